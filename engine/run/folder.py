@@ -1,0 +1,149 @@
+"""Where runs live on disk, how they are named, found and locked."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import fcntl
+import itertools
+import os
+import re
+import shutil
+from pathlib import Path
+
+import platformdirs
+import tomli_w
+
+from data.errors import InputError
+from engine.config import Config
+
+CONFIG_FILE, DATABASE_FILE, LOG_FILE, LOCK_FILE = "config.toml", "run.db", "log.txt", "lock"
+CHECKPOINTS_FOLDER = "checkpoints"
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def default_runs_dir() -> Path:
+    """``$GPT_TUI_RUNS``, else a folder in the user's data folder."""
+    asked = os.environ.get("GPT_TUI_RUNS")
+    if asked:
+        return Path(asked).expanduser()
+    return platformdirs.user_data_path("gpt-tui", appauthor=False) / "runs"
+
+
+def find_run(run: str, runs_dir: Path | None = None) -> Path:
+    """The folder of a run, given its name in the runs folder or its path.
+
+    Raises:
+        InputError: There is none; the sentence names the nearest.
+    """
+    runs_dir = runs_dir or default_runs_dir()
+    for path in (runs_dir / run, Path(run).expanduser()):
+        if (path / CONFIG_FILE).is_file():
+            return path.resolve()
+    near = difflib.get_close_matches(run, [path.name for path in list_runs(runs_dir)], 1)
+    hint = f"did you mean {near[0]!r}?" if near else "'gpt-tui runs' lists what is there."
+    raise InputError(f"there is no run {run!r} in {runs_dir}: {hint}")
+
+
+def list_runs(runs_dir: Path) -> list[Path]:
+    """The folders of all runs, by name."""
+    if not runs_dir.is_dir():
+        return []
+    return sorted(path.parent for path in runs_dir.glob(f"*/{CONFIG_FILE}"))
+
+
+def check_name(name: str, runs_dir: Path) -> None:
+    """Refuse a name that cannot be a run's.
+
+    Raises:
+        InputError: It is taken, or is no fit name for a folder.
+    """
+    if not NAME_PATTERN.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot name a run: use letters, digits, '.', '_' and '-' (100 at most)"
+        )
+    if (runs_dir / name).exists():
+        raise InputError(
+            f"there is already a run {name!r} in {runs_dir}: choose another --name, "
+            f"or go on with it: gpt-tui train --resume {name}"
+        )
+
+
+def create_run(config: Config, runs_dir: Path, name: str | None = None) -> Path:
+    """Make a run's folder with its ``config.toml``.
+
+    Args:
+        config: What is asked for.
+        runs_dir: Made if need be.
+        name: None takes the preset's name and the next free number.
+
+    Raises:
+        InputError: The name is taken or unfit, or the folder cannot be written.
+    """
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        if name:
+            check_name(name, runs_dir)
+        path = _make_folder(runs_dir, name, config.preset or "run")
+        (path / CONFIG_FILE).write_text(tomli_w.dumps(config.to_dict()), encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"cannot write the runs folder {runs_dir} ({error.strerror}): "
+            f"choose another with --runs-dir"
+        ) from None
+    return path.resolve()
+
+
+def _make_folder(runs_dir: Path, name: str | None, stem: str) -> Path:
+    names = [name] if name else (f"{stem}-{number}" for number in itertools.count(1))
+    for candidate in names:
+        path = runs_dir / candidate
+        try:
+            path.mkdir()
+        except FileExistsError:
+            if name:
+                check_name(name, runs_dir)  # another program took it this very moment
+            continue
+        return path
+    raise AssertionError("unreachable: the numbers do not end")
+
+
+def delete_run(path: Path) -> None:
+    """Remove a run that never came to be."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+class RunLock:
+    """The right to write a run; the operating system drops it with the process.
+
+    Raises:
+        InputError: Another program holds it.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._file = open(run / LOCK_FILE, "a")  # noqa: SIM115 - held for as long as the lock
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            raise InputError(
+                f"the run {run.name!r} is being trained by another program: stop it there first"
+            ) from None
+
+    def release(self) -> None:
+        """Give the right back."""
+        self._file.close()
+
+
+def is_locked(run: Path) -> bool:
+    """Whether some program is writing this run now."""
+    try:
+        with open(run / LOCK_FILE) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+    return False

@@ -1,0 +1,155 @@
+"""From a wish to the files of a run: everything that needs no torch.
+
+Whatever can be wrong with the text, the settings or the folder is found here, before the first
+heavy import, and before a run folder exists.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.batches import Split, check_long_enough, split_tokens
+from data.corpus import Corpus, load_corpus
+from data.errors import InputError
+from data.tokenizers import TOKENIZERS, Tokenizer
+from engine.config import Config, read_config
+from engine.run.database import RunDatabase
+from engine.run.folder import (
+    CONFIG_FILE,
+    DATABASE_FILE,
+    RunLock,
+    check_name,
+    create_run,
+    delete_run,
+)
+
+Report = Callable[[str], None]
+Cancelled = Callable[[], bool]
+
+
+@dataclass
+class RunFiles:
+    """An open run: its folder, its text and the right to write it."""
+
+    path: Path
+    config: Config
+    corpus: Corpus
+    tokenizer: Tokenizer
+    split: Split
+    database: RunDatabase
+    lock: RunLock
+    is_new: bool
+
+    def close(self) -> None:
+        """Let go of the run."""
+        self.database.close()
+        self.lock.release()
+
+    def discard(self) -> None:
+        """Let go of a run, and remove it if it never came to be."""
+        self.close()
+        if self.is_new:
+            delete_run(self.path)
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told what is going on, and may call it off."""
+
+    report: Report
+    cancelled: Cancelled
+
+    def progress(self, done: int, total: int | None) -> None:
+        """Say how far a download is."""
+        of = f" of {total / 1e6:.1f}" if total else ""
+        self.report(f"downloading: {done / 1e6:.1f}{of} MB")
+
+
+def new_run(
+    config: Config, runs_dir: Path, name: str | None, command_line: str, watcher: Watcher
+) -> RunFiles:
+    """Load the text, then make the run's folder.
+
+    Raises:
+        InputError: The text, the name or the folder cannot be used; nothing was made.
+    """
+    if name:
+        check_name(name, runs_dir)
+    corpus, tokenizer, split = _load_text(config, watcher)
+    corpus_path = Path(config.data.corpus).expanduser()
+    if corpus.source == str(corpus_path) or corpus_path.is_file():
+        config = config.replace({"data.corpus": str(corpus_path.resolve())})
+    path = create_run(config, runs_dir, name)
+    try:
+        lock = RunLock(path)
+        database = RunDatabase(path / DATABASE_FILE)
+    except BaseException:
+        delete_run(path)
+        raise
+    database.set_meta(
+        created=time.time(),
+        command_line=command_line,
+        preset=config.preset,
+        corpus=corpus_facts(corpus),
+    )
+    return RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=True)
+
+
+def open_run(path: Path, watcher: Watcher) -> RunFiles:
+    """Open an existing run for writing.
+
+    Raises:
+        InputError: It is being written elsewhere, its files are damaged, or its text has changed.
+    """
+    config = read_config(path / CONFIG_FILE)
+    lock = RunLock(path)
+    try:
+        database = RunDatabase(path / DATABASE_FILE)
+        known = database.meta().get("corpus")
+        if known:
+            config = _with_recorded_corpus(config, known)
+        corpus, tokenizer, split = _load_text(config, watcher)
+        if known and known["sha256"] != corpus.sha256:
+            raise InputError(
+                f"the text {known['name']!r} is not the one this run was trained on "
+                f"(its hash differs): put the old text back, or begin a new run"
+            )
+    except BaseException:
+        lock.release()
+        raise
+    return RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=False)
+
+
+
+
+def corpus_facts(corpus: Corpus) -> dict[str, Any]:
+    """What is worth recording of a text."""
+    facts = {field.name: getattr(corpus, field.name) for field in dataclasses.fields(corpus)}
+    text = facts.pop("text")
+    return facts | {"characters": len(text)}
+
+
+def _with_recorded_corpus(config: Config, known: dict[str, Any]) -> Config:
+    """A run that began on a stand-in text goes on with it."""
+    if known["note"] and known["name"] != config.data.corpus:
+        return config.replace({"data.corpus": known["name"]})
+    return config
+
+
+def _load_text(config: Config, watcher: Watcher) -> tuple[Corpus, Tokenizer, Split]:
+    watcher.report(f"reading {config.data.corpus}")
+    corpus = load_corpus(
+        config.data.corpus,
+        report=watcher.report,
+        progress=watcher.progress,
+        cancelled=watcher.cancelled,
+    )
+    tokenizer = TOKENIZERS[config.data.tokenizer].train(corpus.text)
+    split = split_tokens(tokenizer.encode(corpus.text))
+    check_long_enough(split, config.model.block_size)
+    return corpus, tokenizer, split

@@ -1,0 +1,159 @@
+"""From ``auto`` to a decision: device, precision, threads, micro-batch size."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from data.batches import Split
+from data.errors import InputError
+from engine.config import Config
+from engine.trainer import Runtime, Trainer
+
+QUANTUM_SECONDS = 0.2  # a micro-batch takes at most about this long, so that pausing is prompt
+PROBE_TOKENS = 768  # what one probing forward and backward pass works on, roughly
+PROBE_FLOPS = 6e9  # … but no more work than this
+
+
+def resolve_runtime(
+    config: Config, split: Split, vocab_size: int, report: Callable[[str], None]
+) -> Runtime:
+    """Settle every ``auto`` of the ``system`` section, by measuring where it matters.
+
+    Call it in the thread that will train: the number of threads belongs to it.
+
+    Raises:
+        InputError: The device or precision asked for is not to be had here.
+    """
+    system = config.system
+    device = resolve_device(system.device)
+    if device != "cpu":
+        precision = _gpu_precision(device, system.precision)
+        micro = system.micro_batch_size or config.train.batch_size
+        threads = system.threads or torch.get_num_threads()
+        return Runtime(device, precision, threads, micro, system.compile)
+    if system.precision == "auto" or not (system.threads and system.micro_batch_size):
+        report("measuring what is fastest here")
+    return _measure_cpu(config, split, vocab_size)
+
+
+def resolve_device(asked: str) -> str:
+    """The device to use.
+
+    Raises:
+        InputError: It is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if asked == "auto":
+        return next((device for device, available in there.items() if available), "cpu")
+    if not there.get(asked, True):
+        raise InputError(
+            f"system.device is {asked!r}, but this machine has none that PyTorch can use: "
+            f"set it to auto or cpu"
+        )
+    return asked
+
+
+def _gpu_precision(device: str, asked: str) -> str:
+    if device == "cuda":
+        has_bf16 = torch.cuda.is_bf16_supported()
+        if asked == "bf16" and not has_bf16:
+            raise InputError("system.precision is bf16, but this GPU cannot compute it: use fp32")
+        return "bf16" if asked == "auto" and has_bf16 else asked.replace("auto", "fp32")
+    return asked.replace("auto", "fp32")
+
+
+def _measure_cpu(config: Config, split: Split, vocab_size: int) -> Runtime:
+    system = config.system
+    precisions = ["fp32", "bf16"] if system.precision == "auto" else [system.precision]
+    threads = [system.threads] if system.threads else _thread_counts()
+    plan = [(p, t) for p in precisions for t in threads]
+    measure = len(plan) > 1 or not system.micro_batch_size
+    probe = Trainer(config, Runtime("cpu", "fp32", 1, 1, False), split, vocab_size)
+    size = _probe_size(config, probe.model.parameter_count())
+    seconds = {one: _seconds_per_sequence(probe, *one, size) for one in plan} if measure else {}
+    precision, n_threads = min(seconds, key=seconds.__getitem__) if seconds else plan[0]
+    torch.set_num_threads(n_threads)
+    micro = system.micro_batch_size or _largest_divisor(
+        config.train.batch_size, QUANTUM_SECONDS / seconds[precision, n_threads]
+    )
+    return Runtime("cpu", precision, n_threads, micro, system.compile)
+
+
+def _thread_counts() -> list[int]:
+    """1, 2, 4 … up to the cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    counts = [1]
+    while counts[-1] * 2 < cores:
+        counts.append(counts[-1] * 2)
+    return counts if cores == 1 else [*counts, cores]
+
+
+def _probe_size(config: Config, parameters: int) -> int:
+    """Sequences in a probing pass."""
+    tokens = min(PROBE_TOKENS, PROBE_FLOPS / (6 * parameters))
+    return max(1, min(config.train.batch_size, round(tokens / config.model.block_size)))
+
+
+def _seconds_per_sequence(probe: Trainer, precision: str, threads: int, size: int) -> float:
+    """The best of a few forward and backward passes, per sequence."""
+    torch.set_num_threads(threads)
+    probe.runtime = replace(probe.runtime, precision=precision, threads=threads)
+    best, deadline = float("inf"), time.perf_counter() + 0.4
+    for attempt in range(6):
+        start = time.perf_counter()
+        probe.forward_backward(size)
+        elapsed = time.perf_counter() - start
+        if attempt:  # the first one warms up
+            best = min(best, elapsed)
+            if start + elapsed > deadline:
+                break
+    return best / size
+
+
+def _largest_divisor(number: int, limit: float) -> int:
+    """The largest divisor of ``number`` that does not exceed ``limit`` (at least 1)."""
+    return max(d for d in range(1, number + 1) if number % d == 0 and (d <= limit or d == 1))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes, for the record of a run."""
+    import numpy
+
+    from engine import __version__
+
+    return {
+        "gpt-tui": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+    }
+
+
+def hardware(device: str) -> dict[str, str | int]:
+    """The machine, for the record of a run."""
+    found: dict[str, str | int] = {
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cores": os.cpu_count() or 1,
+        "cpu": _cpu_name(),
+    }
+    if device == "cuda":
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # Linux only
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

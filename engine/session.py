@@ -1,0 +1,622 @@
+"""One run in training: what happens between the quanta of the trainer.
+
+A session is as synchronous as the trainer it drives. ``advance`` does one quantum of whatever is
+most pressing and returns; ``handle`` carries out a command. Whoever owns the session (a thread, the
+command line) calls the two in turn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any
+
+import torch
+
+from data.errors import InputError
+from engine import protocol
+from engine.checkpoint import (
+    Snapshot,
+    find_checkpoint,
+    list_checkpoints,
+    load_model,
+    read_checkpoint,
+    restore,
+    step_name,
+    take_snapshot,
+)
+from engine.config import SETTINGS, config_from_dict
+from engine.metrics import MetricStore
+from engine.model import GPT
+from engine.pace import Pace
+from engine.protocol import Adjusted, Evaluated, Event, Refused, State, Status, Warned
+from engine.recorder import Recorder, describe_changes
+from engine.run.folder import CHECKPOINTS_FOLDER
+from engine.run.opening import RunFiles
+from engine.runtime import hardware, resolve_runtime, versions
+from engine.sampler import Job, Sampler
+from engine.saver import Saver
+from engine.settings import When
+from engine.trainer import Evaluation, Runtime, StepResult, Trainer
+
+Task = Generator[None, None, None]
+Emit = Callable[[Event], None]
+
+IMMEDIATE_SECTIONS = ("sample.", "eval.", "checkpoint.")  # they do not touch the step in flight
+
+
+class Session:
+    """Trains one run.
+
+    Args:
+        files: The open run.
+        metrics: Filled for the charts.
+        emit: Takes the events.
+        report: Takes a line on what is being prepared.
+        changes: Settings of an existing run to change as it is opened.
+
+    Raises:
+        InputError: The device is not there, or the checkpoint is damaged.
+    """
+
+    def __init__(
+        self,
+        files: RunFiles,
+        metrics: MetricStore,
+        emit: Emit,
+        report: Callable[[str], None],
+        changes: dict[str, Any] | None = None,
+    ) -> None:
+        changes = changes or {}
+        _refuse_new_run_settings(changes)
+        self.files = files
+        self.emit = emit
+        self.recorder = Recorder(files.database, metrics)
+        self.state = State.PREPARING
+        self.status = Status(State.PREPARING)
+        self.saver = Saver(files.path)
+        self.sampler = Sampler(files.tokenizer, emit, self._keep_sample)
+        self.pace = Pace()
+        self._tasks: deque[Task] = deque()
+        self._step: Generator[None, None, StepResult] | None = None
+        self._single_step = False
+        self._unread: deque[StepResult] = deque()
+        self._unapplied: deque[tuple[int, dict[str, Any]]] = deque()  # from the journal, by step
+        self._wanted: dict[str, Any] = {}  # adjustments that wait for the step boundary
+        self._journal_id = 0
+        self._evaluated_step = 0
+        self._stop_requested = False
+        self.last: dict[str, Any] = {}
+        self._build(report, {k: v for k, v in changes.items() if k.startswith("system.")})
+        live = {k: v for k, v in changes.items() if not k.startswith("system.")}
+        if live:
+            self._adjust(protocol.Adjust(live))
+
+    # -- coming to be ----------------------------------------------------------------------------
+
+    def _build(self, report: Callable[[str], None], system: dict[str, Any]) -> None:
+        snapshot = self._latest_snapshot()
+        config = self.files.config
+        if snapshot:
+            config = config_from_dict(snapshot.state["config"])
+        config = config.replace(system)
+        runtime = self._runtime(config, report)
+        torch.set_num_threads(runtime.threads)
+        report("building the model")
+        self.trainer = Trainer(
+            config, runtime, self.files.split, self.files.tokenizer.vocab_size
+        )
+        if runtime.compile:
+            self._compile(report)
+        if snapshot:
+            self._restore(snapshot)
+        self._journal_id = snapshot.state["journal_id"] if snapshot else 0
+        for entry in self.files.database.journal("adjusted", after_id=self._journal_id):
+            after = {key: change[1] for key, change in entry["detail"]["changes"].items()}
+            self._unapplied.append((entry["step"], after))
+        self.recorder.load(self.trainer.step)
+        self._update_status()
+
+    def _latest_snapshot(self) -> Snapshot | None:
+        if not list_checkpoints(self.files.path):
+            return None
+        return read_checkpoint(find_checkpoint(self.files.path, "latest"))
+
+    def _runtime(self, config: Config, report: Callable[[str], None]) -> Runtime:
+        """Settle every ``auto`` once; a run that was settled before keeps what it had."""
+        known = self.files.database.meta().get("runtime")
+        asked = dataclasses.asdict(config.system)
+        if known and known["asked"] == asked:
+            return Runtime(**known["resolved"])
+        runtime = resolve_runtime(
+            config, self.files.split, self.files.tokenizer.vocab_size, report
+        )
+        self.files.database.set_meta(
+            runtime={"asked": asked, "resolved": dataclasses.asdict(runtime)},
+            versions=versions(),
+            hardware=hardware(runtime.device),
+        )
+        self.recorder.journal(0, "runtime", **dataclasses.asdict(runtime))
+        return runtime
+
+    def _compile(self, report: Callable[[str], None]) -> None:
+        report("compiling the model (about half a minute the first time)")
+        try:
+            self.trainer.compile()
+        except Exception as error:  # compilers fail in many ways; training need not
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            self._warn(f"the model could not be compiled, so it trains uncompiled: {reason}")
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        restore(self.trainer, snapshot)
+        state = snapshot.state
+        self.pace.train_seconds = state["train_seconds"]
+        self._evaluated_step = state["evaluated_step"]
+        self.last = dict(state["last"])
+        self.status = dataclasses.replace(self.status, saved_step=snapshot.step)
+
+    # -- what the owner calls --------------------------------------------------------------------
+
+    def open(self, running: bool) -> None:
+        """Announce the run; then train, or wait."""
+        trainer, files = self.trainer, self.files
+        self.emit(
+            protocol.RunOpened(
+                path=str(files.path),
+                config=trainer.config.to_dict(),
+                runtime=dataclasses.asdict(trainer.runtime),
+                corpus=files.corpus.name,
+                note=files.corpus.note,
+                parameters=trainer.model.parameter_count(),
+                step=trainer.step,
+                total_steps=trainer.total_steps,
+                saved_step=self.status.saved_step,
+            )
+        )
+        self._write_journal("started" if files.is_new else "opened")
+        if trainer.step == 0 and not files.database.samples():
+            self._sample_automatically()
+        if self._evaluated_step != trainer.step < trainer.total_steps and _is_due(
+            trainer.step, trainer.config.eval.interval
+        ):
+            self._tasks.append(self._evaluation())  # the last session ended just before it
+        if self._is_complete():
+            self._set_state(State.FINISHED)
+        else:
+            self._set_state(State.RUNNING if running else State.PAUSED)
+
+    def advance(self) -> bool:
+        """Do one quantum of work; False if there is none."""
+        self._collect_save()
+        if self._tasks:
+            self._advance_task()
+        elif self.state is State.RUNNING or self._single_step:
+            self._advance_training()
+        elif self.sampler.active:
+            self.sampler.run_for(0.02)
+        elif self.saver.busy:
+            self._collect_save(0.01)
+        else:
+            return False
+        self.recorder.flush_if_due(self.summary())
+        return True
+
+    def handle(self, command: protocol.Command) -> None:
+        """Carry out a command, or say why not."""
+        handlers: dict[type[protocol.Command], Callable[[Any], None]] = {
+            protocol.Pause: self._pause,
+            protocol.Resume: self._resume,
+            protocol.Step: self._take_single_step,
+            protocol.Adjust: self._adjust,
+            protocol.Sample: self._sample,
+            protocol.Evaluate: self._evaluate_now,
+            protocol.Save: self._save_now,
+        }
+        handler = handlers.get(type(command))
+        try:
+            if handler is None:
+                raise InputError(f"a run is open already: stop it before {type(command).__name__}")
+            handler(command)
+        except InputError as error:
+            self.emit(Refused(type(command).__name__, str(error)))
+
+    def close(self, save: bool) -> None:
+        """End the session; with ``save`` nothing that was trained is lost."""
+        self._read_results()
+        self.sampler.close()
+        try:
+            self._collect_save(None)
+            if save and self.trainer.step != self.status.saved_step:
+                self._begin_save()
+                self._collect_save(None)
+        finally:
+            if self.state is not State.FINISHED:
+                self.state = State.STOPPED
+            self._write_journal("closed", saved=self.status.saved_step)
+            self._update_status()
+            self.saver.close()
+            self.recorder.close(self.summary())
+            self.files.close()
+        self._set_state(self.state)
+
+    # -- commands --------------------------------------------------------------------------------
+
+    def _pause(self, _: protocol.Pause) -> None:
+        if self.state is State.RUNNING:
+            self._write_journal("paused")
+            self._set_state(State.PAUSED)
+        else:
+            self._set_state(self.state)
+
+    def _resume(self, _: protocol.Resume) -> None:
+        if self._is_complete():
+            raise InputError(
+                f"the run is finished at step {self.trainer.step}: "
+                f"raise train.max_steps to go on"
+            )
+        self._write_journal("resumed")
+        self._set_state(State.RUNNING)
+
+    def _take_single_step(self, _: protocol.Step) -> None:
+        if self.state is State.RUNNING:
+            raise InputError("pause the run to take single steps")
+        if self._is_complete():
+            raise InputError("the run is finished: raise train.max_steps to go on")
+        self._single_step = True
+
+    def _adjust(self, command: protocol.Adjust) -> None:
+        for key in command.changes:
+            if key in SETTINGS and SETTINGS[key].when is not When.LIVE:
+                raise InputError(f"{key} can change only {_when_words(SETTINGS[key].when)}")
+        config = self.trainer.config.replace({**self._wanted, **command.changes})
+        if config.train.max_steps < self.trainer.step:
+            raise InputError(
+                f"train.max_steps {config.train.max_steps} is below the step the run is at "
+                f"({self.trainer.step})"
+            )
+        if all(key.startswith(IMMEDIATE_SECTIONS) for key in command.changes):
+            self._apply(command.changes)
+            return
+        self._wanted |= command.changes
+        if self.state is not State.RUNNING and not self._single_step:
+            self._step = None  # half a step is dropped: it is computed afresh, with the new settings
+            self._at_boundary()
+
+    def _sample(self, command: protocol.Sample) -> None:
+        config = self.trainer.config.replace(
+            {f"sample.{name}": value for name, value in command.changes.items()}
+        )
+        self._write_journal("sampled", **dataclasses.asdict(config.sample))
+        self.sampler.request(self.trainer.model, self.trainer.step, config.sample, False)
+
+    def _evaluate_now(self, command: protocol.Evaluate) -> None:
+        self._tasks.append(self._evaluation(whole=command.whole))
+
+    def _save_now(self, _: protocol.Save) -> None:
+        self._tasks.append(self._saving())
+
+    # -- training --------------------------------------------------------------------------------
+
+    def _advance_training(self) -> None:
+        if self._step is None:
+            self._at_boundary()
+            if self._is_complete():
+                self._finish()
+                return
+            self._step = self.trainer.step_quanta()
+        started = time.perf_counter()
+        try:
+            next(self._step)
+        except StopIteration as stop:
+            self._step = None
+            self._unread.append(stop.value)
+            self.pace.mark_step(self.trainer.device)
+            self._after_step(time.perf_counter() - started)
+            return
+        seconds = time.perf_counter() - started
+        self.pace.add(seconds)
+        self.sampler.earn(seconds)
+
+    def _after_step(self, seconds: float) -> None:
+        self.pace.add(seconds, self.trainer.tokens)
+        if self.trainer.device.type == "cpu" or self.pace.should_read(len(self._unread)):
+            self._read_results()
+        self._update_status()
+        self.sampler.earn(seconds)
+        config, step = self.trainer.config, self.trainer.step
+        if self._single_step:
+            self._single_step = False
+            self._read_results()
+            self._set_state(self.state)
+        if step >= self.trainer.total_steps:
+            return  # the end evaluates and saves
+        if _is_due(step, config.eval.interval):
+            self._tasks.append(self._evaluation())
+        if _is_due(step, config.checkpoint.interval):
+            self._tasks.append(self._saving(announce_again=False))
+
+    def _read_results(self) -> None:
+        """Fetch losses from the device and record them; the one place where the GPU is waited for."""
+        if not self._unread:
+            return
+        results, self._unread = list(self._unread), deque()
+        losses = torch.stack([r.loss.float() for r in results]).tolist()
+        norms = torch.stack([r.grad_norm.float() for r in results]).tolist()
+        for result, loss, norm in zip(results, losses, norms, strict=True):
+            self.recorder.record(
+                result.step,
+                {
+                    "train_loss": loss,
+                    "grad_norm": norm,
+                    "learning_rate": result.learning_rate,
+                    "tokens_per_second": self.pace.tokens_per_second,
+                    "train_seconds": self.pace.train_seconds,
+                },
+            )
+            self.last["train_loss"] = loss
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                self._stop_at_non_finite(result.step, loss)
+
+    def _stop_at_non_finite(self, step: int, loss: float) -> None:
+        what = "loss" if not math.isfinite(loss) else "gradient"
+        self._warn(
+            f"the {what} of step {step} is not a number: the update was left out and training "
+            f"paused. Lower optim.learning_rate, then press space to go on"
+        )
+        if self.state is State.RUNNING:
+            self._set_state(State.PAUSED)
+
+    def _at_boundary(self) -> None:
+        """Between two steps: what was asked for, or stands in the journal, takes effect."""
+        while self._unapplied and self._unapplied[0][0] <= self.trainer.step:
+            _, changes = self._unapplied.popleft()
+            self.trainer.adjust(self.trainer.config.replace(changes))
+        if self._wanted:
+            changes, self._wanted = self._wanted, {}
+            self._apply(changes)
+
+    def _apply(self, changes: dict[str, Any]) -> None:
+        before = self.trainer.config
+        after = before.replace(changes)
+        self.trainer.adjust(after)
+        # the newest word on a setting outlives what the journal still holds for it
+        for _, later in self._unapplied:
+            for key in changes:
+                later.pop(key, None)
+        step = self.trainer.step
+        told = {key: list(pair) for key, pair in before.differences(after).items()}
+        self._journal_id = self.recorder.journal(step, "adjusted", changes=told)
+        label = describe_changes(told)
+        if label:
+            self.recorder.metrics.add_mark(step, label)
+        if self.state is State.FINISHED and not self._is_complete():
+            self._set_state(State.PAUSED)
+        self._update_status()
+        self.emit(Adjusted(step, told))
+
+    # -- evaluation, samples, checkpoints --------------------------------------------------------
+
+    def _advance_task(self) -> None:
+        try:
+            next(self._tasks[0])
+        except StopIteration:
+            self._tasks.popleft()
+
+    def _evaluation(self, whole: bool = False, save_best: bool = True) -> Task:
+        while self.sampler.writes_automatic:  # its text belongs to the evaluation before
+            self.sampler.run_for(0.05)
+            yield
+        self._read_results()
+        evaluation = yield from self.trainer.evaluate_quanta(whole)
+        self._evaluated_step = evaluation.step
+        best = self._note_evaluation(evaluation)
+        self._sample_automatically()
+        if best and save_best:
+            yield from self._saving(announce_again=False)
+
+    def _note_evaluation(self, evaluation: Evaluation) -> bool:
+        """Record a validation loss; returns whether it is the best so far."""
+        measured = _measured(evaluation, self.trainer.config.train.batch_size)
+        self.recorder.record(evaluation.step, {"val_loss": evaluation.loss})
+        self.last |= {"val_loss": evaluation.loss, "val_measured": measured}
+        best = evaluation.loss < self.last.get("best_val_loss", math.inf)
+        if best:
+            self.last |= {"best_val_loss": evaluation.loss, "best_step": evaluation.step}
+        self._write_journal("evaluated", val_loss=evaluation.loss, measured=measured)
+        self._update_status()
+        self.emit(Evaluated(evaluation.step, evaluation.loss, measured, best))
+        return best
+
+    def _sample_automatically(self) -> None:
+        try:
+            self.sampler.request(
+                self.trainer.model, self.trainer.step, self.trainer.config.sample, True
+            )
+        except InputError as error:
+            self._warn(f"no sample: {error}")
+
+    def _keep_sample(self, job: Job) -> None:
+        val_loss = self.last.get("val_loss") if job.step == self._evaluated_step else None
+        settings = dataclasses.asdict(job.settings)
+        self.files.database.add_sample(self.recorder.branch, job.step, val_loss, settings, job.text)
+
+    def _saving(self, announce_again: bool = True) -> Task:
+        yield from self._await_saver()
+        if self.status.saved_step != self.trainer.step:
+            self._begin_save()
+        elif announce_again:
+            self._announce_save()
+
+    def _await_saver(self) -> Task:
+        while self.saver.busy:
+            self._collect_save(0.01)
+            yield
+
+    def _begin_save(self) -> None:
+        self._read_results()
+        self.recorder.flush(self.summary())
+        state = {
+            "config": self.trainer.config.to_dict(),
+            "runtime": dataclasses.asdict(self.trainer.runtime),
+            "tokenizer": self.files.tokenizer.to_dict(),
+            "corpus_sha256": self.files.corpus.sha256,
+            "train_seconds": self.pace.train_seconds,
+            "evaluated_step": self._evaluated_step,
+            "journal_id": self._journal_id,
+            "branch": self.recorder.branch,
+            "last": self.last,
+            "versions": versions(),
+            "created": time.time(),
+        }
+        snapshot = take_snapshot(self.trainer, state)
+        keep = self.trainer.config.checkpoint.keep
+        self.saver.write(snapshot, keep, self.last.get("best_step"))
+
+    def _collect_save(self, seconds: float | None = 0.0) -> None:
+        try:
+            path = self.saver.collect(seconds)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self._warn(
+                f"the checkpoint could not be written ({reason}); the older ones are whole. "
+                f"Training is paused: make room, then press space"
+            )
+            if self.state is State.RUNNING:
+                self._set_state(State.PAUSED)
+            return
+        if path:
+            step = int(path.name.removeprefix("step-"))
+            self.status = dataclasses.replace(self.status, saved_step=step)
+            self._announce_save()
+
+    def _announce_save(self) -> None:
+        path = self.files.path / CHECKPOINTS_FOLDER / step_name(self.status.saved_step)
+        self._write_journal("saved", saved=self.status.saved_step)
+        self.emit(protocol.Saved(self.status.saved_step, str(path)))
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        self._tasks.append(self._finishing())
+
+    def _finishing(self) -> Task:
+        """Measure the last and the best weights over the whole split, and save."""
+        yield from self._await_saver()
+        earlier = self._best_model()
+        yield from self._evaluation(whole=True, save_best=False)
+        step, loss = self.trainer.step, self.last["val_loss"]
+        if earlier:  # it was the best by an estimate; now both are held to the same measure
+            best = yield from self.trainer.evaluate_quanta(True, earlier)
+            if best.loss < loss:
+                step, loss = self.last["earlier_best_step"], best.loss
+        self.last |= {"best_step": step, "best_val_loss": loss, "final_step": self.trainer.step}
+        self._begin_save()
+        yield from self._await_saver()
+        self._write_journal("finished")
+        self._set_state(State.FINISHED)
+        self.recorder.flush(self.summary())
+
+    def _best_model(self) -> GPT | None:
+        """The best weights before the last ones, if they are on the disk."""
+        best_step = self.last.get("best_step")
+        if best_step in (None, self.trainer.step):
+            return None
+        path = self.files.path / CHECKPOINTS_FOLDER / step_name(best_step)
+        if not path.is_dir():
+            return None
+        self.last["earlier_best_step"] = best_step
+        return load_model(self.files.path, str(best_step)).to(self.trainer.device)
+
+    def _is_complete(self) -> bool:
+        """Whether all steps are done and the end was measured."""
+        return (
+            self.trainer.step >= self.trainer.total_steps
+            and self.last.get("final_step") == self.trainer.step
+        )
+
+    # -- telling ---------------------------------------------------------------------------------
+
+    def summary(self) -> dict[str, Any]:
+        """The run in one row, for lists and for ``--json``."""
+        trainer, last = self.trainer, self.last
+        return {
+            "state": str(self.state),
+            "step": trainer.step,
+            "total_steps": trainer.total_steps,
+            "tokens": trainer.tokens,
+            "epoch": trainer.epoch,
+            "train_loss": last.get("train_loss"),
+            "val_loss": last.get("val_loss"),
+            "val_measured": last.get("val_measured", ""),
+            "best_val_loss": last.get("best_val_loss"),
+            "best_step": last.get("best_step"),
+            "train_seconds": self.pace.train_seconds,
+            "tokens_per_second": self.pace.tokens_per_second,
+            "device": trainer.runtime.device,
+            "precision": trainer.runtime.precision,
+            "threads": trainer.runtime.threads,
+            "parameters": trainer.model.parameter_count(),
+            "corpus": self.files.corpus.name,
+            "preset": trainer.config.preset,
+        }
+
+    def _update_status(self) -> None:
+        trainer, last = self.trainer, self.last
+        self.status = Status(
+            state=self.state,
+            step=trainer.step,
+            total_steps=trainer.total_steps,
+            tokens=trainer.tokens,
+            epoch=trainer.epoch,
+            learning_rate=trainer.learning_rate,
+            train_loss=last.get("train_loss"),
+            val_loss=last.get("val_loss"),
+            val_measured=last.get("val_measured", ""),
+            best_val_loss=last.get("best_val_loss"),
+            best_step=last.get("best_step"),
+            saved_step=self.status.saved_step,
+            train_seconds=self.pace.train_seconds,
+            tokens_per_second=self.pace.tokens_per_second,
+        )
+
+    def _set_state(self, state: State) -> None:
+        self.state = state
+        self._update_status()
+        self.emit(protocol.StateChanged(state, self.trainer.step))
+
+    def _write_journal(self, kind: str, **detail: Any) -> None:
+        self.recorder.journal(self.trainer.step, kind, **detail)
+
+    def _warn(self, message: str) -> None:
+        self.recorder.journal(getattr(self, "trainer", self.status).step, "warned", message=message)
+        self.emit(Warned(message))
+
+
+def _is_due(step: int, interval: int) -> bool:
+    return bool(interval) and step > 0 and step % interval == 0
+
+
+def _measured(evaluation: Evaluation, batch_size: int) -> str:
+    """What a validation loss was measured on, in words."""
+    if evaluation.whole:
+        return "whole split"
+    return f"{evaluation.windows // batch_size} of {evaluation.of // batch_size} batches"
+
+
+def _when_words(when: When) -> str:
+    if when is When.RESUME:
+        return "when the run is opened again (gpt-tui train --resume RUN --set …)"
+    return "in a new run"
+
+
+def _refuse_new_run_settings(changes: dict[str, Any]) -> None:
+    problems = [
+        f"{key} can change only in a new run"
+        for key in changes
+        if key in SETTINGS and SETTINGS[key].when is When.NEW_RUN
+    ]
+    if problems:
+        raise InputError(*problems)

@@ -1,0 +1,223 @@
+"""The thin loop around a session: it reads commands between quanta, in whatever thread runs it.
+
+Nothing here imports torch: the first ``Start`` does, after everything that can be wrong with the
+request has been found.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from data.errors import Cancelled, InputError
+from engine.config import config_from_dict
+from engine.metrics import MetricStore
+from engine.protocol import (
+    Command,
+    Event,
+    Failed,
+    Open,
+    Refused,
+    Start,
+    State,
+    StateChanged,
+    Status,
+    Stop,
+    Warned,
+)
+from engine.run.folder import LOG_FILE, find_run
+from engine.run.opening import RunFiles, Watcher, new_run, open_run
+
+if TYPE_CHECKING:
+    from engine.session import Session
+
+Emit = Callable[[Event], None]
+
+
+class EngineLoop:
+    """Takes commands and drives at most one session.
+
+    Args:
+        emit: Takes the events, in the loop's thread.
+    """
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._inbox: SimpleQueue[Command | None] = SimpleQueue()
+        self._called_off = threading.Event()
+        self._session: Session | None = None
+        self.metrics = MetricStore()
+        self._status = Status()
+
+    @property
+    def status(self) -> Status:
+        """Where the run stands now."""
+        return self._session.status if self._session else self._status
+
+    def send(self, command: Command) -> None:
+        """Leave a command; safe from any thread and from signal handlers."""
+        if isinstance(command, Stop):
+            self._called_off.set()  # what is being prepared or downloaded is called off
+        self._inbox.put(command)
+
+    def end(self) -> None:
+        """Leave the loop once every command before this one is carried out."""
+        self._called_off.set()
+        self._inbox.put(None)
+
+    def run(self) -> None:
+        """Carry out commands until ``end``; blocks when there is nothing to do."""
+        idle = True
+        while True:
+            try:
+                command = self._inbox.get(block=idle)
+            except Empty:
+                idle = not self._advance()
+                continue
+            if command is None:
+                self._close(save=True)
+                return
+            self._carry_out(command)
+            idle = self._session is None
+
+    def _carry_out(self, command: Command) -> None:
+        if isinstance(command, Start | Open):
+            self._close(save=True)
+            self._called_off.clear()
+            self._open(command)
+        elif isinstance(command, Stop):
+            self._close(command.save)
+        elif self._session is None:
+            self._emit(Refused(type(command).__name__, "there is no run open: start one first"))
+        else:
+            self._guard(lambda session: session.handle(command))
+
+    def _advance(self) -> bool:
+        return bool(self._session and self._guard(lambda session: session.advance()))
+
+    def _guard(self, work: Callable[[Session], Any]) -> Any:
+        """Do some work of the session; a failure ends the session, never the loop."""
+        assert self._session is not None
+        try:
+            return work(self._session)
+        except Exception as error:  # whatever it is, the person sees it and the app lives on
+            self._fail(error)
+            return False
+
+    # -- sessions --------------------------------------------------------------------------------
+
+    def _open(self, command: Start | Open) -> None:
+        self._report("reading")
+        watcher = Watcher(self._report, self._called_off.is_set)
+        files = None
+        try:
+            files = _open_files(command, watcher)
+            self._session = self._build_session(files, command)
+        except (InputError, Cancelled) as error:
+            _discard(files)
+            self._status = Status()
+            message = "called off" if isinstance(error, Cancelled) else str(error)
+            self._emit(Refused(type(command).__name__, message))
+            self._emit(StateChanged(State.IDLE))
+        except Exception as error:
+            _discard(files)
+            self._fail(error)
+        else:
+            running = isinstance(command, Start) or command.running
+            self._guard(lambda session: session.open(running))
+
+    def _build_session(self, files: RunFiles, command: Start | Open) -> Session:
+        self._report("loading PyTorch")
+        from engine.session import Session
+
+        self.metrics = MetricStore()
+        changes = command.changes if isinstance(command, Open) else {}
+        session = Session(files, self.metrics, self._emit, self._report, changes)
+        if self._called_off.is_set():
+            session.close(save=False)
+            raise Cancelled
+        return session
+
+    def _close(self, save: bool) -> None:
+        session, self._session = self._session, None
+        if session is None:
+            self._emit(StateChanged(self._status.state, self._status.step))
+            return
+        try:
+            session.close(save)
+        except Exception as error:
+            self._status = session.status
+            self._fail(error)
+        else:
+            self._status = session.status
+
+    def _report(self, message: str) -> None:
+        self._status = Status(State.PREPARING, message)
+        self._emit(StateChanged(State.PREPARING, message=message))
+
+    def _fail(self, error: Exception) -> None:
+        session, self._session = self._session, None
+        detail = "".join(traceback.format_exception(error))
+        self._status = Status(State.FAILED, step=session.status.step if session else 0)
+        if session:
+            _append_to_log(session.files.path, detail)
+            self._save_what_is_left(session)
+        self._emit(Failed(_in_words(error), detail))
+        self._emit(StateChanged(State.FAILED, self._status.step))
+
+    def _save_what_is_left(self, session: Session) -> None:
+        """After a failure the checkpoints stand as they are; metrics and journal are closed."""
+        try:
+            session.state = State.FAILED
+            session.close(save=False)
+        except Exception as error:
+            self._emit(Warned(f"the run could not be closed in order: {_in_words(error)}"))
+
+
+class ThreadEngine(EngineLoop):
+    """The engine in a daemon thread of this process: the handle the app holds."""
+
+    def __init__(self, emit: Emit) -> None:
+        super().__init__(emit)
+        self._thread = threading.Thread(target=self.run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def join(self, seconds: float) -> bool:
+        """End the loop and wait for it; False if it took longer."""
+        self.end()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+
+def _open_files(command: Start | Open, watcher: Watcher) -> RunFiles:
+    if isinstance(command, Start):
+        config = config_from_dict(command.config)
+        runs_dir = Path(command.runs_dir)
+        return new_run(config, runs_dir, command.name, command.command_line, watcher)
+    return open_run(find_run(command.run), watcher)
+
+
+def _discard(files: RunFiles | None) -> None:
+    if files:
+        files.discard()
+
+
+def _append_to_log(run: Path, text: str) -> None:
+    with open(run / LOG_FILE, "a", encoding="utf-8") as log:
+        log.write(text)
+
+
+def _in_words(error: Exception) -> str:
+    if "out of memory" in str(error).lower():
+        return (
+            "memory ran out: lower train.batch_size (and raise train.grad_accum_steps to make "
+            "up for it), or system.micro_batch_size, and open the run again"
+        )
+    return f"the engine failed: {type(error).__name__}: {error}"

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data import tokenizers
+from data.errors import InputError
+from data.tokenizers import TOKENIZERS, CharTokenizer, Tokenizer, load_tokenizer
+
+# Every code point, lone surrogates included: files cannot hold those, but a prompt might.
+# They are asked for by name, being too few to turn up by chance, and joined by hand, because
+# `st.text` leaves them out.
+any_character = st.characters() | st.characters(categories=["Cs"])
+any_text = st.lists(any_character, min_size=1).map("".join)
+
+
+@given(any_text)
+def test_decode_undoes_encode(text: str) -> None:
+    tokenizer = CharTokenizer.train(text)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@given(any_text)
+def test_the_vocabulary_is_the_sorted_distinct_characters(text: str) -> None:
+    tokenizer = CharTokenizer.train(text)
+    assert list(tokenizer.characters) == sorted(set(text))
+    assert tokenizer.vocab_size == len(set(text))
+    assert tokenizer.encode(text).tolist() == [sorted(set(text)).index(c) for c in text]
+
+
+@given(any_text)
+def test_a_tokenizer_survives_json(text: str) -> None:
+    saved = json.loads(json.dumps(CharTokenizer.train(text).to_dict()))
+    assert (
+        load_tokenizer(saved).encode(text).tolist()
+        == CharTokenizer.train(text).encode(text).tolist()
+    )
+
+
+@given(known=any_text, text=st.lists(any_character).map("".join))
+def test_unknown_characters_are_found_in_order_and_can_be_left_out(known: str, text: str) -> None:
+    tokenizer = CharTokenizer.train(known)
+    assert tokenizer.unknown(text) == list(dict.fromkeys(c for c in text if c not in known))
+    kept = tokenizer.encode(text, drop_unknown=True)
+    assert tokenizer.decode(kept) == "".join(c for c in text if c in known)
+
+
+def test_lone_surrogates_side_by_side_stay_two_characters_on_disk(tmp_path: Path) -> None:
+    tokenizer = CharTokenizer(["\udbff", "\udc00"])
+    tokenizer.save(tmp_path / "tokenizer.json")
+    assert CharTokenizer.load(tmp_path / "tokenizer.json").characters == ("\udbff", "\udc00")
+
+
+def test_a_text_longer_than_a_chunk_is_encoded_without_a_seam(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tokenizers, "CHUNK_CHARACTERS", 4)
+    tokenizer = CharTokenizer.train("abcdefghij")
+    assert tokenizer.decode(tokenizer.encode("jihgfedcba")) == "jihgfedcba"
+    assert tokenizer.encode("a?cdefg?ij", drop_unknown=True).tolist() == [0, 2, 3, 4, 5, 6, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype"), [(65, np.uint16), (0xFFFF, np.uint16), (0x10000, np.uint32)]
+)
+def test_ids_are_as_wide_as_they_must_be(size: int, dtype: type) -> None:
+    characters = [chr(code) for code in range(size)]
+    ids = CharTokenizer(characters).encode(characters[-1] + characters[0])
+    assert ids.dtype == dtype
+    assert ids.tolist() == [size - 1, 0]
+
+
+def test_the_empty_text_has_no_tokens() -> None:
+    tokenizer = CharTokenizer.train("ab")
+    assert tokenizer.encode("").tolist() == []
+    assert tokenizer.decode([]) == ""
+
+
+def test_unknown_characters_are_named() -> None:
+    with pytest.raises(InputError) as caught:
+        CharTokenizer.train("abc").encode("a\tbé a\ud800")
+    assert str(caught.value).startswith(
+        r"The text the model learned from has no '\t', 'é', ' ', '\ud800'. "
+    )
+
+
+def test_of_many_unknown_characters_ten_are_named() -> None:
+    with pytest.raises(InputError, match=r"'0', .* '9' and 2 more"):
+        CharTokenizer.train("abc").encode("0123456789xy")
+
+
+@pytest.mark.parametrize("outside", [-1, 2])
+def test_an_id_outside_the_vocabulary_is_refused(outside: int) -> None:
+    with pytest.raises(ValueError, match=f"id {outside} is outside 0 … 1"):
+        CharTokenizer.train("ab").decode([0, outside])
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    tokenizer = CharTokenizer.train("To be, or not to be — that is the question 😀")
+    tokenizer.save(tmp_path / "tokenizer.json")
+    assert CharTokenizer.load(tmp_path / "tokenizer.json").characters == tokenizer.characters
+
+
+def test_the_registry_names_each_tokenizer_by_the_kind_it_saves() -> None:
+    for kind, tokenizer in TOKENIZERS.items():
+        built: Tokenizer = tokenizer.train("ab")
+        assert built.to_dict()["kind"] == kind
+        assert isinstance(load_tokenizer(built.to_dict()), tokenizer)
+
+
+@pytest.mark.parametrize("kind", ["bpe", None, ["char"]])
+def test_an_unknown_kind_is_refused(kind: object) -> None:
+    with pytest.raises(InputError, match="this version knows only: char"):
+        load_tokenizer({"kind": kind, "characters": ["a"]})
+
+
+@pytest.mark.parametrize("characters", [None, "ab", [], ["a", "a"], ["ab"], [7]])
+def test_a_damaged_tokenizer_is_refused(characters: object) -> None:
+    with pytest.raises(InputError):
+        load_tokenizer({"kind": "char", "characters": characters})
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [(b"{", "it is not JSON"), (b"\xff", "it is not JSON"), (b"[]", "not a JSON object")],
+)
+def test_a_damaged_file_is_refused(tmp_path: Path, body: bytes, reason: str) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(body)
+    with pytest.raises(InputError, match=reason):
+        CharTokenizer.load(tmp_path / "tokenizer.json")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        CharTokenizer.load(tmp_path / "tokenizer.json")

@@ -1,0 +1,1 @@
+"""Charts as cells: numbers in, characters and style names out. Nothing here knows Textual."""

@@ -1,0 +1,313 @@
+"""The loss chart: raw values faint, the running average bright, validation on top."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal, TypeAlias
+
+from rich.segment import Segment
+from textual.geometry import Region, Size
+from textual.reactive import var
+from textual.strip import Strip
+from textual.widget import Widget
+
+from engine.metrics import Column, MetricStore
+from tui.charts import raster
+from tui.charts.plot import Chart, can_be_logarithmic, draw
+from tui.charts.raster import STYLES, ChartFrame
+
+Row: TypeAlias = list[tuple[str, str]]
+"""One screen row as stretches of text, each with the name of its style."""
+
+Window: TypeAlias = Literal["full", "recent"]
+
+RECENT_SHARE = 0.2
+"""How much of the steps so far the recent window shows."""
+
+EARLY_WINDOW = 100
+"""The horizontal axis never ends earlier, so that the first steps do not race across it."""
+
+LEGEND_MIN_HEIGHT = 6
+
+# Ends of the horizontal axis, as factors of a power of ten: fine enough that at least two thirds
+# of the axis are in use, coarse enough that it seldom moves.
+_ENDS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+
+
+class LossChart(Widget):
+    """Shows a training and a validation curve of a metric store.
+
+    Nothing happens by itself: whoever owns the chart calls `refresh_data` now and then, which is
+    nearly free while nothing has changed, and repaints only the rows that differ when it has.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "loss-chart--axis",
+        "loss-chart--bad",
+        "loss-chart--blank",
+        "loss-chart--hint",
+        "loss-chart--legend",
+        "loss-chart--mark",
+        "loss-chart--raw",
+        "loss-chart--tick",
+        "loss-chart--train",
+        "loss-chart--val",
+    }
+
+    DEFAULT_CSS = """
+    LossChart {
+        height: 1fr;
+        min-height: 3;
+
+        & > .loss-chart--axis { color: $foreground 35%; }
+        & > .loss-chart--tick { color: $foreground 70%; }
+        & > .loss-chart--legend { color: $foreground; }
+        & > .loss-chart--hint { color: $foreground 70%; }
+        & > .loss-chart--raw { color: $primary 45%; }
+        & > .loss-chart--train { color: $text-primary; text-style: bold; }
+        & > .loss-chart--val { color: $text-warning; text-style: bold; }
+        & > .loss-chart--mark { color: $text-secondary; }
+        & > .loss-chart--bad { color: $text-error; text-style: bold; }
+    }
+    """
+
+    log_y: var[bool] = var(False)
+    """Logarithmic losses, where all of them are positive."""
+
+    smooth: var[bool] = var(True)
+    """Whether the training curve is shown smoothed, above its raw values."""
+
+    window: var[Window] = var[Window]("full")
+    """All steps, or the last fifth of them."""
+
+    empty_text: var[str] = var("press space to start training")
+    """What to say while there is nothing to show."""
+
+    def __init__(
+        self, *, name: str | None = None, id: str | None = None, classes: str | None = None
+    ) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._store: MetricStore | None = None
+        self._train, self._val = "train_loss", "val_loss"
+        self._val_label = "val"
+        self._max_step: int | None = None
+        self._rows: list[Row] = []
+        self._strips: dict[int, Strip] = {}
+        self._drawn_size: Size | None = None
+        self._drawn_state: object = None
+
+    def show(
+        self,
+        store: MetricStore | None,
+        *,
+        train: str = "train_loss",
+        val: str = "val_loss",
+        max_step: int | None = None,
+        val_label: str = "val",
+    ) -> None:
+        """Choose what to show.
+
+        Args:
+            store: Where the curves are; None shows an empty chart.
+            train: Name of the dense curve.
+            val: Name of the sparse curve.
+            max_step: Where the run will end, if that is known; the axis does not reach beyond it.
+            val_label: What the validation is, as "val, 20 of 145 batches".
+        """
+        self._store = store
+        self._train, self._val = train, val
+        self._max_step = max_step
+        self._val_label = val_label
+        self.refresh_data()
+
+    def refresh_data(self) -> None:
+        """Draw again if anything has changed since, and repaint the rows that differ."""
+        if self._state() == self._drawn_state or not self.size:
+            return
+        if self._drawn_size != self.size:
+            self.refresh()  # a resize or the first time: painting itself draws
+            return
+        before = self._rows
+        self._draw()
+        changed = [y for y, row in enumerate(self._rows) if row != before[y]]
+        for y in changed:
+            self._strips.pop(y, None)
+        if changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+
+    def toggle_log(self) -> None:
+        """Switch between a linear and a logarithmic axis."""
+        self.log_y = not self.log_y
+
+    def toggle_smooth(self) -> None:
+        """Switch the running average on or off."""
+        self.smooth = not self.smooth
+
+    def toggle_window(self) -> None:
+        """Switch between all steps and the recent ones."""
+        self.window = "recent" if self.window == "full" else "full"
+
+    def watch_log_y(self) -> None:
+        self.refresh_data()
+
+    def watch_smooth(self) -> None:
+        self.refresh_data()
+
+    def watch_window(self) -> None:
+        self.refresh_data()
+
+    def watch_empty_text(self) -> None:
+        self.refresh_data()
+
+    def notify_style_update(self) -> None:
+        """Forget strips in the colours of the last theme."""
+        self._strips.clear()
+        super().notify_style_update()
+
+    def render_line(self, y: int) -> Strip:
+        """Return row `y`, drawing all of them first if the size is new."""
+        if self._drawn_size != self.size:
+            self._draw()
+            self._strips.clear()
+        strip = self._strips.get(y)
+        if strip is None:
+            row = self._rows[y] if y < len(self._rows) else []
+            strip = self._strips[y] = self._strip(row)
+        return strip
+
+    def _state(self) -> object:
+        """Return everything a drawing depends on but its size."""
+        store = self._store
+        return (
+            (id(store), store.version) if store is not None else None,
+            (self._train, self._val, self._val_label, self._max_step),
+            (self.log_y, self.smooth, self.window, self.empty_text),
+        )
+
+    def _draw(self) -> None:
+        # Read first: what the engine adds while we draw then counts as new.
+        self._drawn_state = self._state()
+        self._drawn_size = self.size
+        width, height = self.size
+        chart = self._chart()
+        legend_height = int(height >= LEGEND_MIN_HEIGHT)
+        frame = draw(chart, width, height - legend_height)
+        if not len(chart.train) and not len(chart.val):
+            _write_centred(frame, self.empty_text)
+        rows = [frame.row(y) for y in range(height - legend_height)]
+        self._rows = [self._legend(chart, width), *rows] if legend_height else rows
+
+    def _chart(self) -> Chart:
+        store = self._store
+        train = store.column(self._train) if store is not None else Column()
+        val = store.column(self._val) if store is not None else Column()
+        last = max(train.last_step or 0, val.last_step or 0)
+        recent = self.window == "recent"
+        first, end = (recent_range if recent else full_range)(last, self._max_step)
+        marks = store.marks if store is not None else []
+        return Chart(train, val, first, end, marks, self.log_y, self.smooth)
+
+    def _legend(self, chart: Chart, width: int) -> Row:
+        """Return the fullest legend that fits."""
+        flags: Row = [("  ", "blank"), (text, "tick")] if (text := self._flags(chart)) else []
+        train, val = chart.train, chart.val
+        short_label = self._val_label.split(",")[0]
+        for detail, label in ((2, self._val_label), (1, self._val_label), (1, short_label)):
+            row = self._train_legend(train, detail) + _val_legend(val, label) + flags
+            if _length(row) <= width:
+                return row
+        row = self._train_legend(train, 0) + _val_legend(val, short_label)
+        return row if _length(row) <= width else self._train_legend(train, 0)
+
+    def _train_legend(self, column: Column, detail: int) -> Row:
+        if not len(column):
+            return []
+        row: Row = [("━━ " if self.smooth else "⣿⣿ ", "train"), ("train ", "legend")]
+        row.append((number(column.last), _soundness(column.last)))
+        if self.smooth and detail > 0:
+            row.append((f" (smoothed {number(column.last_smoothed)})", "tick"))
+        if self.smooth and detail > 1:
+            row += [("  ⣿⣿", "raw"), (" raw", "tick")]
+        return row
+
+    def _flags(self, chart: Chart) -> str:
+        flags = []
+        if self.log_y:
+            flags.append("log" if can_be_logarithmic(chart) else "no log: not all positive")
+        if self.window == "recent":
+            flags.append(f"last {RECENT_SHARE:.0%}")
+        return " · ".join(flags)
+
+    def _strip(self, row: Row) -> Strip:
+        segments = [
+            Segment(text, self.get_component_rich_style(f"loss-chart--{style}"))
+            for text, style in row
+        ]
+        blank = self.get_component_rich_style("loss-chart--blank")
+        return Strip(segments).adjust_cell_length(self.size.width, blank)
+
+
+assert {f"loss-chart--{style}" for style in STYLES} <= LossChart.COMPONENT_CLASSES
+
+
+def full_range(last_step: int, max_step: int | None = None) -> tuple[int, int]:
+    """Return the ends of an axis over all steps: from 0 to the next round number.
+
+    Args:
+        last_step: The latest step there is.
+        max_step: Where the run will end, if that is known.
+    """
+    wanted = max(last_step, EARLY_WINDOW)
+    power = 10.0 ** math.floor(math.log10(wanted))
+    end = next(round(factor * power) for factor in _ENDS if factor * power >= wanted)
+    if max_step is not None and last_step <= max_step:
+        end = min(end, max_step)
+    return 0, max(end, 1)
+
+
+def recent_range(last_step: int, max_step: int | None = None) -> tuple[int, int]:
+    """Return the ends of an axis over the last fifth of the steps.
+
+    Args:
+        last_step: The latest step there is.
+        max_step: Where the run will end, if that is known.
+    """
+    width = max(last_step * RECENT_SHARE, EARLY_WINDOW)
+    # It moves on by leaps of a tenth to a fifth of its width: a picture that slides cannot be read.
+    power = 10 ** math.floor(math.log10(width / 10))
+    leap = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= width / 10)
+    end = (last_step // leap + 1) * leap
+    if max_step is not None and last_step <= max_step:
+        end = max(min(end, max_step), 1)
+    return max(int((last_step - width) // leap * leap), 0), end
+
+
+def number(value: float | None) -> str:
+    """Write a loss in about five characters, always alike, so that the legend stands still."""
+    if value is None:
+        return "–"
+    if not math.isfinite(value) or 0.01 <= abs(value) < 1000:
+        return f"{value:.3f}"
+    return f"{value:.3g}"
+
+
+def _val_legend(column: Column, label: str) -> Row:
+    if not len(column):
+        return []
+    value = column.last
+    return [("  ●─ ", "val"), (f"{label} ", "legend"), (number(value), _soundness(value))]
+
+
+def _soundness(value: float | None) -> str:
+    return "legend" if value is None or math.isfinite(value) else "bad"
+
+
+def _length(row: Row) -> int:
+    return sum(len(text) for text, _ in row)
+
+
+def _write_centred(frame: ChartFrame, text: str) -> None:
+    width, height = frame.size
+    text = text[:width]
+    if text and height:
+        frame.write((width - len(text)) // 2, (height - 1) // 2, text, raster.HINT)
