@@ -251,7 +251,9 @@ def _write_atomically(path: Path, text: str) -> None:
 
 def _prune(folder: Path, keep: int) -> None:
     pointed = {
-        (folder / which).read_text().strip() for which in (LATEST, BEST) if (folder / which).exists()
+        (folder / which).read_text().strip()
+        for which in (LATEST, BEST)
+        if (folder / which).exists()
     }
     for path in sorted(folder.glob("step-*"))[:-keep]:
         if path.name not in pointed:

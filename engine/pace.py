@@ -40,7 +40,7 @@ class Pace:
         """After a step was queued on a GPU: wait until at most ``STEPS_AHEAD`` are."""
         if device.type != "cuda":
             return
-        event = torch.cuda.Event()
+        event: torch.cuda.Event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record()
         self._queued.append(event)
         if len(self._queued) > STEPS_AHEAD:

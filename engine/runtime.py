@@ -87,7 +87,9 @@ def _measure_cpu(config: Config, split: Split, vocab_size: int) -> Runtime:
 
 def _thread_counts() -> list[int]:
     """1, 2, 4 … up to the cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     counts = [1]
     while counts[-1] * 2 < cores:
         counts.append(counts[-1] * 2)

@@ -93,8 +93,9 @@ class Sampler:
         """The tokens a sample starts from; an empty prompt starts on a new line."""
         if prompt:
             return [int(token) for token in self._tokenizer.encode(prompt)]
-        newline = [] if self._tokenizer.unknown("\n") else self._tokenizer.encode("\n")
-        return [int(token) for token in newline] or [0]
+        if self._tokenizer.unknown("\n"):
+            return [0]
+        return [int(token) for token in self._tokenizer.encode("\n")]
 
     def earn(self, training_seconds: float) -> None:
         """Write for the share of time that this much training allows."""

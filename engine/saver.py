@@ -28,9 +28,7 @@ class Saver:
     def write(self, snapshot: Snapshot, keep: int, best_step: int | None) -> None:
         """Begin to write; the last one's outcome must have been collected."""
         assert self._writing is None
-        self._writing = self._pool.submit(
-            write_checkpoint, self._run, snapshot, keep, best_step
-        )
+        self._writing = self._pool.submit(write_checkpoint, self._run, snapshot, keep, best_step)
 
     def collect(self, seconds: float | None = 0.0) -> Path | None:
         """The checkpoint that has come to be on the disk since the last call, if any.

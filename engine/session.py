@@ -28,7 +28,7 @@ from engine.checkpoint import (
     step_name,
     take_snapshot,
 )
-from engine.config import SETTINGS, config_from_dict
+from engine.config import SETTINGS, Config, config_from_dict
 from engine.metrics import MetricStore
 from engine.model import GPT
 from engine.pace import Pace
@@ -106,9 +106,7 @@ class Session:
         runtime = self._runtime(config, report)
         torch.set_num_threads(runtime.threads)
         report("building the model")
-        self.trainer = Trainer(
-            config, runtime, self.files.split, self.files.tokenizer.vocab_size
-        )
+        self.trainer = Trainer(config, runtime, self.files.split, self.files.tokenizer.vocab_size)
         if runtime.compile:
             self._compile(report)
         if snapshot:
@@ -131,9 +129,7 @@ class Session:
         asked = dataclasses.asdict(config.system)
         if known and known["asked"] == asked:
             return Runtime(**known["resolved"])
-        runtime = resolve_runtime(
-            config, self.files.split, self.files.tokenizer.vocab_size, report
-        )
+        runtime = resolve_runtime(config, self.files.split, self.files.tokenizer.vocab_size, report)
         self.files.database.set_meta(
             runtime={"asked": asked, "resolved": dataclasses.asdict(runtime)},
             versions=versions(),
@@ -254,8 +250,7 @@ class Session:
     def _resume(self, _: protocol.Resume) -> None:
         if self._is_complete():
             raise InputError(
-                f"the run is finished at step {self.trainer.step}: "
-                f"raise train.max_steps to go on"
+                f"the run is finished at step {self.trainer.step}: raise train.max_steps to go on"
             )
         self._write_journal("resumed")
         self._set_state(State.RUNNING)
@@ -282,7 +277,9 @@ class Session:
             return
         self._wanted |= command.changes
         if self.state is not State.RUNNING and not self._single_step:
-            self._step = None  # half a step is dropped: it is computed afresh, with the new settings
+            self._step = (
+                None  # half a step is dropped: it is computed afresh, with the new settings
+            )
             self._at_boundary()
 
     def _sample(self, command: protocol.Sample) -> None:
@@ -303,8 +300,8 @@ class Session:
     def _advance_training(self) -> None:
         if self._step is None:
             self._at_boundary()
-            if self._is_complete():
-                self._finish()
+            if self.trainer.step >= self.trainer.total_steps:
+                self._tasks.append(self._finishing())
                 return
             self._step = self.trainer.step_quanta()
         started = time.perf_counter()
@@ -339,7 +336,7 @@ class Session:
             self._tasks.append(self._saving(announce_again=False))
 
     def _read_results(self) -> None:
-        """Fetch losses from the device and record them; the one place where the GPU is waited for."""
+        """Fetch losses from the device and record them: the one place that waits for a GPU."""
         if not self._unread:
             return
         results, self._unread = list(self._unread), deque()
@@ -499,9 +496,6 @@ class Session:
 
     # -- the end ---------------------------------------------------------------------------------
 
-    def _finish(self) -> None:
-        self._tasks.append(self._finishing())
-
     def _finishing(self) -> Task:
         """Measure the last and the best weights over the whole split, and save."""
         yield from self._await_saver()
@@ -532,10 +526,8 @@ class Session:
 
     def _is_complete(self) -> bool:
         """Whether all steps are done and the end was measured."""
-        return (
-            self.trainer.step >= self.trainer.total_steps
-            and self.last.get("final_step") == self.trainer.step
-        )
+        step = self.trainer.step
+        return bool(step >= self.trainer.total_steps and self.last.get("final_step") == step)
 
     # -- telling ---------------------------------------------------------------------------------
 

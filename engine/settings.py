@@ -154,6 +154,7 @@ def settings_of(section: str, cls: type) -> dict[str, Setting]:
         if "setting" not in field.metadata:
             raise TypeError(f"{section}.{field.name} is declared without setting(...)")
         kind = types[str(field.type)]
-        one = Setting(section, field.name, kind, field.default, **field.metadata["setting"])
+        default: Any = field.default
+        one = Setting(section, field.name, kind, default, **field.metadata["setting"])
         declared[one.key] = one
     return declared

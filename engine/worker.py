@@ -210,7 +210,7 @@ def _discard(files: RunFiles | None) -> None:
 
 
 def _append_to_log(run: Path, text: str) -> None:
-    with open(run / LOG_FILE, "a", encoding="utf-8") as log:
+    with (run / LOG_FILE).open("a", encoding="utf-8") as log:
         log.write(text)
 
 

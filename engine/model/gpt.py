@@ -63,7 +63,9 @@ class GPT(nn.Module):
         if end > self.config.block_size:
             raise ValueError(f"{end} tokens do not fit a context of {self.config.block_size}")
         positions = torch.arange(start, end, device=input_ids.device)  # (T,)
-        x: Tensor = self.dropout(self.token_embedding(input_ids) + self.position_embedding(positions))
+        x: Tensor = self.dropout(
+            self.token_embedding(input_ids) + self.position_embedding(positions)
+        )
         return x
 
     @torch.no_grad()

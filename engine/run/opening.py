@@ -125,8 +125,6 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
     return RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=False)
 
 
-
-
 def corpus_facts(corpus: Corpus) -> dict[str, Any]:
     """What is worth recording of a text."""
     facts = {field.name: getattr(corpus, field.name) for field in dataclasses.fields(corpus)}
