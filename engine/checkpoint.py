@@ -126,7 +126,19 @@ def write_checkpoint(run: Path, snapshot: Snapshot, keep: int, best_step: int | 
 
 def list_checkpoints(run: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
-    return sorted((run / CHECKPOINTS_FOLDER).glob("step-*"))
+    return _steps_in(run / CHECKPOINTS_FOLDER)
+
+
+def tidy_checkpoints(run: Path) -> None:
+    """Remove what a killed writer left half-done; only for whoever holds the run's lock."""
+    folder = run / CHECKPOINTS_FOLDER
+    for left in folder.glob(".step-*.old"):  # killed between the two renames of a replacement
+        final = folder / left.name[1 : len(step_name(0)) + 1]
+        if not final.exists():
+            left.rename(final)
+    for left in folder.glob(".*"):
+        if left.suffix in (".tmp", ".old"):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
 
 
 def find_checkpoint(run: Path, which: str) -> Path:
@@ -162,15 +174,15 @@ def read_checkpoint(path: Path, with_optimizer: bool = True) -> Snapshot:
     """
     try:
         manifest = json.loads((path / MANIFEST_FILE).read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise InputError(
+                f"{path.name} has format {manifest['format']}, this gpt-tui reads format "
+                f"{FORMAT}: use the version that wrote it"
+            )
         for name in (MODEL_FILE, OPTIMIZER_FILE, STATE_FILE):
             if _sha256(path / name) != manifest["sha256"][name]:
                 raise _damaged(path, f"{name} does not match its hash")
         state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
-        if state["format"] != FORMAT:
-            raise InputError(
-                f"{path.name} has format {state['format']}, this gpt-tui reads format {FORMAT}: "
-                f"use the version that wrote it"
-            )
         optimizer = load_file(path / OPTIMIZER_FILE) if with_optimizer else {}
         return Snapshot(state["step"], load_file(path / MODEL_FILE), optimizer, state)
     except FileNotFoundError as error:
@@ -189,7 +201,11 @@ def load_model(run: Path, which: str) -> GPT:
         InputError: There is no such checkpoint, or it is damaged.
     """
     path = find_checkpoint(run, which)
-    snapshot = read_checkpoint(path, with_optimizer=False)
+    return build_model(path, read_checkpoint(path, with_optimizer=False))
+
+
+def build_model(path: Path, snapshot: Snapshot) -> GPT:
+    """The model of a checkpoint that was read from ``path``; see ``load_model``."""
     try:
         tokenizer = load_tokenizer(snapshot.state["tokenizer"])
         config = ModelConfig(**snapshot.state["config"]["model"])
@@ -206,12 +222,16 @@ def step_name(step: int) -> str:
     return f"step-{step:08d}"
 
 
+def _steps_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step-*") if path.name[5:].isdecimal())
+
+
 def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
 def _damaged(path: Path, why: str) -> InputError:
-    others = [other.name for other in path.parent.glob("step-*") if other.name != path.name]
+    others = [other.name for other in _steps_in(path.parent) if other.name != path.name]
     hint = (
         f"remove that folder to go back to {max(others)}"
         if others
@@ -221,8 +241,11 @@ def _damaged(path: Path, why: str) -> InputError:
 
 
 def _write_files(folder: Path, snapshot: Snapshot) -> None:
-    save_file(snapshot.model, folder / MODEL_FILE)
-    save_file(snapshot.optimizer, folder / OPTIMIZER_FILE)
+    try:
+        save_file(snapshot.model, folder / MODEL_FILE)
+        save_file(snapshot.optimizer, folder / OPTIMIZER_FILE)
+    except SafetensorError as error:  # which is how it says that the disk is full
+        raise OSError(str(error)) from error
     (folder / STATE_FILE).write_text(json.dumps(snapshot.state, indent=1), encoding="utf-8")
     names = (MODEL_FILE, OPTIMIZER_FILE, STATE_FILE)
     manifest = {"format": FORMAT, "sha256": {name: _sha256(folder / name) for name in names}}
@@ -255,7 +278,7 @@ def _prune(folder: Path, keep: int) -> None:
         for which in (LATEST, BEST)
         if (folder / which).exists()
     }
-    for path in sorted(folder.glob("step-*"))[:-keep]:
+    for path in _steps_in(folder)[:-keep]:
         if path.name not in pointed:
             shutil.rmtree(path, ignore_errors=True)
 

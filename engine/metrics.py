@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite, nan
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ Flags: TypeAlias = NDArray[np.bool_]
 BLOCK = 64
 
 FIRST_CAPACITY = 4 * BLOCK
+FEW_ROWS = 4 * BLOCK  # fewer are added one by one
 
 
 class _Buffer:
@@ -57,13 +58,13 @@ class _Buffer:
         copy.length = rows
         return copy
 
-    def summarise_block(self, block: int) -> None:
-        """Write the minimum, maximum and soundness of one full block."""
-        rows = self.values[block * BLOCK : (block + 1) * BLOCK]
+    def summarise_blocks(self, begin: int, end: int) -> None:
+        """Write the minimum, maximum and soundness of each of some full blocks."""
+        rows = self.values[begin * BLOCK : end * BLOCK].reshape(-1, BLOCK)
         finite = _finite_or_nan(rows)
-        self.block_low[block] = np.fmin.reduce(finite)
-        self.block_high[block] = np.fmax.reduce(finite)
-        self.block_bad[block] = np.isnan(finite).any()
+        self.block_low[begin:end] = np.fmin.reduce(finite, axis=1)
+        self.block_high[begin:end] = np.fmax.reduce(finite, axis=1)
+        self.block_bad[begin:end] = np.isnan(finite).any(axis=1)
 
 
 class Column:
@@ -129,13 +130,35 @@ class Column:
         buffer.values[row] = value
         buffer.smoothed[row] = self._average_with(value)
         if (row + 1) % BLOCK == 0:
-            buffer.summarise_block(row // BLOCK)
+            buffer.summarise_blocks(row // BLOCK, row // BLOCK + 1)
         buffer.length = row + 1
 
     def extend(self, steps: Iterable[int], values: Iterable[float]) -> None:
-        """Add many rows, in order; as many steps as values."""
-        for step, value in zip(steps, values, strict=True):
-            self.append(step, value)
+        """Add many rows, in order; as many steps as values.
+
+        Raises:
+            ValueError: If a step lies before the one before it, or the numbers of rows differ.
+        """
+        new_steps: Steps = _as_array(steps, np.int64)
+        new_values: Values = _as_array(values, np.float64)
+        if len(new_steps) != len(new_values):
+            raise ValueError(f"{len(new_steps)} steps for {len(new_values)} values")
+        if len(new_steps) < FEW_ROWS:
+            for step, value in zip(new_steps.tolist(), new_values.tolist(), strict=True):
+                self.append(step, value)
+            return
+        buffer = self._buffer
+        row, end = buffer.length, buffer.length + len(new_steps)
+        if np.any(np.diff(new_steps) < 0) or (row and new_steps[0] < buffer.steps[row - 1]):
+            raise ValueError("the steps must not fall")
+        if end > buffer.capacity:
+            buffer = buffer.first_rows(row, max(end, 2 * row))
+            self._buffer = buffer
+        buffer.steps[row:end] = new_steps
+        buffer.values[row:end] = new_values
+        buffer.smoothed[row:end] = self._averages_with(new_values)
+        buffer.summarise_blocks(row // BLOCK, end // BLOCK)
+        buffer.length = end
 
     def snapshot(self) -> tuple[Steps, Values, Values]:
         """Return steps, values and averages so far: consistent, read-only, and never to change."""
@@ -191,6 +214,19 @@ class Column:
             self._average = past + weight * value
         return self._average
 
+    def _averages_with(self, values: Values) -> Values:
+        """As `_average_with` for each of many values, a stretch at a time."""
+        finite = np.isfinite(values)
+        sound = values[finite]
+        counts = self._averaged + np.arange(len(sound) + 1)
+        weights = -np.expm1(counts * np.log(self.smoothing or 5e-324))  # 1 - smoothing ** counts
+        start = self._average * float(weights[0]) if self._averaged else 0.0
+        means = _running_mean(sound, self.smoothing, start) / weights[1:]
+        averages = np.concatenate([[self._average], means])
+        self._average, self._averaged = float(averages[-1]), self._averaged + len(sound)
+        smoothed: Values = averages[np.cumsum(finite)]
+        return smoothed
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -218,6 +254,11 @@ class MetricStore:
     def append(self, name: str, step: int, value: float) -> None:
         """Add one value to the curve called `name`."""
         self.column(name).append(step, value)
+        self.version += 1
+
+    def extend(self, name: str, steps: Iterable[int], values: Iterable[float]) -> None:
+        """Add many values to the curve called `name`, in order."""
+        self.column(name).extend(steps, values)
         self.version += 1
 
     def column(self, name: str) -> Column:
@@ -263,6 +304,27 @@ def column_edges(steps: Steps, first_step: int, last_step: int, columns: int) ->
     edges = np.searchsorted(steps, borders, side="left")
     edges[-1] = np.searchsorted(steps, last_step, side="right")
     return edges
+
+
+def _as_array(items: Iterable[Any], kind: type) -> NDArray[Any]:
+    return np.asarray(items, kind) if isinstance(items, np.ndarray) else np.fromiter(items, kind)
+
+
+def _running_mean(values: Values, weight: float, start: float) -> Values:
+    """The mean m ← weight · m + (1 - weight) · value after each value, from `start` on."""
+    stretches = -(-len(values) // BLOCK)
+    rows = np.zeros((stretches, BLOCK))
+    rows.ravel()[: len(values)] = values
+    age = np.subtract.outer(np.arange(BLOCK), np.arange(BLOCK))  # [j, i]: value i seen from j
+    share = np.where(age >= 0, (1.0 - weight) * np.power(weight, np.maximum(age, 0)), 0.0)
+    means = rows @ share.T  # each stretch as if nothing came before it
+    carried = np.empty(stretches)
+    for stretch, last in enumerate(means[:, -1].tolist()):
+        carried[stretch] = start
+        start = weight**BLOCK * start + last
+    means += carried[:, None] * np.power(weight, np.arange(1, BLOCK + 1))
+    result: Values = means.ravel()[: len(values)]
+    return result
 
 
 def _finite_or_nan(values: Values) -> Values:

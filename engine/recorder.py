@@ -42,10 +42,15 @@ class Recorder:
         """Note, at once and on disk, that something happened."""
         return self.database.add_journal(self.branch, step, kind, detail)
 
-    def flush_if_due(self, summary: dict[str, Any]) -> None:
-        """Write what is not written yet if a second has passed."""
-        if time.monotonic() >= self._next_flush:
-            self.flush(summary)
+    @property
+    def flush_is_due(self) -> bool:
+        """Whether a second has passed since the last flush."""
+        return time.monotonic() >= self._next_flush
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether there is anything to flush."""
+        return bool(self._unwritten)
 
     def flush(self, summary: dict[str, Any]) -> None:
         """Write what is not written yet."""
@@ -56,15 +61,17 @@ class Recorder:
 
     def close(self, summary: dict[str, Any]) -> None:
         """Write all and leave a single file."""
-        self.flush(summary)
-        self.database.fold()
-        self.database.close()
+        try:
+            self.flush(summary)
+            self.database.fold()
+        finally:
+            self.database.close()
 
 
 def load_metrics(database: RunDatabase, metrics: MetricStore, branch: int = 0) -> None:
     """Fill a metric store from a run's database, marks of changed settings included."""
     for name in database.metric_names(branch):
-        metrics.column(name).extend(*database.metric(branch, name))
+        metrics.extend(name, *database.metric(branch, name))
     for entry in database.journal("adjusted"):
         label = describe_changes(entry["detail"]["changes"])
         if label:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from data.tokenizers import Tokenizer
 from engine.config import SampleConfig
 from engine.model import GPT
-from engine.protocol import Event, SampleFinished, SampleStarted, SampleText
+from engine.protocol import Event, Refused, SampleFinished, SampleStarted, SampleText, Warned
 from engine.sampling import generate
 
 TRAINING_SHARE = 0.85  # of the time while a sample streams beside training
+LONGEST_SLICE = 0.2  # seconds of writing in one go, however long the quantum before was
 TEXT_SECONDS = 0.04  # pieces of text are handed on this often, not token by token
 
 
@@ -98,25 +99,36 @@ class Sampler:
         return [int(token) for token in self._tokenizer.encode("\n")]
 
     def earn(self, training_seconds: float) -> None:
-        """Write for the share of time that this much training allows."""
-        self._credit += training_seconds * (1 / TRAINING_SHARE - 1)
-        if self._credit > 0:
-            start = time.perf_counter()
-            self.run_for(self._credit)
-            self._credit -= time.perf_counter() - start
+        """Write for the share of time that this much training allows.
 
-    def run_for(self, seconds: float) -> None:
+        A token that took longer than it might is paid back before the next one. Nothing is saved
+        up: time in which there was nothing to write is gone.
+        """
+        self._credit += training_seconds * (1 / TRAINING_SHARE - 1)
+        if self._jobs and self._credit > 0:
+            start = time.perf_counter()
+            self.run_for(min(self._credit, LONGEST_SLICE))
+            self._credit -= time.perf_counter() - start
+        self._credit = min(self._credit, LONGEST_SLICE if self._jobs else 0.0)
+
+    def run_for(self, seconds: float, automatic_first: bool = False) -> None:
         """Write for about this long, at least one token."""
         deadline = time.perf_counter() + seconds
         while self._jobs:
-            self._write_token(self._jobs[0])
+            job = self._jobs[0]
+            if automatic_first:
+                job = next((one for one in self._jobs if one.automatic), job)
+            self._write_token(job)
             if time.perf_counter() >= deadline:
                 return
 
     def close(self) -> None:
         """Keep what is written of unfinished samples."""
         while self._jobs:
-            self._finish(self._jobs[0])
+            job = self._jobs[0]
+            if not (job.started or job.automatic):
+                self._emit(Refused("Sample", "the run was closed before the text was begun"))
+            self._finish(job)
 
     def _write_token(self, job: Job) -> None:
         now = time.perf_counter()
@@ -124,7 +136,11 @@ class Sampler:
             job.started = True
             settings = dataclasses.asdict(job.settings)
             self._emit(SampleStarted(job.number, job.step, job.automatic, settings))
-        token = next(job.tokens, None)
+        try:
+            token = next(job.tokens, None)
+        except FloatingPointError as error:
+            self._emit(Warned(f"the sample of step {job.step} ended early: {error}"))
+            token = None
         if token is None:
             self._finish(job)
             return

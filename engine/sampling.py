@@ -28,11 +28,18 @@ def sample_token(
         top_k: Keep only the k likeliest tokens; 0 keeps all.
         top_p: Of these, keep the likeliest whose probabilities first reach this sum
             (nucleus sampling: Holtzman et al. 2020).
+
+    Raises:
+        FloatingPointError: The logits are not numbers.
     """
-    logits = logits.float().cpu()
+    logits = logits.double().cpu()
+    highest = logits.max()
+    if not torch.isfinite(highest):
+        raise FloatingPointError("the model's logits are not numbers")
     if temperature == 0:
         return int(logits.argmax())
-    probabilities = (logits / temperature).softmax(dim=-1)  # (vocab_size,)
+    # the highest is taken off first: however low the temperature, nothing overflows
+    probabilities = ((logits - highest) / temperature).softmax(dim=-1)  # (vocab_size,)
     if top_k or top_p < 1:
         probabilities = _truncate(probabilities, top_k, top_p)
     return int(torch.multinomial(probabilities, 1, generator=generator))
@@ -94,9 +101,11 @@ def generate(
 
 def _eval_forward(model: GPT, input_ids: Tensor, caches: list) -> Tensor:  # type: ignore[type-arg]
     was_training = model.training
-    model.eval()
+    if was_training:
+        model.eval()
     try:
         logits: Tensor = model(input_ids, caches)
     finally:
-        model.train(was_training)
+        if was_training:
+            model.train()
     return logits

@@ -12,6 +12,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -27,8 +28,9 @@ from engine.checkpoint import (
     restore,
     step_name,
     take_snapshot,
+    tidy_checkpoints,
 )
-from engine.config import SETTINGS, Config, config_from_dict
+from engine.config import SETTINGS, Config, config_from_dict, total_steps
 from engine.metrics import MetricStore
 from engine.model import GPT
 from engine.pace import Pace
@@ -36,7 +38,7 @@ from engine.protocol import Adjusted, Evaluated, Event, Refused, State, Status, 
 from engine.recorder import Recorder, describe_changes
 from engine.run.folder import CHECKPOINTS_FOLDER
 from engine.run.opening import RunFiles
-from engine.runtime import hardware, resolve_runtime, versions
+from engine.runtime import hardware, resolve_device, resolve_runtime, versions
 from engine.sampler import Job, Sampler
 from engine.saver import Saver
 from engine.settings import When
@@ -45,6 +47,7 @@ from engine.trainer import Evaluation, Runtime, StepResult, Trainer
 Task = Generator[None, None, None]
 Emit = Callable[[Event], None]
 
+SAMPLING_SECONDS = 0.02  # how long text is written before the inbox is looked at again
 IMMEDIATE_SECTIONS = ("sample.", "eval.", "checkpoint.")  # they do not touch the step in flight
 
 
@@ -82,40 +85,44 @@ class Session:
         self.pace = Pace()
         self._tasks: deque[Task] = deque()
         self._step: Generator[None, None, StepResult] | None = None
-        self._single_step = False
+        self._single_steps = 0  # asked for and not yet taken
         self._unread: deque[StepResult] = deque()
-        self._unapplied: deque[tuple[int, dict[str, Any]]] = deque()  # from the journal, by step
+        self._unapplied: list[tuple[int, dict[str, Any]]] = []  # from the journal, by step
         self._wanted: dict[str, Any] = {}  # adjustments that wait for the step boundary
         self._journal_id = 0
         self._evaluated_step = 0
-        self._stop_requested = False
+        self._has_checkpoint = False
         self.last: dict[str, Any] = {}
-        self._build(report, {k: v for k, v in changes.items() if k.startswith("system.")})
+        self._build(report, changes)
         live = {k: v for k, v in changes.items() if not k.startswith("system.")}
         if live:
             self._adjust(protocol.Adjust(live))
 
     # -- coming to be ----------------------------------------------------------------------------
 
-    def _build(self, report: Callable[[str], None], system: dict[str, Any]) -> None:
+    def _build(self, report: Callable[[str], None], changes: dict[str, Any]) -> None:
+        tidy_checkpoints(self.files.path)
         snapshot = self._latest_snapshot()
         config = self.files.config
         if snapshot:
             config = config_from_dict(snapshot.state["config"])
-        config = config.replace(system)
-        runtime = self._runtime(config, report)
+        config.replace(changes)  # whatever is wrong with them is said before anything is done
+        known = self.files.database.meta().get("runtime")
+        if known:  # the last word on the system is the record of it, not the checkpoint
+            config = config.replace({f"system.{name}": v for name, v in known["asked"].items()})
+        config = config.replace({k: v for k, v in changes.items() if k.startswith("system.")})
+        runtime = self._runtime(config, known, snapshot.step if snapshot else 0, report)
         torch.set_num_threads(runtime.threads)
         report("building the model")
         self.trainer = Trainer(config, runtime, self.files.split, self.files.tokenizer.vocab_size)
+        self._parameters = self.trainer.model.parameter_count()
         if runtime.compile:
             self._compile(report)
         if snapshot:
             self._restore(snapshot)
-        self._journal_id = snapshot.state["journal_id"] if snapshot else 0
-        for entry in self.files.database.journal("adjusted", after_id=self._journal_id):
-            after = {key: change[1] for key, change in entry["detail"]["changes"].items()}
-            self._unapplied.append((entry["step"], after))
+        self._read_journal()
         self.recorder.load(self.trainer.step)
+        self._apply_journal()
         self._update_status()
 
     def _latest_snapshot(self) -> Snapshot | None:
@@ -123,19 +130,46 @@ class Session:
             return None
         return read_checkpoint(find_checkpoint(self.files.path, "latest"))
 
-    def _runtime(self, config: Config, report: Callable[[str], None]) -> Runtime:
+    def _read_journal(self) -> None:
+        """Find the adjustments made after the checkpoint; they take effect at their steps again.
+
+        A newer word on a setting outlives what is still ahead of an older one, as it did when it
+        was given: a run that was taken up again at an earlier step may have entries out of order.
+        """
+        for entry in self.files.database.journal("adjusted", after_id=self._journal_id):
+            step, changes = entry["step"], entry["detail"]["changes"]
+            self._forget_older(changes)
+            after = {key: pair[1] for key, pair in changes.items()}
+            self._unapplied = (
+                [one for one in self._unapplied if one[0] <= step]
+                + [(step, after)]
+                + [one for one in self._unapplied if one[0] > step]
+            )
+            self._journal_id = entry["id"]
+
+    def _runtime(
+        self,
+        config: Config,
+        known: dict[str, Any] | None,
+        step: int,
+        report: Callable[[str], None],
+    ) -> Runtime:
         """Settle every ``auto`` once; a run that was settled before keeps what it had."""
-        known = self.files.database.meta().get("runtime")
         asked = dataclasses.asdict(config.system)
-        if known and known["asked"] == asked:
-            return Runtime(**known["resolved"])
+        if known:
+            resolve_device(
+                known["resolved"]["device"] if known["asked"] == asked else asked["device"]
+            )
+            if known["asked"] == asked:
+                return Runtime(**known["resolved"])
+            config = _keep_settled(config, known)
         runtime = resolve_runtime(config, self.files.split, self.files.tokenizer.vocab_size, report)
         self.files.database.set_meta(
             runtime={"asked": asked, "resolved": dataclasses.asdict(runtime)},
             versions=versions(),
             hardware=hardware(runtime.device),
         )
-        self.recorder.journal(0, "runtime", **dataclasses.asdict(runtime))
+        self.recorder.journal(step, "runtime", **dataclasses.asdict(runtime))
         return runtime
 
     def _compile(self, report: Callable[[str], None]) -> None:
@@ -151,6 +185,9 @@ class Session:
         state = snapshot.state
         self.pace.train_seconds = state["train_seconds"]
         self._evaluated_step = state["evaluated_step"]
+        self._journal_id = state["journal_id"]
+        self._unapplied = [(step, changes) for step, changes in state.get("unapplied", [])]
+        self._has_checkpoint = True
         self.last = dict(state["last"])
         self.status = dataclasses.replace(self.status, saved_step=snapshot.step)
 
@@ -166,7 +203,7 @@ class Session:
                 runtime=dataclasses.asdict(trainer.runtime),
                 corpus=files.corpus.name,
                 note=files.corpus.note,
-                parameters=trainer.model.parameter_count(),
+                parameters=self._parameters,
                 step=trainer.step,
                 total_steps=trainer.total_steps,
                 saved_step=self.status.saved_step,
@@ -187,17 +224,21 @@ class Session:
     def advance(self) -> bool:
         """Do one quantum of work; False if there is none."""
         self._collect_save()
+        self._apply_if_still()
         if self._tasks:
             self._advance_task()
-        elif self.state is State.RUNNING or self._single_step:
+        elif self.state is State.RUNNING or self._single_steps:
             self._advance_training()
         elif self.sampler.active:
-            self.sampler.run_for(0.02)
+            self.sampler.run_for(SAMPLING_SECONDS)
         elif self.saver.busy:
             self._collect_save(0.01)
+        elif self.recorder.has_unwritten:
+            self.recorder.flush(self.summary())
         else:
             return False
-        self.recorder.flush_if_due(self.summary())
+        if self.recorder.flush_is_due:
+            self.recorder.flush(self.summary())
         return True
 
     def handle(self, command: protocol.Command) -> None:
@@ -220,23 +261,30 @@ class Session:
             self.emit(Refused(type(command).__name__, str(error)))
 
     def close(self, save: bool) -> None:
-        """End the session; with ``save`` nothing that was trained is lost."""
-        self._read_results()
-        self.sampler.close()
-        try:
+        """End the session; with ``save`` nothing that was trained or asked for is lost."""
+        with ExitStack() as whatever_happens:
+            whatever_happens.callback(self.files.close)
+            whatever_happens.callback(self._close_recorder)
+            whatever_happens.callback(self.saver.close)
+            self._read_results()
+            if save and self._wanted:
+                self._step = None
+                self._at_boundary()
+            self.sampler.close()
             self._collect_save(None)
             if save and self.trainer.step != self.status.saved_step:
                 self._begin_save()
                 self._collect_save(None)
-        finally:
-            if self.state is not State.FINISHED:
-                self.state = State.STOPPED
-            self._write_journal("closed", saved=self.status.saved_step)
-            self._update_status()
-            self.saver.close()
-            self.recorder.close(self.summary())
-            self.files.close()
         self._set_state(self.state)
+
+    def _close_recorder(self) -> None:
+        if self.state not in (State.FINISHED, State.FAILED):
+            self.state = State.STOPPED
+        self._update_status()
+        try:
+            self._write_journal("closed", saved=self.status.saved_step)
+        finally:
+            self.recorder.close(self.summary())
 
     # -- commands --------------------------------------------------------------------------------
 
@@ -244,6 +292,8 @@ class Session:
         if self.state is State.RUNNING:
             self._write_journal("paused")
             self._set_state(State.PAUSED)
+            self._read_results()
+            self.recorder.flush(self.summary())
         else:
             self._set_state(self.state)
 
@@ -260,26 +310,31 @@ class Session:
             raise InputError("pause the run to take single steps")
         if self._is_complete():
             raise InputError("the run is finished: raise train.max_steps to go on")
-        self._single_step = True
+        self._single_steps += 1
 
     def _adjust(self, command: protocol.Adjust) -> None:
         for key in command.changes:
             if key in SETTINGS and SETTINGS[key].when is not When.LIVE:
                 raise InputError(f"{key} can change only {_when_words(SETTINGS[key].when)}")
         config = self.trainer.config.replace({**self._wanted, **command.changes})
-        if config.train.max_steps < self.trainer.step:
+        end = total_steps(config, len(self.trainer.train_tokens))
+        if end < self.trainer.step:
             raise InputError(
-                f"train.max_steps {config.train.max_steps} is below the step the run is at "
-                f"({self.trainer.step})"
+                f"the run would end at step {end}, and it is at step {self.trainer.step} already: "
+                f"give it a later end"
             )
+        if "sample.prompt" in command.changes:
+            self.sampler.start_tokens(config.sample.prompt)  # refuses unknown characters
         if all(key.startswith(IMMEDIATE_SECTIONS) for key in command.changes):
             self._apply(command.changes)
             return
         self._wanted |= command.changes
-        if self.state is not State.RUNNING and not self._single_step:
-            self._step = (
-                None  # half a step is dropped: it is computed afresh, with the new settings
-            )
+        self._apply_if_still()
+
+    def _apply_if_still(self) -> None:
+        """While nothing is trained, what is wanted takes effect without waiting for a step."""
+        if self._wanted and self.state is not State.RUNNING and not self._single_steps:
+            self._step = None  # half a step is computed afresh, with the new settings
             self._at_boundary()
 
     def _sample(self, command: protocol.Sample) -> None:
@@ -301,6 +356,7 @@ class Session:
         if self._step is None:
             self._at_boundary()
             if self.trainer.step >= self.trainer.total_steps:
+                self._single_steps = 0
                 self._tasks.append(self._finishing())
                 return
             self._step = self.trainer.step_quanta()
@@ -324,12 +380,14 @@ class Session:
         self._update_status()
         self.sampler.earn(seconds)
         config, step = self.trainer.config, self.trainer.step
-        if self._single_step:
-            self._single_step = False
+        if self._single_steps:
+            self._single_steps -= 1
             self._read_results()
             self._set_state(self.state)
-        if step >= self.trainer.total_steps:
-            return  # the end evaluates and saves
+        if step >= self.trainer.total_steps and not self._wanted:
+            self._single_steps = 0
+            self._tasks.append(self._finishing())  # evaluates and saves
+            return
         if _is_due(step, config.eval.interval):
             self._tasks.append(self._evaluation())
         if _is_due(step, config.checkpoint.interval):
@@ -354,8 +412,10 @@ class Session:
                 },
             )
             self.last["train_loss"] = loss
+        for result, loss, norm in zip(results, losses, norms, strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 self._stop_at_non_finite(result.step, loss)
+                break
 
     def _stop_at_non_finite(self, step: int, loss: float) -> None:
         what = "loss" if not math.isfinite(loss) else "gradient"
@@ -368,21 +428,35 @@ class Session:
 
     def _at_boundary(self) -> None:
         """Between two steps: what was asked for, or stands in the journal, takes effect."""
-        while self._unapplied and self._unapplied[0][0] <= self.trainer.step:
-            _, changes = self._unapplied.popleft()
-            self.trainer.adjust(self.trainer.config.replace(changes))
+        self._apply_journal()
         if self._wanted:
             changes, self._wanted = self._wanted, {}
             self._apply(changes)
+
+    def _apply_journal(self) -> None:
+        """What the journal holds for the steps up to here takes effect again."""
+        while self._unapplied and self._unapplied[0][0] <= self.trainer.step:
+            step, changes = self._unapplied.pop(0)
+            config = self.trainer.config
+            # naming max_steps alone would turn max_epochs off
+            changes.setdefault("train.max_epochs", config.train.max_epochs)
+            config, problems = config.check(changes)
+            if problems:
+                self._warn(f"a change made at step {step} was left out: {problems[0]}")
+            else:
+                self.trainer.adjust(config)
+
+    def _forget_older(self, changes: dict[str, Any]) -> None:
+        """The newest word on a setting outlives what the journal still holds for it."""
+        for _, later in self._unapplied:
+            for key in changes:
+                later.pop(key, None)
 
     def _apply(self, changes: dict[str, Any]) -> None:
         before = self.trainer.config
         after = before.replace(changes)
         self.trainer.adjust(after)
-        # the newest word on a setting outlives what the journal still holds for it
-        for _, later in self._unapplied:
-            for key in changes:
-                later.pop(key, None)
+        self._forget_older(changes)
         step = self.trainer.step
         told = {key: list(pair) for key, pair in before.differences(after).items()}
         self._journal_id = self.recorder.journal(step, "adjusted", changes=told)
@@ -403,16 +477,34 @@ class Session:
             self._tasks.popleft()
 
     def _evaluation(self, whole: bool = False, save_best: bool = True) -> Task:
-        while self.sampler.writes_automatic:  # its text belongs to the evaluation before
-            self.sampler.run_for(0.05)
-            yield
+        yield from self._await_automatic_sample()  # it belongs to the evaluation before
         self._read_results()
-        evaluation = yield from self.trainer.evaluate_quanta(whole)
+        evaluation = yield from self._measuring(whole)
         self._evaluated_step = evaluation.step
         best = self._note_evaluation(evaluation)
         self._sample_automatically()
         if best and save_best:
             yield from self._saving(announce_again=False)
+
+    def _measuring(
+        self, whole: bool, model: GPT | None = None
+    ) -> Generator[None, None, Evaluation]:
+        """Measure the validation loss; samples stream on meanwhile, as beside training."""
+        quanta = self.trainer.evaluate_quanta(whole, model)
+        while True:
+            started = time.perf_counter()
+            try:
+                next(quanta)
+            except StopIteration as stop:
+                evaluation: Evaluation = stop.value
+                return evaluation
+            self.sampler.earn(time.perf_counter() - started)
+            yield
+
+    def _await_automatic_sample(self) -> Task:
+        while self.sampler.writes_automatic:
+            self.sampler.run_for(SAMPLING_SECONDS, automatic_first=True)
+            yield
 
     def _note_evaluation(self, evaluation: Evaluation) -> bool:
         """Record a validation loss; returns whether it is the best so far."""
@@ -442,7 +534,7 @@ class Session:
 
     def _saving(self, announce_again: bool = True) -> Task:
         yield from self._await_saver()
-        if self.status.saved_step != self.trainer.step:
+        if not self._has_checkpoint or self.status.saved_step != self.trainer.step:
             self._begin_save()
         elif announce_again:
             self._announce_save()
@@ -463,8 +555,9 @@ class Session:
             "train_seconds": self.pace.train_seconds,
             "evaluated_step": self._evaluated_step,
             "journal_id": self._journal_id,
+            "unapplied": [[step, dict(changes)] for step, changes in self._unapplied],
             "branch": self.recorder.branch,
-            "last": self.last,
+            "last": dict(self.last),  # a copy: it is written while training goes on
             "versions": versions(),
             "created": time.time(),
         }
@@ -486,6 +579,7 @@ class Session:
             return
         if path:
             step = int(path.name.removeprefix("step-"))
+            self._has_checkpoint = True
             self.status = dataclasses.replace(self.status, saved_step=step)
             self._announce_save()
 
@@ -499,16 +593,18 @@ class Session:
     def _finishing(self) -> Task:
         """Measure the last and the best weights over the whole split, and save."""
         yield from self._await_saver()
-        earlier = self._best_model()
+        earlier_step, earlier = self.last.get("best_step"), self._best_model()
         yield from self._evaluation(whole=True, save_best=False)
-        step, loss = self.trainer.step, self.last["val_loss"]
+        step: int | None = self.trainer.step
+        loss = self.last["val_loss"]
         if earlier:  # it was the best by an estimate; now both are held to the same measure
-            best = yield from self.trainer.evaluate_quanta(True, earlier)
-            if best.loss < loss:
-                step, loss = self.last["earlier_best_step"], best.loss
+            best = yield from self._measuring(True, earlier)
+            if best.loss < loss or not math.isfinite(loss):
+                step, loss = earlier_step, best.loss
         self.last |= {"best_step": step, "best_val_loss": loss, "final_step": self.trainer.step}
         self._begin_save()
         yield from self._await_saver()
+        yield from self._await_automatic_sample()  # the last text is whole, too
         self._write_journal("finished")
         self._set_state(State.FINISHED)
         self.recorder.flush(self.summary())
@@ -521,13 +617,22 @@ class Session:
         path = self.files.path / CHECKPOINTS_FOLDER / step_name(best_step)
         if not path.is_dir():
             return None
-        self.last["earlier_best_step"] = best_step
-        return load_model(self.files.path, str(best_step)).to(self.trainer.device)
+        try:
+            return load_model(self.files.path, str(best_step)).to(self.trainer.device)
+        except InputError as error:
+            self._warn(f"the best weights so far cannot be measured again: {error}")
+            return None
 
     def _is_complete(self) -> bool:
         """Whether all steps are done and the end was measured."""
         step = self.trainer.step
-        return bool(step >= self.trainer.total_steps and self.last.get("final_step") == step)
+        return step >= self.trainer.total_steps and step == self._final_step
+
+    @property
+    def _final_step(self) -> int | None:
+        """The step whose weights were measured as the last ones, if any were."""
+        step: int | None = self.last.get("final_step")
+        return step
 
     # -- telling ---------------------------------------------------------------------------------
 
@@ -550,7 +655,7 @@ class Session:
             "device": trainer.runtime.device,
             "precision": trainer.runtime.precision,
             "threads": trainer.runtime.threads,
-            "parameters": trainer.model.parameter_count(),
+            "parameters": self._parameters,
             "corpus": self.files.corpus.name,
             "preset": trainer.config.preset,
         }
@@ -602,6 +707,17 @@ def _when_words(when: When) -> str:
     if when is When.RESUME:
         return "when the run is opened again (gpt-tui train --resume RUN --set …)"
     return "in a new run"
+
+
+def _keep_settled(config: Config, known: dict[str, Any]) -> Config:
+    """Put what was settled in the place of each ``auto`` that nobody has asked to change."""
+    asked, before = dataclasses.asdict(config.system), known["asked"]
+    if asked["device"] != before["device"]:
+        return config
+    settled = known["resolved"]
+    return config.replace(
+        {f"system.{k}": v for k, v in settled.items() if asked[k] == before.get(k)}
+    )
 
 
 def _refuse_new_run_settings(changes: dict[str, Any]) -> None:

@@ -101,9 +101,11 @@ class Setting:
         if self.type is bool and isinstance(value, bool):
             return value
         if self.type is str and isinstance(value, str):
+            if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise ValueError(f"{self.key} must be text in Unicode, not {value!r}")
             return value
         if self.type in (int, float) and isinstance(value, (int, float)):
-            if isinstance(value, bool) or not math.isfinite(value):
+            if isinstance(value, bool) or not _is_finite(value):
                 raise ValueError(f"{self.key} must be a finite number, not {value}")
             if self.type is int and value != int(value):
                 raise ValueError(f"{self.key} must be a whole number, not {value:g}")
@@ -130,8 +132,16 @@ class Setting:
         if self.zero and value == 0:
             return self.zero
         if isinstance(value, float):
-            return f"{value:.6g}"
+            short = f"{value:.6g}"
+            return short if float(short) == value else repr(value)
         return str(value)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number larger than any float
+        return False
 
 
 def _number(value: float | None) -> str:

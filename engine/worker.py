@@ -6,9 +6,12 @@ request has been found.
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -47,8 +50,9 @@ class EngineLoop:
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
-        self._inbox: SimpleQueue[Command | None] = SimpleQueue()
-        self._called_off = threading.Event()
+        # each command with the number of stops before it; None ends the loop
+        self._inbox: SimpleQueue[tuple[Command | None, int]] = SimpleQueue()
+        self._stops = 0  # no lock: signal handlers count it up
         self._session: Session | None = None
         self.metrics = MetricStore()
         self._status = Status()
@@ -56,39 +60,40 @@ class EngineLoop:
     @property
     def status(self) -> Status:
         """Where the run stands now."""
-        return self._session.status if self._session else self._status
+        session = self._session  # read once: another thread may ask while it closes
+        return session.status if session else self._status
 
     def send(self, command: Command) -> None:
         """Leave a command; safe from any thread and from signal handlers."""
         if isinstance(command, Stop):
-            self._called_off.set()  # what is being prepared or downloaded is called off
-        self._inbox.put(command)
+            self._stops += 1  # what is being prepared or downloaded is called off
+        self._inbox.put((command, self._stops))
 
     def end(self) -> None:
         """Leave the loop once every command before this one is carried out."""
-        self._called_off.set()
-        self._inbox.put(None)
+        self._stops += 1
+        self._inbox.put((None, self._stops))
 
     def run(self) -> None:
         """Carry out commands until ``end``; blocks when there is nothing to do."""
         idle = True
         while True:
             try:
-                command = self._inbox.get(block=idle)
+                command, stops = self._inbox.get(block=idle)
             except Empty:
                 idle = not self._advance()
                 continue
             if command is None:
                 self._close(save=True)
                 return
-            self._carry_out(command)
+            self._carry_out(command, stops)
             idle = self._session is None
 
-    def _carry_out(self, command: Command) -> None:
+    def _carry_out(self, command: Command, stops: int) -> None:
         if isinstance(command, Start | Open):
-            self._close(save=True)
-            self._called_off.clear()
-            self._open(command)
+            if self._session:
+                self._close(save=True)
+            self._open(command, cancelled=lambda: self._stops > stops)
         elif isinstance(command, Stop):
             self._close(command.save)
         elif self._session is None:
@@ -110,12 +115,14 @@ class EngineLoop:
 
     # -- sessions --------------------------------------------------------------------------------
 
-    def _open(self, command: Start | Open) -> None:
+    def _open(self, command: Start | Open, cancelled: Callable[[], bool]) -> None:
         self._report("reading")
-        watcher = Watcher(self._report, self._called_off.is_set)
+        watcher = Watcher(self._report, cancelled)
         files = None
         try:
             files = _open_files(command, watcher)
+            if cancelled():
+                raise Cancelled
             self._session = self._build_session(files, command)
         except (InputError, Cancelled) as error:
             _discard(files)
@@ -136,24 +143,19 @@ class EngineLoop:
 
         self.metrics = MetricStore()
         changes = command.changes if isinstance(command, Open) else {}
-        session = Session(files, self.metrics, self._emit, self._report, changes)
-        if self._called_off.is_set():
-            session.close(save=False)
-            raise Cancelled
-        return session
+        return Session(files, self.metrics, self._emit, self._report, changes)
 
     def _close(self, save: bool) -> None:
-        session, self._session = self._session, None
+        session = self._session
         if session is None:
             self._emit(StateChanged(self._status.state, self._status.step))
             return
         try:
             session.close(save)
         except Exception as error:
-            self._status = session.status
             self._fail(error)
         else:
-            self._status = session.status
+            self._status, self._session = session.status, None
 
     def _report(self, message: str) -> None:
         self._status = Status(State.PREPARING, message)
@@ -162,7 +164,8 @@ class EngineLoop:
     def _fail(self, error: Exception) -> None:
         session, self._session = self._session, None
         detail = "".join(traceback.format_exception(error))
-        self._status = Status(State.FAILED, step=session.status.step if session else 0)
+        status = session.status if session else Status()
+        self._status = dataclasses.replace(status, state=State.FAILED, message="")
         if session:
             _append_to_log(session.files.path, detail)
             self._save_what_is_left(session)
@@ -210,7 +213,7 @@ def _discard(files: RunFiles | None) -> None:
 
 
 def _append_to_log(run: Path, text: str) -> None:
-    with (run / LOG_FILE).open("a", encoding="utf-8") as log:
+    with suppress(OSError), (run / LOG_FILE).open("a", encoding="utf-8") as log:
         log.write(text)
 
 
@@ -220,4 +223,7 @@ def _in_words(error: Exception) -> str:
             "memory ran out: lower train.batch_size (and raise train.grad_accum_steps to make "
             "up for it), or system.micro_batch_size, and open the run again"
         )
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or "disk is full" in str(error):  # the latter is SQLite's
+        return "the disk is full: make room and open the run again; its checkpoints are whole"
     return f"the engine failed: {type(error).__name__}: {error}"

@@ -132,7 +132,7 @@ class GPT(nn.Module):
                 module.dropout = dropout
 
     def _init_weights(self) -> None:
-        """N(0, 0.02); what is added to the residual stream by 1/sqrt(2 n_layer) less (GPT-2, 2.3)."""
+        """N(0, 0.02), and 1/sqrt(2 n_layer) of it for what joins the residual stream (GPT-2)."""
         residual_std = 0.02 / math.sqrt(2 * self.config.n_layer)
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):

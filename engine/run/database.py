@@ -55,8 +55,8 @@ class RunDatabase:
         try:
             self._db = _connect(path, read_only)
             if not read_only and not self._has_tables():
-                self._db.executescript(SCHEMA)
-                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                version = f"PRAGMA user_version = {SCHEMA_VERSION};"
+                self._db.executescript(f"BEGIN; {SCHEMA} {version} COMMIT;")  # all or nothing
             self._check_version()
         except sqlite3.DatabaseError as error:
             raise InputError(f"{path} is not a readable run database: {error}") from None
@@ -159,6 +159,13 @@ class RunDatabase:
         if not done:
             return
         for (metric, block), steps, values in _stretches(done):
+            packed = self._db.execute(
+                "SELECT steps, vals FROM metric_blocks "
+                "WHERE branch = ? AND metric = ? AND block = ?",
+                (branch, metric, block),
+            ).fetchone()
+            if packed:  # late values for a stretch that was packed before
+                steps, values = _merge(packed, steps, values)
             self._db.execute(
                 "INSERT OR REPLACE INTO metric_blocks VALUES (?, ?, ?, ?, ?)",
                 (branch, metric, block, steps.tobytes(), values.tobytes()),
@@ -233,6 +240,8 @@ def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
 
 
 def _connect_read_only(path: Path) -> sqlite3.Connection:
+    if _is_at_rest(path):  # a plain reader would leave the files of the log behind
+        return sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True, check_same_thread=False)
     db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5, check_same_thread=False)
     try:
         db.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -245,6 +254,26 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
         db.close()
         return memory
     return db
+
+
+def _is_at_rest(path: Path) -> bool:
+    """Whether nobody can be writing: the database keeps a write-ahead log, and there is none."""
+    try:
+        with path.open("rb") as file:
+            keeps_log = file.read(20)[18:19] == b"\x02"  # the file format's write version
+    except OSError:
+        return False  # the connection says what is wrong
+    return keeps_log and not path.with_name(f"{path.name}-wal").exists()
+
+
+def _merge(
+    packed: tuple[bytes, bytes], steps: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """A packed stretch and newer rows, by step; of the same step the newer value stays."""
+    all_steps = np.concatenate([steps, np.frombuffer(packed[0], np.int64)])
+    all_values = np.concatenate([values, np.frombuffer(packed[1], np.float64)])
+    merged, first = np.unique(all_steps, return_index=True)
+    return merged, all_values[first]
 
 
 def _stretches(

@@ -9,16 +9,19 @@ import itertools
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
 import platformdirs
 import tomli_w
 
+from data.download import write_atomically
 from data.errors import InputError
 from engine.config import Config
 
 CONFIG_FILE, DATABASE_FILE, LOG_FILE, LOCK_FILE = "config.toml", "run.db", "log.txt", "lock"
 CHECKPOINTS_FOLDER = "checkpoints"
+LOCK_ATTEMPTS, LOCK_SECONDS = 5, 0.02
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -84,8 +87,13 @@ def create_run(config: Config, runs_dir: Path, name: str | None = None) -> Path:
         runs_dir.mkdir(parents=True, exist_ok=True)
         if name:
             check_name(name, runs_dir)
-        path = _make_folder(runs_dir, name, config.preset or "run")
-        (path / CONFIG_FILE).write_text(tomli_w.dumps(config.to_dict()), encoding="utf-8")
+        stem = config.preset if NAME_PATTERN.fullmatch(config.preset) else "run"
+        path = _make_folder(runs_dir, name, stem)
+        try:
+            write_atomically(path / CONFIG_FILE, tomli_w.dumps(config.to_dict()).encode())
+        except BaseException:
+            delete_run(path)
+            raise
     except OSError as error:
         raise InputError(
             f"cannot write the runs folder {runs_dir} ({error.strerror}): "
@@ -121,16 +129,26 @@ class RunLock:
     """
 
     def __init__(self, run: Path) -> None:
-        self._file = open(run / LOCK_FILE, "a")  # noqa: SIM115 - held for as long as the lock
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._file = open(run / LOCK_FILE, "a")  # noqa: SIM115 - held as long as the lock
         except OSError as error:
-            self._file.close()
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
             raise InputError(
-                f"the run {run.name!r} is being trained by another program: stop it there first"
+                f"the run folder {run} cannot be written ({error.strerror}): "
+                f"allow it, or copy the run elsewhere and open the copy"
             ) from None
+        for _ in range(LOCK_ATTEMPTS):
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    self._file.close()
+                    raise
+            time.sleep(LOCK_SECONDS)  # it may only be someone looking: see is_locked
+        self._file.close()
+        raise InputError(
+            f"the run {run.name!r} is being trained by another program: stop it there first"
+        )
 
     def release(self) -> None:
         """Give the right back."""

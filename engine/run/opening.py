@@ -81,22 +81,22 @@ def new_run(
     if name:
         check_name(name, runs_dir)
     corpus, tokenizer, split = _load_text(config, watcher)
-    corpus_path = Path(config.data.corpus).expanduser()
-    if corpus.source == str(corpus_path) or corpus_path.is_file():
-        config = config.replace({"data.corpus": str(corpus_path.resolve())})
+    tokenizer.encode(config.sample.prompt)  # refuses unknown characters before there is a run
+    if Path(corpus.source).is_absolute():  # a file: the run is opened from any folder later
+        config = config.replace({"data.corpus": corpus.source})
     path = create_run(config, runs_dir, name)
     try:
         lock = RunLock(path)
         database = RunDatabase(path / DATABASE_FILE)
+        database.set_meta(
+            created=time.time(),
+            command_line=command_line,
+            preset=config.preset,
+            corpus=corpus_facts(corpus),
+        )
     except BaseException:
         delete_run(path)
         raise
-    database.set_meta(
-        created=time.time(),
-        command_line=command_line,
-        preset=config.preset,
-        corpus=corpus_facts(corpus),
-    )
     return RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=True)
 
 
@@ -110,6 +110,10 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
     lock = RunLock(path)
     try:
         database = RunDatabase(path / DATABASE_FILE)
+    except BaseException:
+        lock.release()
+        raise
+    try:
         known = database.meta().get("corpus")
         if known:
             config = _with_recorded_corpus(config, known)
@@ -119,7 +123,10 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
                 f"the text {known['name']!r} is not the one this run was trained on "
                 f"(its hash differs): put the old text back, or begin a new run"
             )
+        if not known:  # its first program was killed before it could note it
+            database.set_meta(created=time.time(), corpus=corpus_facts(corpus))
     except BaseException:
+        database.close()
         lock.release()
         raise
     return RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=False)

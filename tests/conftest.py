@@ -1,0 +1,49 @@
+"""A small world for every test: a real text, and folders of its own for runs and cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the person's runs or cache, or waits for a network."""
+    monkeypatch.setenv("GPT_TUI_OFFLINE", "1")
+    monkeypatch.setenv("GPT_TUI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("GPT_TUI_RUNS", str(tmp_path / "runs"))
+
+
+@pytest.fixture(scope="session")
+def small_text() -> str:
+    """Some 20,000 characters of Python's own documentation."""
+    from pydoc_data.topics import topics
+
+    return "".join(topics[name] for name in sorted(topics))[:20_000]
+
+
+@pytest.fixture(scope="session")
+def small_text_file(small_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a file."""
+    path = tmp_path_factory.mktemp("text") / "small.txt"
+    path.write_text(small_text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    """Where new runs go."""
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch computes in one thread, as every run of these tests asks for."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,23 @@
+"""``python -m tui``: the same as ``gpt-tui``, from any folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def _forget_working_folder() -> None:
+    """Import nothing from the folder we are called in, unless this package itself is there.
+
+    Python puts it first on the path, and it may well hold a ``data`` folder or an ``engine.py``.
+    """
+    package_home = Path(__file__).resolve().parents[1]
+    if not sys.flags.safe_path and Path(sys.path[0]).resolve() == Path.cwd() != package_home:
+        del sys.path[0]
+
+
+if __name__ == "__main__":
+    _forget_working_folder()
+    from tui.cli import main
+
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""The Textual app: one engine, one cockpit, and an orderly way in and out."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from engine.protocol import Event, State
+from engine.run.folder import LOG_FILE
+from tui.launch import Launch
+from tui.messages import EngineEvent
+from tui.run_control import RunControl
+from tui.screens.cockpit import CockpitScreen
+from tui.screens.quit_dialog import QuitDialog
+from tui.screens.text_screen import TextScreen
+from tui.terminal import ErrorLog, errors_off_screen
+from tui.wording import loss, short_path
+
+EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL = 0, 1, 130
+CLOSE_SECONDS = 60.0  # to write the last checkpoint
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+class GptTuiApp(App[int]):
+    """Trains in a background thread and shows it.
+
+    Args:
+        launch: What to train, or which run to open.
+        errors: Where stray output of native code goes; None leaves it alone.
+    """
+
+    TITLE = "gpt-tui"
+    CSS_PATH = ["styles/app.tcss", "styles/cockpit.tcss"]
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "interrupt", "Quit", show=False, priority=True),
+        Binding("ctrl+q", "leave", "Quit", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
+    ]
+
+    def __init__(self, launch: Launch, errors: ErrorLog | None = None) -> None:
+        super().__init__()
+        self.control = RunControl(launch, self._hear)
+        self.cockpit = CockpitScreen(self.control)
+        self._errors = errors
+        self._leaving = False
+
+    def get_default_screen(self) -> Screen[None]:
+        """The cockpit."""
+        return self.cockpit
+
+    def on_mount(self) -> None:
+        """Paint first; everything heavy comes after."""
+        loop = asyncio.get_running_loop()
+        for number in ENDING_SIGNALS:
+            if threading.current_thread() is threading.main_thread():
+                loop.add_signal_handler(number, self._leave_by_signal)
+        self.call_after_refresh(self._begin)
+
+    def log_to_run(self, run: str) -> None:
+        """From now on stray output goes to this run's log."""
+        if self._errors:
+            self._errors.move_to(Path(run) / LOG_FILE)
+
+    def _begin(self) -> None:
+        self.control.begin()
+        threading.Thread(target=_import_what_is_heavy, name="imports", daemon=True).start()
+
+    def _hear(self, event: Event) -> None:
+        """Called in the engine's thread."""
+        self.cockpit.post_message(EngineEvent(event))
+
+    # -- leaving ---------------------------------------------------------------------------------
+
+    def action_leave(self) -> None:
+        """Quit; ask first if that would cost training."""
+        if isinstance(self.screen, QuitDialog):
+            return
+        if self.control.has_unsaved_steps:
+            self.push_screen(QuitDialog(self.control.status), self._leave_as_answered)
+        else:
+            self._leave(save=True, code=EXIT_DONE)
+
+    def action_interrupt(self) -> None:
+        """Ctrl-C asks; a second one saves and quits."""
+        if isinstance(self.screen, QuitDialog):
+            self.screen.dismiss("save")
+        else:
+            self.action_leave()
+
+    def _leave_as_answered(self, answer: str | None) -> None:
+        if answer in ("save", "now"):
+            self._leave(save=answer == "save", code=EXIT_DONE)
+
+    def _leave_by_signal(self) -> None:
+        self._leave(save=True, code=EXIT_SIGNAL)
+
+    def _leave(self, save: bool, code: int) -> None:
+        if self._leaving:
+            return
+        self._leaving = True
+        self.cockpit.notice.say("saving …" if save else "closing …", "information")
+        self.control.stop(save)
+        self._exit_when_closed(code)
+
+    @work(thread=True)
+    def _exit_when_closed(self, code: int) -> None:
+        closed = self.control.end(CLOSE_SECONDS)
+        self.call_from_thread(self.exit, code if closed else EXIT_FAILED)
+
+    # -- command palette -------------------------------------------------------------------------
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The cockpit's keys, the log, and what Textual brings along."""
+        yield SystemCommand(
+            "Show log", "What PyTorch and other native code printed", self._show_log
+        )
+        if screen is self.cockpit:
+            for binding in self.cockpit.BINDINGS:
+                if isinstance(binding, Binding) and binding.tooltip:
+                    yield self._as_command(binding)
+        for command in super().get_system_commands(screen):
+            if command.title != "Quit":  # ours asks first
+                yield command
+
+    def _as_command(self, binding: Binding) -> SystemCommand:
+        async def run() -> None:
+            action = binding.action
+            if action == "start":  # one key for three actions
+                action = next(
+                    (
+                        one
+                        for one in ("start", "pause", "resume")
+                        if self.cockpit.check_action(one, ())
+                    ),
+                    "start",
+                )
+            await self.cockpit.run_action(action)
+
+        return SystemCommand(binding.description, str(binding.tooltip), run)
+
+    def _show_log(self) -> None:
+        from rich.text import Text
+
+        path = self._errors.path if self._errors else None
+        if path:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        else:
+            text = self._errors.early_text() if self._errors else ""
+        title = f"log · {short_path(path)}" if path else "log"
+        self.push_screen(TextScreen(title, Text(text or "nothing was written")))
+
+
+def run_app(launch: Launch) -> int:
+    """Run the app until the person leaves; returns the exit code."""
+    with errors_off_screen() as errors:
+        app = GptTuiApp(launch, errors)
+        try:
+            code = app.run()
+        finally:
+            saved = app.control.end(CLOSE_SECONDS)
+    if code is None:
+        code = app.return_code or EXIT_FAILED
+    _say_goodbye(app.control)
+    if not saved:
+        print("gpt-tui: the run could not be closed in time", file=sys.stderr)
+        return EXIT_FAILED
+    return code
+
+
+def _say_goodbye(control: RunControl) -> None:
+    """What stays on the terminal: the run and the way back to it."""
+    lines = []
+    status, draft = control.status, control.draft
+    if control.run_path and control.facts.name:
+        run = control.run_path
+        name = run.name if run.parent == control.launch.runs_dir.resolve() else str(run)
+        lines.append(
+            f"run {run.name}: {status.state}, step {status.step:,} of {status.total_steps:,}, "
+            f"val {loss(status.val_loss)}, best {loss(status.best_val_loss)}"
+        )
+        lines.append(f"  kept in  {short_path(run)}")
+        done = status.state is State.FINISHED
+        lines.append(f"  {'look at it' if done else 'go on':<9}gpt-tui {name}")
+    if draft.edits:
+        lines.append(f"  settings not used yet: gpt-tui {draft.as_options()}")
+    try:
+        print("\n".join(lines), flush=True) if lines else None
+    except OSError:
+        return  # the terminal is gone; the run is saved
+
+
+def _import_what_is_heavy() -> None:
+    """Load PyTorch and the plotting library while the person looks at the settings."""
+    import engine.session  # noqa: F401
+    from tui.charts.plot import preload
+
+    preload()

@@ -1,0 +1,50 @@
+"""The command line: finds the command, loads what it needs and answers with an exit code.
+
+Nothing heavy is imported here, so that ``--version`` and ``--help`` answer at once; a command's
+module is loaded when it is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+from data.errors import InputError
+from tui.commands import COMMANDS, EXIT_BAD_INPUT, EXIT_DONE, EXIT_SIGNAL
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out a command line.
+
+    Args:
+        argv: The arguments after the program's name; None takes the process's own.
+
+    Returns:
+        0 done, 2 bad input, 130 stopped by a signal, 1 anything else.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _carry_out(arguments)
+    except InputError as error:
+        for problem in error.problems:
+            print(f"gpt-tui: {problem}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        return EXIT_SIGNAL
+    except BrokenPipeError:  # whoever reads has seen enough, as in `gpt-tui runs | head`
+        from tui.commands.output import silence_output
+
+        silence_output()
+        return EXIT_DONE
+
+
+def _carry_out(arguments: list[str]) -> int:
+    if arguments and arguments[0] in COMMANDS:
+        return _command(arguments[0])(arguments[1:])
+    return _command("open")(arguments)  # the app itself, or the name of a run
+
+
+def _command(name: str) -> Callable[[list[str]], int]:
+    entry: Callable[[list[str]], int] = importlib.import_module(COMMANDS[name].module).main
+    return entry

@@ -1,0 +1,25 @@
+"""The commands behind ``gpt-tui``, one file each; each has a ``main(argv)``."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_SIGNAL = 0, 1, 2, 130
+
+
+class CommandEntry(NamedTuple):
+    """Where a command lives, and what it is for."""
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "open": CommandEntry("tui.commands.open", "open a run in the app (short: gpt-tui RUN)"),
+    "train": CommandEntry("tui.commands.train", "train without a screen"),
+    "sample": CommandEntry("tui.commands.sample", "print text that a run's model writes"),
+    "runs": CommandEntry("tui.commands.runs", "list the runs"),
+    "settings": CommandEntry("tui.commands.settings", "list every setting"),
+    "presets": CommandEntry("tui.commands.presets", "list the presets"),
+    "bench": CommandEntry("tui.bench", "measure this program"),
+}

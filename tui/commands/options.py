@@ -1,0 +1,180 @@
+"""What several commands ask for in the same words, and what is made of it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from data.errors import InputError
+
+if TYPE_CHECKING:
+    from engine.config import Config
+    from engine.settings import Value
+
+NEW_RUN_OPTIONS = ("preset", "config", "data", "name")
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong as the rest of the program does; every command takes ``--runs-dir``."""
+
+    def __init__(self, prog: str, description: str, **more: Any) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False, **more)
+        self.add_argument(
+            "--runs-dir",
+            type=Path,
+            metavar="DIR",
+            help="where runs are kept (default: $GPT_TUI_RUNS, else your data folder)",
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Turn argparse's complaint into ours."""
+        raise InputError(f"{message} ({self.prog} --help shows what it takes)")
+
+
+def add_new_run_options(parser: argparse.ArgumentParser) -> None:
+    """Everything that describes a run to begin."""
+    parser.add_argument("--preset", metavar="P", help="named settings: gpt-tui presets lists them")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in a TOML file")
+    parser.add_argument("--data", metavar="SPEC", help="tinyshakespeare, python-docs or a file")
+    add_set_option(parser)
+    parser.add_argument("--name", help="of the run (default: the preset's and a number)")
+
+
+def add_set_option(parser: argparse.ArgumentParser) -> None:
+    """``--set``, as often as needed."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="section.name=value",
+        help="change one setting, on top of all else; gpt-tui settings lists them",
+    )
+
+
+def runs_dir_of(args: argparse.Namespace) -> Path:
+    """The runs folder that was asked for, else the default one."""
+    from engine.run.folder import default_runs_dir
+
+    chosen: Path = args.runs_dir or default_runs_dir()
+    return chosen.expanduser().absolute()
+
+
+def command_line(command: str, argv: list[str]) -> str:
+    """The command as it can be typed again."""
+    return shlex.join([*command.split(), *argv])
+
+
+def config_of(args: argparse.Namespace) -> Config:
+    """The configuration of a run to begin: preset < ``--config`` < ``--data`` < ``--set``.
+
+    Raises:
+        InputError: All that is wrong with the options, at once.
+    """
+    from engine.config import Config, flatten, read_toml
+    from engine.presets import preset_config
+    from engine.run.folder import check_name
+
+    problems: list[str] = []
+    in_file: dict[str, Any] = {}
+    config = Config()
+    with _gathering(problems):
+        in_file = read_toml(args.config) if args.config else {}
+    assignments, found = parse_assignments(args.set)
+    problems += found
+    values, found = flatten(in_file)
+    problems += [f"{args.config}: {problem}" for problem in found]
+    with _gathering(problems):
+        config = preset_config(_preset_of(args, in_file, {**values, **assignments}))
+    config, found = config.check(values)
+    problems += [f"{args.config}: {problem}" for problem in _without_conflicts(found, config)]
+    if args.data is not None:
+        assignments = {"data.corpus": args.data, **assignments}
+    config, found = config.check(assignments)
+    problems += _without_conflicts(found, config)
+    if args.name is not None:
+        with _gathering(problems):
+            check_name(args.name, runs_dir_of(args))
+    problems = problems or config.conflicts()
+    if problems:
+        raise InputError(*problems)
+    return config
+
+
+def _preset_of(
+    args: argparse.Namespace, in_file: Mapping[str, Any], values: Mapping[str, object]
+) -> str:
+    from engine.presets import default_preset
+
+    named = args.preset or in_file.get("preset")
+    return str(named or default_preset(str(values.get("system.device", "auto"))))
+
+
+def _without_conflicts(problems: list[str], config: Config) -> list[str]:
+    """Problems of single values: what does not go together may yet be changed by a later word."""
+    conflicts = config.conflicts()
+    return [problem for problem in problems if problem not in conflicts]
+
+
+def parse_assignments(pairs: list[str]) -> tuple[dict[str, str], list[str]]:
+    """``section.name=value`` texts as a mapping, and what is wrong with them."""
+    assignments, problems = {}, []
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if equals:
+            assignments[key.strip()] = value
+        else:
+            problems.append(f"--set takes section.name=value, not {pair!r}")
+    return assignments, problems
+
+
+def changes_of(args: argparse.Namespace) -> dict[str, Value]:
+    """The settings of an existing run to change.
+
+    Raises:
+        InputError: All that is wrong with them, at once.
+    """
+    from engine.config import SETTINGS, unknown_setting
+    from engine.settings import When
+
+    changes: dict[str, Value] = {}
+    assignments, problems = parse_assignments(args.set)
+    for key, text in assignments.items():
+        if key not in SETTINGS:
+            problems.append(unknown_setting(key))
+        elif SETTINGS[key].when is When.NEW_RUN:
+            problems.append(f"{key} can change only in a new run")
+        else:
+            try:
+                changes[key] = SETTINGS[key].check(text)
+            except ValueError as error:
+                problems.append(str(error))
+    if problems:
+        raise InputError(*problems)
+    return changes
+
+
+def refuse_new_run_options(args: argparse.Namespace, names: tuple[str, ...], run: str) -> None:
+    """Refuse options that describe a new run beside an existing one.
+
+    Raises:
+        InputError: Some were given.
+    """
+    given = [f"--{name}" for name in names if getattr(args, name)]
+    if given:
+        raise InputError(
+            f"{' and '.join(given)} cannot go with the existing run {run!r}: "
+            f"leave it out, or begin a new run"
+        )
+
+
+@contextmanager
+def _gathering(problems: list[str]) -> Iterator[None]:
+    """Keep the problems of what is done inside, and go on."""
+    try:
+        yield
+    except InputError as error:
+        problems += error.problems

@@ -1,0 +1,73 @@
+"""What commands print: tables, JSON, and runs in words."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.run.folder import default_runs_dir
+from engine.run.reader import RunSummary
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
+    """Columns as wide as their widest cell; those in ``right`` lean to the right."""
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    to_right = set(right)
+
+    def cell(text: str, column: int) -> str:
+        return text.rjust(widths[column]) if column in to_right else text.ljust(widths[column])
+
+    return "\n".join("  ".join(cell(t, i) for i, t in enumerate(line)).rstrip() for line in lines)
+
+
+def to_json(value: Any) -> str:
+    """One line of JSON, in which numbers that are not finite are null."""
+    return json.dumps(_finite(value), allow_nan=False, ensure_ascii=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def run_facts(run: RunSummary) -> dict[str, Any]:
+    """A run as the JSON of ``train`` and ``runs`` names it."""
+    facts = dataclasses.asdict(run)
+    path, steps = facts.pop("path") or None, facts.pop("step")
+    return {"run": path, "steps": steps, **facts, "tokens_per_second": run.tokens_per_second}
+
+
+def threads_in_words(threads: int | None) -> str:
+    """``1 thread``, ``2 threads``."""
+    return "1 thread" if threads == 1 else f"{threads} threads"
+
+
+def typed_name(run: Path) -> str:
+    """What to type for a run: its name if it is in the default runs folder, else its path."""
+    return shlex.quote(run.name if run.parent == default_runs_dir().resolve() else str(run))
+
+
+def print_last(text: str) -> None:
+    """Print the last words of a command; if nobody can read them any more, quietly not."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        silence_output()
+
+
+def silence_output() -> None:
+    """Lead standard output nowhere, so that what is still buffered troubles nobody at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

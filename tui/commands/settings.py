@@ -1,0 +1,40 @@
+"""``gpt-tui settings``: the schema as a table."""
+
+from __future__ import annotations
+
+from engine.config import SETTINGS
+from engine.settings import Setting
+from tui.commands import EXIT_DONE
+from tui.commands.options import Parser
+from tui.commands.output import table
+
+HEADER = ("setting", "default", "allowed", "unit", "may change", "what it is")
+
+
+def main(argv: list[str]) -> int:
+    """List every setting."""
+    parser = Parser("gpt-tui settings", "List every setting, as the schema declares it.")
+    parser.add_argument("--markdown", action="store_true", help="as the table of the README")
+    args = parser.parse_args(argv)
+    print(settings_markdown() if args.markdown else table(HEADER, map(_row, SETTINGS.values())))
+    return EXIT_DONE
+
+
+def settings_markdown() -> str:
+    """The table in the README."""
+    rows = [[_markdown(cell) for cell in _row(one)] for one in SETTINGS.values()]
+    for row in rows:
+        row[0] = f"`{row[0]}`"
+    lines = [HEADER, ["---"] * len(HEADER), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _row(one: Setting) -> tuple[str, ...]:
+    allowed = f"{one.bounds}, or {one.zero}" if one.zero else one.bounds
+    when = {"live": "any time", "at resume": "on resume", "new run": "new run"}[one.when]
+    default = one.format(one.default) or '""'
+    return (one.key, default, allowed or "any text", one.unit, when, one.help)
+
+
+def _markdown(text: str) -> str:
+    return text.replace("|", "\\|")

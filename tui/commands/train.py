@@ -1,0 +1,91 @@
+"""``gpt-tui train``: the engine without a screen."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from engine.protocol import Open, Start, State
+from engine.run.folder import find_run
+from engine.run.reader import RunSummary, read_summary
+from tui.commands import EXIT_DONE
+from tui.commands.headless import Outcome, train
+from tui.commands.options import (
+    NEW_RUN_OPTIONS,
+    Parser,
+    add_new_run_options,
+    changes_of,
+    command_line,
+    config_of,
+    refuse_new_run_options,
+    runs_dir_of,
+)
+from tui.commands.output import print_last, run_facts, threads_in_words, to_json, typed_name
+from tui.wording import amount, duration, loss, short_path
+
+NOTHING_KEPT = RunSummary(path="", name="", state=State.STOPPED)
+
+
+def main(argv: list[str]) -> int:
+    """Train a new run, or go on with one."""
+    args = _parser().parse_args(argv)
+    command = _resume(args) if args.resume is not None else _start(args, argv)
+    if command is None:
+        outcome = Outcome(EXIT_DONE, find_run(args.resume, runs_dir_of(args)))
+    else:
+        outcome = train(command, sys.stderr)
+    _report(outcome, args.json)
+    return outcome.code
+
+
+def _parser() -> Parser:
+    parser = Parser("gpt-tui train", "Train without a screen. Stop it with Ctrl-C: it is saved.")
+    add_new_run_options(parser)
+    parser.add_argument("--resume", metavar="RUN", help="go on with a run: its name or path")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
+    return parser
+
+
+def _start(args: argparse.Namespace, argv: list[str]) -> Start:
+    config = config_of(args)
+    typed = command_line("gpt-tui train", argv)
+    return Start(config.to_dict(), str(runs_dir_of(args)), args.name, typed)
+
+
+def _resume(args: argparse.Namespace) -> Open | None:
+    """What to ask of the engine; None if the run is finished and nothing is to change."""
+    refuse_new_run_options(args, NEW_RUN_OPTIONS, args.resume)
+    run = find_run(args.resume, runs_dir_of(args))
+    changes = changes_of(args)
+    summary = read_summary(run)
+    if summary.state == State.FINISHED and not summary.live and not changes:
+        return None
+    return Open(str(run), running=True, changes=dict(changes))
+
+
+def _report(outcome: Outcome, as_json: bool) -> None:
+    """The last word, on standard output."""
+    run = read_summary(outcome.run) if outcome.run else None
+    if as_json:
+        print_last(to_json(run_facts(run or NOTHING_KEPT)))
+    elif run:
+        print_last(in_words(run))
+
+
+def in_words(run: RunSummary) -> str:
+    """A run and the ways on from it, in a few lines."""
+    name, path = typed_name(Path(run.path)), Path(run.path)
+    more = " --set train.max_steps=N" if run.state == State.FINISHED else ""
+    note = f"\n  {run.corpus_note}" if run.corpus_note else ""
+    return (
+        f"run {run.name}: {run.state}, step {run.step:,} of {run.total_steps:,}{note}\n"
+        f"  train loss {loss(run.train_loss)}, validation loss {loss(run.val_loss)}"
+        f"{f' ({run.val_measured})' if run.val_measured else ''}, best {loss(run.best_val_loss)}\n"
+        f"  {duration(run.train_seconds)} of training, {amount(run.tokens_per_second)} tokens/s "
+        f"on {run.device} ({run.precision}, {threads_in_words(run.threads)})\n"
+        f"  kept in  {short_path(path)}\n"
+        f"  go on    gpt-tui train --resume {name}{more}\n"
+        f"  sample   gpt-tui sample {name}\n"
+        f"  look     gpt-tui {name}"
+    )

@@ -1,0 +1,179 @@
+"""What the cockpit's keys do: wishes become commands, events become facts. No widget in sight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine.config import SETTINGS, config_from_dict
+from engine.metrics import MetricStore
+from engine.protocol import (
+    Adjust,
+    Adjusted,
+    Command,
+    Evaluate,
+    Event,
+    Open,
+    Pause,
+    Resume,
+    RunOpened,
+    Sample,
+    Save,
+    Start,
+    State,
+    Status,
+    Step,
+    Stop,
+)
+from engine.settings import Value, When
+from engine.worker import ThreadEngine
+from tui.draft import Draft
+from tui.launch import Launch
+from tui.widgets.status_bar import RunFacts
+
+OPEN_STATES = (State.RUNNING, State.PAUSED, State.FINISHED)
+
+
+class RunControl:
+    """Holds the engine, the draft and the facts about the open run.
+
+    Args:
+        launch: What the app was asked to do.
+        emit: Takes the engine's events, in the engine's thread.
+    """
+
+    def __init__(self, launch: Launch, emit: Callable[[Event], None]) -> None:
+        self.launch = launch
+        self.draft = Draft(launch.config)
+        self.engine = ThreadEngine(emit)
+        self.run_path: Path | None = launch.run
+        self.facts = RunFacts(corpus=launch.config.data.corpus)
+        self.note = ""
+        self._name = launch.name
+        self.asked: set[str] = set()  # kinds of events whose arrival is worth a word
+        self._begun = False
+
+    @property
+    def status(self) -> Status:
+        """Where the run stands."""
+        return self.engine.status
+
+    @property
+    def metrics(self) -> MetricStore:
+        """What the charts read."""
+        return self.engine.metrics
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the engine holds a run that takes commands."""
+        return self.status.state in OPEN_STATES
+
+    @property
+    def has_unsaved_steps(self) -> bool:
+        """Whether quitting now would cost training."""
+        status = self.status
+        return self.is_open and status.step > status.saved_step
+
+    # -- wishes ----------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start the engine; open the run the app was launched with."""
+        self._begun = True
+        self.engine.start()
+        if self.launch.run:
+            self._send(Open(str(self.launch.run), running=False))
+
+    def start(self) -> None:
+        """Begin a new run with the edited settings.
+
+        Raises:
+            InputError: The edits do not go together.
+        """
+        config = self.draft.next_config()
+        launch, name, self._name = self.launch, self._name, None
+        self._send(Start(config.to_dict(), str(launch.runs_dir), name, launch.command_line))
+
+    def resume(self) -> None:
+        """Go on; what was edited for then takes effect."""
+        edits = self.draft.edits_at_resume()
+        if self.status.state is State.PAUSED and not edits:
+            self._send(Resume())
+            return
+        if not self.is_open:  # the run was closed, so that live settings had to wait, too
+            edits |= {
+                key: value
+                for key, value in self.draft.edits.items()
+                if SETTINGS[key].when is When.LIVE
+            }
+        assert self.run_path
+        self._send(Open(str(self.run_path), running=True, changes=dict(edits)))
+
+    def pause(self) -> None:
+        """Stop training for now."""
+        self._send(Pause())
+
+    def step(self) -> None:
+        """Take one step."""
+        self._send(Step())
+
+    def sample(self) -> None:
+        """Write a text from the present weights."""
+        self._send(Sample())
+
+    def evaluate(self) -> None:
+        """Measure the validation loss."""
+        self.asked.add("Evaluated")
+        self._send(Evaluate())
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        self.asked.add("Saved")
+        self._send(Save())
+
+    def edit(self, key: str, value: Value) -> None:
+        """Change a setting: at once if it can be, else for when it may.
+
+        Raises:
+            InputError: With the other settings it cannot be.
+        """
+        if self.is_open and SETTINGS[key].when is When.LIVE:
+            self.draft.base.replace({key: value})
+            self._send(Adjust({key: value}))
+        else:
+            self.draft.edit(key, value)
+
+    def stop(self, save: bool) -> None:
+        """Close the run."""
+        self._send(Stop(save))
+
+    def end(self, seconds: float) -> bool:
+        """End the engine, saving what is open; False if that took longer than this."""
+        return not self._begun or self.engine.join(seconds)
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def take_over(self, event: RunOpened) -> None:
+        """A run stands ready: its facts and settings are now the base."""
+        self.run_path = Path(event.path)
+        runtime = event.runtime
+        self.note = event.note
+        self.facts = RunFacts(
+            name=self.run_path.name,
+            corpus=f"{event.corpus} (stand-in)" if event.note else Path(event.corpus).name,
+            parameters=event.parameters,
+            device=runtime["device"],
+            precision=runtime["precision"],
+            threads=runtime["threads"],
+        )
+        self.draft.rebase(config_from_dict(event.config))
+
+    def note_adjusted(self, event: Adjusted) -> None:
+        """Settings of the run have changed."""
+        changes: dict[str, Any] = {key: pair[1] for key, pair in event.changes.items()}
+        base, problems = self.draft.base.check(changes)
+        assert not problems, problems
+        self.draft.rebase(base)
+
+    def _send(self, command: Command) -> None:
+        self.engine.send(command)

@@ -1,0 +1,424 @@
+"""The main screen: watch the curve and the text, touch the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Footer, Input, Static
+
+from data.errors import InputError
+from engine import protocol
+from engine.protocol import State
+from engine.run.reader import read_samples
+from tui.messages import EngineEvent
+from tui.run_control import RunControl
+from tui.screens.help import help_screen
+from tui.screens.new_run_dialog import NewRunDialog
+from tui.widgets.loss_chart import LossChart
+from tui.widgets.notice import Notice
+from tui.widgets.sample_pane import SamplePane, SampleRecord
+from tui.widgets.settings_panel import SettingsPanel
+from tui.widgets.status_bar import StatusBar
+from tui.wording import duration, loss, short_path
+
+TICK_SECONDS = 0.25
+TICKS_PER_STATUS = 2
+TICKS_PER_CHART = (
+    4  # painting takes the interpreter from training, so the chart moves once a second
+)
+MIN_WIDTH, MIN_HEIGHT = 60, 16
+
+
+class CockpitScreen(Screen[None]):
+    """Chart, samples, settings and status of one run.
+
+    Args:
+        control: What the keys act on.
+    """
+
+    AUTO_FOCUS = ""  # no field has the focus until the person goes to one
+    HORIZONTAL_BREAKPOINTS = [
+        (0, "-narrow"),
+        (110, "-wide"),
+        (170, "-very-wide"),
+    ]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "start", "Start", tooltip="start training, pause it, go on"),
+        Binding("space", "pause", "Pause"),
+        Binding("space", "resume", "Resume"),
+        Binding("full_stop", "step", "Step", key_display=".", show=False,
+                tooltip="while paused: take a single step"),
+        Binding("s", "sample", "Sample", tooltip="write a text with the weights of this moment"),
+        Binding("p", "prompt", "Prompt", show=False,
+                tooltip="edit prompt, temperature and top-k (enter: sample, esc: back)"),
+        Binding("left_square_bracket", "earlier", "Earlier", key_display="[", show=False,
+                tooltip="the sample before"),
+        Binding("right_square_bracket", "later", "Later", key_display="]", show=False,
+                tooltip="the sample after"),
+        Binding("e", "edit", "Edit", tooltip="edit settings (enter: change, esc: back)"),
+        Binding("n", "new_run", "New run",
+                tooltip="begin a new run with the edited settings; the old one is kept"),
+        Binding("v", "evaluate", "Validate", tooltip="measure the validation loss now"),
+        Binding("w", "save", "Save", tooltip="write a checkpoint now"),
+        Binding("l", "toggle_log", "Log", show=False, tooltip="logarithmic losses on or off"),
+        Binding("z", "toggle_window", "Zoom", show=False,
+                tooltip="the whole course, or its last fifth"),
+        Binding("x", "dismiss_notice", "Dismiss", tooltip="take the message away"),
+        Binding("question_mark", "help", "Help", key_display="?", tooltip="this page"),
+        Binding("q", "app.leave", "Quit", tooltip="quit; a running run asks what to do"),
+    ]  # fmt: skip
+
+    def __init__(self, control: RunControl) -> None:
+        super().__init__()
+        self.control = control
+        self._ticks = 0
+        self._handlers: dict[type[protocol.Event], Callable[[Any], None]] = {
+            protocol.StateChanged: self._on_state,
+            protocol.RunOpened: self._on_run_opened,
+            protocol.Evaluated: self._on_evaluated,
+            protocol.SampleStarted: self._on_sample_started,
+            protocol.SampleText: lambda e: self.samples.append(e.sample, e.text),
+            protocol.SampleFinished: self._on_sample_finished,
+            protocol.Saved: self._on_saved,
+            protocol.Adjusted: self._on_adjusted,
+            protocol.Warned: lambda e: self.notice.say(e.message),
+            protocol.Refused: lambda e: self.notice.say(e.message, "error"),
+            protocol.Failed: self._on_failed,
+        }
+
+    def compose(self) -> ComposeResult:
+        """Status above, chart and samples left, settings right, keys below."""
+        yield StatusBar(id="status")
+        yield Notice(id="notice")
+        with Horizontal(id="main"):
+            with Vertical(id="left"):
+                with Vertical(id="chart-frame") as frame:
+                    frame.border_title = "loss"
+                    yield LossChart(id="chart")
+                yield SamplePane(id="samples")
+            yield SettingsPanel(self.control.draft, id="settings")
+        yield Static(id="too-small")
+        yield Footer(compact=True)
+
+    # -- parts -----------------------------------------------------------------------------------
+
+    @property
+    def chart(self) -> LossChart:
+        """The loss chart."""
+        return self.query_one(LossChart)
+
+    @property
+    def samples(self) -> SamplePane:
+        """The sampling pane."""
+        return self.query_one(SamplePane)
+
+    @property
+    def settings(self) -> SettingsPanel:
+        """The hyperparameter panel."""
+        return self.query_one(SettingsPanel)
+
+    @property
+    def notice(self) -> Notice:
+        """The line of things to know."""
+        return self.query_one(Notice)
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        """Show the settings there are; the engine begins after the first paint."""
+        self._show_settings()
+        self._show_status()
+        self.set_interval(TICK_SECONDS, self._tick)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Below a certain size a sentence is better than a jumble."""
+        small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
+        self.set_class(small, "-too-small")
+        self.query_one("#too-small", Static).update(
+            f"this terminal is {event.size.width}x{event.size.height}:\n"
+            f"gpt-tui needs {MIN_WIDTH}x{MIN_HEIGHT} at least"
+        )
+
+    def on_descendant_focus(self) -> None:
+        """Single keys act only while no field is typed in; the footer follows."""
+        self.refresh_bindings()
+
+    def on_descendant_blur(self) -> None:
+        """See ``on_descendant_focus``."""
+        self.refresh_bindings()
+
+    def _tick(self) -> None:
+        self._ticks += 1
+        self.samples.refresh_text()
+        if self._ticks % TICKS_PER_STATUS == 0:
+            self._show_status()
+        if self._ticks % TICKS_PER_CHART == 0:
+            self.chart.refresh_data()
+
+    def _show_status(self) -> None:
+        bar = self.query_one(StatusBar)
+        bar.facts = self.control.facts
+        bar.status = self.control.status
+
+    def _show_settings(self) -> None:
+        draft = self.control.draft
+        self.settings.refresh_values()
+        self.samples.show_settings({key: draft.value(key) for key in SETTINGS_OF_SAMPLES})
+
+    # -- events of the engine --------------------------------------------------------------------
+
+    def on_engine_event(self, message: EngineEvent) -> None:
+        """Hand an event to what it concerns."""
+        message.stop()
+        self._handlers[type(message.event)](message.event)
+
+    def _on_state(self, event: protocol.StateChanged) -> None:
+        if event.state is State.FINISHED:
+            self.notice.say(self._summary(), "information")
+        elif event.state is State.RUNNING:
+            self.notice.dismiss()
+            if self.control.note:
+                self.notice.say(self.control.note)
+        self.chart.empty_text = (
+            "training begins…" if event.state is not State.IDLE else "press space to start training"
+        )
+        self._show_status()
+        self.chart.refresh_data()
+        self.refresh_bindings()
+
+    def _on_run_opened(self, event: protocol.RunOpened) -> None:
+        control = self.control
+        control.take_over(event)
+        self.query_one("#chart-frame").border_title = f"loss · {control.facts.corpus}"
+        self.chart.show(control.metrics, max_step=event.total_steps, val_label=self._val_label())
+        self.samples.load([_kept_sample(one) for one in read_samples(Path(event.path))])
+        self._show_settings()
+        self.notice.dismiss()
+        if event.note:
+            self.notice.say(event.note)
+        self.app.log_to_run(event.path)  # type: ignore[attr-defined]
+
+    def _on_evaluated(self, event: protocol.Evaluated) -> None:
+        self.samples.label_val_loss(event.step, event.val_loss)
+        self._show_chart_source()
+        if "Evaluated" in self.control.asked:
+            self.control.asked.discard("Evaluated")
+            self.app.notify(f"validation loss {loss(event.val_loss)} ({event.measured})")
+
+    def _on_sample_started(self, event: protocol.SampleStarted) -> None:
+        status = self.control.status
+        evaluated = event.automatic and event.step > 0
+        self.samples.begin(
+            SampleRecord(
+                step=event.step,
+                automatic=event.automatic,
+                settings=event.settings,
+                number=event.sample,
+                val_loss=status.val_loss if evaluated else None,
+            )
+        )
+
+    def _on_sample_finished(self, event: protocol.SampleFinished) -> None:
+        self.samples.finish(event.sample)
+
+    def _on_saved(self, event: protocol.Saved) -> None:
+        if "Saved" in self.control.asked:
+            self.control.asked.discard("Saved")
+            self.app.notify(f"saved step {event.step:,}")
+
+    def _on_adjusted(self, event: protocol.Adjusted) -> None:
+        self.control.note_adjusted(event)
+        self._show_settings()
+        self._show_chart_source()
+
+    def _on_failed(self, event: protocol.Failed) -> None:
+        more = f"\nthe last checkpoint is whole; details: {short_path(self._log_path())}"
+        self.notice.say(event.message + (more if self.control.run_path else ""), "error")
+
+    def _log_path(self) -> str:
+        return f"{self.control.run_path}/log.txt"
+
+    def _show_chart_source(self) -> None:
+        self.chart.show(
+            self.control.metrics,
+            max_step=self.control.status.total_steps,
+            val_label=self._val_label(),
+        )
+
+    def _val_label(self) -> str:
+        measured = self.control.status.val_measured
+        return f"val, {measured}" if measured else "val"
+
+    def _summary(self) -> str:
+        status = self.control.status
+        return (
+            f"finished: {status.step:,} steps in {duration(status.train_seconds)} of training · "
+            f"val {loss(status.val_loss)} · best {loss(status.best_val_loss)} at step "
+            f"{status.best_step or 0:,} (whole split)\n"
+            f"kept in {short_path(self.control.run_path or '')} · raise train.max_steps (e) to go "
+            f"on, n begins a new run, s samples"
+        )
+
+    # -- keys ------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Which keys work now."""
+        state, typing = self.control.status.state, isinstance(self.focused, Input)
+        if typing and action in SINGLE_KEYS:
+            return False
+        allowed = {
+            "start": state is State.IDLE,
+            "pause": state is State.RUNNING,
+            "resume": state in (State.PAUSED, State.STOPPED, State.FAILED)
+            and self.control.run_path is not None,
+            "step": state is State.PAUSED,
+            "new_run": state not in (State.IDLE, State.PREPARING),
+            "dismiss_notice": bool(self.is_mounted and self.notice.text),
+        }
+        needs_run = ("sample", "evaluate", "save")
+        return allowed.get(action, action not in needs_run or self.control.is_open)
+
+    def action_start(self) -> None:
+        """Begin the first run."""
+        self._try(self.control.start)
+
+    def action_pause(self) -> None:
+        """Hold training."""
+        self.control.pause()
+
+    def action_resume(self) -> None:
+        """Go on."""
+        self._try(self.control.resume)
+
+    def action_step(self) -> None:
+        """Take one step."""
+        self.control.step()
+
+    def action_sample(self) -> None:
+        """Write a text now."""
+        self.control.sample()
+
+    def action_prompt(self) -> None:
+        """Edit the prompt."""
+        self.samples.focus_prompt()
+
+    def action_earlier(self) -> None:
+        """Show the sample before."""
+        self.samples.move(-1)
+
+    def action_later(self) -> None:
+        """Show the sample after."""
+        self.samples.move(1)
+
+    def action_edit(self) -> None:
+        """Go to the settings."""
+        self.settings.add_class("-open")
+        self.settings.list.focus()
+
+    def action_new_run(self) -> None:
+        """Ask, then begin a new run."""
+        control = self.control
+        problems = control.draft.conflicts()
+        if problems:
+            self.notice.say("\n".join(problems), "error")
+            return
+        name = control.run_path.name if control.run_path else ""
+        self.app.push_screen(
+            NewRunDialog(control.draft, name), lambda yes: self._try(control.start) if yes else None
+        )
+
+    def action_evaluate(self) -> None:
+        """Measure the validation loss."""
+        self.control.evaluate()
+
+    def action_save(self) -> None:
+        """Write a checkpoint."""
+        self.control.save()
+
+    def action_toggle_log(self) -> None:
+        """Logarithmic losses."""
+        self.chart.toggle_log()
+
+    def action_toggle_window(self) -> None:
+        """The whole course or the recent part."""
+        self.chart.toggle_window()
+
+    def action_dismiss_notice(self) -> None:
+        """Take the message away."""
+        self.notice.dismiss()
+        self.refresh_bindings()
+
+    def action_help(self) -> None:
+        """Show the help page."""
+        bindings = [b for b in self.BINDINGS if isinstance(b, Binding) and b.tooltip]
+        self.app.push_screen(help_screen(bindings, self.control.launch.runs_dir))
+
+    def action_leave_settings(self) -> None:
+        """From the settings back to the keys."""
+        self.settings.remove_class("-open")
+        self.set_focus(None)
+
+    def action_leave_editor(self) -> None:
+        """From the field back to the list of settings."""
+        self.settings.close_editor()
+
+    def action_leave_field(self) -> None:
+        """From a sampling field back to the keys."""
+        self.samples.show_problem("")
+        self.set_focus(None)
+        self._show_settings()
+
+    # -- edits -----------------------------------------------------------------------------------
+
+    def on_settings_panel_edited(self, message: SettingsPanel.Edited) -> None:
+        """A setting was given a new value."""
+        problem = self._edit(message.key, message.value)
+        self._show_settings()
+        self.settings.show_problem(problem or "; ".join(self.control.draft.conflicts()))
+
+    def on_sample_pane_edited(self, message: SamplePane.Edited) -> None:
+        """A sampling setting was typed in: take it over, and sample with it."""
+        problem = self._edit(message.key, message.value)
+        self.samples.show_problem(problem)
+        if not problem and self.control.is_open:
+            self.control.sample()
+
+    def _edit(self, key: str, value: Any) -> str:
+        try:
+            self.control.edit(key, value)
+        except InputError as error:
+            return str(error)
+        return ""
+
+    def _try(self, wish: Callable[[], None]) -> None:
+        try:
+            wish()
+        except InputError as error:
+            self.notice.say(str(error), "error")
+
+
+SETTINGS_OF_SAMPLES = ("sample.prompt", "sample.temperature", "sample.top_k")
+
+SINGLE_KEYS = frozenset(
+    binding.action for binding in CockpitScreen.BINDINGS if isinstance(binding, Binding)
+)
+
+
+def _kept_sample(kept: dict[str, Any]) -> SampleRecord:
+    return SampleRecord(
+        step=kept["step"],
+        automatic=False,
+        settings=kept["settings"],
+        text=kept["text"],
+        finished=True,
+        val_loss=kept["val_loss"],
+    )

@@ -1,0 +1,51 @@
+"""The help page, made from the keys and the schema themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.text import Text
+from textual.binding import Binding
+
+from tui.screens.text_screen import TextScreen
+from tui.wording import short_path
+
+INTRODUCTION = """\
+gpt-tui trains a small GPT on a text and shows it learn. Press space to start.
+
+The chart shows the training loss (raw faint, smoothed bright) and the validation loss (dots), in
+nats per token; lower is better. A model that knows nothing about 65 characters has a loss of
+ln 65 = 4.17. Marks on the axis show where a setting was changed.
+
+The sampling pane shows text written by the weights of the step in its title. After each evaluation
+the same prompt and seed are used again, so that the texts can be compared.
+"""
+
+SETTINGS_HELP = """\
+Settings without a sign change live, at the next step. Those marked ↻ take effect when the run is
+resumed, those marked + in a new run: edit them, then press n. Values that wait are yellow.
+"""
+
+
+def help_screen(bindings: Iterable[Binding], runs_dir: object) -> TextScreen:
+    """The help page.
+
+    Args:
+        bindings: Of the cockpit; each shows its key and tooltip.
+        runs_dir: Where runs are kept.
+    """
+    text = Text(INTRODUCTION + "\n")
+    text.append("Keys\n", "bold")
+    for binding in bindings:
+        key = binding.key_display or binding.key.split(",")[0]
+        text.append(f"  {key:<8}", "bold")
+        text.append(f"{binding.tooltip or binding.description}\n")
+    text.append("\nSettings\n", "bold")
+    text.append(SETTINGS_HELP)
+    text.append("\nRuns\n", "bold")
+    text.append(
+        f"Every run is a folder in {short_path(str(runs_dir))}. After quitting, 'gpt-tui RUN' "
+        f"opens one again,\n'gpt-tui train --resume RUN' goes on without a screen, "
+        f"'gpt-tui sample RUN' writes text,\n'gpt-tui runs' lists them.\n"
+    )
+    return TextScreen("help", text)

@@ -1,0 +1,61 @@
+"""Keeps text that native code writes to file descriptor 2 off the screen.
+
+Textual draws through the same descriptor. It is given a duplicate of the terminal, and descriptor 2
+itself leads to a log: a temporary one first, then the run's own ``log.txt``.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ERROR_DESCRIPTOR = 2
+
+
+class ErrorLog:
+    """Where descriptor 2 leads while the app runs."""
+
+    def __init__(self) -> None:
+        self.path: Path | None = None
+        self._early = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the app
+        os.dup2(self._early.fileno(), ERROR_DESCRIPTOR)
+
+    def move_to(self, path: Path) -> None:
+        """Append to this file from now on, what was written before included."""
+        if path == self.path:
+            return
+        with path.open("ab") as log:
+            if self.path is None:
+                self._early.seek(0)
+                log.write(self._early.read())
+                log.flush()
+            os.dup2(log.fileno(), ERROR_DESCRIPTOR)
+        self.path = path
+
+    def early_text(self) -> str:
+        """What was written before there was a run."""
+        self._early.seek(0)
+        return self._early.read().decode(errors="replace")
+
+
+@contextmanager
+def errors_off_screen() -> Iterator[ErrorLog]:
+    """Give Textual a terminal of its own, and everybody else a log."""
+    original = sys.__stderr__
+    terminal = os.fdopen(os.dup(ERROR_DESCRIPTOR), "w", encoding="utf-8")
+    sys.__stderr__ = terminal  # type: ignore[misc]
+    log = ErrorLog()
+    faulthandler.enable(file=ERROR_DESCRIPTOR)  # a crash of native code leaves its trace there
+    try:
+        yield log
+    finally:
+        faulthandler.disable()
+        terminal.flush()
+        os.dup2(terminal.fileno(), ERROR_DESCRIPTOR)
+        sys.__stderr__ = original  # type: ignore[misc]
+        terminal.close()

@@ -1,0 +1,137 @@
+"""The settings as a list of foldable groups, made from the schema."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from engine.config import SECTIONS, SETTINGS
+from engine.settings import Setting, When
+from tui.draft import Draft
+
+WHEN_SIGNS = {When.LIVE: " ", When.RESUME: "↻", When.NEW_RUN: "+"}
+FOLDED_AT_FIRST = {"checkpoint", "system", "data"}
+
+
+class SettingsList(OptionList):
+    """One row a setting: name, value, unit; edits that wait are marked."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select", "Edit"),
+        Binding("left", "fold", "Fold", show=False),
+        Binding("right", "unfold", "Unfold", show=False),
+        Binding("escape", "screen.leave_settings", "Back"),
+    ]
+
+    DEFAULT_CSS = """
+    SettingsList {
+        height: 1fr;
+        border: none;
+        padding: 0;
+        background: transparent;
+        scrollbar-size-vertical: 1;
+        text-wrap: nowrap;
+        text-overflow: clip;
+    }
+    SettingsList:focus { border: none; background: transparent; }
+    """
+
+    def __init__(self, draft: Draft, *, id: str | None = None) -> None:
+        super().__init__(id=id, markup=False)
+        self.draft = draft
+        self._folded = set(FOLDED_AT_FIRST)
+        self._width = 0
+
+    def on_resize(self) -> None:
+        """Rows are as wide as the list."""
+        if self.size.width != self._width:
+            self._width = self.size.width
+            self.redraw()
+
+    @property
+    def highlighted_key(self) -> str | None:
+        """The setting or section under the cursor."""
+        return self.highlighted_option.id if self.highlighted_option else None
+
+    def redraw(self) -> None:
+        """Build all rows anew, the cursor staying where it is."""
+        keep = self.highlighted_key
+        self.set_options(self._rows())
+        ids = [option.id for option in self.options]
+        self.highlighted = ids.index(keep) if keep in ids else 0
+
+    def redraw_values(self) -> None:
+        """Bring the rows in line with the draft."""
+        for option in self.options:
+            if option.id in SETTINGS:
+                self.replace_option_prompt(option.id, self._setting_row(SETTINGS[option.id]))
+
+    def go_to(self, key: str) -> None:
+        """Put the cursor on a setting, unfolding its group."""
+        section = key.split(".")[0]
+        self._folded.discard(section)
+        self.redraw()
+        self.highlighted = self.get_option_index(key)
+
+    def toggle(self, section: str) -> None:
+        """Fold or unfold a group."""
+        self._folded ^= {section}
+        self.redraw()
+
+    def action_fold(self) -> None:
+        """Fold the group the cursor is in."""
+        section = (self.highlighted_key or "").split(".")[0]
+        if section and section not in self._folded:
+            self.toggle(section)
+            self.highlighted = self.get_option_index(section)
+
+    def action_unfold(self) -> None:
+        """Unfold the group under the cursor."""
+        if self.highlighted_key in self._folded:
+            self.toggle(str(self.highlighted_key))
+
+    def _rows(self) -> list[Option]:
+        rows = []
+        for section in SECTIONS:
+            folded = section in self._folded
+            rows.append(Option(self._header_row(section, folded), id=section))
+            if not folded:
+                rows += [
+                    Option(self._setting_row(one), id=one.key)
+                    for one in SETTINGS.values()
+                    if one.section == section
+                ]
+        return rows
+
+    def _header_row(self, section: str, folded: bool) -> Text:
+        edited = sum(key.startswith(f"{section}.") for key in self.draft.edits)
+        row = Text.assemble(("▸ " if folded else "▾ ", "dim"), (section, "bold"), no_wrap=True)
+        if folded and edited:
+            row.append(f"  {edited} edited", "yellow")
+        return row
+
+    def _setting_row(self, one: Setting) -> Text:
+        waiting = one.key in self.draft.edits
+        value = _on_one_line(one.format(self.draft.value(one.key)))
+        unit = f" {one.unit}" if one.unit and value not in (one.zero, "") else ""
+        room = max(4, self._width - 4 - len(one.name) - len(unit))
+        if len(value) > room:
+            value = "…" + value[1 - room :]
+        gap = " " * max(1, self._width - 3 - len(one.name) - len(value) - len(unit))
+        value_style = "bold yellow" if waiting else ""
+        return Text.assemble(
+            (f"{WHEN_SIGNS[one.when]} ", "yellow" if waiting else "dim"),
+            one.name,
+            gap,
+            (value, value_style),
+            (unit, "dim"),
+            no_wrap=True,
+        )
+
+
+def _on_one_line(text: str) -> str:
+    return text.replace("\n", "⏎")

@@ -1,0 +1,199 @@
+"""The hyperparameter panel: the list, and below it the setting under the cursor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.widgets import Input, OptionList, Static
+
+from engine.config import SECTIONS, SETTINGS
+from engine.settings import Setting, Value, When
+from tui.draft import Draft
+from tui.widgets.settings_list import SettingsList
+
+WHEN_WORDS = {
+    When.LIVE: "live: takes effect at the next step",
+    When.RESUME: "↻ takes effect when the run is resumed",
+    When.NEW_RUN: "+ takes effect in a new run",
+}
+
+
+class SettingEditor(Input):
+    """Where a new value is typed; Escape leaves the old one."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "screen.leave_editor", "Back"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(id="setting-editor", compact=True)
+
+
+class SettingsPanel(Vertical):
+    """Shows and edits the draft; what becomes of an edit is its owner's business."""
+
+    DEFAULT_CSS = """
+    SettingsPanel {
+        border: round $primary 50%;
+        border-title-color: $text-primary;
+        border-subtitle-color: $foreground 70%;
+        padding: 0 0 0 1;
+    }
+    SettingsPanel:focus-within { border: round $primary; }
+    SettingsPanel #setting-detail {
+        height: 8;
+        border-top: solid $primary 30%;
+        padding-right: 1;
+    }
+    SettingsPanel #setting-editor { display: none; background: $boost; }
+    SettingsPanel #setting-editor.-open { display: block; }
+    SettingsPanel #setting-editor.-invalid { color: $text-error; }
+    SettingsPanel #setting-problem { color: $text-error; height: auto; display: none; }
+    SettingsPanel #setting-problem.-shown { display: block; }
+    SettingsPanel #setting-help { height: auto; }
+    """
+
+    @dataclass
+    class Edited(Message):
+        """A setting was given a new value that is within its bounds."""
+
+        key: str
+        value: Value
+
+    def __init__(self, draft: Draft, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.draft = draft
+        self._editing: str | None = None
+
+    def compose(self) -> ComposeResult:
+        """List above, detail below."""
+        yield SettingsList(self.draft, id="settings-list")
+        with Vertical(id="setting-detail"):
+            yield SettingEditor()
+            yield Static(id="setting-problem", markup=False)
+            yield Static(id="setting-help", markup=False)
+
+    def on_mount(self) -> None:
+        """Name the panel."""
+        self.border_title = "settings"
+        self.refresh_values()
+
+    @property
+    def list(self) -> SettingsList:
+        """The list of settings."""
+        return self.query_one(SettingsList)
+
+    @property
+    def editor(self) -> SettingEditor:
+        """The field a value is typed into."""
+        return self.query_one(SettingEditor)
+
+    def refresh_values(self) -> None:
+        """The draft has changed."""
+        self.list.redraw_values()
+        edited = len(self.draft.edits)
+        self.border_subtitle = f"{edited} edited for a new run" if edited else ""
+        self._show_detail()
+        problems = self.draft.conflicts()
+        if problems and not self._editing:
+            self.show_problem(problems[0])
+
+    def show_problem(self, text: str) -> None:
+        """Explain, beside the field, what is wrong; empty takes it back."""
+        problem = self.query_one("#setting-problem", Static)
+        problem.update(text)
+        problem.set_class(bool(text), "-shown")
+
+    def close_editor(self) -> None:
+        """Back from the field to the list."""
+        self._editing = None
+        self.editor.remove_class("-open", "-invalid")
+        self.show_problem("")
+        self.list.focus()
+        self._show_detail()
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Explain the setting under the cursor."""
+        event.stop()
+        self.show_problem("")
+        self._show_detail()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Enter: fold a group, turn a switch, go to the next choice or open the field."""
+        event.stop()
+        key = str(event.option_id)
+        if key in SECTIONS:
+            self.list.toggle(key)
+            return
+        one, value = SETTINGS[key], self.draft.value(key)
+        if one.type is bool:
+            self.post_message(self.Edited(key, not value))
+        elif one.choices:
+            following = (one.choices.index(str(value)) + 1) % len(one.choices)
+            self.post_message(self.Edited(key, one.choices[following]))
+        else:
+            self._open_editor(one)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Say at once whether what is typed can be."""
+        event.stop()
+        if self._editing:
+            _, problem = self._parsed(event.value)
+            self.editor.set_class(bool(problem), "-invalid")
+            self.show_problem(problem)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter: hand on a value that is within its bounds."""
+        event.stop()
+        if not self._editing:
+            return
+        key = self._editing
+        value, problem = self._parsed(event.value)
+        if value is None:
+            self.show_problem(problem)
+            return
+        self.close_editor()
+        self.post_message(self.Edited(key, value))
+
+    def _open_editor(self, one: Setting) -> None:
+        self._editing = one.key
+        editor = self.editor
+        with editor.prevent(Input.Changed):
+            editor.value = one.format(self.draft.value(one.key))
+        editor.add_class("-open")
+        editor.focus()
+        editor.action_select_all()
+        self._show_detail()
+
+    def _parsed(self, text: str) -> tuple[Value | None, str]:
+        assert self._editing
+        try:
+            return SETTINGS[self._editing].parse(text), ""
+        except ValueError as error:
+            return None, str(error)
+
+    def _show_detail(self) -> None:
+        detail = self.query_one("#setting-help", Static)
+        key = self._editing or self.list.highlighted_key
+        if key in SETTINGS:
+            detail.update(_explained(SETTINGS[str(key)], self.draft))
+        elif key in SECTIONS:
+            detail.update(Text(str(SECTIONS[str(key)].__doc__), "dim"))
+
+
+def _explained(one: Setting, draft: Draft) -> Text:
+    text = Text.assemble((one.key, "bold"), "\n", one.help, "\n")
+    if one.bounds:
+        zero = f", or {one.zero}" if one.zero else ""
+        unit = f" {one.unit}" if one.unit else ""
+        text.append(f"{one.bounds}{unit}{zero}\n", "dim")
+    if one.key in draft.edits:
+        text.append(f"the run has {one.format(draft.base.get(one.key))}\n", "yellow")
+    text.append(WHEN_WORDS[one.when], "dim")
+    return text

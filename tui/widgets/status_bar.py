@@ -1,0 +1,115 @@
+"""Two lines that say where the run stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.text import Text
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from engine.protocol import State, Status
+from tui.wording import amount, duration, loss
+
+SIGNS = {
+    State.IDLE: ("○", "dim"),
+    State.PREPARING: ("◌", "yellow"),
+    State.RUNNING: ("●", "green"),
+    State.PAUSED: ("‖", "yellow"),
+    State.FINISHED: ("✓", "green"),
+    State.STOPPED: ("■", "dim"),
+    State.FAILED: ("✗", "red"),
+}
+BAR_WIDTH = 16
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What does not change while a run trains."""
+
+    name: str = ""
+    corpus: str = ""
+    parameters: int = 0
+    device: str = ""
+    precision: str = ""
+    threads: int = 0
+
+
+class StatusBar(Widget):
+    """State, progress, losses, speed and machine; what does not fit gives way by importance."""
+
+    DEFAULT_CSS = """
+    StatusBar { height: 2; padding: 0 1; background: $panel; }
+    """
+
+    status: reactive[Status] = reactive(Status())
+    facts: reactive[RunFacts] = reactive(RunFacts())
+
+    def render(self) -> Text:
+        """Both lines, each cut at whole items."""
+        width = self.size.width
+        lines = [
+            _fit(_progress_items(self.status, self.facts), width),
+            _fit(_figure_items(self.status, self.facts), width),
+        ]
+        return Text("\n").join(lines)
+
+
+def _progress_items(status: Status, facts: RunFacts) -> list[Text]:
+    sign, style = SIGNS[status.state]
+    words = status.message or str(status.state)
+    items = [Text.assemble((f"{sign} {words}", f"bold {style}"))]
+    if not status.total_steps:
+        return items
+    share = min(1.0, status.step / status.total_steps)
+    filled = round(share * BAR_WIDTH)
+    bar = Text.assemble(("━" * filled, "green"), ("─" * (BAR_WIDTH - filled), "dim"))
+    items += [
+        _item("step", f"{status.step:,}/{status.total_steps:,}"),
+        bar,
+        _item("epoch", f"{status.epoch:.2f}"),
+    ]
+    if status.state is State.RUNNING:
+        items.append(_item("left", duration(status.seconds_left)))
+    else:
+        items.append(_item("trained", duration(status.train_seconds)))
+    items.append(Text(facts.name, "bold"))
+    items.append(Text(facts.corpus, "dim"))
+    return items
+
+
+def _figure_items(status: Status, facts: RunFacts) -> list[Text]:
+    best = loss(status.best_val_loss)
+    if status.best_step is not None:
+        best += f" @{status.best_step:,}"
+    items = [
+        _item("loss", loss(status.train_loss)),
+        _item("val", loss(status.val_loss)),
+        _item("best", best),
+    ]
+    if facts.parameters:
+        items += [
+            _item("", f"{amount(status.tokens_per_second)} tok/s"),
+            _item("", f"{facts.device} {facts.precision}"),
+            _item("", f"{amount(facts.parameters)} params"),
+            _item("lr", f"{status.learning_rate:.2e}"),
+        ]
+        if facts.device == "cpu":
+            items.append(_item("threads", str(facts.threads)))
+    return items
+
+
+def _item(label: str, value: str) -> Text:
+    return Text.assemble((f"{label} " if label else "", "dim"), value)
+
+
+def _fit(items: list[Text], width: int) -> Text:
+    """As many items as fit, most important first."""
+    line = Text(no_wrap=True)
+    for item in items:
+        gap = 2 if line else 0
+        if line.cell_len + gap + item.cell_len > width:
+            break
+        line.append(" " * gap)
+        line.append_text(item)
+    return line

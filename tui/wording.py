@@ -1,0 +1,34 @@
+"""Numbers as a person at a terminal likes to read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def duration(seconds: float | None) -> str:
+    """``0:07``, ``12:30``, ``3:05:00``; a dash if it is not known."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def amount(number: float) -> str:
+    """``812``, ``24.5k``, ``10.7M``, ``1.56B``."""
+    for limit, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= limit * 0.99995:
+            return f"{number / limit:.3g}{unit}"
+    return f"{number:.0f}" if number >= 100 or number == int(number) else f"{number:.3g}"
+
+
+def loss(value: float | None) -> str:
+    """Three decimals; a dash if there is none yet."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def short_path(path: Path | str) -> str:
+    """A path with the home folder as ``~``."""
+    path = Path(path)
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
