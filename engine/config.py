@@ -106,7 +106,7 @@ class TrainConfig:
     """How long, on how much at a time."""
 
     batch_size: int = setting(
-        12, "Sequences in a micro-batch.", LIVE, minimum=1, maximum=65536, unit="seqs"
+        12, "Sequences in a batch.", LIVE, minimum=1, maximum=65536, unit="seqs"
     )
     max_steps: int = setting(
         2000, "Stop after this many steps.", LIVE, minimum=1, maximum=10**9, unit="steps"

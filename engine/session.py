@@ -511,7 +511,7 @@ class Session:
         measured = _measured(evaluation, self.trainer.config.train.batch_size)
         self.recorder.record(evaluation.step, {"val_loss": evaluation.loss})
         self.last |= {"val_loss": evaluation.loss, "val_measured": measured}
-        best = evaluation.loss < self.last.get("best_val_loss", math.inf)
+        best: bool = evaluation.loss < self.last.get("best_val_loss", math.inf)
         if best:
             self.last |= {"best_val_loss": evaluation.loss, "best_step": evaluation.step}
         self._write_journal("evaluated", val_loss=evaluation.loss, measured=measured)

@@ -41,10 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _carry_out(arguments: list[str]) -> int:
     if arguments and arguments[0] in COMMANDS:
-        return _command(arguments[0])(arguments[1:])
-    return _command("open")(arguments)  # the app itself, or the name of a run
+        return _main_of(COMMANDS[arguments[0]].module)(arguments[1:])
+    return _main_of("tui.commands.app")(arguments)
 
 
-def _command(name: str) -> Callable[[list[str]], int]:
-    entry: Callable[[list[str]], int] = importlib.import_module(COMMANDS[name].module).main
-    return entry
+def _main_of(module: str) -> Callable[[list[str]], int]:
+    main_of_module: Callable[[list[str]], int] = importlib.import_module(module).main
+    return main_of_module

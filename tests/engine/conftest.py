@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,15 @@ import torch
 
 from data.batches import Split, split_tokens
 from data.tokenizers import CharTokenizer
+from engine.checkpoint import optimizer_tensors
 from engine.config import Config
+from engine.metrics import MetricStore
+from engine.protocol import Command, Event
+from engine.run.opening import RunFiles, Watcher, new_run, open_run
+from engine.session import Session
 from engine.trainer import Runtime, Trainer
+
+SILENT = Watcher(lambda message: None, lambda: False)
 
 SMALL: dict[str, Any] = {
     "model.n_layer": 2,
@@ -93,3 +100,99 @@ def assert_same_bits(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert one.keys() == other.keys()
     for name in one:
         np.testing.assert_array_equal(np.asarray(one[name]), np.asarray(other[name]), err_msg=name)
+
+
+class Rig:
+    """Opens sessions in this thread, drives them, and keeps what they say."""
+
+    def __init__(self, runs_dir: Path) -> None:
+        self.runs_dir = runs_dir
+        self.events: list[Event] = []
+        self._sessions: list[Session] = []
+
+    def new(self, config: Config, running: bool = True) -> Session:
+        """A session of a new run."""
+        files = new_run(config, self.runs_dir, None, "test", SILENT)
+        return self._session(files, running, {})
+
+    def open(self, path: Path, running: bool = True, **changes: Any) -> Session:
+        """A session of an existing run; changes as in ``make_config``."""
+        named = {key.replace("__", "."): value for key, value in changes.items()}
+        return self._session(open_run(path, SILENT), running, named)
+
+    def _session(self, files: RunFiles, running: bool, changes: dict[str, Any]) -> Session:
+        try:
+            session = Session(
+                files, MetricStore(), self.events.append, lambda message: None, changes
+            )
+        except BaseException:
+            files.close()
+            raise
+        self._sessions.append(session)
+        session.open(running)
+        return session
+
+    def send(self, session: Session, command: Command) -> list[Event]:
+        """Give a command; returns what is said at once."""
+        before = len(self.events)
+        session.handle(command)
+        return self.events[before:]
+
+    def until(self, session: Session, done: Callable[[], bool]) -> None:
+        """Advance until something holds."""
+        for _ in range(100_000):
+            if done():
+                return
+            assert session.advance() or done(), "the session rests and it still does not hold"
+        raise AssertionError("it never came to hold")
+
+    def to_step(self, session: Session, step: int) -> None:
+        """Advance to the boundary after a step."""
+        self.until(session, lambda: session.trainer.step >= step)
+
+    def rest(self, session: Session) -> None:
+        """Advance until there is nothing to do."""
+        self.until(session, lambda: not session.advance())
+
+    def close(self, session: Session, save: bool = True) -> Path:
+        """Close a session; returns the run's path."""
+        session.close(save)
+        self._sessions.remove(session)
+        return session.files.path
+
+    def crash(self, session: Session) -> Path:
+        """Drop a session as kill -9 would: nothing more is written."""
+        self._sessions.remove(session)
+        session.saver.close()
+        session.files.close()
+        return session.files.path
+
+    def said(self, kind: type[Any]) -> list[Any]:
+        """The events of a kind so far."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def close_all(self) -> None:
+        for session in list(self._sessions):
+            self.crash(session)
+
+
+@pytest.fixture
+def rig(runs_dir: Path) -> Iterator[Rig]:
+    rig = Rig(runs_dir)
+    yield rig
+    rig.close_all()
+
+
+def bits(session: Session) -> dict[str, np.ndarray]:
+    """Weights and optimizer state of a session."""
+    trainer = session.trainer
+    state = {name: tensor.numpy().copy() for name, tensor in optimizer_tensors(trainer).items()}
+    return weights(trainer.model) | state
+
+
+def recorded_losses(session: Session) -> dict[int, float]:
+    """The training losses a run recorded, by step."""
+    session.recorder.flush(session.summary())
+    steps, values = session.files.database.metric(0, "train_loss")
+    assert len(set(steps.tolist())) == len(steps)
+    return dict(zip(steps.tolist(), values.tolist(), strict=True))

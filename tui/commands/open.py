@@ -1,94 +1,16 @@
-"""``gpt-tui`` and ``gpt-tui RUN``: the app."""
+"""``gpt-tui open RUN``: the app on a run that is there."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import engine
-from data.errors import InputError
-from tui.commands import COMMANDS
-from tui.commands.options import (
-    NEW_RUN_OPTIONS,
-    Parser,
-    add_new_run_options,
-    command_line,
-    config_of,
-    refuse_new_run_options,
-    runs_dir_of,
-)
-
-if TYPE_CHECKING:
-    from tui.launch import Launch
-
-DESCRIPTION = "Train a small GPT in your terminal and watch it learn."
-USAGE = "gpt-tui [options]\n       gpt-tui [open] RUN\n       gpt-tui COMMAND [options]"
+from engine.run.folder import find_run
+from tui.commands.app import existing_run, launch_app
+from tui.commands.options import Parser, runs_dir_of
 
 
 def main(argv: list[str]) -> int:
-    """Open the app: on a new run, or on the run that is named."""
-    args, unknown = _parser().parse_known_args(argv)
-    launch = _launch(args, argv, unknown)
-    _require_terminal(launch)
-    from tui.app import run_app
-
-    return run_app(launch)
-
-
-def _launch(args: argparse.Namespace, argv: list[str], unknown: list[str]) -> Launch:
-    from tui.launch import Launch
-
+    """Open a run in the app."""
+    parser = Parser("gpt-tui open", "Open a run in the app.")
+    parser.add_argument("run", metavar="RUN", help="name or path of the run")
+    args = parser.parse_args(argv)
     runs_dir = runs_dir_of(args)
-    run = _find(args.run, runs_dir) if args.run is not None else None
-    if unknown:
-        _parser().error(f"unrecognized arguments: {' '.join(unknown)}")
-    typed = command_line("gpt-tui", argv)
-    if run is None:
-        return Launch(config_of(args), runs_dir, args.name, command_line=typed)
-    from engine.config import read_config
-    from engine.run.folder import CONFIG_FILE
-
-    refuse_new_run_options(args, (*NEW_RUN_OPTIONS, "set"), args.run)
-    return Launch(read_config(run / CONFIG_FILE), runs_dir, run=run, command_line=typed)
-
-
-def _find(run: str, runs_dir: Path) -> Path:
-    """The run's folder; a word that is none may be a mistyped command."""
-    import difflib
-
-    from engine.run.folder import find_run
-
-    try:
-        return find_run(run, runs_dir)
-    except InputError:
-        if run in COMMANDS:
-            raise InputError(f"a command comes first: gpt-tui {run} [options]") from None
-        near = difflib.get_close_matches(run, COMMANDS, 1, cutoff=0.7)
-        if near:
-            raise InputError(
-                f"there is no command or run {run!r}: did you mean 'gpt-tui {near[0]}'?"
-            ) from None
-        raise
-
-
-def _require_terminal(launch: Launch) -> None:
-    if all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
-        return
-    without = f"gpt-tui train --resume {launch.run.name}" if launch.run else "gpt-tui train"
-    raise InputError(f"the app needs a terminal, and there is none here: use '{without}'")
-
-
-def _parser() -> Parser:
-    parser = Parser(
-        "gpt-tui",
-        DESCRIPTION,
-        usage=USAGE,
-        epilog="commands:\n" + "\n".join(f"  {name:<10}{c.help}" for name, c in COMMANDS.items()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"gpt-tui {engine.__version__}")
-    parser.add_argument("run", nargs="?", metavar="RUN", help="name or path of a run to open")
-    add_new_run_options(parser)
-    return parser
+    return launch_app(existing_run(find_run(args.run, runs_dir), runs_dir, ["open", *argv]))

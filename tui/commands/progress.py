@@ -58,7 +58,7 @@ class Progress:
 
     def prepare(self, message: str) -> None:
         """Print what is being prepared; only once for the many figures of one download."""
-        topic = message.partition(":")[0]
+        topic, message = message.partition(":")[0], message.rstrip("…")
         if self._on_terminal:
             with self._lock:
                 self._show(f"{message} …")

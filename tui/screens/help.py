@@ -10,21 +10,26 @@ from textual.binding import Binding
 from tui.screens.text_screen import TextScreen
 from tui.wording import short_path
 
-INTRODUCTION = """\
-gpt-tui trains a small GPT on a text and shows it learn. Press space to start.
+INTRODUCTION = (
+    "gpt-tui trains a small GPT on a text and shows it learn. Press space to start.",
+    "The chart shows the training loss (raw faint, smoothed bright) and the validation loss "
+    "(dots), in nats per token; lower is better. A model that knows nothing about 65 characters "
+    "has a loss of ln 65 = 4.17. Marks on the axis show where a setting was changed.",
+    "The sampling pane shows text written by the weights of the step in its title. After each "
+    "evaluation the same prompt and seed are used again, so that the texts can be compared.",
+)
 
-The chart shows the training loss (raw faint, smoothed bright) and the validation loss (dots), in
-nats per token; lower is better. A model that knows nothing about 65 characters has a loss of
-ln 65 = 4.17. Marks on the axis show where a setting was changed.
+SETTINGS_HELP = (
+    "Settings without a sign change live, at the next step. Those marked ↻ take effect when the "
+    "run is resumed, those marked + in a new run: edit them, then press n. Values that wait are "
+    "yellow. In the list, enter edits a value or folds a group, esc goes back."
+)
 
-The sampling pane shows text written by the weights of the step in its title. After each evaluation
-the same prompt and seed are used again, so that the texts can be compared.
-"""
-
-SETTINGS_HELP = """\
-Settings without a sign change live, at the next step. Those marked ↻ take effect when the run is
-resumed, those marked + in a new run: edit them, then press n. Values that wait are yellow.
-"""
+RUNS_HELP = (
+    "Every run is a folder in {folder}. After quitting, 'gpt-tui RUN' opens one again, "
+    "'gpt-tui train --resume RUN' goes on without a screen, 'gpt-tui sample RUN' writes text, "
+    "'gpt-tui runs' lists them."
+)
 
 
 def help_screen(bindings: Iterable[Binding], runs_dir: object) -> TextScreen:
@@ -34,18 +39,16 @@ def help_screen(bindings: Iterable[Binding], runs_dir: object) -> TextScreen:
         bindings: Of the cockpit; each shows its key and tooltip.
         runs_dir: Where runs are kept.
     """
-    text = Text(INTRODUCTION + "\n")
+    text = Text("\n\n".join(INTRODUCTION) + "\n\n")
     text.append("Keys\n", "bold")
     for binding in bindings:
         key = binding.key_display or binding.key.split(",")[0]
         text.append(f"  {key:<8}", "bold")
         text.append(f"{binding.tooltip or binding.description}\n")
+    text.append(f"  {'ctrl+p':<8}", "bold")
+    text.append("the command palette: all of these, the log, themes\n")
     text.append("\nSettings\n", "bold")
-    text.append(SETTINGS_HELP)
+    text.append(f"{SETTINGS_HELP}\n")
     text.append("\nRuns\n", "bold")
-    text.append(
-        f"Every run is a folder in {short_path(str(runs_dir))}. After quitting, 'gpt-tui RUN' "
-        f"opens one again,\n'gpt-tui train --resume RUN' goes on without a screen, "
-        f"'gpt-tui sample RUN' writes text,\n'gpt-tui runs' lists them.\n"
-    )
+    text.append(RUNS_HELP.format(folder=short_path(str(runs_dir))))
     return TextScreen("help", text)

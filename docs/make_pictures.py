@@ -1,0 +1,125 @@
+"""Makes the pictures of the README from the real app, training a real model: ``make pictures``.
+
+It drives the app without a terminal, at the sizes people use, and turns Textual's own screenshots
+into PNG files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import resvg_py
+from textual.pilot import Pilot
+
+from engine.presets import preset_config
+from engine.protocol import State
+from tui.app import GptTuiApp
+from tui.launch import Launch
+
+PICTURES = Path(__file__).parent / "pictures"
+FONT = "DejaVu Sans Mono"
+PIXELS_PER_COLUMN = 12
+PATIENCE_SECONDS = 600.0
+
+
+async def main() -> None:
+    """Make them all."""
+    PICTURES.mkdir(exist_ok=True)
+    await training(120, 40)
+    await first_look(80, 24)
+
+
+async def training(width: int, height: int) -> None:
+    """A run with a change of the learning rate on the way, its settings, and its end."""
+    values = {"train.max_steps": 1000, "sample.prompt": "ROMEO:", "eval.interval": 100}
+    async with _app(width, height, values) as (app, pilot):
+        await pilot.press("space")
+        await _until(pilot, lambda: app.control.status.step >= 420)
+        await _set(app, pilot, "optim.learning_rate", "5e-4")
+        await _until(pilot, lambda: app.control.status.step >= 640)
+        await pilot.pause(1.5)
+        _save(app, "training", width)
+        await pilot.press("e", "enter")
+        await _type(app, pilot, "model.n_layer", "6")
+        app.cockpit.settings.list.go_to("optim.beta2")
+        await pilot.press("enter")
+        app.cockpit.settings.editor.value = "1.5"
+        await pilot.pause(0.5)
+        _save(app, "settings", width)
+        await pilot.press("escape", "escape", "q")
+        await pilot.pause(0.5)
+        _save(app, "quit", width)
+        await pilot.press("escape")
+        await _until(pilot, lambda: app.control.status.state is State.FINISHED)
+        await pilot.pause(2)
+        _save(app, "finished", width)
+
+
+async def first_look(width: int, height: int) -> None:
+    """The smallest preset in the smallest usual terminal."""
+    async with _app(width, height, {}, preset="tiny") as (app, pilot):
+        await pilot.press("space")
+        await _until(pilot, lambda: app.control.status.step >= 330)
+        await pilot.pause(1.5)
+        _save(app, "small-terminal", width)
+
+
+class _app:
+    """The app on a temporary runs folder; left without asking."""
+
+    def __init__(
+        self, width: int, height: int, values: dict[str, object], preset: str = "nanogpt-cpu"
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        config = preset_config(preset).replace(values)
+        os.environ["HOME"] = self._folder.name  # so that no path of this machine is in a picture
+        self._app = GptTuiApp(Launch(config, Path(self._folder.name) / "runs"))
+        self._test = self._app.run_test(size=(width, height))
+
+    async def __aenter__(self) -> tuple[GptTuiApp, Pilot[int]]:
+        pilot = await self._test.__aenter__()
+        await pilot.pause(0.5)
+        return self._app, pilot
+
+    async def __aexit__(self, *details: object) -> None:
+        self._app.control.end(30)
+        await self._test.__aexit__(None, None, None)
+        self._folder.cleanup()
+
+
+async def _until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the app did not come to where the picture is taken")
+        await pilot.pause(0.1)
+
+
+async def _set(app: GptTuiApp, pilot: Pilot[int], key: str, value: str) -> None:
+    await pilot.press("e")
+    await _type(app, pilot, key, value)
+    await pilot.press("escape")
+
+
+async def _type(app: GptTuiApp, pilot: Pilot[int], key: str, value: str) -> None:
+    app.cockpit.settings.list.focus()
+    app.cockpit.settings.list.go_to(key)
+    await pilot.press("enter")
+    app.cockpit.settings.editor.value = value
+    await pilot.press("enter")
+    await pilot.pause(0.2)
+
+
+def _save(app: GptTuiApp, name: str, width: int) -> None:
+    svg = app.export_screenshot(title="gpt-tui").replace("Fira Code", FONT)
+    png = resvg_py.svg_to_bytes(svg_string=svg, font_family=FONT, width=width * PIXELS_PER_COLUMN)
+    (PICTURES / f"{name}.png").write_bytes(bytes(png))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,112 @@
+"""A command line of our own: its runs, its texts, no network."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tui.cli import main
+
+ROOT = Path(__file__).parents[2]
+QUICK = {
+    "train.max_steps": 6,
+    "eval.interval": 3,
+    "eval.batches": 2,
+    "checkpoint.interval": 3,
+    "sample.max_tokens": 5,
+    "system.threads": 1,
+    "system.micro_batch_size": 16,
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The last line of standard output."""
+        return json.loads(self.out.splitlines()[-1])
+
+    @property
+    def problem(self) -> str:
+        """The one sentence of a command that got bad input."""
+        assert self.code == 2, self
+        assert self.out == ""
+        (told,) = [line for line in self.err.splitlines() if not line.endswith(" …")]
+        assert told.startswith("gpt-tui: ")
+        return told.removeprefix("gpt-tui: ")
+
+
+Cli = Callable[..., Answer]
+
+
+@pytest.fixture(autouse=True)
+def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The default runs folder, which does not exist yet."""
+    folder = tmp_path / "runs"
+    monkeypatch.setenv("GPT_TUI_RUNS", str(folder))
+    monkeypatch.setenv("GPT_TUI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("GPT_TUI_OFFLINE", "1")
+    return folder
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """A small text with a small alphabet."""
+    path = tmp_path / "rhyme.txt"
+    path.write_text("one fish, two fish,\nred fish, blue fish.\n" * 60)
+    return path
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str]) -> Cli:
+    """Calls a command in this process."""
+
+    def call(*arguments: str | Path) -> Answer:
+        capfd.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Answer(code, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def quick_train(cli: Cli, text: Path) -> Cli:
+    """Trains a run of a few steps; further options may follow."""
+
+    def call(*arguments: str | Path) -> Answer:
+        return cli(*train_command(text), *arguments)
+
+    return call
+
+
+def train_command(text: Path) -> list[str]:
+    """``train`` with everything small and nothing left to be measured."""
+    settings = [word for key, value in QUICK.items() for word in ("--set", f"{key}={value}")]
+    return ["train", "--preset", "tiny", "--data", str(text), "--json", *settings]
+
+
+def start_process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    """The program in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tui", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )

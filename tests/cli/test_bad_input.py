@@ -1,0 +1,218 @@
+"""Bad input gets one sentence with a way out, exit code 2, and leaves no run behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cli.conftest import Cli
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(runs_dir: Path) -> object:
+    """Whatever is tried, no run folder is left half-made."""
+    yield
+    left = [path.name for path in runs_dir.glob("*")] if runs_dir.is_dir() else []
+    assert set(left) <= {"tiny-1"}  # that one is made on purpose
+
+
+def test_missing_text(cli: Cli) -> None:
+    problem = cli("train", "--data", "no/such.txt").problem
+    assert "no/such.txt does not exist" in problem
+
+
+def test_mistyped_corpus(cli: Cli) -> None:
+    assert "Did you mean tinyshakespeare?" in cli("train", "--data", "tinyshakespear").problem
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b" \n\n", "is empty"),
+        (b"GIF89a\x00\x01", "NUL byte at offset 6"),
+        (b"caf\xe9 au lait", "byte 0xe9 at offset 3"),
+        (b"a short text\n", "too short"),
+    ],
+)
+def test_unusable_text(cli: Cli, tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "text.txt"
+    path.write_bytes(content)
+    assert words in cli("train", "--data", path).problem
+
+
+def test_text_shorter_than_one_context_names_both_ways_out(cli: Cli, text: Path) -> None:
+    problem = cli("train", "--data", text, "--set", "model.block_size=4096").problem
+    assert "4,097 in each. Use a longer text, or set model.block_size to" in problem
+
+
+def test_unknown_preset(cli: Cli) -> None:
+    assert "did you mean 'nanogpt-cpu'?" in cli("train", "--preset", "nanogpt-cup").problem
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("optim.lerning_rate=1", "there is no setting 'optim.lerning_rate': did you mean"),
+        ("train.learning_rate=1", "did you mean 'optim.learning_rate'?"),
+        ("optim.learning_rate=fast", "optim.learning_rate must be a number, not 'fast'"),
+        ("optim.learning_rate=-1", "optim.learning_rate must be above 0"),
+        ("optim.learning_rate=nan", "must be a finite number"),
+        ("model.n_layer=2.5", "model.n_layer must be a whole number, not 2.5"),
+        ("model.n_layer=999", "model.n_layer must be 1 to 200, not 999"),
+        ("model.bias=perhaps", "model.bias must be on or off"),
+        ("system.device=gpu", "system.device cannot be 'gpu'"),
+        ("model.n_head=7", "model.n_embd 128 is not divisible by model.n_head 7"),
+        ("model.n_layer", "--set takes section.name=value, not 'model.n_layer'"),
+    ],
+)
+def test_bad_setting(cli: Cli, assignment: str, words: str) -> None:
+    assert words in cli("train", "--preset", "nanogpt-cpu", "--set", assignment).problem
+
+
+def test_all_problems_are_told_at_once(cli: Cli, tmp_path: Path) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text("seed = 1\n[model]\nn_layer = 0\n")
+    answer = cli("train", "--preset", "tinny", "--config", config, "--set", "train.seed=x",
+                 "--name", "a/b")  # fmt: skip
+    assert answer.code == 2
+    told = answer.err.splitlines()
+    assert len(told) == 5
+    assert all(line.startswith("gpt-tui: ") for line in told)
+    assert f"{config}: 'seed' must be a section" in answer.err
+    assert f"{config}: model.n_layer must be 1 to 200" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "cannot read the configuration"), (b"[model", "is not a TOML file"),
+     (b"\xff\xfe", "is not a TOML file"), (b"preset = 'tinny'", "did you mean 'tiny'?")],
+)  # fmt: skip
+def test_bad_config_file(cli: Cli, tmp_path: Path, content: bytes | None, words: str) -> None:
+    path = tmp_path / "mine.toml"
+    if content is not None:
+        path.write_bytes(content)
+    assert words in cli("train", "--config", path).problem
+
+
+@pytest.mark.parametrize("place", ["/proc/runs", "file", "file/below"])
+def test_runs_folder_that_cannot_be_written(
+    cli: Cli, text: Path, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    problem = cli("train", "--data", text, "--runs-dir", tmp_path / place).problem
+    assert "cannot write the runs folder" in problem
+    assert "choose another with --runs-dir" in problem
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_where_there_is_none(quick_train: Cli) -> None:
+    answer = quick_train("--set", "system.device=cuda")
+    assert answer.code == 2
+    assert answer.err.splitlines()[-1] == (
+        "gpt-tui: system.device is 'cuda', but this machine has none that PyTorch can use: "
+        "set it to auto or cpu"
+    )
+
+
+def test_name_that_is_taken(quick_train: Cli, cli: Cli) -> None:
+    quick_train("--name", "tiny-1")
+    problem = cli("train", "--name", "tiny-1").problem
+    assert "there is already a run 'tiny-1'" in problem
+    assert "gpt-tui train --resume tiny-1" in problem
+
+
+def test_resume_refuses_what_describes_a_new_run(quick_train: Cli, cli: Cli) -> None:
+    quick_train()
+    resume = ("train", "--resume", "tiny-1")
+    problem = cli(*resume, "--preset", "tiny", "--name", "other").problem
+    assert problem.startswith("--preset and --name cannot go with the existing run")
+    assert cli(*resume, "--set", "model.n_layer=3").problem == (
+        "model.n_layer can change only in a new run"
+    )
+    assert "there is no setting" in cli(*resume, "--set", "model.n_layers=3").problem
+    assert "must be above 0" in cli(*resume, "--set", "optim.learning_rate=0").problem
+    below = cli(*resume, "--set", "train.max_steps=2")
+    assert below.code == 2
+    assert "it is at step 6 already" in below.err
+
+
+def test_run_that_is_not_there(quick_train: Cli, cli: Cli) -> None:
+    quick_train()
+    assert "did you mean 'tiny-1'?" in cli("train", "--resume", "tiny-2").problem
+    assert "did you mean 'tiny-1'?" in cli("sample", "tiny-11").problem
+    assert "did you mean 'tiny-1'?" in cli("open", "tiny1").problem
+
+
+def test_damaged_checkpoint(quick_train: Cli, cli: Cli, runs_dir: Path) -> None:
+    quick_train()
+    weights = runs_dir / "tiny-1/checkpoints/step-00000006/model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    problem = cli("sample", "tiny-1", "--checkpoint", "6").problem
+    assert "is damaged (model.safetensors does not match its hash)" in problem
+    assert "remove that folder to go back to step-00000003" in problem
+    answer = cli("train", "--resume", "tiny-1", "--set", "train.max_steps=9")
+    assert answer.code == 2
+    assert "does not match its hash" in answer.err
+    shutil.rmtree(weights.parent)
+    assert cli("sample", "tiny-1", "--checkpoint", "latest").code == 0
+
+
+def test_foreign_checkpoint(quick_train: Cli, cli: Cli, runs_dir: Path) -> None:
+    quick_train()
+    checkpoint = runs_dir / "tiny-1/checkpoints/step-00000006"
+    (checkpoint / "manifest.json").write_text(json.dumps(["of", "another", "program"]))
+    problem = cli("sample", "tiny-1", "--checkpoint", "6").problem
+    assert "it is not one that gpt-tui wrote" in problem
+    (checkpoint / "manifest.json").unlink()
+    assert "manifest.json is missing" in cli("sample", "tiny-1", "--checkpoint", "6").problem
+
+
+def test_checkpoint_that_is_not_there(quick_train: Cli, cli: Cli) -> None:
+    quick_train()
+    problem = cli("sample", "tiny-1", "--checkpoint", "4").problem
+    assert problem.endswith("it has best, latest and steps 3, 6")
+
+
+def test_prompt_with_unknown_characters(quick_train: Cli, cli: Cli) -> None:
+    quick_train()
+    problem = cli("sample", "tiny-1", "--prompt", "fish→é").problem
+    assert "never saw ('→', 'é')" in problem
+    assert "--drop-unknown" in problem
+
+
+def test_bad_sample_settings_are_told_at_once(quick_train: Cli, cli: Cli) -> None:
+    quick_train()
+    answer = cli("sample", "tiny-1", "--temperature", "hot", "--top-p", "2", "--max-tokens", "-1")
+    assert answer.code == 2
+    assert len(answer.err.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["trian"], "there is no command or run 'trian': did you mean 'gpt-tui train'?"),
+        (["trian", "--json"], "there is no command or run 'trian': did you mean 'gpt-tui train'?"),
+        (["--name", "x", "train"], "a command comes first: gpt-tui train [options]"),
+        (["train", "--jsno"], "unrecognized arguments: --jsno (gpt-tui train --help shows"),
+        (["sample"], "the following arguments are required: RUN (gpt-tui sample --help"),
+        (["--frobnicate"], "unrecognized arguments: --frobnicate (gpt-tui --help shows"),
+    ],
+)
+def test_mistyped_command(cli: Cli, words: list[str], sentence: str) -> None:
+    assert cli(*words).problem.startswith(sentence)
+
+
+def test_no_terminal(cli: Cli) -> None:
+    assert cli().problem == "the app needs a terminal, and there is none here: use 'gpt-tui train'"
+
+
+def test_no_terminal_for_a_run(quick_train: Cli, cli: Cli) -> None:
+    quick_train()
+    assert cli("tiny-1").problem.endswith("use 'gpt-tui train --resume tiny-1'")

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import io
+import time
+
+import pytest
+
+from engine.protocol import State, Status
+from tui.commands import progress
+from tui.commands.progress import CLEAR_LINE, Progress, progress_line
+
+STATUS = Status(
+    state=State.RUNNING,
+    step=120,
+    total_steps=2000,
+    tokens=92_160,
+    epoch=0.09,
+    train_loss=2.5114,
+    val_loss=None,
+    tokens_per_second=19_200.0,
+)
+
+
+class Stream(io.StringIO):
+    """Keeps what is written; may be a terminal, and may break."""
+
+    def __init__(self, terminal: bool = False, broken: bool = False) -> None:
+        super().__init__()
+        self._terminal, self._broken = terminal, broken
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    def write(self, text: str) -> int:
+        if self._broken:
+            raise OSError(5, "Input/output error")
+        return super().write(text)
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "TERMINAL_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.01)
+
+
+def test_one_line_says_where_it_stands() -> None:
+    line = "step 120/2,000 · epoch 0.09 · loss 2.511 · val – · 19.2k tokens/s · 1:15 left"
+    assert progress_line(STATUS) == line
+
+
+def test_a_terminal_keeps_one_line_below_what_is_said() -> None:
+    stream = Stream(terminal=True)
+    with Progress(stream, lambda: STATUS) as shown:
+        time.sleep(0.1)
+        shown.say("step 100: val 2.6")
+        time.sleep(0.05)
+    line = progress_line(STATUS)[:79]
+    assert stream.getvalue() == (
+        f"{CLEAR_LINE}{line}{CLEAR_LINE}step 100: val 2.6\n{CLEAR_LINE}{line}{CLEAR_LINE}"
+    )
+
+
+def test_elsewhere_there_are_plain_lines_and_none_twice() -> None:
+    stream = Stream()
+    with Progress(stream, lambda: STATUS) as shown:
+        for received in ("downloading: 0.1 MB", "downloading: 0.2 MB", "loading PyTorch"):
+            shown.prepare(received)
+        time.sleep(0.1)
+    assert stream.getvalue().splitlines() == [
+        "downloading: 0.1 MB …", "loading PyTorch …", progress_line(STATUS),
+    ]  # fmt: skip
+
+
+def test_a_terminal_that_is_gone_troubles_nobody() -> None:
+    with Progress(Stream(terminal=True, broken=True), lambda: STATUS) as shown:
+        time.sleep(0.05)
+        shown.say("nobody reads this")

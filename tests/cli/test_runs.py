@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.run.database import RunDatabase
+from engine.run.folder import RunLock
+from engine.run.reader import read_samples, read_summary
+from tests.cli.conftest import Cli
+
+
+def test_no_runs_yet(cli: Cli, runs_dir: Path) -> None:
+    answer = cli("runs")
+    assert answer.code == 0
+    assert str(runs_dir) in answer.out
+    assert cli("runs", "--json").json == []
+
+
+def test_runs_are_listed_newest_last(quick_train: Cli, cli: Cli, tmp_path: Path) -> None:
+    elsewhere = ("--runs-dir", tmp_path / "elsewhere")
+    for name in ("b", "a"):
+        quick_train("--name", name, *elsewhere)
+    assert [run["name"] for run in cli("runs", "--json", *elsewhere).json] == ["b", "a"]
+    lines = cli("runs", *elsewhere).out.splitlines()
+    assert lines[0].split()[:4] == ["name", "state", "preset", "parameters"]
+    assert lines[2].split()[:5] == ["a", "finished", "tiny", "99.8k", "6/6"]
+    assert lines[2].endswith("rhyme.txt")
+
+
+def test_states_of_runs_whose_program_is_gone(quick_train: Cli, cli: Cli, runs_dir: Path) -> None:
+    facts = quick_train().json
+    run = runs_dir / "tiny-1"
+    database = RunDatabase(run / "run.db")
+    summary = database.meta()["summary"]
+    database.set_meta(summary=summary | {"state": "training", "train_loss": float("nan")})
+    database.close()
+    (interrupted,) = cli("runs", "--json").json
+    assert (interrupted["state"], interrupted["live"]) == ("interrupted", False)
+    assert interrupted["train_loss"] is None
+    assert interrupted["steps"] == facts["steps"]
+    lock = RunLock(run)
+    (live,) = cli("runs", "--json").json
+    lock.release()
+    assert (live["state"], live["live"]) == ("training", True)
+
+
+def test_a_run_that_ended_before_its_first_step(quick_train: Cli, cli: Cli, runs_dir: Path) -> None:
+    quick_train()
+    (runs_dir / "tiny-1/run.db").unlink()
+    (run,) = cli("runs", "--json").json
+    assert (run["state"], run["steps"], run["total_steps"]) == ("interrupted", 0, 6)
+    assert read_samples(runs_dir / "tiny-1") == []
+
+
+def test_damaged_runs_do_not_break_the_list(quick_train: Cli, cli: Cli, runs_dir: Path) -> None:
+    for name in ("whole", "database", "config"):
+        quick_train("--name", name)
+    (runs_dir / "database/run.db").write_bytes(b"not a database at all" * 100)
+    (runs_dir / "config/config.toml").write_text("[model")
+    (runs_dir / "no-run-at-all").mkdir()
+    states = {run["name"]: run["state"] for run in cli("runs", "--json").json}
+    assert states == {"whole": "finished", "database": "damaged", "config": "damaged"}
+    assert "is not a readable run database" in cli("runs").out
+
+
+def test_a_stopped_run_stays_one_file_when_it_is_read(quick_train: Cli, runs_dir: Path) -> None:
+    quick_train()
+    run = runs_dir / "tiny-1"
+    assert read_summary(run).state == "finished"
+    steps = [sample["step"] for sample in read_samples(run)]
+    assert steps == sorted(steps)
+    assert steps[-1] == 6
+    assert sorted(path.name for path in run.glob("run.db*")) == ["run.db"]

@@ -1,0 +1,139 @@
+"""A signal never costs training: the run is saved and can be resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from engine.checkpoint import list_checkpoints
+from engine.protocol import Event, RunOpened
+from tests.cli.conftest import ROOT, Cli, start_process, train_command
+from tui.commands import headless
+
+ENDLESS = ("--set", "train.max_steps=1000000")
+
+
+def wait_for(stream: IO[str], words: str) -> str:
+    """Read until a line holds the words; returns all that was read."""
+    read = ""
+    while words not in read:
+        line = stream.readline()
+        assert line, read
+        read += line
+    return read
+
+
+def signal_when_opened(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    """Have a signal arrive the moment a run stands ready."""
+    hear = headless._Headless._hear
+
+    def hear_then_signal(self: headless._Headless, event: Event) -> None:
+        hear(self, event)
+        if isinstance(event, RunOpened):
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(headless._Headless, "_hear", hear_then_signal)
+
+
+def test_ctrl_c_saves_and_the_run_goes_on_later(text: Path, runs_dir: Path, cli: Cli) -> None:
+    process = start_process(*train_command(text), *ENDLESS)
+    assert process.stderr is not None
+    wait_for(process.stderr, "step 3/1,000,000: val")
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)  # impatience does no harm
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    facts = json.loads(out.splitlines()[-1])
+    assert facts["state"] == "stopped"
+    assert list_checkpoints(runs_dir / "tiny-1")[-1].name == f"step-{facts['steps']:08d}"
+    more = facts["steps"] + 2
+    answer = cli("train", "--resume", "tiny-1", "--set", f"train.max_steps={more}", "--json")
+    assert (answer.code, answer.json["steps"]) == (0, more)
+
+
+def test_closed_terminal(text: Path) -> None:
+    """The hang-up comes when nobody reads what is printed any more."""
+    terminal, ours = os.openpty()
+    command = [sys.executable, "-m", "tui", *train_command(text), *ENDLESS]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=ours, stdout=ours, stderr=ours, start_new_session=True
+    )
+    os.close(ours)
+    read = b""
+    while b"step 3/1,000,000: val" not in read:
+        read += os.read(terminal, 4096)
+    os.close(terminal)
+    time.sleep(0.3)  # it goes on writing to the terminal that is gone
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=30) == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_at_any_time(
+    cli: Cli, text: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(number)
+    signal_when_opened(monkeypatch, number)
+    answer = cli(*train_command(text), *ENDLESS)
+    assert answer.code == 130
+    assert answer.json["state"] == "stopped"
+    assert f"{number.name}: saving the run" in answer.err
+    assert signal.getsignal(number) is before
+
+
+def test_signal_before_anything_is_made(
+    cli: Cli, text: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from data.errors import Cancelled
+    from engine import worker
+    from engine.run.opening import RunFiles, Watcher
+
+    def slow_download(command: object, watcher: Watcher) -> RunFiles:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert watcher.cancelled()
+        raise Cancelled
+
+    monkeypatch.setattr(worker, "_open_files", slow_download)
+    answer = cli(*train_command(text))
+    assert answer.code == 130
+    assert answer.json["run"] is None
+    assert not runs_dir.exists()
+
+
+def test_signal_while_torch_is_loaded_keeps_the_run(
+    cli: Cli, text: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine import session
+
+    resolve = session.resolve_runtime
+
+    def interrupted(*arguments: object) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return resolve(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(session, "resolve_runtime", interrupted)
+    answer = cli(*train_command(text))
+    assert answer.code == 130
+    assert (answer.json["state"], answer.json["steps"]) == ("stopped", 0)
+    assert cli("train", "--resume", "tiny-1", "--json").json["steps"] == 6
+
+
+def test_a_later_end_outlives_a_stop_before_the_next_step(
+    quick_train: Cli, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick_train()
+    with monkeypatch.context() as patch:
+        signal_when_opened(patch, signal.SIGINT)
+        answer = cli("train", "--resume", "tiny-1", "--set", "train.max_steps=9", "--json")
+    assert (answer.code, answer.json["steps"], answer.json["total_steps"]) == (130, 6, 9)
+    answer = cli("train", "--resume", "tiny-1", "--json")
+    assert (answer.code, answer.json["steps"]) == (0, 9)

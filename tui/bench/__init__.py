@@ -1,0 +1,68 @@
+"""``gpt-tui bench``: the program's own figures, measured again on this machine.
+
+One file a benchmark. Each has ``run(argv)``, which takes its own options and returns an exit code.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+from data.errors import InputError
+
+EXIT_DONE = 0
+
+
+class Benchmark(NamedTuple):
+    """Where a benchmark lives, and what it measures."""
+
+    module: str
+    help: str
+
+
+BENCHMARKS = {
+    "startup": Benchmark("tui.bench.startup", "to the first painted screen, and to training"),
+    "overhead": Benchmark("tui.bench.overhead", "training in the app over training without it"),
+    "nanogpt-cpu": Benchmark("tui.bench.nanogpt_cpu", "loss and speed of nanoGPT's CPU recipe"),
+}
+
+
+def main(argv: list[str]) -> int:
+    """Run the benchmark that is named; all of them if none is."""
+    if argv and argv[0] in ("-h", "--help"):
+        print(_help())
+        return EXIT_DONE
+    named = bool(argv) and not argv[0].startswith("-")
+    if named and argv[0] not in BENCHMARKS:
+        raise InputError(_unknown(argv[0]))
+    names, options = ([argv[0]], argv[1:]) if named else (list(BENCHMARKS), argv)
+    codes = [_entry(name)(options) for name in names]
+    return max(codes)
+
+
+def _entry(name: str) -> Callable[[list[str]], int]:
+    entry: Callable[[list[str]], int] = importlib.import_module(BENCHMARKS[name].module).run
+    return entry
+
+
+def _help() -> str:
+    width = max(map(len, BENCHMARKS)) + 2
+    return "\n".join(
+        (
+            "usage: gpt-tui bench [NAME] [--json] [options]",
+            "",
+            "Measure this program; without a NAME all of it.",
+            "",
+            *(f"  {name:<{width}}{one.help}" for name, one in BENCHMARKS.items()),
+            "",
+            "gpt-tui bench NAME --help lists the options of one.",
+        )
+    )
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, BENCHMARKS, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(BENCHMARKS)}."
+    return f"there is no benchmark {name!r}: {hint}"

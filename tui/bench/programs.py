@@ -1,0 +1,181 @@
+"""Starts this program as a person would, and reads what its runs left behind."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from data.errors import InputError
+from engine.run.database import RunDatabase
+from engine.run.folder import DATABASE_FILE
+from tui.commands.options import Parser, runs_dir_of
+
+PROGRAM = (sys.executable, "-m", "tui")
+END_SECONDS = 60.0
+
+
+class BenchmarkError(InputError):
+    """What was to be measured did not come about."""
+
+
+def parser(name: str, description: str) -> Parser:
+    """The options that every benchmark has."""
+    made = Parser(f"gpt-tui bench {name}", description)
+    made.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
+    made.add_argument("--preset", default="nanogpt-cpu", metavar="P", help="settings (%(default)s)")
+    made.add_argument("--data", metavar="SPEC", help="text to train on (default: the preset's)")
+    return made
+
+
+def count(text: str) -> int:
+    """A number of times, at least one, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1 is needed")
+    return number
+
+
+def new_run_options(args: argparse.Namespace) -> list[str]:
+    """What the commands are told of the run; wrong ones are refused before anything starts."""
+    from engine.presets import preset_config
+
+    preset_config(args.preset)
+    return ["--preset", args.preset, *(["--data", args.data] if args.data else [])]
+
+
+def settings(**values: object) -> list[str]:
+    """``--set`` options; a double underscore stands for the dot."""
+    pairs = [f"{key.replace('__', '.')}={value}" for key, value in values.items()]
+    return [word for pair in pairs for word in ("--set", pair)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """A person's environment: compiled modules are kept, and nothing is traced."""
+    dropped = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "GPT_TUI_RUNS")
+    return {key: value for key, value in os.environ.items() if key not in dropped} | more
+
+
+@contextmanager
+def runs_folder(args: argparse.Namespace) -> Iterator[Path]:
+    """Where a benchmark's runs go: a temporary folder, unless one was asked for."""
+    if args.runs_dir:
+        yield runs_dir_of(args)
+        return
+    with tempfile.TemporaryDirectory(prefix="gpt-tui-bench-") as folder:
+        yield Path(folder)
+
+
+def note(text: str) -> None:
+    """Say on standard error how far we are."""
+    print(text, file=sys.stderr, flush=True)
+
+
+# -- programs ------------------------------------------------------------------------------------
+
+
+def train_command(runs_dir: Path, name: str, options: Sequence[str]) -> list[str]:
+    """Training without a screen."""
+    return [*PROGRAM, "train", "--runs-dir", str(runs_dir), "--name", name, *options]
+
+
+def app_command(runs_dir: Path, name: str, options: Sequence[str]) -> list[str]:
+    """The app."""
+    return [*PROGRAM, "--runs-dir", str(runs_dir), "--name", name, *options]
+
+
+@contextmanager
+def headless(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that is ended in good order, whatever happens."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=said, env=environment(), text=True
+        )
+        try:
+            yield process
+        except BenchmarkError as error:
+            said.seek(0)
+            raise BenchmarkError(f"{error}; its last words: {said.read()[-300:].strip()}") from None
+        finally:
+            end(process)
+
+
+def end(process: subprocess.Popen[str]) -> int:
+    """Ask a process to end and wait until it has."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        return process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def wait_until(
+    done: Callable[[], bool], alive: Callable[[], bool], seconds: float, what: str
+) -> None:
+    """Look a few times a second whether something has happened.
+
+    Raises:
+        BenchmarkError: The program ended without it, or it took too long.
+    """
+    deadline = time.monotonic() + seconds
+    while not done():
+        if not alive() or time.monotonic() > deadline:
+            raise BenchmarkError(f"{what} did not come about")
+        time.sleep(0.25)
+
+
+# -- runs ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _database(run: Path) -> Iterator[RunDatabase]:
+    database = RunDatabase(run / DATABASE_FILE, read_only=True)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def moments(run: Path, kind: str) -> list[tuple[int, float]]:
+    """When a kind of thing happened: (step, time of day in seconds), the oldest first."""
+    if not (run / DATABASE_FILE).exists():
+        return []
+    with _database(run) as database:
+        return [(entry["step"], entry["created"]) for entry in database.journal(kind)]
+
+
+def facts(run: Path) -> dict[str, Any]:
+    """What is recorded of a run: corpus, runtime, hardware, versions and more."""
+    with _database(run) as database:
+        return database.meta()
+
+
+def step_seconds(run: Path) -> list[float]:
+    """Seconds of pure training of each step but the first."""
+    with _database(run) as database:
+        _, seconds = database.metric(0, "train_seconds")
+    return [float(after - before) for before, after in zip(seconds, seconds[1:], strict=False)]
+
+
+def machine(run: Path) -> dict[str, Any]:
+    """What a figure depends on besides the program."""
+    known = facts(run)
+    hardware = known["hardware"]
+    return {
+        "cpu": hardware["cpu"],
+        "cores": hardware["cores"],
+        "system": platform.system(),
+        "torch": known["versions"]["torch"],
+        "threads": known["runtime"]["resolved"]["threads"],
+        "corpus": known["corpus"]["name"],
+    }

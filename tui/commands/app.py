@@ -1,0 +1,109 @@
+"""``gpt-tui`` and ``gpt-tui RUN``: the app."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import engine
+from data.errors import InputError
+from tui.commands import COMMANDS
+from tui.commands.options import (
+    NEW_RUN_OPTIONS,
+    Parser,
+    add_new_run_options,
+    command_line,
+    config_of,
+    refuse_new_run_options,
+    runs_dir_of,
+)
+
+if TYPE_CHECKING:
+    from tui.launch import Launch
+
+DESCRIPTION = "Train a small GPT in your terminal and watch it learn."
+USAGE = "gpt-tui [options]\n       gpt-tui [open] RUN\n       gpt-tui COMMAND [options]"
+
+
+def main(argv: list[str]) -> int:
+    """Open the app: on a new run, or on the run that is named."""
+    parser = _parser()
+    args, unknown = parser.parse_known_args(argv)
+    if args.run is not None:
+        run = _find(args.run, runs_dir_of(args))  # first: a mistyped command has other options
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if args.run is None:
+        return launch_app(_new_run(args, argv))
+    refuse_new_run_options(args, (*NEW_RUN_OPTIONS, "set"), args.run)
+    return launch_app(existing_run(run, runs_dir_of(args), argv))
+
+
+def launch_app(launch: Launch) -> int:
+    """Hand over to the app.
+
+    Raises:
+        InputError: There is no terminal.
+    """
+    if not _has_terminal():
+        without = f"gpt-tui train --resume {launch.run.name}" if launch.run else "gpt-tui train"
+        raise InputError(f"the app needs a terminal, and there is none here: use '{without}'")
+    from tui.app import run_app
+
+    return run_app(launch)
+
+
+def existing_run(run: Path, runs_dir: Path, argv: list[str]) -> Launch:
+    """What opens a run that is there."""
+    from engine.config import read_config
+    from engine.run.folder import CONFIG_FILE
+    from tui.launch import Launch
+
+    config = read_config(run / CONFIG_FILE)
+    return Launch(config, runs_dir, run=run, command_line=command_line("gpt-tui", argv))
+
+
+def _new_run(args: argparse.Namespace, argv: list[str]) -> Launch:
+    from tui.launch import Launch
+
+    typed = command_line("gpt-tui", argv)
+    return Launch(config_of(args), runs_dir_of(args), args.name, command_line=typed)
+
+
+def _find(run: str, runs_dir: Path) -> Path:
+    """The run's folder; a word that is none may be a mistyped command."""
+    import difflib
+
+    from engine.run.folder import find_run
+
+    try:
+        return find_run(run, runs_dir)
+    except InputError:
+        if run in COMMANDS:
+            raise InputError(f"a command comes first: gpt-tui {run} [options]") from None
+        near = difflib.get_close_matches(run, COMMANDS, 1, cutoff=0.7)
+        if near:
+            raise InputError(
+                f"there is no command or run {run!r}: did you mean 'gpt-tui {near[0]}'?"
+            ) from None
+        raise
+
+
+def _has_terminal() -> bool:
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "gpt-tui",
+        DESCRIPTION,
+        usage=USAGE,
+        epilog="commands:\n" + "\n".join(f"  {name:<10}{c.help}" for name, c in COMMANDS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"gpt-tui {engine.__version__}")
+    parser.add_argument("run", nargs="?", metavar="RUN", help="name or path of a run to open")
+    add_new_run_options(parser)
+    return parser
