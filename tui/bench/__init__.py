@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
 from data.errors import InputError
+from tui.commands import EXIT_DONE, EXIT_FAILED
 
-EXIT_DONE = 0
 
 
 class Benchmark(NamedTuple):
@@ -38,8 +39,17 @@ def main(argv: list[str]) -> int:
     if named and argv[0] not in BENCHMARKS:
         raise InputError(_unknown(argv[0]))
     names, options = ([argv[0]], argv[1:]) if named else (list(BENCHMARKS), argv)
-    codes = [_entry(name)(options) for name in names]
-    return max(codes)
+    return max(_run(name, options) for name in names)
+
+
+def _run(name: str, options: list[str]) -> int:
+    from tui.bench.programs import BenchmarkError
+
+    try:
+        return _entry(name)(options)
+    except BenchmarkError as error:
+        print(f"gpt-tui bench {name}: {error}", file=sys.stderr)
+        return EXIT_FAILED
 
 
 def _entry(name: str) -> Callable[[list[str]], int]:

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from data.errors import InputError
 from engine.run.database import RunDatabase
 from engine.run.folder import DATABASE_FILE
 from tui.commands.options import Parser, runs_dir_of
@@ -23,7 +22,7 @@ PROGRAM = (sys.executable, "-m", "tui")
 END_SECONDS = 60.0
 
 
-class BenchmarkError(InputError):
+class BenchmarkError(RuntimeError):
     """What was to be measured did not come about."""
 
 
@@ -165,6 +164,12 @@ def step_seconds(run: Path) -> list[float]:
     with _database(run) as database:
         _, seconds = database.metric(0, "train_seconds")
     return [float(after - before) for before, after in zip(seconds, seconds[1:], strict=False)]
+
+
+def first_step_seconds(run: Path) -> float:
+    """Seconds of pure training until the first step was done."""
+    with _database(run) as database:
+        return float(database.metric(0, "train_seconds")[1][0])
 
 
 def machine(run: Path) -> dict[str, Any]:

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from tui.bench.programs import BenchmarkError
+
 COLUMNS, ROWS = 120, 40
 END_SECONDS = 60.0  # it may have a checkpoint to write
 READ_BYTES = 65536
@@ -70,10 +72,6 @@ class PtyApp:
         """The words of the output, without what steers the terminal."""
         return _ESCAPES.sub("", self._text)
 
-    def forget(self) -> None:
-        """From now on ``text`` is only what comes later."""
-        self._text = ""
-
     def send(self, keys: str) -> None:
         """Press keys."""
         os.write(self._master, keys.encode())
@@ -95,7 +93,7 @@ class PtyApp:
         """Read until the words of the output satisfy a condition; returns that time.
 
         Raises:
-            TimeoutError: They did not, or the app ended.
+            BenchmarkError: They did not, or the app ended.
         """
         deadline = time.time() + seconds
         while (now := time.time()) < deadline and self.alive:
@@ -103,7 +101,7 @@ class PtyApp:
                 arrived = time.time()
                 if done(self.text):
                     return arrived
-        raise TimeoutError(f"the app did not show what was waited for: …{self.text[-500:]!r}")
+        raise BenchmarkError(f"the app did not show what was waited for: …{self.text[-500:]!r}")
 
     def rest(self, seconds: float) -> None:
         """Read along for some time."""
@@ -115,6 +113,12 @@ class PtyApp:
     def screen_seconds(self) -> float | None:
         """CPU seconds of the main thread, which draws; None where the system does not tell."""
         return main_thread_seconds(self.pid)
+
+    def __enter__(self) -> PtyApp:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     def end(self) -> int:
         """Ask it to end, read on until it has, and return its exit code."""
