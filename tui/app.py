@@ -28,6 +28,7 @@ from tui.wording import loss, short_path
 
 EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL = 0, 1, 130
 CLOSE_SECONDS = 60.0  # to write the last checkpoint
+STYLES = Path(__file__).parent / "styles"
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -40,7 +41,7 @@ class GptTuiApp(App[int]):
     """
 
     TITLE = "gpt-tui"
-    CSS_PATH = ["styles/app.tcss", "styles/cockpit.tcss"]
+    CSS_PATH = [STYLES / "app.tcss", STYLES / "cockpit.tcss"]
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "interrupt", "Quit", show=False, priority=True),

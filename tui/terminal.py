@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ERROR_DESCRIPTOR = 2
+OUTPUT_DESCRIPTOR, ERROR_DESCRIPTOR = 1, 2
 
 
 class ErrorLog:
@@ -47,7 +47,10 @@ class ErrorLog:
 def errors_off_screen() -> Iterator[ErrorLog]:
     """Give Textual a terminal of its own, and everybody else a log."""
     original = sys.__stderr__
-    terminal = os.fdopen(os.dup(ERROR_DESCRIPTOR), "w", encoding="utf-8")
+    before = os.dup(ERROR_DESCRIPTOR)
+    # 'gpt-tui 2> errors.txt' has redirected the descriptor that Textual would draw on
+    screen = before if os.isatty(before) else OUTPUT_DESCRIPTOR
+    terminal = os.fdopen(os.dup(screen), "w", encoding="utf-8")
     sys.__stderr__ = terminal  # type: ignore[misc]
     log = ErrorLog()
     faulthandler.enable(file=ERROR_DESCRIPTOR)  # a crash of native code leaves its trace there
@@ -55,7 +58,7 @@ def errors_off_screen() -> Iterator[ErrorLog]:
         yield log
     finally:
         faulthandler.disable()
-        terminal.flush()
-        os.dup2(terminal.fileno(), ERROR_DESCRIPTOR)
+        os.dup2(before, ERROR_DESCRIPTOR)
+        os.close(before)
         sys.__stderr__ = original  # type: ignore[misc]
         terminal.close()

@@ -1,0 +1,221 @@
+"""An app of our own, with the real engine on a small text, and someone at its keyboard."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Footer
+
+from engine.config import Config
+from engine.presets import preset_config
+from engine.protocol import Event, State, Status
+from engine.run.database import RunDatabase
+from tui.app import GptTuiApp
+from tui.launch import Launch
+from tui.screens.cockpit import CockpitScreen
+
+PATIENCE = 30.0
+SMALL: dict[str, Any] = {
+    "model.n_layer": 1,
+    "train.batch_size": 4,
+    "train.max_steps": 100_000,
+    "eval.interval": 0,
+    "eval.batches": 1,
+    "checkpoint.interval": 0,
+    "sample.max_tokens": 20,
+    "system.device": "cpu",
+    "system.threads": 1,
+    "system.micro_batch_size": 16,
+}
+EventT = TypeVar("EventT", bound=Event)
+
+
+class ListeningApp(GptTuiApp):
+    """Remembers what the engine said."""
+
+    def __init__(self, launch: Launch) -> None:
+        self.heard: list[Event] = []
+        super().__init__(launch)
+
+    def _hear(self, event: Event) -> None:
+        self.heard.append(event)
+        super()._hear(event)
+
+
+@dataclass
+class Person:
+    """Presses keys, looks at the screen and has patience, but not for ever."""
+
+    app: ListeningApp
+    pilot: Pilot[int]
+    last_press: float = field(default=0.0)
+
+    @property
+    def cockpit(self) -> CockpitScreen:
+        return self.app.cockpit
+
+    @property
+    def status(self) -> Status:
+        return self.app.control.status
+
+    @property
+    def run(self) -> Path:
+        path = self.app.control.run_path
+        assert path is not None
+        return path
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    async def type(self, text: str) -> None:
+        await self.pilot.press(*text)
+
+    async def until(self, condition: Callable[[], object], what: str = "") -> None:
+        """Wait for something to become true."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{what or 'it'} did not come to be:\n{self.describe()}")
+            await asyncio.sleep(0.01)
+        await self.pilot.pause(0)  # what is on its way to the widgets arrives
+
+    async def until_state(self, state: State) -> None:
+        await self.until(lambda: self.status.state is state, f"state {state}")
+
+    async def until_heard(self, kind: type[EventT], **fields: Any) -> EventT:
+        """Wait for an event of this kind; returns the latest."""
+        await self.until(lambda: self.heard(kind, **fields), f"{kind.__name__} {fields}")
+        return self.heard(kind, **fields)[-1]
+
+    def heard(self, kind: type[EventT], **fields: Any) -> list[EventT]:
+        return [
+            event
+            for event in self.app.heard
+            if isinstance(event, kind)
+            and all(getattr(event, name) == value for name, value in fields.items())
+        ]
+
+    async def start(self) -> None:
+        """Begin to train, and see the first steps."""
+        await self.press("space")
+        await self.until(lambda: self.status.state is State.RUNNING and self.status.step >= 2)
+
+    async def pause(self) -> int:
+        """Stop for now; returns the step."""
+        await self.press("space")
+        await self.until_state(State.PAUSED)
+        return self.status.step
+
+    async def start_and_pause(self) -> int:
+        await self.start()
+        return await self.pause()
+
+    async def edit(self, key: str, text: str, confirm: bool = True) -> None:
+        """Change a setting the way a person does: e, to its row, enter, type, enter."""
+        await self.press("e")
+        self.cockpit.settings.list.go_to(key)
+        await self.pilot.pause(0)
+        await self.press("enter")
+        editor = self.cockpit.settings.editor
+        await self.until(lambda: editor.has_focus, "the field")
+        await self.press("ctrl+u")
+        await self.type(text)
+        assert editor.value == text
+        if confirm:
+            await self.press("enter")
+
+    async def back_to_keys(self) -> None:
+        """Out of all fields and lists."""
+        while self.cockpit.focused is not None:
+            await self.press("escape")
+
+    async def until_gone(self) -> int:
+        """Wait for the app to end; returns its exit code."""
+        await self.until(lambda: self.app.return_value is not None, "the end")
+        assert self.app.return_value is not None
+        return self.app.return_value
+
+    def footer(self) -> dict[str, str]:
+        """What the footer offers: key -> words."""
+        self.cockpit.query_one(Footer)
+        return {
+            one.binding.key: one.binding.description
+            for one in self.app.screen.active_bindings.values()
+            if one.binding.show and one.enabled
+        }
+
+    def texts(self) -> list[str]:
+        return [record.text for record in self.cockpit.samples.records]
+
+    def journal(self, kind: str) -> list[dict[str, Any]]:
+        database = RunDatabase(self.run / "run.db", read_only=True)
+        try:
+            return database.journal(kind)
+        finally:
+            database.close()
+
+    def describe(self) -> str:
+        lines = [f"  {event}" for event in self.app.heard[-8:]]
+        lines += [str(self.status), f"screen {self.app.screen}", f"notice {self.notice!r}"]
+        return "\n".join(lines)
+
+    @property
+    def notice(self) -> str:
+        return self.cockpit.notice.text
+
+
+Open = Callable[..., AbstractAsyncContextManager[Person]]
+
+
+@pytest.fixture
+def config(small_text_file: Path) -> Config:
+    """Settings that train in no time."""
+    return preset_config("tiny").replace({**SMALL, "data.corpus": str(small_text_file)})
+
+
+@pytest.fixture
+def open_app(
+    config: Config, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., AbstractAsyncContextManager[Person]]:
+    """Opens the app; settings may be changed, and an existing run be named."""
+    never_idle(monkeypatch)
+
+    @asynccontextmanager
+    async def opened(
+        changes: dict[str, Any] | None = None,
+        size: tuple[int, int] = (120, 40),
+        **launch: Any,
+    ) -> AsyncIterator[Person]:
+        begin = Launch(config.replace(changes or {}), runs_dir, command_line="gpt-tui")
+        app = ListeningApp(replace(begin, **launch))
+        try:
+            async with app.run_test(size=size) as pilot:
+                yield Person(app, pilot)
+        finally:
+            assert app.control.end(PATIENCE)
+
+    return opened
+
+
+def never_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pilot waits for an idle process, which one that trains never is."""
+
+    async def wait_for_idle(*_: float) -> None:
+        await asyncio.sleep(0.01)
+
+    monkeypatch.setattr("textual.app.wait_for_idle", wait_for_idle)
+    monkeypatch.setattr("textual.pilot.wait_for_idle", wait_for_idle)
+
+
+def checkpoints(run: Path) -> list[int]:
+    """The steps of a run's checkpoints."""
+    folders = (run / "checkpoints").glob("step-*")
+    return sorted(int(folder.name.removeprefix("step-")) for folder in folders)

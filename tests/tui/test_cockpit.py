@@ -1,0 +1,200 @@
+"""The cockpit with the real engine: start, pause, step, sample, evaluate, save, finish."""
+
+from __future__ import annotations
+
+from engine.protocol import (
+    Adjusted,
+    Evaluated,
+    Failed,
+    RunOpened,
+    SampleFinished,
+    SampleStarted,
+    Saved,
+    State,
+    StateChanged,
+)
+from engine.run.reader import read_samples
+from tests.tui.conftest import Open, Person, checkpoints
+from tui.screens.text_screen import TextScreen
+
+
+async def test_it_opens_idle_and_makes_nothing(open_app: Open) -> None:
+    async with open_app() as person:
+        assert person.status.state is State.IDLE
+        assert person.cockpit.focused is None
+        assert not person.app.control.launch.runs_dir.exists()
+        assert person.footer() == {
+            "space": "Start",
+            "e": "Edit",
+            "question_mark": "Help",
+            "q": "Quit",
+            "ctrl+p": "palette",
+        }
+
+
+async def test_space_starts_pauses_and_resumes(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start()
+        assert (person.run / "config.toml").is_file()
+        assert person.run.parent == person.app.control.launch.runs_dir.resolve()
+        assert person.footer()["space"] == "Pause"
+        chart = person.app.control.metrics.column("train_loss")
+        await person.until(lambda: len(chart) >= 2, "the curve")
+
+        step = await person.pause()
+        assert person.footer()["space"] == "Resume"
+        await person.pilot.pause(0.2)
+        assert person.status.step == step
+
+        await person.press("space")
+        await person.until(lambda: person.status.step > step + 2)
+        assert person.status.state is State.RUNNING
+        assert [one["kind"] for one in person.journal("paused")] == ["paused"]
+
+
+async def test_a_full_stop_takes_exactly_one_step(open_app: Open) -> None:
+    async with open_app() as person:
+        step = await person.start_and_pause()
+        for further in (1, 2):
+            await person.press("full_stop")
+            await person.until_heard(StateChanged, state=State.PAUSED, step=step + further)
+            await person.pilot.pause(0.1)
+            assert person.status.step == step + further
+
+
+async def test_s_samples_the_weights_of_the_moment(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start()
+        await person.press("s")
+        await person.until(lambda: person.heard(SampleStarted, automatic=False))
+        started = person.heard(SampleStarted, automatic=False)[-1]
+        await person.until_heard(SampleFinished, sample=started.sample)
+        assert person.status.state is State.RUNNING
+        assert 0 < started.step <= person.status.step
+
+        step = await person.pause()
+        await person.press("s")
+        await person.until_heard(SampleStarted, automatic=False, step=step)
+        await person.until(lambda: shown(person).finished and shown(person).step == step)
+        assert len(shown(person).text) == 20
+        assert f"step {step:,}" in str(person.cockpit.samples.border_title)
+
+
+async def test_each_evaluation_brings_a_sample_with_step_and_loss(open_app: Open) -> None:
+    async with open_app({"eval.interval": 10, "train.max_steps": 30}) as person:
+        await person.press("space")
+        await person.until_state(State.FINISHED)
+        evaluated = {event.step: event.val_loss for event in person.heard(Evaluated)}
+        assert sorted(evaluated) == [10, 20, 30]
+        records = person.cockpit.samples.records
+        assert [record.step for record in records] == [0, 10, 20, 30]
+        assert [record.val_loss for record in records[1:]] == [evaluated[s] for s in (10, 20, 30)]
+        assert all(record.finished and len(record.text) == 20 for record in records)
+        assert [one["text"] for one in read_samples(person.run)] == person.texts()
+
+
+async def test_brackets_reach_earlier_samples(open_app: Open) -> None:
+    async with open_app({"eval.interval": 10, "train.max_steps": 30}) as person:
+        await person.press("space")
+        await person.until_state(State.FINISHED)
+        seen = []
+        for key in "[[[[]]]]":
+            await person.type(key)
+            seen.append(shown(person).step)
+        assert seen == [20, 10, 0, 0, 10, 20, 30, 30]
+
+
+async def test_an_earlier_sample_stays_while_new_ones_come(open_app: Open) -> None:
+    async with open_app({"eval.interval": 20}) as person:
+        await person.press("space")
+        await person.until(lambda: len(person.texts()) >= 2)
+        await person.type("[")
+        step, count = shown(person).step, len(person.texts())
+        await person.until(lambda: len(person.texts()) > count)
+        assert shown(person).step == step
+        await person.press("s")  # what the person asks for is shown
+        await person.until(lambda: not shown(person).automatic)
+
+
+async def test_v_evaluates_and_w_saves(open_app: Open) -> None:
+    async with open_app() as person:
+        step = await person.start_and_pause()
+        await person.press("v")
+        event = await person.until_heard(Evaluated)
+        assert event.step == step
+        assert person.status.val_loss == event.val_loss
+        assert len(person.app.control.metrics.column("val_loss")) == 1
+
+        await person.press("full_stop")
+        await person.until_heard(StateChanged, state=State.PAUSED, step=step + 1)
+        await person.press("w")
+        await person.until_heard(Saved, step=step + 1)
+        folder = person.run / "checkpoints" / f"step-{step + 1:08}"
+        assert (folder / "model.safetensors").is_file()
+        assert person.status.saved_step == step + 1
+
+
+async def test_the_end_leaves_a_summary_and_more_steps_go_on(open_app: Open) -> None:
+    async with open_app({"train.max_steps": 12}) as person:
+        await person.press("space")
+        await person.until_state(State.FINISHED)
+        assert person.notice.startswith("finished: 12 steps")
+        assert "whole split" in person.notice
+        await person.pilot.pause(0.6)  # a few ticks of the screen
+        assert person.notice.startswith("finished: 12 steps")
+        assert "space" not in person.footer()
+        assert checkpoints(person.run) == [12]
+
+        await person.edit("train.max_steps", "20")
+        await person.until_heard(Adjusted)
+        assert person.status.state is State.PAUSED
+        await person.back_to_keys()
+        assert person.footer()["space"] == "Resume"
+        await person.press("space")
+        await person.until(lambda: person.status.step == 20)
+        await person.until_state(State.FINISHED)
+        assert person.notice.startswith("finished: 20 steps")
+        assert person.heard(RunOpened) and len(person.heard(RunOpened)) == 1
+        assert not person.heard(Failed)
+
+
+async def test_help_lists_every_key(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.press("question_mark")
+        assert isinstance(person.app.screen, TextScreen)
+        page = str(person.app.screen._text)
+        keys = [line.split()[0] for line in page.split("Keys\n")[1].split("\n\n")[0].splitlines()]
+        assert keys == [*"space . s p [ ] e n v w l z x ? q".split(), "ctrl+p"]
+        await person.press("escape")
+        assert person.app.screen is person.cockpit
+
+
+async def test_the_palette_has_our_commands(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        commands = {one.title: one for one in person.app.get_system_commands(person.cockpit)}
+        assert {"Resume", "Step", "Sample", "Prompt", "Edit", "New", "Eval", "Save", "Show log"} <= (
+            commands.keys()
+        )
+        await person.press("ctrl+p")
+        assert type(person.app.screen).__name__ == "CommandPalette"
+        await person.type("Eval")
+        await person.pilot.pause(0.3)
+        await person.press("enter")
+        await person.until_heard(Evaluated)
+        assert person.app.screen is person.cockpit
+
+
+async def test_the_palette_works_from_within_a_field(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await person.press("p")
+        command = {one.title: one for one in person.app.get_system_commands(person.cockpit)}["Save"]
+        await command.callback()
+        await person.until_heard(Saved)
+
+
+def shown(person: Person):  # type: ignore[no-untyped-def]
+    record = person.cockpit.samples.current
+    assert record is not None
+    return record
