@@ -280,7 +280,10 @@ def _prune(folder: Path, keep: int) -> None:
     }
     for path in _steps_in(folder)[:-keep]:
         if path.name not in pointed:
-            shutil.rmtree(path, ignore_errors=True)
+            # renamed first: killed half-way through, it must not look like a damaged checkpoint
+            doomed = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            path.rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _sha256(path: Path) -> str:

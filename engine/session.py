@@ -8,6 +8,7 @@ command line) calls the two in turn.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import time
 from collections import deque
@@ -91,7 +92,7 @@ class Session:
         self._wanted: dict[str, Any] = {}  # adjustments that wait for the step boundary
         self._journal_id = 0
         self._evaluated_step = 0
-        self._has_checkpoint = False
+        self._saved_stand = self._saving_stand = ""  # see _stand
         self.last: dict[str, Any] = {}
         self._build(report, changes)
         live = {k: v for k, v in changes.items() if not k.startswith("system.")}
@@ -187,8 +188,8 @@ class Session:
         self._evaluated_step = state["evaluated_step"]
         self._journal_id = state["journal_id"]
         self._unapplied = [(step, changes) for step, changes in state.get("unapplied", [])]
-        self._has_checkpoint = True
         self.last = dict(state["last"])
+        self._saved_stand = self._stand(snapshot.step)
         self.status = dataclasses.replace(self.status, saved_step=snapshot.step)
 
     # -- what the owner calls --------------------------------------------------------------------
@@ -272,7 +273,7 @@ class Session:
                 self._at_boundary()
             self.sampler.close()
             self._collect_save(None)
-            if save and self.trainer.step != self.status.saved_step:
+            if save and self.trainer.step and not self._is_saved():
                 self._begin_save()
                 self._collect_save(None)
         self._set_state(self.state)
@@ -534,10 +535,18 @@ class Session:
 
     def _saving(self, announce_again: bool = True) -> Task:
         yield from self._await_saver()
-        if not self._has_checkpoint or self.status.saved_step != self.trainer.step:
+        if not self._is_saved():
             self._begin_save()
         elif announce_again:
             self._announce_save()
+
+    def _is_saved(self) -> bool:
+        """Whether the latest checkpoint holds all there is to hold."""
+        return self._saved_stand == self._stand(self.trainer.step)
+
+    def _stand(self, step: int) -> str:
+        """All that makes a checkpoint worth writing anew: a step, or an evaluation since."""
+        return json.dumps([step, self._evaluated_step, self.last])
 
     def _await_saver(self) -> Task:
         while self.saver.busy:
@@ -561,6 +570,7 @@ class Session:
             "versions": versions(),
             "created": time.time(),
         }
+        self._saving_stand = self._stand(self.trainer.step)
         snapshot = take_snapshot(self.trainer, state)
         keep = self.trainer.config.checkpoint.keep
         self.saver.write(snapshot, keep, self.last.get("best_step"))
@@ -579,7 +589,7 @@ class Session:
             return
         if path:
             step = int(path.name.removeprefix("step-"))
-            self._has_checkpoint = True
+            self._saved_stand = self._saving_stand
             self.status = dataclasses.replace(self.status, saved_step=step)
             self._announce_save()
 

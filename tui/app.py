@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 import sys
 import threading
@@ -16,7 +17,8 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from engine.protocol import Event, State
-from engine.run.folder import LOG_FILE
+from engine.run.folder import CONFIG_FILE, LOG_FILE
+from tui.commands.output import typed_name
 from tui.launch import Launch
 from tui.messages import EngineEvent
 from tui.run_control import RunControl
@@ -66,7 +68,8 @@ class GptTuiApp(App[int]):
         for number in ENDING_SIGNALS:
             if threading.current_thread() is threading.main_thread():
                 loop.add_signal_handler(number, self._leave_by_signal)
-        self.call_after_refresh(self._begin)
+        # twice: Textual fills the footer after the first refresh
+        self.call_after_refresh(self.call_after_refresh, self._begin)
 
     def log_to_run(self, run: str) -> None:
         """From now on stray output goes to this run's log."""
@@ -88,7 +91,7 @@ class GptTuiApp(App[int]):
         if isinstance(self.screen, QuitDialog):
             return
         if self.control.has_unsaved_steps:
-            self.push_screen(QuitDialog(self.control.status), self._leave_as_answered)
+            self.push_screen(QuitDialog(lambda: self.control.status), self._leave_as_answered)
         else:
             self._leave(save=True, code=EXIT_DONE)
 
@@ -128,7 +131,7 @@ class GptTuiApp(App[int]):
         )
         if screen is self.cockpit:
             for binding in self.cockpit.BINDINGS:
-                if isinstance(binding, Binding) and binding.tooltip:
+                if isinstance(binding, Binding) and self.cockpit.works_now(binding.action):
                     yield self._as_command(binding)
         for command in super().get_system_commands(screen):
             if command.title != "Quit":  # ours asks first
@@ -136,17 +139,8 @@ class GptTuiApp(App[int]):
 
     def _as_command(self, binding: Binding) -> SystemCommand:
         async def run() -> None:
-            action = binding.action
-            if action == "start":  # one key for three actions
-                action = next(
-                    (
-                        one
-                        for one in ("start", "pause", "resume")
-                        if self.cockpit.check_action(one, ())
-                    ),
-                    "start",
-                )
-            await self.cockpit.run_action(action)
+            self.cockpit.leave_all_fields()  # in a field the keys are letters
+            await self.cockpit.run_action(binding.action)
 
         return SystemCommand(binding.description, str(binding.tooltip), run)
 
@@ -185,16 +179,18 @@ def _say_goodbye(control: RunControl) -> None:
     status, draft = control.status, control.draft
     if control.run_path and control.facts.name:
         run = control.run_path
-        name = run.name if run.parent == control.launch.runs_dir.resolve() else str(run)
         lines.append(
             f"run {run.name}: {status.state}, step {status.step:,} of {status.total_steps:,}, "
             f"val {loss(status.val_loss)}, best {loss(status.best_val_loss)}"
         )
         lines.append(f"  kept in  {short_path(run)}")
         done = status.state is State.FINISHED
-        lines.append(f"  {'look at it' if done else 'go on':<9}gpt-tui {name}")
+        lines.append(f"  {'look at' if done else 'go on':<9}gpt-tui {typed_name(run)}")
+        again = f"gpt-tui --config {shlex.quote(str(run / CONFIG_FILE))}"
+    else:
+        again = control.launch.command_line
     if draft.edits:
-        lines.append(f"  settings not used yet: gpt-tui {draft.as_options()}")
+        lines.append(f"  settings not used yet: {again} {draft.as_options()}")
     try:
         print("\n".join(lines), flush=True) if lines else None
     except OSError:

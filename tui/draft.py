@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from data.errors import InputError
 from engine.config import SETTINGS, Config
 from engine.settings import Value, When
@@ -49,14 +51,13 @@ class Draft:
             raise InputError(*problems)
         return self.base.replace(self.edits)
 
-    def edits_at_resume(self) -> dict[str, Value]:
-        """Edits that take effect when the run is opened again."""
-        return {
-            key: value for key, value in self.edits.items() if SETTINGS[key].when is When.RESUME
-        }
+    def edits_for(self, when: When) -> dict[str, Value]:
+        """Edits of settings that may change then."""
+        return {key: value for key, value in self.edits.items() if SETTINGS[key].when is when}
 
     def as_options(self) -> str:
         """The edits as options of the command line."""
         return " ".join(
-            f"--set {key}={SETTINGS[key].format(value)}" for key, value in self.edits.items()
+            f"--set {shlex.quote(f'{key}={SETTINGS[key].format(value)}')}"
+            for key, value in self.edits.items()
         )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.config import SETTINGS, config_from_dict
-from engine.metrics import MetricStore
 from engine.protocol import (
     Adjust,
     Adjusted,
@@ -27,10 +27,13 @@ from engine.protocol import (
     Stop,
 )
 from engine.settings import Value, When
-from engine.worker import ThreadEngine
 from tui.draft import Draft
 from tui.launch import Launch
 from tui.widgets.status_bar import RunFacts
+
+if TYPE_CHECKING:
+    from engine.metrics import MetricStore
+    from engine.worker import ThreadEngine
 
 OPEN_STATES = (State.RUNNING, State.PAUSED, State.FINISHED)
 
@@ -46,18 +49,26 @@ class RunControl:
     def __init__(self, launch: Launch, emit: Callable[[Event], None]) -> None:
         self.launch = launch
         self.draft = Draft(launch.config)
-        self.engine = ThreadEngine(emit)
+        self._emit = emit
         self.run_path: Path | None = launch.run
-        self.facts = RunFacts(corpus=launch.config.data.corpus)
+        config = launch.config
+        self.facts = RunFacts(corpus=Path(config.data.corpus).name, preset=config.preset)
         self.note = ""
         self._name = launch.name
         self.asked: set[str] = set()  # kinds of events whose arrival is worth a word
         self._begun = False
 
+    @cached_property
+    def engine(self) -> ThreadEngine:
+        """The engine; made after the first paint, because numpy comes with it."""
+        from engine.worker import ThreadEngine
+
+        return ThreadEngine(self._emit)
+
     @property
     def status(self) -> Status:
         """Where the run stands."""
-        return self.engine.status
+        return self.engine.status if self._begun else Status()
 
     @property
     def metrics(self) -> MetricStore:
@@ -91,21 +102,17 @@ class RunControl:
             InputError: The edits do not go together.
         """
         config = self.draft.next_config()
-        launch, name, self._name = self.launch, self._name, None
-        self._send(Start(config.to_dict(), str(launch.runs_dir), name, launch.command_line))
+        launch = self.launch
+        self._send(Start(config.to_dict(), str(launch.runs_dir), self._name, launch.command_line))
 
     def resume(self) -> None:
         """Go on; what was edited for then takes effect."""
-        edits = self.draft.edits_at_resume()
+        edits = self.draft.edits_for(When.RESUME)
         if self.status.state is State.PAUSED and not edits:
             self._send(Resume())
             return
         if not self.is_open:  # the run was closed, so that live settings had to wait, too
-            edits |= {
-                key: value
-                for key, value in self.draft.edits.items()
-                if SETTINGS[key].when is When.LIVE
-            }
+            edits |= self.draft.edits_for(When.LIVE)
         assert self.run_path
         self._send(Open(str(self.run_path), running=True, changes=dict(edits)))
 
@@ -131,17 +138,34 @@ class RunControl:
         self.asked.add("Saved")
         self._send(Save())
 
-    def edit(self, key: str, value: Value) -> None:
-        """Change a setting: at once if it can be, else for when it may.
+    def edit(self, changes: dict[str, Value]) -> None:
+        """Change settings: at once those that can be, the others for when they may.
 
         Raises:
-            InputError: With the other settings it cannot be.
+            InputError: With the other settings they cannot be.
         """
-        if self.is_open and SETTINGS[key].when is When.LIVE:
-            self.draft.base.replace({key: value})
-            self._send(Adjust({key: value}))
-        else:
-            self.draft.edit(key, value)
+        live = {
+            key: value
+            for key, value in changes.items()
+            if self.is_open and SETTINGS[key].when is When.LIVE
+        }
+        if live:
+            self.draft.base.replace(live)
+            self._send(Adjust(live))
+        for key in changes.keys() - live.keys():
+            self.draft.edit(key, changes[key])
+
+    def sample_with(self, changes: dict[str, Value]) -> None:
+        """Change sampling settings; if a run is open, write a text once it has taken them over.
+
+        Raises:
+            InputError: They cannot be.
+        """
+        self.edit(changes)
+        if changes and self.is_open:
+            self.asked.add("Sample")
+        elif self.is_open:
+            self.sample()
 
     def stop(self, save: bool) -> None:
         """Close the run."""
@@ -156,6 +180,7 @@ class RunControl:
     def take_over(self, event: RunOpened) -> None:
         """A run stands ready: its facts and settings are now the base."""
         self.run_path = Path(event.path)
+        self._name = None
         runtime = event.runtime
         self.note = event.note
         self.facts = RunFacts(
@@ -167,6 +192,9 @@ class RunControl:
             threads=runtime["threads"],
         )
         self.draft.rebase(config_from_dict(event.config))
+        late = self.draft.edits_for(When.LIVE)  # typed while the run was being prepared
+        if late:
+            self._send(Adjust(late))
 
     def note_adjusted(self, event: Adjusted) -> None:
         """Settings of the run have changed."""

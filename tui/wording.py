@@ -22,6 +22,11 @@ def amount(number: float) -> str:
     return f"{number:.0f}" if number >= 100 or number == int(number) else f"{number:.3g}"
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 step``, ``2,000 steps``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def loss(value: float | None) -> str:
     """Three decimals; a dash if there is none yet."""
     return "–" if value is None else f"{value:.3f}"

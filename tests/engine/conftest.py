@@ -74,17 +74,13 @@ def make_config(small_text_file: Path) -> MakeConfig:
 
 
 @pytest.fixture
-def make_trainer(
-    make_config: MakeConfig, split: Split, tokenizer: CharTokenizer
-) -> MakeTrainer:
+def make_trainer(make_config: MakeConfig, split: Split, tokenizer: CharTokenizer) -> MakeTrainer:
     """A small trainer; as ``make_config``."""
 
     def make(**changes: Any) -> Trainer:
         config = make_config(**changes)
         system = config.system
-        runtime = Runtime(
-            "cpu", system.precision, 1, system.micro_batch_size, system.compile
-        )
+        runtime = Runtime("cpu", system.precision, 1, system.micro_batch_size, system.compile)
         return Trainer(config, runtime, split, tokenizer.vocab_size)
 
     return make

@@ -101,6 +101,48 @@ def test_a_smoothing_that_would_never_move_is_refused(weight: float) -> None:
         Column(weight)
 
 
+@given(
+    rows=st.integers(0, 14 * BLOCK),
+    cut=st.integers(0, 14 * BLOCK),
+    weight=st.sampled_from([0.0, 0.01, 0.5, 0.95, 0.999]),
+    unsound=st.sampled_from([0.0, 0.02, 0.9, 1.0]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_many_rows_at_once_are_the_rows_one_by_one(
+    rows: int, cut: int, weight: float, unsound: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    values = random.normal(size=rows)
+    values[random.random(rows) < unsound] = nan
+    steps = np.arange(rows) // 2
+    at_once, one_by_one = Column(weight), Column(weight)
+    for part in (slice(0, cut), slice(cut, rows)):
+        at_once.extend(steps[part], values[part])
+    for step, value in zip(steps.tolist(), values.tolist(), strict=True):
+        one_by_one.append(step, value)
+    for column in (at_once, one_by_one):
+        column.append(rows, 1.0)
+    ours, theirs = at_once.snapshot(), one_by_one.snapshot()
+    np.testing.assert_array_equal(ours[0], theirs[0])
+    np.testing.assert_array_equal(ours[1], theirs[1])
+    np.testing.assert_allclose(ours[2], theirs[2], rtol=1e-9, atol=1e-9)
+    for columns in (2, 200):
+        summaries = at_once.min_max(0, rows, columns), one_by_one.min_max(0, rows, columns)
+        for one, other in zip(*summaries, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_many_rows_that_do_not_fit_are_refused_and_leave_the_column_as_it_was() -> None:
+    column = filled([1.0], steps=[5])
+    many = 10 * BLOCK
+    for steps in (range(many), [6, *range(9, 8 + many - 1), 7]):
+        with pytest.raises(ValueError, match="must not fall"):
+            column.extend(steps, [0.0] * many)
+    with pytest.raises(ValueError, match="3 steps for 2 values"):
+        column.extend([6, 7, 8], [0.0, 0.0])
+    assert column.snapshot()[1].tolist() == [1.0]
+
+
 # Minimum and maximum per column
 
 
@@ -243,6 +285,7 @@ def test_the_version_rises_with_every_change_and_with_nothing_else() -> None:
     seen = [store.version]
     for change in (
         lambda: store.append("loss", 1, 1.0),
+        lambda: store.extend("loss", [2, 3], [1.0, 2.0]),
         lambda: store.add_mark(1, "lr 1e-3"),
         lambda: store.truncate(0),
     ):

@@ -193,9 +193,7 @@ def closed_form_count(n_layer: int, n_embd: int) -> int:
     return n_layer * (12 * n_embd**2 + 2 * n_embd) + n_embd + VOCAB * n_embd
 
 
-@pytest.mark.parametrize(
-    ("preset", "millions"), [("nanogpt-cpu", "0.80"), ("nanogpt", "10.65")]
-)
+@pytest.mark.parametrize(("preset", "millions"), [("nanogpt-cpu", "0.80"), ("nanogpt", "10.65")])
 def test_a_preset_has_as_many_parameters_as_nanogpt_counts(preset: str, millions: str) -> None:
     config = preset_config(preset).model
     model = GPT(config, VOCAB)

@@ -33,9 +33,7 @@ def nanogpts_rate(step: int, peak: float, floor: float, warmup: int, decay_steps
     return floor + 0.5 * (1.0 + math.cos(math.pi * ratio)) * (peak - floor)
 
 
-@given(
-    step=st.integers(0, 3000), warmup=st.integers(0, 400), decay_steps=st.integers(401, 2500)
-)
+@given(step=st.integers(0, 3000), warmup=st.integers(0, 400), decay_steps=st.integers(401, 2500))
 def test_cosine_is_nanogpts_formula(step: int, warmup: int, decay_steps: int) -> None:
     config = optim(warmup_steps=warmup, decay_steps=decay_steps)
     expected = nanogpts_rate(step, 1.0, 0.1, warmup, decay_steps)

@@ -46,9 +46,7 @@ def uninterrupted(
     return result
 
 
-def assert_same_run(
-    session: Session, expected: tuple[dict[str, Any], dict[int, float]]
-) -> None:
+def assert_same_run(session: Session, expected: tuple[dict[str, Any], dict[int, float]]) -> None:
     assert_same_bits(bits(session), expected[0])
     assert recorded_losses(session) == expected[1]
 
@@ -169,7 +167,7 @@ def test_looking_changes_nothing(rig: Rig, make_config: MakeConfig, seed: int) -
         lambda: session.handle(Save()),
     ]
     while session.trainer.step < END:
-        if chance.random() < 0.4:
+        if chance.random() < 0.03:
             chance.choice(looks)()
         if session.state is State.PAUSED and chance.random() < 0.5:
             session.handle(Resume())

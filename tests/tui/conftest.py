@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Footer
+from textual.widgets import Input
 
 from engine.config import Config
 from engine.presets import preset_config
@@ -56,7 +56,6 @@ class Person:
 
     app: ListeningApp
     pilot: Pilot[int]
-    last_press: float = field(default=0.0)
 
     @property
     def cockpit(self) -> CockpitScreen:
@@ -73,10 +72,18 @@ class Person:
         return path
 
     async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
+        for key in keys:
+            await self.pilot.press(key)
 
     async def type(self, text: str) -> None:
-        await self.pilot.press(*text)
+        await self.press(*text)
+
+    async def clear(self) -> None:
+        """Empty the field with the focus; letters would overtake the key if they did not wait."""
+        field = self.cockpit.focused
+        assert isinstance(field, Input)
+        await self.press("end", "ctrl+u")
+        await self.until(lambda: field.value == "", "an empty field")
 
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Wait for something to become true."""
@@ -126,7 +133,7 @@ class Person:
         await self.press("enter")
         editor = self.cockpit.settings.editor
         await self.until(lambda: editor.has_focus, "the field")
-        await self.press("ctrl+u")
+        await self.clear()
         await self.type(text)
         assert editor.value == text
         if confirm:
@@ -145,7 +152,6 @@ class Person:
 
     def footer(self) -> dict[str, str]:
         """What the footer offers: key -> words."""
-        self.cockpit.query_one(Footer)
         return {
             one.binding.key: one.binding.description
             for one in self.app.screen.active_bindings.values()

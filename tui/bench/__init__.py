@@ -15,7 +15,6 @@ from data.errors import InputError
 from tui.commands import EXIT_DONE, EXIT_FAILED
 
 
-
 class Benchmark(NamedTuple):
     """Where a benchmark lives, and what it measures."""
 

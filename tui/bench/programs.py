@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +120,22 @@ def end(process: subprocess.Popen[str]) -> int:
 
 
 def wait_until(
-    done: Callable[[], bool], alive: Callable[[], bool], seconds: float, what: str
+    done: Callable[[], bool],
+    alive: Callable[[], bool],
+    seconds: float,
+    what: str,
+    every: float = 0.25,
+    rest: Callable[[float], None] | None = None,
 ) -> None:
-    """Look a few times a second whether something has happened.
+    """Look now and then whether something has happened.
+
+    Args:
+        done: Whether it has.
+        alive: Whether it still can.
+        seconds: How long to wait at most.
+        what: To say if it does not.
+        every: Seconds between two looks.
+        rest: How to spend them; None sleeps.
 
     Raises:
         BenchmarkError: The program ended without it, or it took too long.
@@ -130,7 +144,8 @@ def wait_until(
     while not done():
         if not alive() or time.monotonic() > deadline:
             raise BenchmarkError(f"{what} did not come about")
-        time.sleep(0.25)
+        (rest or time.sleep)(every)
+    alive()
 
 
 # -- runs ----------------------------------------------------------------------------------------
@@ -163,7 +178,7 @@ def step_seconds(run: Path) -> list[float]:
     """Seconds of pure training of each step but the first."""
     with _database(run) as database:
         _, seconds = database.metric(0, "train_seconds")
-    return [float(after - before) for before, after in zip(seconds, seconds[1:], strict=False)]
+    return [float(after - before) for before, after in pairwise(seconds)]
 
 
 def first_step_seconds(run: Path) -> float:

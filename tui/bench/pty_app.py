@@ -110,9 +110,13 @@ class PtyApp:
             if not self.read(left) and not self.alive:
                 return
 
-    def screen_seconds(self) -> float | None:
-        """CPU seconds of the main thread, which draws; None where the system does not tell."""
-        return main_thread_seconds(self.pid)
+    def screen_sample(self) -> tuple[float, float] | None:
+        """The time of day, and the CPU seconds of the thread that draws (the main one) so far.
+
+        None where the system does not tell.
+        """
+        seconds = main_thread_seconds(self.pid)
+        return None if seconds is None else (time.time(), seconds)
 
     def __enter__(self) -> PtyApp:
         return self

@@ -10,10 +10,12 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.run.folder import default_runs_dir
-from engine.run.reader import RunSummary
+
+if TYPE_CHECKING:
+    from engine.run.reader import RunSummary
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +16,7 @@ from textual.widgets import Footer, Input, Static
 from data.errors import InputError
 from engine import protocol
 from engine.protocol import State
-from engine.run.reader import read_samples
+from engine.run.folder import LOG_FILE
 from tui.messages import EngineEvent
 from tui.run_control import RunControl
 from tui.screens.help import help_screen
@@ -26,7 +26,7 @@ from tui.widgets.notice import Notice
 from tui.widgets.sample_pane import SamplePane, SampleRecord
 from tui.widgets.settings_panel import SettingsPanel
 from tui.widgets.status_bar import StatusBar
-from tui.wording import duration, loss, short_path
+from tui.wording import counted, duration, loss, short_path
 
 TICK_SECONDS = 0.25
 TICKS_PER_STATUS = 2
@@ -53,8 +53,8 @@ class CockpitScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "start", "Start", tooltip="start training, pause it, go on"),
-        Binding("space", "pause", "Pause"),
-        Binding("space", "resume", "Resume"),
+        Binding("space", "pause", "Pause", tooltip="hold training"),
+        Binding("space", "resume", "Resume", tooltip="go on with training"),
         Binding("full_stop", "step", "Step", key_display=".", show=False,
                 tooltip="while paused: take a single step"),
         Binding("s", "sample", "Sample", tooltip="write a text with the weights of this moment"),
@@ -72,7 +72,7 @@ class CockpitScreen(Screen[None]):
         Binding("l", "toggle_log", "Log", show=False, tooltip="logarithmic losses on or off"),
         Binding("z", "toggle_window", "Zoom", show=False,
                 tooltip="the whole course, or its last fifth"),
-        Binding("x", "dismiss_notice", "Dismiss", tooltip="take the message away"),
+        Binding("x", "dismiss_notice", "Hide", tooltip="take the message away"),
         Binding("question_mark", "help", "Help", key_display="?", tooltip="this page"),
         Binding("q", "app.leave", "Quit", tooltip="quit; a running run asks what to do"),
     ]  # fmt: skip
@@ -81,6 +81,8 @@ class CockpitScreen(Screen[None]):
         super().__init__()
         self.control = control
         self._ticks = 0
+        self._conflicts_told = False
+        self._state_told = State.IDLE
         self._handlers: dict[type[protocol.Event], Callable[[Any], None]] = {
             protocol.StateChanged: self._on_state,
             protocol.RunOpened: self._on_run_opened,
@@ -91,7 +93,7 @@ class CockpitScreen(Screen[None]):
             protocol.Saved: self._on_saved,
             protocol.Adjusted: self._on_adjusted,
             protocol.Warned: lambda e: self.notice.say(e.message),
-            protocol.Refused: lambda e: self.notice.say(e.message, "error"),
+            protocol.Refused: self._on_refused,
             protocol.Failed: self._on_failed,
         }
 
@@ -182,6 +184,7 @@ class CockpitScreen(Screen[None]):
         self._handlers[type(message.event)](message.event)
 
     def _on_state(self, event: protocol.StateChanged) -> None:
+        self._state_told = event.state
         if event.state is State.FINISHED:
             self.notice.say(self._summary(), "information")
         elif event.state is State.RUNNING:
@@ -196,6 +199,8 @@ class CockpitScreen(Screen[None]):
         self.refresh_bindings()
 
     def _on_run_opened(self, event: protocol.RunOpened) -> None:
+        from engine.run.reader import read_samples  # numpy waits for the first paint
+
         control = self.control
         control.take_over(event)
         self.query_one("#chart-frame").border_title = f"loss · {control.facts.corpus}"
@@ -237,15 +242,32 @@ class CockpitScreen(Screen[None]):
 
     def _on_adjusted(self, event: protocol.Adjusted) -> None:
         self.control.note_adjusted(event)
+        if "Sample" in self.control.asked:
+            self.control.asked.discard("Sample")
+            self.control.sample()
         self._show_settings()
         self._show_chart_source()
 
-    def _on_failed(self, event: protocol.Failed) -> None:
-        more = f"\nthe last checkpoint is whole; details: {short_path(self._log_path())}"
-        self.notice.say(event.message + (more if self.control.run_path else ""), "error")
+    def _on_refused(self, event: protocol.Refused) -> None:
+        """Say it beside the field it is about, if there is one."""
+        control = self.control
+        if event.command == "Adjust" and "Sample" in control.asked:
+            control.asked.discard("Sample")
+            self.samples.show_problem(event.message)
+        elif event.command == "Adjust" and self.settings.has_focus_within:
+            self.settings.show_problem(event.message)
+        else:
+            self.notice.say(event.message, "error")
+            self.refresh_bindings()
 
-    def _log_path(self) -> str:
-        return f"{self.control.run_path}/log.txt"
+    def _on_failed(self, event: protocol.Failed) -> None:
+        more = ""
+        if self._state_told is not State.PREPARING:  # a run stood open
+            saved = self.control.status.saved_step
+            there = f"the checkpoint of step {saved:,}" if saved else "the beginning"
+            log = short_path(f"{self.control.run_path}/{LOG_FILE}")
+            more = f"\nspace goes on from {there}; details are in {log}"
+        self.notice.say(event.message + more, "error")
 
     def _show_chart_source(self) -> None:
         self.chart.show(
@@ -261,7 +283,7 @@ class CockpitScreen(Screen[None]):
     def _summary(self) -> str:
         status = self.control.status
         return (
-            f"finished: {status.step:,} steps in {duration(status.train_seconds)} of training · "
+            f"finished: {counted(status.step, 'step')} in {duration(status.train_seconds)} of training · "
             f"val {loss(status.val_loss)} · best {loss(status.best_val_loss)} at step "
             f"{status.best_step or 0:,} (whole split)\n"
             f"kept in {short_path(self.control.run_path or '')} · raise train.max_steps (e) to go "
@@ -271,17 +293,20 @@ class CockpitScreen(Screen[None]):
     # -- keys ------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Which keys work now."""
-        state, typing = self.control.status.state, isinstance(self.focused, Input)
-        if typing and action in SINGLE_KEYS:
+        """Which keys work now: in a field they are letters."""
+        if action in SINGLE_KEYS and isinstance(self.focused, Input):
             return False
+        return self.works_now(action)
+
+    def works_now(self, action: str) -> bool:
+        """Whether an action makes sense in the present state."""
+        state, has_run = self.control.status.state, self.control.run_path is not None
         allowed = {
-            "start": state is State.IDLE,
+            "start": state in (State.IDLE, State.FAILED) and not has_run,
             "pause": state is State.RUNNING,
-            "resume": state in (State.PAUSED, State.STOPPED, State.FAILED)
-            and self.control.run_path is not None,
+            "resume": has_run and state in (State.IDLE, State.PAUSED, State.STOPPED, State.FAILED),
             "step": state is State.PAUSED,
-            "new_run": state not in (State.IDLE, State.PREPARING),
+            "new_run": has_run and state is not State.PREPARING,
             "dismiss_notice": bool(self.is_mounted and self.notice.text),
         }
         needs_run = ("sample", "evaluate", "save")
@@ -329,7 +354,7 @@ class CockpitScreen(Screen[None]):
         control = self.control
         problems = control.draft.conflicts()
         if problems:
-            self.notice.say("\n".join(problems), "error")
+            self._say_conflicts(problems)
             return
         name = control.run_path.name if control.run_path else ""
         self.app.push_screen(
@@ -354,13 +379,15 @@ class CockpitScreen(Screen[None]):
 
     def action_dismiss_notice(self) -> None:
         """Take the message away."""
+        self._conflicts_told = False
         self.notice.dismiss()
         self.refresh_bindings()
 
     def action_help(self) -> None:
         """Show the help page."""
-        bindings = [b for b in self.BINDINGS if isinstance(b, Binding) and b.tooltip]
-        self.app.push_screen(help_screen(bindings, self.control.launch.runs_dir))
+        bindings = {b.key: b for b in reversed(self.BINDINGS) if isinstance(b, Binding)}
+        in_order = reversed(bindings.values())  # of several for a key, the first
+        self.app.push_screen(help_screen(in_order, self.control.launch.runs_dir))
 
     def action_leave_settings(self) -> None:
         """From the settings back to the keys."""
@@ -373,37 +400,47 @@ class CockpitScreen(Screen[None]):
 
     def action_leave_field(self) -> None:
         """From a sampling field back to the keys."""
-        self.samples.show_problem("")
+        self.samples.forget_typing()
         self.set_focus(None)
-        self._show_settings()
+
+    def leave_all_fields(self) -> None:
+        """Back to the keys, from wherever the cursor is."""
+        self.settings.close_editor()
+        self.action_leave_settings()
+        self.action_leave_field()
 
     # -- edits -----------------------------------------------------------------------------------
 
     def on_settings_panel_edited(self, message: SettingsPanel.Edited) -> None:
         """A setting was given a new value."""
-        problem = self._edit(message.key, message.value)
+        problem = ""
+        try:
+            self.control.edit({message.key: message.value})
+        except InputError as error:
+            problem = str(error)
+        conflicts = self.control.draft.conflicts()
         self._show_settings()
-        self.settings.show_problem(problem or "; ".join(self.control.draft.conflicts()))
+        self.settings.show_problem(problem or "; ".join(conflicts))
+        if self._conflicts_told and not conflicts:
+            self.action_dismiss_notice()
 
     def on_sample_pane_edited(self, message: SamplePane.Edited) -> None:
-        """A sampling setting was typed in: take it over, and sample with it."""
-        problem = self._edit(message.key, message.value)
-        self.samples.show_problem(problem)
-        if not problem and self.control.is_open:
-            self.control.sample()
-
-    def _edit(self, key: str, value: Any) -> str:
+        """Sampling settings were typed in: take them over, and sample with them."""
         try:
-            self.control.edit(key, value)
+            self.control.sample_with(message.changes)
         except InputError as error:
-            return str(error)
-        return ""
+            self.samples.show_problem(str(error))
 
     def _try(self, wish: Callable[[], None]) -> None:
         try:
             wish()
         except InputError as error:
-            self.notice.say(str(error), "error")
+            self._say_conflicts(error.problems)
+
+    def _say_conflicts(self, problems: Sequence[str]) -> None:
+        self.notice.say("\n".join(problems), "error")
+        self._conflicts_told = True
+        self.refresh_bindings()
 
 
 SETTINGS_OF_SAMPLES = ("sample.prompt", "sample.temperature", "sample.top_k")

@@ -10,8 +10,9 @@ from textual.binding import Binding
 from tui.screens.text_screen import TextScreen
 from tui.wording import short_path
 
-INTRODUCTION = (
-    "gpt-tui trains a small GPT on a text and shows it learn. Press space to start.",
+INTRODUCTION = "gpt-tui trains a small GPT on a text and shows it learn. Press space to start."
+
+PICTURE = (
     "The chart shows the training loss (raw faint, smoothed bright) and the validation loss "
     "(dots), in nats per token; lower is better. A model that knows nothing about 65 characters "
     "has a loss of ln 65 = 4.17. Marks on the axis show where a setting was changed.",
@@ -39,14 +40,16 @@ def help_screen(bindings: Iterable[Binding], runs_dir: object) -> TextScreen:
         bindings: Of the cockpit; each shows its key and tooltip.
         runs_dir: Where runs are kept.
     """
-    text = Text("\n\n".join(INTRODUCTION) + "\n\n")
+    text = Text(f"{INTRODUCTION}\n\n")
     text.append("Keys\n", "bold")
     for binding in bindings:
         key = binding.key_display or binding.key.split(",")[0]
         text.append(f"  {key:<8}", "bold")
-        text.append(f"{binding.tooltip or binding.description}\n")
+        text.append(f"{binding.tooltip}\n")
     text.append(f"  {'ctrl+p':<8}", "bold")
     text.append("the command palette: all of these, the log, themes\n")
+    text.append("\nPicture\n", "bold")
+    text.append("\n\n".join(PICTURE) + "\n")
     text.append("\nSettings\n", "bold")
     text.append(f"{SETTINGS_HELP}\n")
     text.append("\nRuns\n", "bold")

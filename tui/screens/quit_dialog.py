@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from rich.text import Text
@@ -12,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from engine.protocol import Status
+from tui.wording import counted
 
 Answer = Literal["save", "now", "stay"]
 
@@ -20,7 +22,7 @@ class QuitDialog(ModalScreen[Answer]):
     """Asks before a running run is left.
 
     Args:
-        status: Where the run stands.
+        status: Tells where the run stands; it goes on meanwhile.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -29,9 +31,9 @@ class QuitDialog(ModalScreen[Answer]):
         Binding("escape,k", "answer('stay')", "Keep going"),
     ]
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: Callable[[], Status]) -> None:
         super().__init__()
-        self.status = status
+        self._status = status
 
     def compose(self) -> ComposeResult:
         """Three answers, each with its key."""
@@ -39,14 +41,20 @@ class QuitDialog(ModalScreen[Answer]):
             dialog.border_title = "Leave this run?"
             yield Static(self._question(), markup=False)
 
+    def on_mount(self) -> None:
+        """Keep the figures true."""
+        self.set_interval(0.5, lambda: self.query_one(Static).update(self._question()))
+
     def _question(self) -> Text:
-        saved, lost = self.status.saved_step, self.status.step - self.status.saved_step
+        status = self._status()
+        saved, lost = status.saved_step, status.step - status.saved_step
         last = f"the last checkpoint is step {saved:,}" if saved else "there is no checkpoint yet"
         return Text.assemble(
             ("s", "bold"),
-            f"    save step {self.status.step:,} and quit\n",
+            f"    save step {status.step:,} and quit\n",
             ("q", "bold"),
-            f"    quit now: {last}, {lost:,} steps will be re-trained\n",
+            f"    quit now: {counted(lost, 'step')} will be re-trained\n",
+            (f"     {last}\n", "dim"),
             ("esc", "bold"),
             "  keep going",
         )

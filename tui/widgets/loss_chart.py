@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from rich.segment import Segment
 from textual.geometry import Region, Size
@@ -11,10 +11,10 @@ from textual.reactive import var
 from textual.strip import Strip
 from textual.widget import Widget
 
-from engine.metrics import Column, MetricStore
-from tui.charts import raster
-from tui.charts.plot import Chart, can_be_logarithmic, draw
-from tui.charts.raster import STYLES, ChartFrame
+if TYPE_CHECKING:
+    # Drawing loads numpy and plotext, and there is nothing to draw before the first paint.
+    from engine.metrics import Column, MetricStore
+    from tui.charts.plot import Chart
 
 Row: TypeAlias = list[tuple[str, str]]
 """One screen row as stretches of text, each with the name of its style."""
@@ -189,23 +189,26 @@ class LossChart(Widget):
         self._drawn_state = self._state()
         self._drawn_size = self.size
         width, height = self.size
-        chart = self._chart()
+        store = self._store
+        if store is None or not any(len(store.column(name)) for name in (self._train, self._val)):
+            self._rows = _centred(self.empty_text, width, height)
+            return
+        from tui.charts.plot import draw
+
+        chart = self._chart(store)
         legend_height = int(height >= LEGEND_MIN_HEIGHT)
         frame = draw(chart, width, height - legend_height)
-        if not len(chart.train) and not len(chart.val):
-            _write_centred(frame, self.empty_text)
         rows = [frame.row(y) for y in range(height - legend_height)]
         self._rows = [self._legend(chart, width), *rows] if legend_height else rows
 
-    def _chart(self) -> Chart:
-        store = self._store
-        train = store.column(self._train) if store is not None else Column()
-        val = store.column(self._val) if store is not None else Column()
+    def _chart(self, store: MetricStore) -> Chart:
+        from tui.charts.plot import Chart
+
+        train, val = store.column(self._train), store.column(self._val)
         last = max(train.last_step or 0, val.last_step or 0)
         recent = self.window == "recent"
         first, end = (recent_range if recent else full_range)(last, self._max_step)
-        marks = store.marks if store is not None else []
-        return Chart(train, val, first, end, marks, self.log_y, self.smooth)
+        return Chart(train, val, first, end, store.marks, self.log_y, self.smooth)
 
     def _legend(self, chart: Chart, width: int) -> Row:
         """Return the fullest legend that fits."""
@@ -231,6 +234,8 @@ class LossChart(Widget):
         return row
 
     def _flags(self, chart: Chart) -> str:
+        from tui.charts.plot import can_be_logarithmic
+
         flags = []
         if self.log_y:
             flags.append("log" if can_be_logarithmic(chart) else "no log: not all positive")
@@ -245,9 +250,6 @@ class LossChart(Widget):
         ]
         blank = self.get_component_rich_style("loss-chart--blank")
         return Strip(segments).adjust_cell_length(self.size.width, blank)
-
-
-assert {f"loss-chart--{style}" for style in STYLES} <= LossChart.COMPONENT_CLASSES
 
 
 def full_range(last_step: int, max_step: int | None = None) -> tuple[int, int]:
@@ -306,8 +308,10 @@ def _length(row: Row) -> int:
     return sum(len(text) for text, _ in row)
 
 
-def _write_centred(frame: ChartFrame, text: str) -> None:
-    width, height = frame.size
+def _centred(text: str, width: int, height: int) -> list[Row]:
+    """Return rows with one line of text in their middle."""
+    rows: list[Row] = [[] for _ in range(height)]
     text = text[:width]
     if text and height:
-        frame.write((width - len(text)) // 2, (height - 1) // 2, text, raster.HINT)
+        rows[height // 2] = [(" " * ((width - len(text)) // 2), "blank"), (text, "hint")]
+    return rows

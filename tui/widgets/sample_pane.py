@@ -37,6 +37,7 @@ class SampleField(Input):
     """A field of the sampling settings; Escape leaves it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "Sample"),
         Binding("escape", "screen.leave_field", "Back"),
     ]
 
@@ -68,22 +69,25 @@ class SamplePane(Vertical):
     SamplePane #sample-problem { display: none; color: $text-error; height: auto; }
     SamplePane #sample-problem.-shown { display: block; }
     SamplePane #sample-body { height: 1fr; margin-top: 1; scrollbar-size-vertical: 1; }
-    SamplePane #sample-text { height: auto; }
+    SamplePane #sample-text { height: auto; min-height: 100%; }
     .-short SamplePane #sample-body { margin-top: 0; }
+    .-narrow SamplePane SampleField { margin-right: 1; }
+    .-narrow SamplePane #sample-temperature, .-narrow SamplePane #sample-top_k { width: 5; }
     """
 
     @dataclass
     class Edited(Message):
-        """A sampling setting was typed in; ``ask`` is true if a sample is wanted with it."""
+        """A sample is wanted, with these settings changed."""
 
-        key: str
-        value: Value
+        changes: dict[str, Value]
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.records: list[SampleRecord] = []
         self._shown: int | None = None  # None follows the newest
+        self._values: dict[str, Value] = {}
         self._dirty = False
+        self._labels = ("", "")
 
     def compose(self) -> ComposeResult:
         """Fields above, text below."""
@@ -102,13 +106,23 @@ class SamplePane(Vertical):
 
     def show_settings(self, values: dict[str, Value]) -> None:
         """Fill the fields that nobody is typing in."""
+        self._values = values
         for key in FIELDS:
-            field = self._field(key)
-            if not field.has_focus:
-                with field.prevent(Input.Changed):
-                    field.value = SETTINGS[key].format(values[key])
-                field.placeholder = "empty: a new line" if key == "sample.prompt" else ""
-                field.remove_class("-invalid")
+            if not self._field(key).has_focus:
+                self._fill(key)
+
+    def forget_typing(self) -> None:
+        """What was typed and not confirmed gives way to what holds."""
+        self.show_problem("")
+        for key in FIELDS:
+            self._fill(key)
+
+    def _fill(self, key: str) -> None:
+        field = self._field(key)
+        with field.prevent(Input.Changed):
+            field.value = SETTINGS[key].format(self._values[key])
+        field.placeholder = "empty: a new line" if key == "sample.prompt" else ""
+        field.remove_class("-invalid")
 
     # -- samples ---------------------------------------------------------------------------------
 
@@ -174,18 +188,40 @@ class SamplePane(Vertical):
 
     def _redraw(self) -> None:
         self._dirty = False
-        body = self.query_one("#sample-text", Static)
         record = self.current
         if record is None:
-            body.update(Text("what the model writes appears here", "dim"))
-            self.border_subtitle = ""
+            self._show(Text("what the model writes appears here", "dim"))
+            self._label(self.border_title or "", "")
             return
         cursor = "" if record.finished else "▌"
-        body.update(Text.assemble((record.settings["prompt"], "bold"), record.text, cursor))
-        self.border_title = _title(record)
-        self.border_subtitle = f"\\[ earlier  {self._position + 1} of {len(self.records)}  later ]"
-        if not record.finished:
+        grew = self._show(Text.assemble((record.settings["prompt"], "bold"), record.text, cursor))
+        self._label(
+            _title(record),
+            f"\\[ earlier  {self._position + 1} of {len(self.records)}  later ]",
+        )
+        if grew and not record.finished:
             self.query_one("#sample-body").scroll_end(animate=False)
+
+    def _show(self, text: Text) -> bool:
+        """Show a text; returns whether the widget has to change its height for it.
+
+        A new layout repaints most of the screen and so takes time from training; text that
+        streams into room it already has needs none.
+        """
+        body = self.query_one("#sample-text", Static)
+        room = self.query_one("#sample-body").size.height
+        body.update(text, layout=False)
+        lines = body.visual.get_height(body.styles.get_rules(), max(1, body.size.width))
+        grows = max(lines, room) != body.size.height
+        if grows:
+            body.refresh(layout=True)
+        return grows
+
+    def _label(self, title: str, subtitle: str) -> None:
+        """Name what is shown; setting a label repaints the whole pane, even to the same words."""
+        if (title, subtitle) != self._labels:
+            self._labels = (title, subtitle)
+            self.border_title, self.border_subtitle = title, subtitle
 
     # -- fields ----------------------------------------------------------------------------------
 
@@ -208,13 +244,18 @@ class SamplePane(Vertical):
             self.show_problem(problem)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Hand on what was typed."""
+        """Enter: hand on what was typed, in all fields."""
         event.stop()
-        if isinstance(event.input, SampleField):
-            value, problem = _parsed(event.input)
-            if value is not None:
-                self.post_message(self.Edited(event.input.key, value))
-            self.show_problem(problem)
+        changes: dict[str, Value] = {}
+        for key in FIELDS:
+            value, problem = _parsed(self._field(key))
+            if value is None:
+                self.show_problem(problem)
+                return
+            if value != self._values[key]:
+                changes[key] = value
+        self.show_problem("")
+        self.post_message(self.Edited(changes))
 
     def _field(self, key: str) -> SampleField:
         return self.query_one(f"#{key.replace('.', '-')}", SampleField)

@@ -28,6 +28,7 @@ class SettingEditor(Input):
     """Where a new value is typed; Escape leaves the old one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "Change"),
         Binding("escape", "screen.leave_editor", "Back"),
     ]
 
@@ -48,6 +49,7 @@ class SettingsPanel(Vertical):
     SettingsPanel:focus-within { border: round $primary; }
     SettingsPanel #setting-detail {
         height: 8;
+        max-height: 60%;
         border-top: solid $primary 30%;
         padding-right: 1;
     }
@@ -97,8 +99,7 @@ class SettingsPanel(Vertical):
     def refresh_values(self) -> None:
         """The draft has changed."""
         self.list.redraw_values()
-        edited = len(self.draft.edits)
-        self.border_subtitle = f"{edited} edited for a new run" if edited else ""
+        self.border_subtitle = _waiting(self.draft)
         self._show_detail()
         problems = self.draft.conflicts()
         if problems and not self._editing:
@@ -185,6 +186,17 @@ class SettingsPanel(Vertical):
             detail.update(_explained(SETTINGS[str(key)], self.draft))
         elif key in SECTIONS:
             detail.update(Text(str(SECTIONS[str(key)].__doc__), "dim"))
+
+
+def _waiting(draft: Draft) -> str:
+    """How many edits wait, and what for."""
+    at_resume = len(draft.edits_for(When.RESUME))
+    parts = []
+    if new_run := len(draft.edits) - at_resume:
+        parts.append(f"{new_run} for a new run")
+    if at_resume:
+        parts.append(f"{at_resume} at resume")
+    return " · ".join(parts)
 
 
 def _explained(one: Setting, draft: Draft) -> Text:

@@ -29,6 +29,7 @@ class RunFacts:
 
     name: str = ""
     corpus: str = ""
+    preset: str = ""  # of the run that is still to begin
     parameters: int = 0
     device: str = ""
     precision: str = ""
@@ -60,7 +61,7 @@ def _progress_items(status: Status, facts: RunFacts) -> list[Text]:
     words = status.message or str(status.state)
     items = [Text.assemble((f"{sign} {words}", f"bold {style}"))]
     if not status.total_steps:
-        return items
+        return [*items, Text(facts.preset, "bold"), Text(facts.corpus, "dim")]
     share = min(1.0, status.step / status.total_steps)
     filled = round(share * BAR_WIDTH)
     bar = Text.assemble(("━" * filled, "green"), ("─" * (BAR_WIDTH - filled), "dim"))
@@ -89,7 +90,7 @@ def _figure_items(status: Status, facts: RunFacts) -> list[Text]:
     ]
     if facts.parameters:
         items += [
-            _item("", f"{amount(status.tokens_per_second)} tok/s"),
+            _item("", f"{_speed(status)} tok/s"),
             _item("", f"{facts.device} {facts.precision}"),
             _item("", f"{amount(facts.parameters)} params"),
             _item("lr", f"{status.learning_rate:.2e}"),
@@ -97,6 +98,10 @@ def _figure_items(status: Status, facts: RunFacts) -> list[Text]:
         if facts.device == "cpu":
             items.append(_item("threads", str(facts.threads)))
     return items
+
+
+def _speed(status: Status) -> str:
+    return amount(status.tokens_per_second) if status.tokens_per_second else "–"
 
 
 def _item(label: str, value: str) -> Text:

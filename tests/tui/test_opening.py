@@ -1,0 +1,144 @@
+"""Runs that are opened again, engines that fail, and texts that stand in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.presets import preset_config
+from engine.protocol import Failed, Refused, RunOpened, Saved, State, StateChanged
+from engine.trainer import Trainer
+from tests.tui.conftest import SMALL, Open, Person, checkpoints
+
+
+def values(person: Person) -> list[float]:
+    """The training curve."""
+    column = person.app.control.metrics.column("train_loss")
+    return [float(value) for value in column.snapshot()[1]]
+
+
+async def test_a_run_comes_back_with_all_it_had(open_app: Open) -> None:
+    async with open_app({"eval.interval": 5}) as person:
+        await person.press("space")
+        await person.until(lambda: person.status.step >= 12)
+        await person.pause()
+        await person.edit("optim.learning_rate", "2e-3")
+        await person.press("escape", "s")
+        await person.until(lambda: person.cockpit.samples.records[-1].finished)
+        await person.press("ctrl+c", "ctrl+c")
+        await person.until_gone()
+        step, texts, run = person.status.step, person.texts(), person.run
+        curve = values(person)
+
+    async with open_app(run=run) as person:
+        await person.until_state(State.PAUSED)
+        assert person.status.step == step
+        assert person.texts() == texts
+        assert values(person) == curve
+        assert person.app.control.draft.base.optim.learning_rate == 0.002
+        assert [m.label for m in person.app.control.metrics.marks] == ["learning_rate 0.003→0.002"]
+        await person.press("space")
+        await person.until(lambda: person.status.step > step)
+        assert person.heard(RunOpened)[-1].step == step
+        assert person.run == run
+
+
+async def test_a_run_that_cannot_be_opened_is_not_mistaken_for_a_new_one(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await person.press("w")
+        await person.until_heard(Saved)
+        run = person.run
+    text = Path(person.app.control.launch.config.data.corpus)
+    whole = text.read_text(encoding="utf-8")
+    try:
+        text.write_text(whole + "more", encoding="utf-8")
+        async with open_app(run=run) as person:
+            await person.until_heard(Refused, command="Open")
+            await person.until(lambda: "its hash differs" in person.notice)
+            assert person.footer()["space"] == "Resume"  # tries again; begins no other run
+    finally:
+        text.write_text(whole, encoding="utf-8")
+
+
+async def test_a_new_run_that_cannot_begin_leaves_the_old_one_to_go_on_with(
+    open_app: Open,
+) -> None:
+    async with open_app() as person:
+        step = await person.start_and_pause()
+        first = person.run
+        await person.edit("data.corpus", "/no/such/file.txt")
+        await person.press("escape", "n", "enter")
+        await person.until_heard(Refused, command="Start")
+        await person.until(lambda: "/no/such/file.txt" in person.notice)
+        assert checkpoints(first) == [step]
+        await person.press("space")
+        await person.until(lambda: person.status.step > step)
+        assert person.run == first
+
+
+async def test_a_name_outlives_a_start_that_was_refused(open_app: Open) -> None:
+    async with open_app({"data.corpus": "/no/such/file.txt"}, name="mine") as person:
+        good = person.app.control.launch.config.replace({"data.corpus": "python-docs"})
+        await person.press("space")
+        await person.until_heard(Refused, command="Start")
+        person.app.control.draft.edit("data.corpus", good.data.corpus)
+        await person.start()
+        assert person.run.name == "mine"
+
+
+async def test_a_failure_is_shown_and_the_run_can_be_opened_again(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_app() as person:
+        saved = await person.start_and_pause()
+        await person.press("w")
+        await person.until_heard(Saved, step=saved)
+
+        def broken(_: Trainer) -> None:
+            raise RuntimeError("the matrix is tired")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "step_quanta", broken)
+            await person.press("full_stop")
+            await person.until_heard(Failed)
+            await person.until_heard(StateChanged, state=State.FAILED)
+        assert "RuntimeError: the matrix is tired" in person.notice
+        assert f"space goes on from the checkpoint of step {saved}" in person.notice
+        assert "the matrix is tired" in (person.run / "log.txt").read_text()
+        assert person.footer()["space"] == "Resume"
+
+        await person.press("space")
+        await person.until(lambda: person.status.step > saved)
+        assert person.status.state is State.RUNNING
+        assert person.heard(RunOpened)[-1].step == saved
+        assert person.notice == ""
+
+
+async def test_a_failure_while_opening_is_shown(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no room")
+
+    async with open_app() as person:
+        with monkeypatch.context() as patch:
+            patch.setattr("engine.session.Trainer.__init__", broken)
+            await person.press("space")
+            await person.until_state(State.FAILED)
+        await person.until(lambda: "RuntimeError: no room" in person.notice)
+        assert not list(person.app.control.launch.runs_dir.glob("*"))
+        await person.start()
+
+
+async def test_a_text_that_stands_in_is_named(open_app: Open) -> None:
+    config = preset_config("tiny").replace(SMALL)
+    async with open_app(config=config) as person:
+        await person.start()
+        note = person.heard(RunOpened)[-1].note
+        assert note
+        await person.until(lambda: person.notice == note)
+        title = str(person.cockpit.query_one("#chart-frame").border_title)
+        assert title == "loss · python-docs (stand-in)"
+        assert "python-docs (stand-in)" in person.app.control.facts.corpus

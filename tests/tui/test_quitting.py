@@ -1,0 +1,141 @@
+"""Leaving: what is asked, and what each answer leaves in the run folder."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from textual.widgets import Static
+
+from engine.protocol import Saved, State, StateChanged
+from engine.run.opening import Watcher
+from engine.run.reader import read_summary
+from tests.tui.conftest import Open, Person, checkpoints
+from tui.screens.quit_dialog import QuitDialog
+
+
+async def ask(person: Person) -> str:
+    """Press q; returns what the dialog says."""
+    await person.press("q")
+    assert isinstance(person.app.screen, QuitDialog)
+    return str(person.app.screen.query_one(Static).content)
+
+
+async def saved_and_one_more(person: Person) -> int:
+    """A paused run, one step beyond its checkpoint; returns the checkpoint's step."""
+    saved = await person.start_and_pause()
+    await person.press("w")
+    await person.until_heard(Saved, step=saved)
+    await person.press("full_stop")
+    await person.until_heard(StateChanged, state=State.PAUSED, step=saved + 1)
+    return saved
+
+
+async def test_a_running_run_asks(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start()
+        assert "there is no checkpoint yet" in await ask(person)
+        await person.press("escape")
+        assert person.app.screen is person.cockpit
+        step = person.status.step
+        await person.until(lambda: person.status.step > step)  # it went on all the while
+        assert person.status.state is State.RUNNING
+
+
+async def test_the_dialog_says_what_would_be_lost(open_app: Open) -> None:
+    async with open_app() as person:
+        saved = await saved_and_one_more(person)
+        question = await ask(person)
+        assert f"save step {saved + 1} and quit" in question
+        assert "quit now: 1 step will be re-trained" in question
+        assert f"the last checkpoint is step {saved}" in question
+
+
+async def test_the_dialog_keeps_up_with_training(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start()
+        first = await ask(person)
+        question = person.app.screen.query_one(Static)
+        await person.until(lambda: str(question.content) != first)
+
+
+async def test_save_and_quit(open_app: Open) -> None:
+    async with open_app() as person:
+        saved = await saved_and_one_more(person)
+        await ask(person)
+        await person.press("s")
+        assert await person.until_gone() == 0
+        assert checkpoints(person.run) == [saved, saved + 1]
+        assert read_summary(person.run).state == "stopped"
+
+
+async def test_quit_now(open_app: Open) -> None:
+    async with open_app() as person:
+        saved = await saved_and_one_more(person)
+        await ask(person)
+        await person.press("q")
+        assert await person.until_gone() == 0
+        assert checkpoints(person.run) == [saved]
+        run = person.run
+    async with open_app(run=run) as person:  # resumable
+        await person.until_state(State.PAUSED)
+        assert person.status.step == saved
+        await person.press("space")
+        await person.until(lambda: person.status.step > saved + 1)
+
+
+async def test_ctrl_c_asks_and_a_second_one_saves_and_quits(open_app: Open) -> None:
+    async with open_app() as person:
+        saved = await saved_and_one_more(person)
+        await person.press("ctrl+c")
+        assert isinstance(person.app.screen, QuitDialog)
+        await person.press("ctrl+c")
+        assert await person.until_gone() == 0
+        assert checkpoints(person.run) == [saved, saved + 1]
+
+
+async def test_ctrl_c_asks_from_within_a_field(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await person.press("p", "a", "ctrl+c")
+        assert isinstance(person.app.screen, QuitDialog)
+
+
+async def test_nothing_unsaved_nothing_asked(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.press("q")
+        assert await person.until_gone() == 0
+    async with open_app() as person:
+        step = await person.start_and_pause()
+        await person.press("w")
+        await person.until_heard(Saved, step=step)
+        await person.press("q")
+        assert await person.until_gone() == 0
+        assert checkpoints(person.run) == [step]
+    async with open_app({"train.max_steps": 5}) as person:
+        await person.press("space")
+        await person.until_state(State.FINISHED)
+        await person.press("q")
+        assert await person.until_gone() == 0
+
+
+async def test_quitting_while_a_run_is_prepared_is_prompt(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = threading.Event()
+
+    def slow_download(_: object, watcher: Watcher) -> None:
+        waiting.set()
+        while not watcher.cancelled():
+            time.sleep(0.01)
+
+    monkeypatch.setattr("engine.run.opening._load_text", slow_download)
+    async with open_app() as person:
+        await person.press("space")
+        await person.until(waiting.is_set)
+        began = time.monotonic()
+        await person.press("q")
+        assert await person.until_gone() == 0
+        assert time.monotonic() - began < 3
+        assert not list(person.app.control.launch.runs_dir.glob("*"))

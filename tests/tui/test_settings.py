@@ -1,0 +1,280 @@
+"""Settings and prompt: what is edited, what is applied when, and what is said about the rest."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, cast
+
+import pytest
+from textual.widgets import Input, Static
+
+from engine.config import Config, read_config
+from engine.protocol import Adjusted, Refused, RunOpened, SampleFinished, SampleStarted, State
+from engine.run import opening
+from tests.tui.conftest import PATIENCE, Open, Person, checkpoints
+from tui.screens.new_run_dialog import NewRunDialog
+
+
+def problem(person: Person, field: str = "#setting-problem") -> str:
+    """What is said beside the field."""
+    static = person.cockpit.query_one(field, Static)
+    return str(static.content) if static.display else ""
+
+
+async def test_a_live_setting_is_applied_noted_and_marked(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start()
+        await person.edit("optim.learning_rate", "2e-3")
+        event = await person.until_heard(Adjusted)
+        assert event.changes == {"optim.learning_rate": [0.003, 0.002]}
+        assert person.app.control.draft.base.optim.learning_rate == 0.002
+        assert person.app.control.draft.edits == {}
+        marks = person.app.control.metrics.marks
+        assert [(mark.step, mark.label) for mark in marks] == [
+            (event.step, "learning_rate 0.003→0.002")
+        ]
+        entries = person.journal("adjusted")
+        assert [(one["step"], one["detail"]["changes"]) for one in entries] == [
+            (event.step, event.changes)
+        ]
+        row = person.cockpit.settings.list.get_option("optim.learning_rate").prompt
+        assert str(row).endswith("0.002")
+
+
+async def test_the_cursor_walks_to_a_setting(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.press("e", "home", *["down"] * 5, "enter")
+        assert person.cockpit.settings.editor.has_focus
+        await person.clear()
+        await person.press(*"0.1", "enter", "escape")
+        assert person.app.control.draft.edits == {"model.dropout": 0.1}
+        assert person.cockpit.focused is None
+
+
+async def test_invalid_text_is_explained_beside_the_field_and_never_applied(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await person.edit("optim.learning_rate", "fast", confirm=False)
+        said = "optim.learning_rate must be a number, not 'fast'"
+        assert problem(person) == said
+        await person.press("enter")
+        assert person.cockpit.settings.editor.has_focus  # still there to be mended
+        assert problem(person) == said
+        await person.clear()
+        await person.press("minus", "1")
+        assert problem(person) == "optim.learning_rate must be above 0, at most 10, not -1"
+        await person.press("escape")
+        assert problem(person) == ""
+        await person.pilot.pause(0.1)
+        assert not person.heard(Adjusted)
+        assert person.app.control.draft.edits == {}
+
+
+async def test_what_the_engine_refuses_is_explained_beside_the_field(open_app: Open) -> None:
+    async with open_app() as person:
+        step = await person.start_and_pause()
+        assert step > 1
+        await person.edit("train.max_steps", "1")
+        await person.until_heard(Refused, command="Adjust")
+        assert problem(person).startswith("the run would end at step 1")
+        assert person.app.control.draft.value("train.max_steps") == 100_000
+
+
+async def test_a_conflict_with_another_live_setting_is_refused(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await person.edit("optim.min_lr", "0.5")
+        await person.pilot.pause(0.1)
+        assert "optim.min_lr 0.5 is above optim.learning_rate" in problem(person)
+        assert not person.heard(Adjusted)
+
+
+async def test_a_new_run_takes_the_edits_and_the_old_one_is_kept(open_app: Open) -> None:
+    async with open_app() as person:
+        step = await person.start_and_pause()
+        first = person.run
+        await person.edit("model.n_layer", "2")
+        draft = person.app.control.draft
+        assert draft.edits == {"model.n_layer": 2}
+        assert person.cockpit.settings.border_subtitle == "1 for a new run"
+        await person.press("escape", "n")
+        dialog = cast(NewRunDialog, person.app.screen)
+        assert isinstance(dialog, NewRunDialog)
+        assert "model.n_layer  1 → 2" in str(dialog.query_one(Static).content)
+        await person.press("escape")
+        await person.pilot.pause(0.1)
+        assert person.run == first
+
+        await person.press("n", "enter")
+        await person.until(lambda: len(person.heard(RunOpened)) == 2)
+        await person.until_state(State.RUNNING)
+        assert person.run != first
+        assert read_config(person.run / "config.toml").model.n_layer == 2
+        assert read_config(first / "config.toml").model.n_layer == 1
+        assert checkpoints(first) == [step]  # saved before it gave way
+        assert draft.edits == {}
+        assert person.cockpit.settings.border_subtitle == ""
+
+
+async def test_conflicts_are_explained_and_no_run_begins(open_app: Open) -> None:
+    async with open_app() as person:
+        said = "model.n_embd 64 is not divisible by model.n_head 3: try n_embd 63"
+        await person.edit("model.n_head", "3")
+        assert problem(person) == said
+        await person.press("escape", "space")
+        assert person.notice == said
+        assert person.status.state is State.IDLE
+        assert not person.app.control.launch.runs_dir.exists()
+
+        await person.edit("model.n_embd", "63")  # what was advised
+        assert person.notice == ""
+        await person.press("escape")
+        await person.start_and_pause()
+        first = person.run
+
+        await person.edit("model.n_head", "4")
+        await person.press("escape", "n")
+        assert person.app.screen is person.cockpit  # it does not even ask
+        assert "not divisible by model.n_head 4" in person.notice
+        assert person.run == first
+
+
+async def test_choices_and_switches_turn_with_enter(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.press("e")
+        settings = person.cockpit.settings
+        settings.list.go_to("optim.schedule")
+        await person.press("enter")
+        settings.list.go_to("model.bias")
+        await person.press("enter")
+        assert person.app.control.draft.edits == {"optim.schedule": "linear", "model.bias": True}
+        await person.press("enter")
+        assert person.app.control.draft.edits == {"optim.schedule": "linear"}
+
+
+async def test_groups_fold(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.press("e", "home")
+        rows = person.cockpit.settings.list
+        before = rows.option_count
+        await person.press("enter")
+        assert rows.option_count == before - 7
+        await person.press("right")
+        assert rows.option_count == before
+        await person.press("down", "left")
+        assert (rows.option_count, rows.highlighted_key) == (before - 7, "model")
+
+
+async def test_an_edit_made_while_the_run_is_prepared_is_not_forgotten(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited = threading.Event()
+    load = opening._load_text
+
+    def slow_load(config: Config, watcher: opening.Watcher) -> Any:
+        assert edited.wait(PATIENCE)
+        return load(config, watcher)
+
+    monkeypatch.setattr(opening, "_load_text", slow_load)
+    async with open_app() as person:
+        await person.press("space")
+        await person.until_state(State.PREPARING)
+        await person.edit("optim.learning_rate", "2e-3")
+        edited.set()
+        event = await person.until_heard(Adjusted)
+        assert event.changes == {"optim.learning_rate": [0.003, 0.002]}
+        assert person.app.control.draft.edits == {}
+
+
+async def test_the_prompt_is_edited_and_sampled_from(open_app: Open) -> None:
+    async with open_app() as person:
+        step = await person.start_and_pause()
+        await person.press("p")
+        await person.type("The ")
+        await person.press("enter")
+        started = await person.until_heard(SampleStarted, automatic=False, step=step)
+        assert started.settings["prompt"] == "The "
+        await person.until_heard(SampleFinished, sample=started.sample)
+        record = person.cockpit.samples.current
+        assert record and record.settings["prompt"] == "The "
+        await person.press("enter")  # once more, nothing changed
+        await person.until(lambda: len(person.heard(SampleStarted, automatic=False)) == 2)
+        await person.press("escape")
+        assert person.cockpit.focused is None
+
+
+async def test_enter_takes_what_was_typed_in_all_fields(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await person.press("p", *"The ", "tab")
+        await person.clear()
+        await person.press(*"0.5", "enter")
+        started = await person.until_heard(SampleStarted, automatic=False)
+        assert (started.settings["prompt"], started.settings["temperature"]) == ("The ", 0.5)
+
+
+async def test_unknown_characters_in_the_prompt_are_named(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await person.press("p")
+        await person.type("caf☃")
+        await person.press("enter")
+        await person.until_heard(Refused)
+        assert "'☃'" in problem(person, "#sample-problem")
+        await person.pilot.pause(0.1)
+        assert not person.heard(SampleStarted, automatic=False)  # not of the old prompt either
+        await person.press("backspace", "enter")
+        started = await person.until_heard(SampleStarted, automatic=False)
+        assert started.settings["prompt"] == "caf"
+        assert problem(person, "#sample-problem") == ""
+
+
+async def test_an_invalid_temperature_is_explained(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.press("p", "tab")
+        await person.clear()
+        await person.press(*"hot", "enter")
+        assert (
+            problem(person, "#sample-problem")
+            == "sample.temperature must be a number, not 'hot'"
+        )
+        await person.press("escape")
+        assert problem(person, "#sample-problem") == ""
+        assert person.cockpit.query_one("#sample-temperature", Input).value == "0.8"
+
+
+async def test_single_keys_are_letters_in_a_field(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        count = len(person.heard(SampleStarted))
+        assert {"s", "n", "q"} <= person.footer().keys()
+        await person.press("p")
+        prompt = person.cockpit.query_one("#sample-prompt", Input)
+        assert person.footer() == {"enter": "Sample", "escape": "Back"}
+        await person.type("q n s.[]")
+        assert prompt.value == "q n s.[]"
+        await person.pilot.pause(0.1)
+        assert person.app.return_value is None
+        assert person.app.screen is person.cockpit
+        assert len(person.heard(SampleStarted)) == count
+        assert person.status.state is State.PAUSED
+
+        await person.press("escape")
+        assert person.cockpit.focused is None
+        assert {"s", "n", "q"} <= person.footer().keys()
+        assert prompt.value == ""  # what was not confirmed is gone
+
+
+async def test_a_setting_that_needs_a_resume_waits_for_it(open_app: Open) -> None:
+    async with open_app() as person:
+        step = await person.start_and_pause()
+        await person.edit("system.threads", "2")
+        assert person.app.control.draft.edits == {"system.threads": 2}
+        assert person.cockpit.settings.border_subtitle == "1 at resume"
+        await person.press("escape", "space")
+        await person.until(lambda: len(person.heard(RunOpened)) == 2)
+        await person.until(lambda: person.status.step > step)
+        assert person.heard(RunOpened)[-1].step == step
+        assert person.heard(RunOpened)[-1].runtime["threads"] == 2
+        assert person.app.control.draft.edits == {}
+        assert [one["detail"]["threads"] for one in person.journal("runtime")] == [1, 2]
