@@ -20,18 +20,10 @@ import torch
 
 from data.errors import InputError
 from engine import protocol
-from engine.checkpoint import (
-    Snapshot,
-    find_checkpoint,
-    list_checkpoints,
-    load_model,
-    read_checkpoint,
-    restore,
-    step_name,
-    take_snapshot,
-    tidy_checkpoints,
-)
-from engine.config import SETTINGS, Config, config_from_dict, total_steps
+from engine.adjustments import Adjustments
+from engine.building import build_trainer
+from engine.checkpoint import load_model, step_name, take_snapshot
+from engine.config import SETTINGS, total_steps
 from engine.metrics import MetricStore
 from engine.model import GPT
 from engine.pace import Pace
@@ -39,11 +31,12 @@ from engine.protocol import Adjusted, Evaluated, Event, Refused, State, Status, 
 from engine.recorder import Recorder, describe_changes
 from engine.run.folder import CHECKPOINTS_FOLDER
 from engine.run.opening import RunFiles
-from engine.runtime import hardware, resolve_device, resolve_runtime, versions
+from engine.runtime import versions
 from engine.sampler import Job, Sampler
 from engine.saver import Saver
 from engine.settings import When
-from engine.trainer import Evaluation, Runtime, StepResult, Trainer
+from engine.standing import Standing
+from engine.trainer import Evaluation, StepResult
 
 Task = Generator[None, None, None]
 Emit = Callable[[Event], None]
@@ -74,8 +67,6 @@ class Session:
         report: Callable[[str], None],
         changes: dict[str, Any] | None = None,
     ) -> None:
-        changes = changes or {}
-        _refuse_new_run_settings(changes)
         self.files = files
         self.emit = emit
         self.recorder = Recorder(files.database, metrics)
@@ -84,113 +75,38 @@ class Session:
         self.saver = Saver(files.path)
         self.sampler = Sampler(files.tokenizer, emit, self._keep_sample)
         self.pace = Pace()
+        self.standing = Standing()
+        self._adjustments = Adjustments()
         self._tasks: deque[Task] = deque()
         self._step: Generator[None, None, StepResult] | None = None
         self._single_steps = 0  # asked for and not yet taken
         self._unread: deque[StepResult] = deque()
-        self._unapplied: list[tuple[int, dict[str, Any]]] = []  # from the journal, by step
-        self._wanted: dict[str, Any] = {}  # adjustments that wait for the step boundary
-        self._journal_id = 0
-        self._evaluated_step = 0
         self._saved_stand = self._saving_stand = ""  # see _stand
-        self.last: dict[str, Any] = {}
-        self._build(report, changes)
+        self._build(changes or {}, report)
+
+    # -- coming to be ----------------------------------------------------------------------------
+
+    def _build(self, changes: dict[str, Any], report: Callable[[str], None]) -> None:
+        self.trainer, snapshot = build_trainer(
+            self.files, changes, self.recorder, report, self._warn
+        )
+        self._parameters = self.trainer.model.parameter_count()
+        if snapshot:
+            self._restore(snapshot.state)
+        self._adjustments.read_journal(self.files.database)
+        self.recorder.load(self.trainer.step)
+        self._apply_journal()
+        self._update_status()
         live = {k: v for k, v in changes.items() if not k.startswith("system.")}
         if live:
             self._adjust(protocol.Adjust(live))
 
-    # -- coming to be ----------------------------------------------------------------------------
-
-    def _build(self, report: Callable[[str], None], changes: dict[str, Any]) -> None:
-        tidy_checkpoints(self.files.path)
-        snapshot = self._latest_snapshot()
-        config = self.files.config
-        if snapshot:
-            config = config_from_dict(snapshot.state["config"])
-        config.replace(changes)  # whatever is wrong with them is said before anything is done
-        known = self.files.database.meta().get("runtime")
-        if known:  # the last word on the system is the record of it, not the checkpoint
-            config = config.replace({f"system.{name}": v for name, v in known["asked"].items()})
-        config = config.replace({k: v for k, v in changes.items() if k.startswith("system.")})
-        runtime = self._runtime(config, known, snapshot.step if snapshot else 0, report)
-        torch.set_num_threads(runtime.threads)
-        report("building the model")
-        self.trainer = Trainer(config, runtime, self.files.split, self.files.tokenizer.vocab_size)
-        self._parameters = self.trainer.model.parameter_count()
-        if runtime.compile:
-            self._compile(report)
-        if snapshot:
-            self._restore(snapshot)
-        self._read_journal()
-        self.recorder.load(self.trainer.step)
-        self._apply_journal()
-        self._update_status()
-
-    def _latest_snapshot(self) -> Snapshot | None:
-        if not list_checkpoints(self.files.path):
-            return None
-        return read_checkpoint(find_checkpoint(self.files.path, "latest"))
-
-    def _read_journal(self) -> None:
-        """Find the adjustments made after the checkpoint; they take effect at their steps again.
-
-        A newer word on a setting outlives what is still ahead of an older one, as it did when it
-        was given: a run that was taken up again at an earlier step may have entries out of order.
-        """
-        for entry in self.files.database.journal("adjusted", after_id=self._journal_id):
-            step, changes = entry["step"], entry["detail"]["changes"]
-            self._forget_older(changes)
-            after = {key: pair[1] for key, pair in changes.items()}
-            self._unapplied = (
-                [one for one in self._unapplied if one[0] <= step]
-                + [(step, after)]
-                + [one for one in self._unapplied if one[0] > step]
-            )
-            self._journal_id = entry["id"]
-
-    def _runtime(
-        self,
-        config: Config,
-        known: dict[str, Any] | None,
-        step: int,
-        report: Callable[[str], None],
-    ) -> Runtime:
-        """Settle every ``auto`` once; a run that was settled before keeps what it had."""
-        asked = dataclasses.asdict(config.system)
-        if known:
-            resolve_device(
-                known["resolved"]["device"] if known["asked"] == asked else asked["device"]
-            )
-            if known["asked"] == asked:
-                return Runtime(**known["resolved"])
-            config = _keep_settled(config, known)
-        runtime = resolve_runtime(config, self.files.split, self.files.tokenizer.vocab_size, report)
-        self.files.database.set_meta(
-            runtime={"asked": asked, "resolved": dataclasses.asdict(runtime)},
-            versions=versions(),
-            hardware=hardware(runtime.device),
-        )
-        self.recorder.journal(step, "runtime", **dataclasses.asdict(runtime))
-        return runtime
-
-    def _compile(self, report: Callable[[str], None]) -> None:
-        report("compiling the model (about half a minute the first time)")
-        try:
-            self.trainer.compile()
-        except Exception as error:  # compilers fail in many ways; training need not
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            self._warn(f"the model could not be compiled, so it trains uncompiled: {reason}")
-
-    def _restore(self, snapshot: Snapshot) -> None:
-        restore(self.trainer, snapshot)
-        state = snapshot.state
+    def _restore(self, state: dict[str, Any]) -> None:
         self.pace.train_seconds = state["train_seconds"]
-        self._evaluated_step = state["evaluated_step"]
-        self._journal_id = state["journal_id"]
-        self._unapplied = [(step, changes) for step, changes in state.get("unapplied", [])]
-        self.last = dict(state["last"])
-        self._saved_stand = self._stand(snapshot.step)
-        self.status = dataclasses.replace(self.status, saved_step=snapshot.step)
+        self._adjustments.restore(state)
+        self.standing = Standing(**state["standing"])
+        self._saved_stand = self._stand(state["step"])
+        self.status = dataclasses.replace(self.status, saved_step=state["step"])
 
     # -- what the owner calls --------------------------------------------------------------------
 
@@ -213,7 +129,7 @@ class Session:
         self._write_journal("started" if files.is_new else "opened")
         if trainer.step == 0 and not files.database.samples():
             self._sample_automatically()
-        if self._evaluated_step != trainer.step < trainer.total_steps and _is_due(
+        if self.standing.evaluated_step != trainer.step < trainer.total_steps and _is_due(
             trainer.step, trainer.config.eval.interval
         ):
             self._tasks.append(self._evaluation())  # the last session ended just before it
@@ -268,7 +184,7 @@ class Session:
             whatever_happens.callback(self._close_recorder)
             whatever_happens.callback(self.saver.close)
             self._read_results()
-            if save and self._wanted:
+            if save and self._adjustments.wanted:
                 self._step = None
                 self._at_boundary()
             self.sampler.close()
@@ -317,7 +233,7 @@ class Session:
         for key in command.changes:
             if key in SETTINGS and SETTINGS[key].when is not When.LIVE:
                 raise InputError(f"{key} can change only {_when_words(SETTINGS[key].when)}")
-        config = self.trainer.config.replace({**self._wanted, **command.changes})
+        config = self.trainer.config.replace({**self._adjustments.wanted, **command.changes})
         end = total_steps(config, len(self.trainer.train_tokens))
         if end < self.trainer.step:
             raise InputError(
@@ -329,12 +245,13 @@ class Session:
         if all(key.startswith(IMMEDIATE_SECTIONS) for key in command.changes):
             self._apply(command.changes)
             return
-        self._wanted |= command.changes
+        self._adjustments.wanted |= command.changes
         self._apply_if_still()
 
     def _apply_if_still(self) -> None:
         """While nothing is trained, what is wanted takes effect without waiting for a step."""
-        if self._wanted and self.state is not State.RUNNING and not self._single_steps:
+        still = self.state is not State.RUNNING and not self._single_steps
+        if still and self._adjustments.wanted:
             self._step = None  # half a step is computed afresh, with the new settings
             self._at_boundary()
 
@@ -385,7 +302,7 @@ class Session:
             self._single_steps -= 1
             self._read_results()
             self._set_state(self.state)
-        if step >= self.trainer.total_steps and not self._wanted:
+        if step >= self.trainer.total_steps and not self._adjustments.wanted:
             self._single_steps = 0
             self._tasks.append(self._finishing())  # evaluates and saves
             return
@@ -412,7 +329,7 @@ class Session:
                     "train_seconds": self.pace.train_seconds,
                 },
             )
-            self.last["train_loss"] = loss
+            self.standing.train_loss = loss
         for result, loss, norm in zip(results, losses, norms, strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 self._stop_at_non_finite(result.step, loss)
@@ -430,14 +347,13 @@ class Session:
     def _at_boundary(self) -> None:
         """Between two steps: what was asked for, or stands in the journal, takes effect."""
         self._apply_journal()
-        if self._wanted:
-            changes, self._wanted = self._wanted, {}
-            self._apply(changes)
+        wanted = self._adjustments.take_wanted()
+        if wanted:
+            self._apply(wanted)
 
     def _apply_journal(self) -> None:
         """What the journal holds for the steps up to here takes effect again."""
-        while self._unapplied and self._unapplied[0][0] <= self.trainer.step:
-            step, changes = self._unapplied.pop(0)
+        for step, changes in self._adjustments.take_due(self.trainer.step):
             config = self.trainer.config
             # naming max_steps alone would turn max_epochs off
             changes.setdefault("train.max_epochs", config.train.max_epochs)
@@ -447,20 +363,14 @@ class Session:
             else:
                 self.trainer.adjust(config)
 
-    def _forget_older(self, changes: dict[str, Any]) -> None:
-        """The newest word on a setting outlives what the journal still holds for it."""
-        for _, later in self._unapplied:
-            for key in changes:
-                later.pop(key, None)
-
     def _apply(self, changes: dict[str, Any]) -> None:
         before = self.trainer.config
         after = before.replace(changes)
         self.trainer.adjust(after)
-        self._forget_older(changes)
+        self._adjustments.forget_older(changes)
         step = self.trainer.step
         told = {key: list(pair) for key, pair in before.differences(after).items()}
-        self._journal_id = self.recorder.journal(step, "adjusted", changes=told)
+        self._adjustments.journal_id = self.recorder.journal(step, "adjusted", changes=told)
         label = describe_changes(told)
         if label:
             self.recorder.metrics.add_mark(step, label)
@@ -481,7 +391,6 @@ class Session:
         yield from self._await_automatic_sample()  # it belongs to the evaluation before
         self._read_results()
         evaluation = yield from self._measuring(whole)
-        self._evaluated_step = evaluation.step
         best = self._note_evaluation(evaluation)
         self._sample_automatically()
         if best and save_best:
@@ -509,12 +418,9 @@ class Session:
 
     def _note_evaluation(self, evaluation: Evaluation) -> bool:
         """Record a validation loss; returns whether it is the best so far."""
-        measured = _measured(evaluation, self.trainer.config.train.batch_size)
+        measured = evaluation.in_words(self.trainer.config.train.batch_size)
+        best = self.standing.note_evaluation(evaluation, measured)
         self.recorder.record(evaluation.step, {"val_loss": evaluation.loss})
-        self.last |= {"val_loss": evaluation.loss, "val_measured": measured}
-        best: bool = evaluation.loss < self.last.get("best_val_loss", math.inf)
-        if best:
-            self.last |= {"best_val_loss": evaluation.loss, "best_step": evaluation.step}
         self._write_journal("evaluated", val_loss=evaluation.loss, measured=measured)
         self._update_status()
         self.emit(Evaluated(evaluation.step, evaluation.loss, measured, best))
@@ -529,7 +435,8 @@ class Session:
             self._warn(f"no sample: {error}")
 
     def _keep_sample(self, job: Job) -> None:
-        val_loss = self.last.get("val_loss") if job.step == self._evaluated_step else None
+        standing = self.standing
+        val_loss = standing.val_loss if job.step == standing.evaluated_step else None
         settings = dataclasses.asdict(job.settings)
         self.files.database.add_sample(self.recorder.branch, job.step, val_loss, settings, job.text)
 
@@ -546,7 +453,7 @@ class Session:
 
     def _stand(self, step: int) -> str:
         """All that makes a checkpoint worth writing anew: a step, or an evaluation since."""
-        return json.dumps([step, self._evaluated_step, self.last])
+        return json.dumps([step, self.standing.to_dict()])
 
     def _await_saver(self) -> Task:
         while self.saver.busy:
@@ -562,18 +469,16 @@ class Session:
             "tokenizer": self.files.tokenizer.to_dict(),
             "corpus_sha256": self.files.corpus.sha256,
             "train_seconds": self.pace.train_seconds,
-            "evaluated_step": self._evaluated_step,
-            "journal_id": self._journal_id,
-            "unapplied": [[step, dict(changes)] for step, changes in self._unapplied],
+            **self._adjustments.to_dict(),
+            "standing": self.standing.to_dict(),
             "branch": self.recorder.branch,
-            "last": dict(self.last),  # a copy: it is written while training goes on
             "versions": versions(),
             "created": time.time(),
         }
         self._saving_stand = self._stand(self.trainer.step)
         snapshot = take_snapshot(self.trainer, state)
         keep = self.trainer.config.checkpoint.keep
-        self.saver.write(snapshot, keep, self.last.get("best_step"))
+        self.saver.write(snapshot, keep, self.standing.best_step)
 
     def _collect_save(self, seconds: float | None = 0.0) -> None:
         try:
@@ -603,15 +508,15 @@ class Session:
     def _finishing(self) -> Task:
         """Measure the last and the best weights over the whole split, and save."""
         yield from self._await_saver()
-        earlier_step, earlier = self.last.get("best_step"), self._best_model()
+        standing, earlier_step, earlier = self.standing, self.standing.best_step, self._best_model()
         yield from self._evaluation(whole=True, save_best=False)
-        step: int | None = self.trainer.step
-        loss = self.last["val_loss"]
+        last_loss = math.nan if standing.val_loss is None else standing.val_loss
+        standing.best_step, standing.best_val_loss = self.trainer.step, last_loss
         if earlier:  # it was the best by an estimate; now both are held to the same measure
             best = yield from self._measuring(True, earlier)
-            if best.loss < loss or not math.isfinite(loss):
-                step, loss = earlier_step, best.loss
-        self.last |= {"best_step": step, "best_val_loss": loss, "final_step": self.trainer.step}
+            if best.loss < last_loss or not math.isfinite(last_loss):
+                standing.best_step, standing.best_val_loss = earlier_step, best.loss
+        standing.final_step = self.trainer.step
         self._begin_save()
         yield from self._await_saver()
         yield from self._await_automatic_sample()  # the last text is whole, too
@@ -621,8 +526,8 @@ class Session:
 
     def _best_model(self) -> GPT | None:
         """The best weights before the last ones, if they are on the disk."""
-        best_step = self.last.get("best_step")
-        if best_step in (None, self.trainer.step):
+        best_step = self.standing.best_step
+        if best_step is None or best_step == self.trainer.step:
             return None
         path = self.files.path / CHECKPOINTS_FOLDER / step_name(best_step)
         if not path.is_dir():
@@ -636,42 +541,27 @@ class Session:
     def _is_complete(self) -> bool:
         """Whether all steps are done and the end was measured."""
         step = self.trainer.step
-        return step >= self.trainer.total_steps and step == self._final_step
-
-    @property
-    def _final_step(self) -> int | None:
-        """The step whose weights were measured as the last ones, if any were."""
-        step: int | None = self.last.get("final_step")
-        return step
+        return step >= self.trainer.total_steps and step == self.standing.final_step
 
     # -- telling ---------------------------------------------------------------------------------
 
     def summary(self) -> dict[str, Any]:
         """The run in one row, for lists and for ``--json``."""
-        trainer, last = self.trainer, self.last
-        return {
-            "state": str(self.state),
-            "step": trainer.step,
-            "total_steps": trainer.total_steps,
-            "tokens": trainer.tokens,
-            "epoch": trainer.epoch,
-            "train_loss": last.get("train_loss"),
-            "val_loss": last.get("val_loss"),
-            "val_measured": last.get("val_measured", ""),
-            "best_val_loss": last.get("best_val_loss"),
-            "best_step": last.get("best_step"),
-            "train_seconds": self.pace.train_seconds,
-            "tokens_per_second": self.pace.tokens_per_second,
-            "device": trainer.runtime.device,
-            "precision": trainer.runtime.precision,
-            "threads": trainer.runtime.threads,
+        self._update_status()
+        figures = dataclasses.asdict(self.status)
+        del figures["message"]
+        runtime = self.trainer.runtime
+        return figures | {
+            "device": runtime.device,
+            "precision": runtime.precision,
+            "threads": runtime.threads,
             "parameters": self._parameters,
             "corpus": self.files.corpus.name,
-            "preset": trainer.config.preset,
+            "preset": self.trainer.config.preset,
         }
 
     def _update_status(self) -> None:
-        trainer, last = self.trainer, self.last
+        trainer, standing = self.trainer, self.standing
         self.status = Status(
             state=self.state,
             step=trainer.step,
@@ -679,11 +569,11 @@ class Session:
             tokens=trainer.tokens,
             epoch=trainer.epoch,
             learning_rate=trainer.learning_rate,
-            train_loss=last.get("train_loss"),
-            val_loss=last.get("val_loss"),
-            val_measured=last.get("val_measured", ""),
-            best_val_loss=last.get("best_val_loss"),
-            best_step=last.get("best_step"),
+            train_loss=standing.train_loss,
+            val_loss=standing.val_loss,
+            val_measured=standing.val_measured,
+            best_val_loss=standing.best_val_loss,
+            best_step=standing.best_step,
             saved_step=self.status.saved_step,
             train_seconds=self.pace.train_seconds,
             tokens_per_second=self.pace.tokens_per_second,
@@ -706,35 +596,7 @@ def _is_due(step: int, interval: int) -> bool:
     return bool(interval) and step > 0 and step % interval == 0
 
 
-def _measured(evaluation: Evaluation, batch_size: int) -> str:
-    """What a validation loss was measured on, in words."""
-    if evaluation.whole:
-        return "whole split"
-    return f"{evaluation.windows // batch_size} of {evaluation.of // batch_size} batches"
-
-
 def _when_words(when: When) -> str:
     if when is When.RESUME:
         return "when the run is opened again (gpt-tui train --resume RUN --set …)"
     return "in a new run"
-
-
-def _keep_settled(config: Config, known: dict[str, Any]) -> Config:
-    """Put what was settled in the place of each ``auto`` that nobody has asked to change."""
-    asked, before = dataclasses.asdict(config.system), known["asked"]
-    if asked["device"] != before["device"]:
-        return config
-    settled = known["resolved"]
-    return config.replace(
-        {f"system.{k}": v for k, v in settled.items() if asked[k] == before.get(k)}
-    )
-
-
-def _refuse_new_run_settings(changes: dict[str, Any]) -> None:
-    problems = [
-        f"{key} can change only in a new run"
-        for key in changes
-        if key in SETTINGS and SETTINGS[key].when is When.NEW_RUN
-    ]
-    if problems:
-        raise InputError(*problems)

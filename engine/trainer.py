@@ -62,6 +62,12 @@ class Evaluation:
         """Whether the whole validation split was measured."""
         return self.windows == self.of
 
+    def in_words(self, batch_size: int) -> str:
+        """What it was measured on."""
+        if self.whole:
+            return "whole split"
+        return f"{self.windows // batch_size} of {self.of // batch_size} batches"
+
 
 class Trainer:
     """Trains one model on one text.

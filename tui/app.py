@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from textual.screen import Screen
 
 from engine.protocol import Event, State
 from engine.run.folder import CONFIG_FILE, LOG_FILE
-from tui.commands.output import typed_name
+from tui.commands.output import silence_output, typed_name
 from tui.launch import Launch
 from tui.messages import EngineEvent
 from tui.run_control import RunControl
@@ -56,7 +57,7 @@ class GptTuiApp(App[int]):
         self.control = RunControl(launch, self._hear)
         self.cockpit = CockpitScreen(self.control)
         self._errors = errors
-        self._leaving = False
+        self.leaving: int | None = None  # with this exit code
 
     def get_default_screen(self) -> Screen[None]:
         """The cockpit."""
@@ -68,6 +69,7 @@ class GptTuiApp(App[int]):
         for number in ENDING_SIGNALS:
             if threading.current_thread() is threading.main_thread():
                 loop.add_signal_handler(number, self._leave_by_signal)
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         # twice: Textual fills the footer after the first refresh
         self.call_after_refresh(self.call_after_refresh, self._begin)
 
@@ -88,7 +90,7 @@ class GptTuiApp(App[int]):
 
     def action_leave(self) -> None:
         """Quit; ask first if that would cost training."""
-        if isinstance(self.screen, QuitDialog):
+        if isinstance(self.screen, QuitDialog) or self.leaving is not None:
             return
         if self.control.has_unsaved_steps:
             self.push_screen(QuitDialog(lambda: self.control.status), self._leave_as_answered)
@@ -110,9 +112,9 @@ class GptTuiApp(App[int]):
         self._leave(save=True, code=EXIT_SIGNAL)
 
     def _leave(self, save: bool, code: int) -> None:
-        if self._leaving:
+        if self.leaving is not None:
             return
-        self._leaving = True
+        self.leaving = code
         self.cockpit.notice.say("saving …" if save else "closing …", "information")
         self.control.stop(save)
         self._exit_when_closed(code)
@@ -164,13 +166,24 @@ def run_app(launch: Launch) -> int:
             code = app.run()
         finally:
             saved = app.control.end(CLOSE_SECONDS)
-    if code is None:
-        code = app.return_code or EXIT_FAILED
+    if code is None:  # it fell over, perhaps because its terminal was taken away
+        code = app.leaving if app.leaving is not None else EXIT_FAILED
+        _say_what_failed(app, errors)
     _say_goodbye(app.control)
     if not saved:
         print("gpt-tui: the run could not be closed in time", file=sys.stderr)
         return EXIT_FAILED
     return code
+
+
+def _say_what_failed(app: GptTuiApp, errors: ErrorLog) -> None:
+    """The log has the whole of it: Python writes to descriptor 2, too."""
+    error = app._exception
+    if error is None:
+        return
+    details = f"details are in {short_path(errors.path)}" if errors.path else errors.early_text()
+    with suppress(OSError):
+        print(f"gpt-tui failed: {type(error).__name__}: {error}\n{details}", file=sys.stderr)
 
 
 def _say_goodbye(control: RunControl) -> None:
@@ -193,8 +206,8 @@ def _say_goodbye(control: RunControl) -> None:
         lines.append(f"  settings not used yet: {again} {draft.as_options()}")
     try:
         print("\n".join(lines), flush=True) if lines else None
-    except OSError:
-        return  # the terminal is gone; the run is saved
+    except OSError:  # the terminal is gone; the run is saved
+        silence_output()
 
 
 def _import_what_is_heavy() -> None:

@@ -7,6 +7,7 @@ itself leads to a log: a temporary one first, then the run's own ``log.txt``.
 from __future__ import annotations
 
 import faulthandler
+import io
 import os
 import sys
 import tempfile
@@ -43,6 +44,42 @@ class ErrorLog:
         return self._early.read().decode(errors="replace")
 
 
+class Terminal(io.TextIOWrapper):
+    """Textual's own way to the terminal, which outlives it: what nobody can see is let go.
+
+    An error here would end the thread in which Textual writes, and the app would wait for it.
+    """
+
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(io.BufferedWriter(raw), encoding="utf-8")
+        self._gone = False
+
+    def write(self, text: str) -> int:
+        """As ever, while there is a terminal."""
+        if not self._gone:
+            with self._until_gone():
+                return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """As ever, while there is a terminal."""
+        if not self._gone:
+            with self._until_gone():
+                super().flush()
+
+    def close(self) -> None:
+        """Let go of the descriptor."""
+        with self._until_gone():
+            super().close()
+
+    @contextmanager
+    def _until_gone(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            self._gone = True
+
+
 @contextmanager
 def errors_off_screen() -> Iterator[ErrorLog]:
     """Give Textual a terminal of its own, and everybody else a log."""
@@ -50,7 +87,7 @@ def errors_off_screen() -> Iterator[ErrorLog]:
     before = os.dup(ERROR_DESCRIPTOR)
     # 'gpt-tui 2> errors.txt' has redirected the descriptor that Textual would draw on
     screen = before if os.isatty(before) else OUTPUT_DESCRIPTOR
-    terminal = os.fdopen(os.dup(screen), "w", encoding="utf-8")
+    terminal = Terminal(io.FileIO(os.dup(screen), "w"))
     sys.__stderr__ = terminal  # type: ignore[misc]
     log = ErrorLog()
     faulthandler.enable(file=ERROR_DESCRIPTOR)  # a crash of native code leaves its trace there

@@ -112,15 +112,15 @@ def test_signal_before_anything_is_made(
 def test_signal_while_torch_is_loaded_keeps_the_run(
     cli: Cli, text: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine import session
+    from engine import building
 
-    resolve = session.resolve_runtime
+    resolve = building.resolve_runtime
 
     def interrupted(*arguments: object) -> object:
         os.kill(os.getpid(), signal.SIGTERM)
         return resolve(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(session, "resolve_runtime", interrupted)
+    monkeypatch.setattr(building, "resolve_runtime", interrupted)
     answer = cli(*train_command(text))
     assert answer.code == 130
     assert (answer.json["state"], answer.json["steps"]) == ("stopped", 0)

@@ -203,12 +203,11 @@ def test_generating_disturbs_neither_torchs_randomness_nor_the_models_mode(model
     assert not model.training
 
 
-def test_dropout_is_off_while_a_token_is_computed() -> None:
-    torch.manual_seed(0)
-    config = ModelConfig(n_layer=1, n_head=1, n_embd=8, block_size=CONTEXT, dropout=0.9)
-    model = GPT(config, VOCAB)
+def test_dropout_is_off_while_a_token_is_computed(model: GPT) -> None:
+    model.set_dropout(0.9)
     training = list(generate(model.train(), [1], 30, seed=1))
     assert training == list(generate(model.eval(), [1], 30, seed=1))
+    model.set_dropout(0.0)
 
 
 def test_the_lectures_call_gives_the_start_and_what_follows(model: GPT) -> None:

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from data.errors import InputError
-from engine import protocol
-from engine import session as session_module
+from engine import building, protocol
 from engine.protocol import (
     Adjust,
     Adjusted,
@@ -512,7 +511,7 @@ def test_changes_that_cannot_be_are_refused_before_anything_is_done(
     session = rig.new(make_config())
     rig.to_step(session, 2)
     path = rig.close(session)
-    monkeypatch.setattr(session_module, "resolve_runtime", None)
+    monkeypatch.setattr(building, "resolve_runtime", None)
     for changes, why in (
         ({"model__n_layer": 3}, "new run"),
         ({"optim__learning_rate": -1}, "must be"),

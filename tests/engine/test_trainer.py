@@ -118,9 +118,27 @@ def test_weights_change_only_at_the_end_of_a_step(make_trainer: MakeTrainer) -> 
     assert (weights(trainer.model)["head.weight"] != before["head.weight"]).any()
 
 
-def test_each_step_sees_other_windows_and_other_dropout(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer(model__dropout=0.5, optim__learning_rate=1e-30, optim__min_lr=0)
+def test_each_step_sees_other_windows(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(optim__learning_rate=1e-30, optim__min_lr=0)
     seen = losses(trainer, 6)
+    assert len(set(seen)) == 6
+
+
+def test_each_micro_batch_of_each_step_has_its_own_dropout(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(model__dropout=0.5, train__grad_accum_steps=2)
+    monkeypatch.setattr(trainer, "_step_offsets", lambda: np.zeros(8, dtype=np.int64))
+    seen = []
+    for _ in range(3):  # the same windows and weights each time
+        quanta, before = trainer.step_quanta(), 0.0
+        for _ in range(2):
+            next(quanta)
+            assert quanta.gi_frame is not None
+            total = quanta.gi_frame.f_locals["loss"].item()
+            seen.append(total - before)
+            before = total
+        trainer.step += 1
     assert len(set(seen)) == 6
 
 

@@ -199,10 +199,15 @@ def test_a_stop_sent_after_a_start_calls_it_off_even_before_it_is_looked_at(
     runs_dir: Path, make_config: MakeConfig
 ) -> None:
     events: list[Event] = []
-    loop = EngineLoop(events.append)
+
+    def hear(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Refused | RunOpened):
+            loop.end()
+
+    loop = EngineLoop(hear)
     loop.send(Start(make_config().to_dict(), str(runs_dir)))
     loop.send(Stop())
-    loop.end()
     loop.run()
     assert Refused("Start", "called off") in events
     assert not any(isinstance(event, RunOpened) for event in events)

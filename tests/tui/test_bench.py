@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 
@@ -110,6 +111,14 @@ def test_the_peer_gets_the_same_text_in_its_own_format(
     assert "".join(meta["itos"][token] for token in tokens.tolist()) == small_text
     assert meta["vocab_size"] == len(meta["stoi"]) == len(set(small_text))
     assert (shape["n_layer"], shape["n_embd"], shape["batch_size"]) == (4, 128, 12)
+
+
+def test_nothing_heavy_is_loaded_before_the_first_paint() -> None:
+    script = "import sys, tui.app; print(*{'torch', 'numpy', 'plotext'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
 
 
 # -- a process in a terminal ---------------------------------------------------------------------

@@ -10,6 +10,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from engine.metrics import MetricStore
+from tui.charts.raster import STYLES
 from tui.widgets.loss_chart import LossChart, full_range, number, recent_range
 
 
@@ -66,6 +67,10 @@ async def test_it_shows_the_curves_and_their_latest_values(size: tuple[int, int]
         assert f"val, 20 of 145 batches {number(store.column('val_loss').last)}" in shown[0]
         assert "".join(shown[1:]).count("●") == 7
         assert shown[-1].split() == ["0", *shown[-1].split()[1:-1], "2k"]
+
+
+def test_every_style_of_a_cell_has_its_colours() -> None:
+    assert {f"loss-chart--{style}" for style in STYLES} <= LossChart.COMPONENT_CLASSES
 
 
 async def test_it_says_how_to_begin_while_there_is_nothing_to_show() -> None:

@@ -79,6 +79,7 @@ class StillApp(GptTuiApp):
 
     def __init__(self, status: Status) -> None:
         super().__init__(Launch(preset_config("nanogpt-cpu"), Path("/home/you/runs")))
+        assert isinstance(self.control, StillControl)
         self.control.stands_at = status
         self.animation_level = "none"
 
@@ -112,6 +113,7 @@ def recorded_run(app: GptTuiApp) -> None:
         if step and step % 250 == 0:
             store.append("val_loss", step, 1.97 + 2.2 * decay)
     store.add_mark(800, "learning_rate 0.001→0.0005")
+    assert isinstance(app.control, StillControl)
     app.control.store = store
     app.control.facts = FACTS
     app.control.run_path = Path("/home/you/runs/nanogpt-cpu-1")

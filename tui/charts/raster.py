@@ -95,4 +95,6 @@ def braille_masks(low: Values, high: Values, rows: int, columns: int) -> Masks:
 def dot_rows(heights: Values, rows: int) -> NDArray[np.int64]:
     """Turn heights from 0 to 1 into rows of dots, counted from the top of the picture."""
     dots = rows * DOTS_DOWN
-    return np.clip((dots * (1.0 - heights)).astype(np.int64), 0, dots - 1)
+    # rounded, so that the last bits of an average do not make a level line jump
+    from_top = np.round(dots * (1.0 - heights), 9)
+    return np.clip(from_top.astype(np.int64), 0, dots - 1)

@@ -1,0 +1,124 @@
+"""From the files of a run to a trainer that stands where its latest checkpoint was taken."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from data.errors import InputError
+from engine.checkpoint import (
+    Snapshot,
+    find_checkpoint,
+    list_checkpoints,
+    read_checkpoint,
+    restore,
+    tidy_checkpoints,
+)
+from engine.config import SETTINGS, Config, config_from_dict
+from engine.recorder import Recorder
+from engine.run.opening import RunFiles
+from engine.runtime import hardware, resolve_device, resolve_runtime, versions
+from engine.settings import When
+from engine.trainer import Runtime, Trainer
+
+Say = Callable[[str], None]
+
+
+def build_trainer(
+    files: RunFiles, changes: dict[str, Any], recorder: Recorder, report: Say, warn: Say
+) -> tuple[Trainer, Snapshot | None]:
+    """Build the trainer of a run, restored from its latest checkpoint if there is one.
+
+    Args:
+        files: The open run.
+        changes: Settings to change as it is opened; those of ``system`` take effect here.
+        recorder: Takes down what every ``auto`` came to.
+        report: Takes a line on what is being done.
+        warn: Takes a sentence if the model cannot be compiled.
+
+    Raises:
+        InputError: A change cannot be, the device is not there or the checkpoint is damaged.
+    """
+    _refuse_new_run_settings(changes)
+    tidy_checkpoints(files.path)
+    snapshot = _latest_snapshot(files)
+    config = config_from_dict(snapshot.state["config"]) if snapshot else files.config
+    config.replace(changes)  # whatever is wrong with them is said before anything is done
+    known = files.database.meta().get("runtime")
+    if known:  # the last word on the system is the record of it, not the checkpoint
+        config = config.replace({f"system.{name}": v for name, v in known["asked"].items()})
+    config = config.replace({k: v for k, v in changes.items() if k.startswith("system.")})
+    runtime = _settle(files, config, known, recorder, snapshot.step if snapshot else 0, report)
+    torch.set_num_threads(runtime.threads)
+    report("building the model")
+    trainer = Trainer(config, runtime, files.split, files.tokenizer.vocab_size)
+    if runtime.compile:
+        _compile(trainer, report, warn)
+    if snapshot:
+        restore(trainer, snapshot)
+    return trainer, snapshot
+
+
+def _latest_snapshot(files: RunFiles) -> Snapshot | None:
+    if not list_checkpoints(files.path):
+        return None
+    return read_checkpoint(find_checkpoint(files.path, "latest"))
+
+
+def _settle(
+    files: RunFiles,
+    config: Config,
+    known: dict[str, Any] | None,
+    recorder: Recorder,
+    step: int,
+    report: Say,
+) -> Runtime:
+    """Settle every ``auto`` once; a run that was settled before keeps what it had."""
+    asked = dataclasses.asdict(config.system)
+    if known:
+        same = known["asked"] == asked
+        resolve_device(known["resolved"]["device"] if same else asked["device"])
+        if same:
+            return Runtime(**known["resolved"])
+        config = _keep_settled(config, known)
+    runtime = resolve_runtime(config, files.split, files.tokenizer.vocab_size, report)
+    files.database.set_meta(
+        runtime={"asked": asked, "resolved": dataclasses.asdict(runtime)},
+        versions=versions(),
+        hardware=hardware(runtime.device),
+    )
+    recorder.journal(step, "runtime", **dataclasses.asdict(runtime))
+    return runtime
+
+
+def _keep_settled(config: Config, known: dict[str, Any]) -> Config:
+    """Put what was settled in the place of each ``auto`` that nobody has asked to change."""
+    asked, before = dataclasses.asdict(config.system), known["asked"]
+    if asked["device"] != before["device"]:
+        return config
+    settled = known["resolved"]
+    return config.replace(
+        {f"system.{k}": v for k, v in settled.items() if asked[k] == before.get(k)}
+    )
+
+
+def _compile(trainer: Trainer, report: Say, warn: Say) -> None:
+    report("compiling the model (about half a minute the first time)")
+    try:
+        trainer.compile()
+    except Exception as error:  # compilers fail in many ways; training need not
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        warn(f"the model could not be compiled, so it trains uncompiled: {reason}")
+
+
+def _refuse_new_run_settings(changes: dict[str, Any]) -> None:
+    problems = [
+        f"{key} can change only in a new run"
+        for key in changes
+        if key in SETTINGS and SETTINGS[key].when is When.NEW_RUN
+    ]
+    if problems:
+        raise InputError(*problems)

@@ -1,0 +1,265 @@
+"""The app in a real pseudo-terminal: stray output, signals, suspension, and the way out."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.run.reader import RunSummary, read_summary
+from tests.tui.conftest import SMALL, checkpoints
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+TO_ALTERNATE_SCREEN, FROM_ALTERNATE_SCREEN = b"\x1b[?1049h", b"\x1b[?1049l"
+
+START = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # as in a login: the terminal that hangs up is ours
+sys.path.insert(0, sys.argv.pop(1))
+{prelude}
+from tui.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+NATIVE_CHATTER = """
+import ctypes, os
+import engine.session
+
+advance, told = engine.session.Session.advance, []
+
+def chatty(session):
+    if not told and session.trainer.step >= 2:
+        told.append(True)
+        os.write(2, b"written-past-python\\n")
+        ctypes.CDLL(None).dprintf(2, b"written-by-%s\\n", b"native-code")
+    return advance(session)
+
+engine.session.Session.advance = chatty
+"""
+
+BROKEN_SCREEN = """
+from tui.screens.cockpit import CockpitScreen
+
+def broken(screen):
+    if screen.control.status.step >= 2:
+        raise RuntimeError("the screen is torn")
+
+CockpitScreen._tick = broken
+"""
+
+
+class Terminal:
+    """A terminal of 100x30 with the app in it."""
+
+    def __init__(self, folder: Path, arguments: list[str], prelude: str) -> None:
+        self.runs = folder / "runs"
+        self.master, self.slave = os.openpty()
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        self.attributes = termios.tcgetattr(self.slave)
+        script = folder / "start.py"
+        script.write_text(START.format(prelude=prelude))
+        self.process = subprocess.Popen(
+            [sys.executable, str(script), str(ROOT), *arguments],
+            cwd=folder,
+            env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "", "LINES": ""},
+            stdin=self.slave,
+            stdout=self.slave,
+            stderr=self.slave,
+            start_new_session=True,
+        )
+        self.output = bytearray()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := os.read(self.master, 65536):
+                self.output += data
+
+    def press(self, keys: str) -> None:
+        os.write(self.master, keys.encode())
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{what} did not come to be:\n{self.text[-3000:]}")
+            time.sleep(0.02)
+
+    def train(self) -> None:
+        """Start, and let a few steps be taken and written down."""
+        self.until(lambda: b"Start" in self.output, "the first paint")
+        self.press(" ")
+        self.until(lambda: list(self.runs.glob("*/run.db")), "the run folder")
+        self.until(lambda: self.step_shown >= 3, "a few steps")
+
+    @property
+    def run(self) -> Path:
+        (run,) = self.runs.glob("*/")
+        return run
+
+    @property
+    def summary(self) -> RunSummary:
+        return read_summary(self.run)
+
+    @property
+    def step_shown(self) -> int:
+        """The step that the screen has shown last."""
+        steps = re.findall(r"step ([0-9,]+)/100,000", self.text)
+        return int(steps[-1].replace(",", "")) if steps else 0
+
+    @property
+    def text(self) -> str:
+        """All that was written, less the control sequences."""
+        return re.sub(r"\x1b\[[0-9;?<>=]*[ -/]*[@-~]", "", self.output.decode(errors="replace"))
+
+    @property
+    def goodbye(self) -> str:
+        """What stays on the terminal."""
+        after = self.output.rpartition(FROM_ALTERNATE_SCREEN)[2]
+        return re.sub(r"\x1b\[[0-9;?<>=]*[ -/]*[@-~]", "", after.decode(errors="replace"))
+
+    def wait(self) -> int:
+        """Wait for the end; returns the exit code."""
+        code = self.process.wait(PATIENCE)
+        time.sleep(0.1)  # for the reader
+        return code
+
+    def assert_restored(self) -> None:
+        """The terminal is as it was."""
+        assert termios.tcgetattr(self.slave) == self.attributes
+        assert self.output.rfind(FROM_ALTERNATE_SCREEN) > self.output.rfind(TO_ALTERNATE_SCREEN)
+        assert self.output.rfind(b"\x1b[?25h") > self.output.rfind(b"\x1b[?25l")  # the cursor
+
+    def assert_saved(self) -> None:
+        """The run can go on where it was."""
+        summary = self.summary
+        assert summary.step >= 3
+        assert checkpoints(self.run)[-1] == summary.step
+        assert summary.state == "stopped"
+        assert not summary.live
+
+    def close(self) -> None:
+        """Whatever happens, nothing is left behind."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait()
+        for descriptor in (self.master, self.slave):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+OpenTerminal = Callable[..., Terminal]
+
+
+@pytest.fixture
+def open_terminal(tmp_path: Path, small_text_file: Path) -> Iterator[OpenTerminal]:
+    """Opens the app on a new run of the small text."""
+    opened: list[Terminal] = []
+    arguments = ["--preset", "tiny", "--data", str(small_text_file)]
+    for key, value in SMALL.items():
+        arguments += ["--set", f"{key}={value}"]
+
+    def open_(prelude: str = "") -> Terminal:
+        opened.append(Terminal(tmp_path, arguments, prelude))
+        return opened[-1]
+
+    yield open_
+    for terminal in opened:
+        terminal.close()
+
+
+def test_a_session_leaves_the_terminal_as_it_was_and_says_how_to_go_on(
+    open_terminal: OpenTerminal,
+) -> None:
+    terminal = open_terminal(NATIVE_CHATTER)
+    terminal.train()
+    terminal.until(
+        lambda: b"native-code" in (terminal.run / "log.txt").read_bytes(), "the log of native code"
+    )
+    terminal.press("q")
+    terminal.until(lambda: "Leave this run?" in terminal.text, "the question")
+    terminal.press("s")
+    assert terminal.wait() == 0
+    terminal.assert_restored()
+    terminal.assert_saved()
+
+    log = (terminal.run / "log.txt").read_text()
+    assert "written-past-python\nwritten-by-native-code\n" in log
+    assert "written-" not in terminal.text
+
+    step = terminal.summary.step
+    assert f"run tiny-1: stopped, step {step:,} of 100,000" in terminal.goodbye
+    assert f"kept in  {terminal.run}" in terminal.goodbye
+    assert "go on    gpt-tui tiny-1" in terminal.goodbye
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_saves_and_ends(open_terminal: OpenTerminal, number: signal.Signals) -> None:
+    terminal = open_terminal()
+    terminal.train()
+    terminal.process.send_signal(number)
+    assert terminal.wait() == 130
+    terminal.assert_restored()
+    terminal.assert_saved()
+    assert "gpt-tui tiny-1" in terminal.goodbye
+
+
+def test_a_terminal_that_goes_away_leaves_a_saved_run(open_terminal: OpenTerminal) -> None:
+    terminal = open_terminal()
+    terminal.train()
+    os.close(terminal.slave)
+    os.close(terminal.master)
+    assert terminal.wait() == 130
+    terminal.assert_saved()
+
+
+def test_an_exception_in_the_app_restores_the_terminal_and_is_told(
+    open_terminal: OpenTerminal,
+) -> None:
+    terminal = open_terminal(BROKEN_SCREEN)
+    terminal.until(lambda: b"Start" in terminal.output, "the first paint")
+    terminal.press(" ")
+    assert terminal.wait() == 1
+    terminal.assert_restored()
+    assert checkpoints(terminal.run)[-1] == terminal.summary.step
+    assert "RuntimeError: the screen is torn" in terminal.goodbye
+    assert "gpt-tui tiny-1" in terminal.goodbye
+
+
+def test_ctrl_z_suspends_and_comes_back_whole(open_terminal: OpenTerminal) -> None:
+    terminal = open_terminal()
+    terminal.train()
+    terminal.press("\x1a")
+    terminal.until(lambda: is_stopped(terminal.process.pid), "the suspension")
+    assert termios.tcgetattr(terminal.slave) == terminal.attributes
+    assert terminal.output.count(FROM_ALTERNATE_SCREEN) == 1
+    step, before = terminal.step_shown, len(terminal.output)
+
+    terminal.process.send_signal(signal.SIGCONT)
+    terminal.until(lambda: b"Pause" in terminal.output[before:], "the screen")
+    assert TO_ALTERNATE_SCREEN in terminal.output[before:]
+    terminal.until(lambda: terminal.step_shown > step, "more steps")
+    terminal.process.terminate()
+    assert terminal.wait() == 130
+    terminal.assert_restored()
+
+
+def is_stopped(process: int) -> bool:
+    """Whether the process was stopped by a signal."""
+    found, status = os.waitpid(process, os.WNOHANG | os.WUNTRACED)
+    return found == process and os.WIFSTOPPED(status)
