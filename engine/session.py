@@ -42,6 +42,7 @@ Task = Generator[None, None, None]
 Emit = Callable[[Event], None]
 
 SAMPLING_SECONDS = 0.02  # how long text is written before the inbox is looked at again
+UNCLOSED_STATES = (None, State.PREPARING, State.RUNNING, State.PAUSED)
 IMMEDIATE_SECTIONS = ("sample.", "eval.", "checkpoint.")  # they do not touch the step in flight
 
 
@@ -82,6 +83,7 @@ class Session:
         self._single_steps = 0  # asked for and not yet taken
         self._unread: deque[StepResult] = deque()
         self._saved_stand = self._saving_stand = ""  # see _stand
+        self._before: dict[str, Any] = files.database.meta().get("summary", {})
         self._build(changes or {}, report)
 
     # -- coming to be ----------------------------------------------------------------------------
@@ -126,6 +128,7 @@ class Session:
                 saved_step=self.status.saved_step,
             )
         )
+        self._tell_of_a_crash()
         self._write_journal("started" if files.is_new else "opened")
         if trainer.step == 0 and not files.database.samples():
             self._sample_automatically()
@@ -137,6 +140,15 @@ class Session:
             self._set_state(State.FINISHED)
         else:
             self._set_state(State.RUNNING if running else State.PAUSED)
+
+    def _tell_of_a_crash(self) -> None:
+        if not self.files.is_new and self._before.get("state") in UNCLOSED_STATES:
+            lost = self._before.get("step", 0) - self.trainer.step
+            again = f"; {lost:,} steps after it are trained again" if lost > 0 else ""
+            self._warn(
+                f"this run was not closed the last time (a crash, a kill or a power cut): "
+                f"it goes on from step {self.trainer.step:,}{again}"
+            )
 
     def advance(self) -> bool:
         """Do one quantum of work; False if there is none."""

@@ -66,7 +66,7 @@ class EngineLoop:
     def send(self, command: Command) -> None:
         """Leave a command; safe from any thread and from signal handlers."""
         if isinstance(command, Stop):
-            pass  # what is being prepared or downloaded is called off
+            self._stops += 1  # what is being prepared or downloaded is called off
         self._inbox.put((command, self._stops))
 
     def end(self) -> None:

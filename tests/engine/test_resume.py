@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.protocol import Adjust, Adjusted, Evaluate, Pause, Resume, Sample, Save, State
+from engine.protocol import Adjust, Adjusted, Evaluate, Pause, Resume, Sample, Save, State, Warned
 from engine.session import Session
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits, recorded_losses
 
@@ -175,3 +175,20 @@ def test_looking_changes_nothing(rig: Rig, make_config: MakeConfig, seed: int) -
     session.handle(Pause())
     rig.rest(session)
     assert_same_run(session, expected)
+
+
+def test_a_run_that_was_not_closed_says_so_and_one_that_was_does_not(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(checkpoint__interval=2))
+    rig.to_step(session, 3)
+    rig.until(session, lambda: session.status.saved_step == 2)
+    session.recorder.flush(session.summary())
+    trained = session.trainer.step
+    again = rig.open(rig.crash(session), running=False)
+    lost = trained - 2
+    told = [event.message for event in rig.said(Warned)]
+    assert len(told) == 1
+    assert f"it goes on from step 2; {lost:,} steps after it are trained again" in told[0]
+    rig.open(rig.close(again), running=False)
+    assert len(rig.said(Warned)) == 1
