@@ -292,7 +292,7 @@ class Config:
             for section, fields in changed.items()
         }
         config = dataclasses.replace(self, **sections)
-        return config, problems or config.conflicts()
+        return config, problems + config.conflicts()
 
     def conflicts(self) -> list[str]:
         """Combinations of settings that cannot be, one sentence each."""
@@ -331,9 +331,27 @@ SETTINGS: dict[str, Setting] = {
 }
 
 
+NAMES_ELSEWHERE = {  # what people know from nanoGPT, the lecture and Hugging Face
+    "lr": "learning_rate",
+    "max_iters": "max_steps",
+    "epochs": "max_epochs",
+    "warmup_iters": "warmup_steps",
+    "lr_decay_iters": "decay_steps",
+    "gradient_accumulation_steps": "grad_accum_steps",
+    "eval_interval": "interval",
+    "d_model": "n_embd",
+    "context": "block_size",
+    "max_new_tokens": "max_tokens",
+    "dataset": "corpus",
+    "dtype": "precision",
+}
+
+
 def unknown_setting(key: str) -> str:
     """One sentence for a setting that does not exist, with the nearest that does."""
-    by_name = [known for known in SETTINGS if known.split(".")[1] == key.split(".")[-1]]
+    name = key.split(".")[-1]
+    name = NAMES_ELSEWHERE.get(name, name)
+    by_name = [known for known in SETTINGS if known.split(".")[1] == name]
     near = by_name[:1] or difflib.get_close_matches(key, SETTINGS, 1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else "'gpt-tui settings' lists them all."
     return f"there is no setting {key!r}: {hint}"

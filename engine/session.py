@@ -223,6 +223,7 @@ class Session:
             self._set_state(State.PAUSED)
             self._read_results()
             self.recorder.flush(self.summary())
+            self.recorder.database.fold()  # a run that rests is one file
         else:
             self._set_state(self.state)
 

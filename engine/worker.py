@@ -116,7 +116,6 @@ class EngineLoop:
     # -- sessions --------------------------------------------------------------------------------
 
     def _open(self, command: Start | Open, cancelled: Callable[[], bool]) -> None:
-        self._report("reading")
         watcher = Watcher(self._report, cancelled)
         files = None
         try:

@@ -74,6 +74,8 @@ class Person:
     async def press(self, *keys: str) -> None:
         for key in keys:
             await self.pilot.press(key)
+        for _ in range(3):  # what one widget tells another arrives
+            await self.pilot.pause(0)
 
     async def type(self, text: str) -> None:
         await self.press(*text)
@@ -92,7 +94,8 @@ class Person:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{what or 'it'} did not come to be:\n{self.describe()}")
             await asyncio.sleep(0.01)
-        await self.pilot.pause(0)  # what is on its way to the widgets arrives
+        await asyncio.sleep(0)  # what the engine's thread has sent reaches the widgets' queues,
+        await self.pilot.pause(0)  # and what is in them is dealt with
 
     async def until_state(self, state: State) -> None:
         await self.until(lambda: self.status.state is state, f"state {state}")
@@ -197,7 +200,7 @@ def open_app(
     @asynccontextmanager
     async def opened(
         changes: dict[str, Any] | None = None,
-        size: tuple[int, int] = (120, 40),
+        size: tuple[int, int] = (80, 24),
         **launch: Any,
     ) -> AsyncIterator[Person]:
         begin = Launch(config.replace(changes or {}), runs_dir, command_line="gpt-tui")

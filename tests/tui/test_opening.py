@@ -124,7 +124,7 @@ async def test_a_failure_while_opening_is_shown(
 
     async with open_app() as person:
         with monkeypatch.context() as patch:
-            patch.setattr("engine.session.Trainer.__init__", broken)
+            patch.setattr(Trainer, "__init__", broken)
             await person.press("space")
             await person.until_state(State.FAILED)
         await person.until(lambda: "RuntimeError: no room" in person.notice)

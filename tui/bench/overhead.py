@@ -87,10 +87,10 @@ def _calibrate(runs_dir: Path, options: list[str], seconds: float, threads: int 
     command = programs.train_command(runs_dir, "calibration", [*options, *some])
     run = runs_dir / "calibration"
     with programs.headless(command) as process:
-        _wait_for_evaluations(run, 3, lambda: process.poll() is None, START_SECONDS)
-    window = _window(run, 1)
+        _wait_for_evaluations(run, 2, lambda: process.poll() is None, START_SECONDS)
+    step_seconds = statistics.median(programs.step_seconds(run))
     resolved = programs.facts(run)["runtime"]["resolved"]
-    interval = max(1, round(seconds / ROUNDS * window.speed))
+    interval = max(1, round(seconds / ROUNDS / step_seconds))
     settled = programs.settings(
         eval__interval=interval,
         train__max_steps=10**6,
@@ -98,7 +98,7 @@ def _calibrate(runs_dir: Path, options: list[str], seconds: float, threads: int 
         **{f"system__{name}": resolved[name] for name in ("device", "precision", "threads")},
         system__micro_batch_size=resolved["micro_batch_size"],
     )
-    return Plan(interval, 1 / window.speed, tuple(settled))
+    return Plan(interval, step_seconds, tuple(settled))
 
 
 # -- the pairs -----------------------------------------------------------------------------------
