@@ -218,7 +218,7 @@ def never_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pilot waits for an idle process, which one that trains never is."""
 
     async def wait_for_idle(*_: float) -> None:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.002)
 
     monkeypatch.setattr("textual.app.wait_for_idle", wait_for_idle)
     monkeypatch.setattr("textual.pilot.wait_for_idle", wait_for_idle)

@@ -101,7 +101,7 @@ async def test_a_failure_is_shown_and_the_run_can_be_opened_again(
 
         with monkeypatch.context() as patch:
             patch.setattr(Trainer, "step_quanta", broken)
-            await person.press("full_stop")
+            await person.press("full_stop", "full_stop")  # the first one may be half-way already
             await person.until_heard(Failed)
             await person.until_heard(StateChanged, state=State.FAILED)
         assert "RuntimeError: the matrix is tired" in person.notice

@@ -126,6 +126,7 @@ async def test_quitting_while_a_run_is_prepared_is_prompt(
     waiting = threading.Event()
 
     def slow_download(_: object, watcher: Watcher) -> None:
+        watcher.report("reading")
         waiting.set()
         while not watcher.cancelled():
             time.sleep(0.01)

@@ -145,11 +145,13 @@ async def test_choices_and_switches_turn_with_enter(open_app: Open) -> None:
         settings = person.cockpit.settings
         settings.list.go_to("optim.schedule")
         await person.press("enter")
+        draft = person.app.control.draft
+        await person.until(lambda: draft.edits == {"optim.schedule": "linear"})
         settings.list.go_to("model.bias")
         await person.press("enter")
-        assert person.app.control.draft.edits == {"optim.schedule": "linear", "model.bias": True}
+        await person.until(lambda: draft.edits == {"optim.schedule": "linear", "model.bias": True})
         await person.press("enter")
-        assert person.app.control.draft.edits == {"optim.schedule": "linear"}
+        await person.until(lambda: draft.edits == {"optim.schedule": "linear"})
 
 
 async def test_groups_fold(open_app: Open) -> None:
@@ -172,6 +174,7 @@ async def test_an_edit_made_while_the_run_is_prepared_is_not_forgotten(
     load = opening._load_text
 
     def slow_load(config: Config, watcher: opening.Watcher) -> Any:
+        watcher.report("reading")
         assert edited.wait(PATIENCE)
         return load(config, watcher)
 
@@ -235,8 +238,7 @@ async def test_an_invalid_temperature_is_explained(open_app: Open) -> None:
         await person.clear()
         await person.press(*"hot", "enter")
         assert (
-            problem(person, "#sample-problem")
-            == "sample.temperature must be a number, not 'hot'"
+            problem(person, "#sample-problem") == "sample.temperature must be a number, not 'hot'"
         )
         await person.press("escape")
         assert problem(person, "#sample-problem") == ""

@@ -72,7 +72,7 @@ class Terminal:
         script = folder / "start.py"
         script.write_text(START.format(prelude=prelude))
         self.process = subprocess.Popen(
-            [sys.executable, str(script), str(ROOT), *arguments],
+            [sys.executable, str(script), str(ROOT), *arguments, "--runs-dir", str(self.runs)],
             cwd=folder,
             env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "", "LINES": ""},
             stdin=self.slave,
@@ -175,7 +175,9 @@ def open_terminal(tmp_path: Path, small_text_file: Path) -> Iterator[OpenTermina
         arguments += ["--set", f"{key}={value}"]
 
     def open_(prelude: str = "") -> Terminal:
-        opened.append(Terminal(tmp_path, arguments, prelude))
+        folder = tmp_path / str(len(opened))
+        folder.mkdir()
+        opened.append(Terminal(folder, arguments, prelude))
         return opened[-1]
 
     yield open_
@@ -205,27 +207,26 @@ def test_a_session_leaves_the_terminal_as_it_was_and_says_how_to_go_on(
     step = terminal.summary.step
     assert f"run tiny-1: stopped, step {step:,} of 100,000" in terminal.goodbye
     assert f"kept in  {terminal.run}" in terminal.goodbye
-    assert "go on    gpt-tui tiny-1" in terminal.goodbye
+    assert f"go on    gpt-tui {terminal.run}" in terminal.goodbye
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_saves_and_ends(open_terminal: OpenTerminal, number: signal.Signals) -> None:
-    terminal = open_terminal()
-    terminal.train()
-    terminal.process.send_signal(number)
-    assert terminal.wait() == 130
-    terminal.assert_restored()
-    terminal.assert_saved()
-    assert "gpt-tui tiny-1" in terminal.goodbye
-
-
-def test_a_terminal_that_goes_away_leaves_a_saved_run(open_terminal: OpenTerminal) -> None:
-    terminal = open_terminal()
-    terminal.train()
-    os.close(terminal.slave)
-    os.close(terminal.master)
-    assert terminal.wait() == 130
-    terminal.assert_saved()
+def test_signals_and_a_lost_terminal_save_and_end(open_terminal: OpenTerminal) -> None:
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    terminals = [open_terminal() for _ in signals]  # at a time, which is faster
+    lost = open_terminal()  # as when an ssh session breaks off
+    for terminal in (*terminals, lost):
+        terminal.train()
+    for number, terminal in zip(signals, terminals, strict=True):
+        terminal.process.send_signal(number)
+    os.close(lost.slave)
+    os.close(lost.master)
+    for terminal in terminals:
+        assert terminal.wait() == 130
+        terminal.assert_restored()
+        terminal.assert_saved()
+        assert f"gpt-tui {terminal.run}" in terminal.goodbye
+    assert lost.wait() == 130
+    lost.assert_saved()
 
 
 def test_an_exception_in_the_app_restores_the_terminal_and_is_told(
@@ -238,7 +239,7 @@ def test_an_exception_in_the_app_restores_the_terminal_and_is_told(
     terminal.assert_restored()
     assert checkpoints(terminal.run)[-1] == terminal.summary.step
     assert "RuntimeError: the screen is torn" in terminal.goodbye
-    assert "gpt-tui tiny-1" in terminal.goodbye
+    assert f"gpt-tui {terminal.run}" in terminal.goodbye
 
 
 def test_ctrl_z_suspends_and_comes_back_whole(open_terminal: OpenTerminal) -> None:

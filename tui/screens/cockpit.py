@@ -18,7 +18,7 @@ from engine import protocol
 from engine.protocol import State
 from engine.run.folder import LOG_FILE
 from tui.messages import EngineEvent
-from tui.run_control import RunControl
+from tui.run_control import OPEN_STATES, RunControl
 from tui.screens.help import help_screen
 from tui.screens.new_run_dialog import NewRunDialog
 from tui.widgets.loss_chart import LossChart
@@ -262,7 +262,7 @@ class CockpitScreen(Screen[None]):
 
     def _on_failed(self, event: protocol.Failed) -> None:
         more = ""
-        if self._state_told is not State.PREPARING:  # a run stood open
+        if self._state_told in (*OPEN_STATES, State.FAILED):
             saved = self.control.status.saved_step
             there = f"the checkpoint of step {saved:,}" if saved else "the beginning"
             log = short_path(f"{self.control.run_path}/{LOG_FILE}")
