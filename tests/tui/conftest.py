@@ -22,7 +22,7 @@ from tui.app import GptTuiApp
 from tui.launch import Launch
 from tui.screens.cockpit import CockpitScreen
 
-PATIENCE = 30.0
+PATIENCE = 60.0  # seconds, on a machine that is busy with other things, too
 SMALL: dict[str, Any] = {
     "model.n_layer": 1,
     "train.batch_size": 4,

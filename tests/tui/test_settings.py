@@ -6,6 +6,7 @@ import threading
 from typing import Any, cast
 
 import pytest
+from textual import events
 from textual.widgets import Input, Static
 
 from engine.config import Config, read_config
@@ -265,6 +266,17 @@ async def test_single_keys_are_letters_in_a_field(open_app: Open) -> None:
         assert person.cockpit.focused is None
         assert {"s", "n", "q"} <= person.footer().keys()
         assert prompt.value == ""  # what was not confirmed is gone
+
+
+async def test_letters_that_come_fast_are_no_keys(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        for key in "pqnq":  # all at once, as over a slow connection
+            person.app.post_message(events.Key(key, key))
+        await person.until(lambda: isinstance(person.cockpit.focused, Input))
+        await person.press("a")
+        assert person.app.screen is person.cockpit
+        assert person.app.return_value is None
 
 
 async def test_a_setting_that_needs_a_resume_waits_for_it(open_app: Open) -> None:

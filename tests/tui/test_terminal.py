@@ -22,7 +22,7 @@ from engine.run.reader import RunSummary, read_summary
 from tests.tui.conftest import SMALL, checkpoints
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0
+PATIENCE = 90.0
 TO_ALTERNATE_SCREEN, FROM_ALTERNATE_SCREEN = b"\x1b[?1049h", b"\x1b[?1049l"
 
 START = """

@@ -191,9 +191,7 @@ class CockpitScreen(Screen[None]):
             self.notice.dismiss()
             if self.control.note:
                 self.notice.say(self.control.note)
-        self.chart.empty_text = (
-            "training begins…" if event.state is not State.IDLE else "press space to start training"
-        )
+        self.chart.empty_text = EMPTY_CHART.get(event.state, "no steps yet")
         self._show_status()
         self.chart.refresh_data()
         self.refresh_bindings()
@@ -283,7 +281,8 @@ class CockpitScreen(Screen[None]):
     def _summary(self) -> str:
         status = self.control.status
         return (
-            f"finished: {counted(status.step, 'step')} in {duration(status.train_seconds)} of training · "
+            f"finished: {counted(status.step, 'step')} in {duration(status.train_seconds)} of "
+            f"training · "
             f"val {loss(status.val_loss)} · best {loss(status.best_val_loss)} at step "
             f"{status.best_step or 0:,} (whole split)\n"
             f"kept in {short_path(self.control.run_path or '')} · raise train.max_steps (e) to go "
@@ -294,7 +293,8 @@ class CockpitScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Which keys work now: in a field they are letters."""
-        if action in SINGLE_KEYS and isinstance(self.focused, Input):
+        typing = isinstance(self.focused, Input) or self.settings.is_editing
+        if action in SINGLE_KEYS and typing:
             return False
         return self.works_now(action)
 
@@ -442,6 +442,12 @@ class CockpitScreen(Screen[None]):
         self._conflicts_told = True
         self.refresh_bindings()
 
+
+EMPTY_CHART = {
+    State.IDLE: "press space to start training",
+    State.PREPARING: "getting ready…",
+    State.RUNNING: "training begins…",
+}
 
 SETTINGS_OF_SAMPLES = ("sample.prompt", "sample.temperature", "sample.top_k")
 

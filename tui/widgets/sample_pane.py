@@ -227,7 +227,7 @@ class SamplePane(Vertical):
 
     def focus_prompt(self) -> None:
         """Put the cursor into the prompt."""
-        self._field("sample.prompt").focus()
+        self.screen.set_focus(self._field("sample.prompt"))  # at once: the next key is a letter
 
     def show_problem(self, text: str) -> None:
         """Explain what is wrong with a field; empty takes it back."""

@@ -96,6 +96,11 @@ class SettingsPanel(Vertical):
         """The field a value is typed into."""
         return self.query_one(SettingEditor)
 
+    @property
+    def is_editing(self) -> bool:
+        """Whether the field is open."""
+        return self._editing is not None
+
     def refresh_values(self) -> None:
         """The draft has changed."""
         self.list.redraw_values()

@@ -59,6 +59,8 @@ class StatusBar(Widget):
 def _progress_items(status: Status, facts: RunFacts) -> list[Text]:
     sign, style = SIGNS[status.state]
     words = status.message or str(status.state)
+    if status.state is State.RUNNING and status.step >= status.total_steps:
+        words = "measuring"  # the last and the best weights, over the whole split
     items = [Text.assemble((f"{sign} {words}", f"bold {style}"))]
     if not status.total_steps:
         return [*items, Text(facts.preset, "bold"), Text(facts.corpus, "dim")]
