@@ -24,8 +24,10 @@ async def test_a_run_comes_back_with_all_it_had(open_app: Open) -> None:
         await person.until(lambda: person.status.step >= 12)
         await person.pause()
         await person.edit("optim.learning_rate", "2e-3")
+        records = person.cockpit.samples.records
+        await person.until(lambda: all(one.finished for one in records))
         await person.press("escape", "s")
-        await person.until(lambda: person.cockpit.samples.records[-1].finished)
+        await person.until(lambda: records[-1].finished and not records[-1].automatic)
         await person.press("ctrl+c", "ctrl+c")
         await person.until_gone()
         step, texts, run = person.status.step, person.texts(), person.run

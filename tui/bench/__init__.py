@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import signal
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -38,7 +39,15 @@ def main(argv: list[str]) -> int:
     if named and argv[0] not in BENCHMARKS:
         raise InputError(_unknown(argv[0]))
     names, options = ([argv[0]], argv[1:]) if named else (list(BENCHMARKS), argv)
-    return max(_run(name, options) for name in names)
+    before = signal.signal(signal.SIGTERM, _interrupt)  # so that what was started is ended, too
+    try:
+        return max(_run(name, options) for name in names)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _run(name: str, options: list[str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from data.errors import InputError
 from engine.run.database import RunDatabase
 from engine.run.folder import DATABASE_FILE
 from tui.commands.options import Parser, runs_dir_of
@@ -164,8 +166,11 @@ def moments(run: Path, kind: str) -> list[tuple[int, float]]:
     """When a kind of thing happened: (step, time of day in seconds), the oldest first."""
     if not (run / DATABASE_FILE).exists():
         return []
-    with _database(run) as database:
-        return [(entry["step"], entry["created"]) for entry in database.journal(kind)]
+    try:
+        with _database(run) as database:
+            return [(entry["step"], entry["created"]) for entry in database.journal(kind)]
+    except (InputError, sqlite3.OperationalError):  # it is being made this very moment
+        return []
 
 
 def facts(run: Path) -> dict[str, Any]:
@@ -198,4 +203,5 @@ def machine(run: Path) -> dict[str, Any]:
         "torch": known["versions"]["torch"],
         "threads": known["runtime"]["resolved"]["threads"],
         "corpus": known["corpus"]["name"],
+        "load": round(os.getloadavg()[1], 2),  # of the last five minutes; our own share is about 1
     }

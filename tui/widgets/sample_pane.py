@@ -127,8 +127,8 @@ class SamplePane(Vertical):
     # -- samples ---------------------------------------------------------------------------------
 
     def load(self, records: list[SampleRecord]) -> None:
-        """Show the samples of a run, oldest first."""
-        self.records = records
+        """Show the samples of a run, by step; they were kept in the order they were finished."""
+        self.records = sorted(records, key=lambda record: record.step)
         self._shown = None
         self._redraw()
 
