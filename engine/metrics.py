@@ -77,7 +77,7 @@ class Column:
         smoothing: Weight of the past in the average, 0 (none) up to but not including 1.
     """
 
-    def __init__(self, smoothing: float = 0.95) -> None:
+    def __init__(self, smoothing: float = 0.9) -> None:
         if not 0.0 <= smoothing < 1.0:
             raise ValueError(f"smoothing must be in [0, 1), not {smoothing}")
         self.smoothing = smoothing
@@ -244,7 +244,7 @@ class MetricStore:
             none, 0.95 follows about the last twenty values.
     """
 
-    def __init__(self, smoothing: float = 0.95) -> None:
+    def __init__(self, smoothing: float = 0.9) -> None:
         self.smoothing = smoothing
         self.version = 0
         """Rises with every change: a chart whose version is current need not be drawn again."""

@@ -352,7 +352,7 @@ class Session:
         what = "loss" if not math.isfinite(loss) else "gradient"
         self._warn(
             f"the {what} of step {step} is not a number: the update was left out and training "
-            f"paused. Lower optim.learning_rate, then press space to go on"
+            f"paused. Lower optim.learning_rate, then resume it"
         )
         if self.state is State.RUNNING:
             self._set_state(State.PAUSED)
@@ -497,11 +497,7 @@ class Session:
         try:
             path = self.saver.collect(seconds)
         except OSError as error:
-            reason = error.strerror or str(error)
-            self._warn(
-                f"the checkpoint could not be written ({reason}); the older ones are whole. "
-                f"Training is paused: make room, then press space"
-            )
+            self._warn(self._why_not_saved(error))
             if self.state is State.RUNNING:
                 self._set_state(State.PAUSED)
             return
@@ -510,6 +506,17 @@ class Session:
             self._saved_stand = self._saving_stand
             self.status = dataclasses.replace(self.status, saved_step=step)
             self._announce_save()
+
+    def _why_not_saved(self, error: OSError) -> str:
+        if not self.files.path.is_dir():
+            return (
+                f"the run's folder {self.files.path} is gone, so nothing can be saved: "
+                f"training is paused"
+            )
+        return (
+            f"the checkpoint could not be written ({error.strerror or error}); the older ones are "
+            f"whole. Training is paused: make room, then resume it"
+        )
 
     def _announce_save(self) -> None:
         path = self.files.path / CHECKPOINTS_FOLDER / step_name(self.status.saved_step)

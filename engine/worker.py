@@ -217,7 +217,8 @@ def _append_to_log(run: Path, text: str) -> None:
 
 
 def _in_words(error: Exception) -> str:
-    if "out of memory" in str(error).lower():
+    told = str(error).lower()
+    if isinstance(error, MemoryError) or "out of memory" in told or "alloc_cpu" in told:
         return (
             "memory ran out: lower train.batch_size (and raise train.grad_accum_steps to make "
             "up for it), or system.micro_batch_size, and open the run again"

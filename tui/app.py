@@ -169,6 +169,10 @@ def run_app(launch: Launch) -> int:
     if code is None:  # it fell over, perhaps because its terminal was taken away
         code = app.leaving if app.leaving is not None else EXIT_FAILED
         _say_what_failed(app, errors)
+    run = app.control.run_path
+    if run and app.control.facts.name and not (run / CONFIG_FILE).is_file():
+        print(f"gpt-tui: the folder {run} is gone, and the run with it", file=sys.stderr)
+        return EXIT_FAILED
     _say_goodbye(app.control)
     if not saved:
         print("gpt-tui: the run could not be closed in time", file=sys.stderr)

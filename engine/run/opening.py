@@ -18,6 +18,7 @@ from data.corpus import Corpus, load_corpus
 from data.errors import InputError
 from data.tokenizers import TOKENIZERS, Tokenizer
 from engine.config import Config, read_config
+from engine.memory import check_memory
 from engine.run.database import RunDatabase
 from engine.run.folder import (
     CONFIG_FILE,
@@ -157,4 +158,5 @@ def _load_text(config: Config, watcher: Watcher) -> tuple[Corpus, Tokenizer, Spl
     tokenizer = TOKENIZERS[config.data.tokenizer].train(corpus.text)
     split = split_tokens(tokenizer.encode(corpus.text))
     check_long_enough(split, config.model.block_size)
+    check_memory(config.model, tokenizer.vocab_size)
     return corpus, tokenizer, split

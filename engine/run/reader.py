@@ -77,7 +77,7 @@ def read_summary(path: Path) -> RunSummary:
             **{**defaults, **facts, "state": _state(facts.get("state"), live)},
         )
     except (InputError, TypeError, KeyError) as error:
-        created = (path / CONFIG_FILE).stat().st_mtime
+        created = path.stat().st_mtime if path.exists() else 0.0
         return RunSummary(str(path), path.name, DAMAGED, live, created=created, problem=str(error))
 
 

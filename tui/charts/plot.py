@@ -136,7 +136,9 @@ class Scale:
         """Return where values lie, from 0 at the bottom to 1 at the top; NaN stays NaN."""
         if self.log:
             values = np.log10(np.maximum(values, 10.0**self.low))
-        return np.clip((values - self.low) / (self.high - self.low), 0.0, 1.0)
+        # halves, because the distance between two floats may be more than the largest float
+        above = 0.5 * values - 0.5 * self.low
+        return np.clip(above / (0.5 * self.high - 0.5 * self.low), 0.0, 1.0)
 
     def ticks(self, most: int) -> Ticks:
         """Return at most about `most` round values within the range."""

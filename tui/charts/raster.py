@@ -96,5 +96,5 @@ def dot_rows(heights: Values, rows: int) -> NDArray[np.int64]:
     """Turn heights from 0 to 1 into rows of dots, counted from the top of the picture."""
     dots = rows * DOTS_DOWN
     # rounded, so that the last bits of an average do not make a level line jump
-    from_top = np.round(dots * (1.0 - heights), 9)
-    return np.clip(from_top.astype(np.int64), 0, dots - 1)
+    from_top = np.clip(dots * (1.0 - heights), 0, dots - 1)
+    return np.round(from_top, 9).astype(np.int64)

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from engine.protocol import Open, Start, State
-from engine.run.folder import find_run
+from engine.run.folder import CONFIG_FILE, find_run
 from engine.run.reader import RunSummary, read_summary
-from tui.commands import EXIT_DONE
+from tui.commands import EXIT_DONE, EXIT_FAILED
 from tui.commands.headless import Outcome, train
 from tui.commands.options import (
     NEW_RUN_OPTIONS,
@@ -35,6 +35,9 @@ def main(argv: list[str]) -> int:
         outcome = Outcome(EXIT_DONE, find_run(args.resume, runs_dir_of(args)))
     else:
         outcome = train(command, sys.stderr)
+    if outcome.run and not (outcome.run / CONFIG_FILE).is_file():
+        print(f"gpt-tui: the folder {outcome.run} is gone, and the run with it", file=sys.stderr)
+        return EXIT_FAILED
     _report(outcome, args.json)
     return outcome.code
 

@@ -29,7 +29,7 @@ from tui.widgets.status_bar import StatusBar
 from tui.wording import counted, duration, loss, short_path
 
 TICK_SECONDS = 0.25
-TICKS_PER_STATUS = 2
+TICKS_PER_STATUS = 4  # together with the chart, so that both show the same figures
 TICKS_PER_CHART = (
     4  # painting takes the interpreter from training, so the chart moves once a second
 )

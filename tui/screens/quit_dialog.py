@@ -51,7 +51,7 @@ class QuitDialog(ModalScreen[Answer]):
         last = f"the last checkpoint is step {saved:,}" if saved else "there is no checkpoint yet"
         return Text.assemble(
             ("s", "bold"),
-            f"    save step {status.step:,} and quit\n",
+            f"    save step {status.step:,} and quit (or enter)\n",
             ("q", "bold"),
             f"    quit now: {counted(lost, 'step')} will be re-trained\n",
             (f"     {last}\n", "dim"),
