@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import torch
 from torch import nn
 
 from engine.config import OptimConfig
+
+
+class AdamW(torch.optim.AdamW):
+    """torch's AdamW without its guards for ``torch.compile``, which never sees our optimizer.
+
+    They import the compiler, more than a second, at the first step of every run.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
 
 def build_optimizer(model: nn.Module, optim: OptimConfig) -> torch.optim.AdamW:
@@ -20,7 +31,7 @@ def build_optimizer(model: nn.Module, optim: OptimConfig) -> torch.optim.AdamW:
         {"params": [p for p in parameters if p.dim() >= 2], "decays": True},
         {"params": [p for p in parameters if p.dim() < 2], "decays": False},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=optim.learning_rate, fused=True)
+    optimizer = AdamW(groups, lr=optim.learning_rate, fused=True)
     configure_optimizer(optimizer, optim)
     return optimizer
 

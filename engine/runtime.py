@@ -18,6 +18,7 @@ from engine.trainer import Runtime, Trainer
 QUANTUM_SECONDS = 0.2  # a micro-batch takes at most about this long, so that pausing is prompt
 PROBE_TOKENS = 768  # what one probing forward and backward pass works on, roughly
 PROBE_FLOPS = 6e9  # … but no more work than this
+PROBE_SECONDS = 0.15  # for each way to compute, unless one pass takes longer
 
 
 def resolve_runtime(
@@ -106,8 +107,8 @@ def _seconds_per_sequence(probe: Trainer, precision: str, threads: int, size: in
     """The best of a few forward and backward passes, per sequence."""
     torch.set_num_threads(threads)
     probe.runtime = replace(probe.runtime, precision=precision, threads=threads)
-    best, deadline = float("inf"), time.perf_counter() + 0.4
-    for attempt in range(6):
+    best, deadline = float("inf"), time.perf_counter() + PROBE_SECONDS
+    for attempt in range(5):
         start = time.perf_counter()
         probe.forward_backward(size)
         elapsed = time.perf_counter() - start

@@ -145,7 +145,7 @@ class Trainer:
         """
         config, step = self.config, self.step
         self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)  # the optimizer's would import the compiler
         loss = torch.zeros((), device=self.device)
         offsets = self._step_offsets()  # (S,) starts of the sequences of this step
         for micro_step, part in enumerate(_parts(offsets, self._micro_batch_size)):

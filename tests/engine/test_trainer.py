@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -315,3 +317,15 @@ def test_training_goes_through_the_compiled_twin_and_evaluation_does_not(
     assert calls == [4, 4, 4]
     trainer.evaluate()
     assert len(calls) == 3
+
+
+def test_training_starts_without_loading_the_compiler() -> None:
+    program = (
+        "import sys; from engine.presets import preset_config; from engine.trainer import *\n"
+        "from data.batches import split_tokens; import numpy as np\n"
+        "split = split_tokens(np.arange(5000, dtype=np.uint16) % 60)\n"
+        "runtime = Runtime('cpu', 'fp32', 1, 16, False)\n"
+        "Trainer(preset_config('tiny'), runtime, split, 60).train_step()\n"
+        "sys.exit('torch._dynamo' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
