@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,6 +30,7 @@ from tui.widgets.status_bar import StatusBar
 from tui.wording import counted, duration, loss, short_path
 
 TICK_SECONDS = 0.25
+TICKS_PER_TEXT = 2  # beside training; while it is paused, each tick
 TICKS_PER_STATUS = 4  # together with the chart, so that both show the same figures
 TICKS_PER_CHART = (
     4  # painting takes the interpreter from training, so the chart moves once a second
@@ -160,7 +162,8 @@ class CockpitScreen(Screen[None]):
 
     def _tick(self) -> None:
         self._ticks += 1
-        self.samples.refresh_text()
+        if self._ticks % TICKS_PER_TEXT == 0 or self.control.status.state is not State.RUNNING:
+            self.samples.refresh_text()
         if self._ticks % TICKS_PER_STATUS == 0:
             self._show_status()
         if self._ticks % TICKS_PER_CHART == 0:
@@ -199,6 +202,7 @@ class CockpitScreen(Screen[None]):
     def _on_run_opened(self, event: protocol.RunOpened) -> None:
         from engine.run.reader import read_samples  # numpy waits for the first paint
 
+        gc.freeze()  # PyTorch's modules are there to stay: going through them stops all for 0.1 s
         control = self.control
         control.take_over(event)
         self.query_one("#chart-frame").border_title = f"loss · {control.facts.corpus}"

@@ -88,6 +88,7 @@ class SamplePane(Vertical):
         self._values: dict[str, Value] = {}
         self._dirty = False
         self._labels = ("", "")
+        self._streaming: SampleRecord | None = None  # of which the end is on screen
 
     def compose(self) -> ComposeResult:
         """Fields above, text below."""
@@ -194,28 +195,37 @@ class SamplePane(Vertical):
             self._label(self.border_title or "", "")
             return
         cursor = "" if record.finished else "▌"
-        grew = self._show(Text.assemble((record.settings["prompt"], "bold"), record.text, cursor))
+        text = Text.assemble((record.settings["prompt"], "bold"), record.text, cursor)
+        self._show(text if record.finished else self._tail(text))
         self._label(
             _title(record),
             f"\\[ earlier  {self._position + 1} of {len(self.records)}  later ]",
         )
-        if grew and not record.finished:
-            self.query_one("#sample-body").scroll_end(animate=False)
+        if record.finished and self._streaming is record:
+            self.query_one("#sample-body").scroll_end(animate=False)  # where its end has been
+        self._streaming = None if record.finished else record
 
-    def _show(self, text: Text) -> bool:
-        """Show a text; returns whether the widget has to change its height for it.
+    def _tail(self, text: Text) -> Text:
+        """The last lines of a text, as many as there is room for."""
+        width, rows = self.query_one("#sample-body").size
+        if not rows or not width:
+            return text
+        # wrapping costs time by the character: begin at the last line break that is far enough up
+        begin = text.plain.rfind("\n", 0, max(0, len(text) - rows * width)) + 1
+        lines = text[begin:].wrap(self.app.console, width)
+        return Text("\n").join(lines[-rows:])
 
-        A new layout repaints most of the screen and so takes time from training; text that
-        streams into room it already has needs none.
+    def _show(self, text: Text) -> None:
+        """Show a text, with a new layout only if it needs more or less room than before.
+
+        A layout repaints most of the screen, and the time for that is taken from training.
         """
         body = self.query_one("#sample-text", Static)
         room = self.query_one("#sample-body").size.height
         body.update(text, layout=False)
         lines = body.visual.get_height(body.styles.get_rules(), max(1, body.size.width))
-        grows = max(lines, room) != body.size.height
-        if grows:
+        if max(lines, room) != body.size.height:
             body.refresh(layout=True)
-        return grows
 
     def _label(self, title: str, subtitle: str) -> None:
         """Name what is shown; setting a label repaints the whole pane, even to the same words."""
