@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engine.model import GPT
+    from engine.model import LanguageModel
 
 __all__ = ["__version__", "load"]
 
 __version__ = "0.1.0"
 
 
-def load(run: str | Path, checkpoint: str = "best") -> GPT:
+def load(run: str | Path, checkpoint: str = "best") -> LanguageModel:
     """Load a trained model from a run folder.
 
     Args:

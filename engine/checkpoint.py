@@ -23,11 +23,13 @@ from torch import Tensor
 from data.errors import InputError
 from data.tokenizers import load_tokenizer
 from engine.config import ModelConfig
-from engine.model import GPT
+from engine.model import LanguageModel, build_model
 from engine.run.folder import CHECKPOINTS_FOLDER
 from engine.trainer import Trainer
 
 FORMAT = 1
+TRAINED = "trained_weight"  # beside an average, which is then the model
+LOSS_SCALE = "loss_scale"
 MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
 STATE_FILE, MANIFEST_FILE = "state.json", "manifest.json"
 LATEST, BEST = "latest", "best"
@@ -47,42 +49,55 @@ def take_snapshot(trainer: Trainer, state: dict[str, Any]) -> Snapshot:
     """Copy weights and optimizer state to the CPU; training may go on while they are written."""
     return Snapshot(
         step=trainer.step,
-        model=_copy(model_tensors(trainer.model)),
+        model=_copy(model_tensors(trainer.evaluated_model)),
         optimizer=_copy(optimizer_tensors(trainer)),
         state={"format": FORMAT, "step": trainer.step, "tokens": trainer.tokens, **state},
     )
 
 
-def model_tensors(model: GPT) -> dict[str, Tensor]:
+def model_tensors(model: LanguageModel) -> dict[str, Tensor]:
     """The weights by name; a tied head is the token embedding and not named twice."""
     tensors = dict(model.state_dict())
-    if model.config.tie_weights:
+    if "head.weight" in tensors and model.config.tie_weights:
         del tensors["head.weight"]
     return tensors
 
 
 def optimizer_tensors(trainer: Trainer) -> dict[str, Tensor]:
-    """The optimizer's state as ``<parameter name>/<what>``."""
-    return {
+    """All that training needs besides the weights, as ``<parameter name>/<what>``."""
+    named = dict(trainer.model.named_parameters())
+    tensors = {
         f"{name}/{what}": tensor
-        for name, parameter in trainer.model.named_parameters()
-        for what, tensor in trainer.optimizer.state[parameter].items()
+        for name, parameter in named.items()
+        for what, tensor in trainer.optimizer.state_of(parameter).items()
     }
+    if trainer.average:  # the model of a checkpoint is what was evaluated
+        tensors |= {f"{name}/{TRAINED}": weight for name, weight in named.items()}
+    if trainer.loss_scale:
+        tensors |= {f"{LOSS_SCALE}/{k}": v for k, v in trainer.loss_scale.state().items()}
+    return tensors
 
 
 def restore(trainer: Trainer, snapshot: Snapshot) -> None:
     """Bring a trainer to where the snapshot was taken, to the bit."""
-    load_weights(trainer.model, snapshot.model)
-    parameters = dict(trainer.model.named_parameters())
-    trainer.optimizer.state.clear()
+    states: dict[str, dict[str, Tensor]] = {}
     for key, tensor in snapshot.optimizer.items():
         name, what = key.rsplit("/", 1)
-        state = trainer.optimizer.state[parameters[name]]
-        state[what] = tensor.to(trainer.device)
+        states.setdefault(name, {})[what] = tensor.to(trainer.device)
+    scale = states.pop(LOSS_SCALE, None)
+    if scale and trainer.loss_scale:
+        trainer.loss_scale.restore(scale)
+    load_weights(trainer.model, snapshot.model)
+    if trainer.average:
+        load_weights(trainer.average.model, snapshot.model)
+        trained = {name: state.pop(TRAINED) for name, state in states.items()}
+        load_weights(trainer.model, trained)
+    parameters = dict(trainer.model.named_parameters())
+    trainer.optimizer.restore({parameters[name]: state for name, state in states.items() if state})
     trainer.step, trainer.tokens = snapshot.state["step"], snapshot.state["tokens"]
 
 
-def load_weights(model: GPT, tensors: dict[str, Tensor]) -> None:
+def load_weights(model: LanguageModel, tensors: dict[str, Tensor]) -> None:
     """Copy weights into a model of the same shape."""
     own = model_tensors(model)
     if own.keys() != tensors.keys() or any(own[n].shape != tensors[n].shape for n in own):
@@ -194,24 +209,24 @@ def read_checkpoint(path: Path, with_optimizer: bool = True) -> Snapshot:
         raise _damaged(path, "it is not one that gpt-tui wrote") from None
 
 
-def load_model(run: Path, which: str) -> GPT:
+def load_model(run: Path, which: str) -> LanguageModel:
     """The model of a checkpoint, in eval mode on the CPU, with its tokenizer.
 
     Raises:
         InputError: There is no such checkpoint, or it is damaged.
     """
     path = find_checkpoint(run, which)
-    return build_model(path, read_checkpoint(path, with_optimizer=False))
+    return rebuild_model(path, read_checkpoint(path, with_optimizer=False))
 
 
-def build_model(path: Path, snapshot: Snapshot) -> GPT:
+def rebuild_model(path: Path, snapshot: Snapshot) -> LanguageModel:
     """The model of a checkpoint that was read from ``path``; see ``load_model``."""
     try:
         tokenizer = load_tokenizer(snapshot.state["tokenizer"])
         config = ModelConfig(**snapshot.state["config"]["model"])
     except (KeyError, TypeError):
         raise _damaged(path, "its state.json is not one that gpt-tui wrote") from None
-    model = GPT(config, tokenizer.vocab_size)
+    model = build_model(config, tokenizer.vocab_size)
     load_weights(model, snapshot.model)
     model.tokenizer = tokenizer
     return model.eval()

@@ -21,17 +21,49 @@ from engine.settings import Setting, Value, When, setting, settings_of
 LIVE, RESUME, NEW_RUN = When.LIVE, When.RESUME, When.NEW_RUN
 
 
+SAME = -1.0  # of a dropout of its own: "as model.dropout"
+
+
+def _own_dropout(help: str) -> Any:
+    return setting(SAME, help, LIVE, minimum=0, maximum=0.95, unset="as dropout")
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The shape of the network."""
 
+    architecture: str = setting(
+        "gpt",
+        "bigram is a table of which token follows which.",
+        NEW_RUN,
+        choices=("gpt", "bigram"),
+        source="Karpathy 2023, Let's build GPT",
+    )
     n_layer: int = setting(
         4, "Transformer blocks on top of each other.", NEW_RUN, minimum=1, maximum=200
     )
     n_head: int = setting(
         4, "Attention heads in a block; they share n_embd.", NEW_RUN, minimum=1, maximum=200
     )
+    n_kv_head: int = setting(
+        0,
+        "Heads of keys and values; fewer than n_head are shared.",
+        NEW_RUN,
+        minimum=1,
+        maximum=200,
+        zero="n_head",
+        source="GQA: Ainslie et al. 2023",
+    )
     n_embd: int = setting(128, "Width of the residual stream.", NEW_RUN, minimum=1, maximum=32768)
+    mlp_ratio: float = setting(
+        4.0,
+        "Width of the feed-forward over n_embd.",
+        NEW_RUN,
+        above=0,
+        maximum=64,
+        zero="off",
+        source="Vaswani et al. 2017, section 3.3",
+    )
     block_size: int = setting(
         64,
         "Context: how many tokens the model sees at once.",
@@ -40,13 +72,166 @@ class ModelConfig:
         maximum=131072,
         unit="tokens",
     )
-    dropout: float = setting(
-        0.0, "Share of activations and attention weights dropped.", LIVE, minimum=0, maximum=0.95
+    position: str = setting(
+        "learned",
+        "How the model knows where a token stands.",
+        NEW_RUN,
+        choices=("learned", "sinusoidal", "rotary", "none"),
+        source="Vaswani et al. 2017; RoPE: Su et al. 2021",
     )
+    rope_theta: float = setting(
+        10_000.0,
+        "Longest wavelength of rotary positions, over 2 pi.",
+        NEW_RUN,
+        above=1,
+        maximum=1e9,
+        unit="tokens",
+        source="Su et al. 2021",
+    )
+    n_gram: int = setting(
+        1,
+        "Tokens each embedding sums: its own and those just before.",
+        NEW_RUN,
+        minimum=1,
+        maximum=16,
+        source="docs/experiments.md",
+    )
+    norm: str = setting(
+        "layer",
+        "Norm of the stream.",
+        NEW_RUN,
+        choices=("layer", "rms", "none"),
+        source="Ba et al. 2016; RMS: Zhang & Sennrich 2019",
+    )
+    norm_place: str = setting(
+        "pre",
+        "Norm before each sublayer, or after its addition.",
+        NEW_RUN,
+        choices=("pre", "post"),
+        source="Xiong et al. 2020",
+    )
+    qk_norm: bool = setting(
+        False, "Normalise queries and keys.", NEW_RUN, source="Henry et al. 2020"
+    )
+    activation: str = setting(
+        "gelu",
+        "What bends inside the feed-forward.",
+        NEW_RUN,
+        choices=("gelu", "relu", "relu2", "swiglu"),
+        source="GELU: Hendrycks & Gimpel 2016; ReLU²: So et al. 2021; SwiGLU: Shazeer 2020",
+    )
+    residual: bool = setting(
+        True, "Sublayers add to the stream they read from.", NEW_RUN, source="He et al. 2015"
+    )
+    output_proj: bool = setting(
+        True, "A linear layer after the heads and after the activation.", NEW_RUN
+    )
+    zero_init: bool = setting(
+        False,
+        "Output projections and an untied head begin at zero.",
+        NEW_RUN,
+        source="Zhang et al. 2019 (Fixup)",
+    )
+    logit_softcap: float = setting(
+        0.0,
+        "Logits are bent to stay within this.",
+        NEW_RUN,
+        above=0,
+        maximum=1000,
+        zero="off",
+        source="Gemma 2, 2024",
+    )
+    embd_std: float = setting(
+        0.02,
+        "Spread of the token embeddings at the start.",
+        NEW_RUN,
+        above=0,
+        maximum=10,
+        source="Radford et al. 2019 (GPT-2)",
+    )
+    dropout: float = setting(
+        0.0,
+        "Share of activations and attention weights dropped.",
+        LIVE,
+        minimum=0,
+        maximum=0.95,
+        source="Srivastava et al. 2014",
+    )
+    embd_dropout: float = _own_dropout("Dropout of the embeddings.")
+    attn_dropout: float = _own_dropout("Dropout of the attention weights.")
+    resid_dropout: float = _own_dropout("Dropout of what joins the stream.")
     bias: bool = setting(False, "Biases in linear layers and layer norms, as in GPT-2.", NEW_RUN)
     tie_weights: bool = setting(
-        True, "The output head shares the token embedding's weights.", NEW_RUN
+        True,
+        "The output head shares the token embedding's weights.",
+        NEW_RUN,
+        source="Press & Wolf 2017",
     )
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head."""
+        return self.n_embd // self.n_head
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values."""
+        return self.n_kv_head or self.n_head
+
+    @property
+    def d_ff(self) -> int:
+        """Hidden width of the feed-forward; SwiGLU's is 2/3 of it, for as many parameters."""
+        width = self.mlp_ratio * self.n_embd
+        return max(1, round(width * 2 / 3 if self.activation == "swiglu" else width))
+
+    def dropout_of(self, kind: str) -> float:
+        """The rate for ``embd``, ``attn`` or ``resid``: its own, or the common one."""
+        own: float = getattr(self, f"{kind}_dropout")
+        return self.dropout if own == SAME else own
+
+    @property
+    def drops(self) -> bool:
+        """Whether anything is dropped at all."""
+        return any(self.dropout_of(kind) for kind in ("embd", "attn", "resid"))
+
+    def conflicts(self) -> list[str]:
+        """Combinations that cannot be, one sentence each."""
+        if self.architecture == "bigram":
+            return []
+        problems = []
+        if self.n_embd % self.n_head:
+            problems.append(
+                f"model.n_embd {self.n_embd} is not divisible by model.n_head {self.n_head}: "
+                f"try n_embd {_nearest_multiple(self.n_embd, self.n_head)}"
+            )
+        elif self.position == "rotary" and self.head_size % 2:
+            problems.append(
+                f"model.position rotary turns pairs of numbers, and a head of n_embd / n_head = "
+                f"{self.head_size} is odd: choose an even size"
+            )
+        if self.n_head % self.kv_heads:
+            problems.append(
+                f"model.n_head {self.n_head} is not divisible by model.n_kv_head "
+                f"{self.n_kv_head}: every key head must serve as many query heads"
+            )
+        if self.position == "sinusoidal" and self.n_embd % 2:
+            problems.append(
+                f"model.position sinusoidal pairs sines with cosines: model.n_embd {self.n_embd} "
+                f"must be even"
+            )
+        if not self.output_proj and self.mlp_ratio and self.d_ff != self.n_embd:
+            problems.append(
+                f"without model.output_proj the feed-forward must be as wide as the stream: set "
+                f"model.mlp_ratio so that its width {self.d_ff} becomes n_embd {self.n_embd}"
+            )
+        if self.zero_init and not self.residual:
+            problems.append(
+                "model.zero_init starts every block at zero, and without model.residual nothing "
+                "gets past one: turn one of them off"
+            )
+        if self.norm == "none" and self.norm_place == "post":
+            problems.append("model.norm is none, so model.norm_place must stay pre")
+        return problems
 
 
 @dataclass(frozen=True)
@@ -61,19 +246,30 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW and its learning-rate schedule."""
+    """The optimizer and its learning-rate schedule."""
 
+    optimizer: str = setting(
+        "adamw",
+        "muon: Muon for the blocks' matrices, AdamW for the rest.",
+        NEW_RUN,
+        choices=("adamw", "muon", "sgd"),
+        source="Loshchilov & Hutter 2019; Muon: Jordan et al. 2024",
+    )
     learning_rate: float = setting(
         1e-3, "Peak learning rate, after warm-up.", LIVE, above=0, maximum=10
+    )
+    muon_lr: float = setting(
+        2e-2, "Peak learning rate of Muon's matrices.", LIVE, above=0, maximum=10
     )
     min_lr: float = setting(
         1e-4, "Learning rate at the end of the decay.", LIVE, minimum=0, maximum=10
     )
     schedule: str = setting(
         "cosine",
-        "Shape of the decay after warm-up.",
+        "Shape of the decay after warm-up; wsd: stable, then a cool-down.",
         LIVE,
-        choices=("cosine", "linear", "constant"),
+        choices=("cosine", "linear", "constant", "wsd"),
+        source="cosine: Loshchilov & Hutter 2017; wsd: Hu et al. 2024",
     )
     decay_steps: int = setting(
         0,
@@ -83,6 +279,15 @@ class OptimConfig:
         maximum=10**9,
         unit="steps",
         zero="max_steps",
+    )
+    cooldown_steps: int = setting(
+        0,
+        "Steps of wsd's decay, at its end.",
+        LIVE,
+        minimum=1,
+        maximum=10**9,
+        unit="steps",
+        zero="a fifth",
     )
     warmup_steps: int = setting(
         100, "Steps of linear warm-up.", LIVE, minimum=0, maximum=10**9, unit="steps"
@@ -96,8 +301,20 @@ class OptimConfig:
     beta2: float = setting(
         0.99, "AdamW: memory of the gradient's square.", LIVE, minimum=0, maximum=0.99999
     )
+    momentum: float = setting(
+        0.95, "Muon and SGD: memory of the gradient.", LIVE, minimum=0, maximum=0.9999
+    )
     grad_clip: float = setting(
         1.0, "Largest norm of the gradient.", LIVE, minimum=0, maximum=1e6, zero="off"
+    )
+    ema_decay: float = setting(
+        0.0,
+        "Average the weights; evaluations and samples use the average.",
+        NEW_RUN,
+        above=0,
+        maximum=0.99999,
+        zero="off",
+        source="Polyak & Juditsky 1992",
     )
 
 
@@ -206,7 +423,7 @@ class SystemConfig:
         "auto",
         "auto: bf16 on CUDA; on a CPU what measures faster.",
         RESUME,
-        choices=("auto", "fp32", "bf16"),
+        choices=("auto", "fp32", "tf32", "bf16", "fp16"),
     )
     compile: bool = setting(False, "Compile the model (slow to start, then faster).", RESUME)
     threads: int = setting(
@@ -296,13 +513,8 @@ class Config:
 
     def conflicts(self) -> list[str]:
         """Combinations of settings that cannot be, one sentence each."""
-        problems = []
-        model, optim = self.model, self.optim
-        if model.n_embd % model.n_head:
-            problems.append(
-                f"model.n_embd {model.n_embd} is not divisible by model.n_head {model.n_head}: "
-                f"try n_embd {_nearest_multiple(model.n_embd, model.n_head)}"
-            )
+        optim = self.optim
+        problems = self.model.conflicts()
         if optim.schedule != "constant" and optim.min_lr > optim.learning_rate:
             problems.append(
                 f"optim.min_lr {optim.min_lr:g} is above optim.learning_rate "

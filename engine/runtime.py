@@ -106,7 +106,7 @@ def _probe_size(config: Config, parameters: int) -> int:
 def _seconds_per_sequence(probe: Trainer, precision: str, threads: int, size: int) -> float:
     """The best of a few forward and backward passes, per sequence."""
     torch.set_num_threads(threads)
-    probe.runtime = replace(probe.runtime, precision=precision, threads=threads)
+    probe.compute_with(replace(probe.runtime, precision=precision, threads=threads))
     best, deadline = float("inf"), time.perf_counter() + PROBE_SECONDS
     for attempt in range(5):
         start = time.perf_counter()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from data.tokenizers import Tokenizer
 from engine.config import SampleConfig
-from engine.model import GPT
+from engine.model import LanguageModel
 from engine.protocol import Event, Refused, SampleFinished, SampleStarted, SampleText, Warned
 from engine.sampling import generate
 
@@ -66,7 +66,9 @@ class Sampler:
         """Whether a sample nobody asked for is still unfinished."""
         return any(job.automatic for job in self._jobs)
 
-    def request(self, model: GPT, step: int, settings: SampleConfig, automatic: bool) -> int:
+    def request(
+        self, model: LanguageModel, step: int, settings: SampleConfig, automatic: bool
+    ) -> int:
         """Freeze the weights and queue a sample; returns its number.
 
         Raises:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from engine.model import GPT
+from engine.model import LanguageModel
+from engine.model.cache import KVCache
 from engine.randomness import Stream, generator_for
 
 
@@ -57,7 +58,7 @@ def _truncate(probabilities: Tensor, top_k: int, top_p: float) -> Tensor:
 
 @torch.inference_mode()
 def generate(
-    model: GPT,
+    model: LanguageModel,
     start: Sequence[int],
     max_tokens: int,
     temperature: float = 1.0,
@@ -84,27 +85,27 @@ def generate(
     if not start:
         raise ValueError("generation needs at least one token to start from")
     generator = generator_for(secrets.randbits(31) if seed is None else seed, Stream.SAMPLE)
-    block_size, device = model.config.block_size, model.token_embedding.weight.device
+    block_size, device = model.config.block_size, next(model.parameters()).device
     context = list(start)[-block_size:]
-    caches = model.empty_caches()
+    cache = model.new_cache()
     fresh = context  # the tokens no cache has seen yet
     for _ in range(max_tokens):
-        if caches[0].length + len(fresh) > block_size:
+        if cache.length + len(fresh) > block_size:
             fresh = context = context[-max(1, block_size // 2) :]
-            caches = model.empty_caches()
-        logits = _eval_forward(model, torch.tensor([fresh], device=device), caches)
+            cache = model.new_cache()
+        logits = _eval_forward(model, torch.tensor([fresh], device=device), cache)
         token = sample_token(logits[0, -1], generator, temperature, top_k, top_p)
         fresh = [token]
         context = [*context, token]
         yield token
 
 
-def _eval_forward(model: GPT, input_ids: Tensor, caches: list) -> Tensor:  # type: ignore[type-arg]
+def _eval_forward(model: LanguageModel, input_ids: Tensor, cache: KVCache) -> Tensor:
     was_training = model.training
     if was_training:
         model.eval()
     try:
-        logits: Tensor = model(input_ids, caches)
+        logits: Tensor = model(input_ids, cache)
     finally:
         if was_training:
             model.train()

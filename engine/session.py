@@ -25,7 +25,7 @@ from engine.building import build_trainer
 from engine.checkpoint import load_model, step_name, take_snapshot
 from engine.config import SETTINGS, total_steps
 from engine.metrics import MetricStore
-from engine.model import GPT
+from engine.model import LanguageModel
 from engine.pace import Pace
 from engine.protocol import Adjusted, Evaluated, Event, Refused, State, Status, Warned
 from engine.recorder import Recorder, describe_changes
@@ -273,7 +273,7 @@ class Session:
             {f"sample.{name}": value for name, value in command.changes.items()}
         )
         self._write_journal("sampled", **dataclasses.asdict(config.sample))
-        self.sampler.request(self.trainer.model, self.trainer.step, config.sample, False)
+        self.sampler.request(self.trainer.evaluated_model, self.trainer.step, config.sample, False)
 
     def _evaluate_now(self, command: protocol.Evaluate) -> None:
         self._tasks.append(self._evaluation(whole=command.whole))
@@ -410,7 +410,7 @@ class Session:
             yield from self._saving(announce_again=False)
 
     def _measuring(
-        self, whole: bool, model: GPT | None = None
+        self, whole: bool, model: LanguageModel | None = None
     ) -> Generator[None, None, Evaluation]:
         """Measure the validation loss; samples stream on meanwhile, as beside training."""
         quanta = self.trainer.evaluate_quanta(whole, model)
@@ -442,7 +442,7 @@ class Session:
     def _sample_automatically(self) -> None:
         try:
             self.sampler.request(
-                self.trainer.model, self.trainer.step, self.trainer.config.sample, True
+                self.trainer.evaluated_model, self.trainer.step, self.trainer.config.sample, True
             )
         except InputError as error:
             self._warn(f"no sample: {error}")
@@ -544,7 +544,7 @@ class Session:
         self._set_state(State.FINISHED)
         self.recorder.flush(self.summary())
 
-    def _best_model(self) -> GPT | None:
+    def _best_model(self) -> LanguageModel | None:
         """The best weights before the last ones, if they are on the disk."""
         best_step = self.standing.best_step
         if best_step is None or best_step == self.trainer.step:

@@ -39,6 +39,8 @@ class Setting:
     choices: tuple[str, ...] = ()
     unit: str = ""
     zero: str = ""  # what 0 stands for ("off", "auto" …); this word is accepted in its place
+    unset: str = ""  # what -1 stands for, where 0 is a value like others; accepted likewise
+    source: str = ""  # where it comes from: a paper, mostly
 
     @property
     def key(self) -> str:
@@ -58,6 +60,11 @@ class Setting:
             return f"{low}, at most {high}" if self.above is not None else f"{low} to {high}"
         return low or (f"at most {high}" if high else "")
 
+    @property
+    def special(self) -> dict[int, str]:
+        """Numbers outside the bounds that stand for something else, and the words for it."""
+        return {number: word for number, word in ((0, self.zero), (-1, self.unset)) if word}
+
     def parse(self, text: str) -> Value:
         """Read a value a person typed.
 
@@ -67,8 +74,9 @@ class Setting:
         if self.type is str:
             return self.check(text)
         word = text.strip().lower()
-        if self.zero and word == self.zero:
-            return self.check(self.type(0))
+        for special, stands_for in self.special.items():
+            if word == stands_for:
+                return self.check(self.type(special))
         if self.type is bool:
             if word in TRUE_WORDS:
                 return True
@@ -116,21 +124,21 @@ class Setting:
         raise ValueError(f"{self.key} must be {kinds[self.type]}, not {value!r}")
 
     def _check_bounds(self, value: float) -> None:
-        if self.zero and value == 0:
+        if value in self.special:
             return
         too_low = (self.minimum is not None and value < self.minimum) or (
             self.above is not None and value <= self.above
         )
         if too_low or (self.maximum is not None and value > self.maximum):
-            zero = f" (or {self.zero!r})" if self.zero else ""
-            raise ValueError(f"{self.key} must be {self.bounds}{zero}, not {value:g}")
+            words = "".join(f" (or {word!r})" for word in self.special.values())
+            raise ValueError(f"{self.key} must be {self.bounds}{words}, not {value:g}")
 
     def format(self, value: Value) -> str:
         """The value as a person writes it; ``parse`` reads it back."""
         if isinstance(value, bool):
             return "on" if value else "off"
-        if self.zero and value == 0:
-            return self.zero
+        if not isinstance(value, str) and value in self.special:
+            return self.special[int(value)]
         if isinstance(value, float):
             short = f"{value:.6g}"
             return short if float(short) == value else repr(value)

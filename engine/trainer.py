@@ -8,7 +8,7 @@ only at the end of a step.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,8 +19,10 @@ from torch.nn import functional as F
 
 from data.batches import Split, evenly_spaced, train_offsets, validation_windows
 from engine.config import Config, tokens_per_step, total_steps
-from engine.model import GPT
-from engine.optim import build_optimizer, configure_optimizer, learning_rate
+from engine.ema import WeightAverage
+from engine.model import LanguageModel, build_model
+from engine.optim import Optimizer, learning_rate
+from engine.precision import DTYPES, LossScale, use_tf32
 from engine.randomness import Stream, reseed
 
 T = TypeVar("T")
@@ -81,17 +83,37 @@ class Trainer:
 
     def __init__(self, config: Config, runtime: Runtime, split: Split, vocab_size: int) -> None:
         self.config = config
-        self.runtime = runtime
         self.device = torch.device(runtime.device)
         reseed(config.train.seed, Stream.INIT)
         # built on the CPU, so that the weights begin the same on every device
-        self.model = GPT(config.model, vocab_size).to(self.device)
-        self.optimizer = build_optimizer(self.model, config.optim)
+        self.model = build_model(config.model, vocab_size).to(self.device)
+        self.compute_with(runtime)
+        self.optimizer = Optimizer(self.model, config.optim, self._muon_dtype)
+        self.average = WeightAverage(self.model) if config.optim.ema_decay else None
         self.forward: torch.nn.Module = self.model
         self.train_tokens = _on_device(split.train, self.device)  # (n_train,)
         self.val_tokens = _on_device(split.val, self.device)  # (n_val,)
         self.step = 0
         self.tokens = 0
+
+    def compute_with(self, runtime: Runtime) -> None:
+        """Settle how to compute; the device must stay."""
+        self.runtime = runtime
+        self.dtype = DTYPES[runtime.precision]
+        self.model.compute_dtype = self.dtype
+        self.loss_scale = LossScale(self.device) if runtime.precision == "fp16" else None
+        if self.device.type == "cuda":
+            use_tf32(runtime.precision == "tf32")
+
+    @property
+    def _muon_dtype(self) -> torch.dtype:
+        fast_bf16 = self.device.type == "cuda" or self.dtype == torch.bfloat16
+        return torch.bfloat16 if fast_bf16 else torch.float32
+
+    @property
+    def evaluated_model(self) -> LanguageModel:
+        """Whose loss is measured and whose text is sampled: the average, where there is one."""
+        return self.average.model if self.average else self.model
 
     @property
     def total_steps(self) -> int:
@@ -130,8 +152,8 @@ class Trainer:
     def adjust(self, config: Config) -> None:
         """Take over a configuration with other live settings, between two steps."""
         self.config = config
-        configure_optimizer(self.optimizer, config.optim)
-        self.model.set_dropout(config.model.dropout)
+        self.optimizer.configure(config.optim)
+        self.model.set_dropout(config.model)
 
     def train_step(self) -> StepResult:
         """Do one whole optimizer step."""
@@ -150,11 +172,11 @@ class Trainer:
         offsets = self._step_offsets()  # (S,) starts of the sequences of this step
         for micro_step, part in enumerate(_parts(offsets, self._micro_batch_size)):
             share = len(part) / len(offsets)
-            if config.model.dropout:
+            if config.model.drops:
                 reseed(config.train.seed, Stream.DROPOUT, step, micro_step)
             x, y = self._windows(self.train_tokens, part)  # (b, T) each
             part_loss = self._loss(self.forward, x, y) * share
-            part_loss.backward()  # type: ignore[no-untyped-call]
+            self._backward(part_loss)
             loss += part_loss.detach()
             yield
         rate = self.learning_rate
@@ -163,12 +185,12 @@ class Trainer:
         self.tokens += tokens_per_step(config)
         return StepResult(self.step, self.tokens, loss, grad_norm, rate)
 
-    def evaluate(self, whole: bool = False, model: GPT | None = None) -> Evaluation:
+    def evaluate(self, whole: bool = False, model: LanguageModel | None = None) -> Evaluation:
         """Measure the validation loss; see ``evaluate_quanta``."""
         return drain(self.evaluate_quanta(whole, model))
 
     def evaluate_quanta(
-        self, whole: bool = False, model: GPT | None = None
+        self, whole: bool = False, model: LanguageModel | None = None
     ) -> Generator[None, None, Evaluation]:
         """Measure the validation loss, yielding after each batch. The same windows every time.
 
@@ -176,7 +198,8 @@ class Trainer:
             whole: Take the whole split instead of ``eval.batches`` evenly spaced batches.
             model: Other weights to measure than those in training.
         """
-        model, config, step = model or self.model, self.config, self.step
+        model, config, step = model or self.evaluated_model, self.config, self.step
+        model.compute_dtype = self.dtype
         every = validation_windows(len(self.val_tokens), config.model.block_size)
         wanted = config.eval.batches * config.train.batch_size
         offsets = every if whole or wanted >= len(every) else evenly_spaced(every, wanted)
@@ -216,28 +239,30 @@ class Trainer:
 
     def _loss(self, model: torch.nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Mean cross-entropy () of predicting ``y`` (b, T) from ``x`` (b, T)."""
-        with self._autocast():
-            logits = model(x)  # (b, T, vocab_size)
-            return F.cross_entropy(logits.flatten(0, 1), y.flatten())
+        logits = model(x)  # (b, T, vocab_size)
+        return F.cross_entropy(logits.flatten(0, 1), y.flatten())
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self.runtime.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+    def _backward(self, loss: Tensor) -> None:
+        scaled = loss * self.loss_scale.scale if self.loss_scale else loss
+        scaled.backward()  # type: ignore[no-untyped-call]
 
     def _update(self, rate: float) -> Tensor:
         """Clip, then apply the gradients; returns their norm () before clipping.
 
-        A non-finite gradient leaves the weights as they are. The check stays on the device (the
-        fused kernel reads ``found_inf``), so that a GPU need not wait for the host.
+        A gradient that is not finite leaves the weights as they are. The check stays on the
+        device, so that a GPU need not wait for the host.
         """
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        if self.loss_scale:
+            self.loss_scale.unscale([p.grad for p in parameters if p.grad is not None])
         clip = self.config.optim.grad_clip or float("inf")
-        grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.grad_scale = None  # type: ignore[attr-defined]
-        self.optimizer.found_inf = (~torch.isfinite(grad_norm)).float()  # type: ignore[attr-defined]
-        self.optimizer.step()
+        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
+        broken = ~torch.isfinite(grad_norm)
+        self.optimizer.step(rate, skip=broken)
+        if self.loss_scale:
+            self.loss_scale.update(broken)
+        if self.average:
+            self.average.update(self.model, self.config.optim.ema_decay, self.step)
         return grad_norm
 
 
@@ -260,7 +285,7 @@ def _on_device(tokens: np.ndarray, device: torch.device) -> Tensor:
 
 
 @contextmanager
-def _eval_mode(model: GPT) -> Iterator[None]:
+def _eval_mode(model: LanguageModel) -> Iterator[None]:
     was_training = model.training
     model.eval()
     try:

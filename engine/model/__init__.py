@@ -1,5 +1,15 @@
-"""The GPT, made of the few components of the lecture."""
+"""The models, each made of the few components of the lecture."""
 
+from engine.config import ModelConfig
+from engine.model.bigram import Bigram
 from engine.model.gpt import GPT
+from engine.model.language_model import LanguageModel
 
-__all__ = ["GPT"]
+__all__ = ["GPT", "Bigram", "LanguageModel", "build_model"]
+
+
+def build_model(config: ModelConfig, vocab_size: int) -> LanguageModel:
+    """The model a configuration describes, freshly initialised."""
+    if config.architecture == "bigram":
+        return Bigram(config, vocab_size)
+    return GPT(config, vocab_size)

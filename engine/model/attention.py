@@ -1,4 +1,4 @@
-"""Causal multi-head self-attention, and the cache of its keys and values."""
+"""Causal multi-head self-attention."""
 
 from __future__ import annotations
 
@@ -9,86 +9,124 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.config import ModelConfig
-
-
-class KVCache:
-    """Keys and values of the tokens one attention layer has seen, so that each is computed once.
-
-    Args:
-        batch_size: B, texts generated side by side.
-        config: Gives the number of heads, their size and the longest context.
-        like: A tensor whose device and dtype the cache takes.
-    """
-
-    def __init__(self, batch_size: int, config: ModelConfig, like: Tensor) -> None:
-        head_size = config.n_embd // config.n_head
-        shape = (batch_size, config.n_head, config.block_size, head_size)  # (B, nh, T_max, hs)
-        self.keys = like.new_zeros(shape)
-        self.values = like.new_zeros(shape)
-        self.length = 0
-
-    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Append T new keys and values (B, nh, T, hs); return all so far (B, nh, length, hs)."""
-        start, self.length = self.length, self.length + k.size(2)
-        self.keys[:, :, start : self.length] = k
-        self.values[:, :, start : self.length] = v
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+from engine.model.cache import LayerCache
+from engine.model.layers import Dropout, LayerNorm, Linear, RMSNorm
+from engine.model.positions import Rotary, rotate
 
 
 class CausalSelfAttention(nn.Module):
-    """Every token looks back at the tokens before it (Vaswani et al. 2017, section 3.2)."""
+    """Every token looks back at the tokens before it (Vaswani et al. 2017, section 3.2).
+
+    With ``n_kv_head`` below ``n_head``, groups of heads share keys and values (GQA: Ainslie et al.
+    2023). With ``qk_norm``, queries and keys are normalised, so that no score can grow without
+    bound (Henry et al. 2020).
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.n_head = config.n_head
-        self.dropout = config.dropout
+        self.n_head, self.n_kv_head = config.n_head, config.kv_heads
+        self.head_size = config.head_size
         # queries, keys and values of all heads in one matrix multiplication
-        self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
-        self.proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
-        self.proj_dropout = nn.Dropout(config.dropout)
+        self.qkv = Linear(config.n_embd, sum(self.widths), bias=config.bias)
+        self.dropout = Dropout("attn", config.dropout_of("attn"))
+        self.qk_norm = _qk_norm(config)
+        self.proj: nn.Module = nn.Identity()
+        if config.output_proj:
+            self.proj = Linear(config.n_embd, config.n_embd, bias=config.bias)
+        self.proj_dropout = Dropout("resid", config.dropout_of("resid"))
 
-    def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        """Rows of ``qkv`` that make the queries, the keys and the values."""
+        kv = self.n_kv_head * self.head_size
+        return self.n_head * self.head_size, kv, kv
+
+    def forward(
+        self, x: Tensor, turns: Rotary | None = None, cache: LayerCache | None = None
+    ) -> Tensor:
         """Mix information between positions: (B, T, C) -> (B, T, C)."""
-        q, k, v = self.heads(x)
+        q, k, v = self.heads(x, turns)
         if cache is not None:
             k, v = cache.extend(k, v)
-        y = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            dropout_p=self.dropout if self.training else 0.0,
-            # one query may look at every key before it; is_causal would show it the first alone
-            is_causal=q.size(2) > 1,
-        )  # (B, nh, T, hs)
-        return self.merge(y)
+        return self.merge(self.attend(q, k, v))
 
-    def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Project and split into heads: (B, T, C) -> three of (B, nh, T, hs)."""
-        B, T, C = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)  # (B, T, 3, nh, hs)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, nh, T, hs)
+    def heads(self, x: Tensor, turns: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Project and split into heads: (B, T, C) -> q (B, nh, T, hs), k and v (B, nkv, T, hs)."""
+        B, T, _ = x.shape
+        q, k, v = (
+            part.view(B, T, -1, self.head_size).transpose(1, 2)
+            for part in self.qkv(x).split(self.widths, dim=-1)
+        )
+        if self.qk_norm is not None:
+            q, k = self.qk_norm(q), self.qk_norm(k)
+        if turns is not None:
+            q, k = rotate(q, turns), rotate(k, turns)
         return q, k, v
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Values weighted by how well keys fit queries: (B, nh, T, hs)."""
+        dropout = self.dropout.p if self.training else 0.0
+        spelled_out_is_faster = dropout or (q.dtype != torch.float32 and q.requires_grad)
+        if q.device.type == "cpu" and spelled_out_is_faster:
+            # torch's fused kernel for CPUs has no dropout and is slow backwards in bf16
+            k, v = self._for_each_query_head(k), self._for_each_query_head(v)
+            weights: Tensor = self.dropout(_scores(q, k).softmax(dim=-1))  # (B, nh, T, T)
+            return weights @ v
+        grouped = self.n_kv_head != self.n_head
+        # one query may look at every key before it; is_causal would show it the first alone
+        causal = q.size(2) > 1
+        return F.scaled_dot_product_attention(
+            q, k, v, dropout_p=dropout, is_causal=causal, enable_gqa=grouped
+        )
 
     def merge(self, y: Tensor) -> Tensor:
         """Put the heads side by side and project: (B, nh, T, hs) -> (B, T, C)."""
         B, _, T, _ = y.shape
-        y = y.transpose(1, 2).reshape(B, T, -1)  # (B, T, C)
-        out: Tensor = self.proj_dropout(self.proj(y))
+        out: Tensor = self.proj_dropout(self.proj(y.transpose(1, 2).reshape(B, T, -1)))
         return out
 
-    def reference(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The same attention, spelled out as in the lecture, without dropout.
+    def reference(self, x: Tensor, turns: Rotary | None = None) -> tuple[Tensor, Tensor]:
+        """The same attention, spelled out as in the lecture, without dropout on the weights.
 
         Args:
             x: (B, T, C).
+            turns: Rotary turns of the T positions, if the model has them.
 
         Returns:
             The output (B, T, C) and the attention weights (B, nh, T, T); row i says how much token
             i takes from each token up to itself, and sums to 1.
         """
-        q, k, v = self.heads(x)
-        T, head_size = q.shape[-2:]
-        scores = q @ k.transpose(-2, -1) / math.sqrt(head_size)  # (B, nh, T, T)
-        future = torch.ones(T, T, dtype=torch.bool, device=x.device).triu(1)
-        weights = scores.masked_fill(future, float("-inf")).softmax(dim=-1)  # (B, nh, T, T)
+        q, k, v = self.heads(x, turns)
+        k, v = self._for_each_query_head(k), self._for_each_query_head(v)  # (B, nh, T, hs)
+        weights = reference_weights(q, k)
         return self.merge(weights @ v), weights
+
+    def _for_each_query_head(self, x: Tensor) -> Tensor:
+        """Repeat shared keys or values: (B, nkv, T, hs) -> (B, nh, T, hs)."""
+        shared_by = self.n_head // self.n_kv_head
+        return x if shared_by == 1 else x.repeat_interleave(shared_by, dim=1)
+
+
+def reference_weights(q: Tensor, k: Tensor) -> Tensor:
+    """Attention weights in the plainest words: two of (B, nh, T, hs) -> (B, nh, T, T)."""
+    T, head_size = q.shape[-2:]
+    scores = q @ k.transpose(-2, -1) / math.sqrt(head_size)  # (B, nh, T, T)
+    future = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)
+    return scores.masked_fill(future, float("-inf")).softmax(dim=-1)  # (B, nh, T, T)
+
+
+def _scores(q: Tensor, k: Tensor) -> Tensor:
+    """The scores of ``reference_weights``, masked, in one batched multiplication."""
+    B, nh, T, hs = q.shape
+    mask = torch.full((T, T), float("-inf"), dtype=q.dtype).triu(1)
+    q, k = q.reshape(B * nh, T, hs), k.reshape(B * nh, T, hs)
+    return torch.baddbmm(mask, q, k.mT, alpha=hs**-0.5).view(B, nh, T, T)
+
+
+def _qk_norm(config: ModelConfig) -> nn.Module | None:
+    """A norm without gain over each head, of the kind the stream is normalised with."""
+    if not config.qk_norm:
+        return None
+    if config.norm == "layer":
+        return LayerNorm(config.head_size, elementwise_affine=False)
+    return RMSNorm(config.head_size, 1e-5, elementwise_affine=False)

@@ -3,45 +3,90 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from engine.config import ModelConfig
-from engine.model.attention import CausalSelfAttention, KVCache
+from engine.model.attention import CausalSelfAttention
+from engine.model.cache import LayerCache
+from engine.model.layers import Dropout, Linear, build_norm
+from engine.model.positions import Rotary
 
 
 class FeedForward(nn.Module):
-    """Every token thinks for itself: widen four times, GELU, narrow again."""
+    """Every token thinks for itself: widen, bend, narrow again."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.up = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
-        self.gelu = nn.GELU()
-        self.proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
-        self.proj_dropout = nn.Dropout(config.dropout)
+        self.activation = config.activation
+        hidden = config.d_ff
+        # SwiGLU has a second matrix of the same shape for its gate (Shazeer 2020)
+        widened = 2 * hidden if self.activation == "swiglu" else hidden
+        self.up = Linear(config.n_embd, widened, bias=config.bias)
+        self.proj: nn.Module = nn.Identity()
+        if config.output_proj:
+            self.proj = Linear(hidden, config.n_embd, bias=config.bias)
+        self.proj_dropout = Dropout("resid", config.dropout_of("resid"))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        out: Tensor = self.proj_dropout(self.proj(self.gelu(self.up(x))))
+        out: Tensor = self.proj_dropout(self.proj(self.bend(self.up(x))))
         return out
+
+    def bend(self, x: Tensor) -> Tensor:
+        """The activation: (B, T, d_ff), or twice as wide for SwiGLU, -> (B, T, d_ff)."""
+        if self.activation == "relu":
+            return F.relu(x)
+        if self.activation == "relu2":  # So et al. 2021 (Primer)
+            return F.relu(x).square()
+        if self.activation == "swiglu":
+            gate, value = x.chunk(2, dim=-1)
+            return F.silu(gate) * value
+        return F.gelu(x)
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each normalised before (pre-norm) and added to the stream."""
+    """Attention, then feed-forward, each with its norm and added to the stream it read from.
+
+    Pre-norm normalises what goes into each of the two, post-norm what comes out of the addition.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.norm_1 = nn.LayerNorm(config.n_embd, bias=config.bias)
+        self.pre_norm = config.norm_place == "pre"
+        self.residual = config.residual
+        self.norm_1 = build_norm(config, config.n_embd)
         self.attention = CausalSelfAttention(config)
-        self.norm_2 = nn.LayerNorm(config.n_embd, bias=config.bias)
-        self.feed_forward = FeedForward(config)
+        self.feed_forward = FeedForward(config) if config.mlp_ratio else None
+        if self.feed_forward is not None:
+            self.norm_2 = build_norm(config, config.n_embd)
 
-    def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, turns: Rotary | None = None, cache: LayerCache | None = None
+    ) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        x = x + self.attention(self.norm_1(x), cache)
-        x = x + self.feed_forward(self.norm_2(x))
-        return x
+        if self.pre_norm:
+            x = self._join(x, self.attention(self.norm_1(x), turns, cache))
+        else:
+            x = self.norm_1(self._join(x, self.attention(x, turns, cache)))
+        return self._think(x)
 
-    def reference(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def reference(self, x: Tensor, turns: Rotary | None = None) -> tuple[Tensor, Tensor]:
         """As ``forward``, on the reference path: (B, T, C) and the weights (B, nh, T, T)."""
-        attended, weights = self.attention.reference(self.norm_1(x))
-        x = x + attended
-        return x + self.feed_forward(self.norm_2(x)), weights
+        if self.pre_norm:
+            attended, weights = self.attention.reference(self.norm_1(x), turns)
+            x = self._join(x, attended)
+        else:
+            attended, weights = self.attention.reference(x, turns)
+            x = self.norm_1(self._join(x, attended))
+        return self._think(x), weights
+
+    def _think(self, x: Tensor) -> Tensor:
+        if self.feed_forward is None:
+            return x
+        if self.pre_norm:
+            return self._join(x, self.feed_forward(self.norm_2(x)))
+        normalised: Tensor = self.norm_2(self._join(x, self.feed_forward(x)))
+        return normalised
+
+    def _join(self, x: Tensor, change: Tensor) -> Tensor:
+        return x + change if self.residual else change

@@ -3,142 +3,145 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from engine.config import ModelConfig
-from engine.model.attention import CausalSelfAttention, KVCache
+from engine.model.attention import CausalSelfAttention
 from engine.model.block import Block, FeedForward
+from engine.model.cache import KVCache
+from engine.model.language_model import LanguageModel
+from engine.model.layers import Dropout, Linear, build_norm
+from engine.model.positions import Rotary, rotary, sinusoidal
 
-if TYPE_CHECKING:
-    from data.tokenizers import Tokenizer
 
-
-class GPT(nn.Module):
-    """A decoder-only transformer (GPT-2: Radford et al. 2019).
+class GPT(LanguageModel):
+    """A decoder-only transformer (GPT-2: Radford et al. 2019), and its relatives.
 
     Args:
         config: The shape of the network.
         vocab_size: Number of distinct tokens.
     """
 
-    tokenizer: Tokenizer | None = None  # set by ``engine.load``
-
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
-        super().__init__()
-        self.config = config
-        self.vocab_size = vocab_size
+        super().__init__(config, vocab_size)
         self.token_embedding = nn.Embedding(vocab_size, config.n_embd)
-        self.position_embedding = nn.Embedding(config.block_size, config.n_embd)
-        self.dropout = nn.Dropout(config.dropout)
+        self.previous_embeddings = nn.ModuleList(
+            nn.Embedding(vocab_size, config.n_embd) for _ in range(config.n_gram - 1)
+        )
+        if config.position == "learned":
+            self.position_embedding = nn.Embedding(config.block_size, config.n_embd)
+        self.dropout = Dropout("embd", config.dropout_of("embd"))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
-        self.norm = nn.LayerNorm(config.n_embd, bias=config.bias)
-        self.head = nn.Linear(config.n_embd, vocab_size, bias=False)
+        # post-norm blocks end with a norm of their own
+        pre_norm = config.norm_place == "pre"
+        self.norm = build_norm(config, config.n_embd) if pre_norm else nn.Identity()
+        self.head = Linear(config.n_embd, vocab_size, bias=False)
         if config.tie_weights:
             self.head.weight = self.token_embedding.weight
         self._init_weights()
 
-    def forward(self, input_ids: Tensor, caches: Sequence[KVCache] | None = None) -> Tensor:
-        """Logits of the token after each position.
-
-        Args:
-            input_ids: (B, T) token ids, T at most ``block_size`` with what the caches hold.
-            caches: One per block; the ids then continue what the caches have seen.
-
-        Returns:
-            (B, T, vocab_size).
-        """
-        x = self.embed(input_ids, start=caches[0].length if caches else 0)  # (B, T, C)
+    def forward(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
+        """(B, T) -> (B, T, vocab_size)."""
+        positions = self._positions(input_ids, cache)  # (T,)
+        x, turns = self.embed(input_ids, positions, cache), self._turns(positions)  # x: (B, T, C)
         for i, block in enumerate(self.blocks):
-            x = block(x, caches[i] if caches else None)
-        logits: Tensor = self.head(self.norm(x))  # (B, T, vocab_size)
-        return logits
+            x = block(x, turns, cache.layers[i] if cache else None)
+        if cache:
+            cache.position += input_ids.size(1)
+        return self.logits(x)
 
-    def embed(self, input_ids: Tensor, start: int = 0) -> Tensor:
+    def embed(self, input_ids: Tensor, positions: Tensor, cache: KVCache | None = None) -> Tensor:
         """What each token is plus where it stands: (B, T) -> (B, T, C)."""
-        end = start + input_ids.size(1)
-        if end > self.config.block_size:
-            raise ValueError(f"{end} tokens do not fit a context of {self.config.block_size}")
-        positions = torch.arange(start, end, device=input_ids.device)  # (T,)
-        x: Tensor = self.dropout(
-            self.token_embedding(input_ids) + self.position_embedding(positions)
-        )
-        return x
+        x = self.token_embedding(input_ids)  # (B, T, C)
+        if self.previous_embeddings:
+            x = x + self._embed_previous(input_ids, cache)
+        if self.config.position == "learned":
+            x = x + self.position_embedding(positions)
+        elif self.config.position == "sinusoidal":
+            # scaled up as in the paper, or the waves would drown the tokens
+            width = self.config.n_embd
+            x = x * math.sqrt(width) + sinusoidal(positions, width)
+        out: Tensor = self.dropout(x.to(self.compute_dtype))
+        return out
+
+    def logits(self, x: Tensor) -> Tensor:
+        """From the stream to scores of the next token: (B, T, C) -> (B, T, vocab_size), fp32."""
+        logits: Tensor = self.head(self.norm(x)).float()
+        cap = self.config.logit_softcap
+        return cap * torch.tanh(logits / cap) if cap else logits  # Gemma 2, section 2
+
+    def _embed_previous(self, input_ids: Tensor, cache: KVCache | None) -> Tensor:
+        """The tokens before each token, a table for each distance: (B, T) -> (B, T, C)."""
+        T, reach = input_ids.size(1), len(self.previous_embeddings)
+        ids = cache.preceding(input_ids, reach) if cache else input_ids  # (B, T' >= T)
+        total = torch.zeros((), device=input_ids.device)
+        for distance, table in enumerate(self.previous_embeddings, 1):
+            end = ids.size(1) - distance
+            seen = table(ids[:, max(0, end - T) : max(0, end)])  # (B, at most T, C)
+            total = total + F.pad(seen, (0, 0, T - seen.size(1), 0))
+        return total
+
+    def _positions(self, input_ids: Tensor, cache: KVCache | None) -> Tensor:
+        start, length = (cache.position, cache.length) if cache else (0, 0)
+        T = input_ids.size(1)
+        if length + T > self.config.block_size:
+            raise ValueError(
+                f"{length + T} tokens do not fit a context of {self.config.block_size}"
+            )
+        return torch.arange(start, start + T, device=input_ids.device)
+
+    def _turns(self, positions: Tensor) -> Rotary | None:
+        if self.config.position != "rotary":
+            return None
+        return rotary(positions, self.config.head_size, self.compute_dtype, self.config.rope_theta)
 
     @torch.no_grad()
     def attention_weights(self, input_ids: Tensor) -> list[Tensor]:
-        """How each head of each block looks at a text.
-
-        Args:
-            input_ids: (B, T) token ids.
-
-        Returns:
-            One (B, n_head, T, T) tensor per block; each row sums to 1.
-        """
-        x = self.embed(input_ids)
+        """From the reference path: one (B, n_head, T, T) tensor per block."""
+        positions = self._positions(input_ids, None)
+        x, turns = self.embed(input_ids, positions), self._turns(positions)
         weights = []
         for block in self.blocks:
             assert isinstance(block, Block)
-            x, seen = block.reference(x)
+            x, seen = block.reference(x, turns)
             weights.append(seen)
         return weights
 
-    def generate(
-        self,
-        start_tokens: Tensor | Sequence[int],
-        max_length: int = 100,
-        *,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        seed: int | None = None,
-    ) -> Tensor:
-        """Continue a sequence of tokens.
-
-        Args:
-            start_tokens: (T,) or (1, T) token ids; at least one.
-            max_length: How many tokens to add.
-            temperature, top_k, top_p: See ``engine.sampling.sample_token``.
-            seed: Same seed, same text; None takes a fresh one.
-
-        Returns:
-            (T + max_length,) token ids, the start included.
-        """
-        from engine.sampling import generate
-
-        start = torch.as_tensor(start_tokens, dtype=torch.long).flatten().tolist()
-        new = generate(self, start, max_length, temperature, top_k, top_p, seed)
-        return torch.tensor(start + list(new))
-
-    def empty_caches(self, batch_size: int = 1) -> list[KVCache]:
-        """One empty cache per block."""
-        like = self.token_embedding.weight
-        return [KVCache(batch_size, self.config, like) for _ in self.blocks]
-
-    def parameter_count(self) -> int:
-        """Parameters without the position embeddings, which is how nanoGPT counts."""
-        total = sum(parameter.numel() for parameter in self.parameters())
-        return total - self.position_embedding.weight.numel()
-
-    def set_dropout(self, dropout: float) -> None:
-        """Change the dropout rate everywhere, between two steps."""
-        for module in self.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = dropout
-            elif isinstance(module, CausalSelfAttention):
-                module.dropout = dropout
-
     def _init_weights(self) -> None:
         """N(0, 0.02), and 1/sqrt(2 n_layer) of it for what joins the residual stream (GPT-2)."""
-        residual_std = 0.02 / math.sqrt(2 * self.config.n_layer)
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(module.weight, std=0.02)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+        residual_std = 0.02 / math.sqrt(2 * self.config.n_layer)
+        for projection in self._projections():
+            nn.init.normal_(projection.weight, std=residual_std)
+        with torch.no_grad():
+            self.token_embedding.weight *= self.config.embd_std / 0.02
+        if self.config.zero_init:
+            self._zero_init()
+
+    def _projections(self) -> Iterator[nn.Linear]:
+        """The layers whose output joins the residual stream."""
         for module in self.modules():
-            if isinstance(module, (CausalSelfAttention, FeedForward)):
-                nn.init.normal_(module.proj.weight, std=residual_std)
+            if isinstance(module, (CausalSelfAttention, FeedForward)) and isinstance(
+                module.proj, nn.Linear
+            ):
+                yield module.proj
+
+    def _zero_init(self) -> None:
+        """Every block begins as the identity and every prediction as a guess (Zhang et al. 2019).
+
+        Matrices that are kept out of zero still begin random, or nothing would ever move.
+        """
+        for projection in self._projections():
+            nn.init.zeros_(projection.weight)
+        for table in self.previous_embeddings:
+            nn.init.zeros_(table.weight)  # type: ignore[arg-type]
+        if not self.config.tie_weights:
+            nn.init.zeros_(self.head.weight)

@@ -17,7 +17,7 @@ from tui.commands.options import Parser, runs_dir_of
 
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
-    from engine.model import GPT
+    from engine.model import LanguageModel
 
 
 def main(argv: list[str]) -> int:
@@ -69,15 +69,15 @@ def _changes(args: argparse.Namespace) -> dict[str, Any]:
     return changes
 
 
-def _load(run: Path, which: str) -> tuple[GPT, SampleConfig]:
+def _load(run: Path, which: str) -> tuple[LanguageModel, SampleConfig]:
     """The model of a checkpoint and the run's own sample settings."""
     import torch
 
-    from engine.checkpoint import build_model, find_checkpoint, read_checkpoint
+    from engine.checkpoint import find_checkpoint, read_checkpoint, rebuild_model
 
     path = find_checkpoint(run, which)
     checkpoint = read_checkpoint(path, with_optimizer=False)
-    model = build_model(path, checkpoint)
+    model = rebuild_model(path, checkpoint)
     torch.set_num_threads(checkpoint.state["runtime"]["threads"])  # so that the text is the app's
     return model, config_from_dict(checkpoint.state["config"]).sample
 
@@ -93,7 +93,7 @@ def _known(prompt: str, tokenizer: Tokenizer, drop_unknown: bool) -> str:
     return "".join(character for character in prompt if character not in unknown)
 
 
-def _stream(model: GPT, tokenizer: Tokenizer, settings: SampleConfig) -> None:
+def _stream(model: LanguageModel, tokenizer: Tokenizer, settings: SampleConfig) -> None:
     from engine.sampler import Sampler
 
     sampler = Sampler(tokenizer, emit=_print_text, keep=lambda job: None)

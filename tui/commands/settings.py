@@ -30,10 +30,11 @@ def settings_markdown() -> str:
 
 
 def _row(one: Setting) -> tuple[str, ...]:
-    allowed = f"{one.bounds}, or {one.zero}" if one.zero else one.bounds
+    allowed = ", or ".join((one.bounds, *one.special.values()))
     when = {"live": "any time", "at resume": "on resume", "new run": "new run"}[one.when]
     default = one.format(one.default) or '""'
-    return (one.key, default, allowed or "any text", one.unit, when, one.help)
+    told = f"{one.help} ({one.source})" if one.source else one.help
+    return (one.key, default, allowed or "any text", one.unit, when, told)
 
 
 def _markdown(text: str) -> str:

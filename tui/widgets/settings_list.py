@@ -117,7 +117,7 @@ class SettingsList(OptionList):
     def _setting_row(self, one: Setting) -> Text:
         waiting = one.key in self.draft.edits
         value = _on_one_line(one.format(self.draft.value(one.key)))
-        unit = f" {one.unit}" if one.unit and value not in (one.zero, "") else ""
+        unit = f" {one.unit}" if one.unit and value not in (*one.special.values(), "") else ""
         room = max(4, self._width - 4 - len(one.name) - len(unit))
         if len(value) > room:
             value = "…" + value[1 - room :]

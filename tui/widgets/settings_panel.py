@@ -207,10 +207,12 @@ def _waiting(draft: Draft) -> str:
 def _explained(one: Setting, draft: Draft) -> Text:
     text = Text.assemble((one.key, "bold"), "\n", one.help, "\n")
     if one.bounds:
-        zero = f", or {one.zero}" if one.zero else ""
+        words = "".join(f", or {word}" for word in one.special.values())
         unit = f" {one.unit}" if one.unit else ""
-        text.append(f"{one.bounds}{unit}{zero}\n", "dim")
+        text.append(f"{one.bounds}{unit}{words}\n", "dim")
     if one.key in draft.edits:
         text.append(f"the run has {one.format(draft.base.get(one.key))}\n", "yellow")
+    if one.source:
+        text.append(f"{one.source}\n", "dim italic")
     text.append(WHEN_WORDS[one.when], "dim")
     return text

@@ -1,0 +1,27 @@
+"""The first rung of the ladder: a table of which token follows which."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from engine.config import ModelConfig
+from engine.model.cache import KVCache
+from engine.model.language_model import LanguageModel
+
+
+class Bigram(LanguageModel):
+    """Predicts the next token from the current one alone; row i of the table is its logits."""
+
+    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+        super().__init__(config, vocab_size)
+        self.token_embedding = nn.Embedding(vocab_size, vocab_size)
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+
+    def forward(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
+        """(B, T) -> (B, T, vocab_size); there is nothing to remember."""
+        logits: Tensor = self.token_embedding(input_ids)
+        return logits
+
+    def attention_weights(self, input_ids: Tensor) -> list[Tensor]:
+        """None: nothing looks at anything."""
+        return []

@@ -1,0 +1,98 @@
+"""What every model of the ladder can do, whatever it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from engine.config import ModelConfig
+from engine.model.cache import KVCache
+from engine.model.layers import Dropout
+
+if TYPE_CHECKING:
+    from data.tokenizers import Tokenizer
+
+
+class LanguageModel(nn.Module):
+    """Tokens in, logits of the next token out.
+
+    Args:
+        config: The shape of the network.
+        vocab_size: Number of distinct tokens.
+    """
+
+    tokenizer: Tokenizer | None = None  # set by ``engine.load``
+    compute_dtype = torch.float32  # of what flows through; the weights stay fp32
+
+    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.vocab_size = vocab_size
+
+    def forward(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Logits of the token after each position.
+
+        Args:
+            input_ids: (B, T) token ids, T at most ``block_size`` with what the cache holds.
+            cache: From ``new_cache``; the ids then continue what it has seen.
+
+        Returns:
+            (B, T, vocab_size), in fp32.
+        """
+        raise NotImplementedError
+
+    def attention_weights(self, input_ids: Tensor) -> list[Tensor]:
+        """How each head of each block looks at a text.
+
+        Args:
+            input_ids: (B, T) token ids.
+
+        Returns:
+            One (B, n_head, T, T) tensor per block; each row sums to 1.
+        """
+        raise NotImplementedError
+
+    def generate(
+        self,
+        start_tokens: Tensor | Sequence[int],
+        max_length: int = 100,
+        *,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+    ) -> Tensor:
+        """Continue a sequence of tokens.
+
+        Args:
+            start_tokens: (T,) or (1, T) token ids; at least one.
+            max_length: How many tokens to add.
+            temperature, top_k, top_p: See ``engine.sampling.sample_token``.
+            seed: Same seed, same text; None takes a fresh one.
+
+        Returns:
+            (T + max_length,) token ids, the start included.
+        """
+        from engine.sampling import generate
+
+        start = torch.as_tensor(start_tokens, dtype=torch.long).flatten().tolist()
+        new = generate(self, start, max_length, temperature, top_k, top_p, seed)
+        return torch.tensor(start + list(new))
+
+    def new_cache(self, batch_size: int = 1) -> KVCache:
+        """An empty cache for texts that this model is to continue."""
+        like = next(self.parameters()).new_empty(0, dtype=self.compute_dtype)
+        return KVCache(self.config, batch_size, like)
+
+    def parameter_count(self) -> int:
+        """Parameters without the position embeddings, which is how nanoGPT counts."""
+        return sum(p.numel() for name, p in self.named_parameters() if "position" not in name)
+
+    def set_dropout(self, config: ModelConfig) -> None:
+        """Take over other dropout rates, between two steps."""
+        for module in self.modules():
+            if isinstance(module, Dropout):
+                module.p = config.dropout_of(module.kind)

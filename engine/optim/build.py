@@ -1,0 +1,125 @@
+"""Which optimizer moves which parameter."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.config import OptimConfig
+from engine.model.attention import CausalSelfAttention
+from engine.model.block import FeedForward
+from engine.optim.muon import Muon
+
+
+class AdamW(torch.optim.AdamW):
+    """torch's AdamW without its guards for ``torch.compile``, which never sees our optimizer.
+
+    They import the compiler, more than a second, at the first step of every run.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+
+
+class SGD(torch.optim.SGD):
+    """torch's SGD, likewise."""
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
+
+
+class Optimizer:
+    """All parameters of a model, each moved in the way that suits it.
+
+    Weight decay pulls matrices and embeddings only; biases and gains of norms are one-dimensional,
+    and pulling them to zero helps nobody.
+
+    Args:
+        model: Whose parameters to move.
+        optim: Which way, and with what settings.
+        dtype: What Muon orthogonalises in.
+    """
+
+    def __init__(
+        self, model: nn.Module, optim: OptimConfig, dtype: torch.dtype = torch.bfloat16
+    ) -> None:
+        matrices = block_matrices(model) if optim.optimizer == "muon" else []
+        self.muon = Muon(matrices, dtype) if matrices else None
+        theirs = {id(weight) for weight, _ in matrices}
+        rest = [p for p in model.parameters() if p.requires_grad and id(p) not in theirs]
+        groups = [
+            {"params": [p for p in rest if p.dim() >= 2], "decays": True},
+            {"params": [p for p in rest if p.dim() < 2], "decays": False},
+        ]
+        self.rest: torch.optim.Optimizer
+        if optim.optimizer == "sgd":
+            # fused, here as below, because only those kernels know ``found_inf``
+            self.rest = SGD(groups, lr=optim.learning_rate, momentum=optim.momentum, fused=True)
+        else:
+            self.rest = AdamW(groups, lr=optim.learning_rate, fused=True)
+        self.configure(optim)
+
+    def configure(self, optim: OptimConfig) -> None:
+        """Take over the settings of the configuration, between two steps."""
+        self.peaks = optim.learning_rate, optim.muon_lr
+        for group in self.rest.param_groups:
+            group["weight_decay"] = optim.weight_decay if group["decays"] else 0.0
+            if "betas" in group:
+                group["betas"] = (optim.beta1, optim.beta2)
+            else:
+                group["momentum"] = optim.momentum
+        if self.muon:
+            self.muon.momentum, self.muon.weight_decay = optim.momentum, optim.weight_decay
+
+    def step(self, rate: float, skip: Tensor) -> None:
+        """Move every parameter by its gradient.
+
+        Args:
+            rate: Learning rate of this step; Muon's goes up and down with it.
+            skip: () bool on the device; where true, nothing moves. It is not read here, so that a
+                GPU need not wait for the host.
+        """
+        for group in self.rest.param_groups:
+            group["lr"] = rate
+        self.rest.grad_scale = None  # type: ignore[attr-defined]
+        self.rest.found_inf = skip.float()  # type: ignore[attr-defined]
+        self.rest.step()
+        if self.muon:
+            learning_rate, muon_lr = self.peaks
+            self.muon.step(muon_lr * rate / learning_rate, skip)
+
+    def state_of(self, parameter: Tensor) -> dict[str, Tensor]:
+        """What is remembered of a parameter, by name; it may be written to."""
+        if self.muon and parameter in self.muon.state:
+            return self.muon.state[parameter]
+        state: dict[str, Any] = self.rest.state.get(parameter, {})
+        return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+    def restore(self, states: dict[Tensor, dict[str, Tensor]]) -> None:
+        """Take over what ``state_of`` said of each parameter."""
+        self.rest.state.clear()
+        for parameter, state in states.items():
+            if self.muon and parameter in self.muon.state:
+                self.muon.state[parameter] = state
+            else:
+                self.rest.state[parameter] = state
+
+
+def block_matrices(model: nn.Module) -> list[tuple[Tensor, tuple[int, ...]]]:
+    """The matrices inside the blocks, each with the heights of what is stacked in it."""
+    found: list[tuple[Tensor, tuple[int, ...]]] = []
+    for module in model.modules():
+        if isinstance(module, CausalSelfAttention):
+            found.append((module.qkv.weight, module.widths))
+        elif isinstance(module, FeedForward):
+            height = module.up.out_features
+            gated = module.activation == "swiglu"
+            found.append((module.up.weight, (height // 2, height // 2) if gated else (height,)))
+        else:
+            continue
+        if isinstance(module.proj, nn.Linear):
+            found.append((module.proj.weight, (module.proj.out_features,)))
+    return found
