@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,9 +59,9 @@ def test_cached_logits_are_recomputed_logits_however_the_text_is_cut(
 ) -> None:
     tokens = data.draw(st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=CONTEXT))
     first = data.draw(st.integers(1, len(tokens)))
-    caches = model.empty_caches()
-    pieces = [model(torch.tensor([tokens[:first]]), caches)]  # a prompt at once, then one by one
-    pieces += [model(torch.tensor([[token]]), caches) for token in tokens[first:]]
+    cache = model.new_cache()
+    pieces = [model(torch.tensor([tokens[:first]]), cache)]  # a prompt at once, then one by one
+    pieces += [model(torch.tensor([[token]]), cache) for token in tokens[first:]]
     whole = model(torch.tensor([tokens]))
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole, rtol=1e-4, atol=1e-4)
 
@@ -204,10 +205,10 @@ def test_generating_disturbs_neither_torchs_randomness_nor_the_models_mode(model
 
 
 def test_dropout_is_off_while_a_token_is_computed(model: GPT) -> None:
-    model.set_dropout(0.9)
+    model.set_dropout(dataclasses.replace(model.config, dropout=0.9))
     training = list(generate(model.train(), [1], 30, seed=1))
     assert training == list(generate(model.eval(), [1], 30, seed=1))
-    model.set_dropout(0.0)
+    model.set_dropout(model.config)
 
 
 def test_the_lectures_call_gives_the_start_and_what_follows(model: GPT) -> None:
