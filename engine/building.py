@@ -20,7 +20,7 @@ from engine.checkpoint import (
 from engine.config import SETTINGS, Config, config_from_dict
 from engine.recorder import Recorder
 from engine.run.opening import RunFiles
-from engine.runtime import hardware, resolve_device, resolve_runtime, versions
+from engine.runtime import available_devices, hardware, resolve_runtime, versions
 from engine.settings import When
 from engine.trainer import Runtime, Trainer
 
@@ -51,15 +51,26 @@ def build_trainer(
     if known:  # the last word on the system is the record of it, not the checkpoint
         config = config.replace({f"system.{name}": v for name, v in known["asked"].items()})
     config = config.replace({k: v for k, v in changes.items() if k.startswith("system.")})
-    runtime = _settle(files, config, known, recorder, snapshot.step if snapshot else 0, report)
+    step = snapshot.step if snapshot else 0
+    runtime = _settle(files, config, known, recorder, step, report, warn)
     torch.set_num_threads(runtime.threads)
     report("building the model")
-    trainer = Trainer(config, runtime, files.split, files.tokenizer.vocab_size)
+    trainer = _build(config, runtime, files)
     if runtime.compile:
         _compile(trainer, report, warn)
     if snapshot:
         restore(trainer, snapshot)
     return trainer, snapshot
+
+
+def _build(config: Config, runtime: Runtime, files: RunFiles) -> Trainer:
+    try:
+        return Trainer(config, runtime, files.split, files.tokenizer.vocab_size)
+    except torch.OutOfMemoryError:
+        raise InputError(
+            "this model and its optimizer do not fit the memory of the GPU: lower model.n_layer "
+            "or model.n_embd, or set system.device to cpu"
+        ) from None
 
 
 def _latest_snapshot(files: RunFiles) -> Snapshot | None:
@@ -75,16 +86,15 @@ def _settle(
     recorder: Recorder,
     step: int,
     report: Say,
+    warn: Say,
 ) -> Runtime:
     """Settle every ``auto`` once; a run that was settled before keeps what it had."""
     asked = dataclasses.asdict(config.system)
-    if known:
-        same = known["asked"] == asked
-        resolve_device(known["resolved"]["device"] if same else asked["device"])
-        if same:
+    if known and known["resolved"]["device"] in available_devices():
+        if known["asked"] == asked:
             return Runtime(**known["resolved"])
         config = _keep_settled(config, known)
-    runtime = resolve_runtime(config, files.split, files.tokenizer.vocab_size, report)
+    runtime = resolve_runtime(config, files.split, files.tokenizer.vocab_size, report, warn)
     files.database.set_meta(
         runtime={"asked": asked, "resolved": dataclasses.asdict(runtime)},
         versions=versions(),

@@ -81,6 +81,11 @@ class Adjust(Command):
 
 
 @dataclass(frozen=True)
+class CoolDown(Command):
+    """Begin the decay of a wsd or constant schedule now. Answered by ``Adjusted``."""
+
+
+@dataclass(frozen=True)
 class Sample(Command):
     """Generate text from the weights as they are now. Answered by ``SampleStarted``."""
 

@@ -11,8 +11,9 @@ from dataclasses import replace
 import torch
 
 from data.batches import Split
-from data.errors import InputError
 from engine.config import Config
+from engine.footprint import largest_micro_batch
+from engine.precision import SUPPORTED
 from engine.trainer import Runtime, Trainer
 
 QUANTUM_SECONDS = 0.2  # a micro-batch takes at most about this long, so that pausing is prompt
@@ -21,20 +22,30 @@ PROBE_FLOPS = 6e9  # … but no more work than this
 PROBE_SECONDS = 0.15  # for each way to compute, unless one pass takes longer
 
 
+Say = Callable[[str], None]
+
+
 def resolve_runtime(
-    config: Config, split: Split, vocab_size: int, report: Callable[[str], None]
+    config: Config, split: Split, vocab_size: int, report: Say, warn: Say
 ) -> Runtime:
     """Settle every ``auto`` of the ``system`` section, by measuring where it matters.
 
     Call it in the thread that will train: the number of threads belongs to it.
 
+    Args:
+        config: What is asked for.
+        split, vocab_size: What is trained on.
+        report: Takes a line on what is being done.
+        warn: Takes a sentence for each wish this machine cannot fulfil, and what is done instead.
+
     Raises:
-        InputError: The device or precision asked for is not to be had here.
+        InputError: The memory cannot hold one micro-batch of the size asked for.
     """
+    device = resolve_device(config.system.device, warn)
+    precision = resolve_precision(device, config.system.precision, warn)
+    config = config.replace({"system.precision": precision})
     system = config.system
-    device = resolve_device(system.device)
     if device != "cpu":
-        precision = _gpu_precision(device, system.precision)
         micro = system.micro_batch_size or config.train.batch_size
         threads = system.threads or torch.get_num_threads()
         return Runtime(device, precision, threads, micro, system.compile)
@@ -43,30 +54,41 @@ def resolve_runtime(
     return _measure_cpu(config, split, vocab_size)
 
 
-def resolve_device(asked: str) -> str:
-    """The device to use.
+def resolve_device(asked: str, warn: Say) -> str:
+    """The device to use: the one asked for, or the best there is."""
+    there = available_devices()
+    best = there[0]
+    if asked in ("auto", *there):
+        return best if asked == "auto" else asked
+    warn(
+        f"system.device is {asked}, but this machine has none that PyTorch can use: "
+        f"training on {best} instead"
+    )
+    return best
 
-    Raises:
-        InputError: It is not there.
-    """
+
+def available_devices() -> list[str]:
+    """What PyTorch can train on here, the fastest kind first."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return [*(device for device, available in there.items() if available), "cpu"]
+
+
+def resolve_precision(device: str, asked: str, warn: Say) -> str:
+    """The precision to use; ``auto`` stays open on a CPU, where it is measured."""
+    supported = list(SUPPORTED[device])
+    if device == "cuda" and not torch.cuda.is_bf16_supported():
+        supported.remove("bf16")
     if asked == "auto":
-        return next((device for device, available in there.items() if available), "cpu")
-    if not there.get(asked, True):
-        raise InputError(
-            f"system.device is {asked!r}, but this machine has none that PyTorch can use: "
-            f"set it to auto or cpu"
-        )
-    return asked
-
-
-def _gpu_precision(device: str, asked: str) -> str:
-    if device == "cuda":
-        has_bf16 = torch.cuda.is_bf16_supported()
-        if asked == "bf16" and not has_bf16:
-            raise InputError("system.precision is bf16, but this GPU cannot compute it: use fp32")
-        return "bf16" if asked == "auto" and has_bf16 else asked.replace("auto", "fp32")
-    return asked.replace("auto", "fp32")
+        if device == "cpu":
+            return "auto"
+        return "bf16" if device == "cuda" and "bf16" in supported else "fp32"
+    if asked in supported:
+        return asked
+    warn(
+        f"system.precision is {asked}, but on this machine {device} computes "
+        f"{' and '.join(supported)} only: training in fp32 instead"
+    )
+    return "fp32"
 
 
 def _measure_cpu(config: Config, split: Split, vocab_size: int) -> Runtime:
@@ -75,13 +97,14 @@ def _measure_cpu(config: Config, split: Split, vocab_size: int) -> Runtime:
     threads = [system.threads] if system.threads else _thread_counts()
     plan = [(p, t) for p in precisions for t in threads]
     measure = len(plan) > 1 or not system.micro_batch_size
-    probe = Trainer(config, Runtime("cpu", "fp32", 1, 1, False), split, vocab_size)
-    size = _probe_size(config, probe.model.parameter_count())
+    probe = Trainer(config, Runtime("cpu", precisions[0], 1, 1, False), split, vocab_size)
+    fits = largest_micro_batch(probe, system.micro_batch_size)
+    size = min(fits, _probe_size(config, probe.model.parameter_count()))
     seconds = {one: _seconds_per_sequence(probe, *one, size) for one in plan} if measure else {}
     precision, n_threads = min(seconds, key=seconds.__getitem__) if seconds else plan[0]
     torch.set_num_threads(n_threads)
     micro = system.micro_batch_size or _largest_divisor(
-        config.train.batch_size, QUANTUM_SECONDS / seconds[precision, n_threads]
+        config.train.batch_size, min(fits, QUANTUM_SECONDS / seconds[precision, n_threads])
     )
     return Runtime("cpu", precision, n_threads, micro, system.compile)
 

@@ -29,6 +29,7 @@ from engine.model import LanguageModel
 from engine.pace import Pace
 from engine.protocol import Adjusted, Evaluated, Event, Refused, State, Status, Warned
 from engine.recorder import Recorder, describe_changes
+from engine.optim.schedule import COOLDOWN_SHARE
 from engine.run.folder import CHECKPOINTS_FOLDER
 from engine.run.opening import RunFiles
 from engine.runtime import versions
@@ -42,6 +43,7 @@ Task = Generator[None, None, None]
 Emit = Callable[[Event], None]
 
 SAMPLING_SECONDS = 0.02  # how long text is written before the inbox is looked at again
+EXPECTED_OVERFLOWS = 20  # in a row, while fp16's loss scale finds its place
 UNCLOSED_STATES = (None, State.PREPARING, State.RUNNING, State.PAUSED)
 IMMEDIATE_SECTIONS = ("sample.", "eval.", "checkpoint.")  # they do not touch the step in flight
 
@@ -83,6 +85,7 @@ class Session:
         self._single_steps = 0  # asked for and not yet taken
         self._unread: deque[StepResult] = deque()
         self._saved_stand = self._saving_stand = ""  # see _stand
+        self._overflows = 0  # steps in a row
         self._before: dict[str, Any] = files.database.meta().get("summary", {})
         self._build(changes or {}, report)
 
@@ -180,6 +183,7 @@ class Session:
             protocol.Sample: self._sample,
             protocol.Evaluate: self._evaluate_now,
             protocol.Save: self._save_now,
+            protocol.CoolDown: self._cool_down,
         }
         handler = handlers.get(type(command))
         try:
@@ -261,6 +265,26 @@ class Session:
         self._adjustments.wanted |= command.changes
         self._apply_if_still()
 
+    def _cool_down(self, _: protocol.CoolDown) -> None:
+        """End the stable stretch of a schedule here: the decay begins, and the run ends with it."""
+        optim, step = self.trainer.config.optim, self.trainer.step
+        if optim.schedule not in ("wsd", "constant"):
+            raise InputError(
+                f"the schedule {optim.schedule} decays by itself: a cool-down needs optim.schedule "
+                f"wsd or constant"
+            )
+        end = step + (optim.cooldown_steps or max(1, round(COOLDOWN_SHARE * step)))
+        self._adjust(
+            protocol.Adjust(
+                {
+                    "optim.schedule": "wsd",
+                    "optim.cooldown_steps": end - step,
+                    "optim.decay_steps": end,
+                    "train.max_steps": end,
+                }
+            )
+        )
+
     def _apply_if_still(self) -> None:
         """While nothing is trained, what is wanted takes effect without waiting for a step."""
         still = self.state is not State.RUNNING and not self._single_steps
@@ -294,6 +318,9 @@ class Session:
         started = time.perf_counter()
         try:
             next(self._step)
+        except torch.OutOfMemoryError:
+            self._make_do_with_less_memory()
+            return
         except StopIteration as stop:
             self._step = None
             self._unread.append(stop.value)
@@ -303,6 +330,20 @@ class Session:
         seconds = time.perf_counter() - started
         self.pace.add(seconds)
         self.sampler.earn(seconds)
+
+    def _make_do_with_less_memory(self) -> None:
+        """The step in flight is dropped; nothing of the run is lost."""
+        self._step, self._single_steps = None, 0
+        self.trainer.model.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+        size = self.trainer.runtime.micro_batch_size
+        way_out = (
+            f"set system.micro_batch_size to {size // 2}, which gives the same steps in more passes"
+            if size > 1
+            else "lower model.block_size or the model in a new run"
+        )
+        self._warn(f"the GPU ran out of memory, so training is paused: {way_out}, and resume it")
+        self._set_state(State.PAUSED)
 
     def _after_step(self, seconds: float) -> None:
         self.pace.add(seconds, self.trainer.tokens)
@@ -344,7 +385,10 @@ class Session:
             )
             self.standing.train_loss = loss
         for result, loss, norm in zip(results, losses, norms, strict=True):
-            if not (math.isfinite(loss) and math.isfinite(norm)):
+            overflow = math.isfinite(loss) and not math.isfinite(norm)
+            self._overflows = self._overflows + 1 if overflow else 0
+            expected = self.trainer.loss_scale and self._overflows <= EXPECTED_OVERFLOWS
+            if not math.isfinite(loss) or (overflow and not expected):
                 self._stop_at_non_finite(result.step, loss)
                 break
 

@@ -110,13 +110,10 @@ def test_runs_folder_that_cannot_be_written(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_cuda_where_there_is_none(quick_train: Cli) -> None:
+def test_cuda_where_there_is_none_is_told_and_the_best_there_is_trains(quick_train: Cli) -> None:
     answer = quick_train("--set", "system.device=cuda")
-    assert answer.code == 2
-    assert answer.err.splitlines()[-1] == (
-        "gpt-tui: system.device is 'cuda', but this machine has none that PyTorch can use: "
-        "set it to auto or cpu"
-    )
+    assert answer.code == 0
+    assert "system.device is cuda, but this machine has none that PyTorch can use" in answer.err
 
 
 def test_name_that_is_taken(quick_train: Cli, cli: Cli) -> None:

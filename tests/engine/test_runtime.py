@@ -12,16 +12,22 @@ import torch
 import engine
 from data.batches import Split
 from data.errors import InputError
-from engine import runtime
-from engine.protocol import Adjust
-from engine.runtime import resolve_runtime
-from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, weights
+from engine import footprint, runtime
+from engine.footprint import largest_micro_batch
+from engine.memory import LARGEST_SHARE
+from engine.protocol import Adjust, Resume, State, Warned
+from engine.runtime import resolve_precision, resolve_runtime
+from tests.engine.conftest import MakeConfig, MakeTrainer, Rig, assert_same_bits, weights
 
 AUTO: dict[str, Any] = {
     "system__precision": "auto",
     "system__threads": 0,
     "system__micro_batch_size": 0,
 }
+
+
+def quiet(message: str) -> None:
+    """Nobody listens."""
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, seconds: dict[tuple[str, int], float]) -> None:
@@ -42,7 +48,7 @@ def test_on_a_cpu_auto_takes_what_measures_fastest(
 ) -> None:
     seconds = dict.fromkeys([(p, t) for p in ("fp32", "bf16") for t in (1, 2)], 0.02)
     pretend(monkeypatch, seconds | {fastest: 0.01})
-    settled = resolve_runtime(make_config(**AUTO), split, 90, lambda message: None)
+    settled = resolve_runtime(make_config(**AUTO), split, 90, quiet, quiet)
     assert (settled.device, settled.precision, settled.threads) == ("cpu", *fastest)
 
 
@@ -58,14 +64,14 @@ def test_a_quantum_takes_at_most_a_fifth_of_a_second_if_it_can(
 ) -> None:
     pretend(monkeypatch, {("fp32", 1): seconds})
     config = make_config(system__micro_batch_size=0, train__batch_size=12)
-    assert resolve_runtime(config, split, 90, lambda m: None).micro_batch_size == expected
+    assert resolve_runtime(config, split, 90, quiet, quiet).micro_batch_size == expected
 
 
 def test_what_is_asked_for_is_not_measured(
     make_config: MakeConfig, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend(monkeypatch, {})
-    settled = resolve_runtime(make_config(), split, 90, lambda message: None)
+    settled = resolve_runtime(make_config(), split, 90, quiet, quiet)
     assert settled == runtime.Runtime("cpu", "fp32", 1, 4, False)
 
 
@@ -80,11 +86,140 @@ def test_measuring_for_real_changes_nothing_of_the_training(
     assert_same_bits(weights(measured.trainer.model), weights(plain.trainer.model))
 
 
-def test_a_device_that_is_not_here_is_one_sentence(make_config: MakeConfig, split: Split) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
-    with pytest.raises(InputError, match="this machine has none that PyTorch can use"):
-        resolve_runtime(make_config(system__device="cuda"), split, 90, lambda message: None)
+# What cannot be had is told, and training goes on without it
+
+
+def test_a_device_that_is_not_here_is_one_sentence_and_the_best_there_is(
+    make_config: MakeConfig, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    said: list[str] = []
+    settled = resolve_runtime(make_config(system__device="cuda"), split, 90, quiet, said.append)
+    assert settled.device == "cpu"
+    assert said == [
+        "system.device is cuda, but this machine has none that PyTorch can use: "
+        "training on cpu instead"
+    ]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "tf32"])
+def test_a_precision_the_cpu_cannot_compute_is_one_sentence_and_fp32(
+    make_config: MakeConfig, split: Split, precision: str
+) -> None:
+    said: list[str] = []
+    config = make_config(system__device="cpu", system__precision=precision)
+    assert resolve_runtime(config, split, 90, quiet, said.append).precision == "fp32"
+    assert said == [
+        f"system.precision is {precision}, but on this machine cpu computes fp32 and bf16 only: "
+        f"training in fp32 instead"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "has_bf16", "expected"),
+    [
+        ("auto", True, "bf16"),
+        ("auto", False, "fp32"),
+        ("bf16", False, "fp32"),
+        ("fp16", False, "fp16"),
+        ("tf32", True, "tf32"),
+    ],
+)
+def test_precisions_of_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, asked: str, has_bf16: bool, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bf16)
+    said: list[str] = []
+    assert resolve_precision("cuda", asked, said.append) == expected
+    assert bool(said) == (asked not in ("auto", expected))
+
+
+def test_a_fall_back_is_told_and_recorded(rig: Rig, make_config: MakeConfig) -> None:
+    session = rig.new(make_config(system__device="cpu", system__precision="tf32"))
+    assert session.trainer.runtime.precision == "fp32"
+    (warned,) = rig.said(Warned)
+    assert "training in fp32 instead" in warned.message
+    assert session.files.database.meta()["runtime"]["asked"]["precision"] == "tf32"
+
+
+def test_a_run_whose_device_is_gone_goes_on_with_the_best_there_is(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config())
+    rig.to_step(session, 3)
+    known = session.files.database.meta()["runtime"]
+    gone = {"asked": known["asked"] | {"device": "mps"}, "resolved": known["resolved"]}
+    gone["resolved"]["device"] = "mps"
+    session.files.database.set_meta(runtime=gone)
+    session = rig.open(rig.close(session))
+    assert session.trainer.runtime.device == "cpu"
+    assert "system.device is mps" in rig.said(Warned)[-1].message
+    rig.to_step(session, 5)
+
+
+# Memory
+
+
+def test_what_a_pass_keeps_grows_with_its_sequences_by_the_same_bytes(
+    make_trainer: MakeTrainer,
+) -> None:
+    trainer = make_trainer()
+    kept = [footprint.kept_bytes(trainer, size) for size in (1, 2, 4)]
+    assert 0 < kept[0] < kept[1]
+    assert kept[2] - kept[1] == pytest.approx(2 * (kept[1] - kept[0]), rel=0.02)
+
+
+def test_a_micro_batch_that_cannot_fit_is_refused_and_the_one_that_fits_is_named(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer()
+    one, two = footprint.kept_bytes(trainer, 1), footprint.kept_bytes(trainer, 2)
+    weights_too = 16 * trainer.model.parameter_count() + one
+    room = weights_too + 5.5 * footprint.TRANSIENT_SHARE * (two - one)
+    monkeypatch.setattr(footprint, "available_bytes", lambda: int(room / LARGEST_SHARE))
+    fits = largest_micro_batch(trainer, 0)
+    assert 5 <= fits <= 8
+    assert largest_micro_batch(trainer, fits) == fits
+    with pytest.raises(InputError, match=rf"set system.micro_batch_size to {fits} or less"):
+        largest_micro_batch(trainer, fits + 1)
+
+
+def test_a_model_of_which_not_one_sequence_fits_is_refused(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(footprint, "available_bytes", lambda: 1000)
+    with pytest.raises(InputError, match=r"lower model.block_size, model.n_layer or model.n_embd"):
+        largest_micro_batch(make_trainer(), 0)
+
+
+def test_left_open_the_micro_batch_stays_within_the_memory(
+    make_config: MakeConfig, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, {("fp32", 1): 1e-6})
+    monkeypatch.setattr(runtime, "largest_micro_batch", lambda probe, wanted: 5)
+    config = make_config(system__micro_batch_size=0, train__batch_size=12)
+    assert resolve_runtime(config, split, 90, quiet, quiet).micro_batch_size == 4
+
+
+def test_a_gpu_out_of_memory_pauses_training_and_names_the_way_out(
+    rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = rig.new(make_config(system__micro_batch_size=4))
+    rig.to_step(session, 3)
+    before = weights(session.trainer.model)
+
+    def out_of_memory(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session.trainer, "_loss", out_of_memory)
+        rig.until(session, lambda: session.state is State.PAUSED)
+    assert "set system.micro_batch_size to 2" in rig.said(Warned)[-1].message
+    assert session.trainer.step == 3
+    assert_same_bits(weights(session.trainer.model), before)
+    rig.send(session, Resume())
+    rig.to_step(session, 5)
 
 
 # As a library

@@ -14,6 +14,7 @@ from engine import building, protocol
 from engine.protocol import (
     Adjust,
     Adjusted,
+    CoolDown,
     Evaluate,
     Evaluated,
     Pause,
@@ -476,19 +477,6 @@ def test_what_auto_came_to_is_kept_and_only_what_is_asked_anew_is_settled_anew(
     assert [e["step"] for e in session.files.database.journal("runtime")] == [0, 0]
 
 
-def test_a_run_of_a_device_that_is_not_here_says_so(rig: Rig, make_config: MakeConfig) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
-    session = rig.new(make_config(), running=False)
-    known = session.files.database.meta()["runtime"]
-    known["resolved"]["device"] = known["asked"]["device"] = "cuda"
-    session.files.database.set_meta(runtime=known)
-    path = rig.close(session)
-    with pytest.raises(InputError, match="set it to auto or cpu"):
-        rig.open(path)
-    assert rig.open(path, system__device="cpu").trainer.runtime.device == "cpu"
-
-
 def test_a_compiler_that_fails_is_told_and_training_goes_on(
     rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -550,3 +538,34 @@ def test_every_command_but_those_of_the_loop_has_a_handler(
         before = len(rig.events)
         session.handle(command)
         rig.until(session, lambda before=before: len(rig.events) > before)
+
+
+# The cool-down of a schedule that is stable till told
+
+
+def test_a_cool_down_can_be_started_any_time(rig: Rig, make_config: MakeConfig) -> None:
+    config = make_config(
+        optim__schedule="wsd",
+        optim__learning_rate=0.01,
+        optim__min_lr=0.0,
+        optim__warmup_steps=0,
+        optim__cooldown_steps=4,
+        train__max_steps=1000,
+    )
+    session = rig.new(config)
+    rig.to_step(session, 6)
+    assert session.trainer.learning_rate == 0.01
+    rig.send(session, CoolDown())
+    rig.until(session, lambda: session.state is State.FINISHED)
+    assert session.trainer.step == 10
+    rates = session.recorder.metrics.column("learning_rate").snapshot()[1]
+    assert rates[4:10].tolist() == pytest.approx([0.01, 0.01, 0.01, 0.0075, 0.005, 0.0025])
+
+
+def test_a_cool_down_of_a_schedule_that_decays_by_itself_is_refused(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(optim__schedule="cosine"))
+    rig.send(session, CoolDown())
+    (refused,) = rig.said(Refused)
+    assert "the schedule cosine decays by itself" in refused.message
