@@ -12,6 +12,7 @@ from engine.protocol import (
     Adjust,
     Adjusted,
     Command,
+    CoolDown,
     Evaluate,
     Event,
     Open,
@@ -85,6 +86,12 @@ class RunControl:
         """Whether quitting now would cost training."""
         status = self.status
         return self.is_open and status.step > status.saved_step
+
+    @property
+    def can_cool_down(self) -> bool:
+        """Whether the schedule waits to be told when to decay."""
+        active = self.status.state in (State.RUNNING, State.PAUSED)
+        return active and self.draft.base.optim.schedule in ("wsd", "constant")
 
     # -- wishes ----------------------------------------------------------------------------------
 
@@ -166,6 +173,10 @@ class RunControl:
             self.asked.add("Sample")
         elif self.is_open:
             self.sample()
+
+    def cool_down(self) -> None:
+        """Begin the decay of the learning rate now."""
+        self._send(CoolDown())
 
     def stop(self, save: bool) -> None:
         """Close the run."""

@@ -207,3 +207,21 @@ def shown(person: Person) -> SampleRecord:
     record = person.cockpit.samples.current
     assert record is not None
     return record
+
+
+async def test_d_begins_the_cool_down_of_a_schedule_that_waits_for_it(open_app: Open) -> None:
+    changes = {"optim.schedule": "wsd", "optim.cooldown_steps": 3, "train.max_steps": 10**6}
+    async with open_app(changes) as person:
+        step = await person.start_and_pause()
+        await person.press("d")
+        await person.until_heard(Adjusted, step=step)
+        assert person.status.total_steps == step + 3
+        await person.press("space")
+        await person.until(lambda: person.status.state is State.FINISHED)
+        assert person.status.step == step + 3
+
+
+async def test_d_does_nothing_where_the_schedule_decays_by_itself(open_app: Open) -> None:
+    async with open_app({"optim.schedule": "cosine"}) as person:
+        await person.start_and_pause()
+        assert not person.cockpit.works_now("cool_down")

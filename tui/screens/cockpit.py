@@ -71,6 +71,8 @@ class CockpitScreen(Screen[None]):
                 tooltip="begin a new run with the edited settings; the old one is kept"),
         Binding("v", "evaluate", "Eval", tooltip="measure the validation loss now"),
         Binding("w", "save", "Save", tooltip="write a checkpoint now"),
+        Binding("d", "cool_down", "Cool down", show=False,
+                tooltip="with a wsd or constant schedule: begin the decay now, and end with it"),
         Binding("l", "toggle_log", "Log", show=False, tooltip="logarithmic losses on or off"),
         Binding("z", "toggle_window", "Zoom", show=False,
                 tooltip="the whole course, or its last fifth"),
@@ -310,6 +312,7 @@ class CockpitScreen(Screen[None]):
             "pause": state is State.RUNNING,
             "resume": has_run and state in (State.IDLE, State.PAUSED, State.STOPPED, State.FAILED),
             "step": state is State.PAUSED,
+            "cool_down": self.control.can_cool_down,
             "new_run": has_run and state is not State.PREPARING,
             "dismiss_notice": bool(self.is_mounted and self.notice.text),
         }
@@ -372,6 +375,10 @@ class CockpitScreen(Screen[None]):
     def action_save(self) -> None:
         """Write a checkpoint."""
         self.control.save()
+
+    def action_cool_down(self) -> None:
+        """Begin the decay of the learning rate."""
+        self.control.cool_down()
 
     def action_toggle_log(self) -> None:
         """Logarithmic losses."""
