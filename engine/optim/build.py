@@ -25,10 +25,21 @@ class AdamW(torch.optim.AdamW):
 
 
 class SGD(torch.optim.SGD):
-    """torch's SGD, likewise."""
+    """torch's SGD, likewise; its momentum begins at zero, which comes to the same.
+
+    torch takes the first gradient for the momentum, in memory that it leaves unwritten where
+    ``found_inf`` tells it to skip that step: the next one would move by whatever lay there.
+    """
 
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
     step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float, fused: bool) -> None:
+        super().__init__(groups, lr=lr, fused=fused)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                zero = torch.zeros_like(parameter, requires_grad=False)
+                self.state[parameter]["momentum_buffer"] = zero
 
 
 class Optimizer:
@@ -55,9 +66,9 @@ class Optimizer:
             {"params": [p for p in rest if p.dim() < 2], "decays": False},
         ]
         self.rest: torch.optim.Optimizer
+        # fused, because only those kernels know ``found_inf``
         if optim.optimizer == "sgd":
-            # fused, here as below, because only those kernels know ``found_inf``
-            self.rest = SGD(groups, lr=optim.learning_rate, momentum=optim.momentum, fused=True)
+            self.rest = SGD(groups, lr=optim.learning_rate, fused=True)
         else:
             self.rest = AdamW(groups, lr=optim.learning_rate, fused=True)
         self.configure(optim)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import tomllib
 from pathlib import Path
@@ -38,12 +37,12 @@ def values_of(one: Setting) -> st.SearchStrategy[Value]:
         return st.booleans()
     if one.type is str:
         return st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-    zero: st.SearchStrategy[Value] = st.just(one.type(0)) if one.zero else st.nothing()
+    special = st.sampled_from([one.type(n) for n in one.special]) if one.special else st.nothing()
     low, high = one.minimum if one.minimum is not None else one.above, one.maximum
     assert low is not None and high is not None, one.key
     if one.type is int:
-        return zero | st.integers(int(low), int(high))
-    return zero | st.floats(low, high, exclude_min=one.above is not None)
+        return special | st.integers(int(low), int(high))
+    return special | st.floats(low, high, exclude_min=one.above is not None)
 
 
 ANY_SETTING = st.sampled_from(KEYS).map(SETTINGS.__getitem__)
@@ -76,8 +75,8 @@ def test_a_number_out_of_bounds_is_refused_in_one_sentence(key: str) -> None:
     assert one.maximum is not None
     too_low = one.above if one.above is not None else one.minimum
     below = one.above if one.above is not None else (too_low or 0) - 1
-    if one.zero and below == 0:
-        below = -1
+    while below in one.special:
+        below -= 1
     for value in (one.maximum + 1, below):
         with pytest.raises(ValueError, match=key) as problem:
             one.check(value)
@@ -107,13 +106,15 @@ def test_a_whole_number_may_be_written_as_a_person_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "word"),
-    [(key, SETTINGS[key].zero) for key in KEYS if SETTINGS[key].zero],
+    ("key", "number", "word"),
+    [(key, number, word) for key in KEYS for number, word in SETTINGS[key].special.items()],
 )
-def test_the_word_for_zero_is_read_and_written(key: str, word: str) -> None:
+def test_the_word_for_a_special_number_is_read_and_written(
+    key: str, number: int, word: str
+) -> None:
     one = SETTINGS[key]
-    assert one.parse(word) == one.parse(word.upper()) == one.parse("0") == 0
-    assert one.format(one.type(0)) == word
+    assert one.parse(word) == one.parse(word.upper()) == one.parse(str(number)) == number
+    assert one.format(one.type(number)) == word
 
 
 def test_switches_know_the_usual_words() -> None:
@@ -251,8 +252,12 @@ def test_a_preset_is_valid_and_round_trips(name: str) -> None:
 
 def test_nanogpt_cpu_is_what_nanogpt_documents() -> None:
     config = preset_config("nanogpt-cpu")
-    shape = dataclasses.astuple(config.model)
-    assert shape == (4, 4, 128, 64, 0.0, False, True)
+    model = config.model
+    assert (model.n_layer, model.n_head, model.n_embd, model.block_size) == (4, 4, 128, 64)
+    assert (model.dropout, model.bias, model.tie_weights) == (0.0, False, True)
+    assert (model.position, model.norm, model.norm_place) == ("learned", "layer", "pre")
+    assert (model.activation, model.mlp_ratio, model.n_gram) == ("gelu", 4, 1)
+    assert config.optim.optimizer == "adamw"
     assert (config.train.batch_size, config.train.max_steps) == (12, 2000)
     assert config.system.precision == "fp32"
 

@@ -12,8 +12,12 @@ import torch
 from torch.nn import functional as F
 
 from data.batches import Split, take_windows, validation_windows
+from engine.checkpoint import optimizer_tensors
+from engine.config import SETTINGS
 from engine.trainer import Trainer, drain
 from tests.engine.conftest import MakeTrainer, assert_same_bits, weights
+
+OPTIMIZERS = SETTINGS["optim.optimizer"].choices
 
 
 def gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -38,12 +42,15 @@ def losses(trainer: Trainer, steps: int) -> list[float]:
 # Batches and accumulation
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("accumulation", [2, 4, 8])
 def test_accumulating_k_batches_of_b_over_k_is_one_batch_of_b(
-    make_trainer: MakeTrainer, accumulation: int
+    make_trainer: MakeTrainer, accumulation: int, optimizer: str
 ) -> None:
-    whole = make_trainer(train__batch_size=8, system__micro_batch_size=8)
-    parts = make_trainer(train__batch_size=8 // accumulation, train__grad_accum_steps=accumulation)
+    changes: dict[str, Any] = {"optim__optimizer": optimizer}
+    whole = make_trainer(train__batch_size=8, system__micro_batch_size=8, **changes)
+    changes |= {"train__batch_size": 8 // accumulation, "train__grad_accum_steps": accumulation}
+    parts = make_trainer(**changes)
     assert_close(gradients(parts), gradients(whole))
     ours, theirs = parts.train_step(), whole.train_step()
     assert ours.loss.item() == pytest.approx(theirs.loss.item(), rel=1e-6)
@@ -76,15 +83,37 @@ def test_a_gradient_is_that_of_the_mean_loss_over_the_steps_windows(
 # Bits
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize(
+    ("dropout", "optimizer", "precision"),
+    [
+        (0.0, "adamw", "fp32"),
+        (0.3, "adamw", "bf16"),
+        (0.3, "muon", "fp32"),
+        (0.0, "muon", "bf16"),
+        (0.3, "sgd", "fp32"),
+        (0.0, "sgd", "fp16"),
+    ],
+)
 def test_same_seed_same_losses_to_the_bit_another_seed_others(
-    make_trainer: MakeTrainer, dropout: float
+    make_trainer: MakeTrainer, dropout: float, optimizer: str, precision: str
 ) -> None:
-    one, same = (make_trainer(model__dropout=dropout) for _ in range(2))
-    other = make_trainer(model__dropout=dropout, train__seed=7)
+    changes: dict[str, Any] = {
+        "model__dropout": dropout,
+        "optim__optimizer": optimizer,
+        "system__precision": precision,
+    }
+    one, same = (make_trainer(**changes) for _ in range(2))
+    other = make_trainer(**changes, train__seed=7)
     first = losses(one, 5)
     assert first == losses(same, 5)
     assert first != losses(other, 5)
+    assert_same_bits(weights(one.model), weights(same.model))
+
+
+def test_two_threads_repeat_each_others_bits_too(make_trainer: MakeTrainer) -> None:
+    torch.set_num_threads(2)  # the fixture puts it back
+    one, same = (make_trainer(model__n_layer=1, model__dropout=0.3) for _ in range(2))
+    assert losses(one, 2) == losses(same, 2)
     assert_same_bits(weights(one.model), weights(same.model))
 
 
@@ -202,19 +231,16 @@ def test_evaluating_between_and_inside_steps_changes_no_bits(make_trainer: MakeT
 
 
 def optimizer_state(trainer: Trainer) -> dict[str, np.ndarray]:
-    return {
-        f"{name}/{what}": tensor.numpy().copy()
-        for name, parameter in trainer.model.named_parameters()
-        for what, tensor in trainer.optimizer.state[parameter].items()
-    }
+    return {name: tensor.numpy().copy() for name, tensor in optimizer_tensors(trainer).items()}
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("clip", [0.0, 1.0])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_gradient_that_is_no_number_leaves_weights_and_optimizer_untouched(
-    make_trainer: MakeTrainer, bad: float, clip: float
+    make_trainer: MakeTrainer, bad: float, clip: float, optimizer: str
 ) -> None:
-    trainer = make_trainer(optim__grad_clip=clip)
+    trainer = make_trainer(optim__grad_clip=clip, optim__optimizer=optimizer)
     losses(trainer, 2)
     before, state_before = weights(trainer.model), optimizer_state(trainer)
     parameter = trainer.model.head.weight
@@ -226,6 +252,21 @@ def test_a_gradient_that_is_no_number_leaves_weights_and_optimizer_untouched(
     assert_same_bits(optimizer_state(trainer), state_before)
     assert torch.isfinite(trainer.train_step().grad_norm)  # and training goes on
     assert (weights(trainer.model)["head.weight"] != before["head.weight"]).any()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_first_step_that_is_left_out_is_as_if_it_had_not_been(
+    make_trainer: MakeTrainer, optimizer: str
+) -> None:
+    """As happens in fp16, whose loss scale begins too high."""
+    late, plain = (make_trainer(optim__optimizer=optimizer) for _ in range(2))
+    parameter = late.model.head.weight
+    hook = parameter.register_hook(lambda gradient: gradient * float("inf"))
+    late.train_step()
+    hook.remove()
+    late.step = late.tokens = 0
+    assert losses(late, 3) == losses(plain, 3)
+    assert_same_bits(weights(late.model), weights(plain.model))
 
 
 def test_gradients_are_clipped_to_the_norm_and_not_when_it_is_off(
@@ -273,8 +314,8 @@ def test_adjusting_reaches_schedule_optimizer_dropout_and_batch(make_trainer: Ma
     )
     result = trainer.train_step()
     assert result.learning_rate == 0.5
-    assert trainer.optimizer.param_groups[0]["lr"] == 0.5
-    assert trainer.optimizer.param_groups[0]["betas"][0] == 0.5
+    assert [group["lr"] for group in trainer.optimizer.rest.param_groups] == [0.5, 0.5]
+    assert [group["betas"][0] for group in trainer.optimizer.rest.param_groups] == [0.5, 0.5]
     assert trainer.model.dropout.p == 0.25
     assert result.tokens == 2 * 8
 
