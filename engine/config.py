@@ -21,6 +21,7 @@ from engine.settings import Setting, Value, When, setting, settings_of
 LIVE, RESUME, NEW_RUN = When.LIVE, When.RESUME, When.NEW_RUN
 
 
+GPT2_STD = 0.02  # of all weights at the start
 SAME = -1.0  # of a dropout of its own: "as model.dropout"
 
 
@@ -126,6 +127,13 @@ class ModelConfig:
     output_proj: bool = setting(
         True, "A linear layer after the heads and after the activation.", NEW_RUN
     )
+    init: str = setting(
+        "gpt2",
+        "Weights begin as N(0, 0.02), GPT-2's, or as torch's layers do.",
+        NEW_RUN,
+        choices=("gpt2", "torch"),
+        source="Radford et al. 2019 (GPT-2); torch.nn",
+    )
     zero_init: bool = setting(
         False,
         "Output projections and an untied head begin at zero.",
@@ -142,7 +150,7 @@ class ModelConfig:
         source="Gemma 2, 2024",
     )
     embd_std: float = setting(
-        0.02,
+        GPT2_STD,
         "Spread of the token embeddings at the start.",
         NEW_RUN,
         above=0,
@@ -228,6 +236,11 @@ class ModelConfig:
             problems.append(
                 "model.zero_init starts every block at zero, and without model.residual nothing "
                 "gets past one: turn one of them off"
+            )
+        if self.init == "torch" and self.embd_std != GPT2_STD:
+            problems.append(
+                "model.embd_std belongs to model.init gpt2, torch's embeddings begin as N(0, 1): "
+                f"leave it at {GPT2_STD}, or set model.init to gpt2"
             )
         if self.norm == "none" and self.norm_place == "post":
             problems.append("model.norm is none, so model.norm_place must stay pre")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from engine.config import ModelConfig
+from engine.config import GPT2_STD, ModelConfig
 from engine.model.cache import KVCache
 from engine.model.language_model import LanguageModel
 
@@ -15,7 +15,8 @@ class Bigram(LanguageModel):
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__(config, vocab_size)
         self.token_embedding = nn.Embedding(vocab_size, vocab_size)
-        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        if config.init == "gpt2":
+            nn.init.normal_(self.token_embedding.weight, std=GPT2_STD)
 
     def forward(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """(B, T) -> (B, T, vocab_size); there is nothing to remember."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine.config import ModelConfig
+from engine.config import GPT2_STD, ModelConfig
 from engine.model.attention import CausalSelfAttention
 from engine.model.block import Block, FeedForward
 from engine.model.cache import KVCache
@@ -112,19 +112,23 @@ class GPT(LanguageModel):
         return weights
 
     def _init_weights(self) -> None:
-        """N(0, 0.02), and 1/sqrt(2 n_layer) of it for what joins the residual stream (GPT-2)."""
+        if self.config.init == "gpt2":  # torch's own is there already
+            self._init_as_gpt2()
+        if self.config.zero_init:
+            self._zero_init()
+
+    def _init_as_gpt2(self) -> None:
+        """N(0, 0.02), and 1/sqrt(2 n_layer) of it for what joins the residual stream."""
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
-                nn.init.normal_(module.weight, std=0.02)
+                nn.init.normal_(module.weight, std=GPT2_STD)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
-        residual_std = 0.02 / math.sqrt(2 * self.config.n_layer)
+        residual_std = GPT2_STD / math.sqrt(2 * self.config.n_layer)
         for projection in self._projections():
             nn.init.normal_(projection.weight, std=residual_std)
         with torch.no_grad():
-            self.token_embedding.weight *= self.config.embd_std / 0.02
-        if self.config.zero_init:
-            self._zero_init()
+            self.token_embedding.weight *= self.config.embd_std / GPT2_STD
 
     def _projections(self) -> Iterator[nn.Linear]:
         """The layers whose output joins the residual stream."""

@@ -1,0 +1,53 @@
+"""Named configurations."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import shutil
+from pathlib import Path
+
+from data.errors import InputError
+from engine.config import Config
+from engine.presets.ladder import LADDER
+from engine.presets.preset import Preset
+from engine.presets.recipes import FAST, MODERN, RECIPES
+
+__all__ = [
+    "FAST",
+    "LADDER",
+    "MODERN",
+    "PRESETS",
+    "Preset",
+    "default_preset",
+    "preset_config",
+    "probably_has_cuda",
+]
+
+PRESETS = {preset.name: preset for preset in (*RECIPES, *LADDER)}
+
+
+def preset_config(name: str) -> Config:
+    """The configuration a preset stands for.
+
+    Raises:
+        InputError: There is no such preset; the sentence names the nearest.
+    """
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(PRESETS)}."
+        raise InputError(f"there is no preset {name!r}: {hint}")
+    return dataclasses.replace(Config().replace(PRESETS[name].values), preset=name)
+
+
+def default_preset(device: str = "auto") -> str:
+    """The preset that suits the machine, judged without loading torch."""
+    return "nanogpt" if device in ("auto", "cuda") and probably_has_cuda() else "nanogpt-cpu"
+
+
+def probably_has_cuda() -> bool:
+    """Whether an NVIDIA GPU seems to be there; torch has the last word when it loads."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return False
+    return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
