@@ -64,19 +64,33 @@ class CausalSelfAttention(nn.Module):
         return q, k, v
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Values weighted by how well keys fit queries: (B, nh, T, hs)."""
+        """Values weighted by how well keys fit queries.
+
+        Args:
+            q: (B, nh, T, hs), of the last T of all tokens so far.
+            k, v: (B, nkv, T', hs), of all of them.
+
+        Returns:
+            (B, nh, T, hs).
+        """
         dropout = self.dropout.p if self.training else 0.0
         spelled_out_is_faster = dropout or (q.dtype != torch.float32 and q.requires_grad)
         if q.device.type == "cpu" and spelled_out_is_faster:
             # torch's fused kernel for CPUs has no dropout and is slow backwards in bf16
             k, v = self._for_each_query_head(k), self._for_each_query_head(v)
-            weights: Tensor = self.dropout(_scores(q, k).softmax(dim=-1))  # (B, nh, T, T)
+            weights: Tensor = self.dropout(_scores(q, k).softmax(dim=-1))  # (B, nh, T, T')
             return weights @ v
-        grouped = self.n_kv_head != self.n_head
-        # one query may look at every key before it; is_causal would show it the first alone
-        causal = q.size(2) > 1
+        T, seen = q.size(2), k.size(2)
+        # is_causal would line up the first query with the first key, and one query sees every key
+        mask = ~_future(T, seen, q.device) if 1 < T < seen else None
         return F.scaled_dot_product_attention(
-            q, k, v, dropout_p=dropout, is_causal=causal, enable_gqa=grouped
+            q,
+            k,
+            v,
+            attn_mask=mask,
+            dropout_p=dropout,
+            is_causal=1 < T == seen,
+            enable_gqa=self.n_kv_head != self.n_head,
         )
 
     def merge(self, y: Tensor) -> Tensor:
@@ -111,16 +125,29 @@ def reference_weights(q: Tensor, k: Tensor) -> Tensor:
     """Attention weights in the plainest words: two of (B, nh, T, hs) -> (B, nh, T, T)."""
     T, head_size = q.shape[-2:]
     scores = q @ k.transpose(-2, -1) / math.sqrt(head_size)  # (B, nh, T, T)
-    future = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)
-    return scores.masked_fill(future, float("-inf")).softmax(dim=-1)  # (B, nh, T, T)
+    return scores.masked_fill(_future(T, T, q.device), float("-inf")).softmax(dim=-1)
+
+
+def _future(T: int, seen: int, device: torch.device) -> Tensor:
+    """Which of all keys come after each of the last T tokens: (T, seen) bool."""
+    return torch.ones(T, seen, dtype=torch.bool, device=device).triu(1 + seen - T)
 
 
 def _scores(q: Tensor, k: Tensor) -> Tensor:
-    """The scores of ``reference_weights``, masked, in one batched multiplication."""
+    """The scores of ``reference_weights``, masked, in one batched multiplication.
+
+    Args:
+        q: (B, nh, T, hs), of the last T tokens.
+        k: (B, nh, T', hs), of all.
+
+    Returns:
+        (B, nh, T, T').
+    """
     B, nh, T, hs = q.shape
-    mask = torch.full((T, T), float("-inf"), dtype=q.dtype).triu(1)
-    q, k = q.reshape(B * nh, T, hs), k.reshape(B * nh, T, hs)
-    return torch.baddbmm(mask, q, k.mT, alpha=hs**-0.5).view(B, nh, T, T)
+    seen = k.size(2)
+    mask = torch.full((T, seen), float("-inf"), dtype=q.dtype).triu(1 + seen - T)
+    q, k = q.reshape(B * nh, T, hs), k.reshape(B * nh, seen, hs)
+    return torch.baddbmm(mask, q, k.mT, alpha=hs**-0.5).view(B, nh, T, seen)
 
 
 def _qk_norm(config: ModelConfig) -> nn.Module | None:
