@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from data.errors import InputError
+from engine.allocator import keep_freed_memory
 from engine.checkpoint import (
     Snapshot,
     find_checkpoint,
@@ -43,6 +44,7 @@ def build_trainer(
         InputError: A change cannot be, the device is not there or the checkpoint is damaged.
     """
     _refuse_new_run_settings(changes)
+    keep_freed_memory()
     tidy_checkpoints(files.path)
     snapshot = _latest_snapshot(files)
     config = config_from_dict(snapshot.state["config"]) if snapshot else files.config
