@@ -27,4 +27,5 @@ def keep_freed_memory() -> bool:
         (M_TRIM_THRESHOLD, LARGEST_FROM_HEAP),
         (M_TOP_PAD, PAD),
     )
-    return all([bool(mallopt(what, value)) for what, value in wishes])
+    granted = [mallopt(what, value) for what, value in wishes]
+    return all(granted)

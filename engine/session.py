@@ -26,10 +26,10 @@ from engine.checkpoint import load_model, step_name, take_snapshot
 from engine.config import SETTINGS, total_steps
 from engine.metrics import MetricStore
 from engine.model import LanguageModel
+from engine.optim.schedule import COOLDOWN_SHARE
 from engine.pace import Pace
 from engine.protocol import Adjusted, Evaluated, Event, Refused, State, Status, Warned
 from engine.recorder import Recorder, describe_changes
-from engine.optim.schedule import COOLDOWN_SHARE
 from engine.run.folder import CHECKPOINTS_FOLDER
 from engine.run.opening import RunFiles
 from engine.runtime import versions

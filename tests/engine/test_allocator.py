@@ -17,8 +17,9 @@ if sys.argv[1] == "keep":
 import numpy as np
 
 def work():
-    for _ in range(60):  # 4 MB each, as an activation
-        np.ones(2**20, dtype=np.float32)
+    for _ in range(60):  # some activations of 2 MB, kept till the end of the step
+        kept = [np.ones(2**19, dtype=np.float32) for _ in range(6)]
+        del kept
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
