@@ -1,188 +1,74 @@
-"""The model: against an independent GPT-2, against the formulas, and blind to the future."""
+"""The model as a whole: its paths agree, and it begins with the shape and the weights it should."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 from torch.nn import functional as F
 
 from engine.config import ModelConfig
 from engine.model import GPT
-from engine.model.attention import CausalSelfAttention
+from engine.model.layers import Dropout
 from engine.presets import preset_config
+from tests.engine.models import (
+    VOCAB,
+    model_configs,
+    random_model,
+    small_config,
+    small_model,
+    some_tokens,
+    with_dropout,
+)
 
-VOCAB = 65
-
-
-def small_model(seed: int = 0, **changes: Any) -> GPT:
-    torch.manual_seed(seed)
-    shape: dict[str, Any] = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12}
-    model = GPT(ModelConfig(**shape | changes), VOCAB).eval()
-    for parameter in model.parameters():  # far from the small numbers it begins with
-        torch.nn.init.normal_(parameter, std=0.3)
-    return model
-
-
-def some_tokens(batch: int = 3, length: int = 12, seed: int = 1) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(VOCAB, (batch, length), generator=generator)
+# Paths
 
 
-# Against Hugging Face
-
-
-@pytest.fixture(scope="module")
-def twins() -> tuple[GPT, Any]:
-    """Ours and Hugging Face's GPT-2 with the same random weights."""
-    transformers = pytest.importorskip("transformers")
-    ours = small_model(n_layer=3, n_head=4, n_embd=32, block_size=24, bias=True)
-    config = transformers.GPT2Config(
-        vocab_size=VOCAB,
-        n_positions=24,
-        n_embd=32,
-        n_layer=3,
-        n_head=4,
-        activation_function="gelu",
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-    )
-    theirs = transformers.GPT2LMHeadModel(config).eval()
-    names = {hf: name for name, hf in hugging_face_names(3).items()}
-    own = dict(ours.named_parameters())
-    with torch.no_grad():
-        for hf_name, parameter in theirs.named_parameters():
-            parameter.copy_(as_theirs(own[names[hf_name]], hf_name))
-    return ours, theirs
-
-
-def hugging_face_names(n_layer: int) -> dict[str, str]:
-    """Our names of the parameters, and theirs."""
-    names = {
-        "token_embedding.weight": "transformer.wte.weight",
-        "position_embedding.weight": "transformer.wpe.weight",
-        "norm.weight": "transformer.ln_f.weight",
-        "norm.bias": "transformer.ln_f.bias",
-    }
-    inside = {
-        "norm_1": "ln_1",
-        "attention.qkv": "attn.c_attn",
-        "attention.proj": "attn.c_proj",
-        "norm_2": "ln_2",
-        "feed_forward.up": "mlp.c_fc",
-        "feed_forward.proj": "mlp.c_proj",
-    }
-    for i in range(n_layer):
-        for here, there in inside.items():
-            for what in ("weight", "bias"):
-                names[f"blocks.{i}.{here}.{what}"] = f"transformer.h.{i}.{there}.{what}"
-    return names
-
-
-def as_theirs(tensor: Tensor, hf_name: str) -> Tensor:
-    """Their matrices inside a block are Conv1D: ours transposed."""
-    return tensor.T if ".h." in hf_name and tensor.dim() == 2 else tensor
-
-
-def test_logits_are_those_of_hugging_faces_gpt2(twins: tuple[GPT, Any]) -> None:
-    ours, theirs = twins
-    tokens = some_tokens(length=24)
-    torch.testing.assert_close(ours(tokens), theirs(tokens).logits, rtol=0, atol=1e-4)
-
-
-def test_gradients_are_those_of_hugging_faces_gpt2(twins: tuple[GPT, Any]) -> None:
-    ours, theirs = twins
-    tokens = some_tokens(length=24)
-    x, y = tokens[:, :-1], tokens[:, 1:]
-    for model, logits in ((ours, ours(x)), (theirs, theirs(x).logits)):
-        model.zero_grad()
-        F.cross_entropy(logits.flatten(0, 1), y.flatten()).backward()
-    own, their_gradients = dict(ours.named_parameters()), dict(theirs.named_parameters())
-    names = hugging_face_names(3)
-    assert names.keys() == own.keys()
-    for name, hf_name in names.items():
-        expected = their_gradients[hf_name].grad
-        gradient = as_theirs(own[name].grad, hf_name)
-        assert (gradient - expected).norm() <= 1e-5 * expected.norm(), name
-
-
-# Against the formulas
-
-
+@settings(max_examples=60, deadline=None)
+@given(config=model_configs())
 @torch.no_grad()
-def test_attention_is_softmax_of_scaled_products_of_the_past() -> None:
-    attention = small_model(bias=True).blocks[0].attention
-    x = torch.randn(2, 7, 16)
-    q, k, v = attention.qkv(x).split(16, dim=-1)  # (B, T, C) each
-    expected = torch.zeros(2, 7, 16)
-    for b in range(2):
-        for head in range(2):
-            part = slice(8 * head, 8 * head + 8)
-            for t in range(7):
-                scores = [float(q[b, t, part] @ k[b, s, part]) / math.sqrt(8) for s in range(t + 1)]
-                total = sum(math.exp(score) for score in scores)
-                for s, score in enumerate(scores):
-                    expected[b, t, part] += math.exp(score) / total * v[b, s, part]
-    torch.testing.assert_close(attention(x), attention.proj(expected), rtol=1e-4, atol=1e-5)
-
-
-def test_attention_is_pytorchs_own() -> None:
-    attention = small_model().blocks[0].attention
-    x = torch.randn(2, 7, 16)
-    y = F.scaled_dot_product_attention(*attention.heads(x), is_causal=True)
-    expected = attention.proj(y.transpose(1, 2).flatten(2))
-    torch.testing.assert_close(attention(x), expected)
-    torch.testing.assert_close(attention.reference(x)[0], expected)
-
-
-@pytest.mark.parametrize("bias", [False, True])
-def test_the_reference_path_gives_the_logits_of_the_fast_one(bias: bool) -> None:
-    model = small_model(bias=bias)
-    tokens = some_tokens()
-    x = model.embed(tokens)
+def test_the_reference_path_gives_the_logits_of_the_fast_one(config: ModelConfig) -> None:
+    model, tokens = random_model(config), some_tokens()
+    assert isinstance(model, GPT)
+    positions = model._positions(tokens, None)
+    x, turns = model.embed(tokens, positions), model._turns(positions)
     for block in model.blocks:
-        x, _ = block.reference(x)
-    torch.testing.assert_close(model.head(model.norm(x)), model(tokens), rtol=1e-4, atol=1e-5)
+        x, _ = block.reference(x, turns)
+    torch.testing.assert_close(model.logits(x), model(tokens), rtol=1e-4, atol=1e-4)
 
 
-def test_attention_weights_sum_to_one_and_never_look_ahead() -> None:
-    model = small_model()
-    weights = model.attention_weights(some_tokens())
-    assert [tuple(one.shape) for one in weights] == [(3, 2, 12, 12)] * 2
+@settings(max_examples=20, deadline=None)
+@given(config=model_configs())
+def test_attention_weights_sum_to_one_and_never_look_ahead(config: ModelConfig) -> None:
+    weights = random_model(config).attention_weights(some_tokens())
+    assert [tuple(one.shape) for one in weights] == [(3, config.n_head, 12, 12)] * config.n_layer
     for one in weights:
-        torch.testing.assert_close(one.sum(-1), torch.ones(3, 2, 12))
+        torch.testing.assert_close(one.sum(-1), torch.ones(3, config.n_head, 12))
         assert (one.triu(1) == 0).all()
         assert (one >= 0).all()
 
 
-# Causality
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    tie_weights=st.booleans(),
-    bias=st.booleans(),
-    length=st.integers(2, 12),
-    data=st.data(),
-)
-def test_changing_a_token_never_changes_the_logits_before_it(
-    tie_weights: bool, bias: bool, length: int, data: st.DataObject
+@settings(max_examples=60, deadline=None)
+@given(config=model_configs(), cuts=st.sets(st.integers(1, 11), max_size=4))
+@torch.no_grad()
+def test_a_cache_changes_nothing_however_the_text_is_cut(
+    config: ModelConfig, cuts: set[int]
 ) -> None:
-    model = small_model(tie_weights=tie_weights, bias=bias)
-    tokens = some_tokens(1, length, seed=data.draw(st.integers(0, 99)))
-    place = data.draw(st.integers(1, length - 1))
-    changed = tokens.clone()
-    changed[0, place] = (changed[0, place] + data.draw(st.integers(1, VOCAB - 1))) % VOCAB
-    with torch.no_grad():
-        before, after = model(tokens), model(changed)
-    torch.testing.assert_close(after[:, :place], before[:, :place], rtol=0, atol=1e-5)
-    assert (after[:, place:] - before[:, place:]).abs().max() > 1e-3  # and it does change the rest
+    model, tokens = random_model(config), some_tokens()
+    cache = model.new_cache(batch_size=3)
+    pieces = [model(part, cache) for part in tokens.tensor_split(sorted(cuts), dim=1)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), model(tokens), rtol=1e-4, atol=1e-4)
+
+
+def test_a_bigram_needs_no_cache_and_has_no_attention() -> None:
+    model, tokens = random_model(ModelConfig(architecture="bigram")), some_tokens()
+    assert torch.equal(model(tokens), model.token_embedding.weight[tokens])
+    assert torch.equal(model(tokens, model.new_cache(batch_size=3)), model(tokens))
+    assert model.attention_weights(tokens) == []
+    assert model.parameter_count() == VOCAB**2
 
 
 # Shape and beginning
@@ -226,18 +112,104 @@ def test_weights_begin_as_gpt2s() -> None:
         assert abs(parameter.mean().item()) < 5 * std / math.sqrt(parameter.numel()), name
 
 
+def test_zero_init_begins_with_blocks_that_do_nothing_and_predictions_that_are_guesses() -> None:
+    torch.manual_seed(0)
+    untied = GPT(small_config(zero_init=True, tie_weights=False, n_gram=3, bias=True), VOCAB)
+    assert (untied(some_tokens()) == 0).all()
+    tied = GPT(small_config(zero_init=True, n_gram=3), VOCAB)
+    x = tied.embed(some_tokens(), torch.arange(12))
+    assert torch.equal(tied.blocks[1](tied.blocks[0](x)), x)
+    expected = tied.token_embedding.weight[some_tokens()] + tied.position_embedding.weight[:12]
+    assert torch.equal(x, expected)  # the n-gram tables are zero, too
+
+
+def test_every_parameter_of_a_zero_init_model_gets_going() -> None:
+    torch.manual_seed(0)
+    model = GPT(small_config(zero_init=True, tie_weights=False, n_gram=2, bias=True), VOCAB)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    for _ in range(3):  # the head first, then what feeds it, then what feeds that
+        optimizer.zero_grad()
+        logits, targets = model(some_tokens()), some_tokens(seed=2)
+        F.cross_entropy(logits.flatten(0, 1), targets.flatten()).backward()
+        optimizer.step()
+    still = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
+    assert still == []
+
+
+def test_the_spread_of_the_embeddings_is_as_asked() -> None:
+    torch.manual_seed(0)
+    model = GPT(ModelConfig(n_layer=1, n_embd=64, embd_std=0.3, n_gram=2), VOCAB)
+    assert model.token_embedding.weight.std().item() == pytest.approx(0.3, rel=0.05)
+    for other in (model.position_embedding, model.previous_embeddings[0]):
+        assert other.weight.std().item() == pytest.approx(0.02, rel=0.05)
+
+
+def test_an_embedding_sums_the_tokens_before_it_each_from_a_table_of_its_own() -> None:
+    model = small_model(n_gram=3, position="none")
+    one, two = (table.weight for table in model.previous_embeddings)
+    tokens = some_tokens(length=5)
+    x = model.embed(tokens, torch.arange(5))
+    for b in range(3):
+        for t in range(5):
+            expected = model.token_embedding.weight[tokens[b, t]]
+            expected = expected + (one[tokens[b, t - 1]] if t > 0 else 0)
+            expected = expected + (two[tokens[b, t - 2]] if t > 1 else 0)
+            torch.testing.assert_close(x[b, t], expected)
+
+
+def test_a_soft_cap_bends_the_logits_as_gemmas_does() -> None:
+    plain, capped = small_model(), small_model(logit_softcap=1.0)
+    logits = plain(some_tokens())
+    assert logits.abs().max() > 1
+    torch.testing.assert_close(capped(some_tokens()), torch.tanh(logits))
+
+
+def test_a_model_without_residuals_norms_and_projections_is_the_lectures_one_head() -> None:
+    """Its third rung: token and position, one head of attention, a linear layer to the logits."""
+    model = small_model(
+        n_layer=1,
+        n_head=1,
+        norm="none",
+        residual=False,
+        output_proj=False,
+        mlp_ratio=0.0,
+        tie_weights=False,
+    )
+    tokens = some_tokens(length=8)
+    x = model.token_embedding.weight[tokens] + model.position_embedding.weight[:8]  # (B, T, C)
+    q, k, v = (x @ rows.T for rows in model.blocks[0].attention.qkv.weight.chunk(3))
+    scores = q @ k.mT * 16**-0.5
+    weights = scores.masked_fill(torch.tril(torch.ones(8, 8)) == 0, float("-inf")).softmax(-1)
+    expected = (weights @ v) @ model.head.weight.T
+    torch.testing.assert_close(model(tokens), expected, rtol=1e-4, atol=1e-5)
+    assert len(list(model.parameters())) == 4
+
+
 def test_too_long_an_input_is_a_clear_error() -> None:
     with pytest.raises(ValueError, match="13 tokens do not fit a context of 12"):
         small_model()(some_tokens(length=13))
 
 
-def test_dropout_can_be_changed_everywhere() -> None:
-    model = small_model().train()
-    tokens = some_tokens()
+def test_dropout_can_be_changed_everywhere_and_each_kind_by_itself() -> None:
+    model, tokens = small_model().train(), some_tokens()
     assert torch.equal(model(tokens), model(tokens))
-    model.set_dropout(0.5)
-    rates = [m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)]
-    rates += [m.dropout for m in model.modules() if isinstance(m, CausalSelfAttention)]
-    assert rates == [0.5] * 7
+    with_dropout(model, dropout=0.5)
+    assert rates_of(model) == ["embd 0.5"] + 2 * ["attn 0.5", "resid 0.5", "resid 0.5"]
     assert not torch.equal(model(tokens), model(tokens))
     assert torch.equal(model.eval()(tokens), model(tokens))
+    with_dropout(model, dropout=0.5, attn_dropout=0.0, resid_dropout=0.1)
+    assert rates_of(model) == ["embd 0.5"] + 2 * ["attn 0.0", "resid 0.1", "resid 0.1"]
+    built = GPT(small_config(dropout=0.5, attn_dropout=0.0, resid_dropout=0.1), VOCAB)
+    assert rates_of(built) == rates_of(model)
+
+
+@pytest.mark.parametrize("kind", ["embd", "attn", "resid"])
+def test_each_kind_of_dropout_drops_something(kind: str) -> None:
+    model, tokens = small_model().train(), some_tokens()
+    with_dropout(model, **{f"{kind}_dropout": 0.5})
+    assert not torch.equal(model(tokens), model(tokens))
+
+
+def rates_of(model: GPT) -> list[str]:
+    return [f"{m.kind} {m.p}" for m in model.modules() if isinstance(m, Dropout)]
