@@ -10,12 +10,15 @@ from pathlib import Path
 
 from data.errors import InputError
 from engine.config import Config
+from engine.presets.gpt2 import GPT2
 from engine.presets.ladder import LADDER
+from engine.presets.origins import ORIGINS
 from engine.presets.preset import Preset
 from engine.presets.recipes import FAST, MODERN, RECIPES
 
 __all__ = [
     "FAST",
+    "GROUPS",
     "LADDER",
     "MODERN",
     "PRESETS",
@@ -25,7 +28,13 @@ __all__ = [
     "probably_has_cuda",
 ]
 
-PRESETS = {preset.name: preset for preset in (*RECIPES, *LADDER)}
+GROUPS: dict[str, tuple[Preset, ...]] = {
+    "to train with": RECIPES,
+    "Karpathy's lecture, rung by rung: the validation loss it shows, and what changes": LADDER,
+    "where this program comes from": ORIGINS,
+    "GPT-2 as published (counted with its own 50,257 tokens)": GPT2,
+}
+PRESETS = {preset.name: preset for group in GROUPS.values() for preset in group}
 
 
 def preset_config(name: str) -> Config:

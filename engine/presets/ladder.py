@@ -44,16 +44,16 @@ def _climb() -> list[Preset]:
     values = SMALL
     for name, loss, changed, changes in _CHANGES:
         values = values | changes
-        rungs.append(Preset(name, f"Lecture: {changed}", values, changed, loss))
+        rungs.append(Preset(name, changed, values, changed, loss))
     return rungs
 
 
 _CHANGES: tuple[tuple[str, float, str, dict[str, Value]], ...] = (
-    ("bigram", 2.49, "a table of which token follows which.", {}),
+    ("bigram", 2.49, "A table of which token follows which.", {}),
     (
         "self-attention",
         2.40,
-        "one head of 32 looks back, on embeddings of tokens and positions; "
+        "One head of 32 looks back, on embeddings of tokens and positions; "
         "learning rate 1e-3 for 5000 steps.",
         {"model.architecture": "gpt", "optim.learning_rate": 1e-3, "train.max_steps": 5000},
     ),
@@ -61,7 +61,7 @@ _CHANGES: tuple[tuple[str, float, str, dict[str, Value]], ...] = (
     (
         "feed-forward",
         2.24,
-        "a linear layer and a ReLU after the attention.",
+        "A linear layer and a ReLU after the attention.",
         {"model.mlp_ratio": 1.0},
     ),
     (
@@ -78,13 +78,13 @@ _CHANGES: tuple[tuple[str, float, str, dict[str, Value]], ...] = (
     (
         "layer-norm",
         2.06,
-        "a layer norm before each sublayer and at the end.",
+        "A layer norm before each sublayer and at the end.",
         {"model.norm": "layer"},
     ),
     (
         "lecture",
         1.48,
-        "scaled up: 6 layers, 6 heads, width 384, context 256, batch 64, dropout 0.2, "
+        "Scaled up: 6 layers, 6 heads, width 384, context 256, batch 64, dropout 0.2, "
         "learning rate 3e-4, any precision.",
         {
             "model.n_layer": 6,

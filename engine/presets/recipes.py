@@ -59,7 +59,7 @@ RECIPES = (
     Preset("fast", "0.8 M, our best recipe: nanoGPT's final loss in seconds.", FAST),
     Preset(
         "fast-10m",
-        "10.8 M, our best recipe with dropout: minutes on a GPU.",
+        "10.7 M, our best recipe with dropout: minutes on a GPU.",
         MODERN | SIZE_10M | {"train.max_steps": 1000},
     ),
     Preset(

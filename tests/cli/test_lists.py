@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from engine.config import SETTINGS
-from engine.presets import PRESETS
+from engine.presets import GROUPS, PRESETS
 from tests.cli.conftest import Cli
 
 
@@ -20,13 +20,41 @@ def test_markdown_table_has_a_row_a_setting(cli: Cli) -> None:
     lines = cli("settings", "--markdown").out.splitlines()
     assert len(lines) == len(SETTINGS) + 2
     assert len({line.count(" | ") for line in lines}) == 1
-    assert lines[2].startswith("| `model.n_layer` | 4 | 1 to 200 |")
+    assert lines[2].startswith("| `model.architecture` | gpt | gpt, bigram |")
 
 
-def test_every_preset_is_listed(cli: Cli) -> None:
+def test_every_preset_is_listed_in_its_group(cli: Cli) -> None:
     lines = cli("presets").out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == list(PRESETS)
+    assert [line for line in lines if not line.startswith(" ")] == list(GROUPS)
+    entries = [line for line in lines if line.startswith("  ") and line[2] != " "]
+    assert [line.split()[0] for line in entries] == list(PRESETS)
     assert sum("Default here." in line for line in lines) == 1
+
+
+def test_rungs_are_listed_with_the_lectures_loss_and_what_changes(cli: Cli) -> None:
+    (line,) = [line for line in cli("presets").out.splitlines() if "multi-head" in line]
+    assert line.split(maxsplit=2) == ["multi-head", "2.28", PRESETS["multi-head"].changed]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_list_of_presets_fits_the_terminal(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = cli("presets").out.splitlines()
+    assert max(map(len, (line for line in lines if line not in GROUPS))) <= width
+    joined = " ".join(" ".join(lines).split())
+    assert all(preset.help in joined for preset in PRESETS.values())
+
+
+def test_presets_as_json_hold_their_values(cli: Cli) -> None:
+    listed = cli("presets", "--json").json
+    assert [one["name"] for one in listed] == list(PRESETS)
+    by_name = {one["name"]: one for one in listed}
+    assert by_name["residual"]["values"] == PRESETS["residual"].values
+    assert by_name["residual"]["lecture_loss"] == 2.08
+    assert by_name["gpt2"]["lecture_loss"] is None
+    assert [one["default"] for one in listed].count(True) == 1
 
 
 def test_benchmarks_are_handed_their_arguments(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,9 @@ import json
 import math
 import os
 import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +19,29 @@ from engine.run.folder import default_runs_dir
 if TYPE_CHECKING:
     from engine.run.reader import RunSummary
 
+NARROWEST = 20  # columns that a wrapped cell gets, however narrow the terminal
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
-    """Columns as wide as their widest cell; those in ``right`` lean to the right."""
-    lines = [header, *rows]
+
+def table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: Iterable[int] = (),
+    wrap: bool = False,
+) -> str:
+    """Columns as wide as their widest cell.
+
+    Args:
+        header: Names of the columns.
+        rows: As many cells each.
+        right: Columns that lean to the right.
+        wrap: Break the last column into lines that fit the terminal.
+    """
+    return columns([header, *rows], right, wrap)
+
+
+def columns(rows: Sequence[Sequence[str]], right: Iterable[int] = (), wrap: bool = False) -> str:
+    """A table without a header."""
+    lines = _wrap_last(rows) if wrap else rows
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     to_right = set(right)
 
@@ -28,6 +49,17 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[
         return text.rjust(widths[column]) if column in to_right else text.ljust(widths[column])
 
     return "\n".join("  ".join(cell(t, i) for i, t in enumerate(line)).rstrip() for line in lines)
+
+
+def _wrap_last(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    others = zip(*(row[:-1] for row in rows), strict=True)
+    left = sum(max(map(len, column)) + 2 for column in others)
+    room = max(NARROWEST, shutil.get_terminal_size().columns - left)
+    lines = []
+    for *cells, last in rows:
+        first, *more = textwrap.wrap(last, room, break_on_hyphens=False) or [""]
+        lines += [[*cells, first], *([*[""] * len(cells), line] for line in more)]
+    return lines
 
 
 def to_json(value: Any) -> str:
