@@ -22,6 +22,14 @@ def amount(number: float) -> str:
     return f"{number:.0f}" if number >= 100 or number == int(number) else f"{number:.3g}"
 
 
+def with_unit(number: float, unit: str) -> str:
+    """``812 B``, ``6.23 GB``, ``10.3 GFLOP``: three digits and a decimal prefix."""
+    for limit, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit * 0.9995:
+            return f"{number / limit:.3g} {prefix}{unit}"
+    return f"{number:.3g} {unit}"
+
+
 def counted(number: int, noun: str) -> str:
     """``1 step``, ``2,000 steps``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -41,3 +41,10 @@ def matrix_weights(config: ModelConfig, vocab_size: int) -> int:
         inputs = 2 if config.activation == "swiglu" else 1
         feed_forward = (inputs + outputs) * width * config.d_ff
     return config.n_layer * (attention + feed_forward) + width * vocab_size
+
+
+def kv_cache_numbers(config: ModelConfig) -> int:
+    """Keys and values that are kept of one text as long as the context."""
+    if config.architecture == "bigram":
+        return 0
+    return 2 * config.n_layer * config.kv_heads * config.head_size * config.block_size

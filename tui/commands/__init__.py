@@ -21,5 +21,6 @@ COMMANDS = {
     "runs": CommandEntry("tui.commands.runs", "list the runs"),
     "settings": CommandEntry("tui.commands.settings", "list every setting"),
     "presets": CommandEntry("tui.commands.presets", "list the presets"),
+    "model": CommandEntry("tui.commands.model", "show a model's parts, cost and inner workings"),
     "bench": CommandEntry("tui.bench", "measure this program"),
 }

@@ -1,0 +1,173 @@
+"""A look at every stage of a forward pass: its shape and what the numbers in it are like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from engine.model.attention import CausalSelfAttention
+from engine.model.block import Block, FeedForward
+from engine.model.gpt import GPT
+from engine.model.language_model import LanguageModel
+from engine.model.positions import Rotary, sinusoidal
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One tensor on the way from the text to the logits."""
+
+    where: str  # the block, or nothing
+    name: str
+    axes: str  # of the shape, e.g. "B nh T hs"
+    shape: tuple[int, ...]
+    mean: float
+    std: float
+    minimum: float
+    maximum: float
+    zeros: float  # share of numbers that are exactly zero
+    entropy: tuple[float, ...] = ()  # bits, of attention weights: the mean row of each head
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A forward pass, stage by stage."""
+
+    stages: tuple[Stage, ...]
+    likeliest: tuple[tuple[int, float], ...]  # token and probability, the best first
+
+
+def trace(model: LanguageModel, tokens: Sequence[int], top: int = 5) -> Trace:
+    """Take a text through the model's reference path.
+
+    Args:
+        model: As it is now; dropout is off, as in evaluation.
+        tokens: T token ids, at least one and at most ``block_size``.
+        top: How many candidates for the next token are told.
+    """
+    was_training = model.training
+    device = next(model.parameters()).device
+    input_ids = torch.tensor([list(tokens)], dtype=torch.long, device=device)  # (1, T)
+    notes = _Notes()
+    notes.take("token ids", "B T", input_ids)
+    try:
+        with torch.no_grad():
+            model.eval()
+            logits = _gpt(model, input_ids, notes) if isinstance(model, GPT) else model(input_ids)
+    finally:
+        model.train(was_training)
+    notes.take("logits", "B T V", logits)
+    return Trace(tuple(notes.stages), _likeliest(logits[0, -1], top))
+
+
+class _Notes:
+    """Takes down one stage after the other."""
+
+    def __init__(self) -> None:
+        self.stages: list[Stage] = []
+        self.where = ""
+
+    def take(self, name: str, axes: str, tensor: Tensor, entropy: tuple[float, ...] = ()) -> Tensor:
+        """Take down a tensor; returns it."""
+        x = tensor.double()
+        stage = Stage(
+            self.where,
+            name,
+            axes,
+            shape=tuple(x.shape),
+            mean=x.mean().item(),
+            std=x.std(correction=0).item(),
+            minimum=x.min().item(),
+            maximum=x.max().item(),
+            zeros=(x == 0).double().mean().item(),
+            entropy=entropy,
+        )
+        self.stages.append(stage)
+        return tensor
+
+
+# Each of these is one of the model's own steps, done by the model's own parts.
+
+
+def _gpt(model: GPT, input_ids: Tensor, notes: _Notes) -> Tensor:
+    """(B, T) -> (B, T, V)."""
+    config = model.config
+    positions = torch.arange(input_ids.size(1), device=input_ids.device)  # (T,)
+    notes.take("token embeddings", "B T C", model.token_embedding(input_ids))
+    if model.previous_embeddings:
+        notes.take("tokens before", "B T C", model._embed_previous(input_ids, None))
+    if config.position == "learned":
+        notes.take("positions", "T C", model.position_embedding(positions))
+    elif config.position == "sinusoidal":
+        notes.take("positions", "T C", sinusoidal(positions, config.n_embd))
+    x = notes.take("stream", "B T C", model.embed(input_ids, positions))
+    turns = model._turns(positions)
+    for i, block in enumerate(model.blocks):
+        assert isinstance(block, Block)
+        notes.where = f"block {i}"
+        x = _block(block, x, turns, notes)
+    notes.where = ""
+    if not isinstance(model.norm, nn.Identity):
+        notes.take("norm", "B T C", model.norm(x))
+    return model.logits(x)
+
+
+def _block(block: Block, x: Tensor, turns: Rotary | None, notes: _Notes) -> Tensor:
+    """(B, T, C) -> (B, T, C)."""
+    attention, feed_forward = block.attention, block.feed_forward
+    read = _norm(block.norm_1, "norm_1", x, notes) if block.pre_norm else x
+    x = block._join(x, _attention(attention, read, turns, notes))
+    x = _sum(block, block.norm_1, "norm_1", x, notes)
+    if feed_forward is None:
+        return x
+    read = _norm(block.norm_2, "norm_2", x, notes) if block.pre_norm else x
+    x = block._join(x, _feed_forward(feed_forward, read, notes))
+    return _sum(block, block.norm_2, "norm_2", x, notes)
+
+
+def _sum(block: Block, norm: nn.Module, name: str, x: Tensor, notes: _Notes) -> Tensor:
+    """What leaves a sublayer, normalised if the norms come last."""
+    notes.take("stream", "B T C", x)
+    return x if block.pre_norm else _norm(norm, name, x, notes)
+
+
+def _norm(norm: nn.Module, name: str, x: Tensor, notes: _Notes) -> Tensor:
+    return x if isinstance(norm, nn.Identity) else notes.take(name, "B T C", norm(x))
+
+
+def _attention(
+    attention: CausalSelfAttention, x: Tensor, turns: Rotary | None, notes: _Notes
+) -> Tensor:
+    """(B, T, C) -> (B, T, C)."""
+    for name, heads in zip("qkv", attention.heads(x, turns), strict=True):
+        notes.take(name, "B nh T hs" if heads.size(1) == attention.n_head else "B nkv T hs", heads)
+    out, weights = attention.reference(x, turns)  # (B, T, C), (B, nh, T, T)
+    notes.take("attention weights", "B nh T T", weights, _entropy(weights))
+    values = heads.repeat_interleave(weights.size(1) // heads.size(1), dim=1)  # (B, nh, T, hs)
+    mixed = weights @ values
+    notes.take("heads joined", "B T C", mixed.transpose(1, 2).flatten(2))
+    return notes.take("attention out", "B T C", out)
+
+
+def _feed_forward(feed_forward: FeedForward, x: Tensor, notes: _Notes) -> Tensor:
+    """(B, T, C) -> (B, T, C)."""
+    gated = feed_forward.activation == "swiglu"
+    hidden = notes.take("hidden", "B T 2F" if gated else "B T F", feed_forward.up(x))
+    notes.take(feed_forward.activation, "B T F", feed_forward.bend(hidden))
+    out: Tensor = feed_forward(x)
+    return notes.take("feed-forward out", "B T C", out)
+
+
+def _likeliest(logits: Tensor, count: int) -> tuple[tuple[int, float], ...]:
+    """The tokens with the highest (V,) logits; of equal ones the first."""
+    chances, tokens = logits.softmax(-1).sort(descending=True, stable=True)
+    return tuple(zip(tokens[:count].tolist(), chances[:count].tolist(), strict=True))
+
+
+def _entropy(weights: Tensor) -> tuple[float, ...]:
+    """How widely each head looks, in bits: (B, nh, T, T) -> nh mean entropies of its rows."""
+    rows = -torch.special.xlogy(weights, weights).sum(-1)  # (B, nh, T), nats
+    bits = (rows / torch.log(torch.tensor(2.0, device=rows.device))).mean((0, 2))  # (nh,)
+    return tuple(bits.tolist())

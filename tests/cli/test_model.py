@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import ROOT, Cli
+
+
+def test_a_preset_is_shown_with_its_parts_and_costs(cli: Cli) -> None:
+    answer = cli("model", "gpt2-xl")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.splitlines()[0].split()[-1] == "1,557,611,200"
+    for told in ("blocks 0-47", "48 x 30,740,800", "(tied)", "FLOP a token", "KV cache", "12.5 GB"):
+        assert told in answer.out
+
+
+def test_it_fits_80_columns(cli: Cli, text: Path) -> None:
+    shown = cli("model", "gpt2-xl").out.splitlines()
+    traced = cli("model", "lecture", "--data", text, "--trace", "one fish").out.splitlines()
+    assert max(map(len, shown + traced)) <= 80
+
+
+def test_json_holds_the_same_figures(cli: Cli) -> None:
+    told = cli("model", "gpt2", "--json").json
+    assert (told["preset"], told["vocab_size"], told["total"]) == ("gpt2", 50_257, 124_439_808)
+    assert told["flops_training"] == 3 * told["flops_forward"]
+    assert told["flops_step"] == told["flops_training"] * 12 * 40 * 1024
+    assert set(told["memory"]["optimizer"]) == {"adamw", "muon", "sgd"}
+
+
+def test_the_vocabulary_is_that_of_the_text(cli: Cli, text: Path) -> None:
+    told = cli("model", "gpt2", "--data", text, "--json").json
+    assert told["vocab_size"] == len(set(text.read_text()))
+    assert told["vocabulary"] == f"of {text.name}"
+
+
+def test_the_vocabulary_may_be_given(cli: Cli) -> None:
+    assert cli("model", "bigram", "--vocab-size", "1000", "--json").json["total"] == 1_000_000
+
+
+def test_settings_and_a_file_count(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('preset = "tiny"\n[model]\nn_layer = 7\n')
+    words = ("model", "--config", file, "--vocab-size", "65")
+    told = cli(*words, "--set", "model.tie_weights=off").out
+    assert "blocks 0-6" in told
+    assert "(tied)" not in told
+
+
+def test_a_text_is_followed_through_a_fresh_model(cli: Cli, text: Path) -> None:
+    command = ("model", "layer-norm", "--data", text, "--trace", "red")
+    out = cli(*command).out
+    assert "'red' (3 tokens) through a fresh model, train.seed 1337" in out
+    for told in ("block 2", "B nh T hs  1 4 3 8", "entropy of its heads", "likeliest next: "):
+        assert told in out
+    assert cli(*command).out == out
+    assert cli(*command, "--set", "train.seed=1").out != out
+
+
+def test_a_trace_as_json_has_every_stage(cli: Cli, text: Path) -> None:
+    told = cli("model", "layer-norm", "--data", text, "--trace", "red", "--json").json
+    stages = told["trace"]["stages"]
+    assert [one["name"] for one in stages].count("attention weights") == 3
+    assert stages[0]["shape"] == [1, 3]
+    chances = [chance for _, chance in told["trace"]["likeliest"]]
+    assert len(chances) == 5
+    assert chances == sorted(chances, reverse=True)
+
+
+def test_a_text_is_followed_through_a_run(quick_train: Cli, cli: Cli) -> None:
+    quick_train()
+    out = cli("model", "--run", "tiny-1", "--checkpoint", "latest", "--trace", "one").out
+    assert "through the run tiny-1 at step 6" in out
+    fresh = cli("model", "--run", "tiny-1").out
+    assert "block 0" not in fresh
+    assert out.startswith(fresh.rstrip())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["fats"], "there is no preset 'fats': did you mean 'fast'?"),
+        (["tiny", "--vocab-size", "0"], "--vocab-size must be at least 1, not 0"),
+        (
+            ["tiny", "--vocab-size", "9", "--trace", "x"],
+            "--trace needs the vocabulary of a text: leave --vocab-size out",
+        ),
+        (["--checkpoint", "best"], "--checkpoint belongs to a run: name it with --run"),
+        (
+            ["tiny", "--run", "x", "--set", "model.n_layer=3"],
+            "a run has its own settings and text: leave PRESET and --set out",
+        ),
+        (
+            ["tiny", "--set", "model.n_head=3"],
+            "model.n_embd 64 is not divisible by model.n_head 3: try n_embd 63",
+        ),
+    ],
+)
+def test_what_cannot_be_is_told_in_a_sentence(cli: Cli, arguments: list[str], problem: str) -> None:
+    assert cli("model", *arguments).problem == problem
+
+
+def test_unknown_characters_and_long_texts_are_refused(cli: Cli, text: Path) -> None:
+    command = ("model", "layer-norm", "--data", text, "--trace")
+    assert "has no '→'" in cli(*command, "one → two").problem
+    assert "raise model.block_size" in cli(*command, "one fish two fish").problem
+
+
+def test_no_screen_is_loaded() -> None:
+    script = (
+        "import sys, tui.cli\n"
+        "code = tui.cli.main(['model', 'gpt2'])\n"
+        "assert 'textual' not in sys.modules\n"
+        "sys.exit(code)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)

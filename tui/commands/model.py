@@ -1,0 +1,148 @@
+"""``gpt-tui model``: what a model is made of, what it costs and how a text goes through it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.errors import InputError
+from tui.commands import EXIT_DONE
+from tui.commands.options import Parser, add_set_option, config_of, runs_dir_of
+from tui.commands.output import to_json
+
+if TYPE_CHECKING:
+    from data.tokenizers import Tokenizer
+    from engine.config import Config
+    from engine.model import LanguageModel
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at."""
+
+    config: Config
+    vocab_size: int
+    vocabulary: str  # where it comes from
+    model: LanguageModel | None = None  # with weights, if a text is to go through it
+    weights: str = ""  # where they come from
+
+
+def main(argv: list[str]) -> int:
+    """Show a model; with ``--trace`` also a text on its way through it."""
+    args = _parser().parse_args(argv)
+    subject = _of_run(args) if args.run is not None else _of_config(args)
+
+    from engine.anatomy import anatomy
+    from engine.tracing import trace_text
+    from tui.commands.model_in_words import anatomy_in_words, trace_in_words
+
+    known = anatomy(subject.config, subject.vocab_size)
+    told: dict[str, Any] = {
+        "preset": subject.config.preset,
+        "vocab_size": subject.vocab_size,
+        "vocabulary": subject.vocabulary,
+        **dataclasses.asdict(known),
+    }
+    words = [anatomy_in_words(known, subject.config, subject.vocabulary)]
+    if subject.model:
+        assert subject.model.tokenizer is not None
+        seen = trace_text(subject.model, args.trace)
+        told |= {"weights": subject.weights, "trace": dataclasses.asdict(seen)}
+        words.append(trace_in_words(seen, args.trace, subject.weights, subject.model.tokenizer))
+    print(to_json(told) if args.json else "\n\n".join(words))
+    return EXIT_DONE
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "gpt-tui model", "Show what a model is made of and what it costs; nothing is trained."
+    )
+    parser.add_argument("preset", nargs="?", metavar="PRESET", help="gpt-tui presets lists them")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in a TOML file")
+    parser.add_argument("--data", metavar="SPEC", help="the text whose vocabulary it gets")
+    add_set_option(parser)
+    parser.add_argument("--vocab-size", type=int, metavar="N", help="tokens, instead of a text's")
+    parser.add_argument("--trace", metavar="TEXT", help="take this text through it, stage by stage")
+    parser.add_argument("--run", metavar="RUN", help="look at a run's model and its weights")
+    parser.add_argument(
+        "--checkpoint", metavar="WHICH", help="of the run: best (default), latest or a step"
+    )
+    parser.add_argument("--json", action="store_true", help="as one line of JSON")
+    parser.set_defaults(name=None)
+    return parser
+
+
+def _of_run(args: argparse.Namespace) -> Subject:
+    """A trained model."""
+    from engine.checkpoint import find_checkpoint, read_checkpoint, rebuild_model
+    from engine.config import config_from_dict
+    from engine.run.folder import find_run
+
+    given = {
+        "PRESET": args.preset,
+        "--config": args.config,
+        "--data": args.data,
+        "--set": args.set,
+        "--vocab-size": args.vocab_size,
+    }
+    extra = [name for name, value in given.items() if value]
+    if extra:
+        raise InputError(f"a run has its own settings and text: leave {' and '.join(extra)} out")
+    path = find_checkpoint(find_run(args.run, runs_dir_of(args)), args.checkpoint or "best")
+    checkpoint = read_checkpoint(path, with_optimizer=False)
+    model = rebuild_model(path, checkpoint)
+    return Subject(
+        config_from_dict(checkpoint.state["config"]),
+        model.vocab_size,
+        f"of the run {args.run}",
+        model if args.trace is not None else None,
+        f"the run {args.run} at step {checkpoint.step:,}",
+    )
+
+
+def _of_config(args: argparse.Namespace) -> Subject:
+    """A model that is not trained yet."""
+    if args.checkpoint is not None:
+        raise InputError("--checkpoint belongs to a run: name it with --run")
+    if args.vocab_size is not None and args.vocab_size < 1:
+        raise InputError(f"--vocab-size must be at least 1, not {args.vocab_size}")
+    config = config_of(args)
+    if args.trace is None:
+        return Subject(config, *_vocabulary(args, config))
+    if args.vocab_size is not None:
+        raise InputError("--trace needs the vocabulary of a text: leave --vocab-size out")
+
+    from engine.tracing import initial_model
+
+    tokenizer, name = _tokenizer(config)
+    model = initial_model(config, tokenizer)
+    weights = f"a fresh model, train.seed {config.train.seed}"
+    return Subject(config, tokenizer.vocab_size, f"of {name}", model, weights)
+
+
+def _vocabulary(args: argparse.Namespace, config: Config) -> tuple[int, str]:
+    """How many tokens there are, and why."""
+    from engine.presets import PRESETS
+
+    if args.vocab_size is not None:
+        return args.vocab_size, "as asked for"
+    published = PRESETS[config.preset].vocab_size
+    if published and args.data is None:
+        return published, "as published"
+    tokenizer, name = _tokenizer(config)
+    return tokenizer.vocab_size, f"of {name}"
+
+
+def _tokenizer(config: Config) -> tuple[Tokenizer, str]:
+    """The tokenizer of the configuration's text, and the text's name."""
+    from data.corpus import load_corpus
+    from data.tokenizers import TOKENIZERS
+
+    corpus = load_corpus(config.data.corpus)
+    if corpus.note:
+        print(f"gpt-tui: {corpus.note}", file=sys.stderr)
+    return TOKENIZERS[config.data.tokenizer].train(corpus.text), corpus.name
