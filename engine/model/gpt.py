@@ -144,7 +144,8 @@ class GPT(LanguageModel):
         Matrices that are kept out of zero still begin random, or nothing would ever move.
         """
         for projection in self._projections():
-            nn.init.zeros_(projection.weight)
+            for parameter in projection.parameters():
+                nn.init.zeros_(parameter)
         for table in self.previous_embeddings:
             nn.init.zeros_(table.weight)  # type: ignore[arg-type]
         if not self.config.tie_weights:

@@ -31,9 +31,13 @@ def small_model(seed: int = 0, **changes: Any) -> GPT:
 
 
 def scatter(model: Any) -> Any:
-    """Give every parameter, gains and biases too, a random value of some size."""
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.3)
+    """Give every parameter, gains and biases too, a random value that keeps numbers around one."""
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.dim() > 1:
+                nn.init.normal_(parameter, std=parameter.size(-1) ** -0.5)
+            else:
+                nn.init.normal_(parameter, mean=float(name == "weight"), std=0.3)
     return model
 
 
@@ -68,7 +72,7 @@ def model_configs(draw: st.DrawFn) -> ModelConfig:
         n_layer=draw(st.integers(1, 3)),
         n_head=n_head,
         n_kv_head=draw(st.sampled_from([0, *(n for n in (1, 2) if n_head % n == 0)])),
-        n_embd=n_head * draw(st.sampled_from([2, 3, 8])),
+        n_embd=n_head * draw(st.sampled_from([4, 5, 8])),
         mlp_ratio=mlp_ratio,
         block_size=12,
         position=draw(choices("position")),
