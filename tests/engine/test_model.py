@@ -41,7 +41,7 @@ def test_the_reference_path_gives_the_logits_of_the_fast_one(config: ModelConfig
     assert relative_error(model.logits(x), model(tokens)) < 1e-4
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(config=model_configs())
 def test_attention_weights_sum_to_one_and_never_look_ahead(config: ModelConfig) -> None:
     weights = random_model(config).attention_weights(some_tokens())
