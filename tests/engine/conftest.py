@@ -180,10 +180,12 @@ def rig(runs_dir: Path) -> Iterator[Rig]:
 
 
 def bits(session: Session) -> dict[str, np.ndarray]:
-    """Weights and optimizer state of a session."""
+    """Weights, their average and optimizer state of a session."""
     trainer = session.trainer
-    state = {name: tensor.numpy().copy() for name, tensor in optimizer_tensors(trainer).items()}
-    return weights(trainer.model) | state
+    tensors = optimizer_tensors(trainer)
+    state = {name: tensor.detach().numpy().copy() for name, tensor in tensors.items()}
+    average = {f"average/{k}": v for k, v in weights(trainer.evaluated_model).items()}
+    return weights(trainer.model) | average | state
 
 
 def recorded_losses(session: Session) -> dict[int, float]:

@@ -24,6 +24,17 @@ CHANGES: dict[int, dict[str, Any]] = {
     11: {"optim.weight_decay": 0.0, "train.grad_accum_steps": 1},
 }
 END = 14
+KINDS: dict[str, dict[str, Any]] = {  # every optimizer, and whatever else has to be remembered
+    "adamw": {},
+    "muon": {"optim__optimizer": "muon"},
+    "sgd": {"optim__optimizer": "sgd", "optim__ema_decay": 0.9},
+    "muon averaged, wsd": {
+        "optim__optimizer": "muon",
+        "optim__ema_decay": 0.9,
+        "optim__schedule": "wsd",
+    },
+    "adamw averaged, bf16": {"optim__ema_decay": 0.9, "system__precision": "bf16"},
+}
 
 
 def train(rig: Rig, session: Session, to: int, changes: dict[int, dict[str, Any]]) -> None:
@@ -36,9 +47,9 @@ def train(rig: Rig, session: Session, to: int, changes: dict[int, dict[str, Any]
 
 
 def uninterrupted(
-    rig: Rig, make_config: MakeConfig, changes: dict[int, dict[str, Any]]
+    rig: Rig, make_config: MakeConfig, changes: dict[int, dict[str, Any]], **kind: Any
 ) -> tuple[dict[str, Any], dict[int, float]]:
-    session = rig.new(make_config(**HARD))
+    session = rig.new(make_config(**HARD | kind))
     train(rig, session, END, changes)
     result = bits(session), recorded_losses(session)
     rig.close(session)
@@ -62,6 +73,22 @@ def test_stopping_and_going_on_is_not_stopping(
         session = rig.open(rig.close(session))
         assert session.trainer.step == stop
     train(rig, session, END, CHANGES)
+    assert_same_run(session, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_is_trained_and_however_it_goes_on_with_the_same_bits(
+    rig: Rig, make_config: MakeConfig, kind: str
+) -> None:
+    """Dropout, accumulation and changes on the way; closed once, killed once."""
+    expected = uninterrupted(rig, make_config, CHANGES, **KINDS[kind])
+    session = rig.new(make_config(**HARD | KINDS[kind]))
+    train(rig, session, 5, CHANGES)
+    session = rig.open(rig.close(session))
+    train(rig, session, 9, CHANGES)
+    session = rig.open(rig.crash(session))
+    assert session.trainer.step == 5
+    train(rig, session, END, {11: CHANGES[11]})
     assert_same_run(session, expected)
 
 

@@ -56,6 +56,10 @@ def test_accumulating_k_batches_of_b_over_k_is_one_batch_of_b(
     assert ours.loss.item() == pytest.approx(theirs.loss.item(), rel=1e-6)
     assert ours.grad_norm.item() == pytest.approx(theirs.grad_norm.item(), rel=1e-6)
     assert ours.tokens == theirs.tokens == 64
+    if optimizer == "adamw":  # its first step takes the sign of what may be all rounding
+        return
+    for one, other in zip(parts.model.parameters(), whole.model.parameters(), strict=True):
+        assert (one - other).abs().max() <= 1e-6
 
 
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 3, 5, 7])
