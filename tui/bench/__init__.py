@@ -26,6 +26,10 @@ class Benchmark(NamedTuple):
 BENCHMARKS = {
     "startup": Benchmark("tui.bench.startup", "to the first painted screen, and to training"),
     "overhead": Benchmark("tui.bench.overhead", "training in the app over training without it"),
+    "throughput": Benchmark(
+        "tui.bench.throughput", "tokens/s of training, and the machine's share"
+    ),
+    "time-to-loss": Benchmark("tui.bench.time_to_loss", "seconds of training to nanoGPT's loss"),
     "nanogpt-cpu": Benchmark("tui.bench.nanogpt_cpu", "loss and speed of nanoGPT's CPU recipe"),
 }
 

@@ -9,27 +9,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import pickle
-import re
 import statistics
 import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from engine.presets import preset_config
 from tui.bench import programs
+from tui.bench.peers import NANOGPT, Peer, gpt2_shape, load_text, parse_peer
 from tui.bench.programs import BenchmarkError
-from tui.bench.report import Row, Spread, abba, tell
+from tui.bench.race import Course, race
+from tui.bench.report import Row, Spread, tell
 
 PRESET = "nanogpt-cpu"
 LOSS_GOAL, PEER_LOSS = 1.91, 1.898
-WARM_UP_STEPS = 10
-TIME_PATTERN = re.compile(r"^iter \d+: loss .*?, time ([\d.]+)ms", re.MULTILINE)
-NEVER = 10**6
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class Race:
 def run(argv: list[str]) -> int:
     """Train the preset to its end; race nanoGPT."""
     args = _parser().parse_args(argv)
-    peer = peer_folder(args.peer) if args.peer else None
+    peer = parse_peer(args.peer, [NANOGPT]) if args.peer else None
     if args.skip_quality and not peer:
         raise InputError("--skip-quality leaves only the race: name its --peer nanogpt=PATH")
     options = programs.new_run_options(args)
@@ -81,24 +76,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def peer_folder(peer: str) -> Path:
-    """The checkout that ``nanogpt=PATH`` names.
-
-    Raises:
-        InputError: There is none.
-    """
-    name, equals, path = peer.partition("=")
-    if name != "nanogpt" or not equals:
-        raise InputError(f"--peer takes nanogpt=PATH, not {peer!r}")
-    folder = Path(path).expanduser().absolute()
-    if not all((folder / file).is_file() for file in ("train.py", "model.py", "configurator.py")):
-        raise InputError(
-            f"{folder} is no checkout of nanoGPT (there is no train.py with its model.py): "
-            f"git clone https://github.com/karpathy/nanoGPT, and give that folder"
-        )
-    return folder
-
-
 # -- quality -------------------------------------------------------------------------------------
 
 
@@ -118,133 +95,17 @@ def _quality(runs_dir: Path, options: list[str]) -> dict[str, Any]:
 # -- the race ------------------------------------------------------------------------------------
 
 
-def _race(runs_dir: Path, options: list[str], peer: Path, args: argparse.Namespace) -> Race:
-    threads = args.threads or _cores()
-    speeds: tuple[list[float], list[float]] = ([], [])
-    milliseconds: tuple[list[float], list[float]] = ([], [])
-    with tempfile.TemporaryDirectory(prefix="gpt-tui-peer-") as folder:
-        shape = _prepare_peer(Path(folder), args)
-        for number, order in enumerate(abba(args.rounds), 1):
-            for arm in order:
-                if arm == 0:
-                    speed, each = _our_speed(runs_dir, number, options, args.steps, threads)
-                else:
-                    speed, each = _peer_speed(peer, Path(folder), shape, args.steps, threads)
-                speeds[arm].append(speed)
-                milliseconds[arm].append(each)
-            programs.note(
-                f"round {number} of {args.rounds}: "
-                f"ours {speeds[0][-1]:.2f} steps/s, nanoGPT {speeds[1][-1]:.2f} steps/s"
-            )
-    our_ms, peer_ms = (statistics.median(arm) for arm in milliseconds)
-    return Race(*speeds, our_ms, peer_ms, threads)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _our_speed(
-    runs_dir: Path, number: int, options: list[str], steps: int, threads: int
-) -> tuple[float, float]:
-    """Steps per second of wall time after the warm-up, and the median milliseconds of a step."""
-    run = runs_dir / f"race-{number}"
-    some = programs.settings(
-        eval__interval=max(steps, WARM_UP_STEPS),
-        eval__batches=1,
-        sample__max_tokens=1,
-        checkpoint__interval=0,
-        train__max_steps=NEVER,
-        optim__decay_steps=steps,
-        system__threads=threads,
-        system__device="cpu",
-    )
-    command = programs.train_command(runs_dir, run.name, [*options, *some])
-    with programs.headless(command) as process:
-        programs.wait_until(
-            lambda: len(programs.moments(run, "evaluated")) >= 2,
-            lambda: process.poll() is None,
-            60 + 10 * steps,
-            f"the end of the race {number}",
-        )
-    (step0, begin), (step1, end) = programs.moments(run, "evaluated")[:2]
-    each = programs.step_seconds(run)[WARM_UP_STEPS:]
-    return (step1 - step0) / (end - begin), 1000 * statistics.median(each)
-
-
-def _prepare_peer(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Write the text as nanoGPT wants it; returns what it is told of the model."""
-    import numpy as np
-
-    from data.batches import split_tokens
-    from data.corpus import load_corpus
-    from data.tokenizers import CharTokenizer
-    from engine.presets import preset_config
-
+def _race(runs_dir: Path, options: list[str], peer: Peer, args: argparse.Namespace) -> Race:
     config = preset_config(args.preset)
-    corpus = load_corpus(args.data or config.data.corpus, report=programs.note)
-    tokenizer = CharTokenizer.train(corpus.text)
-    split = split_tokens(tokenizer.encode(corpus.text))
-    split.train.astype(np.uint16).tofile(folder / "train.bin")
-    split.val.astype(np.uint16).tofile(folder / "val.bin")
-    characters = sorted(set(corpus.text))
-    meta = {
-        "vocab_size": tokenizer.vocab_size,
-        "itos": dict(enumerate(characters)),
-        "stoi": {character: number for number, character in enumerate(characters)},
-    }
-    (folder / "meta.pkl").write_bytes(pickle.dumps(meta))  # the format is nanoGPT's
-    model, optim = config.model, config.optim
-    return {
-        "n_layer": model.n_layer,
-        "n_head": model.n_head,
-        "n_embd": model.n_embd,
-        "block_size": model.block_size,
-        "dropout": model.dropout,
-        "bias": model.bias,
-        "batch_size": config.train.batch_size,
-        "gradient_accumulation_steps": config.train.grad_accum_steps,
-        "learning_rate": optim.learning_rate,
-        "min_lr": optim.min_lr,
-        "warmup_iters": optim.warmup_steps,
-        "weight_decay": optim.weight_decay,
-        "beta1": optim.beta1,
-        "beta2": optim.beta2,
-        "grad_clip": optim.grad_clip,
-    }
-
-
-def _peer_speed(
-    peer: Path, data: Path, shape: dict[str, Any], steps: int, threads: int
-) -> tuple[float, float]:
-    """nanoGPT's steps per second after the warm-up, and its median milliseconds of a step."""
-    told = {
-        **shape,
-        "dataset": str(data),  # an absolute path, so that its own data folder plays no part
-        "out_dir": str(data / "out"),
-        "device": "cpu",
-        "compile": False,
-        "eval_iters": 1,
-        "eval_interval": NEVER,
-        "always_save_checkpoint": False,
-        "log_interval": 1,
-        "max_iters": WARM_UP_STEPS + steps,
-        "lr_decay_iters": WARM_UP_STEPS + steps,
-    }
-    command = [sys.executable, "train.py", *(f"--{key}={value}" for key, value in told.items())]
-    environment = programs.environment(OMP_NUM_THREADS=str(threads), PYTHONDONTWRITEBYTECODE="1")
-    done = subprocess.run(
-        command, cwd=peer, env=environment, capture_output=True, text=True, check=False
-    )
-    times = iteration_times(done.stdout)[WARM_UP_STEPS:]
-    if done.returncode or not times:
-        raise BenchmarkError(f"nanoGPT did not run: {done.stderr[-500:].strip()}")
-    return 1000 * len(times) / sum(times), statistics.median(times)
-
-
-def iteration_times(log: str) -> list[float]:
-    """The milliseconds of each iteration in what nanoGPT's ``train.py`` prints."""
-    return [float(time) for time in TIME_PATTERN.findall(log)]
+    if args.data:
+        config = config.replace({"data.corpus": args.data})
+    gpt2_shape(config.model)  # refuses what nanoGPT cannot train
+    threads = args.threads or programs.cores()
+    course = Course(config, options, load_text(config), args.steps, "cpu", threads, "fp32")
+    ours, theirs = zip(*race(course, [peer], runs_dir, args.rounds), strict=True)
+    our_ms, peer_ms = (statistics.median(one.step_ms for one in arm) for arm in (ours, theirs))
+    our_speeds, peer_speeds = ([one.speed for one in arm] for arm in (ours, theirs))
+    return Race(our_speeds, peer_speeds, our_ms, peer_ms, threads)
 
 
 # -- the result ----------------------------------------------------------------------------------

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from engine.config import Config
 from engine.run.database import RunDatabase
 from engine.run.folder import DATABASE_FILE
-from tui.commands.options import Parser, runs_dir_of
+from tui.commands.options import Parser, config_of, runs_dir_of
 
 PROGRAM = (sys.executable, "-m", "tui")
 END_SECONDS = 60.0
@@ -46,12 +47,51 @@ def count(text: str) -> int:
     return number
 
 
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def new_run_options(args: argparse.Namespace) -> list[str]:
     """What the commands are told of the run; wrong ones are refused before anything starts."""
     from engine.presets import preset_config
 
     preset_config(args.preset)
-    return ["--preset", args.preset, *(["--data", args.data] if args.data else [])]
+    words = ["--preset", args.preset, *(["--data", args.data] if args.data else [])]
+    return words + [word for pair in getattr(args, "set", []) for word in ("--set", pair)]
+
+
+def add_setting_options(made: argparse.ArgumentParser, of: str) -> None:
+    """``--set``, and two settings that have an option of their own.
+
+    Args:
+        made: Gets the options.
+        of: Whose settings they are.
+    """
+    made.set_defaults(config=None, name=None)  # the other words on a run, which have no place here
+    made.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="section.name=value",
+        help=f"change a setting of {of}; may be repeated",
+    )
+    made.add_argument("--precision", metavar="P", help="of ours (default: the preset's)")
+    made.add_argument("--threads", type=count, metavar="N", help="of both (the number of cores)")
+
+
+def asked_config(args: argparse.Namespace) -> Config:
+    """The configuration that the options of ``add_setting_options`` describe; threads settled.
+
+    Raises:
+        InputError: All that is wrong with them, at once.
+    """
+    if args.precision:
+        args.set.append(f"system.precision={args.precision}")
+    if args.threads:
+        args.set.append(f"system.threads={args.threads}")
+    config = config_of(args)
+    return config.replace({"system.threads": config.system.threads or cores()})
 
 
 def settings(**values: object) -> list[str]:
@@ -119,6 +159,32 @@ def end(process: subprocess.Popen[str]) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
+
+
+def listen(
+    command: Sequence[str], folder: Path, variables: dict[str, str]
+) -> list[tuple[float, str]]:
+    """Run a program to its end in a folder; returns its lines, each with when it came.
+
+    Raises:
+        BenchmarkError: It failed; the error tells its last words.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        process = subprocess.Popen(
+            command, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=said, text=True
+        )
+        try:
+            assert process.stdout
+            lines = [(time.perf_counter(), line) for line in process.stdout]
+            code = process.wait()
+        except BaseException:
+            end(process)
+            raise
+        if code:
+            said.seek(0)
+            words = said.read()[-500:].strip()
+            raise BenchmarkError(f"{' '.join(command[:2])} in {folder} failed: {words}")
+    return lines
 
 
 def wait_until(
@@ -194,10 +260,15 @@ def first_step_seconds(run: Path) -> float:
 
 def machine(run: Path) -> dict[str, Any]:
     """What a figure depends on besides the program."""
-    known = facts(run)
+    return machine_of(facts(run))
+
+
+def machine_of(known: dict[str, Any]) -> dict[str, Any]:
+    """The same from ``facts``, wherever they come from."""
     hardware = known["hardware"]
     return {
         "cpu": hardware["cpu"],
+        **({"gpu": hardware["gpu"]} if "gpu" in hardware else {}),
         "cores": hardware["cores"],
         "system": platform.system(),
         "torch": known["versions"]["torch"],

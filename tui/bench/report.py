@@ -11,6 +11,7 @@ from typing import Any
 from tui.commands.output import print_last, table, to_json
 
 RESAMPLES = 10_000
+PARAMETERS_APART = 0.05  # more, and a comparison is none
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,10 @@ def bootstrap_interval(
     return medians[cut], medians[-1 - cut]
 
 
-def abba(rounds: int) -> list[tuple[int, int]]:
-    """The order of interleaved pairs of arms 0 and 1, so that a drift favours neither."""
-    return [(0, 1) if number % 2 == 0 else (1, 0) for number in range(rounds)]
+def abba(rounds: int, arms: int = 2) -> list[tuple[int, ...]]:
+    """The order of arms 0, 1 … in each round, every other one backwards: drift favours none."""
+    order = tuple(range(arms))
+    return [order if number % 2 == 0 else order[::-1] for number in range(rounds)]
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,22 @@ class Row:
     goal: str
     measured: str
     reached: bool | None = None
+
+
+def parameters_row(ours: int, peer: str, theirs: int) -> Row:
+    """Whether two models are of one size, position embeddings left out on both sides.
+
+    Args:
+        ours: Parameters.
+        peer: Whose model the other is.
+        theirs: Its parameters; 0 if it did not say.
+    """
+    figure, goal = f"parameters, ours and {peer}", f"within {PARAMETERS_APART:.0%}"
+    if not theirs:
+        return Row(figure, goal, f"{ours:,} and an unknown number")
+    apart = ours / theirs - 1
+    told = f"{ours:,} and {theirs:,} ({apart:+.1%})"
+    return Row(figure, goal, told, abs(apart) <= PARAMETERS_APART)
 
 
 def tell(rows: Sequence[Row], result: Mapping[str, Any], as_json: bool) -> None:

@@ -1,0 +1,56 @@
+"""Worker: the most floating-point operations a second that this machine's matmuls reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from tui.bench.workers import answer
+from tui.bench.workers.measuring import now
+
+SIZES = {"cpu": (512, 1024, 2048)}  # rows and columns; small ones win where a cache is large
+SIZES_ON_A_GPU = (4096, 8192)
+
+
+def work(request: dict[str, Any]) -> dict[str, Any]:
+    """Multiply large square matrices of random numbers.
+
+    Args:
+        request: ``device``, ``precision``, ``threads``, and ``seconds`` for each size.
+
+    Returns:
+        ``flops_per_second`` of the fastest product, a multiplication and an addition counted as
+        two, and the ``size`` of its matrices.
+    """
+    import torch
+
+    from engine.precision import DTYPES, use_tf32
+
+    torch.set_num_threads(request["threads"])
+    device, precision = request["device"], request["precision"]
+    if device == "cuda":
+        use_tf32(precision == "tf32")
+    best, best_size = 0.0, 0
+    for size in SIZES.get(device, SIZES_ON_A_GPU):
+        a, b = (torch.randn(size, size, device=device).to(DTYPES[precision]) for _ in range(2))
+        seconds = _fastest(partial(torch.mm, a, b), device, request["seconds"])
+        if 2 * size**3 / seconds > best:
+            best, best_size = 2 * size**3 / seconds, size
+    return {"flops_per_second": best, "size": best_size}
+
+
+def _fastest(product: Callable[[], object], device: str, budget: float) -> float:
+    """Seconds of the fastest of several products, the first of which only warms up."""
+    product()
+    begin = now(device)
+    times: list[float] = []
+    while not times or now(device) - begin < budget:
+        start = now(device)
+        product()
+        times.append(now(device) - start)
+    return min(times)
+
+
+if __name__ == "__main__":
+    answer(work)

@@ -1,0 +1,56 @@
+"""What workers share: the one ruler for losses, and clocks that wait for a GPU."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from data.batches import take_windows, validation_windows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from data.batches import Tokens
+
+EVALUATED_TOKENS = 16_384  # in one pass
+
+
+def now(device: str) -> float:
+    """Seconds of a clock, once all work handed to the device is done."""
+    import torch
+
+    if device == "cuda":
+        torch.cuda.synchronize()
+    elif device == "mps":
+        torch.mps.synchronize()
+    return time.perf_counter()
+
+
+def whole_split_loss(
+    logits_of: Callable[[Tensor], Tensor], tokens: Tokens, block_size: int, device: str
+) -> tuple[float, int]:
+    """Mean cross-entropy over windows side by side: the same tokens for whichever model.
+
+    Args:
+        logits_of: (B, T) token ids -> (B, T, vocab_size); the model in eval mode and in fp32.
+        tokens: (n,) of the validation split.
+        block_size: T.
+        device: Where the model is.
+
+    Returns:
+        The loss in nats per token, and the number of windows.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    windows = validation_windows(len(tokens), block_size)
+    size = max(1, EVALUATED_TOKENS // block_size)
+    total = 0.0
+    with torch.no_grad():
+        for start in range(0, len(windows), size):
+            x, y = take_windows(tokens, windows[start : start + size], block_size)  # (B, T)
+            ids, targets = (torch.from_numpy(part).to(device) for part in (x, y))
+            logits = logits_of(ids).flatten(0, 1).float()  # (B * T, vocab_size)
+            total += F.cross_entropy(logits, targets.flatten(), reduction="sum").item()
+    return total / (len(windows) * block_size), len(windows)
