@@ -407,6 +407,16 @@ def test_a_target_beside_a_peer_is_refused(
     assert "--target cannot go with --peer" in capsys.readouterr().err
 
 
+def test_losses_over_contexts_of_another_length_are_not_compared(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    peer = ["--peer", f"nanogpt={checkout}", "--peer-preset", "nanogpt"]
+    assert main(["bench", "time-to-loss", *peer]) == 2
+    problem = capsys.readouterr().err
+    assert "fast sees 64 tokens at once and nanogpt 256" in problem
+    assert "--set model.block_size=256" in problem
+
+
 @pytest.mark.usefixtures("in_this_process")
 def test_time_to_loss_against_a_peer(
     checkout: Path, small_text: str, small_text_file: Path, capsys: pytest.CaptureFixture[str]
@@ -424,11 +434,12 @@ def test_time_to_loss_against_a_peer(
     assert told["target"]["tokens"] == 15 * 512
     seconds = told["target"]["seconds"]["median"]
     expected = told["peers"][0]["seconds"]["median"] / seconds
-    assert told["ratio"]["median"] == pytest.approx(expected, rel=0.02)
+    assert told["ratio"] == pytest.approx(expected, rel=0.02)
     assert [step for step, _, _ in told["ours"]["runs"][0]["points"]] == [15, 30]
     assert told["peers"][0]["parameters"] == 1234
     assert told["reached"] is False  # a hundred times as many parameters are no comparison
     assert told["machine"]["threads"] == 1
+    assert told["peers"][0]["precision"] == "fp32"
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -460,7 +471,7 @@ def test_throughput_against_a_peer(
     assert told["peers"][0]["tokens_per_second"]["median"] == 20 * 512
     assert told["peers"][0]["parameters"] == 1234  # position embeddings taken off
     ours = told["ours"]["tokens_per_second"]["median"]
-    assert told["ratio"]["median"] == pytest.approx(ours / (20 * 512), abs=1e-3)
+    assert told["ratio"] == pytest.approx(ours / (20 * 512), abs=1e-3)
     mfu = ours * told["ours"]["flops_per_token"] / told["matmul_peak"]["fp32"]
     assert told["ours"]["mfu"] == pytest.approx(mfu, abs=1e-3)
     assert told["shape"]["tokens_per_step"] == 512

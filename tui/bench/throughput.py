@@ -211,7 +211,7 @@ def _summary(
         "rounds": len(rounds),
         "ours": ours.to_dict(),
         "peers": told,
-        "ratio": told[0]["ratio"] if told else None,
+        "ratio": told[0]["ratio"]["median"] if told else None,
         "matmul_peak": {name: round(peak) for name, peak in peaks.items()},
         "goals": goals,
         "reached": all(one["reached"] for one in told if one["goal"]) if goals else None,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import InputError
-from engine.config import tokens_per_step
+from engine.config import Config, tokens_per_step
 from engine.presets import preset_config
 from tui.bench import programs
 from tui.bench.loss_race import OurRun, PeerRun, Plan, Results, measure
@@ -27,6 +27,7 @@ from tui.bench.peers import (
     gpt2_shape,
     load_text,
     parse_peers,
+    peer_precision,
 )
 from tui.bench.report import Row, Spread, parameters_row, tell
 from tui.commands.output import threads_in_words
@@ -90,7 +91,8 @@ def _plan(args: argparse.Namespace) -> Plan:
     if args.steps:
         config = config.replace({"train.max_steps": args.steps})
     peer_config = peer_config.replace({"data.corpus": config.data.corpus})
-    gpt2_shape(peer_config.model)
+    if peers:
+        _check_comparable(config, peer_config)
     text = load_text(config)
     return Plan(
         config,
@@ -103,6 +105,22 @@ def _plan(args: argparse.Namespace) -> Plan:
         args.peer_interval or 0,
         resolve_device(config.system.device, programs.note),
     )
+
+
+def _check_comparable(config: Config, peer_config: Config) -> None:
+    """Refuse peers that are no GPT-2, and losses that cannot be set side by side.
+
+    Raises:
+        InputError: They are refused.
+    """
+    gpt2_shape(peer_config.model)
+    ours, theirs = config.model.block_size, peer_config.model.block_size
+    if ours != theirs:
+        raise InputError(
+            f"{config.preset} sees {ours} tokens at once and {peer_config.preset} {theirs}, so "
+            f"their losses cannot be compared: choose another --peer-preset, or "
+            f"--set model.block_size={theirs}"
+        )
 
 
 # -- the result ----------------------------------------------------------------------------------
@@ -193,6 +211,7 @@ def _summary(plan: Plan, results: Results, asked: float | None) -> tuple[list[Ro
             "planned_steps": results.ours[0][0].points[-1][0],
             "tokens_per_step": tokens,
             "every": plan.every,
+            "seeds": plan.seeds,
             "precision": first["runtime"]["resolved"]["precision"],
             "threads": first["runtime"]["resolved"]["threads"],
             "device": plan.device,
@@ -201,7 +220,7 @@ def _summary(plan: Plan, results: Results, asked: float | None) -> tuple[list[Ro
             "runs": [_run_facts(one) for runs in results.ours for one in runs],
         },
         "peers": peers,
-        "ratio": peers[0]["ratio"] if peers else None,
+        "ratio": peers[0]["ratio"]["median"] if peers and peers[0]["ratio"] else None,
         "same_tokens": same_tokens,
         "goals": {"ratio": RATIO_GOAL, "same_tokens": SAME_TOKENS_GOAL},
         "reached": all(reached) if reached else None,
@@ -235,6 +254,7 @@ def _beside(
         "steps": runs[0].steps,
         "tokens": _tokens(plan, runs[0]),
         "parameters": runs[0].parameters,
+        "precision": peer_precision(plan.device),
         "parameters_apart": round(parameters / runs[0].parameters - 1, 4),
         "target": reached.to_dict(tokens),
         "ratio": ratio.to_dict() if ratio else None,
