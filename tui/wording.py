@@ -14,6 +14,14 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def roughly(seconds: float) -> str:
+    """``40 seconds``, ``12 minutes``, ``28 hours``: for what is only estimated."""
+    for unit, noun in ((3600, "hour"), (60, "minute")):
+        if seconds >= 1.5 * unit:
+            return counted(round(seconds / unit), noun)
+    return counted(max(1, round(seconds)), "second")
+
+
 def amount(number: float) -> str:
     """``812``, ``24.5k``, ``10.7M``, ``1.56B``."""
     for limit, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):

@@ -81,7 +81,7 @@ def new_run(
     """
     if name:
         check_name(name, runs_dir)
-    corpus, tokenizer, split = _load_text(config, watcher)
+    corpus, tokenizer, split = load_text(config, watcher)
     tokenizer.encode(config.sample.prompt)  # refuses unknown characters before there is a run
     if Path(corpus.source).is_absolute():  # a file: the run is opened from any folder later
         config = config.replace({"data.corpus": corpus.source})
@@ -118,7 +118,7 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
         known = database.meta().get("corpus")
         if known:
             config = _with_recorded_corpus(config, known)
-        corpus, tokenizer, split = _load_text(config, watcher)
+        corpus, tokenizer, split = load_text(config, watcher)
         if known and known["sha256"] != corpus.sha256:
             raise InputError(
                 f"the text {known['name']!r} is not the one this run was trained on "
@@ -147,7 +147,12 @@ def _with_recorded_corpus(config: Config, known: dict[str, Any]) -> Config:
     return config
 
 
-def _load_text(config: Config, watcher: Watcher) -> tuple[Corpus, Tokenizer, Split]:
+def load_text(config: Config, watcher: Watcher) -> tuple[Corpus, Tokenizer, Split]:
+    """The text of a configuration, and what its characters become.
+
+    Raises:
+        InputError: It cannot be used, is too short, or the model cannot fit the memory.
+    """
     watcher.report(f"reading {config.data.corpus}")
     corpus = load_corpus(
         config.data.corpus,

@@ -7,7 +7,7 @@ import pytest
 
 from engine.config import SETTINGS
 from engine.presets import GROUPS, PRESETS
-from tests.cli.conftest import Cli
+from tests.cli.conftest import ROOT, Cli
 
 
 def test_every_setting_is_listed(cli: Cli) -> None:
@@ -45,6 +45,11 @@ def test_the_list_of_presets_fits_the_terminal(
     assert max(map(len, (line for line in lines if line not in GROUPS))) <= width
     joined = " ".join(" ".join(lines).split())
     assert all(preset.help in joined for preset in PRESETS.values())
+
+
+def test_the_readme_names_every_preset() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in PRESETS if f"`{name}`" not in readme] == []
 
 
 def test_presets_as_json_hold_their_values(cli: Cli) -> None:

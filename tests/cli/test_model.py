@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import ROOT, Cli
+from tests.cli.conftest import Cli
 
 
 def test_a_preset_is_shown_with_its_parts_and_costs(cli: Cli) -> None:
@@ -107,13 +105,3 @@ def test_unknown_characters_and_long_texts_are_refused(cli: Cli, text: Path) -> 
     command = ("model", "layer-norm", "--data", text, "--trace")
     assert "has no '→'" in cli(*command, "one → two").problem
     assert "raise model.block_size" in cli(*command, "one fish two fish").problem
-
-
-def test_no_screen_is_loaded() -> None:
-    script = (
-        "import sys, tui.cli\n"
-        "code = tui.cli.main(['model', 'gpt2'])\n"
-        "assert 'textual' not in sys.modules\n"
-        "sys.exit(code)"
-    )
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)

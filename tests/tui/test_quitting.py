@@ -131,7 +131,7 @@ async def test_quitting_while_a_run_is_prepared_is_prompt(
         while not watcher.cancelled():
             time.sleep(0.01)
 
-    monkeypatch.setattr("engine.run.opening._load_text", slow_download)
+    monkeypatch.setattr("engine.run.opening.load_text", slow_download)
     async with open_app() as person:
         await person.press("space")
         await person.until(waiting.is_set)

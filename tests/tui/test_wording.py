@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tui.wording import amount, counted, duration, loss, short_path
+from tui.wording import amount, counted, duration, loss, roughly, short_path, with_unit
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,36 @@ from tui.wording import amount, counted, duration, loss, short_path
 )
 def test_duration(seconds: float | None, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.01, "1 second"),
+        (40.4, "40 seconds"),
+        (89, "89 seconds"),
+        (90, "2 minutes"),
+        (5399, "90 minutes"),
+        (101_000, "28 hours"),
+    ],
+)
+def test_roughly(seconds: float, words: str) -> None:
+    assert roughly(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (0, "0 B"),
+        (812, "812 B"),
+        (999.6, "1 kB"),
+        (6_140, "6.14 kB"),
+        (6_230_444_800, "6.23 GB"),
+        (5.05e15, "5.05 PB"),
+    ],
+)
+def test_with_unit(number: float, words: str) -> None:
+    assert with_unit(number, "B") == words
 
 
 @pytest.mark.parametrize(

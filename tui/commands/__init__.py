@@ -22,5 +22,6 @@ COMMANDS = {
     "settings": CommandEntry("tui.commands.settings", "list every setting"),
     "presets": CommandEntry("tui.commands.presets", "list the presets"),
     "model": CommandEntry("tui.commands.model", "show a model's parts, cost and inner workings"),
+    "ladder": CommandEntry("tui.commands.ladder", "train the rungs of Karpathy's lecture"),
     "bench": CommandEntry("tui.bench", "measure this program"),
 }
