@@ -147,6 +147,7 @@ def test_interrupted_between_two_runs_what_is_trained_is_told(
         (["--steps", "0"], "train.max_steps must be 1 to 1,000,000,000, not 0"),
         (["--set", "model.n_haed=3"], "there is no setting 'model.n_haed': did you mean "),
         (["--write", "nowhere/x.md"], "--write nowhere/x.md: there is no folder nowhere"),
+        (["--write", "."], "--write . is a folder: name a file in it"),
         (["bigram", "--data", "nothing.txt"], "nothing.txt"),
     ],
 )

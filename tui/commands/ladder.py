@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from data.errors import InputError
-from engine.config import Config
-from engine.presets import LADDER, Preset, preset_config
-from engine.protocol import Start, State
-from engine.run.reader import RunSummary, read_summary
+from engine.presets import LADDER, preset_config
+from engine.protocol import Start
+from engine.run.reader import read_summary
 from tui.commands import EXIT_DONE, EXIT_SIGNAL
 from tui.commands.headless import train
 from tui.commands.options import (
@@ -23,33 +21,12 @@ from tui.commands.options import (
     parse_assignments,
     runs_dir_of,
 )
-from tui.commands.output import print_last, table, to_json
-from tui.wording import amount, duration, loss, roughly
+from tui.commands.output import print_last, to_json
+from tui.commands.rungs import Rung, facts, in_words
+from tui.wording import roughly
 
 BUDGET_SECONDS = 300.0
 NAMES = [rung.name for rung in LADDER]
-LECTURE_TEXT = "tinyshakespeare"
-OTHER_TEXT = f"The video's losses are of {LECTURE_TEXT}: beside another text's they say nothing."
-HEADER = ("rung", "parameters", "ours", "video", "time", "what changes")
-RIGHT = (1, 2, 3, 4)
-
-
-@dataclass(frozen=True)
-class Rung:
-    """A rung, and what became of it."""
-
-    preset: Preset
-    config: Config
-    parameters: int | None = None
-    estimate: float | None = None  # seconds of training
-    run: RunSummary | None = None
-    problem: str = ""  # why it was not run
-
-    @property
-    def whole_split_loss(self) -> float | None:
-        """The validation loss of its last weights, if it came so far."""
-        finished = self.run is not None and self.run.state == State.FINISHED
-        return self.run.val_loss if finished and self.run else None
 
 
 def main(argv: list[str]) -> int:
@@ -59,7 +36,7 @@ def main(argv: list[str]) -> int:
     _check_writable(args.write)
     typed = command_line("gpt-tui ladder", argv)
     code = _climb(rungs, runs_dir_of(args), args.budget, typed)
-    print_last(to_json(_facts(rungs)) if args.json else in_words(rungs))
+    print_last(to_json(facts(rungs)) if args.json else in_words(rungs))
     if args.write is not None:
         _write(args.write, rungs, typed, code)
     return code
@@ -120,8 +97,12 @@ def _unknown(name: str) -> str:
 
 
 def _check_writable(page: Path | None) -> None:
-    if page is not None and not page.absolute().parent.is_dir():
+    if page is None:
+        return
+    if not page.absolute().parent.is_dir():
         raise InputError(f"--write {page}: there is no folder {page.parent}, make it first")
+    if page.is_dir():
+        raise InputError(f"--write {page} is a folder: name a file in it")
 
 
 def _write(path: Path, rungs: list[Rung], typed: str, code: int) -> None:
@@ -145,7 +126,7 @@ def _climb(rungs: list[Rung], runs_dir: Path, budget: float, typed: str) -> int:
     Raises:
         InputError: None of them can be trained.
     """
-    refused: list[str] = []
+    refused: list[InputError] = []
     for i, rung in enumerate(rungs):
         try:
             print(f"\n{rung.preset.name} ({i + 1} of {len(rungs)})", file=sys.stderr, flush=True)
@@ -158,7 +139,7 @@ def _climb(rungs: list[Rung], runs_dir: Path, budget: float, typed: str) -> int:
         except KeyboardInterrupt:  # between two runs; within one it is the run's to handle
             return EXIT_SIGNAL
         except InputError as error:
-            refused += error.problems
+            refused.append(error)
             rungs[i] = replace(rung, problem=" ".join(error.problems))
             continue
         if outcome.run is None:
@@ -166,8 +147,8 @@ def _climb(rungs: list[Rung], runs_dir: Path, budget: float, typed: str) -> int:
         rungs[i] = replace(rung, run=read_summary(outcome.run))
         if outcome.code != EXIT_DONE:
             return outcome.code
-    if all(rung.problem in refused for rung in rungs):
-        raise InputError(*dict.fromkeys(refused))
+    if len(refused) == len(rungs):
+        raise InputError(*dict.fromkeys(problem for one in refused for problem in one.problems))
     return EXIT_DONE
 
 
@@ -194,61 +175,3 @@ def _say(message: str) -> None:
 
 def _say_nothing(message: str) -> None:
     pass
-
-
-# -- telling -------------------------------------------------------------------------------------
-
-
-def in_words(rungs: list[Rung]) -> str:
-    """The table on the terminal."""
-    told = table(HEADER, map(_row, rungs), RIGHT, wrap=True)
-    return f"{told}\n{OTHER_TEXT}" if is_other_text(rungs) else told
-
-
-def is_other_text(rungs: Sequence[Rung]) -> bool:
-    """Whether any rung learned from something else than the lecture's text."""
-    return any(rung.run.corpus != LECTURE_TEXT for rung in rungs if rung.run)
-
-
-def _row(rung: Rung) -> tuple[str, ...]:
-    return (
-        rung.preset.name,
-        "–" if rung.parameters is None else amount(rung.parameters),
-        loss(rung.whole_split_loss),
-        f"{rung.preset.lecture_loss:.2f}",
-        duration(rung.run.train_seconds if rung.run else None),
-        f"{rung.preset.changed}{_fate(rung)}",
-    )
-
-
-def _fate(rung: Rung) -> str:
-    if rung.problem:
-        return f" Not run: {rung.problem}."
-    if rung.run is None:
-        return " Not run."
-    if rung.run.state != State.FINISHED:
-        return f" Stopped at step {rung.run.step:,} of {rung.run.total_steps:,}."
-    return ""
-
-
-def _facts(rungs: list[Rung]) -> dict[str, object]:
-    return {"rungs": [_rung_facts(rung) for rung in rungs]}
-
-
-def _rung_facts(rung: Rung) -> dict[str, object]:
-    run = rung.run
-    return {
-        "rung": rung.preset.name,
-        "changed": rung.preset.changed,
-        "lecture_loss": rung.preset.lecture_loss,
-        "val_loss": rung.whole_split_loss,
-        "best_val_loss": run.best_val_loss if run else None,
-        "parameters": rung.parameters,
-        "state": run.state if run else "not run",
-        "problem": rung.problem,
-        "steps": run.step if run else 0,
-        "train_seconds": run.train_seconds if run else None,
-        "estimated_seconds": rung.estimate,
-        "corpus": run.corpus if run else rung.config.data.corpus,
-        "run": run.path if run else None,
-    }

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from engine.config import SETTINGS
 from engine.presets import LADDER, preset_config
+from tui.commands.rungs import OTHER_TEXT, Rung, is_other_text
 from tui.wording import duration, loss
-
-if TYPE_CHECKING:
-    from tui.commands.ladder import Rung
 
 INTRODUCTION = """\
 # The ladder
@@ -100,8 +97,6 @@ def _circumstances(rungs: Sequence[Rung]) -> str:
 
 
 def _caution(rungs: Sequence[Rung]) -> str:
-    from tui.commands.ladder import OTHER_TEXT, is_other_text
-
     return f" {OTHER_TEXT}" if is_other_text(rungs) else ""
 
 
