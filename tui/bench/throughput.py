@@ -82,7 +82,7 @@ class Arm:
         """
         speed = self.tokens_per_second
         steps = f"{speed.median / tokens:,.2f} steps/s, {self.step_ms.median:.1f} ms a step"
-        used = f"{self.mfu:.0%} of the peak" if self.flops_per_token else "no matrix products"
+        used = f"{self.flops_per_second / 1e9:,.1f} GFLOP/s, {self.mfu:.0%} of the peak"
         return Row(
             self.name, "", f"{speed.in_words('tokens/s', 0)}, {steps}, {self.precision}, {used}"
         )
