@@ -7,6 +7,7 @@ of products that partly cancel, some more.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from data.batches import Split
 from engine.checkpoint import optimizer_tensors, restore, take_snapshot
 from engine.model import LanguageModel
-from engine.precision import DTYPES, LossScale
+from engine.precision import DTYPES, SUPPORTED, LossScale
 from engine.presets import PRESETS, preset_config
 from engine.trainer import Trainer
 from tests.engine.conftest import MakeTrainer, assert_same_bits, weights
@@ -107,6 +109,24 @@ def test_weights_gradients_and_what_the_optimizer_remembers_stay_fp32(
         tensors = [*trainer.model.parameters(), *optimizer_tensors(trainer).values()]
         tensors += [p.grad for p in trainer.model.parameters() if p.grad is not None]
         assert {tensor.dtype for tensor in tensors} == {torch.float32}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
+@pytest.mark.parametrize("precision", SUPPORTED["cuda"])
+def test_a_gpu_trains_within_one_percent_of_the_plain_cpu(
+    make_trainer: MakeTrainer, split: Split, precision: str, optimizer: str
+) -> None:
+    """From the same weights, which are drawn on the CPU, and on the same batches."""
+    plain = make_trainer(optim__optimizer=optimizer, optim__learning_rate=2e-3)
+    runtime = dataclasses.replace(plain.runtime, device="cuda", precision=precision)
+    ours = Trainer(plain.config, runtime, split, plain.model.vocab_size)
+    found, expected = (
+        np.array([trainer.train_step().loss.item() for _ in range(10)]) for trainer in (ours, plain)
+    )
+    np.testing.assert_allclose(found, expected, rtol=0.01)
+    assert ours.evaluate().loss == pytest.approx(plain.evaluate().loss, rel=0.01)
 
 
 # The scale of fp16
