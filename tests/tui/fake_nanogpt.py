@@ -16,7 +16,7 @@ print("num non-decayed parameter tensors: 1, with %d parameters" % (context * wi
 for i in range(steps + 1):
     if i % interval == 0:
         print(f"step {i}: train loss nan, val loss nan")
-        if i and told["always_save_checkpoint"] == "True":
+        if i and (told["always_save_checkpoint"] == "True" or i == interval):  # the first is best
             import os, torch
             os.makedirs(told["out_dir"], exist_ok=True)
             shape = {"vocab_size": vocab_size, "block_size": context}

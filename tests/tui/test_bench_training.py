@@ -443,6 +443,18 @@ def test_time_to_loss_against_a_peer(
 
 
 @pytest.mark.usefixtures("in_this_process")
+def test_a_peer_may_be_taken_at_its_best(
+    checkout: Path, small_text_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(small_text_file), "--peer", f"nanogpt={checkout}", "--peer-best"]
+    ours = ["--steps", "1", "--seeds", "1", "--peer-preset", "tiny"]
+    assert main(["bench", "time-to-loss", "--json", *TINY, *options, *ours]) == 0
+    (peer,) = last_json(capsys)["peers"]
+    assert peer["steps"] == 100  # where it first evaluated, of 400
+    assert peer["seconds"]["median"] == pytest.approx(99 * 0.05, abs=1)
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_time_to_a_loss_of_ones_own(
     small_text_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -60,7 +60,7 @@ class Plan:
     seeds: list[int]
     rounds: int
     every: int
-    peer_interval: int
+    peer_best: bool  # nanoGPT's best weights by its own estimate, instead of its last
     device: str
 
     @property
@@ -173,12 +173,15 @@ def _run_nanogpt(plan: Plan, peer: Peer, data: Path) -> PeerRun:
     steps, threads = plan.peer_steps, plan.config.system.threads
     checkpoint = data / "out" / "ckpt.pt"
     checkpoint.unlink(missing_ok=True)
-    flags = recipe_flags(plan.peer_config) | {
+    recipe = plan.peer_config
+    interval = recipe.eval.interval
+    flags = recipe_flags(recipe) | {
         "max_iters": steps,
-        "lr_decay_iters": plan.peer_config.optim.decay_steps or steps,
-        "eval_interval": plan.peer_interval or steps,  # a checkpoint is written where it evaluates
-        "eval_iters": plan.peer_config.eval.batches if plan.peer_interval else 0,
-        "always_save_checkpoint": not plan.peer_interval,
+        "lr_decay_iters": recipe.optim.decay_steps or steps,
+        # as shipped: evaluating draws random numbers, so other intervals mean other batches
+        "eval_interval": interval if interval and steps % interval == 0 else steps,
+        "eval_iters": recipe.eval.batches,
+        "always_save_checkpoint": not plan.peer_best,
     }
     with tempfile.TemporaryDirectory(prefix="gpt-tui-compiled-") as fresh:
         log = run_nanogpt(

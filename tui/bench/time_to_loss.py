@@ -69,9 +69,11 @@ def _parser() -> argparse.ArgumentParser:
                         help=f"to reach, where no peer sets it ({KNOWN_LOSS})")  # fmt: skip
     parser.add_argument("--peer-preset", default=PEER_PRESET, metavar="P",
                         help="shape and recipe of the peers (%(default)s)")  # fmt: skip
-    parser.add_argument("--peer-interval", type=count, metavar="N",
-                        help="let nanoGPT evaluate every N steps and keep its best weights, as "
-                        "shipped (else its last count)")  # fmt: skip
+    parser.add_argument(
+        "--peer-best",
+        action="store_true",
+        help="take nanoGPT's best weights by its own estimate, and the time to them, not its last",
+    )
     parser.add_argument(
         "--same-tokens",
         action="store_true",
@@ -102,7 +104,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         [config.train.seed + number for number in range(args.seeds)],
         args.rounds,
         args.every,
-        args.peer_interval or 0,
+        args.peer_best,
         resolve_device(config.system.device, programs.note),
     )
 
