@@ -306,7 +306,7 @@ class OptimConfig:
         100, "Steps of linear warm-up.", LIVE, minimum=0, maximum=10**9, unit="steps"
     )
     weight_decay: float = setting(
-        0.1, "Decoupled decay of matrices and embeddings.", LIVE, minimum=0, maximum=10
+        0.1, "Decay of matrices and embeddings; decoupled but for sgd.", LIVE, minimum=0, maximum=10
     )
     beta1: float = setting(
         0.9, "AdamW: memory of the gradient's mean.", LIVE, minimum=0, maximum=0.9999
