@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from engine.arithmetic import flops_per_token, kv_cache_numbers
 from engine.config import SETTINGS, Config, tokens_per_step
 from engine.model import LanguageModel, build_model
-from engine.model.arithmetic import flops_per_token, kv_cache_numbers
 from engine.model.tree import Part, tree
 from engine.optim.build import block_matrices
 from engine.precision import DTYPES

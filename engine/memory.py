@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from data.errors import InputError
+from engine.arithmetic import matrix_weights
 from engine.config import ModelConfig
 from engine.presets import probably_has_cuda
 
@@ -15,10 +16,12 @@ LARGEST_SHARE = 0.9  # of the memory there is
 
 def parameter_estimate(model: ModelConfig, vocab_size: int) -> int:
     """Parameters of a model without building it: matrices and embeddings, biases left out."""
-    block = 12 * model.n_embd**2  # 4 for attention, 8 for the feed-forward
-    heads = 1 if model.tie_weights else 2
-    embeddings = (heads * vocab_size + model.block_size) * model.n_embd
-    return model.n_layer * block + embeddings
+    if model.architecture == "bigram":
+        return vocab_size**2
+    tables = model.n_gram - int(model.tie_weights)  # a tied head is a table and a matrix
+    positions = model.block_size if model.position == "learned" else 0
+    embeddings = (tables * vocab_size + positions) * model.n_embd
+    return matrix_weights(model, vocab_size) + embeddings
 
 
 def check_memory(model: ModelConfig, vocab_size: int) -> None:

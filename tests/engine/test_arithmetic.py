@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from engine.arithmetic import flops_per_token, kv_cache_numbers, matrix_weights
 from engine.config import Config
 from engine.model import build_model
-from engine.model.arithmetic import flops_per_token, kv_cache_numbers, matrix_weights
 from engine.presets import preset_config
 
 VOCAB_SIZE = 65

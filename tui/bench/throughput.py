@@ -1,6 +1,6 @@
 """``bench throughput``: tokens a second of training, and how much of the machine they use.
 
-The arithmetic of a token is counted in closed form (``engine.model.arithmetic``: six operations a
+The arithmetic of a token is counted in closed form (``engine.arithmetic``: six operations a
 matrix weight and attention over the whole context, as in PaLM, appendix B) and set against the
 fastest large matrix product of this very machine, in the same precision, on as many threads, and
 measured in the same minutes. That share is called MFU, model FLOPs utilisation.
@@ -157,7 +157,7 @@ def _arms(
     course: Course, peers: Sequence[Peer], rounds: list[list[Timed]], peaks: dict[str, float]
 ) -> list[Arm]:
     """Ours first."""
-    from engine.model.arithmetic import flops_per_token  # loads torch
+    from engine.arithmetic import flops_per_token  # loads torch
 
     model, vocab_size = course.config.model, course.text.tokenizer.vocab_size
     tokens = tokens_per_step(course.config)
