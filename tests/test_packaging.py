@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import select
 import signal
 import struct
 import subprocess
@@ -108,7 +109,7 @@ def test_the_app_opens_on_a_terminal(environment: Path, unfriendly: Path) -> Non
         start_new_session=True,
     )
     os.close(ours)
-    screen = read_until(terminal, "learning_rate")
+    screen = read_until(terminal, "n_layer")
     process.send_signal(signal.SIGTERM)
     read_until(terminal, None)
     assert process.wait(timeout=20) == 130
@@ -119,7 +120,10 @@ def test_the_app_opens_on_a_terminal(environment: Path, unfriendly: Path) -> Non
 def read_until(terminal: int, words: str | None) -> str:
     """What is painted until some words appear; with None, until the program closes."""
     painted, deadline = "", time.monotonic() + 20
-    while time.monotonic() < deadline and (words is None or words not in painted):
+    while words is None or words not in painted:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([terminal], [], [], left)[0]:
+            break
         try:
             piece = os.read(terminal, 65536)
         except OSError:  # how Linux says that the other end is closed
