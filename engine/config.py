@@ -17,6 +17,7 @@ from typing import Any
 
 from data.errors import InputError
 from engine.settings import Setting, Value, When, setting, settings_of
+from engine.stops import parse_stops
 
 LIVE, RESUME, NEW_RUN = When.LIVE, When.RESUME, When.NEW_RUN
 
@@ -26,7 +27,7 @@ SAME = -1.0  # of a dropout of its own: "as model.dropout"
 
 
 def _own_dropout(help: str) -> Any:
-    return setting(SAME, help, LIVE, minimum=0, maximum=0.95, unset="as dropout")
+    return setting(SAME, help, LIVE, minimum=0, maximum=0.95, unset="as dropout", seldom=True)
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class ModelConfig:
         "gpt",
         "bigram is a table of which token follows which.",
         NEW_RUN,
+        seldom=True,
         choices=("gpt", "bigram"),
         source="Karpathy 2023, Let's build GPT",
     )
@@ -50,6 +52,7 @@ class ModelConfig:
         0,
         "Heads of keys and values; fewer than n_head are shared.",
         NEW_RUN,
+        seldom=True,
         minimum=1,
         maximum=200,
         zero="n_head",
@@ -60,6 +63,7 @@ class ModelConfig:
         4.0,
         "Width of the feed-forward over n_embd.",
         NEW_RUN,
+        seldom=True,
         above=0,
         maximum=64,
         zero="off",
@@ -84,6 +88,7 @@ class ModelConfig:
         10_000.0,
         "Longest wavelength of rotary positions, over 2 pi.",
         NEW_RUN,
+        seldom=True,
         above=1,
         maximum=1e9,
         unit="tokens",
@@ -93,6 +98,7 @@ class ModelConfig:
         1,
         "Tokens each embedding sums: its own and those just before.",
         NEW_RUN,
+        seldom=True,
         minimum=1,
         maximum=16,
         source="docs/experiments.md",
@@ -108,11 +114,12 @@ class ModelConfig:
         "pre",
         "Norm before each sublayer, or after its addition.",
         NEW_RUN,
+        seldom=True,
         choices=("pre", "post"),
         source="Xiong et al. 2020",
     )
     qk_norm: bool = setting(
-        False, "Normalise queries and keys.", NEW_RUN, source="Henry et al. 2020"
+        False, "Normalise queries and keys.", NEW_RUN, seldom=True, source="Henry et al. 2020"
     )
     activation: str = setting(
         "gelu",
@@ -122,15 +129,20 @@ class ModelConfig:
         source="GELU: Hendrycks & Gimpel 2016; ReLU²: So et al. 2021; SwiGLU: Shazeer 2020",
     )
     residual: bool = setting(
-        True, "Sublayers add to the stream they read from.", NEW_RUN, source="He et al. 2015"
+        True,
+        "Sublayers add to the stream they read from.",
+        NEW_RUN,
+        seldom=True,
+        source="He et al. 2015",
     )
     output_proj: bool = setting(
-        True, "A linear layer after the heads and after the activation.", NEW_RUN
+        True, "A linear layer after the heads and after the activation.", NEW_RUN, seldom=True
     )
     init: str = setting(
         "gpt2",
         "Weights begin as N(0, 0.02), GPT-2's, or as torch's layers do.",
         NEW_RUN,
+        seldom=True,
         choices=("gpt2", "torch"),
         source="Radford et al. 2019 (GPT-2); torch.nn",
     )
@@ -138,12 +150,14 @@ class ModelConfig:
         False,
         "Output projections and an untied head begin at zero.",
         NEW_RUN,
+        seldom=True,
         source="Zhang et al. 2019 (Fixup)",
     )
     logit_softcap: float = setting(
         0.0,
         "Logits are bent to stay within this.",
         NEW_RUN,
+        seldom=True,
         above=0,
         maximum=1000,
         zero="off",
@@ -153,6 +167,7 @@ class ModelConfig:
         GPT2_STD,
         "Spread of the token embeddings at the start.",
         NEW_RUN,
+        seldom=True,
         above=0,
         maximum=10,
         source="Radford et al. 2019 (GPT-2)",
@@ -168,11 +183,14 @@ class ModelConfig:
     embd_dropout: float = _own_dropout("Dropout of the embeddings.")
     attn_dropout: float = _own_dropout("Dropout of the attention weights.")
     resid_dropout: float = _own_dropout("Dropout of what joins the stream.")
-    bias: bool = setting(False, "Biases in linear layers and layer norms, as in GPT-2.", NEW_RUN)
+    bias: bool = setting(
+        False, "Biases in linear layers and layer norms, as in GPT-2.", NEW_RUN, seldom=True
+    )
     tie_weights: bool = setting(
         True,
         "The output head shares the token embedding's weights.",
         NEW_RUN,
+        seldom=True,
         source="Press & Wolf 2017",
     )
 
@@ -288,6 +306,7 @@ class OptimConfig:
         0,
         "Step at which the decay ends.",
         LIVE,
+        seldom=True,
         minimum=1,
         maximum=10**9,
         unit="steps",
@@ -297,6 +316,7 @@ class OptimConfig:
         0,
         "Steps of wsd's decay, at its end.",
         LIVE,
+        seldom=True,
         minimum=1,
         maximum=10**9,
         unit="steps",
@@ -309,13 +329,18 @@ class OptimConfig:
         0.1, "Decay of matrices and embeddings; decoupled but for sgd.", LIVE, minimum=0, maximum=10
     )
     beta1: float = setting(
-        0.9, "AdamW: memory of the gradient's mean.", LIVE, minimum=0, maximum=0.9999
+        0.9, "AdamW: memory of the gradient's mean.", LIVE, seldom=True, minimum=0, maximum=0.9999
     )
     beta2: float = setting(
-        0.99, "AdamW: memory of the gradient's square.", LIVE, minimum=0, maximum=0.99999
+        0.99,
+        "AdamW: memory of the gradient's square.",
+        LIVE,
+        seldom=True,
+        minimum=0,
+        maximum=0.99999,
     )
     momentum: float = setting(
-        0.95, "Muon and SGD: memory of the gradient.", LIVE, minimum=0, maximum=0.9999
+        0.95, "Muon and SGD: memory of the gradient.", LIVE, seldom=True, minimum=0, maximum=0.9999
     )
     grad_clip: float = setting(
         1.0, "Largest norm of the gradient.", LIVE, minimum=0, maximum=1e6, zero="off"
@@ -324,6 +349,7 @@ class OptimConfig:
         0.0,
         "Average the weights; evaluations and samples use the average.",
         NEW_RUN,
+        seldom=True,
         above=0,
         maximum=0.99999,
         zero="off",
@@ -398,10 +424,45 @@ class SampleConfig:
         above=0,
         maximum=1,
     )
+    min_p: float = setting(
+        0.0,
+        "Choose among tokens this likely, as a share of the likeliest.",
+        LIVE,
+        above=0,
+        maximum=1,
+        zero="off",
+        source="Nguyen et al. 2024",
+    )
+    repetition_penalty: float = setting(
+        1.0,
+        "Above 1, tokens the text already has are less likely.",
+        LIVE,
+        above=0,
+        maximum=10,
+        source="CTRL: Keskar et al. 2019",
+    )
+    stop: str = setting(
+        "",
+        r"Text that ends a sample; \n is a new line, | stands between several.",
+        LIVE,
+    )
     max_tokens: int = setting(
         300, "Tokens to generate.", LIVE, minimum=1, maximum=10**6, unit="tokens"
     )
     seed: int = setting(1, "Same seed and weights, same text.", LIVE, minimum=0, maximum=2**31 - 1)
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The texts that end a sample."""
+        return parse_stops(self.stop)
+
+    def conflicts(self) -> list[str]:
+        """What cannot be, one sentence each."""
+        try:
+            parse_stops(self.stop)
+        except ValueError as error:
+            return [str(error)]
+        return []
 
 
 @dataclass(frozen=True)
@@ -527,7 +588,7 @@ class Config:
     def conflicts(self) -> list[str]:
         """Combinations of settings that cannot be, one sentence each."""
         optim = self.optim
-        problems = self.model.conflicts()
+        problems = self.model.conflicts() + self.sample.conflicts()
         if optim.schedule != "constant" and optim.min_lr > optim.learning_rate:
             problems.append(
                 f"optim.min_lr {optim.min_lr:g} is above optim.learning_rate "

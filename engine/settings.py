@@ -40,6 +40,7 @@ class Setting:
     unit: str = ""
     zero: str = ""  # what 0 stands for ("off", "auto" …); this word is accepted in its place
     unset: str = ""  # what -1 stands for, where 0 is a value like others; accepted likewise
+    seldom: bool = False  # changed so seldom that the panel folds it away
     source: str = ""  # where it comes from: a paper, mostly
 
     @property

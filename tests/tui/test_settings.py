@@ -157,7 +157,8 @@ async def test_choices_and_switches_turn_with_enter(open_app: Open) -> None:
 
 
 async def test_groups_fold(open_app: Open) -> None:
-    in_group = sum(key.startswith("model.") for key in SETTINGS)
+    often = [one for one in SETTINGS.values() if one.section == "model" and not one.seldom]
+    in_group = len(often) + 1  # and what leads to the others
     async with open_app() as person:
         await person.press("e", "home")
         rows = person.cockpit.settings.list
@@ -168,6 +169,22 @@ async def test_groups_fold(open_app: Open) -> None:
         assert rows.option_count == before
         await person.press("down", "left")
         assert (rows.option_count, rows.highlighted_key) == (before - in_group, "model")
+
+
+async def test_what_is_seldom_changed_is_folded_away_behind_its_number(open_app: Open) -> None:
+    seldom = [key for key, one in SETTINGS.items() if key.startswith("model.") and one.seldom]
+    async with open_app() as person:
+        await person.press("e", "home")
+        rows = person.cockpit.settings.list
+        before = rows.option_count
+        assert f"▸ {len(seldom)} more" in str(rows.get_option("model.*").prompt)
+        rows.highlighted = rows.get_option_index("model.*")
+        await person.press("enter")
+        assert rows.option_count == before + len(seldom)
+        await person.press("down", "left")
+        assert (rows.option_count, rows.highlighted_key) == (before, "model.*")
+        rows.go_to("model.n_gram")
+        assert rows.highlighted_key == "model.n_gram"
 
 
 async def test_an_edit_made_while_the_run_is_prepared_is_not_forgotten(

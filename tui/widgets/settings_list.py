@@ -14,7 +14,7 @@ from engine.settings import Setting, When
 from tui.draft import Draft
 
 WHEN_SIGNS = {When.LIVE: " ", When.RESUME: "↻", When.NEW_RUN: "+"}
-FOLDED_AT_FIRST = {"checkpoint", "system", "data"}
+FOLDED_AT_FIRST = {"checkpoint", "system", "data", *(f"{section}.*" for section in SECTIONS)}
 
 
 class SettingsList(OptionList):
@@ -74,20 +74,25 @@ class SettingsList(OptionList):
         """Put the cursor on a setting, unfolding its group."""
         section = key.split(".")[0]
         self._folded.discard(section)
+        if SETTINGS[key].seldom:
+            self._folded.discard(seldom_of(section))
         self.redraw()
         self.highlighted = self.get_option_index(key)
 
     def toggle(self, section: str) -> None:
-        """Fold or unfold a group."""
+        """Fold or unfold a group, or what of it is seldom changed (``seldom_of``)."""
         self._folded ^= {section}
         self.redraw()
 
     def action_fold(self) -> None:
         """Fold the group the cursor is in."""
-        section = (self.highlighted_key or "").split(".")[0]
-        if section and section not in self._folded:
-            self.toggle(section)
-            self.highlighted = self.get_option_index(section)
+        key = self.highlighted_key or ""
+        group = key.split(".")[0]
+        if key == seldom_of(group) or (key in SETTINGS and SETTINGS[key].seldom):
+            group = seldom_of(group)
+        if group and group not in self._folded:
+            self.toggle(group)
+            self.highlighted = self.get_option_index(group)
 
     def action_unfold(self) -> None:
         """Unfold the group under the cursor."""
@@ -100,12 +105,31 @@ class SettingsList(OptionList):
             folded = section in self._folded
             rows.append(Option(self._header_row(section, folded), id=section))
             if not folded:
-                rows += [
-                    Option(self._setting_row(one), id=one.key)
-                    for one in SETTINGS.values()
-                    if one.section == section
-                ]
+                rows += self._rows_of(section)
         return rows
+
+    def _rows_of(self, section: str) -> list[Option]:
+        """The settings of a group, those that are seldom changed behind a fold of their own."""
+        mine = [one for one in SETTINGS.values() if one.section == section]
+        often = [one for one in mine if not one.seldom]
+        seldom = [one for one in mine if one.seldom]
+        rows = [Option(self._setting_row(one), id=one.key) for one in often]
+        if seldom:
+            group = seldom_of(section)
+            folded = group in self._folded
+            rows.append(Option(self._more_row(seldom, folded), id=group))
+            if not folded:
+                rows += [Option(self._setting_row(one), id=one.key) for one in seldom]
+        return rows
+
+    def _more_row(self, seldom: list[Setting], folded: bool) -> Text:
+        edited = sum(one.key in self.draft.edits for one in seldom)
+        row = Text.assemble(
+            ("  ▸ " if folded else "  ▾ ", "dim"), (f"{len(seldom)} more", "dim"), no_wrap=True
+        )
+        if folded and edited:
+            row.append(f"  {edited} edited", "yellow")
+        return row
 
     def _header_row(self, section: str, folded: bool) -> Text:
         edited = sum(key.startswith(f"{section}.") for key in self.draft.edits)
@@ -131,6 +155,11 @@ class SettingsList(OptionList):
             (unit, "dim"),
             no_wrap=True,
         )
+
+
+def seldom_of(section: str) -> str:
+    """The name of the group within a group that holds what is seldom changed."""
+    return f"{section}.*"
 
 
 def _on_one_line(text: str) -> str:

@@ -134,7 +134,7 @@ class SettingsPanel(Vertical):
         """Enter: fold a group, turn a switch, go to the next choice or open the field."""
         event.stop()
         key = str(event.option_id)
-        if key in SECTIONS:
+        if key not in SETTINGS:
             self.list.toggle(key)
             return
         one, value = SETTINGS[key], self.draft.value(key)
@@ -191,6 +191,8 @@ class SettingsPanel(Vertical):
             detail.update(_explained(SETTINGS[str(key)], self.draft))
         elif key in SECTIONS:
             detail.update(Text(str(SECTIONS[str(key)].__doc__), "dim"))
+        elif key:
+            detail.update(Text("Settings that are seldom changed.", "dim"))
 
 
 def _waiting(draft: Draft) -> str:
