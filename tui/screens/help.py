@@ -23,7 +23,8 @@ PICTURE = (
 SETTINGS_HELP = (
     "Settings without a sign change live, at the next step. Those marked ↻ take effect when the "
     "run is resumed, those marked + in a new run: edit them, then press n. Values that wait are "
-    "yellow. In the list, enter edits a value or folds a group, esc goes back."
+    "yellow. In the list, enter edits a value or folds a group, esc goes back; what is seldom "
+    "changed waits behind 'more'."
 )
 
 RUNS_HELP = (
