@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from data.tokenizers import Tokenizer
 from engine.config import SampleConfig
+from engine.generation import Generation
 from engine.model import LanguageModel
+from engine.model.decoding import freeze
 from engine.protocol import Event, Refused, SampleFinished, SampleStarted, SampleText, Warned
-from engine.sampling import generate
+from engine.sampling import Rules
+from engine.writing import Text, decoder_of, start_tokens
 
 TRAINING_SHARE = 0.85  # of the time while a sample streams beside training
 LONGEST_SLICE = 0.2  # seconds of writing in one go, however long the quantum before was
@@ -28,13 +30,16 @@ class Job:
     step: int
     automatic: bool
     settings: SampleConfig
-    tokens: Iterator[int]
-    text: str = ""
+    tokens: Generation
+    written: Text
     unsent: str = ""
-    count: int = 0
-    seconds: float = 0.0
     started: bool = False
     last_sent: float = field(default_factory=time.perf_counter)
+
+    @property
+    def text(self) -> str:
+        """What is written of it."""
+        return self.written.text
 
 
 class Sampler:
@@ -49,7 +54,7 @@ class Sampler:
     def __init__(
         self, tokenizer: Tokenizer, emit: Callable[[Event], None], keep: Callable[[Job], None]
     ) -> None:
-        self._tokenizer = tokenizer
+        self._tokenizer, self._decode = tokenizer, decoder_of(tokenizer)
         self._emit = emit
         self._keep = keep
         self._jobs: deque[Job] = deque()
@@ -74,31 +79,24 @@ class Sampler:
         Raises:
             InputError: The prompt has characters outside the vocabulary.
         """
-        start = self.start_tokens(settings.prompt)
-        frozen = copy.deepcopy(model).eval().requires_grad_(False)
+        start, seed = self.start_tokens(settings.prompt), settings.seed
+        rules = Rules.of(settings)
+        tokens = Generation(freeze(model), start, settings.max_tokens, rules, [seed])
         self._numbers += 1
-        tokens = generate(
-            frozen,
-            start,
-            settings.max_tokens,
-            settings.temperature,
-            settings.top_k,
-            settings.top_p,
-            settings.seed,
-        )
-        job = Job(self._numbers, step, automatic, settings, tokens)
+        text = Text(seed, settings, self._decode)
+        job = Job(self._numbers, step, automatic, settings, tokens, text)
         # what a person asked for goes ahead of what nobody waits for
         place = len(self._jobs) if automatic else sum(not job.automatic for job in self._jobs)
         self._jobs.insert(place, job)
         return job.number
 
     def start_tokens(self, prompt: str) -> list[int]:
-        """The tokens a sample starts from; an empty prompt starts on a new line."""
-        if prompt:
-            return [int(token) for token in self._tokenizer.encode(prompt)]
-        if self._tokenizer.unknown("\n"):
-            return [0]
-        return [int(token) for token in self._tokenizer.encode("\n")]
+        """The tokens a sample starts from.
+
+        Raises:
+            InputError: The prompt has characters outside the vocabulary.
+        """
+        return start_tokens(prompt, self._tokenizer)
 
     def earn(self, training_seconds: float) -> None:
         """Write for the share of time that this much training allows.
@@ -139,30 +137,31 @@ class Sampler:
             settings = dataclasses.asdict(job.settings)
             self._emit(SampleStarted(job.number, job.step, job.automatic, settings))
         try:
-            token = next(job.tokens, None)
+            (token,) = next(job.tokens)
         except FloatingPointError as error:
             self._emit(Warned(f"the sample of step {job.step} ended early: {error}"))
-            token = None
-        if token is None:
             self._finish(job)
             return
-        job.count += 1
-        job.unsent += self._tokenizer.decode([token])
+        job.unsent += job.written.add(token)
         after = time.perf_counter()
-        job.seconds += after - now
-        if after - job.last_sent > TEXT_SECONDS:
+        job.written.seconds += after - now
+        if job.written.done:
+            self._finish(job)
+        elif after - job.last_sent > TEXT_SECONDS:
             self._send(job, after)
 
     def _send(self, job: Job, now: float) -> None:
-        job.text += job.unsent
-        self._emit(SampleText(job.number, job.unsent))
+        if job.unsent:
+            self._emit(SampleText(job.number, job.unsent))
         job.unsent, job.last_sent = "", now
 
     def _finish(self, job: Job) -> None:
         self._jobs.remove(job)
         if not job.started:
             return
-        if job.unsent:
-            self._send(job, time.perf_counter())
+        written = job.written
+        job.unsent += written.end()
+        self._send(job, time.perf_counter())
         self._keep(job)
-        self._emit(SampleFinished(job.number, job.count, job.count / max(job.seconds, 1e-9)))
+        speed = written.tokens / max(written.seconds, 1e-9)
+        self._emit(SampleFinished(job.number, written.tokens, speed))

@@ -65,9 +65,9 @@ class StopScan:
         if not self._stops:
             return piece
         self._held += piece
-        places = [(place, one) for one in self._stops if (place := self._held.find(one)) >= 0]
-        if places:
-            end, self.found = min(places)
+        places = [(self._held.find(one), one) for one in self._stops if one in self._held]
+        if places:  # the one that is whole first, as if letters came one by one
+            end, self.found = min(places, key=lambda found: (found[0] + len(found[1]), found[0]))
         else:
             end = len(self._held) - max(self._begun(one) for one in self._stops)
         shown, self._held = self._held[:end], self._held[end:]

@@ -34,14 +34,19 @@ class FeedForward(nn.Module):
 
     def bend(self, x: Tensor) -> Tensor:
         """The activation: (B, T, d_ff), or twice as wide for SwiGLU, -> (B, T, d_ff)."""
-        if self.activation == "relu":
-            return F.relu(x)
-        if self.activation == "relu2":  # So et al. 2021 (Primer)
-            return F.relu(x).square()
-        if self.activation == "swiglu":
-            gate, value = x.chunk(2, dim=-1)
-            return F.silu(gate) * value
-        return F.gelu(x)
+        return bend(x, self.activation)
+
+
+def bend(x: Tensor, activation: str) -> Tensor:
+    """What makes a network more than a product of matrices: (..., d_ff), twice that for SwiGLU."""
+    if activation == "relu":
+        return F.relu(x)
+    if activation == "relu2":  # So et al. 2021 (Primer)
+        return F.relu(x).square()
+    if activation == "swiglu":
+        gate, value = x.chunk(2, dim=-1)
+        return F.silu(gate) * value
+    return F.gelu(x)
 
 
 class Block(nn.Module):

@@ -63,6 +63,8 @@ class LanguageModel(nn.Module):
         temperature: float = 1.0,
         top_k: int = 0,
         top_p: float = 1.0,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
         seed: int | None = None,
     ) -> Tensor:
         """Continue a sequence of tokens.
@@ -70,16 +72,18 @@ class LanguageModel(nn.Module):
         Args:
             start_tokens: (T,) or (1, T) token ids; at least one.
             max_length: How many tokens to add.
-            temperature, top_k, top_p: See ``engine.sampling.sample_token``.
+            temperature, top_k, top_p, min_p, repetition_penalty: See ``engine.sampling.Rules``.
             seed: Same seed, same text; None takes a fresh one.
 
         Returns:
             (T + max_length,) token ids, the start included.
         """
-        from engine.sampling import generate
+        from engine.generation import generate
+        from engine.sampling import Rules
 
         start = torch.as_tensor(start_tokens, dtype=torch.long).flatten().tolist()
-        new = generate(self, start, max_length, temperature, top_k, top_p, seed)
+        rules = Rules(temperature, top_k, top_p, min_p, repetition_penalty)
+        new = generate(self, start, max_length, rules, seed)
         return torch.tensor(start + list(new))
 
     def new_cache(self, batch_size: int = 1) -> KVCache:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import timeit
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
 
 from data.tokenizers import CharTokenizer
 from engine import sampler as sampler_module
 from engine.config import ModelConfig, SampleConfig
-from engine.model import GPT
-from engine.protocol import Event, SampleStarted
+from engine.model import GPT, build_model
+from engine.model.decoding import freeze
+from engine.presets import preset_config
+from engine.protocol import Event, SampleFinished, SampleStarted, SampleText, Warned
 from engine.sampler import Sampler
+from engine.writing import write
+from tests.engine.models import VOCAB, small_model
+
+TOKENIZER = CharTokenizer("\n" + "".join(map(chr, range(40, 40 + VOCAB - 1))))
 
 
 class Clock:
@@ -37,13 +45,13 @@ class Writer:
     def __init__(self, clock: Clock, monkeypatch: pytest.MonkeyPatch, token_seconds: float) -> None:
         self.tokens = 0
 
-        def generate(*_: Any) -> Iterator[int]:
+        def generate(*_: Any) -> Iterator[list[int]]:
             while True:
                 clock.now += token_seconds
                 self.tokens += 1
-                yield 0
+                yield [0]
 
-        monkeypatch.setattr(sampler_module, "generate", generate)
+        monkeypatch.setattr(sampler_module, "Generation", generate)
         self.events: list[Event] = []
         tokenizer = CharTokenizer("ab\n")
         self.sampler = Sampler(tokenizer, self.events.append, lambda job: None)
@@ -99,19 +107,73 @@ def test_one_slice_is_short_however_long_the_quantum_was(
     assert clock.now - before < 0.25
 
 
-def test_the_weights_are_frozen_when_the_text_is_asked_for(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
+# What is written
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def sampler(events: list[Event]) -> Sampler:
+    return Sampler(TOKENIZER, events.append, lambda job: None)
+
+
+def finish(sampler: Sampler, events: list[Event]) -> str:
+    """Write to the end; returns the text."""
+    while sampler.active:
+        sampler.run_for(0.01)
+    return "".join(event.text for event in events if isinstance(event, SampleText))
+
+
+def test_the_text_is_written_with_the_weights_of_the_step_it_was_asked_for(
+    sampler: Sampler, events: list[Event]
 ) -> None:
-    writer = Writer(clock, monkeypatch, 0.001)
-    seen = []
-    monkeypatch.setattr(
-        sampler_module, "generate", lambda model, *_: seen.append(model) or iter(())
+    model = small_model().train()
+    settings = SampleConfig(max_tokens=40, seed=3)
+    (expected,) = write(freeze(model), TOKENIZER, settings, [3])
+    sampler.request(model, 1, settings, automatic=False)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()
+    assert finish(sampler, events) == expected.text
+    assert model.training and all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_the_live_text_follows_all_rules(sampler: Sampler, events: list[Event]) -> None:
+    settings = SampleConfig(
+        prompt="()", max_tokens=40, top_k=9, top_p=0.9, min_p=0.02, repetition_penalty=1.4, seed=6
     )
-    writer.model.train()
-    writer.request()
-    (frozen,) = seen
-    assert frozen is not writer.model
-    assert not frozen.training and writer.model.training
-    assert frozen.head.weight is frozen.token_embedding.weight
-    assert not any(parameter.requires_grad for parameter in frozen.parameters())
-    assert all(parameter.requires_grad for parameter in writer.model.parameters())
+    model = small_model(position="rotary")
+    (expected,) = write(freeze(model), TOKENIZER, settings, [6])
+    sampler.request(model, 1, settings, automatic=False)
+    assert finish(sampler, events) == expected.text
+
+
+def test_a_stop_string_ends_a_live_text_and_is_not_shown(
+    sampler: Sampler, events: list[Event]
+) -> None:
+    model = small_model()
+    (whole,) = write(freeze(model), TOKENIZER, SampleConfig(max_tokens=50), [1])
+    stop = whole.text[10:12]
+    sampler.request(model, 1, SampleConfig(max_tokens=50, stop=stop), automatic=False)
+    assert finish(sampler, events) == whole.text[: whole.text.find(stop)]
+    (finished,) = [event for event in events if isinstance(event, SampleFinished)]
+    assert finished.tokens == whole.text.find(stop) + 2
+
+
+def test_numbers_that_break_end_the_text_with_a_word(sampler: Sampler, events: list[Event]) -> None:
+    model = small_model()
+    torch.nn.init.constant_(model.head.weight, float("nan"))
+    sampler.request(model, 7, SampleConfig(), automatic=False)
+    finish(sampler, events)
+    (warned,) = [event for event in events if isinstance(event, Warned)]
+    assert warned.message == "the sample of step 7 ended early: the model's logits are not numbers"
+
+
+def test_freezing_is_cheap() -> None:
+    model = build_model(preset_config("nanogpt-cpu").model, VOCAB)
+    freeze(model)
+    seconds = min(timeit.repeat(lambda: freeze(model), number=1, repeat=20))
+    assert seconds < 0.1  # 1 ms on an idle machine; a step of training takes 40

@@ -1,9 +1,8 @@
-"""Generation: the cache changes nothing, the rules are the stated ones, nothing is disturbed."""
+"""The rules by which a token is drawn are the stated ones."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,107 +10,76 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import (
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
-from engine.config import ModelConfig
-from engine.model import GPT
-from engine.randomness import Stream, derived_seed
-from engine.sampling import generate, sample_token
-
-VOCAB, CONTEXT = 20, 10
-
-
-@pytest.fixture(scope="module")
-def model() -> GPT:
-    torch.manual_seed(0)
-    model = GPT(ModelConfig(n_layer=2, n_head=2, n_embd=16, block_size=CONTEXT), VOCAB).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    return model
-
-
-def slow_generate(
-    model: GPT, start: list[int], max_tokens: int, seed: int, **rules: Any
-) -> Iterator[int]:
-    """No cache: the whole window again for each token, the window by the stated rule.
-
-    The window grows to the context; one token more, and only its newer half stays.
-    """
-    generator = torch.Generator().manual_seed(derived_seed(seed, Stream.SAMPLE))
-    window = start[-model.config.block_size :]
-    for _ in range(max_tokens):
-        if len(window) > model.config.block_size:
-            window = window[-(model.config.block_size // 2) :]
-        with torch.no_grad():
-            logits = model(torch.tensor([window]))[0, -1]
-        token = sample_token(logits, generator, **rules)
-        window = [*window, token]
-        yield token
-
-
-# The cache
-
-
-@torch.no_grad()
-@settings(max_examples=30, deadline=None)
-@given(data=st.data())
-def test_cached_logits_are_recomputed_logits_however_the_text_is_cut(
-    model: GPT, data: st.DataObject
-) -> None:
-    tokens = data.draw(st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=CONTEXT))
-    first = data.draw(st.integers(1, len(tokens)))
-    cache = model.new_cache()
-    pieces = [model(torch.tensor([tokens[:first]]), cache)]  # a prompt at once, then one by one
-    pieces += [model(torch.tensor([[token]]), cache) for token in tokens[first:]]
-    whole = model(torch.tensor([tokens]))
-    torch.testing.assert_close(torch.cat(pieces, dim=1), whole, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("prompt_length", [1, 4, CONTEXT, CONTEXT + 5])
-@pytest.mark.parametrize("rules", [{}, {"temperature": 0.0}, {"top_k": 5, "top_p": 0.8}])
-def test_text_is_that_of_the_slow_way_within_the_context_and_past_it(
-    model: GPT, prompt_length: int, rules: dict[str, Any]
-) -> None:
-    prompt = [i % VOCAB for i in range(prompt_length)]
-    fast = list(generate(model, prompt, 4 * CONTEXT, seed=5, **rules))
-    assert fast == list(slow_generate(model, prompt, 4 * CONTEXT, seed=5, **rules))
-    assert len(fast) == 4 * CONTEXT
-
-
-def test_a_context_of_one_token_still_generates() -> None:
-    torch.manual_seed(0)
-    tiny = GPT(ModelConfig(n_layer=1, n_head=1, n_embd=4, block_size=1), VOCAB)
-    assert len(list(generate(tiny, [3], 5, seed=1))) == 5
-
-
-def test_generation_from_nothing_is_refused(model: GPT) -> None:
-    with pytest.raises(ValueError, match="at least one token"):
-        next(generate(model, [], 5))
-
-
-# The rules
-
+from engine.config import SETTINGS, SampleConfig
+from engine.sampling import DRAWS_AHEAD, Draws, Rules, penalised, pick, truncated
 
 LOGITS = st.lists(st.floats(-20, 20), min_size=2, max_size=30)
 
 
+def draw(logits: Sequence[float], seed: int = 0, start: Sequence[int] = (), **rules: Any) -> int:
+    """One token of one text."""
+    draws = Draws(Rules(**rules), [seed], start, len(logits))
+    return int(draws.draw(torch.tensor([logits]))[0])
+
+
+def counts(probabilities: Sequence[float], times: int, **rules: Any) -> np.ndarray:
+    """How often each token is drawn."""
+    draws = Draws(Rules(**rules), [0], (), len(probabilities))
+    logits = torch.tensor([probabilities]).log()
+    drawn = [int(draws.draw(logits)[0]) for _ in range(times)]
+    return np.bincount(drawn, minlength=len(probabilities))
+
+
+# Temperature
+
+
 @given(logits=LOGITS)
 def test_temperature_zero_takes_the_likeliest(logits: list[float]) -> None:
-    assert sample_token(torch.tensor(logits), torch.Generator(), temperature=0) == int(
-        np.argmax(np.float32(logits))
-    )
+    assert draw(logits, temperature=0) == int(np.argmax(np.float32(logits)))
 
 
 @given(logits=LOGITS, temperature=st.sampled_from([5e-324, 1e-300, 1e-46, 1e-10]))
 def test_a_temperature_next_to_zero_takes_one_of_the_likeliest(
     logits: list[float], temperature: float
 ) -> None:
-    token = sample_token(torch.tensor(logits), torch.Generator(), temperature)
-    assert max(logits) - logits[token] < 1e-5
+    assert max(logits) - logits[draw(logits, temperature=temperature)] < 1e-5
 
 
-def allowed(logits: list[float], temperature: float, top_k: int, top_p: float) -> set[int]:
+def test_tokens_are_drawn_as_often_as_their_probability_says() -> None:
+    expected = 4000 * np.array([0.4, 0.3, 0.2, 0.1])
+    drawn = counts([0.4, 0.3, 0.2, 0.1], 4000)
+    assert ((drawn - expected) ** 2 / expected).sum() < 16.27  # chi-square, 3 degrees, p = 0.001
+
+
+def test_temperature_and_truncation_shape_what_is_drawn() -> None:
+    expected = 4000 * np.array([0.16, 0.09, 0.04]) / 0.29
+    drawn = counts([0.4, 0.3, 0.2, 0.1], 4000, temperature=0.5, top_k=3)
+    assert drawn[3] == 0
+    assert ((drawn[:3] - expected) ** 2 / expected).sum() < 13.82  # 2 degrees, p = 0.001
+
+
+@given(
+    chances=st.lists(st.sampled_from([0.0, 1e-300, 0.1, 3.0]), min_size=1, max_size=8).filter(any),
+    uniform=st.one_of(st.floats(0, 1, exclude_max=True), st.sampled_from([0.0, 1 - 2**-53])),
+)
+def test_a_token_without_a_chance_is_never_picked(chances: list[float], uniform: float) -> None:
+    (picked,) = pick(np.array([chances]), np.array([[uniform]]))
+    assert chances[picked] > 0
+
+
+# Truncation
+
+
+def allowed(logits: list[int], temperature: float, top_k: int, top_p: float) -> set[int]:
     """By hand: the k likeliest; of these the fewest whose share of their sum reaches p."""
-    scaled = np.float64(np.float32(logits)) / temperature
+    scaled = np.float64(logits) / temperature
     chances = np.exp(scaled - scaled.max())
     order = sorted(range(len(logits)), key=lambda i: (-chances[i], i))
     order = order[:top_k] if top_k else order
@@ -134,84 +102,138 @@ def allowed(logits: list[float], temperature: float, top_k: int, top_p: float) -
 def test_top_k_then_top_p_leave_exactly_the_tokens_counted_by_hand(
     logits: list[int], temperature: float, top_k: int, top_p: float
 ) -> None:
-    expected = allowed(list(map(float, logits)), temperature, top_k, top_p)
-    flat = {int(t) for t in _drawable(logits, temperature, top_k, top_p)}
-    assert flat == expected
+    chances = np.exp((np.float64([logits]) - max(logits)) / temperature)
+    left = truncated(chances, Rules(top_k=top_k, top_p=top_p))
+    assert set(np.flatnonzero(left[0])) == allowed(logits, temperature, top_k, top_p)
+    assert np.array_equal(left[left > 0], chances[left > 0])
 
 
-def _drawable(logits: list[int], temperature: float, top_k: int, top_p: float) -> Any:
-    """The tokens with a chance, seen through what is handed to the draw."""
-    with pytest.MonkeyPatch.context() as patch:
-        seen = []
-        draw = torch.multinomial
-
-        def spy(probabilities: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
-            seen.append(probabilities)
-            return draw(probabilities, *args, **options)
-
-        patch.setattr(torch, "multinomial", spy)
-        sample_token(torch.tensor(logits), torch.Generator(), temperature, top_k, top_p)
-    return seen[0].nonzero()
+WARPERS = {
+    "top_k": TopKLogitsWarper(5),
+    "top_p": TopPLogitsWarper(0.83),
+    "min_p": MinPLogitsWarper(0.15),
+}
+VALUES = {"top_k": 5, "top_p": 0.83, "min_p": 0.15}
 
 
-def test_tokens_are_drawn_as_often_as_their_probability_says() -> None:
-    probabilities = torch.tensor([0.4, 0.3, 0.2, 0.1])
-    generator, draws = torch.Generator().manual_seed(0), 4000
-    counts = np.zeros(4)
-    for _ in range(draws):
-        counts[sample_token(probabilities.log(), generator)] += 1
-    expected = draws * probabilities.numpy()
-    assert ((counts - expected) ** 2 / expected).sum() < 16.27  # chi-square, 3 degrees, p = 0.001
+@pytest.mark.parametrize("names", [["top_k"], ["top_p"], ["min_p"], ["top_k", "top_p", "min_p"]])
+@pytest.mark.parametrize("seed", range(10))
+def test_the_tokens_left_are_those_that_transformers_leaves(names: list[str], seed: int) -> None:
+    logits = 2 * torch.randn(3, 40, generator=torch.Generator().manual_seed(seed))
+    theirs = logits
+    for name in names:
+        theirs = WARPERS[name](None, theirs)
+    rules = Rules(**{name: VALUES[name] for name in names})  # type: ignore[arg-type]
+    ours = truncated(np.exp(logits.double().numpy()), rules)
+    assert np.array_equal(ours > 0, torch.isfinite(theirs).numpy())
 
 
-def test_temperature_and_truncation_shape_what_is_drawn() -> None:
-    probabilities = torch.tensor([0.4, 0.3, 0.2, 0.1])
-    generator, draws = torch.Generator().manual_seed(0), 4000
-    counts = np.zeros(4)
-    for _ in range(draws):
-        counts[sample_token(probabilities.log(), generator, temperature=0.5, top_k=3)] += 1
-    expected = draws * np.array([0.16, 0.09, 0.04]) / 0.29
-    assert counts[3] == 0
-    assert ((counts[:3] - expected) ** 2 / expected).sum() < 13.82  # 2 degrees, p = 0.001
+def test_of_equally_likely_tokens_top_k_keeps_the_first() -> None:
+    assert truncated(np.ones((1, 6)), Rules(top_k=2)).tolist() == [[1, 1, 0, 0, 0, 0]]
+
+
+# Repetition
+
+
+def test_the_penalty_is_that_of_transformers() -> None:
+    logits = torch.randn(2, 12, generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([[0, 3, 3, 7], [1, 2, 11, 11]])
+    seen = np.zeros((2, 12), dtype=bool)
+    np.put_along_axis(seen, ids.numpy(), True, axis=1)
+    theirs = RepetitionPenaltyLogitsProcessor(1.7)(ids, logits.clone())
+    ours = penalised(logits.double().numpy(), seen, 1.7)
+    np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-6)
+
+
+def test_tokens_of_the_start_and_tokens_drawn_are_penalised() -> None:
+    draws = Draws(Rules(temperature=0, repetition_penalty=10.0), [0], [2], 4)
+    logits = torch.tensor([[1.0, 2.0, 3.0, 0.5]])
+    assert [int(draws.draw(logits)[0]) for _ in range(4)] == [1, 0, 3, 2]
+
+
+def test_each_text_is_penalised_for_its_own_tokens() -> None:
+    draws = Draws(Rules(temperature=0, repetition_penalty=10.0), [0, 1], [0], 3)
+    assert draws.draw(torch.tensor([[1.0, 2.0, 0.5], [1.0, 0.5, 2.0]])).tolist() == [1, 2]
+    assert draws.draw(torch.tensor([[0.1, 2.0, 0.5], [0.1, 0.5, 2.0]])).tolist() == [2, 1]
+
+
+# Several texts
+
+
+RULES: list[dict[str, Any]] = [
+    {},
+    {"top_k": 5, "top_p": 0.9, "min_p": 0.01},
+    {"repetition_penalty": 1.5, "temperature": 0.7},
+]
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_what_a_text_draws_does_not_depend_on_its_neighbours(rules: dict[str, Any]) -> None:
+    steps = DRAWS_AHEAD + 3
+    logits = torch.randn(steps, 3, 20, generator=torch.Generator().manual_seed(0))
+    together = Draws(Rules(**rules), [5, 6, 7], [1], 20)
+    drawn = np.stack([together.draw(logits[i]) for i in range(steps)])
+    for row, seed in enumerate([5, 6, 7]):
+        alone = Draws(Rules(**rules), [seed], [1], 20)
+        assert [int(alone.draw(logits[i, row : row + 1])[0]) for i in range(steps)] == list(
+            drawn[:, row]
+        )
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_texts_that_are_left_draw_as_if_nothing_had_happened(rules: dict[str, Any]) -> None:
+    logits = torch.randn(9, 3, 20, generator=torch.Generator().manual_seed(0))
+    some, all_of_them = (Draws(Rules(**rules), [5, 6, 7], [1], 20) for _ in range(2))
+    for i in range(4):
+        assert np.array_equal(some.draw(logits[i]), all_of_them.draw(logits[i]))
+    some.keep([0, 2])
+    for i in range(4, 9):
+        assert np.array_equal(some.draw(logits[i, [0, 2]]), all_of_them.draw(logits[i])[[0, 2]])
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_all_texts_share_need_be_given_once(temperature: float) -> None:
+    logits = torch.randn(1, 20, generator=torch.Generator().manual_seed(0))
+    once, each = (Draws(Rules(temperature=temperature), range(8), (), 20) for _ in range(2))
+    drawn = once.draw(logits)
+    assert np.array_equal(drawn, each.draw(logits.expand(8, -1)))
+    assert drawn.shape == (8,)
+    assert (len(set(drawn.tolist())) == 1) == (temperature == 0)
+
+
+# Bad numbers, and the schema
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_logits_that_are_not_numbers_are_said_to_be_so(bad: float, temperature: float) -> None:
+@pytest.mark.parametrize("row", [0, 1])
+def test_logits_that_are_not_numbers_are_said_to_be_so(
+    bad: float, temperature: float, row: int
+) -> None:
+    logits = torch.ones(2, 3)
+    logits[row, 1] = bad
     with pytest.raises(FloatingPointError, match="not numbers"):
-        sample_token(torch.tensor([1.0, bad]), torch.Generator(), temperature)
+        Draws(Rules(temperature=temperature), [0, 1], (), 3).draw(logits)
 
 
-# Leaving no trace
+def test_rules_are_made_of_the_settings_of_the_same_name() -> None:
+    settings = SampleConfig(temperature=0.3, top_k=7, top_p=0.6, min_p=0.05, repetition_penalty=1.2)
+    assert Rules.of(settings) == Rules(0.3, 7, 0.6, 0.05, 1.2)
 
 
-def test_same_seed_same_text_another_seed_another(model: GPT) -> None:
-    texts = [list(generate(model, [1], 30, seed=seed)) for seed in (7, 7, 8)]
-    assert texts[0] == texts[1] != texts[2]
-    assert list(generate(model, [1], 30)) != list(generate(model, [1], 30))
-
-
-def test_generating_disturbs_neither_torchs_randomness_nor_the_models_mode(model: GPT) -> None:
-    model.train()
-    before = torch.random.get_rng_state()
-    stream = generate(model, [1], 15, seed=3)
-    for _ in stream:
-        assert model.training
-        assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
-    assert torch.equal(torch.random.get_rng_state(), before)
-    model.eval()
-    list(generate(model, [1], 3, seed=3))
-    assert not model.training
-
-
-def test_dropout_is_off_while_a_token_is_computed(model: GPT) -> None:
-    model.set_dropout(dataclasses.replace(model.config, dropout=0.9))
-    training = list(generate(model.train(), [1], 30, seed=1))
-    assert training == list(generate(model.eval(), [1], 30, seed=1))
-    model.set_dropout(model.config)
-
-
-def test_the_lectures_call_gives_the_start_and_what_follows(model: GPT) -> None:
-    text = model.generate(torch.tensor([[1, 2]]), max_length=6, seed=4)
-    assert text.tolist() == [1, 2, *generate(model, [1, 2], 6, seed=4)]
-    assert model.generate([1, 2], max_length=0).tolist() == [1, 2]
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("min_p", "1.5", "sample.min_p must be above 0, at most 1 (or 'off'), not 1.5"),
+        ("min_p", "-0.1", "sample.min_p must be above 0, at most 1 (or 'off'), not -0.1"),
+        (
+            "repetition_penalty",
+            "0",
+            "sample.repetition_penalty must be above 0, at most 10, not 0",
+        ),
+    ],
+)
+def test_values_that_cannot_be_are_refused(key: str, value: str, sentence: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        SETTINGS[f"sample.{key}"].check(value)
+    assert str(caught.value) == sentence

@@ -11,6 +11,7 @@ import torch
 
 from data.errors import InputError
 from engine import building, protocol
+from engine.generation import generate
 from engine.protocol import (
     Adjust,
     Adjusted,
@@ -32,7 +33,6 @@ from engine.protocol import (
     Step,
     Warned,
 )
-from engine.sampling import generate
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
 
 
@@ -300,7 +300,7 @@ def test_a_sample_is_the_text_of_its_steps_weights(
     (started,) = [event for event in rig.said(SampleStarted) if not event.automatic]
     assert (started.step, started.automatic, started.settings["prompt"]) == (5, False, "The ")
     tokenizer = session.files.tokenizer
-    expected = generate(frozen, tokenizer.encode("The ").tolist(), 60, 1.0, seed=3)
+    expected = generate(frozen, tokenizer.encode("The ").tolist(), 60, seed=3)
     assert text_of(rig, started.sample) == tokenizer.decode(list(expected))
     assert (session.trainer.step > 5) is not paused
     assert 5 in [one["step"] for one in session.files.database.samples()]
