@@ -428,6 +428,7 @@ class SampleConfig:
         0.0,
         "Choose among tokens this likely, as a share of the likeliest.",
         LIVE,
+        seldom=True,
         above=0,
         maximum=1,
         zero="off",
@@ -437,6 +438,7 @@ class SampleConfig:
         1.0,
         "Above 1, tokens the text already has are less likely.",
         LIVE,
+        seldom=True,
         above=0,
         maximum=10,
         source="CTRL: Keskar et al. 2019",
@@ -445,6 +447,7 @@ class SampleConfig:
         "",
         r"Text that ends a sample; \n is a new line, | stands between several.",
         LIVE,
+        seldom=True,
     )
     max_tokens: int = setting(
         300, "Tokens to generate.", LIVE, minimum=1, maximum=10**6, unit="tokens"
