@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from engine.run.folder import find_run
 from engine.run.reader import read_samples
 from tests.cli.conftest import ROOT, Cli, start_process
 
@@ -41,6 +43,97 @@ def test_greedy_text_depends_on_the_checkpoint_not_the_seed(cli: Cli) -> None:
                    "--checkpoint", checkpoint, "--seed", seed).out  # fmt: skip
 
     assert greedy("6", "1") == greedy("latest", "2")
+
+
+def test_the_text_is_that_of_the_runs_own_precision(quick_train: Cli, cli: Cli) -> None:
+    quick_train("--name", "bf16", "--set", "system.precision=bf16")
+    assert cli("sample", "bf16", "--checkpoint", "latest").out == read_samples(
+        find_run("bf16")
+    )[-1]["text"]  # fmt: skip
+
+
+# Rules
+
+
+def test_each_rule_of_sampling_is_an_option(cli: Cli) -> None:
+    likeliest = cli("sample", "tiny-1", "--temperature", "0", "--max-tokens", "20").out
+    for rule in (("--top-k", "1"), ("--min-p", "1"), ("--top-p", "0.001")):
+        assert cli("sample", "tiny-1", "--max-tokens", "20", *rule).out == likeliest
+    penalised = cli("sample", "tiny-1", "--temperature", "0", "--repetition-penalty", "9",
+                    "--max-tokens", "12").out  # fmt: skip
+    assert len(set(penalised)) == 12  # no letter twice
+
+
+def test_a_stop_string_ends_the_text(cli: Cli) -> None:
+    whole = cli("sample", "tiny-1", "--max-tokens", "60").out
+    stopped = cli("sample", "tiny-1", "--max-tokens", "60", "--stop", f"{whole[9:11]}|→").out
+    assert stopped == whole[: whole.find(whole[9:11])]
+
+
+# Several texts
+
+
+def test_several_texts_are_those_of_their_seeds(cli: Cli) -> None:
+    answer = cli("sample", "tiny-1", "--num-samples", "3", "--seed", "7", "--prompt", "red")
+    alone = [
+        cli("sample", "tiny-1", "--seed", seed, "--prompt", "red").out for seed in ("7", "8", "9")
+    ]
+    expected = [f"--- seed {seed} ---\n{text}\n" for seed, text in zip("789", alone, strict=True)]
+    assert (answer.code, answer.out) == (0, "".join(expected))
+
+
+def test_json_says_of_each_text_how_it_came_about(cli: Cli) -> None:
+    options = ("--num-samples", "4", "--max-tokens", "50", "--stop", "fish|e", "--prompt", "one")
+    told = cli("sample", "tiny-1", *options, "--json").json
+    assert (told["prompt"], told["precision"]) == ("one", "fp32")
+    assert told["tokens_per_second"] > 0
+    assert [one["seed"] for one in told["samples"]] == [1, 2, 3, 4]
+    for one in told["samples"]:
+        text = cli("sample", "tiny-1", *options[2:], "--seed", str(one["seed"])).out
+        assert "one" + one["text"] == text
+        assert one["tokens_per_second"] > 0
+        if one["stopped_by"] == "stop":
+            assert one["tokens"] == len(one["text"]) + len(one["stop"])
+        else:
+            assert (one["stopped_by"], one["stop"], one["tokens"]) == ("max_tokens", None, 50)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "1.5", "many", "10001", "²"])
+def test_a_number_of_texts_that_cannot_be_is_refused(cli: Cli, number: str) -> None:
+    problem = cli("sample", "tiny-1", "--num-samples", number).problem
+    assert problem == f"--num-samples must be 1 to 10,000, not {number!r}"
+
+
+def test_all_that_is_wrong_is_said_at_once(cli: Cli) -> None:
+    answer = cli("sample", "tiny-1", "--min-p", "2", "--repetition-penalty", "0", "--stop", "a||b",
+                 "--num-samples", "none")  # fmt: skip
+    assert (answer.code, answer.out) == (2, "")
+    assert [line.split(" must be ")[0] for line in answer.err.splitlines()] == [
+        "gpt-tui: sample.min_p",
+        "gpt-tui: sample.repetition_penalty",
+        r"gpt-tui: sample.stop has no text on one side of a bar: take the bar away, or write \| to "
+        "stop at a bar",
+        "gpt-tui: --num-samples",
+    ]
+
+
+def test_weights_that_are_no_numbers_any_more_are_said_to_be_so(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_nothing(model: torch.nn.Module, tensors: object) -> None:
+        torch.nn.init.constant_(next(model.parameters()), float("nan"))
+
+    monkeypatch.setattr("engine.checkpoint.load_weights", load_nothing)
+    assert cli("sample", "tiny-1", "--json").problem == (
+        "this model's weights are no longer numbers, as after training that diverged: choose an "
+        "earlier checkpoint with --checkpoint STEP"
+    )
+
+
+# What else there is to it
 
 
 def test_drop_unknown_leaves_them_out(cli: Cli) -> None:

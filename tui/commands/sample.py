@@ -5,31 +5,43 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
 from engine.config import SETTINGS, SampleConfig, config_from_dict
-from engine.protocol import Event, SampleText
 from engine.run.folder import find_run
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
+from tui.commands.output import print_last, to_json
 
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
     from engine.model import LanguageModel
+    from engine.model.decoding import Frozen
+    from engine.writing import Text
+
+MOST_SAMPLES = 10_000
 
 
 def main(argv: list[str]) -> int:
     """Print the prompt and what the model makes of it, as it is written."""
     args = _parser().parse_args(argv)
     run = find_run(args.run, runs_dir_of(args))
-    changes = _changes(args)
+    changes, count = _asked(args)
     model, defaults = _load(run, args.checkpoint)
     assert model.tokenizer is not None  # a checkpoint holds its tokenizer
     settings = dataclasses.replace(defaults, **changes)
     prompt = _known(settings.prompt, model.tokenizer, args.drop_unknown)
-    _stream(model, model.tokenizer, dataclasses.replace(settings, prompt=prompt))
+    settings = dataclasses.replace(settings, prompt=prompt)
+    try:
+        _write(model, settings, count, args.json)
+    except FloatingPointError:
+        raise InputError(
+            "this model's weights are no longer numbers, as after training that diverged: choose "
+            "an earlier checkpoint with --checkpoint STEP"
+        ) from None
     return EXIT_DONE
 
 
@@ -41,10 +53,19 @@ def _parser() -> Parser:
         words = one.help.replace("%", "%%")
         parser.add_argument(f"--{name.replace('_', '-')}", metavar=name[0].upper(), help=words)
     parser.add_argument(
+        "--num-samples",
+        default="1",
+        metavar="N",
+        help="texts, written side by side; each has the seed after the one before",
+    )
+    parser.add_argument(
         "--checkpoint", default="best", metavar="WHICH", help="best (default), latest or a step"
     )
     parser.add_argument(
         "--drop-unknown", action="store_true", help="leave out characters the model never saw"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one line of JSON with all texts instead"
     )
     return parser
 
@@ -53,9 +74,10 @@ def _setting_names() -> list[str]:
     return [field.name for field in dataclasses.fields(SampleConfig)]
 
 
-def _changes(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings given, checked; the others are the run's own."""
-    changes, problems = {}, []
+def _asked(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    """The settings given, checked (the others are the run's own), and the number of texts."""
+    changes: dict[str, Any] = {}
+    problems = []
     for name in _setting_names():
         text = getattr(args, name)
         if text is None:
@@ -64,21 +86,30 @@ def _changes(args: argparse.Namespace) -> dict[str, Any]:
             changes[name] = SETTINGS[f"sample.{name}"].check(text)
         except ValueError as error:
             problems.append(str(error))
+    problems += SampleConfig(**changes).conflicts()
+    asked = args.num_samples
+    count = int(asked) if asked.isascii() and asked.isdecimal() else 0
+    if not 1 <= count <= MOST_SAMPLES:
+        problems.append(f"--num-samples must be 1 to {MOST_SAMPLES:,}, not {asked!r}")
     if problems:
         raise InputError(*problems)
-    return changes
+    return changes, count
 
 
 def _load(run: Path, which: str) -> tuple[LanguageModel, SampleConfig]:
-    """The model of a checkpoint and the run's own sample settings."""
+    """The model of a checkpoint, computing as the run does, and the run's own sample settings."""
     import torch
 
     from engine.checkpoint import find_checkpoint, read_checkpoint, rebuild_model
+    from engine.precision import DTYPES, SUPPORTED
 
     path = find_checkpoint(run, which)
     checkpoint = read_checkpoint(path, with_optimizer=False)
     model = rebuild_model(path, checkpoint)
-    torch.set_num_threads(checkpoint.state["runtime"]["threads"])  # so that the text is the app's
+    runtime = checkpoint.state["runtime"]  # so that the text is the app's
+    torch.set_num_threads(runtime["threads"])
+    if runtime["precision"] in SUPPORTED["cpu"]:
+        model.compute_dtype = DTYPES[runtime["precision"]]
     return model, config_from_dict(checkpoint.state["config"]).sample
 
 
@@ -93,18 +124,50 @@ def _known(prompt: str, tokenizer: Tokenizer, drop_unknown: bool) -> str:
     return "".join(character for character in prompt if character not in unknown)
 
 
-def _stream(model: LanguageModel, tokenizer: Tokenizer, settings: SampleConfig) -> None:
-    from engine.sampler import Sampler
+def _write(model: LanguageModel, settings: SampleConfig, count: int, as_json: bool) -> None:
+    from engine.model.decoding import freeze
+    from engine.writing import seeds_from, write
 
-    sampler = Sampler(tokenizer, emit=_print_text, keep=lambda job: None)
-    sampler.request(model, 0, settings, automatic=False)
-    print(settings.prompt, end="", flush=True)
-    while sampler.active:
-        sampler.run_for(1.0)
-    if sys.stdout.isatty():
-        print()
+    assert model.tokenizer is not None
+    frozen, seeds = freeze(model), seeds_from(settings.seed, count)
+    streams = count == 1 and not as_json
+    if streams:
+        print(settings.prompt, end="", flush=True)
+    began = time.perf_counter()
+    texts = write(frozen, model.tokenizer, settings, seeds, _print_piece if streams else None)
+    seconds = time.perf_counter() - began
+    if as_json:
+        print_last(to_json(_facts(settings, texts, seconds, frozen)))
+    elif streams:
+        print(end="\n" if sys.stdout.isatty() else "", flush=True)
+    else:
+        for text in texts:
+            print(f"--- seed {text.seed} ---\n{settings.prompt}{text.text}", flush=True)
 
 
-def _print_text(event: Event) -> None:
-    if isinstance(event, SampleText):
-        print(event.text, end="", flush=True)
+def _print_piece(_: int, piece: str) -> None:
+    print(piece, end="", flush=True)
+
+
+def _facts(
+    settings: SampleConfig, texts: list[Text], seconds: float, frozen: Frozen
+) -> dict[str, Any]:
+    """What ``--json`` prints."""
+    from engine.precision import DTYPES
+
+    return {
+        "prompt": settings.prompt,
+        "precision": next(name for name, dtype in DTYPES.items() if dtype == frozen.dtype),
+        "tokens_per_second": sum(text.tokens for text in texts) / seconds,
+        "samples": [
+            {
+                "text": text.text,
+                "seed": text.seed,
+                "tokens": text.tokens,
+                "stopped_by": text.stopped_by,
+                "stop": text.stop,
+                "tokens_per_second": text.tokens / text.seconds,
+            }
+            for text in texts
+        ],
+    }
