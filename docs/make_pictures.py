@@ -40,7 +40,7 @@ async def training(width: int, height: int) -> None:
     async with _app(width, height, values) as (app, pilot):
         await pilot.press("space")
         await _until(pilot, lambda: app.control.status.step >= 420)
-        await _set(app, pilot, "optim.learning_rate", "5e-4")
+        await _set(app, pilot, "optim.muon_lr", "5e-3")
         await _until(pilot, lambda: app.control.status.step >= 640)
         await pilot.pause(1.5)
         _save(app, "training", width)
@@ -73,7 +73,7 @@ class _app:
     """The app on a temporary runs folder; left without asking."""
 
     def __init__(
-        self, width: int, height: int, values: dict[str, object], preset: str = "nanogpt-cpu"
+        self, width: int, height: int, values: dict[str, object], preset: str = "fast"
     ) -> None:
         self._folder = tempfile.TemporaryDirectory()
         config = preset_config(preset).replace(values)
