@@ -429,7 +429,6 @@ class SampleConfig:
         "Choose among tokens this likely, as a share of the likeliest.",
         LIVE,
         seldom=True,
-        seldom=True,
         above=0,
         maximum=1,
         zero="off",
@@ -440,7 +439,6 @@ class SampleConfig:
         "Above 1, tokens the text already has are less likely.",
         LIVE,
         seldom=True,
-        seldom=True,
         above=0,
         maximum=10,
         source="CTRL: Keskar et al. 2019",
@@ -449,7 +447,6 @@ class SampleConfig:
         "",
         r"Text that ends a sample; \n is a new line, | stands between several.",
         LIVE,
-        seldom=True,
         seldom=True,
     )
     max_tokens: int = setting(
