@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -65,6 +64,7 @@ class Generation:
     def __iter__(self) -> Iterator[list[int]]:
         return self
 
+    @torch.inference_mode()
     def __next__(self) -> list[int]:
         """One more id for each text.
 
@@ -74,9 +74,14 @@ class Generation:
         if not self._left:
             raise StopIteration
         self._left -= 1
-        with self._threads():
+        before = torch.get_num_threads()
+        if self._small:  # which does not gain by waiting for a second thread
+            torch.set_num_threads(1)
+        try:
             ids = self._draws.draw(self._logits())
-        self._recent.append(torch.from_numpy(ids).to(self._frozen.device))
+        finally:
+            torch.set_num_threads(before)  # training finds its own
+        self._recent.append(ids.to(self._frozen.device))
         tokens: list[int] = ids.tolist()
         return tokens
 
@@ -87,18 +92,6 @@ class Generation:
         self._draws.keep(rows)
         kept = (ids[chosen] if len(ids) > 1 else ids for ids in self._recent)
         self._recent = deque(kept, maxlen=self._recent.maxlen)
-
-    @contextmanager
-    def _threads(self) -> Iterator[None]:
-        """A small model does not wait for a second thread; training finds its own as they were."""
-        before = torch.get_num_threads()
-        if self._small:
-            torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            if self._small:
-                torch.set_num_threads(before)
 
     def _logits(self) -> Tensor:
         """(B, vocab_size), or (1, vocab_size) while all texts agree."""

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.config import SampleConfig
 from engine.randomness import Stream, generator_for
 
-Numbers = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Tokens = NDArray[np.int64]
 COLDEST = 1e-200  # temperatures below it draw the same; quotients would overflow
-DRAWS_AHEAD = 256  # random numbers are made so many at a time; part of what a seed stands for
+DRAWS_AHEAD = 64  # random numbers are made so many at a time; part of what a seed stands for
 
 
 @dataclass(frozen=True)
@@ -58,8 +52,7 @@ class Draws:
     """Draws the tokens of B texts, each with random numbers of its own.
 
     What a text draws depends on its seed and its own logits alone, never on the texts beside it.
-    It is a matter of a few numbers, so it is done on the CPU whatever the device, in doubles, and
-    in numpy, whose calls cost the least.
+    It is a matter of a few numbers, so it is done on the CPU whatever the device, and in doubles.
 
     Args:
         rules: How.
@@ -73,97 +66,103 @@ class Draws:
     ) -> None:
         self._rules = rules
         self._generators = [generator_for(seed, Stream.SAMPLE) for seed in seeds]
-        self._ahead = np.empty((len(seeds), 0))
-        self._next = 0
-        self._seen: Flags | None = None  # (B, vocab_size) whether the text has the token
+        self._ahead: Iterator[Tensor] = iter(())  # random numbers, (B, 1) for each token
+        self._seen: Tensor | None = None  # (B, vocab_size) whether the text has the token
         if rules.repetition_penalty != 1:
-            self._seen = np.zeros((len(seeds), vocab_size), dtype=bool)
+            self._seen = torch.zeros(len(seeds), vocab_size, dtype=torch.bool)
             self._seen[:, list(start)] = True
 
-    def draw(self, logits: Tensor) -> Tokens:
+    def draw(self, logits: Tensor) -> Tensor:
         """The next token of each text.
 
         Args:
-            logits: (B, vocab_size), or (1, vocab_size) for all.
+            logits: (B, vocab_size), or (1, vocab_size) for all, on any device.
 
         Returns:
-            (B,) ids.
+            (B,) ids on the CPU.
 
         Raises:
             FloatingPointError: The logits are not numbers.
         """
-        rules = self._rules
-        scores: Numbers = logits.cpu().numpy().astype(np.float64)  # a copy, changed in place
+        logits = logits.cpu().double()
         if self._seen is not None:
-            scores = penalised(scores, self._seen, rules.repetition_penalty)
-        highest = np.maximum.reduce(scores, axis=1, keepdims=True)  # (B, 1)
-        if not math.isfinite(np.add.reduce(highest, axis=None)):
-            raise FloatingPointError("the model's logits are not numbers")
-        if rules.temperature == 0:
-            ids = np.repeat(scores.argmax(axis=1), len(self._generators) // len(scores))
+            logits = penalised(logits, self._seen, self._rules.repetition_penalty)
+        if self._rules.temperature == 0:
+            _require_numbers(logits.amax(-1))
+            ids = logits.argmax(-1).expand(len(self._generators))
         else:
-            scores -= highest  # so that no exponential overflows
-            scores /= max(rules.temperature, COLDEST)
-            chances = np.exp(scores, out=scores)  # (B, vocab_size)
-            ids = pick(truncated(chances, rules), self._uniform())
+            chances = (logits / max(self._rules.temperature, COLDEST)).softmax(-1)
+            ids = pick(truncated(chances, self._rules), self._uniform())
         if self._seen is not None:
-            self._seen[np.arange(len(ids)), ids] = True
+            self._seen.scatter_(1, ids[:, None], True)
         return ids
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with some of the texts alone."""
         self._generators = [self._generators[row] for row in rows]
-        self._ahead = self._ahead[list(rows)]
+        self._ahead = iter([numbers[list(rows)] for numbers in self._ahead])
         if self._seen is not None:
             self._seen = self._seen[list(rows)]
 
-    def _uniform(self) -> Numbers:
+    def _uniform(self) -> Tensor:
         """A random number in [0, 1) for each text: (B, 1)."""
-        if self._next == self._ahead.shape[1]:
+        numbers = next(self._ahead, None)
+        if numbers is None:
             each = [
                 torch.rand(DRAWS_AHEAD, dtype=torch.float64, generator=one)
                 for one in self._generators
             ]
-            self._ahead, self._next = torch.stack(each).numpy(), 0
-        self._next += 1
-        return self._ahead[:, self._next - 1 : self._next]
+            self._ahead = iter(torch.stack(each, dim=1)[..., None].unbind(0))
+            numbers = next(self._ahead)
+        return numbers
 
 
-def penalised(logits: Numbers, seen: Flags, penalty: float) -> Numbers:
+def penalised(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     """Logits with the tokens that were ``seen`` made less likely; all (B, vocab_size)."""
-    lowered = np.where(logits > 0, logits / penalty, logits * penalty)
-    return np.where(seen, lowered, logits)
+    lowered = torch.where(logits > 0, logits / penalty, logits * penalty)
+    return torch.where(seen, lowered, logits)
 
 
-def truncated(chances: Numbers, rules: Rules) -> Numbers:
-    """Chances (B, vocab_size), in any unit, with those that the rules drop set to zero."""
+def truncated(chances: Tensor, rules: Rules) -> Tensor:
+    """Probabilities (B, vocab_size) without the tokens that the rules drop, of sum 1 again."""
     if not (rules.top_k or rules.top_p < 1 or rules.min_p):
         return chances
-    order = np.argsort(-chances, axis=1, kind="stable")  # (B, vocab_size) the likeliest first
-    kept = np.take_along_axis(chances, order, axis=1)
+    kept, order = chances.sort(dim=-1, descending=True, stable=True)  # (B, vocab_size)
     if rules.top_k:
         kept[:, rules.top_k :] = 0
     if rules.top_p < 1:
-        before = kept.cumsum(axis=1) - kept  # the mass of the likelier ones
-        kept[before >= rules.top_p * kept.sum(axis=1, keepdims=True)] = 0
+        before = kept.cumsum(-1) - kept  # the mass of the likelier ones
+        kept[before >= rules.top_p * kept.sum(-1, keepdim=True)] = 0
     if rules.min_p:
         kept[kept < rules.min_p * kept[:, :1]] = 0
-    result = np.empty_like(chances)
-    np.put_along_axis(result, order, kept, axis=1)
-    return result
+    kept /= kept.sum(-1, keepdim=True)
+    return torch.zeros_like(chances).scatter_(-1, order, kept)
 
 
-def pick(chances: Numbers, uniform: Numbers) -> Tokens:
+def pick(chances: Tensor, uniform: Tensor) -> Tensor:
     """Invert the distribution function.
 
     Args:
-        chances: (B, vocab_size), or (1, vocab_size) for all, in any unit.
+        chances: (B, vocab_size) probabilities, or (1, vocab_size) for all.
         uniform: (B, 1) numbers in [0, 1).
 
     Returns:
         (B,) the ids whose shares of the whole the numbers fall into; never one without a chance.
+
+    Raises:
+        FloatingPointError: The probabilities are not numbers.
     """
-    reached = np.add.accumulate(chances, axis=1)
-    reached /= reached[:, -1:]  # ends in exactly 1, which no number reaches
-    ids: Tokens = (reached > uniform).argmax(axis=1)
+    reached = chances.cumsum(-1)
+    if len(reached) < len(uniform):
+        reached = reached.repeat(len(uniform), 1)
+    ids = torch.searchsorted(reached, uniform, right=True)[:, 0]
+    if chances.size(-1) in ids.tolist():  # beyond a sum a little below 1, or not a number
+        _require_numbers(reached[:, -1])
+        last = (reached < reached[:, -1:]).sum(-1)  # the last one with a chance
+        ids = ids.minimum(last)
     return ids
+
+
+def _require_numbers(values: Tensor) -> None:
+    if not torch.isfinite(values).all():
+        raise FloatingPointError("the model's logits are not numbers")

@@ -138,7 +138,6 @@ class GPTDecoder:
         """Whether the texts must begin anew."""
         return self._ring.full and not self._frozen.rolls
 
-    @torch.inference_mode()
     def begin(self, ids: Tensor) -> Tensor:
         """(B, T) or (1, T) -> logits (B, vocab_size) or (1, vocab_size)."""
         B, T = ids.shape
@@ -152,7 +151,6 @@ class GPTDecoder:
         self._position = T
         return self._frozen.logits(x.view(B, T, -1)[:, -1])
 
-    @torch.inference_mode()
     def step(self, ids: Tensor) -> Tensor:
         """(B,) -> logits (B, vocab_size)."""
         grams = ids[:, None, None]  # (B, 1, n_gram)
@@ -258,12 +256,10 @@ class BigramDecoder:
     def __init__(self, table: Tensor) -> None:
         self._table = table
 
-    @torch.inference_mode()
     def begin(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, vocab_size)."""
         return self._table[ids[:, -1]]
 
-    @torch.inference_mode()
     def step(self, ids: Tensor) -> Tensor:
         """(B,) -> (B, vocab_size)."""
         return self._table[ids]

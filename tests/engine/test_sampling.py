@@ -70,7 +70,8 @@ def test_temperature_and_truncation_shape_what_is_drawn() -> None:
     uniform=st.one_of(st.floats(0, 1, exclude_max=True), st.sampled_from([0.0, 1 - 2**-53])),
 )
 def test_a_token_without_a_chance_is_never_picked(chances: list[float], uniform: float) -> None:
-    (picked,) = pick(np.array([chances]), np.array([[uniform]]))
+    shares = torch.tensor([chances], dtype=torch.float64) / sum(chances)
+    (picked,) = pick(shares, torch.tensor([[uniform]], dtype=torch.float64)).tolist()
     assert chances[picked] > 0
 
 
@@ -102,10 +103,11 @@ def allowed(logits: list[int], temperature: float, top_k: int, top_p: float) -> 
 def test_top_k_then_top_p_leave_exactly_the_tokens_counted_by_hand(
     logits: list[int], temperature: float, top_k: int, top_p: float
 ) -> None:
-    chances = np.exp((np.float64([logits]) - max(logits)) / temperature)
+    chances = (torch.tensor([logits], dtype=torch.float64) / temperature).softmax(-1)
     left = truncated(chances, Rules(top_k=top_k, top_p=top_p))
-    assert set(np.flatnonzero(left[0])) == allowed(logits, temperature, top_k, top_p)
-    assert np.array_equal(left[left > 0], chances[left > 0])
+    assert set(left[0].nonzero()[:, 0].tolist()) == allowed(logits, temperature, top_k, top_p)
+    kept = chances.where(left > 0, 0)
+    torch.testing.assert_close(left, kept / kept.sum())
 
 
 WARPERS = {
@@ -124,12 +126,13 @@ def test_the_tokens_left_are_those_that_transformers_leaves(names: list[str], se
     for name in names:
         theirs = WARPERS[name](None, theirs)
     rules = Rules(**{name: VALUES[name] for name in names})  # type: ignore[arg-type]
-    ours = truncated(np.exp(logits.double().numpy()), rules)
-    assert np.array_equal(ours > 0, torch.isfinite(theirs).numpy())
+    ours = truncated(logits.double().softmax(-1), rules)
+    assert torch.equal(ours > 0, torch.isfinite(theirs))
 
 
 def test_of_equally_likely_tokens_top_k_keeps_the_first() -> None:
-    assert truncated(np.ones((1, 6)), Rules(top_k=2)).tolist() == [[1, 1, 0, 0, 0, 0]]
+    even = torch.full((1, 6), 1 / 6, dtype=torch.float64)
+    assert truncated(even, Rules(top_k=2)).tolist() == [[0.5, 0.5, 0, 0, 0, 0]]
 
 
 # Repetition
@@ -138,11 +141,9 @@ def test_of_equally_likely_tokens_top_k_keeps_the_first() -> None:
 def test_the_penalty_is_that_of_transformers() -> None:
     logits = torch.randn(2, 12, generator=torch.Generator().manual_seed(0))
     ids = torch.tensor([[0, 3, 3, 7], [1, 2, 11, 11]])
-    seen = np.zeros((2, 12), dtype=bool)
-    np.put_along_axis(seen, ids.numpy(), True, axis=1)
+    seen = torch.zeros(2, 12, dtype=torch.bool).scatter_(1, ids, True)
     theirs = RepetitionPenaltyLogitsProcessor(1.7)(ids, logits.clone())
-    ours = penalised(logits.double().numpy(), seen, 1.7)
-    np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-6)
+    torch.testing.assert_close(penalised(logits, seen, 1.7), theirs)
 
 
 def test_tokens_of_the_start_and_tokens_drawn_are_penalised() -> None:
@@ -172,11 +173,11 @@ def test_what_a_text_draws_does_not_depend_on_its_neighbours(rules: dict[str, An
     steps = DRAWS_AHEAD + 3
     logits = torch.randn(steps, 3, 20, generator=torch.Generator().manual_seed(0))
     together = Draws(Rules(**rules), [5, 6, 7], [1], 20)
-    drawn = np.stack([together.draw(logits[i]) for i in range(steps)])
+    drawn = torch.stack([together.draw(logits[i]) for i in range(steps)])
     for row, seed in enumerate([5, 6, 7]):
         alone = Draws(Rules(**rules), [seed], [1], 20)
-        assert [int(alone.draw(logits[i, row : row + 1])[0]) for i in range(steps)] == list(
-            drawn[:, row]
+        assert [int(alone.draw(logits[i, row : row + 1])[0]) for i in range(steps)] == (
+            drawn[:, row].tolist()
         )
 
 
@@ -185,10 +186,10 @@ def test_texts_that_are_left_draw_as_if_nothing_had_happened(rules: dict[str, An
     logits = torch.randn(9, 3, 20, generator=torch.Generator().manual_seed(0))
     some, all_of_them = (Draws(Rules(**rules), [5, 6, 7], [1], 20) for _ in range(2))
     for i in range(4):
-        assert np.array_equal(some.draw(logits[i]), all_of_them.draw(logits[i]))
+        assert torch.equal(some.draw(logits[i]), all_of_them.draw(logits[i]))
     some.keep([0, 2])
     for i in range(4, 9):
-        assert np.array_equal(some.draw(logits[i, [0, 2]]), all_of_them.draw(logits[i])[[0, 2]])
+        assert torch.equal(some.draw(logits[i, [0, 2]]), all_of_them.draw(logits[i])[[0, 2]])
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -196,7 +197,7 @@ def test_logits_that_all_texts_share_need_be_given_once(temperature: float) -> N
     logits = torch.randn(1, 20, generator=torch.Generator().manual_seed(0))
     once, each = (Draws(Rules(temperature=temperature), range(8), (), 20) for _ in range(2))
     drawn = once.draw(logits)
-    assert np.array_equal(drawn, each.draw(logits.expand(8, -1)))
+    assert torch.equal(drawn, each.draw(logits.expand(8, -1)))
     assert drawn.shape == (8,)
     assert (len(set(drawn.tolist())) == 1) == (temperature == 0)
 
