@@ -30,6 +30,7 @@ BENCHMARKS = {
         "tui.bench.throughput", "tokens/s of training, and the machine's share"
     ),
     "time-to-loss": Benchmark("tui.bench.time_to_loss", "seconds of training to nanoGPT's loss"),
+    "sampling": Benchmark("tui.bench.sampling", "tokens/s of text, one and many side by side"),
     "nanogpt-cpu": Benchmark("tui.bench.nanogpt_cpu", "loss and speed of nanoGPT's CPU recipe"),
 }
 

@@ -29,7 +29,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
 
     torch.set_num_threads(request["threads"])
     checkpoint = torch.load(request["checkpoint"], map_location="cpu", weights_only=True)
-    nanogpt = _model_of(Path(request["checkout"]))
+    nanogpt = model_of(Path(request["checkout"]))
     model = nanogpt.GPT(nanogpt.GPTConfig(**checkpoint["model_args"]))
     weights = checkpoint["model"].items()
     model.load_state_dict({name.removeprefix(COMPILED_PREFIX): one for name, one in weights})
@@ -49,7 +49,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _model_of(checkout: Path) -> ModuleType:
+def model_of(checkout: Path) -> ModuleType:
     """Its ``model.py``, run from its source, so that the checkout stays as it is."""
     path = checkout / "model.py"
     module = ModuleType("nanogpt_model")
