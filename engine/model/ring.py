@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 Layer = tuple[Tensor, Tensor]  # of keys and of values
-GROWTH = 64  # tokens that room is made for at a time
+GROWTH = 64  # room is made for a multiple of so many tokens
 
 
 class Ring:
@@ -27,7 +27,7 @@ class Ring:
         self._capacity = capacity
         self._keys = like.new_zeros(layers, batch, heads, 0, numbers)  # (L, B, nkv, T, hs)
         self._values = like.new_zeros(layers, batch, heads, 0, numbers)
-        self._masks = like.new_zeros(0, 0)  # (T, T) row i hides what comes after token i
+        self._hiding = like.new_zeros(0)  # (2 T,) zeros, then minus infinities
         self.mask = like.new_zeros(0)  # (T,) minus infinity where nothing lies yet
         self.seen: list[Layer] = []  # by layer all keys (B nkv, hs, T) and values (B nkv, T, hs)
         self._count = 0  # tokens that were put in since it was last emptied
@@ -56,14 +56,18 @@ class Ring:
     def _advance(self, tokens: int) -> None:
         self._count += tokens
         held = min(self._count, self._capacity)
-        if held > len(self._masks):
-            self._grow(min(-(-held // GROWTH) * GROWTH, self._capacity))
-        self.mask = self._masks[held - 1]
+        if held > self._keys.size(-2):
+            self._grow(held)
+        room = self._keys.size(-2)
+        self.mask = self._hiding.narrow(0, room - held, room)
 
-    def _grow(self, size: int) -> None:
+    def _grow(self, needed: int) -> None:
         *outer, there, numbers = self._keys.shape
+        size = max(needed, there + there // 8)  # by a share, or long texts would copy for ever
+        size = min(-(-size // GROWTH) * GROWTH, self._capacity)
         room = self._keys.new_zeros(*outer, size - there, numbers)
-        self._masks = room.new_full((size, size), -torch.inf).triu(1)
+        nothing = room.new_full((size,), -torch.inf)
+        self._hiding = torch.cat((torch.zeros_like(nothing), nothing))
         self._hold(torch.cat((self._keys, room), -2), torch.cat((self._values, room), -2))
 
     def _hold(self, keys: Tensor, values: Tensor) -> None:

@@ -19,7 +19,7 @@ from engine.model.attention import reference_weights
 from engine.model.block import Block
 from engine.model.decoding import FEW, freeze
 from engine.model.positions import rotary
-from engine.model.ring import GROWTH
+from engine.model.ring import GROWTH, Ring
 from tests.engine.models import (
     VOCAB,
     model_configs,
@@ -246,3 +246,16 @@ def test_a_build_without_packed_products_writes_the_same(monkeypatch: pytest.Mon
     packed = read(model, ids, 4)
     monkeypatch.setattr(frozen_module, "_can_pack", lambda dtype: False)
     assert relative_error(read(model, ids, 4), packed) < 1e-5
+
+
+def test_a_long_context_takes_memory_only_as_the_text_grows() -> None:
+    ring = Ring((1, 1, 1, 2), 131_072, torch.empty(0))
+    ring.fill(3)
+    assert ring.mask.tolist() == [0.0] * 3 + [-torch.inf] * (GROWTH - 3)
+    grown = 0
+    for _ in range(5000):
+        before = len(ring.mask)
+        ring.add()
+        grown += len(ring.mask) > before
+    assert 5003 <= len(ring.mask) < 1.2 * 5003
+    assert grown < 40  # each copies all that is there
