@@ -7,6 +7,7 @@ and forth between operations.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -73,7 +74,7 @@ class Dropout(nn.Module):
         """Any shape, the same shape."""
         if not (self.training and self.p):
             return x
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(x, self.p)
         kept: Tensor = x * cheap_keep_mask(x, self.p)
         return kept
@@ -87,12 +88,14 @@ def cheap_keep_mask(x: Tensor, p: float) -> Tensor:
     """0 where x is dropped, 1 / (1 - p) where it is kept; the shape and dtype of x.
 
     torch's own dropout draws a Bernoulli number for each element, which on a CPU takes longer than
-    the attention it is applied to. Here every 64 random bits decide four elements.
+    the attention it is applied to. Here every 64 random bits decide four elements. They come from
+    numpy's SFC64, twice as fast as torch's generator, which only seeds it.
     """
-    per_draw = 64 // RANDOM_BITS
-    draws = torch.empty(-(-x.numel() // per_draw), dtype=torch.int64).random_(-(2**63), None)
-    bits = draws.view(torch.int16)[: x.numel()].view(x.shape)  # uniform in -2**15 … 2**15 - 1
     threshold = round(p * 2**RANDOM_BITS)
-    kept = (bits >= threshold - 2 ** (RANDOM_BITS - 1)).to(x.dtype)
-    scaled: Tensor = kept.mul_(2**RANDOM_BITS / (2**RANDOM_BITS - threshold))
-    return scaled
+    seed = int(torch.empty((), dtype=torch.int64).random_())
+    draws = np.random.SFC64(seed).random_raw(-(-x.numel() * RANDOM_BITS // 64))
+    bits = torch.from_numpy(draws.view(np.int16))  # uniform in -2**15 … 2**15 - 1
+    kept = torch.empty_like(x, requires_grad=False)
+    # written as numbers at once: as truth values first, it would take ten times as long
+    torch.ge(bits[: x.numel()].view(x.shape), threshold - 2 ** (RANDOM_BITS - 1), out=kept)
+    return kept.mul_(2**RANDOM_BITS / (2**RANDOM_BITS - threshold))
