@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from engine.run.database import RunDatabase
+from engine.run.lineage import Stretch
 
 Changes = dict[str, Any]
 
@@ -32,17 +33,20 @@ class Adjustments:
         ahead = [[step, dict(changes)] for step, changes in self._ahead]
         return {"journal_id": self.journal_id, "unapplied": ahead}
 
-    def read_journal(self, database: RunDatabase) -> None:
-        """Find the changes made after the checkpoint.
+    def read_journal(self, database: RunDatabase, stretches: Iterable[Stretch]) -> None:
+        """Find the changes made after the checkpoint, along some stretches of history.
 
         A run that was taken up again at an earlier step may have entries out of order.
         """
+        lived = list(stretches)
         for entry in database.journal("adjusted", after_id=self.journal_id):
             step, changes = entry["step"], entry["detail"]["changes"]
+            self.journal_id = entry["id"]
+            if not any(one.holds_change(entry["branch"], step) for one in lived):
+                continue
             self.forget_older(changes)
             self._ahead.append((step, {key: pair[1] for key, pair in changes.items()}))
             self._ahead.sort(key=lambda one: one[0])  # stable: of one step, the later stays later
-            self.journal_id = entry["id"]
 
     def take_wanted(self) -> Changes:
         """What was wanted since the last boundary."""
@@ -53,6 +57,10 @@ class Adjustments:
         """What the journal holds for the steps up to here, with the step of each."""
         while self._ahead and self._ahead[0][0] <= step:
             yield self._ahead.pop(0)
+
+    def forget_ahead(self) -> None:
+        """What is still ahead belongs to a stretch that the run has left."""
+        self._ahead.clear()
 
     def forget_older(self, changes: Changes) -> None:
         """A newer word was given on these settings."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,9 @@ TRAINED = "trained_weight"  # beside an average, which is then the model
 LOSS_SCALE = "loss_scale"
 MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
 STATE_FILE, MANIFEST_FILE = "state.json", "manifest.json"
+PIN_FILE = "pinned"
 LATEST, BEST = "latest", "best"
+NAME = re.compile(r"step-(\d{8,})(?:-b(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -107,14 +110,14 @@ def load_weights(model: LanguageModel, tensors: dict[str, Tensor]) -> None:
             own[name].copy_(tensor)
 
 
-def write_checkpoint(run: Path, snapshot: Snapshot, keep: int, best_step: int | None) -> Path:
+def write_checkpoint(run: Path, snapshot: Snapshot, keep: int, best: str | None) -> Path:
     """Write a snapshot, point ``latest`` (and ``best``) at it and drop what is not kept.
 
     Args:
         run: The run folder.
         snapshot: What to write.
         keep: How many of the newest checkpoints stay, besides the best.
-        best_step: The step of the best checkpoint so far, if there is one.
+        best: The name of the best checkpoint so far, if there is one.
 
     Returns:
         The checkpoint's folder.
@@ -124,7 +127,7 @@ def write_checkpoint(run: Path, snapshot: Snapshot, keep: int, best_step: int | 
     """
     folder = run / CHECKPOINTS_FOLDER
     folder.mkdir(exist_ok=True)
-    final = folder / step_name(snapshot.step)
+    final = folder / checkpoint_name(snapshot.step, snapshot.state.get("branch", 0))
     temporary = folder / f".{final.name}.{os.getpid()}.tmp"
     try:
         temporary.mkdir()
@@ -133,22 +136,22 @@ def write_checkpoint(run: Path, snapshot: Snapshot, keep: int, best_step: int | 
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _write_atomically(folder / LATEST, final.name)
-    if best_step is not None and (folder / step_name(best_step)).is_dir():
-        _write_atomically(folder / BEST, step_name(best_step))
+    if best is not None and (folder / best).is_dir():
+        _write_atomically(folder / BEST, best)
     _prune(folder, keep)
     return final
 
 
 def list_checkpoints(run: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
-    return _steps_in(run / CHECKPOINTS_FOLDER)
+    return _checkpoints_in(run / CHECKPOINTS_FOLDER)
 
 
 def tidy_checkpoints(run: Path) -> None:
     """Remove what a killed writer left half-done; only for whoever holds the run's lock."""
     folder = run / CHECKPOINTS_FOLDER
     for left in folder.glob(".step-*.old"):  # killed between the two renames of a replacement
-        final = folder / left.name[1 : len(step_name(0)) + 1]
+        final = folder / left.name[1:].partition(".")[0]
         if not final.exists():
             left.rename(final)
     for left in folder.glob(".*"):
@@ -173,9 +176,10 @@ def find_checkpoint(run: Path, which: str) -> Path:
         pointer = folder / which
         name = pointer.read_text().strip() if pointer.is_file() else ""
         return folder / name if (folder / name) in there else there[-1]
-    if which.isdecimal() and (folder / step_name(int(which))) in there:
-        return folder / step_name(int(which))
-    steps = ", ".join(str(int(path.name.removeprefix("step-"))) for path in there)
+    of_step = [path for path in there if which.isdecimal() and step_of(path) == int(which)]
+    if of_step:
+        return of_step[-1]
+    steps = ", ".join(str(step_of(path)) for path in there)
     raise InputError(
         f"the run {run.name!r} has no checkpoint {which!r}: it has best, latest and steps {steps}"
     )
@@ -210,12 +214,16 @@ def read_checkpoint(path: Path, with_optimizer: bool = True) -> Snapshot:
 
 
 def load_model(run: Path, which: str) -> LanguageModel:
-    """The model of a checkpoint, in eval mode on the CPU, with its tokenizer.
+    """The model of a run's checkpoint, in eval mode on the CPU, with its tokenizer.
 
     Raises:
         InputError: There is no such checkpoint, or it is damaged.
     """
-    path = find_checkpoint(run, which)
+    return read_model(find_checkpoint(run, which))
+
+
+def read_model(path: Path) -> LanguageModel:
+    """The model in a checkpoint's folder; see ``load_model``."""
     return rebuild_model(path, read_checkpoint(path, with_optimizer=False))
 
 
@@ -232,13 +240,46 @@ def rebuild_model(path: Path, snapshot: Snapshot) -> LanguageModel:
     return model.eval()
 
 
-def step_name(step: int) -> str:
-    """The folder name of a step's checkpoint."""
-    return f"step-{step:08d}"
+def pin(path: Path) -> None:
+    """Keep a checkpoint, whatever else is dropped."""
+    (path / PIN_FILE).touch()
 
 
-def _steps_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*") if path.name[5:].isdecimal())
+def is_pinned(path: Path) -> bool:
+    """Whether a checkpoint is to be kept."""
+    return (path / PIN_FILE).exists()
+
+
+def is_full(path: Path) -> bool:
+    """Whether a run can go on from a checkpoint; light ones hold weights alone."""
+    return (path / OPTIMIZER_FILE).is_file()
+
+
+def checkpoint_name(step: int, branch: int = 0) -> str:
+    """The folder name of the checkpoint of a step on a line of history."""
+    return f"step-{step:08d}" + (f"-b{branch}" if branch else "")
+
+
+def step_of(path: Path) -> int:
+    """The step of a checkpoint's folder."""
+    return _place(path)[1]
+
+
+def branch_of(path: Path) -> int:
+    """The line of history of a checkpoint's folder."""
+    return _place(path)[0]
+
+
+def _place(path: Path) -> tuple[int, int]:
+    """Branch and step; a run only writes to its newest branch, so this is the order of time."""
+    found = NAME.fullmatch(path.name)
+    assert found, path
+    return int(found[2] or 0), int(found[1])
+
+
+def _checkpoints_in(folder: Path) -> list[Path]:
+    """Oldest first."""
+    return sorted((path for path in folder.glob("step-*") if NAME.fullmatch(path.name)), key=_place)
 
 
 def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -246,9 +287,9 @@ def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _damaged(path: Path, why: str) -> InputError:
-    others = [other.name for other in _steps_in(path.parent) if other.name != path.name]
+    others = [other.name for other in _checkpoints_in(path.parent) if other.name != path.name]
     hint = (
-        f"remove that folder to go back to {max(others)}"
+        f"remove that folder to go back to {others[-1]}"
         if others
         else "it is the only one, so begin a new run"
     )
@@ -293,8 +334,8 @@ def _prune(folder: Path, keep: int) -> None:
         for which in (LATEST, BEST)
         if (folder / which).exists()
     }
-    for path in _steps_in(folder)[:-keep]:
-        if path.name not in pointed:
+    for path in _checkpoints_in(folder)[:-keep]:
+        if path.name not in pointed and not is_pinned(path):
             # renamed first: killed half-way through, it must not look like a damaged checkpoint
             doomed = path.with_name(f".{path.name}.{os.getpid()}.tmp")
             path.rename(doomed)

@@ -250,6 +250,7 @@ class MetricStore:
         """Rises with every change: a chart whose version is current need not be drawn again."""
         self.marks: list[Mark] = []
         self._columns: dict[str, Column] = {}
+        self._ghosts: dict[str, list[Column]] = {}
 
     def append(self, name: str, step: int, value: float) -> None:
         """Add one value to the curve called `name`."""
@@ -277,6 +278,18 @@ class MetricStore:
         """Remember that something changed at `step`."""
         self.marks = [*self.marks, Mark(step, label)]
         self.version += 1
+
+    def add_ghost(self, name: str, steps: Steps, values: Values) -> None:
+        """Keep a stretch of a curve that the run went back from."""
+        if len(steps):
+            ghost = Column(self.smoothing)
+            ghost.extend(steps, values)
+            self._ghosts[name] = [*self.ghosts(name), ghost]
+            self.version += 1
+
+    def ghosts(self, name: str) -> list[Column]:
+        """Return the abandoned stretches of the curve called `name`, the oldest first."""
+        return self._ghosts.get(name, [])
 
     def truncate(self, after_step: int) -> None:
         """Drop everything later than `after_step`, in every curve."""

@@ -23,6 +23,11 @@ class Pace:
         self._last_read = time.perf_counter()
         self._queued: deque[torch.cuda.Event] = deque()
 
+    def restart(self, train_seconds: float) -> None:
+        """Go on counting from so many seconds; the speed of before says nothing any more."""
+        self.train_seconds, self.tokens_per_second = train_seconds, 0.0
+        self._recent.clear()
+
     def add(self, seconds: float, tokens: int | None = None) -> None:
         """Count a quantum; with ``tokens``, those seen so far, the end of a step."""
         self.train_seconds += seconds

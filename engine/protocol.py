@@ -105,6 +105,21 @@ class Save(Command):
 
 
 @dataclass(frozen=True)
+class Rewind(Command):
+    """Go back to a step of this run. Answered by ``Rewound`` when it is there."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Fork(Command):
+    """Begin another run from where this one is. Answered by ``Forked``."""
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    name: str | None = None
+
+
+@dataclass(frozen=True)
 class Stop(Command):
     """End the session, saving first if asked. Answered by ``StateChanged``."""
 
@@ -180,6 +195,23 @@ class SampleFinished(Event):
 @dataclass(frozen=True)
 class Saved(Event):
     """A checkpoint is on the disk."""
+
+    step: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Rewound(Event):
+    """The run is back at a step; what came after it is a branch left behind."""
+
+    step: int
+    left_at: int
+    branch: int  # the new line of history
+
+
+@dataclass(frozen=True)
+class Forked(Event):
+    """A new run stands beside this one, with its weights and its past."""
 
     step: int
     path: str

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from engine.metrics import MetricStore
 from engine.run.database import RunDatabase
+from engine.run.lineage import Stretch, abandoned, lineage
 
 FLUSH_SECONDS = 1.0
+GHOSTS = ("train_loss", "val_loss")  # what is shown of abandoned stretches
 
 
 class Recorder:
@@ -42,6 +45,18 @@ class Recorder:
         """Note, at once and on disk, that something happened."""
         return self.database.add_journal(self.branch, step, kind, detail)
 
+    def leave(self, step: int) -> None:
+        """Begin a new line of history at a step before; what comes after it stays as a ghost.
+
+        All that was recorded must have been written.
+        """
+        assert not self._unwritten
+        self.branch = self.database.add_branch(self.branch, step)
+        for name in GHOSTS:
+            steps, values, _ = self.metrics.column(name).snapshot()
+            self.metrics.add_ghost(name, steps[steps > step], values[steps > step])
+        self.metrics.truncate(step)
+
     @property
     def flush_is_due(self) -> bool:
         """Whether a second has passed since the last flush."""
@@ -69,13 +84,24 @@ class Recorder:
 
 
 def load_metrics(database: RunDatabase, metrics: MetricStore, branch: int = 0) -> None:
-    """Fill a metric store from a run's database, marks of changed settings included."""
-    for name in database.metric_names(branch):
-        metrics.extend(name, *database.metric(branch, name))
+    """Fill a metric store from a run's database, marks and abandoned stretches included."""
+    branches = database.branches()
+    lived = lineage(branches, branch)
+    for name in metric_names(database, lived):
+        metrics.extend(name, *database.course(name, lived))
     for entry in database.journal("adjusted"):
         label = describe_changes(entry["detail"]["changes"])
-        if label:
+        if label and any(one.holds_change(entry["branch"], entry["step"]) for one in lived):
             metrics.add_mark(entry["step"], label)
+    for one in abandoned(branches, branch):
+        for name in GHOSTS:
+            metrics.add_ghost(name, *database.course(name, [one]))
+
+
+def metric_names(database: RunDatabase, stretches: Sequence[Stretch]) -> list[str]:
+    """The metrics recorded along some stretches of history."""
+    names = (name for one in stretches for name in database.metric_names(one.branch))
+    return list(dict.fromkeys(names))
 
 
 def describe_changes(changes: dict[str, list[Any]]) -> str:

@@ -25,10 +25,10 @@ class Saver:
         """Whether a snapshot is being written, or its outcome not yet asked for."""
         return self._writing is not None
 
-    def write(self, snapshot: Snapshot, keep: int, best_step: int | None) -> None:
+    def write(self, snapshot: Snapshot, keep: int, best: str | None) -> None:
         """Begin to write; the last one's outcome must have been collected."""
         assert self._writing is None
-        self._writing = self._pool.submit(write_checkpoint, self._run, snapshot, keep, best_step)
+        self._writing = self._pool.submit(write_checkpoint, self._run, snapshot, keep, best)
 
     def collect(self, seconds: float | None = 0.0) -> Path | None:
         """The checkpoint that has come to be on the disk since the last call, if any.

@@ -8,8 +8,6 @@ command line) calls the two in turn.
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator
@@ -22,28 +20,27 @@ from data.errors import InputError
 from engine import protocol
 from engine.adjustments import Adjustments
 from engine.building import build_trainer
-from engine.checkpoint import load_model, step_name, take_snapshot
+from engine.checkpoint import LATEST, find_checkpoint
 from engine.config import SETTINGS, total_steps
+from engine.course import Course
+from engine.fork import fork
+from engine.measuring import SAMPLING_SECONDS, Measuring
 from engine.metrics import MetricStore
-from engine.model import LanguageModel
 from engine.optim.schedule import COOLDOWN_SHARE
-from engine.pace import Pace
-from engine.protocol import Adjusted, Evaluated, Event, Refused, State, Status, Warned
+from engine.protocol import Adjusted, Event, Refused, State, Status, Warned
+from engine.readout import Readout
 from engine.recorder import Recorder, describe_changes
-from engine.run.folder import CHECKPOINTS_FOLDER
+from engine.rewinding import Rewinding
 from engine.run.opening import RunFiles
-from engine.runtime import versions
-from engine.sampler import Job, Sampler
+from engine.sampler import Sampler
 from engine.saver import Saver
+from engine.saving import Saving, Task
 from engine.settings import When
 from engine.standing import Standing
-from engine.trainer import Evaluation, StepResult
+from engine.trainer import StepResult
 
-Task = Generator[None, None, None]
 Emit = Callable[[Event], None]
 
-SAMPLING_SECONDS = 0.02  # how long text is written before the inbox is looked at again
-EXPECTED_OVERFLOWS = 20  # in a row, while fp16's loss scale finds its place
 UNCLOSED_STATES = (None, State.PREPARING, State.RUNNING, State.PAUSED)
 IMMEDIATE_SECTIONS = ("sample.", "eval.", "checkpoint.")  # they do not touch the step in flight
 
@@ -75,43 +72,53 @@ class Session:
         self.recorder = Recorder(files.database, metrics)
         self.state = State.PREPARING
         self.status = Status(State.PREPARING)
-        self.saver = Saver(files.path)
-        self.sampler = Sampler(files.tokenizer, emit, self._keep_sample)
-        self.pace = Pace()
-        self.standing = Standing()
-        self._adjustments = Adjustments()
         self._tasks: deque[Task] = deque()
         self._step: Generator[None, None, StepResult] | None = None
         self._single_steps = 0  # asked for and not yet taken
-        self._unread: deque[StepResult] = deque()
-        self._saved_stand = self._saving_stand = ""  # see _stand
-        self._overflows = 0  # steps in a row
+        self._doing = ""  # besides training, in words
         self._before: dict[str, Any] = files.database.meta().get("summary", {})
         self._build(changes or {}, report)
 
     # -- coming to be ----------------------------------------------------------------------------
 
     def _build(self, changes: dict[str, Any], report: Callable[[str], None]) -> None:
-        self.trainer, snapshot = build_trainer(
-            self.files, changes, self.recorder, report, self._warn
-        )
+        files, emit = self.files, self.emit
+        self.trainer, snapshot = build_trainer(files, changes, self.recorder, report, self._warn)
         self._parameters = self.trainer.model.parameter_count()
+        course = self.course = Course(files, self.trainer, self.recorder)
+        readout = self._readout = Readout(course, self._stop_at_non_finite)
+        saving = self._saving = Saving(
+            course, readout, self._tell, self.summary, self._give_up_saving
+        )
+        self.sampler = Sampler(files.tokenizer, emit, lambda job: self._measuring.keep_sample(job))
+        self._measuring = Measuring(course, readout, self.sampler, saving, self._tell, self._warn)
+        self._rewinding = Rewinding(
+            course, readout, self.sampler, saving, self._tell, self._warn, self._report
+        )
         if snapshot:
-            self._restore(snapshot.state)
-        self._adjustments.read_journal(self.files.database)
+            course.resume_from(snapshot.state)
+            saving.note_saved(find_checkpoint(files.path, LATEST))
+        self._adjustments.read_journal(files.database, course.lineage())
         self.recorder.load(self.trainer.step)
-        self._apply_journal()
+        self.course.apply_journal(self._warn)
         self._update_status()
         live = {k: v for k, v in changes.items() if not k.startswith("system.")}
         if live:
             self._adjust(protocol.Adjust(live))
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.pace.train_seconds = state["train_seconds"]
-        self._adjustments.restore(state)
-        self.standing = Standing(**state["standing"])
-        self._saved_stand = self._stand(state["step"])
-        self.status = dataclasses.replace(self.status, saved_step=state["step"])
+    @property
+    def standing(self) -> Standing:
+        """The latest and the best figures."""
+        return self.course.standing
+
+    @property
+    def saver(self) -> Saver:
+        """The writer of checkpoints."""
+        return self._saving.saver
+
+    @property
+    def _adjustments(self) -> Adjustments:
+        return self.course.adjustments
 
     # -- what the owner calls --------------------------------------------------------------------
 
@@ -128,19 +135,21 @@ class Session:
                 parameters=self._parameters,
                 step=trainer.step,
                 total_steps=trainer.total_steps,
-                saved_step=self.status.saved_step,
+                saved_step=self._saving.saved_step,
             )
         )
         self._tell_of_a_crash()
-        self._write_journal("started" if files.is_new else "opened")
+        self.course.journal("started" if files.is_new else "opened")
         if trainer.step == 0 and not files.database.samples():
-            self._sample_automatically()
+            self._measuring.sample_automatically()
         if self.standing.evaluated_step != trainer.step < trainer.total_steps and _is_due(
             trainer.step, trainer.config.eval.interval
         ):
-            self._tasks.append(self._evaluation())  # the last session ended just before it
+            self._tasks.append(
+                self._measuring.evaluation()
+            )  # the last session ended just before it
         if self._is_complete():
-            self._set_state(State.FINISHED)
+            self._tasks.append(self._measuring.evaluation())  # a session ended just before it
         else:
             self._set_state(State.RUNNING if running else State.PAUSED)
 
@@ -155,7 +164,7 @@ class Session:
 
     def advance(self) -> bool:
         """Do one quantum of work; False if there is none."""
-        self._collect_save()
+        self._saving.collect()
         self._apply_if_still()
         if self._tasks:
             self._advance_task()
@@ -164,7 +173,7 @@ class Session:
         elif self.sampler.active:
             self.sampler.run_for(SAMPLING_SECONDS)
         elif self.saver.busy:
-            self._collect_save(0.01)
+            self._saving.collect(0.01)
         elif self.recorder.has_unwritten:
             self.recorder.flush(self.summary())
         else:
@@ -184,11 +193,15 @@ class Session:
             protocol.Evaluate: self._evaluate_now,
             protocol.Save: self._save_now,
             protocol.CoolDown: self._cool_down,
+            protocol.Rewind: self._rewind,
+            protocol.Fork: self._fork,
         }
         handler = handlers.get(type(command))
         try:
             if handler is None:
                 raise InputError(f"a run is open already: stop it before {type(command).__name__}")
+            if self._rewinding.under_way:
+                raise InputError("the run is going back: wait until it is there")
             handler(command)
         except InputError as error:
             self.emit(Refused(type(command).__name__, str(error)))
@@ -198,16 +211,19 @@ class Session:
         with ExitStack() as whatever_happens:
             whatever_happens.callback(self.files.close)
             whatever_happens.callback(self._close_recorder)
-            whatever_happens.callback(self.saver.close)
-            self._read_results()
+            whatever_happens.callback(self._saving.close)
+            if self._rewinding.under_way:
+                self._saving.collect(None)
+                self._rewinding.abort()
+            self._readout.read()
             if save and self._adjustments.wanted:
                 self._step = None
                 self._at_boundary()
             self.sampler.close()
-            self._collect_save(None)
-            if save and self.trainer.step and not self._is_saved():
-                self._begin_save()
-                self._collect_save(None)
+            self._saving.collect(None)
+            if save and self.trainer.step and not self._saving.is_saved:
+                self._saving.begin()
+                self._saving.collect(None)
         self._set_state(self.state)
 
     def _close_recorder(self) -> None:
@@ -215,7 +231,7 @@ class Session:
             self.state = State.STOPPED
         self._update_status()
         try:
-            self._write_journal("closed", saved=self.status.saved_step)
+            self.course.journal("closed", saved=self._saving.saved_step)
         finally:
             self.recorder.close(self.summary())
 
@@ -223,9 +239,9 @@ class Session:
 
     def _pause(self, _: protocol.Pause) -> None:
         if self.state is State.RUNNING:
-            self._write_journal("paused")
+            self.course.journal("paused")
             self._set_state(State.PAUSED)
-            self._read_results()
+            self._readout.read()
             self.recorder.flush(self.summary())
             self.recorder.database.fold()  # a run that rests is one file
         else:
@@ -236,7 +252,7 @@ class Session:
             raise InputError(
                 f"the run is finished at step {self.trainer.step}: raise train.max_steps to go on"
             )
-        self._write_journal("resumed")
+        self.course.journal("resumed")
         self._set_state(State.RUNNING)
 
     def _take_single_step(self, _: protocol.Step) -> None:
@@ -288,7 +304,7 @@ class Session:
     def _apply_if_still(self) -> None:
         """While nothing is trained, what is wanted takes effect without waiting for a step."""
         still = self.state is not State.RUNNING and not self._single_steps
-        if still and self._adjustments.wanted:
+        if still and self._adjustments.wanted and not self._rewinding.under_way:
             self._step = None  # half a step is computed afresh, with the new settings
             self._at_boundary()
 
@@ -296,14 +312,29 @@ class Session:
         config = self.trainer.config.replace(
             {f"sample.{name}": value for name, value in command.changes.items()}
         )
-        self._write_journal("sampled", **dataclasses.asdict(config.sample))
+        self.course.journal("sampled", **dataclasses.asdict(config.sample))
         self.sampler.request(self.trainer.evaluated_model, self.trainer.step, config.sample, False)
 
     def _evaluate_now(self, command: protocol.Evaluate) -> None:
-        self._tasks.append(self._evaluation(whole=command.whole))
+        self._tasks.append(self._measuring.evaluation(whole=command.whole))
 
     def _save_now(self, _: protocol.Save) -> None:
-        self._tasks.append(self._saving())
+        self._tasks.append(self._saving.task())
+
+    def _rewind(self, command: protocol.Rewind) -> None:
+        self._rewinding.check(command.step)
+        self._tasks.clear()  # whatever was under way belongs to what is left behind
+        self._step, self._single_steps = None, 0
+        if self.state is not State.PAUSED:
+            self._set_state(State.PAUSED)
+        self._tasks.append(self._rewinding.task(command.step))
+
+    def _fork(self, command: protocol.Fork) -> None:
+        self._readout.read()
+        self.recorder.flush(self.summary())
+        path = fork(self.course, command.changes, command.name)
+        self.course.journal("forked", run=path.name)
+        self._tell(protocol.Forked(self.trainer.step, str(path)))
 
     # -- training --------------------------------------------------------------------------------
 
@@ -323,12 +354,12 @@ class Session:
             return
         except StopIteration as stop:
             self._step = None
-            self._unread.append(stop.value)
-            self.pace.mark_step(self.trainer.device)
+            self._readout.add(stop.value)
+            self.course.pace.mark_step(self.trainer.device)
             self._after_step(time.perf_counter() - started)
             return
         seconds = time.perf_counter() - started
-        self.pace.add(seconds)
+        self.course.pace.add(seconds)
         self.sampler.earn(seconds)
 
     def _make_do_with_less_memory(self) -> None:
@@ -346,54 +377,26 @@ class Session:
         self._set_state(State.PAUSED)
 
     def _after_step(self, seconds: float) -> None:
-        self.pace.add(seconds, self.trainer.tokens)
-        if self.trainer.device.type == "cpu" or self.pace.should_read(len(self._unread)):
-            self._read_results()
+        self.course.pace.add(seconds, self.trainer.tokens)
+        if self.trainer.device.type == "cpu" or self.course.pace.should_read(len(self._readout)):
+            self._readout.read()
         self._update_status()
         self.sampler.earn(seconds)
         config, step = self.trainer.config, self.trainer.step
         if self._single_steps:
             self._single_steps -= 1
-            self._read_results()
+            self._readout.read()
             self._set_state(self.state)
         if step >= self.trainer.total_steps and not self._adjustments.wanted:
             self._single_steps = 0
             self._tasks.append(self._finishing())  # evaluates and saves
             return
         if _is_due(step, config.eval.interval):
-            self._tasks.append(self._evaluation())
+            self._tasks.append(self._measuring.evaluation())
         if _is_due(step, config.checkpoint.interval):
-            self._tasks.append(self._saving(announce_again=False))
+            self._tasks.append(self._saving.task(announce_again=False))
 
-    def _read_results(self) -> None:
-        """Fetch losses from the device and record them: the one place that waits for a GPU."""
-        if not self._unread:
-            return
-        results, self._unread = list(self._unread), deque()
-        losses = torch.stack([r.loss.float() for r in results]).tolist()
-        norms = torch.stack([r.grad_norm.float() for r in results]).tolist()
-        for result, loss, norm in zip(results, losses, norms, strict=True):
-            self.recorder.record(
-                result.step,
-                {
-                    "train_loss": loss,
-                    "grad_norm": norm,
-                    "learning_rate": result.learning_rate,
-                    "tokens_per_second": self.pace.tokens_per_second,
-                    "train_seconds": self.pace.train_seconds,
-                },
-            )
-            self.standing.train_loss = loss
-        for result, loss, norm in zip(results, losses, norms, strict=True):
-            overflow = math.isfinite(loss) and not math.isfinite(norm)
-            self._overflows = self._overflows + 1 if overflow else 0
-            expected = self.trainer.loss_scale and self._overflows <= EXPECTED_OVERFLOWS
-            if not math.isfinite(loss) or (overflow and not expected):
-                self._stop_at_non_finite(result.step, loss)
-                break
-
-    def _stop_at_non_finite(self, step: int, loss: float) -> None:
-        what = "loss" if not math.isfinite(loss) else "gradient"
+    def _stop_at_non_finite(self, step: int, what: str) -> None:
         self._warn(
             f"the {what} of step {step} is not a number: the update was left out and training "
             f"paused. Lower optim.learning_rate, then resume it"
@@ -403,22 +406,10 @@ class Session:
 
     def _at_boundary(self) -> None:
         """Between two steps: what was asked for, or stands in the journal, takes effect."""
-        self._apply_journal()
+        self.course.apply_journal(self._warn)
         wanted = self._adjustments.take_wanted()
         if wanted:
             self._apply(wanted)
-
-    def _apply_journal(self) -> None:
-        """What the journal holds for the steps up to here takes effect again."""
-        for step, changes in self._adjustments.take_due(self.trainer.step):
-            config = self.trainer.config
-            # naming max_steps alone would turn max_epochs off
-            changes.setdefault("train.max_epochs", config.train.max_epochs)
-            config, problems = config.check(changes)
-            if problems:
-                self._warn(f"a change made at step {step} was left out: {problems[0]}")
-            else:
-                self.trainer.adjust(config)
 
     def _apply(self, changes: dict[str, Any]) -> None:
         before = self.trainer.config
@@ -433,10 +424,7 @@ class Session:
             self.recorder.metrics.add_mark(step, label)
         if self.state is State.FINISHED and not self._is_complete():
             self._set_state(State.PAUSED)
-        self._update_status()
-        self.emit(Adjusted(step, told))
-
-    # -- evaluation, samples, checkpoints --------------------------------------------------------
+        self._tell(Adjusted(step, told))
 
     def _advance_task(self) -> None:
         try:
@@ -444,163 +432,15 @@ class Session:
         except StopIteration:
             self._tasks.popleft()
 
-    def _evaluation(self, whole: bool = False, save_best: bool = True) -> Task:
-        yield from self._await_automatic_sample()  # it belongs to the evaluation before
-        self._read_results()
-        evaluation = yield from self._measuring(whole)
-        best = self._note_evaluation(evaluation)
-        self._sample_automatically()
-        if best and save_best:
-            yield from self._saving(announce_again=False)
-
-    def _measuring(
-        self, whole: bool, model: LanguageModel | None = None
-    ) -> Generator[None, None, Evaluation]:
-        """Measure the validation loss; samples stream on meanwhile, as beside training."""
-        quanta = self.trainer.evaluate_quanta(whole, model)
-        while True:
-            started = time.perf_counter()
-            try:
-                next(quanta)
-            except StopIteration as stop:
-                evaluation: Evaluation = stop.value
-                return evaluation
-            self.sampler.earn(time.perf_counter() - started)
-            yield
-
-    def _await_automatic_sample(self) -> Task:
-        while self.sampler.writes_automatic:
-            self.sampler.run_for(SAMPLING_SECONDS, automatic_first=True)
-            yield
-
-    def _note_evaluation(self, evaluation: Evaluation) -> bool:
-        """Record a validation loss; returns whether it is the best so far."""
-        measured = evaluation.in_words(self.trainer.config.train.batch_size)
-        best = self.standing.note_evaluation(evaluation, measured)
-        self.recorder.record(evaluation.step, {"val_loss": evaluation.loss})
-        self._write_journal("evaluated", val_loss=evaluation.loss, measured=measured)
-        self._update_status()
-        self.emit(Evaluated(evaluation.step, evaluation.loss, measured, best))
-        return best
-
-    def _sample_automatically(self) -> None:
-        try:
-            self.sampler.request(
-                self.trainer.evaluated_model, self.trainer.step, self.trainer.config.sample, True
-            )
-        except InputError as error:
-            self._warn(f"no sample: {error}")
-
-    def _keep_sample(self, job: Job) -> None:
-        standing = self.standing
-        val_loss = standing.val_loss if job.step == standing.evaluated_step else None
-        settings = dataclasses.asdict(job.settings)
-        self.files.database.add_sample(self.recorder.branch, job.step, val_loss, settings, job.text)
-
-    def _saving(self, announce_again: bool = True) -> Task:
-        yield from self._await_saver()
-        if not self._is_saved():
-            self._begin_save()
-        elif announce_again:
-            self._announce_save()
-
-    def _is_saved(self) -> bool:
-        """Whether the latest checkpoint holds all there is to hold."""
-        return self._saved_stand == self._stand(self.trainer.step)
-
-    def _stand(self, step: int) -> str:
-        """All that makes a checkpoint worth writing anew: a step, or an evaluation since."""
-        return json.dumps([step, self.standing.to_dict()])
-
-    def _await_saver(self) -> Task:
-        while self.saver.busy:
-            self._collect_save(0.01)
-            yield
-
-    def _begin_save(self) -> None:
-        self._read_results()
-        self.recorder.flush(self.summary())
-        state = {
-            "config": self.trainer.config.to_dict(),
-            "runtime": dataclasses.asdict(self.trainer.runtime),
-            "tokenizer": self.files.tokenizer.to_dict(),
-            "corpus_sha256": self.files.corpus.sha256,
-            "train_seconds": self.pace.train_seconds,
-            **self._adjustments.to_dict(),
-            "standing": self.standing.to_dict(),
-            "branch": self.recorder.branch,
-            "versions": versions(),
-            "created": time.time(),
-        }
-        self._saving_stand = self._stand(self.trainer.step)
-        snapshot = take_snapshot(self.trainer, state)
-        keep = self.trainer.config.checkpoint.keep
-        self.saver.write(snapshot, keep, self.standing.best_step)
-
-    def _collect_save(self, seconds: float | None = 0.0) -> None:
-        try:
-            path = self.saver.collect(seconds)
-        except OSError as error:
-            self._warn(self._why_not_saved(error))
-            if self.state is State.RUNNING:
-                self._set_state(State.PAUSED)
-            return
-        if path:
-            step = int(path.name.removeprefix("step-"))
-            self._saved_stand = self._saving_stand
-            self.status = dataclasses.replace(self.status, saved_step=step)
-            self._announce_save()
-
-    def _why_not_saved(self, error: OSError) -> str:
-        if not self.files.path.is_dir():
-            return (
-                f"the run's folder {self.files.path} is gone, so nothing can be saved: "
-                f"training is paused"
-            )
-        return (
-            f"the checkpoint could not be written ({error.strerror or error}); the older ones are "
-            f"whole. Training is paused: make room, then resume it"
-        )
-
-    def _announce_save(self) -> None:
-        path = self.files.path / CHECKPOINTS_FOLDER / step_name(self.status.saved_step)
-        self._write_journal("saved", saved=self.status.saved_step)
-        self.emit(protocol.Saved(self.status.saved_step, str(path)))
-
-    # -- the end ---------------------------------------------------------------------------------
+    def _give_up_saving(self, why: str) -> None:
+        self._warn(why)
+        if self.state is State.RUNNING:
+            self._set_state(State.PAUSED)
 
     def _finishing(self) -> Task:
-        """Measure the last and the best weights over the whole split, and save."""
-        yield from self._await_saver()
-        standing, earlier_step, earlier = self.standing, self.standing.best_step, self._best_model()
-        yield from self._evaluation(whole=True, save_best=False)
-        last_loss = math.nan if standing.val_loss is None else standing.val_loss
-        standing.best_step, standing.best_val_loss = self.trainer.step, last_loss
-        if earlier:  # it was the best by an estimate; now both are held to the same measure
-            best = yield from self._measuring(True, earlier)
-            if best.loss < last_loss or not math.isfinite(last_loss):
-                standing.best_step, standing.best_val_loss = earlier_step, best.loss
-        standing.final_step = self.trainer.step
-        self._begin_save()
-        yield from self._await_saver()
-        yield from self._await_automatic_sample()  # the last text is whole, too
-        self._write_journal("finished")
+        yield from self._measuring.finish()
         self._set_state(State.FINISHED)
         self.recorder.flush(self.summary())
-
-    def _best_model(self) -> LanguageModel | None:
-        """The best weights before the last ones, if they are on the disk."""
-        best_step = self.standing.best_step
-        if best_step is None or best_step == self.trainer.step:
-            return None
-        path = self.files.path / CHECKPOINTS_FOLDER / step_name(best_step)
-        if not path.is_dir():
-            return None
-        try:
-            return load_model(self.files.path, str(best_step)).to(self.trainer.device)
-        except InputError as error:
-            self._warn(f"the best weights so far cannot be measured again: {error}")
-            return None
 
     def _is_complete(self) -> bool:
         """Whether all steps are done and the end was measured."""
@@ -628,6 +468,7 @@ class Session:
         trainer, standing = self.trainer, self.standing
         self.status = Status(
             state=self.state,
+            message=self._doing,
             step=trainer.step,
             total_steps=trainer.total_steps,
             tokens=trainer.tokens,
@@ -638,18 +479,24 @@ class Session:
             val_measured=standing.val_measured,
             best_val_loss=standing.best_val_loss,
             best_step=standing.best_step,
-            saved_step=self.status.saved_step,
-            train_seconds=self.pace.train_seconds,
-            tokens_per_second=self.pace.tokens_per_second,
+            saved_step=self._saving.saved_step,
+            train_seconds=self.course.pace.train_seconds,
+            tokens_per_second=self.course.pace.tokens_per_second,
         )
+
+    def _report(self, message: str) -> None:
+        """Say what is being done besides training."""
+        self._doing = message
+        self._update_status()
+
+    def _tell(self, event: Event) -> None:
+        """Say something that the status knows by then."""
+        self._update_status()
+        self.emit(event)
 
     def _set_state(self, state: State) -> None:
         self.state = state
-        self._update_status()
-        self.emit(protocol.StateChanged(state, self.trainer.step))
-
-    def _write_journal(self, kind: str, **detail: Any) -> None:
-        self.recorder.journal(self.trainer.step, kind, **detail)
+        self._tell(protocol.StateChanged(state, self.trainer.step))
 
     def _warn(self, message: str) -> None:
         self.recorder.journal(getattr(self, "trainer", self.status).step, "warned", message=message)

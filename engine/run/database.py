@@ -17,9 +17,16 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
+from engine.run.lineage import Branch, Stretch
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BLOCK_STEPS = 1024
+
+BRANCHES = """
+CREATE TABLE branches (
+    id INTEGER PRIMARY KEY, parent INTEGER, step INTEGER NOT NULL, created REAL NOT NULL);
+INSERT INTO branches VALUES (0, NULL, 0, CAST(strftime('%s', 'now') AS REAL));
+"""
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -38,6 +45,9 @@ CREATE TABLE journal (
     kind TEXT NOT NULL, detail TEXT NOT NULL, created REAL NOT NULL);
 """
 
+# what brings a database of each older version to the next
+MIGRATIONS = {1: BRANCHES}
+
 
 class RunDatabase:
     """The open database of a run.
@@ -55,9 +65,10 @@ class RunDatabase:
         try:
             self._db = _connect(path, read_only)
             if not read_only and not self._has_tables():
-                version = f"PRAGMA user_version = {SCHEMA_VERSION};"
-                self._db.executescript(f"BEGIN; {SCHEMA} {version} COMMIT;")  # all or nothing
+                self._alter(SCHEMA + BRANCHES, SCHEMA_VERSION)
             self._check_version()
+            if not read_only:
+                self._migrate()
         except sqlite3.DatabaseError as error:
             raise InputError(f"{path} is not a readable run database: {error}") from None
 
@@ -65,12 +76,24 @@ class RunDatabase:
         return bool(self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
 
     def _check_version(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version != SCHEMA_VERSION:
+        if not 1 <= self._version <= SCHEMA_VERSION:
             raise InputError(
-                f"{self.path} has format {version}, this gpt-tui reads format {SCHEMA_VERSION}: "
-                f"open it with the version that wrote it"
+                f"{self.path} has format {self._version}, this gpt-tui reads formats 1 to "
+                f"{SCHEMA_VERSION}: open it with the version that wrote it"
             )
+
+    def _migrate(self) -> None:
+        """Bring an older run to the present format, a version at a time."""
+        for version in range(self._version, SCHEMA_VERSION):
+            self._alter(MIGRATIONS[version], version + 1)
+
+    @property
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def _alter(self, script: str, version: int) -> None:
+        """Change the tables and the version, all or nothing."""
+        self._db.executescript(f"BEGIN; {script} PRAGMA user_version = {version}; COMMIT;")
 
     # -- small facts -----------------------------------------------------------------------------
 
@@ -83,6 +106,34 @@ class RunDatabase:
     def meta(self) -> dict[str, Any]:
         """All facts."""
         return {key: json.loads(value) for key, value in self._db.execute("SELECT * FROM meta")}
+
+    # -- branches --------------------------------------------------------------------------------
+
+    def branches(self) -> list[Branch]:
+        """All lines of history, the first one first."""
+        if self._version < 2:  # it is only read, and not brought to the present format
+            return [Branch(0, None, 0, 0.0)]
+        rows = self._db.execute("SELECT id, parent, step, created FROM branches ORDER BY id")
+        return [Branch(*row) for row in rows]
+
+    def add_branch(self, parent: int, step: int) -> int:
+        """Begin a new line of history that leaves another at a step; returns its id."""
+        with self._db:
+            cursor = self._db.execute(
+                "INSERT INTO branches (parent, step, created) VALUES (?, ?, ?)",
+                (parent, step, time.time()),
+            )
+        return int(cursor.lastrowid or 0)
+
+    def course(self, metric: str, stretches: Iterable[Stretch]) -> tuple[np.ndarray, np.ndarray]:
+        """A metric along some stretches of history; as ``metric``."""
+        steps, values = [np.array([], np.int64)], [np.array([], np.float64)]
+        for one in stretches:
+            all_steps, all_values = self.metric(one.branch, metric)
+            lived = (all_steps > one.after) & (all_steps <= one.up_to)
+            steps.append(all_steps[lived])
+            values.append(all_values[lived])
+        return np.concatenate(steps), np.concatenate(values)
 
     # -- metrics ---------------------------------------------------------------------------------
 
@@ -112,6 +163,29 @@ class RunDatabase:
         steps.append(np.array([step for step, _ in tail], np.int64))
         values.append(np.array([np.nan if v is None else v for _, v in tail], np.float64))
         return np.concatenate(steps), np.concatenate(values)
+
+    def import_metric(self, metric: str, steps: np.ndarray, values: np.ndarray) -> None:
+        """Write the whole past of a metric into the first branch of a new run.
+
+        Args:
+            metric: Of which nothing is recorded yet.
+            steps: (n,) int64, rising.
+            values: (n,) float64.
+        """
+        blocks = steps // BLOCK_STEPS
+        last = int(blocks[-1]) if len(blocks) else 0
+        with self._db:
+            for block in np.unique(blocks[blocks < last]).tolist():
+                of_it = blocks == block
+                self._db.execute(
+                    "INSERT INTO metric_blocks VALUES (0, ?, ?, ?, ?)",
+                    (metric, block, steps[of_it].tobytes(), values[of_it].tobytes()),
+                )
+            tail = zip(steps[blocks == last].tolist(), values[blocks == last].tolist(), strict=True)
+            self._db.executemany(
+                "INSERT INTO metric_tail VALUES (0, ?, ?, ?)",
+                ((metric, step, value) for step, value in tail),
+            )
 
     def metric_names(self, branch: int) -> list[str]:
         """The metrics recorded."""
@@ -191,11 +265,11 @@ class RunDatabase:
     def samples(self) -> list[dict[str, Any]]:
         """All texts kept, oldest first."""
         rows = self._db.execute(
-            "SELECT id, step, val_loss, settings, text FROM samples ORDER BY id"
+            "SELECT id, branch, step, val_loss, settings, text FROM samples ORDER BY id"
         )
+        names = ("id", "branch", "step", "val_loss", "settings", "text")
         return [
-            {"id": i, "step": step, "val_loss": val, "settings": json.loads(s), "text": text}
-            for i, step, val, s, text in rows
+            dict(zip(names, row, strict=True)) | {"settings": json.loads(row[4])} for row in rows
         ]
 
     def add_journal(self, branch: int, step: int, kind: str, detail: dict[str, Any]) -> int:

@@ -72,13 +72,16 @@ def check_name(name: str, runs_dir: Path) -> None:
         )
 
 
-def create_run(config: Config, runs_dir: Path, name: str | None = None) -> Path:
+def create_run(
+    config: Config, runs_dir: Path, name: str | None = None, stem: str | None = None
+) -> Path:
     """Make a run's folder with its ``config.toml``.
 
     Args:
         config: What is asked for.
         runs_dir: Made if need be.
-        name: None takes the preset's name and the next free number.
+        name: None takes ``stem`` and the next free number.
+        stem: None takes the preset's name.
 
     Raises:
         InputError: The name is taken or unfit, or the folder cannot be written.
@@ -87,7 +90,8 @@ def create_run(config: Config, runs_dir: Path, name: str | None = None) -> Path:
         runs_dir.mkdir(parents=True, exist_ok=True)
         if name:
             check_name(name, runs_dir)
-        stem = config.preset if NAME_PATTERN.fullmatch(config.preset) else "run"
+        wanted = stem or config.preset
+        stem = wanted if NAME_PATTERN.fullmatch(wanted) else "run"
         path = _make_folder(runs_dir, name, stem)
         try:
             write_atomically(path / CONFIG_FILE, tomli_w.dumps(config.to_dict()).encode())

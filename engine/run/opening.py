@@ -35,7 +35,7 @@ Cancelled = Callable[[], bool]
 
 @dataclass
 class RunFiles:
-    """An open run: its folder, its text and the right to write it."""
+    """An open run: its folder, its text and, unless it is only looked at, the right to write it."""
 
     path: Path
     config: Config
@@ -43,13 +43,14 @@ class RunFiles:
     tokenizer: Tokenizer
     split: Split
     database: RunDatabase
-    lock: RunLock
+    lock: RunLock | None
     is_new: bool
 
     def close(self) -> None:
         """Let go of the run."""
         self.database.close()
-        self.lock.release()
+        if self.lock:
+            self.lock.release()
 
     def discard(self) -> None:
         """Let go of a run, and remove it if it never came to be."""
@@ -116,14 +117,7 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
         raise
     try:
         known = database.meta().get("corpus")
-        if known:
-            config = _with_recorded_corpus(config, known)
-        corpus, tokenizer, split = load_text(config, watcher)
-        if known and known["sha256"] != corpus.sha256:
-            raise InputError(
-                f"the text {known['name']!r} is not the one this run was trained on "
-                f"(its hash differs): put the old text back, or begin a new run"
-            )
+        config, corpus, tokenizer, split = _load_known_text(config, known, watcher)
         if not known:  # its first program was killed before it could note it
             database.set_meta(created=time.time(), corpus=corpus_facts(corpus))
     except BaseException:
@@ -131,6 +125,37 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
         lock.release()
         raise
     return RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=False)
+
+
+def look_at_run(path: Path, watcher: Watcher) -> RunFiles:
+    """Open an existing run without the right to write it; some other program may.
+
+    Raises:
+        InputError: Its files are damaged, or its text has changed.
+    """
+    config = read_config(path / CONFIG_FILE)
+    database = RunDatabase(path / DATABASE_FILE, read_only=True)
+    try:
+        known = database.meta().get("corpus")
+        config, corpus, tokenizer, split = _load_known_text(config, known, watcher)
+    except BaseException:
+        database.close()
+        raise
+    return RunFiles(path, config, corpus, tokenizer, split, database, None, is_new=False)
+
+
+def _load_known_text(
+    config: Config, known: dict[str, Any] | None, watcher: Watcher
+) -> tuple[Config, Corpus, Tokenizer, Split]:
+    if known:
+        config = _with_recorded_corpus(config, known)
+    corpus, tokenizer, split = load_text(config, watcher)
+    if known and known["sha256"] != corpus.sha256:
+        raise InputError(
+            f"the text {known['name']!r} is not the one this run was trained on "
+            f"(its hash differs): put the old text back, or begin a new run"
+        )
+    return config, corpus, tokenizer, split
 
 
 def corpus_facts(corpus: Corpus) -> dict[str, Any]:

@@ -16,12 +16,14 @@ from data.tokenizers import CharTokenizer
 from engine import checkpoint
 from engine.checkpoint import (
     Snapshot,
+    checkpoint_name,
     find_checkpoint,
     list_checkpoints,
     load_model,
     optimizer_tensors,
     read_checkpoint,
     restore,
+    step_of,
     take_snapshot,
     tidy_checkpoints,
     write_checkpoint,
@@ -56,7 +58,7 @@ def at(snapshot: Snapshot, step: int) -> Snapshot:
 
 
 def steps_in(run: Path) -> list[int]:
-    return [int(path.name.removeprefix("step-")) for path in list_checkpoints(run)]
+    return [step_of(path) for path in list_checkpoints(run)]
 
 
 def numpy(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -175,7 +177,7 @@ def test_weights_of_another_shape_are_refused(
 
 def test_pointers_name_the_latest_and_the_best(run: Path, snapshot: Snapshot) -> None:
     for step, best in ((2, 2), (4, 2), (6, 6), (8, 6)):
-        write_checkpoint(run, at(snapshot, step), 3, best)
+        write_checkpoint(run, at(snapshot, step), 3, best and checkpoint_name(best))
     folder = run / "checkpoints"
     assert (folder / "latest").read_text() == "step-00000008\n"
     assert (folder / "best").read_text() == "step-00000006\n"
@@ -190,7 +192,7 @@ def test_pointers_name_the_latest_and_the_best(run: Path, snapshot: Snapshot) ->
 
 def test_pruning_keeps_the_newest_and_the_best(run: Path, snapshot: Snapshot) -> None:
     for step in range(1, 9):
-        write_checkpoint(run, at(snapshot, step), 2, min(step, 3))
+        write_checkpoint(run, at(snapshot, step), 2, checkpoint_name(min(step, 3)))
     assert steps_in(run) == [3, 7, 8]
 
 
@@ -242,7 +244,7 @@ def test_a_write_that_fails_leaves_the_older_ones_whole_and_nothing_else(
 
     monkeypatch.setattr(checkpoint, failing, full)
     with pytest.raises(OSError, match="No space left"):
-        write_checkpoint(run, at(snapshot, 9), 3, 9)
+        write_checkpoint(run, at(snapshot, 9), 3, checkpoint_name(9))
     monkeypatch.undo()
     assert everything_in(run) == ["latest", "step-00000005"]
     assert read_checkpoint(find_checkpoint(run, "latest")).step == 5
@@ -259,7 +261,7 @@ small = {"a": torch.zeros(10)}
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 for model, optimizer in ((big, small), (small, big)):
     try:
-        write_checkpoint(run, Snapshot(9, model, optimizer, state), 3, 9)
+        write_checkpoint(run, Snapshot(9, model, optimizer, state), 3, None)
     except OSError as error:
         print("OSError", error)
 """

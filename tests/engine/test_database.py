@@ -19,6 +19,7 @@ from data.errors import InputError
 from engine.metrics import MetricStore
 from engine.recorder import Recorder, load_metrics
 from engine.run.database import BLOCK_STEPS, RunDatabase
+from engine.run.lineage import abandoned, lineage
 
 nan = float("nan")
 
@@ -272,6 +273,75 @@ def test_a_file_that_is_not_there_is_one_sentence_and_is_not_made(path: Path) ->
 def test_a_newer_programs_database_is_left_alone(path: Path) -> None:
     RunDatabase(path).close()
     with sqlite3.connect(path) as raw:
-        raw.execute("PRAGMA user_version = 2")
-    with pytest.raises(InputError, match="has format 2, this gpt-tui reads format 1"):
+        raw.execute("PRAGMA user_version = 3")
+    with pytest.raises(InputError, match="has format 3, this gpt-tui reads formats 1 to 2"):
         RunDatabase(path)
+
+
+# Older formats
+
+
+def make_older(path: Path) -> None:
+    """A database as the first version left it: without branches."""
+    database = RunDatabase(path)
+    database.add_metrics(0, [("train_loss", step, 1.0 / step) for step in range(1, 2000)])
+    database.add_journal(0, 7, "adjusted", {"changes": {}})
+    database.close()
+    with sqlite3.connect(path) as raw:
+        raw.executescript("DROP TABLE branches; PRAGMA user_version = 1;")
+
+
+def test_an_older_programs_database_is_brought_up_to_date_with_all_it_holds(path: Path) -> None:
+    make_older(path)
+    database = RunDatabase(path)
+    assert [(one.id, one.parent, one.step) for one in database.branches()] == [(0, None, 0)]
+    assert database.metric(0, "train_loss")[0].tolist() == list(range(1, 2000))
+    assert [entry["step"] for entry in database.journal()] == [7]
+    assert database.add_branch(0, 5) == 1
+    database.close()
+    assert len(RunDatabase(path).branches()) == 2
+
+
+def test_an_older_programs_database_can_be_read_as_it_is(path: Path) -> None:
+    make_older(path)
+    before = path.read_bytes()
+    database = RunDatabase(path, read_only=True)
+    assert [one.id for one in database.branches()] == [0]
+    assert len(database.metric(0, "train_loss")[0]) == 1999
+    database.close()
+    assert path.read_bytes() == before
+
+
+# Courses along several branches
+
+
+def test_a_course_follows_the_lineage_of_a_branch(path: Path) -> None:
+    database = RunDatabase(path)
+    database.add_metrics(0, [("loss", step, float(step)) for step in range(1, 11)])
+    one = database.add_branch(0, 6)
+    database.add_metrics(one, [("loss", step, 100.0 + step) for step in range(7, 13)])
+    two = database.add_branch(one, 9)
+    database.add_metrics(two, [("loss", 10, 210.0)])
+    three = database.add_branch(0, 4)
+    branches = database.branches()
+    steps, values = database.course("loss", lineage(branches, two))
+    assert steps.tolist() == [*range(1, 7), 7, 8, 9, 10]
+    assert values.tolist() == [1, 2, 3, 4, 5, 6, 107, 108, 109, 210]
+    assert database.course("loss", lineage(branches, two, 8))[0].tolist() == list(range(1, 9))
+    assert database.course("loss", lineage(branches, two, 3))[1].tolist() == [1, 2, 3]
+    assert database.course("loss", lineage(branches, three))[0].tolist() == [1, 2, 3, 4]
+    ghosts = [database.course("loss", [one])[0].tolist() for one in abandoned(branches, two)]
+    assert ghosts == [[7, 8, 9, 10], [10, 11, 12], []]
+
+
+@pytest.mark.parametrize("length", [0, 1, 1023, 1024, 1025, 5000])
+def test_a_past_is_imported_as_if_it_had_been_recorded(path: Path, length: int) -> None:
+    steps, values = np.arange(1, length + 1), np.random.default_rng(1).random(length)
+    imported, recorded = RunDatabase(path), RunDatabase(path.with_name("other.db"))
+    imported.import_metric("loss", steps, values)
+    recorded.add_metrics(0, zip(["loss"] * length, steps.tolist(), values.tolist(), strict=True))
+    more = [("loss", step, 0.5) for step in range(length + 1, length + 50)]
+    for database in (imported, recorded):
+        database.add_metrics(0, more)
+    for one, other in zip(imported.metric(0, "loss"), recorded.metric(0, "loss"), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -21,6 +21,7 @@ from engine.protocol import (
     Pause,
     Refused,
     Resume,
+    Rewind,
     RunOpened,
     Sample,
     SampleFinished,
@@ -534,7 +535,8 @@ def test_every_command_but_those_of_the_loop_has_a_handler(
     for kind in protocol.Command.__subclasses__():
         if kind in (protocol.Start, protocol.Open, protocol.Stop):
             continue
-        command = kind({}) if kind is Adjust else kind()
+        given = {Adjust: Adjust({}), Rewind: Rewind(0)}
+        command = given[kind] if kind in given else kind()
         before = len(rig.events)
         session.handle(command)
         rig.until(session, lambda before=before: len(rig.events) > before)

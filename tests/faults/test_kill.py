@@ -14,7 +14,7 @@ import pytest
 
 from data.batches import split_tokens
 from data.tokenizers import CharTokenizer
-from engine.checkpoint import list_checkpoints, read_checkpoint
+from engine.checkpoint import list_checkpoints, read_checkpoint, step_of
 from engine.metrics import MetricStore
 from engine.presets import preset_config
 from engine.protocol import Message, Open, Start
@@ -120,7 +120,7 @@ def test_a_run_that_is_killed_again_and_again_is_the_run_that_was_not(
         assert not is_locked(run)
         for checkpoint in list_checkpoints(run):
             read_checkpoint(checkpoint)  # every one that has its name is whole
-        reached.append(max([0, *(int(c.name[5:]) for c in list_checkpoints(run))]))
+        reached.append(max([0, *map(step_of, list_checkpoints(run))]))
     assert reached == sorted(reached) and reached[-1] > 0
 
     session = open_session(run)

@@ -19,6 +19,7 @@ COMMANDS = {
     "train": CommandEntry("tui.commands.train", "train without a screen"),
     "sample": CommandEntry("tui.commands.sample", "print text that a run's model writes"),
     "runs": CommandEntry("tui.commands.runs", "list the runs"),
+    "fork": CommandEntry("tui.commands.fork", "begin a new run where another one was"),
     "settings": CommandEntry("tui.commands.settings", "list every setting"),
     "presets": CommandEntry("tui.commands.presets", "list the presets"),
     "model": CommandEntry("tui.commands.model", "show a model's parts, cost and inner workings"),

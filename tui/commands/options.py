@@ -131,8 +131,8 @@ def parse_assignments(pairs: list[str]) -> tuple[dict[str, str], list[str]]:
     return assignments, problems
 
 
-def changes_of(args: argparse.Namespace) -> dict[str, Value]:
-    """The settings of an existing run to change.
+def changes_of(args: argparse.Namespace, new_run: bool = False) -> dict[str, Value]:
+    """The settings to change, of an existing run or of a new one made from it.
 
     Raises:
         InputError: All that is wrong with them, at once.
@@ -145,7 +145,7 @@ def changes_of(args: argparse.Namespace) -> dict[str, Value]:
     for key, text in assignments.items():
         if key not in SETTINGS:
             problems.append(unknown_setting(key))
-        elif SETTINGS[key].when is When.NEW_RUN:
+        elif SETTINGS[key].when is When.NEW_RUN and not new_run:
             problems.append(f"{key} can change only in a new run")
         else:
             try:

@@ -1,0 +1,116 @@
+"""A new run that begins where another one is, with its weights and its past."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from data.errors import InputError
+from engine.checkpoint import Snapshot, pin, write_checkpoint
+from engine.config import Config, config_from_dict, total_steps
+from engine.course import Course
+from engine.recorder import metric_names
+from engine.run.database import RunDatabase
+from engine.run.folder import DATABASE_FILE, create_run, delete_run
+from engine.run.lineage import Stretch
+from engine.standing import Standing
+
+SHAPES = ("model.", "data.")  # what the weights were made for
+REMEMBERED = ("optim.optimizer", "optim.ema_decay")  # what the optimizer's state was made for
+
+
+def fork(course: Course, changes: dict[str, Any], name: str | None) -> Path:
+    """Make a run from where a course stands.
+
+    Args:
+        course: The parent; it stays as it is.
+        changes: Settings that the new run has otherwise.
+        name: None takes the parent's and a number.
+
+    Returns:
+        The new run's folder. Opened, it goes on as the parent would have, but for the changes.
+
+    Raises:
+        InputError: A change does not fit the weights, or the name is taken.
+    """
+    snapshot, parent = course.snapshot(), course.files.path
+    config = _changed(course, snapshot, changes)
+    path = create_run(config, parent.parent, name, stem=f"{parent.name}-fork")
+    try:
+        _write_past(course, path, snapshot)
+        checkpoint = write_checkpoint(path, _as_first(snapshot, config), 2, None)
+        pin(checkpoint)  # there is nothing before it to begin from
+    except BaseException:
+        delete_run(path)
+        raise
+    return path
+
+
+def _changed(course: Course, snapshot: Snapshot, changes: dict[str, Any]) -> Config:
+    problems = [
+        f"{key} cannot change in a fork: the weights were made for what it is"
+        if key.startswith(SHAPES)
+        else f"{key} cannot change in a fork: what the optimizer remembers would not fit"
+        for key in changes
+        if key.startswith(SHAPES) or key in REMEMBERED
+    ]
+    config = config_from_dict(snapshot.state["config"])
+    if problems:
+        raise InputError(*problems)
+    config = config.replace(changes)
+    end = total_steps(config, len(course.trainer.train_tokens))
+    if end <= snapshot.step:
+        raise InputError(
+            f"the fork would begin at step {snapshot.step:,} and end at step {end:,}: set "
+            f"train.max_steps above that"
+        )
+    return config
+
+
+def _as_first(snapshot: Snapshot, config: Config) -> Snapshot:
+    """The same weights as the first checkpoint of another run."""
+    before = Standing(**snapshot.state["standing"])
+    evaluated_here = before.evaluated_step == snapshot.step
+    standing = dataclasses.replace(
+        before,
+        best_val_loss=before.val_loss if evaluated_here else None,
+        best_step=snapshot.step if evaluated_here else None,
+        final_step=None,
+    )
+    changed = {
+        "config": config.to_dict(),
+        "standing": standing.to_dict(),
+        "branch": 0,
+        "journal_id": 0,
+        "unapplied": [],
+    }
+    return dataclasses.replace(snapshot, state=snapshot.state | changed)
+
+
+def _write_past(course: Course, path: Path, snapshot: Snapshot) -> None:
+    """Copy what the parent recorded up to the fork, so that the new run stands alone."""
+    parent, branch = course.files.database, course.recorder.branch
+    way = course.lineage(snapshot.step)
+    child = RunDatabase(path / DATABASE_FILE)
+    try:
+        known = parent.meta()
+        kept = ("corpus", "preset", "runtime", "versions", "hardware", "command_line")
+        child.set_meta(
+            created=time.time(),
+            parent={"run": course.files.path.name, "step": snapshot.step, "branch": branch},
+            **{key: known[key] for key in kept if key in known},
+        )
+        for metric in metric_names(parent, way):
+            child.import_metric(metric, *parent.course(metric, way))
+        for one in parent.samples():
+            if _lies_on(way, one["branch"], one["step"]):
+                child.add_sample(0, one["step"], one["val_loss"], one["settings"], one["text"])
+        child.add_journal(0, snapshot.step, "forked from", {"run": course.files.path.name})
+    finally:
+        child.close()
+
+
+def _lies_on(way: list[Stretch], branch: int, step: int) -> bool:
+    return any(one.branch == branch and one.after < step <= one.up_to for one in way)

@@ -1,0 +1,186 @@
+"""Going back in a run: to any step, to the bit, by its nearest checkpoint and training again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator
+from typing import Any
+
+from data.errors import InputError
+from engine.checkpoint import (
+    LATEST,
+    Snapshot,
+    branch_of,
+    find_checkpoint,
+    is_full,
+    list_checkpoints,
+    read_checkpoint,
+    step_of,
+)
+from engine.course import Course
+from engine.protocol import Event, Refused, Rewound
+from engine.readout import Readout
+from engine.run.lineage import Stretch
+from engine.sampler import Sampler
+from engine.saving import Saving, Task
+from engine.standing import Standing
+from engine.trainer import Trainer
+
+
+class Rewinding:
+    """Brings the course of a run back to a step; what came after it stays as a branch of its own.
+
+    Training again records nothing: it only leads to the weights of a step whose figures are known.
+
+    Args:
+        course: What goes back.
+        readout: Read first.
+        sampler: Its texts belong to the stretch that is left; they are kept as far as they are.
+        saving: Saves the end of that stretch first, and the place gone back to at last.
+        tell: Takes ``Rewound``.
+        warn: Takes a sentence when the way back is not exact.
+        report: Takes a line on how far it is; empty when it is there.
+    """
+
+    def __init__(
+        self,
+        course: Course,
+        readout: Readout,
+        sampler: Sampler,
+        saving: Saving,
+        tell: Callable[[Event], None],
+        warn: Callable[[str], None],
+        report: Callable[[str], None],
+    ) -> None:
+        self._course, self._readout = course, readout
+        self._sampler, self._saving = sampler, saving
+        self._tell, self._warn, self._report = tell, warn, report
+        self.under_way = False  # and the trainer is where the run is not
+
+    def check(self, step: int) -> None:
+        """Refuse a step that cannot be gone back to.
+
+        Raises:
+            InputError: It lies ahead, or before the run begins.
+        """
+        first, now = self._course.first_step, self._course.step
+        if not first <= step < now:
+            what = f"from {first:,} to {now - 1:,}" if first < now else "none: nothing is trained"
+            raise InputError(f"the run cannot go back to step {step:,}; the steps it can: {what}")
+
+    def task(self, step: int) -> Task:
+        """Go back to a step that ``check`` has let through."""
+        course = self._course
+        left_at = course.step
+        self._sampler.close()
+        yield from self._saving.task(announce_again=False)
+        yield from self._saving.until_written()
+        if not self._saving.is_saved:
+            return  # it said why; what would be left behind could not be kept
+        way = course.lineage(step)
+        self.under_way = True
+        try:
+            yield from lead_to(course, step, way, self._warn, self._report)
+        except InputError as error:
+            self.abort()
+            self._report("")
+            self._tell(Refused("Rewind", str(error)))
+            return
+        course.recorder.leave(step)
+        course.standing = _standing_at(course, way, step)
+        self.under_way = False
+        course.journal("rewound", left_at=left_at)
+        self._report("")
+        self._saving.begin()
+        self._tell(Rewound(step, left_at, course.recorder.branch))
+        yield from self._saving.until_written()
+
+    def abort(self) -> None:
+        """Be again where the run is: it is closed before the way back was done."""
+        self._course.go_to(read_checkpoint(find_checkpoint(self._course.files.path, LATEST)))
+        self.under_way = False
+
+
+def lead_to(
+    course: Course,
+    step: int,
+    way: list[Stretch],
+    warn: Callable[[str], None],
+    report: Callable[[str], None],
+) -> Generator[None, None, None]:
+    """Bring the trainer to a step; the course then still counts as where it was.
+
+    Args:
+        course: Of the run; nothing is recorded or written.
+        step: At or before its latest.
+        way: The lineage up to it.
+        warn: Takes a sentence when the way is not exact.
+        report: Takes a line on how far it is.
+
+    Yields:
+        After each micro-batch.
+    """
+    trainer = course.trainer
+    start = nearest_snapshot(course, step, way)
+    if start.step < step and start.state["runtime"] != dataclasses.asdict(trainer.runtime):
+        warn(
+            f"steps {start.step + 1:,} to {step:,} are trained again on other hardware "
+            f"settings than before, so the last bits may differ"
+        )
+    branch = course.recorder.branch
+    course.go_to(start)
+    course.recorder.branch = branch
+    course.adjustments.read_journal(course.files.database, way)
+    while trainer.step < step:
+        report(f"going back: step {trainer.step:,} of {step:,}")
+        course.apply_journal(warn)
+        for _ in trainer.step_quanta():
+            yield
+    course.adjustments.forget_ahead()
+
+
+def nearest_snapshot(course: Course, step: int, way: list[Stretch]) -> Snapshot:
+    """The last full checkpoint at or before a step, along the way there; else the beginning.
+
+    Damaged ones are passed over.
+    """
+    reach = {one.branch: one.up_to for one in way}
+    for path in reversed(list_checkpoints(course.files.path)):
+        if is_full(path) and step_of(path) <= min(step, reach.get(branch_of(path), -1)):
+            try:
+                return read_checkpoint(path)
+            except InputError:
+                continue
+    if course.first_step:
+        raise InputError(
+            f"the checkpoint of step {course.first_step:,}, with which this fork began, is gone: "
+            f"it cannot go back before its oldest checkpoint"
+        )
+    return birth(course)
+
+
+def birth(course: Course) -> Snapshot:
+    """The run before its first step."""
+    files, runtime = course.files, course.trainer.runtime
+    trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
+    return Course(files, trainer, course.recorder).snapshot()
+
+
+def _standing_at(course: Course, way: list[Stretch], step: int) -> Standing:
+    """The figures of that moment, as they were recorded."""
+    database = course.files.database
+    figures: dict[str, Any] = {}
+    losses, values = database.course("train_loss", way)
+    if len(losses):
+        figures["train_loss"] = float(values[-1])
+    evaluated, values = database.course("val_loss", way)
+    if len(evaluated):
+        best = int(values.argmin())
+        figures |= {
+            "val_loss": float(values[-1]),
+            "val_measured": course.standing.val_measured,
+            "evaluated_step": int(evaluated[-1]),
+            "best_val_loss": float(values[best]),
+            "best_step": int(evaluated[best]),
+        }
+    return Standing(**figures)

@@ -1,0 +1,56 @@
+"""A run at any of its steps, to look at: nothing is written, and others may be training it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from data.errors import InputError
+from engine.allocator import keep_freed_memory
+from engine.checkpoint import branch_of, find_checkpoint, step_of
+from engine.course import Course
+from engine.metrics import MetricStore
+from engine.recorder import Recorder
+from engine.rewinding import lead_to
+from engine.run.lineage import lineage
+from engine.run.opening import Watcher, look_at_run
+from engine.trainer import Runtime, Trainer
+
+
+@contextmanager
+def visit(path: Path, step: int | None, report: Callable[[str], None]) -> Iterator[Course]:
+    """The run as it was at a step, trained again from its nearest checkpoint where need be.
+
+    Args:
+        path: The run's folder.
+        step: None takes the latest checkpoint.
+        report: Takes lines on what is being done and what is not exact.
+
+    Raises:
+        InputError: It was never at that step, or its files are damaged.
+    """
+    latest = find_checkpoint(path, "latest")
+    if step is None:
+        step = step_of(latest)
+    files = look_at_run(path, Watcher(report, lambda: False))
+    try:
+        runtime = Runtime(**files.database.meta()["runtime"]["resolved"])
+        keep_freed_memory()
+        torch.set_num_threads(runtime.threads)
+        trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
+        course = Course(files, trainer, Recorder(files.database, MetricStore()))
+        course.recorder.branch = branch_of(latest)
+        way = lineage(files.database.branches(), course.recorder.branch, step)
+        if not course.first_step <= step <= step_of(latest):
+            raise InputError(
+                f"the run {path.name!r} has steps {course.first_step:,} to {step_of(latest):,} in "
+                f"its checkpoints, and not {step:,}"
+            )
+        for _ in lead_to(course, step, way, report, report):
+            pass
+        yield course
+    finally:
+        files.close()

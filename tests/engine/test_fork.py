@@ -1,0 +1,122 @@
+"""A fork: a new run with the weights and the past of another, which stays as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.errors import InputError
+from engine.checkpoint import is_pinned, list_checkpoints
+from engine.fork import fork
+from engine.protocol import Adjust, Fork, Forked, Refused, Rewind, Rewound, State
+from engine.visiting import visit
+from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
+from tests.engine.test_rewinding import RICH, course
+
+
+def fork_now(rig: Rig, session: Any, changes: dict[str, Any] | None = None) -> Path:
+    (forked,) = rig.send(session, Fork(changes or {}))
+    assert isinstance(forked, Forked), forked
+    return Path(forked.path)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
+def test_a_fork_without_changes_goes_on_as_its_parent_to_the_bit(
+    rig: Rig, make_config: MakeConfig, optimizer: str
+) -> None:
+    parent = rig.new(make_config(**RICH, optim__optimizer=optimizer))
+    rig.to_step(parent, 11)
+    parent.handle(Adjust({"optim.learning_rate": 5e-3}))
+    rig.to_step(parent, 14)
+    child = rig.open(fork_now(rig, parent))
+    assert child.trainer.step == 14 and child.trainer.config.optim.learning_rate == 5e-3
+    for one in (parent, child):
+        rig.to_step(one, 20)
+    assert_same_bits(bits(parent), bits(child))
+    assert course(parent) == course(child)
+
+
+def test_changed_settings_hold_from_the_fork_on(rig: Rig, make_config: MakeConfig) -> None:
+    parent = rig.new(make_config(**RICH))
+    rig.to_step(parent, 14)
+    child = rig.open(fork_now(rig, parent, {"optim.learning_rate": 1e-3, "train.seed": 5}))
+    assert child.trainer.config.optim.learning_rate == 1e-3
+    for one in (parent, child):
+        rig.to_step(one, 16)
+    ours, theirs = course(child), course(parent)
+    assert {s: ours[s] for s in range(1, 15)} == {s: theirs[s] for s in range(1, 15)}
+    assert ours[15] != theirs[15]
+    assert child.files.database.meta()["parent"] == {
+        "run": parent.files.path.name,
+        "step": 14,
+        "branch": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"model.n_layer": 3}, "model.n_layer cannot change in a fork: the weights were made"),
+        ({"data.corpus": "python-docs"}, "data.corpus cannot change in a fork"),
+        ({"optim.optimizer": "sgd"}, "what the optimizer remembers would not fit"),
+        ({"train.max_steps": 14}, "begin at step 14 and end at step 14"),
+        ({"optim.learning_rate": -1}, "optim.learning_rate must be above 0"),
+    ],
+)
+def test_what_does_not_fit_the_weights_is_refused_and_nothing_is_made(
+    rig: Rig, make_config: MakeConfig, changes: dict[str, Any], why: str
+) -> None:
+    parent = rig.new(make_config(**RICH))
+    rig.to_step(parent, 14)
+    (refused,) = rig.send(parent, Fork(changes))
+    assert isinstance(refused, Refused) and why in refused.message
+    assert [path.name for path in rig.runs_dir.iterdir()] == [parent.files.path.name]
+
+
+def test_a_fork_goes_back_to_where_it_began_and_no_further(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    parent = rig.new(make_config(**RICH))
+    rig.to_step(parent, 14)
+    expected = bits(parent)
+    child = rig.open(fork_now(rig, parent, {"checkpoint.keep": 2, "checkpoint.interval": 3}))
+    rig.to_step(child, 30)
+    (refused,) = rig.send(child, Rewind(13))
+    assert isinstance(refused, Refused) and "from 14 to 29" in refused.message
+    child.handle(Rewind(14))
+    rig.rest(child)
+    assert rig.said(Rewound)[-1].step == 14
+    assert_same_bits(bits(child), expected)
+    assert is_pinned(list_checkpoints(child.files.path)[0])
+
+
+@pytest.mark.parametrize("step", [0, 9, 13, None])
+def test_any_step_of_a_run_in_training_can_be_visited_and_forked(
+    rig: Rig, make_config: MakeConfig, step: int | None
+) -> None:
+    parent = rig.new(make_config(**RICH))
+    rig.to_step(parent, 9)
+    expected = {9: bits(parent)}
+    rig.to_step(parent, 21)
+    rig.until(parent, lambda: not parent.saver.busy)
+    before = parent.files.database.journal()
+    with visit(parent.files.path, step, lambda message: None) as there:
+        assert there.step == (20 if step is None else step)
+        path = fork(there, {}, "child")
+    assert parent.files.database.journal() == before
+    child = rig.open(path, running=False)
+    if step in expected:
+        assert_same_bits(bits(child), expected[step])
+    assert sorted(course(child)) == list(range(1, child.trainer.step + 1))
+    assert child.state is State.PAUSED
+
+
+def test_a_step_the_run_never_was_at_cannot_be_visited(rig: Rig, make_config: MakeConfig) -> None:
+    parent = rig.new(make_config(**RICH))
+    rig.to_step(parent, 12)
+    path = rig.close(parent)
+    refusal = "has steps 0 to 12 in its checkpoints, and not 13"
+    with pytest.raises(InputError, match=refusal), visit(path, 13, lambda message: None):
+        pass

@@ -1,0 +1,50 @@
+"""``gpt-tui fork RUN``: a new run from any step of another one, with other settings."""
+
+from __future__ import annotations
+
+import sys
+
+from engine.run.folder import find_run
+from tui.commands import EXIT_DONE
+from tui.commands.options import Parser, add_set_option, changes_of, runs_dir_of
+from tui.commands.output import to_json
+from tui.wording import short_path
+
+
+def main(argv: list[str]) -> int:
+    """Make the new run; it is not trained yet."""
+    args = _parser().parse_args(argv)
+    parent = find_run(args.run, runs_dir_of(args))
+    changes = changes_of(args, new_run=True)
+    from engine.fork import fork
+    from engine.visiting import visit
+
+    with visit(parent, args.at, _say) as course:
+        path = fork(course, changes, args.name)
+        step = course.step
+    if args.json:
+        print(to_json({"run": path.name, "path": str(path), "parent": parent.name, "step": step}))
+    else:
+        print(
+            f"run {path.name}: {parent.name} as it was at step {step:,}\n"
+            f"  kept in  {short_path(path)}\n"
+            f"  train    gpt-tui train --resume {path.name}\n"
+            f"  look     gpt-tui {path.name}"
+        )
+    return EXIT_DONE
+
+
+def _parser() -> Parser:
+    parser = Parser("gpt-tui fork", "Begin a new run where another one was at a step.")
+    parser.add_argument("run", metavar="RUN", help="name or path of the run to fork")
+    parser.add_argument(
+        "--at", type=int, metavar="STEP", help="any step it has trained (default: its latest)"
+    )
+    add_set_option(parser)
+    parser.add_argument("--name", help="of the new run (default: the parent's and a number)")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    return parser
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)
