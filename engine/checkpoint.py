@@ -12,6 +12,8 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from data.errors import InputError
 from data.tokenizers import load_tokenizer
 from engine.config import ModelConfig
 from engine.model import LanguageModel, build_model
+from engine.retention import Kept, Rules, plan
 from engine.run.folder import CHECKPOINTS_FOLDER
 from engine.trainer import Trainer
 
@@ -33,6 +36,7 @@ TRAINED = "trained_weight"  # beside an average, which is then the model
 LOSS_SCALE = "loss_scale"
 MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
 STATE_FILE, MANIFEST_FILE = "state.json", "manifest.json"
+CONTENTS = (MODEL_FILE, STATE_FILE)  # of every checkpoint
 PIN_FILE = "pinned"
 LATEST, BEST = "latest", "best"
 NAME = re.compile(r"step-(\d{8,})(?:-b(\d+))?")
@@ -44,16 +48,22 @@ class Snapshot:
 
     step: int
     model: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
+    optimizer: dict[str, Tensor] | None  # None for a light one, only to look at
     state: dict[str, Any]
 
 
-def take_snapshot(trainer: Trainer, state: dict[str, Any]) -> Snapshot:
-    """Copy weights and optimizer state to the CPU; training may go on while they are written."""
+def take_snapshot(trainer: Trainer, state: dict[str, Any], light: bool = False) -> Snapshot:
+    """Copy weights and optimizer state to the CPU; training may go on while they are written.
+
+    Args:
+        trainer: What is copied, between two steps.
+        state: What else belongs to it.
+        light: The weights alone.
+    """
     return Snapshot(
         step=trainer.step,
         model=_copy(model_tensors(trainer.evaluated_model)),
-        optimizer=_copy(optimizer_tensors(trainer)),
+        optimizer=None if light else _copy(optimizer_tensors(trainer)),
         state={"format": FORMAT, "step": trainer.step, "tokens": trainer.tokens, **state},
     )
 
@@ -83,6 +93,7 @@ def optimizer_tensors(trainer: Trainer) -> dict[str, Tensor]:
 
 def restore(trainer: Trainer, snapshot: Snapshot) -> None:
     """Bring a trainer to where the snapshot was taken, to the bit."""
+    assert snapshot.optimizer is not None
     states: dict[str, dict[str, Tensor]] = {}
     for key, tensor in snapshot.optimizer.items():
         name, what = key.rsplit("/", 1)
@@ -110,13 +121,15 @@ def load_weights(model: LanguageModel, tensors: dict[str, Tensor]) -> None:
             own[name].copy_(tensor)
 
 
-def write_checkpoint(run: Path, snapshot: Snapshot, keep: int, best: str | None) -> Path:
+def write_checkpoint(run: Path, snapshot: Snapshot, rules: Rules, best: str | None) -> Path:
     """Write a snapshot, point ``latest`` (and ``best``) at it and drop what is not kept.
+
+    A light one, without the optimizer's state, is history: it is neither the latest nor the best.
 
     Args:
         run: The run folder.
         snapshot: What to write.
-        keep: How many of the newest checkpoints stay, besides the best.
+        rules: Which checkpoints stay.
         best: The name of the best checkpoint so far, if there is one.
 
     Returns:
@@ -128,23 +141,25 @@ def write_checkpoint(run: Path, snapshot: Snapshot, keep: int, best: str | None)
     folder = run / CHECKPOINTS_FOLDER
     folder.mkdir(exist_ok=True)
     final = folder / checkpoint_name(snapshot.step, snapshot.state.get("branch", 0))
-    temporary = folder / f".{final.name}.{os.getpid()}.tmp"
-    try:
-        temporary.mkdir()
+    with _beside(final) as temporary:
         _write_files(temporary, snapshot)
         _put_in_place(temporary, final)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    _write_atomically(folder / LATEST, final.name)
+    if snapshot.optimizer is not None:
+        _write_atomically(folder / LATEST, final.name)
     if best is not None and (folder / best).is_dir():
         _write_atomically(folder / BEST, best)
-    _prune(folder, keep)
+    _prune(folder, rules)
     return final
 
 
-def list_checkpoints(run: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first."""
+def list_snapshots(run: Path) -> list[Path]:
+    """All checkpoints of a run, light ones too, oldest first."""
     return _checkpoints_in(run / CHECKPOINTS_FOLDER)
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """The checkpoints that a run can go on from, oldest first."""
+    return [path for path in list_snapshots(run) if is_full(path)]
 
 
 def tidy_checkpoints(run: Path) -> None:
@@ -165,8 +180,8 @@ def find_checkpoint(run: Path, which: str) -> Path:
     Raises:
         InputError: There is none; the sentence says which there are.
     """
-    there = list_checkpoints(run)
-    if not there:
+    there, full = list_snapshots(run), list_checkpoints(run)
+    if not full:
         raise InputError(
             f"the run {run.name!r} has no checkpoint yet: train it with "
             f"gpt-tui train --resume {run.name}"
@@ -175,7 +190,7 @@ def find_checkpoint(run: Path, which: str) -> Path:
     if which in (LATEST, BEST):
         pointer = folder / which
         name = pointer.read_text().strip() if pointer.is_file() else ""
-        return folder / name if (folder / name) in there else there[-1]
+        return folder / name if (folder / name) in full else full[-1]
     of_step = [path for path in there if which.isdecimal() and step_of(path) == int(which)]
     if of_step:
         return of_step[-1]
@@ -198,11 +213,17 @@ def read_checkpoint(path: Path, with_optimizer: bool = True) -> Snapshot:
                 f"{path.name} has format {manifest['format']}, this gpt-tui reads format "
                 f"{FORMAT}: use the version that wrote it"
             )
-        for name in (MODEL_FILE, OPTIMIZER_FILE, STATE_FILE):
-            if _sha256(path / name) != manifest["sha256"][name]:
+        hashes = manifest["sha256"]
+        if with_optimizer and OPTIMIZER_FILE not in hashes:
+            raise InputError(
+                f"the checkpoint {path} holds the weights alone: sample from it, or go on from a "
+                f"full one"
+            )
+        for name in (*CONTENTS, OPTIMIZER_FILE) if OPTIMIZER_FILE in hashes else CONTENTS:
+            if _sha256(path / name) != hashes[name]:
                 raise _damaged(path, f"{name} does not match its hash")
         state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
-        optimizer = load_file(path / OPTIMIZER_FILE) if with_optimizer else {}
+        optimizer = load_file(path / OPTIMIZER_FILE) if with_optimizer else None
         return Snapshot(state["step"], load_file(path / MODEL_FILE), optimizer, state)
     except FileNotFoundError as error:
         missing = Path(error.filename).name if error.filename else "a file"
@@ -299,16 +320,32 @@ def _damaged(path: Path, why: str) -> InputError:
 def _write_files(folder: Path, snapshot: Snapshot) -> None:
     try:
         save_file(snapshot.model, folder / MODEL_FILE)
-        save_file(snapshot.optimizer, folder / OPTIMIZER_FILE)
+        if snapshot.optimizer is not None:
+            save_file(snapshot.optimizer, folder / OPTIMIZER_FILE)
     except SafetensorError as error:  # which is how it says that the disk is full
         raise OSError(str(error)) from error
     (folder / STATE_FILE).write_text(json.dumps(snapshot.state, indent=1), encoding="utf-8")
-    names = (MODEL_FILE, OPTIMIZER_FILE, STATE_FILE)
-    manifest = {"format": FORMAT, "sha256": {name: _sha256(folder / name) for name in names}}
+    _seal(folder)
+
+
+def _seal(folder: Path) -> None:
+    """Write the hashes of what is there, and have it all on the disk."""
+    files = [path for path in folder.iterdir() if path.name in (*CONTENTS, OPTIMIZER_FILE)]
+    manifest = {"format": FORMAT, "sha256": {path.name: _sha256(path) for path in files}}
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    for name in (*names, MANIFEST_FILE):
-        _sync(folder / name)
-    _sync(folder)
+    for path in (*files, folder / MANIFEST_FILE, folder):
+        _sync(path)
+
+
+@contextmanager
+def _beside(final: Path) -> Iterator[Path]:
+    """A new folder beside a checkpoint's place; what is still there afterwards goes."""
+    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir()
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _put_in_place(temporary: Path, final: Path) -> None:
@@ -328,18 +365,37 @@ def _write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def _prune(folder: Path, keep: int) -> None:
-    pointed = {
-        (folder / which).read_text().strip()
-        for which in (LATEST, BEST)
-        if (folder / which).exists()
-    }
-    for path in _checkpoints_in(folder)[:-keep]:
-        if path.name not in pointed and not is_pinned(path):
-            # renamed first: killed half-way through, it must not look like a damaged checkpoint
-            doomed = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            path.rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
+def _prune(folder: Path, rules: Rules) -> None:
+    """Carry out what ``engine.retention`` decides."""
+    there = _checkpoints_in(folder)
+    untouchable = {path.name for path in there if is_pinned(path)}
+    for which in (LATEST, BEST):
+        if (folder / which).exists():
+            untouchable.add((folder / which).read_text().strip())
+    decided = plan([_kept(path) for path in there], untouchable, rules)
+    for name in decided.drop:
+        # renamed first: killed half-way through, it must not look like a damaged checkpoint
+        doomed = folder / f".{name}.{os.getpid()}.tmp"
+        (folder / name).rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+    for name in decided.lighten:
+        _lighten(folder / name)
+
+
+def _kept(path: Path) -> Kept:
+    size = sum((path / name).stat().st_size for name in CONTENTS if (path / name).exists())
+    return Kept(path.name, step_of(path), is_full(path), size)
+
+
+def _lighten(path: Path) -> None:
+    """Put a light checkpoint in the place of a full one."""
+    if any(not (path / name).exists() for name in (*CONTENTS, MANIFEST_FILE)):
+        return  # damaged: that is for whoever opens it
+    with _beside(path) as temporary:
+        for name in CONTENTS:
+            shutil.copyfile(path / name, temporary / name)
+        _seal(temporary)
+        _put_in_place(temporary, path)
 
 
 def _sha256(path: Path) -> str:

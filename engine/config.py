@@ -484,6 +484,26 @@ class CheckpointConfig:
     keep: int = setting(
         3, "Newest checkpoints kept, besides the best.", LIVE, minimum=2, maximum=1000
     )
+    keep_every: int = setting(
+        0,
+        "Those of every so many steps are kept, too.",
+        LIVE,
+        seldom=True,
+        minimum=1,
+        maximum=10**9,
+        unit="steps",
+        zero="none",
+    )
+    history_mb: int = setting(
+        512,
+        "Room for weights of the past, the denser the newer.",
+        LIVE,
+        seldom=True,
+        minimum=1,
+        maximum=10**7,
+        unit="MB",
+        zero="none",
+    )
 
 
 @dataclass(frozen=True)

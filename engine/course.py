@@ -70,8 +70,8 @@ class Course:
         """Note on disk that something happened now; returns the entry's id."""
         return self.recorder.journal(self.step, kind, **detail)
 
-    def snapshot(self) -> Snapshot:
-        """All it takes to be here again."""
+    def snapshot(self, light: bool = False) -> Snapshot:
+        """All it takes to be here again; a light one holds the weights alone."""
         return take_snapshot(
             self.trainer,
             {
@@ -86,6 +86,7 @@ class Course:
                 "versions": versions(),
                 "created": time.time(),
             },
+            light,
         )
 
     def go_to(self, snapshot: Snapshot) -> None:

@@ -12,6 +12,7 @@ from engine.checkpoint import Snapshot, pin, write_checkpoint
 from engine.config import Config, config_from_dict, total_steps
 from engine.course import Course
 from engine.recorder import metric_names
+from engine.retention import Rules
 from engine.run.database import RunDatabase
 from engine.run.folder import DATABASE_FILE, create_run, delete_run
 from engine.run.lineage import Stretch
@@ -40,7 +41,7 @@ def fork(course: Course, changes: dict[str, Any], name: str | None) -> Path:
     path = create_run(config, parent.parent, name, stem=f"{parent.name}-fork")
     try:
         _write_past(course, path, snapshot)
-        checkpoint = write_checkpoint(path, _as_first(snapshot, config), 2, None)
+        checkpoint = write_checkpoint(path, _as_first(snapshot, config), Rules(2), None)
         pin(checkpoint)  # there is nothing before it to begin from
     except BaseException:
         delete_run(path)

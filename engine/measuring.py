@@ -46,22 +46,28 @@ class Measuring:
         self._sampler, self._saving = sampler, saving
         self._emit, self._warn = emit, warn
 
-    def evaluation(self, whole: bool = False, save_best: bool = True) -> Task:
-        """Measure the validation loss of the weights as they are now."""
+    def evaluation(self, whole: bool = False, at_end: bool = False) -> Task:
+        """Measure the validation loss of the weights as they are now.
+
+        Args:
+            whole: Over the whole validation split.
+            at_end: Whoever asks saves the run afterwards.
+        """
         yield from self._await_automatic_sample()  # it belongs to the evaluation before
         self._readout.read()
         evaluation = yield from self._measured(whole)
         best = self._note(evaluation)
         self.sample_automatically()
-        if best and save_best:
-            yield from self._saving.task(announce_again=False)
+        if not at_end:
+            keep = self._saving.task(announce_again=False) if best else self._saving.history_task()
+            yield from keep
 
     def finish(self) -> Task:
         """Measure the last and the best weights over the whole split, and save."""
         yield from self._saving.until_written()
         course = self._course
         earlier_step, earlier = course.standing.best_step, self._best_model()
-        yield from self.evaluation(whole=True, save_best=False)
+        yield from self.evaluation(whole=True, at_end=True)
         standing = course.standing
         last_loss = math.nan if standing.val_loss is None else standing.val_loss
         standing.best_step, standing.best_val_loss = course.step, last_loss

@@ -12,7 +12,6 @@ from engine.checkpoint import (
     Snapshot,
     branch_of,
     find_checkpoint,
-    is_full,
     list_checkpoints,
     read_checkpoint,
     step_of,
@@ -146,7 +145,7 @@ def nearest_snapshot(course: Course, step: int, way: list[Stretch]) -> Snapshot:
     """
     reach = {one.branch: one.up_to for one in way}
     for path in reversed(list_checkpoints(course.files.path)):
-        if is_full(path) and step_of(path) <= min(step, reach.get(branch_of(path), -1)):
+        if step_of(path) <= min(step, reach.get(branch_of(path), -1)):
             try:
                 return read_checkpoint(path)
             except InputError:

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from engine.checkpoint import Snapshot, write_checkpoint
+from engine.retention import Rules
 
 
 class Saver:
@@ -25,10 +26,10 @@ class Saver:
         """Whether a snapshot is being written, or its outcome not yet asked for."""
         return self._writing is not None
 
-    def write(self, snapshot: Snapshot, keep: int, best: str | None) -> None:
+    def write(self, snapshot: Snapshot, rules: Rules, best: str | None) -> None:
         """Begin to write; the last one's outcome must have been collected."""
         assert self._writing is None
-        self._writing = self._pool.submit(write_checkpoint, self._run, snapshot, keep, best)
+        self._writing = self._pool.submit(write_checkpoint, self._run, snapshot, rules, best)
 
     def collect(self, seconds: float | None = 0.0) -> Path | None:
         """The checkpoint that has come to be on the disk since the last call, if any.

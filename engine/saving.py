@@ -7,9 +7,10 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 from engine import protocol
-from engine.checkpoint import step_of
+from engine.checkpoint import is_full, step_of
 from engine.course import Course
 from engine.readout import Readout
+from engine.retention import Rules
 from engine.saver import Saver
 
 Task = Generator[None, None, None]
@@ -63,6 +64,15 @@ class Saving:
         elif announce_again:
             self._announce()
 
+    def history_task(self) -> Task:
+        """Keep the weights of this step to look at later, unless a checkpoint holds them."""
+        yield from self.until_written()
+        course = self._course
+        interval = course.trainer.config.checkpoint.interval
+        due = interval and course.step % interval == 0  # a full one comes next
+        if self._rules.history_bytes and not due and self.saved_step != course.step:
+            self.saver.write(course.snapshot(light=True), self._rules, course.best_checkpoint)
+
     def until_written(self) -> Task:
         """Wait for a checkpoint that is being written."""
         while self.saver.busy:
@@ -75,8 +85,12 @@ class Saving:
         self._readout.read()
         course.recorder.flush(self._summary())
         self._being_saved = self._stand()
-        keep = course.trainer.config.checkpoint.keep
-        self.saver.write(course.snapshot(), keep, course.best_checkpoint)
+        self.saver.write(course.snapshot(), self._rules, course.best_checkpoint)
+
+    @property
+    def _rules(self) -> Rules:
+        asked = self._course.trainer.config.checkpoint
+        return Rules(asked.keep, asked.keep_every, asked.history_mb * 10**6)
 
     def collect(self, seconds: float | None = 0.0) -> None:
         """See whether a checkpoint has come to be, waiting so long for it; None: to the end."""
@@ -85,7 +99,7 @@ class Saving:
         except OSError as error:
             self._give_up(self._why_not(error))
             return
-        if path:
+        if path and is_full(path):
             self._saved, self._path = self._being_saved, path
             self.saved_step = step_of(path)
             self._announce()

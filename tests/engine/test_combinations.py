@@ -24,6 +24,7 @@ from engine.checkpoint import (
 )
 from engine.config import SETTINGS, Config
 from engine.precision import DTYPES
+from engine.retention import Rules
 from tests.engine.conftest import SMALL, MakeTrainer, assert_same_bits, weights
 from tests.engine.pairwise import Row, all_pairs
 
@@ -123,7 +124,7 @@ def test_it_trains_evaluates_generates_and_comes_back_from_a_checkpoint(
     assert len(text) == 14 and max(text) < tokenizer.vocab_size
 
     state = {"config": trainer.config.to_dict(), "tokenizer": tokenizer.to_dict()}
-    write_checkpoint(tmp_path, take_snapshot(trainer, state), 3, None)
+    write_checkpoint(tmp_path, take_snapshot(trainer, state), Rules(3), None)
     other = make_trainer(**changes)
     restore(other, read_checkpoint(find_checkpoint(tmp_path, "latest")))
     assert other.evaluate() == evaluation

@@ -19,6 +19,7 @@ from engine.checkpoint import (
     write_checkpoint,
 )
 from engine.ema import WeightAverage
+from engine.retention import Rules
 from engine.trainer import Trainer
 from tests.engine.conftest import MakeTrainer, assert_same_bits, weights
 from tests.engine.models import scatter, small_model
@@ -129,7 +130,7 @@ def test_average_and_weights_both_come_back_to_the_bit(
     for _ in range(3):
         trainer.train_step()
     state = {"config": trainer.config.to_dict(), "tokenizer": tokenizer.to_dict()}
-    write_checkpoint(tmp_path, take_snapshot(trainer, state), 3, None)
+    write_checkpoint(tmp_path, take_snapshot(trainer, state), Rules(3), None)
     restore(other, read_checkpoint(find_checkpoint(tmp_path, "latest")))
     other.adjust(trainer.config)  # the seed of the batches
     for _ in range(2):
@@ -148,6 +149,6 @@ def test_the_model_of_a_checkpoint_is_the_average(
     for _ in range(3):
         trainer.train_step()
     state = {"config": trainer.config.to_dict(), "tokenizer": tokenizer.to_dict()}
-    write_checkpoint(tmp_path, take_snapshot(trainer, state), 3, None)
+    write_checkpoint(tmp_path, take_snapshot(trainer, state), Rules(3), None)
     loaded = load_model(tmp_path, "latest")
     assert_same_bits(weights(loaded), weights(trainer.evaluated_model))
