@@ -9,6 +9,7 @@ from typing import Any
 from engine.metrics import MetricStore
 from engine.run.database import RunDatabase
 from engine.run.lineage import Stretch, abandoned, lineage
+from engine.sparkline import sparkline
 
 FLUSH_SECONDS = 1.0
 GHOSTS = ("train_loss", "val_loss")  # what is shown of abandoned stretches
@@ -71,7 +72,8 @@ class Recorder:
         """Write what is not written yet."""
         self.database.add_metrics(self.branch, self._unwritten)
         self._unwritten.clear()
-        self.database.set_meta(summary=summary)
+        curve = sparkline(self.metrics.column("train_loss"))
+        self.database.set_meta(summary=summary | {"sparkline": curve})
         self._next_flush = time.monotonic() + FLUSH_SECONDS
 
     def close(self, summary: dict[str, Any]) -> None:
