@@ -15,16 +15,9 @@ from hypothesis import strategies as st
 from engine.metrics import Column, Mark
 from tui.charts import raster
 from tui.charts.decimate import spread, thin
-from tui.charts.plot import (
-    Chart,
-    Scale,
-    draw,
-    nice_values,
-    step_label,
-    step_ticks,
-    value_labels,
-)
+from tui.charts.plot import Chart, draw
 from tui.charts.raster import ChartFrame, braille_masks
+from tui.charts.scale import Scale, nice_values, step_label, step_ticks, value_labels
 
 nan, inf = math.nan, math.inf
 REPOSITORY = Path(__file__).parents[2]
@@ -64,6 +57,7 @@ SERIES = (
 @given(
     train=SERIES,
     val=SERIES,
+    ghosts=st.lists(SERIES, max_size=2),
     size=st.tuples(st.integers(0, 90), st.integers(0, 30)),
     window=st.tuples(st.integers(0, 60), st.integers(1, 400)),
     marks=st.lists(
@@ -75,6 +69,7 @@ SERIES = (
 def any_mix_is_drawn_in_the_size_asked_for(
     train: list[float],
     val: list[float],
+    ghosts: list[list[float]],
     size: tuple[int, int],
     window: tuple[int, int],
     marks: list[Mark],
@@ -84,7 +79,8 @@ def any_mix_is_drawn_in_the_size_asked_for(
     first, span = window
     every_third = [3 * i for i in range(len(val))]
     lines = (column(train), column(val, every_third))
-    frame = draw(Chart(*lines, first, first + span, marks, log_y, smooth), *size)
+    faint = [column(ghost) for ghost in ghosts]
+    frame = draw(Chart(*lines, first, first + span, marks, log_y, smooth, faint), *size)
     assert frame.size == size
     assert frame.styles.shape == frame.characters.shape
     assert all(len(row) == size[0] for row in frame.text())
@@ -178,6 +174,31 @@ def test_a_value_that_is_not_finite_does_not_move_the_axis() -> None:
     values[50] = inf
     spoilt = draw(Chart(column(values), Column(), 0, 100), 60, 20)
     assert [row[:5] for row in sound.text()] == [row[:5] for row in spoilt.text()]
+
+
+def test_a_ghost_is_faint_and_beneath_the_curve() -> None:
+    falling = np.linspace(4, 2, 500).tolist()
+    level = column([3.0] * 250, list(range(250, 500)))
+    frame = draw(Chart(column(falling), Column(), 0, 500, ghosts=[level]), 80, 24)
+    alone = draw(Chart(column(falling), Column(), 0, 500), 80, 24)
+    assert cells(frame, raster.TRAIN) == cells(alone, raster.TRAIN), "the curve hides the ghost"
+    ghost = cells(frame, raster.GHOST)
+    assert len({y for y, _ in ghost}) == 1 and min(x for _, x in ghost) > 35
+
+
+def test_a_ghost_that_went_astray_does_not_flatten_the_curve() -> None:
+    curve = column(np.linspace(4, 2, 100).tolist())
+    astray = column(np.geomspace(2, 1e6, 100).tolist())
+    frame = draw(Chart(curve, Column(), 0, 100, ghosts=[astray]), 80, 24)
+    train, ghost = rows(frame, raster.TRAIN), rows(frame, raster.GHOST)
+    assert ghost and max(train) - min(train) >= 10, "at least half of the rows are the curve's"
+
+
+def test_a_ghost_is_seen_below_what_the_curve_has_reached() -> None:
+    curve = column(np.linspace(4, 3, 50).tolist())
+    earlier = column(np.linspace(3, 2.6, 50).tolist(), list(range(50, 100)))
+    frame = draw(Chart(curve, Column(), 0, 100, ghosts=[earlier]), 80, 24)
+    assert len({x for _, x in cells(frame, raster.GHOST)}) >= 36
 
 
 def test_marks_stand_at_their_steps_and_the_newest_is_named() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.strip import Strip
 
-from engine.metrics import MetricStore
+from engine.metrics import Column, MetricStore
 from tui.charts.raster import STYLES
 from tui.widgets.loss_chart import LossChart, full_range, number, recent_range
 
@@ -70,7 +71,7 @@ async def test_it_shows_the_curves_and_their_latest_values(size: tuple[int, int]
 
 
 def test_every_style_of_a_cell_has_its_colours() -> None:
-    assert {f"loss-chart--{style}" for style in STYLES} <= LossChart.COMPONENT_CLASSES
+    assert {f"chart--{style}" for style in STYLES} <= LossChart.COMPONENT_CLASSES
 
 
 async def test_it_says_how_to_begin_while_there_is_nothing_to_show() -> None:
@@ -176,6 +177,41 @@ async def test_without_smoothing_only_raw_values_are_shown() -> None:
         assert "smoothed" in lines(app.chart)[0]
         app.chart.toggle_smooth()
         assert "smoothed" not in lines(app.chart)[0]
+
+
+async def test_what_the_run_went_back_from_is_a_ghost() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(120, 24)) as pilot:
+        store = trained(600)
+        app.chart.show(store, max_step=2000)
+        await pilot.pause()
+        assert "abandoned" not in lines(app.chart)[0]
+        store.add_ghost("train_loss", np.arange(600, 1000), np.full(400, 3.0))
+        app.chart.refresh_data()
+        assert "── abandoned" in lines(app.chart)[0]
+        assert lines(app.chart)[-1].split()[-1] == "1k", "all of it is in the window"
+        colour = app.chart.get_component_rich_style("chart--ghost").color
+        faint = [
+            segment.text
+            for strip in strips(app.chart)[1:]
+            for segment in strip
+            if segment.style and segment.style.color == colour
+        ]
+        assert len("".join(faint)) > 40
+
+
+async def test_the_run_it_was_forked_off_is_a_ghost_under_its_name() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(120, 24)) as pilot:
+        app.chart.show(trained(600), max_step=700)
+        course = Column()
+        course.extend(range(600, 5000), [2.5] * 4400)
+        app.chart.show_parent("old-run", course)
+        await pilot.pause()
+        assert "── old-run" in lines(app.chart)[0]
+        assert lines(app.chart)[-1].split()[-1] == "700", "no further than this run will come"
+        app.chart.show_parent("", None)
+        assert "old-run" not in lines(app.chart)[0]
 
 
 @pytest.mark.parametrize("width", range(1, 90, 8))

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from rich.segment import Segment
-from textual.geometry import Region, Size
 from textual.reactive import var
-from textual.strip import Strip
-from textual.widget import Widget
+
+from tui.widgets.chart_widget import ChartWidget, Row, centred, length_of
 
 if TYPE_CHECKING:
     # Drawing loads numpy and plotext, and there is nothing to draw before the first paint.
     from engine.metrics import Column, MetricStore
     from tui.charts.plot import Chart
-
-Row: TypeAlias = list[tuple[str, str]]
-"""One screen row as stretches of text, each with the name of its style."""
 
 Window: TypeAlias = Literal["full", "recent"]
 
@@ -34,42 +29,8 @@ LEGEND_MIN_HEIGHT = 6
 _ENDS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
-class LossChart(Widget):
-    """Shows a training and a validation curve of a metric store.
-
-    Nothing happens by itself: whoever owns the chart calls `refresh_data` now and then, which is
-    nearly free while nothing has changed, and repaints only the rows that differ when it has.
-    """
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "loss-chart--axis",
-        "loss-chart--bad",
-        "loss-chart--blank",
-        "loss-chart--hint",
-        "loss-chart--legend",
-        "loss-chart--mark",
-        "loss-chart--raw",
-        "loss-chart--tick",
-        "loss-chart--train",
-        "loss-chart--val",
-    }
-
-    DEFAULT_CSS = """
-    LossChart {
-        height: 1fr;
-        min-height: 3;
-
-        & > .loss-chart--axis { color: $foreground 35%; }
-        & > .loss-chart--tick { color: $foreground 70%; }
-        & > .loss-chart--legend { color: $foreground; }
-        & > .loss-chart--hint { color: $foreground 70%; }
-        & > .loss-chart--raw { color: $primary 45%; }
-        & > .loss-chart--train { color: $text-primary; text-style: bold; }
-        & > .loss-chart--val { color: $text-warning; text-style: bold; }
-        & > .loss-chart--mark { color: $text-secondary; }
-        & > .loss-chart--bad { color: $text-error; text-style: bold; }
-    }
-    """
+class LossChart(ChartWidget):
+    """Shows a training and a validation curve of a metric store, and what else might have been."""
 
     log_y: var[bool] = var(False)
     """Logarithmic losses, where all of them are positive."""
@@ -91,10 +52,8 @@ class LossChart(Widget):
         self._train, self._val = "train_loss", "val_loss"
         self._val_label = "val"
         self._max_step: int | None = None
-        self._rows: list[Row] = []
-        self._strips: dict[int, Strip] = {}
-        self._drawn_size: Size | None = None
-        self._drawn_state: object = None
+        self._origin: Column | None = None
+        self._origin_name = ""
 
     def show(
         self,
@@ -120,20 +79,15 @@ class LossChart(Widget):
         self._val_label = val_label
         self.refresh_data()
 
-    def refresh_data(self) -> None:
-        """Draw again if anything has changed since, and repaint the rows that differ."""
-        if self._state() == self._drawn_state or not self.size:
-            return
-        if self._drawn_size != self.size:
-            self.refresh()  # a resize or the first time: painting itself draws
-            return
-        before = self._rows
-        self._draw()
-        changed = [y for y, row in enumerate(self._rows) if row != before[y]]
-        for y in changed:
-            self._strips.pop(y, None)
-        if changed:
-            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+    def show_parent(self, name: str, course: Column | None) -> None:
+        """Show, as a ghost, how the run went on that this one was forked off.
+
+        Args:
+            name: Of that run.
+            course: Its training loss after the fork; None shows none.
+        """
+        self._origin_name, self._origin = name, course
+        self.refresh_data()
 
     def toggle_log(self) -> None:
         """Switch between a linear and a logarithmic axis."""
@@ -159,68 +113,56 @@ class LossChart(Widget):
     def watch_empty_text(self) -> None:
         self.refresh_data()
 
-    def notify_style_update(self) -> None:
-        """Forget strips in the colours of the last theme."""
-        self._strips.clear()
-        super().notify_style_update()
-
-    def render_line(self, y: int) -> Strip:
-        """Return row `y`, drawing all of them first if the size is new."""
-        if self._drawn_size != self.size:
-            self._draw()
-            self._strips.clear()
-        strip = self._strips.get(y)
-        if strip is None:
-            row = self._rows[y] if y < len(self._rows) else []
-            strip = self._strips[y] = self._strip(row)
-        return strip
-
-    def _state(self) -> object:
+    def state(self) -> object:
         """Return everything a drawing depends on but its size."""
         store = self._store
         return (
             (id(store), store.version) if store is not None else None,
-            (self._train, self._val, self._val_label, self._max_step),
+            (self._train, self._val, self._val_label, self._max_step, id(self._origin)),
             (self.log_y, self.smooth, self.window, self.empty_text),
         )
 
-    def _draw(self) -> None:
-        # Read first: what the engine adds while we draw then counts as new.
-        self._drawn_state = self._state()
-        self._drawn_size = self.size
-        width, height = self.size
+    def drawing(self, width: int, height: int) -> list[Row]:
+        """Return the legend and the rows of the chart, or a word on why there is none."""
         store = self._store
         if store is None or not any(len(store.column(name)) for name in (self._train, self._val)):
-            self._rows = _centred(self.empty_text, width, height)
-            return
+            return centred(self.empty_text, width, height)
         from tui.charts.plot import draw
 
         chart = self._chart(store)
         legend_height = int(height >= LEGEND_MIN_HEIGHT)
         frame = draw(chart, width, height - legend_height)
         rows = [frame.row(y) for y in range(height - legend_height)]
-        self._rows = [self._legend(chart, width), *rows] if legend_height else rows
+        return [self._legend(chart, width), *rows] if legend_height else rows
 
     def _chart(self, store: MetricStore) -> Chart:
         from tui.charts.plot import Chart
 
         train, val = store.column(self._train), store.column(self._val)
+        ghosts = [*store.ghosts(self._train), *([self._origin] if self._origin else [])]
         last = max(train.last_step or 0, val.last_step or 0)
         recent = self.window == "recent"
+        if not recent:  # where the run is going, others may have been already
+            seen = max((ghost.last_step or 0 for ghost in ghosts), default=0)
+            last = max(last, min(seen, self._max_step or seen))
         first, end = (recent_range if recent else full_range)(last, self._max_step)
-        return Chart(train, val, first, end, store.marks, self.log_y, self.smooth)
+        return Chart(train, val, first, end, store.marks, self.log_y, self.smooth, ghosts)
 
     def _legend(self, chart: Chart, width: int) -> Row:
         """Return the fullest legend that fits."""
         flags: Row = [("  ", "blank"), (text, "tick")] if (text := self._flags(chart)) else []
         train, val = chart.train, chart.val
         short_label = self._val_label.split(",")[0]
+        full = self._train_legend(train, 2) + _val_legend(val, self._val_label)
+        full += self._ghost_legend(chart) + flags
+        if length_of(full) <= width:
+            return full
         for detail, label in ((2, self._val_label), (1, self._val_label), (1, short_label)):
             row = self._train_legend(train, detail) + _val_legend(val, label) + flags
-            if _length(row) <= width:
+            if length_of(row) <= width:
                 return row
         row = self._train_legend(train, 0) + _val_legend(val, short_label)
-        return row if _length(row) <= width else self._train_legend(train, 0)
+        return row if length_of(row) <= width else self._train_legend(train, 0)
 
     def _train_legend(self, column: Column, detail: int) -> Row:
         if not len(column):
@@ -233,6 +175,11 @@ class LossChart(Widget):
             row += [("  ⣿⣿", "raw"), (" raw", "tick")]
         return row
 
+    def _ghost_legend(self, chart: Chart) -> Row:
+        names = ["abandoned"] if len(chart.ghosts) > bool(self._origin) else []
+        names += [self._origin_name] if self._origin else []
+        return [("  ── ", "ghost"), (", ".join(names), "tick")] if names else []
+
     def _flags(self, chart: Chart) -> str:
         from tui.charts.plot import can_be_logarithmic
 
@@ -242,14 +189,6 @@ class LossChart(Widget):
         if self.window == "recent":
             flags.append(f"last {RECENT_SHARE:.0%}")
         return " · ".join(flags)
-
-    def _strip(self, row: Row) -> Strip:
-        segments = [
-            Segment(text, self.get_component_rich_style(f"loss-chart--{style}"))
-            for text, style in row
-        ]
-        blank = self.get_component_rich_style("loss-chart--blank")
-        return Strip(segments).adjust_cell_length(self.size.width, blank)
 
 
 def full_range(last_step: int, max_step: int | None = None) -> tuple[int, int]:
@@ -302,16 +241,3 @@ def _val_legend(column: Column, label: str) -> Row:
 
 def _soundness(value: float | None) -> str:
     return "legend" if value is None or math.isfinite(value) else "bad"
-
-
-def _length(row: Row) -> int:
-    return sum(len(text) for text, _ in row)
-
-
-def _centred(text: str, width: int, height: int) -> list[Row]:
-    """Return rows with one line of text in their middle."""
-    rows: list[Row] = [[] for _ in range(height)]
-    text = text[:width]
-    if text and height:
-        rows[height // 2] = [(" " * ((width - len(text)) // 2), "blank"), (text, "hint")]
-    return rows

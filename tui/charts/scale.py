@@ -1,0 +1,129 @@
+"""The vertical axis, and round numbers along both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from engine.metrics import Flags, Values
+
+# Share of the data's range left free above and below it, together.
+PADDING = 0.10
+
+# Magnitudes no loss has, far enough from the ends of what floats hold to calculate with.
+HUGE, TINY = 1e300, 1e-300
+
+# How far a logarithmic axis may reach either way: powers of ten that are still ordinary floats.
+MOST_DECADES = 307.0
+
+Ticks: TypeAlias = list[tuple[float, str]]
+"""Places along an axis from 0 to 1, with their labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The range of the vertical axis; logarithmic ones hold powers of ten."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @classmethod
+    def around(cls, low: float, high: float, *, log: bool) -> Scale:
+        """Return a scale with some room around the data; log only where all of it is positive."""
+        if math.isnan(low):
+            return cls(0.0, 1.0)
+        if log and low > 0:
+            decades = [clamped(math.log10(extreme), math.log10(HUGE)) for extreme in (low, high)]
+            bottom, top = _padded(decades[0], decades[1], flat_room=0.1)
+            return cls(clamped(bottom, MOST_DECADES), clamped(top, MOST_DECADES), log=True)
+        low, high = clamped(low, HUGE), clamped(high, HUGE)
+        bottom, top = _padded(low, high, flat_room=abs(low) * PADDING if abs(low) > TINY else 1.0)
+        # A loss is never negative: do not spend rows on what lies below zero.
+        return cls(max(bottom, 0.0) if 0 <= low < high else bottom, top)
+
+    def heights(self, values: Values) -> Values:
+        """Return where values lie, from 0 at the bottom to 1 at the top; NaN stays NaN."""
+        if self.log:
+            values = np.log10(np.maximum(values, 10.0**self.low))
+        # halves, because the distance between two floats may be more than the largest float
+        above = 0.5 * values - 0.5 * self.low
+        return np.clip(above / (0.5 * self.high - 0.5 * self.low), 0.0, 1.0)
+
+    def holds(self, values: Values) -> Flags:
+        """Return which values lie within the range; NaN does not."""
+        ends = (10.0**self.low, 10.0**self.high) if self.log else (self.low, self.high)
+        within: Flags = (ends[0] <= values) & (values <= ends[1])
+        return within
+
+    def ticks(self, most: int) -> Ticks:
+        """Return at most about `most` round values within the range."""
+        if not self.log:
+            values = nice_values(self.low, self.high, most)
+        elif self.high - self.low > 1.5:
+            values = [10.0**power for power in nice_values(self.low, self.high, most, whole=True)]
+        else:
+            values = [v for v in nice_values(10**self.low, 10**self.high, most + 2) if v > 0]
+        heights = self.heights(np.array(values, dtype=np.float64))
+        return list(zip(heights.tolist(), value_labels(values), strict=True))
+
+
+def clamped(value: float, limit: float) -> float:
+    return min(max(value, -limit), limit)
+
+
+def _padded(low: float, high: float, flat_room: float) -> tuple[float, float]:
+    span = high - low
+    if span <= max(1e-9 * max(abs(low), abs(high)), TINY):
+        return low - flat_room, high + flat_room
+    # Rounded outwards, so that the axis stands still while the extremes creep on.
+    grain = nice_step(span / 25)
+    room = span * PADDING / 2
+    return math.floor((low - room) / grain) * grain, math.ceil((high + room) / grain) * grain
+
+
+def nice_step(at_least: float, *, whole: bool = False) -> float:
+    """Return the smallest of 1, 2, 2.5, 5 times a power of ten that is not less than asked."""
+    power = 10.0 ** math.floor(math.log10(at_least))
+    for factor in (1.0, 2.0, 2.5, 5.0, 10.0):
+        step = factor * power
+        if step >= at_least * (1 - 1e-9) and not (whole and step % 1):
+            return step
+    return max(10.0 * power, 1.0)
+
+
+def nice_values(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:
+    """Return round, evenly spaced values in [low, high], `most` or one more of them."""
+    step = nice_step((high - low) / most, whole=whole)
+    slack = step * 1e-6
+    first, last = math.ceil((low - slack) / step), math.floor((high + slack) / step)
+    return [count * step for count in range(first, last + 1)]
+
+
+def step_ticks(first: int, last: int, most: int) -> Ticks:
+    """Return round steps along the horizontal axis."""
+    values = nice_values(first, last, most, whole=True)
+    return [((value - first) / (last - first), step_label(round(value))) for value in values]
+
+
+def step_label(step: int) -> str:
+    """Write a step shortly: 500, 1.5k, 20k, 1.2M."""
+    if step >= 1_000_000:
+        return f"{step / 1_000_000:g}M"
+    return f"{step / 1_000:g}k" if step >= 1_000 else str(step)
+
+
+def value_labels(values: Sequence[float]) -> list[str]:
+    """Write evenly spaced values with as many decimals as tell them apart, all alike."""
+    largest = max(map(abs, values), default=0.0)
+    smallest = min((abs(value) for value in values if value), default=1.0)
+    if largest >= 1e6 or smallest < 1e-4:
+        return [f"{value:.3g}".replace("e+0", "e").replace("e+", "e") for value in values]
+    for decimals in range(8):
+        if all(abs(value - round(value, decimals)) < smallest * 1e-6 for value in values):
+            break
+    return [f"{value:.{decimals}f}" for value in values]

@@ -1,0 +1,128 @@
+"""A chart as a widget: rows of styled text, of which only those that differ are painted again."""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeAlias
+
+from rich.segment import Segment
+from textual.geometry import Region, Size
+from textual.strip import Strip
+from textual.widget import Widget
+
+Row: TypeAlias = list[tuple[str, str]]
+"""One screen row as stretches of text, each with the name of its style."""
+
+
+class ChartWidget(Widget):
+    """Draws when asked to, and paints no more than has changed.
+
+    Nothing happens by itself: whoever owns the chart calls `refresh_data` now and then, which is
+    nearly free while nothing has changed.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "chart--axis",
+        "chart--bad",
+        "chart--blank",
+        "chart--ghost",
+        "chart--hint",
+        "chart--legend",
+        "chart--mark",
+        "chart--raw",
+        "chart--tick",
+        "chart--train",
+        "chart--val",
+    }
+
+    DEFAULT_CSS = """
+    ChartWidget {
+        height: 1fr;
+        min-height: 3;
+
+        & > .chart--axis { color: $foreground 35%; }
+        & > .chart--tick { color: $foreground 70%; }
+        & > .chart--legend { color: $foreground; }
+        & > .chart--hint { color: $foreground 70%; }
+        & > .chart--raw { color: $primary 45%; }
+        & > .chart--train { color: $text-primary; text-style: bold; }
+        & > .chart--val { color: $text-warning; text-style: bold; }
+        & > .chart--mark { color: $text-secondary; }
+        & > .chart--bad { color: $text-error; text-style: bold; }
+        & > .chart--ghost { color: $foreground 50%; }
+    }
+    """
+
+    def __init__(
+        self, *, name: str | None = None, id: str | None = None, classes: str | None = None
+    ) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self._rows: list[Row] = []
+        self._strips: dict[int, Strip] = {}
+        self._drawn_size: Size | None = None
+        self._drawn_state: object = None
+
+    def state(self) -> object:
+        """Return everything a drawing depends on but its size."""
+        raise NotImplementedError
+
+    def drawing(self, width: int, height: int) -> list[Row]:
+        """Return the rows of the picture."""
+        raise NotImplementedError
+
+    def refresh_data(self) -> None:
+        """Draw again if anything has changed since, and repaint the rows that differ."""
+        if self.state() == self._drawn_state or not self.size:
+            return
+        if self._drawn_size != self.size:
+            self.refresh()  # a resize or the first time: painting itself draws
+            return
+        before = self._rows
+        self._draw()
+        changed = [y for y, row in enumerate(self._rows) if row != before[y]]
+        for y in changed:
+            self._strips.pop(y, None)
+        if changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+
+    def notify_style_update(self) -> None:
+        """Forget strips in the colours of the last theme."""
+        self._strips.clear()
+        super().notify_style_update()
+
+    def render_line(self, y: int) -> Strip:
+        """Return row `y`, drawing all of them first if the size is new."""
+        if self._drawn_size != self.size:
+            self._draw()
+            self._strips.clear()
+        strip = self._strips.get(y)
+        if strip is None:
+            row = self._rows[y] if y < len(self._rows) else []
+            strip = self._strips[y] = self._strip(row)
+        return strip
+
+    def _draw(self) -> None:
+        # Read first: what is added while we draw then counts as new.
+        self._drawn_state = self.state()
+        self._drawn_size = self.size
+        self._rows = self.drawing(*self.size)
+
+    def _strip(self, row: Row) -> Strip:
+        segments = [
+            Segment(text, self.get_component_rich_style(f"chart--{style}")) for text, style in row
+        ]
+        blank = self.get_component_rich_style("chart--blank")
+        return Strip(segments).adjust_cell_length(self.size.width, blank)
+
+
+def length_of(row: Row) -> int:
+    """Return how many cells a row takes."""
+    return sum(len(text) for text, _ in row)
+
+
+def centred(text: str, width: int, height: int) -> list[Row]:
+    """Return rows with one line of text in their middle."""
+    rows: list[Row] = [[] for _ in range(height)]
+    text = text[:width]
+    if text and height:
+        rows[height // 2] = [(" " * ((width - len(text)) // 2), "blank"), (text, "hint")]
+    return rows
