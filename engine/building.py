@@ -10,16 +10,10 @@ import torch
 
 from data.errors import InputError
 from engine.allocator import keep_freed_memory
-from engine.checkpoint import (
-    Snapshot,
-    find_checkpoint,
-    list_checkpoints,
-    read_checkpoint,
-    restore,
-    tidy_checkpoints,
-)
+from engine.checkpoint import Snapshot, find_checkpoint, read_checkpoint, restore, tidy_checkpoints
 from engine.config import SETTINGS, Config, config_from_dict
 from engine.recorder import Recorder
+from engine.run.checkpoints import list_checkpoints
 from engine.run.opening import RunFiles
 from engine.runtime import available_devices, hardware, resolve_runtime, versions
 from engine.settings import When

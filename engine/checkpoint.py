@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,18 +27,26 @@ from data.tokenizers import load_tokenizer
 from engine.config import ModelConfig
 from engine.model import LanguageModel, build_model
 from engine.retention import Kept, Rules, plan
+from engine.run.checkpoints import (
+    MODEL_FILE,
+    OPTIMIZER_FILE,
+    checkpoint_name,
+    checkpoints_in,
+    is_full,
+    is_pinned,
+    list_checkpoints,
+    list_snapshots,
+    step_of,
+)
 from engine.run.folder import CHECKPOINTS_FOLDER
 from engine.trainer import Trainer
 
 FORMAT = 1
 TRAINED = "trained_weight"  # beside an average, which is then the model
 LOSS_SCALE = "loss_scale"
-MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
 STATE_FILE, MANIFEST_FILE = "state.json", "manifest.json"
 CONTENTS = (MODEL_FILE, STATE_FILE)  # of every checkpoint
-PIN_FILE = "pinned"
 LATEST, BEST = "latest", "best"
-NAME = re.compile(r"step-(\d{8,})(?:-b(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -152,16 +159,6 @@ def write_checkpoint(run: Path, snapshot: Snapshot, rules: Rules, best: str | No
     return final
 
 
-def list_snapshots(run: Path) -> list[Path]:
-    """All checkpoints of a run, light ones too, oldest first."""
-    return _checkpoints_in(run / CHECKPOINTS_FOLDER)
-
-
-def list_checkpoints(run: Path) -> list[Path]:
-    """The checkpoints that a run can go on from, oldest first."""
-    return [path for path in list_snapshots(run) if is_full(path)]
-
-
 def tidy_checkpoints(run: Path) -> None:
     """Remove what a killed writer left half-done; only for whoever holds the run's lock."""
     folder = run / CHECKPOINTS_FOLDER
@@ -261,54 +258,12 @@ def rebuild_model(path: Path, snapshot: Snapshot) -> LanguageModel:
     return model.eval()
 
 
-def pin(path: Path) -> None:
-    """Keep a checkpoint, whatever else is dropped."""
-    (path / PIN_FILE).touch()
-
-
-def is_pinned(path: Path) -> bool:
-    """Whether a checkpoint is to be kept."""
-    return (path / PIN_FILE).exists()
-
-
-def is_full(path: Path) -> bool:
-    """Whether a run can go on from a checkpoint; light ones hold weights alone."""
-    return (path / OPTIMIZER_FILE).is_file()
-
-
-def checkpoint_name(step: int, branch: int = 0) -> str:
-    """The folder name of the checkpoint of a step on a line of history."""
-    return f"step-{step:08d}" + (f"-b{branch}" if branch else "")
-
-
-def step_of(path: Path) -> int:
-    """The step of a checkpoint's folder."""
-    return _place(path)[1]
-
-
-def branch_of(path: Path) -> int:
-    """The line of history of a checkpoint's folder."""
-    return _place(path)[0]
-
-
-def _place(path: Path) -> tuple[int, int]:
-    """Branch and step; a run only writes to its newest branch, so this is the order of time."""
-    found = NAME.fullmatch(path.name)
-    assert found, path
-    return int(found[2] or 0), int(found[1])
-
-
-def _checkpoints_in(folder: Path) -> list[Path]:
-    """Oldest first."""
-    return sorted((path for path in folder.glob("step-*") if NAME.fullmatch(path.name)), key=_place)
-
-
 def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
 def _damaged(path: Path, why: str) -> InputError:
-    others = [other.name for other in _checkpoints_in(path.parent) if other.name != path.name]
+    others = [other.name for other in checkpoints_in(path.parent) if other.name != path.name]
     hint = (
         f"remove that folder to go back to {others[-1]}"
         if others
@@ -367,7 +322,7 @@ def _write_atomically(path: Path, text: str) -> None:
 
 def _prune(folder: Path, rules: Rules) -> None:
     """Carry out what ``engine.retention`` decides."""
-    there = _checkpoints_in(folder)
+    there = checkpoints_in(folder)
     untouchable = {path.name for path in there if is_pinned(path)}
     for which in (LATEST, BEST):
         if (folder / which).exists():

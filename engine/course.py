@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.adjustments import Adjustments
-from engine.checkpoint import Snapshot, checkpoint_name, restore, take_snapshot
+from engine.checkpoint import Snapshot, restore, take_snapshot
 from engine.config import config_from_dict
 from engine.pace import Pace
 from engine.recorder import Recorder
+from engine.run.checkpoints import checkpoint_name
 from engine.run.lineage import END, Stretch, lineage
 from engine.run.opening import RunFiles
 from engine.runtime import versions

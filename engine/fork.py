@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
-from engine.checkpoint import Snapshot, pin, write_checkpoint
+from engine.checkpoint import Snapshot, write_checkpoint
 from engine.config import Config, config_from_dict, total_steps
 from engine.course import Course
 from engine.recorder import metric_names
 from engine.retention import Rules
+from engine.run.checkpoints import pin
 from engine.run.database import RunDatabase
 from engine.run.folder import DATABASE_FILE, create_run, delete_run
 from engine.run.lineage import Stretch

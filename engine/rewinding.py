@@ -7,18 +7,11 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from data.errors import InputError
-from engine.checkpoint import (
-    LATEST,
-    Snapshot,
-    branch_of,
-    find_checkpoint,
-    list_checkpoints,
-    read_checkpoint,
-    step_of,
-)
+from engine.checkpoint import LATEST, Snapshot, find_checkpoint, read_checkpoint
 from engine.course import Course
 from engine.protocol import Event, Refused, Rewound
 from engine.readout import Readout
+from engine.run.checkpoints import branch_of, list_checkpoints, step_of
 from engine.run.lineage import Stretch
 from engine.sampler import Sampler
 from engine.saving import Saving, Task

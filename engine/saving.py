@@ -7,10 +7,10 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 from engine import protocol
-from engine.checkpoint import is_full, step_of
 from engine.course import Course
 from engine.readout import Readout
 from engine.retention import Rules
+from engine.run.checkpoints import is_full, step_of
 from engine.saver import Saver
 
 Task = Generator[None, None, None]

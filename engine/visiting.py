@@ -10,11 +10,12 @@ import torch
 
 from data.errors import InputError
 from engine.allocator import keep_freed_memory
-from engine.checkpoint import branch_of, find_checkpoint, step_of
+from engine.checkpoint import find_checkpoint
 from engine.course import Course
 from engine.metrics import MetricStore
 from engine.recorder import Recorder
 from engine.rewinding import lead_to
+from engine.run.checkpoints import branch_of, step_of
 from engine.run.lineage import lineage
 from engine.run.opening import Watcher, look_at_run
 from engine.trainer import Runtime, Trainer

@@ -13,8 +13,8 @@ from typing import IO
 
 import pytest
 
-from engine.checkpoint import list_checkpoints
 from engine.protocol import Event, RunOpened
+from engine.run.checkpoints import list_checkpoints
 from tests.cli.conftest import ROOT, Cli, start_process, train_command
 from tui.commands import headless
 

@@ -16,19 +16,17 @@ from data.tokenizers import CharTokenizer
 from engine import checkpoint
 from engine.checkpoint import (
     Snapshot,
-    checkpoint_name,
     find_checkpoint,
-    list_checkpoints,
     load_model,
     optimizer_tensors,
     read_checkpoint,
     restore,
-    step_of,
     take_snapshot,
     tidy_checkpoints,
     write_checkpoint,
 )
 from engine.retention import Rules
+from engine.run.checkpoints import checkpoint_name, list_checkpoints, step_of
 from engine.trainer import Trainer
 from tests.engine.conftest import MakeTrainer, assert_same_bits, weights
 

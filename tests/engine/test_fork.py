@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from data.errors import InputError
-from engine.checkpoint import is_pinned, list_checkpoints
 from engine.fork import fork
 from engine.protocol import Adjust, Fork, Forked, Refused, Rewind, Rewound, State
+from engine.run.checkpoints import is_pinned, list_checkpoints
 from engine.visiting import visit
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
 from tests.engine.test_rewinding import RICH, course

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.checkpoint import branch_of, list_checkpoints, read_checkpoint, step_of
+from engine.checkpoint import read_checkpoint
 from engine.protocol import Adjust, Pause, Refused, Resume, Rewind, Rewound, State, Stop
+from engine.run.checkpoints import branch_of, list_checkpoints, step_of
 from engine.session import Session
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
 

@@ -14,10 +14,11 @@ import pytest
 
 from data.batches import split_tokens
 from data.tokenizers import CharTokenizer
-from engine.checkpoint import list_checkpoints, read_checkpoint, step_of
+from engine.checkpoint import read_checkpoint
 from engine.metrics import MetricStore
 from engine.presets import preset_config
 from engine.protocol import Message, Open, Start
+from engine.run.checkpoints import list_checkpoints, step_of
 from engine.run.folder import find_run, is_locked
 from engine.run.opening import Watcher, open_run
 from engine.session import Session

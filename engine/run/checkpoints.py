@@ -1,0 +1,67 @@
+"""The checkpoints of a run as folders: their names, their order, and which can be gone on from.
+
+What is inside is read and written by ``engine.checkpoint``; nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from engine.run.folder import CHECKPOINTS_FOLDER
+
+MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
+PIN_FILE = "pinned"
+NAME = re.compile(r"step-(\d{8,})(?:-b(\d+))?")
+
+
+def list_snapshots(run: Path) -> list[Path]:
+    """All checkpoints of a run, light ones too, oldest first."""
+    return checkpoints_in(run / CHECKPOINTS_FOLDER)
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """The checkpoints that a run can go on from, oldest first."""
+    return [path for path in list_snapshots(run) if is_full(path)]
+
+
+def pin(path: Path) -> None:
+    """Keep a checkpoint, whatever else is dropped."""
+    (path / PIN_FILE).touch()
+
+
+def is_pinned(path: Path) -> bool:
+    """Whether a checkpoint is to be kept."""
+    return (path / PIN_FILE).exists()
+
+
+def is_full(path: Path) -> bool:
+    """Whether a run can go on from a checkpoint; light ones hold weights alone."""
+    return (path / OPTIMIZER_FILE).is_file()
+
+
+def checkpoint_name(step: int, branch: int = 0) -> str:
+    """The folder name of the checkpoint of a step on a line of history."""
+    return f"step-{step:08d}" + (f"-b{branch}" if branch else "")
+
+
+def step_of(path: Path) -> int:
+    """The step of a checkpoint's folder."""
+    return _place(path)[1]
+
+
+def branch_of(path: Path) -> int:
+    """The line of history of a checkpoint's folder."""
+    return _place(path)[0]
+
+
+def _place(path: Path) -> tuple[int, int]:
+    """Branch and step; a run only writes to its newest branch, so this is the order of time."""
+    found = NAME.fullmatch(path.name)
+    assert found, path
+    return int(found[2] or 0), int(found[1])
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    return sorted((path for path in folder.glob("step-*") if NAME.fullmatch(path.name)), key=_place)

@@ -1,0 +1,82 @@
+"""The past of a run, moment by moment: what was measured, written and kept at each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.run.checkpoints import branch_of, is_full, list_snapshots, step_of
+from engine.run.database import RunDatabase
+from engine.run.folder import DATABASE_FILE
+from engine.run.lineage import Stretch, lineage
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A step at which something was measured, written or kept.
+
+    Attributes:
+        step: Steps done.
+        val_loss: Measured at this very step; None if it was not.
+        weights: Whether the weights are on the disk: ``full`` to go on from, ``light`` to sample
+            from, or an empty string.
+        samples: The texts written then, as ``RunDatabase.samples`` gives them.
+    """
+
+    step: int
+    val_loss: float | None
+    weights: str
+    samples: tuple[dict[str, Any], ...]
+
+
+def read_moments(run: Path, branch: int) -> list[Moment]:
+    """The moments of a line of history and of what it came from, by step.
+
+    Raises:
+        InputError: The run's database is damaged.
+    """
+    database = RunDatabase(run / DATABASE_FILE, read_only=True)
+    try:
+        way = lineage(database.branches(), branch)
+        steps, values = database.course("val_loss", way)
+        losses = dict(zip(steps.tolist(), values.tolist(), strict=True))
+        samples: dict[int, list[dict[str, Any]]] = {}
+        for one in database.samples():
+            if _is_on(way, one["branch"], one["step"]):
+                samples.setdefault(one["step"], []).append(one)
+    finally:
+        database.close()
+    weights = kept_weights(run, way)
+    return [
+        Moment(step, losses.get(step), weights.get(step, ""), tuple(samples.get(step, ())))
+        for step in sorted({*losses, *samples, *weights})
+    ]
+
+
+def kept_weights(run: Path, way: list[Stretch]) -> dict[int, str]:
+    """Which steps along a way have weights on the disk, and which kind."""
+    return {
+        step_of(path): "full" if is_full(path) else "light"
+        for path in list_snapshots(run)
+        if _is_on(way, branch_of(path), step_of(path))
+    }
+
+
+def figures_at(steps: np.ndarray, values: np.ndarray, step: int) -> float | None:
+    """The value of a metric at a step, or the last one before it.
+
+    Args:
+        steps: (n,) rising.
+        values: (n,) of those steps.
+        step: Any.
+    """
+    row = int(np.searchsorted(steps, step, side="right")) - 1
+    return float(values[row]) if row >= 0 else None
+
+
+def _is_on(way: list[Stretch], branch: int, step: int) -> bool:
+    """A branch also holds the checkpoint of the step it left its parent at."""
+    return any(one.branch == branch and max(one.after, 0) <= step <= one.up_to for one in way)
