@@ -72,7 +72,7 @@ class Recorder:
         """Write what is not written yet."""
         self.database.add_metrics(self.branch, self._unwritten)
         self._unwritten.clear()
-        curve = sparkline(self.metrics.column("train_loss"))
+        curve = sparkline(self.metrics, "train_loss")
         self.database.set_meta(summary=summary | {"sparkline": curve})
         self._next_flush = time.monotonic() + FLUSH_SECONDS
 

@@ -6,24 +6,27 @@ from math import isfinite
 
 import numpy as np
 
-from engine.metrics import Column
+from engine.metrics import MetricStore
 
 POINTS = 64
 
 
-def sparkline(column: Column, points: int = POINTS) -> list[float | None]:
+def sparkline(metrics: MetricStore, name: str, points: int = POINTS) -> list[float | None]:
     """The running average of a metric at evenly spaced steps, the first and the last among them.
 
     Reads as many values as it returns, however long the run is: it is taken once a second.
 
     Args:
-        column: The whole curve.
+        metrics: Of the run.
+        name: Of the metric.
         points: How many values at most; a shorter curve gives all it has.
 
     Returns:
         The averages to five digits, None before the first finite value.
     """
-    steps, _, smoothed = column.snapshot()
+    if name not in metrics.names():
+        return []
+    steps, _, smoothed = metrics.column(name).snapshot()
     if len(steps) > points:
         wanted = np.linspace(steps[0], steps[-1], points)
         smoothed = smoothed[np.searchsorted(steps, wanted)]

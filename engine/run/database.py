@@ -11,6 +11,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +297,11 @@ class RunDatabase:
     def fold(self) -> None:
         """Bring all that is in the write-ahead log into the one file."""
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def copy_to(self, path: Path) -> None:
+        """Write all there is at this moment to a new file, while others may go on writing here."""
+        with closing(sqlite3.connect(path)) as copy:
+            self._db.backup(copy)
 
     def close(self) -> None:
         """Close; the last one to close leaves a single file."""

@@ -49,10 +49,11 @@ def find_run(run: str, runs_dir: Path | None = None) -> Path:
 
 
 def list_runs(runs_dir: Path) -> list[Path]:
-    """The folders of all runs, by name."""
+    """The folders of all runs, by name; hidden ones are the trash and copies under way."""
     if not runs_dir.is_dir():
         return []
-    return sorted(path.parent for path in runs_dir.glob(f"*/{CONFIG_FILE}"))
+    found = (path.parent for path in runs_dir.glob(f"*/{CONFIG_FILE}"))
+    return sorted(path for path in found if not path.name.startswith("."))
 
 
 def check_name(name: str, runs_dir: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,19 @@ from data.errors import InputError
 from engine.config import read_config
 from engine.protocol import State
 from engine.run.database import RunDatabase
-from engine.run.folder import CONFIG_FILE, DATABASE_FILE, is_locked, list_runs
+from engine.run.folder import (
+    CHECKPOINTS_FOLDER,
+    CONFIG_FILE,
+    DATABASE_FILE,
+    is_locked,
+    list_runs,
+)
+from engine.run.notes import Notes, read_notes
 
 INTERRUPTED, DAMAGED = "interrupted", "damaged"  # besides the states of the engine
 AT_WORK = (State.PREPARING, State.RUNNING, State.PAUSED)
+FROM_CONFIG = ("preset", "corpus", "total_steps")  # until the summary knows them
+BRANCH = re.compile(r"-b(\d+)$")  # in the name of a checkpoint
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,12 @@ class RunSummary:
     corpus: str = ""
     corpus_note: str = ""  # not empty if the text is a stand-in
     created: float = 0.0
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    formerly: tuple[str, ...] = ()  # names it had, the oldest first
+    parent: str = ""  # the run it was forked from, by the name it had then
+    parent_step: int | None = None
+    sparkline: tuple[float | None, ...] = ()  # of the training loss, at evenly spaced steps
     problem: str = ""  # what is damaged
 
     @property
@@ -58,27 +74,43 @@ def read_summaries(runs_dir: Path) -> list[RunSummary]:
     return sorted(map(read_summary, list_runs(runs_dir)), key=lambda run: (run.created, run.name))
 
 
-def read_summary(path: Path) -> RunSummary:
-    """A run in one row; a damaged one says so and raises nothing."""
+def read_summary(path: Path, check_config: bool = True) -> RunSummary:
+    """A run in one row; a damaged one says so and raises nothing.
+
+    Args:
+        path: Of its folder.
+        check_config: Read ``config.toml`` even if all it could tell is known without: that takes
+            most of the time, and finds out whether it is damaged.
+    """
     path = path.resolve()
     live = is_locked(path)
+    notes, problem = _notes_or_problem(path)
+    written: dict[str, Any] = asdict(notes)
     try:
-        config = read_config(path / CONFIG_FILE)
         facts = _read_facts(path)
-        defaults = {
-            "preset": config.preset,
-            "corpus": config.data.corpus,
-            "total_steps": config.train.max_steps,
-        }
-        return RunSummary(
-            path=str(path),
-            name=path.name,
-            live=live,
-            **{**defaults, **facts, "state": _state(facts.get("state"), live)},
-        )
-    except (InputError, TypeError, KeyError) as error:
+        if check_config or not facts.keys() >= {*FROM_CONFIG}:
+            config = read_config(path / CONFIG_FILE)
+            known = (config.preset, config.data.corpus, config.train.max_steps)
+            facts = {**dict(zip(FROM_CONFIG, known, strict=True)), **facts}
+        state = _state(facts.pop("state", None), live)
+        about = {"path": str(path), "name": path.name, "live": live, "problem": problem}
+        return RunSummary(**facts | written | about, state=state)
+    except (InputError, TypeError, KeyError, AttributeError) as error:
         created = path.stat().st_mtime if path.exists() else 0.0
-        return RunSummary(str(path), path.name, DAMAGED, live, created=created, problem=str(error))
+        damage = "\n".join(one for one in (str(error), problem) if one)
+        return RunSummary(
+            str(path), path.name, DAMAGED, live, created=created, problem=damage, **written
+        )
+
+
+def present_branch(run: Path) -> int:
+    """The line of history that a run goes on with."""
+    try:
+        latest = (run / CHECKPOINTS_FOLDER / "latest").read_text(encoding="utf-8")
+    except OSError:
+        return 0  # nothing is saved yet, so that nothing can have been gone back from
+    found = BRANCH.search(latest.strip())
+    return int(found[1]) if found else 0
 
 
 def read_samples(path: Path) -> list[dict[str, Any]]:
@@ -87,26 +119,40 @@ def read_samples(path: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: The run's database is damaged.
     """
-    with _open_database(path.resolve()) as database:
+    with open_database(path.resolve()) as database:
         return database.samples() if database else []
+
+
+def _notes_or_problem(path: Path) -> tuple[Notes, str]:
+    try:
+        return read_notes(path), ""
+    except InputError as error:
+        return Notes(), str(error)
 
 
 def _read_facts(path: Path) -> dict[str, Any]:
     """What the run's database knows of the fields of ``RunSummary``."""
-    with _open_database(path) as database:
+    with open_database(path) as database:
         meta = database.meta() if database else {}
-    corpus, created = meta.get("corpus", {}), meta.get("created")
+    corpus, created, parent = meta.get("corpus", {}), meta.get("created"), meta.get("parent")
     if created is None:
         created = (path / CONFIG_FILE).stat().st_mtime
     facts = {"created": created, "corpus_note": corpus.get("note", ""), **meta.get("summary", {})}
+    facts["sparkline"] = tuple(facts.get("sparkline", ()))
     if "name" in corpus:
         facts["corpus"] = corpus["name"]
+    if parent:
+        facts |= {"parent": parent["run"], "parent_step": parent["step"]}
     return {key: value for key, value in facts.items() if key in RunSummary.__dataclass_fields__}
 
 
 @contextmanager
-def _open_database(path: Path) -> Iterator[RunDatabase | None]:
-    """A run's database; None if the run ended before it had one."""
+def open_database(path: Path) -> Iterator[RunDatabase | None]:
+    """A run's database to read; None if the run ended before it had one.
+
+    Raises:
+        InputError: It is damaged.
+    """
     file = path / DATABASE_FILE
     if not file.exists():
         yield None

@@ -1,0 +1,143 @@
+"""What a person writes on a run: tags, a note, and the names it had before.
+
+They live in a small file of their own beside ``run.db``, replaced as a whole, so that they can be
+changed while another program trains the run.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import tomli_w
+
+from data.download import write_atomically
+from data.errors import InputError
+
+NOTES_FILE = "notes.toml"
+TAG_PATTERN = re.compile(r"[\w][\w.:+-]{0,39}")
+
+
+@dataclass(frozen=True)
+class Notes:
+    """All that is written on a run."""
+
+    tags: tuple[str, ...] = ()
+    note: str = ""  # one line
+    formerly: tuple[str, ...] = ()  # names, the oldest first
+
+
+def read_notes(run: Path) -> Notes:
+    """What is written on a run.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    file = run / NOTES_FILE
+    try:
+        found = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Notes()
+    except (OSError, ValueError) as error:
+        raise _damaged(file, str(error)) from None
+    tags, note, formerly = (found.get(key, unset) for key, unset in asdict(Notes()).items())
+    if not (_are_texts(tags) and isinstance(note, str) and _are_texts(formerly)):
+        raise _damaged(file, "tags and formerly are lists of texts, note is a text")
+    return Notes(tuple(tags), one_line(note), tuple(formerly))
+
+
+def change_notes(run: Path, change: Callable[[Notes], Notes]) -> Notes:
+    """Write something else on a run, live or not; returns what stands there now.
+
+    Args:
+        run: Its folder.
+        change: Makes the new notes of those that are there.
+
+    Raises:
+        InputError: The file is damaged (and left as it is), or cannot be written.
+    """
+    try:
+        with _one_at_a_time(run):
+            before = read_notes(run)
+            after = change(before)
+            if after != before:
+                write_atomically(run / NOTES_FILE, tomli_w.dumps(asdict(after)).encode())
+            return after
+    except OSError as error:
+        raise InputError(
+            f"the notes of the run {run.name!r} cannot be written ({error.strerror}): "
+            f"allow writing in {run}, or copy the run elsewhere"
+        ) from None
+
+
+def set_note(run: Path, text: str) -> Notes:
+    """Replace the note; an empty text removes it. As ``change_notes``."""
+    return change_notes(run, lambda notes: replace(notes, note=one_line(text)))
+
+
+def set_tags(run: Path, tags: Iterable[str]) -> Notes:
+    """Replace all tags. As ``change_notes``; unfit tags are refused."""
+    wanted = check_tags(tags)
+    return change_notes(run, lambda notes: replace(notes, tags=wanted))
+
+
+def change_tags(run: Path, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Notes:
+    """Add and remove some tags. As ``change_notes``; unfit tags are refused."""
+    added, removed = check_tags(add), set(remove)
+
+    def changed(notes: Notes) -> Notes:
+        tags = dict.fromkeys((*notes.tags, *added))
+        return replace(notes, tags=tuple(tag for tag in tags if tag not in removed))
+
+    return change_notes(run, changed)
+
+
+def split_tags(text: str) -> list[str]:
+    """The tags in a line: words, with commas or without."""
+    return text.replace(",", " ").split()
+
+
+def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Each tag once.
+
+    Raises:
+        InputError: Some are no fit tags.
+    """
+    tags = tuple(dict.fromkeys(tags))
+    unfit = [tag for tag in tags if not TAG_PATTERN.fullmatch(tag)]
+    if unfit:
+        raise InputError(
+            f"{unfit[0]!r} cannot be a tag: use a word of letters, digits, '.', ':', '+', '_' and "
+            f"'-' (40 at most)"
+        )
+    return tags
+
+
+def one_line(text: str) -> str:
+    """A text without the ends of its lines."""
+    return " ".join(text.split())
+
+
+@contextmanager
+def _one_at_a_time(run: Path) -> Iterator[None]:
+    """Two programs that change the notes do so one after the other."""
+    folder = os.open(run, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+
+
+def _damaged(file: Path, why: str) -> InputError:
+    return InputError(f"{file} cannot be read ({why}): mend it, or move it away")
