@@ -5,13 +5,14 @@ What is inside is read and written by ``engine.checkpoint``; nothing here needs 
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 from engine.run.folder import CHECKPOINTS_FOLDER
 
 MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
-PIN_FILE = "pinned"
+MANIFEST_FILE, PIN_FILE = "manifest.json", "pinned"
 NAME = re.compile(r"step-(\d{8,})(?:-b(\d+))?")
 
 
@@ -36,8 +37,14 @@ def is_pinned(path: Path) -> bool:
 
 
 def is_full(path: Path) -> bool:
-    """Whether a run can go on from a checkpoint; light ones hold weights alone."""
-    return (path / OPTIMIZER_FILE).is_file()
+    """Whether a run can go on from a checkpoint; light ones hold weights alone.
+
+    One that is damaged counts as what it was written as, so that whoever reads it can say so.
+    """
+    try:
+        return OPTIMIZER_FILE in json.loads((path / MANIFEST_FILE).read_bytes())["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 def checkpoint_name(step: int, branch: int = 0) -> str:
