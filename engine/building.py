@@ -10,9 +10,10 @@ import torch
 
 from data.errors import InputError
 from engine.allocator import keep_freed_memory
-from engine.checkpoint import Snapshot, find_checkpoint, read_checkpoint, restore, tidy_checkpoints
+from engine.checkpoint import Snapshot, restore, tidy_checkpoints
 from engine.config import SETTINGS, Config, config_from_dict
 from engine.recorder import Recorder
+from engine.recovery import recover_latest
 from engine.run.checkpoints import list_checkpoints
 from engine.run.opening import RunFiles
 from engine.runtime import available_devices, hardware, resolve_runtime, versions
@@ -32,15 +33,15 @@ def build_trainer(
         changes: Settings to change as it is opened; those of ``system`` take effect here.
         recorder: Takes down what every ``auto`` came to.
         report: Takes a line on what is being done.
-        warn: Takes a sentence if the model cannot be compiled.
+        warn: Takes a sentence if a checkpoint is damaged or the model cannot be compiled.
 
     Raises:
-        InputError: A change cannot be, the device is not there or the checkpoint is damaged.
+        InputError: A change cannot be, the device is not there or no checkpoint is whole.
     """
     _refuse_new_run_settings(changes)
     keep_freed_memory()
     tidy_checkpoints(files.path)
-    snapshot = _latest_snapshot(files)
+    snapshot = _latest_snapshot(files, warn)
     config = config_from_dict(snapshot.state["config"]) if snapshot else files.config
     config.replace(changes)  # whatever is wrong with them is said before anything is done
     known = files.database.meta().get("runtime")
@@ -69,10 +70,15 @@ def _build(config: Config, runtime: Runtime, files: RunFiles) -> Trainer:
         ) from None
 
 
-def _latest_snapshot(files: RunFiles) -> Snapshot | None:
-    if not list_checkpoints(files.path):
-        return None
-    return read_checkpoint(find_checkpoint(files.path, "latest"))
+def _latest_snapshot(files: RunFiles, warn: Say) -> Snapshot | None:
+    if list_checkpoints(files.path):
+        return recover_latest(files.path, warn)
+    if "parent" in files.database.meta():
+        raise InputError(
+            f"the run {files.path.name!r} is a fork, and the checkpoint that it began with is "
+            f"gone: put it back from a copy, or fork its parent again"
+        )
+    return None
 
 
 def _settle(

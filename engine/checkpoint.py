@@ -7,6 +7,7 @@ and then renamed. None of the formats can carry code.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -28,6 +29,7 @@ from engine.config import ModelConfig
 from engine.model import LanguageModel, build_model
 from engine.retention import Kept, Rules, plan
 from engine.run.checkpoints import (
+    MANIFEST_FILE,
     MODEL_FILE,
     OPTIMIZER_FILE,
     checkpoint_name,
@@ -44,9 +46,29 @@ from engine.trainer import Trainer
 FORMAT = 1
 TRAINED = "trained_weight"  # beside an average, which is then the model
 LOSS_SCALE = "loss_scale"
-STATE_FILE, MANIFEST_FILE = "state.json", "manifest.json"
+STATE_FILE = "state.json"
 CONTENTS = (MODEL_FILE, STATE_FILE)  # of every checkpoint
 LATEST, BEST = "latest", "best"
+READ_FAILURES = (errno.EIO, errno.EISDIR, errno.ENOTDIR)  # of the files, not of who reads them
+
+
+class Damaged(InputError):
+    """A checkpoint is not what was written.
+
+    Attributes:
+        path: Its folder.
+        why: What is wrong with it.
+    """
+
+    def __init__(self, path: Path, why: str) -> None:
+        others = [str(step_of(other)) for other in checkpoints_in(path.parent) if other != path]
+        hint = (
+            f"there are also those of steps {', '.join(others)}"
+            if others
+            else "it is the only one, so put it back from a copy"
+        )
+        super().__init__(f"the checkpoint {path} is damaged ({why}): {hint}")
+        self.path, self.why = path, why
 
 
 @dataclass(frozen=True)
@@ -183,11 +205,11 @@ def find_checkpoint(run: Path, which: str) -> Path:
             f"the run {run.name!r} has no checkpoint yet: train it with "
             f"gpt-tui train --resume {run.name}"
         )
-    folder = run / CHECKPOINTS_FOLDER
-    if which in (LATEST, BEST):
-        pointer = folder / which
-        name = pointer.read_text().strip() if pointer.is_file() else ""
-        return folder / name if (folder / name) in full else full[-1]
+    if which == LATEST:
+        return full[-1]  # not what the pointer says: a kill may have come before it was written
+    if which == BEST:
+        best = best_of(run)
+        return best if best in full else full[-1]
     of_step = [path for path in there if which.isdecimal() and step_of(path) == int(which)]
     if of_step:
         return of_step[-1]
@@ -197,11 +219,21 @@ def find_checkpoint(run: Path, which: str) -> Path:
     )
 
 
+def best_of(run: Path) -> Path | None:
+    """Where the checkpoint of the best step is, or was; None if none was the best yet."""
+    pointer = run / CHECKPOINTS_FOLDER / BEST
+    try:
+        return pointer.with_name(pointer.read_text(encoding="utf-8").strip())
+    except (OSError, ValueError):
+        return None
+
+
 def read_checkpoint(path: Path, with_optimizer: bool = True) -> Snapshot:
     """Read a checkpoint, every file held to its hash first.
 
     Raises:
-        InputError: A file is missing, damaged or foreign.
+        Damaged: A file is missing, damaged or foreign.
+        InputError: It may be whole, but is a newer program's or cannot be read by this person.
     """
     try:
         manifest = json.loads((path / MANIFEST_FILE).read_text(encoding="utf-8"))
@@ -218,40 +250,37 @@ def read_checkpoint(path: Path, with_optimizer: bool = True) -> Snapshot:
             )
         for name in (*CONTENTS, OPTIMIZER_FILE) if OPTIMIZER_FILE in hashes else CONTENTS:
             if _sha256(path / name) != hashes[name]:
-                raise _damaged(path, f"{name} does not match its hash")
+                raise Damaged(path, f"{name} does not match its hash")
         state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
         optimizer = load_file(path / OPTIMIZER_FILE) if with_optimizer else None
         return Snapshot(state["step"], load_file(path / MODEL_FILE), optimizer, state)
     except FileNotFoundError as error:
         missing = Path(error.filename).name if error.filename else "a file"
-        raise _damaged(path, f"{missing} is missing") from None
+        raise Damaged(path, f"{missing} is missing") from None
     except OSError as error:
-        raise _damaged(path, f"it cannot be read: {error.strerror}") from None
+        if error.errno in READ_FAILURES:
+            raise Damaged(path, f"it cannot be read: {error.strerror}") from None
+        raise InputError(f"the checkpoint {path} cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, SafetensorError):
-        raise _damaged(path, "it is not one that gpt-tui wrote") from None
-
-
-def load_model(run: Path, which: str) -> LanguageModel:
-    """The model of a run's checkpoint, in eval mode on the CPU, with its tokenizer.
-
-    Raises:
-        InputError: There is no such checkpoint, or it is damaged.
-    """
-    return read_model(find_checkpoint(run, which))
+        raise Damaged(path, "it is not one that gpt-tui wrote") from None
 
 
 def read_model(path: Path) -> LanguageModel:
-    """The model in a checkpoint's folder; see ``load_model``."""
+    """The model in a checkpoint's folder, in eval mode on the CPU, with its tokenizer.
+
+    Raises:
+        InputError: The checkpoint is damaged.
+    """
     return rebuild_model(path, read_checkpoint(path, with_optimizer=False))
 
 
 def rebuild_model(path: Path, snapshot: Snapshot) -> LanguageModel:
-    """The model of a checkpoint that was read from ``path``; see ``load_model``."""
+    """The model of a checkpoint that was read from ``path``; see ``read_model``."""
     try:
         tokenizer = load_tokenizer(snapshot.state["tokenizer"])
         config = ModelConfig(**snapshot.state["config"]["model"])
     except (KeyError, TypeError):
-        raise _damaged(path, "its state.json is not one that gpt-tui wrote") from None
+        raise Damaged(path, "its state.json is not one that gpt-tui wrote") from None
     model = build_model(config, tokenizer.vocab_size)
     load_weights(model, snapshot.model)
     model.tokenizer = tokenizer
@@ -260,16 +289,6 @@ def rebuild_model(path: Path, snapshot: Snapshot) -> LanguageModel:
 
 def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-
-
-def _damaged(path: Path, why: str) -> InputError:
-    others = [other.name for other in checkpoints_in(path.parent) if other.name != path.name]
-    hint = (
-        f"remove that folder to go back to {others[-1]}"
-        if others
-        else "it is the only one, so begin a new run"
-    )
-    return InputError(f"the checkpoint {path} is damaged ({why}): {hint}")
 
 
 def _write_files(folder: Path, snapshot: Snapshot) -> None:
@@ -344,8 +363,10 @@ def _kept(path: Path) -> Kept:
 
 def _lighten(path: Path) -> None:
     """Put a light checkpoint in the place of a full one."""
-    if any(not (path / name).exists() for name in (*CONTENTS, MANIFEST_FILE)):
-        return  # damaged: that is for whoever opens it
+    try:
+        read_checkpoint(path, with_optimizer=False)
+    except InputError:
+        return  # damaged: that is for whoever opens it; new hashes would hide it
     with _beside(path) as temporary:
         for name in CONTENTS:
             shutil.copyfile(path / name, temporary / name)

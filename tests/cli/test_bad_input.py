@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.cli.conftest import Cli
+
+LONGER = ("--set", "train.max_steps=9")
 
 
 @pytest.fixture(autouse=True)
@@ -153,12 +154,29 @@ def test_damaged_checkpoint(quick_train: Cli, cli: Cli, runs_dir: Path) -> None:
     weights.write_bytes(content)
     problem = cli("sample", "tiny-1", "--checkpoint", "6").problem
     assert "is damaged (model.safetensors does not match its hash)" in problem
-    assert "remove that folder to go back to step-00000003" in problem
-    answer = cli("train", "--resume", "tiny-1", "--set", "train.max_steps=9")
-    assert answer.code == 2
-    assert "does not match its hash" in answer.err
-    shutil.rmtree(weights.parent)
-    assert cli("sample", "tiny-1", "--checkpoint", "latest").code == 0
+    assert "there are also those of steps 3" in problem
+    for which in ("latest", "best"):
+        answer = cli("sample", "tiny-1", "--checkpoint", which)
+        assert answer.code == 0
+        assert "step-00000006 is damaged (model.safetensors does not match" in answer.err
+        assert "step-00000003 is taken instead" in answer.err
+    answer = cli("train", "--resume", "tiny-1", *LONGER)
+    assert answer.code == 0
+    assert "moved to damaged-step-00000006, and the run goes on from step-00000003" in answer.err
+    aside = weights.parent.with_name("damaged-step-00000006") / weights.name
+    assert aside.read_bytes() == content
+    assert cli("sample", "tiny-1", "--checkpoint", "6").code == 0  # trained again
+
+
+def test_no_checkpoint_is_whole(quick_train: Cli, cli: Cli, runs_dir: Path) -> None:
+    quick_train()
+    for weights in (runs_dir / "tiny-1/checkpoints").glob("*/model.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:-1])
+    for command in (("sample", "tiny-1"), ("train", "--resume", "tiny-1", *LONGER)):
+        problem = cli(*command).problem
+        assert "no checkpoint of the run 'tiny-1' is whole" in problem
+        assert "put one back from a copy" in problem
+    assert not list((runs_dir / "tiny-1/checkpoints").glob("damaged*"))  # a copy fits their names
 
 
 def test_foreign_checkpoint(quick_train: Cli, cli: Cli, runs_dir: Path) -> None:

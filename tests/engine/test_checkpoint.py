@@ -17,7 +17,6 @@ from engine import checkpoint
 from engine.checkpoint import (
     Snapshot,
     find_checkpoint,
-    load_model,
     optimizer_tensors,
     read_checkpoint,
     restore,
@@ -25,6 +24,7 @@ from engine.checkpoint import (
     tidy_checkpoints,
     write_checkpoint,
 )
+from engine.recovery import load_model
 from engine.retention import Rules
 from engine.run.checkpoints import checkpoint_name, list_checkpoints, step_of
 from engine.trainer import Trainer
@@ -160,7 +160,7 @@ def test_damage_names_the_checkpoint_to_go_back_to(run: Path, snapshot: Snapshot
     write_checkpoint(run, at(snapshot, 5), Rules(3), None)
     path = write_checkpoint(run, at(snapshot, 9), Rules(3), None)
     (path / "state.json").write_text("{}")
-    with pytest.raises(InputError, match="remove that folder to go back to step-00000005"):
+    with pytest.raises(InputError, match="there are also those of steps 5"):
         read_checkpoint(path)
 
 

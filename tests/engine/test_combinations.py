@@ -16,7 +16,6 @@ import torch
 from data.tokenizers import CharTokenizer
 from engine.checkpoint import (
     find_checkpoint,
-    load_model,
     read_checkpoint,
     restore,
     take_snapshot,
@@ -24,6 +23,7 @@ from engine.checkpoint import (
 )
 from engine.config import SETTINGS, Config
 from engine.precision import DTYPES
+from engine.recovery import load_model
 from engine.retention import Rules
 from tests.engine.conftest import SMALL, MakeTrainer, assert_same_bits, weights
 from tests.engine.pairwise import Row, all_pairs

@@ -12,13 +12,13 @@ import torch
 from data.tokenizers import CharTokenizer
 from engine.checkpoint import (
     find_checkpoint,
-    load_model,
     read_checkpoint,
     restore,
     take_snapshot,
     write_checkpoint,
 )
 from engine.ema import WeightAverage
+from engine.recovery import load_model
 from engine.retention import Rules
 from engine.trainer import Trainer
 from tests.engine.conftest import MakeTrainer, assert_same_bits, weights

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from engine.checkpoint import load_model, read_checkpoint
+from engine.checkpoint import read_checkpoint
+from engine.recovery import load_model
 from engine.retention import MOST_LIGHT, Kept, Plan, Rules, plan, thinned
 from engine.run.checkpoints import is_full, list_checkpoints, list_snapshots, pin, step_of
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, weights

@@ -94,7 +94,7 @@ def test_the_end_holds_last_and_best_weights_to_the_same_measure(
     session.handle(Adjust({"optim.learning_rate": 10, "optim.min_lr": 10}))  # spoils it
     rig.rest(session)
     assert session.status.best_step == 12
-    from engine.checkpoint import load_model
+    from engine.recovery import load_model
 
     model = load_model(session.files.path, "best")
     assert session.trainer.evaluate(True, model).loss == session.status.best_val_loss

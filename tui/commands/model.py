@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from data.errors import InputError
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, add_set_option, config_of, runs_dir_of
-from tui.commands.output import to_json
+from tui.commands.output import to_json, warn
 
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
@@ -78,8 +78,9 @@ def _parser() -> Parser:
 
 def _of_run(args: argparse.Namespace) -> Subject:
     """A trained model."""
-    from engine.checkpoint import find_checkpoint, read_checkpoint, rebuild_model
+    from engine.checkpoint import rebuild_model
     from engine.config import config_from_dict
+    from engine.recovery import read_good
     from engine.run.folder import find_run
 
     given = {
@@ -92,9 +93,10 @@ def _of_run(args: argparse.Namespace) -> Subject:
     extra = [name for name, value in given.items() if value]
     if extra:
         raise InputError(f"a run has its own settings and text: leave {' and '.join(extra)} out")
-    path = find_checkpoint(find_run(args.run, runs_dir_of(args)), args.checkpoint or "best")
-    checkpoint = read_checkpoint(path, with_optimizer=False)
-    model = rebuild_model(path, checkpoint)
+    run = find_run(args.run, runs_dir_of(args))
+    found = read_good(run, args.checkpoint or "best", with_optimizer=False)
+    found.tell(warn)
+    model, checkpoint = rebuild_model(found.path, found.snapshot), found.snapshot
     return Subject(
         config_from_dict(checkpoint.state["config"]),
         model.vocab_size,

@@ -92,6 +92,11 @@ def typed_name(run: Path) -> str:
     return shlex.quote(run.name if run.parent == default_runs_dir().resolve() else str(run))
 
 
+def warn(message: str) -> None:
+    """Say something on standard error that is no failure."""
+    print(f"gpt-tui: {message}", file=sys.stderr)
+
+
 def print_last(text: str) -> None:
     """Print the last words of a command; if nobody can read them any more, quietly not."""
     try:

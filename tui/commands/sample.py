@@ -14,7 +14,7 @@ from engine.config import SETTINGS, SampleConfig, config_from_dict
 from engine.run.folder import find_run
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
-from tui.commands.output import print_last, to_json
+from tui.commands.output import print_last, to_json, warn
 
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
@@ -100,12 +100,13 @@ def _load(run: Path, which: str) -> tuple[LanguageModel, SampleConfig]:
     """The model of a checkpoint, computing as the run does, and the run's own sample settings."""
     import torch
 
-    from engine.checkpoint import find_checkpoint, read_checkpoint, rebuild_model
+    from engine.checkpoint import rebuild_model
     from engine.precision import DTYPES, SUPPORTED
+    from engine.recovery import read_good
 
-    path = find_checkpoint(run, which)
-    checkpoint = read_checkpoint(path, with_optimizer=False)
-    model = rebuild_model(path, checkpoint)
+    found = read_good(run, which, with_optimizer=False)
+    found.tell(warn)
+    model, checkpoint = rebuild_model(found.path, found.snapshot), found.snapshot
     runtime = checkpoint.state["runtime"]  # so that the text is the app's
     torch.set_num_threads(runtime["threads"])
     if runtime["precision"] in SUPPORTED["cpu"]:
