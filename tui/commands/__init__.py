@@ -20,6 +20,8 @@ COMMANDS = {
     "sample": CommandEntry("tui.commands.sample", "print text that a run's model writes"),
     "runs": CommandEntry("tui.commands.runs", "list the runs"),
     "fork": CommandEntry("tui.commands.fork", "begin a new run where another one was"),
+    "sweep": CommandEntry("tui.commands.sweep", "train a run with different settings"),
+    "queue": CommandEntry("tui.commands.queue", "the runs that are to come"),
     "settings": CommandEntry("tui.commands.settings", "list every setting"),
     "presets": CommandEntry("tui.commands.presets", "list the presets"),
     "model": CommandEntry("tui.commands.model", "show a model's parts, cost and inner workings"),

@@ -38,10 +38,11 @@ STDERR = 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it ended, and the run if there is one."""
+    """How it ended, the run if there is one, and what the engine gave up for."""
 
     code: int
     run: Path | None
+    problem: str = ""
 
 
 def train(command: Start | Open, stream: TextIO) -> Outcome:
@@ -67,6 +68,7 @@ class _Headless:
         self._signalled = False
         self._refused: str | None = None
         self._failed = False
+        self._problem = ""  # the last thing there was to say
 
     def train(self, command: Start | Open) -> Outcome:
         self._loop.send(command)
@@ -74,7 +76,7 @@ class _Headless:
             self._loop.run()
             if self._refused is not None and not self._signalled:
                 raise InputError(*self._refused.splitlines())
-            return Outcome(self._exit_code(), self._run)
+            return Outcome(self._exit_code(), self._run, self._problem if self._failed else "")
 
     def _exit_code(self) -> int:
         status = self._loop.status
@@ -112,6 +114,7 @@ class _Headless:
             case Evaluated():
                 self._progress.say(_evaluation(event, self._loop.status.total_steps))
             case Warned():
+                self._problem = event.message
                 self._progress.say(f"gpt-tui: {event.message}")
             case Refused():
                 self._refused = event.message
@@ -126,7 +129,7 @@ class _Headless:
         self._loop.end()
 
     def _fail(self, event: Failed) -> None:
-        self._failed = True
+        self._failed, self._problem = True, event.message
         where = f" (details: {short_path(self._run / LOG_FILE)})" if self._run else ""
         self._progress.say(f"gpt-tui: {event.message}{where}")
         self._loop.end()

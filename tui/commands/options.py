@@ -37,11 +37,16 @@ class Parser(argparse.ArgumentParser):
 
 def add_new_run_options(parser: argparse.ArgumentParser) -> None:
     """Everything that describes a run to begin."""
+    add_config_options(parser)
+    parser.add_argument("--name", help="of the run (default: the preset's and a number)")
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """The settings of runs to begin."""
     parser.add_argument("--preset", metavar="P", help="named settings: gpt-tui presets lists them")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in a TOML file")
     parser.add_argument("--data", metavar="SPEC", help="tinyshakespeare, python-docs or a file")
     add_set_option(parser)
-    parser.add_argument("--name", help="of the run (default: the preset's and a number)")
 
 
 def add_set_option(parser: argparse.ArgumentParser) -> None:

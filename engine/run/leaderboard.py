@@ -1,0 +1,44 @@
+"""The runs of a queue or a sweep, the best first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.run.folder import CONFIG_FILE
+from engine.run.queue import Entry
+from engine.run.reader import RunSummary, read_summary
+
+
+@dataclass(frozen=True)
+class Place:
+    """An entry, its run if there is one, and its rank if it has a validation loss."""
+
+    entry: Entry
+    run: RunSummary | None
+    rank: int | None
+
+
+def leaderboard(entries: Iterable[Entry], runs_dir: Path) -> list[Place]:
+    """Rank entries by the best validation loss of their runs; those without one come last."""
+    runs = [(entry, summary_of(entry, runs_dir)) for entry in entries]
+    runs.sort(key=lambda pair: _score(pair[1]))  # stable: otherwise the queue's order stays
+    return [
+        Place(entry, run, rank if math.isfinite(_score(run)) else None)
+        for rank, (entry, run) in enumerate(runs, start=1)
+    ]
+
+
+def summary_of(entry: Entry, runs_dir: Path) -> RunSummary | None:
+    """The run of an entry; None before it begins, or if it is gone."""
+    run = runs_dir / entry.run
+    if not entry.run or not (run / CONFIG_FILE).is_file():
+        return None
+    return read_summary(run)
+
+
+def _score(run: RunSummary | None) -> float:
+    best = run.best_val_loss if run else None
+    return math.inf if best is None or not math.isfinite(best) else best

@@ -1,0 +1,95 @@
+"""The queue and the leaderboard of a sweep, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.config import SETTINGS
+from engine.run.queue import Entry, varying
+from engine.settings import Value
+from tui.commands.output import table
+from tui.wording import duration, loss
+
+if TYPE_CHECKING:
+    from engine.run.leaderboard import Place
+
+
+def leaderboard_table(places: Sequence[Place]) -> str:
+    """The best first: rank, run, state, best validation loss, and the settings that vary."""
+    keys = varying(place.entry for place in places)
+    header = ("", "run", "state", "best val", "at step", "step", "time", *map(short, keys))
+    rows = [_row(place, keys) for place in places]
+    lines = [table(header, rows, right=(0, 3, 4, 5, 6, *range(7, len(header))))]
+    failed = [place.entry for place in places if place.entry.problem]
+    lines += [f"{entry.run}: {entry.problem}" for entry in failed]
+    return "\n".join(lines)
+
+
+def _row(place: Place, keys: Sequence[str]) -> tuple[str, ...]:
+    entry, run = place.entry, place.run
+    return (
+        "" if place.rank is None else str(place.rank),
+        entry.run or "–",
+        entry.state_in_words,
+        loss(run.best_val_loss if run else None),
+        f"{run.best_step:,}" if run and run.best_step is not None else "–",
+        f"{run.step:,}/{run.total_steps:,}" if run else "–",
+        duration(run.train_seconds if run else None),
+        *(shown(key, entry.value(key)) for key in keys),
+    )
+
+
+def queue_table(entries: Sequence[Entry]) -> str:
+    """What is to come, in its order."""
+    header = ("id", "state", "sweep", "run", "settings")
+    rows = [
+        (str(e.id), e.state_in_words, e.sweep or "–", e.run or "–", settings_in_words(e))
+        for e in entries
+    ]
+    return table(header, rows, right=(0,), wrap=True)
+
+
+def settings_in_words(entry: Entry) -> str:
+    """What the entry is about; why it failed, if it did."""
+    words = [f"{short(key)} {shown(key, value)}" for key, value in entry.changes.items()]
+    about = ", ".join(words) or str(entry.settings.get("preset") or "as they are")
+    return f"{about}: {entry.problem}" if entry.problem else about
+
+
+def short(key: str) -> str:
+    """A setting's own name; with its section where another one has the same."""
+    name = key.split(".")[1]
+    return name if sum(one.name == name for one in SETTINGS.values()) == 1 else key
+
+
+def shown(key: str, value: Value | None) -> str:
+    """A value as a person writes it."""
+    return "–" if value is None else SETTINGS[key].format(value)
+
+
+def place_facts(place: Place, runs_dir: Path) -> dict[str, Any]:
+    """A line of the leaderboard for ``--json``."""
+    run = place.run
+    return entry_facts(place.entry, runs_dir) | {
+        "rank": place.rank,
+        "steps": run.step if run else None,
+        "best_val_loss": run.best_val_loss if run else None,
+        "best_step": run.best_step if run else None,
+        "val_loss": run.val_loss if run else None,
+        "train_seconds": run.train_seconds if run else None,
+    }
+
+
+def entry_facts(entry: Entry, runs_dir: Path) -> dict[str, Any]:
+    """An entry for ``--json``."""
+    return {
+        "id": entry.id,
+        "sweep": entry.sweep or None,
+        "state": entry.state_in_words,
+        "name": entry.run or None,
+        "run": str(runs_dir / entry.run) if entry.run else None,
+        "settings": entry.changes,
+        "problem": entry.problem,
+    }
