@@ -9,7 +9,7 @@ from typing import Any
 
 from data.errors import InputError
 from engine.checkpoint import Snapshot, write_checkpoint
-from engine.config import Config, config_from_dict, total_steps
+from engine.config import Config, total_steps
 from engine.course import Course
 from engine.recorder import metric_names
 from engine.retention import Rules
@@ -37,8 +37,8 @@ def fork(course: Course, changes: dict[str, Any], name: str | None) -> Path:
     Raises:
         InputError: A change does not fit the weights, or the name is taken.
     """
+    config = check_changes(course, course.step, changes)
     snapshot, parent = course.snapshot(), course.files.path
-    config = _changed(course, snapshot, changes)
     path = create_run(config, parent.parent, name, stem=f"{parent.name}-fork")
     try:
         _write_past(course, path, snapshot)
@@ -50,7 +50,12 @@ def fork(course: Course, changes: dict[str, Any], name: str | None) -> Path:
     return path
 
 
-def _changed(course: Course, snapshot: Snapshot, changes: dict[str, Any]) -> Config:
+def check_changes(course: Course, step: int, changes: dict[str, Any]) -> Config:
+    """The settings of a fork at a step.
+
+    Raises:
+        InputError: They do not fit the weights, or it would end where it begins.
+    """
     problems = [
         f"{key} cannot change in a fork: the weights were made for what it is"
         if key.startswith(SHAPES)
@@ -58,14 +63,13 @@ def _changed(course: Course, snapshot: Snapshot, changes: dict[str, Any]) -> Con
         for key in changes
         if key.startswith(SHAPES) or key in REMEMBERED
     ]
-    config = config_from_dict(snapshot.state["config"])
     if problems:
         raise InputError(*problems)
-    config = config.replace(changes)
+    config = course.trainer.config.replace(changes)
     end = total_steps(config, len(course.trainer.train_tokens))
-    if end <= snapshot.step:
+    if end <= step:
         raise InputError(
-            f"the fork would begin at step {snapshot.step:,} and end at step {end:,}: set "
+            f"the fork would begin at step {step:,} and end at step {end:,}: set "
             f"train.max_steps above that"
         )
     return config

@@ -97,9 +97,8 @@ class Measuring:
         standing = course.standing
         val_loss = standing.val_loss if job.step == standing.evaluated_step else None
         settings = dataclasses.asdict(job.settings)
-        course.files.database.add_sample(
-            course.recorder.branch, job.step, val_loss, settings, job.text
-        )
+        branch = course.lineage(job.step)[-1].branch
+        course.files.database.add_sample(branch, job.step, val_loss, settings, job.text)
 
     def _measured(
         self, whole: bool, model: LanguageModel | None = None

@@ -90,6 +90,7 @@ class Sample(Command):
     """Generate text from the weights as they are now. Answered by ``SampleStarted``."""
 
     changes: dict[str, Any] = field(default_factory=dict)
+    step: int | None = None  # from the weights kept of a step before
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,11 @@ class Rewind(Command):
 
 @dataclass(frozen=True)
 class Fork(Command):
-    """Begin another run from where this one is. Answered by ``Forked``."""
+    """Begin another run from where this one is, or was. Answered by ``Forked``."""
 
     changes: dict[str, Any] = field(default_factory=dict)
     name: str | None = None
+    step: int | None = None  # None for now
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ class RunOpened(Event):
     step: int
     total_steps: int
     saved_step: int  # of the latest checkpoint; 0 if there is none
+    first_step: int = 0  # above 0 for a fork: it has no earlier weights
 
 
 @dataclass(frozen=True)
@@ -265,6 +268,7 @@ class Status:
     best_val_loss: float | None = None
     best_step: int | None = None
     saved_step: int = 0  # of the latest checkpoint; 0 if there is none
+    branch: int = 0  # the line of history; it changes when the run goes back
     train_seconds: float = 0.0
     tokens_per_second: float = 0.0
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from data.errors import InputError
-from engine.checkpoint import LATEST, Snapshot, find_checkpoint, read_checkpoint
+from engine.checkpoint import LATEST, Snapshot, find_checkpoint, read_checkpoint, read_model
 from engine.course import Course
+from engine.model import LanguageModel
 from engine.protocol import Event, Refused, Rewound
 from engine.readout import Readout
-from engine.run.checkpoints import branch_of, list_checkpoints, step_of
+from engine.run.checkpoints import branch_of, list_checkpoints, list_snapshots, step_of
 from engine.run.lineage import Stretch
 from engine.sampler import Sampler
 from engine.saving import Saving, Task
@@ -62,34 +63,53 @@ class Rewinding:
 
     def task(self, step: int) -> Task:
         """Go back to a step that ``check`` has let through."""
-        course = self._course
-        left_at = course.step
-        self._sampler.close()
-        yield from self._saving.task(announce_again=False)
-        yield from self._saving.until_written()
-        if not self._saving.is_saved:
-            return  # it said why; what would be left behind could not be kept
+        course, left_at = self._course, self._course.step
         way = course.lineage(step)
-        self.under_way = True
-        try:
-            yield from lead_to(course, step, way, self._warn, self._report)
-        except InputError as error:
-            self.abort()
-            self._report("")
-            self._tell(Refused("Rewind", str(error)))
+        if not (yield from self._arrive(step, way)):
             return
         course.recorder.leave(step)
-        course.standing = _standing_at(course, way, step)
         self.under_way = False
         course.journal("rewound", left_at=left_at)
-        self._report("")
         self._saving.begin()
         self._tell(Rewound(step, left_at, course.recorder.branch))
         yield from self._saving.until_written()
 
+    def visit(self, step: int, do: Callable[[], None]) -> Task:
+        """Go back to a step, do something there, and return to where the run is."""
+        if not (yield from self._arrive(step, self._course.lineage(step))):
+            return
+        try:
+            do()
+        except InputError as error:
+            self._tell(Refused("Fork", str(error)))
+        finally:
+            self.abort()
+
+    def _arrive(self, step: int, way: list[Stretch]) -> Generator[None, None, bool]:
+        """Bring the trainer to a step, all before it being saved; False if that cannot be."""
+        self._sampler.close()
+        yield from self._saving.task(announce_again=False)
+        yield from self._saving.until_written()
+        if not self._saving.is_saved:
+            return False  # it said why; what would be left behind could not be kept
+        self.under_way = True
+        try:
+            yield from lead_to(self._course, step, way, self._warn, self._report)
+        except InputError as error:
+            self.abort()
+            self._tell(Refused("Rewind", str(error)))
+            return False
+        finally:
+            self._report("")
+        self._course.standing = _standing_at(self._course, way, step)
+        return True
+
     def abort(self) -> None:
-        """Be again where the run is: it is closed before the way back was done."""
-        self._course.go_to(read_checkpoint(find_checkpoint(self._course.files.path, LATEST)))
+        """Be again where the run is: it was only left for a look, or is closed on its way back."""
+        course = self._course
+        course.go_to(read_checkpoint(find_checkpoint(course.files.path, LATEST)))
+        course.adjustments.read_journal(course.files.database, course.lineage())
+        course.apply_journal(self._warn)  # what was changed since that checkpoint
         self.under_way = False
 
 
@@ -149,6 +169,24 @@ def nearest_snapshot(course: Course, step: int, way: list[Stretch]) -> Snapshot:
             f"it cannot go back before its oldest checkpoint"
         )
     return birth(course)
+
+
+def kept_model(course: Course, step: int) -> LanguageModel:
+    """The model as it was at a step before, if its weights are on the disk.
+
+    Raises:
+        InputError: They are not, or are damaged.
+    """
+    way = {one.branch: one for one in course.lineage(step)}
+    kept = [path for path in list_snapshots(course.files.path) if branch_of(path) in way]
+    for path in reversed(kept):
+        if step_of(path) == step:
+            return read_model(path)
+    steps = ", ".join(f"{step_of(path):,}" for path in kept[-5:])
+    raise InputError(
+        f"the weights of step {step:,} are not kept: go back to it, or take one of those that are "
+        f"(the newest: {steps})"
+    )
 
 
 def birth(course: Course) -> Snapshot:

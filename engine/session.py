@@ -23,14 +23,14 @@ from engine.building import build_trainer
 from engine.checkpoint import LATEST, find_checkpoint
 from engine.config import SETTINGS, total_steps
 from engine.course import Course
-from engine.fork import fork
+from engine.fork import check_changes, fork
 from engine.measuring import SAMPLING_SECONDS, Measuring
 from engine.metrics import MetricStore
 from engine.optim.schedule import COOLDOWN_SHARE
 from engine.protocol import Adjusted, Event, Refused, State, Status, Warned
 from engine.readout import Readout
 from engine.recorder import Recorder, describe_changes
-from engine.rewinding import Rewinding
+from engine.rewinding import Rewinding, kept_model
 from engine.run.opening import RunFiles
 from engine.sampler import Sampler
 from engine.saver import Saver
@@ -136,6 +136,7 @@ class Session:
                 step=trainer.step,
                 total_steps=trainer.total_steps,
                 saved_step=self._saving.saved_step,
+                first_step=self.course.first_step,
             )
         )
         self._tell_of_a_crash()
@@ -313,7 +314,13 @@ class Session:
             {f"sample.{name}": value for name, value in command.changes.items()}
         )
         self.course.journal("sampled", **dataclasses.asdict(config.sample))
-        self.sampler.request(self.trainer.evaluated_model, self.trainer.step, config.sample, False)
+        trainer, step = self.trainer, command.step
+        if step is None or step == trainer.step:
+            self.sampler.request(trainer.evaluated_model, trainer.step, config.sample, False)
+        else:
+            model = kept_model(self.course, step).to(trainer.device)
+            model.compute_dtype = trainer.dtype
+            self.sampler.request(model, step, config.sample, False)
 
     def _evaluate_now(self, command: protocol.Evaluate) -> None:
         self._tasks.append(self._measuring.evaluation(whole=command.whole))
@@ -330,8 +337,18 @@ class Session:
         self._tasks.append(self._rewinding.task(command.step))
 
     def _fork(self, command: protocol.Fork) -> None:
-        self._readout.read()
-        self.recorder.flush(self.summary())
+        step = command.step
+        check_changes(self.course, self.trainer.step if step is None else step, command.changes)
+        if step is None or step == self.trainer.step:
+            self._readout.read()
+            self.recorder.flush(self.summary())
+            self._fork_here(command)
+            return
+        self._rewinding.check(step)
+        self._step = None  # its gradients are of weights that come back anew
+        self._tasks.append(self._rewinding.visit(step, lambda: self._fork_here(command)))
+
+    def _fork_here(self, command: protocol.Fork) -> None:
         path = fork(self.course, command.changes, command.name)
         self.course.journal("forked", run=path.name)
         self._tell(protocol.Forked(self.trainer.step, str(path)))
@@ -480,6 +497,7 @@ class Session:
             best_val_loss=standing.best_val_loss,
             best_step=standing.best_step,
             saved_step=self._saving.saved_step,
+            branch=self.recorder.branch,
             train_seconds=self.course.pace.train_seconds,
             tokens_per_second=self.course.pace.tokens_per_second,
         )

@@ -9,7 +9,21 @@ import pytest
 
 from data.errors import InputError
 from engine.fork import fork
-from engine.protocol import Adjust, Fork, Forked, Refused, Rewind, Rewound, State
+from engine.protocol import (
+    Adjust,
+    Fork,
+    Forked,
+    Pause,
+    Refused,
+    Resume,
+    Rewind,
+    Rewound,
+    Sample,
+    SampleFinished,
+    SampleStarted,
+    Save,
+    State,
+)
 from engine.run.checkpoints import is_pinned, list_checkpoints
 from engine.visiting import visit
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
@@ -120,3 +134,51 @@ def test_a_step_the_run_never_was_at_cannot_be_visited(rig: Rig, make_config: Ma
     refusal = "has steps 0 to 12 in its checkpoints, and not 13"
     with pytest.raises(InputError, match=refusal), visit(path, 13, lambda message: None):
         pass
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_run_forked_at_a_step_before_goes_on_as_if_nobody_had_asked(
+    rig: Rig, make_config: MakeConfig, running: bool
+) -> None:
+    config = make_config(**RICH)
+    parent, other = rig.new(config), rig.new(config)
+    for one in (parent, other):
+        rig.to_step(one, 13)
+        one.handle(Pause())
+        one.handle(Save())
+        rig.until(one, lambda s=one: s.status.saved_step == 13)
+        if running:
+            one.handle(Resume())
+        one.handle(Adjust({"optim.learning_rate": 4e-3}))
+    parent.advance()  # half a step, if it is running
+    parent.handle(Fork({}, None, 7))
+    rig.until(parent, lambda: bool(rig.said(Forked)))
+    assert rig.said(Forked)[-1].step == 7
+    for one in (parent, other):
+        one.handle(Resume())
+        rig.to_step(one, 20)
+    assert_same_bits(bits(parent), bits(other))
+    assert course(parent) == course(other)
+    child = rig.open(Path(rig.said(Forked)[-1].path))
+    rig.to_step(child, 12)
+    assert {s: course(child)[s] for s in range(1, 13)} == {
+        s: course(other)[s] for s in range(1, 13)
+    }
+
+
+def test_a_text_can_be_written_with_kept_weights_of_a_step_before(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**RICH))
+    rig.to_step(session, 8)
+    session.handle(Sample({"seed": 5}))
+    rig.to_step(session, 14)
+    (refused,) = rig.send(session, Sample({"seed": 5}, 7))
+    assert isinstance(refused, Refused) and "weights of step 7 are not kept" in refused.message
+    session.handle(Sample({"seed": 5}, 6))
+    frozen = len(rig.said(SampleFinished))
+    rig.until(session, lambda: len(rig.said(SampleFinished)) > frozen)
+    started = [event for event in rig.said(SampleStarted) if event.step == 6]
+    assert len(started) == 2  # the automatic one, and this one
+    kept = [one for one in session.files.database.samples() if one["step"] == 6]
+    assert len(kept) == 2 and all(one["val_loss"] is not None for one in kept[:1])

@@ -41,6 +41,9 @@ class LossChart(ChartWidget):
     window: var[Window] = var[Window]("full")
     """All steps, or the last fifth of them."""
 
+    cursor: var[int | None] = var[int | None](None)
+    """A step that is being looked at."""
+
     empty_text: var[str] = var("press space to start training")
     """What to say while there is nothing to show."""
 
@@ -110,6 +113,9 @@ class LossChart(ChartWidget):
     def watch_window(self) -> None:
         self.refresh_data()
 
+    def watch_cursor(self) -> None:
+        self.refresh_data()
+
     def watch_empty_text(self) -> None:
         self.refresh_data()
 
@@ -119,7 +125,7 @@ class LossChart(ChartWidget):
         return (
             (id(store), store.version) if store is not None else None,
             (self._train, self._val, self._val_label, self._max_step, id(self._origin)),
-            (self.log_y, self.smooth, self.window, self.empty_text),
+            (self.log_y, self.smooth, self.window, self.cursor, self.empty_text),
         )
 
     def drawing(self, width: int, height: int) -> list[Row]:
@@ -136,6 +142,7 @@ class LossChart(ChartWidget):
         return [self._legend(chart, width), *rows] if legend_height else rows
 
     def _chart(self, store: MetricStore) -> Chart:
+        from engine.metrics import Mark
         from tui.charts.plot import Chart
 
         train, val = store.column(self._train), store.column(self._val)
@@ -146,7 +153,10 @@ class LossChart(ChartWidget):
             seen = max((ghost.last_step or 0 for ghost in ghosts), default=0)
             last = max(last, min(seen, self._max_step or seen))
         first, end = (recent_range if recent else full_range)(last, self._max_step)
-        return Chart(train, val, first, end, store.marks, self.log_y, self.smooth, ghosts)
+        marks = store.marks
+        if self.cursor is not None:
+            marks = [*marks, Mark(self.cursor, f"step {self.cursor:,}")]
+        return Chart(train, val, first, end, marks, self.log_y, self.smooth, ghosts)
 
     def _legend(self, chart: Chart, width: int) -> Row:
         """Return the fullest legend that fits."""
