@@ -44,7 +44,7 @@ class Adjustments:
             self.journal_id = entry["id"]
             if not any(one.holds_change(entry["branch"], step) for one in lived):
                 continue
-            self.forget_older(changes)
+            self.forget_older(changes, from_step=step)
             self._ahead.append((step, {key: pair[1] for key, pair in changes.items()}))
             self._ahead.sort(key=lambda one: one[0])  # stable: of one step, the later stays later
 
@@ -62,8 +62,9 @@ class Adjustments:
         """What is still ahead belongs to a stretch that the run has left."""
         self._ahead.clear()
 
-    def forget_older(self, changes: Changes) -> None:
-        """A newer word was given on these settings."""
-        for _, later in self._ahead:
-            for key in changes:
-                later.pop(key, None)
+    def forget_older(self, changes: Changes, from_step: int = 0) -> None:
+        """A newer word was given on these settings, and holds from a step on."""
+        for step, older in self._ahead:
+            if step >= from_step:
+                for key in changes:
+                    older.pop(key, None)

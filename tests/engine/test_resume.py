@@ -19,6 +19,7 @@ HARD: dict[str, Any] = {
 }
 CHANGES: dict[int, dict[str, Any]] = {
     2: {"optim.learning_rate": 5e-3},
+    4: {"optim.learning_rate": 8e-3},
     6: {"model.dropout": 0.4, "optim.beta1": 0.8},
     7: {"train.batch_size": 2, "train.max_steps": 25},
     11: {"optim.weight_decay": 0.0, "train.grad_accum_steps": 1},
