@@ -44,7 +44,7 @@ class GptTuiApp(App[int]):
     """
 
     TITLE = "gpt-tui"
-    CSS_PATH = [STYLES / "app.tcss", STYLES / "cockpit.tcss"]
+    CSS_PATH = [STYLES / "app.tcss", STYLES / "cockpit.tcss", STYLES / "timeline.tcss"]
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "interrupt", "Quit", show=False, priority=True),

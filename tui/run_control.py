@@ -15,9 +15,11 @@ from engine.protocol import (
     CoolDown,
     Evaluate,
     Event,
+    Fork,
     Open,
     Pause,
     Resume,
+    Rewind,
     RunOpened,
     Sample,
     Save,
@@ -30,6 +32,7 @@ from engine.protocol import (
 from engine.settings import Value, When
 from tui.draft import Draft
 from tui.launch import Launch
+from tui.queue_control import QueueControl
 from tui.widgets.status_bar import RunFacts
 
 if TYPE_CHECKING:
@@ -55,9 +58,11 @@ class RunControl:
         config = launch.config
         self.facts = RunFacts(corpus=Path(config.data.corpus).name, preset=config.preset)
         self.note = ""
+        self.first_step = 0  # above 0 for a fork: it has no earlier weights
         self._name = launch.name
         self.asked: set[str] = set()  # kinds of events whose arrival is worth a word
         self._begun = False
+        self.queue = QueueControl(launch.runs_dir, self._send)
 
     @cached_property
     def engine(self) -> ThreadEngine:
@@ -174,6 +179,28 @@ class RunControl:
         elif self.is_open:
             self.sample()
 
+    @property
+    def branch(self) -> int:
+        """The line of history the run is on."""
+        return self.status.branch
+
+    def sample_past(self, step: int) -> None:
+        """Write a text with the weights kept of a step before."""
+        self._send(Sample(step=step))
+
+    def rewind(self, step: int) -> None:
+        """Go back to a step of the open run."""
+        self._send(Rewind(step))
+
+    def fork(self, step: int) -> None:
+        """Begin another run from a step of this one, with what was edited for it."""
+        self._send(Fork(dict(self.draft.edits), None, step))
+
+    def open_run(self, path: Path) -> None:
+        """Open another run, paused; the one that is open is saved and closed."""
+        self.draft.edits.clear()
+        self._send(Open(str(path), running=False))
+
     def cool_down(self) -> None:
         """Begin the decay of the learning rate now."""
         self._send(CoolDown())
@@ -184,16 +211,21 @@ class RunControl:
 
     def end(self, seconds: float) -> bool:
         """End the engine, saving what is open; False if that took longer than this."""
-        return not self._begun or self.engine.join(seconds)
+        ended = not self._begun or self.engine.join(seconds)
+        if ended:
+            self.queue.release()
+        return ended
 
     # -- events ----------------------------------------------------------------------------------
 
     def take_over(self, event: RunOpened) -> None:
         """A run stands ready: its facts and settings are now the base."""
         self.run_path = Path(event.path)
+        self.queue.note_opened(self.run_path)
         self._name = None
         runtime = event.runtime
         self.note = event.note
+        self.first_step = event.first_step
         self.facts = RunFacts(
             name=self.run_path.name,
             corpus=f"{event.corpus} (stand-in)" if event.note else Path(event.corpus).name,
@@ -204,7 +236,7 @@ class RunControl:
         )
         self.draft.rebase(config_from_dict(event.config))
         late = self.draft.edits_for(When.LIVE)  # typed while the run was being prepared
-        if late:
+        if late and not self.queue.taken:  # a queued run is to be as it was queued
             self._send(Adjust(late))
 
     def note_adjusted(self, event: Adjusted) -> None:

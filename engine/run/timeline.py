@@ -56,6 +56,20 @@ def read_moments(run: Path, branch: int) -> list[Moment]:
     ]
 
 
+def read_samples(run: Path, branch: int) -> list[dict[str, Any]]:
+    """The texts of a line of history and of what it came from, oldest first.
+
+    Raises:
+        InputError: The run's database is damaged.
+    """
+    database = RunDatabase(run / DATABASE_FILE, read_only=True)
+    try:
+        way = lineage(database.branches(), branch)
+        return [one for one in database.samples() if _is_on(way, one["branch"], one["step"])]
+    finally:
+        database.close()
+
+
 def kept_weights(run: Path, way: list[Stretch]) -> dict[int, str]:
     """Which steps along a way have weights on the disk, and which kind."""
     return {

@@ -20,8 +20,11 @@ from engine.protocol import State
 from engine.run.folder import LOG_FILE
 from tui.messages import EngineEvent
 from tui.run_control import OPEN_STATES, RunControl
+from tui.screens.fork_dialog import ForkDialog
 from tui.screens.help import help_screen
 from tui.screens.new_run_dialog import NewRunDialog
+from tui.screens.queueing import Queueing
+from tui.screens.timeline import Choice, TimelineScreen
 from tui.widgets.loss_chart import LossChart
 from tui.widgets.notice import Notice
 from tui.widgets.sample_pane import SamplePane, SampleRecord
@@ -69,10 +72,20 @@ class CockpitScreen(Screen[None]):
         Binding("e", "edit", "Edit", tooltip="edit settings (enter: change, esc: back)"),
         Binding("n", "new_run", "New",
                 tooltip="begin a new run with the edited settings; the old one is kept"),
+        Binding("a", "add_to_queue", "Add to queue", show=False,
+                tooltip="queue the edited settings, as one run or with several values"),
+        Binding("Q", "show_queue", "Queue", show=False,
+                tooltip="the queue: what is to come, and which run is the best"),
+        Binding("h", "hold_queue", "Hold queue", show=False,
+                tooltip="let no queued run begin of itself, or go on"),
         Binding("v", "evaluate", "Eval", tooltip="measure the validation loss now"),
         Binding("w", "save", "Save", tooltip="write a checkpoint now"),
         Binding("d", "cool_down", "Cool down", show=False,
                 tooltip="with a wsd or constant schedule: begin the decay now, and end with it"),
+        Binding("b", "timeline", "Back", show=False,
+                tooltip="look at any moment before, go back to it or fork from it"),
+        Binding("f", "fork", "Fork", show=False,
+                tooltip="begin another run from this step; this one is kept"),
         Binding("l", "toggle_log", "Log", show=False, tooltip="logarithmic losses on or off"),
         Binding("z", "toggle_window", "Zoom", show=False,
                 tooltip="the whole course, or its last fifth"),
@@ -86,7 +99,9 @@ class CockpitScreen(Screen[None]):
         self.control = control
         self._ticks = 0
         self._conflicts_told = False
+        self._open_fork = False  # once it is made
         self._state_told = State.IDLE
+        self.queueing = Queueing(self, self._show_settings)
         self._handlers: dict[type[protocol.Event], Callable[[Any], None]] = {
             protocol.StateChanged: self._on_state,
             protocol.RunOpened: self._on_run_opened,
@@ -96,6 +111,8 @@ class CockpitScreen(Screen[None]):
             protocol.SampleFinished: self._on_sample_finished,
             protocol.Saved: self._on_saved,
             protocol.Adjusted: self._on_adjusted,
+            protocol.Rewound: self._on_rewound,
+            protocol.Forked: self._on_forked,
             protocol.Warned: lambda e: self.notice.say(e.message),
             protocol.Refused: self._on_refused,
             protocol.Failed: self._on_failed,
@@ -144,6 +161,7 @@ class CockpitScreen(Screen[None]):
         self._show_settings()
         self._show_status()
         self.set_interval(TICK_SECONDS, self._tick)
+        self.call_after_refresh(self.queueing.welcome)
 
     def on_resize(self, event: events.Resize) -> None:
         """Below a certain size a sentence is better than a jumble."""
@@ -189,27 +207,32 @@ class CockpitScreen(Screen[None]):
         self._handlers[type(message.event)](message.event)
 
     def _on_state(self, event: protocol.StateChanged) -> None:
-        self._state_told = event.state
+        before, self._state_told = self._state_told, event.state
         if event.state is State.FINISHED:
             self.notice.say(self._summary(), "information")
+            if before is State.RUNNING:
+                self.queueing.note_finished(self._summary())
         elif event.state is State.RUNNING:
             self.notice.dismiss()
             if self.control.note:
                 self.notice.say(self.control.note)
+            elif before is State.PREPARING:
+                self.queueing.note_begun()
         self.chart.empty_text = EMPTY_CHART.get(event.state, "no steps yet")
         self._show_status()
         self.chart.refresh_data()
         self.refresh_bindings()
 
     def _on_run_opened(self, event: protocol.RunOpened) -> None:
-        from engine.run.reader import read_samples  # numpy waits for the first paint
+        from engine.run.timeline import read_samples  # numpy waits for the first paint
 
         gc.freeze()  # PyTorch's modules are there to stay: going through them stops all for 0.1 s
         control = self.control
         control.take_over(event)
         self.query_one("#chart-frame").border_title = f"loss · {control.facts.corpus}"
         self.chart.show(control.metrics, max_step=event.total_steps, val_label=self._val_label())
-        self.samples.load([_kept_sample(one) for one in read_samples(Path(event.path))])
+        kept = read_samples(Path(event.path), control.branch)
+        self.samples.load([_kept_sample(one) for one in kept])
         self._show_settings()
         self.notice.dismiss()
         if event.note:
@@ -252,6 +275,28 @@ class CockpitScreen(Screen[None]):
         self._show_settings()
         self._show_chart_source()
 
+    def _on_rewound(self, event: protocol.Rewound) -> None:
+        self.samples.forget_after(event.step)
+        self._show_chart_source()
+        self._show_status()
+        self.refresh_bindings()
+        self.notice.say(
+            f"back at step {event.step:,}; what came after it, to step {event.left_at:,}, stays "
+            f"as a faint line. Change settings if you like, space goes on",
+            "information",
+        )
+
+    def _on_forked(self, event: protocol.Forked) -> None:
+        path = Path(event.path)
+        if self._open_fork:
+            self.control.open_run(path)
+        else:
+            self.notice.say(
+                f"{path.name} is this run as it was at step {event.step:,}: open it with "
+                f"gpt-tui {path.name}",
+                "information",
+            )
+
     def _on_refused(self, event: protocol.Refused) -> None:
         """Say it beside the field it is about, if there is one."""
         control = self.control
@@ -262,6 +307,8 @@ class CockpitScreen(Screen[None]):
             self.settings.show_problem(event.message)
         else:
             self.notice.say(event.message, "error")
+            if event.command in ("Start", "Open"):
+                self.queueing.note_refused(event.message)
             self.refresh_bindings()
 
     def _on_failed(self, event: protocol.Failed) -> None:
@@ -272,6 +319,7 @@ class CockpitScreen(Screen[None]):
             log = short_path(f"{self.control.run_path}/{LOG_FILE}")
             more = f"\nspace goes on from {there}; details are in {log}"
         self.notice.say(event.message + more, "error")
+        self.queueing.note_failed(event.message, event.message + more)
 
     def _show_chart_source(self) -> None:
         self.chart.show(
@@ -313,6 +361,8 @@ class CockpitScreen(Screen[None]):
             "resume": has_run and state in (State.IDLE, State.PAUSED, State.STOPPED, State.FAILED),
             "step": state is State.PAUSED,
             "cool_down": self.control.can_cool_down,
+            "timeline": self.control.is_open and self.control.status.step > 0,
+            "fork": self.control.is_open and self.control.status.step > 0,
             "new_run": has_run and state is not State.PREPARING,
             "dismiss_notice": bool(self.is_mounted and self.notice.text),
         }
@@ -368,6 +418,18 @@ class CockpitScreen(Screen[None]):
             NewRunDialog(control.draft, name), lambda yes: self._try(control.start) if yes else None
         )
 
+    def action_add_to_queue(self) -> None:
+        """Ask what to queue."""
+        self.queueing.add()
+
+    def action_show_queue(self) -> None:
+        """The queue's own screen."""
+        self.queueing.show()
+
+    def action_hold_queue(self) -> None:
+        """Let no queued run begin of itself, or go on."""
+        self.queueing.toggle_hold()
+
     def action_evaluate(self) -> None:
         """Measure the validation loss."""
         self.control.evaluate()
@@ -379,6 +441,29 @@ class CockpitScreen(Screen[None]):
     def action_cool_down(self) -> None:
         """Begin the decay of the learning rate."""
         self.control.cool_down()
+
+    def action_timeline(self) -> None:
+        """Look at the past; go back to it or fork from it."""
+        self.app.push_screen(TimelineScreen(self.control), self._travel)
+
+    def _travel(self, choice: Choice | None) -> None:
+        if choice and choice.action == "rewind":
+            self.control.rewind(choice.step)
+        elif choice:
+            self._ask_to_fork(choice.step)
+
+    def action_fork(self) -> None:
+        """Begin another run from here."""
+        self._ask_to_fork(self.control.status.step)
+
+    def _ask_to_fork(self, step: int) -> None:
+        def answered(answer: str | None) -> None:
+            if answer:
+                self._open_fork = answer == "open"
+                self.control.fork(step)
+
+        name = self.control.facts.name
+        self.app.push_screen(ForkDialog(self.control.draft, name, step), answered)
 
     def action_toggle_log(self) -> None:
         """Logarithmic losses."""

@@ -133,6 +133,10 @@ class SamplePane(Vertical):
         self._shown = None
         self._redraw()
 
+    def forget_after(self, step: int) -> None:
+        """The run went back: texts of later steps belong to what it left."""
+        self.load([record for record in self.records if record.step <= step])
+
     def begin(self, record: SampleRecord) -> None:
         """A new text is on its way."""
         self.records.append(record)

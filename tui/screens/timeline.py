@@ -1,0 +1,214 @@
+"""The timeline: look at any moment of the run, sample from it, go back to it or fork from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import Screen
+from textual.widgets import Footer, Input, Static
+
+from engine.protocol import State
+from tui.run_control import RunControl
+from tui.widgets.loss_chart import LossChart
+from tui.wording import counted, loss
+
+if TYPE_CHECKING:
+    from engine.run.timeline import Moment
+
+REFRESH_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the person wants with a step."""
+
+    action: str  # "rewind" or "fork"
+    step: int
+
+
+class StepField(Input):
+    """Takes a step number; Escape leaves it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "screen.leave_field", "Back")]
+
+
+class TimelineScreen(Screen[Choice | None]):
+    """The past of the open run. Its answer is a wish, or None.
+
+    Args:
+        control: What is known of the run.
+    """
+
+    AUTO_FOCUS = ""
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "move(-1)", "Earlier", key_display="←", tooltip="the moment before"),
+        Binding("right", "move(1)", "Later", key_display="→", tooltip="the moment after"),
+        Binding("pageup", "move(-10)", show=False),
+        Binding("pagedown", "move(10)", show=False),
+        Binding("home", "move(-1000000)", show=False),
+        Binding("end", "move(1000000)", show=False),
+        Binding("g", "type_step", "Step…", tooltip="type the number of a step"),
+        Binding("enter", "choose('rewind')", "Go back", tooltip="go on from here in this run"),
+        Binding("f", "choose('fork')", "Fork", tooltip="begin another run from here"),
+        Binding("s", "sample", "Sample", tooltip="write a text with the weights of that moment"),
+        Binding("l", "toggle_log", "Log", show=False),
+        Binding("escape,q,b", "dismiss", "Close"),
+    ]
+
+    def __init__(self, control: RunControl) -> None:
+        super().__init__()
+        self.control = control
+        self.step = control.status.step
+        self._moments: list[Moment] = []
+        self._texts_before: int | None = None  # how many there were when one was asked for
+
+    def compose(self) -> ComposeResult:
+        """The chart with a cursor, the figures of the moment, and what it wrote."""
+        with Vertical(id="timeline-chart") as frame:
+            frame.border_title = "timeline"
+            yield LossChart(id="chart")
+        yield Static(id="timeline-facts", markup=False)
+        yield StepField(id="timeline-step", type="integer", placeholder="step", compact=True)
+        with VerticalScroll(id="timeline-sample") as sample:
+            sample.border_title = "text"
+            yield Static(id="timeline-text", markup=False)
+        yield Footer(compact=True)
+
+    def on_mount(self) -> None:
+        """Show the present, and read the past."""
+        status = self.control.status
+        self.query_one(LossChart).show(self.control.metrics, max_step=status.total_steps)
+        self._show()
+        self._read()
+        self.set_interval(REFRESH_SECONDS, self._refresh)
+
+    def _refresh(self) -> None:
+        self.query_one(LossChart).refresh_data()
+        if self.control.status.state is State.RUNNING or self._texts_before is not None:
+            self._read()
+
+    @work(thread=True, exclusive=True)
+    def _read(self) -> None:
+        from engine.run.timeline import read_moments
+
+        assert self.control.run_path
+        moments = read_moments(self.control.run_path, self.control.branch)
+        self.app.call_from_thread(self._take, moments)
+
+    def _take(self, moments: list[Moment]) -> None:
+        self._moments = moments
+        texts = sum(len(one.samples) for one in moments)
+        if self._texts_before is not None and texts > self._texts_before:
+            self._texts_before = None
+        self._show()
+        self.refresh_bindings()
+
+    # -- the moment ------------------------------------------------------------------------------
+
+    def _moment(self) -> Moment | None:
+        """What is known of the step under the cursor, or of the last moment before it."""
+        before = [one for one in self._moments if one.step <= self.step]
+        return before[-1] if before else None
+
+    def _show(self) -> None:
+        self.query_one(LossChart).cursor = self.step
+        self.query_one("#timeline-facts", Static).update(self._facts())
+        moment = self._moment()
+        texts = [one for one in self._moments if one.step <= self.step and one.samples]
+        sample = self.query_one("#timeline-sample", VerticalScroll)
+        text = self.query_one("#timeline-text", Static)
+        if moment is None or not texts:
+            sample.border_title = "text"
+            text.update(Text("no text was written by then", "dim"))
+            return
+        newest = texts[-1].samples[-1]
+        sample.border_title = f"text of step {texts[-1].step:,}"
+        text.update(Text(newest["text"].lstrip("\n")))
+
+    def _facts(self) -> Text:
+        from engine.run.timeline import figures_at
+
+        store, moment = self.control.metrics, self._moment()
+        here = moment if moment and moment.step == self.step else None
+        train = figures_at(*store.column("train_loss").snapshot()[:2], self.step)
+        val = figures_at(*store.column("val_loss").snapshot()[:2], self.step)
+        weights = {
+            "full": "a checkpoint",
+            "light": "weights kept, to sample from",
+            "": "no weights kept: going back trains again from the checkpoint before it",
+        }[here.weights if here else ""]
+        now = self.control.status.step
+        distance = "now" if self.step >= now else f"{counted(now - self.step, 'step')} ago"
+        return Text.assemble(
+            (f"step {self.step:,}", "bold"), f" ({distance})",
+            ("  loss ", "dim"), loss(train), ("  val ", "dim"), loss(val),
+            ("  ", ""), (weights, "dim"),
+        )  # fmt: skip
+
+    # -- keys ------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In the field, keys are digits."""
+        if isinstance(self.focused, Input):
+            return action in ("leave_field", "quit")
+        if action == "choose":
+            first, now = self.control.first_step, self.control.status.step
+            going_back = parameters == ("rewind",)
+            return first <= self.step < now or (not going_back and self.step == now)
+        if action == "sample":
+            return self.control.is_open
+        return True
+
+    def action_move(self, by: int) -> None:
+        """Move to another moment; from between two, to the next one in that direction."""
+        now = self.control.status.step
+        steps = sorted({one.step for one in self._moments if one.step <= now} | {now})
+        if by < 0:
+            reach = [step for step in steps if step < self.step]
+            self.step = reach[max(by, -len(reach))] if reach else self.step
+        else:
+            reach = [step for step in steps if step > self.step]
+            self.step = reach[min(by, len(reach)) - 1] if reach else self.step
+        self._show()
+        self.refresh_bindings()
+
+    def action_type_step(self) -> None:
+        """Ask for a number."""
+        field = self.query_one(StepField)
+        field.add_class("-open")
+        field.value = ""
+        field.focus()
+
+    def action_leave_field(self) -> None:
+        """Back to the keys."""
+        self.query_one(StepField).remove_class("-open")
+        self.set_focus(None)
+        self.refresh_bindings()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Go to the step that was typed, the nearest there is."""
+        if event.value.strip().isdecimal():
+            now = self.control.status.step
+            self.step = min(max(int(event.value), self.control.first_step), now)
+        self.action_leave_field()
+        self._show()
+
+    def action_choose(self, action: str) -> None:
+        """Close with a wish."""
+        self.dismiss(Choice(action, self.step))
+
+    def action_sample(self) -> None:
+        """Have a text written with the weights of this moment."""
+        self.control.sample_past(self.step)
+
+    def action_toggle_log(self) -> None:
+        """Logarithmic losses."""
+        self.query_one(LossChart).toggle_log()
