@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
-from engine.config import SETTINGS, SampleConfig, config_from_dict
+from engine.config import SETTINGS, SampleConfig
 from engine.run.folder import find_run
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
@@ -100,18 +100,11 @@ def _load(run: Path, which: str) -> tuple[LanguageModel, SampleConfig]:
     """The model of a checkpoint, computing as the run does, and the run's own sample settings."""
     import torch
 
-    from engine.checkpoint import rebuild_model
-    from engine.precision import DTYPES, SUPPORTED
-    from engine.recovery import read_good
+    from engine.scribe import load_scribe
 
-    found = read_good(run, which, with_optimizer=False)
-    found.tell(warn)
-    model, checkpoint = rebuild_model(found.path, found.snapshot), found.snapshot
-    runtime = checkpoint.state["runtime"]  # so that the text is the app's
-    torch.set_num_threads(runtime["threads"])
-    if runtime["precision"] in SUPPORTED["cpu"]:
-        model.compute_dtype = DTYPES[runtime["precision"]]
-    return model, config_from_dict(checkpoint.state["config"]).sample
+    scribe = load_scribe(run, which, warn)
+    torch.set_num_threads(scribe.threads)
+    return scribe.model, scribe.settings
 
 
 def _known(prompt: str, tokenizer: Tokenizer, drop_unknown: bool) -> str:
