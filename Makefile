@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test check-gpu bench pictures clean
+.PHONY: run test kill-test check-gpu bench pictures clean
 
 # The app; where there is no terminal, the same training without a screen.
 run: $(VENV)/.installed
@@ -17,6 +17,11 @@ test: $(VENV)/.installed-test check-gpu
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not slow" $(ARGS)
+
+# Kills a run in training 200 times, at moments drawn by chance; how often: make kill-test KILLS=50
+KILLS ?= 200
+kill-test: $(VENV)/.installed-test
+	GPT_TUI_KILLS=$(KILLS) $(BIN)/pytest -q tests/faults/test_kill.py $(ARGS)
 
 check-gpu: $(VENV)/.installed-test
 	@$(BIN)/python -c 'import torch; print("GPU tests:", "run on " + torch.cuda.get_device_name() \

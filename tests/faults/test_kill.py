@@ -1,76 +1,167 @@
-"""``kill -9`` at any moment: the run opens again and its history has neither holes nor doubles."""
+"""``kill -9`` at any moment: the run opens again and its history has neither holes nor doubles.
+
+A program is killed again and again, each time before a line of its code drawn by chance, or from
+outside at a time drawn by chance; ``GPT_TUI_KILLS`` says how often (``make kill-test``: 200).
+"""
 
 from __future__ import annotations
 
-import json
+import multiprocessing
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from data.batches import split_tokens
 from data.tokenizers import CharTokenizer
 from engine.checkpoint import read_checkpoint
+from engine.config import Config
 from engine.metrics import MetricStore
 from engine.presets import preset_config
 from engine.protocol import Message, Open, Start
-from engine.run.checkpoints import list_checkpoints, step_of
-from engine.run.folder import find_run, is_locked
+from engine.run.checkpoints import branch_of, list_checkpoints, list_snapshots, step_of
+from engine.run.database import RunDatabase
+from engine.run.folder import is_locked
+from engine.run.lineage import lineage
 from engine.run.opening import Watcher, open_run
 from engine.session import Session
 from engine.trainer import Runtime, Trainer
+from tests.faults.victim import Doom, live
 
-KILLS = 5
+KILLS = int(os.environ.get("GPT_TUI_KILLS", "20"))
+SEED = int(os.environ.get("GPT_TUI_KILL_SEED", "1"))
+INTERVAL = 15
+FILES: dict[str, tuple[tuple[str, ...], int]] = {  # and the last line that may be drawn
+    "start": (
+        ("run/opening.py", "run/folder.py", "run/database.py", "building.py", "recovery.py"),
+        90,
+    ),
+    "step": (("engine/trainer.py", "engine/readout.py", "engine/course.py"), 800),
+    "evaluation": (("engine/measuring.py", "engine/standing.py"), 150),
+    "checkpoint": (("engine/checkpoint.py", "engine/saver.py", "run/checkpoints.py"), 700),
+    "database": (("run/database.py", "engine/recorder.py"), 800),
+    "rewinding": (("engine/rewinding.py", "engine/checkpoint.py", "run/database.py"), 400),
+    "any time": ((), 0),
+}
 
-# A program that trains: it tells when it is ready, takes one command and speaks of its events.
-PROGRAM = """
-import json, sys
-import engine.session
-from engine.protocol import from_dict
-from engine.worker import EngineLoop
-loop = EngineLoop(lambda event: print(type(event).__name__, flush=True))
-print("ready", flush=True)
-loop.send(from_dict(json.loads(sys.stdin.readline())))
-loop.run()
-"""
+
+def config_on(text: Path) -> Config:
+    return preset_config("tiny").replace(
+        {
+            "data.corpus": str(text),
+            "model.n_embd": 16,
+            "model.dropout": 0.1,
+            "train.max_steps": 100_000,
+            "eval.interval": 10,
+            "eval.batches": 2,
+            "checkpoint.interval": INTERVAL,
+            "sample.max_tokens": 5,
+            "system.device": "cpu",
+            "system.threads": 1,
+            "system.micro_batch_size": 16,
+        }
+    )
 
 
-class Program:
-    """One such program."""
+class Killer:
+    """Starts victims from a warm server, and sees them die."""
 
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["tests.faults.victim"])
+
+    def doom(self, kind: str) -> Doom:
+        """A moment of a kind, drawn by chance."""
+        files, last = FILES[kind]
+        return Doom(
+            files,
+            self._chance.randint(1, max(1, last)),
+            from_start=kind == "start",
+            rewinds=kind == "rewinding",
+            learning_rate=self._chance.uniform(1e-3, 5e-3),
         )
-        self.hear("ready")
 
-    def hear(self, word: str) -> None:
-        """Wait until it says a word."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.strip() == word:
-                return
-        raise AssertionError(f"the program ended before it said {word!r}")
+    def kill(self, command: Message, doom: Doom) -> int | None:
+        """Let a program run until it is killed; the step at which it opened the run, if it did."""
+        ours, theirs = self._context.Pipe(duplex=False)
+        victim = self._context.Process(target=live, args=(command.to_dict(), doom, theirs))
+        victim.start()
+        theirs.close()
+        if not doom.files:
+            time.sleep(self._chance.uniform(0.0, 0.4))
+            victim.kill()
+        victim.join(60)
+        assert victim.exitcode == -signal.SIGKILL, (doom, victim.exitcode, list(heard(ours)))
+        said = dict(heard(ours))
+        assert "failed" not in said, (doom, said)
+        return said.get("opened")
 
-    def send(self, command: Message) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(command.to_dict()) + "\n")
-        self.process.stdin.flush()
 
-    def kill(self) -> None:
-        self.process.kill()
-        assert self.process.wait(10) == -signal.SIGKILL
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            pipe.close()
+def heard(channel: Any) -> Iterator[tuple[str, Any]]:
+    try:
+        while channel.poll():
+            yield channel.recv()
+    except EOFError:
+        return
+
+
+class Witness:
+    """Looks at the run after each kill, and remembers what it was."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.saved = -1  # the step of the newest checkpoint; -1: none
+        self._losses: dict[tuple[int, int], float] = {}  # by branch and step
+        self._whole: set[tuple[str, int]] = set()
+
+    def look(self) -> None:
+        """Hold the run to all that is promised of one that was just killed."""
+        if not (self.run / "config.toml").exists():
+            assert self.saved < 0  # killed before there was a run
+            return
+        assert not is_locked(self.run)
+        newest = self._checkpoints_are_whole()
+        if (self.run / "run.db").exists():
+            self._history_is_whole(newest)
+
+    def _checkpoints_are_whole(self) -> Path | None:
+        for path in list_snapshots(self.run):
+            key = path.name, (path / "manifest.json").stat().st_mtime_ns
+            if key not in self._whole:
+                read_checkpoint(path, with_optimizer=False)  # raises if a hash does not fit
+                self._whole.add(key)
+        full = list_checkpoints(self.run)
+        self.saved = step_of(full[-1]) if full else -1
+        return full[-1] if full else None
+
+    def _history_is_whole(self, newest: Path | None) -> None:
+        database = RunDatabase(self.run / "run.db", read_only=True)
+        try:
+            branches = database.branches()
+            for branch in branches:
+                self._never_changes(branch.id, *database.metric(branch.id, "train_loss"))
+            if newest:
+                way = lineage(branches, branch_of(newest))
+                steps, _ = database.course("train_loss", way)
+                recorded = int(steps[-1]) if len(steps) else 0
+                assert steps.tolist() == list(range(1, recorded + 1))
+                assert 0 <= recorded - self.saved < 2 * INTERVAL  # one may be half-written
+        finally:
+            database.close()
+
+    def _never_changes(self, branch: int, steps: np.ndarray, values: np.ndarray) -> None:
+        """What is trained again gives the bits it gave before."""
+        assert len(set(steps.tolist())) == len(steps)
+        for step, value in zip(steps.tolist(), values.tolist(), strict=True):
+            assert self._losses.setdefault((branch, step), value) == value, (branch, step)
 
 
 def open_session(path: Path) -> Session:
@@ -80,68 +171,64 @@ def open_session(path: Path) -> Session:
     return session
 
 
-def train_to(session: Session, step: int) -> None:
-    while session.trainer.step < step:
-        session.advance()
+def changes_of_the_learning_rate(session: Session) -> dict[int, float]:
+    """From the journal: what it became at which step, along the run's line of history."""
+    rates: dict[int, float] = {}
+    way = session.course.lineage()
+    for entry in session.files.database.journal("adjusted"):
+        step, changes = entry["step"], entry["detail"]["changes"]
+        if any(one.holds_change(entry["branch"], step) for one in way):
+            rates = {s: rate for s, rate in rates.items() if s < step}  # a newer word
+            rates[step] = changes["optim.learning_rate"][1]
+    return rates
+
+
+def undisturbed(config: Config, text: Path, rates: dict[int, float], end: int) -> Iterator[float]:
+    """The losses of a trainer that nobody stops, and that is changed at the same steps."""
+    content = text.read_text(encoding="utf-8")
+    tokenizer = CharTokenizer.train(content)
+    split = split_tokens(tokenizer.encode(content))
+    alone = Trainer(config, Runtime("cpu", "fp32", 1, 16, False), split, tokenizer.vocab_size)
+    for step in range(end):
+        if step in rates:
+            alone.adjust(alone.config.replace({"optim.learning_rate": rates[step]}))
+        yield alone.train_step().loss.item()
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_run_that_is_killed_again_and_again_is_the_run_that_was_not(
-    runs_dir: Path, small_text_file: Path
+    runs_dir: Path, small_text_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = preset_config("tiny").replace(
-        {
-            "data.corpus": str(small_text_file),
-            "model.n_embd": 16,
-            "model.dropout": 0.1,
-            "train.max_steps": 100_000,
-            "eval.interval": 30,
-            "eval.batches": 2,
-            "checkpoint.interval": 15,
-            "sample.max_tokens": 20,
-            "system.device": "cpu",
-            "system.threads": 1,
-            "system.micro_batch_size": 16,
-        }
-    )
-    chance = random.Random(1)
-    reached = []
-    for kill in range(KILLS):
-        program = Program()
-        if kill == 0:
-            program.send(Start(config.to_dict(), str(runs_dir), "victim"))
-            program.hear("RunOpened")
-        else:
-            program.send(Open(str(runs_dir / "victim")))
-            if kill > 1:  # one is killed while it opens the run, the others at work
-                program.hear("RunOpened")
-        time.sleep(chance.uniform(0.0, 0.2) if kill == 1 else chance.uniform(0.2, 1.0))
-        program.kill()
-        run = find_run("victim", runs_dir)
-        assert not is_locked(run)
-        for checkpoint in list_checkpoints(run):
-            read_checkpoint(checkpoint)  # every one that has its name is whole
-        reached.append(max([0, *map(step_of, list_checkpoints(run))]))
-    assert reached == sorted(reached) and reached[-1] > 0
+    config = config_on(small_text_file)
+    run = runs_dir / "victim"
+    killer, witness = Killer(SEED), Witness(run)
+    kinds = [list(FILES)[kill % len(FILES)] for kill in range(KILLS)]
+    for kind in kinds:
+        there = (run / "config.toml").exists()
+        before = witness.saved
+        command = Open(str(run)) if there else Start(config.to_dict(), str(runs_dir), "victim")
+        opened_at = killer.kill(command, killer.doom(kind))
+        assert opened_at in (None, max(before, 0)), kind  # it goes on from the newest checkpoint
+        witness.look()
 
     session = open_session(run)
-    assert session.trainer.step == reached[-1]
+    assert session.trainer.step == witness.saved
     end = session.trainer.step + 40
-    train_to(session, end)
+    while session.trainer.step < end:
+        session.advance()
     session.close(save=True)
+    witness.look()
+
     session = open_session(run)
-    losses = session.files.database.metric(0, "train_loss")
-    evaluations = session.files.database.metric(0, "val_loss")
+    steps, losses = session.files.database.course("train_loss", session.course.lineage())
+    evaluated, _ = session.files.database.course("val_loss", session.course.lineage())
+    rates = changes_of_the_learning_rate(session)
     session.close(save=False)
-    assert losses[0].tolist() == list(range(1, end + 1))
-    assert set(evaluations[0].tolist()) >= set(range(30, end, 30))
+    assert steps.tolist() == list(range(1, end + 1))
+    assert set(evaluated.tolist()) >= set(range(10, end, 10))
     left = [path.name for path in (run / "checkpoints").iterdir() if path.name.startswith(".")]
     assert left == []
-
-    # … and to the bit what a run gives that nobody killed
-    text = small_text_file.read_text(encoding="utf-8")
-    tokenizer = CharTokenizer.train(text)
-    split = split_tokens(tokenizer.encode(text))
-    alone = Trainer(config, Runtime("cpu", "fp32", 1, 16, False), split, tokenizer.vocab_size)
-    for step in range(min(end, 200)):
-        assert alone.train_step().loss.item() == losses[1][step], f"step {step + 1}"
+    assert losses.tolist() == list(undisturbed(config, small_text_file, rates, end))
+    with capsys.disabled():
+        told = ", ".join(f"{n} {kind}" for kind, n in Counter(kinds).items())
+        print(f"\n{len(kinds)} of {len(kinds)} kills survived ({told}), {end} steps", end="")
