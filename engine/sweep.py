@@ -108,8 +108,8 @@ def grid(axes: Sequence[Axis]) -> list[dict[str, Value]]:
         InputError: A span does not say how many values, or there are too many combinations.
     """
     problems = [
-        f"{axis.key}: say how many values of {axis.low:g}..{axis.high:g} to take, as in x5, or "
-        f"draw them with --random N"
+        f"{axis.key}: say how many values of {axis.low:g}..{axis.high:g} to take, as in "
+        f"{axis.low:g}..{axis.high:g} x5; 'gpt-tui sweep --random N' draws them"
         for axis in axes
         if not axis.values
     ]

@@ -31,6 +31,10 @@ class Draft:
         else:
             self.edits[key] = value
 
+    def forget_edits(self) -> None:
+        """Back to the settings of the run."""
+        self.edits = {}
+
     def rebase(self, base: Config) -> None:
         """A run has (taken over) this configuration; edits it agrees with are done with."""
         self.base = base

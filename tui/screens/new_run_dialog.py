@@ -41,14 +41,7 @@ class NewRunDialog(ModalScreen[bool]):
                 yield Static(self._text(), markup=False)
 
     def _text(self) -> Text:
-        text = Text()
-        if not self.draft.edits:
-            text.append("With the same settings as the open run.\n")
-        for key, value in self.draft.edits.items():
-            one = SETTINGS[key]
-            before, after = one.format(self.draft.base.get(key)), one.format(value)
-            text.append(f"{key}  ", "bold")
-            text.append(f"{before} → {after}\n")
+        text = differences(self.draft)
         text.append(f"\n{self.old_run} is saved and kept.\n\n", "dim")
         text.append_text(Text.assemble(("enter", "bold"), "  start    ", ("esc", "bold"), "  back"))
         return text
@@ -56,3 +49,16 @@ class NewRunDialog(ModalScreen[bool]):
     def action_answer(self, answer: bool) -> None:
         """Close with an answer."""
         self.dismiss(answer)
+
+
+def differences(draft: Draft) -> Text:
+    """The edits, a line each: from what to what."""
+    text = Text()
+    if not draft.edits:
+        text.append("With the same settings as the open run.\n")
+    for key, value in draft.edits.items():
+        one = SETTINGS[key]
+        before, after = one.format(draft.base.get(key)), one.format(value)
+        text.append(f"{key}  ", "bold")
+        text.append(f"{before} → {after}\n")
+    return text

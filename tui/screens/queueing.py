@@ -1,0 +1,171 @@
+"""The cockpit's dealings with the queue: adding, going on after a run, holding back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from textual.timer import Timer
+
+from data.errors import InputError
+from engine.protocol import State
+from engine.run.queue import Entry
+from engine.sweep import in_words
+from tui.screens.queue import QueueScreen
+from tui.screens.queue_dialog import QueueDialog
+from tui.wording import counted
+
+if TYPE_CHECKING:
+    from tui.screens.cockpit import CockpitScreen
+
+NEXT_SECONDS = 8.0  # to read what the finished run came to, and to hold the queue
+AT_REST = (State.IDLE, State.FINISHED, State.STOPPED, State.FAILED)
+
+
+class Queueing:
+    """Works for one cockpit.
+
+    Args:
+        cockpit: Whose notice it speaks through.
+        show_settings: Brings the panels in line with the settings.
+    """
+
+    def __init__(self, cockpit: CockpitScreen, show_settings: Callable[[], None]) -> None:
+        self._cockpit = cockpit
+        self._show_settings = show_settings
+        self._queue = cockpit.control.queue
+        self._timer: Timer | None = None
+
+    # -- keys ------------------------------------------------------------------------------------
+
+    def add(self) -> None:
+        """Ask what to queue, then do so."""
+        dialog = QueueDialog(self._cockpit.control.draft)
+        self._cockpit.app.push_screen(dialog, self._add)
+
+    def _add(self, axes: str | None) -> None:
+        if axes is None:
+            return
+        control = self._cockpit.control
+        try:
+            runs = self._queue.add(control.draft, axes, control.launch.command_line)
+        except InputError as error:
+            self._cockpit.notice.say(str(error), "error")
+            return
+        self._show_settings()
+        at_work = control.status.state in (State.RUNNING, State.PREPARING)
+        how = "they follow the present run" if at_work else "Q, then r trains them"
+        self._cockpit.app.notify(f"{counted(runs, 'run')} queued: {how}")
+
+    def show(self) -> None:
+        """The queue's own screen."""
+        self._cockpit.app.push_screen(QueueScreen(self._queue, self.begin_now))
+
+    def toggle_hold(self) -> None:
+        """Let nothing begin of itself, or go on."""
+        self._queue.held = not self._queue.held
+        if self._queue.held:
+            self._stop_waiting()
+            self._cockpit.notice.say("the queue is held: nothing begins of itself (h goes on)")
+            return
+        self._cockpit.notice.dismiss()
+        if not self.announce_next(""):
+            self._cockpit.app.notify("the queue goes on by itself")
+
+    def begin_now(self) -> None:
+        """Train the next entry.
+
+        Raises:
+            InputError: Something is being trained, nothing waits, or the queue cannot be used.
+        """
+        self._stop_waiting()
+        if self._cockpit.control.status.state in (State.RUNNING, State.PREPARING):
+            raise InputError("a run is being trained: the queue goes on when it is finished")
+        if self._queue.begin_next() is None:
+            raise InputError("nothing waits that nobody else trains")
+
+    # -- going on --------------------------------------------------------------------------------
+
+    def announce_next(self, before: str, severity: str = "information") -> bool:
+        """Say what follows the finished run and begin it in a while; False if nothing does.
+
+        Args:
+            before: What else there is to say.
+            severity: Of the notice.
+        """
+        try:
+            waiting = self._queue.waiting()
+        except InputError as error:
+            self._cockpit.notice.say(f"{before}\n{error}".strip(), "error")
+            return False
+        if not waiting or self._cockpit.control.status.state not in AT_REST:
+            return False
+        if self._queue.held:
+            what = f"the queue is held, {counted(len(waiting), 'run')} to go: h goes on"
+        else:
+            what = f"next in {NEXT_SECONDS:.0f} s: {_in_words(waiting[0])} · h holds the queue"
+            self._stop_waiting()
+            self._timer = self._cockpit.set_timer(NEXT_SECONDS, self._begin_if_still)
+        self._cockpit.notice.say(f"{before}\n{what}".strip(), severity)
+        return True
+
+    def _begin_if_still(self) -> None:
+        """The time is over: go on, unless the person did something else meanwhile."""
+        still = self._cockpit.control.status.state in AT_REST
+        if self._queue.held or self._queue.is_beginning or not still:
+            return
+        try:
+            self._queue.begin_next()
+        except InputError as error:
+            self._cockpit.notice.say(str(error), "error")
+
+    def _stop_waiting(self) -> None:
+        if self._timer:
+            self._timer.stop()
+            self._timer = None
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def welcome(self) -> None:
+        """At the start of the app: say that something waits."""
+        try:
+            waiting = len(self._queue.waiting())
+        except InputError as error:
+            self._cockpit.notice.say(str(error), "error")
+            return
+        if waiting:
+            self._cockpit.notice.say(f"the queue holds {counted(waiting, 'run')}: Q shows it")
+
+    def note_begun(self) -> None:
+        """Training begins: say so if the run comes from the queue."""
+        entry = self._queue.taken
+        if entry:
+            self._cockpit.notice.say(f"from the queue: {_in_words(entry)}", "information")
+
+    def note_finished(self, summary: str) -> None:
+        """The open run has just been trained to its end."""
+        if self._settled(self._queue.note_finished):
+            self.announce_next(summary)
+
+    def note_refused(self, problem: str) -> None:
+        """A run could not be begun or opened."""
+        if self._queue.is_beginning and self._settled(lambda: self._queue.note_failed(problem)):
+            self.announce_next(problem, "error")
+
+    def note_failed(self, problem: str, told: str) -> None:
+        """The open run cannot go on, which was told with a way out."""
+        if self._queue.taken and self._settled(lambda: self._queue.note_failed(problem)):
+            self.announce_next(told, "error")
+
+    def _settled(self, note: Callable[[], None]) -> bool:
+        """Whether what became of an entry could be noted."""
+        try:
+            note()
+        except InputError as error:
+            self._cockpit.notice.say(str(error), "error")
+            return False
+        return True
+
+
+def _in_words(entry: Entry) -> str:
+    return " · ".join(filter(None, (entry.run or entry.sweep, in_words(entry.changes))))
