@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 
@@ -46,6 +47,11 @@ def counted(number: int, noun: str) -> str:
 def loss(value: float | None) -> str:
     """Three decimals; a dash if there is none yet."""
     return "–" if value is None else f"{value:.3f}"
+
+
+def moment(seconds: float) -> str:
+    """``2026-11-21 14:30``, local time."""
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
 
 def short_path(path: Path | str) -> str:

@@ -18,7 +18,7 @@ COMMANDS = {
     "open": CommandEntry("tui.commands.open", "open a run in the app (short: gpt-tui RUN)"),
     "train": CommandEntry("tui.commands.train", "train without a screen"),
     "sample": CommandEntry("tui.commands.sample", "print text that a run's model writes"),
-    "runs": CommandEntry("tui.commands.runs", "list the runs"),
+    "runs": CommandEntry("tui.commands.runs", "list runs; tag, copy, export, delete them"),
     "fork": CommandEntry("tui.commands.fork", "begin a new run where another one was"),
     "sweep": CommandEntry("tui.commands.sweep", "train a run with different settings"),
     "queue": CommandEntry("tui.commands.queue", "the runs that are to come"),

@@ -1,0 +1,108 @@
+"""``gpt-tui runs copy`` and ``export``: a run taken elsewhere, whole or as a table."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from data.errors import InputError
+from engine.run.export import WRITERS, Curves, read_curves
+from engine.run.folder import find_run
+from engine.run.moving import copy_run
+from tui.commands import EXIT_DONE
+from tui.commands.options import Parser, runs_dir_of
+from tui.commands.output import to_json
+from tui.wording import counted, short_path
+
+BINARY = ("parquet",)
+
+
+def copy(argv: list[str]) -> int:
+    """Copy a run."""
+    parser = Parser("gpt-tui runs copy", "Copy a run as it is now; it may be in training.")
+    parser.add_argument("run", metavar="RUN", help="name or path of the run")
+    parser.add_argument(
+        "destination",
+        type=Path,
+        metavar="DEST",
+        help="the folder to make, or an existing one to put it in under its name",
+    )
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    args = parser.parse_args(argv)
+    run = find_run(args.run, runs_dir_of(args))
+    made = copy_run(run, args.destination)
+    if args.json:
+        print(to_json({"run": str(run), "copy": str(made)}))
+    else:
+        print(f"copied {run.name} to {short_path(made)}")
+    return EXIT_DONE
+
+
+def export(argv: list[str]) -> int:
+    """Write a run's metrics as a table."""
+    args = _export_parser().parse_args(argv)
+    if args.to not in WRITERS:
+        raise InputError(f"there is no format {args.to!r}: there are {', '.join(WRITERS)}")
+    if args.output is None and (args.to in BINARY or args.json):
+        reason = "tells of a file" if args.json else "is binary"
+        what = "--json" if args.json else f"--to {args.to}"
+        raise InputError(f"{what} {reason}: say which with -o FILE")
+    run = find_run(args.run, runs_dir_of(args))
+    curves = read_curves(run, args.metric)
+    if args.output is None:
+        WRITERS[args.to](curves, sys.stdout, args.long)
+        return EXIT_DONE
+    file = args.output.expanduser().absolute()
+    if file.exists() and not args.force:
+        raise InputError(f"{file} exists: choose another file, or add --force to replace it")
+    _write(curves, file, args.to, args.long)
+    if args.json:
+        facts = {"run": str(run), "file": str(file), "format": args.to}
+        print(to_json(facts | {"steps": len(curves.steps), "metrics": list(curves.by_name)}))
+    else:
+        print(
+            f"wrote {counted(len(curves.by_name), 'metric')} at "
+            f"{counted(len(curves.steps), 'step')} to {short_path(file)}"
+        )
+    return EXIT_DONE
+
+
+def _write(curves: Curves, file: Path, form: str, long: bool) -> None:
+    """Write beside the place and rename: a table is whole or not there."""
+    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+    mode = {"mode": "xb"} if form in BINARY else {"mode": "x", "encoding": "utf-8"}
+    try:
+        with open(part, **mode) as out:  # type: ignore[call-overload]
+            WRITERS[form](curves, out, long)
+        os.replace(part, file)
+    except OSError as error:
+        raise InputError(
+            f"{file} cannot be written ({error.strerror}): choose another file, or make room"
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _export_parser() -> Parser:
+    parser = Parser(
+        "gpt-tui runs export",
+        "Write the metrics of a run as a table: a row for each step, a column for each metric.",
+    )
+    parser.add_argument("run", metavar="RUN", help="name or path of the run")
+    parser.add_argument(
+        "--to", default="csv", metavar="FORMAT", help="csv, jsonl or parquet (%(default)s)"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="where to (default: standard output)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    parser.add_argument(
+        "--metric", action="append", default=[], metavar="NAME", help="only this one; repeatable"
+    )
+    parser.add_argument(
+        "--long", action="store_true", help="a row for each value: step, metric, value"
+    )
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    return parser

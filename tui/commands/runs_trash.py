@@ -1,0 +1,105 @@
+"""``gpt-tui runs rm``, ``restore`` and ``trash``: deleting runs, and thinking better of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from data.errors import InputError
+from engine.run.catalogue import disk_use
+from engine.run.folder import find_run
+from engine.run.reader import read_summary
+from engine.run.trash import (
+    Trashed,
+    empty_trash,
+    find_trashed,
+    list_trash,
+    restore_run,
+    trash_run,
+)
+from tui.commands import EXIT_DONE
+from tui.commands.options import Parser, runs_dir_of
+from tui.commands.output import run_facts, table, to_json
+from tui.wording import counted, moment, with_unit
+
+
+def remove(argv: list[str]) -> int:
+    """Move runs to the trash."""
+    parser = Parser("gpt-tui runs rm", "Move runs to the trash; 'gpt-tui runs restore' undoes it.")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="name or path of a run")
+    parser.add_argument("--json", action="store_true", help="as one line of JSON: an array")
+    args = parser.parse_args(argv)
+    paths = dict.fromkeys(find_run(run, runs_dir_of(args)) for run in args.runs)
+    trashed, problems = [], []
+    for path in paths:
+        try:
+            trashed.append(trash_run(path))
+        except InputError as error:
+            problems += error.problems
+    if args.json:
+        print(to_json([_facts(one) for one in trashed]))
+    elif trashed:
+        names = ", ".join(one.name for one in trashed)
+        print(f"in the trash: {names}\n  bring back  gpt-tui runs restore {trashed[0].name}")
+    if problems:
+        raise InputError(*problems)
+    return EXIT_DONE
+
+
+def restore(argv: list[str]) -> int:
+    """Bring a run back from the trash."""
+    parser = Parser("gpt-tui runs restore", "Bring a run back from the trash.")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="the name it had (then the one deleted last), or has in the trash",
+    )
+    parser.add_argument("--name", help="what to call it (default: as before)")
+    parser.add_argument("--json", action="store_true", help="the run as one line of JSON")
+    args = parser.parse_args(argv)
+    path = restore_run(find_trashed(args.run, runs_dir_of(args)), args.name)
+    print(to_json(run_facts(read_summary(path))) if args.json else f"{path.name} is back")
+    return EXIT_DONE
+
+
+def trash(argv: list[str]) -> int:
+    """List what is in the trash, or delete it for good."""
+    parser = Parser("gpt-tui runs trash", "List the deleted runs, the latest last.")
+    parser.add_argument("--empty", action="store_true", help="delete them for good (with --yes)")
+    parser.add_argument("--yes", action="store_true", help="yes, they cannot be brought back then")
+    parser.add_argument("--json", action="store_true", help="as one line of JSON: an array")
+    args = parser.parse_args(argv)
+    runs_dir = runs_dir_of(args)
+    trashed = list_trash(runs_dir)
+    facts = [_facts(one) for one in trashed]
+    size = with_unit(sum(one["bytes"] for one in facts), "B")
+    if args.empty:
+        if trashed and not args.yes:
+            raise InputError(
+                f"{counted(len(trashed), 'run')} ({size}) would be gone for good: "
+                f"add --yes to delete, or look first with 'gpt-tui runs trash'"
+            )
+        empty_trash(runs_dir)
+    if args.json:
+        print(to_json(facts))
+    elif args.empty:
+        print(f"deleted for good: {counted(len(trashed), 'run')}, {size}")
+    elif trashed:
+        print(table(("name", "deleted", "size", "in the trash as"), map(_row, facts), (2,)))
+    else:
+        print(f"the trash of {runs_dir} is empty")
+    return EXIT_DONE
+
+
+def _facts(one: Trashed) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "path": str(one.path),
+        "deleted": one.deleted,
+        "bytes": disk_use(one.path),
+    }
+
+
+def _row(facts: dict[str, Any]) -> tuple[str, ...]:
+    size = with_unit(facts["bytes"], "B")
+    return facts["name"], moment(facts["deleted"]), size, Path(facts["path"]).name
