@@ -404,6 +404,16 @@ class EvalConfig:
         minimum=1,
         maximum=10**6,
     )
+    patience: int = setting(
+        0,
+        "Evaluations without a lower validation loss that end the run.",
+        LIVE,
+        minimum=1,
+        maximum=10**6,
+        unit="evals",
+        zero="off",
+        source="early stopping: Prechelt 1998",
+    )
 
 
 @dataclass(frozen=True)

@@ -46,17 +46,20 @@ class Measuring:
         self._sampler, self._saving = sampler, saving
         self._emit, self._warn = emit, warn
 
-    def evaluation(self, whole: bool = False, at_end: bool = False) -> Task:
+    def evaluation(
+        self, whole: bool = False, at_end: bool = False, scheduled: bool = False
+    ) -> Task:
         """Measure the validation loss of the weights as they are now.
 
         Args:
             whole: Over the whole validation split.
             at_end: Whoever asks saves the run afterwards.
+            scheduled: It is one of those at ``eval.interval``, which early stopping counts.
         """
         yield from self._await_automatic_sample()  # it belongs to the evaluation before
         self._readout.read()
         evaluation = yield from self._measured(whole)
-        best = self._note(evaluation)
+        best = self._note(evaluation, scheduled)
         self.sample_automatically()
         if not at_end:
             keep = self._saving.task(announce_again=False) if best else self._saving.history_task()
@@ -120,13 +123,14 @@ class Measuring:
             self._sampler.run_for(SAMPLING_SECONDS, automatic_first=True)
             yield
 
-    def _note(self, evaluation: Evaluation) -> bool:
+    def _note(self, evaluation: Evaluation, scheduled: bool) -> bool:
         """Record a validation loss; returns whether it is the best so far."""
         course = self._course
         measured = evaluation.in_words(course.trainer.config.train.batch_size)
         best = course.standing.note_evaluation(evaluation, measured)
         course.recorder.record(evaluation.step, {"val_loss": evaluation.loss})
-        course.journal("evaluated", val_loss=evaluation.loss, measured=measured)
+        facts = {"val_loss": evaluation.loss, "measured": measured, "scheduled": scheduled}
+        course.journal("evaluated", **facts)
         self._emit(Evaluated(evaluation.step, evaluation.loss, measured, best))
         return best
 

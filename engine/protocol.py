@@ -122,6 +122,13 @@ class Fork(Command):
 
 
 @dataclass(frozen=True)
+class Silence(Command):
+    """Never give a kind of advice again in this run. Answered by ``Silenced``."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
 class Stop(Command):
     """End the session, saving first if asked. Answered by ``StateChanged``."""
 
@@ -233,6 +240,24 @@ class Warned(Event):
     """Something the person should know; training may go on."""
 
     message: str
+
+
+@dataclass(frozen=True)
+class Advised(Event):
+    """Something seems wrong with the training, and this may help."""
+
+    kind: str  # of engine.health.Kind
+    message: str  # one sentence
+    action: str  # what the changes do, as an imperative
+    changes: dict[str, Any]  # of live settings
+    rewind_to: int | None = None  # the step to go back to before; training is paused then
+
+
+@dataclass(frozen=True)
+class Silenced(Event):
+    """A kind of advice is not given any more in this run."""
+
+    kind: str
 
 
 @dataclass(frozen=True)

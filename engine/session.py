@@ -19,6 +19,7 @@ import torch
 from data.errors import InputError
 from engine import protocol
 from engine.adjustments import Adjustments
+from engine.advising import Advising
 from engine.building import build_trainer
 from engine.checkpoint import LATEST, find_checkpoint
 from engine.config import SETTINGS, total_steps
@@ -27,6 +28,7 @@ from engine.fork import check_changes, fork
 from engine.measuring import SAMPLING_SECONDS, Measuring
 from engine.metrics import MetricStore
 from engine.optim.schedule import COOLDOWN_SHARE
+from engine.patience import is_over, why_over
 from engine.protocol import Adjusted, Event, Refused, State, Status, Warned
 from engine.readout import Readout
 from engine.recorder import Recorder, describe_changes
@@ -101,6 +103,7 @@ class Session:
         self._adjustments.read_journal(files.database, course.lineage())
         self.recorder.load(self.trainer.step)
         self.course.apply_journal(self._warn)
+        self._advising = Advising(course, self._tell)
         self._update_status()
         live = {k: v for k, v in changes.items() if not k.startswith("system.")}
         if live:
@@ -146,11 +149,9 @@ class Session:
         if self.standing.evaluated_step != trainer.step < trainer.total_steps and _is_due(
             trainer.step, trainer.config.eval.interval
         ):
-            self._tasks.append(
-                self._measuring.evaluation()
-            )  # the last session ended just before it
+            self._tasks.append(self._scheduled_evaluation())  # a session ended just before it
         if self._is_complete():
-            self._tasks.append(self._measuring.evaluation())  # a session ended just before it
+            self._set_state(State.FINISHED)
         else:
             self._set_state(State.RUNNING if running else State.PAUSED)
 
@@ -196,6 +197,7 @@ class Session:
             protocol.CoolDown: self._cool_down,
             protocol.Rewind: self._rewind,
             protocol.Fork: self._fork,
+            protocol.Silence: lambda command: self._advising.silence(command.kind),
         }
         handler = handlers.get(type(command))
         try:
@@ -251,7 +253,7 @@ class Session:
     def _resume(self, _: protocol.Resume) -> None:
         if self._is_complete():
             raise InputError(
-                f"the run is finished at step {self.trainer.step}: raise train.max_steps to go on"
+                f"the run is finished at step {self.trainer.step}: raise {self._way_on} to go on"
             )
         self.course.journal("resumed")
         self._set_state(State.RUNNING)
@@ -260,7 +262,7 @@ class Session:
         if self.state is State.RUNNING:
             raise InputError("pause the run to take single steps")
         if self._is_complete():
-            raise InputError("the run is finished: raise train.max_steps to go on")
+            raise InputError(f"the run is finished: raise {self._way_on} to go on")
         self._single_steps += 1
 
     def _adjust(self, command: protocol.Adjust) -> None:
@@ -334,7 +336,11 @@ class Session:
         self._step, self._single_steps = None, 0
         if self.state is not State.PAUSED:
             self._set_state(State.PAUSED)
-        self._tasks.append(self._rewinding.task(command.step))
+        self._tasks.append(self._going_back(command.step))
+
+    def _going_back(self, step: int) -> Task:
+        yield from self._rewinding.task(step)
+        self._advising.read_journal()
 
     def _fork(self, command: protocol.Fork) -> None:
         step = command.step
@@ -358,7 +364,7 @@ class Session:
     def _advance_training(self) -> None:
         if self._step is None:
             self._at_boundary()
-            if self.trainer.step >= self.trainer.total_steps:
+            if self._is_at_end():
                 self._single_steps = 0
                 self._tasks.append(self._finishing())
                 return
@@ -397,6 +403,7 @@ class Session:
         self.course.pace.add(seconds, self.trainer.tokens)
         if self.trainer.device.type == "cpu" or self.course.pace.should_read(len(self._readout)):
             self._readout.read()
+            self._advising.look()
         self._update_status()
         self.sampler.earn(seconds)
         config, step = self.trainer.config, self.trainer.step
@@ -409,15 +416,12 @@ class Session:
             self._tasks.append(self._finishing())  # evaluates and saves
             return
         if _is_due(step, config.eval.interval):
-            self._tasks.append(self._measuring.evaluation())
+            self._tasks.append(self._scheduled_evaluation())
         if _is_due(step, config.checkpoint.interval):
             self._tasks.append(self._saving.task(announce_again=False))
 
     def _stop_at_non_finite(self, step: int, what: str) -> None:
-        self._warn(
-            f"the {what} of step {step} is not a number: the update was left out and training "
-            f"paused. Lower optim.learning_rate, then resume it"
-        )
+        self._advising.tell_non_finite(step, what)
         if self.state is State.RUNNING:
             self._set_state(State.PAUSED)
 
@@ -439,6 +443,7 @@ class Session:
         label = describe_changes(told)
         if label:
             self.recorder.metrics.add_mark(step, label)
+        self._advising.read_journal()
         if self.state is State.FINISHED and not self._is_complete():
             self._set_state(State.PAUSED)
         self._tell(Adjusted(step, told))
@@ -454,15 +459,28 @@ class Session:
         if self.state is State.RUNNING:
             self._set_state(State.PAUSED)
 
+    def _scheduled_evaluation(self) -> Task:
+        return self._measuring.evaluation(scheduled=True)
+
     def _finishing(self) -> Task:
         yield from self._measuring.finish()
         self._set_state(State.FINISHED)
         self.recorder.flush(self.summary())
 
     def _is_complete(self) -> bool:
-        """Whether all steps are done and the end was measured."""
+        """Whether the end was reached and measured."""
+        return self.trainer.step == self.standing.final_step and self._is_at_end()
+
+    def _is_at_end(self) -> bool:
+        """Whether all steps are done, or the evaluation of this one was the last straw."""
         step = self.trainer.step
-        return step >= self.trainer.total_steps and step == self.standing.final_step
+        evaluated = self.standing.evaluated_step == step
+        return step >= self.trainer.total_steps or (evaluated and is_over(self.course))
+
+    @property
+    def _way_on(self) -> str:
+        """The setting that a finished run goes on with."""
+        return "eval.patience" if why_over(self.course) else "train.max_steps"
 
     # -- telling ---------------------------------------------------------------------------------
 
@@ -514,7 +532,8 @@ class Session:
 
     def _set_state(self, state: State) -> None:
         self.state = state
-        self._tell(protocol.StateChanged(state, self.trainer.step))
+        why = why_over(self.course) if state is State.FINISHED else ""
+        self._tell(protocol.StateChanged(state, self.trainer.step, why))
 
     def _warn(self, message: str) -> None:
         self.recorder.journal(getattr(self, "trainer", self.status).step, "warned", message=message)

@@ -11,6 +11,7 @@ from engine.config import SETTINGS, config_from_dict
 from engine.protocol import (
     Adjust,
     Adjusted,
+    Advised,
     Command,
     CoolDown,
     Evaluate,
@@ -23,6 +24,7 @@ from engine.protocol import (
     RunOpened,
     Sample,
     Save,
+    Silence,
     Start,
     State,
     Status,
@@ -60,6 +62,7 @@ class RunControl:
         self.note = ""
         self.first_step = 0  # above 0 for a fork: it has no earlier weights
         self._name = launch.name
+        self._wanted_there: dict[str, Any] = {}  # where the run goes back to, on advice
         self.asked: set[str] = set()  # kinds of events whose arrival is worth a word
         self._begun = False
         self.queue = QueueControl(launch.runs_dir, self._send)
@@ -190,6 +193,7 @@ class RunControl:
 
     def rewind(self, step: int) -> None:
         """Go back to a step of the open run."""
+        self._wanted_there = {}
         self._send(Rewind(step))
 
     def fork(self, step: int) -> None:
@@ -200,6 +204,18 @@ class RunControl:
         """Open another run, paused; the one that is open is saved and closed."""
         self.draft.edits.clear()
         self._send(Open(str(path), running=False))
+
+    def follow(self, advice: Advised) -> None:
+        """Do what is advised; after going back, go on from there."""
+        if advice.rewind_to is None:
+            self._send(Adjust(advice.changes))
+        else:
+            self.rewind(advice.rewind_to)
+            self._wanted_there = advice.changes
+
+    def silence(self, kind: str) -> None:
+        """Hear no more advice of a kind about this run."""
+        self._send(Silence(kind))
 
     def cool_down(self) -> None:
         """Begin the decay of the learning rate now."""
@@ -238,6 +254,13 @@ class RunControl:
         late = self.draft.edits_for(When.LIVE)  # typed while the run was being prepared
         if late and not self.queue.taken:  # a queued run is to be as it was queued
             self._send(Adjust(late))
+
+    def note_rewound(self) -> None:
+        """The run is back at a step; if advice brought it there, it goes on as advised."""
+        changes, self._wanted_there = self._wanted_there, {}
+        if changes:
+            self._send(Adjust(changes))
+            self._send(Resume())
 
     def note_adjusted(self, event: Adjusted) -> None:
         """Settings of the run have changed."""

@@ -26,6 +26,7 @@ EXAMPLES: dict[str, Any] = {
     "bool": True,
     "State": State.PAUSED,
     "str | None": None,
+    "int | None": 3,
     "dict[str, Any]": {"optim.learning_rate": 0.1, "nested": {"list": [1, None, "x"]}},
     "dict[str, list[Any]]": {"model.dropout": [0.0, 0.2]},
 }

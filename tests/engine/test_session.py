@@ -15,6 +15,7 @@ from engine.generation import generate
 from engine.protocol import (
     Adjust,
     Adjusted,
+    Advised,
     CoolDown,
     Evaluate,
     Evaluated,
@@ -432,16 +433,15 @@ def test_a_save_that_fails_pauses_with_a_warning_and_the_next_one_works(
 # When numbers stop being numbers
 
 
-def test_a_gradient_that_is_no_number_pauses_with_a_warning(
-    rig: Rig, make_config: MakeConfig
-) -> None:
+def test_a_gradient_that_is_no_number_pauses_with_advice(rig: Rig, make_config: MakeConfig) -> None:
     session = rig.new(make_config())
     rig.to_step(session, 2)
     hook = session.trainer.model.head.weight.register_hook(lambda g: g * math.nan)
     rig.until(session, lambda: session.state is State.PAUSED)
     hook.remove()
-    (warned,) = rig.said(Warned)
-    assert "gradient of step 3 is not a number" in warned.message
+    (advised,) = rig.said(Advised)
+    assert "gradient of step 3 is not a number" in advised.message
+    assert advised.rewind_to == 0 and advised.action.startswith("go back to step 0 and set")
     assert session.trainer.step == 3
     rig.send(session, Resume())
     rig.to_step(session, 5)
@@ -535,7 +535,7 @@ def test_every_command_but_those_of_the_loop_has_a_handler(
     for kind in protocol.Command.__subclasses__():
         if kind in (protocol.Start, protocol.Open, protocol.Stop):
             continue
-        given = {Adjust: Adjust({}), Rewind: Rewind(0)}
+        given = {Adjust: Adjust({}), Rewind: Rewind(0), protocol.Silence: protocol.Silence("spike")}
         command = given[kind] if kind in given else kind()
         before = len(rig.events)
         session.handle(command)

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from data.errors import InputError
 from engine.protocol import (
+    Advised,
     Evaluated,
     Event,
     Failed,
@@ -28,6 +29,7 @@ from engine.protocol import (
 from engine.run.folder import LOG_FILE
 from engine.worker import EngineLoop
 from tui.commands import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
+from tui.commands.advised import advice_in_words
 from tui.commands.output import threads_in_words
 from tui.commands.progress import Progress
 from tui.wording import amount, loss, short_path
@@ -105,6 +107,8 @@ class _Headless:
             case StateChanged(state=State.PREPARING):
                 self._progress.prepare(event.message)
             case StateChanged(state=State.FINISHED):
+                if event.message:
+                    self._progress.say(event.message)
                 self._loop.end()
             case StateChanged(state=State.PAUSED):
                 self._give_up()
@@ -113,6 +117,8 @@ class _Headless:
                 self._progress.say(_introduction(event))
             case Evaluated():
                 self._progress.say(_evaluation(event, self._loop.status.total_steps))
+            case Advised():
+                self._hear_advice(event)
             case Warned():
                 self._problem = event.message
                 self._progress.say(f"gpt-tui: {event.message}")
@@ -121,6 +127,12 @@ class _Headless:
                 self._loop.end()
             case Failed():
                 self._fail(event)
+
+    def _hear_advice(self, event: Advised) -> None:
+        assert self._run
+        if event.rewind_to is not None:
+            self._problem = event.message
+        self._progress.say(advice_in_words(event, self._run))
 
     def _give_up(self) -> None:
         """The engine paused of itself and said why; nobody is here to press a key."""

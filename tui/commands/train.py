@@ -79,7 +79,9 @@ def _report(outcome: Outcome, as_json: bool) -> None:
 def in_words(run: RunSummary) -> str:
     """A run and the ways on from it, in a few lines."""
     name, path = typed_name(Path(run.path)), Path(run.path)
-    more = " --set train.max_steps=N" if run.state == State.FINISHED else ""
+    ended_early = run.step < run.total_steps
+    longer = "eval.patience" if ended_early else "train.max_steps"
+    more = f" --set {longer}=N" if run.state == State.FINISHED else ""
     note = f"\n  {run.corpus_note}" if run.corpus_note else ""
     return (
         f"run {run.name}: {run.state}, step {run.step:,} of {run.total_steps:,}{note}\n"

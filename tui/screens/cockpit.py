@@ -89,6 +89,9 @@ class CockpitScreen(Screen[None]):
         Binding("l", "toggle_log", "Log", show=False, tooltip="logarithmic losses on or off"),
         Binding("z", "toggle_window", "Zoom", show=False,
                 tooltip="the whole course, or its last fifth"),
+        Binding("y", "follow_advice", "Do it", tooltip="do what the advice says"),
+        Binding("X", "silence_advice", "Never again", show=False,
+                tooltip="take this kind of advice away for good, in this run"),
         Binding("x", "dismiss_notice", "Hide", tooltip="take the message away"),
         Binding("question_mark", "help", "Help", key_display="?", tooltip="this page"),
         Binding("q", "app.leave", "Quit", tooltip="quit; a running run asks what to do"),
@@ -113,6 +116,8 @@ class CockpitScreen(Screen[None]):
             protocol.Adjusted: self._on_adjusted,
             protocol.Rewound: self._on_rewound,
             protocol.Forked: self._on_forked,
+            protocol.Advised: self._on_advised,
+            protocol.Silenced: lambda e: self.app.notify(f"no more advice on: {e.kind}"),
             protocol.Warned: lambda e: self.notice.say(e.message),
             protocol.Refused: self._on_refused,
             protocol.Failed: self._on_failed,
@@ -209,7 +214,8 @@ class CockpitScreen(Screen[None]):
     def _on_state(self, event: protocol.StateChanged) -> None:
         before, self._state_told = self._state_told, event.state
         if event.state is State.FINISHED:
-            self.notice.say(self._summary(), "information")
+            early = f"{event.message}\n" if event.message else ""
+            self.notice.say(early + self._summary(), "information")
             if before is State.RUNNING:
                 self.queueing.note_finished(self._summary())
         elif event.state is State.RUNNING:
@@ -275,6 +281,10 @@ class CockpitScreen(Screen[None]):
         self._show_settings()
         self._show_chart_source()
 
+    def _on_advised(self, event: protocol.Advised) -> None:
+        self.notice.advise(event)
+        self.refresh_bindings()
+
     def _on_rewound(self, event: protocol.Rewound) -> None:
         self.samples.forget_after(event.step)
         self._show_chart_source()
@@ -285,6 +295,7 @@ class CockpitScreen(Screen[None]):
             f"as a faint line. Change settings if you like, space goes on",
             "information",
         )
+        self.control.note_rewound()
 
     def _on_forked(self, event: protocol.Forked) -> None:
         path = Path(event.path)
@@ -334,12 +345,13 @@ class CockpitScreen(Screen[None]):
 
     def _summary(self) -> str:
         status = self.control.status
+        longer = "eval.patience" if status.step < status.total_steps else "train.max_steps"
         return (
             f"finished: {counted(status.step, 'step')} in {duration(status.train_seconds)} of "
             f"training · "
             f"val {loss(status.val_loss)} · best {loss(status.best_val_loss)} at step "
             f"{status.best_step or 0:,} (whole split)\n"
-            f"kept in {short_path(self.control.run_path or '')} · raise train.max_steps (e) to go "
+            f"kept in {short_path(self.control.run_path or '')} · raise {longer} (e) to go "
             f"on, n begins a new run, s samples"
         )
 
@@ -364,6 +376,8 @@ class CockpitScreen(Screen[None]):
             "timeline": self.control.is_open and self.control.status.step > 0,
             "fork": self.control.is_open and self.control.status.step > 0,
             "new_run": has_run and state is not State.PREPARING,
+            "follow_advice": self._advice is not None and self.control.is_open,
+            "silence_advice": self._advice is not None and self._advice.rewind_to is None,
             "dismiss_notice": bool(self.is_mounted and self.notice.text),
         }
         needs_run = ("sample", "evaluate", "save")
@@ -472,6 +486,24 @@ class CockpitScreen(Screen[None]):
     def action_toggle_window(self) -> None:
         """The whole course or the recent part."""
         self.chart.toggle_window()
+
+    @property
+    def _advice(self) -> protocol.Advised | None:
+        return self.notice.advice if self.is_mounted else None
+
+    def action_follow_advice(self) -> None:
+        """Do what is advised."""
+        advice = self._advice
+        if advice:
+            self.control.follow(advice)
+            self.action_dismiss_notice()
+
+    def action_silence_advice(self) -> None:
+        """Hear no more of this kind."""
+        advice = self._advice
+        if advice:
+            self.control.silence(advice.kind)
+            self.action_dismiss_notice()
 
     def action_dismiss_notice(self) -> None:
         """Take the message away."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from textual.widgets import Static
 
+from engine.protocol import Advised
+
 
 class Notice(Static):
     """One to a few lines below the status bar; empty means hidden."""
@@ -19,15 +21,27 @@ class Notice(Static):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, markup=False)
         self.text = ""
+        self.advice: Advised | None = None  # what is shown, if it is advice
+
+    def advise(self, advice: Advised) -> None:
+        """Show advice, with the keys that act on it."""
+        ways = [f"y {advice.action}"]
+        if advice.rewind_to is None:
+            ways += ["x hide", "X never again"]
+        else:
+            ways += ["space go on without this batch"]
+        severity = "warning" if advice.rewind_to is None else "error"
+        self.say(f"{advice.message}\n{' · '.join(ways)}", severity)
+        self.advice = advice
 
     def say(self, text: str, severity: str = "warning") -> None:
         """Show a text; ``severity`` is information, warning or error."""
-        self.text = text
+        self.text, self.advice = text, None
         self.update(text)
         self.set_classes(f"-shown -{severity}")
         self.refresh(layout=True)
 
     def dismiss(self) -> None:
         """Hide it."""
-        self.text = ""
+        self.text, self.advice = "", None
         self.set_classes("")

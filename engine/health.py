@@ -1,0 +1,206 @@
+"""Rules that look at the curves of a run and say what is wrong with it, if anything is.
+
+Each rule takes the record as it stands and returns a symptom or None. They hold no state, so that a
+run that is resumed, or has gone back, is judged like any other. They would rather say nothing than
+something wrong: each difference must stand out of the noise of the batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAD_TO_SIGMA = 1.4826  # the median absolute deviation of a normal distribution, to its sigma
+JUMP_STEPS = 12  # a jump that is over sooner was one odd batch
+BASE_STEPS = 96  # what a jump is measured against
+JUMP_SIGMAS = 6.0
+SMALLEST_SIGMA = 0.01  # of the loss, where the batches hardly differ
+CLIMB_STEPS = 32
+CLIMB_SHARE = 0.1  # above its lowest
+SMALLEST_CLIMB = 0.1  # nats: a loss close to 0 climbs by tenths of itself at every batch
+SETTLED_STEPS = 100  # after warm-up a healthy model has learned more than frequencies by then
+UNLEARNED_SHARE = 0.97  # of the loss that the tokens' frequencies alone give
+MOVED_SHARE = 0.05  # of the first loss
+UNMOVED_STEPS = 150
+FLAT_STEPS = 300
+FLAT_STEPS_AT_MOST = 60_000  # looking at more takes time and tells no more
+RISING_EVALUATIONS = 3
+CHANGE_SHARE = 0.01  # of the losses at the best evaluation: validation up, training down
+
+Steps = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+
+class Kind(StrEnum):
+    """What can be wrong; ``Health`` looks in this order."""
+
+    NON_FINITE = "non-finite"  # found by the trainer before the update, not by a rule
+    SPIKE = "spike"
+    TOO_HIGH = "learning rate too high"
+    OVERFITTING = "overfitting"
+    PLATEAU = "plateau"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a run at a step.
+
+    Attributes:
+        steps: (n,) rising; of the losses.
+        losses: (n,) training losses in nats per token.
+        val_steps: (m,) rising; of the evaluations.
+        val_losses: (m,) in nats per token.
+        since: The last step at which a setting was changed; 0 if none was.
+        warmup_steps: Of the schedule.
+        decayed: Whether the schedule has brought the learning rate down, so that flat is meant.
+        frequency_loss: What knowing only how often each token occurs would give, in nats.
+    """
+
+    steps: Steps
+    losses: Values
+    val_steps: Steps
+    val_losses: Values
+    since: int
+    warmup_steps: int
+    decayed: bool
+    frequency_loss: float
+
+    @property
+    def settled(self) -> Values:
+        """The losses after warm-up and since the last change."""
+        first = np.searchsorted(self.steps, max(self.since, self.warmup_steps), side="right")
+        return self.losses[int(first) :]
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """Something that is wrong: the loss was this, and is that, in nats per token."""
+
+    kind: Kind
+    before: float
+    now: float
+    step: int  # from when on
+    unmoved: bool = False  # training has done nothing to it
+
+
+def find_spike(record: Record) -> Symptom | None:
+    """The loss stands far above what it was shortly before (z-score by median and MAD)."""
+    losses = record.losses[-(BASE_STEPS + JUMP_STEPS) :]
+    if len(losses) < BASE_STEPS + JUMP_STEPS:
+        return None
+    base, recent = losses[:BASE_STEPS], losses[BASE_STEPS:]
+    before, now = float(np.median(base)), float(np.median(recent))
+    sigma = MAD_TO_SIGMA * float(np.median(np.abs(base - before)))
+    if now - before <= JUMP_SIGMAS * max(sigma, SMALLEST_SIGMA):
+        return None
+    return Symptom(Kind.SPIKE, before, now, int(record.steps[-JUMP_STEPS]))
+
+
+def find_too_high(record: Record) -> Symptom | None:
+    """The loss climbs back, or settles at once at what needs no model at all."""
+    return _climb(record) or _thrown_about(record)
+
+
+def _climb(record: Record) -> Symptom | None:
+    losses = record.settled if record.since else record.losses
+    blocks = len(losses) // CLIMB_STEPS
+    if blocks < 2:
+        return None
+    recent = losses[-blocks * CLIMB_STEPS :].reshape(blocks, CLIMB_STEPS)
+    medians = np.append(losses[0], np.median(recent, axis=1))
+    lowest = int(medians.argmin())
+    before, now = float(medians[lowest]), float(medians[-1])
+    sigma = MAD_TO_SIGMA * float(np.median(np.abs(recent[-1] - now)))
+    if now - before <= max(CLIMB_SHARE * before, SMALLEST_CLIMB, sigma):
+        return None
+    return Symptom(Kind.TOO_HIGH, before, now, _step_at(record, len(losses), lowest * CLIMB_STEPS))
+
+
+def _thrown_about(record: Record) -> Symptom | None:
+    settled = record.settled
+    if len(settled) < SETTLED_STEPS or record.decayed or not _has_moved(record):
+        return None
+    if _has_learned(record) or _improves(settled[-SETTLED_STEPS:]):
+        return None
+    now = float(np.median(settled[-CLIMB_STEPS:]))
+    return Symptom(Kind.TOO_HIGH, record.frequency_loss, now, int(record.steps[-1]))
+
+
+def find_overfitting(record: Record) -> Symptom | None:
+    """The validation loss has been rising for some evaluations while the training loss fell."""
+    steps, losses = record.val_steps, record.val_losses
+    if not len(losses) or not _has_learned(record):
+        return None
+    best = int(losses.argmin())
+    latest = losses[-RISING_EVALUATIONS:]
+    if len(losses) - best <= RISING_EVALUATIONS or np.diff(latest).min() <= 0:
+        return None
+    interval = int(steps[-1] - steps[-2])
+    then, now = (_mean_up_to(record, int(steps[i]), interval) for i in (best, -1))
+    if latest[-1] <= (1 + CHANGE_SHARE) * losses[best] or now >= (1 - CHANGE_SHARE) * then:
+        return None
+    return Symptom(Kind.OVERFITTING, float(losses[best]), float(latest[-1]), int(steps[best]))
+
+
+def find_plateau(record: Record) -> Symptom | None:
+    """The loss never left its beginning, or is no lower in the last third than in the one before.
+
+    One that stands where it stands without a model is a case for ``find_too_high``.
+    """
+    losses = record.settled[-FLAT_STEPS_AT_MOST:]
+    unmoved = not _has_moved(record)
+    if record.decayed or len(losses) < (UNMOVED_STEPS if unmoved else FLAT_STEPS):
+        return None
+    third = len(losses) // 3
+    if _improves(losses[-2 * third :]) or not (unmoved or _has_learned(record)):
+        return None
+    before, now = float(losses[-2 * third : -third].mean()), float(losses[-third:].mean())
+    return Symptom(Kind.PLATEAU, before, now, _step_at(record, 2 * third, 0), unmoved)
+
+
+RULES: dict[Kind, Callable[[Record], Symptom | None]] = {
+    Kind.SPIKE: find_spike,
+    Kind.TOO_HIGH: find_too_high,
+    Kind.OVERFITTING: find_overfitting,
+    Kind.PLATEAU: find_plateau,
+}
+
+
+def _has_moved(record: Record) -> bool:
+    """Whether training has done anything to the loss at all."""
+    if _has_learned(record):
+        return True
+    losses = record.losses[-FLAT_STEPS_AT_MOST:]
+    blocks = losses[: len(losses) // CLIMB_STEPS * CLIMB_STEPS].reshape(-1, CLIMB_STEPS)
+    first = float(record.losses[0])
+    return bool(np.abs(np.median(blocks, axis=1) - first).max(initial=0.0) > MOVED_SHARE * first)
+
+
+def _improves(losses: Values) -> bool:
+    """Whether the second half is lower than the first, by more than chance would make it."""
+    half = len(losses) // 2
+    first, second = losses[:half], losses[-half:]
+    error = float(np.sqrt((first.var() + second.var()) / half))
+    return bool(first.mean() - second.mean() > error)
+
+
+def _has_learned(record: Record) -> bool:
+    """Whether the model knows more than how often each token occurs."""
+    now = float(np.median(record.losses[-CLIMB_STEPS:]))
+    return now < UNLEARNED_SHARE * record.frequency_loss
+
+
+def _mean_up_to(record: Record, step: int, steps: int) -> float:
+    """The mean training loss of some steps up to one."""
+    end = int(np.searchsorted(record.steps, step, side="right"))
+    return float(record.losses[max(0, end - steps) : end].mean())
+
+
+def _step_at(record: Record, from_end: int, further: int) -> int:
+    """The step that lies ``further`` rows after the one ``from_end`` rows before the end."""
+    row = len(record.steps) - from_end + further
+    return int(record.steps[min(row, len(record.steps) - 1)])

@@ -1,0 +1,32 @@
+"""Advice where there is no screen: what is wrong, and the exact commands that act on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.config import SETTINGS
+from engine.protocol import Advised
+from tui.commands.output import typed_name
+
+
+def advice_in_words(advice: Advised, run: Path) -> str:
+    """A piece of advice as lines for a terminal."""
+    name, options = typed_name(run), _options(advice)
+    resume, step = f"gpt-tui train --resume {name}", advice.rewind_to
+    if step is None:
+        return (
+            f"advice: {advice.message}\n  to {advice.action}, stop with Ctrl-C, then "
+            f"{resume} {options}"
+        )
+    return (
+        f"gpt-tui: {advice.message}. To go on\n"
+        f"  with a lower learning rate:   {resume} {options}\n"
+        f"  so, but from step {f'{step:,}:':<12}gpt-tui fork {name} --at {step} {options}\n"
+        f"  without this batch:           {resume}"
+    )
+
+
+def _options(advice: Advised) -> str:
+    return " ".join(
+        f"--set {key}={SETTINGS[key].format(value)}" for key, value in advice.changes.items()
+    )
