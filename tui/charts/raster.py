@@ -14,10 +14,14 @@ from engine.metrics import Values
 Characters: TypeAlias = NDArray[np.str_]
 Masks: TypeAlias = NDArray[np.uint8]
 
-STYLES = ("blank", "axis", "tick", "train", "val", "mark", "raw", "bad", "hint", "ghost")
+RUNS = ("run-a", "run-b", "run-c", "run-d", "run-e", "run-f")
+"""Names of the styles of runs that are drawn over each other."""
+
+STYLES = ("blank", "axis", "tick", "train", "val", "mark", "raw", "bad", "hint", "ghost", *RUNS)
 """Names of the styles a cell may have; cells store the index. A widget gives them colours."""
 
-BLANK, AXIS, TICK, TRAIN, VAL, MARK, RAW, BAD, HINT, GHOST = range(len(STYLES))
+BLANK, AXIS, TICK, TRAIN, VAL, MARK, RAW, BAD, HINT, GHOST = range(len(STYLES) - len(RUNS))
+FIRST_RUN = len(STYLES) - len(RUNS)
 
 # A braille cell is two dots wide and four high; the bit of each dot by row and column.
 DOTS_ACROSS, DOTS_DOWN = 2, 4

@@ -110,8 +110,23 @@ def step_ticks(first: int, last: int, most: int) -> Ticks:
     return [((value - first) / (last - first), step_label(round(value))) for value in values]
 
 
+def time_ticks(first: int, last: int, most: int) -> Ticks:
+    """Return round times along a horizontal axis in milliseconds."""
+    size, unit = next((s, u) for s, u in _TIMES if last >= 2 * s or s == _TIMES[-1][0])
+    values = nice_values(first / size, last / size, most)
+    return [
+        ((value * size - first) / (last - first), f"{value:.6g}{unit}" if value else "0")
+        for value in values
+    ]
+
+
+_TIMES = ((3_600_000, " h"), (60_000, " min"), (1_000, " s"), (1, " ms"))
+
+
 def step_label(step: int) -> str:
-    """Write a step shortly: 500, 1.5k, 20k, 1.2M."""
+    """Write a step shortly: 500, 1.5k, 20k, 1.2M, 3B."""
+    if step >= 1_000_000_000:
+        return f"{step / 1_000_000_000:g}B"
     if step >= 1_000_000:
         return f"{step / 1_000_000:g}M"
     return f"{step / 1_000:g}k" if step >= 1_000 else str(step)

@@ -29,6 +29,7 @@ class ChartWidget(Widget):
         "chart--legend",
         "chart--mark",
         "chart--raw",
+        *(f"chart--run-{letter}" for letter in "abcdef"),
         "chart--tick",
         "chart--train",
         "chart--val",
@@ -49,6 +50,19 @@ class ChartWidget(Widget):
         & > .chart--mark { color: $text-secondary; }
         & > .chart--bad { color: $text-error; text-style: bold; }
         & > .chart--ghost { color: $foreground 50%; }
+        /* six hues of our own: a theme's are fewer, and not six any more in 16 colours */
+        & > .chart--run-a { color: #6c9fff; text-style: bold; }
+        & > .chart--run-b { color: #ffb347; text-style: bold; }
+        & > .chart--run-c { color: #4fd06b; text-style: bold; }
+        & > .chart--run-d { color: #f06bd8; text-style: bold; }
+        & > .chart--run-e { color: #45d8e0; text-style: bold; }
+        & > .chart--run-f { color: #ff6b5e; text-style: bold; }
+        &:light > .chart--run-a { color: #1f4fd0; }
+        &:light > .chart--run-b { color: #a86400; }
+        &:light > .chart--run-c { color: #0b7a2e; }
+        &:light > .chart--run-d { color: #a0169a; }
+        &:light > .chart--run-e { color: #007b86; }
+        &:light > .chart--run-f { color: #b5140c; }
     }
     """
 
