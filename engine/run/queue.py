@@ -300,6 +300,8 @@ class Queue:
     def _select(
         self, db: sqlite3.Connection, sweep: str | None = None, cleared: bool = False
     ) -> list[Entry]:
+        if _version(db) == 0:  # the program that made it was killed before it could add anything
+            return []
         rows = db.execute(
             "SELECT id, position, sweep, number, settings, changes, command_line, state, run, "
             "problem, created FROM entries "
