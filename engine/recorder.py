@@ -91,6 +91,8 @@ def load_metrics(database: RunDatabase, metrics: MetricStore, branch: int = 0) -
     lived = lineage(branches, branch)
     for name in metric_names(database, lived):
         metrics.extend(name, *database.course(name, lived))
+    if parent := database.meta().get("parent"):
+        metrics.add_mark(parent["step"], f"forked from {parent['run']}")
     for entry in database.journal("adjusted"):
         label = describe_changes(entry["detail"]["changes"])
         if label and any(one.holds_change(entry["branch"], entry["step"]) for one in lived):

@@ -13,7 +13,7 @@ import numpy as np
 
 from data.errors import InputError
 from engine.config import tokens_per_step
-from engine.metrics import Steps, Values
+from engine.metrics import Column, Steps, Values
 from engine.run.comparison import ComparedRun
 from engine.run.folder import CONFIG_FILE, list_runs
 from engine.run.lineage import lineage
@@ -135,6 +135,25 @@ def read_later_course(origin: Origin, metric: str = "train_loss") -> Course:
         steps, values = database.course(metric, way)
     later = steps > origin.step
     return Course(steps[later], values[later])
+
+
+def ghost_of_parent(run: Path) -> tuple[str, Column | None]:
+    """How the run that another one was forked off went on, for that one's chart.
+
+    Returns:
+        The name of the parent and its later training loss; nothing where it is not a fork, or the
+        parent is gone, damaged or went no further.
+    """
+    try:
+        origin = find_origin(run)
+        later = read_later_course(origin) if origin else NOTHING
+    except InputError:  # the parent has its own screen to say so
+        return "", None
+    if origin is None or not len(later.steps):
+        return "", None
+    ghost = Column()
+    ghost.extend(later.steps, later.values)
+    return origin.path.name, ghost
 
 
 def _clock(seconds: Course) -> Course:

@@ -14,7 +14,7 @@ from engine.config import SETTINGS
 from engine.fork import fork
 from engine.protocol import Adjust, Resume, Rewind
 from engine.run.comparison import cautions, differing_settings, in_words, read_compared
-from engine.run.courses import Axis, find_origin, read_courses, read_later_course
+from engine.run.courses import Axis, find_origin, ghost_of_parent, read_courses, read_later_course
 from engine.run.notes import change_notes
 from engine.visiting import visit
 from tests.engine.conftest import MakeConfig, Rig
@@ -196,6 +196,24 @@ def test_a_parent_is_found_under_its_new_name_and_missed_quietly(
     assert origin is not None and origin.path == renamed
     renamed.rename(rig.runs_dir.parent / "elsewhere")
     assert find_origin(child) is None
+    assert ghost_of_parent(child) == ("", None)
+
+
+def test_a_chart_of_a_fork_marks_where_it_began_and_shows_its_parents_way(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    parent = train(rig, make_config, steps=9, checkpoint__interval=3)
+    with visit(parent, 6, lambda message: None) as there:
+        child = fork(there, {}, "child")
+    session = rig.open(child)
+    (mark,) = session.recorder.metrics.marks
+    assert (mark.step, mark.label) == (6, f"forked from {parent.name}")
+    name, ghost = ghost_of_parent(child)
+    assert name == parent.name and ghost is not None
+    assert ghost.snapshot()[0].tolist() == [7, 8, 9]
+    assert ghost_of_parent(parent) == ("", None)
+    (parent / "run.db").write_bytes(b"nothing of the kind" * 99)
+    assert ghost_of_parent(child) == ("", None)
 
 
 def test_every_setting_can_be_put_in_words() -> None:

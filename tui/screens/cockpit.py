@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual import events
+from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -244,6 +244,15 @@ class CockpitScreen(Screen[None]):
         if event.note:
             self.notice.say(event.note)
         self.app.log_to_run(event.path)  # type: ignore[attr-defined]
+        self._show_parent(Path(event.path))
+
+    @work(thread=True, exclusive=True, group="parent")
+    def _show_parent(self, run: Path) -> None:
+        """Show how the run went on that this one was forked off, if it still is there."""
+        from engine.run.courses import ghost_of_parent
+
+        name, course = ghost_of_parent(run)
+        self.app.call_from_thread(self.chart.show_parent, name, course)
 
     def _on_evaluated(self, event: protocol.Evaluated) -> None:
         self.samples.label_val_loss(event.step, event.val_loss)
