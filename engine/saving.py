@@ -84,6 +84,7 @@ class Saving:
         course = self._course
         self._readout.read()
         course.recorder.flush(self._summary())
+        course.files.database.sync()
         self._being_saved = self._stand()
         self.saver.write(course.snapshot(), self._rules, course.best_checkpoint)
 

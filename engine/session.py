@@ -24,8 +24,10 @@ from engine.building import build_trainer
 from engine.checkpoint import LATEST, find_checkpoint
 from engine.config import SETTINGS, total_steps
 from engine.course import Course
+from engine.disk_watch import DiskWatch
 from engine.fork import check_changes, fork
 from engine.measuring import SAMPLING_SECONDS, Measuring
+from engine.memory import memory_now, why_killed
 from engine.metrics import MetricStore
 from engine.optim.schedule import COOLDOWN_SHARE
 from engine.patience import is_over, why_over
@@ -104,6 +106,7 @@ class Session:
         self.recorder.load(self.trainer.step)
         self.course.apply_journal(self._warn)
         self._advising = Advising(course, self._tell)
+        self._disk = DiskWatch(files, self._warn, self._pause_of_itself)
         self._update_status()
         live = {k: v for k, v in changes.items() if not k.startswith("system.")}
         if live:
@@ -159,9 +162,12 @@ class Session:
         if not self.files.is_new and self._before.get("state") in UNCLOSED_STATES:
             lost = self._before.get("step", 0) - self.trainer.step
             again = f"; {lost:,} steps after it are trained again" if lost > 0 else ""
+            config, runtime = self.trainer.config, self.trainer.runtime
+            size = min(runtime.micro_batch_size, config.train.batch_size)
+            why = why_killed(self._before.get("memory"), memory_now(), size)
             self._warn(
-                f"this run was not closed the last time (a crash, a kill or a power cut): "
-                f"it goes on from step {self.trainer.step:,}{again}"
+                f"this run was not closed the last time ({why or 'a crash, a kill or a power cut'}"
+                f"): it goes on from step {self.trainer.step:,}{again}"
             )
 
     def advance(self) -> bool:
@@ -182,6 +188,7 @@ class Session:
             return False
         if self.recorder.flush_is_due:
             self.recorder.flush(self.summary())
+            self._disk.look(self.state is State.RUNNING)
         return True
 
     def handle(self, command: protocol.Command) -> None:
@@ -456,6 +463,9 @@ class Session:
 
     def _give_up_saving(self, why: str) -> None:
         self._warn(why)
+        self._pause_of_itself()
+
+    def _pause_of_itself(self) -> None:
         if self.state is State.RUNNING:
             self._set_state(State.PAUSED)
 
@@ -497,6 +507,7 @@ class Session:
             "parameters": self._parameters,
             "corpus": self.files.corpus.name,
             "preset": self.trainer.config.preset,
+            "memory": memory_now(),
         }
 
     def _update_status(self) -> None:

@@ -223,7 +223,9 @@ def _in_words(error: Exception) -> str:
             "memory ran out: lower train.batch_size (and raise train.grad_accum_steps to make "
             "up for it), or system.micro_batch_size, and open the run again"
         )
+    if "database is locked" in told:
+        return "another program holds the run's database: close it there and open the run again"
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or "disk is full" in str(error):  # the latter is SQLite's
+    if full or "disk is full" in told:  # the latter is SQLite's
         return "the disk is full: make room and open the run again; its checkpoints are whole"
     return f"the engine failed: {type(error).__name__}: {error}"

@@ -8,17 +8,20 @@ and the writer never wait for each other; ``close`` folds it in, so that a stopp
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data.errors import InputError
+from engine.run.folder import CHECKPOINTS_FOLDER
 from engine.run.lineage import Branch, Stretch
+from engine.run.outbox import LOCKED, PASSING, PATIENTLY, Outbox
 
 SCHEMA_VERSION = 2
 BLOCK_STEPS = 1024
@@ -70,8 +73,28 @@ class RunDatabase:
             self._check_version()
             if not read_only:
                 self._migrate()
+            self._next_ids = {table: self._next_id(table) for table in ("samples", "journal")}
         except sqlite3.DatabaseError as error:
-            raise InputError(f"{path} is not a readable run database: {error}") from None
+            raise InputError(_unreadable(path, error)) from None
+        self.outbox = Outbox(self._db, () if read_only else PASSING)
+
+    def _next_id(self, table: str) -> int:
+        return int(self._db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]) + 1
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What cannot be put off: the past is changed, and read again at once.
+
+        Raises:
+            OSError: The file takes nothing now.
+        """
+        self.outbox.settle()
+        try:
+            with self.outbox.patience(), self._db:
+                yield
+        except sqlite3.OperationalError as error:
+            self.outbox.note(error)
+            raise OSError(f"the run's database cannot be written: {error}") from None
 
     def _has_tables(self) -> bool:
         return bool(self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
@@ -101,8 +124,10 @@ class RunDatabase:
     def set_meta(self, **facts: Any) -> None:
         """Write facts about the run, each a JSON value."""
         rows = [(key, json.dumps(value)) for key, value in facts.items()]
-        with self._db:
-            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+        self._soon("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+    def _soon(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
+        self.outbox.write(lambda: void(self._db.executemany(statement, rows)))
 
     def meta(self) -> dict[str, Any]:
         """All facts."""
@@ -119,7 +144,7 @@ class RunDatabase:
 
     def add_branch(self, parent: int, step: int) -> int:
         """Begin a new line of history that leaves another at a step; returns its id."""
-        with self._db:
+        with self._writing():
             cursor = self._db.execute(
                 "INSERT INTO branches (parent, step, created) VALUES (?, ?, ?)",
                 (parent, step, time.time()),
@@ -140,12 +165,13 @@ class RunDatabase:
 
     def add_metrics(self, branch: int, rows: Iterable[tuple[str, int, float]]) -> None:
         """Append ``(metric, step, value)`` rows; the same step again takes the newer value."""
-        with self._db:
-            self._db.executemany(
-                "INSERT OR REPLACE INTO metric_tail VALUES (?, ?, ?, ?)",
-                ((branch, metric, step, value) for metric, step, value in rows),
-            )
+        added = [(branch, metric, step, value) for metric, step, value in rows]
+
+        def write() -> None:
+            self._db.executemany("INSERT OR REPLACE INTO metric_tail VALUES (?, ?, ?, ?)", added)
             self._pack(branch)
+
+        self.outbox.write(write)
 
     def metric(self, branch: int, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """The whole course of a metric: steps (n,) int64 and values (n,) float64, by step."""
@@ -175,7 +201,7 @@ class RunDatabase:
         """
         blocks = steps // BLOCK_STEPS
         last = int(blocks[-1]) if len(blocks) else 0
-        with self._db:
+        with self._writing():
             for block in np.unique(blocks[blocks < last]).tolist():
                 of_it = blocks == block
                 self._db.execute(
@@ -199,7 +225,7 @@ class RunDatabase:
     def truncate_metrics(self, branch: int, after_step: int) -> None:
         """Forget what was measured after a step, because the run goes back to it."""
         last_block = after_step // BLOCK_STEPS
-        with self._db:
+        with self._writing():
             for metric in self.metric_names(branch):
                 steps, values = self.metric(branch, metric)
                 kept = (steps // BLOCK_STEPS == last_block) & (steps <= after_step)
@@ -255,13 +281,20 @@ class RunDatabase:
         self, branch: int, step: int, val_loss: float | None, settings: dict[str, Any], text: str
     ) -> int:
         """Keep a generated text; returns its id."""
-        with self._db:
-            cursor = self._db.execute(
-                "INSERT INTO samples (branch, step, val_loss, settings, text, created) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (branch, step, val_loss, json.dumps(settings), text, time.time()),
-            )
-        return int(cursor.lastrowid or 0)
+        number = self._take_id("samples")
+        row = (number, branch, step, val_loss, json.dumps(settings), text, time.time())
+        self._soon(
+            "INSERT INTO samples (id, branch, step, val_loss, settings, text, created) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [row],
+        )
+        return number
+
+    def _take_id(self, table: str) -> int:
+        """The id of a row that may be written later; there is only one writer."""
+        number = self._next_ids[table]
+        self._next_ids[table] += 1
+        return number
 
     def samples(self) -> list[dict[str, Any]]:
         """All texts kept, oldest first."""
@@ -275,12 +308,14 @@ class RunDatabase:
 
     def add_journal(self, branch: int, step: int, kind: str, detail: dict[str, Any]) -> int:
         """Record something that happened at a step; returns the entry's id."""
-        with self._db:
-            cursor = self._db.execute(
-                "INSERT INTO journal (branch, step, kind, detail, created) VALUES (?, ?, ?, ?, ?)",
-                (branch, step, kind, json.dumps(detail), time.time()),
-            )
-        return int(cursor.lastrowid or 0)
+        number = self._take_id("journal")
+        row = (number, branch, step, kind, json.dumps(detail), time.time())
+        self._soon(
+            "INSERT INTO journal (id, branch, step, kind, detail, created) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            [row],
+        )
+        return number
 
     def journal(self, kind: str | None = None, after_id: int = 0) -> list[dict[str, Any]]:
         """The entries, oldest first."""
@@ -295,8 +330,20 @@ class RunDatabase:
         ]
 
     def fold(self) -> None:
-        """Bring all that is in the write-ahead log into the one file."""
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        """Bring all that is in the write-ahead log into the one file, if that can be now."""
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError as error:
+            self.outbox.note(error)
+
+    def sync(self) -> None:
+        """Have what was written on the disk itself: a checkpoint must not outlive its figures."""
+        with suppress(FileNotFoundError):
+            descriptor = os.open(self.path.with_name(f"{self.path.name}-wal"), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def copy_to(self, path: Path) -> None:
         """Write all there is at this moment to a new file, while others may go on writing here."""
@@ -304,14 +351,34 @@ class RunDatabase:
             self._db.backup(copy)
 
     def close(self) -> None:
-        """Close; the last one to close leaves a single file."""
-        self._db.close()
+        """Close; the last one to close leaves a single file.
+
+        Raises:
+            OSError: The last that was recorded could not be written.
+        """
+        try:
+            self.outbox.close()
+        finally:
+            self._db.close()
+
+
+def void(_: object) -> None:
+    """Drop a result."""
+
+
+def _unreadable(path: Path, error: sqlite3.DatabaseError) -> str:
+    if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in LOCKED:
+        return f"{path} is held by another program ({error}): close it there, then open the run"
+    return (
+        f"{path} is not a readable run database ({error}): put it back from a copy; the weights "
+        f"in {CHECKPOINTS_FOLDER} do not need it, gpt-tui sample {path.parent.name} still works"
+    )
 
 
 def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
     if read_only:
         return _connect_read_only(path)
-    db = sqlite3.connect(path, timeout=5, check_same_thread=False)
+    db = sqlite3.connect(path, timeout=PATIENTLY / 1000, check_same_thread=False)
     mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":  # some network file systems cannot share the log's memory
         db.execute("PRAGMA journal_mode = TRUNCATE")

@@ -1,0 +1,100 @@
+"""Writing to a database that may be locked, or on a disk that may be full: later, in order."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+RETRY_SECONDS = 1.0
+BRIEFLY, PATIENTLY = 200, 5_000  # milliseconds to wait for another program's lock
+LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+PASSING = (
+    *LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+)
+
+
+class Outbox:
+    """Writes what it is given, each time all or nothing; what cannot be written now is kept.
+
+    Args:
+        db: Where it is written to; nobody else in this process writes to it.
+        passing: SQLite's codes of the failures that may pass; any other is raised.
+
+    Attributes:
+        trouble: Why the last attempt failed, in the database's words; empty if it did not.
+        is_locked: Whether that was only because another program holds the database.
+    """
+
+    def __init__(self, db: sqlite3.Connection, passing: Sequence[int] = PASSING) -> None:
+        self.trouble, self.is_locked = "", False
+        self._db, self._passing = db, passing
+        self._waiting: list[Callable[[], None]] = []
+        self._next_try = 0.0
+
+    def write(self, work: Callable[[], None]) -> None:
+        """Do some writing, after all that was given before; if that cannot be now, later."""
+        self._waiting.append(work)
+        if not self.trouble or time.monotonic() >= self._next_try:
+            self._try()
+
+    def settle(self) -> None:
+        """Write all that waits.
+
+        Raises:
+            OSError: It cannot be written, although it was waited for.
+        """
+        if self._waiting:
+            with self.patience():
+                self._try()
+            if self.trouble:
+                raise OSError(f"the run's database cannot be written: {self.trouble}")
+
+    def close(self) -> None:
+        """Write what waits, for the last time.
+
+        Raises:
+            OSError: It cannot be written and is lost.
+        """
+        try:
+            self.settle()
+        finally:
+            self._waiting.clear()
+
+    @contextmanager
+    def patience(self) -> Iterator[None]:
+        """For a while wait longer for other programs' locks."""
+        self._wait_for_locks(PATIENTLY)
+        try:
+            yield
+        finally:
+            self._wait_for_locks(BRIEFLY)
+
+    def _wait_for_locks(self, milliseconds: int) -> None:
+        self._db.execute(f"PRAGMA busy_timeout = {milliseconds}")
+
+    def _try(self) -> None:
+        try:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                for work in self._waiting:
+                    work()
+        except sqlite3.OperationalError as error:
+            self.note(error)
+        else:
+            self._waiting.clear()
+            self.trouble, self.is_locked = "", False
+
+    def note(self, error: sqlite3.OperationalError) -> None:
+        """Take down a failure that may pass; any other is raised again."""
+        code = error.sqlite_errorcode & 0xFF
+        if code not in self._passing:
+            self._waiting.clear()  # it would fail again and again
+            raise error
+        self.trouble, self.is_locked = str(error), code in LOCKED
+        self._next_try = time.monotonic() + RETRY_SECONDS
