@@ -17,7 +17,7 @@ from data.batches import Split, check_long_enough, split_tokens
 from data.corpus import Corpus, load_corpus
 from data.errors import InputError
 from data.tokenizers import TOKENIZERS, Tokenizer
-from engine.config import Config, read_config
+from engine.config import Config, DataConfig, ModelConfig, read_config
 from engine.memory import check_memory
 from engine.run.database import RunDatabase
 from engine.run.folder import (
@@ -178,15 +178,34 @@ def load_text(config: Config, watcher: Watcher) -> tuple[Corpus, Tokenizer, Spli
     Raises:
         InputError: It cannot be used, is too short, or the model cannot fit the memory.
     """
-    watcher.report(f"reading {config.data.corpus}")
+    corpus, tokenizer, split = read_text(config.data, watcher)
+    check_fit(config.model, tokenizer, split)
+    return corpus, tokenizer, split
+
+
+def read_text(data: DataConfig, watcher: Watcher) -> tuple[Corpus, Tokenizer, Split]:
+    """A text, and what its characters become.
+
+    Raises:
+        InputError: It cannot be used.
+    """
+    watcher.report(f"reading {data.corpus}")
     corpus = load_corpus(
-        config.data.corpus,
+        data.corpus,
         report=watcher.report,
         progress=watcher.progress,
         cancelled=watcher.cancelled,
     )
-    tokenizer = TOKENIZERS[config.data.tokenizer].train(corpus.text)
+    tokenizer = TOKENIZERS[data.tokenizer].train(corpus.text)
     split = split_tokens(tokenizer.encode(corpus.text))
-    check_long_enough(split, config.model.block_size)
-    check_memory(config.model, tokenizer.vocab_size)
     return corpus, tokenizer, split
+
+
+def check_fit(model: ModelConfig, tokenizer: Tokenizer, split: Split) -> None:
+    """Refuse a model that a text or the memory is too small for.
+
+    Raises:
+        InputError: It does not fit.
+    """
+    check_long_enough(split, model.block_size)
+    check_memory(model, tokenizer.vocab_size)

@@ -41,11 +41,10 @@ def main(argv: list[str]) -> int:
     if args.resume is not None or args.leaderboard:
         name = _known_sweep(args, queue)
     else:
-        planned = _planned(args)
+        planned = _fitting(_planned(args))
         if args.dry_run:
             _print_plan(args, planned, None)
             return EXIT_DONE
-        _check_texts(planned)
         wishes = [Wish(trial.config, trial.changes) for trial in planned.trials]
         name = queue.add(wishes, command_line("gpt-tui sweep", argv), args.name or "")
         if args.queue_only:
@@ -122,17 +121,28 @@ def _combinations(axes: Sequence[Axis], count: int | None, seed: int) -> list[di
     return drawn
 
 
-def _check_texts(planned: Plan) -> None:
-    """Have a text that cannot be used found before anything is queued.
+def _fitting(planned: Plan) -> Plan:
+    """The plan without the runs that their text or the memory is too small for.
 
     Raises:
-        InputError: One of them cannot.
+        InputError: A text cannot be used, or none of the runs fits.
     """
-    from engine.run.opening import Watcher, load_text
+    from engine.run.opening import Watcher, check_fit, read_text
 
-    configs = {trial.config.data.corpus: trial.config for trial in planned.trials}
-    for config in configs.values():
-        load_text(config, Watcher(lambda line: print(f"{line} …", file=sys.stderr), lambda: False))
+    watcher = Watcher(lambda line: print(f"{line} …", file=sys.stderr), lambda: False)
+    wanted = dict.fromkeys(trial.config.data for trial in planned.trials)
+    texts = {data: read_text(data, watcher) for data in wanted}
+    fitting, impossible = [], list(planned.impossible)
+    for trial in planned.trials:
+        _, tokenizer, split = texts[trial.config.data]
+        try:
+            check_fit(trial.config.model, tokenizer, split)
+            fitting.append(trial)
+        except InputError as error:
+            impossible.append(Impossible(trial.changes, tuple(error.problems)))
+    if not fitting:
+        raise InputError(*dict.fromkeys(p for one in impossible for p in one.problems))
+    return Plan(tuple(fitting), tuple(impossible))
 
 
 def _print_plan(args: argparse.Namespace, planned: Plan, name: str | None) -> None:
