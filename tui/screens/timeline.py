@@ -105,8 +105,7 @@ class TimelineScreen(Screen[Choice | None]):
 
     def _take(self, moments: list[Moment]) -> None:
         self._moments = moments
-        texts = sum(len(one.samples) for one in moments)
-        if self._texts_before is not None and texts > self._texts_before:
+        if self._texts_before is not None and self._count_texts() > self._texts_before:
             self._texts_before = None
         self._show()
         self.refresh_bindings()
@@ -207,7 +206,23 @@ class TimelineScreen(Screen[Choice | None]):
 
     def action_sample(self) -> None:
         """Have a text written with the weights of this moment."""
+        if not self._has_weights():
+            self.app.notify(
+                f"the weights of step {self.step:,} are not kept: enter goes back to it",
+                severity="warning",
+            )
+            return
+        self._texts_before = self._count_texts()
+        self.query_one("#timeline-sample", VerticalScroll).border_title = "writing…"
         self.control.sample_past(self.step)
+
+    def _has_weights(self) -> bool:
+        moment = self._moment()
+        kept = moment and moment.step == self.step and moment.weights
+        return bool(kept) or self.step >= self.control.status.step
+
+    def _count_texts(self) -> int:
+        return sum(len(one.samples) for one in self._moments)
 
     def action_toggle_log(self) -> None:
         """Logarithmic losses."""

@@ -1,0 +1,55 @@
+"""``gpt-tui fork``: a run from any step of another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from engine.run.reader import read_summary
+from tests.cli.conftest import Cli
+
+
+def test_a_run_is_forked_at_a_step_and_trained_on(
+    quick_train: Cli, cli: Cli, runs_dir: Path
+) -> None:
+    quick_train("--name", "a", "--set", "train.max_steps=12")
+    done = cli("fork", "a", "--at", "7", "--set", "optim.learning_rate=1e-3", "--name", "b")
+    assert done.code == 0
+    assert "run b: a as it was at step 7" in done.out
+    assert "gpt-tui train --resume b" in done.out
+    assert cli("train", "--resume", "b").code == 0
+    child, parent = read_summary(runs_dir / "b"), read_summary(runs_dir / "a")
+    assert (child.step, parent.step) == (12, 12)
+    assert child.val_loss != parent.val_loss
+
+
+def test_without_a_step_it_is_the_latest_and_json_tells_all(
+    quick_train: Cli, cli: Cli, runs_dir: Path
+) -> None:
+    quick_train("--name", "a", "--set", "train.max_steps=4")
+    done = cli("fork", "a", "--set", "train.max_steps=9", "--json")
+    told = json.loads(done.out)
+    assert told == {
+        "run": "a-fork-1",
+        "path": str((runs_dir / "a-fork-1").resolve()),
+        "parent": "a",
+        "step": 4,
+    }
+
+
+def test_bad_wishes_get_a_sentence_and_make_nothing(
+    quick_train: Cli, cli: Cli, runs_dir: Path
+) -> None:
+    quick_train("--name", "a", "--set", "train.max_steps=4")
+    for options, why in (
+        (("--at", "5"), "has steps 0 to 4 in its checkpoints, and not 5"),
+        (("--at", "2", "--set", "model.n_layer=7"), "model.n_layer cannot change in a fork"),
+        (("--set", "optim.learning_rate=2e-3"), "begin at step 4 and end at step 4"),
+        (("--set", "optim.lr=2"), "there is no setting 'optim.lr'"),
+        (("--at", "2", "--name", "a"), "there is already a run 'a'"),
+        (("--at", "soon"), "invalid int value"),
+    ):
+        done = cli("fork", "a", *options)
+        assert done.code == 2 and why in done.err, (options, done.err)
+    assert "there is no run 'x'" in cli("fork", "x").err
+    assert [path.name for path in runs_dir.iterdir()] == ["a"]

@@ -1,0 +1,152 @@
+"""The timeline with the real engine: look at a moment, sample from it, go back to it, fork it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.widgets import Input, Static
+
+from engine.protocol import Forked, Rewound, RunOpened, SampleFinished, State
+from engine.run.folder import list_runs
+from tests.tui.conftest import Open, Person
+from tui.screens.cockpit import CockpitScreen
+from tui.screens.fork_dialog import ForkDialog
+from tui.screens.timeline import TimelineScreen
+
+EVALUATED: dict[str, Any] = {"eval.interval": 5, "checkpoint.interval": 10, "sample.max_tokens": 8}
+
+
+async def train_to(person: Person, step: int) -> int:
+    """Train some steps and pause; returns where it stands."""
+    await person.press("space")
+    await person.until(lambda: person.status.step >= step)
+    await person.pause()
+    return person.status.step
+
+
+async def open_timeline(person: Person) -> TimelineScreen:
+    await person.press("b")
+    screen = person.app.screen
+    assert isinstance(screen, TimelineScreen)
+    await person.until(lambda: len(screen._moments) > 2, "the moments")
+    return screen
+
+
+def shown(screen: TimelineScreen, selector: str) -> str:
+    return str(screen.query_one(selector, Static).render())
+
+
+async def test_the_arrows_move_along_the_moments_and_show_figures_and_text(
+    open_app: Open,
+) -> None:
+    async with open_app(EVALUATED) as person:
+        now = await train_to(person, 22)
+        screen = await open_timeline(person)
+        assert screen.step == now and "(now)" in shown(screen, "#timeline-facts")
+        await person.press("home")
+        assert screen.step == 0
+        await person.press("right", "right")
+        assert screen.step == 10
+        facts = shown(screen, "#timeline-facts")
+        assert f"step 10 ({now - 10} steps ago)" in facts
+        (val,) = [m.val_loss for m in screen._moments if m.step == 10]
+        assert val is not None and f"val {val:.3f}" in facts
+        (kept,) = [m.samples[-1] for m in screen._moments if m.step == 10]
+        assert shown(screen, "#timeline-text") == kept["text"].lstrip("\n")
+        await person.press("left")
+        assert screen.step == 5
+        await person.press("end")
+        assert screen.step == now
+        await person.press("escape")
+        assert isinstance(person.app.screen, CockpitScreen)
+        assert person.heard(Rewound) == []
+
+
+async def test_enter_goes_back_and_training_goes_on_from_there(open_app: Open) -> None:
+    async with open_app(EVALUATED) as person:
+        now = await train_to(person, 22)
+        screen = await open_timeline(person)
+        await person.press("g")
+        assert isinstance(screen.focused, Input)
+        await person.type("13")
+        await person.press("enter")
+        assert screen.step == 13
+        assert "going back trains again" in shown(screen, "#timeline-facts")
+        await person.press("enter")
+        rewound = await person.until_heard(Rewound)
+        assert (rewound.step, rewound.left_at, rewound.branch) == (13, now, 1)
+        assert isinstance(person.app.screen, CockpitScreen)
+        assert "back at step 13" in person.cockpit.notice.text
+        metrics = person.app.control.metrics
+        assert metrics.column("train_loss").last_step == 13
+        assert [ghost.last_step for ghost in metrics.ghosts("train_loss")] == [now]
+        assert {record.step for record in person.cockpit.samples.records} == {0, 5, 10}
+        await person.press("space")
+        await person.until(lambda: person.status.step > 15)
+        assert person.status.branch == 1
+
+
+async def test_a_text_is_written_with_the_weights_of_the_moment(open_app: Open) -> None:
+    async with open_app(EVALUATED) as person:
+        await train_to(person, 22)
+        await person.until_heard(SampleFinished)
+        screen = await open_timeline(person)
+        await person.press("home", "right", "right")
+        before = [len(m.samples) for m in screen._moments if m.step == 10]
+        await person.press("s")
+        await person.until(
+            lambda: [len(m.samples) for m in screen._moments if m.step == 10] == [before[0] + 1],
+            "another text of step 10",
+        )
+
+
+async def test_without_kept_weights_there_is_a_word_instead_of_a_text(open_app: Open) -> None:
+    async with open_app(EVALUATED) as person:
+        await train_to(person, 12)
+        await open_timeline(person)
+        await person.press("g", "7", "enter", "s")
+        await person.until(
+            lambda: "weights of step 7 are not kept" in str(list(person.app._notifications))
+        )
+
+
+async def test_a_fork_from_the_past_opens_paused_and_the_parent_is_kept(open_app: Open) -> None:
+    async with open_app(EVALUATED) as person:
+        now = await train_to(person, 22)
+        parent = person.run
+        await open_timeline(person)
+        await person.press("home", "right", "right", "f")
+        assert isinstance(person.app.screen, ForkDialog)
+        await person.press("enter")
+        forked = await person.until_heard(Forked)
+        assert forked.step == 10
+        opened = await person.until_heard(RunOpened, path=forked.path)
+        assert (opened.step, opened.first_step) == (10, 10)
+        await person.until_state(State.PAUSED)
+        assert person.run.name == f"{parent.name}-fork-1"
+        assert [path.name for path in list_runs(parent.parent)] == [parent.name, person.run.name]
+        assert person.app.control.metrics.column("train_loss").last_step == 10
+        await person.press("space")
+        await person.until(lambda: person.status.step > 12)
+    async with open_app(run=parent) as person:
+        await person.until_heard(RunOpened)
+        assert person.status.step == now
+
+
+async def test_a_fork_can_be_made_beside_a_run_that_trains_on(open_app: Open) -> None:
+    async with open_app(EVALUATED) as person:
+        await person.start()
+        parent = person.run
+        await person.press("f", "f")
+        forked = await person.until_heard(Forked)
+        step = person.status.step
+        await person.until(lambda: person.status.step > step + 3)
+        assert person.run == parent and person.status.state is State.RUNNING
+        assert forked.path.endswith("-fork-1")
+        assert "open it with" in person.cockpit.notice.text
+
+
+async def test_before_anything_is_trained_there_is_no_past(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.press("b", "f")
+        assert isinstance(person.app.screen, CockpitScreen)
