@@ -95,7 +95,7 @@ def read_summary(path: Path, check_config: bool = True) -> RunSummary:
         state = _state(facts.pop("state", None), live)
         about = {"path": str(path), "name": path.name, "live": live, "problem": problem}
         return RunSummary(**facts | written | about, state=state)
-    except (InputError, TypeError, KeyError, AttributeError) as error:
+    except (InputError, OSError, TypeError, KeyError, AttributeError) as error:
         created = path.stat().st_mtime if path.exists() else 0.0
         damage = "\n".join(one for one in (str(error), problem) if one)
         return RunSummary(

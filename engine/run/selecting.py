@@ -51,7 +51,13 @@ def sort_runs(runs: Iterable[RunSummary], by: str, descending: bool = False) -> 
         near = difflib.get_close_matches(by, SORTS, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(SORTS)}"
         raise InputError(f"runs cannot be sorted by {by!r}: {hint}")
-    value = SORTS[by]
+    return sort_by(runs, SORTS[by], descending)
+
+
+def sort_by(
+    runs: Iterable[RunSummary], value: Callable[[RunSummary], Any], descending: bool = False
+) -> list[RunSummary]:
+    """As ``sort_runs``, by whatever a run is given."""
     in_order = sorted(runs, key=lambda run: (run.created, run.name))
     known = [run for run in in_order if _is_known(value(run))]
     unknown = [run for run in in_order if not _is_known(value(run))]

@@ -78,6 +78,8 @@ class CockpitScreen(Screen[None]):
                 tooltip="the queue: what is to come, and which run is the best"),
         Binding("h", "hold_queue", "Hold queue", show=False,
                 tooltip="let no queued run begin of itself, or go on"),
+        Binding("r", "runs", "Runs", show=False,
+                tooltip="all runs: open, compare, filter, tag, rename, delete"),
         Binding("v", "evaluate", "Eval", tooltip="measure the validation loss now"),
         Binding("w", "save", "Save", tooltip="write a checkpoint now"),
         Binding("d", "cool_down", "Cool down", show=False,
@@ -452,6 +454,12 @@ class CockpitScreen(Screen[None]):
     def action_hold_queue(self) -> None:
         """Let no queued run begin of itself, or go on."""
         self.queueing.toggle_hold()
+
+    def action_runs(self) -> None:
+        """Look through all runs."""
+        from tui.screens.runs import RunsScreen  # with the engine's reader, and numpy
+
+        self.app.push_screen(RunsScreen(self.control))
 
     def action_evaluate(self) -> None:
         """Measure the validation loss."""
