@@ -1,0 +1,114 @@
+"""All there is to say of the run under the cursor, in five lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual.widget import Widget
+
+from engine.run.reader import RunSummary
+from tui.commands.output import threads_in_words
+from tui.widgets.runs_columns import STATE_SIGNS, state_cell
+from tui.wording import amount, loss, moment, short_path, with_unit
+
+INKS = {"success": "green", "warning": "yellow", "error": "red", "quiet": "dim"}
+SEPARATOR = " · "
+
+
+class RunDetails(Widget):
+    """The facts of one run; what does not fit a line gives way by importance."""
+
+    DEFAULT_CSS = """
+    RunDetails { height: 5; padding: 0 1; background: $panel; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._told: tuple[RunSummary | None, int | None, str] = (None, None, "")
+
+    def show(self, run: RunSummary | None, size: int | None, parent: str) -> None:
+        """Show a run.
+
+        Args:
+            run: None if there is none.
+            size: Bytes on the disk; None while that is not known.
+            parent: What the run it was forked from is called now.
+        """
+        if (run, size, parent) != self._told:
+            self._told = (run, size, parent)
+            self.refresh()
+
+    def render(self) -> Text:
+        """Five lines, or none."""
+        (run, size, parent), width = self._told, self.size.width
+        if run is None:
+            return Text()
+        lines = [
+            _fit(_standing(run), width),
+            _fit([Text(one, "dim") for one in _making(run) if one], width),
+            _labelled("tags", " ".join(run.tags), "t adds some", width),
+            _labelled("note", run.note, "n writes one", width),
+            _fit(_keeping(run, size, parent), width),
+        ]
+        return Text("\n").join(lines)
+
+
+def _standing(run: RunSummary) -> list[Text]:
+    ink = INKS[STATE_SIGNS.get(run.state, ("?", "quiet"))[1]]
+    live = " (a program has it open)" if run.live else ""
+    best = "" if run.best_step is None else f" @{run.best_step:,}"
+    return [
+        Text(run.name, "bold"),
+        Text(state_cell(run) + live, ink),
+        Text(f"step {run.step:,}/{run.total_steps:,}"),
+        Text(f"train {loss(run.train_loss)}"),
+        Text(f"val {loss(run.val_loss)}"),
+        Text(f"best {loss(run.best_val_loss)}{best}"),
+    ]
+
+
+def _making(run: RunSummary) -> list[str]:
+    machine = " ".join(word for word in (run.device, run.precision) if word)
+    if run.device == "cpu" and run.threads:
+        machine += f", {threads_in_words(run.threads)}"
+    return [
+        run.preset,
+        "" if run.parameters is None else f"{amount(run.parameters)} parameters",
+        f"{run.corpus} (stand-in)" if run.corpus_note else run.corpus.rpartition("/")[2],
+        machine,
+        f"{amount(run.tokens)} tokens" if run.tokens else "",
+        f"{amount(run.tokens_per_second)} tok/s" if run.tokens_per_second else "",
+    ]
+
+
+def _keeping(run: RunSummary, size: int | None, parent: str) -> list[Text]:
+    if run.problem:
+        return [Text(run.problem.replace("\n", "; "), "yellow")]
+    step = "" if run.parent_step is None else f" at step {run.parent_step:,}"
+    facts = [
+        f"forked from {parent or run.parent}{step}" if run.parent else "",
+        f"begun {moment(run.created)}",
+        "" if size is None else with_unit(size, "B"),
+        short_path(run.path),
+        f"formerly {' '.join(run.formerly)}" if run.formerly else "",
+    ]
+    return [Text(fact, "dim") for fact in facts if fact]
+
+
+def _labelled(label: str, text: str, hint: str, width: int) -> Text:
+    line = Text.assemble((f"{label}  ", "dim"), text if text else (hint, "dim italic"))
+    line.truncate(width, overflow="ellipsis")
+    return line
+
+
+def _fit(items: Sequence[Text], width: int) -> Text:
+    """As many items as fit; of the first one at least its beginning."""
+    line = Text(no_wrap=True)
+    for item in items:
+        gap = Text(SEPARATOR if line else "", "dim")
+        if line and line.cell_len + gap.cell_len + item.cell_len > width:
+            break
+        line.append_text(gap).append_text(item)
+    line.truncate(width, overflow="ellipsis")
+    return line
