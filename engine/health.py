@@ -95,9 +95,11 @@ def find_spike(record: Record) -> Symptom | None:
     base, recent = losses[:BASE_STEPS], losses[BASE_STEPS:]
     before, now = float(np.median(base)), float(np.median(recent))
     sigma = MAD_TO_SIGMA * float(np.median(np.abs(base - before)))
-    if now - before <= JUMP_SIGMAS * max(sigma, SMALLEST_SIGMA):
+    limit = before + JUMP_SIGMAS * max(sigma, SMALLEST_SIGMA)
+    if now <= limit:
         return None
-    return Symptom(Kind.SPIKE, before, now, int(record.steps[-JUMP_STEPS]))
+    first_above = int((recent > limit).argmax())
+    return Symptom(Kind.SPIKE, before, now, _step_at(record, JUMP_STEPS, first_above))
 
 
 def find_too_high(record: Record) -> Symptom | None:
@@ -133,7 +135,7 @@ def _thrown_about(record: Record) -> Symptom | None:
 def find_overfitting(record: Record) -> Symptom | None:
     """The validation loss has been rising for some evaluations while the training loss fell."""
     steps, losses = record.val_steps, record.val_losses
-    if not len(losses) or not _has_learned(record):
+    if not len(losses) or not len(record.losses) or not _has_learned(record):
         return None
     best = int(losses.argmin())
     latest = losses[-RISING_EVALUATIONS:]
@@ -152,8 +154,10 @@ def find_plateau(record: Record) -> Symptom | None:
     One that stands where it stands without a model is a case for ``find_too_high``.
     """
     losses = record.settled[-FLAT_STEPS_AT_MOST:]
+    if record.decayed or len(losses) < UNMOVED_STEPS:
+        return None
     unmoved = not _has_moved(record)
-    if record.decayed or len(losses) < (UNMOVED_STEPS if unmoved else FLAT_STEPS):
+    if len(losses) < FLAT_STEPS and not unmoved:
         return None
     third = len(losses) // 3
     if _improves(losses[-2 * third :]) or not (unmoved or _has_learned(record)):
