@@ -112,7 +112,10 @@ class Saving:
     def _why_not(self, error: OSError) -> str:
         path = self._course.files.path
         if not path.is_dir():
-            return f"the run's folder {path} is gone, so nothing can be saved: training is paused"
+            return (
+                f"the run's folder {path} is gone: training is paused. Its "
+                f"weights and figures are still in memory: fork it to keep them in a new run"
+            )
         return (
             f"the checkpoint could not be written ({error.strerror or error}); the older ones are "
             f"whole. Training is paused: make room, then resume it"

@@ -40,7 +40,7 @@ class Outbox:
     def write(self, work: Callable[[], None]) -> None:
         """Do some writing, after all that was given before; if that cannot be now, later."""
         self._waiting.append(work)
-        if not self.trouble or time.monotonic() >= self._next_try:
+        if not self.is_locked or time.monotonic() >= self._next_try:  # for a lock one has to wait
             self._try()
 
     def settle(self) -> None:

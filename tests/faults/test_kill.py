@@ -120,6 +120,7 @@ class Witness:
         self.run = run
         self.saved = -1  # the step of the newest checkpoint; -1: none
         self._losses: dict[tuple[int, int], float] = {}  # by branch and step
+        self._last_change = 0  # the id of its entry in the journal
         self._whole: set[tuple[str, int]] = set()
 
     def look(self) -> None:
@@ -146,6 +147,7 @@ class Witness:
         database = RunDatabase(self.run / "run.db", read_only=True)
         try:
             branches = database.branches()
+            self._forget_what_was_changed(database)
             for branch in branches:
                 self._never_changes(branch.id, *database.metric(branch.id, "train_loss"))
             if newest:
@@ -156,6 +158,12 @@ class Witness:
                 assert 0 <= recorded - self.saved < 2 * INTERVAL  # one may be half-written
         finally:
             database.close()
+
+    def _forget_what_was_changed(self, database: RunDatabase) -> None:
+        """From a new learning rate on, steps that were lost before it are not the same again."""
+        for entry in database.journal("adjusted", after_id=self._last_change):
+            self._last_change, branch, step = entry["id"], entry["branch"], entry["step"]
+            self._losses = {k: v for k, v in self._losses.items() if k[0] != branch or k[1] <= step}
 
     def _never_changes(self, branch: int, steps: np.ndarray, values: np.ndarray) -> None:
         """What is trained again gives the bits it gave before."""

@@ -1,0 +1,317 @@
+"""Disks that are full, gone, locked or read-only: training pauses or goes on, and loses nothing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.errors import InputError
+from engine.checkpoint import read_checkpoint
+from engine.protocol import Evaluated, Fork, Forked, Pause, Resume, Saved, State, Warned
+from engine.run import database, outbox
+from engine.run.checkpoints import list_checkpoints
+from engine.run.folder import RunLock
+from engine.session import Session
+from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits, recorded_losses
+
+BUSY: dict[str, Any] = {
+    "train__max_steps": 10_000,
+    "checkpoint__interval": 5,
+    "eval__interval": 4,
+    "model__dropout": 0.1,
+}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happens once a second happens at every step, and nobody waits for a lock."""
+    monkeypatch.setattr("engine.recorder.FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(outbox, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(outbox, "BRIEFLY", 1)
+    for module in (outbox, database):
+        monkeypatch.setattr(module, "PATIENTLY", 50)
+
+
+def warnings(rig: Rig) -> list[str]:
+    return [event.message for event in rig.said(Warned)]
+
+
+def assert_undisturbed(rig: Rig, make_config: MakeConfig, session: Session, **kind: Any) -> None:
+    """The run is, bits and record, what one is to which nothing happened."""
+    alone = rig.new(make_config(**BUSY | kind))
+    rig.to_step(alone, session.trainer.step)
+    assert_same_bits(bits(session), bits(alone))
+    assert recorded_losses(session) == recorded_losses(alone)
+
+
+# A full disk
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own of a few megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("mounting a small disk needs root; the limit on file sizes is tested anyway")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Take all the room there is."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (65_536, 4_096, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+    return filler
+
+
+def test_a_full_disk_pauses_training_and_room_lets_it_go_on(
+    make_config: MakeConfig, small_disk: Path
+) -> None:
+    rig = Rig(small_disk / "runs")
+    session = rig.new(make_config(**BUSY))
+    rig.to_step(session, 12)
+    rig.until(session, lambda: bool(rig.said(Saved)))
+    whole = {path.name for path in list_checkpoints(session.files.path)}
+    filler = fill(small_disk)
+    rig.until(session, lambda: session.state is State.PAUSED and not session.saver.busy)
+    assert "make room" in warnings(rig)[-1].lower()
+    assert whole <= {path.name for path in list_checkpoints(session.files.path)}
+    for path in list_checkpoints(session.files.path):
+        read_checkpoint(path)  # each is whole
+    session.handle(Resume())  # nothing has changed: it pauses again, and says so
+    rig.until(session, lambda: session.state is State.PAUSED and not session.saver.busy)
+
+    filler.unlink()
+    session.handle(Resume())
+    rig.to_step(session, session.trainer.step + 10)
+    rig.until(session, lambda: rig.said(Saved)[-1].step == session.status.saved_step)
+    assert session.state is State.RUNNING
+    other = Rig(small_disk.with_name("elsewhere"))
+    assert_undisturbed(other, make_config, session)
+    path = rig.close(session)
+    end = session.trainer.step
+    assert recorded_losses(rig.open(path)).keys() == set(range(1, end + 1))
+    for one in (rig, other):
+        one.close_all()
+
+
+LIMITED = """
+import json, resource, sys
+from pathlib import Path
+import engine.recorder
+from engine.config import Config
+from engine.metrics import MetricStore
+from engine.protocol import Resume, State, Warned
+from engine.run.opening import Watcher, new_run
+from engine.session import Session
+engine.recorder.FLUSH_SECONDS = 0.0
+config, runs = Config().replace(json.loads(sys.argv[1])), Path(sys.argv[2])
+files = new_run(config, runs, "limited", "test", Watcher(lambda m: None, lambda: False))
+events = []
+session = Session(files, MetricStore(), events.append, lambda m: None)
+session.open(running=True)
+def until(done):
+    for _ in range(20_000):
+        if done(): return
+        session.advance()
+    raise AssertionError("it never came")
+until(lambda: session.status.saved_step >= 10)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+until(lambda: session.state is State.PAUSED and not session.saver.busy)
+print([e.message for e in events if isinstance(e, Warned)][-1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+session.handle(Resume())
+until(lambda: session.status.saved_step > session.trainer.step - 5 > 20)
+assert session.state is State.RUNNING
+session.close(save=True)
+print(session.trainer.step)
+"""
+
+
+@pytest.mark.parametrize("limit", [1_000, 30_000])
+def test_files_that_may_not_grow_are_as_a_full_disk(
+    rig: Rig, make_config: MakeConfig, runs_dir: Path, limit: int
+) -> None:
+    """The smaller limit stops the database, the larger one a checkpoint."""
+    settings = {k: v for k, v in make_config(**BUSY).to_dict().items() if k != "preset"}
+    flat = {f"{s}.{name}": v for s, one in settings.items() for name, v in one.items()}
+    command = [sys.executable, "-c", LIMITED, json.dumps(flat), str(runs_dir), str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told, end = done.stdout.splitlines()
+    assert "raining is paused" in told and "ake room, then resume" in told
+    session = rig.open(runs_dir / "limited")
+    assert session.trainer.step == int(end)
+    assert_undisturbed(rig, make_config, session)
+
+
+# A folder that cannot be written, or is gone
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_made_read_only_under_a_run_pauses_it(rig: Rig, make_config: MakeConfig) -> None:
+    session = rig.new(make_config(**BUSY))
+    rig.to_step(session, 6)
+    folder = session.files.path / "checkpoints"
+    folder.chmod(0o500)
+    rig.until(session, lambda: session.state is State.PAUSED)
+    assert "could not be written (Permission denied)" in warnings(rig)[-1]
+    folder.chmod(0o700)
+    session.handle(Resume())
+    rig.to_step(session, 20)
+    assert_undisturbed(rig, make_config, session)
+
+
+def test_a_disk_that_turns_read_only_pauses_training_and_it_goes_on(
+    make_config: MakeConfig, small_disk: Path
+) -> None:
+    def remount(how: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{how}", str(small_disk)], check=True)
+
+    rig = Rig(small_disk / "runs")
+    session = rig.new(make_config(**BUSY))
+    rig.to_step(session, 6)
+    rig.until(session, lambda: not session.saver.busy)
+    session.recorder.database.close()  # a file that is open for writing forbids the remount
+    session.files.lock.release()
+    path = session.files.path
+    remount("ro")
+    try:
+        with pytest.raises(InputError, match=r"cannot be written .* copy the run elsewhere"):
+            RunLock(path)
+    finally:
+        remount("rw")
+    rig.crash(session)
+    again = rig.open(path)
+    rig.to_step(again, 12)
+    other = Rig(small_disk.with_name("elsewhere"))
+    assert_undisturbed(other, make_config, again)
+    for one in (rig, other):
+        one.close_all()
+
+
+def test_a_run_whose_folder_is_deleted_pauses_and_lives_on_in_a_fork(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**BUSY))
+    rig.to_step(session, 12)
+    rig.until(session, lambda: not session.saver.busy)  # or it is there again at once
+    shutil.rmtree(session.files.path)
+    rig.until(session, lambda: session.state is State.PAUSED)
+    assert "is gone" in warnings(rig)[-1] and "fork it" in warnings(rig)[-1]
+    step, before = session.trainer.step, bits(session)
+    session.handle(Fork({}, None))
+    rig.until(session, lambda: bool(rig.said(Forked)))
+    fork = rig.open(Path(rig.said(Forked)[-1].path))
+    assert fork.trainer.step == step
+    assert_same_bits(bits(fork), before)
+    rig.to_step(fork, step + 5)
+    assert_undisturbed(rig, make_config, fork)
+
+
+# A database in other hands
+
+
+def test_a_locked_database_stops_nothing_and_misses_nothing(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**BUSY, sample__max_tokens=3))
+    rig.to_step(session, 6)
+    other = sqlite3.connect(session.files.path / "run.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    rig.to_step(session, 20)
+    assert session.state is State.RUNNING
+    assert len([told for told in warnings(rig) if "another program holds" in told]) == 1
+    evaluations = [event.step for event in rig.said(Evaluated)]
+    assert max(evaluations) >= 16
+    other.execute("COMMIT")
+    rig.to_step(session, 24)
+    assert "nothing that was recorded is missing" in warnings(rig)[-1]
+    assert_undisturbed(rig, make_config, session)
+    journal = session.files.database.journal("evaluated")
+    assert [entry["step"] for entry in journal][: len(evaluations)] == evaluations
+    written = [sample["step"] for sample in session.files.database.samples()]
+    assert written[:5] == [0, 4, 8, 12, 16]
+    other.close()
+
+
+def test_a_run_closed_while_its_database_is_locked_says_what_is_lost_and_sets_it_free(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**BUSY))
+    rig.to_step(session, 6)
+    path = session.files.path
+    other = sqlite3.connect(path / "run.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    rig.to_step(session, 8)
+    with pytest.raises(OSError, match="cannot be written: database is locked"):
+        rig.close(session)
+    other.execute("ROLLBACK")
+    other.close()
+    RunLock(path).release()
+
+
+def test_a_run_cannot_be_opened_twice_nor_while_its_database_is_held(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**BUSY))
+    with pytest.raises(InputError, match="is being trained by another program: stop it there"):
+        rig.open(session.files.path)
+    rig.to_step(session, 3)
+    path = rig.close(session)
+    other = sqlite3.connect(path / "run.db", isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(InputError, match="held by another program"):
+        rig.open(path)
+    other.execute("ROLLBACK")
+    other.close()
+    assert rig.open(path).trainer.step == 3
+
+
+# A clock that jumps
+
+
+def test_a_clock_that_jumps_back_and_forth_troubles_nobody(
+    rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(3)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + chance.uniform(-1e9, 1e9))
+    session = rig.new(make_config(**BUSY))
+    rig.to_step(session, 9)
+    session.handle(Pause())
+    session.handle(Resume())
+    session = rig.open(rig.crash(session))
+    rig.to_step(session, 14)
+    session = rig.open(rig.close(session))
+    assert session.trainer.step == 14
+    rig.to_step(session, 20)
+    assert_undisturbed(rig, make_config, session)
+    assert session.status.train_seconds > 0
+    kinds = [entry["kind"] for entry in session.files.database.journal()]
+    assert kinds.index("started") < kinds.index("paused") < kinds.index("opened")
