@@ -48,6 +48,21 @@ def test_settings_and_a_file_count(cli: Cli, tmp_path: Path) -> None:
     assert "(tied)" not in told
 
 
+def test_a_setting_that_changes_nothing_is_told_beside_the_model(cli: Cli) -> None:
+    answer = cli("model", "bigram", "--vocab-size", "9", "--set", "model.n_layer=7", "--json")
+    assert (answer.code, answer.json["total"]) == (0, 81)
+    assert answer.err == (
+        "gpt-tui: model.n_layer changes nothing here: a bigram is one table and nothing else\n"
+    )
+
+
+def test_a_text_to_trace_gives_a_published_model_its_own_vocabulary(cli: Cli, text: Path) -> None:
+    words = ("--data", text, "--set", "model.n_layer=1", "--set", "model.n_embd=12")
+    answer = cli("model", "gpt2", "--trace", "red", *words)
+    assert "gpt2 was published with 50,257 tokens" in answer.err
+    assert cli("model", "lecture", "--trace", "red", *words, "--set", "model.n_head=2").err == ""
+
+
 def test_a_text_is_followed_through_a_fresh_model(cli: Cli, text: Path) -> None:
     command = ("model", "layer-norm", "--data", text, "--trace", "red")
     out = cli(*command).out

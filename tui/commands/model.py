@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
 from tui.commands import EXIT_DONE
-from tui.commands.options import Parser, add_set_option, config_of, runs_dir_of
+from tui.commands.options import Parser, add_set_option, config_of, runs_dir_of, warn_of_unused
 from tui.commands.output import to_json, warn
 
 if TYPE_CHECKING:
@@ -113,14 +112,22 @@ def _of_config(args: argparse.Namespace) -> Subject:
     if args.vocab_size is not None and args.vocab_size < 1:
         raise InputError(f"--vocab-size must be at least 1, not {args.vocab_size}")
     config = config_of(args)
+    warn_of_unused(config, args.set)
     if args.trace is None:
         return Subject(config, *_vocabulary(args, config))
     if args.vocab_size is not None:
         raise InputError("--trace needs the vocabulary of a text: leave --vocab-size out")
 
+    from engine.presets import PRESETS
     from engine.tracing import initial_model
 
     tokenizer, name = _tokenizer(config)
+    published = PRESETS[config.preset].vocab_size
+    if published:
+        warn(
+            f"{config.preset} was published with {published:,} tokens: to trace a text, it gets "
+            f"the {tokenizer.vocab_size:,} of {name}"
+        )
     model = initial_model(config, tokenizer)
     weights = f"a fresh model, train.seed {config.train.seed}"
     return Subject(config, tokenizer.vocab_size, f"of {name}", model, weights)
@@ -146,5 +153,5 @@ def _tokenizer(config: Config) -> tuple[Tokenizer, str]:
 
     corpus = load_corpus(config.data.corpus)
     if corpus.note:
-        print(f"gpt-tui: {corpus.note}", file=sys.stderr)
+        warn(corpus.note)
     return TOKENIZERS[config.data.tokenizer].train(corpus.text), corpus.name

@@ -20,6 +20,7 @@ from tui.commands.options import (
     config_of,
     refuse_new_run_options,
     runs_dir_of,
+    warn_of_unused,
 )
 from tui.commands.output import print_last, run_facts, threads_in_words, to_json, typed_name
 from tui.wording import amount, duration, loss, short_path
@@ -52,6 +53,7 @@ def _parser() -> Parser:
 
 def _start(args: argparse.Namespace, argv: list[str]) -> Start:
     config = config_of(args)
+    warn_of_unused(config, args.set)
     typed = command_line("gpt-tui train", argv)
     return Start(config.to_dict(), str(runs_dir_of(args)), args.name, typed)
 
