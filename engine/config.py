@@ -538,7 +538,7 @@ class SystemConfig:
     )
     micro_batch_size: int = setting(
         0,
-        "Sequences in one forward pass; auto keeps pause prompt.",
+        "Sequences in one forward pass; auto lets a pause come at once.",
         RESUME,
         minimum=1,
         maximum=65536,

@@ -13,6 +13,7 @@ Value: TypeAlias = bool | int | float | str
 
 TRUE_WORDS = ("true", "yes", "on", "1")
 FALSE_WORDS = ("false", "no", "off", "0")
+MOST_IN_FULL = 10**15  # larger numbers are told as powers of ten
 
 
 class When(StrEnum):
@@ -132,7 +133,7 @@ class Setting:
         )
         if too_low or (self.maximum is not None and value > self.maximum):
             words = "".join(f" (or {word!r})" for word in self.special.values())
-            raise ValueError(f"{self.key} must be {self.bounds}{words}, not {value:g}")
+            raise ValueError(f"{self.key} must be {self.bounds}{words}, not {_number(value)}")
 
     def format(self, value: Value) -> str:
         """The value as a person writes it; ``parse`` reads it back."""
@@ -156,7 +157,8 @@ def _is_finite(value: float) -> bool:
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{int(value):,}" if value == int(value) else f"{value:g}"
+    whole = value == int(value) and abs(value) <= MOST_IN_FULL
+    return f"{int(value):,}" if whole else f"{value:g}"
 
 
 def setting(default: Value, help: str, when: When, **details: Any) -> Any:

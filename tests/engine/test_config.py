@@ -84,6 +84,13 @@ def test_a_number_out_of_bounds_is_refused_in_one_sentence(key: str) -> None:
         assert "\n" not in str(problem.value)
 
 
+def test_a_number_refused_is_written_as_its_bounds_are() -> None:
+    with pytest.raises(ValueError, match="must be 1 to 131,072, not 100,000,000"):
+        SETTINGS["model.block_size"].parse("100000000")
+    with pytest.raises(ValueError, match=r"not 1e\+300"):
+        SETTINGS["model.block_size"].parse("1e300")
+
+
 @pytest.mark.parametrize("key", NUMBERS)
 @pytest.mark.parametrize("word", ["", "twelve", "nan", "inf", "-inf", "0x10", "1e999"])
 def test_what_is_no_number_is_refused(key: str, word: str) -> None:
