@@ -48,7 +48,11 @@ def run(argv: list[str]) -> int:
     """Measure interleaved pairs of the app and of headless training."""
     parser = programs.parser("overhead", "training in the app over training without a screen")
     parser.add_argument(
-        "--pairs", type=programs.count, default=12, metavar="N", help="(%(default)s)"
+        "--pairs",
+        type=programs.count,
+        default=12,
+        metavar="N",
+        help="of a run in the app and one without (%(default)s)",
     )
     parser.add_argument(
         "--seconds", type=float, default=10.0, metavar="S", help="length of a window (%(default)s)"

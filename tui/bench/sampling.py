@@ -113,7 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(preset="nanogpt")
     add_peer_option(parser)
     parser.add_argument(
-        "--rounds", type=programs.count, default=3, metavar="R", help="(%(default)s)"
+        "--rounds",
+        type=programs.count,
+        default=3,
+        metavar="R",
+        help="all of them in turn, so often (%(default)s)",
     )
     return parser
 

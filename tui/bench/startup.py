@@ -52,7 +52,9 @@ class Start:
 def run(argv: list[str]) -> int:
     """Start the app some times and tell how long it took."""
     parser = programs.parser("startup", __doc__.splitlines()[0].partition(": ")[2])
-    parser.add_argument("--runs", type=programs.count, default=5, metavar="N", help="(%(default)s)")
+    parser.add_argument(
+        "--runs", type=programs.count, default=5, metavar="N", help="starts measured (%(default)s)"
+    )
     parser.add_argument(
         "--look",
         type=float,

@@ -117,7 +117,11 @@ def _parser() -> argparse.ArgumentParser:
         help="timed in a round, after a warm-up (%(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--rounds", type=programs.count, default=5, metavar="R", help="(%(default)s)"
+        "--rounds",
+        type=programs.count,
+        default=5,
+        metavar="R",
+        help="all of them in turn, so often (%(default)s)",
     )
     return parser
 

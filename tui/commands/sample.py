@@ -23,6 +23,17 @@ if TYPE_CHECKING:
     from engine.writing import Text
 
 MOST_SAMPLES = 10_000
+METAVARS = {
+    "prompt": "TEXT",
+    "temperature": "T",
+    "top_k": "K",
+    "top_p": "P",
+    "min_p": "P",
+    "repetition_penalty": "R",
+    "stop": "TEXT",
+    "max_tokens": "N",
+    "seed": "SEED",
+}
 
 
 def main(argv: list[str]) -> int:
@@ -51,7 +62,7 @@ def _parser() -> Parser:
     for name in _setting_names():
         one = SETTINGS[f"sample.{name}"]
         words = one.help.replace("%", "%%")
-        parser.add_argument(f"--{name.replace('_', '-')}", metavar=name[0].upper(), help=words)
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar=METAVARS[name], help=words)
     parser.add_argument(
         "--num-samples",
         default="1",
