@@ -63,6 +63,8 @@ class Session:
         InputError: The device is not there, or the checkpoint is damaged.
     """
 
+    patience: float | None = None  # a session that rests waits for commands, however long
+
     def __init__(
         self,
         files: RunFiles,
@@ -80,6 +82,7 @@ class Session:
         self._step: Generator[None, None, StepResult] | None = None
         self._single_steps = 0  # asked for and not yet taken
         self._doing = ""  # besides training, in words
+        self._ending = ""  # why the run ended before its last step, if it has
         self._before: dict[str, Any] = files.database.meta().get("summary", {})
         self._build(changes or {}, report)
 
@@ -154,7 +157,7 @@ class Session:
         ):
             self._tasks.append(self._scheduled_evaluation())  # a session ended just before it
         if self._is_complete():
-            self._set_state(State.FINISHED)
+            self._set_finished()
         else:
             self._set_state(State.RUNNING if running else State.PAUSED)
 
@@ -428,6 +431,7 @@ class Session:
             self._tasks.append(self._saving.task(announce_again=False))
 
     def _stop_at_non_finite(self, step: int, what: str) -> None:
+        self._saving.collect(None)  # one that is being written is one to go back to
         self._advising.tell_non_finite(step, what)
         if self.state is State.RUNNING:
             self._set_state(State.PAUSED)
@@ -474,7 +478,7 @@ class Session:
 
     def _finishing(self) -> Task:
         yield from self._measuring.finish()
-        self._set_state(State.FINISHED)
+        self._set_finished()
         self.recorder.flush(self.summary())
 
     def _is_complete(self) -> bool:
@@ -543,8 +547,12 @@ class Session:
 
     def _set_state(self, state: State) -> None:
         self.state = state
-        why = why_over(self.course) if state is State.FINISHED else ""
+        why = self._ending if state is State.FINISHED else ""
         self._tell(protocol.StateChanged(state, self.trainer.step, why))
+
+    def _set_finished(self) -> None:
+        self._ending = why_over(self.course)
+        self._set_state(State.FINISHED)
 
     def _warn(self, message: str) -> None:
         self.recorder.journal(getattr(self, "trainer", self.status).step, "warned", message=message)
