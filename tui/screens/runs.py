@@ -20,7 +20,7 @@ from tui.run_control import RunControl
 from tui.screens.open_run_dialog import OpenRunDialog, is_busy
 from tui.screens.runs_help import runs_help
 from tui.widgets.line_editor import LineEditor
-from tui.widgets.run_details import RunDetails
+from tui.widgets.run_details import RunDetails, fit_items
 from tui.widgets.runs_table import RunsTable
 from tui.wording import counted, short_path, with_unit
 
@@ -49,18 +49,19 @@ class RunsScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", tooltip="open the run in the cockpit, paused"),
         Binding("slash", "filter", "Filter", key_display="/",
-                tooltip="only runs with all these words; tag:WORD, state:WORD, -WORD"),
-        Binding("s", "sort", "Sort", tooltip="by the next column (or click on its title)"),
-        Binding("S", "reverse", "Reverse", show=False, tooltip="the other way round"),
-        Binding("t", "tags", "Tags", tooltip="edit the tags"),
-        Binding("n", "note", "Note", tooltip="edit the note"),
-        Binding("R", "rename", "Rename", tooltip="give the run another name"),
+                tooltip="only runs that have all these words"),
+        Binding("s", "sort", "Sort",
+                tooltip="sort by the next column, or by the one whose title is clicked"),
+        Binding("S", "reverse", "Reverse", show=False, tooltip="sort the other way round"),
+        Binding("t", "tags", "Tags", show=False, tooltip="edit the tags"),
+        Binding("n", "note", "Note", show=False, tooltip="edit the note"),
+        Binding("R", "rename", "Rename", show=False, tooltip="give the run another name"),
         Binding("space", "mark", "Mark", tooltip="mark the run, or no longer"),
         Binding("c", "compare", "Compare", tooltip="set the marked runs beside each other"),
         Binding("delete,backspace", "trash", "Trash", key_display="del",
-                tooltip="move the marked runs, or this one, to the trash"),
+                tooltip="move the marked runs in sight, or this one, to the trash"),
         Binding("u", "undo", "Undo", tooltip="bring back what was moved to the trash last"),
-        Binding("question_mark", "help", "Help", key_display="?", show=False, tooltip="this page"),
+        Binding("question_mark", "help", "Help", key_display="?", tooltip="this page"),
         Binding("escape,r", "leave", "Back", key_display="esc",
                 tooltip="back to the cockpit (first out of a filter)"),
     ]  # fmt: skip
@@ -105,7 +106,7 @@ class RunsScreen(Screen[None]):
         yield Static(id="empty", markup=False)
         yield LineEditor(id="editor")
         yield RunDetails(id="details")
-        yield Footer(compact=True)
+        yield Footer(compact=True, show_command_palette=False)  # the keys take all the room
 
     @property
     def table(self) -> RunsTable:
@@ -124,6 +125,10 @@ class RunsScreen(Screen[None]):
         self._show()
         self.read()
         self.set_interval(REFRESH_SECONDS, self._read_if_seen)
+
+    def on_resize(self) -> None:
+        """The heading has more room now, or less."""
+        self._show_heading()
 
     def on_screen_resume(self) -> None:
         """What was hidden may be out of date."""
@@ -198,16 +203,16 @@ class RunsScreen(Screen[None]):
     def _show_heading(self) -> None:
         by, descending = self.order
         count, shown = len(self.runs or ()), len(self.table.runs)
-        text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(counted(count, "run"), "bold")
-        if self.filter:
-            text.append(f" · {shown:,} with {self.filter!r}", "yellow")
-        if self.table.marked:
-            text.append(f" · {len(self.table.marked):,} marked", "bold")
-        if self.table.sizes:
-            text.append(f" · {with_unit(sum(self.table.sizes.values()), 'B')}")
-        text.append(f" · by {by} {'▼' if descending else '▲'}", "dim")
-        text.append(f" · {short_path(self.control.launch.runs_dir)}", "dim")
+        size, marked = sum(self.table.sizes.values()), len(self.table.marked)
+        items = [
+            Text(counted(count, "run"), "bold"),
+            Text(f"{shown:,} with {self.filter!r}" if self.filter else "", "yellow"),
+            Text(f"{marked:,} marked" if marked else "", "bold"),
+            Text(with_unit(size, "B") if size else ""),
+            Text(f"by {by} {'▼' if descending else '▲'}", "dim"),
+            Text(short_path(self.control.launch.runs_dir), "dim"),
+        ]
+        text = fit_items([item for item in items if item], self.size.width - 2)
         self.query_one("#heading", Static).update(text)
 
     def on_runs_table_moved(self) -> None:
@@ -452,8 +457,10 @@ class RunsScreen(Screen[None]):
     # -- small things ----------------------------------------------------------------------------
 
     def _marked_or_current(self) -> list[Path]:
-        if self.table.marked:
-            return [Path(path) for path in sorted(self.table.marked)]
+        """Of the marked runs those in sight: nothing happens to a run that a filter hides."""
+        marked = [Path(run.path) for run in self.table.runs if run.path in self.table.marked]
+        if marked:
+            return marked
         return [Path(self.table.current.path)] if self.table.current else []
 
     def _is_open_here(self, path: Path) -> bool:

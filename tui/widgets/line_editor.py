@@ -55,7 +55,9 @@ class LineEditor(Vertical):
         """Label, field, hint; problem."""
         with Horizontal():
             yield Static(id="label", markup=False)
-            yield Input(compact=True, id="field")
+            yield Input(
+                compact=True, select_on_focus=False, id="field"
+            )  # a letter replaces nothing
             yield Static(id="hint", markup=False)
         yield Static(id="problem", markup=False)
 

@@ -45,11 +45,11 @@ class RunDetails(Widget):
         if run is None:
             return Text()
         lines = [
-            _fit(_standing(run), width),
-            _fit([Text(one, "dim") for one in _making(run) if one], width),
-            _labelled("tags", " ".join(run.tags), "t adds some", width),
-            _labelled("note", run.note, "n writes one", width),
-            _fit(_keeping(run, size, parent), width),
+            fit_items(_standing(run), width),
+            fit_items([Text(one, "dim") for one in _making(run) if one], width),
+            _written("tags", " ".join(run.tags), width),
+            _written("note", run.note, width),
+            fit_items(_keeping(run, size, parent), width),
         ]
         return Text("\n").join(lines)
 
@@ -96,13 +96,14 @@ def _keeping(run: RunSummary, size: int | None, parent: str) -> list[Text]:
     return [Text(fact, "dim") for fact in facts if fact]
 
 
-def _labelled(label: str, text: str, hint: str, width: int) -> Text:
-    line = Text.assemble((f"{label}  ", "dim"), text if text else (hint, "dim italic"))
+def _written(label: str, text: str, width: int) -> Text:
+    """What a person writes; the first letter is the key for it."""
+    line = Text.assemble((label[0], "bold yellow"), (f"{label[1:]}  ", "dim"), text or ("–", "dim"))
     line.truncate(width, overflow="ellipsis")
     return line
 
 
-def _fit(items: Sequence[Text], width: int) -> Text:
+def fit_items(items: Sequence[Text], width: int) -> Text:
     """As many items as fit; of the first one at least its beginning."""
     line = Text(no_wrap=True)
     for item in items:

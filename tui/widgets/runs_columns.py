@@ -76,9 +76,9 @@ def columns_of(sizes: Mapping[str, int]) -> list[Column]:
         return "" if known is None else with_unit(known, "B")
 
     return [
-        Column("name", "name", lambda run, _: run.name, 14, 32),
+        Column("name", "name", lambda run, _: run.name, 14, 24),
         Column("state", "state", state_cell, 13),
-        Column("loss", "loss", lambda run, width: spark(run.sparkline, width), 8, 20),
+        Column("loss", "loss", lambda run, width: spark(run.sparkline, width), 8, 16),
         Column("best", "best", lambda run, _: loss(run.best_val_loss), 6, right=True),
         Column("step", "step", _steps, 13, right=True),
         Column("time", "time", lambda run, _: duration(run.train_seconds), 7, right=True),
@@ -86,11 +86,13 @@ def columns_of(sizes: Mapping[str, int]) -> list[Column]:
         Column("preset", "preset", lambda run, _: run.preset, 11),
         Column("data", "data", lambda run, _: run.corpus.rpartition("/")[2], 15),
         Column("disk", "disk", size, 7, right=True),
-        Column("tags", "tags", lambda run, _: " ".join(run.tags), 9, 24),
+        Column("tags", "tags", lambda run, _: " ".join(run.tags), 12, 24),
         Column("created", "begun", lambda run, _: moment(run.created), 16),
         Column("note", "note", lambda run, _: run.note, 20, 80),
     ]
 
+
+OF_TRAINING = ("loss", "best", "step", "time", "parameters")  # what a damaged run cannot tell
 
 BY_IMPORTANCE = ("name", "state", "best", "step", "loss", "time", "tags", "parameters", "preset",
                  "disk", "data", "created", "note")  # fmt: skip

@@ -20,12 +20,12 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from engine.run.reader import RunSummary
-from tui.widgets.runs_columns import GAP, STATE_SIGNS, Column, columns_of, fitting
+from engine.run.reader import DAMAGED, RunSummary
+from tui.widgets.runs_columns import GAP, OF_TRAINING, STATE_SIGNS, Column, columns_of, fitting
 
 HEADER_LINES = 1
-MARK = "●"
-MARK_WIDTH = 2
+MARK = " ●"
+MARK_WIDTH = 3
 
 
 class RunsTable(ScrollView, can_focus=True):
@@ -48,6 +48,7 @@ class RunsTable(ScrollView, can_focus=True):
     DEFAULT_CSS = """
     RunsTable {
         scrollbar-size-vertical: 1;
+        scrollbar-gutter: stable;
         overflow-x: hidden;
 
         & > .table--header { text-style: bold; color: $foreground 80%; background: $panel; }
@@ -242,7 +243,8 @@ class RunsTable(ScrollView, can_focus=True):
         mark = MARK if run.path in self.marked else ""
         segments = [Segment(mark.ljust(MARK_WIDTH), style + self._ink("mark"))]
         for column, width in self._columns:
-            text = _fit(column.cell(run, width), width, column.right)
+            silent = run.state == DAMAGED and column.key in OF_TRAINING
+            text = _fit("" if silent else column.cell(run, width), width, column.right)
             segments.append(Segment(text, style + self._ink_of(column.key, run)))
             segments.append(Segment(" " * GAP, style))
         return segments
