@@ -125,8 +125,9 @@ class QueueScreen(Screen[None]):
         keys = varying(place.entry for place in places)
         self.places = places
         table.clear(columns=True)
-        for name in ("run", "state", "best val", *map(short, keys), "step", "time"):
-            table.add_column(name)
+        table.add_columns("run", "state")
+        for name in ("best val", *map(short, keys), "step", "time"):
+            table.add_column(Text(name, justify="right"))
         for place in places:
             table.add_row(*_row(place, keys))
         ids = [place.entry.id for place in places]

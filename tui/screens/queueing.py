@@ -10,7 +10,7 @@ from textual.timer import Timer
 from data.errors import InputError
 from engine.protocol import State
 from engine.run.queue import Entry
-from engine.sweep import in_words
+from tui.commands.standings import settings_in_words
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
 from tui.wording import counted
@@ -145,7 +145,7 @@ class Queueing:
     def note_finished(self, summary: str) -> None:
         """The open run has just been trained to its end."""
         if self._settled(self._queue.note_finished):
-            self.announce_next(summary)
+            self.announce_next(summary.splitlines()[0])
 
     def note_refused(self, problem: str) -> None:
         """A run could not be begun or opened."""
@@ -168,4 +168,4 @@ class Queueing:
 
 
 def _in_words(entry: Entry) -> str:
-    return " · ".join(filter(None, (entry.run or entry.sweep, in_words(entry.changes))))
+    return " · ".join(filter(None, (entry.run or entry.sweep, settings_in_words(entry))))

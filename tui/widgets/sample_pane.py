@@ -196,7 +196,7 @@ class SamplePane(Vertical):
         record = self.current
         if record is None:
             self._show(Text("what the model writes appears here", "dim"))
-            self._label(self.border_title or "", "")
+            self._label("sample", "")
             return
         cursor = "" if record.finished else "▌"
         text = Text.assemble((record.settings["prompt"], "bold"), record.text, cursor)

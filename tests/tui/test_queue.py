@@ -1,0 +1,265 @@
+"""The queue in the app: filled from the cockpit, worked off by itself, rearranged on its screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.widgets import Input
+
+from engine.config import config_from_dict
+from engine.protocol import RunOpened, State
+from engine.run.queue import Entry, Queue, Wish
+from tests.tui.conftest import Open, Person
+from tui.screens.queue import QueueScreen
+from tui.screens.queue_dialog import QueueDialog
+
+RATE, LAYERS = "optim.learning_rate", "model.n_layer"
+SHORT = {"train.max_steps": 6}
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody here reads what a finished run came to."""
+    monkeypatch.setattr("tui.screens.queueing.NEXT_SECONDS", 0.05)
+
+
+def entries(person: Person) -> list[Entry]:
+    return person.app.control.queue.queue.entries()
+
+
+def states(person: Person) -> list[str]:
+    return [one.state_in_words for one in entries(person)]
+
+
+async def add(person: Person, axes: str = "") -> None:
+    """a, the values to try, enter."""
+    await person.press("a")
+    await person.until(lambda: isinstance(person.app.screen, QueueDialog), "the dialog")
+    person.app.screen.query_one(Input).value = axes
+    await person.pilot.pause(0)
+    await person.press("enter")
+    await person.until(lambda: person.app.screen is person.cockpit, "the cockpit")
+
+
+async def look(person: Person) -> QueueScreen:
+    """Q."""
+    await person.press("Q")
+    await person.until(lambda: isinstance(person.app.screen, QueueScreen), "the queue")
+    screen = person.app.screen
+    assert isinstance(screen, QueueScreen)
+    await person.until(lambda: screen.table.columns, "the table")
+    return screen
+
+
+def rows(screen: QueueScreen) -> list[list[str]]:
+    return [[str(cell) for cell in screen.table.get_row_at(i)] for i in range(len(screen.places))]
+
+
+def fill(runs_dir: Path, config: dict[str, Any], *rates: float) -> Queue:
+    """As ``gpt-tui sweep --queue-only`` does."""
+    queue = Queue(runs_dir)
+    base = config_from_dict(config)
+    queue.add([Wish(base.replace({RATE: rate}), {RATE: rate}) for rate in rates], "", "")
+    return queue
+
+
+# ---- filling -------------------------------------------------------------------------------------
+
+
+async def test_edited_settings_become_a_queued_run_or_with_values_to_try_a_sweep(
+    open_app: Open,
+) -> None:
+    async with open_app(SHORT) as person:
+        person.app.control.edit({LAYERS: 2})
+        await add(person)
+        (entry,) = entries(person)
+        assert (entry.sweep, entry.changes, entry.value(LAYERS)) == ("", {LAYERS: 2}, 2)
+        assert entry.value("train.max_steps") == 6
+        assert person.app.control.draft.edits == {}
+        assert person.status.state is State.IDLE
+
+        person.app.control.edit({"train.seed": 5})
+        await add(person, f"{RATE}=1e-3,1e-2 {LAYERS}=1..2")
+        sweep = entries(person)[1:]
+        found = [(one.sweep, one.value(RATE), one.value(LAYERS)) for one in sweep]
+        assert found == [("sweep-1", rate, n) for rate in (1e-3, 1e-2) for n in (1, 2)]
+        assert {one.value("train.seed") for one in sweep} == {5}
+
+
+async def test_what_cannot_be_is_told_in_the_dialog_and_not_added(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.press("a")
+        await person.type("model.n_layer=1..500")
+        said = person.app.screen.query_one("#runs")
+        await person.until(lambda: "must be 1 to 200" in str(said.render()), "the problem")
+        await person.press("enter")
+        assert isinstance(person.app.screen, QueueDialog)
+        for _ in "00":
+            await person.press("backspace")
+        await person.until(lambda: "5 runs" in str(said.render()), "how many")
+        await person.press("escape")
+        await person.until(lambda: person.app.screen is person.cockpit)
+        assert entries(person) == []
+
+
+# ---- working off ---------------------------------------------------------------------------------
+
+
+async def test_a_finished_run_is_followed_by_what_waits(open_app: Open) -> None:
+    async with open_app({**SHORT, RATE: 5e-3}) as person:
+        await add(person, f"{RATE}=1e-3,2e-3")
+        await person.press("space")
+        await person.until(lambda: states(person) == ["done", "done"], "both runs")
+        await person.until_state(State.FINISHED)
+        opened = person.heard(RunOpened)
+        assert [one.config["optim"]["learning_rate"] for one in opened] == [5e-3, 1e-3, 2e-3]
+        names = [Path(one.path).name for one in opened]
+        assert names == ["tiny-1", "sweep-1-1", "sweep-1-2"]
+        assert person.app.control.draft.base.get(RATE) == 2e-3
+        await person.until(lambda: person.notice.startswith("finished: 6 steps"))
+        assert "next" not in person.notice
+
+
+async def test_a_held_queue_waits_and_h_goes_on(open_app: Open) -> None:
+    async with open_app(SHORT) as person:
+        await add(person, f"{RATE}=1e-3")
+        await person.press("h")
+        assert "the queue is held" in person.notice
+        await person.press("space")
+        await person.until_state(State.FINISHED)
+        await person.until(lambda: "held, 1 run to go: h goes on" in person.notice)
+        await person.pilot.pause(0.3)
+        assert states(person) == ["waiting"]
+        await person.press("h")
+        await person.until(lambda: states(person) == ["done"], "the queued run")
+
+
+async def test_an_edit_that_waits_does_not_slip_into_a_queued_run(open_app: Open) -> None:
+    async with open_app({**SHORT, RATE: 5e-3}) as person:
+        await add(person, f"{RATE}=1e-3")
+        person.app.control.edit({RATE: 9e-3})
+        await look(person)
+        await person.press("r", "escape")
+        await person.until(lambda: states(person) == ["done"])
+        assert person.app.control.draft.base.get(RATE) == 1e-3
+        assert person.journal("adjusted") == []
+
+
+async def test_a_run_that_cannot_be_opened_is_noted_and_the_next_one_begins(
+    open_app: Open, tmp_path: Path
+) -> None:
+    async with open_app(SHORT) as person:
+        await add(person, f"data.corpus={tmp_path / 'none.txt'}")
+        await add(person, f"{RATE}=2e-3")
+        await look(person)
+        await person.press("r", "escape")
+        await person.until(lambda: states(person) == ["failed", "done"], "both")
+        assert "does not exist" in entries(person)[0].problem
+
+
+async def test_leaving_keeps_the_run_for_the_next_time(open_app: Open, runs_dir: Path) -> None:
+    async with open_app() as person:
+        await add(person, f"{RATE}=1e-3")
+        await look(person)
+        await person.press("r", "escape")
+        await person.until(lambda: person.status.step > 3, "some steps")
+        assert states(person) == ["running"]
+        await person.press("q", "s")
+        assert await person.until_gone() == 0
+    (entry,) = Queue(runs_dir).entries()
+    assert entry.state_in_words == "interrupted"
+    async with open_app() as person:
+        await person.until(lambda: "the queue holds 1 run: Q shows it" in person.notice)
+        await look(person)
+        await person.press("r", "escape")
+        opened = await person.until_heard(RunOpened)
+        assert (Path(opened.path).name, opened.step > 3) == (entry.run, True)
+
+
+async def test_another_run_takes_the_place_of_a_queued_one_which_stays_for_later(
+    open_app: Open,
+) -> None:
+    async with open_app() as person:
+        await add(person, f"{RATE}=1e-3")
+        await look(person)
+        await person.press("r", "escape")
+        await person.until(lambda: person.status.step > 3)
+        await person.press("n")
+        await person.press("enter")
+        await person.until(lambda: len(person.heard(RunOpened)) == 2, "the new run")
+        await person.until(lambda: states(person) == ["interrupted"])
+
+
+# ---- the screen ----------------------------------------------------------------------------------
+
+
+async def test_the_screen_shows_and_rearranges_the_queue(open_app: Open) -> None:
+    async with open_app(SHORT) as person:
+        await add(person, f"{RATE}=1e-3,2e-3,3e-3")
+        screen = await look(person)
+        assert [row[1:4] for row in rows(screen)] == [
+            ["waiting", "–", "0.001"],
+            ["waiting", "–", "0.002"],
+            ["waiting", "–", "0.003"],
+        ]
+        await person.press("down", "K")
+        assert [row[3] for row in rows(screen)] == ["0.002", "0.001", "0.003"]
+        assert screen.current is not None and screen.current.value(RATE) == 2e-3
+        await person.press("J", "x")
+        assert [row[1] for row in rows(screen)] == ["waiting", "cancelled", "waiting"]
+        await person.press("t")
+        assert [row[1] for row in rows(screen)] == ["waiting"] * 3
+        await person.press("h")
+        assert person.app.control.queue.held
+        await person.press("escape")
+        assert person.app.screen is person.cockpit
+
+
+async def test_the_best_come_first_when_asked_for(open_app: Open) -> None:
+    async with open_app(SHORT) as person:
+        await add(person, f"{RATE}=1e-5,1e-2 optim.min_lr=0")
+        await look(person)
+        await person.press("r", "escape")
+        await person.until(lambda: states(person) == ["done", "done"])
+        screen = await look(person)
+        await person.until(lambda: all(row[2] != "–" for row in rows(screen)), "the figures")
+        assert [row[3] for row in rows(screen)] == ["1e-05", "0.01"]
+        await person.press("l")
+        assert [row[3] for row in rows(screen)] == ["0.01", "1e-05"]
+        losses = [float(row[2]) for row in rows(screen)]
+        assert losses == sorted(losses)
+
+
+async def test_what_is_trained_now_is_neither_cancelled_nor_begun_again(open_app: Open) -> None:
+    async with open_app() as person:
+        await add(person, f"{RATE}=1e-3,2e-3")
+        screen = await look(person)
+        await person.press("r")
+        await person.until_state(State.RUNNING)
+        screen.refresh_table()
+        assert not screen.check_action("cancel", ())
+        await person.press("r")
+        assert "a run is being trained" in screen.query_one("#queue-notice").text  # type: ignore[attr-defined]
+        assert states(person) == ["running", "waiting"]
+
+
+async def test_an_empty_queue_says_how_it_is_filled(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.press("Q")
+        await person.until(lambda: person.app.screen.has_class("-empty"), "the empty screen")
+        assert "a adds the edited settings" in str(person.app.screen.query_one("#empty").render())
+
+
+async def test_a_queue_that_cannot_be_read_is_told_and_training_works(
+    open_app: Open, runs_dir: Path, config: Any
+) -> None:
+    fill(runs_dir, config.to_dict(), 1e-3).path.write_bytes(b"no database" * 1000)
+    async with open_app(SHORT) as person:
+        await person.until(lambda: "cannot be used" in person.notice)
+        await person.press("space")
+        await person.until_state(State.FINISHED)
+        await person.until(lambda: "cannot be used" in person.notice)
+        await person.press("a", "enter")
+        await person.until(lambda: "cannot be used" in person.notice)

@@ -1,0 +1,105 @@
+"""What the queue and its dialog look like, with runs that were written down beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from engine.config import config_from_dict
+from engine.presets import preset_config
+from engine.protocol import Status
+from engine.run.database import RunDatabase
+from engine.run.folder import create_run
+from engine.run.queue import Queue, Wish
+from engine.sweep import grid, parse_axes
+from tests.tui.test_snapshots import PAUSED, Snap, StillApp, after, still
+from tui.app import GptTuiApp
+
+__all__ = ["still"]  # the fixture that holds all clocks
+
+SIZES = {"80x24": (80, 24), "120x40": (120, 40), "200x50": (200, 50)}
+AXES = ("optim.learning_rate=3e-4..1e-2 log x4", "model.n_layer=2,4")
+LOSSES = (2.113, 2.087, 1.962, 1.931, 1.944)
+
+
+@pytest.fixture
+def queue(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    """A sweep of eight: four are trained, one was interrupted, one cannot be, two wait."""
+    monkeypatch.setattr("tui.screens.queue.REFRESH_SECONDS", 3600)
+    base = preset_config("nanogpt-cpu")
+    axes, _ = parse_axes(AXES)
+    queue = Queue(runs_dir)
+    queue.add([Wish(base.replace(one), one) for one in grid(axes)], "gpt-tui sweep …", "depth")
+    for loss in LOSSES:
+        taken = queue.take()
+        assert taken is not None
+        trained = 2000 if loss != LOSSES[-1] else 850
+        write_down(runs_dir, taken.entry.run, loss, trained)
+        taken.finish() if trained == 2000 else taken.release()
+    with queue._change() as db:
+        db.execute(
+            "UPDATE entries SET state = 'failed', run = 'depth-6', problem = ? WHERE id = 6",
+            ("memory ran out: lower train.batch_size, and open the run again",),
+        )
+    return queue
+
+
+def write_down(runs_dir: Path, name: str, loss: float, step: int) -> None:
+    """A run as it is left behind."""
+    entry = next(one for one in Queue(runs_dir).entries() if one.run == name)
+    run = create_run(config_from_dict(entry.settings), runs_dir, name)
+    database = RunDatabase(run / "run.db")
+    database.set_meta(
+        created=1.0,
+        summary={
+            "state": "finished" if step == 2000 else "stopped",
+            "step": step,
+            "total_steps": 2000,
+            "best_val_loss": loss,
+            "best_step": step,
+            "train_seconds": step * 0.043,
+        },
+    )
+    database.close()
+
+
+def app_on(queue: Queue, status: Status) -> StillApp:
+    app = StillApp(status)
+    app.control.queue.queue = queue
+    return app
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_queue(snap_compare: Snap, queue: Queue, size: str) -> None:
+    assert snap_compare(
+        app_on(queue, PAUSED), terminal_size=SIZES[size], run_before=after("Q", "down")
+    )
+
+
+def test_the_best_first_with_what_failed_under_the_cursor(snap_compare: Snap, queue: Queue) -> None:
+    keys = ("Q", "l", "down")  # the cursor stays on its run, which is the last with a loss
+    assert snap_compare(
+        app_on(queue, PAUSED), terminal_size=SIZES["80x24"], run_before=after(*keys)
+    )
+
+
+async def type_values(pilot: Pilot[int]) -> None:
+    app = pilot.app
+    assert isinstance(app, GptTuiApp)
+    app.control.draft.edit("train.seed", 5)
+    await pilot.press("a")
+    await pilot.pause()
+    await pilot.press(*"optim.learning_rate=1e-5..1e-2 log x8")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_adding_a_sweep(snap_compare: Snap, size: str) -> None:
+    assert snap_compare(
+        StillApp(PAUSED), terminal_size=SIZES[size], run_before=after(then=type_values)
+    )
+
+
+def test_an_empty_queue(snap_compare: Snap) -> None:
+    assert snap_compare(StillApp(PAUSED), terminal_size=SIZES["80x24"], run_before=after("Q"))
