@@ -291,6 +291,13 @@ class MetricStore:
         """Return the abandoned stretches of the curve called `name`, the oldest first."""
         return self._ghosts.get(name, [])
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self.marks = []
+        self._columns.clear()
+        self._ghosts.clear()
+        self.version += 1
+
     def truncate(self, after_step: int) -> None:
         """Drop everything later than `after_step`, in every curve."""
         for column in list(self._columns.values()):

@@ -55,6 +55,7 @@ class Open(Command):
 
     run: str  # the path of its folder
     running: bool = True  # else paused
+    watch: bool = False  # only look at it, if another program is training it
     changes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -163,6 +164,7 @@ class RunOpened(Event):
     total_steps: int
     saved_step: int  # of the latest checkpoint; 0 if there is none
     first_step: int = 0  # above 0 for a fork: it has no earlier weights
+    watching: bool = False  # another program trains it
 
 
 @dataclass(frozen=True)

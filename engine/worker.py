@@ -32,8 +32,9 @@ from engine.protocol import (
     Stop,
     Warned,
 )
-from engine.run.folder import LOG_FILE, find_run
+from engine.run.folder import LOG_FILE, RunIsTaken, find_run
 from engine.run.opening import RunFiles, Watcher, new_run, open_run
+from engine.viewing import Viewing
 
 if TYPE_CHECKING:
     from engine.session import Session
@@ -53,7 +54,7 @@ class EngineLoop:
         # each command with the number of stops before it; None ends the loop
         self._inbox: SimpleQueue[tuple[Command | None, int]] = SimpleQueue()
         self._stops = 0  # no lock: signal handlers count it up
-        self._session: Session | None = None
+        self._session: Session | Viewing | None = None
         self.metrics = MetricStore()
         self._status = Status()
 
@@ -79,7 +80,8 @@ class EngineLoop:
         idle = True
         while True:
             try:
-                command, stops = self._inbox.get(block=idle)
+                patience = self._session.patience if self._session else None
+                command, stops = self._inbox.get(block=idle, timeout=patience)
             except Empty:
                 idle = not self._advance()
                 continue
@@ -104,7 +106,7 @@ class EngineLoop:
     def _advance(self) -> bool:
         return bool(self._session and self._guard(lambda session: session.advance()))
 
-    def _guard(self, work: Callable[[Session], Any]) -> Any:
+    def _guard(self, work: Callable[[Session | Viewing], Any]) -> Any:
         """Do some work of the session; a failure ends the session, never the loop."""
         assert self._session is not None
         try:
@@ -119,10 +121,17 @@ class EngineLoop:
         watcher = Watcher(self._report, cancelled)
         files = None
         try:
-            files = _open_files(command, watcher)
-            if cancelled():
-                raise Cancelled
-            self._session = self._build_session(files, command)
+            try:
+                files = _open_files(command, watcher)
+            except RunIsTaken:
+                if not (isinstance(command, Open) and command.watch):
+                    raise
+                self.metrics = MetricStore()
+                self._session = Viewing(find_run(command.run), self.metrics, self._emit)
+            else:
+                if cancelled():
+                    raise Cancelled
+                self._session = self._build_session(files, command)
         except (InputError, Cancelled) as error:
             _discard(files)
             self._status = Status()
@@ -165,7 +174,7 @@ class EngineLoop:
         detail = "".join(traceback.format_exception(error))
         status = session.status if session else Status()
         self._status = dataclasses.replace(status, state=State.FAILED, message="")
-        if session:
+        if session and not isinstance(session, Viewing):
             _append_to_log(session.files.path, detail)
             self._save_what_is_left(session)
         self._emit(Failed(_in_words(error), detail))

@@ -61,6 +61,7 @@ class RunControl:
         self.facts = RunFacts(corpus=Path(config.data.corpus).name, preset=config.preset)
         self.note = ""
         self.first_step = 0  # above 0 for a fork: it has no earlier weights
+        self.watching = False  # another program trains the run
         self._name = launch.name
         self._wanted_there: dict[str, Any] = {}  # where the run goes back to, on advice
         self.asked: set[str] = set()  # kinds of events whose arrival is worth a word
@@ -87,7 +88,7 @@ class RunControl:
     @property
     def is_open(self) -> bool:
         """Whether the engine holds a run that takes commands."""
-        return self.status.state in OPEN_STATES
+        return self.status.state in OPEN_STATES and not self.watching
 
     @property
     def has_unsaved_steps(self) -> bool:
@@ -98,7 +99,7 @@ class RunControl:
     @property
     def can_cool_down(self) -> bool:
         """Whether the schedule waits to be told when to decay."""
-        active = self.status.state in (State.RUNNING, State.PAUSED)
+        active = self.status.state in (State.RUNNING, State.PAUSED) and not self.watching
         return active and self.draft.base.optim.schedule in ("wsd", "constant")
 
     # -- wishes ----------------------------------------------------------------------------------
@@ -108,7 +109,7 @@ class RunControl:
         self._begun = True
         self.engine.start()
         if self.launch.run:
-            self._send(Open(str(self.launch.run), running=False))
+            self._send(Open(str(self.launch.run), running=False, watch=True))
 
     def start(self) -> None:
         """Begin a new run with the edited settings.
@@ -203,7 +204,7 @@ class RunControl:
     def open_run(self, path: Path) -> None:
         """Open another run, paused; the one that is open is saved and closed."""
         self.draft.edits.clear()
-        self._send(Open(str(path), running=False))
+        self._send(Open(str(path), running=False, watch=True))
 
     def follow(self, advice: Advised) -> None:
         """Do what is advised; after going back, go on from there."""
@@ -241,7 +242,7 @@ class RunControl:
         self._name = None
         runtime = event.runtime
         self.note = event.note
-        self.first_step = event.first_step
+        self.first_step, self.watching = event.first_step, event.watching
         self.facts = RunFacts(
             name=self.run_path.name,
             corpus=f"{event.corpus} (stand-in)" if event.note else Path(event.corpus).name,

@@ -173,23 +173,43 @@ class RunDatabase:
 
         self.outbox.write(write)
 
-    def metric(self, branch: int, metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """The whole course of a metric: steps (n,) int64 and values (n,) float64, by step."""
+    def metric(
+        self, branch: int, metric: str, after_step: int = -1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The course of a metric after a step: steps (n,) int64 and values (n,) float64."""
         steps, values = [], []
-        for s, v in self._db.execute(
-            "SELECT steps, vals FROM metric_blocks WHERE branch = ? AND metric = ? ORDER BY block",
-            (branch, metric),
-        ):
+        with self._one_moment():
+            blocks = self._db.execute(
+                "SELECT steps, vals FROM metric_blocks "
+                "WHERE branch = ? AND metric = ? AND block >= ? ORDER BY block",
+                (branch, metric, (after_step + 1) // BLOCK_STEPS),
+            ).fetchall()
+            tail = self._db.execute(
+                "SELECT step, value FROM metric_tail "
+                "WHERE branch = ? AND metric = ? AND step > ? ORDER BY step",
+                (branch, metric, after_step),
+            ).fetchall()
+        for s, v in blocks:
             steps.append(np.frombuffer(s, np.int64))
             values.append(np.frombuffer(v, np.float64))
-        tail = self._db.execute(
-            "SELECT step, value FROM metric_tail WHERE branch = ? AND metric = ? ORDER BY step",
-            (branch, metric),
-        ).fetchall()
         # SQLite keeps NaN as NULL
         steps.append(np.array([step for step, _ in tail], np.int64))
         values.append(np.array([np.nan if v is None else v for _, v in tail], np.float64))
-        return np.concatenate(steps), np.concatenate(values)
+        all_steps, all_values = np.concatenate(steps), np.concatenate(values)
+        newer = all_steps > after_step
+        return all_steps[newer], all_values[newer]
+
+    @contextmanager
+    def _one_moment(self) -> Iterator[None]:
+        """Several reads of one state: a writer may pack stretches in between."""
+        if self._db.in_transaction:
+            yield
+            return
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")
 
     def import_metric(self, metric: str, steps: np.ndarray, values: np.ndarray) -> None:
         """Write the whole past of a metric into the first branch of a new run.
@@ -296,10 +316,12 @@ class RunDatabase:
         self._next_ids[table] += 1
         return number
 
-    def samples(self) -> list[dict[str, Any]]:
-        """All texts kept, oldest first."""
+    def samples(self, after_id: int = 0) -> list[dict[str, Any]]:
+        """The texts kept, oldest first."""
         rows = self._db.execute(
-            "SELECT id, branch, step, val_loss, settings, text FROM samples ORDER BY id"
+            "SELECT id, branch, step, val_loss, settings, text FROM samples "
+            "WHERE id > ? ORDER BY id",
+            (after_id,),
         )
         names = ("id", "branch", "step", "val_loss", "settings", "text")
         return [
@@ -344,6 +366,11 @@ class RunDatabase:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+    def integrity_problems(self) -> list[str]:
+        """What SQLite finds wrong with the file."""
+        found = [row[0] for row in self._db.execute("PRAGMA integrity_check(5)")]
+        return [] if found == ["ok"] else found
 
     def copy_to(self, path: Path) -> None:
         """Write all there is at this moment to a new file, while others may go on writing here."""

@@ -126,11 +126,16 @@ def delete_run(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+class RunIsTaken(InputError):
+    """Another program is writing the run."""
+
+
 class RunLock:
     """The right to write a run; the operating system drops it with the process.
 
     Raises:
-        InputError: Another program holds it.
+        RunIsTaken: Another program holds it.
+        InputError: The folder cannot be written.
     """
 
     def __init__(self, run: Path) -> None:
@@ -151,7 +156,7 @@ class RunLock:
                     raise
             time.sleep(LOCK_SECONDS)  # it may only be someone looking: see is_locked
         self._file.close()
-        raise InputError(
+        raise RunIsTaken(
             f"the run {run.name!r} is being trained by another program: stop it there first"
         )
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from engine.config import Config
 from engine.presets import preset_config
-from engine.protocol import Failed, Refused, RunOpened, Saved, State, StateChanged
+from engine.protocol import Event, Failed, Refused, RunOpened, Saved, State, StateChanged
 from engine.trainer import Trainer
-from tests.tui.conftest import SMALL, Open, Person, checkpoints
+from tests.tui.conftest import PATIENCE, SMALL, Open, Person, checkpoints
+from tui.launch import Launch
+from tui.run_control import RunControl
 
 
 def values(person: Person) -> list[float]:
@@ -144,3 +148,34 @@ async def test_a_text_that_stands_in_is_named(open_app: Open) -> None:
         title = str(person.cockpit.query_one("#chart-frame").border_title)
         assert title == "loss · python-docs (stand-in)"
         assert "python-docs (stand-in)" in person.app.control.facts.corpus
+
+
+async def test_a_run_that_another_program_trains_is_watched_and_then_taken_over(
+    open_app: Open, runs_dir: Path, config: Config
+) -> None:
+    heard: list[Event] = []
+    other = RunControl(Launch(config, runs_dir), heard.append)
+    other.begin()
+    other.start()
+    try:
+        while other.status.step < 5:
+            await asyncio.sleep(0.01)
+        run = Path(next(event.path for event in heard if isinstance(event, RunOpened)))
+        async with open_app(run=run) as person:
+            opened = await person.until_heard(RunOpened)
+            assert opened.watching
+            assert "another program trains this run" in person.cockpit.notice.text
+            step = person.status.step
+            await person.until(lambda: person.status.step > step + 5, "steps of the other program")
+            assert person.status.message == "watching: training"
+            assert not person.footer().keys() & {"space", "s", "v", "w"}
+            other.stop(save=True)
+            await person.until_state(State.STOPPED)
+            await person.until(lambda: "space opens it here" in person.cockpit.notice.text)
+            assert person.footer()["space"] == "Resume"
+            await person.press("space")
+            await person.until(lambda: person.app.control.is_open, "the run")
+            last = person.status.step
+            await person.until(lambda: person.status.step > last + 2)
+    finally:
+        assert other.end(PATIENCE)

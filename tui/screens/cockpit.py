@@ -380,9 +380,11 @@ class CockpitScreen(Screen[None]):
         state, has_run = self.control.status.state, self.control.run_path is not None
         allowed = {
             "start": state in (State.IDLE, State.FAILED) and not has_run,
-            "pause": state is State.RUNNING,
-            "resume": has_run and state in (State.IDLE, State.PAUSED, State.STOPPED, State.FAILED),
-            "step": state is State.PAUSED,
+            "pause": state is State.RUNNING and self.control.is_open,
+            "resume": has_run
+            and state in (State.IDLE, State.PAUSED, State.STOPPED, State.FAILED)
+            and (self.control.is_open or state is not State.PAUSED),
+            "step": state is State.PAUSED and self.control.is_open,
             "cool_down": self.control.can_cool_down,
             "timeline": self.control.is_open and self.control.status.step > 0,
             "fork": self.control.is_open and self.control.status.step > 0,
