@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
-from engine.config import SETTINGS, Config, read_config
+from engine.config import SETTINGS, Config, SampleConfig, read_config
 from engine.run.database import RunDatabase
 from engine.run.folder import CONFIG_FILE
 from engine.run.lineage import Stretch, lineage
@@ -59,6 +60,12 @@ class ComparedRun:
         values = [self.config.get(key)]
         values += [one.value for one in self.changes if one.key == key]
         return tuple(v for i, v in enumerate(values) if i == 0 or v != values[i - 1])
+
+    def sampling(self) -> SampleConfig:
+        """How it samples now."""
+        names = [field.name for field in dataclasses.fields(SampleConfig)]
+        latest = {name: self.values(f"sample.{name}")[-1] for name in names}
+        return dataclasses.replace(self.config.sample, **latest)  # type: ignore[arg-type]
 
     def figures(self) -> dict[str, Any]:
         """What came of it: losses in nats a token, the time in seconds of training."""

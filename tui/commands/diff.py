@@ -109,11 +109,10 @@ def _samples(runs: list[ComparedRun], wishes: dict[str, Any]) -> list[dict[str, 
     from engine.scribe import load_scribe
 
     samples: list[dict[str, Any]] = []
-    settings: SampleConfig | None = None
+    settings = dataclasses.replace(runs[0].sampling(), **wishes)
     for run in runs:
         try:
             scribe = load_scribe(run.path, "best", warn)
-            settings = settings or dataclasses.replace(scribe.settings, **wishes)
             torch.set_num_threads(scribe.threads)
             samples.append(_sample(scribe, settings))
         except InputError as error:

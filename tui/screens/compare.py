@@ -1,0 +1,351 @@
+"""Runs beside each other: their curves, what differs, what came of it, and what they write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.style import Style
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import Screen
+from textual.widgets import ContentSwitcher, DataTable, Footer, Input, Static
+from textual.worker import get_current_worker
+
+from data.errors import InputError
+from engine.run.folder import is_locked
+from tui.widgets.overlay_chart import LETTERS, NamedCurve, OverlayChart
+from tui.widgets.samples_beside import SamplesBeside
+
+if TYPE_CHECKING:
+    # Reading runs loads numpy, which waits for the first paint.
+    from engine.metrics import Column
+    from engine.run.comparison import ComparedRun
+    from engine.run.courses import Axis, Courses
+
+REFRESH_SECONDS = 2.0
+SMOOTHING = 0.95  # of training losses: lines that cross all the time cannot be told apart
+MOST_RUNS = len(LETTERS)
+OF_CHART = ("next_axis", "next_metric", "toggle_log", "toggle_window", "toggle_run")
+
+
+@dataclass(frozen=True)
+class View:
+    """What the chart shows of each run."""
+
+    metric: str
+    axis: Axis
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A run as it was last read, and its curve in one view."""
+
+    run: ComparedRun
+    courses: Courses
+    view: View
+    column: Column
+
+
+class CompareScreen(Screen[None]):
+    """Several runs on one chart, with a table of what differs and texts side by side.
+
+    Args:
+        paths: Folders of two to six runs; of more, the first six are compared.
+    """
+
+    CSS_PATH = "../styles/compare.tcss"
+    AUTO_FOCUS = "DataTable"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "next_axis", "Axis", tooltip="over steps, tokens or training time"),
+        Binding("v", "next_metric", "Train/val",
+                tooltip="the smoothed training loss, or the validation loss"),
+        Binding("l", "toggle_log", "Log", tooltip="logarithmic losses on or off"),
+        Binding("z", "toggle_window", "Zoom", tooltip="the whole course, or its last fifth"),
+        Binding("s", "sample", "Samples",
+                tooltip="texts of all, from the same prompt and seed; again: with the next seed"),
+        Binding("p", "prompt", "Prompt", tooltip="edit the prompt (enter: write, esc: back)"),
+        Binding("t", "table", "Table", tooltip="what differs, and what came of it"),
+        Binding("c", "toggle_chart", "Chart", tooltip="hide the chart, or show it again"),
+        *(Binding(str(place + 1), f"toggle_run({place})", show=False) for place in range(6)),
+        Binding("up", "scroll_texts(-1, 0)", show=False),
+        Binding("down", "scroll_texts(1, 0)", show=False),
+        Binding("pageup", "scroll_texts(-8, 0)", show=False),
+        Binding("pagedown", "scroll_texts(8, 0)", show=False),
+        Binding("left", "scroll_texts(0, -1)", show=False),
+        Binding("right", "scroll_texts(0, 1)", show=False),
+        Binding("escape,q", "close", "Close", key_display="esc"),
+    ]  # fmt: skip
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        super().__init__()
+        self.paths = [path.resolve() for path in paths[:MOST_RUNS]]
+        self._left_out = len(paths) - len(self.paths)
+        self._view: View | None = None  # once anything is read
+        self._readings: dict[Path, Reading] = {}
+        self._problems: list[str] = []
+        self._hidden: set[int] = set()
+        self._shown_table: object = None
+
+    def compose(self) -> ComposeResult:
+        """The chart above; the table or the texts below."""
+        with Vertical(id="compare-chart"):
+            yield OverlayChart(id="overlay")
+        with ContentSwitcher(initial="differences", id="below"):
+            yield DataTable(id="differences", cursor_type="none", fixed_columns=1)
+            yield SamplesBeside(id="beside")
+        yield Static(id="compare-note", markup=False)
+        yield Footer(compact=True)
+
+    @property
+    def chart(self) -> OverlayChart:
+        """The curves."""
+        return self.query_one(OverlayChart)
+
+    @property
+    def table(self) -> DataTable[Text]:
+        """What differs, and the figures."""
+        return self.query_one("#differences", DataTable)
+
+    @property
+    def beside(self) -> SamplesBeside:
+        """The texts."""
+        return self.query_one(SamplesBeside)
+
+    @property
+    def runs(self) -> list[ComparedRun]:
+        """Those that could be read, in order."""
+        return [self._readings[path].run for path in self.paths if path in self._readings]
+
+    def on_mount(self) -> None:
+        """Read the runs, and look again while one of them is in training."""
+        from engine.run.courses import Axis
+
+        self._go_to(View("train_loss", Axis.STEPS))
+        self.set_interval(REFRESH_SECONDS, self.refresh_runs)
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._show_table(anew=True))
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def refresh_runs(self) -> None:
+        """Read again if some run may have gone on."""
+        was_live = any(run.summary.live for run in self.runs)
+        if self.is_current and (was_live or any(map(is_locked, self.paths))):
+            assert self._view is not None
+            self._read(self._view)
+
+    def _go_to(self, view: View) -> None:
+        self._view = view
+        smoothed = " (smoothed)" if view.metric == "train_loss" else ""
+        name = {"train_loss": "training", "val_loss": "validation"}[view.metric]
+        frame = self.query_one("#compare-chart")
+        frame.border_title = f"compare · {name} loss{smoothed} over {view.axis}"
+        self._read(view)
+
+    @work(thread=True, exclusive=True, group="read")
+    def _read(self, view: View) -> None:
+        readings, problems = {}, []
+        for path in self.paths:
+            try:
+                readings[path] = _reading(path, view, self._readings.get(path))
+            except (InputError, OSError) as error:
+                problems.append(str(error))
+        if not get_current_worker().is_cancelled:
+            self.app.call_from_thread(self._take, view, readings, problems)
+
+    def _take(self, view: View, readings: dict[Path, Reading], problems: list[str]) -> None:
+        if view != self._view or not self.is_attached:
+            return
+        self._readings, self._problems = readings, problems
+        if self.runs:
+            self.beside.prepare(self.runs[0].sampling())
+        self._show_chart()
+        self._show_table()
+        self._show_note()
+        self.refresh_bindings()
+
+    # -- showing ---------------------------------------------------------------------------------
+
+    def _show_chart(self) -> None:
+        assert self._view is not None
+        smooth = self._view.metric == "train_loss"
+        self.chart.empty_text = (
+            "all runs are hidden: 1 to 6 show them" if self._hidden else "nothing was measured yet"
+        )
+        self.chart.show(
+            [
+                NamedCurve(path.name, place, self._readings[path].column, smooth)
+                for place, path in enumerate(self.paths)
+                if path in self._readings and place not in self._hidden
+            ],
+            self._view.axis,
+        )
+
+    def _show_table(self, anew: bool = False) -> None:
+        from tui.comparing import figure_lines, setting_lines
+
+        runs = self.runs
+        settings, figures = setting_lines(runs), figure_lines(runs)
+        shown = [run.path for run in runs], settings, figures
+        if not runs or (shown == self._shown_table and not anew):
+            return
+        self._shown_table, table = shown, self.table
+        at = table.scroll_offset
+        table.clear(columns=True)
+        table.add_column(Text("differs" if settings else "no setting differs", "dim"))
+        for run in runs:
+            table.add_column(self._name_of(run.path))
+        for line in settings:
+            table.add_row(Text(line.label, "dim"), *map(Text, line.cells))
+        if settings:
+            table.add_row(*[Text()] * (len(runs) + 1))
+        for line in figures:
+            cells = [
+                Text(cell, "bold" if i in line.best else "") for i, cell in enumerate(line.cells)
+            ]
+            table.add_row(Text(line.label, "dim"), *cells)
+        table.scroll_to(*at, animate=False)
+
+    def _name_of(self, path: Path) -> Text:
+        letter = LETTERS[self.paths.index(path)]
+        colour = self.chart.get_component_rich_style(f"chart--run-{letter.lower()}").color
+        style = Style(color=colour, bold=True)  # on the header's ground, not the chart's
+        return Text.assemble((f"{letter} ", style), (path.name, "bold"))
+
+    def _show_note(self) -> None:
+        from engine.run.comparison import cautions
+
+        lines = [*self._problems, *(f"note: {one}" for one in cautions(self.runs))]
+        if self._left_out:
+            lines.append(f"{MOST_RUNS} runs fit on a chart: the last {self._left_out} are left out")
+        note = self.query_one("#compare-note", Static)
+        note.update("\n".join(lines))
+        note.display = bool(lines)
+
+    # -- keys ------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In the field, keys are letters."""
+        if isinstance(self.focused, Input):
+            return action in ("leave_field", "submit")
+        texts = self._below == "beside"
+        if action in ("table", "scroll_texts"):
+            return texts
+        without_chart = self.has_class("-short") and texts  # they take all the room there is
+        if action == "toggle_chart":
+            return not without_chart
+        if action in OF_CHART and (without_chart or self.has_class("-no-chart")):
+            return False
+        return bool(self.runs) or action in ("close", "leave_field")
+
+    @property
+    def _below(self) -> str | None:
+        return self.query_one("#below", ContentSwitcher).current if self.is_mounted else None
+
+    def action_next_axis(self) -> None:
+        """Steps, tokens, time, and again."""
+        from engine.run.courses import Axis
+
+        assert self._view is not None
+        axes = list(Axis)
+        self._go_to(View(self._view.metric, axes[(axes.index(self._view.axis) + 1) % len(axes)]))
+
+    def action_next_metric(self) -> None:
+        """Training or validation loss."""
+        assert self._view is not None
+        metric = "val_loss" if self._view.metric == "train_loss" else "train_loss"
+        self._go_to(View(metric, self._view.axis))
+
+    def action_toggle_log(self) -> None:
+        """Logarithmic losses."""
+        self.chart.log_y = not self.chart.log_y
+
+    def action_toggle_window(self) -> None:
+        """The whole course or the recent part."""
+        self.chart.window = "recent" if self.chart.window == "full" else "full"
+
+    def action_toggle_run(self, place: int) -> None:
+        """Hide a curve, or show it again."""
+        if place < len(self.paths):
+            self._hidden ^= {place}
+            self._show_chart()
+
+    def action_toggle_chart(self) -> None:
+        """More room for what is below."""
+        self.toggle_class("-no-chart")
+        self.refresh_bindings()
+
+    def action_table(self) -> None:
+        """Show the table."""
+        self._switch_to("differences")
+        self.table.focus()
+
+    def action_sample(self) -> None:
+        """Write texts, or others if there are some."""
+        again = self._below == "beside" and self.beside.has_begun
+        self._switch_to("beside")
+        if again or not self.beside.has_begun:
+            self._write(seed_step=int(again))
+
+    def action_prompt(self) -> None:
+        """Edit the prompt."""
+        self._switch_to("beside")
+        self.set_focus(self.beside.prompt)
+
+    def action_leave_field(self) -> None:
+        """Back to the keys."""
+        self.set_focus(None)
+        self.refresh_bindings()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Write with the prompt that was typed."""
+        event.stop()
+        self.action_leave_field()
+        self._write()
+
+    def action_scroll_texts(self, down: int, right: int) -> None:
+        """Move in all texts at once."""
+        self.beside.scroll_texts(down, right)
+
+    def action_close(self) -> None:
+        """Back to where the person came from."""
+        self.dismiss()
+
+    def _switch_to(self, what: str) -> None:
+        self.query_one("#below", ContentSwitcher).current = what
+        if what == "beside":
+            self.set_focus(None)
+        self.set_class(what == "beside", "-texts")
+        self.refresh_bindings()
+
+    def _write(self, seed_step: int = 0) -> None:
+        titles = [
+            (run.path, f"{LETTERS[self.paths.index(run.path)]} {run.name}") for run in self.runs
+        ]
+        try:
+            self.beside.write(titles, seed_step)
+        except InputError as error:
+            self.notify(str(error), severity="error")
+
+
+def _reading(path: Path, view: View, before: Reading | None) -> Reading:
+    """Read a run; what has not changed since is taken from before."""
+    from engine.metrics import Column
+    from engine.run.comparison import read_compared
+    from engine.run.courses import read_courses
+
+    run = read_compared(path)
+    same = before is not None and before.run == run
+    if before is not None and same and before.view == view:
+        return before
+    courses = before.courses if before is not None and same else read_courses(run)
+    column = Column(SMOOTHING)
+    column.extend(*courses.along(view.axis, view.metric))
+    return Reading(run, courses, view, column)
