@@ -12,6 +12,7 @@ from data.errors import InputError
 from engine.allocator import keep_freed_memory
 from engine.checkpoint import Snapshot, restore, tidy_checkpoints
 from engine.config import SETTINGS, Config, config_from_dict
+from engine.exactness import not_promised, what_differs
 from engine.recorder import Recorder
 from engine.recovery import recover_latest
 from engine.run.checkpoints import list_checkpoints
@@ -57,7 +58,18 @@ def build_trainer(
         _compile(trainer, report, warn)
     if snapshot:
         restore(trainer, snapshot)
+        _say_what_is_not_promised(files, snapshot, runtime, warn)
     return trainer, snapshot
+
+
+def _say_what_is_not_promised(
+    files: RunFiles, snapshot: Snapshot, runtime: Runtime, warn: Say
+) -> None:
+    known = files.database.meta().get("hardware", {}).get("cpu", "")
+    cpus = known, str(hardware("cpu")["cpu"])
+    sentence = not_promised(what_differs(snapshot.state, runtime, versions(), cpus), runtime.device)
+    if sentence:
+        warn(sentence)
 
 
 def _build(config: Config, runtime: Runtime, files: RunFiles) -> Trainer:
