@@ -232,12 +232,9 @@ def _spaced(one: Setting, span: Axis, count: int | None) -> tuple[Axis, list[str
 def _value_at(span: Axis, share: float) -> Value:
     """The value at a share of a span, 0 its low end and 1 its high one."""
     low, high = span.low, span.high
-    if share in (0, 1):
-        value = high if share else low
-    elif span.log:
-        value = low * (high / low) ** share
-    else:
-        value = low + (high - low) * share
+    value = low * (high / low) ** share if span.log else low + (high - low) * share
     if SETTINGS[span.key].type is int:
         return min(max(round(value), round(low)), round(high))
+    if share in (0, 1):  # the ends are as they were typed
+        return high if share else low
     return min(max(float(f"{value:.{DIGITS}g}"), low), high)

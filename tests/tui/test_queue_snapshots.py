@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from engine.config import config_from_dict
 from engine.presets import preset_config
@@ -91,10 +92,10 @@ async def type_values(pilot: Pilot[int]) -> None:
     app.control.draft.edit("train.seed", 5)
     await pilot.press("a")
     await pilot.pause()
-    await pilot.press(*"optim.learning_rate=1e-5..1e-2 log x8")
+    app.screen.query_one(Input).value = "optim.learning_rate=1e-5..1e-2 log x8"
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", ["80x24", "120x40"])
 def test_adding_a_sweep(snap_compare: Snap, size: str) -> None:
     assert snap_compare(
         StillApp(PAUSED), terminal_size=SIZES[size], run_before=after(then=type_values)
