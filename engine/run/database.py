@@ -72,10 +72,14 @@ class RunDatabase:
                 self._alter(SCHEMA + BRANCHES, SCHEMA_VERSION)
             self._check_version()
             if not read_only:
+                self._check_quickly()
                 self._migrate()
             self._next_ids = {table: self._next_id(table) for table in ("samples", "journal")}
         except sqlite3.DatabaseError as error:
-            raise InputError(_unreadable(path, error)) from None
+            if _is_locked(error):
+                told = f"{path} is held by another program ({error}): close it there, then open it"
+                raise InputError(told) from None
+            raise InputError(unreadable(path, str(error))) from None
         self.outbox = Outbox(self._db, () if read_only else PASSING)
 
     def _next_id(self, table: str) -> int:
@@ -105,6 +109,12 @@ class RunDatabase:
                 f"{self.path} has format {self._version}, this gpt-tui reads formats 1 to "
                 f"{SCHEMA_VERSION}: open it with the version that wrote it"
             )
+
+    def _check_quickly(self) -> None:
+        """Find out now that pages are missing, and not hours into a training."""
+        found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
 
     def _migrate(self) -> None:
         """Bring an older run to the present format, a version at a time."""
@@ -393,13 +403,17 @@ def void(_: object) -> None:
     """Drop a result."""
 
 
-def _unreadable(path: Path, error: sqlite3.DatabaseError) -> str:
-    if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in LOCKED:
-        return f"{path} is held by another program ({error}): close it there, then open the run"
+def unreadable(path: Path, why: str) -> str:
+    """The sentence about a database that cannot be used, and what still can."""
     return (
-        f"{path} is not a readable run database ({error}): put it back from a copy; the weights "
-        f"in {CHECKPOINTS_FOLDER} do not need it, gpt-tui sample {path.parent.name} still works"
+        f"{path} is not a readable run database ({' '.join(why.split())}): put it back from a "
+        f"copy; the weights in {CHECKPOINTS_FOLDER} do not need it, gpt-tui sample "
+        f"{path.parent.name} still works"
     )
+
+
+def _is_locked(error: sqlite3.DatabaseError) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in LOCKED
 
 
 def _connect(path: Path, read_only: bool) -> sqlite3.Connection:

@@ -19,7 +19,8 @@ from data.errors import InputError
 from data.tokenizers import TOKENIZERS, Tokenizer
 from engine.config import Config, DataConfig, ModelConfig, read_config
 from engine.memory import check_memory
-from engine.run.database import RunDatabase
+from engine.run.checkpoints import list_checkpoints
+from engine.run.database import RunDatabase, unreadable
 from engine.run.folder import (
     CONFIG_FILE,
     DATABASE_FILE,
@@ -119,6 +120,8 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
         known = database.meta().get("corpus")
         config, corpus, tokenizer, split = _load_known_text(config, known, watcher)
         if not known:  # its first program was killed before it could note it
+            if list_checkpoints(path):
+                raise InputError(unreadable(path / DATABASE_FILE, "its content is gone"))
             database.set_meta(created=time.time(), corpus=corpus_facts(corpus))
     except BaseException:
         database.close()

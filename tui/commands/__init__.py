@@ -20,6 +20,7 @@ COMMANDS = {
     "sample": CommandEntry("tui.commands.sample", "print text that a run's model writes"),
     "runs": CommandEntry("tui.commands.runs", "list runs; tag, copy, export, delete them"),
     "fork": CommandEntry("tui.commands.fork", "begin a new run where another one was"),
+    "verify": CommandEntry("tui.commands.verify", "check that a run is whole, to the bit"),
     "sweep": CommandEntry("tui.commands.sweep", "train a run with different settings"),
     "queue": CommandEntry("tui.commands.queue", "the runs that are to come"),
     "settings": CommandEntry("tui.commands.settings", "list every setting"),

@@ -1,0 +1,59 @@
+"""``gpt-tui verify``: what it says, and how it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.conftest import Cli
+
+
+def test_a_whole_run_is_said_to_be_so(quick_train: Cli, cli: Cli) -> None:
+    quick_train()
+    answer = cli("verify", "tiny-1")
+    assert answer.code == 0
+    lines = [line.split(maxsplit=2) for line in answer.out.splitlines()[1:]]
+    assert [(part, mark) for part, mark, _ in lines] == [
+        ("config", "ok"),
+        ("database", "ok"),
+        ("checkpoint", "ok"),
+    ]
+    assert lines[1][2] == "6 steps, none missing and none twice"
+
+
+def test_a_replay_is_compared_to_the_bit(quick_train: Cli, cli: Cli) -> None:
+    quick_train("--set", "model.dropout=0.2", "--set", "optim.optimizer=muon")
+    answer = cli("verify", "tiny-1", "--replay", "--json")
+    assert answer.code == 0
+    assert answer.json["fine"] is True
+    replay = answer.json["replay"]
+    assert (replay["last_step"], replay["differs_at"]) == (6, None)
+    assert replay["checkpoints"] == [3, 6]
+    assert "steps 1 to 6 and the weights of 2 checkpoints: the same bits" in answer.out
+
+
+def test_damage_is_named_and_ends_with_1(quick_train: Cli, cli: Cli, runs_dir: Path) -> None:
+    quick_train()
+    weights = runs_dir / "tiny-1/checkpoints/step-00000003/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    answer = cli("verify", "tiny-1")
+    assert answer.code == 1
+    assert "BAD" in answer.out and "model.safetensors does not match its hash" in " ".join(
+        answer.out.split()
+    )
+    assert cli("verify", "tiny-1", "--json").json["fine"] is False
+
+
+def test_another_text_cannot_be_replayed_but_nothing_is_damaged(
+    quick_train: Cli, cli: Cli, text: Path
+) -> None:
+    quick_train()
+    text.write_text("another text altogether, and rather long. " * 50)
+    assert cli("verify", "tiny-1").code == 0
+    answer = cli("verify", "tiny-1", "--replay")
+    assert answer.code == 1
+    assert "its hash differs" in " ".join(answer.out.split())
+
+
+def test_a_run_that_is_not_there(quick_train: Cli, cli: Cli) -> None:
+    quick_train()
+    assert "did you mean 'tiny-1'?" in cli("verify", "tiny-2").problem
