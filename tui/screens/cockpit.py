@@ -20,11 +20,10 @@ from engine.protocol import State
 from engine.run.folder import LOG_FILE
 from tui.messages import EngineEvent
 from tui.run_control import OPEN_STATES, RunControl
-from tui.screens.fork_dialog import ForkDialog
 from tui.screens.help import help_screen
 from tui.screens.new_run_dialog import NewRunDialog
 from tui.screens.queueing import Queueing
-from tui.screens.timeline import Choice, TimelineScreen
+from tui.screens.travelling import Travelling
 from tui.widgets.loss_chart import LossChart
 from tui.widgets.notice import Notice
 from tui.widgets.sample_pane import SamplePane, SampleRecord
@@ -104,7 +103,7 @@ class CockpitScreen(Screen[None]):
         self.control = control
         self._ticks = 0
         self._conflicts_told = False
-        self._open_fork = False  # once it is made
+        self._travelling = Travelling(self)
         self._state_told = State.IDLE
         self.queueing = Queueing(self, self._show_settings)
         self._handlers: dict[type[protocol.Event], Callable[[Any], None]] = {
@@ -117,7 +116,7 @@ class CockpitScreen(Screen[None]):
             protocol.Saved: self._on_saved,
             protocol.Adjusted: self._on_adjusted,
             protocol.Rewound: self._on_rewound,
-            protocol.Forked: self._on_forked,
+            protocol.Forked: self._travelling.on_forked,
             protocol.Advised: self._on_advised,
             protocol.Silenced: lambda e: self.app.notify(f"no more advice on: {e.kind}"),
             protocol.Warned: lambda e: self.notice.say(e.message),
@@ -297,27 +296,10 @@ class CockpitScreen(Screen[None]):
         self.refresh_bindings()
 
     def _on_rewound(self, event: protocol.Rewound) -> None:
-        self.samples.forget_after(event.step)
         self._show_chart_source()
         self._show_status()
         self.refresh_bindings()
-        self.notice.say(
-            f"back at step {event.step:,}; what came after it, to step {event.left_at:,}, stays "
-            f"as a faint line. Change settings if you like, space goes on",
-            "information",
-        )
-        self.control.note_rewound()
-
-    def _on_forked(self, event: protocol.Forked) -> None:
-        path = Path(event.path)
-        if self._open_fork:
-            self.control.open_run(path)
-        else:
-            self.notice.say(
-                f"{path.name} is this run as it was at step {event.step:,}: open it with "
-                f"gpt-tui {path.name}",
-                "information",
-            )
+        self._travelling.on_rewound(event)
 
     def _on_refused(self, event: protocol.Refused) -> None:
         """Say it beside the field it is about, if there is one."""
@@ -477,26 +459,11 @@ class CockpitScreen(Screen[None]):
 
     def action_timeline(self) -> None:
         """Look at the past; go back to it or fork from it."""
-        self.app.push_screen(TimelineScreen(self.control), self._travel)
-
-    def _travel(self, choice: Choice | None) -> None:
-        if choice and choice.action == "rewind":
-            self.control.rewind(choice.step)
-        elif choice:
-            self._ask_to_fork(choice.step)
+        self._travelling.look_back()
 
     def action_fork(self) -> None:
         """Begin another run from here."""
-        self._ask_to_fork(self.control.status.step)
-
-    def _ask_to_fork(self, step: int) -> None:
-        def answered(answer: str | None) -> None:
-            if answer:
-                self._open_fork = answer == "open"
-                self.control.fork(step)
-
-        name = self.control.facts.name
-        self.app.push_screen(ForkDialog(self.control.draft, name, step), answered)
+        self._travelling.ask_to_fork(self.control.status.step)
 
     def action_toggle_log(self) -> None:
         """Logarithmic losses."""
