@@ -136,6 +136,21 @@ async def test_a_held_queue_waits_and_h_goes_on(open_app: Open) -> None:
         await person.until(lambda: states(person) == ["done"], "the queued run")
 
 
+async def test_a_person_who_reads_is_waited_for_but_not_for_ever(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.screens.queueing.LOOK_SECONDS", 0.02)
+    async with open_app(SHORT) as person:
+        await add(person, f"{RATE}=1e-3,2e-3")
+        await person.press("space", "question_mark")
+        await person.until_state(State.FINISHED)
+        await person.until(lambda: "next in" in person.notice)
+        await person.pilot.pause(0.5)
+        assert states(person) == ["waiting", "waiting"]
+        monkeypatch.setattr("tui.screens.queueing.BUSY_SECONDS", 0.04)
+        await person.until(lambda: states(person) == ["done", "done"], "both runs")
+
+
 async def test_an_edit_that_waits_does_not_slip_into_a_queued_run(open_app: Open) -> None:
     async with open_app({**SHORT, RATE: 5e-3}) as person:
         await add(person, f"{RATE}=1e-3")

@@ -23,7 +23,7 @@ def leaderboard_table(places: Sequence[Place]) -> str:
     rows = [_row(place, keys) for place in places]
     lines = [table(header, rows, right=(0, 3, 4, 5, 6, *range(7, len(header))))]
     failed = [place.entry for place in places if place.entry.problem]
-    lines += [f"{entry.run}: {entry.problem}" for entry in failed]
+    lines += [f"{one.run}: {one.problem} (gpt-tui queue retry {one.id})" for one in failed]
     return "\n".join(lines)
 
 

@@ -21,7 +21,7 @@ from tui.wording import counted, duration, loss
 if TYPE_CHECKING:
     from engine.run.leaderboard import Place
 
-REFRESH_SECONDS = 1.0
+REFRESH_SECONDS = 2.0
 STYLES = {
     "running": "green",
     "interrupted": "yellow",

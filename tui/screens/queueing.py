@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tui.screens.cockpit import CockpitScreen
 
 NEXT_SECONDS = 8.0  # to read what the finished run came to, and to hold the queue
+BUSY_SECONDS = 300.0  # a person who reads or types is waited for, but not one who has left
+LOOK_SECONDS = 1.0
 AT_REST = (State.IDLE, State.FINISHED, State.STOPPED, State.FAILED)
 
 
@@ -104,20 +106,34 @@ class Queueing:
             what = f"the queue is held, {counted(len(waiting), 'run')} to go: h goes on"
         else:
             what = f"next in {NEXT_SECONDS:.0f} s: {_in_words(waiting[0])} · h holds the queue"
-            self._stop_waiting()
-            self._timer = self._cockpit.set_timer(NEXT_SECONDS, self._begin_if_still)
+            self._begin_in(NEXT_SECONDS)
         self._cockpit.notice.say(f"{before}\n{what}".strip(), severity)
         return True
 
-    def _begin_if_still(self) -> None:
-        """The time is over: go on, unless the person did something else meanwhile."""
+    def _begin_in(self, seconds: float, waited: float = 0.0) -> None:
+        self._stop_waiting()
+        self._timer = self._cockpit.set_timer(seconds, lambda: self._begin_if_still(waited))
+
+    def _begin_if_still(self, waited: float) -> None:
+        """The time is over: go on, unless the person did something else or is at something."""
         still = self._cockpit.control.status.state in AT_REST
         if self._queue.held or self._queue.is_beginning or not still:
+            return
+        if self._person_is_busy and waited < BUSY_SECONDS:
+            self._begin_in(LOOK_SECONDS, waited + LOOK_SECONDS)
             return
         try:
             self._queue.begin_next()
         except InputError as error:
             self._cockpit.notice.say(str(error), "error")
+
+    @property
+    def _person_is_busy(self) -> bool:
+        """Whether the finished run is being looked at, or something is typed."""
+        screen = self._cockpit.app.screen
+        if isinstance(screen, QueueScreen):
+            return False
+        return screen is not self._cockpit or self._cockpit.focused is not None
 
     def _stop_waiting(self) -> None:
         if self._timer:
