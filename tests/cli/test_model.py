@@ -39,6 +39,13 @@ def test_the_vocabulary_may_be_given(cli: Cli) -> None:
     assert cli("model", "bigram", "--vocab-size", "1000", "--json").json["total"] == 1_000_000
 
 
+def test_the_largest_sizes_can_still_be_counted(cli: Cli) -> None:
+    most = ("--vocab-size", "1000000000", "--json")
+    assert cli("model", "bigram", *most).json["total"] == 10**18
+    widest = ("--set", "model.n_embd=32768", "--set", "model.n_layer=200")
+    assert cli("model", "tiny", *widest, *most).code == 0
+
+
 def test_settings_and_a_file_count(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('preset = "tiny"\n[model]\nn_layer = 7\n')
@@ -96,7 +103,11 @@ def test_a_text_is_followed_through_a_run(quick_train: Cli, cli: Cli) -> None:
     ("arguments", "problem"),
     [
         (["fats"], "there is no preset 'fats': did you mean 'fast'?"),
-        (["tiny", "--vocab-size", "0"], "--vocab-size must be at least 1, not 0"),
+        (["tiny", "--vocab-size", "0"], "--vocab-size must be 1 to 1,000,000,000, not 0"),
+        (
+            ["tiny", "--vocab-size", "9" * 20],
+            "--vocab-size must be 1 to 1,000,000,000, not 99,999,999,999,999,999,999",
+        ),
         (
             ["tiny", "--vocab-size", "9", "--trace", "x"],
             "--trace needs the vocabulary of a text: leave --vocab-size out",

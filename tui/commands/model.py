@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from engine.model import LanguageModel
 
 
+MOST_TOKENS = 10**9  # with the widest model, the numbers of a table still fit 64 bits
+
+
 @dataclass(frozen=True)
 class Subject:
     """What is looked at."""
@@ -109,8 +112,8 @@ def _of_config(args: argparse.Namespace) -> Subject:
     """A model that is not trained yet."""
     if args.checkpoint is not None:
         raise InputError("--checkpoint belongs to a run: name it with --run")
-    if args.vocab_size is not None and args.vocab_size < 1:
-        raise InputError(f"--vocab-size must be at least 1, not {args.vocab_size}")
+    if args.vocab_size is not None and not 1 <= args.vocab_size <= MOST_TOKENS:
+        raise InputError(f"--vocab-size must be 1 to {MOST_TOKENS:,}, not {args.vocab_size:,}")
     config = config_of(args)
     warn_of_unused(config, args.set)
     if args.trace is None:
