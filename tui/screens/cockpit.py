@@ -300,6 +300,7 @@ class CockpitScreen(Screen[None]):
         self._show_status()
         self.refresh_bindings()
         self._travelling.on_rewound(event)
+        self.control.note_rewound()  # goes on by itself, if advice brought it there
 
     def _on_refused(self, event: protocol.Refused) -> None:
         """Say it beside the field it is about, if there is one."""

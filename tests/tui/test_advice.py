@@ -1,0 +1,139 @@
+"""Advice in the cockpit: said in a line, followed, hidden or silenced with one key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from engine.protocol import Adjusted, Advised, Rewound, Silenced, State, StateChanged
+from engine.trainer import Trainer
+from tests.tui.conftest import Open, Person
+
+TOO_HIGH = Advised(
+    "learning rate too high",
+    "the loss has climbed from 2.10 to 2.65: the learning rate is too high",
+    "set learning_rate to 0.0003",
+    {"optim.learning_rate": 3e-4},
+)
+
+
+async def hear(person: Person, advice: Advised) -> None:
+    """Have the engine say it."""
+    person.app._hear(advice)
+    await person.until(lambda: advice.message in person.notice, "the advice")
+
+
+@pytest.fixture
+def broken_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradients of the sixth step are not numbers, unless the learning rate is a low one."""
+    update = Trainer._update
+
+    def diverge(self: Trainer, rate: float) -> torch.Tensor:
+        if self.step == 5 and self.config.optim.learning_rate > 1e-3:
+            for parameter in self.model.parameters():
+                parameter.grad = torch.full_like(parameter, torch.nan)
+        return update(self, rate)
+
+    monkeypatch.setattr(Trainer, "_update", diverge)
+
+
+async def test_advice_names_the_keys_that_act_on_it(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        assert not {"y", "X"} & person.footer().keys()
+        await hear(person, TOO_HIGH)
+        assert person.notice.splitlines() == [
+            TOO_HIGH.message,
+            "y set learning_rate to 0.0003 · x hide · X never again",
+        ]
+        assert person.footer()["y"] == "Do it"
+
+
+async def test_y_does_what_is_advised_and_takes_it_away(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await hear(person, TOO_HIGH)
+        await person.press("y")
+        adjusted = await person.until_heard(Adjusted)
+        assert adjusted.changes == {"optim.learning_rate": [3e-3, 3e-4]}
+        assert person.notice == ""
+        assert "y" not in person.footer()
+
+
+async def test_x_hides_it_and_nothing_happens(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await hear(person, TOO_HIGH)
+        await person.press("x", "y", "X")
+        assert person.notice == ""
+        assert not person.heard(Adjusted) and not person.heard(Silenced)
+
+
+async def test_a_capital_x_silences_it_for_good(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await hear(person, TOO_HIGH)
+        await person.press("X")
+        assert (await person.until_heard(Silenced)).kind == TOO_HIGH.kind
+        assert person.notice == ""
+        (entry,) = person.journal("silenced")
+        assert entry["detail"] == {"advice": "learning rate too high"}
+
+
+async def test_in_a_field_its_keys_are_letters(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await hear(person, TOO_HIGH)
+        await person.press("p", "y", "X")
+        assert TOO_HIGH.message in person.notice
+        assert not person.heard(Adjusted) and not person.heard(Silenced)
+
+
+async def test_from_what_is_no_number_y_goes_back_and_on_with_a_lower_rate(
+    open_app: Open, broken_gradient: None
+) -> None:
+    async with open_app({"checkpoint.interval": 3}) as person:
+        await person.press("space")
+        advice = await person.until_heard(Advised)
+        await person.until_state(State.PAUSED)
+        assert person.notice.splitlines() == [
+            "the gradient of step 6 is not a number: its update was left out and training paused",
+            "y go back to step 3 and set learning_rate to 0.0003 · space go on without this batch",
+        ]
+        await person.press("X")  # this cannot be silenced
+        assert advice.message in person.notice
+        await person.press("y")
+        assert (await person.until_heard(Rewound)).step == 3
+        await person.until(lambda: person.status.step > 10, "steps after the broken one")
+        assert person.status.state is State.RUNNING
+        assert person.heard(Adjusted)[-1].changes["optim.learning_rate"] == [3e-3, 3e-4]
+        assert len(person.heard(Advised)) == 1
+
+
+async def test_from_what_is_no_number_space_goes_on_without_the_batch(
+    open_app: Open, broken_gradient: None
+) -> None:
+    async with open_app() as person:
+        await person.press("space")
+        await person.until_heard(Advised)
+        await person.until_state(State.PAUSED)
+        await person.press("space")
+        await person.until(lambda: person.status.step > 10, "steps after the broken one")
+        assert not person.heard(Rewound)
+        assert person.notice == ""
+
+
+async def test_a_run_that_stopped_early_says_why_and_what_goes_on(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"eval.interval": 2, "eval.patience": 1, "optim.learning_rate": 9.0}
+    async with open_app(settings | {"optim.warmup_steps": 0}) as person:
+        await person.press("space")
+        await person.until_heard(StateChanged, state=State.FINISHED)
+        await person.until(lambda: "finished" in person.notice)
+        why, finished, ways = person.notice.splitlines()
+        assert why.startswith("stopped early: the last evaluation has not lowered the validation")
+        assert finished.startswith("finished: ")
+        assert "raise eval.patience (e) to go on" in ways
