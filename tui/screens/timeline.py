@@ -9,9 +9,9 @@ from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Footer, Input, Label, Static
 
 from engine.protocol import State
 from tui.run_control import RunControl
@@ -76,7 +76,9 @@ class TimelineScreen(Screen[Choice | None]):
             frame.border_title = "timeline"
             yield LossChart(id="chart")
         yield Static(id="timeline-facts", markup=False)
-        yield StepField(id="timeline-step", type="integer", placeholder="step", compact=True)
+        with Horizontal(id="timeline-step"):
+            yield Label("go to step")
+            yield StepField(type="integer", compact=True)
         with VerticalScroll(id="timeline-sample") as sample:
             sample.border_title = "text"
             yield Static(id="timeline-text", markup=False)
@@ -142,7 +144,7 @@ class TimelineScreen(Screen[Choice | None]):
         weights = {
             "full": "a checkpoint",
             "light": "weights kept, to sample from",
-            "": "no weights kept: going back trains again from the checkpoint before it",
+            "": "no weights kept: going back trains up to here again",
         }[here.weights if here else ""]
         now = self.control.status.step
         distance = "now" if self.step >= now else f"{counted(now - self.step, 'step')} ago"
@@ -181,14 +183,14 @@ class TimelineScreen(Screen[Choice | None]):
 
     def action_type_step(self) -> None:
         """Ask for a number."""
+        self.query_one("#timeline-step").add_class("-open")
         field = self.query_one(StepField)
-        field.add_class("-open")
         field.value = ""
         field.focus()
 
     def action_leave_field(self) -> None:
         """Back to the keys."""
-        self.query_one(StepField).remove_class("-open")
+        self.query_one("#timeline-step").remove_class("-open")
         self.set_focus(None)
         self.refresh_bindings()
 
