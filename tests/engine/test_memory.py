@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from data.errors import InputError
 from engine import memory
 from engine.config import ModelConfig
-from engine.memory import check_memory, parameter_estimate
+from engine.memory import check_memory, memory_now, parameter_estimate, why_killed
 from engine.model import build_model
 
 
@@ -35,3 +36,59 @@ def test_a_model_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(InputError, match=r"needs .* GB of memory, and this machine has .* GB"):
         check_memory(ModelConfig(n_layer=200, n_head=2, n_embd=32768), 65)
     check_memory(ModelConfig(), 65)
+
+
+# How much there is, and whether it ran out
+
+
+@pytest.fixture
+def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The kernel's tables, of a machine with 8 GB left of which a container may have 1 GB."""
+    files = {
+        "self/statm": "9000 5000 300",
+        "meminfo": "MemTotal: 16000000 kB\nMemAvailable: 8000000 kB\n",
+        "vmstat": "nr_free_pages 7\noom_kill 3\n",
+        "memory.max": "3000000000",
+        "memory.current": "2500000000",
+        "memory.stat": "active_file 1\ninactive_file 500000000\n",
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(memory, "PROC", tmp_path)
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    return tmp_path
+
+
+def test_what_is_left_is_that_of_the_container_if_it_has_less(kernel: Path) -> None:
+    now = memory_now()
+    assert now is not None
+    assert (now["left"], now["kills"]) == (1_000_000_000, 3)
+    assert now["held"] % 5000 == 0
+    (kernel / "memory.max").write_text("max")
+    unlimited = memory_now()
+    assert unlimited is not None and unlimited["left"] == 8_000_000 * 1024
+
+
+def test_where_the_kernel_tells_nothing_nothing_is_said(kernel: Path) -> None:
+    (kernel / "vmstat").unlink()
+    assert memory_now() is None
+    assert why_killed(None, None, 8) == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "kills", "killed"),
+    [
+        ({"held": 90, "left": 900, "kills": 1}, 1, False),
+        ({"held": 990, "left": 9, "kills": 1}, 1, True),
+        ({"held": 90, "left": 900, "kills": 1}, 2, True),
+        ({"held": 90, "left": 900, "kills": 1}, 0, False),  # the machine was started again
+    ],
+)
+def test_it_was_memory_if_little_was_left_or_the_kernel_has_killed(
+    before: dict[str, int], kills: int, killed: bool
+) -> None:
+    told = why_killed(before, {"held": 1, "left": 1, "kills": kills}, 8)
+    assert ("memory ran out" in told and "micro_batch_size to 4" in told) is killed
+    smallest = why_killed(before, {"held": 1, "left": 1, "kills": kills}, 1)
+    assert ("smaller model" in smallest) is killed

@@ -9,6 +9,8 @@ import pytest
 
 from engine.protocol import Adjust, Adjusted, Evaluate, Pause, Resume, Sample, Save, State, Warned
 from engine.session import Session
+from engine.verify import verify_files
+from engine.visiting import visit
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits, recorded_losses
 
 HARD: dict[str, Any] = {
@@ -182,17 +184,26 @@ def test_settings_changed_on_opening_count_from_there(rig: Rig, make_config: Mak
     assert_same_run(session, expected)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_looking_changes_nothing(rig: Rig, make_config: MakeConfig, seed: int) -> None:
-    """Sampled, evaluated, paused and saved at random moments, inside steps and between them."""
-    expected = uninterrupted(rig, make_config, {})
+@pytest.mark.parametrize(("seed", "kind"), enumerate(KINDS))
+def test_looking_changes_nothing(rig: Rig, make_config: MakeConfig, seed: int, kind: str) -> None:
+    """Sampled, evaluated, paused, saved and read from outside, inside steps and between them."""
+    expected = uninterrupted(rig, make_config, {}, **KINDS[kind])
     chance = random.Random(seed)
-    session = rig.new(make_config(**HARD, eval__interval=3, checkpoint__interval=4))
+    some = {"eval__interval": 3, "checkpoint__interval": 4}
+    session = rig.new(make_config(**HARD | KINDS[kind] | some))
+
+    def visit_its_past() -> None:
+        if session.status.saved_step:
+            with visit(session.files.path, session.status.saved_step - 1, lambda message: None):
+                pass
+
     looks = [
         lambda: session.handle(Sample({"seed": chance.randrange(9), "temperature": 1.0})),
         lambda: session.handle(Evaluate(whole=chance.random() < 0.3)),
         lambda: session.handle(Pause()),
         lambda: session.handle(Save()),
+        lambda: verify_files(session.files.path),
+        visit_its_past,
     ]
     while session.trainer.step < END:
         if chance.random() < 0.03:
@@ -208,9 +219,13 @@ def test_looking_changes_nothing(rig: Rig, make_config: MakeConfig, seed: int) -
 def test_a_run_that_was_not_closed_says_so_and_one_that_was_does_not(
     rig: Rig, make_config: MakeConfig
 ) -> None:
-    session = rig.new(make_config(checkpoint__interval=2))
-    rig.to_step(session, 3)
+    session = rig.new(make_config())
+    rig.to_step(session, 2)
+    for command in (Pause(), Save()):
+        session.handle(command)
     rig.until(session, lambda: session.status.saved_step == 2)
+    session.handle(Resume())
+    rig.to_step(session, 4)
     session.recorder.flush(session.summary())
     trained = session.trainer.step
     again = rig.open(rig.crash(session), running=False)
@@ -220,3 +235,19 @@ def test_a_run_that_was_not_closed_says_so_and_one_that_was_does_not(
     assert f"it goes on from step 2; {lost:,} steps after it are trained again" in told[0]
     rig.open(rig.close(again), running=False)
     assert len(rig.said(Warned)) == 1
+
+
+def test_a_run_that_was_killed_for_memory_says_so_and_offers_a_smaller_micro_batch(
+    rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        scarce = {"held": 7_000_000_000, "left": 100_000_000, "kills": 0}
+        patch.setattr("engine.session.memory_now", lambda: scarce)
+        session = rig.new(make_config(system__micro_batch_size=4))
+        rig.to_step(session, 3)
+        session.recorder.flush(session.summary())
+        path = rig.crash(session)
+    rig.open(path, running=False)
+    (told,) = [event.message for event in rig.said(Warned)]
+    assert "memory ran out: it held 7.0 GB and 0.1 GB were left" in told
+    assert "set system.micro_batch_size to 2" in told
