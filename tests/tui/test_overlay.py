@@ -132,6 +132,13 @@ def test_the_axis_is_for_what_is_drawn_and_not_for_the_noise_beneath() -> None:
     assert max(shown) - min(shown) > 13
 
 
+def test_the_fall_within_the_first_column_does_not_push_the_rest_together() -> None:
+    falling = [100.0 / (1 + step) + 3 - step / 50_000 for step in range(50_000)]
+    frame = draw_overlay(Overlay([curve(0, column(falling))], 0, 50_000), 80, 24)
+    shown = [y for y, _ in cells(frame, raster.FIRST_RUN)]
+    assert max(shown) - min(shown) > 15
+
+
 def test_times_are_labelled_in_the_unit_that_fits() -> None:
     def labels(last: int) -> list[str]:
         return [label for _, label in time_ticks(0, last, 4)]

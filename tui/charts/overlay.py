@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.metrics import Column
+from tui.charts.decimate import thin
 from tui.charts.field import Field, Layout, Line
 from tui.charts.kernel import draw_lines
 from tui.charts.plot import extent, paint_gaps
@@ -56,7 +57,7 @@ def draw_overlay(overlay: Overlay, width: int, height: int) -> ChartFrame:
     """Draw an overlay of exactly `width` by `height` cells."""
     if width <= 0 or height <= 0:
         return ChartFrame.blank(max(width, 0), max(height, 0))
-    scale = Scale.around(*overlay_extent(overlay), log=overlay.log_y)
+    scale = Scale.around(*overlay_extent(overlay, width), log=overlay.log_y)
     y_ticks = scale.ticks(min(max(2, (height - 2) // 3), 10))
     layout = Layout.within(width, height, y_ticks)
     x_ticks = overlay.ticks(overlay.first, overlay.last, max(2, layout.columns // 14))
@@ -77,28 +78,27 @@ def draw_overlay(overlay: Overlay, width: int, height: int) -> ChartFrame:
     return frame
 
 
-def overlay_extent(overlay: Overlay) -> tuple[float, float]:
+def overlay_extent(overlay: Overlay, columns: int) -> tuple[float, float]:
     """Return the smallest and the largest value drawn, NaN where there is none.
 
-    Averages are what is drawn of dense curves, and what counts: their values would leave most of
-    the chart to noise.
+    Averages are what is drawn of dense curves, one a column, and what counts: their values, and
+    the steep fall within the first column of a long run, would leave few rows to the rest.
     """
     low = high = np.nan
     for curve in overlay.curves:
-        lowest, highest = _extent(curve, overlay.first, overlay.last)
+        lowest, highest = _extent(curve, overlay.first, overlay.last, columns)
         low, high = np.fmin(low, lowest), np.fmax(high, highest)
     return float(low), float(high)
 
 
-def _extent(curve: Curve, first: int, last: int) -> tuple[float, float]:
+def _extent(curve: Curve, first: int, last: int, columns: int) -> tuple[float, float]:
     if not curve.smooth:
         return extent((curve.column,), first, last)
-    steps, _, smoothed = curve.column.snapshot()
-    begin, end = np.searchsorted(steps, [first, last + 1])
-    seen = smoothed[begin:end]
-    if np.isnan(seen).all():
+    steps, values, smoothed = curve.column.snapshot()
+    drawn = smoothed[thin(steps, values, first, last, columns).rows]
+    if not drawn.size:
         return float("nan"), float("nan")
-    return float(np.nanmin(seen)), float(np.nanmax(seen))
+    return float(drawn.min()), float(drawn.max())
 
 
 def _line(curve: Curve, field: Field) -> Line:

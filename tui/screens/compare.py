@@ -19,6 +19,7 @@ from textual.worker import get_current_worker
 
 from data.errors import InputError
 from engine.run.folder import is_locked
+from tui.screens.text_screen import TextScreen
 from tui.widgets.overlay_chart import LETTERS, NamedCurve, OverlayChart
 from tui.widgets.samples_beside import SamplesBeside
 
@@ -32,6 +33,13 @@ REFRESH_SECONDS = 2.0
 SMOOTHING = 0.95  # of training losses: lines that cross all the time cannot be told apart
 MOST_RUNS = len(LETTERS)
 OF_CHART = ("next_axis", "next_metric", "toggle_log", "toggle_window", "toggle_run")
+
+HELP = (
+    "Each run keeps its letter and its colour. The table has exactly the settings that differ, "
+    "those changed on the way with all their values (0.001→0.0003), then the figures; the best "
+    "validation loss is bold. Texts are written from each run's best checkpoint with the first "
+    "run's prompt, seed and sampling settings."
+)
 
 
 @dataclass(frozen=True)
@@ -74,14 +82,20 @@ class CompareScreen(Screen[None]):
         Binding("p", "prompt", "Prompt", tooltip="edit the prompt (enter: write, esc: back)"),
         Binding("t", "table", "Table", tooltip="what differs, and what came of it"),
         Binding("c", "toggle_chart", "Chart", tooltip="hide the chart, or show it again"),
-        *(Binding(str(place + 1), f"toggle_run({place})", show=False) for place in range(6)),
+        *(
+            Binding(str(place + 1), f"toggle_run({place})", show=False,
+                    tooltip=f"hide the run {letter}, or show it again")
+            for place, letter in enumerate(LETTERS)
+        ),
         Binding("up", "scroll_texts(-1, 0)", show=False),
         Binding("down", "scroll_texts(1, 0)", show=False),
         Binding("pageup", "scroll_texts(-8, 0)", show=False),
         Binding("pagedown", "scroll_texts(8, 0)", show=False),
         Binding("left", "scroll_texts(0, -1)", show=False),
         Binding("right", "scroll_texts(0, 1)", show=False),
-        Binding("escape,q", "close", "Close", key_display="esc"),
+        Binding("question_mark", "help", "Help", key_display="?", show=False,
+                tooltip="this page"),
+        Binding("escape,q", "close", "Close", key_display="esc", tooltip="back"),
     ]  # fmt: skip
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -146,6 +160,7 @@ class CompareScreen(Screen[None]):
         smoothed = " (smoothed)" if view.metric == "train_loss" else ""
         name = {"train_loss": "training", "val_loss": "validation"}[view.metric]
         frame = self.query_one("#compare-chart")
+        frame.border_subtitle = f"1 to {len(self.paths)}: hide, show · ?: help"
         frame.border_title = f"compare · {name} loss{smoothed} over {view.axis}"
         self._read(view)
 
@@ -313,6 +328,16 @@ class CompareScreen(Screen[None]):
     def action_scroll_texts(self, down: int, right: int) -> None:
         """Move in all texts at once."""
         self.beside.scroll_texts(down, right)
+
+    def action_help(self) -> None:
+        """Say what the keys do."""
+        text = Text()
+        for one in self.BINDINGS:
+            if isinstance(one, Binding) and one.tooltip:
+                text.append(f"  {one.key_display or one.key:<6}", "bold").append(f"{one.tooltip}\n")
+        text.append("  ←↑↓→  ", "bold").append("move in the table, or in all texts at once\n\n")
+        text.append(HELP)
+        self.app.push_screen(TextScreen("compare", text))
 
     def action_close(self) -> None:
         """Back to where the person came from."""

@@ -117,7 +117,7 @@ class OverlayChart(ChartWidget):
     def _legend(self, overlay: Overlay, width: int) -> list[Row]:
         """Return the names, each with its letter and its last value, on as many rows as needed."""
         parts = [self._part(one) for one in self._curves]
-        parts += [[(flag, "tick")] for flag in self._flags(overlay)]
+        parts += [[(flag, "tick")] for flag in self._flags(overlay, width)]
         rows: list[Row] = [[]]
         for part in parts:
             if rows[-1] and length_of(rows[-1]) + length_of(part) > width:
@@ -134,12 +134,13 @@ class OverlayChart(ChartWidget):
             (number(value), "tick"),
         ]
 
-    def _flags(self, overlay: Overlay) -> list[str]:
+    def _flags(self, overlay: Overlay, width: int) -> list[str]:
         from tui.charts.overlay import overlay_extent
 
         flags = []
         if self.log_y:
-            flags.append("log" if overlay_extent(overlay)[0] > 0 else "no log: not all positive")
+            positive = overlay_extent(overlay, width)[0] > 0
+            flags.append("log" if positive else "no log: not all positive")
         if self.window == "recent":
             flags.append(f"last {RECENT_SHARE:.0%}")
         return flags

@@ -1,0 +1,422 @@
+"""The compare screen: curves over each other, what differs, texts side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from textual.app import App
+from textual.containers import VerticalScroll
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from engine.config import read_config
+from engine.run.database import RunDatabase
+from engine.run.folder import RunLock
+from tests.engine.run_folders import write_run
+from tests.tui.conftest import PATIENCE, Open, never_idle
+from tui.app import STYLES
+from tui.cli import main
+from tui.screens.compare import CompareScreen
+from tui.widgets.samples_beside import Page
+
+SIZES = {"80x24": (80, 24), "120x40": (120, 40), "200x50": (200, 50)}
+QUICK = (
+    "--preset", "tiny", "--set", "train.max_steps=4", "--set", "eval.interval=2",
+    "--set", "eval.batches=1", "--set", "sample.max_tokens=12", "--set", "system.threads=1",
+    "--set", "system.micro_batch_size=16",
+)  # fmt: skip
+
+
+class CompareApp(App[None]):
+    """Nothing but the screen."""
+
+    CSS_PATH = [STYLES / "app.tcss"]
+
+    def __init__(self, paths: list[Path]) -> None:
+        super().__init__()
+        self.compare = CompareScreen(paths)
+        self.animation_level = "none"
+
+    def on_mount(self) -> None:
+        self.push_screen(self.compare)
+
+
+class Looker:
+    """Presses keys and looks."""
+
+    def __init__(self, app: CompareApp, pilot: Pilot[None]) -> None:
+        self.app, self.pilot, self.screen = app, pilot, app.compare
+
+    async def press(self, *keys: str) -> None:
+        for key in keys:
+            await self.pilot.press(key)
+        await self.pilot.pause(0)
+
+    async def until(self, condition: Callable[[], object], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} did not come to be"
+            await asyncio.sleep(0.01)
+        await self.pilot.pause(0)
+
+    def picture(self) -> str:
+        chart = self.screen.chart
+        return "\n".join(chart.render_line(y).text for y in range(chart.size.height))
+
+    def title(self) -> str:
+        return str(self.screen.query_one("#compare-chart").border_title)
+
+    def table(self) -> dict[str, list[str]]:
+        rows = (self.screen.table.get_row_at(i) for i in range(self.screen.table.row_count))
+        return {str(label): [str(cell) for cell in cells] for label, *cells in rows}
+
+    def note(self) -> str:
+        return str(self.screen.query_one("#compare-note", Static).content)
+
+    async def until_written(self) -> list[Page]:
+        pages = self.screen.beside.pages
+        await self.until(lambda: all(page.state == "done" for page in pages), "texts")
+        self.screen.beside.refresh_text()
+        await self.pilot.pause(0)
+        return pages
+
+    def texts(self) -> list[str]:
+        columns = self.screen.beside.query(".page").results(VerticalScroll)
+        return [str(column.query_one(Static).content) for column in columns]
+
+
+Compare = Callable[..., AbstractAsyncContextManager[Looker]]
+
+
+@pytest.fixture
+def compare(monkeypatch: pytest.MonkeyPatch) -> Compare:
+    """Opens the screen on some runs and waits until they are read."""
+    never_idle(monkeypatch)
+
+    @asynccontextmanager
+    async def opened(*paths: Path, size: tuple[int, int] = (120, 40)) -> AsyncIterator[Looker]:
+        app = CompareApp(list(paths))
+        async with app.run_test(size=size) as pilot:
+            looker = Looker(app, pilot)
+            read = lambda: app.compare._readings or app.compare._problems  # noqa: E731
+            await looker.until(read, "a reading")
+            yield looker
+
+    return opened
+
+
+@pytest.fixture
+def pair(runs_dir: Path) -> list[Path]:
+    """Two runs that look as if they had been trained."""
+    return [
+        write_run(runs_dir, "calm", steps=200),
+        write_run(runs_dir, "bold", steps=100, best_val_loss=1.7, step=100),
+    ]
+
+
+@pytest.fixture
+def trained(runs_dir: Path, tmp_path: Path) -> list[Path]:
+    """Two runs of a few steps that can write."""
+    text = tmp_path / "rhyme.txt"
+    text.write_text("one [b]fish, two fish,\nred fish, blue fish.\n" * 60)
+    for name, rate in (("calm", "0.003"), ("bold", "0.01")):
+        options = ("--name", name, "--set", f"optim.learning_rate={rate}", "--json")
+        assert main(["train", *QUICK, "--data", str(text), *options]) == 0
+    return [runs_dir / "calm", runs_dir / "bold"]
+
+
+# The chart
+
+
+async def test_the_runs_are_drawn_over_each_other(compare: Compare, pair: list[Path]) -> None:
+    async with compare(*pair) as looker:
+        await looker.until(lambda: "A ━━ calm" in looker.picture(), "the legend")
+        lines = looker.picture().splitlines()
+        assert "B ━━ bold" in lines[0]
+        ends = {letter: max(line.find(letter) for line in lines[1:]) for letter in "AB"}
+        assert 0 < ends["B"] < ends["A"], "100 steps are fewer than 200"
+
+
+async def test_keys_choose_what_is_drawn_over_what(compare: Compare, pair: list[Path]) -> None:
+    async with compare(*pair) as looker:
+        titles = []
+        for key in "xxxvv":
+            before = looker.title()
+            await looker.press(key)
+            await looker.until(lambda before=before: looker.title() != before, "another title")
+            titles.append(looker.title().removeprefix("compare · "))
+        assert titles == [
+            "training loss (smoothed) over tokens",
+            "training loss (smoothed) over training time",
+            "training loss (smoothed) over steps",
+            "validation loss over steps",
+            "training loss (smoothed) over steps",
+        ]
+        await looker.press("v")
+        await looker.until(lambda: "A ●─ calm" in looker.picture(), "discs")
+        await looker.press("x")
+        await looker.until(lambda: "80k" in looker.picture().splitlines()[-1], "tokens")
+
+
+async def test_zoom_and_log_say_so(compare: Compare, pair: list[Path]) -> None:
+    async with compare(*pair) as looker:
+        await looker.press("l", "z")
+        await looker.until(lambda: "last 20%" in looker.picture(), "the zoom")
+        assert "log" in looker.picture().splitlines()[0]
+
+
+async def test_a_run_is_hidden_and_the_others_keep_their_letters(
+    compare: Compare, pair: list[Path]
+) -> None:
+    async with compare(*pair) as looker:
+        await looker.until(lambda: "A ━━ calm" in looker.picture(), "the legend")
+        await looker.press("1")
+        assert looker.picture().startswith("B ━━ bold")
+        await looker.press("2")
+        assert "all runs are hidden" in looker.picture()
+        await looker.press("1", "6")
+        assert looker.picture().startswith("A ━━ calm")
+
+
+async def test_a_run_in_training_is_followed(compare: Compare, pair: list[Path]) -> None:
+    lock = RunLock(pair[1])
+    async with compare(*pair) as looker:
+        await looker.until(lambda: "100/1,000" in looker.table()["steps"], "the table")
+        assert "(live)" in looker.table()["state"][1]
+        database = RunDatabase(pair[1] / "run.db")
+        database.add_metrics(0, [("train_loss", step, 2.0) for step in range(101, 151)])
+        database.set_meta(summary=database.meta()["summary"] | {"step": 150})
+        database.close()
+        looker.screen.refresh_runs()
+        await looker.until(lambda: "150/1,000" in looker.table()["steps"], "the new step")
+        assert looker.screen._readings[pair[1]].column.last_step == 150
+        untouched = looker.screen._readings[pair[0]]
+        lock.release()
+        looker.screen.refresh_runs()
+        await looker.until(lambda: "(live)" not in looker.table()["state"][1], "the end")
+        assert looker.screen._readings[pair[0]] is untouched, "what rests is not read again"
+
+
+# The table
+
+
+async def test_the_table_has_what_differs_and_the_best_in_bold(
+    compare: Compare, trained: list[Path]
+) -> None:
+    async with compare(*trained) as looker:
+        await looker.until(looker.table, "the table")
+        table = looker.table()
+        assert [key for key in table if "." in key] == ["optim.learning_rate"]
+        assert table["optim.learning_rate"] == ["0.003", "0.01"]
+        assert table["steps"] == ["4/4", "4/4"]
+        screen = looker.screen
+        losses = [run.summary.best_val_loss for run in screen.runs]
+        row = list(table).index("best val")
+        bold = [cell.style == "bold" for cell in screen.table.get_row_at(row)[1:]]
+        assert bold == [loss == min(losses) for loss in losses]
+
+
+async def test_what_cannot_be_read_is_named_and_the_rest_is_shown(
+    compare: Compare, pair: list[Path]
+) -> None:
+    (pair[1] / "run.db").write_bytes(b"not a database at all" * 100)
+    async with compare(*pair) as looker:
+        await looker.until(lambda: "'bold' cannot be compared" in looker.note(), "the note")
+        assert looker.picture().startswith("A ━━ calm")
+        assert len(looker.screen.table.columns) == 2
+
+
+async def test_nothing_to_read_at_all(compare: Compare, runs_dir: Path) -> None:
+    async with compare(runs_dir / "gone", runs_dir / "gone-too") as looker:
+        assert "'gone' cannot be compared" in looker.note()
+        await looker.press("s", "v", "x", "escape")
+        assert looker.app.screen is not looker.screen
+
+
+async def test_a_seventh_run_is_left_out_aloud(compare: Compare, runs_dir: Path) -> None:
+    paths = [write_run(runs_dir, f"run-{i}", steps=20) for i in range(8)]
+    async with compare(*paths) as looker:
+        await looker.until(lambda: "the last 2 are left out" in looker.note(), "the note")
+        assert len(looker.screen.runs) == 6
+
+
+# Texts
+
+
+async def test_texts_are_those_that_sample_writes(
+    compare: Compare, trained: list[Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    alone = []
+    for run in trained:
+        capfd.readouterr()
+        assert main(["sample", str(run), "--prompt", "red [b]", "--seed", "1"]) == 0
+        alone.append(capfd.readouterr().out)
+    async with compare(*trained) as looker:
+        await looker.press("p", *"red", "space", "left_square_bracket", "b")
+        await looker.press("right_square_bracket")
+        field = looker.screen.beside.prompt
+        await looker.until(lambda: field.value == "red [b]", "what was typed")
+        assert looker.screen._below == "beside", "s, x and v are letters in the field"
+        await looker.press("enter")
+        await looker.until_written()
+        assert looker.texts() == alone, "brackets are no markup"
+        titles = [str(one.border_title) for one in looker.screen.beside.query(".page")]
+        assert titles[0].startswith("A calm · step ")
+
+
+async def test_again_writes_with_the_next_seed(compare: Compare, trained: list[Path]) -> None:
+    async with compare(*trained) as looker:
+        await looker.press("s")
+        first = [page.text for page in await looker.until_written()]
+        assert "seed 1" in str(looker.screen.query_one("#how", Static).content)
+        await looker.press("t", "s")
+        assert [page.text for page in looker.screen.beside.pages] == first, "only looked at again"
+        await looker.press("s")
+        second = [page.text for page in await looker.until_written()]
+        assert "seed 2" in str(looker.screen.query_one("#how", Static).content)
+        assert all(map(len, first)) and first != second
+
+
+async def test_a_run_that_cannot_write_says_why(compare: Compare, pair: list[Path]) -> None:
+    async with compare(*pair) as looker:  # their checkpoints are no checkpoints
+        await looker.press("s")
+        pages = await looker.until_written()
+        assert all(page.problem for page in pages)
+        assert looker.texts() == [page.problem for page in pages]
+
+
+async def test_closing_breaks_the_texts_off(
+    compare: Compare, trained: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with compare(*trained) as looker:
+        settings = looker.screen.runs[0].sampling()
+        endless: dict[str, Any] = {**vars(settings), "max_tokens": 10**6}
+        looker.screen.beside._settings = type(settings)(**endless)
+        await looker.press("s")
+        pages = looker.screen.beside.pages
+        await looker.until(lambda: len(pages[0].text) > 5, "some text")
+        writing = looker.screen.beside._writing
+        assert writing is not None and not writing.is_finished
+        await looker.press("escape")
+        await looker.until(lambda: writing.is_finished, "the end of the thread")
+        assert pages[1].state == "waiting"
+
+
+async def test_help_names_the_keys(compare: Compare, pair: list[Path]) -> None:
+    async with compare(*pair) as looker:
+        await looker.press("question_mark")
+        page = str(looker.app.screen._text)  # type: ignore[attr-defined]
+        assert "over steps, tokens or training time" in page
+        await looker.press("escape")
+        assert looker.app.screen is looker.screen
+
+
+# A fork in the cockpit
+
+
+async def test_the_chart_of_a_fork_shows_its_parent(open_app: Open, trained: list[Path]) -> None:
+    options = ("--at", "2", "--name", "child", "--set", "train.max_steps=3")
+    assert main(["fork", "calm", *options]) == 0
+    async with open_app(size=(120, 40), run=trained[0].with_name("child")) as person:
+        chart = person.cockpit.chart
+
+        def legend() -> str:
+            return chart.render_line(0).text
+
+        await person.until(lambda: "── calm" in legend(), "the parent's ghost")
+        picture = "".join(chart.render_line(y).text for y in range(chart.size.height))
+        assert "forked from calm" in picture
+
+
+# Pictures
+
+
+def ready(*keys: str, texts: bool = False) -> Callable[[Pilot[None]], Any]:
+    """The runs are read, some keys pressed, and, if wanted, texts written."""
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        app = pilot.app
+        assert isinstance(app, CompareApp)
+        looker = Looker(app, pilot)
+        await looker.until(lambda: app.compare.runs, "a reading")
+        for key in keys:
+            before = looker.title()
+            await looker.press(key)
+            if key in "xv":
+                await looker.until(
+                    lambda before=before: (
+                        looker.title() != before
+                        and all(r.view == app.compare._view for r in app.compare._readings.values())
+                    ),
+                    "the other view",
+                )
+        if texts:
+            app.compare._switch_to("beside")
+            beside = app.compare.beside
+            beside.pages = [
+                Page(run.path, f"{'ABC'[i]} {run.name}", 900, f"{run.name} writes [b]so\n" * 9,
+                     state="done")
+                for i, run in enumerate(app.compare.runs)
+            ]  # fmt: skip
+            beside._lay_out()
+            await pilot.pause()
+            beside.refresh_text()
+        await pilot.pause()
+
+    return prepare
+
+
+@pytest.fixture
+def three(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> CompareApp:
+    """Three runs that stand still."""
+    monkeypatch.setattr("tui.screens.compare.REFRESH_SECONDS", 3600)
+    monkeypatch.setattr("tui.widgets.samples_beside.TEXT_SECONDS", 3600)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    runs = [
+        learned(runs_dir, "calm", 1000, 1.72),
+        learned(runs_dir, "bold", 600, 1.95, optim__learning_rate=0.03, train__batch_size=8),
+        learned(runs_dir, "calm-fork", 800, 1.60, optim__learning_rate=0.001,
+                parent={"run": "calm", "step": 300, "branch": 0}),
+    ]  # fmt: skip
+    return CompareApp(runs)
+
+
+def learned(
+    runs_dir: Path, name: str, steps: int, floor: float, parent: Any = None, **changes: Any
+) -> Path:
+    """A run whose loss falls towards a floor, with some settings of its own."""
+    losses = [floor + 2.4 * math.exp(-step / 150) for step in range(1, steps + 1)]
+    best = {"best_val_loss": floor + 0.1, "best_step": steps - 40, "step": steps}
+    path = write_run(runs_dir, name, parent=parent, **best)
+    config = read_config(path / "config.toml").replace(
+        {key.replace("__", "."): value for key, value in changes.items()}
+    )
+    (path / "config.toml").write_text(tomli_w.dumps(config.to_dict()))
+    database = RunDatabase(path / "run.db")
+    rows = [("train_loss", step, loss) for step, loss in enumerate(losses, 1)]
+    rows += [("val_loss", step, losses[step - 1] + 0.1) for step in range(100, steps + 1, 100)]
+    database.add_metrics(0, rows)
+    database.close()
+    return path
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_picture_of_the_table(
+    snap_compare: Callable[..., bool], three: CompareApp, size: str
+) -> None:
+    assert snap_compare(three, terminal_size=SIZES[size], run_before=ready())
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_picture_of_the_texts(
+    snap_compare: Callable[..., bool], three: CompareApp, size: str
+) -> None:
+    assert snap_compare(three, terminal_size=SIZES[size], run_before=ready("v", "x", texts=True))
