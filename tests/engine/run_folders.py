@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,6 +59,7 @@ def write_run(
 
 
 def write_runs(runs_dir: Path, names: Sequence[str]) -> list[Path]:
-    """Many alike."""
+    """Many alike, to be read only: they share their files."""
     first = write_run(runs_dir, names[0])
-    return [first, *(shutil.copytree(first, runs_dir / name) for name in names[1:])]
+    copies = (shutil.copytree(first, runs_dir / name, copy_function=os.link) for name in names[1:])
+    return [first, *copies]

@@ -40,7 +40,6 @@ class RunsScreen(Screen[None]):
 
     Args:
         control: Of the run that is open in this app.
-        catalogue: Of the runs; None takes those of the app's runs folder.
     """
 
     CSS_PATH = "../styles/runs.tcss"
@@ -80,21 +79,15 @@ class RunsScreen(Screen[None]):
             super().__init__()
             self.sizes = sizes
 
-    class CompareRequested(Message):
-        """Some runs are to be set beside each other."""
-
-        def __init__(self, paths: list[Path]) -> None:
-            super().__init__()
-            self.paths = paths
-
-    def __init__(self, control: RunControl, catalogue: Catalogue | None = None) -> None:
+    def __init__(self, control: RunControl) -> None:
         super().__init__()
         self.control = control
         self.runs: list[RunSummary] | None = None  # None until they are read
         self.filter = ""
         self.order = ("created", True)  # by what, and whether the largest comes first
-        self._catalogue = catalogue
+        self._catalogue: Catalogue | None = None  # made in the thread that reads
         self._reading = False
+        self._keys_shown: list[bool | None] = []
         self._editing: str | None = None  # path of the run that is written on
         self._filter_before = ""
         self._trashed: list[list[Trashed]] = []  # deletion by deletion
@@ -158,18 +151,17 @@ class RunsScreen(Screen[None]):
 
     def on_runs_screen_read(self, message: Read) -> None:
         """Show them."""
-        self.runs = message.runs
-        known = {run.path for run in message.runs}
-        self.table.marked &= known
-        self._show()
+        if message.runs != self.runs:
+            self.runs = message.runs
+            self.table.marked &= {run.path for run in message.runs}
+            self._show()
 
     def on_runs_screen_measured(self, message: Measured) -> None:
         """Show that, too."""
-        self.table.show_sizes(message.sizes)
-        if self.order[0] == "disk":
+        if message.sizes != self.table.sizes:
+            self.table.show_sizes(message.sizes)
             self._show()
-        self._show_heading()
-        self._show_details()
+            self._show_details()
 
     # -- showing ---------------------------------------------------------------------------------
 
@@ -228,9 +220,16 @@ class RunsScreen(Screen[None]):
             parent = found.name if found else f"{run.parent} (not here any more)"
         size = self.table.sizes.get(run.path) if run else None
         self.query_one(RunDetails).show(run, size, parent)
-        self.refresh_bindings()
+        self._refresh_keys()
 
     # -- keys ------------------------------------------------------------------------------------
+
+    def _refresh_keys(self) -> None:
+        """Bring the footer in line; it is built anew, so only if other keys work than before."""
+        now = [self.check_action(action, ()) for action in sorted(SINGLE_KEYS)]
+        if now != self._keys_shown:
+            self._keys_shown = now
+            self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While something is typed the keys are letters; without a run some make no sense."""
@@ -312,7 +311,7 @@ class RunsScreen(Screen[None]):
     def _edit(self, what: str, text: str, hint: str) -> None:
         self._editing = self.table.current.path if self.table.current else None
         self.editor.open(what, text, hint)
-        self.refresh_bindings()
+        self._refresh_keys()
 
     def on_line_editor_changed(self, message: LineEditor.Changed) -> None:
         """A filter works as it is typed."""
@@ -371,7 +370,7 @@ class RunsScreen(Screen[None]):
     def _back_to_table(self) -> None:
         self._editing = None
         self.table.focus()
-        self.refresh_bindings()
+        self._refresh_keys()
         self.read()
 
     # -- the trash -------------------------------------------------------------------------------
@@ -409,7 +408,7 @@ class RunsScreen(Screen[None]):
         left = [one for one in self._trashed.pop() if not self._try(partial(restore_run, one))]
         if left:
             self._trashed.append(left)
-        self.refresh_bindings()
+        self._refresh_keys()
         self.read()
 
     # -- opening and comparing -------------------------------------------------------------------
@@ -452,7 +451,9 @@ class RunsScreen(Screen[None]):
         if len(paths) < 2:
             self._say("mark the runs to compare with space: two at least")
         else:
-            self.post_message(self.CompareRequested(paths))
+            from tui.screens.compare import CompareScreen
+
+            self.app.push_screen(CompareScreen(paths))
 
     # -- small things ----------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 from textual.widget import Widget
 
-from engine.run.reader import RunSummary
+from engine.run.reader import DAMAGED, RunSummary
 from tui.commands.output import threads_in_words
 from tui.widgets.runs_columns import STATE_SIGNS, state_cell
 from tui.wording import amount, loss, moment, short_path, with_unit
@@ -58,9 +58,11 @@ def _standing(run: RunSummary) -> list[Text]:
     ink = INKS[STATE_SIGNS.get(run.state, ("?", "quiet"))[1]]
     live = " (a program has it open)" if run.live else ""
     best = "" if run.best_step is None else f" @{run.best_step:,}"
+    names = [Text(run.name, "bold"), Text(state_cell(run) + live, ink)]
+    if run.state == DAMAGED:
+        return [*names, Text(short_path(run.path), "dim")]
     return [
-        Text(run.name, "bold"),
-        Text(state_cell(run) + live, ink),
+        *names,
         Text(f"step {run.step:,}/{run.total_steps:,}"),
         Text(f"train {loss(run.train_loss)}"),
         Text(f"val {loss(run.val_loss)}"),
@@ -84,7 +86,8 @@ def _making(run: RunSummary) -> list[str]:
 
 def _keeping(run: RunSummary, size: int | None, parent: str) -> list[Text]:
     if run.problem:
-        return [Text(run.problem.replace("\n", "; "), "yellow")]
+        problem = run.problem.replace(f"{run.path}/", "")
+        return [Text(problem.replace("\n", "; "), "yellow")]
     step = "" if run.parent_step is None else f" at step {run.parent_step:,}"
     facts = [
         f"forked from {parent or run.parent}{step}" if run.parent else "",

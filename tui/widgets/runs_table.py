@@ -65,7 +65,7 @@ class RunsTable(ScrollView, can_focus=True):
     cursor: reactive[int] = reactive(0)
 
     class Moved(Message):
-        """The cursor stands on another run, or on none."""
+        """The cursor stands on another run, on none, or its run has changed."""
 
     class Chosen(Message):
         """A run was clicked twice."""
@@ -116,7 +116,8 @@ class RunsTable(ScrollView, can_focus=True):
             self.refresh()
         else:
             self._refresh_changed(before)
-        self.post_message(self.Moved())
+        if self.current != kept:
+            self.post_message(self.Moved())
 
     def show_sizes(self, sizes: dict[str, int]) -> None:
         """Show what runs take on the disk, in bytes by path."""
