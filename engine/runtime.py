@@ -20,6 +20,8 @@ QUANTUM_SECONDS = 0.2  # a micro-batch takes at most about this long, so that pa
 PROBE_TOKENS = 768  # what one probing forward and backward pass works on, roughly
 PROBE_FLOPS = 6e9  # … but no more work than this
 PROBE_SECONDS = 0.15  # for each way to compute, unless one pass takes longer
+SLOW_SECONDS = 2.0  # of a pass: no second one is made, and ways to compute are left out
+MEASURING_SECONDS = 10.0  # after which no other way is tried
 
 
 Say = Callable[[str], None]
@@ -40,6 +42,7 @@ def resolve_runtime(
 
     Raises:
         InputError: The memory cannot hold one micro-batch of the size asked for.
+        Exception: Whatever ``report`` raises to call it off.
     """
     device = resolve_device(config.system.device, warn)
     precision = resolve_precision(device, config.system.precision, warn)
@@ -49,9 +52,7 @@ def resolve_runtime(
         micro = system.micro_batch_size or config.train.batch_size
         threads = system.threads or torch.get_num_threads()
         return Runtime(device, precision, threads, micro, system.compile)
-    if system.precision == "auto" or not (system.threads and system.micro_batch_size):
-        report("measuring what is fastest here")
-    return _measure_cpu(config, split, vocab_size)
+    return _measure_cpu(config, split, vocab_size, report)
 
 
 def resolve_device(asked: str, warn: Say) -> str:
@@ -91,7 +92,7 @@ def resolve_precision(device: str, asked: str, warn: Say) -> str:
     return "fp32"
 
 
-def _measure_cpu(config: Config, split: Split, vocab_size: int) -> Runtime:
+def _measure_cpu(config: Config, split: Split, vocab_size: int, report: Say) -> Runtime:
     system = config.system
     precisions = ["fp32", "bf16"] if system.precision == "auto" else [system.precision]
     threads = [system.threads] if system.threads else _thread_counts()
@@ -100,13 +101,30 @@ def _measure_cpu(config: Config, split: Split, vocab_size: int) -> Runtime:
     probe = Trainer(config, Runtime("cpu", precisions[0], 1, 1, False), split, vocab_size)
     fits = largest_micro_batch(probe, system.micro_batch_size)
     size = min(fits, _probe_size(config, probe.model.parameter_count()))
-    seconds = {one: _seconds_per_sequence(probe, *one, size) for one in plan} if measure else {}
+    seconds = _measured(probe, plan, size, report) if measure else {}
     precision, n_threads = min(seconds, key=seconds.__getitem__) if seconds else plan[0]
     torch.set_num_threads(n_threads)
     micro = system.micro_batch_size or _largest_divisor(
         config.train.batch_size, min(fits, QUANTUM_SECONDS / seconds[precision, n_threads])
     )
     return Runtime("cpu", precision, n_threads, micro, system.compile)
+
+
+def _measured(
+    probe: Trainer, plan: list[tuple[str, int]], size: int, report: Say
+) -> dict[tuple[str, int], float]:
+    """Seconds per sequence of each way to compute, as far as there is time to try them.
+
+    The last ways are the most likely: with all cores.
+    """
+    seconds: dict[tuple[str, int], float] = {}
+    started = time.perf_counter()
+    for number, way in enumerate(reversed(plan), 1):
+        report(f"measuring what is fastest here ({number} of {len(plan)})")
+        seconds[way] = _seconds_per_sequence(probe, *way, size)
+        if time.perf_counter() - started > MEASURING_SECONDS:
+            break
+    return seconds
 
 
 def _thread_counts() -> list[int]:
@@ -135,7 +153,7 @@ def _seconds_per_sequence(probe: Trainer, precision: str, threads: int, size: in
         start = time.perf_counter()
         probe.forward_backward(size)
         elapsed = time.perf_counter() - start
-        if attempt:  # the first one warms up
+        if attempt or elapsed > SLOW_SECONDS:  # the first one warms up
             best = min(best, elapsed)
             if start + elapsed > deadline:
                 break

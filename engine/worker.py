@@ -131,7 +131,7 @@ class EngineLoop:
             else:
                 if cancelled():
                     raise Cancelled
-                self._session = self._build_session(files, command)
+                self._session = self._build_session(files, command, cancelled)
         except (InputError, Cancelled) as error:
             _discard(files)
             self._status = Status()
@@ -145,13 +145,21 @@ class EngineLoop:
             running = isinstance(command, Start) or command.running
             self._guard(lambda session: session.open(running))
 
-    def _build_session(self, files: RunFiles, command: Start | Open) -> Session:
+    def _build_session(
+        self, files: RunFiles, command: Start | Open, cancelled: Callable[[], bool]
+    ) -> Session:
         self._report("loading PyTorch")
         from engine.session import Session
 
         self.metrics = MetricStore()
         changes = command.changes if isinstance(command, Open) else {}
-        return Session(files, self.metrics, self._emit, self._report, changes)
+
+        def report(message: str) -> None:
+            if cancelled():
+                raise Cancelled
+            self._report(message)
+
+        return Session(files, self.metrics, self._emit, report, changes)
 
     def _close(self, save: bool) -> None:
         session = self._session

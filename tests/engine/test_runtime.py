@@ -252,3 +252,15 @@ def test_neither_the_engine_nor_the_loop_loads_a_screen_and_the_schema_no_torch(
         "assert not {'textual', 'plotext', 'rich', 'tui'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_measuring_ends_after_a_while_and_takes_the_best_it_knows(
+    make_config: MakeConfig, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = dict.fromkeys([(p, t) for p in ("fp32", "bf16") for t in (1, 2)], 0.02)
+    pretend(monkeypatch, seconds)
+    monkeypatch.setattr(runtime, "MEASURING_SECONDS", -1.0)
+    said: list[str] = []
+    settled = resolve_runtime(make_config(**AUTO), split, 90, said.append, quiet)
+    assert (settled.precision, settled.threads) == ("bf16", 2)
+    assert said == ["measuring what is fastest here (1 of 4)"]

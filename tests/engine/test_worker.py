@@ -275,3 +275,23 @@ def test_the_status_never_goes_back_while_a_run_closes(talk: Talk, make_config: 
     talk.engine._emit = lambda event: (seen.append(talk.engine.status.state), talk._hear(event))
     talk.state(Stop(), State.STOPPED)
     assert State.PREPARING not in seen
+
+
+def test_a_stop_calls_off_the_measuring_of_what_is_fastest(
+    runs_dir: Path, make_config: MakeConfig
+) -> None:
+    events: list[Event] = []
+
+    def hear(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, StateChanged) and "(1 of " in event.message:
+            loop.send(Stop())
+            loop.end()
+
+    loop = EngineLoop(hear)
+    config = make_config(system__precision="auto", system__threads=0, system__micro_batch_size=0)
+    loop.send(Start(config.to_dict(), str(runs_dir)))
+    loop.run()
+    assert Refused("Start", "called off") in events
+    assert not any("(2 of " in e.message for e in events if isinstance(e, StateChanged))
+    assert list(runs_dir.iterdir()) == []
