@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.run.folder import CONFIG_FILE
-from engine.run.queue import Entry
+from engine.run.queue import Entry, Queue
 from engine.run.reader import RunSummary, read_summary
 
 
@@ -32,11 +32,11 @@ def leaderboard(entries: Iterable[Entry], runs_dir: Path) -> list[Place]:
 
 
 def summary_of(entry: Entry, runs_dir: Path) -> RunSummary | None:
-    """The run of an entry; None before it begins, or if it is gone."""
-    run = runs_dir / entry.run
-    if not entry.run or not (run / CONFIG_FILE).is_file():
-        return None
-    return read_summary(run)
+    """The run of an entry, also if it was renamed; None before it begins, or if it is gone."""
+    run: Path | None = runs_dir / entry.run
+    if entry.run and not (runs_dir / entry.run / CONFIG_FILE).is_file():
+        run = Queue(runs_dir).run_of(entry)
+    return read_summary(run) if entry.run and run else None
 
 
 def _score(run: RunSummary | None) -> float:

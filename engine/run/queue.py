@@ -23,7 +23,8 @@ from data.corpus import KNOWN_NAMES
 from data.errors import InputError
 from engine.config import Config, config_from_dict, read_config
 from engine.protocol import Open, Start, State
-from engine.run.folder import CONFIG_FILE, NAME_PATTERN, is_locked
+from engine.run.folder import CONFIG_FILE, NAME_PATTERN, is_locked, list_runs
+from engine.run.notes import read_notes
 from engine.settings import Value
 
 QUEUE_FOLDER, QUEUE_FILE = ".queue", "queue.db"  # no run can have a name with a dot in front
@@ -141,6 +142,20 @@ class Queue:
     def sweeps(self) -> list[str]:
         """The names of all sweeps, the newest last."""
         return list(dict.fromkeys(one.sweep for one in self._by_age() if one.sweep))
+
+    def run_of(self, entry: Entry) -> Path | None:
+        """The run of an entry, also if it was renamed; None before it begins, or if it is gone."""
+        if not entry.run:
+            return None
+        return next((run for run in self._called(entry.run) if _is_run_of(run, entry)), None)
+
+    def _called(self, name: str) -> Iterator[Path]:
+        """The folders that have or had a name."""
+        yield self.runs_dir / name
+        for run in list_runs(self.runs_dir):
+            with suppress(InputError):  # a run whose notes are damaged has no other names
+                if name in read_notes(run).formerly:
+                    yield run
 
     def _by_age(self) -> list[Entry]:
         return sorted(self.entries(cleared=True), key=lambda entry: entry.id)
@@ -261,14 +276,14 @@ class Queue:
         """What has the entry trained; None if somebody does or did it by hand."""
         from engine.run.reader import read_summary  # numpy waits until there is training to do
 
-        run = self.runs_dir / entry.run
-        if entry.run and _is_run_of(run, entry):
+        run = self.run_of(entry)
+        if run is not None:
             if is_locked(run):
                 return None
             if read_summary(run).state == State.FINISHED:
                 _set(db, entry.id, state=EntryState.DONE)
                 return None
-            _set(db, entry.id, state=EntryState.RUNNING)
+            _set(db, entry.id, state=EntryState.RUNNING, run=run.name)
             return Open(str(run), running=True)
         name = self._free_name(db, entry)
         _set(db, entry.id, state=EntryState.RUNNING, run=name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from engine.config import config_from_dict
 from engine.protocol import Open, Start
 from engine.run.folder import RunLock, create_run
 from engine.run.leaderboard import leaderboard
+from engine.run.moving import rename_run
 from engine.run.queue import EntryState, Queue, Taken, Wish, varying
 from engine.settings import Value
 from tests.engine.conftest import MakeConfig, Rig
@@ -224,6 +226,29 @@ def test_a_run_of_that_name_with_other_settings_is_somebody_elses(
     again = taken_from(queue)
     assert isinstance(again.command, Start)
     assert again.command.name == "lr-2"
+
+
+def test_a_run_that_was_renamed_goes_on_under_its_new_name(queue: Queue, add: Add) -> None:
+    add(1e-2)
+    taken = taken_from(queue)
+    run = rename_run(make_run(taken), "better-name")
+    taken.release()
+    again = taken_from(queue)
+    assert again.command == Open(str(run), running=True)
+    assert again.entry.run == "better-name"
+    (place,) = leaderboard([taken.entry], queue.runs_dir)  # as somebody knew it before
+    assert place.run and place.run.name == "better-name"
+
+
+def test_a_run_that_was_deleted_begins_again(queue: Queue, add: Add) -> None:
+    add(1e-2)
+    taken = taken_from(queue)
+    run = make_run(taken)
+    taken.release()
+    shutil.rmtree(run)
+    again = taken_from(queue)
+    assert isinstance(again.command, Start)
+    assert again.command.config == taken.entry.settings
 
 
 def test_a_run_that_is_trained_by_hand_is_left_alone(queue: Queue, add: Add) -> None:

@@ -245,6 +245,10 @@ async def test_the_best_come_first_when_asked_for(open_app: Open) -> None:
         assert [row[3] for row in rows(screen)] == ["0.01", "1e-05"]
         losses = [float(row[2]) for row in rows(screen)]
         assert losses == sorted(losses)
+        best = screen.places[0].entry.run
+        await person.press("up", "enter")  # open it
+        await person.until(lambda: person.app.screen is person.cockpit and person.run.name == best)
+        await person.until_heard(RunOpened, path=str(person.run))
 
 
 async def test_what_is_trained_now_is_neither_cancelled_nor_begun_again(open_app: Open) -> None:

@@ -31,7 +31,7 @@ def _row(place: Place, keys: Sequence[str]) -> tuple[str, ...]:
     entry, run = place.entry, place.run
     return (
         "" if place.rank is None else str(place.rank),
-        entry.run or "–",
+        (run.name if run else entry.run) or "–",
         entry.state_in_words,
         loss(run.best_val_loss if run else None),
         f"{run.best_step:,}" if run and run.best_step is not None else "–",
@@ -72,7 +72,9 @@ def shown(key: str, value: Value | None) -> str:
 def place_facts(place: Place, runs_dir: Path) -> dict[str, Any]:
     """A line of the leaderboard for ``--json``."""
     run = place.run
+    renamed = {"name": run.name, "run": run.path} if run else {}
     return entry_facts(place.entry, runs_dir) | {
+        **renamed,
         "rank": place.rank,
         "steps": run.step if run else None,
         "best_val_loss": run.best_val_loss if run else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -41,6 +42,7 @@ class QueueScreen(Screen[None]):
     Args:
         control: The app's hand on the queue.
         begin: Has the next run begin now, or says why it cannot.
+        open_run: Opens a run in the cockpit.
     """
 
     CSS_PATH = "../styles/queue.tcss"
@@ -55,8 +57,14 @@ class QueueScreen(Screen[None]):
         Binding("escape,Q", "dismiss", "Back"),
     ]
 
-    def __init__(self, control: QueueControl, begin: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        control: QueueControl,
+        begin: Callable[[], None],
+        open_run: Callable[[Path], None],
+    ) -> None:
         super().__init__()
+        self._open_run = open_run
         self.control = control
         self._begin = begin
         self.best_first = False
@@ -149,6 +157,8 @@ class QueueScreen(Screen[None]):
         if entry:
             text.append(f"{entry.run or entry.sweep or 'to come'}  ", "bold")
             text.append(entry.state_in_words, STYLES.get(entry.state_in_words, ""))
+            if self.places[self.table.cursor_row].run:
+                text.append("  enter opens it", "dim")
             words = [f"{key} {shown(key, value)}" for key, value in entry.changes.items()]
             text.append("\n" + (" · ".join(words) or "settings as they were"))
             if entry.problem:
@@ -159,6 +169,13 @@ class QueueScreen(Screen[None]):
     def on_data_table_row_highlighted(self) -> None:
         """Another row: say what it is."""
         self._show_detail()
+
+    def on_data_table_row_selected(self) -> None:
+        """Enter: open the run in the cockpit."""
+        place = self.places[self.table.cursor_row]
+        if place.run:
+            self.dismiss()
+            self._open_run(Path(place.run.path))
 
     # -- keys ------------------------------------------------------------------------------------
 
@@ -232,6 +249,7 @@ def _row(place: Place, keys: Sequence[str]) -> list[Text]:
         f"{run.step:,}/{run.total_steps:,}" if run else "–",
         duration(run.train_seconds if run else None),
     ]
-    name = Text(entry.run or entry.sweep or "–", "" if entry.run else "dim")
+    named = run.name if run else entry.run  # it may have been renamed
+    name = Text(named or entry.sweep or "–", "" if named else "dim")
     right = [Text(cell, justify="right") for cell in cells]
     return [name, Text(state, STYLES.get(state, "")), *right]

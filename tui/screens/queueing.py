@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.timer import Timer
@@ -11,6 +12,7 @@ from data.errors import InputError
 from engine.protocol import State
 from engine.run.queue import Entry
 from tui.commands.standings import settings_in_words
+from tui.screens.open_run_dialog import OpenRunDialog, is_busy
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
 from tui.wording import counted
@@ -61,7 +63,20 @@ class Queueing:
 
     def show(self) -> None:
         """The queue's own screen."""
-        self._cockpit.app.push_screen(QueueScreen(self._queue, self.begin_now))
+        self._cockpit.app.push_screen(QueueScreen(self._queue, self.begin_now, self.open_run))
+
+    def open_run(self, run: Path) -> None:
+        """Open a run of the queue; what trains is asked about, saved and kept."""
+        control = self._cockpit.control
+        if control.is_open and control.run_path == run:
+            return
+        if is_busy(control) or control.draft.edits:
+            dialog = OpenRunDialog(control, run.name)
+            self._cockpit.app.push_screen(
+                dialog, lambda yes: control.open_run(run) if yes else None
+            )
+        else:
+            control.open_run(run)
 
     def toggle_hold(self) -> None:
         """Let nothing begin of itself, or go on."""
