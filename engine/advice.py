@@ -50,15 +50,11 @@ def advise(symptom: Symptom, config: Config, before: dict[str, Any]) -> Advice |
             message = f"the loss has climbed from {was} to {now}: the learning rate is too high"
             changes = scaled_rate(config, MUCH_LOWER)
         case Kind.TOO_HIGH:
-            message = (
-                f"at a loss of {now} the model knows no more than how often each token occurs: "
-                f"the learning rate is too high"
-            )
+            message = f"stuck at {now}, what token counts alone give: the learning rate is too high"
             changes = scaled_rate(config, MUCH_LOWER)
         case Kind.OVERFITTING:
             message = (
-                f"validation rose from {was} at step {step} to {now} while training falls: "
-                f"the model learns its text by heart"
+                f"validation rose from {was} (step {step}) to {now}, training fell: overfitting"
             )
             changes = _against_overfitting(config)
         case Kind.PLATEAU if symptom.unmoved:
@@ -82,8 +78,8 @@ def advise_non_finite(step: int, what: str, rewind_to: int, config: Config) -> A
     changes = scaled_rate(config, MUCH_LOWER)
     return Advice(
         Kind.NON_FINITE,
-        f"the {what} of step {step:,} is not a number: its update was left out and training paused",
-        f"go back to step {rewind_to:,} and {in_words(changes)}",
+        f"the {what} of step {step:,} is not a number: update left out, run paused",
+        f"go back to step {rewind_to:,}, {in_words(changes)}",
         changes,
         rewind_to,
     )

@@ -44,22 +44,18 @@ class Advising:
         self.silenced = {Kind(one["detail"]["advice"]) for one in database.journal("silenced")}
         self._since = self._comparable_since = course.first_step
         self._values_before: dict[str, Any] = {}
+        lived = course.lineage()
         for entry in database.journal("adjusted"):
-            self._note_change(entry)
+            if any(one.holds_change(entry["branch"], entry["step"]) for one in lived):
+                self._note_change(entry["step"], entry["detail"]["changes"])
         self._next_look = min(self._next_look, course.step + REST_STEPS)
 
-    def _note_change(self, entry: dict[str, Any]) -> None:
-        step = entry["step"]
-        changes = {
-            key: before
-            for key, (before, _) in entry["detail"]["changes"].items()
-            if not key.startswith(WITHOUT_EFFECT)
-        }
-        lived = self._course.lineage()
-        if not changes or not any(one.holds_change(entry["branch"], step) for one in lived):
+    def _note_change(self, step: int, changes: dict[str, list[Any]]) -> None:
+        before = {k: pair[0] for k, pair in changes.items() if not k.startswith(WITHOUT_EFFECT)}
+        if not before:
             return
-        self._since, self._values_before = step, changes
-        if any(key.startswith("model.") for key in changes):
+        self._since, self._values_before = step, before
+        if any(key.startswith("model.") for key in before):
             self._comparable_since = step  # dropout alone makes another loss
 
     def silence(self, kind: str) -> None:

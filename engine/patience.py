@@ -23,8 +23,8 @@ def why_over(course: Course) -> str:
     if course.step >= course.trainer.total_steps or not is_over(course):
         return ""
     number = evaluations_without_improvement(course)
-    times = "evaluation has" if number == 1 else f"{number} evaluations have"
-    return f"stopped early: the last {times} not lowered the validation loss (eval.patience)"
+    times = "1 evaluation" if number == 1 else f"{number:,} evaluations"
+    return f"stopped early: no lower validation loss in {times} (eval.patience)"
 
 
 def evaluations_without_improvement(course: Course) -> int:

@@ -49,7 +49,7 @@ def test_it_ends_when_patience_does_and_says_why(rig: Rig, impatient: Session) -
     rig.rest(impatient)
     assert (impatient.state, impatient.trainer.step) == (State.FINISHED, 16)
     assert last_words(rig) == (
-        "stopped early: the last 2 evaluations have not lowered the validation loss (eval.patience)"
+        "stopped early: no lower validation loss in 2 evaluations (eval.patience)"
     )
     assert impatient.status.total_steps == 40
     assert impatient.standing.final_step == 16

@@ -90,7 +90,7 @@ class CockpitScreen(Screen[None]):
         Binding("l", "toggle_log", "Log", show=False, tooltip="logarithmic losses on or off"),
         Binding("z", "toggle_window", "Zoom", show=False,
                 tooltip="the whole course, or its last fifth"),
-        Binding("y", "follow_advice", "Do it", tooltip="do what the advice says"),
+        Binding("y", "follow_advice", "Do it", show=False, tooltip="do what the advice says"),
         Binding("X", "silence_advice", "Never again", show=False,
                 tooltip="take this kind of advice away for good, in this run"),
         Binding("x", "dismiss_notice", "Hide", tooltip="take the message away"),

@@ -27,6 +27,15 @@ SETTINGS_HELP = (
     "changed waits behind 'more'."
 )
 
+ADVICE_HELP = (
+    "If the curves show that something is wrong (a jump, a learning rate too high or too low, "
+    "overfitting, a plateau), one sentence says so, with the key that acts on it: y does what it "
+    "says, x hides it, X never says it again in this run. A loss or gradient that is not a number "
+    "pauses training before the weights change: y goes back to the last good checkpoint and on "
+    "with a lower learning rate, space skips the batch. With eval.patience a run ends by itself "
+    "once that many evaluations have brought nothing."
+)
+
 RUNS_HELP = (
     "Every run is a folder in {folder}. After quitting, 'gpt-tui RUN' opens one again, "
     "'gpt-tui train --resume RUN' goes on without a screen, 'gpt-tui sample RUN' writes text, "
@@ -53,6 +62,8 @@ def help_screen(bindings: Iterable[Binding], runs_dir: object) -> TextScreen:
     text.append("\n\n".join(PICTURE) + "\n")
     text.append("\nSettings\n", "bold")
     text.append(f"{SETTINGS_HELP}\n")
+    text.append("\nAdvice\n", "bold")
+    text.append(f"{ADVICE_HELP}\n")
     text.append("\nRuns\n", "bold")
     text.append(RUNS_HELP.format(folder=short_path(str(runs_dir))))
     return TextScreen("help", text)

@@ -29,7 +29,7 @@ class Notice(Static):
         if advice.rewind_to is None:
             ways += ["x hide", "X never again"]
         else:
-            ways += ["space go on without this batch"]
+            ways += ["space skip the batch", "q stop"]
         severity = "warning" if advice.rewind_to is None else "error"
         self.say(f"{advice.message}\n{' · '.join(ways)}", severity)
         self.advice = advice
