@@ -30,7 +30,9 @@ BENCHMARKS = {
         "tui.bench.throughput", "tokens/s of training, and the machine's share"
     ),
     "time-to-loss": Benchmark("tui.bench.time_to_loss", "seconds of training to nanoGPT's loss"),
+    "saving": Benchmark("tui.bench.saving", "what saving and recording cost training"),
     "sampling": Benchmark("tui.bench.sampling", "tokens/s of text, one and many side by side"),
+    "runs": Benchmark("tui.bench.runs", "opening 1,000 runs, and a run of 1,000,000 steps"),
     "nanogpt-cpu": Benchmark("tui.bench.nanogpt_cpu", "loss and speed of nanoGPT's CPU recipe"),
 }
 

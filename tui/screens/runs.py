@@ -50,7 +50,7 @@ class RunsScreen(Screen[None]):
         Binding("slash", "filter", "Filter", key_display="/",
                 tooltip="only runs that have all these words"),
         Binding("s", "sort", "Sort",
-                tooltip="sort by the next column, or by the one whose title is clicked"),
+                tooltip="sort by the next column (or click on a title)"),
         Binding("S", "reverse", "Reverse", show=False, tooltip="sort the other way round"),
         Binding("t", "tags", "Tags", show=False, tooltip="edit the tags"),
         Binding("n", "note", "Note", show=False, tooltip="edit the note"),
@@ -58,7 +58,7 @@ class RunsScreen(Screen[None]):
         Binding("space", "mark", "Mark", tooltip="mark the run, or no longer"),
         Binding("c", "compare", "Compare", tooltip="set the marked runs beside each other"),
         Binding("delete,backspace", "trash", "Trash", key_display="del",
-                tooltip="move the marked runs in sight, or this one, to the trash"),
+                tooltip="move the marked runs shown, or this one, to the trash"),
         Binding("u", "undo", "Undo", tooltip="bring back what was moved to the trash last"),
         Binding("question_mark", "help", "Help", key_display="?", tooltip="this page"),
         Binding("escape,r", "leave", "Back", key_display="esc",
@@ -291,26 +291,26 @@ class RunsScreen(Screen[None]):
     def action_filter(self) -> None:
         """Type a filter; the table follows."""
         self._filter_before = self.filter
-        self._edit("filter", self.filter, "tag:WORD, state:WORD, -WORD · " + KEEP_HINT)
+        self._edit("filter", self.filter, "words, tag:WORD, state:WORD, -WORD")
 
     def action_tags(self) -> None:
         """Edit the tags."""
         if self.table.current:
-            self._edit("tags", " ".join(self.table.current.tags), KEEP_HINT)
+            self._edit("tags", " ".join(self.table.current.tags))
 
     def action_note(self) -> None:
         """Edit the note."""
         if self.table.current:
-            self._edit("note", self.table.current.note, KEEP_HINT)
+            self._edit("note", self.table.current.note)
 
     def action_rename(self) -> None:
         """Edit the name."""
         if self.table.current:
-            self._edit("name", self.table.current.name, KEEP_HINT)
+            self._edit("name", self.table.current.name)
 
-    def _edit(self, what: str, text: str, hint: str) -> None:
+    def _edit(self, what: str, text: str, example: str = "") -> None:
         self._editing = self.table.current.path if self.table.current else None
-        self.editor.open(what, text, hint)
+        self.editor.open(what, text, KEEP_HINT, example)
         self._refresh_keys()
 
     def on_line_editor_changed(self, message: LineEditor.Changed) -> None:

@@ -71,18 +71,20 @@ class LineEditor(Vertical):
         """Whether something is being typed."""
         return self.has_class("-open")
 
-    def open(self, what: str, text: str, hint: str) -> None:
+    def open(self, what: str, text: str, hint: str, example: str = "") -> None:
         """Ask for a line.
 
         Args:
             what: Is asked for; the messages name it.
             text: Stands there at first.
             hint: What the keys do.
+            example: Stands there while nothing is typed.
         """
         self._what = what
         self.query_one("#label", Static).update(what)
         self.query_one("#hint", Static).update(hint)
         self.show_problem("")
+        self.field.placeholder = example
         with self.prevent(Input.Changed):
             self.field.value = text
         self.field.cursor_position = len(text)

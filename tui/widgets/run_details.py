@@ -46,7 +46,7 @@ class RunDetails(Widget):
             return Text()
         lines = [
             fit_items(_standing(run), width),
-            fit_items([Text(one, "dim") for one in _making(run) if one], width),
+            fit_items(_making(run), width),
             _written("tags", " ".join(run.tags), width),
             _written("note", run.note, width),
             fit_items(_keeping(run, size, parent), width),
@@ -60,7 +60,7 @@ def _standing(run: RunSummary) -> list[Text]:
     best = "" if run.best_step is None else f" @{run.best_step:,}"
     names = [Text(run.name, "bold"), Text(state_cell(run) + live, ink)]
     if run.state == DAMAGED:
-        return [*names, Text(short_path(run.path), "dim")]
+        return names
     return [
         *names,
         Text(f"step {run.step:,}/{run.total_steps:,}"),
@@ -70,11 +70,14 @@ def _standing(run: RunSummary) -> list[Text]:
     ]
 
 
-def _making(run: RunSummary) -> list[str]:
+def _making(run: RunSummary) -> list[Text]:
+    if run.problem:
+        problem = run.problem.replace(f"{run.path}/", "")
+        return [Text(problem.replace("\n", "; "), "yellow")]
     machine = " ".join(word for word in (run.device, run.precision) if word)
     if run.device == "cpu" and run.threads:
         machine += f", {threads_in_words(run.threads)}"
-    return [
+    facts = [
         run.preset,
         "" if run.parameters is None else f"{amount(run.parameters)} parameters",
         f"{run.corpus} (stand-in)" if run.corpus_note else run.corpus.rpartition("/")[2],
@@ -82,12 +85,10 @@ def _making(run: RunSummary) -> list[str]:
         f"{amount(run.tokens)} tokens" if run.tokens else "",
         f"{amount(run.tokens_per_second)} tok/s" if run.tokens_per_second else "",
     ]
+    return [Text(fact, "dim") for fact in facts if fact]
 
 
 def _keeping(run: RunSummary, size: int | None, parent: str) -> list[Text]:
-    if run.problem:
-        problem = run.problem.replace(f"{run.path}/", "")
-        return [Text(problem.replace("\n", "; "), "yellow")]
     step = "" if run.parent_step is None else f" at step {run.parent_step:,}"
     facts = [
         f"forked from {parent or run.parent}{step}" if run.parent else "",
