@@ -94,7 +94,8 @@ class RunControl:
     def has_unsaved_steps(self) -> bool:
         """Whether quitting now would cost training."""
         status = self.status
-        return self.is_open and status.step > status.saved_step
+        at_work = status.state is State.RUNNING
+        return self.is_open and (at_work or status.step > status.saved_step)
 
     @property
     def can_cool_down(self) -> bool:
@@ -179,9 +180,11 @@ class RunControl:
         """
         self.edit(changes)
         if changes and self.is_open:
-            self.asked.add("Sample")
+            self.asked.add("Sample")  # with the new settings, once they hold
         elif self.is_open:
             self.sample()
+        elif self.status.state is State.PREPARING:
+            self.asked.add("Sample")  # as soon as the run is there
 
     @property
     def branch(self) -> int:

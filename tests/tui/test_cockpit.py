@@ -165,7 +165,7 @@ async def test_help_lists_every_key(open_app: Open) -> None:
         assert isinstance(person.app.screen, TextScreen)
         page = str(person.app.screen._text)
         keys = [line.split()[0] for line in page.split("Keys\n")[1].split("\n\n")[0].splitlines()]
-        assert keys == ["space", *".sp[]envwdlzx?q", "ctrl+p"]
+        assert keys == ["space", *".sp[]enaQhrvwdbflzyXx?q", "ctrl+p"]
         await person.press("escape")
         assert person.app.screen is person.cockpit
 
@@ -225,3 +225,24 @@ async def test_d_does_nothing_where_the_schedule_decays_by_itself(open_app: Open
     async with open_app({"optim.schedule": "cosine"}) as person:
         await person.start_and_pause()
         assert not person.cockpit.works_now("cool_down")
+
+
+async def test_a_prompt_typed_while_the_run_is_prepared_is_kept_and_sampled(
+    open_app: Open,
+) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        run = person.run
+        await person.press("q")
+        await person.press("s")
+        await person.until_gone()
+    async with open_app(run=run) as person:
+        control = person.app.control
+        await person.until(lambda: control.status.state in (State.PREPARING, State.PAUSED))
+        await person.press("p")
+        await person.type("So")
+        await person.press("enter")
+        await person.until_heard(RunOpened)
+        await person.until_heard(SampleFinished)
+        started = person.heard(SampleStarted)[-1]
+        assert started.settings["prompt"] == "So"

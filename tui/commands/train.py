@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from engine.protocol import Open, Start, State
+from engine.run.checkpoints import list_checkpoints
 from engine.run.folder import CONFIG_FILE, find_run
 from engine.run.reader import RunSummary, read_summary
 from tui.commands import EXIT_DONE, EXIT_FAILED
@@ -85,6 +86,7 @@ def in_words(run: RunSummary) -> str:
     longer = "eval.patience" if ended_early else "train.max_steps"
     more = f" --set {longer}=N" if run.state == State.FINISHED else ""
     note = f"\n  {run.corpus_note}" if run.corpus_note else ""
+    sample = f"  sample   gpt-tui sample {name}\n" if list_checkpoints(path) else ""
     return (
         f"run {run.name}: {run.state}, step {run.step:,} of {run.total_steps:,}{note}\n"
         f"  train loss {loss(run.train_loss)}, validation loss {loss(run.val_loss)}"
@@ -93,6 +95,6 @@ def in_words(run: RunSummary) -> str:
         f"on {run.device} ({run.precision}, {threads_in_words(run.threads)})\n"
         f"  kept in  {short_path(path)}\n"
         f"  go on    gpt-tui train --resume {name}{more}\n"
-        f"  sample   gpt-tui sample {name}\n"
+        f"{sample}"
         f"  look     gpt-tui {name}"
     )

@@ -12,7 +12,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from engine.protocol import Status
+from engine.protocol import State, Status
 from tui.wording import counted
 
 Answer = Literal["save", "now", "stay"]
@@ -48,6 +48,11 @@ class QuitDialog(ModalScreen[Answer]):
     def _question(self) -> Text:
         status = self._status()
         saved, lost = status.saved_step, status.step - status.saved_step
+        if lost <= 0 and status.state is not State.RUNNING:  # it ended while the question stood
+            return Text.assemble(
+                ("s", "bold"), f"    quit: step {saved:,} is saved (or enter)\n",
+                ("esc", "bold"), "  stay",
+            )  # fmt: skip
         last = f"the last checkpoint is step {saved:,}" if saved else "there is no checkpoint yet"
         return Text.assemble(
             ("s", "bold"),
