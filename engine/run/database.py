@@ -23,7 +23,7 @@ from engine.run.folder import CHECKPOINTS_FOLDER
 from engine.run.lineage import Branch, Stretch
 from engine.run.outbox import LOCKED, PASSING, PATIENTLY, Outbox
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BLOCK_STEPS = 1024
 
 BRANCHES = """
@@ -50,7 +50,7 @@ CREATE TABLE journal (
 """
 
 # what brings a database of each older version to the next
-MIGRATIONS = {1: BRANCHES}
+MIGRATIONS = {1: BRANCHES, 2: ""}  # from 3 on, steps without a gap are kept as their first
 
 
 class RunDatabase:
@@ -200,8 +200,8 @@ class RunDatabase:
                 (branch, metric, after_step),
             ).fetchall()
         for s, v in blocks:
-            steps.append(np.frombuffer(s, np.int64))
             values.append(np.frombuffer(v, np.float64))
+            steps.append(_unpacked(s, len(values[-1])))
         # SQLite keeps NaN as NULL
         steps.append(np.array([step for step, _ in tail], np.int64))
         values.append(np.array([np.nan if v is None else v for _, v in tail], np.float64))
@@ -236,7 +236,7 @@ class RunDatabase:
                 of_it = blocks == block
                 self._db.execute(
                     "INSERT INTO metric_blocks VALUES (0, ?, ?, ?, ?)",
-                    (metric, block, steps[of_it].tobytes(), values[of_it].tobytes()),
+                    (metric, block, _packed(steps[of_it]), values[of_it].tobytes()),
                 )
             tail = zip(steps[blocks == last].tolist(), values[blocks == last].tolist(), strict=True)
             self._db.executemany(
@@ -299,7 +299,7 @@ class RunDatabase:
                 steps, values = _merge(packed, steps, values)
             self._db.execute(
                 "INSERT OR REPLACE INTO metric_blocks VALUES (?, ?, ?, ?, ?)",
-                (branch, metric, block, steps.tobytes(), values.tobytes()),
+                (branch, metric, block, _packed(steps), values.tobytes()),
             )
         self._db.execute(
             "DELETE FROM metric_tail WHERE branch = ? AND step < ?", (branch, first_open)
@@ -454,12 +454,25 @@ def _is_at_rest(path: Path) -> bool:
     return keeps_log and not path.with_name(f"{path.name}-wal").exists()
 
 
+def _packed(steps: np.ndarray) -> bytes:
+    """Steps (n,) int64 for a blob; of those without a gap, as most are, the first alone."""
+    follow = steps[-1] - steps[0] == len(steps) - 1
+    return (steps[:1] if follow else steps).tobytes()
+
+
+def _unpacked(blob: bytes, count: int) -> np.ndarray:
+    """The steps (count,) int64 of a blob."""
+    steps = np.frombuffer(blob, np.int64)
+    return np.arange(steps[0], steps[0] + count) if len(steps) == 1 else steps
+
+
 def _merge(
     packed: tuple[bytes, bytes], steps: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """A packed stretch and newer rows, by step; of the same step the newer value stays."""
-    all_steps = np.concatenate([steps, np.frombuffer(packed[0], np.int64)])
-    all_values = np.concatenate([values, np.frombuffer(packed[1], np.float64)])
+    packed_values = np.frombuffer(packed[1], np.float64)
+    all_steps = np.concatenate([steps, _unpacked(packed[0], len(packed_values))])
+    all_values = np.concatenate([values, packed_values])
     merged, first = np.unique(all_steps, return_index=True)
     return merged, all_values[first]
 

@@ -273,21 +273,32 @@ def test_a_file_that_is_not_there_is_one_sentence_and_is_not_made(path: Path) ->
 def test_a_newer_programs_database_is_left_alone(path: Path) -> None:
     RunDatabase(path).close()
     with sqlite3.connect(path) as raw:
-        raw.execute("PRAGMA user_version = 3")
-    with pytest.raises(InputError, match="has format 3, this gpt-tui reads formats 1 to 2"):
+        raw.execute("PRAGMA user_version = 4")
+    with pytest.raises(InputError, match="has format 4, this gpt-tui reads formats 1 to 3"):
         RunDatabase(path)
+
+
+def test_a_long_record_takes_little_more_than_its_values(path: Path) -> None:
+    database = RunDatabase(path)
+    for first in range(1, 20_001, 500):
+        rows = [(f"metric {m}", s, s / 7) for s in range(first, first + 500) for m in range(10)]
+        database.add_metrics(0, rows)
+    database.close()
+    assert path.stat().st_size < 1.5 * 10 * 20_000 * 8
 
 
 # Older formats
 
 
 def make_older(path: Path) -> None:
-    """A database as the first version left it: without branches."""
+    """A database as the first version left it: without branches, and every step written out."""
     database = RunDatabase(path)
     database.add_metrics(0, [("train_loss", step, 1.0 / step) for step in range(1, 2000)])
     database.add_journal(0, 7, "adjusted", {"changes": {}})
     database.close()
     with sqlite3.connect(path) as raw:
+        steps = np.arange(1, 1024).tobytes()
+        raw.execute("UPDATE metric_blocks SET steps = ?", (steps,))
         raw.executescript("DROP TABLE branches; PRAGMA user_version = 1;")
 
 
