@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from data.errors import InputError
-from tui.commands.output import warn
 
 if TYPE_CHECKING:
     from engine.config import Config
@@ -113,6 +112,7 @@ def config_of(args: argparse.Namespace) -> Config:
 def warn_of_unused(config: Config, pairs: list[str]) -> None:
     """Say on standard error which of the settings given with ``--set`` change nothing."""
     from engine.unused import without_effect
+    from tui.commands.output import warn
 
     for told in without_effect(config, list(parse_assignments(pairs)[0])):
         warn(told)
