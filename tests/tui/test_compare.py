@@ -191,6 +191,7 @@ async def test_a_run_in_training_is_followed(compare: Compare, pair: list[Path])
     async with compare(*pair) as looker:
         await looker.until(lambda: "100/1,000" in looker.table()["steps"], "the table")
         assert "(live)" in looker.table()["state"][1]
+        columns = dict(looker.screen.table.columns)
         database = RunDatabase(pair[1] / "run.db")
         database.add_metrics(0, [("train_loss", step, 2.0) for step in range(101, 151)])
         database.set_meta(summary=database.meta()["summary"] | {"step": 150})
@@ -198,6 +199,7 @@ async def test_a_run_in_training_is_followed(compare: Compare, pair: list[Path])
         looker.screen.refresh_runs()
         await looker.until(lambda: "150/1,000" in looker.table()["steps"], "the new step")
         assert looker.screen._readings[pair[1]].column.last_step == 150
+        assert looker.screen.table.columns == columns, "the table was not built anew"
         untouched = looker.screen._readings[pair[0]]
         lock.release()
         looker.screen.refresh_runs()
@@ -346,7 +348,8 @@ def ready(*keys: str, texts: bool = False) -> Callable[[Pilot[None]], Any]:
         app = pilot.app
         assert isinstance(app, CompareApp)
         looker = Looker(app, pilot)
-        await looker.until(lambda: app.compare.runs, "a reading")
+        table = app.compare.table  # which counts its rows when it is idle
+        await looker.until(lambda: table.virtual_size.height > table.row_count > 0, "the table")
         for key in keys:
             before = looker.title()
             await looker.press(key)

@@ -13,6 +13,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.coordinate import Coordinate
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher, DataTable, Footer, Input, Static
 from textual.worker import get_current_worker
@@ -106,7 +107,7 @@ class CompareScreen(Screen[None]):
         self._readings: dict[Path, Reading] = {}
         self._problems: list[str] = []
         self._hidden: set[int] = set()
-        self._shown_table: object = None
+        self._table_frame: object = None  # its runs and its lines
 
     def compose(self) -> ComposeResult:
         """The chart above; the table or the texts below."""
@@ -204,29 +205,30 @@ class CompareScreen(Screen[None]):
         )
 
     def _show_table(self, anew: bool = False) -> None:
-        from tui.comparing import figure_lines, setting_lines
-
-        runs = self.runs
-        settings, figures = setting_lines(runs), figure_lines(runs)
-        shown = [run.path for run in runs], settings, figures
-        if not runs or (shown == self._shown_table and not anew):
+        """Fill the table; while its lines stay the same, only what has changed is written."""
+        rows, table = _rows(self.runs), self.table
+        any_setting = any("." in str(label) for label, *_ in rows)
+        corner = Text("differs" if any_setting else "no setting differs", "dim")
+        header = [corner, *(self._name_of(run.path) for run in self.runs)]
+        # said, because a table that measures its columns itself may paint them before it has
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        frame = [str(label) for label in header], [str(label) for label, *_ in rows], widths
+        if frame == self._table_frame and not anew:
+            self._update_cells(rows)
             return
-        self._shown_table, table = shown, self.table
-        at = table.scroll_offset
+        self._table_frame = frame
         table.clear(columns=True)
-        table.add_column(Text("differs" if settings else "no setting differs", "dim"))
-        for run in runs:
-            table.add_column(self._name_of(run.path))
-        for line in settings:
-            table.add_row(Text(line.label, "dim"), *map(Text, line.cells))
-        if settings:
-            table.add_row(*[Text()] * (len(runs) + 1))
-        for line in figures:
-            cells = [
-                Text(cell, "bold" if i in line.best else "") for i, cell in enumerate(line.cells)
-            ]
-            table.add_row(Text(line.label, "dim"), *cells)
-        table.scroll_to(*at, animate=False)
+        for label, width in zip(header, widths, strict=True):
+            table.add_column(label, width=width)
+        table.add_rows(rows)
+
+    def _update_cells(self, rows: Sequence[Sequence[Text]]) -> None:
+        for at, row in enumerate(rows):
+            for column, cell in enumerate(row):
+                place = Coordinate(at, column)
+                before = self.table.get_cell_at(place)
+                if (before.plain, before.style) != (cell.plain, cell.style):
+                    self.table.update_cell_at(place, cell)
 
     def _name_of(self, path: Path) -> Text:
         letter = LETTERS[self.paths.index(path)]
@@ -358,6 +360,22 @@ class CompareScreen(Screen[None]):
             self.beside.write(titles, seed_step)
         except InputError as error:
             self.notify(str(error), severity="error")
+
+
+def _rows(runs: Sequence[ComparedRun]) -> list[list[Text]]:
+    """The lines of the table: labels, then a cell for each run."""
+    from tui.comparing import figure_lines, setting_lines
+
+    settings, figures = setting_lines(runs), figure_lines(runs)
+    between = [[Text()] * (len(runs) + 1)] if settings else []
+    lines = [
+        [
+            Text(line.label, "dim"),
+            *(Text(cell, "bold" if i in line.best else "") for i, cell in enumerate(line.cells)),
+        ]
+        for line in (*settings, *figures)
+    ]
+    return [*lines[: len(settings)], *between, *lines[len(settings) :]]
 
 
 def _reading(path: Path, view: View, before: Reading | None) -> Reading:
