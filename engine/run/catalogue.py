@@ -102,10 +102,10 @@ def find_parent(run: RunSummary, runs: Iterable[RunSummary]) -> RunSummary | Non
 
 
 def _signature(path: Path, names: Iterable[str]) -> Signature:
-    return tuple(_stamp(path / name) for name in names)
+    return tuple(_stamp(f"{path}/{name}") for name in names)
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(path: str) -> tuple[int, int] | None:
     try:
         found = os.stat(path)
     except OSError:

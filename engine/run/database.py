@@ -257,7 +257,7 @@ class RunDatabase:
         last_block = after_step // BLOCK_STEPS
         with self._writing():
             for metric in self.metric_names(branch):
-                steps, values = self.metric(branch, metric)
+                steps, values = self.metric(branch, metric, last_block * BLOCK_STEPS - 1)
                 kept = (steps // BLOCK_STEPS == last_block) & (steps <= after_step)
                 rows = zip(steps[kept].tolist(), values[kept].tolist(), strict=True)
                 self._db.execute(

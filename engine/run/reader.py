@@ -6,7 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def read_summary(path: Path, check_config: bool = True) -> RunSummary:
     path = path.resolve()
     live = is_locked(path)
     notes, problem = _notes_or_problem(path)
-    written: dict[str, Any] = asdict(notes)
+    written: dict[str, Any] = vars(notes)
     try:
         facts = _read_facts(path)
         if check_config or not facts.keys() >= {*FROM_CONFIG}:
