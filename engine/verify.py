@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,12 @@ import numpy as np
 
 from data.errors import InputError
 from engine.checkpoint import read_checkpoint
-from engine.config import read_config
+from engine.repair import config_differences
 from engine.run.checkpoints import branch_of, is_full, list_checkpoints, list_snapshots, step_of
 from engine.run.database import RunDatabase
 from engine.run.folder import CONFIG_FILE, DATABASE_FILE
 from engine.run.lineage import END, abandoned, lineage
+from engine.run.opening import read_run_config
 
 EVERY_STEP = "train_loss"  # what is recorded of each step
 
@@ -40,14 +41,19 @@ def verify_files(run: Path) -> list[Check]:
     """Look at all files of a run; others may be training it."""
     checkpoints = list_checkpoints(run)  # first: what is saved later may not be recorded yet
     newest = checkpoints[-1] if checkpoints else None
-    return [_check_config(run), *_check_database(run, newest), *_check_checkpoints(run)]
+    return [_check_config(run, newest), *_check_database(run, newest), *_check_checkpoints(run)]
 
 
-def _check_config(run: Path) -> Check:
+def _check_config(run: Path, newest: Path | None) -> Check:
     try:
-        read_config(run / CONFIG_FILE)
+        config = read_run_config(run)
     except InputError as error:
         return Check("config", str(error), False)
+    if newest:
+        with suppress(InputError):  # what it is held to is damaged, and other checks say so
+            different = config_differences(run, config)
+            if different:
+                return Check("config", f"{CONFIG_FILE} was changed: {'; '.join(different)}", False)
     return Check("config", "every setting can be")
 
 

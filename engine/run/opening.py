@@ -109,7 +109,7 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
     Raises:
         InputError: It is being written elsewhere, its files are damaged, or its text has changed.
     """
-    config = read_config(path / CONFIG_FILE)
+    config = read_run_config(path)
     lock = RunLock(path)
     try:
         database = RunDatabase(path / DATABASE_FILE)
@@ -136,7 +136,7 @@ def look_at_run(path: Path, watcher: Watcher) -> RunFiles:
     Raises:
         InputError: Its files are damaged, or its text has changed.
     """
-    config = read_config(path / CONFIG_FILE)
+    config = read_run_config(path)
     database = RunDatabase(path / DATABASE_FILE, read_only=True)
     try:
         known = database.meta().get("corpus")
@@ -145,6 +145,21 @@ def look_at_run(path: Path, watcher: Watcher) -> RunFiles:
         database.close()
         raise
     return RunFiles(path, config, corpus, tokenizer, split, database, None, is_new=False)
+
+
+def read_run_config(path: Path) -> Config:
+    """The settings of a run.
+
+    Raises:
+        InputError: They cannot be read; the sentence says how they come back, if they can.
+    """
+    try:
+        return read_config(path / CONFIG_FILE)
+    except InputError as error:
+        if not list_checkpoints(path):
+            raise
+        hint = f"gpt-tui verify {path.name} --repair writes it anew from a checkpoint"
+        raise InputError("; ".join((*error.problems, hint))) from None
 
 
 def _load_known_text(

@@ -57,3 +57,28 @@ def test_another_text_cannot_be_replayed_but_nothing_is_damaged(
 def test_a_run_that_is_not_there(quick_train: Cli, cli: Cli) -> None:
     quick_train()
     assert "did you mean 'tiny-1'?" in cli("verify", "tiny-2").problem
+
+
+def test_a_damaged_config_is_written_anew(quick_train: Cli, cli: Cli, runs_dir: Path) -> None:
+    quick_train("--set", "model.dropout=0.2")
+    cli("train", "--resume", "tiny-1", "--set", "train.max_steps=8", "--set", "optim.beta1=0.8")
+    config = runs_dir / "tiny-1/config.toml"
+    whole = config.read_text()
+    cut = whole[: whole.index("dropout")]
+    for damaged, told in (
+        (cut, "model.dropout is 0.0 and was 0.2"),
+        (whole[:-9] + "=", "--repair"),
+    ):
+        config.write_text(damaged)
+        answer = cli("verify", "tiny-1")
+        assert answer.code == 1
+        assert told in " ".join(answer.out.split())
+        answer = cli("verify", "tiny-1", "--repair", "--replay")
+        assert answer.code == 0, answer
+        assert config.read_text() == whole
+        assert config.with_name("damaged-config.toml").read_text() == damaged
+    config.write_text("[")
+    assert "gpt-tui verify tiny-1 --repair" in cli("train", "--resume", "tiny-1", *LONGER).problem
+
+
+LONGER = ("--set", "train.max_steps=9")

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
-from engine.run.folder import find_run
+from engine.run.folder import CONFIG_FILE, find_run
 from tui.commands import EXIT_DONE, EXIT_FAILED
 from tui.commands.options import Parser, runs_dir_of
 from tui.commands.output import table, to_json
@@ -23,6 +23,10 @@ def main(argv: list[str]) -> int:
     run = find_run(args.run, runs_dir_of(args))
     from engine.verify import verify_files
 
+    if args.repair:
+        from engine.repair import restore_config
+
+        _say(f"{CONFIG_FILE} is written anew, the old one is kept as {restore_config(run).name}")
     checks, replayed = verify_files(run), None
     if args.replay:
         replayed = _replay(run, checks)
@@ -48,6 +52,11 @@ def _parser() -> Parser:
         "--replay",
         action="store_true",
         help="train it again from its settings and journal, and compare bit by bit",
+    )
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="first write a damaged config.toml anew, from a checkpoint and the journal",
     )
     parser.add_argument("--json", action="store_true", help="as one line of JSON")
     return parser
