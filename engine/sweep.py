@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from data.errors import InputError
 from engine.config import SETTINGS, Config, unknown_setting
 from engine.settings import Setting, Value
+from engine.unused import without_effect
 
 MAX_RUNS = 1000
 DIGITS = 6  # of what is computed: as many as the screen shows of a value
@@ -70,6 +71,15 @@ class Plan:
 
     trials: tuple[Trial, ...]
     impossible: tuple[Impossible, ...]
+
+    def in_vain(self) -> list[str]:
+        """A sentence for each setting that changes nothing in any of the runs."""
+        told = []
+        for key in self.trials[0].changes:
+            reasons = [without_effect(trial.config, [key]) for trial in self.trials]
+            if all(reasons):
+                told += reasons[0]
+        return told
 
 
 def split_axes(text: str) -> list[str]:

@@ -173,6 +173,14 @@ def test_the_number_of_draws_is_bounded(count: int) -> None:
         draw([axis(f"{LAYERS}=1,2")], count, 0)
 
 
+def test_a_setting_that_changes_nothing_in_any_run_is_told() -> None:
+    rates, _ = parse_axes(["optim.muon_lr=0.01,0.02"])
+    (told,) = plan(Config(), grid(rates)).in_vain()
+    assert told.startswith("optim.muon_lr")
+    both, _ = parse_axes(["optim.muon_lr=0.01,0.02", "optim.optimizer=adamw,muon"])
+    assert plan(Config(), grid(both)).in_vain() == []
+
+
 def test_combinations_that_cannot_be_are_set_aside() -> None:
     axes, _ = parse_axes(["model.n_head=2,3,4", f"{RATE}=1e-5,1e-3"])
     planned = plan(Config(), grid(axes))

@@ -20,7 +20,7 @@ from tui.commands.options import (
     config_of,
     runs_dir_of,
 )
-from tui.commands.output import print_last, table, to_json
+from tui.commands.output import print_last, table, to_json, warn
 from tui.commands.standings import leaderboard_table, place_facts, short, shown
 from tui.wording import counted
 
@@ -42,6 +42,8 @@ def main(argv: list[str]) -> int:
         name = _known_sweep(args, queue)
     else:
         planned = _fitting(_planned(args))
+        for told in planned.in_vain():
+            warn(told)
         if args.dry_run:
             _print_plan(args, planned, None)
             return EXIT_DONE

@@ -92,6 +92,8 @@ def _in_words(planned: Plan) -> Text:
         more = len(trials) - len(lines)
         lines += [f"… and {more:,} more"] if more else []
         text.append("\n" + "\n".join(lines))
+    for told in planned.in_vain():
+        text.append(f"\n{told}", "yellow")
     if planned.impossible:
         text.append(f"\n{len(planned.impossible):,} cannot be and are left out: ", "yellow")
         text.append(planned.impossible[0].problems[0])
