@@ -26,6 +26,7 @@ BLOCK = 64
 
 FIRST_CAPACITY = 4 * BLOCK
 FEW_ROWS = 4 * BLOCK  # fewer are added one by one
+WEIGHT_IS_ONE = 40.0  # 1 - exp(-40) is 1 in 64 bits
 
 
 class _Buffer:
@@ -217,14 +218,18 @@ class Column:
     def _averages_with(self, values: Values) -> Values:
         """As `_average_with` for each of many values, a stretch at a time."""
         finite = np.isfinite(values)
-        sound = values[finite]
-        counts = self._averaged + np.arange(len(sound) + 1)
-        weights = -np.expm1(counts * np.log(self.smoothing or 5e-324))  # 1 - smoothing ** counts
-        start = self._average * float(weights[0]) if self._averaged else 0.0
-        means = _running_mean(sound, self.smoothing, start) / weights[1:]
+        all_finite = bool(finite.all())
+        sound = values if all_finite else values[finite]
+        rate = float(np.log(self.smoothing or 5e-324))
+        start = self._average * -float(np.expm1(self._averaged * rate)) if self._averaged else 0.0
+        means = _running_mean(sound, self.smoothing, start)
+        # divided by the weights of all values so far, 1 - smoothing ** count, until those are 1
+        young = max(0, min(len(sound), int(WEIGHT_IS_ONE / -rate) + 1 - self._averaged))
+        counts = self._averaged + np.arange(1, young + 1)
+        means[:young] /= -np.expm1(counts * rate)
         averages = np.concatenate([[self._average], means])
         self._average, self._averaged = float(averages[-1]), self._averaged + len(sound)
-        smoothed: Values = averages[np.cumsum(finite)]
+        smoothed: Values = averages[1:] if all_finite else averages[np.cumsum(finite)]
         return smoothed
 
 
