@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -11,12 +12,13 @@ import numpy as np
 from data.errors import InputError
 from engine.advice import Advice, advise, advise_non_finite
 from engine.course import Course
-from engine.health import BASE_STEPS, RULES, Kind, Record
+from engine.health import BASE_STEPS, RULES, Kind, Record, Steps, Values
 from engine.protocol import Advised, Event, Silenced
 from engine.run.checkpoints import branch_of, list_checkpoints, step_of
 
 LOOK_STEPS = 16
 REST_STEPS = 100  # after a piece of advice, for it to be read and to take effect
+LATEST = 10_000  # losses; looking at more takes time and tells no more
 COUNTED_TOKENS = 1_000_000  # for their frequencies
 DECAYED_SHARE = 0.2  # of the peak learning rate
 WITHOUT_EFFECT = ("sample.", "eval.", "checkpoint.")  # on the training loss
@@ -113,11 +115,13 @@ class Advising:
     def _record(self) -> Record:
         course, trainer = self._course, self._course.trainer
         optim = trainer.config.optim
-        steps, losses = self._column("train_loss", self._comparable_since)
-        val_steps, val_losses = self._column("val_loss", self._since)
+        all_steps, all_losses = self._column("train_loss", self._comparable_since)
+        steps, losses = _finite(all_steps[-LATEST:], all_losses[-LATEST:])
+        val_steps, val_losses = _finite(*self._column("val_loss", self._since))
         return Record(
             steps=steps,
             losses=losses,
+            first_loss=float(all_losses[0]) if len(all_losses) else math.nan,
             val_steps=val_steps,
             val_losses=val_losses,
             since=self._since,
@@ -127,13 +131,11 @@ class Advising:
             frequency_loss=self._frequency_loss,
         )
 
-    def _column(self, name: str, after: int) -> tuple[Any, Any]:
-        """A metric after a step, without what is not a number."""
+    def _column(self, name: str, after: int) -> tuple[Steps, Values]:
+        """A metric after a step."""
         steps, values, _ = self._course.recorder.metrics.column(name).snapshot()
         first = int(np.searchsorted(steps, after, side="right")) if after else 0
-        steps, values = steps[first:], values[first:]
-        finite = np.isfinite(values)
-        return (steps, values) if finite.all() else (steps[finite], values[finite])
+        return steps[first:], values[first:]
 
     @cached_property
     def _frequency_loss(self) -> float:
@@ -145,7 +147,7 @@ class Advising:
     def _good_step(self, broken: int) -> int:
         """The newest checkpoint before a broken step whose loss was not out of hand yet."""
         course = self._course
-        steps, losses = self._column("train_loss", 0)
+        steps, losses = _finite(*self._column("train_loss", 0))
         reach = {one.branch: one.up_to for one in course.lineage()}
         for path in reversed(list_checkpoints(course.files.path)):
             step = step_of(path)
@@ -155,3 +157,9 @@ class Advising:
                 if not len(recent) or np.median(recent) <= losses[0]:
                     return step
         return course.first_step
+
+
+def _finite(steps: Steps, values: Values) -> tuple[Steps, Values]:
+    """Without what is not a number."""
+    finite = np.isfinite(values)
+    return steps[finite], values[finite]

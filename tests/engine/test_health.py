@@ -32,6 +32,7 @@ def record(losses: np.ndarray, **changes: Any) -> Record:
     facts: dict[str, Any] = {
         "steps": np.arange(1, len(losses) + 1),
         "losses": losses,
+        "first_loss": FIRST,
         "val_steps": np.array([], int),
         "val_losses": np.array([]),
         "since": 0,
