@@ -174,6 +174,30 @@ async def test_a_run_that_cannot_be_opened_is_noted_and_the_next_one_begins(
         assert "does not exist" in entries(person)[0].problem
 
 
+async def test_a_run_that_went_wrong_is_left_for_the_next_one_if_nobody_helps(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from engine.trainer import Trainer
+
+    update = Trainer._update
+
+    def diverge(self: Trainer, rate: float) -> torch.Tensor:
+        if self.config.optim.learning_rate == 1e-3 and self.step == 3:
+            for parameter in self.model.parameters():
+                parameter.grad = torch.full_like(parameter, torch.nan)
+        return update(self, rate)
+
+    monkeypatch.setattr(Trainer, "_update", diverge)
+    monkeypatch.setattr("tui.screens.queueing.GIVE_UP_SECONDS", 0.3)
+    async with open_app({**SHORT, RATE: 5e-3}) as person:
+        await add(person, f"{RATE}=1e-3,2e-3")
+        await person.press("space")
+        await person.until(lambda: states(person) == ["failed", "done"], "the second run")
+        assert "is not a number" in entries(person)[0].problem
+
+
 async def test_leaving_keeps_the_run_for_the_next_time(open_app: Open, runs_dir: Path) -> None:
     async with open_app() as person:
         await add(person, f"{RATE}=1e-3")

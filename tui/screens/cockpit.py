@@ -293,6 +293,7 @@ class CockpitScreen(Screen[None]):
 
     def _on_advised(self, event: protocol.Advised) -> None:
         self.notice.advise(event)
+        self.queueing.note_advised(event)
         self.refresh_bindings()
 
     def _on_rewound(self, event: protocol.Rewound) -> None:

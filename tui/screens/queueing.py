@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textual.timer import Timer
 
 from data.errors import InputError
-from engine.protocol import State
+from engine.protocol import Advised, State
 from engine.run.queue import Entry
 from tui.commands.standings import settings_in_words
 from tui.screens.open_run_dialog import OpenRunDialog, is_busy
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tui.screens.cockpit import CockpitScreen
 
 NEXT_SECONDS = 8.0  # to read what the finished run came to, and to hold the queue
+GIVE_UP_SECONDS = 60.0  # for a person to help a queued run that went wrong
 BUSY_SECONDS = 300.0  # a person who reads or types is waited for, but not one who has left
 LOOK_SECONDS = 1.0
 AT_REST = (State.IDLE, State.FINISHED, State.STOPPED, State.FAILED)
@@ -129,6 +130,18 @@ class Queueing:
         self._stop_waiting()
         self._timer = self._cockpit.set_timer(seconds, lambda: self._begin_if_still(waited))
 
+    def _give_up(self, advice: Advised, id: int, waited: float = 0.0) -> None:
+        """Nobody helped a run that went wrong: leave it as it is, for what waits."""
+        taken, state = self._queue.taken, self._cockpit.control.status.state
+        if self._queue.held or not taken or taken.id != id or state is not State.PAUSED:
+            return
+        if self._person_is_busy and waited < BUSY_SECONDS:
+            self._timer = self._cockpit.set_timer(
+                LOOK_SECONDS, lambda: self._give_up(advice, id, waited + LOOK_SECONDS)
+            )
+        elif self._settled(lambda: self._queue.note_failed(advice.message)):
+            self._settled(self._queue.begin_next)
+
     def _begin_if_still(self, waited: float) -> None:
         """The time is over: go on, unless the person did something else or is at something."""
         still = self._cockpit.control.status.state in AT_REST
@@ -183,13 +196,33 @@ class Queueing:
         if self._queue.is_beginning and self._settled(lambda: self._queue.note_failed(problem)):
             self.announce_next(problem, "error")
 
+    def note_advised(self, advice: Advised) -> None:
+        """Something is wrong; if it paused a queued run, the others do not wait for ever."""
+        taken = self._queue.taken
+        if not taken or advice.rewind_to is None or not self._others_wait():
+            return
+        self._stop_waiting()
+        self._timer = self._cockpit.set_timer(
+            GIVE_UP_SECONDS, lambda: self._give_up(advice, taken.id)
+        )
+        self._cockpit.app.notify(
+            f"the queue goes on with the next run in {GIVE_UP_SECONDS:.0f} s · h holds it",
+            severity="warning",
+        )
+
+    def _others_wait(self) -> bool:
+        try:
+            return bool(self._queue.waiting())
+        except InputError:  # it is told when the queue is to go on
+            return False
+
     def note_failed(self, problem: str, told: str) -> None:
         """The open run cannot go on, which was told with a way out."""
         if self._queue.taken and self._settled(lambda: self._queue.note_failed(problem)):
             self.announce_next(told, "error")
 
-    def _settled(self, note: Callable[[], None]) -> bool:
-        """Whether what became of an entry could be noted."""
+    def _settled(self, note: Callable[[], object]) -> bool:
+        """Whether the queue could be changed."""
         try:
             note()
         except InputError as error:
