@@ -210,6 +210,8 @@ async def test_the_run_it_was_forked_off_is_a_ghost_under_its_name() -> None:
         await pilot.pause()
         assert "── old-run" in lines(app.chart)[0]
         assert lines(app.chart)[-1].split()[-1] == "700", "no further than this run will come"
+        await pilot.resize_terminal(64, 24)
+        assert "── old-run" in lines(app.chart)[0], "other details make room for it"
         app.chart.show_parent("", None)
         assert "old-run" not in lines(app.chart)[0]
 

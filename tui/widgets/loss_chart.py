@@ -161,14 +161,12 @@ class LossChart(ChartWidget):
     def _legend(self, chart: Chart, width: int) -> Row:
         """Return the fullest legend that fits."""
         flags: Row = [("  ", "blank"), (text, "tick")] if (text := self._flags(chart)) else []
-        train, val = chart.train, chart.val
-        short_label = self._val_label.split(",")[0]
-        full = self._train_legend(train, 2) + _val_legend(val, self._val_label)
-        full += self._ghost_legend(chart) + flags
-        if length_of(full) <= width:
-            return full
-        for detail, label in ((2, self._val_label), (1, self._val_label), (1, short_label)):
-            row = self._train_legend(train, detail) + _val_legend(val, label) + flags
+        train, val, ghosts = chart.train, chart.val, self._ghost_legend(chart)
+        label, short_label = self._val_label, self._val_label.split(",")[0]
+        for detail, val_label, more in (
+            (2, label, ghosts), (1, label, ghosts), (1, short_label, ghosts), (1, short_label, [])
+        ):  # fmt: skip
+            row = self._train_legend(train, detail) + _val_legend(val, val_label) + more + flags
             if length_of(row) <= width:
                 return row
         row = self._train_legend(train, 0) + _val_legend(val, short_label)
