@@ -11,6 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from engine.protocol import State
 from tui.run_control import RunControl
 from tui.wording import counted
 
@@ -61,7 +62,5 @@ class OpenRunDialog(ModalScreen[bool]):
 
 
 def is_busy(control: RunControl) -> bool:
-    """Whether opening another run would interrupt something."""
-    from engine.protocol import State
-
-    return control.status.state in (State.PREPARING, State.RUNNING)
+    """Whether opening another run would interrupt training here."""
+    return control.status.state in (State.PREPARING, State.RUNNING) and not control.watching

@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from data.errors import InputError
-from tui.run_control import RunControl
+from tui.run_control import OPEN_STATES, RunControl
 from tui.screens.open_run_dialog import OpenRunDialog, is_busy
 from tui.screens.runs_help import runs_help
 from tui.widgets.line_editor import LineEditor
@@ -46,7 +46,8 @@ class RunsScreen(Screen[None]):
     AUTO_FOCUS = "RunsTable"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Open", tooltip="open the run in the cockpit, paused"),
+        Binding("enter", "open", "Open",
+                tooltip="open it in the cockpit; if others train it, watch it"),
         Binding("slash", "filter", "Filter", key_display="/",
                 tooltip="only runs that have all these words"),
         Binding("s", "sort", "Sort",
@@ -418,16 +419,12 @@ class RunsScreen(Screen[None]):
         self.action_open()
 
     def action_open(self) -> None:
-        """Open the run in the cockpit; what trains is asked about, saved and kept."""
+        """Open the run in the cockpit; what trains there is asked about, saved and kept."""
         run, control = self.table.current, self.control
         if run is None:
             return
         if self._is_open_here(Path(run.path)):
             self.dismiss()
-        elif run.live:
-            self._say(
-                f"{run.name} is being trained by another program: close it there to open it here"
-            )
         elif run.state == "damaged":
             self._say(run.problem)
         elif is_busy(control) or control.draft.edits:
@@ -465,8 +462,7 @@ class RunsScreen(Screen[None]):
         return [Path(self.table.current.path)] if self.table.current else []
 
     def _is_open_here(self, path: Path) -> bool:
-        control = self.control
-        return control.is_open and control.run_path is not None and control.run_path == path
+        return self.control.run_path == path and self.control.status.state in OPEN_STATES
 
     def _refuse_open(self, path: Path, what: str) -> None:
         if self._is_open_here(path):
