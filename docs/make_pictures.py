@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,10 +29,12 @@ PATIENCE_SECONDS = 600.0
 
 
 async def main() -> None:
-    """Make them all."""
+    """Make them all, or those of the functions that are named."""
     PICTURES.mkdir(exist_ok=True)
-    await training(120, 40)
-    await first_look(80, 24)
+    makers = [(training, 120, 40), (first_look, 80, 24), (looking_back, 120, 40)]
+    for make, width, height in makers:
+        if not sys.argv[1:] or make.__name__ in sys.argv[1:]:
+            await make(width, height)
 
 
 async def training(width: int, height: int) -> None:
@@ -67,6 +70,45 @@ async def first_look(width: int, height: int) -> None:
         await _until(pilot, lambda: app.control.status.step >= 330)
         await pilot.pause(1.5)
         _save(app, "small-terminal", width)
+
+
+async def looking_back(width: int, height: int) -> None:
+    """A run gone back in and forked, its timeline, all runs, and two of them compared."""
+    values = {"train.max_steps": 300, "eval.interval": 25, "sample.prompt": "ROMEO:"}
+    async with _app(width, height, values) as (app, pilot):
+        control = app.control
+        await pilot.press("space")
+        await _until(pilot, lambda: control.status.step >= 200)
+        await pilot.press("space")
+        await pilot.pause(1)
+        await pilot.press("b")
+        await pilot.pause(1)
+        await pilot.press("left", "left", "left")
+        await pilot.pause(1)
+        _save(app, "timeline", width)
+        await pilot.press("enter")
+        await _until(pilot, lambda: control.status.branch == 1)
+        await _set(app, pilot, "optim.muon_lr", "8e-2")
+        await pilot.press("space")
+        await _until(pilot, lambda: control.status.step >= 190)
+        await pilot.pause(1.5)
+        _save(app, "ghost", width)
+        await _until(pilot, lambda: control.status.state is State.FINISHED)
+        await pilot.pause(1)
+        await pilot.press("b")
+        await pilot.pause(1)
+        await pilot.press("g", *"125", "enter", "f", "enter")
+        await _until(pilot, lambda: control.facts.name.endswith("fork-1"))
+        await _set(app, pilot, "optim.muon_lr", "1e-2")
+        await pilot.press("space")
+        await _until(pilot, lambda: control.status.state is State.FINISHED)
+        await pilot.pause(1)
+        await pilot.press("r")
+        await pilot.pause(2)
+        await pilot.press("space", "down", "space")
+        await pilot.press("c")
+        await pilot.pause(3)
+        _save(app, "compare", width)
 
 
 class _app:
