@@ -76,10 +76,11 @@ def advise_non_finite(step: int, what: str, rewind_to: int, config: Config) -> A
         config: As it is now.
     """
     changes = scaled_rate(config, MUCH_LOWER)
+    rate = SETTINGS["optim.learning_rate"].format(changes["optim.learning_rate"])
     return Advice(
         Kind.NON_FINITE,
         f"the {what} of step {step:,} is not a number: update left out, run paused",
-        f"go back to step {rewind_to:,}, {in_words(changes)}",
+        f"go back to step {rewind_to:,}, learning_rate {rate}",
         changes,
         rewind_to,
     )

@@ -43,7 +43,7 @@ class Advising:
     def read_journal(self) -> None:
         """See what was changed and silenced; the run may have gone back."""
         course, database = self._course, self._course.files.database
-        self.silenced = {Kind(one["detail"]["advice"]) for one in database.journal("silenced")}
+        self.silenced = {one["detail"]["advice"] for one in database.journal("silenced")}
         self._since = self._comparable_since = course.first_step
         self._values_before: dict[str, Any] = {}
         lived = course.lineage()
@@ -69,7 +69,7 @@ class Advising:
         known = [str(one) for one in RULES]
         if kind not in known:
             raise InputError(f"no advice {kind!r} to silence: there is {', '.join(known)}")
-        self.silenced.add(Kind(kind))
+        self.silenced.add(kind)
         self._course.journal("silenced", advice=kind)
         self._tell(Silenced(kind))
 

@@ -441,7 +441,7 @@ def test_a_gradient_that_is_no_number_pauses_with_advice(rig: Rig, make_config: 
     hook.remove()
     (advised,) = rig.said(Advised)
     assert "gradient of step 3 is not a number" in advised.message
-    assert advised.rewind_to == 0 and advised.action.startswith("go back to step 0, set")
+    assert (advised.rewind_to, advised.action) == (0, "go back to step 0, learning_rate 0.001")
     assert session.trainer.step == 3
     rig.send(session, Resume())
     rig.to_step(session, 5)

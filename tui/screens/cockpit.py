@@ -342,8 +342,7 @@ class CockpitScreen(Screen[None]):
         status = self.control.status
         longer = "eval.patience" if status.step < status.total_steps else "train.max_steps"
         return (
-            f"finished: {counted(status.step, 'step')} in {duration(status.train_seconds)} of "
-            f"training · "
+            f"finished: {counted(status.step, 'step')} in {duration(status.train_seconds)} · "
             f"val {loss(status.val_loss)} · best {loss(status.best_val_loss)} at step "
             f"{status.best_step or 0:,} (whole split)\n"
             f"kept in {short_path(self.control.run_path or '')} · raise {longer} (e) to go "
