@@ -8,7 +8,8 @@ from pathlib import Path
 
 from data.errors import InputError
 from engine.protocol import Command
-from engine.run.queue import Entry, EntryState, Queue, Taken, Wish
+from engine.run.queue import Queue, Taken
+from engine.run.queue_entry import Entry, EntryState, Wish
 from engine.sweep import Plan, grid, parse_axes, plan, split_axes
 from tui.draft import Draft
 

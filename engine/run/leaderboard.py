@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.run.folder import CONFIG_FILE
-from engine.run.queue import Entry, Queue
+from engine.run.queue import Queue
+from engine.run.queue_entry import Entry
 from engine.run.reader import RunSummary, read_summary
 
 

@@ -236,7 +236,7 @@ def shorten(runs_dir: Path, step: int, entry: int) -> None:
     )
     database.close()
     queue = Queue(runs_dir)
-    with queue._change() as db:
+    with queue.file.change() as db:
         (settings,) = db.execute("SELECT settings FROM entries WHERE id = ?", (entry,)).fetchone()
         short = json.loads(settings)
         short["train"]["max_steps"] = 4

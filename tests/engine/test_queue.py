@@ -20,7 +20,8 @@ from engine.protocol import Open, Start
 from engine.run.folder import RunLock, create_run
 from engine.run.leaderboard import leaderboard
 from engine.run.moving import rename_run
-from engine.run.queue import EntryState, Queue, Taken, Wish, varying
+from engine.run.queue import Queue, Taken
+from engine.run.queue_entry import EntryState, Wish, varying
 from engine.settings import Value
 from tests.engine.conftest import MakeConfig, Rig
 
@@ -315,9 +316,10 @@ def test_two_programs_share_the_entries_and_a_killed_one_leaves_its_share(
 def test_a_change_that_is_cut_off_never_was(queue: Queue, add: Add) -> None:
     add(1e-2, 2e-2)
     script = (
-        "import os, sys; from pathlib import Path; from engine.run.queue import Queue, _set\n"
-        "with Queue(Path(sys.argv[1]))._change() as db:\n"
-        "    _set(db, 1, state='done')\n"
+        "import os, sys; from pathlib import Path; from engine.run.queue_file import *\n"
+        "file = QueueFile(Path(sys.argv[1]))\n"
+        "with file.change() as db:\n"
+        "    set_values(db, 1, state='done')\n"
         "    db.execute('DELETE FROM entries WHERE id = 2')\n"
         "    os.kill(os.getpid(), 9)\n"
     )
@@ -328,7 +330,7 @@ def test_a_change_that_is_cut_off_never_was(queue: Queue, add: Add) -> None:
 
 def test_a_damaged_queue_is_told_and_costs_no_run(queue: Queue, add: Add) -> None:
     add(1e-2)
-    queue.path.write_bytes(b"not a database" * 1000)
+    queue.file.path.write_bytes(b"not a database" * 1000)
     with pytest.raises(InputError, match=r"cannot be used .*moved away, the runs stay"):
         queue.entries()
     with pytest.raises(InputError, match="cannot be used"):
@@ -337,7 +339,7 @@ def test_a_damaged_queue_is_told_and_costs_no_run(queue: Queue, add: Add) -> Non
 
 def test_the_queue_of_a_newer_program_is_left_alone(queue: Queue, add: Add) -> None:
     add(1e-2)
-    db = sqlite3.connect(queue.path)
+    db = sqlite3.connect(queue.file.path)
     db.execute("PRAGMA user_version = 99")
     db.close()
     with pytest.raises(InputError, match="a newer gpt-tui's"):
@@ -346,7 +348,7 @@ def test_the_queue_of_a_newer_program_is_left_alone(queue: Queue, add: Add) -> N
 
 def test_a_folder_that_cannot_be_written_is_told(queue: Queue, add: Add) -> None:
     queue.runs_dir.mkdir()
-    queue.folder.write_text("a file where the folder should be")
+    queue.file.folder.write_text("a file where the folder should be")
     with pytest.raises(InputError, match="cannot be used"):
         add(1e-2)
 
@@ -355,7 +357,7 @@ def test_settings_are_kept_as_in_config_toml(
     queue: Queue, add: Add, make_config: MakeConfig
 ) -> None:
     add(1e-2)
-    db = sqlite3.connect(queue.path)
+    db = sqlite3.connect(queue.file.path)
     (kept,) = db.execute("SELECT settings FROM entries").fetchone()
     db.close()
     assert json.loads(kept) == make_config().replace({RATE: 1e-2}).to_dict()

@@ -6,7 +6,7 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import InputError
@@ -91,6 +91,7 @@ def test_a_line_may_hold_several_axes() -> None:
 NUMBERS = [key for key, one in SETTINGS.items() if one.type in (int, float)]
 
 
+@settings(max_examples=50)
 @given(
     key=st.sampled_from(NUMBERS),
     ends=st.tuples(st.floats(1e-6, 1e6), st.floats(1e-6, 1e6)),
@@ -115,6 +116,7 @@ def test_a_range_begins_and_ends_where_it_says_and_holds_no_more_values_than_it_
         assert max(steps) < 1.1 * min(steps)
 
 
+@settings(max_examples=50)
 @given(st.text(max_size=40), st.sampled_from(sorted(SETTINGS)))
 def test_whatever_is_typed_gives_values_that_can_be_or_sentences(text: str, key: str) -> None:
     (one,), problems = parse_axes([f"{key}={text}"])
@@ -143,6 +145,7 @@ def test_a_grid_needs_to_know_how_many_and_has_a_bound() -> None:
         grid(parse_axes([f"{LAYERS}=1..50", "train.batch_size=1..50"])[0])
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(0, 2**31))
 def test_draws_are_different_within_their_spans_and_the_same_for_a_seed(
     count: int, seed: int

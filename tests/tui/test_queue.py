@@ -10,7 +10,8 @@ from textual.widgets import Input
 
 from engine.config import config_from_dict
 from engine.protocol import RunOpened, State
-from engine.run.queue import Entry, Queue, Wish
+from engine.run.queue import Queue
+from engine.run.queue_entry import Entry, Wish
 from tests.tui.conftest import Open, Person
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
@@ -298,7 +299,7 @@ async def test_an_empty_queue_says_how_it_is_filled(open_app: Open) -> None:
 async def test_a_queue_that_cannot_be_read_is_told_and_training_works(
     open_app: Open, runs_dir: Path, config: Any
 ) -> None:
-    fill(runs_dir, config.to_dict(), 1e-3).path.write_bytes(b"no database" * 1000)
+    fill(runs_dir, config.to_dict(), 1e-3).file.path.write_bytes(b"no database" * 1000)
     async with open_app(SHORT) as person:
         await person.until(lambda: "cannot be used" in person.notice)
         await person.press("space")

@@ -13,7 +13,8 @@ from engine.presets import preset_config
 from engine.protocol import Status
 from engine.run.database import RunDatabase
 from engine.run.folder import create_run
-from engine.run.queue import Queue, Wish
+from engine.run.queue import Queue
+from engine.run.queue_entry import Wish
 from engine.sweep import grid, parse_axes
 from tests.tui.test_snapshots import PAUSED, Snap, StillApp, after, still
 from tui.app import GptTuiApp
@@ -39,7 +40,7 @@ def queue(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
         trained = 2000 if loss != LOSSES[-1] else 850
         write_down(runs_dir, taken.entry.run, loss, trained)
         taken.finish() if trained == 2000 else taken.release()
-    with queue._change() as db:
+    with queue.file.change() as db:
         db.execute(
             "UPDATE entries SET state = 'failed', run = 'depth-6', problem = ? WHERE id = 6",
             ("memory ran out: lower train.batch_size, and open the run again",),

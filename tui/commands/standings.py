@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config import SETTINGS
-from engine.run.queue import Entry, varying
+from engine.run.queue_entry import Entry, varying
 from engine.settings import Value
 from tui.commands.output import table
 from tui.wording import duration, loss

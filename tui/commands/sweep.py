@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import InputError
-from engine.run.queue import Queue, Wish
+from engine.run.queue import Queue
+from engine.run.queue_entry import Wish
 from engine.settings import Value
 from engine.sweep import Axis, Impossible, Plan, Trial, draw, grid, in_words, parse_axes, plan
 from tui.commands import EXIT_DONE

@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Static
 
 from data.errors import InputError
-from engine.run.queue import Entry, EntryState, varying
+from engine.run.queue_entry import Entry, EntryState, varying
 from tui.commands.standings import short, shown
 from tui.queue_control import QueueControl
 from tui.widgets.notice import Notice

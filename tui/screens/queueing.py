@@ -10,7 +10,7 @@ from textual.timer import Timer
 
 from data.errors import InputError
 from engine.protocol import Advised, State
-from engine.run.queue import Entry
+from engine.run.queue_entry import Entry
 from tui.commands.standings import settings_in_words
 from tui.screens.open_run_dialog import OpenRunDialog, is_busy
 from tui.screens.queue import QueueScreen
