@@ -186,6 +186,17 @@ async def test_a_run_is_hidden_and_the_others_keep_their_letters(
         assert looker.picture().startswith("A ━━ calm")
 
 
+async def test_where_a_run_was_forked_off_another_is_marked(
+    compare: Compare, pair: list[Path], runs_dir: Path
+) -> None:
+    parent = {"run": "calm", "step": 60, "branch": 0}
+    child = write_run(runs_dir, "child", steps=150, parent=parent)
+    async with compare(*pair, child) as looker:
+        await looker.until(lambda: "C forked off" in looker.picture(), "the mark")
+        await looker.press("1")
+        assert "forked" not in looker.picture(), "its parent is hidden"
+
+
 async def test_a_run_in_training_is_followed(compare: Compare, pair: list[Path]) -> None:
     lock = RunLock(pair[1])
     async with compare(*pair) as looker:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.color import ColorSystem
 from textual.app import App, ComposeResult
 
-from engine.metrics import Column
+from engine.metrics import Column, Mark
 from engine.run.courses import Axis
 from tests.tui.test_charts import SERIES, cells, column
 from tui.charts import raster
@@ -36,6 +36,7 @@ def curve(place: int, values: Column, smooth: bool = True) -> Curve:
     window=st.tuples(st.integers(0, 10**7), st.integers(1, 10**8)),
     timed=st.booleans(),
     log_y=st.booleans(),
+    marks=st.lists(st.builds(Mark, st.integers(0, 10**8), st.text(max_size=9)), max_size=3),
 )
 def any_overlay_is_drawn_in_the_size_asked_for(
     series: list[tuple[list[float], bool, int]],
@@ -43,6 +44,7 @@ def any_overlay_is_drawn_in_the_size_asked_for(
     window: tuple[int, int],
     timed: bool,
     log_y: bool,
+    marks: list[Mark],
 ) -> None:
     import plotext
 
@@ -60,7 +62,9 @@ def any_overlay_is_drawn_in_the_size_asked_for(
             for place, (values, smooth, stride) in enumerate(series)
         ]
         ticks = {"ticks": time_ticks} if timed else {}
-        frame = draw_overlay(Overlay(curves, first, first + span, log_y=log_y, **ticks), *size)
+        frame = draw_overlay(
+            Overlay(curves, first, first + span, log_y=log_y, marks=marks, **ticks), *size
+        )
     finally:
         plotext.figure.signal = draw
     assert all(map(math.isfinite, handed))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.metrics import Column
+from engine.metrics import Column, Mark
 from tui.charts.decimate import thin
 from tui.charts.field import Field, Layout, Line
 from tui.charts.kernel import draw_lines
-from tui.charts.plot import extent, paint_gaps
+from tui.charts.plot import extent, paint_gaps, paint_marks
 from tui.charts.raster import ChartFrame
 from tui.charts.scale import Scale, Ticks, step_ticks
 
@@ -44,6 +44,7 @@ class Overlay:
         last: Right edge, after `first`.
         ticks: Makes labels for the horizontal axis, of its ends and about how many there may be.
         log_y: Logarithmic losses, where all of them are positive.
+        marks: Places where one run was forked off another.
     """
 
     curves: Sequence[Curve]
@@ -51,6 +52,7 @@ class Overlay:
     last: int
     ticks: Callable[[int, int, int], Ticks] = step_ticks
     log_y: bool = False
+    marks: Sequence[Mark] = ()
 
 
 def draw_overlay(overlay: Overlay, width: int, height: int) -> ChartFrame:
@@ -73,6 +75,7 @@ def draw_overlay(overlay: Overlay, width: int, height: int) -> ChartFrame:
     frame = draw_lines(layout, lines, discs, x_ticks, y_ticks)
     canvas = layout.canvas_of(frame)
     paint_gaps(canvas, field, [curve.column for curve in curves])
+    paint_marks(frame, field, overlay.marks)
     for curve, (line, _) in reversed(list(zip(curves, lines, strict=True))):
         _paint_letter(canvas, line, curve)
     return frame

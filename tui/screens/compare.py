@@ -26,7 +26,7 @@ from tui.widgets.samples_beside import SamplesBeside
 
 if TYPE_CHECKING:
     # Reading runs loads numpy, which waits for the first paint.
-    from engine.metrics import Column
+    from engine.metrics import Column, Mark
     from engine.run.comparison import ComparedRun
     from engine.run.courses import Axis, Courses
 
@@ -202,7 +202,26 @@ class CompareScreen(Screen[None]):
                 if path in self._readings and place not in self._hidden
             ],
             self._view.axis,
+            self._forks(),
         )
+
+    def _forks(self) -> list[Mark]:
+        """Where runs left others that are shown too; along the steps alone they are known."""
+        from engine.metrics import Mark
+        from engine.run.courses import Axis
+
+        shown = [run for run in self.runs if self.paths.index(run.path) not in self._hidden]
+        names = {name for run in shown for name in (run.name, *run.summary.formerly)}
+        if self._view is None or self._view.axis is not Axis.STEPS:
+            return []
+        return [
+            Mark(run.summary.parent_step, f"{self._letter(run.path)} forked off")
+            for run in shown
+            if run.summary.parent in names and run.summary.parent_step is not None
+        ]
+
+    def _letter(self, path: Path) -> str:
+        return LETTERS[self.paths.index(path)]
 
     def _show_table(self, anew: bool = False) -> None:
         """Fill the table; while its lines stay the same, only what has changed is written."""
@@ -231,7 +250,7 @@ class CompareScreen(Screen[None]):
                     self.table.update_cell_at(place, cell)
 
     def _name_of(self, path: Path) -> Text:
-        letter = LETTERS[self.paths.index(path)]
+        letter = self._letter(path)
         colour = self.chart.get_component_rich_style(f"chart--run-{letter.lower()}").color
         style = Style(color=colour, bold=True)  # on the header's ground, not the chart's
         return Text.assemble((f"{letter} ", style), (path.name, "bold"))
@@ -353,9 +372,7 @@ class CompareScreen(Screen[None]):
         self.refresh_bindings()
 
     def _write(self, seed_step: int = 0) -> None:
-        titles = [
-            (run.path, f"{LETTERS[self.paths.index(run.path)]} {run.name}") for run in self.runs
-        ]
+        titles = [(run.path, f"{self._letter(run.path)} {run.name}") for run in self.runs]
         try:
             self.beside.write(titles, seed_step)
         except InputError as error:

@@ -12,7 +12,7 @@ from tui.widgets.chart_widget import ChartWidget, Row, centred, length_of
 from tui.widgets.loss_chart import RECENT_SHARE, Window, full_range, number, recent_range
 
 if TYPE_CHECKING:
-    from engine.metrics import Column
+    from engine.metrics import Column, Mark
     from engine.run.courses import Axis
     from tui.charts.overlay import Overlay
 
@@ -63,15 +63,17 @@ class OverlayChart(ChartWidget):
         super().__init__(id=id)
         self._curves: tuple[NamedCurve, ...] = ()
         self._axis: Axis | None = None
+        self._marks: tuple[Mark, ...] = ()
 
-    def show(self, curves: Sequence[NamedCurve], axis: Axis) -> None:
+    def show(self, curves: Sequence[NamedCurve], axis: Axis, marks: Sequence[Mark] = ()) -> None:
         """Choose what to show.
 
         Args:
             curves: The first one lies on top.
             axis: What their steps are.
+            marks: Places along it where one run was forked off another.
         """
-        self._curves, self._axis = tuple(curves), axis
+        self._curves, self._axis, self._marks = tuple(curves), axis, tuple(marks)
         self.refresh_data()
 
     def watch_log_y(self) -> None:
@@ -86,7 +88,7 @@ class OverlayChart(ChartWidget):
     def state(self) -> object:
         """Return everything a drawing depends on but its size."""
         curves = [(one.name, one.place, id(one.column), one.smooth) for one in self._curves]
-        return curves, self._axis, self.log_y, self.window, self.empty_text
+        return curves, self._axis, self._marks, self.log_y, self.window, self.empty_text
 
     def drawing(self, width: int, height: int) -> list[Row]:
         """Return the legend and the rows of the chart, or a word on why there is none."""
@@ -112,7 +114,7 @@ class OverlayChart(ChartWidget):
             for one in self._curves
         ]
         ticks = time_ticks if self._axis is Axis.SECONDS else step_ticks
-        return Overlay(curves, first, end, ticks, self.log_y)
+        return Overlay(curves, first, end, ticks, self.log_y, self._marks)
 
     def _legend(self, overlay: Overlay, width: int) -> list[Row]:
         """Return the names, each with its letter and its last value, on as many rows as needed."""
