@@ -12,6 +12,7 @@ from typing import Any
 
 from data.errors import InputError
 from engine.config import read_config
+from engine.metrics import MetricStore
 from engine.protocol import State
 from engine.run.database import RunDatabase
 from engine.run.folder import (
@@ -22,6 +23,7 @@ from engine.run.folder import (
     list_runs,
 )
 from engine.run.notes import Notes, read_notes
+from engine.sparkline import sparkline
 
 INTERRUPTED, DAMAGED = "interrupted", "damaged"  # besides the states of the engine
 AT_WORK = (State.PREPARING, State.RUNNING, State.PAUSED)
@@ -134,16 +136,27 @@ def _read_facts(path: Path) -> dict[str, Any]:
     """What the run's database knows of the fields of ``RunSummary``."""
     with open_database(path) as database:
         meta = database.meta() if database else {}
+        summary = meta.get("summary", {})
+        curve = summary.get("sparkline")
+        if curve is None and database:  # it was written by an older version, or only just forked
+            curve = _read_curve(database)
     corpus, created, parent = meta.get("corpus", {}), meta.get("created"), meta.get("parent")
     if created is None:
         created = (path / CONFIG_FILE).stat().st_mtime
-    facts = {"created": created, "corpus_note": corpus.get("note", ""), **meta.get("summary", {})}
-    facts["sparkline"] = tuple(facts.get("sparkline", ()))
-    if "name" in corpus:
-        facts["corpus"] = corpus["name"]
+    facts = {"created": created, "corpus_note": corpus.get("note", "")}
     if parent:
         facts |= {"parent": parent["run"], "parent_step": parent["step"]}
+        facts |= {"state": State.STOPPED, "step": parent["step"]}  # until it is opened
+    facts |= {**summary, "sparkline": tuple(curve or ())}
+    if "name" in corpus:
+        facts["corpus"] = corpus["name"]
     return {key: value for key, value in facts.items() if key in RunSummary.__dataclass_fields__}
+
+
+def _read_curve(database: RunDatabase) -> list[float | None]:
+    metrics = MetricStore()
+    metrics.extend("train_loss", *database.metric(0, "train_loss"))
+    return sparkline(metrics, "train_loss")
 
 
 @contextmanager

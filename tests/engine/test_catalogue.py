@@ -39,6 +39,17 @@ def test_a_summary_knows_what_is_written_on_a_run_and_its_curve(runs_dir: Path) 
     assert list(summary.sparkline) == SUMMARY["sparkline"]
 
 
+def test_a_fork_that_was_never_opened_stands_where_it_was_forked(runs_dir: Path) -> None:
+    run = write_run(runs_dir, "child", parent={"run": "mother", "step": 40, "branch": 0}, steps=40)
+    database = RunDatabase(run / "run.db")
+    database._db.execute("DELETE FROM meta WHERE key = 'summary'")
+    database._db.commit()
+    database.close()
+    summary = read_summary(run)
+    assert (summary.state, summary.step, summary.preset) == ("stopped", 40, "tiny")
+    assert (summary.sparkline[0], len(summary.sparkline)) == (4.0, 40)
+
+
 def test_damaged_notes_hide_no_run(runs_dir: Path) -> None:
     run = write_run(runs_dir, "first")
     (run / "notes.toml").write_text("tags = [")
