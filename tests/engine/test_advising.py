@@ -45,6 +45,7 @@ SCALED: dict[str, Any] = {  # a preset's recipe, in a model that learns in a sec
 UNTRAINABLE: dict[str, Any] = {
     "optim.learning_rate": 1e-7,
     "optim.min_lr": 0.0,
+    "model.n_layer": 1,
     "train.max_steps": 2000,
     "eval.interval": 0,
 }

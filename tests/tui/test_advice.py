@@ -80,6 +80,19 @@ async def test_a_capital_x_silences_it_for_good(open_app: Open) -> None:
         assert entry["detail"] == {"advice": "learning rate too high"}
 
 
+async def test_advice_is_gone_once_its_setting_was_changed_by_hand(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await hear(person, TOO_HIGH)
+        await person.edit("optim.weight_decay", "0.2")
+        await person.until(lambda: len(person.heard(Adjusted)) == 1)
+        assert TOO_HIGH.message in person.notice
+        await person.back_to_keys()
+        await person.edit("optim.learning_rate", "0.001")
+        await person.until(lambda: len(person.heard(Adjusted)) == 2)
+        assert person.notice == ""
+
+
 async def test_in_a_field_its_keys_are_letters(open_app: Open) -> None:
     async with open_app() as person:
         await person.start_and_pause()

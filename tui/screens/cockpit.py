@@ -285,6 +285,8 @@ class CockpitScreen(Screen[None]):
 
     def _on_adjusted(self, event: protocol.Adjusted) -> None:
         self.control.note_adjusted(event)
+        if self._advice and self._advice.changes.keys() & event.changes.keys():
+            self.action_dismiss_notice()  # the person had an idea of their own
         if "Sample" in self.control.asked:
             self.control.asked.discard("Sample")
             self.control.sample()
