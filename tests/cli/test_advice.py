@@ -32,9 +32,9 @@ def test_what_is_no_number_leaves_three_ways_on(run: Path) -> None:
     advice = Advised("non-finite", "the loss is not a number", "go back", CHANGES, 500)
     assert advice_in_words(advice, run).splitlines() == [
         "gpt-tui: the loss is not a number. To go on",
-        f"  with a lower learning rate:   gpt-tui train --resume tiny-1 {OPTIONS}",
-        f"  so, but from step 500:        gpt-tui fork tiny-1 --at 500 {OPTIONS}",
-        "  without this batch:           gpt-tui train --resume tiny-1",
+        f"  with a lower learning rate:     gpt-tui train --resume tiny-1 {OPTIONS}",
+        f"  from step 500, as a new run:    gpt-tui fork tiny-1 --at 500 {OPTIONS}",
+        "  without this batch:             gpt-tui train --resume tiny-1",
     ]
 
 

@@ -18,12 +18,13 @@ def advice_in_words(advice: Advised, run: Path) -> str:
             f"advice: {advice.message}\n  to {advice.action}, stop with Ctrl-C, then "
             f"{resume} {options}"
         )
-    return (
-        f"gpt-tui: {advice.message}. To go on\n"
-        f"  with a lower learning rate:   {resume} {options}\n"
-        f"  so, but from step {f'{step:,}:':<12}gpt-tui fork {name} --at {step} {options}\n"
-        f"  without this batch:           {resume}"
-    )
+    ways = {
+        "with a lower learning rate": f"{resume} {options}",
+        f"from step {step:,}, as a new run": f"gpt-tui fork {name} --at {step} {options}",
+        "without this batch": resume,
+    }
+    lines = [f"  {f'{way}:':<32}{command}" for way, command in ways.items()]
+    return "\n".join([f"gpt-tui: {advice.message}. To go on", *lines])
 
 
 def _options(advice: Advised) -> str:
