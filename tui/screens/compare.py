@@ -13,14 +13,14 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.coordinate import Coordinate
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, DataTable, Footer, Input, Static
+from textual.widgets import ContentSwitcher, Footer, Input, Static
 from textual.worker import get_current_worker
 
 from data.errors import InputError
 from engine.run.folder import is_locked
 from tui.screens.text_screen import TextScreen
+from tui.widgets.comparison_table import ComparisonTable
 from tui.widgets.overlay_chart import LETTERS, NamedCurve, OverlayChart
 from tui.widgets.samples_beside import SamplesBeside
 
@@ -69,7 +69,7 @@ class CompareScreen(Screen[None]):
     """
 
     CSS_PATH = "../styles/compare.tcss"
-    AUTO_FOCUS = "DataTable"
+    AUTO_FOCUS = "ComparisonTable"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -107,14 +107,13 @@ class CompareScreen(Screen[None]):
         self._readings: dict[Path, Reading] = {}
         self._problems: list[str] = []
         self._hidden: set[int] = set()
-        self._table_frame: object = None  # its runs and its lines
 
     def compose(self) -> ComposeResult:
         """The chart above; the table or the texts below."""
         with Vertical(id="compare-chart"):
             yield OverlayChart(id="overlay")
         with ContentSwitcher(initial="differences", id="below"):
-            yield DataTable(id="differences", cursor_type="none", fixed_columns=1)
+            yield ComparisonTable(id="differences")
             yield SamplesBeside(id="beside")
         yield Static(id="compare-note", markup=False)
         yield Footer(compact=True)
@@ -125,9 +124,9 @@ class CompareScreen(Screen[None]):
         return self.query_one(OverlayChart)
 
     @property
-    def table(self) -> DataTable[Text]:
+    def table(self) -> ComparisonTable:
         """What differs, and the figures."""
-        return self.query_one("#differences", DataTable)
+        return self.query_one(ComparisonTable)
 
     @property
     def beside(self) -> SamplesBeside:
@@ -224,30 +223,7 @@ class CompareScreen(Screen[None]):
         return LETTERS[self.paths.index(path)]
 
     def _show_table(self, anew: bool = False) -> None:
-        """Fill the table; while its lines stay the same, only what has changed is written."""
-        rows, table = _rows(self.runs), self.table
-        any_setting = any("." in str(label) for label, *_ in rows)
-        corner = Text("differs" if any_setting else "no setting differs", "dim")
-        header = [corner, *(self._name_of(run.path) for run in self.runs)]
-        # said, because a table that measures its columns itself may paint them before it has
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        frame = [str(label) for label in header], [str(label) for label, *_ in rows], widths
-        if frame == self._table_frame and not anew:
-            self._update_cells(rows)
-            return
-        self._table_frame = frame
-        table.clear(columns=True)
-        for label, width in zip(header, widths, strict=True):
-            table.add_column(label, width=width)
-        table.add_rows(rows)
-
-    def _update_cells(self, rows: Sequence[Sequence[Text]]) -> None:
-        for at, row in enumerate(rows):
-            for column, cell in enumerate(row):
-                place = Coordinate(at, column)
-                before = self.table.get_cell_at(place)
-                if (before.plain, before.style) != (cell.plain, cell.style):
-                    self.table.update_cell_at(place, cell)
+        self.table.show(self.runs, [self._name_of(run.path) for run in self.runs], anew)
 
     def _name_of(self, path: Path) -> Text:
         letter = self._letter(path)
@@ -377,22 +353,6 @@ class CompareScreen(Screen[None]):
             self.beside.write(titles, seed_step)
         except InputError as error:
             self.notify(str(error), severity="error")
-
-
-def _rows(runs: Sequence[ComparedRun]) -> list[list[Text]]:
-    """The lines of the table: labels, then a cell for each run."""
-    from tui.comparing import figure_lines, setting_lines
-
-    settings, figures = setting_lines(runs), figure_lines(runs)
-    between = [[Text()] * (len(runs) + 1)] if settings else []
-    lines = [
-        [
-            Text(line.label, "dim"),
-            *(Text(cell, "bold" if i in line.best else "") for i, cell in enumerate(line.cells)),
-        ]
-        for line in (*settings, *figures)
-    ]
-    return [*lines[: len(settings)], *between, *lines[len(settings) :]]
 
 
 def _reading(path: Path, view: View, before: Reading | None) -> Reading:
