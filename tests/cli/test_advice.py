@@ -32,8 +32,8 @@ def test_what_is_no_number_leaves_three_ways_on(run: Path) -> None:
     advice = Advised("non-finite", "the loss is not a number", "go back", CHANGES, 500)
     assert advice_in_words(advice, run).splitlines() == [
         "gpt-tui: the loss is not a number. To go on",
-        f"  with a lower learning rate:     gpt-tui train --resume tiny-1 {OPTIONS}",
         f"  from step 500, as a new run:    gpt-tui fork tiny-1 --at 500 {OPTIONS}",
+        f"  with a lower learning rate:     gpt-tui train --resume tiny-1 {OPTIONS}",
         "  without this batch:             gpt-tui train --resume tiny-1",
     ]
 

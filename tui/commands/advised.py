@@ -19,8 +19,8 @@ def advice_in_words(advice: Advised, run: Path) -> str:
             f"{resume} {options}"
         )
     ways = {
-        "with a lower learning rate": f"{resume} {options}",
         f"from step {step:,}, as a new run": f"gpt-tui fork {name} --at {step} {options}",
+        "with a lower learning rate": f"{resume} {options}",
         "without this batch": resume,
     }
     lines = [f"  {f'{way}:':<32}{command}" for way, command in ways.items()]
