@@ -5,15 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import tomli_w
 
+from engine.config import read_config
 from tests.cli.conftest import Cli
+from tests.engine.run_folders import write_run
 
 
 @pytest.fixture
-def pair(quick_train: Cli) -> None:
-    """Two runs that differ in one setting."""
-    quick_train("--name", "calm")
-    quick_train("--name", "bold", "--set", "optim.learning_rate=0.01")
+def pair(runs_dir: Path) -> None:
+    """Two runs that differ in one setting, and look as if they had been trained."""
+    write_run(runs_dir, "calm")
+    bold = write_run(runs_dir, "bold", best_val_loss=1.7)
+    config = read_config(bold / "config.toml").replace({"optim.learning_rate": 0.01})
+    (bold / "config.toml").write_text(tomli_w.dumps(config.to_dict()))
 
 
 def table_of(out: str) -> dict[str, list[str]]:
@@ -34,7 +39,7 @@ def test_the_table_has_the_settings_that_differ_and_the_figures(cli: Cli) -> Non
     table = table_of(answer.out)
     assert [key for key in table if "." in key] == ["optim.learning_rate"]
     assert table["optim.learning_rate"] == ["0.003", "0.01"]
-    assert table["steps"] == ["6/6", "6/6"]
+    assert table["steps"] == ["1,000/1,000"] * 2
     assert {"best val", "last val", "last train", "tokens", "train time", "tokens/s"} <= {*table}
     assert "forked from" not in table
 
@@ -51,8 +56,11 @@ def test_json_has_the_same_in_numbers(cli: Cli, runs_dir: Path) -> None:
     assert "samples" not in facts and facts["cautions"] == []
 
 
-@pytest.mark.usefixtures("pair")
-def test_samples_are_those_that_sample_writes_from_the_same_prompt_and_seed(cli: Cli) -> None:
+def test_samples_are_those_that_sample_writes_from_the_same_prompt_and_seed(
+    quick_train: Cli, cli: Cli
+) -> None:
+    quick_train("--name", "calm")
+    quick_train("--name", "bold", "--set", "optim.learning_rate=0.01")
     how = ("--prompt", "red", "--seed", "3", "--max-tokens", "12")
     samples = cli("runs", "diff", "calm", "bold", "--samples", "--json", *how).json["samples"]
     alone = [cli("sample", name, *how).out for name in ("calm", "bold")]
@@ -78,8 +86,8 @@ def test_a_run_that_cannot_write_the_prompt_says_so_and_the_others_write(
 
 
 @pytest.mark.usefixtures("pair")
-def test_equal_settings_are_said_to_be_equal(quick_train: Cli, cli: Cli) -> None:
-    quick_train("--name", "again")
+def test_equal_settings_are_said_to_be_equal(cli: Cli, runs_dir: Path) -> None:
+    write_run(runs_dir, "again")
     out = cli("runs", "diff", "calm", "again").out
     assert "no setting differs" in out and "best val" in out
 

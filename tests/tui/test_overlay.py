@@ -29,7 +29,7 @@ def curve(place: int, values: Column, smooth: bool = True) -> Curve:
     return Curve(values, LETTERS[place], raster.FIRST_RUN + place, smooth)
 
 
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(
     series=st.lists(st.tuples(SERIES, st.booleans(), st.integers(1, 10**6)), max_size=6),
     size=st.tuples(st.integers(0, 90), st.integers(0, 30)),
