@@ -46,7 +46,8 @@ def test_a_run_that_stops_early_says_so_and_goes_on_with_more_patience(
     early = "--set train.max_steps=40 --set eval.interval=2"
     answer = cli(*words, *wild.split(), *early.split())
     assert answer.code == 0
-    assert "stopped early: no lower validation loss in 1 evaluation (eval.patience)" in answer.err
+    why = "stopped early: no lower validation loss in 1 evaluation (eval.patience)"
+    assert answer.err.splitlines().count(why) == 1
     assert "of 40" in answer.out and "step 40 of 40" not in answer.out
     assert "gpt-tui train --resume tiny-1 --set eval.patience=N" in answer.out
     tame = "--set optim.learning_rate=0.001 --set eval.patience=off"

@@ -70,6 +70,7 @@ class _Headless:
         self._signalled = False
         self._refused: str | None = None
         self._failed = False
+        self._ending = ""
         self._problem = ""  # the last thing there was to say
 
     def train(self, command: Start | Open) -> Outcome:
@@ -107,8 +108,7 @@ class _Headless:
             case StateChanged(state=State.PREPARING):
                 self._progress.prepare(event.message)
             case StateChanged(state=State.FINISHED):
-                if event.message:
-                    self._progress.say(event.message)
+                self._say_why(event.message)
                 self._loop.end()
             case StateChanged(state=State.PAUSED):
                 self._give_up()
@@ -127,6 +127,12 @@ class _Headless:
                 self._loop.end()
             case Failed():
                 self._fail(event)
+
+    def _say_why(self, ending: str) -> None:
+        """Why it ended early; a finished run says so again when it is closed."""
+        if ending != self._ending:
+            self._ending = ending
+            self._progress.say(ending)
 
     def _hear_advice(self, event: Advised) -> None:
         assert self._run
