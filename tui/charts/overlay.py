@@ -76,7 +76,9 @@ def draw_overlay(overlay: Overlay, width: int, height: int) -> ChartFrame:
     canvas = layout.canvas_of(frame)
     paint_gaps(canvas, field, [curve.column for curve in curves])
     paint_marks(frame, field, overlay.marks)
-    for curve, (line, _) in reversed(list(zip(curves, lines, strict=True))):
+    ends = [(line, curve) for curve, (line, _) in zip(curves, lines, strict=True) if len(line.x)]
+    ends.sort(key=lambda end: -end[0].y[-1])  # where there is no room, the lower one gives way
+    for line, curve in ends:
         _paint_letter(canvas, line, curve)
     return frame
 
@@ -111,12 +113,10 @@ def _line(curve: Curve, field: Field) -> Line:
 
 def _paint_letter(canvas: ChartFrame, line: Line, curve: Curve) -> None:
     """Write the letter right of the line's end, or as near to it as others leave room."""
-    if not len(line.x):
-        return
     columns, rows = canvas.size
     x, end = min(int(line.x[-1]) + 1, columns - 1), rows - 1 - int(line.y[-1])
     for away in range(rows):
-        for y in (end - away, end + away):
+        for y in (end + away, end - away):
             if 0 <= y < rows and not canvas.characters[y, x].isalpha():
                 canvas.write(x, y, curve.letter, curve.style)
                 return
