@@ -156,10 +156,19 @@ class _Replaying:
             return "it was not recorded"
         if loss != recorded and not (math.isnan(loss) and math.isnan(recorded)):
             return f"its loss is {loss!r} and was {recorded!r}"
-        if step in self._saved:
-            self._compared.append(step)
-            return _checkpoint_difference(self._course.trainer, self._saved[step])
-        return ""
+        saved = self._saved_at(step)
+        if not saved:
+            return ""
+        self._compared.append(step)
+        return _checkpoint_difference(self._course.trainer, saved)
+
+    def _saved_at(self, step: int) -> Snapshot | None:
+        """The checkpoint of a step, if there is one and it is whole."""
+        path = self._saved.get(step)
+        try:
+            return read_checkpoint(path, with_optimizer=is_full(path)) if path else None
+        except InputError:
+            return None  # which is no matter of training again
 
     def _tell(self, last: int) -> None:
         now = time.monotonic()
@@ -215,18 +224,14 @@ def _runtimes(journal: list[dict[str, Any]]) -> dict[int, Runtime]:
     return found
 
 
-def _checkpoint_difference(trainer: Trainer, path: Path) -> str:
+def _checkpoint_difference(trainer: Trainer, saved: Snapshot) -> str:
     """What of a checkpoint is not what the trainer has come to, if anything."""
-    try:
-        saved = read_checkpoint(path, with_optimizer=is_full(path))
-    except InputError as error:
-        return str(error)
     ours, theirs = model_tensors(trainer.evaluated_model), saved.model
     if saved.optimizer is not None:
         ours, theirs = ours | optimizer_tensors(trainer), theirs | saved.optimizer
     different = [name for name in theirs if not _same_bits(ours.get(name), theirs[name])]
     more = f" and {len(different) - 1} more" if len(different) > 1 else ""
-    return f"{different[0]}{more} in {path.name}" if different else ""
+    return f"{different[0]}{more} in its checkpoint" if different else ""
 
 
 def _same_bits(ours: Tensor | None, theirs: Tensor) -> bool:

@@ -54,7 +54,7 @@ def _check_config(run: Path, newest: Path | None) -> Check:
             different = config_differences(run, config)
             if different:
                 return Check("config", f"{CONFIG_FILE} was changed: {'; '.join(different)}", False)
-    return Check("config", "every setting can be")
+    return Check("config", "every setting is valid")
 
 
 # -- checkpoints ---------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ def test_one_bit_of_one_weight_behind_a_hash_that_fits_is_found(
     assert problems(path) == []
     result = replay(path, silent)
     assert result.differs_at == 10
-    assert result.difference == "token_embedding.weight in step-00000010"
+    assert result.difference == "token_embedding.weight in its checkpoint"
 
 
 def test_one_bit_of_one_loss_is_found(rig: Rig, make_config: MakeConfig) -> None:
