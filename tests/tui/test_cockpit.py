@@ -27,6 +27,7 @@ async def test_it_opens_idle_and_makes_nothing(open_app: Open) -> None:
         assert person.footer() == {
             "space": "Start",
             "e": "Edit",
+            "r": "Runs",
             "question_mark": "Help",
             "q": "Quit",
         }
@@ -165,7 +166,7 @@ async def test_help_lists_every_key(open_app: Open) -> None:
         assert isinstance(person.app.screen, TextScreen)
         page = str(person.app.screen._text)
         keys = [line.split()[0] for line in page.split("Keys\n")[1].split("\n\n")[0].splitlines()]
-        assert keys == ["space", *".sp[]enaQhrvwdbflzyXx?q", "ctrl+p"]
+        assert keys == ["space", *".sp[]enbfraQhvwdlzyXx?q", "ctrl+p"]
         await person.press("escape")
         assert person.app.screen is person.cockpit
 

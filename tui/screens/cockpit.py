@@ -20,6 +20,7 @@ from engine.protocol import State
 from engine.run.folder import LOG_FILE
 from tui.messages import EngineEvent
 from tui.run_control import OPEN_STATES, RunControl
+from tui.runs_view import RunsView
 from tui.screens.help import help_screen
 from tui.screens.new_run_dialog import NewRunDialog
 from tui.screens.queueing import Queueing
@@ -71,22 +72,22 @@ class CockpitScreen(Screen[None]):
         Binding("e", "edit", "Edit", tooltip="edit settings (enter: change, esc: back)"),
         Binding("n", "new_run", "New",
                 tooltip="begin a new run with the edited settings; the old one is kept"),
+        Binding("b", "timeline", "Back",
+                tooltip="look at any moment before, go back to it or fork from it"),
+        Binding("f", "fork", "Fork", show=False,
+                tooltip="begin another run from this step; this one is kept"),
+        Binding("r", "runs", "Runs",
+                tooltip="all runs: open, compare, filter, tag, rename, delete"),
         Binding("a", "add_to_queue", "Add to queue", show=False,
                 tooltip="queue the edited settings, as one run or with several values"),
         Binding("Q", "show_queue", "Queue", show=False,
                 tooltip="the queue: what is to come, and which run is the best"),
         Binding("h", "hold_queue", "Hold queue", show=False,
                 tooltip="let no queued run begin of itself, or go on"),
-        Binding("r", "runs", "Runs", show=False,
-                tooltip="all runs: open, compare, filter, tag, rename, delete"),
-        Binding("v", "evaluate", "Eval", tooltip="measure the validation loss now"),
-        Binding("w", "save", "Save", tooltip="write a checkpoint now"),
+        Binding("v", "evaluate", "Eval", show=False, tooltip="measure the validation loss now"),
+        Binding("w", "save", "Save", show=False, tooltip="write a checkpoint now"),
         Binding("d", "cool_down", "Cool down", show=False,
                 tooltip="with a wsd or constant schedule: begin the decay now, and end with it"),
-        Binding("b", "timeline", "Back", show=False,
-                tooltip="look at any moment before, go back to it or fork from it"),
-        Binding("f", "fork", "Fork", show=False,
-                tooltip="begin another run from this step; this one is kept"),
         Binding("l", "toggle_log", "Log", show=False, tooltip="logarithmic losses on or off"),
         Binding("z", "toggle_window", "Zoom", show=False,
                 tooltip="the whole course, or its last fifth"),
@@ -106,6 +107,7 @@ class CockpitScreen(Screen[None]):
         self._travelling = Travelling(self)
         self._state_told = State.IDLE
         self.queueing = Queueing(self, self._show_settings)
+        self._runs_view = RunsView(control.launch.runs_dir)
         self._handlers: dict[type[protocol.Event], Callable[[Any], None]] = {
             protocol.StateChanged: self._on_state,
             protocol.RunOpened: self._on_run_opened,
@@ -136,7 +138,7 @@ class CockpitScreen(Screen[None]):
                 yield SamplePane(id="samples")
             yield SettingsPanel(self.control.draft, id="settings")
         yield Static(id="too-small")
-        yield Footer(compact=True)
+        yield Footer(compact=True, show_command_palette=False)  # ctrl+p is in the help
 
     # -- parts -----------------------------------------------------------------------------------
 
@@ -446,7 +448,7 @@ class CockpitScreen(Screen[None]):
         """Look through all runs."""
         from tui.screens.runs import RunsScreen  # with the engine's reader, and numpy
 
-        self.app.push_screen(RunsScreen(self.control))
+        self.app.push_screen(RunsScreen(self.control, self._runs_view))
 
     def action_evaluate(self) -> None:
         """Measure the validation loss."""
