@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import engine
 from data.errors import InputError
 from engine.checkpoint import find_checkpoint, read_checkpoint
+from engine.config import Config
 from engine.protocol import Rewind, Warned
 from engine.recovery import read_good
 from engine.run.checkpoints import is_full, list_checkpoints, list_snapshots, step_of
-from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits, recorded_losses
+from tests.engine.conftest import SMALL, MakeConfig, Rig, assert_same_bits, bits, recorded_losses
 
 SAVED: dict[str, Any] = {
     "model__dropout": 0.1,
@@ -25,14 +27,23 @@ SAVED: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def run(rig: Rig, make_config: MakeConfig) -> Path:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory, small_text_file: Path) -> Path:
     """A run with full checkpoints of the steps 10, 15 and 17 and a light one of step 5."""
-    session = rig.new(make_config(**SAVED))
+    rig, threads = Rig(tmp_path_factory.mktemp("runs")), torch.get_num_threads()
+    named = {key.replace("__", "."): value for key, value in SAVED.items()}
+    session = rig.new(Config().replace(SMALL | {"data.corpus": str(small_text_file)} | named))
     rig.to_step(session, 17)
     path = rig.close(session)
+    torch.set_num_threads(threads)
     assert [step_of(one) for one in list_checkpoints(path)] == [10, 15, 17]
     return path
+
+
+@pytest.fixture
+def run(template: Path, runs_dir: Path) -> Path:
+    """Such a run, to be hurt."""
+    return Path(shutil.copytree(template, runs_dir / "run"))
 
 
 def flip_a_bit(file: Path) -> None:
