@@ -118,6 +118,7 @@ class CockpitScreen(Screen[None]):
             protocol.Saved: self._on_saved,
             protocol.Adjusted: self._on_adjusted,
             protocol.Rewound: self._on_rewound,
+            protocol.Pinned: lambda e: None,  # the timeline looks for itself
             protocol.Forked: self._travelling.on_forked,
             protocol.Advised: self._on_advised,
             protocol.Silenced: lambda e: self.app.notify(f"no more advice on: {e.kind}"),

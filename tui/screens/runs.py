@@ -17,6 +17,7 @@ from textual.widgets import Footer, Static
 
 from data.errors import InputError
 from tui.run_control import OPEN_STATES, RunControl
+from tui.runs_view import RunsView
 from tui.screens.open_run_dialog import OpenRunDialog, is_busy
 from tui.screens.runs_help import runs_help
 from tui.widgets.line_editor import LineEditor
@@ -25,12 +26,10 @@ from tui.widgets.runs_table import RunsTable
 from tui.wording import counted, short_path, with_unit
 
 if TYPE_CHECKING:
-    from engine.run.catalogue import Catalogue
     from engine.run.reader import RunSummary
     from engine.run.trash import Trashed
 
 REFRESH_SECONDS = 2.0
-DESCENDING_AT_FIRST = ("created", "step", "time", "parameters", "disk", "tags")
 KEEP_HINT = "enter: keep · esc: as before"
 Result = TypeVar("Result")
 
@@ -40,6 +39,7 @@ class RunsScreen(Screen[None]):
 
     Args:
         control: Of the run that is open in this app.
+        view: What is shown; it outlives the screen.
     """
 
     CSS_PATH = "../styles/runs.tcss"
@@ -80,23 +80,17 @@ class RunsScreen(Screen[None]):
             super().__init__()
             self.sizes = sizes
 
-    def __init__(self, control: RunControl) -> None:
+    def __init__(self, control: RunControl, view: RunsView) -> None:
         super().__init__()
-        self.control = control
-        self.runs: list[RunSummary] | None = None  # None until they are read
-        self.filter = ""
-        self.order = ("created", True)  # by what, and whether the largest comes first
-        self._catalogue: Catalogue | None = None  # made in the thread that reads
-        self._reading = False
+        self.control, self.view = control, view
         self._keys_shown: list[bool | None] = []
         self._editing: str | None = None  # path of the run that is written on
         self._filter_before = ""
-        self._trashed: list[list[Trashed]] = []  # deletion by deletion
 
     def compose(self) -> ComposeResult:
         """A heading, the table, the run under the cursor, and a line to type in."""
         yield Static(id="heading", markup=False)
-        yield RunsTable(id="runs")
+        yield RunsTable(self.view, id="runs")
         yield Static(id="empty", markup=False)
         yield LineEditor(id="editor")
         yield RunDetails(id="details")
@@ -132,78 +126,47 @@ class RunsScreen(Screen[None]):
         if self.is_current:
             self.read()
 
+    @work(thread=True)
     def read(self) -> None:
         """Read what has changed, in a thread."""
-        if not self._reading:
-            self._reading = True
-            self._read_in_thread()
-
-    @work(thread=True)
-    def _read_in_thread(self) -> None:
-        if self._catalogue is None:
-            from engine.run.catalogue import Catalogue  # with numpy
-
-            self._catalogue = Catalogue(self.control.launch.runs_dir)
-        try:
-            self.post_message(self.Read(self._catalogue.read()))
-            self.post_message(self.Measured(self._catalogue.sizes()))
-        finally:
-            self._reading = False
+        with self.view.reading() as catalogue:
+            if catalogue:
+                self.post_message(self.Read(catalogue.read()))
+                self.post_message(self.Measured(catalogue.sizes()))
 
     def on_runs_screen_read(self, message: Read) -> None:
         """Show them."""
-        if message.runs != self.runs:
-            self.runs = message.runs
-            self.table.marked &= {run.path for run in message.runs}
+        if message.runs != self.view.runs:
+            self.view.take(message.runs)
             self._show()
 
     def on_runs_screen_measured(self, message: Measured) -> None:
         """Show that, too."""
-        if message.sizes != self.table.sizes:
-            self.table.show_sizes(message.sizes)
+        if message.sizes != self.view.sizes:
+            self.view.sizes = message.sizes
+            self.table.lay_out()
             self._show()
             self._show_details()
 
     # -- showing ---------------------------------------------------------------------------------
 
     def _show(self) -> None:
-        by, descending = self.order
-        self.table.show(self._chosen(), by, descending)
+        self.table.show()
         self.set_class(not self.table.runs, "-empty")
-        self.query_one("#empty", Static).update(self._why_empty())
+        self.query_one("#empty", Static).update(self.view.why_empty())
         self._show_heading()
 
-    def _chosen(self) -> list[RunSummary]:
-        """The runs that the filter lets through, in order."""
-        if not self.runs:
-            return []
-        from engine.run.selecting import matches, sort_by, sort_runs
-
-        by, descending = self.order
-        runs = [run for run in self.runs if matches(run, self.filter)]
-        if by == "disk":
-            sizes = self.table.sizes
-            return sort_by(runs, lambda run: sizes.get(run.path), descending)
-        return sort_runs(runs, by, descending)
-
-    def _why_empty(self) -> str:
-        if self.runs is None:
-            return "reading the runs …"
-        if self.runs:
-            return f"no run has {self.filter!r}: esc shows all of them"
-        return "There are no runs yet: space in the cockpit begins one."
-
     def _show_heading(self) -> None:
-        by, descending = self.order
-        count, shown = len(self.runs or ()), len(self.table.runs)
-        size, marked = sum(self.table.sizes.values()), len(self.table.marked)
+        view = self.view
+        size, order, runs_dir = sum(view.sizes.values()), view.order, short_path(view.runs_dir)
+        found = f"{len(self.table.runs):,} with {view.filter!r}" if view.filter else ""
         items = [
-            Text(counted(count, "run"), "bold"),
-            Text(f"{shown:,} with {self.filter!r}" if self.filter else "", "yellow"),
-            Text(f"{marked:,} marked" if marked else "", "bold"),
+            Text(counted(len(view.runs or ()), "run"), "bold"),
+            Text(found, "yellow"),
+            Text(f"{len(view.marked):,} marked" if view.marked else "", "bold"),
             Text(with_unit(size, "B") if size else ""),
-            Text(f"by {by} {'▼' if descending else '▲'}", "dim"),
-            Text(short_path(self.control.launch.runs_dir), "dim"),
+            Text(f"by {order.by} {order.arrow}", "dim"),
+            Text(runs_dir, "dim"),
         ]
         text = fit_items([item for item in items if item], self.size.width - 2)
         self.query_one("#heading", Static).update(text)
@@ -217,9 +180,9 @@ class RunsScreen(Screen[None]):
         if run and run.parent:
             from engine.run.catalogue import find_parent
 
-            found = find_parent(run, self.runs or ())
+            found = find_parent(run, self.view.runs or ())
             parent = found.name if found else f"{run.parent} (not here any more)"
-        size = self.table.sizes.get(run.path) if run else None
+        size = self.view.sizes.get(run.path) if run else None
         self.query_one(RunDetails).show(run, size, parent)
         self._refresh_keys()
 
@@ -240,12 +203,12 @@ class RunsScreen(Screen[None]):
             return False
         if action in ("open", "tags", "note", "rename", "mark", "trash", "compare"):
             return self.table.current is not None
-        return action != "undo" or bool(self._trashed)
+        return action != "undo" or bool(self.view.trashed)
 
     def action_leave(self) -> None:
         """Out of the filter, then back to the cockpit."""
-        if self.filter:
-            self.filter = ""
+        if self.view.filter:
+            self.view.filter = ""
             self._show()
         else:
             self.dismiss()
@@ -262,37 +225,25 @@ class RunsScreen(Screen[None]):
 
     def action_sort(self) -> None:
         """By the next column."""
-        keys = self._sortable()
-        here = keys.index(self.order[0]) if self.order[0] in keys else -1
-        self._sort_by(keys[(here + 1) % len(keys)])
+        self.view.sort_by_next()
+        self._show()
 
     def action_reverse(self) -> None:
         """The other way round."""
-        self.order = (self.order[0], not self.order[1])
+        self.view.sort_by(self.view.order.by)
         self._show()
 
     def on_runs_table_header_clicked(self, message: RunsTable.HeaderClicked) -> None:
         """By this column; a second time the other way round."""
-        if message.key == self.order[0]:
-            self.action_reverse()
-        elif message.key in self._sortable():
-            self._sort_by(message.key)
-
-    def _sortable(self) -> list[str]:
-        from engine.run.selecting import SORTS
-
-        return [*SORTS, "disk"]
-
-    def _sort_by(self, key: str) -> None:
-        self.order = (key, key in DESCENDING_AT_FIRST)
+        self.view.sort_by(message.key)
         self._show()
 
     # -- writing on runs -------------------------------------------------------------------------
 
     def action_filter(self) -> None:
         """Type a filter; the table follows."""
-        self._filter_before = self.filter
-        self._edit("filter", self.filter, "words, tag:WORD, state:WORD, -WORD")
+        self._filter_before = self.view.filter
+        self._edit("filter", self.view.filter, "words, tag:WORD, state:WORD, -WORD")
 
     def action_tags(self) -> None:
         """Edit the tags."""
@@ -317,7 +268,7 @@ class RunsScreen(Screen[None]):
     def on_line_editor_changed(self, message: LineEditor.Changed) -> None:
         """A filter works as it is typed."""
         if message.what == "filter":
-            self.filter = message.text.strip()
+            self.view.filter = message.text.strip()
             self._show()
 
     def on_line_editor_submitted(self, message: LineEditor.Submitted) -> None:
@@ -334,7 +285,7 @@ class RunsScreen(Screen[None]):
     def on_line_editor_cancelled(self, message: LineEditor.Cancelled) -> None:
         """Leave all as it was."""
         if message.what == "filter":
-            self.filter = self._filter_before
+            self.view.filter = self._filter_before
             self._show()
         self._back_to_table()
 
@@ -354,19 +305,10 @@ class RunsScreen(Screen[None]):
         from engine.run.moving import rename_run
 
         self._refuse_open(run, "renamed")
-        path = str(rename_run(run, name))
-        if str(run) in self.table.marked:
-            self.table.marked = self.table.marked - {str(run)} | {path}
-        self._replace_path(str(run), path)
-
-    def _replace_path(self, before: str, after: str) -> None:
-        """Let a renamed run stay where it is until it is read again, under its new name."""
-        from dataclasses import replace
-
-        self.table.runs = [
-            replace(run, path=after, name=Path(after).name) if run.path == before else run
-            for run in self.table.runs
-        ]
+        renamed = str(rename_run(run, name))
+        self.view.renamed(str(run), renamed)
+        self._show()
+        self.table.go_to(renamed)
 
     def _back_to_table(self) -> None:
         self._editing = None
@@ -384,31 +326,25 @@ class RunsScreen(Screen[None]):
             self._refuse_open(path, "deleted")
             return trash_run(path)
 
-        tried = [self._try(partial(trash, path)) for path in self._marked_or_current()]
-        trashed = [one for one in tried if one]
+        tried = {path: self._try(partial(trash, path)) for path in self._marked_or_current()}
+        trashed = [one for one in tried.values() if one]
         if trashed:
-            self._trashed.append(trashed)
+            self.view.trashed.append(trashed)
             what = trashed[0].name if len(trashed) == 1 else counted(len(trashed), "run")
             self.notify(f"{what} moved to the trash: u brings it back", markup=False)
-        self._forget({one.name for one in trashed})
-
-    def _forget(self, names: set[str]) -> None:
-        """Take deleted runs out of the table at once."""
-        if names and self.runs:
-            self.runs = [run for run in self.runs if run.name not in names]
-            self.table.marked &= {run.path for run in self.runs}
+            self.view.forget({str(path) for path, one in tried.items() if one})
             self._show()
-        self.read()
+            self.read()
 
     def action_undo(self) -> None:
         """Bring back what was deleted last."""
         from engine.run.trash import restore_run
 
-        if not self._trashed:
+        if not self.view.trashed:
             return
-        left = [one for one in self._trashed.pop() if not self._try(partial(restore_run, one))]
+        left = [one for one in self.view.trashed.pop() if not self._try(partial(restore_run, one))]
         if left:
-            self._trashed.append(left)
+            self.view.trashed.append(left)
         self._refresh_keys()
         self.read()
 
@@ -441,10 +377,10 @@ class RunsScreen(Screen[None]):
 
     def action_compare(self) -> None:
         """Set the marked runs beside each other; one marked run beside the one under the cursor."""
-        chosen = set(self.table.marked)
+        chosen = set(self.view.marked)
         if len(chosen) < 2 and self.table.current:
             chosen.add(self.table.current.path)
-        paths = [Path(run.path) for run in self.runs or () if run.path in chosen]
+        paths = [Path(run.path) for run in self.view.runs or () if run.path in chosen]
         if len(paths) < 2:
             self._say("mark the runs to compare with space: two at least")
         else:
@@ -456,7 +392,7 @@ class RunsScreen(Screen[None]):
 
     def _marked_or_current(self) -> list[Path]:
         """Of the marked runs those in sight: nothing happens to a run that a filter hides."""
-        marked = [Path(run.path) for run in self.table.runs if run.path in self.table.marked]
+        marked = [Path(run.path) for run in self.table.runs if run.path in self.view.marked]
         if marked:
             return marked
         return [Path(self.table.current.path)] if self.table.current else []

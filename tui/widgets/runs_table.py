@@ -21,6 +21,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from engine.run.reader import DAMAGED, RunSummary
+from tui.runs_view import Order, RunsView
 from tui.widgets.runs_columns import GAP, OF_TRAINING, STATE_SIGNS, Column, columns_of, fitting
 
 HEADER_LINES = 1
@@ -29,7 +30,11 @@ MARK_WIDTH = 3
 
 
 class RunsTable(ScrollView, can_focus=True):
-    """Runs in rows, with a cursor and marks."""
+    """Runs in rows, with a cursor and marks.
+
+    Args:
+        view: What is to be shown.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "Up", show=False),
@@ -77,12 +82,11 @@ class RunsTable(ScrollView, can_focus=True):
             super().__init__()
             self.key = key
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, view: RunsView, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.runs: list[RunSummary] = []
-        self.marked: set[str] = set()  # paths
-        self.sizes: dict[str, int] = {}
-        self._order = ("", False)
+        self.view = view
+        self.runs: list[RunSummary] = []  # as they stand here
+        self._order: Order | None = None
         self._columns: list[tuple[Column, int]] = []
 
     # -- contents --------------------------------------------------------------------------------
@@ -92,22 +96,16 @@ class RunsTable(ScrollView, can_focus=True):
         """The run under the cursor."""
         return self.runs[self.cursor] if 0 <= self.cursor < len(self.runs) else None
 
-    def show(self, runs: Sequence[RunSummary], by: str, descending: bool) -> None:
-        """Show these runs in this order; the cursor stays on its run, or where that was.
-
-        Args:
-            runs: In order.
-            by: The column they are sorted by.
-            descending: Whether the largest comes first.
-        """
+    def show(self) -> None:
+        """Bring the rows in line; the cursor stays on its run, or where that was."""
         before, kept, order = self.runs, self.current, self._order
-        self.runs, self._order = list(runs), (by, descending)
-        paths = {run.path: row for row, run in enumerate(runs)}
+        self.runs, self._order = self.view.chosen(), self.view.order
+        paths = {run.path: row for row, run in enumerate(self.runs)}
         row = paths.get(kept.path) if kept else 0
         if row is None:
-            row = max(0, min(self.cursor, len(runs) - 1))
+            row = max(0, min(self.cursor, len(self.runs) - 1))
         shift = row - self.cursor
-        self.virtual_size = Size(self.size.width, len(runs) + HEADER_LINES)
+        self.virtual_size = Size(self.size.width, len(self.runs) + HEADER_LINES)
         if shift:
             self.set_reactive(RunsTable.cursor, row)
             self.scroll_to(y=self.scroll_offset.y + shift, animate=False, immediate=True)
@@ -119,16 +117,16 @@ class RunsTable(ScrollView, can_focus=True):
         if self.current != kept:
             self.post_message(self.Moved())
 
-    def show_sizes(self, sizes: dict[str, int]) -> None:
-        """Show what runs take on the disk, in bytes by path."""
-        if sizes != self.sizes:
-            self.sizes = sizes
-            self._lay_out()
+    def go_to(self, path: str) -> None:
+        """Put the cursor on a run, if it is shown."""
+        paths = [run.path for run in self.runs]
+        if path in paths:
+            self.cursor = paths.index(path)
 
     def toggle_mark(self) -> None:
         """Mark the run under the cursor, or no longer, and go on to the next."""
         if self.current:
-            self.marked ^= {self.current.path}
+            self.view.marked ^= {self.current.path}
             self._refresh_row(self.cursor)
             self.action_move(1)
 
@@ -203,7 +201,7 @@ class RunsTable(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         """Other columns may fit now."""
-        self._lay_out()
+        self.lay_out()
         self._keep_cursor_in_sight()
 
     def notify_style_update(self) -> None:
@@ -211,9 +209,10 @@ class RunsTable(ScrollView, can_focus=True):
         super().notify_style_update()
         self.refresh()
 
-    def _lay_out(self) -> None:
+    def lay_out(self) -> None:
+        """Choose the columns that fit, and draw all anew."""
         width = self.scrollable_content_region.width - MARK_WIDTH
-        self._columns = fitting(columns_of(self.sizes), width)
+        self._columns = fitting(columns_of(self.view.sizes), width)
         self.virtual_size = Size(self.size.width, len(self.runs) + HEADER_LINES)
         self.refresh()
 
@@ -232,16 +231,16 @@ class RunsTable(ScrollView, can_focus=True):
         return Strip(self._cells(self.runs[row], style)).adjust_cell_length(width, style)
 
     def _header(self, style: Style) -> list[Segment]:
-        by, descending = self._order
+        order = self.view.order
         segments = [Segment(" " * MARK_WIDTH, style)]
         for column, width in self._columns:
-            arrow = ("▼" if descending else "▲") if column.key == by else ""
+            arrow = order.arrow if column.key == order.by else ""
             text = _fit(f"{column.title}{arrow}", width, column.right)
             segments.append(Segment(text + " " * GAP, style))
         return segments
 
     def _cells(self, run: RunSummary, style: Style) -> list[Segment]:
-        mark = MARK if run.path in self.marked else ""
+        mark = MARK if run.path in self.view.marked else ""
         segments = [Segment(mark.ljust(MARK_WIDTH), style + self._ink("mark"))]
         for column, width in self._columns:
             silent = run.state == DAMAGED and column.key in OF_TRAINING
