@@ -14,6 +14,7 @@ from engine.run.reader import RunSummary, read_summary
 from engine.run.trash import list_trash
 from tests.engine.run_folders import write_run, write_runs
 from tests.tui.conftest import Open, Person
+from tui.runs_view import Order
 from tui.screens.cockpit import CockpitScreen
 from tui.screens.compare import CompareScreen
 from tui.screens.open_run_dialog import OpenRunDialog
@@ -43,7 +44,7 @@ async def look(person: Person) -> RunsScreen:
     await person.press("r")
     screen = person.app.screen
     assert isinstance(screen, RunsScreen)
-    await person.until(lambda: screen.runs is not None and screen.table.sizes, "the runs")
+    await person.until(lambda: screen.view.runs is not None and screen.view.sizes, "the runs")
     return screen
 
 
@@ -102,7 +103,7 @@ async def test_the_newest_run_comes_first_and_any_column_sorts(
         assert names(screen) == "e d c b a"
         await person.press("S")
         assert names(screen) == "a b c d e"
-        while screen.order[0] != "best":
+        while screen.view.order.by != "best":
             await person.press("s")
         assert names(screen) == "b a e c d"  # what has no loss comes last
         await person.press("S")
@@ -110,13 +111,13 @@ async def test_the_newest_run_comes_first_and_any_column_sorts(
         header = screen.table.render_line(0).text
         assert "best▼" in header
         await person.pilot.click(screen.table, offset=(header.index("step") + 1, 0))
-        assert (screen.order, names(screen)) == (("step", True), "a b c d e")
+        assert (screen.view.order, names(screen)) == (Order("step", True), "a b c d e")
         await person.pilot.click(screen.table, offset=(header.index("step") + 1, 0))
         assert names(screen) == "e d c b a"
         await person.pilot.click(screen.table, offset=(header.index("disk") + 1, 0))
-        assert screen.order == ("disk", True)
+        assert screen.view.order == Order("disk", True)
         await person.pilot.click(screen.table, offset=(header.index("note") + 1, 0))
-        assert screen.order == ("disk", True)  # there is no order of notes
+        assert screen.view.order == Order("disk", True)  # there is no order of notes
 
 
 async def test_a_filter_works_as_it_is_typed(open_app: Open, five: list[Path]) -> None:
@@ -193,6 +194,16 @@ async def test_marked_runs_out_of_sight_are_not_deleted(open_app: Open, five: li
         await person.press("escape")
         assert names(screen) == "e d c b"
         assert "1 marked" in heading(screen)
+
+
+async def test_what_was_deleted_can_be_brought_back_later(open_app: Open, five: list[Path]) -> None:
+    async with open_app() as person:
+        await look(person)
+        await person.press("S", "delete", "escape")
+        screen = await look(person)
+        assert names(screen) == "b c d e"  # the order is remembered, too
+        await person.press("u")
+        await person.until(lambda: names(screen) == "a b c d e")
 
 
 async def test_a_run_in_training_stays(open_app: Open, five: list[Path]) -> None:
@@ -314,7 +325,7 @@ async def test_no_runs_yet(open_app: Open) -> None:
         await person.press("r")
         screen = person.app.screen
         assert isinstance(screen, RunsScreen)
-        await person.until(lambda: screen.runs == [])
+        await person.until(lambda: screen.view.runs == [])
         assert "no runs yet" in str(screen.query_one("#empty", Static).render())
         await person.press("enter", "delete", "t", "c")  # nothing to do it with
         assert person.app.screen is screen

@@ -101,7 +101,7 @@ def runs_after(*keys: str) -> Prepare:
     async def prepare(pilot: Pilot[int]) -> None:
         screen = pilot.app.screen
         assert isinstance(screen, RunsScreen)
-        while not screen.table.sizes:
+        while not screen.view.sizes:
             await pilot.pause()
         for key in keys:
             await pilot.press(key)

@@ -130,10 +130,11 @@ async def _time_screen(runs_dir: Path, count: int) -> tuple[Spread, Spread]:
 
 
 async def _open(app: GptTuiApp, count: int) -> tuple[RunsScreen, float]:
+    from tui.runs_view import RunsView
     from tui.screens.runs import RunsScreen
 
     started = time.perf_counter()
-    screen = RunsScreen(app.control)
+    screen = RunsScreen(app.control, RunsView(app.control.launch.runs_dir))
     await app.push_screen(screen)
     while len(screen.table.runs) < count:
         await asyncio.sleep(0.002)
