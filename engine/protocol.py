@@ -107,6 +107,14 @@ class Save(Command):
 
 
 @dataclass(frozen=True)
+class Pin(Command):
+    """Keep the weights of a step for good, or no longer. Answered by ``Pinned``."""
+
+    step: int
+    keep: bool = True
+
+
+@dataclass(frozen=True)
 class Rewind(Command):
     """Go back to a step of this run. Answered by ``Rewound`` when it is there."""
 
@@ -210,6 +218,14 @@ class Saved(Event):
 
     step: int
     path: str
+
+
+@dataclass(frozen=True)
+class Pinned(Event):
+    """The weights of a step stay for good, or no longer."""
+
+    step: int
+    keep: bool
 
 
 @dataclass(frozen=True)

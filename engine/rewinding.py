@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
@@ -177,11 +178,20 @@ def kept_model(course: Course, step: int) -> LanguageModel:
     Raises:
         InputError: They are not, or are damaged.
     """
-    way = {one.branch: one for one in course.lineage(step)}
+    return read_model(kept_checkpoint(course, step))
+
+
+def kept_checkpoint(course: Course, step: int) -> Path:
+    """The checkpoint of a step on the way to where the run is, light or full.
+
+    Raises:
+        InputError: There is none.
+    """
+    way = {one.branch for one in course.lineage(step)}
     kept = [path for path in list_snapshots(course.files.path) if branch_of(path) in way]
     for path in reversed(kept):
         if step_of(path) == step:
-            return read_model(path)
+            return path
     steps = ", ".join(f"{step_of(path):,}" for path in kept[-5:])
     raise InputError(
         f"the weights of step {step:,} are not kept: go back to it, or take one of those that are "

@@ -34,7 +34,8 @@ from engine.patience import is_over, why_over
 from engine.protocol import Adjusted, Event, Refused, State, Status, Warned
 from engine.readout import Readout
 from engine.recorder import Recorder, describe_changes
-from engine.rewinding import Rewinding, kept_model
+from engine.rewinding import Rewinding, kept_checkpoint, kept_model
+from engine.run.checkpoints import pin, unpin
 from engine.run.opening import RunFiles
 from engine.sampler import Sampler
 from engine.saver import Saver
@@ -205,6 +206,7 @@ class Session:
             protocol.Evaluate: self._evaluate_now,
             protocol.Save: self._save_now,
             protocol.CoolDown: self._cool_down,
+            protocol.Pin: self._pin,
             protocol.Rewind: self._rewind,
             protocol.Fork: self._fork,
             protocol.Silence: lambda command: self._advising.silence(command.kind),
@@ -339,6 +341,12 @@ class Session:
 
     def _save_now(self, _: protocol.Save) -> None:
         self._tasks.append(self._saving.task())
+
+    def _pin(self, command: protocol.Pin) -> None:
+        path = kept_checkpoint(self.course, command.step)
+        (pin if command.keep else unpin)(path)
+        self.course.journal("pinned" if command.keep else "unpinned", of=command.step)
+        self._tell(protocol.Pinned(command.step, command.keep))
 
     def _rewind(self, command: protocol.Rewind) -> None:
         self._rewinding.check(command.step)

@@ -19,6 +19,7 @@ from engine.protocol import (
     Fork,
     Open,
     Pause,
+    Pin,
     Resume,
     Rewind,
     RunOpened,
@@ -194,6 +195,10 @@ class RunControl:
     def sample_past(self, step: int) -> None:
         """Write a text with the weights kept of a step before."""
         self._send(Sample(step=step))
+
+    def pin(self, step: int, keep: bool) -> None:
+        """Keep the weights of a step for good, or no longer."""
+        self._send(Pin(step, keep))
 
     def rewind(self, step: int) -> None:
         """Go back to a step of the open run."""

@@ -31,6 +31,11 @@ def pin(path: Path) -> None:
     (path / PIN_FILE).touch()
 
 
+def unpin(path: Path) -> None:
+    """Keep a checkpoint no longer than others of its kind."""
+    (path / PIN_FILE).unlink(missing_ok=True)
+
+
 def is_pinned(path: Path) -> bool:
     """Whether a checkpoint is to be kept."""
     return (path / PIN_FILE).exists()

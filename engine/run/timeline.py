@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.run.checkpoints import branch_of, is_full, list_snapshots, step_of
+from engine.run.checkpoints import branch_of, is_full, is_pinned, list_snapshots, step_of
 from engine.run.database import RunDatabase
 from engine.run.folder import DATABASE_FILE
 from engine.run.lineage import Stretch, lineage
@@ -24,12 +24,14 @@ class Moment:
         weights: Whether the weights are on the disk: ``full`` to go on from, ``light`` to sample
             from, or an empty string.
         samples: The texts written then, as ``RunDatabase.samples`` gives them.
+        pinned: Whether the weights are kept for good.
     """
 
     step: int
     val_loss: float | None
     weights: str
     samples: tuple[dict[str, Any], ...]
+    pinned: bool = False
 
 
 def read_moments(run: Path, branch: int) -> list[Moment]:
@@ -51,7 +53,13 @@ def read_moments(run: Path, branch: int) -> list[Moment]:
         database.close()
     weights = kept_weights(run, way)
     return [
-        Moment(step, losses.get(step), weights.get(step, ""), tuple(samples.get(step, ())))
+        Moment(
+            step,
+            losses.get(step),
+            "" if step not in weights else "full" if is_full(weights[step]) else "light",
+            tuple(samples.get(step, ())),
+            step in weights and is_pinned(weights[step]),
+        )
         for step in sorted({*losses, *samples, *weights})
     ]
 
@@ -70,10 +78,10 @@ def read_samples(run: Path, branch: int) -> list[dict[str, Any]]:
         database.close()
 
 
-def kept_weights(run: Path, way: list[Stretch]) -> dict[int, str]:
-    """Which steps along a way have weights on the disk, and which kind."""
+def kept_weights(run: Path, way: list[Stretch]) -> dict[int, Path]:
+    """The checkpoints along a way, light ones too, by step."""
     return {
-        step_of(path): "full" if is_full(path) else "light"
+        step_of(path): path
         for path in list_snapshots(run)
         if _is_on(way, branch_of(path), step_of(path))
     }

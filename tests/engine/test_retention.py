@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from data.errors import InputError
 from engine.checkpoint import read_checkpoint
+from engine.protocol import Pin, Pinned, Refused
 from engine.recovery import load_model
 from engine.retention import MOST_LIGHT, Kept, Plan, Rules, plan, thinned
 from engine.run.checkpoints import is_full, list_checkpoints, list_snapshots, pin, step_of
+from engine.run.timeline import read_moments
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, weights
 
 
@@ -116,3 +118,27 @@ def test_without_a_history_only_full_checkpoints_are_kept(
     rig.rest(session)
     assert all(map(is_full, list_snapshots(session.files.path)))
     assert len(list_snapshots(session.files.path)) <= 4
+
+
+def test_weights_a_person_pins_stay_whatever_the_rules_say(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    config = make_config(
+        checkpoint__interval=2, checkpoint__keep=2, checkpoint__history_mb=0, train__max_steps=40
+    )
+    session = rig.new(config)
+    rig.to_step(session, 5)
+    rig.until(session, lambda: not session.saver.busy)
+    (pinned,) = rig.send(session, Pin(4))
+    assert pinned == Pinned(4, True)
+    (refused,) = rig.send(session, Pin(3))
+    assert isinstance(refused, Refused) and "weights of step 3 are not kept" in refused.message
+    rig.to_step(session, 20)
+    rig.until(session, lambda: not session.saver.busy)
+    steps = [step_of(path) for path in list_checkpoints(session.files.path)]
+    assert steps[0] == 4 and len(steps) == 3
+    moments = {one.step: one for one in read_moments(session.files.path, 0)}
+    assert moments[4].pinned and not moments[18].pinned
+    rig.send(session, Pin(4, keep=False))
+    rig.rest(session)
+    assert [step_of(path) for path in list_checkpoints(session.files.path)] == [38, 40]

@@ -20,6 +20,7 @@ from engine.protocol import (
     Evaluate,
     Evaluated,
     Pause,
+    Pin,
     Refused,
     Resume,
     Rewind,
@@ -535,7 +536,12 @@ def test_every_command_but_those_of_the_loop_has_a_handler(
     for kind in protocol.Command.__subclasses__():
         if kind in (protocol.Start, protocol.Open, protocol.Stop):
             continue
-        given = {Adjust: Adjust({}), Rewind: Rewind(0), protocol.Silence: protocol.Silence("spike")}
+        given: dict[type[protocol.Command], protocol.Command] = {
+            Adjust: Adjust({}),
+            Pin: Pin(0),
+            Rewind: Rewind(0),
+            protocol.Silence: protocol.Silence("spike"),
+        }
         command = given[kind] if kind in given else kind()
         before = len(rig.events)
         session.handle(command)

@@ -150,3 +150,13 @@ async def test_before_anything_is_trained_there_is_no_past(open_app: Open) -> No
     async with open_app() as person:
         await person.press("b", "f")
         assert isinstance(person.app.screen, CockpitScreen)
+
+
+async def test_weights_can_be_kept_for_good_and_no_longer(open_app: Open) -> None:
+    async with open_app(EVALUATED) as person:
+        await train_to(person, 22)
+        screen = await open_timeline(person)
+        await person.press("home", "right", "right", "k")
+        await person.until(lambda: "kept for good" in shown(screen, "#timeline-facts"))
+        await person.press("k")
+        await person.until(lambda: "kept for good" not in shown(screen, "#timeline-facts"))

@@ -59,6 +59,7 @@ class TimelineScreen(Screen[Choice | None]):
         Binding("enter", "choose('rewind')", "Go back", tooltip="go on from here in this run"),
         Binding("f", "choose('fork')", "Fork", tooltip="begin another run from here"),
         Binding("s", "sample", "Sample", tooltip="write a text with the weights of that moment"),
+        Binding("k", "pin", "Keep", tooltip="keep the weights of that moment for good, or no more"),
         Binding("l", "toggle_log", "Log", show=False),
         Binding("escape,q,b", "dismiss", "Close"),
     ]
@@ -68,6 +69,7 @@ class TimelineScreen(Screen[Choice | None]):
         self.control = control
         self.step = control.status.step
         self._moments: list[Moment] = []
+        self._pinning: bool | None = None  # what was asked for and is not seen yet
         self._texts_before: int | None = None  # how many there were when one was asked for
 
     def compose(self) -> ComposeResult:
@@ -94,7 +96,8 @@ class TimelineScreen(Screen[Choice | None]):
 
     def _refresh(self) -> None:
         self.query_one(LossChart).refresh_data()
-        if self.control.status.state is State.RUNNING or self._texts_before is not None:
+        awaited = self._texts_before is not None or self._pinning is not None
+        if awaited or self.control.status.state is State.RUNNING:
             self._read()
 
     @work(thread=True, exclusive=True)
@@ -107,6 +110,9 @@ class TimelineScreen(Screen[Choice | None]):
 
     def _take(self, moments: list[Moment]) -> None:
         self._moments = moments
+        here = self._moment()
+        if here and here.pinned == self._pinning:
+            self._pinning = None
         if self._texts_before is not None and self._count_texts() > self._texts_before:
             self._texts_before = None
         self._show()
@@ -146,6 +152,8 @@ class TimelineScreen(Screen[Choice | None]):
             "light": "weights kept, to sample from",
             "": "no weights kept: going back trains up to here again",
         }[here.weights if here else ""]
+        if here and here.pinned:
+            weights += ", kept for good"
         now = self.control.status.step
         distance = "now" if self.step >= now else f"{counted(now - self.step, 'step')} ago"
         return Text.assemble(
@@ -164,7 +172,7 @@ class TimelineScreen(Screen[Choice | None]):
             first, now = self.control.first_step, self.control.status.step
             going_back = parameters == ("rewind",)
             return first <= self.step < now or (not going_back and self.step == now)
-        if action == "sample":
+        if action in ("sample", "pin"):
             return self.control.is_open
         return True
 
@@ -217,6 +225,15 @@ class TimelineScreen(Screen[Choice | None]):
         self._texts_before = self._count_texts()
         self.query_one("#timeline-sample", VerticalScroll).border_title = "writing…"
         self.control.sample_past(self.step)
+
+    def action_pin(self) -> None:
+        """Keep the weights of this moment for good, or no longer."""
+        moment = self._moment()
+        if moment is None or moment.step != self.step or not moment.weights:
+            self.app.notify(f"the weights of step {self.step:,} are not there to be kept")
+            return
+        self.control.pin(self.step, not moment.pinned)
+        self._pinning = not moment.pinned
 
     def _has_weights(self) -> bool:
         moment = self._moment()
