@@ -16,6 +16,8 @@ from engine.metrics import MetricStore
 from engine.recorder import Recorder
 from engine.rewinding import lead_to
 from engine.run.checkpoints import branch_of, step_of
+from engine.run.database import unreadable
+from engine.run.folder import DATABASE_FILE
 from engine.run.lineage import lineage
 from engine.run.opening import Watcher, look_at_run
 from engine.trainer import Runtime, Trainer
@@ -38,7 +40,10 @@ def visit(path: Path, step: int | None, report: Callable[[str], None]) -> Iterat
         step = step_of(latest)
     files = look_at_run(path, Watcher(report, lambda: False))
     try:
-        runtime = Runtime(**files.database.meta()["runtime"]["resolved"])
+        known = files.database.meta().get("runtime")
+        if not known:
+            raise InputError(unreadable(path / DATABASE_FILE, "its content is gone"))
+        runtime = Runtime(**known["resolved"])
         keep_freed_memory()
         torch.set_num_threads(runtime.threads)
         trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)

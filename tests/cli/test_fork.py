@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from engine.run.database import RunDatabase
 from engine.run.reader import read_summary
 from tests.cli.conftest import Cli
 
@@ -51,5 +52,16 @@ def test_bad_wishes_get_a_sentence_and_make_nothing(
     ):
         done = cli("fork", "a", *options)
         assert done.code == 2 and why in done.err, (options, done.err)
+        assert "going back" not in done.err  # refused before the training, not after it
     assert "there is no run 'x'" in cli("fork", "x").err
     assert [path.name for path in runs_dir.iterdir()] == ["a"]
+
+
+def test_a_run_whose_database_is_gone_is_refused_with_a_sentence(
+    quick_train: Cli, cli: Cli, runs_dir: Path
+) -> None:
+    quick_train("--name", "a", "--set", "train.max_steps=4")
+    RunDatabase(runs_dir / "fresh.db").close()
+    (runs_dir / "fresh.db").replace(runs_dir / "a" / "run.db")
+    done = cli("fork", "a", "--at", "2")
+    assert done.code == 2 and "its content is gone" in done.err

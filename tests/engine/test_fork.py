@@ -69,6 +69,17 @@ def test_changed_settings_hold_from_the_fork_on(rig: Rig, make_config: MakeConfi
     }
 
 
+def test_dropout_may_change_in_a_fork(rig: Rig, make_config: MakeConfig) -> None:
+    parent = rig.new(make_config(**RICH))
+    rig.to_step(parent, 4)
+    other = parent.trainer.config.model.dropout + 0.25
+    child = rig.open(fork_now(rig, parent, {"model.dropout": other}))
+    for one in (parent, child):
+        rig.to_step(one, 5)
+    assert child.trainer.config.model.dropout == other
+    assert course(child)[5] != course(parent)[5]
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from engine.run.folder import find_run
+from engine.run.folder import check_name, find_run
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, add_set_option, changes_of, runs_dir_of
 from tui.commands.output import to_json
@@ -16,9 +16,12 @@ def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     parent = find_run(args.run, runs_dir_of(args))
     changes = changes_of(args, new_run=True)
-    from engine.fork import fork
+    if args.name:
+        check_name(args.name, parent.parent)
+    from engine.fork import check_fit, fork
     from engine.visiting import visit
 
+    check_fit(changes)  # before training up to the step, which may take long
     with visit(parent, args.at, _say) as course:
         path = fork(course, changes, args.name)
         step = course.step
