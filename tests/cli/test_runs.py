@@ -70,3 +70,17 @@ def test_a_stopped_run_stays_one_file_when_it_is_read(quick_train: Cli, runs_dir
     assert steps == sorted(steps)
     assert steps[-1] == 6
     assert sorted(path.name for path in run.glob("run.db*")) == ["run.db"]
+
+
+def test_a_trained_run_shows_its_curve_and_its_copy_goes_on(
+    quick_train: Cli, cli: Cli, tmp_path: Path
+) -> None:
+    facts = quick_train("--name", "first").json
+    (listed,) = cli("runs", "--json").json
+    assert len(listed["sparkline"]) == facts["steps"] == 6
+    assert listed["sparkline"][0] > listed["sparkline"][-1]
+    cli("runs", "copy", "first", tmp_path / "second")
+    more = ("--set", "train.max_steps=8", "--json")
+    assert cli("train", "--resume", tmp_path / "second", *more).json["steps"] == 8
+    assert len(cli("runs", "export", tmp_path / "second").out.splitlines()) == 1 + 8
+    assert cli("runs", "show", "first", "--json").json["steps"] == 6  # as it was

@@ -39,7 +39,7 @@ ADVICE_HELP = (
 RUNS_HELP = (
     "Every run is a folder in {folder}. After quitting, 'gpt-tui RUN' opens one again, "
     "'gpt-tui train --resume RUN' goes on without a screen, 'gpt-tui sample RUN' writes text, "
-    "'gpt-tui runs' lists them."
+    "'gpt-tui runs' lists, tags, copies, exports and deletes them. Deleted ones wait in a trash."
 )
 
 
