@@ -98,10 +98,9 @@ def read_summary(path: Path, check_config: bool = True) -> RunSummary:
         about = {"path": str(path), "name": path.name, "live": live, "problem": problem}
         return RunSummary(**facts | written | about, state=state)
     except (InputError, OSError, TypeError, KeyError, AttributeError) as error:
-        created = path.stat().st_mtime if path.exists() else 0.0
         damage = "\n".join(one for one in (str(error), problem) if one)
         return RunSummary(
-            str(path), path.name, DAMAGED, live, created=created, problem=damage, **written
+            str(path), path.name, DAMAGED, live, created=_changed(path), problem=damage, **written
         )
 
 
@@ -123,6 +122,14 @@ def read_samples(path: Path) -> list[dict[str, Any]]:
     """
     with open_database(path.resolve()) as database:
         return database.samples() if database else []
+
+
+def _changed(path: Path) -> float:
+    """When something was last put into a folder; 0 if it is gone by now."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _notes_or_problem(path: Path) -> tuple[Notes, str]:

@@ -104,7 +104,7 @@ def _parser() -> Parser:
         default="",
         metavar="WORDS",
         help="only runs with all these words in name, state, preset, data, tags or note; "
-        "tag:WORD looks in one of them, -WORD must not be there",
+        "tag:WORD looks in one of them, --filter=-WORD leaves out those that have it",
     )
     parser.add_argument(
         "--sort",
