@@ -49,11 +49,11 @@ def config_differences(run: Path, config: Config) -> list[str]:
     ]
 
 
-def restore_config(run: Path) -> Path:
+def restore_config(run: Path) -> Path | None:
     """Write a run's ``config.toml`` anew.
 
     Returns:
-        Where the old one is now.
+        Where the old one is now; None if there was none.
 
     Raises:
         InputError: Some program trains the run, or there is nothing to restore it from.
@@ -61,8 +61,9 @@ def restore_config(run: Path) -> Path:
     lock = RunLock(run)
     try:
         config, file = first_config(run), run / CONFIG_FILE
-        aside = file.with_name(ASIDE + file.name)
-        write_atomically(aside, file.read_bytes())
+        aside = file.with_name(ASIDE + file.name) if file.exists() else None
+        if aside:
+            write_atomically(aside, file.read_bytes())
         write_atomically(file, tomli_w.dumps(config.to_dict()).encode())
         return aside
     except OSError as error:

@@ -41,7 +41,7 @@ def find_run(run: str, runs_dir: Path | None = None) -> Path:
     """
     runs_dir = runs_dir or default_runs_dir()
     for path in (runs_dir / run, Path(run).expanduser()):
-        if (path / CONFIG_FILE).is_file():
+        if is_run(path):
             return path.resolve()
     near = difflib.get_close_matches(run, [path.name for path in list_runs(runs_dir)], 1)
     hint = f"did you mean {near[0]!r}?" if near else "'gpt-tui runs' lists what is there."
@@ -52,8 +52,14 @@ def list_runs(runs_dir: Path) -> list[Path]:
     """The folders of all runs, by name; hidden ones are the trash and copies under way."""
     if not runs_dir.is_dir():
         return []
-    found = (path.parent for path in runs_dir.glob(f"*/{CONFIG_FILE}"))
-    return sorted(path for path in found if not path.name.startswith("."))
+    return sorted(
+        path for path in runs_dir.iterdir() if not path.name.startswith(".") and is_run(path)
+    )
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run's; it remains one that lost its settings or its database."""
+    return (path / CONFIG_FILE).is_file() or (path / DATABASE_FILE).is_file()
 
 
 def check_name(name: str, runs_dir: Path) -> None:

@@ -112,6 +112,8 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
     config = read_run_config(path)
     lock = RunLock(path)
     try:
+        if list_checkpoints(path) and not (path / DATABASE_FILE).exists():
+            raise InputError(unreadable(path / DATABASE_FILE, "it is gone"))
         database = RunDatabase(path / DATABASE_FILE)
     except BaseException:
         lock.release()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.cli.conftest import Cli
@@ -79,6 +80,32 @@ def test_a_damaged_config_is_written_anew(quick_train: Cli, cli: Cli, runs_dir: 
         assert config.with_name("damaged-config.toml").read_text() == damaged
     config.write_text("[")
     assert "gpt-tui verify tiny-1 --repair" in cli("train", "--resume", "tiny-1", *LONGER).problem
+
+
+def test_a_run_without_its_config_is_still_a_run(
+    quick_train: Cli, cli: Cli, runs_dir: Path
+) -> None:
+    quick_train()
+    config = runs_dir / "tiny-1/config.toml"
+    whole = config.read_text()
+    config.unlink()
+    (listed,) = json.loads(cli("runs", "--json").out)
+    assert (listed["name"], listed["state"]) == ("tiny-1", "damaged")
+    assert "gpt-tui verify tiny-1 --repair" in cli("train", "--resume", "tiny-1", *LONGER).problem
+    answer = cli("verify", "tiny-1", "--repair")
+    assert answer.code == 0, answer
+    assert config.read_text() == whole
+    assert not config.with_name("damaged-config.toml").exists()
+
+
+def test_a_database_that_is_gone_is_told_and_no_empty_one_takes_its_place(
+    quick_train: Cli, cli: Cli, runs_dir: Path
+) -> None:
+    quick_train()
+    database = runs_dir / "tiny-1/run.db"
+    database.unlink()
+    assert "put it back from a copy" in cli("train", "--resume", "tiny-1", *LONGER).problem
+    assert not database.exists()
 
 
 LONGER = ("--set", "train.max_steps=9")

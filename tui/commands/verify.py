@@ -26,7 +26,9 @@ def main(argv: list[str]) -> int:
     if args.repair:
         from engine.repair import restore_config
 
-        _say(f"{CONFIG_FILE} is written anew, the old one is kept as {restore_config(run).name}")
+        old = restore_config(run)
+        kept = f", the old one is kept as {old.name}" if old else ""
+        _say(f"{CONFIG_FILE} is written anew{kept}")
     checks, replayed = verify_files(run), None
     if args.replay:
         replayed = _replay(run, checks)
