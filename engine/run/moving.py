@@ -15,11 +15,11 @@ from data.errors import InputError
 from engine.run.database import RunDatabase
 from engine.run.folder import (
     CHECKPOINTS_FOLDER,
-    CONFIG_FILE,
     DATABASE_FILE,
     LOCK_FILE,
     NAME_PATTERN,
     RunLock,
+    is_run,
 )
 from engine.run.notes import change_notes
 from engine.run.reader import open_database
@@ -62,7 +62,7 @@ def copy_run(run: Path, destination: Path) -> Path:
     """
     run = run.resolve()
     place = destination.expanduser().absolute()
-    if place.is_dir():
+    if place.is_dir() and not is_run(place):
         place = place / run.name
     if run in place.parents:
         raise InputError(f"a run cannot be copied into itself: choose a folder outside {run}")
@@ -94,7 +94,7 @@ def free_place(folder: Path, name: str, way_out: str) -> Path:
         )
     place = folder / name
     if place.exists():
-        what = "a run" if (place / CONFIG_FILE).exists() else "something"
+        what = "a run" if is_run(place) else "something"
         raise InputError(f"there is already {what} {name!r} in {folder}: {way_out}")
     return place
 

@@ -178,6 +178,9 @@ def test_places_that_a_copy_cannot_go_to(runs_dir: Path, tmp_path: Path) -> None
     run = write_run(runs_dir, "first")
     with pytest.raises(InputError, match="into itself"):
         copy_run(run, run / "inside")
+    place = copy_run(write_run(runs_dir, "second"), tmp_path / "place")
+    with pytest.raises(InputError, match="there is already a run 'place'"):
+        copy_run(run, place)  # and not into the folder of another run
     with pytest.raises(InputError, match="there is already a run 'first'"):
         copy_run(run, runs_dir)
     (tmp_path / "file").touch()

@@ -65,6 +65,9 @@ def _list(argv: list[str]) -> int:
         print(to_json([run_facts(run) for run in runs]))
     elif runs:
         print(table(HEADER, map(_row, runs), RIGHT))
+        for run in runs:
+            if run.problem:  # below the table, which a sentence in a cell would make too wide
+                print(f"{run.name}: {run.problem.splitlines()[0]}")
     elif everything:
         print(f"none of the {len(everything)} runs in {runs_dir} matches {args.filter!r}")
     else:
@@ -74,7 +77,7 @@ def _list(argv: list[str]) -> int:
 
 def _row(run: RunSummary) -> tuple[str, ...]:
     if run.state == DAMAGED:
-        return (run.name, run.state, *[""] * 5, run.problem.splitlines()[0], " ".join(run.tags))
+        return (run.name, run.state, *[""] * 6, " ".join(run.tags))
     return (
         run.name,
         f"{run.state} (live)" if run.live else run.state,
