@@ -93,14 +93,18 @@ class GptTuiApp(App[int]):
         if isinstance(self.screen, QuitDialog) or self.leaving is not None:
             return
         if self.control.has_unsaved_steps:
-            self.push_screen(QuitDialog(lambda: self.control.status), self._leave_as_answered)
+            run = self.control.run_path
+            dialog = QuitDialog(
+                lambda: self.control.status, lambda: run is not None and not run.exists()
+            )
+            self.push_screen(dialog, self._leave_as_answered)
         else:
             self._leave(save=True, code=EXIT_DONE)
 
     def action_interrupt(self) -> None:
         """Ctrl-C asks; a second one saves and quits."""
         if isinstance(self.screen, QuitDialog):
-            self.screen.dismiss("save")
+            self.screen.action_answer("save")
         else:
             self.action_leave()
 

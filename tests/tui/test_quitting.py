@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 
@@ -93,6 +94,20 @@ async def test_ctrl_c_asks_and_a_second_one_saves_and_quits(open_app: Open) -> N
         await person.press("ctrl+c")
         assert await person.until_gone() == 0
         assert checkpoints(person.run) == [saved, saved + 1]
+
+
+async def test_a_run_whose_folder_is_gone_is_not_left_as_if_it_could_be_saved(
+    open_app: Open,
+) -> None:
+    async with open_app() as person:
+        await saved_and_one_more(person)
+        shutil.rmtree(person.run)
+        told = await ask(person)
+        assert "folder is gone" in told and "are lost" in told and "save" not in told
+        await person.press("s", "ctrl+c")
+        assert isinstance(person.app.screen, QuitDialog)
+        await person.press("escape")
+        assert not isinstance(person.app.screen, QuitDialog)
 
 
 async def test_ctrl_c_asks_from_within_a_field(open_app: Open) -> None:

@@ -23,6 +23,7 @@ class QuitDialog(ModalScreen[Answer]):
 
     Args:
         status: Tells where the run stands; it goes on meanwhile.
+        is_gone: Tells whether the run's folder was removed, so that nothing can be saved in it.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -31,9 +32,12 @@ class QuitDialog(ModalScreen[Answer]):
         Binding("escape,k", "answer('stay')", "Keep going"),
     ]
 
-    def __init__(self, status: Callable[[], Status]) -> None:
+    def __init__(
+        self, status: Callable[[], Status], is_gone: Callable[[], bool] = lambda: False
+    ) -> None:
         super().__init__()
         self._status = status
+        self._is_gone = is_gone
 
     def compose(self) -> ComposeResult:
         """Three answers, each with its key."""
@@ -47,6 +51,14 @@ class QuitDialog(ModalScreen[Answer]):
 
     def _question(self) -> Text:
         status = self._status()
+        if self._is_gone():
+            return Text.assemble(
+                "The run's folder is gone.\n\n",
+                ("q", "bold"),
+                f"    quit: all {counted(status.step, 'step')} are lost\n",
+                ("esc", "bold"),
+                "  stay: f keeps them in a new run",
+            )
         saved, lost = status.saved_step, status.step - status.saved_step
         if lost <= 0 and status.state is not State.RUNNING:  # it ended while the question stood
             return Text.assemble(
@@ -65,5 +77,6 @@ class QuitDialog(ModalScreen[Answer]):
         )
 
     def action_answer(self, answer: Answer) -> None:
-        """Close with an answer."""
-        self.dismiss(answer)
+        """Close with an answer; there is no saving where the folder is gone."""
+        if answer != "save" or not self._is_gone():
+            self.dismiss(answer)
