@@ -130,11 +130,12 @@ class Viewing:
 
     def _end(self) -> None:
         self._gone = True
-        self.status = dataclasses.replace(self.status, state=State.STOPPED, message="")
-        self._emit(protocol.StateChanged(State.STOPPED, self.status.step))
-        self._emit(
-            protocol.Warned("the program that trained this run has ended: space opens it here")
-        )
+        finished = self.status.state is State.FINISHED
+        state = State.FINISHED if finished else State.STOPPED
+        self.status = dataclasses.replace(self.status, state=state, message="")
+        self._emit(protocol.StateChanged(state, self.status.step))
+        how = "the run is finished, r opens it here" if finished else "space opens it here"
+        self._emit(protocol.Warned(f"the program that trained this run has ended: {how}"))
 
     def _take_summary(self, summary: dict[str, Any]) -> None:
         known = {field.name for field in dataclasses.fields(Status)}

@@ -15,7 +15,7 @@ from engine.course import Course
 from engine.metrics import MetricStore
 from engine.recorder import Recorder
 from engine.rewinding import lead_to
-from engine.run.checkpoints import branch_of, step_of
+from engine.run.checkpoints import branch_of, list_checkpoints, step_of
 from engine.run.database import unreadable
 from engine.run.folder import DATABASE_FILE
 from engine.run.lineage import lineage
@@ -31,6 +31,8 @@ def visit(path: Path, step: int | None, report: Callable[[str], None]) -> Iterat
         path: The run's folder.
         step: None takes the latest checkpoint.
         report: Takes lines on what is being done and what is not exact.
+
+    A step that only a line of history reached which the run has left is found there.
 
     Raises:
         InputError: It was never at that step, or its files are damaged.
@@ -48,13 +50,15 @@ def visit(path: Path, step: int | None, report: Callable[[str], None]) -> Iterat
         torch.set_num_threads(runtime.threads)
         trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
         course = Course(files, trainer, Recorder(files.database, MetricStore()))
-        course.recorder.branch = branch_of(latest)
-        way = lineage(files.database.branches(), course.recorder.branch, step)
-        if not course.first_step <= step <= step_of(latest):
+        reached = [one for one in list_checkpoints(path) if step_of(one) >= step]
+        if not reached or step < course.first_step:
+            last = max(map(step_of, list_checkpoints(path)))
             raise InputError(
-                f"the run {path.name!r} has steps {course.first_step:,} to {step_of(latest):,} in "
+                f"the run {path.name!r} has steps {course.first_step:,} to {last:,} in "
                 f"its checkpoints, and not {step:,}"
             )
+        course.recorder.branch = max(map(branch_of, reached))
+        way = lineage(files.database.branches(), course.recorder.branch, step)
         for _ in lead_to(course, step, way, report, report):
             pass
         yield course

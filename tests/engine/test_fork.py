@@ -193,3 +193,22 @@ def test_a_text_can_be_written_with_kept_weights_of_a_step_before(
     assert len(started) == 2  # the automatic one, and this one
     kept = [one for one in session.files.database.samples() if one["step"] == 6]
     assert len(kept) == 2 and all(one["val_loss"] is not None for one in kept[:1])
+
+
+def test_what_a_run_has_left_can_still_be_forked(rig: Rig, make_config: MakeConfig) -> None:
+    config = make_config(**RICH)
+    parent, other = rig.new(config), rig.new(config)
+    rig.to_step(parent, 24)
+    rig.to_step(other, 22)
+    expected = bits(other)
+    parent.handle(Rewind(9))
+    rig.rest(parent)
+    parent.handle(Adjust({"optim.learning_rate": 1e-3}))
+    parent.handle(Resume())
+    rig.to_step(parent, 15)
+    path = rig.close(parent)
+    with visit(path, 22, lambda message: None) as there:
+        child = fork(there, {}, "old-future")
+    with visit(path, 12, lambda message: None) as there:
+        assert there.trainer.config.optim.learning_rate == 1e-3  # the present line comes first
+    assert_same_bits(bits(rig.open(child, running=False)), expected)

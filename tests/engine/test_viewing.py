@@ -186,3 +186,18 @@ def _without_runtime(session: Session) -> Path:
     with sqlite3.connect(session.files.path / "run.db") as raw:
         raw.execute("DELETE FROM meta WHERE key = 'runtime'")
     return session.files.path
+
+
+def test_a_run_that_the_other_program_finished_stays_finished(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(train__max_steps=6))
+    rig.to_step(session, 3)
+    write_down(session)
+    watcher = Watcher(session.files.path)
+    rig.rest(session)
+    rig.close(session)
+    watcher.viewing.advance()
+    assert watcher.viewing.status.state is State.FINISHED
+    warned = watcher.events[-1]
+    assert isinstance(warned, Warned) and "the run is finished, r opens it here" in warned.message

@@ -71,7 +71,7 @@ async def test_enter_goes_back_and_training_goes_on_from_there(open_app: Open) -
         await person.type("13")
         await person.press("enter")
         assert screen.step == 13
-        assert "going back trains up to here again" in shown(screen, "#timeline-facts")
+        assert "no weights: trained again" in shown(screen, "#timeline-facts")
         await person.press("enter")
         rewound = await person.until_heard(Rewound)
         assert (rewound.step, rewound.left_at, rewound.branch) == (13, now, 1)

@@ -374,7 +374,7 @@ class CockpitScreen(Screen[None]):
             and (self.control.is_open or state is not State.PAUSED),
             "step": state is State.PAUSED and self.control.is_open,
             "cool_down": self.control.can_cool_down,
-            "timeline": self.control.is_open and self.control.status.step > 0,
+            "timeline": has_run and self.control.status.step > 0 and state is not State.PREPARING,
             "fork": self.control.is_open and self.control.status.step > 0,
             "new_run": has_run and state is not State.PREPARING,
             "follow_advice": self._advice is not None and self.control.is_open,

@@ -148,9 +148,9 @@ class TimelineScreen(Screen[Choice | None]):
         train = figures_at(*store.column("train_loss").snapshot()[:2], self.step)
         val = figures_at(*store.column("val_loss").snapshot()[:2], self.step)
         weights = {
-            "full": "a checkpoint",
-            "light": "weights kept, to sample from",
-            "": "no weights kept: going back trains up to here again",
+            "full": "checkpoint",
+            "light": "weights kept",
+            "": "no weights: trained again",
         }[here.weights if here else ""]
         if here and here.pinned:
             weights += ", kept for good"
@@ -159,7 +159,7 @@ class TimelineScreen(Screen[Choice | None]):
         return Text.assemble(
             (f"step {self.step:,}", "bold"), f" ({distance})",
             ("  loss ", "dim"), loss(train), ("  val ", "dim"), loss(val),
-            ("  ", ""), (weights, "dim"),
+            ("  ", ""), (weights, "dim"), no_wrap=True, overflow="ellipsis",
         )  # fmt: skip
 
     # -- keys ------------------------------------------------------------------------------------
@@ -168,6 +168,8 @@ class TimelineScreen(Screen[Choice | None]):
         """In the field, keys are digits."""
         if isinstance(self.focused, Input):
             return action in ("leave_field", "quit")
+        if action == "choose" and not self.control.is_open:
+            return False
         if action == "choose":
             first, now = self.control.first_step, self.control.status.step
             going_back = parameters == ("rewind",)

@@ -54,8 +54,9 @@ class Travelling:
         """The run is back."""
         self._cockpit.samples.forget_after(event.step)
         self._cockpit.notice.say(
-            f"back at step {event.step:,}; what came after it, to step {event.left_at:,}, stays "
-            f"as a faint line. Change settings if you like, space goes on",
+            f"back at step {event.step:,}. What came after it stays as a faint line; "
+            f"gpt-tui fork {self._cockpit.control.facts.name} --at {event.left_at} goes on from "
+            f"its end.\nChange settings if you like, space goes on from here",
             "information",
         )
 
