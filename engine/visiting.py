@@ -16,7 +16,7 @@ from engine.metrics import MetricStore
 from engine.recorder import Recorder
 from engine.rewinding import lead_to
 from engine.run.checkpoints import branch_of, list_checkpoints, step_of
-from engine.run.database import unreadable
+from engine.run.database import RunDatabase, unreadable
 from engine.run.folder import DATABASE_FILE
 from engine.run.lineage import lineage
 from engine.run.opening import Watcher, look_at_run
@@ -50,17 +50,25 @@ def visit(path: Path, step: int | None, report: Callable[[str], None]) -> Iterat
         torch.set_num_threads(runtime.threads)
         trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
         course = Course(files, trainer, Recorder(files.database, MetricStore()))
-        reached = [one for one in list_checkpoints(path) if step_of(one) >= step]
-        if not reached or step < course.first_step:
-            last = max(map(step_of, list_checkpoints(path)))
-            raise InputError(
-                f"the run {path.name!r} has steps {course.first_step:,} to {last:,} in "
-                f"its checkpoints, and not {step:,}"
-            )
-        course.recorder.branch = max(map(branch_of, reached))
+        course.recorder.branch = _branch_that_reached(files.database, path, step, course.first_step)
         way = lineage(files.database.branches(), course.recorder.branch, step)
         for _ in lead_to(course, step, way, report, report):
             pass
         yield course
     finally:
         files.close()
+
+
+def _branch_that_reached(database: RunDatabase, path: Path, step: int, first: int) -> int:
+    """The newest line of history that has a step; the present one, if it has."""
+    ends = {branch_of(one): step_of(one) for one in list_checkpoints(path)}
+    for branch in database.branches():
+        steps, _ = database.metric(branch.id, "train_loss")
+        last = int(steps[-1]) if len(steps) else branch.step
+        ends[branch.id] = max(last, ends.get(branch.id, 0))
+    reached = [branch for branch, last in ends.items() if last >= step]
+    if not reached or step < first:
+        raise InputError(
+            f"the run {path.name!r} has steps {first:,} to {max(ends.values()):,}, and not {step:,}"
+        )
+    return max(reached)

@@ -43,7 +43,7 @@ def test_bad_wishes_get_a_sentence_and_make_nothing(
 ) -> None:
     quick_train("--name", "a", "--set", "train.max_steps=4")
     for options, why in (
-        (("--at", "5"), "has steps 0 to 4 in its checkpoints, and not 5"),
+        (("--at", "5"), "has steps 0 to 4, and not 5"),
         (("--at", "2", "--set", "model.n_layer=7"), "model.n_layer cannot change in a fork"),
         (("--set", "optim.learning_rate=2e-3"), "begin at step 4 and end at step 4"),
         (("--set", "optim.lr=2"), "there is no setting 'optim.lr'"),

@@ -142,7 +142,7 @@ def test_a_step_the_run_never_was_at_cannot_be_visited(rig: Rig, make_config: Ma
     parent = rig.new(make_config(**RICH))
     rig.to_step(parent, 12)
     path = rig.close(parent)
-    refusal = "has steps 0 to 12 in its checkpoints, and not 13"
+    refusal = "has steps 0 to 12, and not 13"
     with pytest.raises(InputError, match=refusal), visit(path, 13, lambda message: None):
         pass
 
