@@ -60,6 +60,13 @@ def test_ctrl_c_saves_and_the_run_goes_on_later(text: Path, runs_dir: Path, cli:
     assert (answer.code, answer.json["steps"]) == (0, more)
 
 
+without_nohup = pytest.mark.skipif(
+    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
+    reason="hang-ups are ignored here, as under nohup, and so our programs ignore them",
+)
+
+
+@without_nohup
 def test_closed_terminal(text: Path) -> None:
     """The hang-up comes when nobody reads what is printed any more."""
     terminal, ours = os.openpty()
@@ -77,7 +84,9 @@ def test_closed_terminal(text: Path) -> None:
     assert process.wait(timeout=30) == 130
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=without_nohup)]
+)
 def test_other_signals_at_any_time(
     cli: Cli, text: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,22 +118,27 @@ def test_signal_before_anything_is_made(
     assert not runs_dir.exists()
 
 
-def test_signal_while_torch_is_loaded_keeps_the_run(
-    cli: Cli, text: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+def test_signal_while_a_run_is_prepared_leaves_no_empty_run_and_an_old_one_as_it_was(
+    cli: Cli, quick_train: Cli, text: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from engine import building
 
+    assert quick_train().code == 0
     resolve = building.resolve_runtime
 
     def interrupted(*arguments: object) -> object:
         os.kill(os.getpid(), signal.SIGTERM)
         return resolve(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(building, "resolve_runtime", interrupted)
-    answer = cli(*train_command(text))
-    assert answer.code == 130
-    assert (answer.json["state"], answer.json["steps"]) == ("stopped", 0)
-    assert cli("train", "--resume", "tiny-1", "--json").json["steps"] == 6
+    with monkeypatch.context() as patched:
+        patched.setattr(building, "resolve_runtime", interrupted)
+        new = cli(*train_command(text))
+        more = ("--set", "train.max_steps=8", "--set", "system.micro_batch_size=8", "--json")
+        old = cli("train", "--resume", "tiny-1", *more)
+    assert (new.code, new.json["run"]) == (130, None)
+    assert (old.code, old.json["run"]) == (130, None)
+    assert [path.name for path in runs_dir.iterdir() if path.is_dir()] == ["tiny-1"]
+    assert cli("train", "--resume", "tiny-1", *more).json["steps"] == 8
 
 
 def test_a_later_end_outlives_a_stop_before_the_next_step(
