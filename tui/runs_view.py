@@ -45,6 +45,7 @@ class RunsView:
         self.filter = ""
         self.order = Order()
         self.trashed: list[list[Trashed]] = []  # deletion by deletion
+        self.changes = 0  # made here; what was read before the last one is out of date
         self._catalogue: Catalogue | None = None
         self._lock = Lock()
 
@@ -69,10 +70,12 @@ class RunsView:
 
     def forget(self, paths: set[str]) -> None:
         """These runs are gone, before anybody has read it."""
+        self.changes += 1
         self.take([run for run in self.runs or () if run.path not in paths])
 
     def renamed(self, before: str, after: str) -> None:
         """A run has another path now, before anybody has read it."""
+        self.changes += 1
         self.runs = [
             replace(run, path=after, name=Path(after).name) if run.path == before else run
             for run in self.runs or ()

@@ -56,7 +56,7 @@ def write_down(session: Session) -> None:
 def test_what_the_other_program_does_is_seen_and_no_byte_is_written(
     rig: Rig, make_config: MakeConfig
 ) -> None:
-    session = rig.new(make_config(eval__interval=5, train__max_steps=5000))
+    session = rig.new(make_config(eval__interval=200, train__max_steps=5000))
     rig.to_step(session, 7)
     session.handle(Adjust({"optim.learning_rate": 5e-3}))
     rig.to_step(session, 8)
@@ -86,7 +86,7 @@ def test_what_the_other_program_does_is_seen_and_no_byte_is_written(
     assert watcher.steps() == list(range(1, step + 1))
     losses = session.recorder.metrics.column("train_loss").snapshot()[1]
     assert watcher.metrics.column("train_loss").snapshot()[1].tolist() == losses.tolist()
-    assert [event.step for event in watcher.said(Evaluated)] == list(range(10, step + 1, 5))
+    assert [event.step for event in watcher.said(Evaluated)] == list(range(200, step + 1, 200))
     (adjusted,) = watcher.said(Adjusted)
     assert adjusted.changes == {"optim.learning_rate": [5e-3, 4e-3]}
     texts = [one["text"] for one in session.files.database.samples()]

@@ -355,3 +355,16 @@ def test_a_step_that_is_long_is_rounded() -> None:
     assert cell(run, 13) == "1,250/2,000"
     long = RunSummary("/r", "r", "stopped", step=123_456, total_steps=1_000_000)
     assert cell(long, 13) == "123k/1M"
+
+
+async def test_what_was_read_before_a_deletion_does_not_bring_the_run_back(
+    open_app: Open, five: list[Path]
+) -> None:
+    async with open_app() as person:
+        screen = await look(person)
+        late = screen.Read(list(screen.view.runs or ()), screen.view.changes)
+        await person.press("down", "delete")
+        assert names(screen) == "e c b a"
+        screen.post_message(late)
+        await person.press("end")
+        assert names(screen) == "e c b a"

@@ -67,11 +67,11 @@ class RunsScreen(Screen[None]):
     ]  # fmt: skip
 
     class Read(Message):
-        """The runs, as they are now."""
+        """The runs, as they were after so many changes made here."""
 
-        def __init__(self, runs: list[RunSummary]) -> None:
+        def __init__(self, runs: list[RunSummary], changes: int) -> None:
             super().__init__()
-            self.runs = runs
+            self.runs, self.changes = runs, changes
 
     class Measured(Message):
         """What they take on the disk, in bytes by path."""
@@ -131,12 +131,15 @@ class RunsScreen(Screen[None]):
         """Read what has changed, in a thread."""
         with self.view.reading() as catalogue:
             if catalogue:
-                self.post_message(self.Read(catalogue.read()))
+                changes = self.view.changes
+                self.post_message(self.Read(catalogue.read(), changes))
                 self.post_message(self.Measured(catalogue.sizes()))
 
     def on_runs_screen_read(self, message: Read) -> None:
-        """Show them."""
-        if message.runs != self.view.runs:
+        """Show them, unless something was changed while they were read."""
+        if message.changes != self.view.changes:
+            self.read()
+        elif message.runs != self.view.runs:
             self.view.take(message.runs)
             self._show()
 
@@ -296,8 +299,10 @@ class RunsScreen(Screen[None]):
         run = Path(self._editing)
         if what == "tags":
             set_tags(run, split_tags(text))
+            self.view.changes += 1
         elif what == "note":
             set_note(run, text)
+            self.view.changes += 1
         else:
             self._rename(run, text.strip())
 
@@ -343,6 +348,7 @@ class RunsScreen(Screen[None]):
         if not self.view.trashed:
             return
         left = [one for one in self.view.trashed.pop() if not self._try(partial(restore_run, one))]
+        self.view.changes += 1
         if left:
             self.view.trashed.append(left)
         self._refresh_keys()
