@@ -7,6 +7,8 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from data.errors import InputError
 from engine.checkpoint import LATEST, Snapshot, find_checkpoint, read_checkpoint, read_model
 from engine.course import Course
@@ -134,7 +136,7 @@ def lead_to(
         After each micro-batch.
     """
     trainer = course.trainer
-    start = nearest_snapshot(course, step, way)
+    start = nearest_snapshot(course, step, way, warn)
     if start.step < step and start.state["runtime"] != dataclasses.asdict(trainer.runtime):
         warn(
             f"steps {start.step + 1:,} to {step:,} are trained again on other hardware "
@@ -152,18 +154,20 @@ def lead_to(
     course.adjustments.forget_ahead()
 
 
-def nearest_snapshot(course: Course, step: int, way: list[Stretch]) -> Snapshot:
+def nearest_snapshot(
+    course: Course, step: int, way: list[Stretch], warn: Callable[[str], None]
+) -> Snapshot:
     """The last full checkpoint at or before a step, along the way there; else the beginning.
 
-    Damaged ones are passed over.
+    Damaged ones are named and passed over.
     """
     reach = {one.branch: one.up_to for one in way}
     for path in reversed(list_checkpoints(course.files.path)):
         if step_of(path) <= min(step, reach.get(branch_of(path), -1)):
             try:
                 return read_checkpoint(path)
-            except InputError:
-                continue
+            except InputError as error:
+                warn(f"{error}; an earlier one is taken")
     if course.first_step:
         raise InputError(
             f"the checkpoint of step {course.first_step:,}, with which this fork began, is gone: "
@@ -215,7 +219,8 @@ def _standing_at(course: Course, way: list[Stretch], step: int) -> Standing:
         figures["train_loss"] = float(values[-1])
     evaluated, values = database.course("val_loss", way)
     if len(evaluated):
-        best = int(values.argmin())
+        # a loss that is no number is never the best one
+        best = int(np.where(np.isnan(values), np.inf, values).argmin())
         figures |= {
             "val_loss": float(values[-1]),
             "val_measured": course.standing.val_measured,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +13,9 @@ from data.errors import InputError
 from engine.config import read_config
 from engine.metrics import MetricStore
 from engine.protocol import State
+from engine.run.checkpoints import branch_of, is_full, list_snapshots
 from engine.run.database import RunDatabase
 from engine.run.folder import (
-    CHECKPOINTS_FOLDER,
     CONFIG_FILE,
     DATABASE_FILE,
     is_locked,
@@ -28,7 +27,6 @@ from engine.sparkline import sparkline
 INTERRUPTED, DAMAGED = "interrupted", "damaged"  # besides the states of the engine
 AT_WORK = (State.PREPARING, State.RUNNING, State.PAUSED)
 FROM_CONFIG = ("preset", "corpus", "total_steps")  # until the summary knows them
-BRANCH = re.compile(r"-b(\d+)$")  # in the name of a checkpoint
 
 
 @dataclass(frozen=True)
@@ -105,23 +103,10 @@ def read_summary(path: Path, check_config: bool = True) -> RunSummary:
 
 
 def present_branch(run: Path) -> int:
-    """The line of history that a run goes on with."""
-    try:
-        latest = (run / CHECKPOINTS_FOLDER / "latest").read_text(encoding="utf-8")
-    except OSError:
-        return 0  # nothing is saved yet, so that nothing can have been gone back from
-    found = BRANCH.search(latest.strip())
-    return int(found[1]) if found else 0
-
-
-def read_samples(path: Path) -> list[dict[str, Any]]:
-    """The texts a run has written, oldest first: id, step, val_loss, settings and text.
-
-    Raises:
-        InputError: The run's database is damaged.
-    """
-    with open_database(path.resolve()) as database:
-        return database.samples() if database else []
+    """The line of history that a run goes on with: that of its newest full checkpoint."""
+    newest = next((path for path in reversed(list_snapshots(run)) if is_full(path)), None)
+    # nothing is saved yet, so that nothing can have been gone back from
+    return branch_of(newest) if newest else 0
 
 
 def _changed(path: Path) -> float:

@@ -12,6 +12,7 @@ from engine.run.checkpoints import branch_of, is_full, is_pinned, list_snapshots
 from engine.run.database import RunDatabase
 from engine.run.folder import DATABASE_FILE
 from engine.run.lineage import Stretch, lineage
+from engine.run.reader import open_database
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,17 @@ def read_moments(run: Path, branch: int) -> list[Moment]:
     ]
 
 
-def read_samples(run: Path, branch: int) -> list[dict[str, Any]]:
+def read_samples(run: Path, branch: int = 0) -> list[dict[str, Any]]:
     """The texts of a line of history and of what it came from, oldest first.
 
     Raises:
         InputError: The run's database is damaged.
     """
-    database = RunDatabase(run / DATABASE_FILE, read_only=True)
-    try:
+    with open_database(run.resolve()) as database:
+        if database is None:
+            return []
         way = lineage(database.branches(), branch)
         return [one for one in database.samples() if _is_on(way, one["branch"], one["step"])]
-    finally:
-        database.close()
 
 
 def kept_weights(run: Path, way: list[Stretch]) -> dict[int, Path]:

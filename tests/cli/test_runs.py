@@ -4,7 +4,8 @@ from pathlib import Path
 
 from engine.run.database import RunDatabase
 from engine.run.folder import RunLock
-from engine.run.reader import read_samples, read_summary
+from engine.run.reader import read_summary
+from engine.run.timeline import read_samples
 from tests.cli.conftest import Cli
 
 

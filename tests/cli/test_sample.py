@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.run.folder import find_run
-from engine.run.reader import read_samples
+from engine.run.timeline import read_samples
 from tests.cli.conftest import ROOT, Cli, start_process
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.checkpoint import read_checkpoint
-from engine.protocol import Adjust, Pause, Refused, Resume, Rewind, Rewound, State, Stop
+from engine.protocol import Adjust, Pause, Refused, Resume, Rewind, Rewound, State, Stop, Warned
 from engine.run.checkpoints import branch_of, list_checkpoints, step_of
 from engine.session import Session
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
@@ -186,6 +186,8 @@ def test_a_damaged_checkpoint_on_the_way_is_passed_over(rig: Rig, make_config: M
     (damaged,) = [p for p in list_checkpoints(session.files.path) if step_of(p) == 20]
     (damaged / "model.safetensors").write_bytes(b"x")
     go_back(rig, session, 22)
+    (warned,) = rig.said(Warned)
+    assert "step-00000020 is damaged" in warned.message
     rig.to_step(other, 22)
     assert_same_bits(bits(session), bits(other))
 
@@ -203,3 +205,15 @@ def test_the_checkpoint_gone_back_to_is_the_latest(rig: Rig, make_config: MakeCo
     assert sorted(course(opened)) == list(range(1, 15))
     assert np.isfinite(list(course(opened).values())).all()
     assert not isinstance(opened.state, Stop)
+
+
+def test_a_loss_that_was_no_number_is_not_the_best_of_a_run_that_goes_back(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**RICH))
+    rig.to_step(session, 13)
+    session.recorder.flush(session.summary())
+    session.files.database.add_metrics(0, [("val_loss", 12, float("nan"))])
+    expected = course(session, "val_loss")[6]
+    go_back(rig, session, 12)
+    assert (session.status.best_step, session.status.best_val_loss) == (6, expected)
