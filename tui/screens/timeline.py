@@ -196,7 +196,7 @@ class TimelineScreen(Screen[Choice | None]):
         self.query_one("#timeline-step").add_class("-open")
         field = self.query_one(StepField)
         field.value = ""
-        field.focus()
+        self.set_focus(field)  # at once: the next key is a digit, and enter would go back
 
     def action_leave_field(self) -> None:
         """Back to the keys."""
