@@ -80,7 +80,7 @@ def test_what_the_run_went_back_from_is_left_out(run: Path) -> None:
     database.add_metrics(branch, [("train_loss", 4, 9.0)])
     database.close()
     assert len(read_curves(run, ["train_loss"]).steps) == 2000  # until it is saved there
-    (run / "checkpoints/latest").write_text(f"step-00000003-b{branch}\n")
+    (run / f"checkpoints/step-00000003-b{branch}").mkdir()
     assert as_jsonl(read_curves(run, ["train_loss"])) == [
         {"step": 1, "train_loss": 4.0},
         {"step": 2, "train_loss": 2.0},

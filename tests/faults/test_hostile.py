@@ -31,7 +31,8 @@ import torch
 from data.errors import InputError
 from engine.metrics import MetricStore
 from engine.run.opening import Watcher, open_run
-from engine.run.reader import read_samples, read_summary
+from engine.run.reader import read_summary
+from engine.run.timeline import read_samples
 from engine.session import Session
 from tui.cli import main
 import engine, pickle
