@@ -12,11 +12,13 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check -c constraint
 run: $(VENV)/.installed
 	@if [ -t 0 ] && [ -t 1 ]; then $(BIN)/gpt-tui $(ARGS); else $(BIN)/gpt-tui train $(ARGS); fi
 
+# How many processes run the tests: make test WORKERS=1
+WORKERS ?= 2
 test: $(VENV)/.installed-test check-gpu
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
 
 # Kills a run in training 200 times, at moments drawn by chance; how often: make kill-test KILLS=50
 KILLS ?= 200

@@ -99,6 +99,7 @@ def test_the_app_opens_on_a_terminal(environment: Path, unfriendly: Path) -> Non
     terminal, ours = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     settings = {"GPT_TUI_RUNS": str(unfriendly / "runs"), "TERM": "xterm-256color"}
+    settings |= {"COLUMNS": "", "LINES": ""}  # the size is the terminal's
     process = subprocess.Popen(
         [environment / "bin/gpt-tui", "--preset", "tiny"],
         cwd=unfriendly,
@@ -109,10 +110,13 @@ def test_the_app_opens_on_a_terminal(environment: Path, unfriendly: Path) -> Non
         start_new_session=True,
     )
     os.close(ours)
-    screen = read_until(terminal, "n_layer")
-    process.send_signal(signal.SIGTERM)
-    read_until(terminal, None)
-    assert process.wait(timeout=20) == 130
+    try:
+        screen = read_until(terminal, "n_layer")
+        process.send_signal(signal.SIGTERM)
+        read_until(terminal, None)
+        assert process.wait(timeout=20) == 130
+    finally:
+        process.kill()
     assert "Traceback" not in screen
     assert not (unfriendly / "runs").exists()  # opening the app begins nothing
 

@@ -26,7 +26,7 @@ from tui.run_control import RunControl
 from tui.screens.cockpit import CockpitScreen
 from tui.screens.quit_dialog import QuitDialog
 from tui.screens.text_screen import TextScreen
-from tui.terminal import ErrorLog, errors_off_screen
+from tui.terminal import ErrorLog, errors_off_screen, is_gone
 from tui.wording import loss, short_path
 
 EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL = 0, 1, 130
@@ -69,6 +69,8 @@ class GptTuiApp(App[int]):
         for number in ENDING_SIGNALS:
             if threading.current_thread() is threading.main_thread():
                 loop.add_signal_handler(number, self._leave_by_signal)
+        if not self.is_headless:
+            self.set_interval(1.0, self._leave_if_the_terminal_is_gone)
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         # twice: Textual fills the footer after the first refresh
         self.call_after_refresh(self.call_after_refresh, self._begin)
@@ -114,6 +116,11 @@ class GptTuiApp(App[int]):
 
     def _leave_by_signal(self) -> None:
         self._leave(save=True, code=EXIT_SIGNAL)
+
+    def _leave_if_the_terminal_is_gone(self) -> None:
+        # only a terminal that controls the process sends it a signal, and 'setsid gpt-tui' has none
+        if is_gone(sys.__stdin__):
+            self._leave_by_signal()
 
     def _leave(self, save: bool, code: int) -> None:
         if self.leaving is not None:

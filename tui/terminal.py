@@ -9,11 +9,13 @@ from __future__ import annotations
 import faulthandler
 import io
 import os
+import select
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 OUTPUT_DESCRIPTOR, ERROR_DESCRIPTOR = 1, 2
 
@@ -78,6 +80,15 @@ class Terminal(io.TextIOWrapper):
             yield
         except OSError:
             self._gone = True
+
+
+def is_gone(terminal: IO[str] | None) -> bool:
+    """Whether nobody is at the other end any more: a window was closed, a connection broke off."""
+    if terminal is None:
+        return True
+    poll = select.poll()
+    poll.register(terminal, 0)  # being gone is told unasked
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 @contextmanager

@@ -26,13 +26,16 @@ PATIENCE = 90.0
 TO_ALTERNATE_SCREEN, FROM_ALTERNATE_SCREEN = b"\x1b[?1049h", b"\x1b[?1049l"
 
 START = """
-import fcntl, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # as in a login: the terminal that hangs up is ours
+import sys
 sys.path.insert(0, sys.argv.pop(1))
 {prelude}
 from tui.cli import main
 sys.exit(main(sys.argv[1:]))
 """
+
+# as in a login: the terminal that hangs up is ours
+OURS = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+NOBODYS = ""  # as in a container: no signal tells that the terminal is gone
 
 NATIVE_CHATTER = """
 import ctypes, os
@@ -174,10 +177,10 @@ def open_terminal(tmp_path: Path, small_text_file: Path) -> Iterator[OpenTermina
     for key, value in SMALL.items():
         arguments += ["--set", f"{key}={value}"]
 
-    def open_(prelude: str = "") -> Terminal:
+    def open_(prelude: str = "", terminal: str = OURS) -> Terminal:
         folder = tmp_path / str(len(opened))
         folder.mkdir()
-        opened.append(Terminal(folder, arguments, prelude))
+        opened.append(Terminal(folder, arguments, terminal + prelude))
         return opened[-1]
 
     yield open_
@@ -213,20 +216,22 @@ def test_a_session_leaves_the_terminal_as_it_was_and_says_how_to_go_on(
 def test_signals_and_a_lost_terminal_save_and_end(open_terminal: OpenTerminal) -> None:
     signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     terminals = [open_terminal() for _ in signals]  # at a time, which is faster
-    lost = open_terminal()  # as when an ssh session breaks off
-    for terminal in (*terminals, lost):
+    lost = [open_terminal(), open_terminal(terminal=NOBODYS)]  # as when an ssh session breaks off
+    for terminal in (*terminals, *lost):
         terminal.train()
     for number, terminal in zip(signals, terminals, strict=True):
         terminal.process.send_signal(number)
-    os.close(lost.slave)
-    os.close(lost.master)
+    for terminal in lost:
+        os.close(terminal.slave)
+        os.close(terminal.master)
     for terminal in terminals:
         assert terminal.wait() == 130
         terminal.assert_restored()
         terminal.assert_saved()
         assert f"gpt-tui {terminal.run}" in terminal.goodbye
-    assert lost.wait() == 130
-    lost.assert_saved()
+    for terminal in lost:
+        assert terminal.wait() == 130
+        terminal.assert_saved()
 
 
 def test_an_exception_in_the_app_restores_the_terminal_and_is_told(

@@ -96,11 +96,14 @@ class PtyApp:
             BenchmarkError: They did not, or the app ended.
         """
         deadline = time.time() + seconds
-        while (now := time.time()) < deadline and self.alive:
+        while (now := time.time()) < deadline:
+            alive = self.alive  # asked first: what an app writes before its end is read as well
             if self.read(min(0.1, deadline - now)):
                 arrived = time.time()
                 if done(self.text):
                     return arrived
+            elif not alive:
+                break
         raise BenchmarkError(f"the app did not show what was waited for: …{self.text[-500:]!r}")
 
     def rest(self, seconds: float) -> None:
