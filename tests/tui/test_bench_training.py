@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from data.batches import validation_windows
 from data.errors import InputError
 from engine.config import Config, ModelConfig
+from engine.model import build_model
 from engine.presets import preset_config
 from tests.tui.fake_nanogpt import write_fake_nanogpt
 from tui.bench import loss_race, programs, throughput, time_to_loss
@@ -26,9 +27,9 @@ from tui.bench.nanogpt import NanoGptLog, recipe_flags
 from tui.bench.peers import Peer, gpt2_shape, load_text, parse_peers, write_nanogpt_data
 from tui.bench.race import Timed
 from tui.bench.report import parameters_row
-from tui.bench.throughput import Course
+from tui.bench.throughput import Course, Limits
 from tui.bench.time_to_loss import Reached
-from tui.bench.workers import ask, hf, matmul_peak, nanogpt_loss, our_loss
+from tui.bench.workers import ask, hf, matmul_peak, nanogpt_loss, our_loss, products
 from tui.bench.workers.measuring import whole_split_loss
 from tui.cli import main
 
@@ -213,6 +214,18 @@ def test_the_peak_is_that_of_the_fastest_product(
     assert peak["flops_per_second"] > 1e8
 
 
+def test_the_products_of_a_step_are_those_that_are_counted(one_thread: None) -> None:
+    config = preset_config("nanogpt-cpu").replace({"train.batch_size": 2})
+    on = {"device": "cpu", "precision": "fp32", "threads": 1, "vocab_size": 65, "seconds": 0.0}
+    told = products.work(on | {"config": config.to_dict()})
+    model = build_model(config.model, 65)
+    matrices = sum(p.numel() for p in model.parameters() if p.ndim == 2)
+    looked_up = model.get_parameter("position_embedding.weight").numel()
+    assert told["flops"] == 6 * 2 * 64 * (matrices - looked_up)
+    assert told["number"] == 3 * (4 * 4 + 1)  # of each matrix: forwards, and twice backwards
+    assert 0 < told["seconds"] < 10
+
+
 # -- our loss, and transformers' -----------------------------------------------------------------
 
 
@@ -319,7 +332,9 @@ def test_flops_per_second_come_from_the_closed_form(config: Config) -> None:
     course = Course(config, [], load_text(config), 10, "cpu", 1, "fp32")
     vocab_size = course.text.tokenizer.vocab_size
     ours, peer = Timed(10, 2.0, 200.0, 1000, "bf16"), Timed(10, 4.0, 400.0, 1000, "fp32")
-    arms = throughput._arms(course, [Peer("hf")], [[ours, peer]], {"bf16": 1e9, "fp32": 1e8})
+    arms = throughput._arms(
+        course, [Peer("hf")], [[ours, peer]], {"bf16": Limits(1e9), "fp32": Limits(1e8)}
+    )
     weights = 2 * 12 * 16**2 + vocab_size * 16  # 12 C² a block, and the head
     per_token = 6 * weights + 12 * 2 * 16 * 8  # PaLM's 6 N and 12 L (H Q) T
     assert [arm.flops_per_token for arm in arms] == [per_token, per_token]
@@ -350,7 +365,7 @@ def test_a_goal_is_that_of_its_recipe(
     config = preset_config("nanogpt-cpu").replace({"data.corpus": str(small_text_file), **changes})
     course = Course(config, [], load_text(config), 10, "cpu", 1, "fp32")
     timed = Timed(1, 1.0, 1.0, 1, precision)
-    (ours,) = throughput._arms(course, [], [[timed]], {precision: 1.0})
+    (ours,) = throughput._arms(course, [], [[timed]], {precision: Limits(1.0)})
     assert throughput._goal(course, Peer(peer), ours) == goal
 
 
@@ -475,6 +490,7 @@ def test_throughput_against_a_peer(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(throughput, "PEAK_SECONDS", 0.0)
+    monkeypatch.setattr(throughput, "PRODUCT_SECONDS", 0.0)
     options = ["--data", str(small_text_file), "--rounds", "1", "--steps", "10"]
     peer = ["--peer", f"nanogpt={checkout}", "--peer", f"nanogpt-compiled={checkout}"]
     assert main(["bench", "throughput", "--json", *TINY, *options, *peer]) == 0
@@ -487,6 +503,7 @@ def test_throughput_against_a_peer(
     mfu = ours * told["ours"]["flops_per_token"] / told["matmul_peak"]["fp32"]
     assert told["ours"]["mfu"] == pytest.approx(mfu, abs=1e-3)
     assert told["shape"]["tokens_per_step"] == 512
+    assert told["products_seconds"]["fp32"] > 0
     assert told["goals"] == {}
 
 

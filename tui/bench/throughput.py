@@ -3,12 +3,14 @@
 The arithmetic of a token is counted in closed form (``engine.arithmetic``: six operations a
 matrix weight and attention over the whole context, as in PaLM, appendix B) and set against the
 fastest large matrix product of this very machine, in the same precision, on as many threads, and
-measured in the same minutes. That share is called MFU, model FLOPs utilisation.
+measured in the same minutes. That share is called MFU, model FLOPs utilisation. How far a small
+model can get at all is told by the matrix products of its step, each timed alone.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +40,34 @@ GOALS = {  # times a peer's tokens/s: (preset, device, peer) -> ratio
     ("gpt2", "cuda", COMPILED): 1.3,
 }
 PEAK_SECONDS = 0.5  # for each size of matrices, each round
+PRODUCT_SECONDS = 0.1  # for each product of a step, each round
+
+
+@dataclass
+class Limits:
+    """The most that this machine was seen to do in one precision.
+
+    Attributes:
+        flops_per_second: Of large matrix products.
+        products_seconds: What the matrix products of one step of ours take alone.
+        products_flops: In them.
+    """
+
+    flops_per_second: float = 0.0
+    products_seconds: float = float("inf")
+    products_flops: float = 0.0
+
+    def rows(self, precision: str, ours: Arm) -> list[Row]:
+        """As the table has them."""
+        reached = self.products_flops / self.products_seconds
+        alone = f"{self.products_seconds * 1e3:.1f} ms a step alone, {reached / 1e9:,.0f} GFLOP/s"
+        if precision == ours.precision:
+            alone += f"; {self.products_seconds * 1e3 / ours.step_ms.median:.0%} of ours"
+        peak = f"{self.flops_per_second / 1e9:,.0f} GFLOP/s"
+        return [
+            Row(f"peak of matmuls in {precision}", "", peak),
+            Row(f"matrix products in {precision}", "", alone),
+        ]
 
 
 @dataclass(frozen=True)
@@ -96,14 +126,14 @@ def run(argv: list[str]) -> int:
     if peers:
         gpt2_shape(config.model)  # refuses what they cannot train
     course = _course(args, config)
-    rounds, peaks = [], dict[str, float]()
+    rounds, limits = [], defaultdict[str, Limits](Limits)
     with programs.runs_folder(args) as runs_dir:
         for timed in race(course, peers, runs_dir, args.rounds):
             rounds.append(timed)
-            _measure_peaks(course, {one.precision for one in timed}, peaks)
+            _measure_limits(course, {one.precision for one in timed}, limits)
         machine = programs.machine(runs_dir / "race-1")
-    arms = _arms(course, peers, rounds, peaks)
-    rows, result = _summary(course, peers, arms, rounds, peaks)
+    arms = _arms(course, peers, rounds, limits)
+    rows, result = _summary(course, peers, arms, rounds, limits)
     tell(rows, {**result, "machine": machine}, args.json)
     return 0
 
@@ -141,24 +171,29 @@ def _course(args: argparse.Namespace, config: Config) -> Course:
     )
 
 
-def _measure_peaks(course: Course, precisions: set[str], peaks: dict[str, float]) -> None:
-    """Keep the most that was ever seen of each precision: a peak is what is possible."""
+def _measure_limits(course: Course, precisions: set[str], limits: dict[str, Limits]) -> None:
+    """Keep the most that was ever seen of each precision: a limit is what is possible."""
     for precision in sorted(precisions):
+        on = {"device": course.device, "precision": precision, "threads": course.threads}
+        threads = {"OMP_NUM_THREADS": str(course.threads)}
+        peak = ask("matmul_peak", on | {"seconds": PEAK_SECONDS}, **threads)
         request = {
-            "device": course.device,
-            "precision": precision,
-            "threads": course.threads,
-            "seconds": PEAK_SECONDS,
+            "config": course.config.to_dict(),
+            "vocab_size": course.text.tokenizer.vocab_size,
+            "seconds": PRODUCT_SECONDS,
         }
-        seen = ask("matmul_peak", request, OMP_NUM_THREADS=str(course.threads))
-        peaks[precision] = max(peaks.get(precision, 0.0), seen["flops_per_second"])
+        products = ask("products", on | request, **threads)
+        limit = limits[precision]
+        limit.flops_per_second = max(limit.flops_per_second, peak["flops_per_second"])
+        limit.products_seconds = min(limit.products_seconds, products["seconds"])
+        limit.products_flops = products["flops"]
 
 
 # -- the result ----------------------------------------------------------------------------------
 
 
 def _arms(
-    course: Course, peers: Sequence[Peer], rounds: list[list[Timed]], peaks: dict[str, float]
+    course: Course, peers: Sequence[Peer], rounds: list[list[Timed]], limits: dict[str, Limits]
 ) -> list[Arm]:
     """Ours first."""
     from engine.arithmetic import flops_per_token  # loads torch
@@ -176,7 +211,7 @@ def _arms(
                 times[0].parameters,
                 times[0].precision,
                 flops_per_token(shape, vocab_size),
-                peaks[times[0].precision],
+                limits[times[0].precision].flops_per_second,
             )
         )
     return arms
@@ -187,7 +222,7 @@ def _summary(
     peers: Sequence[Peer],
     arms: list[Arm],
     rounds: list[list[Timed]],
-    peaks: dict[str, float],
+    limits: dict[str, Limits],
 ) -> tuple[list[Row], dict[str, Any]]:
     tokens, (ours, *others) = tokens_per_step(course.config), arms
     rows: list[Row] = []
@@ -204,8 +239,7 @@ def _summary(
         goals |= {} if goal is None else {peer.name: goal}
     rows += [arm.row(tokens) for arm in arms]
     rows += [parameters_row(ours.parameters, arm.name, arm.parameters) for arm in others]
-    rows += [Row(f"peak of matmuls in {name}", "", f"{peak / 1e9:,.0f} GFLOP/s")
-             for name, peak in peaks.items()]  # fmt: skip
+    rows += [row for name, limit in limits.items() for row in limit.rows(name, ours)]
     result = {
         "bench": "throughput",
         "preset": course.config.preset,
@@ -216,7 +250,8 @@ def _summary(
         "ours": ours.to_dict(),
         "peers": told,
         "ratio": told[0]["ratio"]["median"] if told else None,
-        "matmul_peak": {name: round(peak) for name, peak in peaks.items()},
+        "matmul_peak": {name: round(one.flops_per_second) for name, one in limits.items()},
+        "products_seconds": {name: one.products_seconds for name, one in limits.items()},
         "goals": goals,
         "reached": all(one["reached"] for one in told if one["goal"]) if goals else None,
     }

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from tui.bench.workers import answer
-from tui.bench.workers.measuring import now
+from tui.bench.workers.measuring import fastest
 
 SIZES = {"cpu": (512, 1024, 2048)}  # rows and columns; small ones win where a cache is large
 SIZES_ON_A_GPU = (4096, 8192)
-QUEUED_ON_A_GPU = 8  # products between two looks at the clock, so that waiting weighs nothing
 
 
 def work(request: dict[str, Any]) -> dict[str, Any]:
@@ -35,24 +33,10 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     best, best_size = 0.0, 0
     for size in SIZES.get(device, SIZES_ON_A_GPU):
         a, b = (torch.randn(size, size, device=device).to(DTYPES[precision]) for _ in range(2))
-        seconds = _fastest(partial(torch.mm, a, b), device, request["seconds"])
+        seconds = fastest(partial(torch.mm, a, b), device, request["seconds"])
         if 2 * size**3 / seconds > best:
             best, best_size = 2 * size**3 / seconds, size
     return {"flops_per_second": best, "size": best_size}
-
-
-def _fastest(product: Callable[[], object], device: str, budget: float) -> float:
-    """Seconds of the fastest of several products, the first of which only warms up."""
-    queued = 1 if device == "cpu" else QUEUED_ON_A_GPU
-    product()
-    begin = now(device)
-    times: list[float] = []
-    while not times or now(device) - begin < budget:
-        start = now(device)
-        for _ in range(queued):
-            product()
-        times.append((now(device) - start) / queued)
-    return min(times)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from data.batches import Tokens
 
 EVALUATED_TOKENS = 16_384  # in one pass
+QUEUED_ON_A_GPU = 8  # calls between two looks at the clock, so that waiting weighs nothing
 
 
 def now(device: str) -> float:
@@ -25,6 +26,26 @@ def now(device: str) -> float:
     elif device == "mps":
         torch.mps.synchronize()
     return time.perf_counter()
+
+
+def fastest(work: Callable[[], object], device: str, budget: float) -> float:
+    """Seconds of the fastest of several times, the first of which only warms up.
+
+    Args:
+        work: What is timed.
+        device: Where it is done.
+        budget: Seconds to go on for.
+    """
+    queued = 1 if device == "cpu" else QUEUED_ON_A_GPU
+    work()
+    begin = now(device)
+    times: list[float] = []
+    while not times or now(device) - begin < budget:
+        start = now(device)
+        for _ in range(queued):
+            work()
+        times.append((now(device) - start) / queued)
+    return min(times)
 
 
 def whole_split_loss(
