@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from engine.recorder import Recorder
 from engine.recovery import recover_latest
 from engine.run.checkpoints import list_checkpoints
 from engine.run.opening import RunFiles
+from engine.run.reader import open_database
 from engine.runtime import available_devices, hardware, resolve_runtime, versions
 from engine.settings import When
 from engine.trainer import Runtime, Trainer
@@ -108,6 +110,8 @@ def _settle(
         if known["asked"] == asked:
             return Runtime(**known["resolved"])
         config = _keep_settled(config, known)
+    elif not known:
+        config = _as_sibling(files, config)
     runtime = resolve_runtime(config, files.split, files.tokenizer.vocab_size, report, warn)
     files.database.set_meta(
         runtime={"asked": asked, "resolved": dataclasses.asdict(runtime)},
@@ -116,6 +120,26 @@ def _settle(
     )
     recorder.journal(step, "runtime", **dataclasses.asdict(runtime))
     return runtime
+
+
+def _as_sibling(files: RunFiles, config: Config) -> Config:
+    """Take over what was measured for a run that this one is to be compared with.
+
+    Measured anew, one run of a sweep might come to bf16 and the next to fp32.
+    """
+    like = files.database.meta().get("like")
+    if not like:
+        return config
+    with open_database(Path(like)) as database:
+        meta = database.meta() if database else {}
+    known = meta.get("runtime")
+    asked = dataclasses.asdict(config.system)
+    if not known or known["asked"] != asked:
+        return config
+    settled = known["resolved"]
+    if meta.get("hardware") != hardware(settled["device"]):
+        return config
+    return config.replace({f"system.{name}": settled[name] for name in ("precision", "threads")})
 
 
 def _keep_settled(config: Config, known: dict[str, Any]) -> Config:

@@ -47,6 +47,7 @@ class Start(Command):
     runs_dir: str
     name: str | None = None
     command_line: str = ""
+    like: str = ""  # the folder of a run whose measured precision and threads it takes over
 
 
 @dataclass(frozen=True)

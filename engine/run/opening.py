@@ -20,7 +20,7 @@ from data.tokenizers import TOKENIZERS, Tokenizer
 from engine.config import Config, DataConfig, ModelConfig, read_config
 from engine.memory import check_memory
 from engine.run.checkpoints import list_checkpoints
-from engine.run.database import RunDatabase, unreadable
+from engine.run.database import RunDatabase, Unreadable
 from engine.run.folder import (
     CONFIG_FILE,
     DATABASE_FILE,
@@ -74,9 +74,22 @@ class Watcher:
 
 
 def new_run(
-    config: Config, runs_dir: Path, name: str | None, command_line: str, watcher: Watcher
+    config: Config,
+    runs_dir: Path,
+    name: str | None,
+    command_line: str,
+    watcher: Watcher,
+    like: str = "",
 ) -> RunFiles:
     """Load the text, then make the run's folder.
+
+    Args:
+        config: Of the run.
+        runs_dir: Where its folder goes.
+        name: Of the folder; None makes one up.
+        command_line: What a person typed.
+        watcher: Is told what is going on.
+        like: The folder of a run it is to be computed like.
 
     Raises:
         InputError: The text, the name or the folder cannot be used; nothing was made.
@@ -96,6 +109,7 @@ def new_run(
             command_line=command_line,
             preset=config.preset,
             corpus=corpus_facts(corpus),
+            **({"like": like} if like else {}),
         )
     except BaseException:
         delete_run(path)
@@ -113,7 +127,7 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
     lock = RunLock(path)
     try:
         if list_checkpoints(path) and not (path / DATABASE_FILE).exists():
-            raise InputError(unreadable(path / DATABASE_FILE, "it is gone"))
+            raise Unreadable(path / DATABASE_FILE, "it is gone")
         database = RunDatabase(path / DATABASE_FILE)
     except BaseException:
         lock.release()
@@ -123,7 +137,7 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
         config, corpus, tokenizer, split = _load_known_text(config, known, watcher)
         if not known:  # its first program was killed before it could note it
             if list_checkpoints(path):
-                raise InputError(unreadable(path / DATABASE_FILE, "its content is gone"))
+                raise Unreadable(path / DATABASE_FILE, "its content is gone")
             database.set_meta(created=time.time(), corpus=corpus_facts(corpus))
     except BaseException:
         database.close()

@@ -199,7 +199,14 @@ class Queue:
             return Open(str(run), running=True)
         name = self._free_name(db, entry)
         set_values(db, entry.id, state=EntryState.RUNNING, run=name)
-        return Start(entry.settings, str(self.runs_dir), name, entry.command_line)
+        like = self._sibling(db, entry)
+        return Start(entry.settings, str(self.runs_dir), name, entry.command_line, like)
+
+    def _sibling(self, db: sqlite3.Connection, entry: Entry) -> str:
+        """The folder of the first run of the same sweep; empty if there is none."""
+        siblings = self.file.select(db, entry.sweep) if entry.sweep else []
+        runs = (self.run_of(one) for one in siblings if one.id != entry.id)
+        return next((str(run) for run in runs if run is not None), "")
 
     def _free_name(self, db: sqlite3.Connection, entry: Entry) -> str:
         others = [one for one in self.file.select(db, cleared=True) if one.id != entry.id]

@@ -13,9 +13,9 @@ import torch
 from data.batches import Split, split_tokens
 from data.tokenizers import CharTokenizer
 from engine.checkpoint import optimizer_tensors
-from engine.config import Config
+from engine.config import Config, config_from_dict
 from engine.metrics import MetricStore
-from engine.protocol import Command, Event
+from engine.protocol import Command, Event, Start
 from engine.run.opening import RunFiles, Watcher, new_run, open_run
 from engine.session import Session
 from engine.trainer import Runtime, Trainer
@@ -110,6 +110,12 @@ class Rig:
         """A session of a new run."""
         files = new_run(config, self.runs_dir, None, "test", SILENT)
         return self._session(files, running, {})
+
+    def start(self, command: Start) -> Session:
+        """A session of the new run that a command asks for."""
+        config, runs_dir = config_from_dict(command.config), Path(command.runs_dir)
+        files = new_run(config, runs_dir, command.name, "test", SILENT, command.like)
+        return self._session(files, True, {})
 
     def open(self, path: Path, running: bool = True, **changes: Any) -> Session:
         """A session of an existing run; changes as in ``make_config``."""

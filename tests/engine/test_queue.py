@@ -22,6 +22,7 @@ from engine.run.leaderboard import leaderboard
 from engine.run.moving import rename_run
 from engine.run.queue import Queue, Taken
 from engine.run.queue_entry import EntryState, Wish, varying
+from engine.session import Session
 from engine.settings import Value
 from tests.engine.conftest import MakeConfig, Rig
 
@@ -362,3 +363,52 @@ def test_settings_are_kept_as_in_config_toml(
     db.close()
     assert json.loads(kept) == make_config().replace({RATE: 1e-2}).to_dict()
     assert queue.entries()[0].state is EntryState.WAITING
+
+
+# ---- siblings ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_runs_of_a_sweep_are_computed_alike_whatever_is_measured(
+    queue: Queue, rig: Rig, make_config: MakeConfig, precision: str
+) -> None:
+    wish = make_config(system__precision="auto", system__micro_batch_size=0)
+    rates = [{RATE: rate} for rate in (1e-3, 1e-2)]
+    queue.add([Wish(wish.replace(rate), rate) for rate in rates], "gpt-tui sweep …", "")
+
+    first = begin(queue, rig)
+    assert first.files.database.meta().get("like") is None
+    known = first.files.database.meta()["runtime"]
+    resolved = known["resolved"] | {"precision": precision}  # as if that had been the faster one
+    first.files.database.set_meta(runtime=known | {"resolved": resolved})
+    first.close(save=True)
+
+    second = begin(queue, rig)
+    assert second.trainer.runtime.precision == precision
+    assert second.files.database.meta()["runtime"]["asked"]["precision"] == "auto"
+
+
+def test_what_was_measured_on_another_machine_says_nothing(
+    queue: Queue, rig: Rig, make_config: MakeConfig
+) -> None:
+    wish = make_config(system__precision="auto", system__micro_batch_size=0)
+    rates = [{RATE: rate} for rate in (1e-3, 1e-2)]
+    queue.add([Wish(wish.replace(rate), rate) for rate in rates], "gpt-tui sweep …", "")
+    first = begin(queue, rig)
+    meta = first.files.database.meta()
+    impossible = meta["runtime"] | {"resolved": meta["runtime"]["resolved"] | {"threads": 77}}
+    first.files.database.set_meta(
+        runtime=impossible, hardware=meta["hardware"] | {"cpu": "another one"}
+    )
+    first.close(save=True)
+    assert begin(queue, rig).trainer.runtime.threads == 1
+
+
+def begin(queue: Queue, rig: Rig) -> Session:
+    """A session of the run whose turn it is, which then counts as trained."""
+    taken = queue.take()
+    assert taken is not None
+    assert isinstance(taken.command, Start)
+    session = rig.start(taken.command)
+    taken.finish()
+    return session
