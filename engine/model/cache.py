@@ -28,13 +28,6 @@ class LayerCache:
         self.values[:, :, start : self.length] = v
         return self.keys[:, :, : self.length], self.values[:, :, : self.length]
 
-    def drop_oldest(self, count: int) -> None:
-        """Forget the first tokens, so that as many new ones find room."""
-        left = self.length - count
-        self.keys[:, :, :left] = self.keys[:, :, count : self.length].clone()
-        self.values[:, :, :left] = self.values[:, :, count : self.length].clone()
-        self.length = left
-
 
 class KVCache:
     """What a model remembers of the text it is continuing: one cache a layer.
@@ -56,17 +49,6 @@ class KVCache:
     def length(self) -> int:
         """How many tokens can be looked back at."""
         return self.layers[0].length
-
-    def make_room(self, count: int) -> None:
-        """Roll: forget the oldest tokens until ``count`` new ones fit the context.
-
-        Right for rotary positions (and for none), where keys keep their meaning as the window
-        moves on.
-        """
-        surplus = self.length + count - self.block_size
-        if surplus > 0:
-            for layer in self.layers:
-                layer.drop_oldest(surplus)
 
     def preceding(self, input_ids: Tensor, reach: int) -> Tensor:
         """The ids with the ``reach`` before them in front: (B, T) -> (B, at most reach + T)."""

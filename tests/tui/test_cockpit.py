@@ -166,9 +166,19 @@ async def test_help_lists_every_key(open_app: Open) -> None:
         assert isinstance(person.app.screen, TextScreen)
         page = str(person.app.screen._text)
         keys = [line.split()[0] for line in page.split("Keys\n")[1].split("\n\n")[0].splitlines()]
-        assert keys == ["space", *".sp[]enbfraQhvwdlzyXx?q", "ctrl+p"]
+        assert keys == ["space", *".sp[]enbfraQhvwdlmzyXx?q", "ctrl+p"]
         await person.press("escape")
         assert person.app.screen is person.cockpit
+
+
+async def test_the_running_average_can_be_taken_away(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        assert person.cockpit.chart.smooth
+        await person.press("m")
+        assert not person.cockpit.chart.smooth
+        await person.press("m")
+        assert person.cockpit.chart.smooth
 
 
 async def test_the_palette_has_our_commands(open_app: Open) -> None:

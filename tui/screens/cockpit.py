@@ -89,6 +89,8 @@ class CockpitScreen(Screen[None]):
         Binding("d", "cool_down", "Cool down", show=False,
                 tooltip="with a wsd or constant schedule: begin the decay now, and end with it"),
         Binding("l", "toggle_log", "Log", show=False, tooltip="logarithmic losses on or off"),
+        Binding("m", "toggle_smooth", "Smooth", show=False,
+                tooltip="the running average of the training loss on or off"),
         Binding("z", "toggle_window", "Zoom", show=False,
                 tooltip="the whole course, or its last fifth"),
         Binding("y", "follow_advice", "Do it", show=False, tooltip="do what the advice says"),
@@ -474,6 +476,10 @@ class CockpitScreen(Screen[None]):
     def action_toggle_log(self) -> None:
         """Logarithmic losses."""
         self.chart.toggle_log()
+
+    def action_toggle_smooth(self) -> None:
+        """With the running average of the training loss, or only as it was measured."""
+        self.chart.toggle_smooth()
 
     def action_toggle_window(self) -> None:
         """The whole course or the recent part."""
