@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -24,6 +25,7 @@ from tests.engine.run_folders import write_run
 from tests.tui.conftest import PATIENCE, Open, never_idle
 from tui.app import STYLES
 from tui.cli import main
+from tui.screens import compare as screens_compare
 from tui.screens.compare import CompareScreen
 from tui.widgets.samples_beside import Page
 
@@ -207,15 +209,36 @@ async def test_a_run_in_training_is_followed(compare: Compare, pair: list[Path])
         database.add_metrics(0, [("train_loss", step, 2.0) for step in range(101, 151)])
         database.set_meta(summary=database.meta()["summary"] | {"step": 150})
         database.close()
-        looker.screen.refresh_runs()
         await looker.until(lambda: "150/1,000" in looker.table()["steps"], "the new step")
         assert looker.screen._readings[pair[1]].column.last_step == 150
         assert looker.screen.table.columns == columns, "the table was not built anew"
         untouched = looker.screen._readings[pair[0]]
         lock.release()
-        looker.screen.refresh_runs()
         await looker.until(lambda: "(live)" not in looker.table()["state"][1], "the end")
         assert looker.screen._readings[pair[0]] is untouched, "what rests is not read again"
+
+
+async def test_a_reading_that_takes_long_is_waited_for(
+    compare: Compare, pair: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = RunLock(pair[1])
+    go_on, read, reading = threading.Event(), [], screens_compare._reading
+
+    def slow(path: Path, *others: Any) -> Any:
+        read.append(path)
+        assert go_on.wait(PATIENCE)
+        return reading(path, *others)
+
+    async with compare(*pair) as looker:
+        await looker.until(lambda: "(live)" in looker.table()["state"][1], "the table")
+        monkeypatch.setattr(screens_compare, "_reading", slow)
+        await looker.until(lambda: read, "another look at what is live")
+        for _ in range(5):
+            looker.screen.refresh_runs()
+        go_on.set()
+        await looker.until(lambda: looker.screen._next_look < math.inf, "the end of it")
+        assert read == pair, "each was read once"
+        lock.release()
 
 
 # The table

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from engine.run.courses import Axis, Courses
 
 REFRESH_SECONDS = 2.0
+REST = 10  # times as long as reading took: a long run in training is not to wait for its readers
 SMOOTHING = 0.95  # of training losses: lines that cross all the time cannot be told apart
 MOST_RUNS = len(LETTERS)
 OF_CHART = ("next_axis", "next_metric", "toggle_log", "toggle_window", "toggle_run")
@@ -107,6 +110,7 @@ class CompareScreen(Screen[None]):
         self._readings: dict[Path, Reading] = {}
         self._problems: list[str] = []
         self._hidden: set[int] = set()
+        self._next_look = 0.0  # by the monotonic clock
 
     def compose(self) -> ComposeResult:
         """The chart above; the table or the texts below."""
@@ -149,11 +153,13 @@ class CompareScreen(Screen[None]):
     # -- reading ---------------------------------------------------------------------------------
 
     def refresh_runs(self) -> None:
-        """Read again if some run may have gone on."""
+        """Read again if some run may have gone on, and the last reading is long enough ago."""
+        if time.monotonic() < self._next_look:
+            return
         was_live = any(run.summary.live for run in self.runs)
         if self.is_current and (was_live or any(map(is_locked, self.paths))):
             assert self._view is not None
-            self._read(self._view)
+            self._read_soon(self._view)
 
     def _go_to(self, view: View) -> None:
         self._view = view
@@ -162,10 +168,15 @@ class CompareScreen(Screen[None]):
         frame = self.query_one("#compare-chart")
         frame.border_subtitle = f"1 to {len(self.paths)}: hide, show · ?: help"
         frame.border_title = f"compare · {name} loss{smoothed} over {view.axis}"
+        self._read_soon(view)
+
+    def _read_soon(self, view: View) -> None:
+        self._next_look = math.inf  # a thread that reads cannot be called off
         self._read(view)
 
     @work(thread=True, exclusive=True, group="read")
     def _read(self, view: View) -> None:
+        begin = time.monotonic()
         readings, problems = {}, []
         for path in self.paths:
             try:
@@ -173,9 +184,13 @@ class CompareScreen(Screen[None]):
             except (InputError, OSError) as error:
                 problems.append(str(error))
         if not get_current_worker().is_cancelled:
-            self.app.call_from_thread(self._take, view, readings, problems)
+            rest = REST * (time.monotonic() - begin)
+            self.app.call_from_thread(self._take, view, readings, problems, rest)
 
-    def _take(self, view: View, readings: dict[Path, Reading], problems: list[str]) -> None:
+    def _take(
+        self, view: View, readings: dict[Path, Reading], problems: list[str], rest: float
+    ) -> None:
+        self._next_look = time.monotonic() + rest
         if view != self._view or not self.is_attached:
             return
         self._readings, self._problems = readings, problems
