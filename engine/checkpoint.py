@@ -58,6 +58,7 @@ class Damaged(InputError):
     Attributes:
         path: Its folder.
         why: What is wrong with it.
+        what: Both, in words.
     """
 
     def __init__(self, path: Path, why: str) -> None:
@@ -67,8 +68,8 @@ class Damaged(InputError):
             if others
             else "it is the only one, so put it back from a copy"
         )
-        super().__init__(f"the checkpoint {path} is damaged ({why}): {hint}")
-        self.path, self.why = path, why
+        self.path, self.why, self.what = path, why, f"the checkpoint {path} is damaged ({why})"
+        super().__init__(f"{self.what}: {hint}")
 
 
 @dataclass(frozen=True)

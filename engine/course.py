@@ -12,6 +12,7 @@ from engine.adjustments import Adjustments
 from engine.checkpoint import Snapshot, restore, take_snapshot
 from engine.config import config_from_dict
 from engine.pace import Pace
+from engine.record import remember
 from engine.recorder import Recorder
 from engine.run.checkpoints import checkpoint_name
 from engine.run.lineage import END, Stretch, lineage
@@ -85,6 +86,7 @@ class Course:
                 "standing": self.standing.to_dict(),
                 "branch": self.recorder.branch,
                 "versions": versions(),
+                "record": remember(self.files.database),
                 "created": time.time(),
             },
             light,

@@ -11,6 +11,7 @@ from data.errors import InputError
 from engine.checkpoint import Snapshot, write_checkpoint
 from engine.config import SETTINGS, Config, total_steps
 from engine.course import Course
+from engine.record import remember
 from engine.recorder import metric_names
 from engine.retention import Rules
 from engine.run.checkpoints import pin
@@ -42,8 +43,8 @@ def fork(course: Course, changes: dict[str, Any], name: str | None) -> Path:
     snapshot, parent = course.snapshot(), course.files.path
     path = create_run(config, parent.parent, name, stem=f"{parent.name}-fork")
     try:
-        _write_past(course, path, snapshot)
-        checkpoint = write_checkpoint(path, _as_first(snapshot, config), Rules(2), None)
+        record = _write_past(course, path, snapshot)
+        checkpoint = write_checkpoint(path, _as_first(snapshot, config, record), Rules(2), None)
         pin(checkpoint)  # there is nothing before it to begin from
     except BaseException:
         delete_run(path)
@@ -91,7 +92,7 @@ def _held_by(key: str) -> str | None:
     return None
 
 
-def _as_first(snapshot: Snapshot, config: Config) -> Snapshot:
+def _as_first(snapshot: Snapshot, config: Config, record: dict[str, Any]) -> Snapshot:
     """The same weights as the first checkpoint of another run."""
     before = Standing(**snapshot.state["standing"])
     evaluated_here = before.evaluated_step == snapshot.step
@@ -107,12 +108,17 @@ def _as_first(snapshot: Snapshot, config: Config) -> Snapshot:
         "branch": 0,
         "journal_id": 0,
         "unapplied": [],
+        "record": record,
     }
     return dataclasses.replace(snapshot, state=snapshot.state | changed)
 
 
-def _write_past(course: Course, path: Path, snapshot: Snapshot) -> None:
-    """Copy what the parent recorded up to the fork, so that the new run stands alone."""
+def _write_past(course: Course, path: Path, snapshot: Snapshot) -> dict[str, Any]:
+    """Copy what the parent recorded up to the fork, so that the new run stands alone.
+
+    Returns:
+        What its first checkpoint is to remember of it.
+    """
     parent, branch = course.files.database, course.recorder.branch
     way = course.lineage(snapshot.step)
     child = RunDatabase(path / DATABASE_FILE)
@@ -130,6 +136,7 @@ def _write_past(course: Course, path: Path, snapshot: Snapshot) -> None:
             if _lies_on(way, one["branch"], one["step"]):
                 child.add_sample(0, one["step"], one["val_loss"], one["settings"], one["text"])
         child.add_journal(0, snapshot.step, "forked from", {"run": course.files.path.name})
+        return remember(child)
     finally:
         child.close()
 

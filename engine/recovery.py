@@ -73,10 +73,15 @@ def set_aside(path: Path) -> Path:
     Returns:
         Where it is now; nothing of it is deleted.
     """
-    names = (f"{ASIDE}{path.name}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
-    aside = next(one for name in names if not (one := path.with_name(name)).exists())
+    aside = place_aside(path)
     path.rename(aside)
     return aside
+
+
+def place_aside(path: Path) -> Path:
+    """Where what is damaged is kept; something that lies aside already stays there."""
+    names = (f"{ASIDE}{path.name}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
+    return next(one for name in names if not (one := path.with_name(name)).exists())
 
 
 def recover_latest(run: Path, warn: Callable[[str], None]) -> Snapshot:

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import InputError
-from engine.checkpoint import read_checkpoint
-from engine.repair import config_differences
+from engine.checkpoint import Damaged, read_checkpoint
+from engine.repair import config_differences, find_damage
 from engine.run.checkpoints import branch_of, is_full, list_checkpoints, list_snapshots, step_of
-from engine.run.database import RunDatabase
+from engine.run.database import RunDatabase, Unreadable
 from engine.run.folder import CONFIG_FILE, DATABASE_FILE
 from engine.run.lineage import END, abandoned, lineage
 from engine.run.opening import read_run_config
+from engine.run.salvage import in_ranges
 
 EVERY_STEP = "train_loss"  # what is recorded of each step
 
@@ -68,7 +69,10 @@ def _check_checkpoints(run: Path) -> list[Check]:
             whole += 1
         except InputError as error:
             if path.exists():  # else it was removed meanwhile
-                problems.append(Check("checkpoint", str(error), False))
+                told = error.what if isinstance(error, Damaged) else str(error)
+                problems.append(Check("checkpoint", told, False))
+    if problems and not whole:
+        return [*problems, Check("checkpoint", "none is whole: put one back from a copy", False)]
     return [*problems, Check("checkpoint", f"{whole:,} match their hashes")]
 
 
@@ -77,12 +81,14 @@ def _check_checkpoints(run: Path) -> list[Check]:
 
 def _check_database(run: Path, newest: Path | None) -> list[Check]:
     try:
+        damage = find_damage(run)
+        if damage:
+            raise damage
         with _reading(run) as database:
-            damage = database.integrity_problems()
-            histories = [] if damage else list(_histories(database, newest))
+            histories = list(_histories(database, newest))
     except InputError as error:
         return [Check("database", str(error), False)]
-    problems = damage or [told for one in histories for told in one.problems()]
+    problems = [told for one in histories for told in one.problems()]
     if problems:
         return [Check("database", problem, False) for problem in problems]
     steps = sum(len(one.steps) for one in histories)
@@ -96,7 +102,7 @@ def _reading(run: Path) -> Iterator[RunDatabase]:
     try:
         yield database
     except (sqlite3.DatabaseError, ValueError) as error:
-        raise InputError(f"{file} is damaged: {error}") from None
+        raise Unreadable(file, str(error)) from None
     finally:
         database.close()
 
@@ -116,7 +122,7 @@ class _History:
             yield f"some steps are recorded twice{where}"
         missing = np.setdiff1d(np.arange(self.first, self.last + 1), self.steps)
         if len(missing):
-            yield f"{len(missing):,} steps are missing{where}, the first is {missing[0]:,}"
+            yield f"{len(missing):,} steps are missing{where}: {in_ranges(missing)}"
 
 
 def _histories(database: RunDatabase, newest: Path | None) -> Iterator[_History]:

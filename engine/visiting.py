@@ -16,7 +16,7 @@ from engine.metrics import MetricStore
 from engine.recorder import Recorder
 from engine.rewinding import lead_to
 from engine.run.checkpoints import branch_of, list_checkpoints, step_of
-from engine.run.database import RunDatabase, unreadable
+from engine.run.database import RunDatabase, Unreadable
 from engine.run.folder import DATABASE_FILE
 from engine.run.lineage import lineage
 from engine.run.opening import Watcher, look_at_run
@@ -44,7 +44,7 @@ def visit(path: Path, step: int | None, report: Callable[[str], None]) -> Iterat
     try:
         known = files.database.meta().get("runtime")
         if not known:
-            raise InputError(unreadable(path / DATABASE_FILE, "its content is gone"))
+            raise Unreadable(path / DATABASE_FILE, "its content is gone")
         runtime = Runtime(**known["resolved"])
         keep_freed_memory()
         torch.set_num_threads(runtime.threads)

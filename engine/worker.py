@@ -244,6 +244,8 @@ def _in_words(error: Exception) -> str:
         )
     if "database is locked" in told:
         return "another program holds the run's database: close it there and open the run again"
+    if "disk image is malformed" in told:
+        return "the run's database is damaged: gpt-tui verify RUN --repair rebuilds it"
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or "disk is full" in told:  # the latter is SQLite's
         return "the disk is full: make room and open the run again; its checkpoints are whole"

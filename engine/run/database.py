@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
-from engine.run.folder import CHECKPOINTS_FOLDER
 from engine.run.lineage import Branch, Stretch
 from engine.run.outbox import LOCKED, PASSING, PATIENTLY, Outbox
 
@@ -53,6 +52,23 @@ CREATE TABLE journal (
 MIGRATIONS = {1: BRANCHES, 2: ""}  # from 3 on, steps without a gap are kept as their first
 
 
+class Unreadable(InputError):
+    """A run's database is damaged, or gone; the sentence says what can be done.
+
+    Args:
+        path: Of the file.
+        why: What is wrong with it.
+    """
+
+    def __init__(self, path: Path, why: str) -> None:
+        run = path.parent.name
+        super().__init__(
+            f"{path} is not a readable run database ({' '.join(why.split())}): gpt-tui verify "
+            f"{run} --repair rebuilds it from what can still be read and from the checkpoints; "
+            f"until then gpt-tui sample {run} still works"
+        )
+
+
 class RunDatabase:
     """The open database of a run.
 
@@ -61,7 +77,8 @@ class RunDatabase:
         read_only: For looking at a run, live or not.
 
     Raises:
-        InputError: It is not a run's database, or a newer program's.
+        Unreadable: It is not a run's database, or damaged.
+        InputError: It is a newer program's, or held by another one.
     """
 
     def __init__(self, path: Path, read_only: bool = False) -> None:
@@ -79,7 +96,7 @@ class RunDatabase:
             if _is_locked(error):
                 told = f"{path} is held by another program ({error}): close it there, then open it"
                 raise InputError(told) from None
-            raise InputError(unreadable(path, str(error))) from None
+            raise Unreadable(path, str(error)) from None
         self.outbox = Outbox(self._db, () if read_only else PASSING)
 
     def _next_id(self, table: str) -> int:
@@ -104,7 +121,9 @@ class RunDatabase:
         return bool(self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
 
     def _check_version(self) -> None:
-        if not 1 <= self._version <= SCHEMA_VERSION:
+        if self._version == 0:
+            raise Unreadable(self.path, "its content is gone")
+        if not 0 < self._version <= SCHEMA_VERSION:
             raise InputError(
                 f"{self.path} has format {self._version}, this gpt-tui reads formats 1 to "
                 f"{SCHEMA_VERSION}: open it with the version that wrote it"
@@ -141,7 +160,13 @@ class RunDatabase:
 
     def meta(self) -> dict[str, Any]:
         """All facts."""
-        return {key: json.loads(value) for key, value in self._db.execute("SELECT * FROM meta")}
+        return {key: self._value(text) for key, text in self._db.execute("SELECT * FROM meta")}
+
+    def _value(self, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise Unreadable(self.path, "some of its JSON is none") from None
 
     # -- branches --------------------------------------------------------------------------------
 
@@ -201,7 +226,7 @@ class RunDatabase:
             ).fetchall()
         for s, v in blocks:
             values.append(np.frombuffer(v, np.float64))
-            steps.append(_unpacked(s, len(values[-1])))
+            steps.append(unpacked(s, len(values[-1])))
         # SQLite keeps NaN as NULL
         steps.append(np.array([step for step, _ in tail], np.int64))
         values.append(np.array([np.nan if v is None else v for _, v in tail], np.float64))
@@ -335,7 +360,7 @@ class RunDatabase:
         )
         names = ("id", "branch", "step", "val_loss", "settings", "text")
         return [
-            dict(zip(names, row, strict=True)) | {"settings": json.loads(row[4])} for row in rows
+            dict(zip(names, row, strict=True)) | {"settings": self._value(row[4])} for row in rows
         ]
 
     def add_journal(self, branch: int, step: int, kind: str, detail: dict[str, Any]) -> int:
@@ -357,7 +382,7 @@ class RunDatabase:
             (after_id, kind),
         )
         return [
-            {"id": i, "branch": b, "step": s, "kind": k, "detail": json.loads(d), "created": c}
+            {"id": i, "branch": b, "step": s, "kind": k, "detail": self._value(d), "created": c}
             for i, b, s, k, d, c in rows
         ]
 
@@ -401,15 +426,6 @@ class RunDatabase:
 
 def void(_: object) -> None:
     """Drop a result."""
-
-
-def unreadable(path: Path, why: str) -> str:
-    """The sentence about a database that cannot be used, and what still can."""
-    return (
-        f"{path} is not a readable run database ({' '.join(why.split())}): put it back from a "
-        f"copy; the weights in {CHECKPOINTS_FOLDER} do not need it, gpt-tui sample "
-        f"{path.parent.name} still works"
-    )
 
 
 def _is_locked(error: sqlite3.DatabaseError) -> bool:
@@ -460,7 +476,7 @@ def _packed(steps: np.ndarray) -> bytes:
     return (steps[:1] if follow else steps).tobytes()
 
 
-def _unpacked(blob: bytes, count: int) -> np.ndarray:
+def unpacked(blob: bytes, count: int) -> np.ndarray:
     """The steps (count,) int64 of a blob."""
     steps = np.frombuffer(blob, np.int64)
     return np.arange(steps[0], steps[0] + count) if len(steps) == 1 else steps
@@ -471,7 +487,7 @@ def _merge(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A packed stretch and newer rows, by step; of the same step the newer value stays."""
     packed_values = np.frombuffer(packed[1], np.float64)
-    all_steps = np.concatenate([steps, _unpacked(packed[0], len(packed_values))])
+    all_steps = np.concatenate([steps, unpacked(packed[0], len(packed_values))])
     all_values = np.concatenate([values, packed_values])
     merged, first = np.unique(all_steps, return_index=True)
     return merged, all_values[first]

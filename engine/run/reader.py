@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
-from engine.config import read_config
 from engine.metrics import MetricStore
 from engine.protocol import State
 from engine.run.checkpoints import branch_of, is_full, list_snapshots
-from engine.run.database import RunDatabase
+from engine.run.database import RunDatabase, Unreadable
 from engine.run.folder import (
     CONFIG_FILE,
     DATABASE_FILE,
@@ -22,6 +21,7 @@ from engine.run.folder import (
     list_runs,
 )
 from engine.run.notes import Notes, read_notes
+from engine.run.opening import read_run_config
 from engine.sparkline import sparkline
 
 INTERRUPTED, DAMAGED = "interrupted", "damaged"  # besides the states of the engine
@@ -89,7 +89,7 @@ def read_summary(path: Path, check_config: bool = True) -> RunSummary:
     try:
         facts = _read_facts(path)
         if check_config or not facts.keys() >= {*FROM_CONFIG}:
-            config = read_config(path / CONFIG_FILE)
+            config = read_run_config(path)
             known = (config.preset, config.data.corpus, config.train.max_steps)
             facts = {**dict(zip(FROM_CONFIG, known, strict=True)), **facts}
         state = _state(facts.pop("state", None), live)
@@ -169,7 +169,7 @@ def open_database(path: Path) -> Iterator[RunDatabase | None]:
         finally:
             database.close()
     except (sqlite3.Error, ValueError) as error:
-        raise InputError(f"{file} is damaged: {error}") from None
+        raise Unreadable(file, str(error)) from None
 
 
 def _state(recorded: str | None, live: bool) -> str:

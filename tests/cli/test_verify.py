@@ -77,7 +77,8 @@ def test_a_damaged_config_is_written_anew(quick_train: Cli, cli: Cli, runs_dir: 
         answer = cli("verify", "tiny-1", "--repair", "--replay")
         assert answer.code == 0, answer
         assert config.read_text() == whole
-        assert config.with_name("damaged-config.toml").read_text() == damaged
+        asides = [path.read_text() for path in config.parent.glob("damaged-config.toml*")]
+        assert damaged in asides
     config.write_text("[")
     assert "gpt-tui verify tiny-1 --repair" in cli("train", "--resume", "tiny-1", *LONGER).problem
 
@@ -104,8 +105,44 @@ def test_a_database_that_is_gone_is_told_and_no_empty_one_takes_its_place(
     quick_train()
     database = runs_dir / "tiny-1/run.db"
     database.unlink()
-    assert "put it back from a copy" in cli("train", "--resume", "tiny-1", *LONGER).problem
+    told = cli("train", "--resume", "tiny-1", *LONGER).problem
+    assert "run.db is not a readable run database (it is gone)" in told
+    assert "gpt-tui verify tiny-1 --repair" in told
     assert not database.exists()
+    answer = cli("verify", "tiny-1", "--repair")
+    assert answer.err.startswith("run.db is rebuilt: 0 steps, 0 samples and 0 entries of the ")
+    assert "lost: the figures of steps 1 to 6 (6 in all); the journal" in answer.err
+    assert "6 steps are missing: 1 to 6" in " ".join(answer.out.split())
+    assert cli("train", "--resume", "tiny-1", *LONGER).code == 0
+
+
+def test_a_damaged_database_is_told_everywhere_and_rebuilt(
+    quick_train: Cli, cli: Cli, runs_dir: Path
+) -> None:
+    quick_train()
+    database = runs_dir / "tiny-1/run.db"
+    whole = database.read_bytes()
+    database.write_bytes(bytes(4096) + whole[4096:])
+    for command in (("train", "--resume", "tiny-1", *LONGER), ("runs", "export", "tiny-1")):
+        assert "gpt-tui verify tiny-1 --repair" in cli(*command).problem
+    for command in (("runs",), ("runs", "show", "tiny-1"), ("verify", "tiny-1")):
+        answer = cli(*command)
+        told = " ".join((answer.out + answer.err).split())
+        assert "gpt-tui verify tiny-1 --repair" in told, command
+    answer = cli("verify", "tiny-1", "--repair", "--replay", "--json")
+    assert answer.code == 0, answer
+    assert answer.json["replay"]["differs_at"] is None
+    assert "nothing is known to be lost" in answer.err
+    assert database.with_name("damaged-run.db").read_bytes() == bytes(4096) + whole[4096:]
+
+
+def test_runs_show_tells_how_a_damaged_config_comes_back(
+    quick_train: Cli, cli: Cli, runs_dir: Path
+) -> None:
+    quick_train()
+    (runs_dir / "tiny-1/config.toml").write_text("[")
+    told = cli("runs", "show", "tiny-1").out
+    assert "gpt-tui verify tiny-1 --repair writes it anew from a checkpoint" in told
 
 
 LONGER = ("--set", "train.max_steps=9")

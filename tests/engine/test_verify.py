@@ -181,7 +181,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_named(
     ("statement", "words"),
     [
         ("DELETE FROM metric_tail WHERE metric = 'train_loss' AND step IN (4, 5)", "2 steps are"),
-        ("DELETE FROM metric_tail WHERE step > 11", "1 steps are missing, the first is 12"),
+        ("DELETE FROM metric_tail WHERE step > 11", "1 steps are missing: 12"),
         (
             "INSERT INTO metric_blocks SELECT 0, 'train_loss', 0, "
             "x'0300000000000000', x'0000000000000000'",

@@ -195,6 +195,6 @@ def test_a_truncated_database_is_one_sentence_and_the_weights_can_still_be_used(
     with pytest.raises(InputError) as error:
         rig.open(run)
     (told,) = error.value.problems
-    assert "run.db" in told and "put it back from a copy" in told and "\n" not in told
+    assert "run.db" in told and "gpt-tui verify run --repair" in told and "\n" not in told
     assert engine.load(run).tokenizer is not None
     assert find_checkpoint(run, "latest").name == "step-00000017"

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
-from engine.run.folder import CONFIG_FILE, find_run
+from engine.run.folder import find_run
 from tui.commands import EXIT_DONE, EXIT_FAILED
 from tui.commands.options import Parser, runs_dir_of
 from tui.commands.output import table, to_json
@@ -24,11 +24,9 @@ def main(argv: list[str]) -> int:
     from engine.verify import verify_files
 
     if args.repair:
-        from engine.repair import restore_config
+        from engine.repair import repair
 
-        old = restore_config(run)
-        kept = f", the old one is kept as {old.name}" if old else ""
-        _say(f"{CONFIG_FILE} is written anew{kept}")
+        repair(run, _say)
     checks, replayed = verify_files(run), None
     if args.replay:
         replayed = _replay(run, checks)
@@ -58,7 +56,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--repair",
         action="store_true",
-        help="first write a damaged config.toml anew, from a checkpoint and the journal",
+        help="first make a damaged config.toml or run.db anew, from what can still be read and "
+        "the checkpoints; the damaged one is kept",
     )
     parser.add_argument("--json", action="store_true", help="as one line of JSON")
     return parser
