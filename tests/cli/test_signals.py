@@ -136,7 +136,8 @@ def test_signal_while_a_run_is_prepared_leaves_no_empty_run_and_an_old_one_as_it
         more = ("--set", "train.max_steps=8", "--set", "system.micro_batch_size=8", "--json")
         old = cli("train", "--resume", "tiny-1", *more)
     assert (new.code, new.json["run"]) == (130, None)
-    assert (old.code, old.json["run"]) == (130, None)
+    assert (old.code, old.json["run"]) == (130, str(runs_dir / "tiny-1"))
+    assert (old.json["steps"], old.json["state"]) == (6, "finished")
     assert [path.name for path in runs_dir.iterdir() if path.is_dir()] == ["tiny-1"]
     assert cli("train", "--resume", "tiny-1", *more).json["steps"] == 8
 

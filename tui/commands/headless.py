@@ -79,7 +79,8 @@ class _Headless:
             self._loop.run()
             if self._refused is not None and not self._signalled:
                 raise InputError(*self._refused.splitlines())
-            return Outcome(self._exit_code(), self._run, self._problem if self._failed else "")
+            run = self._run or (Path(command.run) if isinstance(command, Open) else None)
+            return Outcome(self._exit_code(), run, self._problem if self._failed else "")
 
     def _exit_code(self) -> int:
         status = self._loop.status

@@ -87,12 +87,15 @@ def in_words(run: RunSummary) -> str:
     more = f" --set {longer}=N" if run.state == State.FINISHED else ""
     note = f"\n  {run.corpus_note}" if run.corpus_note else ""
     sample = f"  sample   gpt-tui sample {name}\n" if list_checkpoints(path) else ""
+    trained = (
+        f"  {duration(run.train_seconds)} of training, {amount(run.tokens_per_second)} tokens/s "
+        f"on {run.device} ({run.precision}, {threads_in_words(run.threads)})\n"
+    )
     return (
         f"run {run.name}: {run.state}, step {run.step:,} of {run.total_steps:,}{note}\n"
         f"  train loss {loss(run.train_loss)}, validation loss {loss(run.val_loss)}"
         f"{f' ({run.val_measured})' if run.val_measured else ''}, best {loss(run.best_val_loss)}\n"
-        f"  {duration(run.train_seconds)} of training, {amount(run.tokens_per_second)} tokens/s "
-        f"on {run.device} ({run.precision}, {threads_in_words(run.threads)})\n"
+        f"{trained if run.device else ''}"  # which one that never stood ready does not know
         f"  kept in  {short_path(path)}\n"
         f"  go on    gpt-tui train --resume {name}{more}\n"
         f"{sample}"
