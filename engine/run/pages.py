@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,8 @@ MAGIC = b"SQLite format 3\0"
 LOG_MAGICS = (0x377F0682, 0x377F0683)
 LOG_HEADER, FRAME_HEADER = 32, 24  # bytes
 USUAL_SIZE = 4096
-INDEX_INTERIOR, INDEX_LEAF, TABLE_LEAF = 2, 10, 13  # the kinds of pages that hold rows
+MOST_PAGES = 2**20  # of any run; more is damage
+INDEX_INTERIOR, TABLE_INTERIOR, INDEX_LEAF, TABLE_LEAF = 2, 5, 10, 13  # the kinds of pages
 INTEGER_SIZES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}  # bytes, by the code in a record's header
 FLOAT, ZERO, ONE, FIRST_BLOB = 7, 8, 9, 12
 
@@ -37,10 +39,24 @@ class Row:
     values: tuple[Value, ...]
 
 
-def read_rows(file: Path) -> list[Row]:
-    """All rows that can still be made out, those of the write-ahead log beside the file included.
+@dataclass(frozen=True)
+class Pages:
+    """What was read of a file.
 
-    Deleted rows may be among them where the damage hides that they were.
+    Attributes:
+        rows: All that can still be made out. Deleted ones may be among them where the damage hides
+            that they were.
+        count: How many pages the file has or had.
+        unread: On how many of them there is or was something that cannot be made out.
+    """
+
+    rows: list[Row]
+    count: int
+    unread: int
+
+
+def read_pages(file: Path) -> Pages:
+    """Read a database and the write-ahead log beside it, each of which may be gone.
 
     Raises:
         OSError: The file cannot be read.
@@ -48,32 +64,40 @@ def read_rows(file: Path) -> list[Row]:
     log = file.with_name(f"{file.name}-wal")
     content, logged = (one.read_bytes() if one.exists() else b"" for one in (file, log))
     sizes = {USUAL_SIZE, *_sizes_told(content, logged)}  # what tells them may be damaged, too
-    return max((list(_Pages(content, logged, size).all_rows()) for size in sizes), key=len)
+    readings = (_Reader(content, logged, size).read() for size in sizes)
+    return max(readings, key=lambda pages: len(pages.rows))
 
 
-class _Pages:
+class _Reader:
     """The pages of a database by number, from 1 on, as its log has left them."""
 
     def __init__(self, content: bytes, log: bytes, size: int) -> None:
         self._content, self._size = content, size
         self._newer = _logged(log, size)
         header = self._page(1)
-        self._is_told = header.startswith(MAGIC) and len(header) == self._size  # so it counts
+        self._is_told = header.startswith(MAGIC) and len(header) == size  # what the header says
+        self._there = range(1, max([-(-len(content) // size), *self._newer]) + 1)
+        self._unread: set[int] = set()
 
-    def numbers(self) -> range:
-        return range(1, max([-(-len(self._content) // self._size), *self._newer]) + 1)
+    def read(self) -> Pages:
+        count = max(len(self._there), self._count_told())
+        free = self._free()
+        self._unread = set(range(2, count + 1)) - free  # the first one holds but the tables' names
+        rows = [row for number in self._there if number not in free for row in self._rows(number)]
+        return Pages(rows, count, len(self._unread))
 
-    def all_rows(self) -> Iterator[Row]:
-        free = self.free()
-        for number in self.numbers():
-            if number not in free:
-                yield from self.rows(number)
+    def _count_told(self) -> int:
+        """How many pages the header says there are; 0 if it does not, or not for sure."""
+        header = self._page(1)
+        is_sure = self._is_told and header[24:28] == header[92:96]
+        told = _u32(header, 28) if is_sure else 0
+        return told if told <= MOST_PAGES else 0
 
-    def free(self) -> set[int]:
+    def _free(self) -> set[int]:
         """Pages that are not in use; what they held was deleted."""
         free: set[int] = set()
         trunk = _u32(self._page(1), 32) if self._is_told else 0
-        known = self.numbers()
+        known = self._there
         while trunk in known and trunk not in free:
             page = self._page(trunk)
             count = _u32(page, 4)
@@ -84,19 +108,23 @@ class _Pages:
             trunk = _u32(page, 0)
         return free
 
-    def rows(self, number: int) -> Iterator[Row]:
-        """The rows of a page; a page that holds none, or none that can be read, has none."""
+    def _rows(self, number: int) -> list[Row]:
+        """The rows of a page, as far as there are any and they can be made out."""
         page, start = self._page(number), 100 if number == 1 else 0
         kind = int.from_bytes(page[start : start + 1])
+        if kind == TABLE_INTERIOR:
+            self._unread.discard(number)
         if kind not in (INDEX_INTERIOR, INDEX_LEAF, TABLE_LEAF):
-            return
-        first = start + (12 if kind == INDEX_INTERIOR else 8)
-        for index in range(int.from_bytes(page[start + 3 : start + 5])):
+            return []
+        first, rows = start + (12 if kind == INDEX_INTERIOR else 8), []
+        cells = range(int.from_bytes(page[start + 3 : start + 5]))
+        for index in cells:
             at = int.from_bytes(page[first + 2 * index : first + 2 * index + 2])
-            try:
-                yield self._row(page, kind, at)
-            except (ValueError, IndexError, struct.error):
-                continue  # damaged
+            with suppress(ValueError, IndexError, struct.error):  # it is damaged
+                rows.append(self._row(page, kind, at))
+        if len(rows) == len(cells):
+            self._unread.discard(number)
+        return rows
 
     def _row(self, page: bytes, kind: int, at: int) -> Row:
         if kind == INDEX_INTERIOR:
@@ -115,16 +143,18 @@ class _Pages:
             raise ValueError("its page is cut short")
         if local == length:
             return payload
-        following = _u32(page, at + local)
+        following, passed = _u32(page, at + local), []
         while len(payload) < length:
-            if following not in self.numbers():
+            if following not in self._there:
                 raise ValueError("its overflow page is not there")
             more = self._page(following)
             if not any(more):
                 raise ValueError("its overflow page is wiped, which nothing else would tell")
+            passed.append(following)
             following, payload = _u32(more, 0), payload + more[4 : self._size]
         if following:
             raise ValueError("its last overflow page is not one")
+        self._unread.difference_update(passed)
         return payload[:length]
 
     def _local(self, length: int, kind: int) -> int:

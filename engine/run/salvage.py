@@ -22,7 +22,7 @@ from engine.run.checkpoints import branch_of, list_snapshots
 from engine.run.database import BLOCK_STEPS, RunDatabase, unpacked
 from engine.run.folder import DATABASE_FILE
 from engine.run.lineage import Branch, lineage
-from engine.run.pages import Row, Value, read_rows
+from engine.run.pages import Row, Value, read_pages
 
 SALVAGED = "salvaged"  # the kind of journal entry that says so
 FAR = 100_000  # no part of a run that is lost leaves such a gap
@@ -58,7 +58,7 @@ class Memory:
 
 @dataclass
 class Salvage:
-    """What was read back, and then completed."""
+    """What was read back, table by table, and then completed."""
 
     meta: dict[str, str] = field(default_factory=dict)
     branches: dict[int, Branch] = field(default_factory=dict)
@@ -66,6 +66,8 @@ class Salvage:
     samples: Rows = field(default_factory=dict)
     blocks: Blocks = field(default_factory=dict)
     tail: Tail = field(default_factory=dict)
+    pages: int = 0
+    unread: int = 0  # pages
 
     def steps(self, metric: str, branch: int) -> np.ndarray:
         """The steps that a metric is known of on a branch: (n,) int64."""
@@ -84,8 +86,9 @@ def read_salvage(file: Path) -> Salvage:
     Raises:
         OSError: It is there and cannot be read.
     """
-    found = Salvage()
-    for row in read_rows(file):
+    pages = read_pages(file)
+    found = Salvage(pages=pages.count, unread=pages.unread)
+    for row in pages.rows:
         _sort_in(found, row)
     _drop_index_entries(found)
     _drop_strays(found)
@@ -244,7 +247,10 @@ def losses(found: Salvage, memory: Memory | None) -> list[str]:
     missing = _missing_steps(found, memory)
     if len(missing):
         told.append(f"the figures of steps {in_ranges(missing)} ({len(missing):,} in all)")
-    return [*told, *journal_losses(found, memory)]
+    told += journal_losses(found, memory)
+    if found.unread:
+        told.append(f"whatever else lay on {found.unread:,} of its {found.pages:,} pages")
+    return told
 
 
 def journal_losses(found: Salvage, memory: Memory | None) -> list[str]:

@@ -242,9 +242,11 @@ def test_no_page_hides_rows_of_another_and_none_is_misread(template: Template, r
     for at in range(0, len(content), PAGE):
         bad = noise.randbytes(PAGE) if at % (2 * PAGE) else bytes(PAGE)
         file.write_bytes(content[:at] + bad + content[at + PAGE :])
-        rows = rows_of(read_salvage(file))
+        found = read_salvage(file)
+        rows = rows_of(found)
         assert rows <= all_rows, at // PAGE + 1
         assert len(all_rows - rows) < 250, at // PAGE + 1
+        assert bool(found.unread) >= (rows < all_rows), "what is lost is told"
     file.write_bytes(bytes(PAGE) + content[PAGE:])
     assert rows_of(read_salvage(file)) >= all_rows, "the first page holds no rows"
 
@@ -271,6 +273,7 @@ def test_what_is_read_page_by_page_is_what_sqlite_reads(template: Template) -> N
     assert (template.live / "run.db-wal").stat().st_size > 0
     for run in (template.path, template.live):
         found = read_salvage(run / "run.db")
+        assert found.unread == 0
         with closing(sqlite3.connect(f"file:{run}/run.db?mode=ro", uri=True)) as db:
             assert found.tail == {
                 (b, m, s): v for b, m, s, v in db.execute("SELECT * FROM metric_tail")
