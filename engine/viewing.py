@@ -13,16 +13,18 @@ from typing import Any
 
 from data.errors import InputError
 from engine import protocol
-from engine.config import Config, read_config
+from engine.config import Config
 from engine.metrics import MetricStore
 from engine.protocol import Event, State, Status
 from engine.recorder import describe_changes, load_metrics, metric_names
 from engine.run.database import RunDatabase
-from engine.run.folder import CONFIG_FILE, DATABASE_FILE, is_locked
+from engine.run.folder import DATABASE_FILE, is_locked
 from engine.run.lineage import lineage
+from engine.run.opening import read_run_config
 
 PATIENCE = 0.5  # seconds between two looks
-TOLD = ("evaluated", "adjusted", "warned", "rewound")  # kinds of journal entries that are passed on
+# kinds of journal entries that are passed on; advice as a mere sentence: it is acted on over there
+TOLD = ("evaluated", "adjusted", "warned", "advised", "rewound")
 
 
 class Viewing:
@@ -192,7 +194,7 @@ class Viewing:
 
 def _config_now(path: Path, database: RunDatabase) -> Config:
     """The settings as they are: those of the beginning with all that was changed since."""
-    config = read_config(path / CONFIG_FILE)
+    config = read_run_config(path)
     for entry in database.journal("adjusted"):
         changes = {key: pair[1] for key, pair in entry["detail"]["changes"].items()}
         config, _ = config.check({"train.max_epochs": config.train.max_epochs, **changes})

@@ -11,6 +11,7 @@ from engine.metrics import MetricStore
 from engine.protocol import (
     Adjust,
     Adjusted,
+    Advised,
     Evaluated,
     Event,
     Open,
@@ -92,6 +93,18 @@ def test_what_the_other_program_does_is_seen_and_no_byte_is_written(
     texts = [one["text"] for one in session.files.database.samples()]
     assert "".join(event.text for event in watcher.said(SampleText)) == "".join(texts[known:])
     assert len(watcher.said(SampleFinished)) == len(texts) - known
+
+
+def test_advice_is_seen_here_and_acted_on_there(rig: Rig, make_config: MakeConfig) -> None:
+    session = rig.new(make_config(train__max_steps=5000))
+    rig.to_step(session, 3)
+    write_down(session)
+    watcher = Watcher(session.files.path)
+    session._advising.tell_non_finite(4, "gradient")
+    write_down(session)
+    watcher.viewing.advance()
+    (told,) = rig.said(Advised)
+    assert told.message in [event.message for event in watcher.said(Warned)]
 
 
 def test_a_look_after_a_look_shows_nothing_twice(rig: Rig, make_config: MakeConfig) -> None:
