@@ -61,11 +61,10 @@ class Unreadable(InputError):
     """
 
     def __init__(self, path: Path, why: str) -> None:
-        run = path.parent.name
-        super().__init__(
-            f"{path} is not a readable run database ({' '.join(why.split())}): gpt-tui verify "
-            f"{run} --repair rebuilds it from what can still be read and from the checkpoints; "
-            f"until then gpt-tui sample {run} still works"
+        why = " ".join(why.replace("*** in database main ***", "").split())
+        super().__init__(  # the way out comes first: a list cuts what is long
+            f"{path} cannot be read: gpt-tui verify {path.parent.name} --repair rebuilds it from "
+            f"what is left of it and from the checkpoints ({why})"
         )
 
 

@@ -62,7 +62,7 @@ def test_damaged_runs_do_not_break_the_list(quick_train: Cli, cli: Cli, runs_dir
     assert states == {"whole": "finished", "database": "damaged", "config": "damaged"}
     printed = cli("runs").out.splitlines()
     assert max(map(len, printed[:4])) < 100  # the sentences are below the table
-    assert any(line.startswith("database: ") and "is not a readable" in line for line in printed)
+    assert any(line.startswith("database: ") and "cannot be read" in line for line in printed)
 
 
 def test_a_stopped_run_stays_one_file_when_it_is_read(quick_train: Cli, runs_dir: Path) -> None:

@@ -260,12 +260,12 @@ def _as_nobody(check: object) -> bool:
 def test_a_file_that_is_no_database_is_one_sentence(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     for read_only in (False, True):
-        with pytest.raises(InputError, match="not a readable run database"):
+        with pytest.raises(InputError, match="cannot be read"):
             RunDatabase(path, read_only)
 
 
 def test_a_file_that_is_not_there_is_one_sentence_and_is_not_made(path: Path) -> None:
-    with pytest.raises(InputError, match="not a readable run database"):
+    with pytest.raises(InputError, match="cannot be read"):
         RunDatabase(path, read_only=True)
     assert not path.exists()
 

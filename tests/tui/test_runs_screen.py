@@ -302,9 +302,9 @@ async def test_a_damaged_run_says_what_is_wrong(open_app: Open, five: list[Path]
     (five[4] / "run.db").write_bytes(b"no database" * 100)
     async with open_app() as person:
         screen = await look(person)
-        assert "not a readable run database" in details(screen)
+        assert "cannot be read: gpt-tui verify e --repair" in details(screen)
         await person.press("enter")
-        assert "not a readable run database" in told(person)
+        assert "cannot be read: gpt-tui verify e --repair" in told(person)
 
 
 async def test_marked_runs_are_compared(open_app: Open, five: list[Path]) -> None:

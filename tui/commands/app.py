@@ -57,11 +57,10 @@ def launch_app(launch: Launch) -> int:
 
 def existing_run(run: Path, runs_dir: Path, argv: list[str]) -> Launch:
     """What opens a run that is there."""
-    from engine.config import read_config
-    from engine.run.folder import CONFIG_FILE
+    from engine.run.opening import read_run_config
     from tui.launch import Launch
 
-    config = read_config(run / CONFIG_FILE)
+    config = read_run_config(run)
     return Launch(config, runs_dir, run=run, command_line=command_line("gpt-tui", argv))
 
 
