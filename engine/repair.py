@@ -58,7 +58,7 @@ def repair(run: Path, say: Say) -> None:
         elif not damaged:
             say(f"{CONFIG_FILE} and {DATABASE_FILE} are whole: nothing is written")
     except OSError as error:
-        raise InputError(f"the run folder {run} cannot be written ({error.strerror})") from None
+        raise InputError(f"the folder {run} cannot be read or written ({error.strerror})") from None
     finally:
         lock.release()
 

@@ -156,10 +156,12 @@ def open_database(path: Path) -> Iterator[RunDatabase | None]:
     """A run's database to read; None if the run ended before it had one.
 
     Raises:
-        InputError: It is damaged.
+        InputError: It is damaged, or was lost.
     """
     file = path / DATABASE_FILE
     if not file.exists():
+        if list_snapshots(path):
+            raise Unreadable(file, "it is gone")
         yield None
         return
     try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from engine.run.database import RunDatabase
@@ -47,6 +48,7 @@ def test_states_of_runs_whose_program_is_gone(quick_train: Cli, cli: Cli, runs_d
 def test_a_run_that_ended_before_its_first_step(quick_train: Cli, cli: Cli, runs_dir: Path) -> None:
     quick_train()
     (runs_dir / "tiny-1/run.db").unlink()
+    shutil.rmtree(runs_dir / "tiny-1/checkpoints")
     (run,) = cli("runs", "--json").json
     assert (run["state"], run["steps"], run["total_steps"]) == ("interrupted", 0, 6)
     assert read_samples(runs_dir / "tiny-1") == []

@@ -108,6 +108,8 @@ def test_a_database_that_is_gone_is_told_and_no_empty_one_takes_its_place(
     told = cli("train", "--resume", "tiny-1", *LONGER).problem
     assert "run.db cannot be read: gpt-tui verify tiny-1 --repair rebuilds it" in told
     assert told.endswith("(it is gone)")
+    (listed,) = json.loads(cli("runs", "--json").out)
+    assert listed["state"] == "damaged" and listed["problem"] == told
     assert not database.exists()
     answer = cli("verify", "tiny-1", "--repair")
     assert answer.err.startswith("run.db is rebuilt: 0 steps, 0 samples and 0 entries of the ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,7 @@ def test_a_damaged_run_is_named(rig: Rig, make_config: MakeConfig) -> None:
 def test_a_run_that_never_began_has_nothing_to_show(rig: Rig, make_config: MakeConfig) -> None:
     path = train(rig, make_config)
     (path / "run.db").unlink()
+    shutil.rmtree(path / "checkpoints")
     run = read_compared(path)
     assert run.figures()["steps"] == 0
     for axis in Axis:

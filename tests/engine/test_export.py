@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import shutil
 import sys
 from pathlib import Path
 
@@ -97,6 +98,7 @@ def test_a_metric_that_is_none(run: Path) -> None:
 def test_a_run_without_metrics_gives_a_header(runs_dir: Path) -> None:
     run = write_run(runs_dir, "empty")
     (run / "run.db").unlink()
+    shutil.rmtree(run / "checkpoints")
     curves = read_curves(run)
     assert as_csv(curves) == as_jsonl(curves) == as_parquet(curves) == []
     assert as_parquet(curves, long=True) == []
