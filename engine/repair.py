@@ -101,11 +101,14 @@ def _rebuild_database(run: Path, say: Say) -> None:
     complete(found, run, memory)
     lost = losses(found, memory)
     new = file.with_name(f".{file.name}.new")
-    for left in (new, *_beside(new)):
-        left.unlink(missing_ok=True)  # of a repair that was killed
-    write_salvage(found, new, memory, lost)
-    aside = _set_aside(file)
-    new.replace(file)
+    _remove(new)  # of a repair that was killed
+    try:
+        write_salvage(found, new, memory, lost)
+        aside = _set_aside(file)
+        new.replace(file)
+    except BaseException:
+        _remove(new)
+        raise
     _sync(run)
     source = f" and completed from {memory.name}" if memory else ""
     kept = f"; the damaged one is kept as {aside.name}" if aside else ""
@@ -133,15 +136,17 @@ def _in_words(found: Salvage) -> str:
 
 
 def _set_aside(file: Path) -> Path | None:
-    """Keep a copy under another name, and move what lies beside it: a log would be taken for the
-    new one's.
+    """Keep it under another name, too, and move what lies beside it, which is not the new one's.
 
     Returns:
         Where it is now; None if it was gone.
     """
     aside = place_aside(file)
-    if file.exists():  # copied: a kill before the new one is in its place leaves it as it was
-        shutil.copyfile(file, aside)
+    if file.exists():  # not moved: a kill before the new one is in its place leaves all as it was
+        try:
+            aside.hardlink_to(file)
+        except OSError:  # not every file system has them
+            shutil.copyfile(file, aside)
     for one, suffix in zip(_beside(file), BESIDE, strict=True):
         if one.exists():
             one.rename(aside.with_name(aside.name + suffix))
@@ -150,6 +155,11 @@ def _set_aside(file: Path) -> Path | None:
 
 def _beside(file: Path) -> list[Path]:
     return [file.with_name(file.name + suffix) for suffix in BESIDE]
+
+
+def _remove(new: Path) -> None:
+    for path in (new, *_beside(new)):
+        path.unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:

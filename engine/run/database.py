@@ -61,7 +61,7 @@ class Unreadable(InputError):
     """
 
     def __init__(self, path: Path, why: str) -> None:
-        why = " ".join(why.replace("*** in database main ***", "").split())
+        self.why = why = " ".join(why.replace("*** in database main ***", "").split())
         super().__init__(  # the way out comes first: a list cuts what is long
             f"{path} cannot be read: gpt-tui verify {path.parent.name} --repair rebuilds it from "
             f"what is left of it and from the checkpoints ({why})"

@@ -6,6 +6,7 @@ says that it was. The caller holds the run's lock.
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 import time
@@ -19,7 +20,7 @@ import numpy as np
 
 from data.errors import InputError
 from engine.run.checkpoints import branch_of, list_snapshots
-from engine.run.database import BLOCK_STEPS, RunDatabase, unpacked
+from engine.run.database import BLOCK_STEPS, RunDatabase, Unreadable, unpacked
 from engine.run.folder import DATABASE_FILE
 from engine.run.lineage import Branch, lineage
 from engine.run.pages import Row, Value, read_pages
@@ -315,8 +316,9 @@ def write_salvage(found: Salvage, file: Path, memory: Memory | None, lost: list[
                 db, "journal", [(entry, branch, step, SALVAGED, json.dumps(detail), time.time())]
             )
         _pack(found, file)
-    except sqlite3.OperationalError as error:
-        raise OSError(0, str(error)) from None
+    except (sqlite3.DatabaseError, Unreadable) as error:
+        why = error.why if isinstance(error, Unreadable) else str(error)
+        raise OSError(errno.EIO, why) from None
 
 
 def _pack(found: Salvage, file: Path) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import os
 import random
+import resource
 import shutil
+import signal
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -413,6 +419,60 @@ def test_a_second_repair_keeps_what_the_first_has_set_aside(run: Path) -> None:
         damaged = (run / "run.db").read_bytes()
         mended(run)
         assert (run / name).read_bytes() == damaged
+
+
+def test_a_full_disk_leaves_the_damaged_database_where_it_was(run: Path) -> None:
+    flip_in_the_middle(run / "run.db")
+    damaged = (run / "run.db").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match="cannot be read or written"):
+            mended(run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (run / "run.db").read_bytes() == damaged
+    assert "is rebuilt" in mended(run)
+    assert [path.name for path in run.glob(".run.db*")] == []
+
+
+def test_a_repair_that_is_killed_is_done_again(run: Path) -> None:
+    """Before every fourth line that it takes to rebuild a database."""
+    cut_to(0.6)(run / "run.db")
+    damaged = (run / "run.db").read_bytes()
+    unhurt = Path(shutil.copytree(run, run.with_name("unhurt")))
+    mended(unhurt)
+    expected = figures(read_salvage(unhurt / "run.db"))
+    survived = True
+    line = 1
+    while survived:
+        (run / "run.db").write_bytes(damaged)
+        survived = is_killed_at(line, run)
+        kept = [path.read_bytes() for path in (run / "run.db", *run.glob("damaged-run.db*"))]
+        assert damaged in kept, line
+        repair(run, lambda message: None)
+        assert figures(read_salvage(run / "run.db")) == expected, line
+        for path in run.glob("damaged-run.db*"):
+            path.unlink()
+        line += 4
+    assert line > 30
+
+
+def is_killed_at(line: int, run: Path) -> bool:
+    """Repair a run in a process that dies before a line, counted as they are run, of the repair."""
+    child = os.fork()
+    if child == 0:
+        lines = itertools.count(1)
+
+        def trace(frame: FrameType, event: str, _: Any) -> Any:
+            if event == "line" and next(lines) == line:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return trace if frame.f_code.co_filename == repair.__code__.co_filename else None
+
+        sys.settrace(trace)
+        repair(run, lambda message: None)
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
 @pytest.mark.parametrize("steps", [[3], [1, 2, 3, 7, 9, 10]])
