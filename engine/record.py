@@ -49,7 +49,6 @@ def _facts(state: dict[str, Any]) -> dict[str, Any]:
     config = state["config"]
     corpus = {"name": Path(config["data"]["corpus"]).name, "note": ""}
     return {
-        "created": state["created"],
         "preset": config["preset"],
         "corpus": corpus | {"sha256": state["corpus_sha256"]},
         "runtime": {"asked": config["system"], "resolved": state["runtime"]},

@@ -10,7 +10,6 @@ import errno
 import json
 import sqlite3
 import time
-from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
-from engine.run.checkpoints import branch_of, list_snapshots
+from engine.run.checkpoints import branch_of, list_snapshots, step_of
 from engine.run.database import BLOCK_STEPS, RunDatabase, Unreadable, unpacked
 from engine.run.folder import DATABASE_FILE
 from engine.run.lineage import Branch, lineage
 from engine.run.pages import Row, Value, read_pages
 
 SALVAGED = "salvaged"  # the kind of journal entry that says so
-FAR = 100_000  # no part of a run that is lost leaves such a gap
+FAR = 100_000  # no run loses so many rows, or trains for so many steps between checkpoints
 
 # the columns of the tables, in the order of the file
 Tail = dict[tuple[int, str, int], int | float | None]
@@ -92,7 +91,8 @@ def read_salvage(file: Path) -> Salvage:
     for row in pages.rows:
         _sort_in(found, row)
     _drop_index_entries(found)
-    _drop_strays(found)
+    for rows in (found.journal, found.samples):
+        _drop_strays(rows)
     blocks = found.blocks  # what lies where a row of the tail once was has been packed since
     found.tail = {
         (branch, metric, step): value
@@ -164,25 +164,14 @@ def _drop_index_entries(found: Salvage) -> None:
             del found.tail[branch, metric, step]
 
 
-def _drop_strays(found: Salvage) -> None:
-    """Drop rows whose id or step was damaged into a number that is far from all others."""
-    for rows in (found.journal, found.samples):
-        for number in _strays(rows):
-            del rows[number]
-    steps = {step for _, _, step in found.tail}
-    strays = _strays(steps | {block * BLOCK_STEPS for _, _, block in found.blocks})
-    found.tail = {key: value for key, value in found.tail.items() if key[2] not in strays}
-
-
-def _strays(numbers: Iterable[int]) -> set[int]:
-    """Those below zero, and all from the first that is ``FAR`` above the next lower one."""
-    ranked = sorted(numbers)
+def _drop_strays(rows: Rows) -> None:
+    """Drop rows below 0, and from the first id on that is damaged into one far above the others."""
     before = 0
-    for index, number in enumerate(ranked):
-        if number - before > FAR:
-            return {*ranked[index:], *(one for one in ranked if one < 0)}
-        before = max(before, number)
-    return {one for one in ranked if one < 0}
+    for number in sorted(rows):
+        if number < 0 or number - before > FAR:
+            del rows[number]
+        else:
+            before = number
 
 
 # -- completing ----------------------------------------------------------------------------------
@@ -195,10 +184,10 @@ def complete(found: Salvage, run: Path, memory: Memory | None) -> None:
         InputError: Where a line of history began is not known any more.
     """
     _add_branches(found, run, memory)
-    if memory:
-        for key, value in memory.meta.items():
-            found.meta.setdefault(key, json.dumps(value))
-        _add_parent(found)
+    _drop_out_of_reach(found, run)
+    for key, value in memory.meta.items() if memory else ():
+        found.meta.setdefault(key, json.dumps(value))
+    _add_parent(found)
 
 
 def _add_branches(found: Salvage, run: Path, memory: Memory | None) -> None:
@@ -231,6 +220,14 @@ def _drop_unknown(found: Salvage) -> None:
     found.samples = {number: row for number, row in found.samples.items() if row[0] in known}
 
 
+def _drop_out_of_reach(found: Salvage, run: Path) -> None:
+    """Drop figures of steps that the run cannot have come to: the number is damaged."""
+    known = [step_of(path) for path in list_snapshots(run)]
+    known += [(block + 1) * BLOCK_STEPS for _, _, block in found.blocks]
+    reach = range(max(known, default=0) + FAR)
+    found.tail = {key: value for key, value in found.tail.items() if key[2] in reach}
+
+
 def _add_parent(found: Salvage) -> None:
     """A fork says so in its journal, too."""
     for _, step, kind, detail, _ in found.journal.values():
@@ -249,6 +246,8 @@ def losses(found: Salvage, memory: Memory | None) -> list[str]:
     if len(missing):
         told.append(f"the figures of steps {in_ranges(missing)} ({len(missing):,} in all)")
     told += journal_losses(found, memory)
+    if memory and not memory.branches and 1 not in found.journal and "parent" not in found.meta:
+        told.append("whether it was forked from another run")
     if found.unread:
         told.append(f"whatever else lay on {found.unread:,} of its {found.pages:,} pages")
     return told

@@ -30,7 +30,7 @@ from engine.protocol import Adjust, Rewind, Sample, Warned
 from engine.repair import find_damage, repair
 from engine.run.checkpoints import list_snapshots
 from engine.run.database import RunDatabase, unpacked
-from engine.run.folder import RunLock
+from engine.run.folder import RunLock, create_run
 from engine.run.reader import read_summary
 from engine.run.salvage import Salvage, in_ranges, read_salvage
 from engine.verify import verify_files
@@ -473,6 +473,37 @@ def is_killed_at(line: int, run: Path) -> bool:
         repair(run, lambda message: None)
         os._exit(0)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_a_number_that_was_damaged_into_another_leads_nobody_astray(
+    template: Template, run: Path
+) -> None:
+    """One far away would make a chart, or a list of what is missing, of any length."""
+    with closing(sqlite3.connect(run / "run.db")) as db, db:
+        db.execute("UPDATE metric_tail SET step = 1 << 50 WHERE branch = 1 AND step = 1100")
+        db.execute("UPDATE metric_tail SET branch = 99 WHERE branch = 1 AND step = 1101")
+        db.execute("UPDATE journal SET id = 1 << 50 WHERE id = 4")
+        db.execute("UPDATE branches SET parent = 1 WHERE id = 1")
+    root_of("meta")(run / "run.db")
+    told = mended(run)
+    assert "the figures of steps 1,100 to 1,101 (2 in all); journal entries (1)" in told
+    found = read_salvage(run / "run.db")
+    assert {branch for branch, *_ in found.tail} == {0, 1}
+    assert found.branches[1].parent == 0
+
+
+def test_the_newest_rows_of_a_long_run_survive_the_loss_of_all_between(runs_dir: Path) -> None:
+    run = create_run(Config(), runs_dir, "long")
+    database = RunDatabase(run / "run.db")
+    steps = np.arange(1, 300_000)
+    database.import_metric("train_loss", steps, np.sqrt(steps))
+    database.close()
+    (run / "checkpoints/step-00299000").mkdir(parents=True)
+    cut_to(0.05)(run / "run.db")
+    assert "figures of steps" in mended(run)
+    kept = read_salvage(run / "run.db").steps("train_loss", 0)
+    assert kept[0] == 1 and kept[-1] > 299_000
+    assert 300 < len(kept) < 100_000
 
 
 @pytest.mark.parametrize("steps", [[3], [1, 2, 3, 7, 9, 10]])
