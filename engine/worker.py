@@ -219,9 +219,7 @@ def _open_files(command: Start | Open, watcher: Watcher) -> RunFiles:
     if isinstance(command, Start):
         config = config_from_dict(command.config)
         runs_dir = Path(command.runs_dir)
-        return new_run(
-            config, runs_dir, command.name, command.command_line, watcher, command.like
-        )
+        return new_run(config, runs_dir, command.name, command.command_line, watcher, command.like)
     return open_run(find_run(command.run), watcher)
 
 
