@@ -11,7 +11,7 @@ from engine.config import config_from_dict
 from engine.protocol import State
 from engine.run.database import RunDatabase
 from engine.run.lineage import Branch
-from engine.run.salvage import Memory
+from engine.run.rebuilding import Memory
 
 
 def remember(database: RunDatabase) -> dict[str, Any]:

@@ -21,15 +21,8 @@ from engine.run.checkpoints import list_checkpoints
 from engine.run.database import RunDatabase, Unreadable
 from engine.run.folder import CONFIG_FILE, DATABASE_FILE, RunLock
 from engine.run.opening import read_run_config
-from engine.run.salvage import (
-    SALVAGED,
-    Memory,
-    Salvage,
-    complete,
-    losses,
-    read_salvage,
-    write_salvage,
-)
+from engine.run.rebuilding import SALVAGED, Memory, complete, losses, write_salvage
+from engine.run.salvage import Salvage, read_salvage
 
 SETTLED_LATER = ("system.", "data.corpus")  # may change, or be stood in for, as a run is opened
 BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a database

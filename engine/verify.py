@@ -18,7 +18,7 @@ from engine.run.database import RunDatabase, Unreadable
 from engine.run.folder import CONFIG_FILE, DATABASE_FILE
 from engine.run.lineage import END, abandoned, lineage
 from engine.run.opening import read_run_config
-from engine.run.salvage import in_ranges
+from engine.run.rebuilding import in_ranges
 
 EVERY_STEP = "train_loss"  # what is recorded of each step
 

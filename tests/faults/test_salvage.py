@@ -32,7 +32,8 @@ from engine.run.checkpoints import list_snapshots
 from engine.run.database import RunDatabase, unpacked
 from engine.run.folder import RunLock, create_run
 from engine.run.reader import read_summary
-from engine.run.salvage import Salvage, in_ranges, read_salvage
+from engine.run.rebuilding import in_ranges
+from engine.run.salvage import Salvage, read_salvage
 from engine.verify import verify_files
 from engine.visiting import visit
 from tests.engine.conftest import SMALL, Rig, assert_same_bits, bits
