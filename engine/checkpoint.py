@@ -154,7 +154,7 @@ def load_weights(model: LanguageModel, tensors: dict[str, Tensor]) -> None:
 def write_checkpoint(run: Path, snapshot: Snapshot, rules: Rules, best: str | None) -> Path:
     """Write a snapshot, point ``latest`` (and ``best``) at it and drop what is not kept.
 
-    A light one, without the optimizer's state, is history: it is neither the latest nor the best.
+    A light one, without the optimizer's state, is history and not the latest.
 
     Args:
         run: The run folder.
@@ -178,6 +178,8 @@ def write_checkpoint(run: Path, snapshot: Snapshot, rules: Rules, best: str | No
         _write_atomically(folder / LATEST, final.name)
     if best is not None and (folder / best).is_dir():
         _write_atomically(folder / BEST, best)
+    elif snapshot.optimizer is not None:
+        (folder / BEST).unlink(missing_ok=True)  # what the run went back from is not its best
     _prune(folder, rules)
     return final
 
@@ -210,11 +212,11 @@ def find_checkpoint(run: Path, which: str) -> Path:
         return full[-1]  # not what the pointer says: a kill may have come before it was written
     if which == BEST:
         best = best_of(run)
-        return best if best in full else full[-1]
+        return best if best in there else full[-1]  # a light one has the weights, too
     of_step = [path for path in there if which.isdecimal() and step_of(path) == int(which)]
     if of_step:
         return of_step[-1]
-    steps = ", ".join(str(step_of(path)) for path in there)
+    steps = ", ".join(str(step) for step in sorted({step_of(path) for path in there}))
     raise InputError(
         f"the run {run.name!r} has no checkpoint {which!r}: it has best, latest and steps {steps}"
     )

@@ -22,7 +22,7 @@ from engine.adjustments import Adjustments
 from engine.advising import Advising
 from engine.building import build_trainer
 from engine.checkpoint import LATEST, find_checkpoint
-from engine.config import SETTINGS, total_steps
+from engine.config import SETTINGS, tokens_per_step, total_steps
 from engine.course import Course
 from engine.disk_watch import DiskWatch
 from engine.fork import check_changes, fork
@@ -163,7 +163,7 @@ class Session:
             self._set_state(State.RUNNING if running else State.PAUSED)
 
     def _tell_of_a_crash(self) -> None:
-        if not self.files.is_new and self._before.get("state") in UNCLOSED_STATES:
+        if self._was_left_open:
             lost = self._before.get("step", 0) - self.trainer.step
             again = f"; {lost:,} steps after it are trained again" if lost > 0 else ""
             config, runtime = self.trainer.config, self.trainer.runtime
@@ -173,6 +173,14 @@ class Session:
                 f"this run was not closed the last time ({why or 'a crash, a kill or a power cut'}"
                 f"): it goes on from step {self.trainer.step:,}{again}"
             )
+
+    @property
+    def _was_left_open(self) -> bool:
+        """Whether the program that had the run before did not come to close it."""
+        database = self.files.database
+        new_fork = "parent" in database.meta() and not database.journal("opened")
+        begun_here = self.files.is_new or new_fork
+        return not begun_here and self._before.get("state") in UNCLOSED_STATES
 
     def advance(self) -> bool:
         """Do one quantum of work; False if there is none."""
@@ -450,6 +458,7 @@ class Session:
         wanted = self._adjustments.take_wanted()
         if wanted:
             self._apply(wanted)
+        self.course.pace.expect(tokens_per_step(self.trainer.config))
 
     def _apply(self, changes: dict[str, Any]) -> None:
         before = self.trainer.config
@@ -541,6 +550,7 @@ class Session:
             branch=self.recorder.branch,
             train_seconds=self.course.pace.train_seconds,
             tokens_per_second=self.course.pace.tokens_per_second,
+            tokens_per_step=tokens_per_step(trainer.config),
         )
 
     def _report(self, message: str) -> None:

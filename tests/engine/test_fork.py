@@ -23,6 +23,7 @@ from engine.protocol import (
     SampleStarted,
     Save,
     State,
+    Warned,
 )
 from engine.run.checkpoints import is_pinned, list_checkpoints
 from engine.visiting import visit
@@ -50,6 +51,21 @@ def test_a_fork_without_changes_goes_on_as_its_parent_to_the_bit(
         rig.to_step(one, 20)
     assert_same_bits(bits(parent), bits(child))
     assert course(parent) == course(child)
+
+
+def test_only_a_fork_that_was_opened_before_can_have_been_left_open(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    parent = rig.new(make_config(**RICH))
+    rig.to_step(parent, 8)
+    path = fork_now(rig, parent)
+    child = rig.open(path)
+    assert not rig.said(Warned)
+    rig.to_step(child, 11)
+    child.recorder.flush(child.summary())
+    child.files.close()  # as when it is killed
+    rig.open(path)
+    assert "was not closed the last time" in rig.said(Warned)[-1].message
 
 
 def test_changed_settings_hold_from_the_fork_on(rig: Rig, make_config: MakeConfig) -> None:

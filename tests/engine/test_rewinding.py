@@ -7,9 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.checkpoint import read_checkpoint
+from data.errors import InputError
+from engine.checkpoint import find_checkpoint, read_checkpoint
 from engine.protocol import Adjust, Pause, Refused, Resume, Rewind, Rewound, State, Stop, Warned
-from engine.run.checkpoints import branch_of, list_checkpoints, step_of
+from engine.recovery import load_model
+from engine.run.checkpoints import (
+    branch_of,
+    is_full,
+    list_checkpoints,
+    list_snapshots,
+    step_of,
+)
 from engine.session import Session
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
 
@@ -102,6 +110,57 @@ def test_what_is_left_behind_stays_as_a_ghost_and_can_be_read(
     marks = [(mark.step, mark.label) for mark in opened.recorder.metrics.marks]
     assert marks == [(9, "learning_rate 0.01→0.005")]
     assert sorted(course(opened)) == list(range(1, 13))
+
+
+def test_the_best_weights_may_be_kept_without_what_training_needs(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**RICH | {"train__max_steps": 90}))
+    rig.to_step(session, 80)  # the full checkpoints of the beginning are light by now
+    run = session.files.path
+    light = [path for path in list_snapshots(run) if not is_full(path)]
+    evaluated = course(session, "val_loss")
+    step = next(s for path in light if (s := step_of(path)) in evaluated and s > 6)
+    go_back(rig, session, step)
+    assert session.standing.best_step == step
+    session.handle(Adjust({"optim.learning_rate": 1.0}))
+    session.handle(Resume())
+    rig.to_step(session, step + 30)
+    rig.close(session)
+    assert session.standing.best_step == step, "nothing after it is any good"
+    best = find_checkpoint(run, "best")
+    assert step_of(best) == step
+    assert not is_full(best)
+    assert load_model(run, "best") is not None
+
+
+def test_what_was_best_after_the_step_gone_back_to_is_so_no_more(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**RICH))
+    rig.to_step(session, 24)
+    assert session.standing.best_step
+    go_back(rig, session, 3)  # nothing was measured so early
+    path = rig.close(session)
+    assert session.standing.best_step is None
+    assert find_checkpoint(path, "best") == find_checkpoint(path, "latest")
+    assert step_of(find_checkpoint(path, "best")) == 3
+
+
+def test_the_checkpoints_to_choose_from_are_named_once_and_in_order(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**RICH))
+    rig.to_step(session, 24)
+    go_back(rig, session, 10)
+    session.handle(Resume())
+    rig.to_step(session, 24)
+    path = rig.close(session)
+    steps = [step_of(one) for one in list_snapshots(path)]
+    assert len(steps) > len(set(steps))
+    named = ", ".join(str(step) for step in sorted(set(steps)))
+    with pytest.raises(InputError, match=f"it has best, latest and steps {named}$"):
+        find_checkpoint(path, "7")
 
 
 def test_one_can_go_back_again_and_again(rig: Rig, make_config: MakeConfig) -> None:
