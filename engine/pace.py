@@ -8,6 +8,7 @@ from collections import deque
 import torch
 
 SPEED_SECONDS = 3.0  # the speed shown is that of the last few seconds of training
+SETTLING_SECONDS = 1.0  # so long after steps of another size begin, no speed is told
 READ_SECONDS = 0.1  # losses are fetched from a GPU this often
 READ_STEPS = 64
 STEPS_AHEAD = 2  # a pause is prompt only if few steps are queued on the GPU
@@ -20,12 +21,29 @@ class Pace:
         self.train_seconds = 0.0
         self.tokens_per_second = 0.0
         self._recent: deque[tuple[float, int]] = deque()  # (train_seconds, tokens)
+        self._tokens_per_step: int | None = None
+        self._settled_at = 0.0  # in train_seconds
         self._last_read = time.perf_counter()
         self._queued: deque[torch.cuda.Event] = deque()
 
     def restart(self, train_seconds: float) -> None:
         """Go on counting from so many seconds; the speed of before says nothing any more."""
-        self.train_seconds, self.tokens_per_second = train_seconds, 0.0
+        self.train_seconds, self._settled_at = train_seconds, train_seconds
+        self._forget_speed()
+
+    def expect(self, tokens_per_step: int) -> None:
+        """Say how many tokens the next step takes.
+
+        If they are others than before, so is the speed: it is measured anew, and is 0 until the
+        first such step, which may be slow, and a moment are over.
+        """
+        before, self._tokens_per_step = self._tokens_per_step, tokens_per_step
+        if before not in (None, tokens_per_step):
+            self._settled_at = self.train_seconds + SETTLING_SECONDS
+            self._forget_speed()
+
+    def _forget_speed(self) -> None:
+        self.tokens_per_second = 0.0
         self._recent.clear()
 
     def add(self, seconds: float, tokens: int | None = None) -> None:
@@ -38,7 +56,7 @@ class Pace:
         while len(recent) > 2 and recent[0][0] < self.train_seconds - SPEED_SECONDS:
             recent.popleft()
         elapsed = recent[-1][0] - recent[0][0]
-        if elapsed > 0:
+        if elapsed > 0 and self.train_seconds >= self._settled_at:
             self.tokens_per_second = (recent[-1][1] - recent[0][1]) / elapsed
 
     def mark_step(self, device: torch.device) -> None:

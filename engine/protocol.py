@@ -315,14 +315,18 @@ class Status:
     branch: int = 0  # the line of history; it changes when the run goes back
     train_seconds: float = 0.0
     tokens_per_second: float = 0.0
+    tokens_per_step: int = 0  # of the steps to come
 
     @property
     def seconds_left(self) -> float | None:
-        """Training time left at the present speed; None if that is not known."""
-        if not (self.tokens_per_second and self.step):
+        """Training time left at the present speed, in steps as they are now.
+
+        None if the speed is not known, as in the first moments and after the batch changed.
+        """
+        if not (self.tokens_per_second and self.tokens_per_step):
             return None
-        tokens_per_step = self.tokens / self.step
-        return (self.total_steps - self.step) * tokens_per_step / self.tokens_per_second
+        tokens_left = (self.total_steps - self.step) * self.tokens_per_step
+        return tokens_left / self.tokens_per_second
 
 
 def from_dict(values: dict[str, Any]) -> Message:

@@ -18,6 +18,7 @@ STATUS = Status(
     train_loss=2.5114,
     val_loss=None,
     tokens_per_second=19_200.0,
+    tokens_per_step=768,
 )
 
 

@@ -71,6 +71,13 @@ def test_commands_carry_what_they_were_given() -> None:
 
 
 def test_time_left_is_that_of_the_steps_left_at_the_present_speed() -> None:
-    status = Status(step=10, total_steps=30, tokens=1000, tokens_per_second=50.0)
+    status = Status(step=10, total_steps=30, tokens_per_step=100, tokens_per_second=50.0)
     assert status.seconds_left == 40.0
-    assert Status(total_steps=30).seconds_left is None
+    assert Status(total_steps=30, tokens_per_step=100).seconds_left is None
+
+
+def test_time_left_counts_steps_as_they_are_now_and_not_as_they_were() -> None:
+    status = Status(
+        step=1000, total_steps=2000, tokens=1000 * 12, tokens_per_step=240, tokens_per_second=480.0
+    )
+    assert status.seconds_left == 1000 * 240 / 480
