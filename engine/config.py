@@ -420,7 +420,9 @@ class EvalConfig:
 class SampleConfig:
     """How text is generated."""
 
-    prompt: str = setting("", "Text to continue; empty starts on a new line.", LIVE)
+    prompt: str = setting(
+        "", r"Text to continue, \n breaks a line; empty starts on a new line.", LIVE, escaped=True
+    )
     temperature: float = setting(
         0.8, "Below 1 safer, above 1 wilder; 0 takes the likeliest.", LIVE, minimum=0, maximum=10
     )

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+from engine.escapes import escape, unescape
+
 Value: TypeAlias = bool | int | float | str
 
 TRUE_WORDS = ("true", "yes", "on", "1")
@@ -41,6 +43,7 @@ class Setting:
     unit: str = ""
     zero: str = ""  # what 0 stands for ("off", "auto" …); this word is accepted in its place
     unset: str = ""  # what -1 stands for, where 0 is a value like others; accepted likewise
+    escaped: bool = False  # a text of several lines, typed and shown on one: \n breaks a line
     seldom: bool = False  # changed so seldom that the panel folds it away
     source: str = ""  # where it comes from: a paper, mostly
 
@@ -74,7 +77,7 @@ class Setting:
             ValueError: The text is not such a value; the message is one sentence.
         """
         if self.type is str:
-            return self.check(text)
+            return self.check(unescape(text, self.key) if self.escaped else text)
         word = text.strip().lower()
         for special, stands_for in self.special.items():
             if word == stands_for:
@@ -132,7 +135,7 @@ class Setting:
             self.above is not None and value <= self.above
         )
         if too_low or (self.maximum is not None and value > self.maximum):
-            words = "".join(f" (or {word!r})" for word in self.special.values())
+            words = "".join(f" (or {word!r}, which is {n})" for n, word in self.special.items())
             raise ValueError(f"{self.key} must be {self.bounds}{words}, not {_number(value)}")
 
     def format(self, value: Value) -> str:
@@ -144,7 +147,7 @@ class Setting:
         if isinstance(value, float):
             short = f"{value:.6g}"
             return short if float(short) == value else repr(value)
-        return str(value)
+        return escape(str(value)) if self.escaped else str(value)
 
 
 def _is_finite(value: float) -> bool:

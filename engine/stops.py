@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.escapes import ESCAPES as ESCAPES_OF_TEXT
+
 BETWEEN = "|"
-ESCAPES = {"n": "\n", "t": "\t", "\\": "\\", BETWEEN: BETWEEN}
+ESCAPES = {**ESCAPES_OF_TEXT, BETWEEN: BETWEEN}
 
 
 def parse_stops(written: str) -> tuple[str, ...]:
