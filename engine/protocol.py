@@ -236,6 +236,7 @@ class Rewound(Event):
     step: int
     left_at: int
     branch: int  # the new line of history
+    config: dict[str, Any]  # in force there
 
 
 @dataclass(frozen=True)

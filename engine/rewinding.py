@@ -74,7 +74,8 @@ class Rewinding:
         self.under_way = False
         course.journal("rewound", left_at=left_at)
         self._saving.begin()
-        self._tell(Rewound(step, left_at, course.recorder.branch))
+        config = course.trainer.config.to_dict()
+        self._tell(Rewound(step, left_at, course.recorder.branch, config))
         yield from self._saving.until_written()
 
     def visit(self, step: int, do: Callable[[], None]) -> Task:

@@ -24,7 +24,7 @@ from engine.run.opening import read_run_config
 
 PATIENCE = 0.5  # seconds between two looks
 # kinds of journal entries that are passed on; advice as a mere sentence: it is acted on over there
-TOLD = ("evaluated", "adjusted", "warned", "advised", "rewound")
+TOLD = ("evaluated", "adjusted", "warned", "advised")
 
 
 class Viewing:
@@ -54,10 +54,10 @@ class Viewing:
                     f"the run {path.name!r} is just being made by another program: "
                     f"look again in a moment"
                 )
-            self._config = _config_now(path, database)
             self._meta = meta
             self._take_summary(meta["summary"])
             self._branch = self.status.branch
+            self._config = _config_in_force(path, database, self._branch)
             load_metrics(database, metrics, self._branch)
             self._journal_id = max((one["id"] for one in database.journal()), default=0)
             self._sample_id = max((one["id"] for one in database.samples()), default=0)
@@ -170,7 +170,9 @@ class Viewing:
     def _take_journal(self, database: RunDatabase) -> None:
         for entry in database.journal(after_id=self._journal_id):
             self._journal_id = entry["id"]
-            if entry["kind"] in TOLD:
+            if entry["kind"] == "rewound":
+                self._tell_rewound(entry, database)
+            elif entry["kind"] in TOLD:
                 self._pass_on(entry["kind"], entry["step"], entry["detail"])
 
     def _pass_on(self, kind: str, step: int, detail: dict[str, Any]) -> None:
@@ -183,19 +185,34 @@ class Viewing:
             if label:
                 self.metrics.add_mark(step, label)
             self._emit(protocol.Adjusted(step, detail["changes"]))
-        elif kind == "rewound":
-            self._emit(protocol.Rewound(step, detail["left_at"], self._branch))
         else:
             self._emit(protocol.Warned(detail["message"]))
+
+    def _tell_rewound(self, entry: dict[str, Any], database: RunDatabase) -> None:
+        step, branch, left_at = entry["step"], entry["branch"], entry["detail"]["left_at"]
+        config = _config_in_force(self.path, database, branch, before=entry["id"])
+        self._emit(protocol.Rewound(step, left_at, branch, config.to_dict()))
 
     def _database(self) -> RunDatabase:
         return RunDatabase(self.path / DATABASE_FILE, read_only=True)
 
 
-def _config_now(path: Path, database: RunDatabase) -> Config:
-    """The settings as they are: those of the beginning with all that was changed since."""
-    config = read_run_config(path)
+def _config_in_force(
+    path: Path, database: RunDatabase, branch: int, before: int | None = None
+) -> Config:
+    """The settings of the beginning, with all that was changed on the way to a line of history.
+
+    Args:
+        path: The run's folder.
+        database: Of the run.
+        branch: The line of history.
+        before: The journal entry up to which changes count; None takes them all.
+    """
+    config, lived = read_run_config(path), lineage(database.branches(), branch)
     for entry in database.journal("adjusted"):
+        late = before is not None and entry["id"] > before
+        if late or not any(one.holds_change(entry["branch"], entry["step"]) for one in lived):
+            continue
         changes = {key: pair[1] for key, pair in entry["detail"]["changes"].items()}
         config, _ = config.check({"train.max_epochs": config.train.max_epochs, **changes})
     return config

@@ -22,6 +22,7 @@ from engine.protocol import (
     Pin,
     Resume,
     Rewind,
+    Rewound,
     RunOpened,
     Sample,
     Save,
@@ -264,8 +265,12 @@ class RunControl:
         if late and not self.queue.taken:  # a queued run is to be as it was queued
             self._send(Adjust(late))
 
-    def note_rewound(self) -> None:
-        """The run is back at a step; if advice brought it there, it goes on as advised."""
+    def note_rewound(self, event: Rewound) -> None:
+        """The run is back at a step, and its settings with it; edits that wait still do."""
+        self.draft.rebase(config_from_dict(event.config))
+
+    def go_on_as_advised(self) -> None:
+        """Begin again at the step that advice brought the run back to, if it did."""
         changes, self._wanted_there = self._wanted_there, {}
         if changes:
             self._send(Adjust(changes))

@@ -304,11 +304,13 @@ class CockpitScreen(Screen[None]):
         self.refresh_bindings()
 
     def _on_rewound(self, event: protocol.Rewound) -> None:
+        self.control.note_rewound(event)
+        self._show_settings()
         self._show_chart_source()
         self._show_status()
         self.refresh_bindings()
         self._travelling.on_rewound(event)
-        self.control.note_rewound()  # goes on by itself, if advice brought it there
+        self.control.go_on_as_advised()
 
     def _on_refused(self, event: protocol.Refused) -> None:
         """Say it beside the field it is about, if there is one."""
@@ -526,14 +528,13 @@ class CockpitScreen(Screen[None]):
 
     def action_leave_field(self) -> None:
         """From a sampling field back to the keys."""
-        self.samples.forget_typing()
+        self.samples.leave_field()
         self.set_focus(None)
 
     def leave_all_fields(self) -> None:
         """Back to the keys, from wherever the cursor is."""
         self.settings.close_editor()
         self.action_leave_settings()
-        self.action_leave_field()
 
     # -- edits -----------------------------------------------------------------------------------
 
@@ -556,6 +557,8 @@ class CockpitScreen(Screen[None]):
             self.control.sample_with(message.changes)
         except InputError as error:
             self.samples.show_problem(str(error))
+        else:
+            self._show_settings()
 
     def _try(self, wish: Callable[[], None]) -> None:
         try:

@@ -14,6 +14,7 @@ from textual.widgets import Input, Label, Static
 
 from engine.config import SETTINGS
 from engine.settings import Value
+from tui.widgets.escaping_input import EscapingInput
 
 FIELDS = ("sample.prompt", "sample.temperature", "sample.top_k")
 LABELS = {"sample.prompt": "prompt", "sample.temperature": "temp", "sample.top_k": "top-k"}
@@ -33,8 +34,8 @@ class SampleRecord:
     parts: list[str] = field(default_factory=list)
 
 
-class SampleField(Input):
-    """A field of the sampling settings; Escape leaves it."""
+class SampleField(EscapingInput):
+    """A field of the sampling settings; Escape gives back what holds, and leaves it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Sample"),
@@ -44,6 +45,35 @@ class SampleField(Input):
     def __init__(self, key: str) -> None:
         super().__init__(id=key.replace(".", "-"), compact=True, select_on_focus=False)
         self.key = key
+        self.escaped = SETTINGS[key].escaped
+        self._filled = ""
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether something was typed that no run has taken over."""
+        return self.value != self._filled
+
+    def fill(self, value: Value) -> None:
+        """Show what holds."""
+        with self.prevent(Input.Changed):
+            self.value = self._filled = SETTINGS[self.key].format(value)
+        self.remove_class("-invalid", "-typed")
+
+    def settle(self, value: Value) -> None:
+        """Show what holds, unless something else was typed."""
+        parsed, _ = self.parsed()
+        if not self.is_typed:
+            self.fill(value)
+        elif parsed == value:
+            self._filled = self.value  # taken over, however it is written
+            self.remove_class("-typed")
+
+    def parsed(self) -> tuple[Value | None, str]:
+        """What is typed, or what is wrong with it."""
+        try:
+            return SETTINGS[self.key].parse(self.value), ""
+        except ValueError as error:
+            return None, str(error)
 
 
 class SamplePane(Vertical):
@@ -66,6 +96,9 @@ class SamplePane(Vertical):
     SamplePane #sample-prompt { width: 1fr; }
     SamplePane #sample-temperature { width: 7; }
     SamplePane #sample-top_k { width: 7; }
+    SamplePane SampleField.-typed:blur { color: $text-warning; }
+    SamplePane #sample-waiting { display: none; color: $text-warning; height: auto; }
+    SamplePane #sample-waiting.-shown { display: block; }
     SamplePane #sample-problem { display: none; color: $text-error; height: auto; }
     SamplePane #sample-problem.-shown { display: block; }
     SamplePane #sample-body { height: 1fr; margin-top: 1; scrollbar-size-vertical: 1; }
@@ -96,6 +129,7 @@ class SamplePane(Vertical):
             for key in FIELDS:
                 yield Label(LABELS[key])
                 yield SampleField(key)
+        yield Static(id="sample-waiting", markup=False)
         yield Static(id="sample-problem", markup=False)
         with VerticalScroll(id="sample-body", can_focus=False):
             yield Static(id="sample-text", markup=False)
@@ -103,27 +137,31 @@ class SamplePane(Vertical):
     def on_mount(self) -> None:
         """Show the empty state."""
         self.border_title = "sample"
+        self._fields[0].placeholder = "empty: a new line"
         self._redraw()
 
     def show_settings(self, values: dict[str, Value]) -> None:
-        """Fill the fields that nobody is typing in."""
+        """Fill the fields in which nothing else was typed."""
         self._values = values
-        for key in FIELDS:
-            if not self._field(key).has_focus:
-                self._fill(key)
+        for one in self._fields:
+            one.settle(values[one.key])
+        if not self._typed:
+            self.query_one("#sample-waiting").remove_class("-shown")
 
-    def forget_typing(self) -> None:
-        """What was typed and not confirmed gives way to what holds."""
+    def leave_field(self) -> None:
+        """Take back what was typed in the field with the cursor; what was in others waits."""
         self.show_problem("")
-        for key in FIELDS:
-            self._fill(key)
+        for one in self._fields:
+            if one.has_focus:
+                one.fill(self._values[one.key])
+        self._tell_waiting()
 
-    def _fill(self, key: str) -> None:
-        field = self._field(key)
-        with field.prevent(Input.Changed):
-            field.value = SETTINGS[key].format(self._values[key])
-        field.placeholder = "empty: a new line" if key == "sample.prompt" else ""
-        field.remove_class("-invalid")
+    def _tell_waiting(self) -> None:
+        """Say which fields hold what no run has taken over, once the cursor has left them."""
+        names = " and ".join(LABELS[one.key] for one in self._typed)
+        waiting = self.query_one("#sample-waiting", Static)
+        waiting.update(f"not taken over yet: {names} (p, then enter)")
+        waiting.set_class(bool(names), "-shown")
 
     # -- samples ---------------------------------------------------------------------------------
 
@@ -241,7 +279,8 @@ class SamplePane(Vertical):
 
     def focus_prompt(self) -> None:
         """Put the cursor into the prompt."""
-        self.screen.set_focus(self._field("sample.prompt"))  # at once: the next key is a letter
+        self.query_one("#sample-waiting").remove_class("-shown")
+        self.screen.set_focus(self._fields[0])  # at once: the next key is a letter
 
     def show_problem(self, text: str) -> None:
         """Explain what is wrong with a field; empty takes it back."""
@@ -252,34 +291,37 @@ class SamplePane(Vertical):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Say at once whether what is typed can be."""
         event.stop()
-        if isinstance(event.input, SampleField):
-            _, problem = _parsed(event.input)
-            event.input.set_class(bool(problem), "-invalid")
+        one = event.input
+        if isinstance(one, SampleField):
+            _, problem = one.parsed()
+            if one.escaped and one.value.endswith("\\"):
+                problem = ""  # the letter behind it is yet to be typed
+            one.set_class(one.is_typed, "-typed")
+            one.set_class(bool(problem), "-invalid")
             self.show_problem(problem)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter: hand on what was typed, in all fields."""
         event.stop()
         changes: dict[str, Value] = {}
-        for key in FIELDS:
-            value, problem = _parsed(self._field(key))
+        for one in self._fields:
+            value, problem = one.parsed()
             if value is None:
+                self.screen.set_focus(one)  # where it is to be mended
                 self.show_problem(problem)
                 return
-            if value != self._values[key]:
-                changes[key] = value
+            if value != self._values[one.key]:
+                changes[one.key] = value
         self.show_problem("")
         self.post_message(self.Edited(changes))
 
-    def _field(self, key: str) -> SampleField:
-        return self.query_one(f"#{key.replace('.', '-')}", SampleField)
+    @property
+    def _fields(self) -> list[SampleField]:
+        return [self.query_one(f"#{key.replace('.', '-')}", SampleField) for key in FIELDS]
 
-
-def _parsed(field: SampleField) -> tuple[Value | None, str]:
-    try:
-        return SETTINGS[field.key].parse(field.value), ""
-    except ValueError as error:
-        return None, str(error)
+    @property
+    def _typed(self) -> list[SampleField]:
+        return [one for one in self._fields if one.is_typed]
 
 
 def _title(record: SampleRecord) -> str:

@@ -13,11 +13,12 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, HorizontalScroll, Vertical, VerticalScroll
-from textual.widgets import Input, Label, Static
+from textual.widgets import Label, Static
 from textual.worker import get_current_worker
 
 from data.errors import InputError
 from engine.config import SETTINGS
+from tui.widgets.escaping_input import EscapingInput
 
 if TYPE_CHECKING:
     from textual.worker import Worker
@@ -44,8 +45,10 @@ class BrokenOff(Exception):
     """Nobody waits for the text any more."""
 
 
-class PromptField(Input):
+class PromptField(EscapingInput):
     """Takes the prompt; Escape leaves it."""
+
+    escaped = True
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Sample"),

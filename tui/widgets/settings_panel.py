@@ -15,6 +15,7 @@ from textual.widgets import Input, OptionList, Static
 from engine.config import SECTIONS, SETTINGS
 from engine.settings import Setting, Value, When
 from tui.draft import Draft
+from tui.widgets.escaping_input import EscapingInput
 from tui.widgets.settings_list import SettingsList
 
 WHEN_WORDS = {
@@ -24,7 +25,7 @@ WHEN_WORDS = {
 }
 
 
-class SettingEditor(Input):
+class SettingEditor(EscapingInput):
     """Where a new value is typed; Escape leaves the old one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -170,6 +171,7 @@ class SettingsPanel(Vertical):
     def _open_editor(self, one: Setting) -> None:
         self._editing = one.key
         editor = self.editor
+        editor.escaped = one.escaped
         with editor.prevent(Input.Changed):
             editor.value = one.format(self.draft.value(one.key))
         editor.add_class("-open")
