@@ -67,7 +67,7 @@ def _wishes(args: argparse.Namespace) -> dict[str, Any]:
             problems.append(f"--{name.replace('_', '-')} is about the samples: add --samples")
             continue
         try:
-            wishes[name] = SETTINGS[f"sample.{name}"].check(text)
+            wishes[name] = SETTINGS[f"sample.{name}"].parse(text)
         except ValueError as error:
             problems.append(str(error))
     if problems:

@@ -135,13 +135,20 @@ def _without_conflicts(problems: list[str], config: Config) -> list[str]:
 
 def parse_assignments(pairs: list[str]) -> tuple[dict[str, str], list[str]]:
     """``section.name=value`` texts as a mapping, and what is wrong with them."""
+    from engine.config import SETTINGS
+
     assignments, problems = {}, []
     for pair in pairs:
         key, equals, value = pair.partition("=")
-        if equals:
-            assignments[key.strip()] = value
-        else:
+        key = key.strip()
+        if not equals:
             problems.append(f"--set takes section.name=value, not {pair!r}")
+            continue
+        try:
+            escaped = key in SETTINGS and SETTINGS[key].escaped
+            assignments[key] = str(SETTINGS[key].parse(value)) if escaped else value
+        except ValueError as error:
+            problems.append(str(error))
     return assignments, problems
 
 

@@ -94,7 +94,7 @@ def _asked(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
         if text is None:
             continue
         try:
-            changes[name] = SETTINGS[f"sample.{name}"].check(text)
+            changes[name] = SETTINGS[f"sample.{name}"].parse(text)
         except ValueError as error:
             problems.append(str(error))
     problems += SampleConfig(**changes).conflicts()
