@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,14 +19,13 @@ from engine.checkpoint import Snapshot, model_tensors, optimizer_tensors, read_c
 from engine.course import Course
 from engine.metrics import MetricStore
 from engine.recorder import Recorder
+from engine.reporting import now_and_then
 from engine.rewinding import birth
 from engine.run.checkpoints import branch_of, is_full, list_checkpoints, list_snapshots, step_of
 from engine.run.lineage import Stretch, lineage
 from engine.run.opening import Watcher, look_at_run
 from engine.runtime import hardware, versions
 from engine.trainer import Runtime, Trainer
-
-REPORT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +102,7 @@ class _Replaying:
 
     def __init__(self, course: Course, report: Callable[[str], None]) -> None:
         self._course, self._report = course, report
+        self._report_progress = now_and_then(report)
         database = course.files.database
         self._way = lineage(database.branches(), course.recorder.branch)
         steps, losses = database.course("train_loss", self._way)
@@ -111,7 +110,6 @@ class _Replaying:
         self._runtimes = _runtimes(database.journal("runtime"))
         self._saved = {step_of(path): path for path in _along(course.files.path, self._way)}
         self._compared: list[int] = []
-        self._next_report = 0.0
 
     def run(self) -> Replay:
         course, trainer = self._course, self._course.trainer
@@ -171,10 +169,7 @@ class _Replaying:
             return None  # which is no matter of training again
 
     def _tell(self, last: int) -> None:
-        now = time.monotonic()
-        if now >= self._next_report:
-            self._next_report = now + REPORT_SECONDS
-            self._report(f"trained again: step {self._course.step:,} of {last:,}")
+        self._report_progress(f"trained again: step {self._course.step:,} of {last:,}")
 
     def _caveats(self) -> Iterator[str]:
         """What is not as it was, so that other bits would be no fault."""

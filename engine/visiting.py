@@ -14,8 +14,10 @@ from engine.checkpoint import find_checkpoint
 from engine.course import Course
 from engine.metrics import MetricStore
 from engine.recorder import Recorder
+from engine.reporting import now_and_then
 from engine.rewinding import lead_to
 from engine.run.checkpoints import branch_of, list_checkpoints, step_of
+from engine.run.courses import name_of_parent
 from engine.run.database import RunDatabase, Unreadable
 from engine.run.folder import DATABASE_FILE
 from engine.run.lineage import lineage
@@ -52,7 +54,7 @@ def visit(path: Path, step: int | None, report: Callable[[str], None]) -> Iterat
         course = Course(files, trainer, Recorder(files.database, MetricStore()))
         course.recorder.branch = _branch_that_reached(files.database, path, step, course.first_step)
         way = lineage(files.database.branches(), course.recorder.branch, step)
-        for _ in lead_to(course, step, way, report, report):
+        for _ in lead_to(course, step, way, report, now_and_then(report)):
             pass
         yield course
     finally:
@@ -67,6 +69,11 @@ def _branch_that_reached(database: RunDatabase, path: Path, step: int, first: in
         last = int(steps[-1]) if len(steps) else branch.step
         ends[branch.id] = max(last, ends.get(branch.id, 0))
     reached = [branch for branch, last in ends.items() if last >= step]
+    if 0 <= step < first:
+        raise InputError(
+            f"step {step:,} is of the run that {path.name!r} was forked from at step {first:,}, "
+            f"{name_of_parent(path)}: take it from there"
+        )
     if not reached or step < first:
         raise InputError(
             f"the run {path.name!r} has steps {first:,} to {max(ends.values()):,}, and not {step:,}"
