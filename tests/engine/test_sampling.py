@@ -225,8 +225,12 @@ def test_rules_are_made_of_the_settings_of_the_same_name() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("min_p", "1.5", "sample.min_p must be above 0, at most 1 (or 'off'), not 1.5"),
-        ("min_p", "-0.1", "sample.min_p must be above 0, at most 1 (or 'off'), not -0.1"),
+        ("min_p", "1.5", "sample.min_p must be above 0, at most 1 (or 'off', which is 0), not 1.5"),
+        (
+            "min_p",
+            "-0.1",
+            "sample.min_p must be above 0, at most 1 (or 'off', which is 0), not -0.1",
+        ),
         (
             "repetition_penalty",
             "0",
