@@ -8,6 +8,7 @@ import fcntl
 import itertools
 import os
 import re
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -31,6 +32,16 @@ def default_runs_dir() -> Path:
     if asked:
         return Path(asked).expanduser()
     return platformdirs.user_data_path("gpt-tui", appauthor=False) / "runs"
+
+
+def is_default(runs_dir: Path) -> bool:
+    """Whether a runs folder is the one that is found without being named."""
+    return runs_dir.resolve() == default_runs_dir().resolve()
+
+
+def typed_name(run: Path) -> str:
+    """What to type for a run: its name if it is in the default runs folder, else its path."""
+    return shlex.quote(run.name if is_default(run.parent) else str(run))
 
 
 def find_run(run: str, runs_dir: Path | None = None) -> Path:
@@ -62,20 +73,35 @@ def is_run(path: Path) -> bool:
     return (path / CONFIG_FILE).is_file() or (path / DATABASE_FILE).is_file()
 
 
+def check_word(name: str, what: str) -> None:
+    """Refuse a name that no folder of ours may have.
+
+    Args:
+        name: What a person would call it.
+        what: What it would name, as in "run".
+
+    Raises:
+        InputError: It has other characters, too many of them, or begins with a sign.
+    """
+    if NAME_PATTERN.fullmatch(name):
+        return
+    rule = "use letters, digits, '.', '_' and '-' (100 at most)"
+    if name[:1] in (".", "_", "-"):
+        rule = f"begin with a letter or a digit, not with {name[0]!r}"
+    raise InputError(f"{name!r} cannot name a {what}: {rule}")
+
+
 def check_name(name: str, runs_dir: Path) -> None:
     """Refuse a name that cannot be a run's.
 
     Raises:
         InputError: It is taken, or is no fit name for a folder.
     """
-    if not NAME_PATTERN.fullmatch(name):
-        raise InputError(
-            f"{name!r} cannot name a run: use letters, digits, '.', '_' and '-' (100 at most)"
-        )
+    check_word(name, "run")
     if (runs_dir / name).exists():
         raise InputError(
             f"there is already a run {name!r} in {runs_dir}: choose another --name, "
-            f"or go on with it: gpt-tui train --resume {name}"
+            f"or go on with it: gpt-tui train --resume {typed_name(runs_dir / name)}"
         )
 
 

@@ -17,8 +17,8 @@ from engine.run.folder import (
     CHECKPOINTS_FOLDER,
     DATABASE_FILE,
     LOCK_FILE,
-    NAME_PATTERN,
     RunLock,
+    check_word,
     is_run,
 )
 from engine.run.notes import change_notes
@@ -88,10 +88,7 @@ def free_place(folder: Path, name: str, way_out: str) -> Path:
     Raises:
         InputError: There is something already, or the name is unfit.
     """
-    if not NAME_PATTERN.fullmatch(name):
-        raise InputError(
-            f"{name!r} cannot name a run: use letters, digits, '.', '_' and '-' (100 at most)"
-        )
+    check_word(name, "run")
     place = folder / name
     if place.exists():
         what = "a run" if is_run(place) else "something"

@@ -11,14 +11,14 @@ import itertools
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from data.errors import InputError
 from engine.protocol import Open, Start, State
-from engine.run.folder import CONFIG_FILE, NAME_PATTERN, is_locked, list_runs
+from engine.run.folder import CONFIG_FILE, NAME_PATTERN, check_word, is_locked, list_runs
 from engine.run.notes import read_notes
 from engine.run.queue_entry import OVER, Entry, EntryState, Wish, is_run_of, with_path
 from engine.run.queue_file import QueueFile, hold, set_values
@@ -54,6 +54,14 @@ class Queue:
     def sweeps(self) -> list[str]:
         """The names of all sweeps, the newest last."""
         return list(dict.fromkeys(one.sweep for one in self._by_age() if one.sweep))
+
+    def check_name(self, sweep: str) -> None:
+        """Refuse a name that no new sweep can get.
+
+        Raises:
+            InputError: It is taken or unfit.
+        """
+        _check_sweep_name(sweep, self.sweeps())
 
     def run_of(self, entry: Entry) -> Path | None:
         """The run of an entry, also if it was renamed; None before it begins, or if it is gone."""
@@ -231,16 +239,17 @@ class Queue:
         if not wanted:
             names = (f"sweep-{number}" for number in itertools.count(1))
             return next(name for name in names if name not in taken)
-        if not NAME_PATTERN.fullmatch(wanted):
-            raise InputError(
-                f"{wanted!r} cannot name a sweep: use letters, digits, '.', '_' and '-'"
-            )
-        if wanted in taken:
-            raise InputError(
-                f"there is already a sweep {wanted!r}: choose another --name, or go on with it: "
-                f"gpt-tui sweep --resume {wanted}"
-            )
+        _check_sweep_name(wanted, taken)
         return wanted
+
+
+def _check_sweep_name(name: str, taken: Collection[str]) -> None:
+    check_word(name, "sweep")
+    if name in taken:
+        raise InputError(
+            f"there is already a sweep {name!r}: choose another --name, or go on with it: "
+            f"gpt-tui sweep --resume {name}"
+        )
 
 
 class Taken:
