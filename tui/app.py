@@ -19,7 +19,8 @@ from textual.screen import Screen
 
 from engine.protocol import Event, State
 from engine.run.folder import CONFIG_FILE, LOG_FILE
-from tui.commands.output import silence_output, typed_name
+from tui.commands.hints import program, typed_name
+from tui.commands.stdout import silence
 from tui.launch import Launch
 from tui.messages import EngineEvent
 from tui.run_control import RunControl
@@ -213,8 +214,8 @@ def _say_goodbye(control: RunControl) -> None:
         )
         lines.append(f"  kept in  {short_path(run)}")
         done = status.state is State.FINISHED
-        lines.append(f"  {'look at' if done else 'go on':<9}gpt-tui {typed_name(run)}")
-        again = f"gpt-tui --config {shlex.quote(str(run / CONFIG_FILE))}"
+        lines.append(f"  {'look at' if done else 'go on':<9}{program()} {typed_name(run)}")
+        again = f"{program()} --config {shlex.quote(str(run / CONFIG_FILE))}"
     else:
         again = control.launch.command_line
     if draft.edits:
@@ -222,7 +223,7 @@ def _say_goodbye(control: RunControl) -> None:
     try:
         print("\n".join(lines), flush=True) if lines else None
     except OSError:  # the terminal is gone; the run is saved
-        silence_output()
+        silence(sys.stdout)
 
 
 def _import_what_is_heavy() -> None:

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from data.errors import InputError
-from tui.commands import COMMANDS, EXIT_BAD_INPUT, EXIT_DONE, EXIT_SIGNAL
+from tui.commands import COMMANDS, EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
+from tui.commands.stdout import OutputLost, complain, put, silence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,17 +26,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _carry_out(arguments)
+        code = _carry_out(arguments)
+        put("", end="")  # what a command left in the buffer is lost now or never
+        return code
     except InputError as error:
         for problem in error.problems:
-            print(f"gpt-tui: {problem}", file=sys.stderr)
+            complain(problem)
         return EXIT_BAD_INPUT
+    except OutputLost as lost:
+        complain(str(lost))
+        return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_SIGNAL
     except BrokenPipeError:  # whoever reads has seen enough, as in `gpt-tui runs | head`
-        from tui.commands.output import silence_output
-
-        silence_output()
+        silence(sys.stdout)
         return EXIT_DONE
 
 

@@ -100,14 +100,38 @@ def test_bad_config_file(cli: Cli, tmp_path: Path, content: bytes | None, words:
     assert words in cli("train", "--config", path).problem
 
 
-@pytest.mark.parametrize("place", ["/proc/runs", "file", "file/below"])
-def test_runs_folder_that_cannot_be_written(
-    cli: Cli, text: Path, tmp_path: Path, place: str
-) -> None:
-    (tmp_path / "file").write_text("in the way")
-    problem = cli("train", "--data", text, "--runs-dir", tmp_path / place).problem
+def test_runs_folder_that_cannot_be_written(cli: Cli, text: Path) -> None:
+    problem = cli("train", "--data", text, "--runs-dir", "/proc/runs").problem
     assert "cannot write the runs folder" in problem
     assert "choose another with --runs-dir" in problem
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+@pytest.mark.parametrize("command", ["train", "runs", "queue", "runs trash", "sweep --resume"])
+def test_runs_folder_that_is_a_file(cli: Cli, tmp_path: Path, command: str, place: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    problem = cli(*command.split(), "--runs-dir", tmp_path / place).problem
+    assert problem == (
+        f"{tmp_path / place} cannot be a runs folder, because {file} is a file: choose another "
+        f"with --runs-dir"
+    )
+
+
+@pytest.mark.parametrize("name", [".hid", "-x", "_x"])
+def test_a_name_that_begins_with_a_sign_is_told_so(cli: Cli, name: str) -> None:
+    assert cli("train", f"--name={name}").problem == (
+        f"{name!r} cannot name a run: begin with a letter or a digit, not with {name[0]!r}"
+    )
+
+
+def test_zero_stands_for_off_and_the_refusal_of_less_says_so(quick_train: Cli, cli: Cli) -> None:
+    quick_train()
+    sample = ("sample", "tiny-1", "--top-k")
+    assert cli(*sample, "0").out == cli(*sample, "off").out
+    assert cli(*sample, "-1").problem == (
+        "sample.top_k must be 1 to 1,000,000 (or 'off', which is 0), not -1"
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+import engine.visiting
+from engine.reporting import now_and_then
 from engine.run.database import RunDatabase
 from engine.run.reader import read_summary
 from tests.cli.conftest import Cli
@@ -38,6 +42,33 @@ def test_without_a_step_it_is_the_latest_and_json_tells_all(
     }
 
 
+def test_going_back_a_long_way_is_told_in_a_few_lines(
+    quick_train: Cli, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_step = 1 / 16  # seconds, exactly
+    times = (a_step * number for number in range(60))
+    monkeypatch.setattr(
+        engine.visiting, "now_and_then", lambda report: now_and_then(report, lambda: next(times))
+    )
+    seldom = ("--set", "eval.interval=1000", "--set", "checkpoint.interval=1000")
+    quick_train("--name", "a", "--set", "train.max_steps=60", *seldom)
+    told = cli("fork", "a", "--at", "59").err.splitlines()
+    assert [line for line in told if "going back" in line] == [
+        f"going back: step {step} of 59" for step in (0, 16, 32, 48)
+    ]
+
+
+def test_a_fork_is_listed_with_its_parameters_before_it_is_trained(
+    quick_train: Cli, cli: Cli
+) -> None:
+    quick_train("--name", "a")
+    cli("fork", "a", "--at", "3", "--name", "b")
+    parent, child = cli("runs", "--json").json
+    assert child["parameters"] == parent["parameters"] > 0
+    assert (child["state"], child["steps"]) == ("stopped", 3)
+    assert child["sparkline"] == parent["sparkline"][: len(child["sparkline"])] != []
+
+
 def test_bad_wishes_get_a_sentence_and_make_nothing(
     quick_train: Cli, cli: Cli, runs_dir: Path
 ) -> None:
@@ -65,3 +96,16 @@ def test_a_run_whose_database_is_gone_is_refused_with_a_sentence(
     (runs_dir / "fresh.db").replace(runs_dir / "a" / "run.db")
     done = cli("fork", "a", "--at", "2")
     assert done.code == 2 and "its content is gone" in done.err
+
+
+def test_a_step_that_a_fork_inherited_is_sought_in_its_parent_by_its_present_name(
+    quick_train: Cli, cli: Cli
+) -> None:
+    quick_train("--name", "a", "--set", "train.max_steps=12")
+    assert cli("fork", "a", "--at", "7", "--name", "b").code == 0
+    assert cli("runs", "rename", "a", "mother").code == 0
+    done = cli("fork", "b", "--at", "5")
+    assert done.code == 2
+    assert "step 5 is of the run that 'b' was forked from at step 7, mother: take it" in done.err
+    assert cli("runs", "rm", "mother").code == 0
+    assert "a (not here any more)" in cli("fork", "b", "--at", "5").err

@@ -102,10 +102,31 @@ def test_deleted_runs_come_back(cli: Cli, runs_dir: Path) -> None:
     assert [one["name"] for one in cli("runs", "trash", "--json").json] == ["first", "second"]
     assert cli("runs", "trash").out.splitlines()[1].startswith("first ")
     assert cli("runs", "restore", "first").out == "first is back\n"
-    assert cli("runs", "restore", "second", "--name", "again", "--json").json["name"] == "again"
+    (again,) = cli("runs", "restore", "second", "--name", "again", "--json").json
+    assert again["name"] == "again"
     assert names(cli) == ["first", "again"]
     assert "it is empty" in cli("runs", "restore", "first").problem
     assert "is empty" in cli("runs", "trash").out
+
+
+def test_several_runs_come_back_at_once(cli: Cli, runs_dir: Path) -> None:
+    cli("runs", "rm", "first", "second")
+    assert "no run 'third'" in cli("runs", "restore", "first", "third").problem
+    assert (
+        "--name can name one run"
+        in cli("runs", "restore", "first", "second", "--name", "x").problem
+    )
+    assert names(cli) == []
+    assert cli("runs", "restore", "second", "first").out == "second, first are back\n"
+    assert names(cli) == ["first", "second"]
+
+
+def test_what_cannot_come_back_keeps_nothing_else(cli: Cli, runs_dir: Path) -> None:
+    cli("runs", "rm", "first", "second")
+    (runs_dir / "first").mkdir()
+    answer = cli("runs", "restore", "first", "second")
+    assert (answer.code, answer.out) == (2, "second is back\n")
+    assert "there is already something 'first'" in answer.err
 
 
 def test_what_cannot_be_deleted_keeps_nothing_else(cli: Cli, runs_dir: Path) -> None:

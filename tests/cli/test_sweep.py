@@ -79,6 +79,12 @@ def test_random_draws_follow_their_seed(sweep: Sweep) -> None:
     assert len(drawn()) == 4
 
 
+def test_a_dry_run_refuses_the_name_of_another_sweep(sweep: Sweep) -> None:
+    sweep(RATES, "--name", "mine", "--queue-only")
+    for more in ("--dry-run", "--queue-only"):
+        assert "already a sweep 'mine'" in sweep(RATES, "--name", "mine", more).err
+
+
 def test_everything_wrong_is_said_at_once(cli: Cli, runs_dir: Path) -> None:
     answer = cli("sweep", "optim.lr=1", "model.n_layer=4..2", "--preset", "tinny", "--seed", "1")
     assert answer.code == 2
@@ -96,6 +102,7 @@ def test_everything_wrong_is_said_at_once(cli: Cli, runs_dir: Path) -> None:
         (["model.n_layer=1,2", "--random", "0"], "--random takes 1 to 1,000 runs, not 0"),
         (["model.n_layer=1,2", "--data", "no/such.txt"], "no/such.txt does not exist"),
         (["model.n_layer=1,2", "--name", "../x", "--data", "python-docs"], "cannot name a sweep"),
+        (["model.n_layer=1,2", "--name", "ü x", "--dry-run"], "'ü x' cannot name a sweep: use"),
         (["--resume"], "there is no sweep in"),
         (["--resume", "mine", "--preset", "tiny"], "take the name of one sweep"),
         (["mine", "--leaderboard", "--dry-run"], "take the name of one sweep"),

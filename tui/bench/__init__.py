@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from data.errors import InputError
 from tui.commands import EXIT_DONE, EXIT_FAILED
+from tui.commands.stdout import put
 
 
 class Benchmark(NamedTuple):
@@ -40,7 +41,7 @@ BENCHMARKS = {
 def main(argv: list[str]) -> int:
     """Run the benchmark that is named; all of them if none is."""
     if argv and argv[0] in ("-h", "--help"):
-        print(_help())
+        put(_help())
         return EXIT_DONE
     named = bool(argv) and not argv[0].startswith("-")
     if named and argv[0] not in BENCHMARKS:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tui.commands.output import print_last, table, to_json
+from tui.commands.output import table, to_json
+from tui.commands.stdout import print_last
 
 RESAMPLES = 10_000
 PARAMETERS_APART = 0.05  # more, and a comparison is none

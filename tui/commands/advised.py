@@ -6,20 +6,20 @@ from pathlib import Path
 
 from engine.config import SETTINGS
 from engine.protocol import Advised
-from tui.commands.output import typed_name
+from tui.commands.hints import program, typed_name
 
 
 def advice_in_words(advice: Advised, run: Path) -> str:
     """A piece of advice as lines for a terminal."""
     name, options = typed_name(run), _options(advice)
-    resume, step = f"gpt-tui train --resume {name}", advice.rewind_to
+    resume, step = f"{program()} train --resume {name}", advice.rewind_to
     if step is None:
         return (
             f"advice: {advice.message}\n  to {advice.action}, stop with Ctrl-C, then "
             f"{resume} {options}"
         )
     ways = {
-        f"from step {step:,}, as a new run": f"gpt-tui fork {name} --at {step} {options}",
+        f"from step {step:,}, as a new run": f"{program()} fork {name} --at {step} {options}",
         "with a lower learning rate": f"{resume} {options}",
         "without this batch": resume,
     }

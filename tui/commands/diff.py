@@ -14,6 +14,7 @@ from engine.run.folder import find_run
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
 from tui.commands.output import columns, to_json, warn
+from tui.commands.stdout import put
 from tui.comparing import figure_lines, setting_lines
 
 if TYPE_CHECKING:
@@ -30,13 +31,13 @@ def main(argv: list[str]) -> int:
     runs = _read(args.runs, runs_dir_of(args))
     if args.json:
         samples = _samples(runs, wishes) if args.samples else None
-        print(to_json(_facts(runs, samples)))
+        put(to_json(_facts(runs, samples)))
         return EXIT_DONE
     _print_table(runs)
     for run, sample in zip(runs, _samples(runs, wishes) if args.samples else [], strict=False):
         told = f"not written: {sample['problem']}" if "problem" in sample else sample["text"]
         at = f", step {sample['step']:,}" if "step" in sample else ""
-        print(f"\n--- {run.name}{at} ---\n{told}", flush=True)
+        put(f"\n--- {run.name}{at} ---\n{told}")
     return EXIT_DONE
 
 
@@ -95,11 +96,11 @@ def _print_table(runs: list[ComparedRun]) -> None:
     rows = [[line.label, *line.cells] for line in settings]
     rows += [[""] * len(header)] if settings else []
     rows += [[line.label, *line.cells] for line in figure_lines(runs)]
-    print(columns([header, *rows]))
+    put(columns([header, *rows]))
     if not settings:
-        print("\nno setting differs")
+        put("\nno setting differs")
     for caution in cautions(runs):
-        print(f"\nnote: {caution}")
+        put(f"\nnote: {caution}")
 
 
 def _samples(runs: list[ComparedRun], wishes: dict[str, Any]) -> list[dict[str, Any]]:

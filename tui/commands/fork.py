@@ -6,8 +6,10 @@ import sys
 
 from engine.run.folder import check_name, find_run
 from tui.commands import EXIT_DONE
+from tui.commands.hints import program, typed_name
 from tui.commands.options import Parser, add_set_option, changes_of, runs_dir_of
 from tui.commands.output import to_json
+from tui.commands.stdout import put
 from tui.wording import short_path
 
 
@@ -26,13 +28,14 @@ def main(argv: list[str]) -> int:
         path = fork(course, changes, args.name)
         step = course.step
     if args.json:
-        print(to_json({"run": path.name, "path": str(path), "parent": parent.name, "step": step}))
+        put(to_json({"run": path.name, "path": str(path), "parent": parent.name, "step": step}))
     else:
-        print(
+        name, command = typed_name(path), program()
+        put(
             f"run {path.name}: {parent.name} as it was at step {step:,}\n"
             f"  kept in  {short_path(path)}\n"
-            f"  train    gpt-tui train --resume {path.name}\n"
-            f"  look     gpt-tui {path.name}"
+            f"  train    {command} train --resume {name}\n"
+            f"  look     {command} {name}"
         )
     return EXIT_DONE
 

@@ -21,8 +21,9 @@ from tui.commands.options import (
     parse_assignments,
     runs_dir_of,
 )
-from tui.commands.output import print_last, to_json
+from tui.commands.output import to_json
 from tui.commands.rungs import Rung, facts, in_words
+from tui.commands.stdout import print_last
 from tui.wording import roughly
 
 BUDGET_SECONDS = 300.0
@@ -36,9 +37,11 @@ def main(argv: list[str]) -> int:
     _check_writable(args.write)
     typed = command_line("gpt-tui ladder", argv)
     code = _climb(rungs, runs_dir_of(args), args.budget, typed)
-    print_last(to_json(facts(rungs)) if args.json else in_words(rungs))
-    if args.write is not None:
-        _write(args.write, rungs, typed, code)
+    try:
+        print_last(to_json(facts(rungs)) if args.json else in_words(rungs))
+    finally:  # what took so long to train is worth a page, also if nothing can be printed
+        if args.write is not None:
+            _write(args.write, rungs, typed, code)
     return code
 
 

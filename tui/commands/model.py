@@ -12,6 +12,7 @@ from data.errors import InputError
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, add_set_option, config_of, runs_dir_of, warn_of_unused
 from tui.commands.output import to_json, warn
+from tui.commands.stdout import put
 
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
@@ -55,7 +56,7 @@ def main(argv: list[str]) -> int:
         seen = trace_text(subject.model, args.trace)
         told |= {"weights": subject.weights, "trace": dataclasses.asdict(seen)}
         words.append(trace_in_words(seen, args.trace, subject.weights, subject.model.tokenizer))
-    print(to_json(told) if args.json else "\n\n".join(words))
+    put(to_json(told) if args.json else "\n\n".join(words))
     return EXIT_DONE
 
 

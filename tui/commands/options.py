@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from data.errors import InputError
+from tui.commands.stdout import put
 
 if TYPE_CHECKING:
     from engine.config import Config
@@ -29,6 +31,11 @@ class Parser(argparse.ArgumentParser):
             metavar="DIR",
             help="where runs are kept (default: $GPT_TUI_RUNS, else your data folder)",
         )
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Make sure that ``--help`` and ``--version`` were printed."""
+        put("", end="")
+        super().exit(status, message)
 
     def error(self, message: str) -> NoReturn:
         """Turn argparse's complaint into ours."""
@@ -61,11 +68,22 @@ def add_set_option(parser: argparse.ArgumentParser) -> None:
 
 
 def runs_dir_of(args: argparse.Namespace) -> Path:
-    """The runs folder that was asked for, else the default one."""
+    """The runs folder that was asked for, else the default one; it may be still to be made.
+
+    Raises:
+        InputError: There is something else in its place.
+    """
     from engine.run.folder import default_runs_dir
 
     chosen: Path = args.runs_dir or default_runs_dir()
-    return chosen.expanduser().absolute()
+    folder = chosen.expanduser().absolute()
+    there = next(one for one in (folder, *folder.parents) if os.path.exists(one))
+    if not os.path.isdir(there):
+        raise InputError(
+            f"{folder} cannot be a runs folder, because {there} is a file: choose another with "
+            f"--runs-dir"
+        )
+    return folder
 
 
 def command_line(command: str, argv: list[str]) -> str:
@@ -86,13 +104,13 @@ def config_of(args: argparse.Namespace) -> Config:
     problems: list[str] = []
     in_file: dict[str, Any] = {}
     config = Config()
-    with _gathering(problems):
+    with gathering(problems):
         in_file = read_toml(args.config) if args.config else {}
     assignments, found = parse_assignments(args.set)
     problems += found
     values, found = flatten(in_file)
     problems += [f"{args.config}: {problem}" for problem in found]
-    with _gathering(problems):
+    with gathering(problems):
         config = preset_config(_preset_of(args, in_file, {**values, **assignments}))
     config, found = config.check(values)
     problems += [f"{args.config}: {problem}" for problem in _without_conflicts(found, config)]
@@ -101,7 +119,7 @@ def config_of(args: argparse.Namespace) -> Config:
     config, found = config.check(assignments)
     problems += _without_conflicts(found, config)
     if args.name is not None:
-        with _gathering(problems):
+        with gathering(problems):
             check_name(args.name, runs_dir_of(args))
     problems = problems or config.conflicts()
     if problems:
@@ -193,7 +211,7 @@ def refuse_new_run_options(args: argparse.Namespace, names: tuple[str, ...], run
 
 
 @contextmanager
-def _gathering(problems: list[str]) -> Iterator[None]:
+def gathering(problems: list[str]) -> Iterator[None]:
     """Keep the problems of what is done inside, and go on."""
     try:
         yield

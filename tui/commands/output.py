@@ -5,16 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import shlex
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from engine.run.folder import default_runs_dir
 
 if TYPE_CHECKING:
     from engine.run.reader import RunSummary
@@ -87,26 +82,6 @@ def threads_in_words(threads: int | None) -> str:
     return "1 thread" if threads == 1 else f"{threads} threads"
 
 
-def typed_name(run: Path) -> str:
-    """What to type for a run: its name if it is in the default runs folder, else its path."""
-    return shlex.quote(run.name if run.parent == default_runs_dir().resolve() else str(run))
-
-
 def warn(message: str) -> None:
     """Say something on standard error that is no failure."""
     print(f"gpt-tui: {message}", file=sys.stderr)
-
-
-def print_last(text: str) -> None:
-    """Print the last words of a command; if nobody can read them any more, quietly not."""
-    try:
-        print(text, flush=True)
-    except OSError:
-        silence_output()
-
-
-def silence_output() -> None:
-    """Lead standard output nowhere, so that what is still buffered troubles nobody at the end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

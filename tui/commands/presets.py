@@ -8,6 +8,7 @@ from engine.presets import GROUPS, Preset, default_preset
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser
 from tui.commands.output import columns, to_json
+from tui.commands.stdout import put
 
 
 def main(argv: list[str]) -> int:
@@ -17,9 +18,9 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     here = default_preset()
     if args.json:
-        print(to_json([_facts(one, group, here) for group in GROUPS for one in GROUPS[group]]))
+        put(to_json([_facts(one, group, here) for group in GROUPS for one in GROUPS[group]]))
     else:
-        print("\n".join(f"{group}\n{_listing(group, here)}" for group in GROUPS))
+        put("\n".join(f"{group}\n{_listing(group, here)}" for group in GROUPS))
     return EXIT_DONE
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 from engine.run.queue import Queue
 from tui.commands import EXIT_DONE
+from tui.commands.hints import in_runs_dir, program
 from tui.commands.options import Parser, runs_dir_of
-from tui.commands.output import print_last, to_json
+from tui.commands.output import to_json
 from tui.commands.standings import entry_facts, queue_table
+from tui.commands.stdout import print_last
 from tui.wording import counted
 
 ACTIONS = ("list", "run", "cancel", "retry", "first", "clear")
@@ -62,7 +64,8 @@ def _print(queue: Queue, also_cleared: bool, as_json: bool) -> None:
         print_last(f"nothing is queued in {queue.runs_dir}: gpt-tui sweep fills the queue")
     else:
         left = sum(not one.is_over for one in entries)
-        more = f"\n{counted(left, 'run')} to go: gpt-tui queue run" if left else ""
+        go_on = f"{program()} queue run{in_runs_dir(queue.runs_dir)}"
+        more = f"\n{counted(left, 'run')} to go: {go_on}" if left else ""
         print_last(queue_table(entries) + more)
 
 

@@ -14,6 +14,7 @@ from engine.run.selecting import SORTS, matches, sort_runs
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
 from tui.commands.output import run_facts, table, to_json
+from tui.commands.stdout import put
 from tui.wording import amount, duration, loss
 
 
@@ -32,7 +33,7 @@ ACTIONS = {
     "note": Action("tui.commands.runs_write", "note", "read and write the note"),
     "rename": Action("tui.commands.runs_write", "rename", "give a run another name"),
     "rm": Action("tui.commands.runs_trash", "remove", "move runs to the trash"),
-    "restore": Action("tui.commands.runs_trash", "restore", "bring a run back from the trash"),
+    "restore": Action("tui.commands.runs_trash", "restore", "bring runs back from the trash"),
     "trash": Action("tui.commands.runs_trash", "trash", "list the trash, or empty it"),
     "copy": Action("tui.commands.runs_copy", "copy", "copy a run elsewhere, also in training"),
     "export": Action("tui.commands.runs_copy", "export", "metrics as CSV, JSON lines or Parquet"),
@@ -62,16 +63,16 @@ def _list(argv: list[str]) -> int:
     chosen = (run for run in everything if matches(run, args.filter))
     runs = sort_runs(chosen, args.sort, args.reverse)
     if args.json:
-        print(to_json([run_facts(run) for run in runs]))
+        put(to_json([run_facts(run) for run in runs]))
     elif runs:
-        print(table(HEADER, map(_row, runs), RIGHT))
+        put(table(HEADER, map(_row, runs), RIGHT))
         for run in runs:
             if run.problem:  # below the table, which a sentence in a cell would make too wide
-                print(f"{run.name}: {run.problem.splitlines()[0]}")
+                put(f"{run.name}: {run.problem.splitlines()[0]}")
     elif everything:
-        print(f"none of the {len(everything)} runs in {runs_dir} matches {args.filter!r}")
+        put(f"none of the {len(everything)} runs in {runs_dir} matches {args.filter!r}")
     else:
-        print(f"no runs in {runs_dir} yet: gpt-tui begins one")
+        put(f"no runs in {runs_dir} yet: gpt-tui begins one")
     return EXIT_DONE
 
 

@@ -14,6 +14,7 @@ from engine.run.moving import copy_run
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
 from tui.commands.output import to_json
+from tui.commands.stdout import put
 from tui.wording import counted, short_path
 
 BINARY = ("parquet",)
@@ -34,9 +35,9 @@ def copy(argv: list[str]) -> int:
     run = find_run(args.run, runs_dir_of(args))
     made = copy_run(run, args.destination)
     if args.json:
-        print(to_json({"run": str(run), "copy": str(made)}))
+        put(to_json({"run": str(run), "copy": str(made)}))
     else:
-        print(f"copied {run.name} to {short_path(made)}")
+        put(f"copied {run.name} to {short_path(made)}")
     return EXIT_DONE
 
 
@@ -60,9 +61,9 @@ def export(argv: list[str]) -> int:
     _write(curves, file, args.to, args.long)
     if args.json:
         facts = {"run": str(run), "file": str(file), "format": args.to}
-        print(to_json(facts | {"steps": len(curves.steps), "metrics": list(curves.by_name)}))
+        put(to_json(facts | {"steps": len(curves.steps), "metrics": list(curves.by_name)}))
     else:
-        print(
+        put(
             f"wrote {counted(len(curves.by_name), 'metric')} at "
             f"{counted(len(curves.steps), 'step')} to {short_path(file)}"
         )

@@ -11,6 +11,7 @@ from tui.charts.sparkline import spark
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
 from tui.commands.output import columns, run_facts, threads_in_words, to_json
+from tui.commands.stdout import put
 from tui.wording import amount, duration, loss, moment, short_path, with_unit
 
 SPARK_WIDTH = 40
@@ -26,9 +27,9 @@ def main(argv: list[str]) -> int:
     run = read_summary(path)
     size = disk_use(path)
     if args.json:
-        print(to_json(run_facts(run) | {"bytes": size}))
+        put(to_json(run_facts(run) | {"bytes": size}))
     else:
-        print(columns([(name, text) for name, text in _facts(run, size) if text]))
+        put(columns([(name, text) for name, text in _facts(run, size) if text]))
     return EXIT_DONE
 
 

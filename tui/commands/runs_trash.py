@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from engine.run.trash import (
     trash_run,
 )
 from tui.commands import EXIT_DONE
+from tui.commands.hints import in_runs_dir, program
 from tui.commands.options import Parser, runs_dir_of
 from tui.commands.output import run_facts, table, to_json
+from tui.commands.stdout import put
 from tui.wording import counted, moment, with_unit
 
 
@@ -37,28 +40,42 @@ def remove(argv: list[str]) -> int:
         except InputError as error:
             problems += error.problems
     if args.json:
-        print(to_json([_facts(one) for one in trashed]))
+        put(to_json([_facts(one) for one in trashed]))
     elif trashed:
-        names = ", ".join(one.name for one in trashed)
-        print(f"in the trash: {names}\n  bring back  gpt-tui runs restore {trashed[0].name}")
+        put(f"in the trash: {', '.join(one.name for one in trashed)}\n{_ways_back(trashed)}")
     if problems:
         raise InputError(*problems)
     return EXIT_DONE
 
 
 def restore(argv: list[str]) -> int:
-    """Bring a run back from the trash."""
-    parser = Parser("gpt-tui runs restore", "Bring a run back from the trash.")
+    """Bring runs back from the trash."""
+    parser = Parser("gpt-tui runs restore", "Bring runs back from the trash.")
     parser.add_argument(
-        "run",
+        "runs",
+        nargs="+",
         metavar="RUN",
         help="the name it had (then the one deleted last), or has in the trash",
     )
-    parser.add_argument("--name", help="what to call it (default: as before)")
-    parser.add_argument("--json", action="store_true", help="the run as one line of JSON")
+    parser.add_argument("--name", help="what to call the only one (default: as before)")
+    parser.add_argument("--json", action="store_true", help="as one line of JSON: an array")
     args = parser.parse_args(argv)
-    path = restore_run(find_trashed(args.run, runs_dir_of(args)), args.name)
-    print(to_json(run_facts(read_summary(path))) if args.json else f"{path.name} is back")
+    found = dict.fromkeys(find_trashed(run, runs_dir_of(args)) for run in args.runs)
+    if args.name and len(found) > 1:
+        raise InputError("--name can name one run: bring the others back without it")
+    restored, problems = [], []
+    for one in found:
+        try:
+            restored.append(restore_run(one, args.name))
+        except InputError as error:
+            problems += error.problems
+    if args.json:
+        put(to_json([run_facts(read_summary(path)) for path in restored]))
+    elif restored:
+        names = ", ".join(path.name for path in restored)
+        put(f"{names} {'is' if len(restored) == 1 else 'are'} back")
+    if problems:
+        raise InputError(*problems)
     return EXIT_DONE
 
 
@@ -81,14 +98,25 @@ def trash(argv: list[str]) -> int:
             )
         empty_trash(runs_dir)
     if args.json:
-        print(to_json(facts))
+        put(to_json(facts))
     elif args.empty:
-        print(f"deleted for good: {counted(len(trashed), 'run')}, {size}")
+        put(f"deleted for good: {counted(len(trashed), 'run')}, {size}")
     elif trashed:
-        print(table(("name", "deleted", "size", "in the trash as"), map(_row, facts), (2,)))
+        put(table(("name", "deleted", "size", "in the trash as"), map(_row, facts), (2,)))
     else:
-        print(f"the trash of {runs_dir} is empty")
+        put(f"the trash of {runs_dir} is empty")
     return EXIT_DONE
+
+
+def _ways_back(trashed: list[Trashed]) -> str:
+    """A command for each of their runs folders, which have a trash each."""
+    names: dict[Path, list[str]] = {}
+    for one in trashed:
+        names.setdefault(one.path.parent.parent, []).append(one.name)
+    return "\n".join(
+        f"  bring back  {program()} runs restore {shlex.join(some)}{in_runs_dir(folder)}"
+        for folder, some in names.items()
+    )
 
 
 def _facts(one: Trashed) -> dict[str, Any]:

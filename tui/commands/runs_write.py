@@ -12,6 +12,7 @@ from engine.run.reader import read_summary
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
 from tui.commands.output import run_facts, to_json
+from tui.commands.stdout import put
 
 
 def tag(argv: list[str]) -> int:
@@ -64,5 +65,5 @@ def _parser(action: str, description: str) -> Parser:
 
 
 def _tell(path: Path, as_json: bool, text: str) -> int:
-    print(to_json(run_facts(read_summary(path))) if as_json else text)
+    put(to_json(run_facts(read_summary(path))) if as_json else text)
     return EXIT_DONE

@@ -14,7 +14,8 @@ from engine.config import SETTINGS, SampleConfig
 from engine.run.folder import find_run
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
-from tui.commands.output import print_last, to_json, warn
+from tui.commands.output import to_json, warn
+from tui.commands.stdout import print_last, put
 
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
@@ -137,21 +138,21 @@ def _write(model: LanguageModel, settings: SampleConfig, count: int, as_json: bo
     frozen, seeds = freeze(model), seeds_from(settings.seed, count)
     streams = count == 1 and not as_json
     if streams:
-        print(settings.prompt, end="", flush=True)
+        put(settings.prompt, end="")
     began = time.perf_counter()
     texts = write(frozen, model.tokenizer, settings, seeds, _print_piece if streams else None)
     seconds = time.perf_counter() - began
     if as_json:
         print_last(to_json(_facts(settings, texts, seconds, frozen)))
     elif streams:
-        print(end="\n" if sys.stdout.isatty() else "", flush=True)
+        put("", end="\n" if sys.stdout.isatty() else "")
     else:
         for text in texts:
-            print(f"--- seed {text.seed} ---\n{settings.prompt}{text.text}", flush=True)
+            put(f"--- seed {text.seed} ---\n{settings.prompt}{text.text}")
 
 
 def _print_piece(_: int, piece: str) -> None:
-    print(piece, end="", flush=True)
+    put(piece, end="")
 
 
 def _facts(

@@ -7,6 +7,7 @@ from engine.settings import Setting
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser
 from tui.commands.output import table
+from tui.commands.stdout import put
 
 HEADER = ("setting", "default", "allowed", "unit", "may change", "what it is")
 
@@ -16,7 +17,7 @@ def main(argv: list[str]) -> int:
     parser = Parser("gpt-tui settings", "List every setting, as the schema declares it.")
     parser.add_argument("--markdown", action="store_true", help="as the table of the README")
     args = parser.parse_args(argv)
-    print(settings_markdown() if args.markdown else table(HEADER, map(_row, SETTINGS.values())))
+    put(settings_markdown() if args.markdown else table(HEADER, map(_row, SETTINGS.values())))
     return EXIT_DONE
 
 

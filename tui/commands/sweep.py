@@ -14,15 +14,18 @@ from engine.run.queue_entry import Wish
 from engine.settings import Value
 from engine.sweep import Axis, Impossible, Plan, Trial, draw, grid, in_words, parse_axes, plan
 from tui.commands import EXIT_DONE
+from tui.commands.hints import in_runs_dir, program
 from tui.commands.options import (
     Parser,
     add_config_options,
     command_line,
     config_of,
+    gathering,
     runs_dir_of,
 )
-from tui.commands.output import print_last, table, to_json, warn
+from tui.commands.output import table, to_json, warn
 from tui.commands.standings import leaderboard_table, place_facts, short, shown
+from tui.commands.stdout import print_last
 from tui.wording import counted
 
 if TYPE_CHECKING:
@@ -107,11 +110,12 @@ def _planned(args: argparse.Namespace) -> Plan:
         )
     if args.seed is not None and args.random is None:
         problems.append("--seed goes with --random N")
+    if args.name:
+        with gathering(problems):
+            Queue(runs_dir_of(args)).check_name(args.name)
     config: Config | None = None
-    try:
+    with gathering(problems):
         config = config_of(argparse.Namespace(**{**vars(args), "name": None}))
-    except InputError as error:
-        problems += error.problems
     if problems or config is None:
         raise InputError(*problems)
     return plan(config, _combinations(axes, args.random, args.seed or 0))
@@ -158,7 +162,7 @@ def _print_plan(args: argparse.Namespace, planned: Plan, name: str | None) -> No
         return
     print_last(_plan_in_words(planned))
     if name is not None:
-        print_last(f"queued as {name}: gpt-tui sweep --resume {name} trains them")
+        print_last(f"queued as {name}: {_go_on(name, runs_dir_of(args))} trains them")
 
 
 def _plan_in_words(planned: Plan) -> str:
@@ -227,5 +231,9 @@ def _report(queue: Queue, name: str, as_json: bool) -> None:
         print_last(to_json({"sweep": name, "runs": runs}))
         return
     left = sum(not entry.is_over for entry in entries)
-    more = f"\n{counted(left, 'run')} to go: gpt-tui sweep --resume {name}" if left else ""
+    more = f"\n{counted(left, 'run')} to go: {_go_on(name, runs_dir)}" if left else ""
     print_last(f"sweep {name}\n{leaderboard_table(places)}{more}")
+
+
+def _go_on(name: str, runs_dir: Path) -> str:
+    return f"{program()} sweep --resume {name}{in_runs_dir(runs_dir)}"

@@ -12,6 +12,7 @@ from engine.run.folder import CONFIG_FILE, find_run
 from engine.run.reader import RunSummary, read_summary
 from tui.commands import EXIT_DONE, EXIT_FAILED
 from tui.commands.headless import Outcome, train
+from tui.commands.hints import program, typed_name
 from tui.commands.options import (
     NEW_RUN_OPTIONS,
     Parser,
@@ -23,7 +24,8 @@ from tui.commands.options import (
     runs_dir_of,
     warn_of_unused,
 )
-from tui.commands.output import print_last, run_facts, threads_in_words, to_json, typed_name
+from tui.commands.output import run_facts, threads_in_words, to_json
+from tui.commands.stdout import print_last
 from tui.wording import amount, duration, loss, short_path
 
 NOTHING_KEPT = RunSummary(path="", name="", state=State.STOPPED)
@@ -81,12 +83,13 @@ def _report(outcome: Outcome, as_json: bool) -> None:
 
 def in_words(run: RunSummary) -> str:
     """A run and the ways on from it, in a few lines."""
-    name, path = typed_name(Path(run.path)), Path(run.path)
+    path, command = Path(run.path), program()
+    name = typed_name(path)
     ended_early = run.step < run.total_steps
     longer = "eval.patience" if ended_early else "train.max_steps"
     more = f" --set {longer}=N" if run.state == State.FINISHED else ""
     note = f"\n  {run.corpus_note}" if run.corpus_note else ""
-    sample = f"  sample   gpt-tui sample {name}\n" if list_checkpoints(path) else ""
+    sample = f"  sample   {command} sample {name}\n" if list_checkpoints(path) else ""
     trained = (
         f"  {duration(run.train_seconds)} of training, {amount(run.tokens_per_second)} tokens/s "
         f"on {run.device} ({run.precision}, {threads_in_words(run.threads)})\n"
@@ -97,7 +100,7 @@ def in_words(run: RunSummary) -> str:
         f"{f' ({run.val_measured})' if run.val_measured else ''}, best {loss(run.best_val_loss)}\n"
         f"{trained if run.device else ''}"  # which one that never stood ready does not know
         f"  kept in  {short_path(path)}\n"
-        f"  go on    gpt-tui train --resume {name}{more}\n"
+        f"  go on    {command} train --resume {name}{more}\n"
         f"{sample}"
-        f"  look     gpt-tui {name}"
+        f"  look     {command} {name}"
     )

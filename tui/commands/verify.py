@@ -11,6 +11,7 @@ from engine.run.folder import find_run
 from tui.commands import EXIT_DONE, EXIT_FAILED
 from tui.commands.options import Parser, runs_dir_of
 from tui.commands.output import table, to_json
+from tui.commands.stdout import put
 
 if TYPE_CHECKING:
     from engine.replay import Replay
@@ -33,12 +34,12 @@ def main(argv: list[str]) -> int:
     is_fine = all(check.is_fine for check in checks)
     if args.json:
         facts = {"run": run.name, "path": str(run), "fine": is_fine}
-        print(to_json(facts | {"checks": _plain(checks), "replay": _replay_facts(replayed)}))
+        put(to_json(facts | {"checks": _plain(checks), "replay": _replay_facts(replayed)}))
     else:
         rows = [(check.part, _mark(check), check.found) for check in checks]
-        print(table(("part", "", f"the run {run.name}"), rows, wrap=True))
+        put(table(("part", "", f"the run {run.name}"), rows, wrap=True))
         for caveat in replayed.caveats if replayed else ():
-            print(f"other bits would be no fault here: {caveat}")
+            put(f"other bits would be no fault here: {caveat}")
     return EXIT_DONE if is_fine else EXIT_FAILED
 
 
