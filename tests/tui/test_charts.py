@@ -210,6 +210,16 @@ def test_marks_stand_at_their_steps_and_the_newest_is_named() -> None:
     assert "old" not in "".join(frame.text())
 
 
+def test_marks_of_one_step_are_all_named_or_counted() -> None:
+    marks = [Mark(20, "old"), Mark(50, "learning_rate 0.001→0.0003"), Mark(50, "batch_size 12→240")]
+    curve = column([2.0] * 100)
+    roomy = draw(Chart(curve, Column(), 0, 100, marks), 124, 20)
+    assert "┊ learning_rate 0.001→0.0003, batch_size 12→240 " in roomy.text()[0]
+    narrow = draw(Chart(curve, Column(), 0, 100, marks), 70, 20)
+    assert "learning_rate 0.001→0.0003 +1 " in narrow.text()[0]
+    assert "batch_size" not in "".join(narrow.text())
+
+
 def test_a_logarithmic_axis_needs_positive_values() -> None:
     positive = Chart(column([0.1, 1.0, 10.0, 100.0]), Column(), 0, 4, log_y=True)
     labels = "".join(draw(positive, 60, 20).text())

@@ -179,6 +179,16 @@ async def test_without_smoothing_only_raw_values_are_shown() -> None:
         assert "smoothed" not in lines(app.chart)[0]
 
 
+async def test_the_axis_reaches_as_far_as_the_stretch_that_was_left() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(120, 24)) as pilot:
+        store = trained(300)
+        store.add_ghost("train_loss", np.arange(300, 800), np.full(500, 3.0))
+        app.chart.show(store, max_step=350)  # it has an earlier end now
+        await pilot.pause()
+        assert lines(app.chart)[-1].split()[-1] == "800"
+
+
 async def test_what_the_run_went_back_from_is_a_ghost() -> None:
     app = ChartApp()
     async with app.run_test(size=(120, 24)) as pilot:

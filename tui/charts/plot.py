@@ -160,7 +160,7 @@ def paint_gaps(canvas: ChartFrame, field: Field, columns: Sequence[Column]) -> N
 
 
 def paint_marks(frame: ChartFrame, field: Field, all_marks: Sequence[Mark]) -> None:
-    """Show where settings changed: a sign on the axis, a dotted line, the newest one's label."""
+    """Show where settings changed: a sign on the axis, a dotted line, the newest ones' labels."""
     layout = field.layout
     canvas = layout.canvas_of(frame)
     marks = [mark for mark in all_marks if field.first <= mark.step <= field.last]
@@ -169,7 +169,8 @@ def paint_marks(frame: ChartFrame, field: Field, all_marks: Sequence[Mark]) -> N
         for place in places:
             frame.write(layout.left + place, layout.rows, MARK_SIGN, raster.MARK)
     if places:
-        _paint_mark_label(canvas, places[-1], marks[-1].label)
+        newest = [mark.label for mark in marks if mark.step == marks[-1].step]
+        _paint_mark_label(canvas, places[-1], list(dict.fromkeys(newest)))
     # Where settings change all the time, lines everywhere would bury the curve: the newest only.
     lined = places if len(set(places)) <= layout.columns // 8 else places[-1:]
     for place in lined:
@@ -178,13 +179,24 @@ def paint_marks(frame: ChartFrame, field: Field, all_marks: Sequence[Mark]) -> N
         canvas.styles[free, place] = raster.MARK
 
 
-def _paint_mark_label(canvas: ChartFrame, place: int, label: str) -> None:
+def _paint_mark_label(canvas: ChartFrame, place: int, labels: Sequence[str]) -> None:
+    """Write all labels of a place; the first and how many more, where there is no room for all."""
+    texts = [", ".join(labels)]
+    if len(labels) > 1:
+        texts.append(f"{labels[0]} +{len(labels) - 1}")
+    for text in texts:
+        if _paint_beside(canvas, place, f" {text} "):
+            return
+
+
+def _paint_beside(canvas: ChartFrame, place: int, text: str) -> bool:
+    """Write beside a column, where nothing else is; False if there is no room."""
     columns, rows = canvas.size
-    text = f" {label} "
     for start in (place + 1, place - len(text)):
         if start < 0 or start + len(text) > columns:
             continue
         for y in range(min(rows, 3)):
             if not canvas.styles[y, start : start + len(text)].any():
                 canvas.write(start, y, text, raster.MARK)
-                return
+                return True
+    return False

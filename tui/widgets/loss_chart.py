@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from textual.reactive import var
@@ -146,17 +147,17 @@ class LossChart(ChartWidget):
         from tui.charts.plot import Chart
 
         train, val = store.column(self._train), store.column(self._val)
-        ghosts = [*store.ghosts(self._train), *([self._origin] if self._origin else [])]
+        left, origin = store.ghosts(self._train), [self._origin] if self._origin else []
         last = max(train.last_step or 0, val.last_step or 0)
         recent = self.window == "recent"
-        if not recent:  # where the run is going, others may have been already
-            seen = max((ghost.last_step or 0 for ghost in ghosts), default=0)
-            last = max(last, min(seen, self._max_step or seen))
+        if not recent:  # all of its own past; another run's only where this one is going
+            seen = last_step_of(origin)
+            last = max(last, last_step_of(left), min(seen, self._max_step or seen))
         first, end = (recent_range if recent else full_range)(last, self._max_step)
         marks = store.marks
         if self.cursor is not None:
             marks = [*marks, Mark(self.cursor, f"step {self.cursor:,}")]
-        return Chart(train, val, first, end, marks, self.log_y, self.smooth, ghosts)
+        return Chart(train, val, first, end, marks, self.log_y, self.smooth, [*left, *origin])
 
     def _legend(self, chart: Chart, width: int) -> Row:
         """Return the fullest legend that fits."""
@@ -197,6 +198,11 @@ class LossChart(ChartWidget):
         if self.window == "recent":
             flags.append(f"last {RECENT_SHARE:.0%}")
         return " · ".join(flags)
+
+
+def last_step_of(columns: Iterable[Column]) -> int:
+    """Return how far the farthest of some curves reaches; 0 if there is none."""
+    return max((column.last_step or 0 for column in columns), default=0)
 
 
 def full_range(last_step: int, max_step: int | None = None) -> tuple[int, int]:
