@@ -115,6 +115,20 @@ def find_origin(path: Path) -> Origin | None:
     return None
 
 
+def name_of_parent(path: Path) -> str:
+    """What the run that a run was forked from is called now; nothing if it is no fork.
+
+    Raises:
+        InputError: The run's database is damaged.
+    """
+    origin = find_origin(path)
+    if origin:
+        return origin.path.name
+    with open_database(path.resolve()) as database:
+        parent = database.meta().get("parent") if database else None
+    return f"{parent['run']} (not here any more)" if parent else ""
+
+
 def _renamed(runs_dir: Path, parent: dict[str, Any]) -> Iterator[Path]:
     for folder in list_runs(runs_dir):
         with suppress(InputError):  # a run whose notes are damaged is not known by other names

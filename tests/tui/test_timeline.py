@@ -6,12 +6,15 @@ from typing import Any
 
 from textual.widgets import Input, Static
 
+from engine.fork import fork
 from engine.protocol import Forked, Rewound, RunOpened, SampleFinished, State
 from engine.run.folder import list_runs
+from engine.visiting import visit
 from tests.tui.conftest import Open, Person
 from tui.screens.cockpit import CockpitScreen
 from tui.screens.fork_dialog import ForkDialog
 from tui.screens.timeline import TimelineScreen
+from tui.widgets.loss_chart import LossChart
 
 EVALUATED: dict[str, Any] = {"eval.interval": 5, "checkpoint.interval": 10, "sample.max_tokens": 8}
 
@@ -34,6 +37,15 @@ async def open_timeline(person: Person) -> TimelineScreen:
 
 def shown(screen: TimelineScreen, selector: str) -> str:
     return str(screen.query_one(selector, Static).render())
+
+
+def offered(screen: TimelineScreen) -> set[str]:
+    """What the footer names."""
+    return {one.binding.description for one in screen.active_bindings.values() if one.binding.show}
+
+
+def said(person: Person) -> list[str]:
+    return [one.message for one in person.app._notifications]
 
 
 async def test_the_arrows_move_along_the_moments_and_show_figures_and_text(
@@ -71,12 +83,14 @@ async def test_enter_goes_back_and_training_goes_on_from_there(open_app: Open) -
         await person.type("13")
         await person.press("enter")
         assert screen.step == 13
-        assert "no weights: trained again" in shown(screen, "#timeline-facts")
+        assert "no weights; kept at 10 and 15" in shown(screen, "#timeline-facts")
         await person.press("enter")
         rewound = await person.until_heard(Rewound)
         assert (rewound.step, rewound.left_at, rewound.branch) == (13, now, 1)
         assert isinstance(person.app.screen, CockpitScreen)
-        assert "back at step 13" in person.cockpit.notice.text
+        said = person.cockpit.notice.text
+        assert "back at step 13" in said
+        assert f"gpt-tui fork {person.run.name} --at {now - 1} takes it up" in said
         metrics = person.app.control.metrics
         assert metrics.column("train_loss").last_step == 13
         assert [ghost.last_step for ghost in metrics.ghosts("train_loss")] == [now]
@@ -100,14 +114,74 @@ async def test_a_text_is_written_with_the_weights_of_the_moment(open_app: Open) 
         )
 
 
-async def test_without_kept_weights_there_is_a_word_instead_of_a_text(open_app: Open) -> None:
+async def test_without_kept_weights_the_keys_for_them_say_where_there_are_some(
+    open_app: Open,
+) -> None:
     async with open_app(EVALUATED) as person:
-        await train_to(person, 12)
-        await open_timeline(person)
-        await person.press("g", "7", "enter", "s")
-        await person.until(
-            lambda: "weights of step 7 are not kept" in str(list(person.app._notifications))
+        await train_to(person, 22)
+        screen = await open_timeline(person)
+        await person.press("g", "1", "3", "enter")
+        assert not {"Sample", "Keep"} & offered(screen)
+        assert {"Go back", "Fork"} <= offered(screen)
+        for key in ("s", "k"):
+            await person.press(key)
+            assert said(person)[-1] == (
+                "the weights of step 13 are not kept: , goes to step 10 and . goes to step 15, "
+                "whose weights are"
+            )
+        assert screen.step == 13 and person.heard(Rewound) == []
+        await person.press("comma")
+        assert screen.step == 10
+        assert {"Sample", "Keep"} <= offered(screen)
+        await person.press("full_stop")
+        assert screen.step == 15 and {"Sample", "Keep"} <= offered(screen)
+
+
+async def test_a_step_on_the_faint_line_is_refused_with_the_way_to_it(open_app: Open) -> None:
+    async with open_app(EVALUATED | {"train.max_steps": 24}) as person:
+        await person.press("space")
+        await person.until_state(State.FINISHED)
+        screen = await open_timeline(person)
+        await person.press("home", "right", "right", "enter")
+        await person.until_heard(Rewound)
+        hint = f"gpt-tui fork {person.run.name} --at 23"
+        assert hint in person.cockpit.notice.text
+        screen = await open_timeline(person)
+        await person.press("g", "2", "4", "enter")
+        assert screen.step == 10, "it has not moved"
+        assert said(person)[-1] == (
+            f"step 24 is on the faint line, which the run has left: {hint} takes it up"
         )
+        await person.press("g", "9", "9", "enter")
+        assert said(person)[-1] == "the run is at step 10, and has no step 99 yet"
+        chart = screen.query_one(LossChart)
+        assert "abandoned" in chart.render_line(0).text
+    path = person.run
+    with visit(path, 23, str) as course:  # what the app says can be done
+        assert fork(course, {}, "taken-up").name == "taken-up"
+
+
+async def test_what_a_fork_inherits_is_told_to_be_its_parents(open_app: Open) -> None:
+    async with open_app(EVALUATED) as person:
+        await train_to(person, 22)
+        parent = person.run.name
+        await open_timeline(person)
+        await person.press("home", "right", "right", "f", "enter")
+        forked = await person.until_heard(Forked)
+        await person.until_heard(RunOpened, path=forked.path)
+        await person.until_state(State.PAUSED)
+        screen = await open_timeline(person)
+        await person.press("g", "5", "enter")
+        assert screen.step == 5
+        assert shown(screen, "#timeline-facts").endswith(f"of {parent}")
+        assert not {"Sample", "Keep", "Go back", "Fork"} & offered(screen)
+        for key in ("s", "k", "enter", "f"):
+            await person.press(key)
+            assert said(person)[-1] == (
+                f"step 5 is of {parent}, from which this run was forked at step 10: "
+                f"{parent}'s own timeline has it"
+            )
+        assert person.app.screen is screen
 
 
 async def test_a_fork_from_the_past_opens_paused_and_the_parent_is_kept(open_app: Open) -> None:

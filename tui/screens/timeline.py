@@ -15,13 +15,15 @@ from textual.widgets import Footer, Input, Label, Static
 
 from engine.protocol import State
 from tui.run_control import RunControl
-from tui.widgets.loss_chart import LossChart
+from tui.screens.reach import Reach
+from tui.widgets.loss_chart import LossChart, last_step_of
 from tui.wording import counted, loss
 
 if TYPE_CHECKING:
     from engine.run.timeline import Moment
 
 REFRESH_SECONDS = 1.0
+WEIGHTS = {"full": "checkpoint", "light": "weights kept"}
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,12 @@ class TimelineScreen(Screen[Choice | None]):
         Binding("f", "choose('fork')", "Fork", tooltip="begin another run from here"),
         Binding("s", "sample", "Sample", tooltip="write a text with the weights of that moment"),
         Binding("k", "pin", "Keep", tooltip="keep the weights of that moment for good, or no more"),
+        Binding("enter", "explain('rewind')", show=False),  # where the same key has nothing to do
+        Binding("f", "explain('fork')", show=False),
+        Binding("s", "explain('sample')", show=False),
+        Binding("k", "explain('pin')", show=False),
+        Binding("comma", "move_to_weights(-1)", show=False),
+        Binding("full_stop", "move_to_weights(1)", show=False),
         Binding("l", "toggle_log", "Log", show=False),
         Binding("escape,q,b", "dismiss", "Close"),
     ]
@@ -69,6 +77,7 @@ class TimelineScreen(Screen[Choice | None]):
         self.control = control
         self.step = control.status.step
         self._moments: list[Moment] = []
+        self._forked_from = "its parent"  # until its name is read
         self._pinning: bool | None = None  # what was asked for and is not seen yet
         self._texts_before: int | None = None  # how many there were when one was asked for
 
@@ -102,14 +111,16 @@ class TimelineScreen(Screen[Choice | None]):
 
     @work(thread=True, exclusive=True)
     def _read(self) -> None:
+        from engine.run.courses import name_of_parent
         from engine.run.timeline import read_moments
 
-        assert self.control.run_path
-        moments = read_moments(self.control.run_path, self.control.branch)
-        self.app.call_from_thread(self._take, moments)
+        path = self.control.run_path
+        assert path
+        parent = name_of_parent(path) if self.control.first_step else ""
+        self.app.call_from_thread(self._take, read_moments(path, self.control.branch), parent)
 
-    def _take(self, moments: list[Moment]) -> None:
-        self._moments = moments
+    def _take(self, moments: list[Moment], parent: str) -> None:
+        self._moments, self._forked_from = moments, parent
         here = self._moment()
         if here and here.pinned == self._pinning:
             self._pinning = None
@@ -124,6 +135,20 @@ class TimelineScreen(Screen[Choice | None]):
         """What is known of the step under the cursor, or of the last moment before it."""
         before = [one for one in self._moments if one.step <= self.step]
         return before[-1] if before else None
+
+    def _reach(self) -> Reach:
+        """How far the past goes, as it is now."""
+        control = self.control
+        first, now = control.first_step, control.status.step
+        ghosts = control.metrics.ghosts("train_loss")
+        return Reach(
+            control.facts.name,
+            self._forked_from,
+            first,
+            now,
+            last_step_of(ghosts),
+            tuple(one.step for one in self._moments if one.weights and first <= one.step <= now),
+        )
 
     def _show(self) -> None:
         self.query_one(LossChart).cursor = self.step
@@ -147,11 +172,8 @@ class TimelineScreen(Screen[Choice | None]):
         here = moment if moment and moment.step == self.step else None
         train = figures_at(*store.column("train_loss").snapshot()[:2], self.step)
         val = figures_at(*store.column("val_loss").snapshot()[:2], self.step)
-        weights = {
-            "full": "checkpoint",
-            "light": "weights kept",
-            "": "no weights: trained again",
-        }[here.weights if here else ""]
+        kind = here.weights if here else ""
+        weights = WEIGHTS.get(kind) or self._reach().weights(self.step)
         if here and here.pinned:
             weights += ", kept for good"
         now = self.control.status.step
@@ -175,8 +197,8 @@ class TimelineScreen(Screen[Choice | None]):
             going_back = parameters == ("rewind",)
             return first <= self.step < now or (not going_back and self.step == now)
         if action in ("sample", "pin"):
-            return self.control.is_open
-        return True
+            return self.control.is_open and self._has_weights(to_keep=action == "pin")
+        return action != "explain" or self.control.is_open
 
     def action_move(self, by: int) -> None:
         """Move to another moment; from between two, to the next one in that direction."""
@@ -188,6 +210,15 @@ class TimelineScreen(Screen[Choice | None]):
         else:
             reach = [step for step in steps if step > self.step]
             self.step = reach[min(by, len(reach)) - 1] if reach else self.step
+        self._show()
+        self.refresh_bindings()
+
+    def action_move_to_weights(self, by: int) -> None:
+        """Move to the next moment in a direction whose weights are kept."""
+        near = self._reach().nearest(self.step)
+        for step in near:
+            if (step > self.step) == (by > 0):
+                self.step = step
         self._show()
         self.refresh_bindings()
 
@@ -205,12 +236,17 @@ class TimelineScreen(Screen[Choice | None]):
         self.refresh_bindings()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Go to the step that was typed, the nearest there is."""
-        if event.value.strip().isdecimal():
-            now = self.control.status.step
-            self.step = min(max(int(event.value), self.control.first_step), now)
+        """Go to the step that was typed, or say why not."""
         self.action_leave_field()
+        if not event.value.strip().isdecimal():
+            return
+        step = int(event.value)
+        if why_not := self._reach().why_not_at(step):
+            self._say(why_not)
+            return
+        self.step = step
         self._show()
+        self.refresh_bindings()
 
     def action_choose(self, action: str) -> None:
         """Close with a wish."""
@@ -218,12 +254,6 @@ class TimelineScreen(Screen[Choice | None]):
 
     def action_sample(self) -> None:
         """Have a text written with the weights of this moment."""
-        if not self._has_weights():
-            self.app.notify(
-                f"the weights of step {self.step:,} are not kept: enter goes back to it",
-                severity="warning",
-            )
-            return
         self._texts_before = self._count_texts()
         self.query_one("#timeline-sample", VerticalScroll).border_title = "writing…"
         self.control.sample_past(self.step)
@@ -231,16 +261,25 @@ class TimelineScreen(Screen[Choice | None]):
     def action_pin(self) -> None:
         """Keep the weights of this moment for good, or no longer."""
         moment = self._moment()
-        if moment is None or moment.step != self.step or not moment.weights:
-            self.app.notify(f"the weights of step {self.step:,} are not there to be kept")
-            return
+        assert moment  # or the key would not work
         self.control.pin(self.step, not moment.pinned)
         self._pinning = not moment.pinned
 
-    def _has_weights(self) -> bool:
+    def action_explain(self, action: str) -> None:
+        """Say why a key has nothing to do here."""
+        self._say(self._reach().why_not(action, self.step))
+
+    def _say(self, why_not: str) -> None:
+        self.app.notify(why_not, severity="warning", markup=False)
+
+    def _has_weights(self, to_keep: bool) -> bool:
+        """Whether there are weights of this step: on the disk, or, to sample from, in memory."""
+        now = self.control.status.step
+        if self.step == now and not to_keep:
+            return True
         moment = self._moment()
-        kept = moment and moment.step == self.step and moment.weights
-        return bool(kept) or self.step >= self.control.status.step
+        here = moment is not None and moment.step == self.step and bool(moment.weights)
+        return here and self.control.first_step <= self.step <= now
 
     def _count_texts(self) -> int:
         return sum(len(one.samples) for one in self._moments)

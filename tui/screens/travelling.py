@@ -54,11 +54,19 @@ class Travelling:
         """The run is back."""
         self._cockpit.samples.forget_after(event.step)
         self._cockpit.notice.say(
-            f"back at step {event.step:,}. What came after it stays as a faint line; "
-            f"gpt-tui fork {self._cockpit.control.facts.name} --at {event.left_at} goes on from "
-            f"its end.\nChange settings if you like, space goes on from here",
+            f"back at step {event.step:,}. {self._left_behind(event)}\n"
+            f"Change settings if you like, space goes on from here",
             "information",
         )
+
+    def _left_behind(self, event: protocol.Rewound) -> str:
+        """What became of the steps after; one before their end can always be forked."""
+        last = event.left_at - 1
+        words = f"What came after it, up to step {event.left_at:,}, stays as a faint line"
+        if last <= event.step:
+            return f"{words}."
+        name = self._cockpit.control.facts.name
+        return f"{words}; until the run is there again, gpt-tui fork {name} --at {last} takes it up"
 
     def on_forked(self, event: protocol.Forked) -> None:
         """A fork stands ready."""
