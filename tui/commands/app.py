@@ -48,8 +48,12 @@ def launch_app(launch: Launch) -> int:
         InputError: There is no terminal.
     """
     if not _has_terminal():
-        without = f"gpt-tui train --resume {launch.run.name}" if launch.run else "gpt-tui train"
-        raise InputError(f"the app needs a terminal, and there is none here: use '{without}'")
+        from tui.commands.hints import program, typed_name
+
+        resumed = f" --resume {typed_name(launch.run)}" if launch.run else ""
+        raise InputError(
+            f"the app needs a terminal, and there is none here: use '{program()} train{resumed}'"
+        )
     from tui.app import run_app
 
     return run_app(launch)
