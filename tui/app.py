@@ -19,7 +19,7 @@ from textual.screen import Screen
 
 from engine.protocol import Event, State
 from engine.run.folder import CONFIG_FILE, LOG_FILE
-from tui.commands.hints import program, typed_name
+from tui.commands.hints import PROGRAM, program, typed_name
 from tui.commands.stdout import silence
 from tui.launch import Launch
 from tui.messages import EngineEvent
@@ -217,7 +217,7 @@ def _say_goodbye(control: RunControl) -> None:
         lines.append(f"  {'look at' if done else 'go on':<9}{program()} {typed_name(run)}")
         again = f"{program()} --config {shlex.quote(str(run / CONFIG_FILE))}"
     else:
-        again = control.launch.command_line
+        again = program() + control.launch.command_line.removeprefix(PROGRAM)
     if draft.edits:
         lines.append(f"  settings not used yet: {again} {draft.as_options()}")
     try:

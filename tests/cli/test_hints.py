@@ -75,22 +75,31 @@ def test_a_module_is_called_with_its_interpreter(
     assert program() == ".venv/bin/python -m tui"
 
 
+def leave(run: Path | None, edits: str = "") -> None:
+    """Say goodbye as the app does."""
+    status = SimpleNamespace(
+        state=State.STOPPED, step=3, total_steps=9, val_loss=2.0, best_val_loss=2.0
+    )
+    control = SimpleNamespace(
+        status=status,
+        draft=SimpleNamespace(edits=edits, as_options=lambda: edits),
+        run_path=run,
+        facts=SimpleNamespace(name=run and run.name),
+        launch=SimpleNamespace(command_line="gpt-tui --preset tiny"),
+    )
+    _say_goodbye(control)  # type: ignore[arg-type]
+
+
 def test_the_apps_goodbye_names_a_command_that_works(
     started_as: Start, tmp_path: Path, runs_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started_as(tmp_path / ".venv/bin/gpt-tui")
-    status = SimpleNamespace(
-        state=State.STOPPED, step=3, total_steps=9, val_loss=2.0, best_val_loss=2.0
-    )
-    _say_goodbye(
-        SimpleNamespace(  # type: ignore[arg-type]
-            status=status,
-            draft=SimpleNamespace(edits={}),
-            run_path=(runs_dir / "fast-1").resolve(),
-            facts=SimpleNamespace(name="fast-1"),
-        )
-    )
+    leave((runs_dir / "fast-1").resolve())
     assert "  go on    .venv/bin/gpt-tui fast-1\n" in capsys.readouterr().out
+    leave(None, "--set train.seed=2")
+    assert capsys.readouterr().out == (
+        "  settings not used yet: .venv/bin/gpt-tui --preset tiny --set train.seed=2\n"
+    )
 
 
 def test_advice_names_a_command_that_works(started_as: Start, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engine.run.folder import is_default, typed_name
 
-__all__ = ["in_runs_dir", "program", "typed_name"]
+__all__ = ["PROGRAM", "in_runs_dir", "program", "typed_name"]
 
 PROGRAM = "gpt-tui"
 
