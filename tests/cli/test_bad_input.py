@@ -106,15 +106,17 @@ def test_runs_folder_that_cannot_be_written(cli: Cli, text: Path) -> None:
     assert "choose another with --runs-dir" in problem
 
 
-@pytest.mark.parametrize("place", ["file", "file/below"])
+@pytest.mark.parametrize(("place", "why"), [("file", "it is"), ("file/below", "{file} is")])
 @pytest.mark.parametrize("command", ["train", "runs", "queue", "runs trash", "sweep --resume"])
-def test_runs_folder_that_is_a_file(cli: Cli, tmp_path: Path, command: str, place: str) -> None:
+def test_runs_folder_that_is_a_file(
+    cli: Cli, tmp_path: Path, command: str, place: str, why: str
+) -> None:
     file = tmp_path / "file"
     file.write_text("in the way")
     problem = cli(*command.split(), "--runs-dir", tmp_path / place).problem
     assert problem == (
-        f"{tmp_path / place} cannot be a runs folder, because {file} is a file: choose another "
-        f"with --runs-dir"
+        f"{tmp_path / place} cannot be a runs folder, because {why.format(file=file)} a file: "
+        f"choose another with --runs-dir"
     )
 
 

@@ -79,8 +79,9 @@ def runs_dir_of(args: argparse.Namespace) -> Path:
     folder = chosen.expanduser().absolute()
     there = next(one for one in (folder, *folder.parents) if os.path.exists(one))
     if not os.path.isdir(there):
+        why = "it is" if there == folder else f"{there} is"
         raise InputError(
-            f"{folder} cannot be a runs folder, because {there} is a file: choose another with "
+            f"{folder} cannot be a runs folder, because {why} a file: choose another with "
             f"--runs-dir"
         )
     return folder
