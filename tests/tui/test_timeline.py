@@ -126,8 +126,8 @@ async def test_without_kept_weights_the_keys_for_them_say_where_there_are_some(
         for key in ("s", "k"):
             await person.press(key)
             assert said(person)[-1] == (
-                "the weights of step 13 are not kept: , goes to step 10 and . goes to step 15, "
-                "whose weights are"
+                "the weights of step 13 are not kept; there are those of step 10 (key ,) and "
+                "step 15 (key .)"
             )
         assert screen.step == 13 and person.heard(Rewound) == []
         await person.press("comma")
@@ -135,6 +135,20 @@ async def test_without_kept_weights_the_keys_for_them_say_where_there_are_some(
         assert {"Sample", "Keep"} <= offered(screen)
         await person.press("full_stop")
         assert screen.step == 15 and {"Sample", "Keep"} <= offered(screen)
+
+
+async def test_at_60_columns_the_facts_are_cut_and_no_key_is(open_app: Open) -> None:
+    async with open_app(EVALUATED, size=(60, 16)) as person:
+        await train_to(person, 22)
+        screen = await open_timeline(person)
+        await person.press("home", "right", "right")
+        keys = list(screen.query("FooterKey"))
+        assert len(keys) == 7 and all(key.region.right <= 60 for key in keys)
+        await person.press("g", "1", "3", "enter")
+        assert "no weights; kept at" in shown(screen, "#timeline-facts")
+        assert "ago" not in shown(screen, "#timeline-facts")
+        await person.pilot.resize_terminal(120, 40)
+        await person.until(lambda: "ago" in shown(screen, "#timeline-facts"))
 
 
 async def test_a_step_on_the_faint_line_is_refused_with_the_way_to_it(open_app: Open) -> None:

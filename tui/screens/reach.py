@@ -59,8 +59,8 @@ class Reach:
         near = self.nearest(step)
         if not near:
             return f"the weights of step {step:,} are not kept, nor are others of this run"
-        ways = " and ".join(f"{',' if one < step else '.'} goes to step {one:,}" for one in near)
-        return f"the weights of step {step:,} are not kept: {ways}, whose weights are"
+        ways = [f"step {one:,} (key {',' if one < step else '.'})" for one in near]
+        return f"the weights of step {step:,} are not kept; there are those of {' and '.join(ways)}"
 
     def why_not_at(self, step: int) -> str:
         """Why the cursor cannot stand at a step; nothing if it can."""

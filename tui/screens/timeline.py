@@ -51,8 +51,10 @@ class TimelineScreen(Screen[Choice | None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "move(-1)", "Earlier", key_display="←", tooltip="the moment before"),
-        Binding("right", "move(1)", "Later", key_display="→", tooltip="the moment after"),
+        Binding(
+            "left", "move(-1)", "Move", key_display="← →", tooltip="the moment before or after"
+        ),
+        Binding("right", "move(1)", show=False),
         Binding("pageup", "move(-10)", show=False),
         Binding("pagedown", "move(10)", show=False),
         Binding("home", "move(-1000000)", show=False),
@@ -93,7 +95,7 @@ class TimelineScreen(Screen[Choice | None]):
         with VerticalScroll(id="timeline-sample") as sample:
             sample.border_title = "text"
             yield Static(id="timeline-text", markup=False)
-        yield Footer(compact=True)
+        yield Footer(compact=True, show_command_palette=False)  # the keys take all the room
 
     def on_mount(self) -> None:
         """Show the present, and read the past."""
@@ -102,6 +104,11 @@ class TimelineScreen(Screen[Choice | None]):
         self._show()
         self._read()
         self.set_interval(REFRESH_SECONDS, self._refresh)
+
+    def on_resize(self) -> None:
+        """More fits on the line of facts, or less."""
+        if self.is_mounted:
+            self._show()
 
     def _refresh(self) -> None:
         self.query_one(LossChart).refresh_data()
@@ -178,11 +185,15 @@ class TimelineScreen(Screen[Choice | None]):
             weights += ", kept for good"
         now = self.control.status.step
         distance = "now" if self.step >= now else f"{counted(now - self.step, 'step')} ago"
-        return Text.assemble(
-            (f"step {self.step:,}", "bold"), f" ({distance})",
-            ("  loss ", "dim"), loss(train), ("  val ", "dim"), loss(val),
-            ("  ", ""), (weights, "dim"), no_wrap=True, overflow="ellipsis",
-        )  # fmt: skip
+        figures = Text.assemble(
+            ("  loss ", "dim"), loss(train), ("  val ", "dim"), loss(val), "  ", (weights, "dim")
+        )
+        step, width = Text(f"step {self.step:,}", "bold"), self.app.size.width - 2
+        facts = Text.assemble(step, f" ({distance})", figures)
+        if facts.cell_len > width:  # how long ago it was can be seen above
+            facts = Text.assemble(step, figures)
+            facts.truncate(width, overflow="ellipsis")
+        return facts
 
     # -- keys ------------------------------------------------------------------------------------
 
