@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from engine.config import config_from_dict
 from engine.protocol import RunOpened, State
@@ -307,3 +307,19 @@ async def test_a_queue_that_cannot_be_read_is_told_and_training_works(
         await person.until(lambda: "cannot be used" in person.notice)
         await person.press("a", "enter")
         await person.until(lambda: "cannot be used" in person.notice)
+
+
+async def test_at_60x16_the_dialog_keeps_its_field_and_its_answers(open_app: Open) -> None:
+    edits = {"optim.learning_rate": 0.01, "optim.weight_decay": 0.2, "train.max_steps": 99}
+    async with open_app(size=(60, 16)) as person:
+        for key, value in (edits | {"train.batch_size": 3, "model.n_layer": 2}).items():
+            person.app.control.draft.edit(key, value)
+        await person.press("a")
+        await person.until(lambda: isinstance(person.app.screen, QueueDialog), "the dialog")
+        dialog = person.app.screen.query_one("#dialog")
+        inside = dialog.region.shrink(dialog.styles.gutter)
+        assert person.app.screen.region.contains_region(dialog.region)
+        field, answers = person.app.screen.query_one(Input), list(dialog.query(Static))[-1]
+        assert "add" in str(answers.render())
+        for part in (field, answers):
+            assert inside.contains_region(part.region), part

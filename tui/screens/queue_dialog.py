@@ -30,6 +30,7 @@ class QueueDialog(ModalScreen[str | None]):
     """
 
     CSS_PATH = "../styles/queue.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (24, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back"),
     ]
@@ -42,7 +43,8 @@ class QueueDialog(ModalScreen[str | None]):
         """The differences, a field, what it comes to, and two answers."""
         with Vertical(id="dialog", classes="-fixed") as dialog:
             dialog.border_title = "Add to the queue"
-            yield Static(self._settings(), markup=False)
+            with VerticalScroll(id="settings-so-far"):
+                yield Static(self._settings(), markup=False)
             yield Static("Values to try (optional): section.name=a,b or LOW..HIGH log x5")
             yield Input(placeholder=EXAMPLE, id="axes", compact=True)
             with VerticalScroll(id="preview"):
