@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,19 @@ async def test_the_runs_are_drawn_over_each_other(compare: Compare, pair: list[P
         assert "B ━━ bold" in lines[0]
         ends = {letter: max(line.find(letter) for line in lines[1:]) for letter in "AB"}
         assert 0 < ends["B"] < ends["A"], "100 steps are fewer than 200"
+
+
+@pytest.mark.parametrize("keys", [(), ("p", "escape")])
+async def test_at_60_columns_no_key_is_cut_or_covered(
+    compare: Compare, pair: list[Path], keys: tuple[str, ...]
+) -> None:
+    async with compare(*pair, size=(60, 16)) as looker:
+        await looker.press(*keys)
+        shown = looker.screen.query("FooterKey")
+        regions = [key.region for key in shown]
+        assert len(regions) >= 4
+        assert all(region.right <= 60 for region in regions)
+        assert not any(a.overlaps(b) for a, b in pairwise(regions))
 
 
 async def test_keys_choose_what_is_drawn_over_what(compare: Compare, pair: list[Path]) -> None:

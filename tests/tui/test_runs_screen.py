@@ -70,6 +70,22 @@ def told(person: Person) -> str:
     return "\n".join(note.message for note in person.app._notifications)
 
 
+async def test_a_name_of_100_characters_leaves_room_for_the_other_facts(
+    open_app: Open, runs_dir: Path
+) -> None:
+    long, parent = "n" * 100, "p" * 100
+    write_run(runs_dir, long, parent={"run": parent, "step": 50, "branch": 0})
+    async with open_app(size=(80, 24)) as person:
+        screen = await look(person)
+        first, *_, last = details(screen).splitlines()
+        name, state, step, *_ = first.split(" · ")
+        assert name.startswith("nnn") and name.endswith("…")
+        assert "finished" in state and step.startswith("step ")
+        origin, folder, *_ = last.split(" · ")
+        assert origin.startswith("forked from ppp") and origin.endswith("… at step 50")
+        assert folder.endswith("…") and len(last) <= 78
+
+
 async def test_a_thousand_runs_are_listed_and_scrolled(
     open_app: Open, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

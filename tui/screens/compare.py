@@ -85,7 +85,7 @@ class CompareScreen(Screen[None]):
                 tooltip="texts of all, from the same prompt and seed; again: with the next seed"),
         Binding("p", "prompt", "Prompt", tooltip="edit the prompt (enter: write, esc: back)"),
         Binding("t", "table", "Table", tooltip="what differs, and what came of it"),
-        Binding("c", "toggle_chart", "Chart", tooltip="hide the chart, or show it again"),
+        Binding("c", "toggle_chart", "Chart", show=False, tooltip="hide the chart, or show it again"),
         *(
             Binding(str(place + 1), f"toggle_run({place})", show=False,
                     tooltip=f"hide the run {letter}, or show it again")
@@ -120,7 +120,7 @@ class CompareScreen(Screen[None]):
             yield ComparisonTable(id="differences")
             yield SamplesBeside(id="beside")
         yield Static(id="compare-note", markup=False)
-        yield Footer(compact=True)
+        yield Footer(compact=True, show_command_palette=False)  # the keys take all the room
 
     @property
     def chart(self) -> OverlayChart:

@@ -45,29 +45,30 @@ class RunDetails(Widget):
         if run is None:
             return Text()
         lines = [
-            fit_items(_standing(run), width),
+            fit_items(_standing(run, width), width),
             fit_items(_making(run), width),
             _written("tags", " ".join(run.tags), width),
             _written("note", run.note, width),
-            fit_items(_keeping(run, size, parent), width),
+            fit_items(_keeping(run, size, parent, width), width),
         ]
         return Text("\n").join(lines)
 
 
-def _standing(run: RunSummary) -> list[Text]:
+def _standing(run: RunSummary, width: int) -> list[Text]:
     ink = INKS[STATE_SIGNS.get(run.state, ("?", "quiet"))[1]]
     live = " (a program has it open)" if run.live else ""
     best = "" if run.best_step is None else f" @{run.best_step:,}"
-    names = [Text(run.name, "bold"), Text(state_cell(run) + live, ink)]
+    name, state = Text(run.name, "bold"), Text(state_cell(run) + live, ink)
     if run.state == DAMAGED:
-        return names
-    return [
-        *names,
+        return [_cut(name, width, [state]), state]
+    facts = [
+        state,
         Text(f"step {run.step:,}/{run.total_steps:,}"),
         Text(f"train {loss(run.train_loss)}"),
         Text(f"val {loss(run.val_loss)}"),
         Text(f"best {loss(run.best_val_loss)}{best}"),
     ]
+    return [_cut(name, width, facts), *facts]
 
 
 def _making(run: RunSummary) -> list[Text]:
@@ -88,16 +89,23 @@ def _making(run: RunSummary) -> list[Text]:
     return [Text(fact, "dim") for fact in facts if fact]
 
 
-def _keeping(run: RunSummary, size: int | None, parent: str) -> list[Text]:
+def _keeping(run: RunSummary, size: int | None, parent: str, width: int) -> list[Text]:
     step = "" if run.parent_step is None else f" at step {run.parent_step:,}"
-    facts = [
-        f"forked from {parent or run.parent}{step}" if run.parent else "",
-        f"begun {moment(run.created)}",
-        "" if size is None else with_unit(size, "B"),
-        short_path(run.path),
-        f"formerly {' '.join(run.formerly)}" if run.formerly else "",
-    ]
-    return [Text(fact, "dim") for fact in facts if fact]
+    mother = _cut(Text(parent or run.parent), width // 4, [])
+    origin = f"forked from {mother}{step}" if run.parent else ""
+    age = f"begun {moment(run.created)}"
+    space = "" if size is None else with_unit(size, "B")
+    before, after = ([Text(one, "dim") for one in part if one] for part in ([origin], [age, space]))
+    folder = _cut(Text(short_path(run.path), "dim"), width, [*before, *after])
+    formerly = [Text(f"formerly {' '.join(run.formerly)}", "dim")] if run.formerly else []
+    return [*before, folder, *after, *formerly]
+
+
+def _cut(text: Text, width: int, beside: Sequence[Text]) -> Text:
+    """As much of a text as leaves room for others on its line, but a third of the line at least."""
+    taken = sum(len(SEPARATOR) + one.cell_len for one in beside)
+    text.truncate(max(width - taken, width // 3), overflow="ellipsis")
+    return text
 
 
 def _written(label: str, text: str, width: int) -> Text:
