@@ -76,6 +76,7 @@ def test_settings_changed_on_the_way_change_again_and_those_after_it_do_not(
     seen = course(session)
     go_back(rig, session, 18)
     assert session.trainer.config.optim.learning_rate == 2e-2
+    assert rig.said(Rewound)[-1].config == session.trainer.config.to_dict()
     session.handle(Resume())
     rig.to_step(session, 24)
     again = course(session)

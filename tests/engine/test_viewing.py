@@ -137,6 +137,34 @@ def test_going_back_over_there_is_going_back_here(rig: Rig, make_config: MakeCon
     assert [ghost.last_step for ghost in watcher.metrics.ghosts("train_loss")] == [20]
 
 
+def test_the_settings_are_those_in_force_where_the_run_went_back_to(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(train__max_steps=5000))
+    for step, rate in ((5, 4e-3), (15, 5e-3)):
+        rig.to_step(session, step)
+        session.handle(Adjust({"optim.learning_rate": rate, "sample.temperature": 100 * rate}))
+    rig.to_step(session, 20)
+    write_down(session)
+    watcher = Watcher(session.files.path)
+    session.handle(Rewind(12))
+    rig.rest(session)
+    there = session.trainer.config.to_dict()
+    session.handle(Adjust({"optim.learning_rate": 1e-3}))
+    rig.rest(session)
+    write_down(session)
+    watcher.viewing.advance()
+    (rewound,) = watcher.said(Rewound)
+    assert isinstance(rewound, Rewound)
+    assert rewound.config["optim"] == there["optim"]
+    assert rewound.config["sample"] == there["sample"]
+    assert there["optim"]["learning_rate"] == 4e-3
+    opened = Watcher(session.files.path).events[0]  # somebody who looks only now
+    assert isinstance(opened, RunOpened)
+    assert opened.config["optim"]["learning_rate"] == 1e-3
+    assert opened.config["sample"]["temperature"] == 0.4
+
+
 @pytest.mark.parametrize("command", [Pause(), Adjust({"optim.beta1": 0.8}), Sample(), Rewind(1)])
 def test_what_would_change_the_run_is_refused(
     rig: Rig, make_config: MakeConfig, command: Pause | Adjust | Sample | Rewind
