@@ -60,7 +60,7 @@ def _standing(run: RunSummary, width: int) -> list[Text]:
     best = "" if run.best_step is None else f" @{run.best_step:,}"
     name, state = Text(run.name, "bold"), Text(state_cell(run) + live, ink)
     if run.state == DAMAGED:
-        return [_cut(name, width, [state]), state]
+        return [_cut(name, _room(width, [state]), width // 3), state]
     facts = [
         state,
         Text(f"step {run.step:,}/{run.total_steps:,}"),
@@ -68,7 +68,7 @@ def _standing(run: RunSummary, width: int) -> list[Text]:
         Text(f"val {loss(run.val_loss)}"),
         Text(f"best {loss(run.best_val_loss)}{best}"),
     ]
-    return [_cut(name, width, facts), *facts]
+    return [_cut(name, _room(width, facts), width // 3), *facts]
 
 
 def _making(run: RunSummary) -> list[Text]:
@@ -91,21 +91,25 @@ def _making(run: RunSummary) -> list[Text]:
 
 def _keeping(run: RunSummary, size: int | None, parent: str, width: int) -> list[Text]:
     step = "" if run.parent_step is None else f" at step {run.parent_step:,}"
-    mother = _cut(Text(parent or run.parent), width // 4, [])
+    mother = _cut(Text(parent or run.parent), width // 4, 0)
     origin = f"forked from {mother}{step}" if run.parent else ""
     age = f"begun {moment(run.created)}"
     space = "" if size is None else with_unit(size, "B")
     before, after = ([Text(one, "dim") for one in part if one] for part in ([origin], [age, space]))
-    folder = _cut(Text(short_path(run.path), "dim"), width, [*before, *after])
+    half = min(width // 2, _room(width, before))  # what comes after may give way
+    folder = _cut(Text(short_path(run.path), "dim"), _room(width, [*before, *after]), half)
     formerly = [Text(f"formerly {' '.join(run.formerly)}", "dim")] if run.formerly else []
     return [*before, folder, *after, *formerly]
 
 
-def _cut(text: Text, width: int, beside: Sequence[Text]) -> Text:
-    """As much of a text as leaves room for others on its line, but a third of the line at least."""
-    taken = sum(len(SEPARATOR) + one.cell_len for one in beside)
-    text.truncate(max(width - taken, width // 3), overflow="ellipsis")
+def _cut(text: Text, room: int, at_least: int) -> Text:
+    """The beginning of a text, in the room that others leave on its line."""
+    text.truncate(max(room, at_least), overflow="ellipsis")
     return text
+
+
+def _room(width: int, beside: Sequence[Text]) -> int:
+    return width - sum(len(SEPARATOR) + one.cell_len for one in beside)
 
 
 def _written(label: str, text: str, width: int) -> Text:
