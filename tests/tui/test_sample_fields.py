@@ -105,6 +105,7 @@ async def test_a_refused_temperature_takes_no_prompt_with_it(open_app: Open) -> 
         await person.press(*"99", "enter")
         assert said(person) == "sample.temperature must be 0 to 10, not 99"
         assert field(person, "temperature").has_focus
+        assert field(person, "temperature").has_class("-faulty")  # so it is red
         await person.press("escape")
         assert (field(person, "temperature").value, said(person)) == ("0.8", "")
         assert field(person, "prompt").value == "The "

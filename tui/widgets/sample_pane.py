@@ -57,7 +57,7 @@ class SampleField(EscapingInput):
         """Show what holds."""
         with self.prevent(Input.Changed):
             self.value = self._filled = SETTINGS[self.key].format(value)
-        self.remove_class("-invalid", "-typed")
+        self.remove_class("-faulty", "-typed")
 
     def settle(self, value: Value) -> None:
         """Show what holds, unless something else was typed."""
@@ -92,11 +92,11 @@ class SamplePane(Vertical):
     SamplePane #sample-fields Label { color: $foreground 60%; margin-right: 1; }
     SamplePane SampleField { background: $surface; margin-right: 2; }
     SamplePane SampleField:focus { background: $boost; }
-    SamplePane SampleField.-invalid { color: $text-error; }
     SamplePane #sample-prompt { width: 1fr; }
     SamplePane #sample-temperature { width: 7; }
     SamplePane #sample-top_k { width: 7; }
     SamplePane SampleField.-typed:blur { color: $text-warning; }
+    SamplePane SampleField.-faulty, SamplePane SampleField.-faulty:blur { color: $text-error; }
     SamplePane #sample-waiting { display: none; color: $text-warning; height: auto; }
     SamplePane #sample-waiting.-shown { display: block; }
     SamplePane #sample-problem { display: none; color: $text-error; height: auto; }
@@ -297,7 +297,7 @@ class SamplePane(Vertical):
             if one.escaped and one.value.endswith("\\"):
                 problem = ""  # the letter behind it is yet to be typed
             one.set_class(one.is_typed, "-typed")
-            one.set_class(bool(problem), "-invalid")
+            one.set_class(bool(problem), "-faulty")
             self.show_problem(problem)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

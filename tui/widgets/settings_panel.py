@@ -56,7 +56,7 @@ class SettingsPanel(Vertical):
     }
     SettingsPanel #setting-editor { display: none; background: $boost; }
     SettingsPanel #setting-editor.-open { display: block; }
-    SettingsPanel #setting-editor.-invalid { color: $text-error; }
+    SettingsPanel #setting-editor.-faulty { color: $text-error; }
     SettingsPanel #setting-problem { color: $text-error; height: auto; display: none; }
     SettingsPanel #setting-problem.-shown { display: block; }
     SettingsPanel #setting-help { height: auto; }
@@ -120,7 +120,7 @@ class SettingsPanel(Vertical):
     def close_editor(self) -> None:
         """Back from the field to the list."""
         self._editing = None
-        self.editor.remove_class("-open", "-invalid")
+        self.editor.remove_class("-open", "-faulty")
         self.show_problem("")
         self.list.focus()
         self._show_detail()
@@ -152,7 +152,7 @@ class SettingsPanel(Vertical):
         event.stop()
         if self._editing:
             _, problem = self._parsed(event.value)
-            self.editor.set_class(bool(problem), "-invalid")
+            self.editor.set_class(bool(problem), "-faulty")
             self.show_problem(problem)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
