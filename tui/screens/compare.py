@@ -85,7 +85,8 @@ class CompareScreen(Screen[None]):
                 tooltip="texts of all, from the same prompt and seed; again: with the next seed"),
         Binding("p", "prompt", "Prompt", tooltip="edit the prompt (enter: write, esc: back)"),
         Binding("t", "table", "Table", tooltip="what differs, and what came of it"),
-        Binding("c", "toggle_chart", "Chart", show=False, tooltip="hide the chart, or show it again"),
+        Binding("c", "toggle_chart", "Chart", show=False,
+                tooltip="hide the chart, or show it again"),
         *(
             Binding(str(place + 1), f"toggle_run({place})", show=False,
                     tooltip=f"hide the run {letter}, or show it again")
