@@ -321,5 +321,6 @@ async def test_at_60x16_the_dialog_keeps_its_field_and_its_answers(open_app: Ope
         assert person.app.screen.region.contains_region(dialog.region)
         field, answers = person.app.screen.query_one(Input), list(dialog.query(Static))[-1]
         assert "add" in str(answers.render())
+        assert field.has_focus
         for part in (field, answers):
             assert inside.contains_region(part.region), part

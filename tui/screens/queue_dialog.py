@@ -30,6 +30,7 @@ class QueueDialog(ModalScreen[str | None]):
     """
 
     CSS_PATH = "../styles/queue.tcss"
+    AUTO_FOCUS = "#axes"  # enter adds at once; the settings above it can be scrolled, too
     VERTICAL_BREAKPOINTS = [(0, "-short"), (24, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back"),
