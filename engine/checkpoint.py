@@ -40,7 +40,7 @@ from engine.run.checkpoints import (
     list_snapshots,
     step_of,
 )
-from engine.run.folder import CHECKPOINTS_FOLDER
+from engine.run.folder import CHECKPOINTS_FOLDER, sync_to_disk
 from engine.trainer import Trainer
 
 FORMAT = 1
@@ -311,7 +311,7 @@ def _seal(folder: Path) -> None:
     manifest = {"format": FORMAT, "sha256": {path.name: _sha256(path) for path in files}}
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     for path in (*files, folder / MANIFEST_FILE, folder):
-        _sync(path)
+        sync_to_disk(path)
 
 
 @contextmanager
@@ -331,14 +331,14 @@ def _put_in_place(temporary: Path, final: Path) -> None:
     if final.exists():
         final.rename(old)
     temporary.rename(final)
-    _sync(final.parent)
+    sync_to_disk(final.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text + "\n", encoding="utf-8")
-    _sync(temporary)
+    sync_to_disk(temporary)
     temporary.replace(path)
 
 
@@ -380,11 +380,3 @@ def _lighten(path: Path) -> None:
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from engine.record import recall
 from engine.recovery import place_aside, read_good
 from engine.run.checkpoints import list_checkpoints
 from engine.run.database import RunDatabase, Unreadable
-from engine.run.folder import CONFIG_FILE, DATABASE_FILE, RunLock
+from engine.run.folder import CONFIG_FILE, DATABASE_FILE, RunLock, sync_to_disk
 from engine.run.opening import read_run_config
 from engine.run.rebuilding import SALVAGED, Memory, complete, losses, write_salvage
 from engine.run.salvage import Salvage, read_salvage
@@ -102,7 +101,7 @@ def _rebuild_database(run: Path, say: Say) -> None:
     except BaseException:
         _remove(new)
         raise
-    _sync(run)
+    sync_to_disk(run)
     source = f" and completed from {memory.name}" if memory else ""
     kept = f"; the damaged one is kept as {aside.name}" if aside else ""
     say(f"{file.name} is rebuilt: {_in_words(found)} were read back{source}{kept}")
@@ -153,14 +152,6 @@ def _beside(file: Path) -> list[Path]:
 def _remove(new: Path) -> None:
     for path in (new, *_beside(new)):
         path.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # -- the settings --------------------------------------------------------------------------------

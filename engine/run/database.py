@@ -8,7 +8,6 @@ and the writer never wait for each other; ``close`` folds it in, so that a stopp
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
+from engine.run.folder import sync_to_disk
 from engine.run.lineage import Branch, Stretch
 from engine.run.outbox import LOCKED, PASSING, PATIENTLY, Outbox
 
@@ -395,11 +395,7 @@ class RunDatabase:
     def sync(self) -> None:
         """Have what was written on the disk itself: a checkpoint must not outlive its figures."""
         with suppress(FileNotFoundError):
-            descriptor = os.open(self.path.with_name(f"{self.path.name}-wal"), os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_to_disk(self.path.with_name(f"{self.path.name}-wal"))
 
     def integrity_problems(self) -> list[str]:
         """What SQLite finds wrong with the file."""

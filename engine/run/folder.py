@@ -207,3 +207,16 @@ def is_locked(run: Path) -> bool:
     except OSError as error:
         return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
     return False
+
+
+def sync_to_disk(path: Path) -> None:
+    """Have a file's content, or the names in a folder, on the disk itself: a power cut may come.
+
+    Raises:
+        OSError: It is gone, or the disk refuses.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
