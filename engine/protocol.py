@@ -173,6 +173,7 @@ class RunOpened(Event):
     total_steps: int
     saved_step: int  # of the latest checkpoint; 0 if there is none
     first_step: int = 0  # above 0 for a fork: it has no earlier weights
+    last_sample: int = 0  # the newest text that was kept by then; later ones are announced
     watching: bool = False  # another program trains it
 
 

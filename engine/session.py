@@ -147,6 +147,7 @@ class Session:
                 total_steps=trainer.total_steps,
                 saved_step=self._saving.saved_step,
                 first_step=self.course.first_step,
+                last_sample=files.database.newest_id("samples"),
             )
         )
         self._tell_of_a_crash()

@@ -59,8 +59,8 @@ class Viewing:
             self._branch = self.status.branch
             self._config = _config_in_force(path, database, self._branch)
             load_metrics(database, metrics, self._branch)
-            self._journal_id = max((one["id"] for one in database.journal()), default=0)
-            self._sample_id = max((one["id"] for one in database.samples()), default=0)
+            self._journal_id = database.newest_id("journal")
+            self._sample_id = database.newest_id("samples")
         finally:
             database.close()
 
@@ -80,6 +80,7 @@ class Viewing:
                 total_steps=status.total_steps,
                 saved_step=status.saved_step,
                 first_step=(meta.get("parent") or {}).get("step", 0),
+                last_sample=self._sample_id,
                 watching=True,
             )
         )

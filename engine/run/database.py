@@ -90,16 +90,13 @@ class RunDatabase:
             if not read_only:
                 self._check_quickly()
                 self._migrate()
-            self._next_ids = {table: self._next_id(table) for table in ("samples", "journal")}
+            self._next_ids = {table: self.newest_id(table) + 1 for table in ("samples", "journal")}
         except sqlite3.DatabaseError as error:
             if _is_locked(error):
                 told = f"{path} is held by another program ({error}): close it there, then open it"
                 raise InputError(told) from None
             raise Unreadable(path, str(error)) from None
         self.outbox = Outbox(self._db, () if read_only else PASSING)
-
-    def _next_id(self, table: str) -> int:
-        return int(self._db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]) + 1
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -349,6 +346,11 @@ class RunDatabase:
         number = self._next_ids[table]
         self._next_ids[table] += 1
         return number
+
+    def newest_id(self, table: str) -> int:
+        """The id of the newest row of ``samples`` or ``journal``; 0 if there is none."""
+        (number,) = self._db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
+        return int(number)
 
     def samples(self, after_id: int = 0) -> list[dict[str, Any]]:
         """The texts kept, oldest first."""

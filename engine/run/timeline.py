@@ -65,8 +65,13 @@ def read_moments(run: Path, branch: int) -> list[Moment]:
     ]
 
 
-def read_samples(run: Path, branch: int = 0) -> list[dict[str, Any]]:
+def read_samples(run: Path, branch: int = 0, last: int | None = None) -> list[dict[str, Any]]:
     """The texts of a line of history and of what it came from, oldest first.
+
+    Args:
+        run: The run's folder.
+        branch: The line of history.
+        last: The id of the newest text to read; all if None.
 
     Raises:
         InputError: The run's database is damaged.
@@ -75,7 +80,8 @@ def read_samples(run: Path, branch: int = 0) -> list[dict[str, Any]]:
         if database is None:
             return []
         way = lineage(database.branches(), branch)
-        return [one for one in database.samples() if _is_on(way, one["branch"], one["step"])]
+        kept = [one for one in database.samples() if last is None or one["id"] <= last]
+        return [one for one in kept if _is_on(way, one["branch"], one["step"])]
 
 
 def kept_weights(run: Path, way: list[Stretch]) -> dict[int, Path]:

@@ -18,6 +18,7 @@ from engine.config import Config
 from engine.presets import preset_config
 from engine.protocol import Event, State, Status
 from engine.run.database import RunDatabase
+from tests.tui.unhurried import have_patience
 from tui.app import GptTuiApp
 from tui.launch import Launch
 from tui.screens.cockpit import CockpitScreen
@@ -72,10 +73,8 @@ class Person:
         return path
 
     async def press(self, *keys: str) -> None:
-        for key in keys:
-            await self.pilot.press(key)
-        for _ in range(3):  # what one widget tells another arrives
-            await self.pilot.pause(0)
+        await self.pilot.press(*keys)
+        await self.pilot.pause(0)
 
     async def type(self, text: str) -> None:
         await self.press(*text)
@@ -182,6 +181,11 @@ class Person:
 
 
 Open = Callable[..., AbstractAsyncContextManager[Person]]
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    have_patience(monkeypatch)
 
 
 @pytest.fixture

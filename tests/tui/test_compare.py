@@ -59,8 +59,7 @@ class Looker:
         self.app, self.pilot, self.screen = app, pilot, app.compare
 
     async def press(self, *keys: str) -> None:
-        for key in keys:
-            await self.pilot.press(key)
+        await self.pilot.press(*keys)
         await self.pilot.pause(0)
 
     async def until(self, condition: Callable[[], object], what: str) -> None:

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
+from textual.message import Message
 
 from engine.config import Config
 from engine.presets import preset_config
-from engine.protocol import Event, Failed, Refused, RunOpened, Saved, State, StateChanged
+from engine.protocol import (
+    Event,
+    Failed,
+    Refused,
+    RunOpened,
+    SampleFinished,
+    Saved,
+    State,
+    StateChanged,
+)
+from engine.run.timeline import read_samples
 from engine.trainer import Trainer
-from tests.tui.conftest import PATIENCE, SMALL, Open, Person, checkpoints
+from tests.tui.conftest import PATIENCE, SMALL, EventT, Open, Person, checkpoints
 from tui.launch import Launch
+from tui.messages import EngineEvent
 from tui.run_control import RunControl
 
 
@@ -48,6 +61,39 @@ async def test_a_run_comes_back_with_all_it_had(open_app: Open) -> None:
         await person.until(lambda: person.status.step > step)
         assert person.heard(RunOpened)[-1].step == step
         assert person.run == run
+
+
+async def test_a_screen_that_hears_late_shows_each_text_once(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_app() as person:
+        late: list[EngineEvent] = []
+        post = person.cockpit.post_message
+
+        def hold(message: Message) -> bool:
+            if not isinstance(message, EngineEvent):
+                return post(message)
+            late.append(message)
+            return True
+
+        with monkeypatch.context() as busy:
+            busy.setattr(person.cockpit, "post_message", hold)
+            await person.press("space")
+            run = Path((await hear(person, RunOpened)).path)
+            await hear(person, SampleFinished)
+        assert len(read_samples(run)) == 1
+        for message in late:
+            person.cockpit.post_message(message)
+        await person.until(lambda: person.texts() == [read_samples(run)[0]["text"]], "the text")
+
+
+async def hear(person: Person, kind: type[EventT]) -> EventT:
+    """Wait for what the engine says, whether or not the screen hears it."""
+    deadline = time.monotonic() + PATIENCE
+    while not person.heard(kind):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    return person.heard(kind)[-1]
 
 
 async def test_a_run_that_cannot_be_opened_is_not_mistaken_for_a_new_one(open_app: Open) -> None:

@@ -143,8 +143,9 @@ async def test_a_person_who_reads_is_waited_for_but_not_for_ever(
     monkeypatch.setattr("tui.screens.queueing.LOOK_SECONDS", 0.02)
     async with open_app(SHORT) as person:
         await add(person, f"{RATE}=1e-3,2e-3")
-        await person.press("space", "question_mark")
+        await person.press("h", "space", "question_mark")
         await person.until_state(State.FINISHED)
+        person.cockpit.queueing.toggle_hold()  # the reader is there before the queue goes on
         await person.until(lambda: "next in" in person.notice)
         await person.pilot.pause(0.5)
         assert states(person) == ["waiting", "waiting"]

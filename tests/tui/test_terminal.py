@@ -253,7 +253,7 @@ def test_ctrl_z_suspends_and_comes_back_whole(open_terminal: OpenTerminal) -> No
     terminal.press("\x1a")
     terminal.until(lambda: is_stopped(terminal.process.pid), "the suspension")
     assert termios.tcgetattr(terminal.slave) == terminal.attributes
-    assert terminal.output.count(FROM_ALTERNATE_SCREEN) == 1
+    terminal.until(lambda: terminal.output.count(FROM_ALTERNATE_SCREEN) == 1, "the shell's screen")
     step, before = terminal.step_shown, len(terminal.output)
 
     terminal.process.send_signal(signal.SIGCONT)

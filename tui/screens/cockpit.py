@@ -243,8 +243,8 @@ class CockpitScreen(Screen[None]):
         control.take_over(event)
         self.query_one("#chart-frame").border_title = f"loss · {control.facts.corpus}"
         self.chart.show(control.metrics, max_step=event.total_steps, val_label=self._val_label())
-        kept = read_samples(Path(event.path), control.branch)
-        self.samples.load([_kept_sample(one) for one in kept])
+        kept = read_samples(Path(event.path), control.branch, event.last_sample)
+        self.samples.open_run([_kept_sample(one) for one in kept])
         self._show_settings()
         self.notice.dismiss()
         if event.note:
@@ -268,15 +268,12 @@ class CockpitScreen(Screen[None]):
             self.app.notify(f"validation loss {loss(event.val_loss)} ({event.measured})")
 
     def _on_sample_started(self, event: protocol.SampleStarted) -> None:
-        status = self.control.status
-        evaluated = event.automatic and event.step > 0
         self.samples.begin(
             SampleRecord(
                 step=event.step,
                 automatic=event.automatic,
                 settings=event.settings,
                 number=event.sample,
-                val_loss=status.val_loss if evaluated else None,
             )
         )
 

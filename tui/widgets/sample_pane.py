@@ -117,6 +117,7 @@ class SamplePane(Vertical):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.records: list[SampleRecord] = []
+        self._val_losses: dict[int, float] = {}  # of the steps evaluated so far
         self._shown: int | None = None  # None follows the newest
         self._values: dict[str, Value] = {}
         self._dirty = False
@@ -165,6 +166,11 @@ class SamplePane(Vertical):
 
     # -- samples ---------------------------------------------------------------------------------
 
+    def open_run(self, records: list[SampleRecord]) -> None:
+        """Another run is shown, with these samples."""
+        self._val_losses = {}
+        self.load(records)
+
     def load(self, records: list[SampleRecord]) -> None:
         """Show the samples of a run, by step; they were kept in the order they were finished."""
         self.records = sorted(records, key=lambda record: record.step)
@@ -173,10 +179,12 @@ class SamplePane(Vertical):
 
     def forget_after(self, step: int) -> None:
         """The run went back: texts of later steps belong to what it left."""
+        self._val_losses = {at: loss for at, loss in self._val_losses.items() if at <= step}
         self.load([record for record in self.records if record.step <= step])
 
     def begin(self, record: SampleRecord) -> None:
         """A new text is on its way."""
+        record.val_loss = self._val_losses.get(record.step)
         self.records.append(record)
         if not record.automatic:
             self._shown = None  # the person asked for it, so it is shown
@@ -200,7 +208,8 @@ class SamplePane(Vertical):
         self._dirty = True
 
     def label_val_loss(self, step: int, val_loss: float) -> None:
-        """Put a validation loss to the samples of its step."""
+        """Put a validation loss to the samples of its step, those to come as well."""
+        self._val_losses[step] = val_loss
         for record in self.records:
             if record.step == step:
                 record.val_loss = val_loss
