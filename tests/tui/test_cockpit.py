@@ -114,6 +114,7 @@ async def test_an_earlier_sample_stays_while_new_ones_come(open_app: Open) -> No
         step, count = shown(person).step, len(person.texts())
         await person.until(lambda: len(person.texts()) > count)
         assert shown(person).step == step
+        await person.pause()
         await person.press("s")  # what the person asks for is shown
         await person.until(lambda: not shown(person).automatic)
 
