@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test kill-test check-gpu bench pictures clean
+.PHONY: run test test-sluggish kill-test check-gpu bench pictures clean
 
 # The app; where there is no terminal, the same training without a screen.
 run: $(VENV)/.installed
@@ -19,6 +19,10 @@ test: $(VENV)/.installed-test check-gpu
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
+
+# The tests of the app, its widgets late at random: finds those that look or press a key too soon
+test-sluggish: $(VENV)/.installed-test
+	$(BIN)/pytest -q -p tests.sluggish tests/tui -n $(WORKERS) --dist loadfile $(ARGS)
 
 # Kills a run in training 200 times, at moments drawn by chance; how often: make kill-test KILLS=50
 KILLS ?= 200
