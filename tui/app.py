@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual import work
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
@@ -21,6 +21,7 @@ from engine.protocol import Event, State
 from engine.run.folder import CONFIG_FILE, LOG_FILE
 from tui.commands.hints import PROGRAM, program, typed_name
 from tui.commands.stdout import silence
+from tui.keys_in_order import KeysInOrder
 from tui.launch import Launch
 from tui.messages import EngineEvent
 from tui.run_control import RunControl
@@ -36,7 +37,7 @@ STYLES = Path(__file__).parent / "styles"
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
-class GptTuiApp(App[int]):
+class GptTuiApp(KeysInOrder[int]):
     """Trains in a background thread and shows it.
 
     Args:
