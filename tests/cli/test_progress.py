@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -28,14 +29,23 @@ class Stream(io.StringIO):
     def __init__(self, terminal: bool = False, broken: bool = False) -> None:
         super().__init__()
         self._terminal, self._broken = terminal, broken
+        self.failures = 0
 
     def isatty(self) -> bool:
         return self._terminal
 
     def write(self, text: str) -> int:
         if self._broken:
+            self.failures += 1
             raise OSError(5, "Input/output error")
         return super().write(text)
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -51,11 +61,11 @@ def test_one_line_says_where_it_stands() -> None:
 
 def test_a_terminal_keeps_one_line_below_what_is_said() -> None:
     stream = Stream(terminal=True)
-    with Progress(stream, lambda: STATUS) as shown:
-        time.sleep(0.1)
-        shown.say("step 100: val 2.6")
-        time.sleep(0.05)
     line = progress_line(STATUS)[:79]
+    with Progress(stream, lambda: STATUS) as shown:
+        until(lambda: line in stream.getvalue())
+        shown.say("step 100: val 2.6")
+        until(lambda: stream.getvalue().endswith(line))
     assert stream.getvalue() == (
         f"{CLEAR_LINE}{line}{CLEAR_LINE}step 100: val 2.6\n{CLEAR_LINE}{line}{CLEAR_LINE}"
     )
@@ -66,13 +76,14 @@ def test_elsewhere_there_are_plain_lines_and_none_twice() -> None:
     with Progress(stream, lambda: STATUS) as shown:
         for received in ("downloading: 0.1 MB", "downloading: 0.2 MB", "loading PyTorch"):
             shown.prepare(received)
-        time.sleep(0.1)
+        until(lambda: progress_line(STATUS) in stream.getvalue())
     assert stream.getvalue().splitlines() == [
         "downloading: 0.1 MB …", "loading PyTorch …", progress_line(STATUS),
     ]  # fmt: skip
 
 
 def test_a_terminal_that_is_gone_troubles_nobody() -> None:
-    with Progress(Stream(terminal=True, broken=True), lambda: STATUS) as shown:
-        time.sleep(0.05)
+    stream = Stream(terminal=True, broken=True)
+    with Progress(stream, lambda: STATUS) as shown:
+        until(lambda: stream.failures)
         shown.say("nobody reads this")

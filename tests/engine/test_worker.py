@@ -137,7 +137,7 @@ def test_pause_sample_and_stop_are_prompt_although_a_step_takes_minutes(
         "stop": seconds(Stop(), StateChanged, lambda e: e.state is State.STOPPED),
     }
     assert talk.engine.status.step == 0
-    assert max(took.values()) < 1.0, took  # half a second, and the tests' machine is busy
+    assert max(took.values()) < 10.0, took  # seconds; what waits for a step waits for minutes
 
 
 def test_training_goes_on_while_a_long_sample_streams(talk: Talk, make_config: MakeConfig) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -84,13 +85,23 @@ class Terminal:
             start_new_session=True,
         )
         self.output = bytearray()
+        self._reading = threading.Lock()  # from the terminal into the output
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         with contextlib.suppress(OSError):
-            while data := os.read(self.master, 65536):
-                self.output += data
+            while select.select([self.master], [], []):
+                with self._reading:
+                    self.output += os.read(self.master, 65536)
+
+    def _is_read(self) -> bool:
+        """Whether all is in the output that was written until now."""
+        try:
+            with self._reading:
+                return not select.select([self.master], [], [], 0)[0]
+        except OSError:  # the terminal is gone
+            return True
 
     def press(self, keys: str) -> None:
         os.write(self.master, keys.encode())
@@ -138,7 +149,7 @@ class Terminal:
     def wait(self) -> int:
         """Wait for the end; returns the exit code."""
         code = self.process.wait(PATIENCE)
-        time.sleep(0.1)  # for the reader
+        self.until(lambda: self._is_read() or not self._reader.is_alive(), "the last words")
         return code
 
     def assert_restored(self) -> None:
