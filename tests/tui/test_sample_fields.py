@@ -142,3 +142,23 @@ async def test_a_prompt_that_the_engine_refuses_stays_to_be_mended(open_app: Ope
         await person.press("escape")
         assert field(person, "prompt").value == "caf☃"
         assert person.app.control.draft.value("sample.prompt") == ""  # as before
+
+
+# ---- room ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "room"), [((60, 16), 12), ((80, 24), 30), ((120, 40), 30)])
+async def test_a_prompt_can_be_typed_beside_the_settings(
+    open_app: Open, size: tuple[int, int], room: int
+) -> None:
+    async with open_app(size=size) as person:
+        await person.press("e", "p")
+        assert person.cockpit.settings.region.area > 0
+
+        def all_fit() -> bool:
+            regions = [field(person, name).region for name in ("prompt", "temperature", "top_k")]
+            inside = person.cockpit.samples.content_region
+            wide = all(one.width >= len("off") for one in regions) and regions[0].width >= room
+            return wide and all(inside.contains_region(one) for one in regions)
+
+        await person.until(all_fit, "fields wide enough to type in")

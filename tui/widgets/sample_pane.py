@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -18,6 +19,7 @@ from tui.widgets.escaping_input import EscapingInput
 
 FIELDS = ("sample.prompt", "sample.temperature", "sample.top_k")
 LABELS = {"sample.prompt": "prompt", "sample.temperature": "temp", "sample.top_k": "top-k"}
+SLIM = 50  # columns of the whole pane; in fewer the prompt takes a line of its own
 
 
 @dataclass
@@ -89,6 +91,9 @@ class SamplePane(Vertical):
     }
     SamplePane:focus-within { border: round $primary; }
     SamplePane #sample-fields { height: 1; }
+    SamplePane #sample-fields Horizontal { width: auto; height: 1; }
+    SamplePane #sample-fields #sample-first { width: 1fr; }
+    SamplePane.-slim #sample-fields { layout: vertical; height: 2; }
     SamplePane #sample-fields Label { color: $foreground 60%; margin-right: 1; }
     SamplePane SampleField { background: $surface; margin-right: 2; }
     SamplePane SampleField:focus { background: $boost; }
@@ -103,9 +108,9 @@ class SamplePane(Vertical):
     SamplePane #sample-problem.-shown { display: block; }
     SamplePane #sample-body { height: 1fr; margin-top: 1; scrollbar-size-vertical: 1; }
     SamplePane #sample-text { height: auto; min-height: 100%; }
-    .-short SamplePane #sample-body { margin-top: 0; }
-    .-narrow SamplePane SampleField { margin-right: 1; }
-    .-narrow SamplePane #sample-temperature, .-narrow SamplePane #sample-top_k { width: 5; }
+    SamplePane.-slim #sample-fields SampleField { width: 5; margin-right: 1; }
+    SamplePane.-slim #sample-fields #sample-prompt { width: 1fr; margin-right: 0; }
+    SamplePane.-slim #sample-fields #sample-top_k { width: 4; margin-right: 0; }
     """
 
     @dataclass
@@ -127,9 +132,11 @@ class SamplePane(Vertical):
     def compose(self) -> ComposeResult:
         """Fields above, text below."""
         with Horizontal(id="sample-fields"):
-            for key in FIELDS:
-                yield Label(LABELS[key])
-                yield SampleField(key)
+            for id, keys in (("sample-first", FIELDS[:1]), ("sample-others", FIELDS[1:])):
+                with Horizontal(id=id):
+                    for key in keys:
+                        yield Label(LABELS[key])
+                        yield SampleField(key)
         yield Static(id="sample-waiting", markup=False)
         yield Static(id="sample-problem", markup=False)
         with VerticalScroll(id="sample-body", can_focus=False):
@@ -140,6 +147,10 @@ class SamplePane(Vertical):
         self.border_title = "sample"
         self._fields[0].placeholder = "empty: a new line"
         self._redraw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Where the settings take half of the screen, the fields stand on two lines."""
+        self.set_class(event.size.width < SLIM, "-slim")
 
     def show_settings(self, values: dict[str, Value]) -> None:
         """Fill the fields in which nothing else was typed."""
