@@ -108,9 +108,9 @@ class SamplePane(Vertical):
     SamplePane #sample-problem.-shown { display: block; }
     SamplePane #sample-body { height: 1fr; margin-top: 1; scrollbar-size-vertical: 1; }
     SamplePane #sample-text { height: auto; min-height: 100%; }
-    SamplePane.-slim #sample-fields SampleField { width: 5; margin-right: 1; }
+    SamplePane.-slim #sample-fields SampleField { width: 4; margin-right: 1; }
     SamplePane.-slim #sample-fields #sample-prompt { width: 1fr; margin-right: 0; }
-    SamplePane.-slim #sample-fields #sample-top_k { width: 4; margin-right: 0; }
+    SamplePane.-slim #sample-fields #sample-top_k { margin-right: 0; }
     """
 
     @dataclass
