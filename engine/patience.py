@@ -8,6 +8,7 @@ as one that was left alone.
 from __future__ import annotations
 
 from engine.course import Course
+from engine.run.evaluations import scheduled_evaluations
 
 LENGTH = ("eval.patience", "train.max_steps", "train.max_epochs")  # a new word starts anew
 
@@ -29,18 +30,13 @@ def why_over(course: Course) -> str:
 
 def evaluations_without_improvement(course: Course) -> int:
     """The latest evaluations, none lower than all before, since the run's length last changed."""
-    lived, database = course.lineage(), course.files.database
-    losses: dict[int, float] = {}  # by step; a step that was trained again has the newer word
-    for entry in database.journal("evaluated"):
-        step, detail = entry["step"], entry["detail"]
-        on_way = any(one.branch == entry["branch"] and step <= one.up_to for one in lived)
-        if on_way and step <= course.step and detail.get("scheduled"):
-            losses[step] = detail["val_loss"]
+    database, lived = course.files.database, course.lineage()
+    evaluations = scheduled_evaluations(database, lived, course.step)
     since = _length_changed_at(course)
     best, without = float("inf"), 0
-    for step, loss in sorted(losses.items()):
-        if loss < best:
-            best, without = loss, 0
+    for step, measured in evaluations.items():
+        if measured.loss < best:
+            best, without = measured.loss, 0
         elif step > since:
             without += 1
     return without

@@ -48,6 +48,7 @@ class Start(Command):
     name: str | None = None
     command_line: str = ""
     like: str = ""  # the folder of a run whose measured precision and threads it takes over
+    held_to: dict[str, Any] = field(default_factory=dict)  # what may stop it: engine.contest
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Open(Command):
     running: bool = True  # else paused
     watch: bool = False  # only look at it, if another program is training it
     changes: dict[str, Any] = field(default_factory=dict)
+    held_to: dict[str, Any] = field(default_factory=dict)  # as in Start
 
 
 @dataclass(frozen=True)
@@ -318,6 +320,7 @@ class Status:
     train_seconds: float = 0.0
     tokens_per_second: float = 0.0
     tokens_per_step: int = 0  # of the steps to come
+    outdone: str = ""  # why the rule of its sweep has stopped the run here
 
     @property
     def seconds_left(self) -> float | None:

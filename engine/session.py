@@ -23,6 +23,7 @@ from engine.advising import Advising
 from engine.building import build_trainer
 from engine.checkpoint import LATEST, find_checkpoint
 from engine.config import SETTINGS, tokens_per_step, total_steps
+from engine.contest import Contest
 from engine.course import Course
 from engine.disk_watch import DiskWatch
 from engine.fork import check_changes, fork
@@ -59,6 +60,7 @@ class Session:
         emit: Takes the events.
         report: Takes a line on what is being prepared.
         changes: Settings of an existing run to change as it is opened.
+        held_to: The rule that may stop the run, and the runs it is compared with.
 
     Raises:
         InputError: The device is not there, or the checkpoint is damaged.
@@ -73,6 +75,7 @@ class Session:
         emit: Emit,
         report: Callable[[str], None],
         changes: dict[str, Any] | None = None,
+        held_to: dict[str, Any] | None = None,
     ) -> None:
         self.files = files
         self.emit = emit
@@ -85,11 +88,13 @@ class Session:
         self._doing = ""  # besides training, in words
         self._ending = ""  # why the run ended before its last step, if it has
         self._before: dict[str, Any] = files.database.meta().get("summary", {})
-        self._build(changes or {}, report)
+        self._build(changes or {}, held_to or {}, report)
 
     # -- coming to be ----------------------------------------------------------------------------
 
-    def _build(self, changes: dict[str, Any], report: Callable[[str], None]) -> None:
+    def _build(
+        self, changes: dict[str, Any], held_to: dict[str, Any], report: Callable[[str], None]
+    ) -> None:
         files, emit = self.files, self.emit
         self.trainer, snapshot = build_trainer(files, changes, self.recorder, report, self._warn)
         self._parameters = self.trainer.model.parameter_count()
@@ -110,6 +115,7 @@ class Session:
         self.recorder.load(self.trainer.step)
         self.course.apply_journal(self._warn)
         self._advising = Advising(course, self._tell)
+        self._contest = Contest(course, held_to)
         self._disk = DiskWatch(files, self._warn, self._pause_of_itself)
         self._update_status()
         live = {k: v for k, v in changes.items() if not k.startswith("system.")}
@@ -158,6 +164,8 @@ class Session:
             trainer.step, trainer.config.eval.interval
         ):
             self._tasks.append(self._scheduled_evaluation())  # a session ended just before it
+        if running and not self._contest.is_on:
+            self._contest.overrule()
         if self._is_complete():
             self._set_finished()
         else:
@@ -272,9 +280,10 @@ class Session:
             self._set_state(self.state)
 
     def _resume(self, _: protocol.Resume) -> None:
+        self._contest.overrule()
         if self._is_complete():
             raise InputError(
-                f"the run is finished at step {self.trainer.step}: raise {self._way_on} to go on"
+                f"the run is finished at step {self.trainer.step}: {self._way_on} to go on"
             )
         self.course.journal("resumed")
         self._set_state(State.RUNNING)
@@ -283,7 +292,7 @@ class Session:
         if self.state is State.RUNNING:
             raise InputError("pause the run to take single steps")
         if self._is_complete():
-            raise InputError(f"the run is finished: raise {self._way_on} to go on")
+            raise InputError(f"the run is finished: {self._way_on} to go on")
         self._single_steps += 1
 
     def _adjust(self, command: protocol.Adjust) -> None:
@@ -368,6 +377,7 @@ class Session:
     def _going_back(self, step: int) -> Task:
         yield from self._rewinding.task(step)
         self._advising.read_journal()
+        self._contest.read_journal()
 
     def _fork(self, command: protocol.Fork) -> None:
         step = command.step
@@ -391,6 +401,7 @@ class Session:
     def _advance_training(self) -> None:
         if self._step is None:
             self._at_boundary()
+            self._contest.judge()
             if self._is_at_end():
                 self._single_steps = 0
                 self._tasks.append(self._finishing())
@@ -507,12 +518,15 @@ class Session:
         """Whether all steps are done, or the evaluation of this one was the last straw."""
         step = self.trainer.step
         evaluated = self.standing.evaluated_step == step
-        return step >= self.trainer.total_steps or (evaluated and is_over(self.course))
+        over = step >= self.trainer.total_steps or (evaluated and is_over(self.course))
+        return over or bool(self._contest.why)
 
     @property
     def _way_on(self) -> str:
-        """The setting that a finished run goes on with."""
-        return "eval.patience" if why_over(self.course) else "train.max_steps"
+        """What a finished run goes on with."""
+        if self._contest.why:
+            return "resume it"
+        return f"raise {'eval.patience' if why_over(self.course) else 'train.max_steps'}"
 
     # -- telling ---------------------------------------------------------------------------------
 
@@ -552,6 +566,7 @@ class Session:
             train_seconds=self.course.pace.train_seconds,
             tokens_per_second=self.course.pace.tokens_per_second,
             tokens_per_step=tokens_per_step(trainer.config),
+            outdone=self._contest.why,
         )
 
     def _report(self, message: str) -> None:
@@ -570,7 +585,7 @@ class Session:
         self._tell(protocol.StateChanged(state, self.trainer.step, why))
 
     def _set_finished(self) -> None:
-        self._ending = why_over(self.course)
+        self._ending = self._contest.why or why_over(self.course)
         self._set_state(State.FINISHED)
 
     def _warn(self, message: str) -> None:

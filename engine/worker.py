@@ -153,13 +153,14 @@ class EngineLoop:
 
         self.metrics = MetricStore()
         changes = command.changes if isinstance(command, Open) else {}
+        held_to = command.held_to
 
         def report(message: str) -> None:
             if cancelled():
                 raise Cancelled
             self._report(message)
 
-        return Session(files, self.metrics, self._emit, report, changes)
+        return Session(files, self.metrics, self._emit, report, changes, held_to)
 
     def _close(self, save: bool) -> None:
         session = self._session

@@ -13,12 +13,14 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from data.errors import InputError
 from engine.protocol import Open, Start, State
 from engine.run.folder import CONFIG_FILE, NAME_PATTERN, check_word, is_locked, list_runs
+from engine.run.median_rule import MedianRule
 from engine.run.notes import read_notes
 from engine.run.queue_entry import OVER, Entry, EntryState, Wish, is_run_of, with_path
 from engine.run.queue_file import QueueFile, hold, set_values
@@ -82,7 +84,13 @@ class Queue:
 
     # -- changing --------------------------------------------------------------------------------
 
-    def add(self, wishes: Sequence[Wish], command_line: str, sweep: str | None = None) -> str:
+    def add(
+        self,
+        wishes: Sequence[Wish],
+        command_line: str,
+        sweep: str | None = None,
+        rule: MedianRule | None = None,
+    ) -> str:
         """Put runs at the end, all of them or none.
 
         Args:
@@ -90,6 +98,7 @@ class Queue:
             command_line: What the person typed.
             sweep: A new name for them as a whole; empty takes the next number, None makes them
                 runs of their own.
+            rule: Stops those that the others of the sweep have outdone.
 
         Returns:
             The name of the sweep.
@@ -100,17 +109,18 @@ class Queue:
         with self.file.change() as db:
             name = "" if sweep is None else self._sweep_name(db, sweep)
             (last,) = db.execute("SELECT coalesce(max(position), 0) FROM entries").fetchone()
+            kept_rule = json.dumps(asdict(rule)) if rule and name else ""
             for number, wish in enumerate(wishes, start=1):
                 config = with_path(wish.config).to_dict()
                 row = (
                     *(last + number, name, number, json.dumps(config)),
                     *(json.dumps(dict(wish.changes)), command_line),
-                    *(EntryState.WAITING, "", "", time.time(), 0),
+                    *(EntryState.WAITING, "", "", time.time(), 0, kept_rule),
                 )
                 db.execute(
                     "INSERT INTO entries (position, sweep, number, settings, changes, "
-                    "command_line, state, run, problem, created, cleared) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "command_line, state, run, problem, created, cleared, rule) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     row,
                 )
         return name
@@ -204,17 +214,26 @@ class Queue:
                 set_values(db, entry.id, state=EntryState.DONE)
                 return None
             set_values(db, entry.id, state=EntryState.RUNNING, run=run.name)
-            return Open(str(run), running=True)
+            return Open(str(run), running=True, held_to=self._held_to(db, entry))
         name = self._free_name(db, entry)
         set_values(db, entry.id, state=EntryState.RUNNING, run=name)
-        like = self._sibling(db, entry)
-        return Start(entry.settings, str(self.runs_dir), name, entry.command_line, like)
+        like = next(self._siblings(db, entry), "")
+        held_to = self._held_to(db, entry)
+        return Start(entry.settings, str(self.runs_dir), name, entry.command_line, like, held_to)
 
-    def _sibling(self, db: sqlite3.Connection, entry: Entry) -> str:
-        """The folder of the first run of the same sweep; empty if there is none."""
-        siblings = self.file.select(db, entry.sweep) if entry.sweep else []
-        runs = (self.run_of(one) for one in siblings if one.id != entry.id)
-        return next((str(run) for run in runs if run is not None), "")
+    def _held_to(self, db: sqlite3.Connection, entry: Entry) -> dict[str, Any]:
+        """What may stop the run: the rule, and the runs that were trained before it."""
+        if entry.rule is None:
+            return {}
+        return asdict(entry.rule) | {"rivals": list(self._siblings(db, entry, EntryState.DONE))}
+
+    def _siblings(
+        self, db: sqlite3.Connection, entry: Entry, state: EntryState | None = None
+    ) -> Iterator[str]:
+        """The folders of other runs of the same sweep, of those in a state or of all."""
+        for one in self.file.select(db, entry.sweep) if entry.sweep else []:
+            if one.id != entry.id and state in (None, one.state) and (run := self.run_of(one)):
+                yield str(run)
 
     def _free_name(self, db: sqlite3.Connection, entry: Entry) -> str:
         others = [one for one in self.file.select(db, cleared=True) if one.id != entry.id]

@@ -12,6 +12,7 @@ from data.corpus import KNOWN_NAMES
 from data.errors import InputError
 from engine.config import Config, config_from_dict, read_config
 from engine.run.folder import CONFIG_FILE
+from engine.run.median_rule import MedianRule
 from engine.settings import Value
 
 
@@ -53,6 +54,7 @@ class Entry:
         problem: Why it failed.
         created: Seconds since 1970.
         live: Some program trains it now.
+        rule: What may stop it before its end; None if nothing does.
     """
 
     id: int
@@ -67,6 +69,7 @@ class Entry:
     problem: str
     created: float
     live: bool
+    rule: MedianRule | None = None
 
     @property
     def state_in_words(self) -> str:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from data.errors import InputError
+from engine.run.median_rule import MedianRule
 from engine.run.queue_entry import Entry, EntryState
 
 QUEUE_FOLDER, QUEUE_FILE = ".queue", "queue.db"  # no run can have a name with a dot in front
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 10.0  # other programs change the queue in milliseconds
 
 SCHEMA = """
@@ -24,6 +25,8 @@ CREATE TABLE entries (
     command_line TEXT NOT NULL, state TEXT NOT NULL, run TEXT NOT NULL, problem TEXT NOT NULL,
     created REAL NOT NULL, cleared INTEGER NOT NULL)
 """
+# each makes a file of the version before into one of its own
+MIGRATIONS = {2: "ALTER TABLE entries ADD COLUMN rule TEXT NOT NULL DEFAULT ''"}
 
 
 class QueueFile:
@@ -45,22 +48,26 @@ class QueueFile:
         self, db: sqlite3.Connection, sweep: str | None = None, cleared: bool = False
     ) -> list[Entry]:
         """The entries in their order; as ``Queue.entries``."""
-        if _version(db) == 0:  # the program that made it was killed before it could add anything
+        version = _version(db)
+        if version == 0:  # the program that made it was killed before it could add anything
             return []
+        rule = "rule" if version > 1 else "''"  # a look changes no file of an older version
         rows = db.execute(
             "SELECT id, position, sweep, number, settings, changes, command_line, state, run, "
-            "problem, created FROM entries "
+            f"problem, created, {rule} FROM entries "
             "WHERE (?1 IS NULL AND cleared <= ?2) OR sweep = ?1 ORDER BY position, id",
             (sweep, int(cleared)),
         )
         return [self._read(row) for row in rows]
 
     def _read(self, row: tuple[Any, ...]) -> Entry:
-        id, position, sweep, number, settings, changes, typed, state, run, problem, created = row
+        id, position, sweep, number, settings, changes, typed, state, run, *rest = row
+        problem, created, rule = rest
         held = state == EntryState.RUNNING and is_held(self.lock_file(id))
         return Entry(
             *(id, position, sweep, number, json.loads(settings), json.loads(changes)),
             *(typed, EntryState(state), run, problem, created, held),
+            MedianRule(**json.loads(rule)) if rule else None,
         )
 
     def entry(self, db: sqlite3.Connection, id: int) -> Entry:
@@ -83,9 +90,7 @@ class QueueFile:
             with self._told():
                 db.execute("BEGIN IMMEDIATE")
             try:
-                if _version(db) == 0:
-                    db.execute(SCHEMA)
-                    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                _bring_up_to_date(db)
                 yield db
                 db.execute("COMMIT")
             except BaseException:
@@ -124,6 +129,17 @@ def set_values(db: sqlite3.Connection, id: int, **values: object) -> None:
     """Change some columns of an entry."""
     assignments = ", ".join(f"{name} = ?" for name in values)
     db.execute(f"UPDATE entries SET {assignments} WHERE id = ?", (*values.values(), id))
+
+
+def _bring_up_to_date(db: sqlite3.Connection) -> None:
+    version = _version(db)
+    if version == SCHEMA_VERSION:
+        return
+    if version == 0:
+        db.execute(SCHEMA)
+    for later in range(max(version, 1) + 1, SCHEMA_VERSION + 1):
+        db.execute(MIGRATIONS[later])
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _version(db: sqlite3.Connection) -> int:

@@ -61,6 +61,7 @@ class RunSummary:
     parent: str = ""  # the run it was forked from, by the name it had then
     parent_step: int | None = None
     sparkline: tuple[float | None, ...] = ()  # of the training loss, at evenly spaced steps
+    outdone: str = ""  # why the rule of its sweep has stopped it
     problem: str = ""  # what is damaged
 
     @property
