@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data.errors import InputError
 from engine.protocol import Command
+from engine.run.median_rule import MedianRule
 from engine.run.queue import Queue, Taken
 from engine.run.queue_entry import Entry, EntryState, Wish
 from engine.sweep import Plan, grid, parse_axes, plan, split_axes
@@ -41,8 +42,16 @@ class QueueControl:
 
     # -- filling ---------------------------------------------------------------------------------
 
-    def add(self, draft: Draft, axes: str, command_line: str) -> int:
+    def add(
+        self, draft: Draft, axes: str, command_line: str, rule: MedianRule | None = None
+    ) -> int:
         """Queue the edited settings as a run or, with axes, as a sweep; returns how many runs.
+
+        Args:
+            draft: The edited settings, which are forgotten once they are queued.
+            axes: What else to vary.
+            command_line: What the app was begun with.
+            rule: Stops the runs of a sweep that the others have outdone.
 
         Raises:
             InputError: They cannot be, or the queue cannot be written.
@@ -50,7 +59,7 @@ class QueueControl:
         planned = plan_of(draft, axes)
         wishes = [Wish(one.config, draft.edits | one.changes) for one in planned.trials]
         sweep = "" if len(wishes) > 1 else None
-        self.queue.add(wishes, command_line, sweep)
+        self.queue.add(wishes, command_line, sweep, rule)
         draft.forget_edits()  # they have found their run
         return len(wishes)
 

@@ -127,7 +127,7 @@ class RunControl:
     def resume(self) -> None:
         """Go on; what was edited for then takes effect."""
         edits = self.draft.edits_for(When.RESUME)
-        if self.status.state is State.PAUSED and not edits:
+        if self.is_open and self.status.state is not State.RUNNING and not edits:
             self._send(Resume())
             return
         if not self.is_open:  # the run was closed, so that live settings had to wait, too

@@ -41,6 +41,7 @@ def _facts(run: RunSummary, size: int) -> list[tuple[str, str]]:
     return [
         ("run", run.name),
         ("state", f"{run.state} (live)" if run.live else run.state),
+        ("", run.outdone),
         ("problem", run.problem.replace("\n", "; ")),
         ("tags", " ".join(run.tags)),
         ("note", run.note),

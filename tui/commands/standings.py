@@ -22,9 +22,20 @@ def leaderboard_table(places: Sequence[Place]) -> str:
     header = ("", "run", "state", "best val", "at step", "step", "time", *map(short, keys))
     rows = [_row(place, keys) for place in places]
     lines = [table(header, rows, right=(0, 3, 4, 5, 6, *range(7, len(header))))]
+    lines += [f"{one.run.name}: {why}" for one in places if one.run and (why := outdone(one))]
     failed = [place.entry for place in places if place.entry.problem]
     lines += [f"{one.run}: {one.problem} (gpt-tui queue retry {one.id})" for one in failed]
     return "\n".join(lines)
+
+
+def outdone(place: Place) -> str:
+    """Why the rule of its sweep has stopped a run; empty if it has not."""
+    return place.run.outdone if place.run and place.entry.is_over else ""
+
+
+def state_in_words(place: Place) -> str:
+    """What has become of a run: ``done``, or ``stopped early`` by the rule of its sweep."""
+    return "stopped early" if outdone(place) else place.entry.state_in_words
 
 
 def _row(place: Place, keys: Sequence[str]) -> tuple[str, ...]:
@@ -32,7 +43,7 @@ def _row(place: Place, keys: Sequence[str]) -> tuple[str, ...]:
     return (
         "" if place.rank is None else str(place.rank),
         (run.name if run else entry.run) or "–",
-        entry.state_in_words,
+        state_in_words(place),
         loss(run.best_val_loss if run else None),
         f"{run.best_step:,}" if run and run.best_step is not None else "–",
         f"{run.step:,}/{run.total_steps:,}" if run else "–",
@@ -77,6 +88,8 @@ def place_facts(place: Place, runs_dir: Path) -> dict[str, Any]:
         **renamed,
         "rank": place.rank,
         "steps": run.step if run else None,
+        "total_steps": run.total_steps if run else None,
+        "outdone": outdone(place) or None,
         "best_val_loss": run.best_val_loss if run else None,
         "best_step": run.best_step if run else None,
         "val_loss": run.val_loss if run else None,

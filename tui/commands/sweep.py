@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import InputError
+from engine.run.median_rule import AFTER_RUNS, MedianRule, in_vain
 from engine.run.queue import Queue
 from engine.run.queue_entry import Wish
 from engine.settings import Value
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   gpt-tui sweep "optim.learning_rate=1e-4..1e-2 log x5" model.n_layer=2,4
   gpt-tui sweep optim.weight_decay=0..0.3 "optim.learning_rate=1e-4..1e-2 log" --random 20
+  gpt-tui sweep "optim.learning_rate=1e-4..1e-1 log" --random 16 --stop median
   gpt-tui sweep --resume             # what was stopped or is still to come
   gpt-tui sweep NAME --leaderboard   # the runs so far, the best first"""
 
@@ -46,13 +48,14 @@ def main(argv: list[str]) -> int:
         name = _known_sweep(args, queue)
     else:
         planned = _fitting(_planned(args))
-        for told in planned.in_vain():
+        rule = _rule(args)
+        for told in planned.in_vain() + _idle_rule(rule, planned):
             warn(told)
         if args.dry_run:
             _print_plan(args, planned, None)
             return EXIT_DONE
         wishes = [Wish(trial.config, trial.changes) for trial in planned.trials]
-        name = queue.add(wishes, command_line("gpt-tui sweep", argv), args.name or "")
+        name = queue.add(wishes, command_line("gpt-tui sweep", argv), args.name or "", rule)
         if args.queue_only:
             _print_plan(args, planned, name)
             return EXIT_DONE
@@ -83,6 +86,21 @@ def _parser() -> Parser:
     add_config_options(parser)
     parser.add_argument("--random", type=int, metavar="N", help="draw N runs, not the whole grid")
     parser.add_argument("--seed", type=int, metavar="S", help="of what is drawn (default: 0)")
+    parser.add_argument(
+        "--stop", choices=("median",), help="stop runs that are worse than half of the others"
+    )
+    parser.add_argument(
+        "--stop-after-runs",
+        type=int,
+        metavar="N",
+        help=f"only once N others came as far (default: {AFTER_RUNS})",
+    )
+    parser.add_argument(
+        "--stop-after-steps",
+        type=int,
+        metavar="N",
+        help="and never before step N (default: a quarter of the steps)",
+    )
     parser.add_argument("--name", help="of the sweep; its runs are NAME-1, NAME-2 …")
     parser.add_argument("--dry-run", action="store_true", help="only list the runs")
     parser.add_argument("--queue-only", action="store_true", help="queue the runs, train later")
@@ -110,6 +128,7 @@ def _planned(args: argparse.Namespace) -> Plan:
         )
     if args.seed is not None and args.random is None:
         problems.append("--seed goes with --random N")
+    problems += _problems_of_rule(args)
     if args.name:
         with gathering(problems):
             Queue(runs_dir_of(args)).check_name(args.name)
@@ -119,6 +138,28 @@ def _planned(args: argparse.Namespace) -> Plan:
     if problems or config is None:
         raise InputError(*problems)
     return plan(config, _combinations(axes, args.random, args.seed or 0))
+
+
+def _problems_of_rule(args: argparse.Namespace) -> list[str]:
+    given = {"--stop-after-runs": args.stop_after_runs, "--stop-after-steps": args.stop_after_steps}
+    problems = []
+    for option, number in given.items():
+        if number is not None and args.stop is None:
+            problems.append(f"{option} goes with --stop median")
+        elif number is not None and number < 1:
+            problems.append(f"{option} takes 1 or more, not {number:,}")
+    return problems
+
+
+def _rule(args: argparse.Namespace) -> MedianRule | None:
+    """What stops hopeless runs, if that is asked for."""
+    if args.stop is None:
+        return None
+    return MedianRule(args.stop_after_runs or AFTER_RUNS, args.stop_after_steps or 0)
+
+
+def _idle_rule(rule: MedianRule | None, planned: Plan) -> list[str]:
+    return in_vain(rule, [trial.config for trial in planned.trials]) if rule else []
 
 
 def _combinations(axes: Sequence[Axis], count: int | None, seed: int) -> list[dict[str, Value]]:
@@ -198,7 +239,10 @@ def _known_sweep(args: argparse.Namespace, queue: Queue) -> str:
     named = list(args.settings)
     if args.resume:
         named.append(args.resume)
-    given = ("preset", "config", "data", "set", "name", "random", "seed", "dry_run", "queue_only")
+    given = (
+        *("preset", "config", "data", "set", "name", "random", "seed", "dry_run", "queue_only"),
+        *("stop", "stop_after_runs", "stop_after_steps"),
+    )
     extra = [f"--{name.replace('_', '-')}" for name in given if getattr(args, name)]
     if extra or len(named) > 1 or any("=" in one for one in named):
         raise InputError(

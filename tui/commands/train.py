@@ -67,7 +67,8 @@ def _resume(args: argparse.Namespace) -> Open | None:
     run = find_run(args.resume, runs_dir_of(args))
     changes = changes_of(args)
     summary = read_summary(run)
-    if summary.state == State.FINISHED and not summary.live and not changes:
+    finished = summary.state == State.FINISHED and not summary.outdone
+    if finished and not summary.live and not changes:
         return None
     return Open(str(run), running=True, changes=dict(changes))
 
@@ -87,10 +88,11 @@ def in_words(run: RunSummary) -> str:
     name = typed_name(path)
     ended_early = run.step < run.total_steps
     longer = "eval.patience" if ended_early else "train.max_steps"
-    more = f" --set {longer}=N" if run.state == State.FINISHED else ""
-    note = f"\n  {run.corpus_note}" if run.corpus_note else ""
+    trained = run.state == State.FINISHED and not run.outdone
+    more = f" --set {longer}=N" if trained else ""
+    note = "".join(f"\n  {told}" for told in (run.outdone, run.corpus_note) if told)
     sample = f"  sample   {command} sample {name}\n" if list_checkpoints(path) else ""
-    trained = (
+    effort = (
         f"  {duration(run.train_seconds)} of training, {amount(run.tokens_per_second)} tokens/s "
         f"on {run.device} ({run.precision}, {threads_in_words(run.threads)})\n"
     )
@@ -98,7 +100,7 @@ def in_words(run: RunSummary) -> str:
         f"run {run.name}: {run.state}, step {run.step:,} of {run.total_steps:,}{note}\n"
         f"  train loss {loss(run.train_loss)}, validation loss {loss(run.val_loss)}"
         f"{f' ({run.val_measured})' if run.val_measured else ''}, best {loss(run.best_val_loss)}\n"
-        f"{trained if run.device else ''}"  # which one that never stood ready does not know
+        f"{effort if run.device else ''}"  # which one that never stood ready does not know
         f"  kept in  {short_path(path)}\n"
         f"  go on    {command} train --resume {name}{more}\n"
         f"{sample}"

@@ -315,9 +315,7 @@ class CockpitScreen(Screen[None]):
         if event.command == "Adjust" and "Sample" in control.asked:
             control.asked.discard("Sample")
             self.samples.show_problem(event.message)
-        elif event.command == "Adjust" and self.settings.has_focus_within:
-            self.settings.show_problem(event.message)
-        else:
+        elif not self.settings.take_back(event.changes, event.message):
             self.notice.say(event.message, "error")
             if event.command in ("Start", "Open"):
                 self.queueing.note_refused(event.message)
@@ -347,12 +345,13 @@ class CockpitScreen(Screen[None]):
     def _summary(self) -> str:
         status = self.control.status
         longer = "eval.patience" if status.step < status.total_steps else "train.max_steps"
+        way_on = "space goes on" if status.outdone else f"raise {longer} (e) to go on"
         return (
             f"finished: {counted(status.step, 'step')} in {duration(status.train_seconds)} · "
             f"val {loss(status.val_loss)} · best {loss(status.best_val_loss)} at step "
             f"{status.best_step or 0:,} (whole split)\n"
-            f"kept in {short_path(self.control.run_path or '')} · raise {longer} (e) to go "
-            f"on, n begins a new run, s samples"
+            f"kept in {short_path(self.control.run_path or '')} · {way_on}, n begins a new run, "
+            f"s samples"
         )
 
     # -- keys ------------------------------------------------------------------------------------
@@ -371,7 +370,10 @@ class CockpitScreen(Screen[None]):
             "start": state in (State.IDLE, State.FAILED) and not has_run,
             "pause": state is State.RUNNING and self.control.is_open,
             "resume": has_run
-            and state in (State.IDLE, State.PAUSED, State.STOPPED, State.FAILED)
+            and (
+                state in (State.IDLE, State.PAUSED, State.STOPPED, State.FAILED)
+                or (state is State.FINISHED and bool(self.control.status.outdone))
+            )
             and (self.control.is_open or state is not State.PAUSED),
             "step": state is State.PAUSED and self.control.is_open,
             "cool_down": self.control.can_cool_down,
@@ -537,14 +539,15 @@ class CockpitScreen(Screen[None]):
 
     def on_settings_panel_edited(self, message: SettingsPanel.Edited) -> None:
         """A setting was given a new value."""
-        problem = ""
+        changes, problem = {message.key: message.value}, ""
         try:
-            self.control.edit({message.key: message.value})
+            self.control.edit(changes)
         except InputError as error:
             problem = str(error)
         conflicts = self.control.draft.conflicts()
         self._show_settings()
-        self.settings.show_problem(problem or "; ".join(conflicts))
+        if not (problem and self.settings.take_back(changes, problem)):
+            self.settings.show_problem(problem or "; ".join(conflicts))
         if self._conflicts_told and not conflicts:
             self.action_dismiss_notice()
 

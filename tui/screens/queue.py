@@ -14,7 +14,7 @@ from textual.widgets import DataTable, Footer, Static
 
 from data.errors import InputError
 from engine.run.queue_entry import Entry, EntryState, varying
-from tui.commands.standings import short, shown
+from tui.commands.standings import outdone, short, shown, state_in_words
 from tui.queue_control import QueueControl
 from tui.widgets.notice import Notice
 from tui.wording import counted, duration, loss
@@ -27,6 +27,7 @@ STYLES = {
     "running": "green",
     "interrupted": "yellow",
     "done": "dim",
+    "stopped early": "dim",
     "failed": "red",
     "cancelled": "dim",
 }
@@ -156,11 +157,15 @@ class QueueScreen(Screen[None]):
         entry, text = self.current, Text()
         if entry:
             text.append(f"{entry.run or entry.sweep or 'to come'}  ", "bold")
-            text.append(entry.state_in_words, STYLES.get(entry.state_in_words, ""))
-            if self.places[self.table.cursor_row].run:
+            place = self.places[self.table.cursor_row]
+            state = state_in_words(place)
+            text.append(state, STYLES.get(state, ""))
+            if place.run:
                 text.append("  enter opens it", "dim")
             words = [f"{key} {shown(key, value)}" for key, value in entry.changes.items()]
             text.append("\n" + (" · ".join(words) or "settings as they were"))
+            if why := outdone(place):
+                text.append(f"\n{why}", "yellow")
             if entry.problem:
                 text.append(f"\n{entry.problem}", "red")
         self.query_one("#detail", Static).update(text)
@@ -242,7 +247,7 @@ def _score(place: Place) -> float:
 
 def _row(place: Place, keys: Sequence[str]) -> list[Text]:
     entry, run = place.entry, place.run
-    state = entry.state_in_words
+    state = state_in_words(place)
     cells = [
         loss(run.best_val_loss if run else None),
         *(shown(key, entry.value(key)) for key in keys),

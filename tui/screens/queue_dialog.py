@@ -1,7 +1,11 @@
-"""Adding to the queue: the edited settings as one run, or several values of some of them."""
+"""Adding to the queue: the edited settings as one run, or several values of some of them.
+
+With several, hopeless ones can be stopped early.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
@@ -9,9 +13,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widgets import Checkbox, Input, Static
 
 from data.errors import InputError
+from engine.run.median_rule import MedianRule, in_vain
 from engine.sweep import Plan, in_words
 from tui.draft import Draft
 from tui.queue_control import plan_of
@@ -22,8 +27,27 @@ EXAMPLE = "optim.learning_rate=1e-4..1e-2 log x5 model.n_layer=2,4"
 SHOWN_RUNS = 4
 
 
-class QueueDialog(ModalScreen[str | None]):
-    """Asks what to queue; answers with the values to try ("" for a single run) or None.
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be queued.
+
+    Attributes:
+        axes: The values to try; empty for a single run.
+        rule: What stops hopeless runs among several.
+    """
+
+    axes: str
+    rule: MedianRule | None
+
+
+class Tick(Checkbox, inherit_bindings=False):
+    """A box to tick with space; enter adds, as it does in the field."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "toggle_button", "Tick")]
+
+
+class QueueDialog(ModalScreen[Wanted | None]):
+    """Asks what to queue; answers with None if nothing.
 
     Args:
         draft: The edited settings.
@@ -33,6 +57,7 @@ class QueueDialog(ModalScreen[str | None]):
     AUTO_FOCUS = "#axes"  # enter adds at once; the settings above it can be scrolled, too
     VERTICAL_BREAKPOINTS = [(0, "-short"), (24, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "add", "Add"),
         Binding("escape", "dismiss(None)", "Back"),
     ]
 
@@ -48,10 +73,14 @@ class QueueDialog(ModalScreen[str | None]):
                 yield Static(self._settings(), markup=False)
             yield Static("Values to try (optional): section.name=a,b or LOW..HIGH log x5")
             yield Input(placeholder=EXAMPLE, id="axes", compact=True)
+            yield Tick("stop runs that are worse than half of the others", id="rule", compact=True)
             with VerticalScroll(id="preview"):
                 yield Static(id="runs", markup=False)
             yield Static(
-                Text.assemble(("enter", "bold"), "  add    ", ("esc", "bold"), "  back"),
+                Text.assemble(
+                    *(("enter", "bold"), "  add    ", ("tab space", "bold"), "  tick the box    "),
+                    *(("esc", "bold"), "  back"),
+                ),
                 markup=False,
             )
 
@@ -68,15 +97,27 @@ class QueueDialog(ModalScreen[str | None]):
         """Say what it comes to while it is typed."""
         self._show()
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def on_checkbox_changed(self) -> None:
+        """Say whether the rule can do anything."""
+        self._show()
+
+    def on_input_submitted(self) -> None:
+        """Add, if it can be."""
+        self.action_add()
+
+    def action_add(self) -> None:
         """Add, if it can be."""
         if self._plan() is not None:
-            self.dismiss(event.value)
+            self.dismiss(Wanted(self.query_one(Input).value, self._rule))
+
+    @property
+    def _rule(self) -> MedianRule | None:
+        return MedianRule() if self.query_one(Tick).value else None
 
     def _show(self) -> None:
         planned = self._plan()
         if planned is not None:
-            self.query_one("#runs", Static).update(_in_words(planned))
+            self.query_one("#runs", Static).update(_in_words(planned, self._rule))
 
     def _plan(self) -> Plan | None:
         """What would be queued; if it cannot be, the reasons are shown."""
@@ -87,7 +128,7 @@ class QueueDialog(ModalScreen[str | None]):
             return None
 
 
-def _in_words(planned: Plan) -> Text:
+def _in_words(planned: Plan, rule: MedianRule | None) -> Text:
     trials = planned.trials
     text = Text.assemble((counted(len(trials), "run"), "bold"))
     if len(trials) > 1:
@@ -95,7 +136,8 @@ def _in_words(planned: Plan) -> Text:
         more = len(trials) - len(lines)
         lines += [f"… and {more:,} more"] if more else []
         text.append("\n" + "\n".join(lines))
-    for told in planned.in_vain():
+    idle = in_vain(rule, [trial.config for trial in trials]) if rule else []
+    for told in planned.in_vain() + idle:
         text.append(f"\n{told}", "yellow")
     if planned.impossible:
         text.append(f"\n{len(planned.impossible):,} cannot be and are left out: ", "yellow")

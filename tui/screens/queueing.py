@@ -14,7 +14,7 @@ from engine.run.queue_entry import Entry
 from tui.commands.standings import settings_in_words
 from tui.screens.open_run_dialog import OpenRunDialog, is_busy
 from tui.screens.queue import QueueScreen
-from tui.screens.queue_dialog import QueueDialog
+from tui.screens.queue_dialog import QueueDialog, Wanted
 from tui.wording import counted
 
 if TYPE_CHECKING:
@@ -48,12 +48,13 @@ class Queueing:
         dialog = QueueDialog(self._cockpit.control.draft)
         self._cockpit.app.push_screen(dialog, self._add)
 
-    def _add(self, axes: str | None) -> None:
-        if axes is None:
+    def _add(self, wanted: Wanted | None) -> None:
+        if wanted is None:
             return
         control = self._cockpit.control
         try:
-            runs = self._queue.add(control.draft, axes, control.launch.command_line)
+            typed = control.launch.command_line
+            runs = self._queue.add(control.draft, wanted.axes, typed, wanted.rule)
         except InputError as error:
             self._cockpit.notice.say(str(error), "error")
             return
