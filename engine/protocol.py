@@ -285,7 +285,13 @@ class Silenced(Event):
 
 @dataclass(frozen=True)
 class Refused(Event):
-    """A command could not be carried out; nothing changed."""
+    """A command could not be carried out; nothing changed.
+
+    Attributes:
+        command: The name of its class.
+        message: Why.
+        changes: Those that an ``Adjust`` asked for.
+    """
 
     command: str
     message: str
@@ -320,6 +326,7 @@ class Status:
     train_seconds: float = 0.0
     tokens_per_second: float = 0.0
     tokens_per_step: int = 0  # of the steps to come
+    changes: dict[str, Any] = field(default_factory=dict)
     outdone: str = ""  # why the rule of its sweep has stopped the run here
 
     @property

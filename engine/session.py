@@ -236,7 +236,8 @@ class Session:
                 raise InputError("the run is going back: wait until it is there")
             handler(command)
         except InputError as error:
-            self.emit(Refused(type(command).__name__, str(error)))
+            changes = command.changes if isinstance(command, protocol.Adjust) else {}
+            self.emit(Refused(type(command).__name__, str(error), changes))
 
     def close(self, save: bool) -> None:
         """End the session; with ``save`` nothing that was trained or asked for is lost."""

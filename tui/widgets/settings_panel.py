@@ -73,6 +73,7 @@ class SettingsPanel(Vertical):
         super().__init__(id=id)
         self.draft = draft
         self._editing: str | None = None
+        self._handed_on: tuple[dict[str, Value], str] | None = None  # last, and as it was typed
 
     def compose(self) -> ComposeResult:
         """List above, detail below."""
@@ -117,18 +118,36 @@ class SettingsPanel(Vertical):
         problem.update(text)
         problem.set_class(bool(text), "-shown")
 
+    def take_back(self, changes: dict[str, Value], problem: str) -> bool:
+        """Say why changes cannot be, with what was typed in its field again, to be mended.
+
+        Returns:
+            Whether that was done: not once the person has gone on to something else.
+        """
+        if not changes or self._editing or not self.has_focus_within:
+            return False
+        if self._handed_on and self._handed_on[0] == changes:
+            (key,), text = changes, self._handed_on[1]
+            if self.list.highlighted_key != key:
+                self.list.go_to(key)
+            self._open_editor(SETTINGS[key], text)
+            self.editor.add_class("-faulty")
+        self.show_problem(problem)
+        return True
+
     def close_editor(self) -> None:
         """Back from the field to the list."""
         self._editing = None
         self.editor.remove_class("-open", "-faulty")
         self.show_problem("")
-        self.list.focus()
+        self.screen.set_focus(self.list)  # at once: whether it has the focus is asked soon
         self._show_detail()
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Explain the setting under the cursor."""
         event.stop()
-        self.show_problem("")
+        if not self._editing:
+            self.show_problem("")
         self._show_detail()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -166,14 +185,15 @@ class SettingsPanel(Vertical):
             self.show_problem(problem)
             return
         self.close_editor()
+        self._handed_on = {key: value}, event.value
         self.post_message(self.Edited(key, value))
 
-    def _open_editor(self, one: Setting) -> None:
+    def _open_editor(self, one: Setting, typed: str | None = None) -> None:
         self._editing = one.key
         editor = self.editor
         editor.escaped = one.escaped
         with editor.prevent(Input.Changed):
-            editor.value = one.format(self.draft.value(one.key))
+            editor.value = one.format(self.draft.value(one.key)) if typed is None else typed
         editor.add_class("-open")
         editor.focus()
         editor.action_select_all()
