@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from data.errors import InputError
 from engine import protocol
@@ -25,6 +25,7 @@ from tui.screens.help import help_screen
 from tui.screens.new_run_dialog import NewRunDialog
 from tui.screens.queueing import Queueing
 from tui.screens.travelling import Travelling
+from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart
 from tui.widgets.notice import Notice
 from tui.widgets.sample_pane import SamplePane, SampleRecord
@@ -141,7 +142,7 @@ class CockpitScreen(Screen[None]):
                 yield SamplePane(id="samples")
             yield SettingsPanel(self.control.draft, id="settings")
         yield Static(id="too-small")
-        yield Footer(compact=True, show_command_palette=False)  # ctrl+p is in the help
+        yield KeysFooter()
 
     # -- parts -----------------------------------------------------------------------------------
 
