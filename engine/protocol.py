@@ -141,6 +141,21 @@ class Silence(Command):
 
 
 @dataclass(frozen=True)
+class TryRates(Command):
+    """Try learning rates on a throw-away model; an open run rests. Answered by ``RatesTried``.
+
+    Whatever command comes next ends it.
+    """
+
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EndTrial(Command):
+    """End the test of learning rates, if there is one. Answered by ``RatesTried``."""
+
+
+@dataclass(frozen=True)
 class Stop(Command):
     """End the session, saving first if asked. Answered by ``StateChanged``."""
 
@@ -284,6 +299,22 @@ class Silenced(Event):
 
 
 @dataclass(frozen=True)
+class TrialPrepared(Event):
+    """A test of learning rates gets ready, or begins; its losses go to a metric store."""
+
+    message: str  # what is being done; empty once it begins
+    runtime: dict[str, Any] = field(default_factory=dict)  # what it computes with, then
+
+
+@dataclass(frozen=True)
+class RatesTried(Event):
+    """A test of learning rates is over."""
+
+    message: str  # what the losses say, in a sentence; empty if it was called off
+    changes: dict[str, Any] = field(default_factory=dict)  # the settings it suggests
+
+
+@dataclass(frozen=True)
 class Refused(Event):
     """A command could not be carried out; nothing changed.
 
@@ -295,6 +326,7 @@ class Refused(Event):
 
     command: str
     message: str
+    changes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -326,7 +358,6 @@ class Status:
     train_seconds: float = 0.0
     tokens_per_second: float = 0.0
     tokens_per_step: int = 0  # of the steps to come
-    changes: dict[str, Any] = field(default_factory=dict)
     outdone: str = ""  # why the rule of its sweep has stopped the run here
 
     @property

@@ -23,7 +23,8 @@ def _is_bigram(config: Config) -> bool:
     return config.model.architecture == "bigram"
 
 
-def _uses_muon(config: Config) -> bool:
+def uses_muon(config: Config) -> bool:
+    """Whether some of the parameters are Muon's."""
     return config.optim.optimizer == "muon" and not _is_bigram(config)
 
 
@@ -50,12 +51,12 @@ RULES = (
     ),
     _Rule(
         {"optim.muon_lr"},
-        lambda config: not _uses_muon(config),
+        lambda config: not uses_muon(config),
         "it belongs to optim.optimizer muon, and to a model with blocks",
     ),
     _Rule(
         {"optim.momentum"},
-        lambda config: config.optim.optimizer != "sgd" and not _uses_muon(config),
+        lambda config: config.optim.optimizer != "sgd" and not uses_muon(config),
         "AdamW has optim.beta1 in its place",
     ),
     _Rule(

@@ -21,6 +21,7 @@ from engine.config import config_from_dict
 from engine.metrics import MetricStore
 from engine.protocol import (
     Command,
+    EndTrial,
     Event,
     Failed,
     Open,
@@ -30,10 +31,12 @@ from engine.protocol import (
     StateChanged,
     Status,
     Stop,
+    TryRates,
     Warned,
 )
 from engine.run.folder import LOG_FILE, RunIsTaken, find_run
 from engine.run.opening import RunFiles, Watcher, new_run, open_run
+from engine.trying import Trying
 from engine.viewing import Viewing
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ class EngineLoop:
         self._stops = 0  # no lock: signal handlers count it up
         self._session: Session | Viewing | None = None
         self.metrics = MetricStore()
+        self.trying = Trying(emit)
         self._status = Status()
 
     @property
@@ -89,10 +93,15 @@ class EngineLoop:
                 self._close(save=True)
                 return
             self._carry_out(command, stops)
-            idle = self._session is None
+            idle = self._session is None and not self.trying.under_way
 
     def _carry_out(self, command: Command, stops: int) -> None:
-        if isinstance(command, Start | Open):
+        self.trying.end(command)
+        if isinstance(command, EndTrial):
+            return
+        if isinstance(command, TryRates):
+            self.trying.begin(command, self.status.state, lambda: not self._inbox.empty())
+        elif isinstance(command, Start | Open):
             if self._session:
                 self._close(save=True)
             self._open(command, cancelled=lambda: self._stops > stops)
@@ -104,6 +113,9 @@ class EngineLoop:
             self._guard(lambda session: session.handle(command))
 
     def _advance(self) -> bool:
+        if self.trying.under_way:
+            self.trying.advance()
+            return True
         return bool(self._session and self._guard(lambda session: session.advance()))
 
     def _guard(self, work: Callable[[Session | Viewing], Any]) -> Any:

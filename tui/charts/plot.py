@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from tui.charts import raster
 from tui.charts.field import Field, Layout, Line
 from tui.charts.kernel import draw_lines
 from tui.charts.raster import ChartFrame
-from tui.charts.scale import Scale, step_ticks
+from tui.charts.scale import Scale, Ticks, step_ticks
 
 GAP_SIGN, MARK_SIGN, MARK_LINE = "×", "▲", "┊"
 
@@ -36,6 +36,7 @@ class Chart:
         smooth: Whether the training curve is smoothed.
         ghosts: What else might have been, smoothed and faint beneath the training curve: stretches
             that the run went back from, the later course of the run it was forked off.
+        ticks: Makes labels for the horizontal axis, of its ends and about how many there may be.
     """
 
     train: Column
@@ -46,6 +47,7 @@ class Chart:
     log_y: bool = False
     smooth: bool = True
     ghosts: Sequence[Column] = ()
+    ticks: Callable[[int, int, int], Ticks] = step_ticks
 
 
 def preload() -> None:
@@ -60,7 +62,7 @@ def draw(chart: Chart, width: int, height: int) -> ChartFrame:
     scale = Scale.around(*_extent(chart), log=chart.log_y)
     y_ticks = scale.ticks(min(max(2, (height - 2) // 3), 10))
     layout = Layout.within(width, height, y_ticks)
-    x_ticks = step_ticks(chart.first, chart.last, max(2, layout.columns // 14))
+    x_ticks = chart.ticks(chart.first, chart.last, max(2, layout.columns // 14))
     field = Field(chart.first, chart.last, scale, layout)
 
     val = _val_line(chart, field)

@@ -23,6 +23,7 @@ COMMANDS = {
     "verify": CommandEntry("tui.commands.verify", "check that a run is whole, to the bit"),
     "sweep": CommandEntry("tui.commands.sweep", "train a run with different settings"),
     "queue": CommandEntry("tui.commands.queue", "the runs that are to come"),
+    "lr-test": CommandEntry("tui.commands.lr_test", "find a learning rate by a short test"),
     "settings": CommandEntry("tui.commands.settings", "list every setting"),
     "presets": CommandEntry("tui.commands.presets", "list the presets"),
     "model": CommandEntry("tui.commands.model", "show a model's parts, cost and inner workings"),

@@ -1,0 +1,192 @@
+"""``gpt-tui lr-test``: a short training with a rising learning rate, and the rate it suggests."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tui.commands import EXIT_DONE
+from tui.commands.hints import in_runs_dir, program
+from tui.commands.options import (
+    Parser,
+    add_config_options,
+    config_of,
+    gathering,
+    runs_dir_of,
+    warn_of_unused,
+)
+from tui.commands.output import to_json, warn
+from tui.commands.stdout import print_last
+from tui.wording import loss
+
+if TYPE_CHECKING:
+    from engine.config import Config
+    from engine.metrics import Column
+    from engine.range_test import RangeTest
+    from engine.rate_rise import Rise, Suggestion
+    from engine.settings import Value
+
+WIDEST, CHART_ROWS = 100, 16
+
+
+def main(argv: list[str]) -> int:
+    """Test a configuration's learning rates; no run comes of it."""
+    args = _parser().parse_args(argv)
+    config, rise = _wishes(args)
+    warn_of_unused(config, args.set)
+
+    from engine.metrics import Column
+    from engine.range_test import prepare
+
+    losses = Column(rise.smoothing)
+    test = prepare(config, rise, losses, _say, warn, lambda: False)
+    suggestion = _carried_out(test)
+    settings = test.settings(suggestion)
+    go_on = _go_on(args, settings)
+    if args.json:
+        print_last(to_json(_facts(test, suggestion, settings, go_on)))
+    else:
+        print_last(_in_words(rise, losses, suggestion, settings, go_on))
+    return EXIT_DONE
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "gpt-tui lr-test",
+        "Train a throw-away model while its learning rate rises, and suggest a rate "
+        "(Smith 2017, section 3.3). No run comes of it.",
+    )
+    add_config_options(parser)
+    parser.add_argument(
+        "--from", dest="first", type=float, default=1e-6, metavar="LR", help="begin (default: 1e-6)"
+    )
+    parser.add_argument("--to", dest="last", type=float, metavar="LR", help="end (default: 1)")
+    parser.add_argument("--steps", type=int, default=100, metavar="N", help="default: 100")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
+    parser.set_defaults(name=None)
+    return parser
+
+
+def _wishes(args: argparse.Namespace) -> tuple[Config, Rise]:
+    """What is to be trained, and at which rates.
+
+    Raises:
+        InputError: All that is wrong with the options, at once.
+    """
+    from data.errors import InputError
+    from engine.config import Config
+    from engine.rate_rise import Rise, rise_for
+
+    problems: list[str] = []
+    config, rise = Config(), Rise()
+    with gathering(problems):
+        config = config_of(args)
+    with gathering(problems):
+        rise = rise_for(config, args.first, args.last, args.steps)
+    if problems:
+        raise InputError(*problems)
+    return config, rise
+
+
+def _carried_out(test: RangeTest) -> Suggestion:
+    """Take the steps, and say on a terminal how far they are."""
+    quanta, on_terminal = test.quanta(), sys.stderr.isatty()
+    while True:
+        try:
+            next(quanta)
+        except StopIteration as stop:
+            suggestion: Suggestion = stop.value
+            break
+        taken = len(test.losses)
+        if on_terminal and taken:
+            rate = test.rise.rate(taken - 1)
+            line = f"step {taken}/{test.rise.steps} · rate {rate:.1e} · loss {_last(test.losses)}"
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+    if on_terminal:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    return suggestion
+
+
+def _last(losses: Column) -> str:
+    return loss(losses.last_smoothed)
+
+
+def _say(message: str) -> None:
+    print(f"{message.rstrip('…')} …", file=sys.stderr, flush=True)
+
+
+# -- the report ----------------------------------------------------------------------------------
+
+
+def _go_on(args: argparse.Namespace, settings: dict[str, Value]) -> str:
+    """The command that trains with the suggestion; empty if there is none."""
+    if not settings:
+        return ""
+    from engine.config import SETTINGS
+
+    given = [
+        *_option("--preset", args.preset),
+        *_option("--config", args.config),
+        *_option("--data", args.data),
+    ]
+    kept = [pair for pair in args.set if pair.partition("=")[0].strip() not in settings]
+    kept += [f"{key}={SETTINGS[key].format(value)}" for key, value in settings.items()]
+    given += [word for pair in kept for word in ("--set", pair)]
+    return f"{program()} train {shlex.join(given)}{in_runs_dir(runs_dir_of(args))}"
+
+
+def _option(name: str, value: object) -> list[str]:
+    return [] if value is None else [name, str(value)]
+
+
+def _facts(
+    test: RangeTest, suggestion: Suggestion, settings: dict[str, Value], go_on: str
+) -> dict[str, Any]:
+    rise, runtime = test.rise, test.runtime
+    steps, raw, smoothed = test.losses.snapshot()
+    return {
+        "learning_rate": suggestion.learning_rate,
+        "why": suggestion.why,
+        "settings": settings,
+        "command": go_on or None,
+        "preset": test.config.preset,
+        "from": rise.first,
+        "to": rise.last,
+        "steps": rise.steps,
+        "device": runtime.device,
+        "precision": runtime.precision,
+        "threads": runtime.threads,
+        "rates": [rise.rate(step) for step in steps.tolist()],
+        "losses": raw.tolist(),
+        "smoothed": smoothed.tolist(),
+    }
+
+
+def _in_words(
+    rise: Rise, losses: Column, suggestion: Suggestion, settings: dict[str, Value], go_on: str
+) -> str:
+    rows = [*_picture(rise, losses, suggestion), "", _sentence(suggestion.why)]
+    if len(losses) < rise.steps:
+        ended = f"ended at {rise.rate(len(losses) - 1):.2g}, step {len(losses)} of {rise.steps}"
+        rows.append(f"The test {ended}: the loss had left its lowest far behind.")
+    if not settings:
+        return "\n".join(rows)
+    words = " and ".join(f"{key} {value:g}" for key, value in settings.items())
+    return "\n".join([*rows, f"suggestion: {words}", "", f"  {go_on}"])
+
+
+def _sentence(why: str) -> str:
+    return f"{why[0].upper()}{why[1:]}."
+
+
+def _picture(rise: Rise, losses: Column, suggestion: Suggestion) -> list[str]:
+    from tui.charts.plot import draw
+    from tui.charts.rates import rate_chart
+
+    width = min(shutil.get_terminal_size().columns, WIDEST)
+    frame = draw(rate_chart(rise, losses, suggestion.learning_rate), width, CHART_ROWS)
+    texts = ("".join(text for text, _ in frame.row(y)) for y in range(CHART_ROWS))
+    return ["training loss over learning rate", *(text.rstrip() for text in texts)]
