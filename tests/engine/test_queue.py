@@ -19,6 +19,7 @@ from engine.config import config_from_dict
 from engine.protocol import Open, Start
 from engine.run.folder import RunLock, create_run
 from engine.run.leaderboard import leaderboard
+from engine.run.median_rule import MedianRule
 from engine.run.moving import rename_run
 from engine.run.queue import Queue, Taken
 from engine.run.queue_entry import EntryState, Wish, varying
@@ -50,12 +51,12 @@ def queue(runs_dir: Path) -> Queue:
 def add(queue: Queue, make_config: MakeConfig) -> Callable[..., str]:
     """Queues runs with these learning rates."""
 
-    def call(*rates: float, sweep: str | None = "") -> str:
+    def call(*rates: float, sweep: str | None = "", rule: MedianRule | None = None) -> str:
         wishes = []
         for rate in rates:
             changes: dict[str, Value] = {RATE: rate}
             wishes.append(Wish(make_config().replace(changes), changes))
-        return queue.add(wishes, "gpt-tui sweep …", sweep)
+        return queue.add(wishes, "gpt-tui sweep …", sweep, rule)
 
     return call
 
@@ -347,6 +348,22 @@ def test_the_queue_of_a_newer_program_is_left_alone(queue: Queue, add: Add) -> N
         queue.take()
 
 
+def test_the_queue_of_an_older_program_is_read_as_it_is_and_changed_as_ours(
+    queue: Queue, add: Add
+) -> None:
+    add(1e-2)
+    db = sqlite3.connect(queue.file.path)
+    db.execute("ALTER TABLE entries DROP COLUMN rule")
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    before = queue.file.path.read_bytes()
+    assert [(one.value(RATE), one.rule) for one in queue.entries()] == [(1e-2, None)]
+    assert queue.file.path.read_bytes() == before
+    add(2e-2, sweep="new", rule=MedianRule())
+    assert [one.rule for one in queue.entries()] == [None, MedianRule()]
+    assert taken_from(queue).command.held_to == {}
+
+
 def test_a_folder_that_cannot_be_written_is_told(queue: Queue, add: Add) -> None:
     queue.runs_dir.mkdir()
     queue.file.folder.write_text("a file where the folder should be")
@@ -402,6 +419,31 @@ def test_what_was_measured_on_another_machine_says_nothing(
     )
     first.close(save=True)
     assert begin(queue, rig).trainer.runtime.threads == 1
+
+
+def test_a_run_is_held_to_those_of_its_sweep_that_are_trained(queue: Queue, add: Add) -> None:
+    add(9e-2, sweep="other", rule=MedianRule())
+    make_run(other := taken_from(queue))
+    other.finish()
+    add(1e-2, 2e-2, 3e-2, 4e-2, sweep="lr", rule=MedianRule(2, 7))
+    done, failed, running = (taken_from(queue, "lr") for _ in range(3))
+    runs = [make_run(one) for one in (done, failed, running)]
+    done.finish()
+    failed.fail("no memory")
+    terms = {"after_runs": 2, "after_steps": 7, "rivals": [str(runs[0])]}
+    last = taken_from(queue, "lr")
+    assert last.command.held_to == terms
+    run = make_run(last)
+    last.release()
+    renamed = rename_run(runs[0], "best")
+    again = taken_from(queue, "lr").command
+    assert again == Open(str(run), running=True, held_to=terms | {"rivals": [str(renamed)]})
+
+
+def test_runs_of_their_own_are_held_to_nobody(queue: Queue, add: Add) -> None:
+    add(1e-2, 2e-2, sweep=None, rule=MedianRule())
+    taken_from(queue).finish()
+    assert taken_from(queue).command.held_to == {}
 
 
 def begin(queue: Queue, rig: Rig) -> Session:
