@@ -16,13 +16,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, Footer, Input, Static
+from textual.widgets import ContentSwitcher, Input, Static
 from textual.worker import get_current_worker
 
 from data.errors import InputError
 from engine.run.folder import is_locked
 from tui.screens.text_screen import TextScreen
 from tui.widgets.comparison_table import ComparisonTable
+from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.overlay_chart import LETTERS, NamedCurve, OverlayChart
 from tui.widgets.samples_beside import SamplesBeside
 
@@ -98,8 +99,7 @@ class CompareScreen(Screen[None]):
         Binding("pagedown", "scroll_texts(8, 0)", show=False),
         Binding("left", "scroll_texts(0, -1)", show=False),
         Binding("right", "scroll_texts(0, 1)", show=False),
-        Binding("question_mark", "help", "Help", key_display="?", show=False,
-                tooltip="this page"),
+        Binding("question_mark", "help", "Help", key_display="?", tooltip="this page"),
         Binding("escape,q", "close", "Close", key_display="esc", tooltip="back"),
     ]  # fmt: skip
 
@@ -121,7 +121,7 @@ class CompareScreen(Screen[None]):
             yield ComparisonTable(id="differences")
             yield SamplesBeside(id="beside")
         yield Static(id="compare-note", markup=False)
-        yield Footer(compact=True, show_command_palette=False)  # the keys take all the room
+        yield KeysFooter()
 
     @property
     def chart(self) -> OverlayChart:

@@ -13,13 +13,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from data.errors import InputError
 from tui.run_control import OPEN_STATES, RunControl
 from tui.runs_view import RunsView
 from tui.screens.open_run_dialog import OpenRunDialog, is_busy
 from tui.screens.runs_help import runs_help
+from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.line_editor import LineEditor
 from tui.widgets.run_details import RunDetails, fit_items
 from tui.widgets.runs_table import RunsTable
@@ -94,7 +95,7 @@ class RunsScreen(Screen[None]):
         yield Static(id="empty", markup=False)
         yield LineEditor(id="editor")
         yield RunDetails(id="details")
-        yield Footer(compact=True, show_command_palette=False)  # the keys take all the room
+        yield KeysFooter()
 
     @property
     def table(self) -> RunsTable:

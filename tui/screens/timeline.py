@@ -11,11 +11,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Label, Static
+from textual.widgets import Input, Label, Static
 
 from engine.protocol import State
 from tui.run_control import RunControl
 from tui.screens.reach import Reach
+from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart, last_step_of
 from tui.wording import counted, loss
 
@@ -95,7 +96,7 @@ class TimelineScreen(Screen[Choice | None]):
         with VerticalScroll(id="timeline-sample") as sample:
             sample.border_title = "text"
             yield Static(id="timeline-text", markup=False)
-        yield Footer(compact=True, show_command_palette=False)  # the keys take all the room
+        yield KeysFooter()
 
     def on_mount(self) -> None:
         """Show the present, and read the past."""

@@ -1,0 +1,64 @@
+"""The footer: what leads out and to the help is never cut off, however small the terminal."""
+
+from __future__ import annotations
+
+import pytest
+from textual.widgets._footer import FooterKey
+
+from tests.tui.conftest import Open, Person
+from tui.widgets.keys_footer import those_that_fit
+
+
+def actions(person: Person) -> list[str]:
+    """What the footer offers; nothing of it may be cut."""
+    keys = list(person.app.screen.query(FooterKey))
+    assert all(key.region.right <= person.app.size.width for key in keys)
+    return [key.action for key in keys]
+
+
+def test_what_gives_way_is_the_last_that_can_be_done_without() -> None:
+    keys = [
+        FooterKey(key, key, word, action)
+        for key, word, action in (
+            ("a", "Axis", "next_axis"),  # 7 cells, with the space after it
+            ("z", "Zoom", "zoom"),  # 7
+            ("?", "Help", "help"),  # 7
+            ("q", "Quit", "app.leave"),  # 7
+        )
+    ]
+    left = {width: [one.key for one in those_that_fit(keys, width)] for width in (28, 27, 20, 3)}
+    assert left == {28: [*"az?q"], 27: [*"a?q"], 20: [*"?q"], 3: [*"?q"]}
+
+
+@pytest.mark.parametrize("size", [(60, 16), (40, 10)])
+async def test_the_runs_screen_says_how_to_leave_it(open_app: Open, size: tuple[int, int]) -> None:
+    async with open_app(size=size) as person:
+        await person.start_and_pause()
+        await person.press("r")
+        await person.until(lambda: "open" in actions(person), "keys for a run")
+        assert actions(person)[-2:] == ["help", "leave"]
+
+
+async def test_the_timeline_says_how_to_leave_it(open_app: Open) -> None:
+    async with open_app(size=(40, 10)) as person:
+        await person.start_and_pause()
+        await person.press("b")
+        await person.until(lambda: actions(person)[-1:] == ["dismiss"], "the key that closes it")
+
+
+async def test_the_cockpit_says_how_to_leave_it_beside_a_message(open_app: Open) -> None:
+    async with open_app(size=(60, 16)) as person:
+        await person.start_and_pause()
+        person.cockpit.notice.say("something to know")
+        person.cockpit.refresh_bindings()
+        await person.until(lambda: actions(person)[-2:] == ["help", "app.leave"], "the keys")
+
+
+async def test_with_more_room_there_are_more_keys(open_app: Open) -> None:
+    async with open_app(size=(40, 10)) as person:
+        await person.start_and_pause()
+        await person.press("r")
+        await person.until(lambda: "open" in actions(person), "keys for a run")
+        few = len(actions(person))
+        await person.pilot.resize_terminal(120, 40)
+        await person.until(lambda: len(actions(person)) > few, "more keys")
