@@ -18,8 +18,10 @@ from engine.metrics import Column, Mark
 from engine.run.courses import Axis
 from tests.tui.test_charts import SERIES, cells, column
 from tui.charts import raster
-from tui.charts.overlay import Curve, Overlay, draw_overlay
-from tui.charts.scale import step_label, time_ticks
+from tui.charts.field import Field, Layout
+from tui.charts.overlay import Curve, Overlay, draw_overlay, overlay_extent
+from tui.charts.scale import Scale, step_label, time_ticks
+from tui.charts.sharing import is_braille
 from tui.widgets.overlay_chart import LETTERS, NamedCurve, OverlayChart
 
 REPOSITORY = Path(__file__).parents[2]
@@ -107,11 +109,55 @@ def test_each_run_has_its_colour_and_its_letter_at_the_end_of_its_line() -> None
     assert max(y for y, _ in cells(frame, raster.FIRST_RUN + 1)) < 10
 
 
-def test_the_first_run_lies_on_top() -> None:
+def lengths(curves: list[Curve], last: int = 300) -> list[int]:
+    """How many cells each curve has, its letter among them."""
+    frame = draw_overlay(Overlay(curves, 0, last), 80, 24)
+    return [len(cells(frame, raster.FIRST_RUN + place)) for place in range(len(curves))]
+
+
+def test_where_curves_run_through_the_same_cells_each_shows_in_turn() -> None:
     same = [curve(place, column([2.0] * 300)) for place in range(3)]
+    shares = lengths(same)
+    assert sum(shares) > 70 and max(shares) - min(shares) <= 3
+
+
+def test_the_end_of_a_curve_beneath_another_is_not_taken_for_the_others() -> None:
+    long, short = column([2.0] * 300), column([2.0] * 150)
+    frame = draw_overlay(Overlay([curve(0, long), curve(1, short)], 0, 300), 80, 24)
+    above, beneath = (
+        {x for _, x in cells(frame, style)} for style in (raster.FIRST_RUN, raster.FIRST_RUN + 1)
+    )
+    end = max(beneath)
+    assert frame.characters[11, end] == "B"
+    assert len(beneath) > 15  # of about forty, half
+    assert set(range(end + 1, max(above))) <= above
+
+
+def test_curves_apart_have_all_their_cells() -> None:
+    low, high = column([2.0] * 300), column([3.0] * 300)
+    assert min(lengths([curve(0, low), curve(1, high)])) > 70
+
+
+def test_discs_in_the_same_place_take_turns_too() -> None:
+    steps = list(range(0, 301, 25))
+    same = [curve(place, column([2.0] * len(steps), steps), False) for place in range(2)]
     frame = draw_overlay(Overlay(same, 0, 300), 80, 24)
-    assert len(cells(frame, raster.FIRST_RUN)) > 60
-    assert [len(cells(frame, raster.FIRST_RUN + place)) for place in (1, 2)] == [1, 1]
+    discs = [int(frame.styles[y, x]) for y, x in np.argwhere(frame.characters == "●")]
+    assert len(discs) > 10
+    assert min(discs.count(raster.FIRST_RUN + place) for place in range(2)) >= 3
+
+
+def test_a_line_runs_through_the_cells_it_is_drawn_in() -> None:
+    wave = [3 + math.sin(step / 9) + (math.nan if 90 < step < 120 else 0) for step in range(300)]
+    overlay = Overlay([curve(0, column(wave), False)], 0, 300)
+    frame = draw_overlay(overlay, 80, 24)
+    layout = Layout.within(80, 24, Scale.around(2, 4, log=False).ticks(7))
+    field = Field(0, 300, Scale.around(*overlay_extent(overlay, 80), log=False), layout)
+    steps, values, _ = overlay.curves[0].column.snapshot()
+    through = field.line(steps, values, values).cells(layout)
+    drawn = is_braille(layout.canvas_of(frame).characters)
+    assert drawn.sum() > 100
+    assert (drawn & ~through).sum() <= 2, "at corners, the two may choose different neighbours"
 
 
 def test_letters_do_not_cover_each_other() -> None:

@@ -31,6 +31,20 @@ class Line:
     y: Values
     begins: Flags
 
+    def cells(self, layout: Layout) -> Flags:
+        """Return the cells (rows, columns), counted from the top left, that it runs through."""
+        across = layout.columns * DOTS_ACROSS
+        low, high = np.full(across, np.nan), np.full(across, np.nan)
+        for piece in np.split(np.arange(len(self.x)), np.flatnonzero(self.begins)):
+            if not piece.size:
+                continue
+            x, y = self.x[piece], self.y[piece]
+            dots = np.arange(int(x[0] * DOTS_ACROSS), int(x[-1] * DOTS_ACROSS) + 1)
+            ends = np.interp([dots / DOTS_ACROSS, (dots + 1) / DOTS_ACROSS], x, y)
+            low[dots], high[dots] = ends.min(axis=0), ends.max(axis=0)
+        rows = layout.rows
+        return braille_masks(low / rows, high / rows, rows, layout.columns) > 0
+
     def discs(self) -> Line:
         """Return some of its points, none joined to another."""
         chosen = spread(self.x.astype(np.int64), DISC_SPACING)

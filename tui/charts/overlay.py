@@ -14,6 +14,7 @@ from tui.charts.kernel import draw_lines
 from tui.charts.plot import extent, paint_gaps, paint_marks
 from tui.charts.raster import ChartFrame
 from tui.charts.scale import Scale, Ticks, step_ticks
+from tui.charts.sharing import is_braille, is_disc, share_cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Overlay:
     """What to draw.
 
     Args:
-        curves: The first one lies on top.
+        curves: Where they run through the same cells, each shows in turn.
         first: Left edge.
         last: Right edge, after `first`.
         ticks: Makes labels for the horizontal axis, of its ends and about how many there may be.
@@ -74,6 +75,8 @@ def draw_overlay(overlay: Overlay, width: int, height: int) -> ChartFrame:
     ]
     frame = draw_lines(layout, lines, discs, x_ticks, y_ticks)
     canvas = layout.canvas_of(frame)
+    share_cells(canvas, [(line.cells(layout), style) for line, style in lines], is_braille)
+    share_cells(canvas, [(line.cells(layout), style) for line, style in discs], is_disc)
     paint_gaps(canvas, field, [curve.column for curve in curves])
     paint_marks(frame, field, overlay.marks)
     ends = [(line, curve) for curve, (line, _) in zip(curves, lines, strict=True) if len(line.x)]

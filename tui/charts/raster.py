@@ -27,6 +27,7 @@ FIRST_RUN = len(STYLES) - len(RUNS)
 DOTS_ACROSS, DOTS_DOWN = 2, 4
 _DOT_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint8)
 _BRAILLE = np.array([chr(0x2800 + mask) for mask in range(256)])
+FIRST_BRAILLE, LAST_BRAILLE = _BRAILLE[1], _BRAILLE[-1]  # but for the empty one
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -40,10 +40,11 @@ MOST_RUNS = len(LETTERS)
 OF_CHART = ("next_axis", "next_metric", "toggle_log", "toggle_window", "toggle_run")
 
 HELP = (
-    "Each run keeps its letter and its colour. The table has exactly the settings that differ, "
-    "those changed on the way with all their values (0.001→0.0003), then the figures; the best "
-    "validation loss is bold. Texts are written from each run's best checkpoint with the first "
-    "run's prompt, seed and sampling settings."
+    "Each run keeps its letter, which stands at the end of its curve, and its colour; where curves "
+    "run through the same places each shows in turn, as dashes. The table has exactly the settings "
+    "that differ, those changed on the way with all their values (0.001→0.0003), then the figures; "
+    "the best validation loss is bold. Texts are written from each run's best checkpoint with the "
+    "first run's prompt, seed and sampling settings."
 )
 
 
@@ -167,7 +168,7 @@ class CompareScreen(Screen[None]):
         smoothed = " (smoothed)" if view.metric == "train_loss" else ""
         name = {"train_loss": "training", "val_loss": "validation"}[view.metric]
         frame = self.query_one("#compare-chart")
-        frame.border_subtitle = f"1 to {len(self.paths)}: hide, show · ?: help"
+        frame.border_subtitle = f"1 to {len(self.paths)}: hide, show"
         frame.border_title = f"compare · {name} loss{smoothed} over {view.axis}"
         self._read_soon(view)
 

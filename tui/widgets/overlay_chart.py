@@ -69,7 +69,7 @@ class OverlayChart(ChartWidget):
         """Choose what to show.
 
         Args:
-            curves: The first one lies on top.
+            curves: Where they run through the same cells, each shows in turn.
             axis: What their steps are.
             marks: Places along it where one run was forked off another.
         """
