@@ -148,6 +148,7 @@ class TryRates(Command):
     """
 
     config: dict[str, Any]
+    number: int = 0  # of the test: comes back with all that is told of it
 
 
 @dataclass(frozen=True)
@@ -303,6 +304,7 @@ class TrialPrepared(Event):
     """A test of learning rates gets ready, or begins; its losses go to a metric store."""
 
     message: str  # what is being done; empty once it begins
+    number: int = 0
     runtime: dict[str, Any] = field(default_factory=dict)  # what it computes with, then
 
 
@@ -311,6 +313,7 @@ class RatesTried(Event):
     """A test of learning rates is over."""
 
     message: str  # what the losses say, in a sentence; empty if it was called off
+    number: int = 0
     changes: dict[str, Any] = field(default_factory=dict)  # the settings it suggests
 
 

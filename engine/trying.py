@@ -40,6 +40,7 @@ class Trying:
         self._emit = emit
         self._test: RangeTest | None = None
         self._quanta: Generator[None, None, Suggestion] | None = None
+        self._number = 0
         self.rise = Rise()
         self.metrics = MetricStore(self.rise.smoothing)  # train_loss, by steps from 0
 
@@ -60,8 +61,9 @@ class Trying:
         def report(message: str) -> None:
             if called_off():
                 raise Cancelled
-            self._emit(TrialPrepared(message))
+            self._emit(TrialPrepared(message, command.number))
 
+        self._number = command.number
         try:
             if state is State.RUNNING:
                 raise InputError("pause the run first: a learning-rate test needs its processor")
@@ -75,12 +77,13 @@ class Trying:
             with _computing_as_before():
                 self._test = prepare(config, self.rise, losses, report, self._warn, called_off)
         except Cancelled:
-            self._emit(RatesTried(""))
+            self._emit(RatesTried("", self._number))
         except Exception as error:  # the test is over; the run beside it and the loop are well
             self._give_up(error)
         else:
             self._quanta = self._test.quanta()
-            self._emit(TrialPrepared("", dataclasses.asdict(self._test.runtime)))
+            runtime = dataclasses.asdict(self._test.runtime)
+            self._emit(TrialPrepared("", command.number, runtime))
 
     def advance(self) -> None:
         """Do one quantum of the test; tell, at its end, what came out."""
@@ -93,7 +96,7 @@ class Trying:
             suggestion: Suggestion = stop.value
             changes = self._test.settings(suggestion)
             self._forget()
-            self._emit(RatesTried(suggestion.why, changes))
+            self._emit(RatesTried(suggestion.why, self._number, changes))
         except Exception as error:
             self._give_up(error)
 
@@ -101,7 +104,7 @@ class Trying:
         """Give way to whatever is wanted next; ``EndTrial`` is always answered."""
         if self.under_way or isinstance(command, EndTrial):
             self._forget()
-            self._emit(RatesTried(""))
+            self._emit(RatesTried("", self._number))
 
     def _warn(self, message: str) -> None:
         self._emit(Warned(message))

@@ -7,13 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.config import SETTINGS, config_from_dict
+from engine.config import SETTINGS, Config, config_from_dict
 from engine.protocol import (
     Adjust,
     Adjusted,
     Advised,
     Command,
     CoolDown,
+    EndTrial,
     Evaluate,
     Event,
     Fork,
@@ -32,6 +33,7 @@ from engine.protocol import (
     Status,
     Step,
     Stop,
+    TryRates,
 )
 from engine.settings import Value, When
 from tui.draft import Draft
@@ -41,6 +43,7 @@ from tui.widgets.status_bar import RunFacts
 
 if TYPE_CHECKING:
     from engine.metrics import MetricStore
+    from engine.trying import Trying
     from engine.worker import ThreadEngine
 
 OPEN_STATES = (State.RUNNING, State.PAUSED, State.FINISHED)
@@ -86,6 +89,11 @@ class RunControl:
     def metrics(self) -> MetricStore:
         """What the charts read."""
         return self.engine.metrics
+
+    @property
+    def trying(self) -> Trying:
+        """What a test of learning rates has measured."""
+        return self.engine.trying
 
     @property
     def is_open(self) -> bool:
@@ -230,6 +238,14 @@ class RunControl:
     def cool_down(self) -> None:
         """Begin the decay of the learning rate now."""
         self._send(CoolDown())
+
+    def try_rates(self, config: Config, number: int) -> None:
+        """Test learning rates on a throw-away model."""
+        self._send(TryRates(config.to_dict(), number))
+
+    def end_trial(self) -> None:
+        """End the test of learning rates."""
+        self._send(EndTrial())
 
     def stop(self, save: bool) -> None:
         """Close the run."""

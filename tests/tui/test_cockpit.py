@@ -167,7 +167,7 @@ async def test_help_lists_every_key(open_app: Open) -> None:
         assert isinstance(person.app.screen, TextScreen)
         page = str(person.app.screen._text)
         keys = [line.split()[0] for line in page.split("Keys\n")[1].split("\n\n")[0].splitlines()]
-        assert keys == ["space", *".sp[]enbfraQhvwdlmzyXx?q", "ctrl+p"]
+        assert keys == ["space", *".sp[]enbfraQhtvwdlmzyXx?q", "ctrl+p"]
         await person.press("escape")
         assert person.app.screen is person.cockpit
 

@@ -37,6 +37,7 @@ class Chart:
         ghosts: What else might have been, smoothed and faint beneath the training curve: stretches
             that the run went back from, the later course of the run it was forked off.
         ticks: Makes labels for the horizontal axis, of its ends and about how many there may be.
+        ceiling: The vertical axis does not reach higher; what does lies at its upper edge.
     """
 
     train: Column
@@ -48,6 +49,7 @@ class Chart:
     smooth: bool = True
     ghosts: Sequence[Column] = ()
     ticks: Callable[[int, int, int], Ticks] = step_ticks
+    ceiling: float = math.inf
 
 
 def preload() -> None:
@@ -111,6 +113,7 @@ def _extent(chart: Chart) -> tuple[float, float]:
     if chart.smooth:
         start = average_before(chart.train, chart.first)
         low, high = float(np.fmin(low, start)), float(np.fmax(high, start))
+    high = min(high, chart.ceiling) if low < chart.ceiling else high
     return _widened(low, high, *extent(chart.ghosts, chart.first, chart.last))
 
 

@@ -10,6 +10,7 @@ from engine.rate_rise import Rise
 from tui.charts.plot import Chart
 from tui.charts.scale import Ticks
 
+ROOM = 1.25  # times the first loss: one that runs away must not flatten the fall before it
 MANTISSAS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))  # of the labels, the more the more room
 
 
@@ -22,7 +23,11 @@ def rate_chart(rise: Rise, losses: Column, suggested: float | None) -> Chart:
         suggested: The rate to mark, if there is one.
     """
     marks = [Mark(_step_of(rise, suggested), rate_label(suggested))] if suggested else []
-    return Chart(losses, Column(), 0, rise.steps - 1, marks, ticks=rate_ticks(rise))
+    first = losses.snapshot()[2][:1]
+    ceiling = ROOM * float(first[0]) if len(first) and math.isfinite(first[0]) else math.inf
+    return Chart(
+        losses, Column(), 0, rise.steps - 1, marks, ticks=rate_ticks(rise), ceiling=ceiling
+    )
 
 
 def rate_ticks(rise: Rise) -> Callable[[int, int, int], Ticks]:

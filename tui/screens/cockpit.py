@@ -18,6 +18,7 @@ from data.errors import InputError
 from engine import protocol
 from engine.protocol import State
 from engine.run.folder import LOG_FILE
+from engine.settings import Value
 from tui.messages import EngineEvent
 from tui.run_control import OPEN_STATES, RunControl
 from tui.runs_view import RunsView
@@ -25,6 +26,7 @@ from tui.screens.help import help_screen
 from tui.screens.new_run_dialog import NewRunDialog
 from tui.screens.queueing import Queueing
 from tui.screens.travelling import Travelling
+from tui.screens.trying_rates import TryingRates
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart
 from tui.widgets.notice import Notice
@@ -85,6 +87,8 @@ class CockpitScreen(Screen[None]):
                 tooltip="the queue: what is to come, and which run is the best"),
         Binding("h", "hold_queue", "Hold queue", show=False,
                 tooltip="let no queued run begin of itself, or go on"),
+        Binding("t", "test_rates", "Test rates", show=False,
+                tooltip="find a learning rate: a short test with a rate that rises"),
         Binding("v", "evaluate", "Eval", show=False, tooltip="measure the validation loss now"),
         Binding("w", "save", "Save", show=False, tooltip="write a checkpoint now"),
         Binding("d", "cool_down", "Cool down", show=False,
@@ -108,6 +112,7 @@ class CockpitScreen(Screen[None]):
         self._ticks = 0
         self._conflicts_told = False
         self._travelling = Travelling(self)
+        self._trying = TryingRates(self)
         self._state_told = State.IDLE
         self.queueing = Queueing(self, self._show_settings)
         self._runs_view = RunsView(control.launch.runs_dir)
@@ -125,6 +130,8 @@ class CockpitScreen(Screen[None]):
             protocol.Forked: self._travelling.on_forked,
             protocol.Advised: self._on_advised,
             protocol.Silenced: lambda e: self.app.notify(f"no more advice on: {e.kind}"),
+            protocol.TrialPrepared: self._trying.hear,
+            protocol.RatesTried: self._trying.hear,
             protocol.Warned: lambda e: self.notice.say(e.message),
             protocol.Refused: self._on_refused,
             protocol.Failed: self._on_failed,
@@ -316,6 +323,8 @@ class CockpitScreen(Screen[None]):
         if event.command == "Adjust" and "Sample" in control.asked:
             control.asked.discard("Sample")
             self.samples.show_problem(event.message)
+        elif event.command == "TryRates":
+            self._trying.hear(event)
         elif not self.settings.take_back(event.changes, event.message):
             self.notice.say(event.message, "error")
             if event.command in ("Start", "Open"):
@@ -381,6 +390,7 @@ class CockpitScreen(Screen[None]):
             "timeline": has_run and self.control.status.step > 0 and state is not State.PREPARING,
             "fork": self.control.is_open and self.control.status.step > 0,
             "new_run": has_run and state is not State.PREPARING,
+            "test_rates": state is not State.PREPARING,
             "follow_advice": self._advice is not None and self.control.is_open,
             "silence_advice": self._advice is not None and self._advice.rewind_to is None,
             "dismiss_notice": bool(self.is_mounted and self.notice.text),
@@ -430,7 +440,7 @@ class CockpitScreen(Screen[None]):
         control = self.control
         problems = control.draft.conflicts()
         if problems:
-            self._say_conflicts(problems)
+            self.say_conflicts(problems)
             return
         name = control.run_path.name if control.run_path else ""
         self.app.push_screen(
@@ -454,6 +464,10 @@ class CockpitScreen(Screen[None]):
         from tui.screens.runs import RunsScreen  # with the engine's reader, and numpy
 
         self.app.push_screen(RunsScreen(self.control, self._runs_view))
+
+    def action_test_rates(self) -> None:
+        """Try learning rates on a throw-away model."""
+        self._trying.begin()
 
     def action_evaluate(self) -> None:
         """Measure the validation loss."""
@@ -540,7 +554,11 @@ class CockpitScreen(Screen[None]):
 
     def on_settings_panel_edited(self, message: SettingsPanel.Edited) -> None:
         """A setting was given a new value."""
-        changes, problem = {message.key: message.value}, ""
+        self.edit({message.key: message.value})
+
+    def edit(self, changes: dict[str, Value]) -> None:
+        """Give settings new values, at once or for when they may change; say what cannot be."""
+        problem = ""
         try:
             self.control.edit(changes)
         except InputError as error:
@@ -565,9 +583,10 @@ class CockpitScreen(Screen[None]):
         try:
             wish()
         except InputError as error:
-            self._say_conflicts(error.problems)
+            self.say_conflicts(error.problems)
 
-    def _say_conflicts(self, problems: Sequence[str]) -> None:
+    def say_conflicts(self, problems: Sequence[str]) -> None:
+        """Say which settings do not go together, until they do."""
         self.notice.say("\n".join(problems), "error")
         self._conflicts_told = True
         self.refresh_bindings()
