@@ -160,6 +160,10 @@ def test_a_line_runs_through_the_cells_it_is_drawn_in() -> None:
     assert (drawn & ~through).sum() <= 2, "at corners, the two may choose different neighbours"
 
 
+def test_a_mark_of_no_character_takes_a_cell() -> None:
+    assert len(draw_overlay(Overlay([], 0, 1, marks=[Mark(0, "\0")]), 4, 1).text()[0]) == 4
+
+
 def test_letters_do_not_cover_each_other() -> None:
     same = [curve(place, column([2.0] * 300)) for place in range(6)]
     for height in (24, 9):

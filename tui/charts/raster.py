@@ -64,7 +64,8 @@ class ChartFrame:
 
     def write(self, x: int, y: int, text: str, style: int) -> None:
         """Write text that fits into row `y` from column `x` on."""
-        self.characters[y, x : x + len(text)] = list(text)
+        # a NUL would be no character at all: numpy's texts end at it
+        self.characters[y, x : x + len(text)] = list(text.replace("\0", " "))
         self.styles[y, x : x + len(text)] = style
 
     def lay_braille_beneath(self, masks: Masks, style: int) -> None:
