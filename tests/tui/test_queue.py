@@ -10,11 +10,13 @@ from textual.widgets import Input, Static
 
 from engine.config import config_from_dict
 from engine.protocol import RunOpened, State
+from engine.run.median_rule import MedianRule
 from engine.run.queue import Queue
 from engine.run.queue_entry import Entry, Wish
 from tests.tui.conftest import Open, Person
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
+from tui.widgets.tick import Tick
 
 RATE, LAYERS = "optim.learning_rate", "model.n_layer"
 SHORT = {"train.max_steps": 6}
@@ -231,6 +233,76 @@ async def test_another_run_takes_the_place_of_a_queued_one_which_stays_for_later
         await person.press("enter")
         await person.until(lambda: len(person.heard(RunOpened)) == 2, "the new run")
         await person.until(lambda: states(person) == ["interrupted"])
+
+
+# ---- hopeless runs -------------------------------------------------------------------------------
+
+
+async def tick_and_add(person: Person, axes: str) -> None:
+    """a, the values to try, tab, space, enter."""
+    await person.press("a")
+    await person.until(lambda: isinstance(person.app.screen, QueueDialog), "the dialog")
+    person.app.screen.query_one(Input).value = axes
+    await person.press("tab")
+    await person.until(lambda: person.app.screen.query_one(Tick).has_focus, "the box")
+    await person.press("space")
+    await person.until(lambda: person.app.screen.query_one(Tick).value, "the tick")
+    await person.press("enter")
+    await person.until(lambda: person.app.screen is person.cockpit, "the cockpit")
+
+
+async def test_a_ticked_box_keeps_the_rule_with_a_sweep_and_not_with_a_single_run(
+    open_app: Open,
+) -> None:
+    async with open_app({**SHORT, "eval.interval": 2}) as person:
+        await tick_and_add(person, f"{RATE}=1e-3..4e-3 x4")
+        assert {one.rule for one in entries(person)} == {MedianRule()}
+        await add(person, f"{RATE}=1e-3,2e-3")
+        await tick_and_add(person, "")
+        assert {one.rule for one in entries(person)[4:]} == {None}
+
+
+async def test_the_dialog_says_when_the_rule_can_stop_nobody(open_app: Open) -> None:
+    async with open_app(SHORT) as person:
+        await person.press("a")
+        await person.type(f"{RATE}=1e-3,2e-3")
+        said = person.app.screen.query_one("#runs")
+        await person.until(lambda: "2 runs" in str(said.render()), "how many")
+        assert "median rule" not in str(said.render())
+        await person.press("tab", "space")
+        await person.until(lambda: "begins after 3 runs" in str(said.render()), "the reason")
+
+
+async def test_a_hopeless_run_gives_way_to_the_next_and_goes_on_if_the_person_wants(
+    open_app: Open, runs_dir: Path, config: Any
+) -> None:
+    base = config_from_dict(config.to_dict()).replace(
+        {"train.max_steps": 12, "eval.interval": 4, "optim.warmup_steps": 0, "optim.min_lr": 0}
+    )
+    good, again = {RATE: 1e-2}, {RATE: 1e-2, "sample.temperature": 0.5}  # they learn alike
+    wishes = [Wish(base.replace(one), one) for one in (good, {RATE: 1e-6}, again)]
+    Queue(runs_dir).add(wishes, "", "", MedianRule(after_runs=1))
+    async with open_app() as person:
+        screen = await look(person)
+        await person.press("r", "escape")
+        await person.until(lambda: states(person) == ["done"] * 3, "all three")
+        screen = await look(person)
+        await person.until(lambda: rows(screen)[1][1] == "stopped early", "the figures")
+        assert [row[1] for row in rows(screen)] == ["done", "stopped early", "done"]
+        assert rows(screen)[1][-2] == "4/12"
+        await person.press("down")
+        told = screen.query_one("#detail", Static)
+        await person.until(lambda: "stopped at step 4 of 12 by the" in str(told.render()))
+
+        await person.press("enter")
+        await person.until(lambda: person.run.name == "sweep-1-2", "the stopped run")
+        await person.until(lambda: "space goes on" in person.notice, "the way on")
+        assert "stopped at step 4 of 12 by the median rule" in person.notice
+        await person.press("space")
+        await person.until(lambda: person.status.step == 12, "its end")
+        await person.until_state(State.FINISHED)
+        await person.until(lambda: "raise train.max_steps (e) to go on" in person.notice)
+        assert person.status.outdone == ""
 
 
 # ---- the screen ----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Checkbox, Input, Static
+from textual.widgets import Input, Static
 
 from data.errors import InputError
 from engine.run.median_rule import MedianRule, in_vain
@@ -21,6 +21,7 @@ from engine.sweep import Plan, in_words
 from tui.draft import Draft
 from tui.queue_control import plan_of
 from tui.screens.new_run_dialog import differences
+from tui.widgets.tick import Tick
 from tui.wording import counted
 
 EXAMPLE = "optim.learning_rate=1e-4..1e-2 log x5 model.n_layer=2,4"
@@ -38,12 +39,6 @@ class Wanted:
 
     axes: str
     rule: MedianRule | None
-
-
-class Tick(Checkbox, inherit_bindings=False):
-    """A box to tick with space; enter adds, as it does in the field."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "toggle_button", "Tick")]
 
 
 class QueueDialog(ModalScreen[Wanted | None]):
@@ -73,7 +68,7 @@ class QueueDialog(ModalScreen[Wanted | None]):
                 yield Static(self._settings(), markup=False)
             yield Static("Values to try (optional): section.name=a,b or LOW..HIGH log x5")
             yield Input(placeholder=EXAMPLE, id="axes", compact=True)
-            yield Tick("stop runs that are worse than half of the others", id="rule", compact=True)
+            yield Tick("stop hopeless runs early (median rule)", id="rule")
             with VerticalScroll(id="preview"):
                 yield Static(id="runs", markup=False)
             yield Static(
@@ -97,7 +92,7 @@ class QueueDialog(ModalScreen[Wanted | None]):
         """Say what it comes to while it is typed."""
         self._show()
 
-    def on_checkbox_changed(self) -> None:
+    def on_tick_changed(self) -> None:
         """Say whether the rule can do anything."""
         self._show()
 
