@@ -13,7 +13,7 @@ from data.errors import InputError
 from engine.advice import Advice, advise, advise_non_finite
 from engine.course import Course
 from engine.health import BASE_STEPS, RULES, Kind, Record, Steps, Values
-from engine.protocol import Advised, Event, Silenced
+from engine.protocol import Advised, Event, Silenced, Unsilenced
 from engine.run.checkpoints import branch_of, list_checkpoints, step_of
 
 LOOK_STEPS = 16
@@ -31,7 +31,7 @@ class Advising:
 
     Args:
         course: What is watched.
-        tell: Takes ``Advised`` and ``Silenced``.
+        tell: Takes ``Advised``, ``Silenced`` and ``Unsilenced``.
     """
 
     def __init__(self, course: Course, tell: Callable[[Event], None]) -> None:
@@ -43,7 +43,9 @@ class Advising:
     def read_journal(self) -> None:
         """See what was changed and silenced; the run may have gone back."""
         course, database = self._course, self._course.files.database
-        self.silenced = {one["detail"]["advice"] for one in database.journal("silenced")}
+        taken_back = max((one["id"] for one in database.journal("unsilenced")), default=0)
+        silenced = database.journal("silenced", after_id=taken_back)
+        self.silenced = {one["detail"]["advice"] for one in silenced}
         self._since = self._comparable_since = course.first_step
         self._values_before: dict[str, Any] = {}
         lived = course.lineage()
@@ -72,6 +74,20 @@ class Advising:
         self.silenced.add(kind)
         self._course.journal("silenced", advice=kind)
         self._tell(Silenced(kind))
+
+    def unsilence(self) -> None:
+        """Give all kinds of advice again, those too that were given before they were silenced.
+
+        Raises:
+            InputError: None was silenced.
+        """
+        kinds = sorted(self.silenced)
+        if not kinds:
+            raise InputError("no kind of advice was silenced in this run: all are given")
+        self._told = {one: step for one, step in self._told.items() if one not in self.silenced}
+        self.silenced.clear()
+        self._course.journal("unsilenced", advice=kinds)
+        self._tell(Unsilenced(kinds))
 
     def look(self) -> None:
         """Give advice, if it is time and there is any."""

@@ -141,6 +141,11 @@ class Silence(Command):
 
 
 @dataclass(frozen=True)
+class Unsilence(Command):
+    """Give all kinds of advice again in this run. Answered by ``Unsilenced``."""
+
+
+@dataclass(frozen=True)
 class TryRates(Command):
     """Try learning rates on a throw-away model; an open run rests. Answered by ``RatesTried``.
 
@@ -297,6 +302,13 @@ class Silenced(Event):
     """A kind of advice is not given any more in this run."""
 
     kind: str
+
+
+@dataclass(frozen=True)
+class Unsilenced(Event):
+    """Kinds of advice that were silenced are given again."""
+
+    kinds: list[str]
 
 
 @dataclass(frozen=True)

@@ -227,6 +227,7 @@ class Session:
             protocol.Rewind: self._rewind,
             protocol.Fork: self._fork,
             protocol.Silence: lambda command: self._advising.silence(command.kind),
+            protocol.Unsilence: lambda _: self._advising.unsilence(),
         }
         handler = handlers.get(type(command))
         try:

@@ -25,7 +25,7 @@ from tui.keys_in_order import KeysInOrder
 from tui.launch import Launch
 from tui.messages import EngineEvent
 from tui.run_control import RunControl
-from tui.screens.cockpit import CockpitScreen
+from tui.screens.cockpit import HEAR_AGAIN, CockpitScreen
 from tui.screens.quit_dialog import QuitDialog
 from tui.screens.text_screen import TextScreen
 from tui.terminal import ErrorLog, errors_off_screen, is_gone
@@ -148,6 +148,12 @@ class GptTuiApp(KeysInOrder[int]):
             for binding in self.cockpit.BINDINGS:
                 if isinstance(binding, Binding) and self.cockpit.works_now(binding.action):
                     yield self._as_command(binding)
+            if self.control.is_open:
+                yield SystemCommand(
+                    HEAR_AGAIN,
+                    "Give those kinds of advice again that X took away in this run",
+                    self.control.unsilence,
+                )
         for command in super().get_system_commands(screen):
             if command.title != "Quit":  # ours asks first
                 yield command

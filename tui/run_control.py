@@ -34,6 +34,7 @@ from engine.protocol import (
     Step,
     Stop,
     TryRates,
+    Unsilence,
 )
 from engine.settings import Value, When
 from tui.draft import Draft
@@ -234,6 +235,10 @@ class RunControl:
     def silence(self, kind: str) -> None:
         """Hear no more advice of a kind about this run."""
         self._send(Silence(kind))
+
+    def unsilence(self) -> None:
+        """Hear all kinds of advice about this run again."""
+        self._send(Unsilence())
 
     def cool_down(self) -> None:
         """Begin the decay of the learning rate now."""

@@ -21,6 +21,8 @@ from engine.protocol import (
     Silence,
     Silenced,
     State,
+    Unsilence,
+    Unsilenced,
 )
 from engine.session import Session
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits, weights
@@ -149,6 +151,23 @@ def test_what_is_silenced_stays_so_when_the_run_is_opened_again(rig: Rig, scaled
     session = rig.open(rig.close(session))
     rig.to_step(session, 230)
     assert rig.said(Advised) == []
+
+
+def test_what_was_silenced_is_heard_again_once_that_is_taken_back(rig: Rig, scaled: Any) -> None:
+    session = rig.new(scaled("nanogpt-cpu", **_named(UNTRAINABLE)))
+    advised(rig, session)
+    rig.send(session, Silence("plateau"))
+    rig.send(session, Silence("spike"))
+    assert rig.send(session, Unsilence()) == [Unsilenced(["plateau", "spike"])]
+    rig.until(session, lambda: len(rig.said(Advised)) == 2)  # though it was said before
+
+    rig.send(session, Silence("spike"))
+    session = rig.open(rig.close(session), running=False)  # it is kept with the run
+    assert rig.send(session, Unsilence()) == [Unsilenced(["spike"])]
+    session = rig.open(rig.close(session), running=False)
+    (refused,) = rig.send(session, Unsilence())
+    assert isinstance(refused, Refused)
+    assert refused.message == "no kind of advice was silenced in this run: all are given"
 
 
 @pytest.mark.parametrize("kind", ["non-finite", "nonsense"])

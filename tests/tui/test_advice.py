@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-from engine.protocol import Adjusted, Advised, Rewound, Silenced, State, StateChanged
+from engine.protocol import (
+    Adjusted,
+    Advised,
+    Refused,
+    Rewound,
+    Silenced,
+    State,
+    StateChanged,
+    Unsilenced,
+)
 from engine.trainer import Trainer
 from tests.tui.conftest import Open, Person
 
@@ -78,6 +88,28 @@ async def test_a_capital_x_silences_it_for_good(open_app: Open) -> None:
         assert person.notice == ""
         (entry,) = person.journal("silenced")
         assert entry["detail"] == {"advice": "learning rate too high"}
+
+
+async def test_silenced_advice_is_brought_back_from_the_palette(open_app: Open) -> None:
+    async with open_app() as person:
+        offered = "Hear all advice again"
+        assert offered not in palette(person)  # no run is there yet
+        await person.start_and_pause()
+        await hear(person, TOO_HIGH)
+        await person.press("X")
+        await person.until_heard(Silenced)
+        await person.until(lambda: offered in "".join(n.message for n in person.app._notifications))
+        palette(person)[offered]()
+        assert (await person.until_heard(Unsilenced)).kinds == [TOO_HIGH.kind]
+        palette(person)[offered]()
+        await person.until_heard(Refused, command="Unsilence")
+        await person.until(lambda: "no kind of advice was silenced" in person.notice)
+
+
+def palette(person: Person) -> dict[str, Callable[[], Any]]:
+    """What the command palette offers: title -> what it does."""
+    commands = person.app.get_system_commands(person.cockpit)
+    return {one.title: one.callback for one in commands}
 
 
 async def test_advice_is_gone_once_its_setting_was_changed_by_hand(open_app: Open) -> None:

@@ -129,7 +129,10 @@ class CockpitScreen(Screen[None]):
             protocol.Pinned: lambda e: None,  # the timeline looks for itself
             protocol.Forked: self._travelling.on_forked,
             protocol.Advised: self._on_advised,
-            protocol.Silenced: lambda e: self.app.notify(f"no more advice on: {e.kind}"),
+            protocol.Silenced: self._on_silenced,
+            protocol.Unsilenced: lambda e: self.app.notify(
+                f"advice is given again on: {', '.join(e.kinds)}"
+            ),
             protocol.TrialPrepared: self._trying.hear,
             protocol.RatesTried: self._trying.hear,
             protocol.Warned: lambda e: self.notice.say(e.message),
@@ -307,6 +310,11 @@ class CockpitScreen(Screen[None]):
         self.notice.advise(event)
         self.queueing.note_advised(event)
         self.refresh_bindings()
+
+    def _on_silenced(self, event: protocol.Silenced) -> None:
+        self.app.notify(
+            f"no more advice on: {event.kind}\n(ctrl+p, {HEAR_AGAIN!r} takes that back)"
+        )
 
     def _on_rewound(self, event: protocol.Rewound) -> None:
         self.control.note_rewound(event)
@@ -597,6 +605,8 @@ EMPTY_CHART = {
     State.PREPARING: "getting ready…",
     State.RUNNING: "training begins…",
 }
+
+HEAR_AGAIN = "Hear all advice again"  # in the command palette
 
 SETTINGS_OF_SAMPLES = ("sample.prompt", "sample.temperature", "sample.top_k")
 

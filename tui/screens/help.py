@@ -30,10 +30,11 @@ SETTINGS_HELP = (
 ADVICE_HELP = (
     "If the curves show that something is wrong (a jump, a learning rate too high or too low, "
     "overfitting, a plateau), one sentence says so, with the key that acts on it: y does what it "
-    "says, x hides it, X never says it again in this run. A loss or gradient that is not a number "
-    "pauses training before the weights change: y goes back to the last good checkpoint and on "
-    "with a lower learning rate, space skips the batch. With eval.patience a run ends by itself "
-    "once that many evaluations have brought nothing."
+    "says, x hides it, X never says it again in this run (ctrl+p, 'Hear all advice again' takes "
+    "that back). A loss or gradient that is not a number pauses training before the weights "
+    "change: y goes back to the last good checkpoint and on with a lower learning rate, space "
+    "skips the batch. With eval.patience a run ends by itself once that many evaluations have "
+    "brought nothing."
 )
 
 RUNS_HELP = (
