@@ -34,7 +34,8 @@ ADVICE_HELP = (
     "that back). A loss or gradient that is not a number pauses training before the weights "
     "change: y goes back to the last good checkpoint and on with a lower learning rate, space "
     "skips the batch. With eval.patience a run ends by itself once that many evaluations have "
-    "brought nothing."
+    "brought nothing. A sweep (a) can stop its hopeless runs: those whose best validation loss is "
+    "above the median of the runs before, at the same step; space goes on with one all the same."
 )
 
 RUNS_HELP = (
