@@ -121,11 +121,12 @@ def suggest(rise: Rise, smoothed: Values, diverged: bool) -> Suggestion:
         diverged: Whether the test ended because the loss went up and away.
     """
     if not len(smoothed) or not math.isfinite(smoothed[0]):
-        return Suggestion(None, _way_out(rise, diverged=True))
+        return Suggestion(None, _way_out(rise, rose=True))
     start, lowest = float(smoothed[0]), int(np.nanargmin(smoothed))
     fall = start - float(smoothed[lowest])
     if fall < LEAST_FALL * start:
-        return Suggestion(None, _way_out(rise, diverged))
+        rose = diverged or bool(smoothed[-1] > (1 + LEAST_FALL) * start)
+        return Suggestion(None, _way_out(rise, rose))
     done = int(np.argmax(smoothed <= start - FALL_DONE * fall))
     rate, bottom = _rounded(rise.rate(done)), rise.rate(lowest)
     fallen = f"by this rate the loss had made {FALL_DONE:.0%} of its fall"
@@ -161,11 +162,11 @@ def _rounded(rate: float) -> float:
     return float(f"{rate:.1e}")
 
 
-def _way_out(rise: Rise, diverged: bool) -> str:
-    if diverged:
+def _way_out(rise: Rise, rose: bool) -> str:
+    if rose:
         return (
-            f"no suggestion: the loss went up without having fallen, so that {rise.first:.2g} is "
-            f"too high to begin with: start the test from a lower rate"
+            f"no suggestion: the loss went up without having fallen by {LEAST_FALL:.0%}: start the "
+            f"test from a lower rate than {rise.first:.2g}, or let it take more steps"
         )
     return (
         f"no suggestion: the loss did not fall by {LEAST_FALL:.0%} at any rate up to "

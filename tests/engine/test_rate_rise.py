@@ -120,7 +120,14 @@ def test_a_loss_that_goes_up_at_once_suggests_a_lower_start(losses: list[float])
     found = suggest(RISE, smoothed(np.array(losses)), diverged=True)
     assert found.learning_rate is None
     assert found.why.startswith("no suggestion: the loss went up")
-    assert "start the test from a lower rate" in found.why
+    assert "start the test from a lower rate than 1e-06" in found.why
+
+
+def test_a_loss_that_never_falls_and_rises_at_the_end_is_not_sent_higher() -> None:
+    rising = 4.17 + np.linspace(0, 1, RISE.steps) ** 4
+    found = suggest(RISE, smoothed(rising), diverged=False)
+    assert found.learning_rate is None
+    assert "the loss went up" in found.why and "higher" not in found.why
 
 
 def test_a_loss_that_never_falls_suggests_nothing_but_what_to_do() -> None:

@@ -29,6 +29,9 @@ EXPLANATION = (
     "No run comes of it, and an open one stays as it is, to the bit."
 )
 
+OPTIONS = "On the command line, gpt-tui lr-test has --from, --to and --steps for that."
+SUGGESTION = "Suggestion: "
+
 
 class RangeTestScreen(Screen[dict[str, Any] | None]):
     """Watches a test. Its answer is the settings to take over, or None.
@@ -96,9 +99,10 @@ class RangeTestScreen(Screen[dict[str, Any] | None]):
             return Text("The test was called off: something else was asked of the engine.")
         why = Text(f"{event.message[0].upper()}{event.message[1:]}.")
         if not event.changes:
-            return why
-        parts = (self._change(key, value) for key, value in event.changes.items())
-        return Text.assemble((f"Suggestion: {', '.join(parts)}\n", "bold"), why)
+            return why.append(f" {OPTIONS}")
+        lines = [self._change(key, value) for key, value in event.changes.items()]
+        found = f"\n{' ' * len(SUGGESTION)}".join(lines)
+        return Text.assemble((f"{SUGGESTION}{found}\n", "bold"), why)
 
     def _change(self, key: str, value: Value) -> str:
         one = SETTINGS[key]
@@ -121,7 +125,7 @@ class RangeTestScreen(Screen[dict[str, Any] | None]):
 
         column = trying.metrics.column("train_loss")
         if not self._runtime or not len(column):
-            return Text(f"{self._doing}…" if self._doing else "over", "dim")
+            return Text("over" if self._over else "getting ready", "bold")
         rise, taken = trying.rise, len(column)
         state = "over" if self._over else "testing"
         return Text.assemble(
