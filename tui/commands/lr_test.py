@@ -19,6 +19,7 @@ from tui.commands.options import (
     warn_of_unused,
 )
 from tui.commands.output import to_json, warn
+from tui.commands.progress import CLEAR_LINE
 from tui.commands.stdout import print_last
 from tui.wording import loss
 
@@ -94,24 +95,23 @@ def _wishes(args: argparse.Namespace) -> tuple[Config, Rise]:
 def _carried_out(test: RangeTest) -> Suggestion:
     """Take the steps, and say on a terminal how far they are."""
     quanta, on_terminal = test.quanta(), sys.stderr.isatty()
-    while True:
-        try:
+    try:
+        while True:
             next(quanta)
-        except StopIteration as stop:
-            suggestion: Suggestion = stop.value
-            break
-        taken = len(test.losses)
-        if on_terminal and taken:
-            rate = test.rise.rate(taken - 1)
-            line = f"step {taken}/{test.rise.steps} · rate {rate:.1e} · loss {_last(test.losses)}"
-            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
-    if on_terminal:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-    return suggestion
+            if on_terminal and len(test.losses):
+                print(f"{CLEAR_LINE}{_how_far(test)}", end="", file=sys.stderr, flush=True)
+    except StopIteration as stop:
+        suggestion: Suggestion = stop.value
+        return suggestion
+    finally:
+        if on_terminal:
+            print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
 
 
-def _last(losses: Column) -> str:
-    return loss(losses.last_smoothed)
+def _how_far(test: RangeTest) -> str:
+    rise, losses = test.rise, test.losses
+    rate = rise.rate(len(losses) - 1)
+    return f"step {len(losses)}/{rise.steps} · rate {rate:.1e} · loss {loss(losses.last_smoothed)}"
 
 
 def _say(message: str) -> None:
