@@ -63,8 +63,8 @@ def verdict(
     if best is None or best <= median:
         return ""
     return (
-        f"stopped at step {step:,} of {total_steps:,} by the median rule: its best validation "
-        f"loss was {best:.4f}, the median of {len(bests)} other runs by then {median:.4f}"
+        f"stopped at step {step:,} of {total_steps:,} by the median rule: best validation loss "
+        f"{best:.4f}, median of {len(bests)} other runs by then {median:.4f}"
     )
 
 

@@ -61,7 +61,7 @@ def test_hopeless_runs_end_early_the_winner_is_the_same_and_each_can_go_on(
     assert [run["rank"] for run in answer.json["runs"]] == [1, 2, 3, 4]
 
     why = outdone(answer)["few-4"]
-    assert why.startswith("stopped at step 4 of 12 by the median rule: its best validation loss")
+    assert why.startswith("stopped at step 4 of 12 by the median rule: best validation loss")
     assert answer.err.splitlines().count(why) == 1
     board = cli("sweep", "few", "--leaderboard").out
     assert board.count("stopped early") == 1

@@ -30,8 +30,8 @@ def stops(own: History, others: list[History], step: int = 20, **rule: int) -> b
 
 def test_a_run_worse_than_half_of_the_others_is_told_so_with_the_figures() -> None:
     assert verdict(AT_ONCE, {10: 3.5, 20: 2.3}, THREE, 20, 1040) == (
-        "stopped at step 20 of 1,040 by the median rule: its best validation loss was 2.3000, "
-        "the median of 3 other runs by then 2.1000"
+        "stopped at step 20 of 1,040 by the median rule: best validation loss 2.3000, "
+        "median of 3 other runs by then 2.1000"
     )
     assert verdict(AT_ONCE, {10: 3.5, 20: 2.05}, THREE, 20, 1040) == ""
 

@@ -283,8 +283,14 @@ async def test_a_hopeless_run_gives_way_to_the_next_and_goes_on_if_the_person_wa
     wishes = [Wish(base.replace(one), one) for one in (good, {RATE: 1e-6}, again)]
     Queue(runs_dir).add(wishes, "", "", MedianRule(after_runs=1))
     async with open_app() as person:
-        screen = await look(person)
-        await person.press("r", "escape")
+        person.app.control.queue.held = True
+        for trained in (1, 2):
+            await look(person)
+            await person.press("r", "escape")
+            await person.until(lambda: states(person).count("done") == trained, "its end")  # noqa: B023
+            await person.until(lambda: "the queue is held" in person.notice, "what comes next")
+        assert person.notice.startswith("stopped at step 4 of 12 by the median rule")
+        await person.press("h")
         await person.until(lambda: states(person) == ["done"] * 3, "all three")
         screen = await look(person)
         await person.until(lambda: rows(screen)[1][1] == "stopped early", "the figures")

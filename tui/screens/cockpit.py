@@ -234,7 +234,7 @@ class CockpitScreen(Screen[None]):
             early = f"{event.message}\n" if event.message else ""
             self.notice.say(early + self._summary(), "information")
             if before is State.RUNNING:
-                self.queueing.note_finished(self._summary())
+                self.queueing.note_finished(early + self._summary())
         elif event.state is State.RUNNING:
             self.notice.dismiss()
             if self.control.note:
