@@ -52,6 +52,12 @@ def test_json_holds_the_curve_and_the_settings(test_rates: Cli) -> None:
     assert (told["device"], told["precision"], told["threads"]) == ("cpu", "fp32", 1)
 
 
+def test_the_command_names_the_preset_that_was_taken_for_granted(cli: Cli, text: Path) -> None:
+    small = ("--set", "model.n_embd=16", "--set", "model.n_layer=1", "--steps", "30")
+    told = cli("lr-test", "--data", text, *NOT_MEASURED, *small, "--json").json
+    assert f"train --preset {told['preset']} --data {text}" in told["command"]
+
+
 def test_muons_rate_is_suggested_too_and_replaces_what_was_given(test_rates: Cli) -> None:
     given = ("--set", "optim.optimizer=muon", "--set", "optim.muon_lr=0.006")
     told = test_rates("--json", *given).json

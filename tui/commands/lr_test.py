@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     test = prepare(config, rise, losses, _say, warn, lambda: False)
     suggestion = _carried_out(test)
     settings = test.settings(suggestion)
-    go_on = _go_on(args, settings)
+    go_on = _go_on(args, config, settings)
     if args.json:
         print_last(to_json(_facts(test, suggestion, settings, go_on)))
     else:
@@ -121,14 +121,15 @@ def _say(message: str) -> None:
 # -- the report ----------------------------------------------------------------------------------
 
 
-def _go_on(args: argparse.Namespace, settings: dict[str, Value]) -> str:
+def _go_on(args: argparse.Namespace, config: Config, settings: dict[str, Value]) -> str:
     """The command that trains with the suggestion; empty if there is none."""
     if not settings:
         return ""
     from engine.config import SETTINGS
 
+    preset = args.preset if args.config else config.preset  # else the file has the say
     given = [
-        *_option("--preset", args.preset),
+        *_option("--preset", preset),
         *_option("--config", args.config),
         *_option("--data", args.data),
     ]

@@ -30,7 +30,8 @@ class TryingRates:
         cockpit = self._cockpit
         control = cockpit.control
         if control.status.state is State.RUNNING:
-            cockpit.notice.say("pause first (space): a learning-rate test needs the processor")
+            first = "wait: another program trains" if control.watching else "pause first (space)"
+            cockpit.notice.say(f"{first}: a learning-rate test needs the processor")
             cockpit.refresh_bindings()
             return
         try:
