@@ -133,8 +133,8 @@ def suggest(rise: Rise, smoothed: Values, diverged: bool) -> Suggestion:
     if lowest == rise.steps - 1:
         return Suggestion(
             rate,
-            f"{fallen}, and it was falling still at {rise.last:.2g}: a test that goes higher may "
-            f"suggest more",
+            f"{fallen}, and it was falling still at {rise.last:.2g}: a test of more steps would be "
+            f"surer",
         )
     return Suggestion(
         rate,

@@ -30,8 +30,8 @@ def test_it_ends_with_the_suggestion_why_and_the_command_to_go_on(
     *_, suggestion, blank, command = answer.out.splitlines()
     assert suggestion.startswith("suggestion: optim.learning_rate 0.0")
     assert blank == ""
-    assert "60% of its fall" in answer.out
-    assert max(map(len, answer.out.splitlines()[:18])) <= 80  # the picture
+    assert "60% of its fall" in " ".join(answer.out.split())
+    assert max(map(len, answer.out.splitlines()[:-1])) <= 80
     assert any("┊" in line for line in answer.out.splitlines())  # the suggestion in it
     assert not runs_dir.exists()  # no run comes of it
     program, *words = shlex.split(command)
@@ -70,7 +70,8 @@ def test_muons_rate_is_suggested_too_and_replaces_what_was_given(test_rates: Cli
 def test_without_a_suggestion_it_says_what_to_do(test_rates: Cli) -> None:
     answer = test_rates("--from", "1e-9", "--to", "1e-8", "--steps", "10")
     assert answer.code == 0
-    assert answer.out.splitlines()[-1].startswith("No suggestion: the loss did not fall by 5%")
+    *_, last = answer.out.split("\n\n")
+    assert last.startswith("No suggestion: the loss did not fall by 5%")
     told = test_rates("--from", "1e-9", "--to", "1e-8", "--steps", "10", "--json").json
     assert (told["learning_rate"], told["settings"], told["command"]) == (None, {}, None)
 
@@ -79,7 +80,7 @@ def test_a_test_that_ends_early_says_where(test_rates: Cli) -> None:
     given = ("--set", "optim.optimizer=sgd", "--set", "optim.grad_clip=0", "--to", "10")
     answer = test_rates(*given, "--steps", "200", "--from", "1e-3")
     assert answer.code == 0
-    assert "of 200: the loss had left its lowest far behind" in answer.out
+    assert "of 200: the loss had left its lowest far behind" in " ".join(answer.out.split())
 
 
 @pytest.mark.parametrize(

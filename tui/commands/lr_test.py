@@ -6,6 +6,7 @@ import argparse
 import shlex
 import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from tui.commands import EXIT_DONE
@@ -169,25 +170,29 @@ def _facts(
 def _in_words(
     rise: Rise, losses: Column, suggestion: Suggestion, settings: dict[str, Value], go_on: str
 ) -> str:
-    rows = [*_picture(rise, losses, suggestion), "", _sentence(suggestion.why)]
+    rows = [*_picture(rise, losses, suggestion), "", *_sentence(suggestion.why)]
     if len(losses) < rise.steps:
         ended = f"ended at {rise.rate(len(losses) - 1):.2g}, step {len(losses)} of {rise.steps}"
-        rows.append(f"The test {ended}: the loss had left its lowest far behind.")
+        rows += _sentence(f"the test {ended}: the loss had left its lowest far behind")
     if not settings:
         return "\n".join(rows)
     words = " and ".join(f"{key} {value:g}" for key, value in settings.items())
     return "\n".join([*rows, f"suggestion: {words}", "", f"  {go_on}"])
 
 
-def _sentence(why: str) -> str:
-    return f"{why[0].upper()}{why[1:]}."
+def _sentence(why: str) -> list[str]:
+    return textwrap.wrap(f"{why[0].upper()}{why[1:]}.", _width())
+
+
+def _width() -> int:
+    return min(shutil.get_terminal_size().columns, WIDEST)
 
 
 def _picture(rise: Rise, losses: Column, suggestion: Suggestion) -> list[str]:
     from tui.charts.plot import draw
     from tui.charts.rates import rate_chart
 
-    width = min(shutil.get_terminal_size().columns, WIDEST)
-    frame = draw(rate_chart(rise, losses, suggestion.learning_rate), width, CHART_ROWS)
+    chart = rate_chart(rise, losses, suggestion.learning_rate)
+    frame = draw(chart, _width(), CHART_ROWS)
     texts = ("".join(text for text, _ in frame.row(y)) for y in range(CHART_ROWS))
     return ["training loss over learning rate", *(text.rstrip() for text in texts)]
