@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, work
 from textual.app import ComposeResult
@@ -34,6 +34,9 @@ from tui.widgets.sample_pane import SamplePane, SampleRecord
 from tui.widgets.settings_panel import SettingsPanel
 from tui.widgets.status_bar import StatusBar
 from tui.wording import counted, duration, loss, short_path
+
+if TYPE_CHECKING:
+    from engine.metrics import Column
 
 TICK_SECONDS = 0.25
 TICKS_PER_TEXT = 2  # beside training; while it is paused, each tick
@@ -269,7 +272,11 @@ class CockpitScreen(Screen[None]):
         from engine.run.courses import ghost_of_parent
 
         name, course = ghost_of_parent(run)
-        self.app.call_from_thread(self.chart.show_parent, name, course)
+        self.app.call_from_thread(self._take_parent, name, course)
+
+    def _take_parent(self, name: str, course: Column | None) -> None:
+        for chart in self.query(LossChart):  # none, if the app was left in the meantime
+            chart.show_parent(name, course)
 
     def _on_evaluated(self, event: protocol.Evaluated) -> None:
         self.samples.label_val_loss(event.step, event.val_loss)
