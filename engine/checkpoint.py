@@ -26,6 +26,7 @@ from torch import Tensor
 from data.errors import InputError
 from data.tokenizers import load_tokenizer
 from engine.config import ModelConfig
+from engine.hints import program
 from engine.model import LanguageModel, build_model
 from engine.retention import Kept, Rules, plan
 from engine.run.checkpoints import (
@@ -40,7 +41,7 @@ from engine.run.checkpoints import (
     list_snapshots,
     step_of,
 )
-from engine.run.folder import CHECKPOINTS_FOLDER, sync_to_disk
+from engine.run.folder import CHECKPOINTS_FOLDER, sync_to_disk, typed_name
 from engine.trainer import Trainer
 
 FORMAT = 1
@@ -206,7 +207,7 @@ def find_checkpoint(run: Path, which: str) -> Path:
     if not full:
         raise InputError(
             f"the run {run.name!r} has no checkpoint yet: train it with "
-            f"gpt-tui train --resume {run.name}"
+            f"{program()} train --resume {typed_name(run)}"
         )
     if which == LATEST:
         return full[-1]  # not what the pointer says: a kill may have come before it was written

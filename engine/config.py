@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from engine.hints import program
 from engine.settings import Setting, Value, When, setting, settings_of
 from engine.stops import parse_stops
 
@@ -674,7 +675,7 @@ def unknown_setting(key: str) -> str:
     name = NAMES_ELSEWHERE.get(name, name)
     by_name = [known for known in SETTINGS if known.split(".")[1] == name]
     near = by_name[:1] or difflib.get_close_matches(key, SETTINGS, 1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else "'gpt-tui settings' lists them all."
+    hint = f"did you mean {near[0]!r}?" if near else f"{program()} settings lists them all."
     return f"there is no setting {key!r}: {hint}"
 
 

@@ -27,6 +27,7 @@ from engine.contest import Contest
 from engine.course import Course
 from engine.disk_watch import DiskWatch
 from engine.fork import check_changes, fork
+from engine.hints import program
 from engine.measuring import SAMPLING_SECONDS, Measuring
 from engine.memory import memory_now, why_killed
 from engine.metrics import MetricStore
@@ -37,6 +38,7 @@ from engine.readout import Readout
 from engine.recorder import Recorder, describe_changes
 from engine.rewinding import Rewinding, kept_checkpoint, kept_model
 from engine.run.checkpoints import pin, unpin
+from engine.run.folder import typed_name
 from engine.run.opening import RunFiles
 from engine.sampler import Sampler
 from engine.saver import Saver
@@ -300,7 +302,8 @@ class Session:
     def _adjust(self, command: protocol.Adjust) -> None:
         for key in command.changes:
             if key in SETTINGS and SETTINGS[key].when is not When.LIVE:
-                raise InputError(f"{key} can change only {_when_words(SETTINGS[key].when)}")
+                again = f"{program()} train --resume {typed_name(self.files.path)} --set {key}=…"
+                raise InputError(f"{key} can change only {_when_words(SETTINGS[key].when, again)}")
         config = self.trainer.config.replace({**self._adjustments.wanted, **command.changes})
         end = total_steps(config, len(self.trainer.train_tokens))
         if end < self.trainer.step:
@@ -599,7 +602,7 @@ def _is_due(step: int, interval: int) -> bool:
     return bool(interval) and step > 0 and step % interval == 0
 
 
-def _when_words(when: When) -> str:
+def _when_words(when: When, again: str) -> str:
     if when is When.RESUME:
-        return "when the run is opened again (gpt-tui train --resume RUN --set …)"
+        return f"when the run is opened again: {again}"
     return "in a new run"

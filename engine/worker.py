@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import Cancelled, InputError
 from engine.config import config_from_dict
+from engine.hints import program
 from engine.metrics import MetricStore
 from engine.protocol import (
     Command,
@@ -34,7 +35,7 @@ from engine.protocol import (
     TryRates,
     Warned,
 )
-from engine.run.folder import LOG_FILE, RunIsTaken, find_run
+from engine.run.folder import LOG_FILE, RunIsTaken, find_run, typed_name
 from engine.run.opening import RunFiles, Watcher, new_run, open_run
 from engine.trying import Trying
 from engine.viewing import Viewing
@@ -198,7 +199,7 @@ class EngineLoop:
         if session and not isinstance(session, Viewing):
             _append_to_log(session.files.path, detail)
             self._save_what_is_left(session)
-        self._emit(Failed(_in_words(error), detail))
+        self._emit(Failed(_in_words(error, session), detail))
         self._emit(StateChanged(State.FAILED, self._status.step))
 
     def _save_what_is_left(self, session: Session) -> None:
@@ -207,7 +208,7 @@ class EngineLoop:
             session.state = State.FAILED
             session.close(save=False)
         except Exception as error:
-            self._emit(Warned(f"the run could not be closed in order: {_in_words(error)}"))
+            self._emit(Warned(f"the run could not be closed in order: {_in_words(error, session)}"))
 
 
 class ThreadEngine(EngineLoop):
@@ -246,7 +247,7 @@ def _append_to_log(run: Path, text: str) -> None:
         log.write(text)
 
 
-def _in_words(error: Exception) -> str:
+def _in_words(error: Exception, session: Session | Viewing | None) -> str:
     told = str(error).lower()
     if isinstance(error, MemoryError) or "out of memory" in told or "alloc_cpu" in told:
         return (
@@ -256,7 +257,9 @@ def _in_words(error: Exception) -> str:
     if "database is locked" in told:
         return "another program holds the run's database: close it there and open the run again"
     if "disk image is malformed" in told:
-        return "the run's database is damaged: gpt-tui verify RUN --repair rebuilds it"
+        path = session.path if isinstance(session, Viewing) else session and session.files.path
+        run = typed_name(path) if path else "RUN"
+        return f"the run's database is damaged: {program()} verify {run} --repair rebuilds it"
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or "disk is full" in told:  # the latter is SQLite's
         return "the disk is full: make room and open the run again; its checkpoints are whole"

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
-from engine.run.folder import sync_to_disk
+from engine.hints import program
+from engine.run.folder import sync_to_disk, typed_name
 from engine.run.lineage import Branch, Stretch
 from engine.run.outbox import LOCKED, PASSING, PATIENTLY, Outbox
 
@@ -63,8 +64,8 @@ class Unreadable(InputError):
     def __init__(self, path: Path, why: str) -> None:
         self.why = why = " ".join(why.replace("*** in database main ***", "").split())
         super().__init__(  # the way out comes first: a list cuts what is long
-            f"{path} cannot be read: gpt-tui verify {path.parent.name} --repair rebuilds it from "
-            f"what is left of it and from the checkpoints ({why})"
+            f"{path} cannot be read: {program()} verify {typed_name(path.parent)} --repair "
+            f"rebuilds it from what is left of it and from the checkpoints ({why})"
         )
 
 

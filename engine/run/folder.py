@@ -19,6 +19,7 @@ import tomli_w
 from data.download import write_atomically
 from data.errors import InputError
 from engine.config import Config
+from engine.hints import program
 
 CONFIG_FILE, DATABASE_FILE, LOG_FILE, LOCK_FILE = "config.toml", "run.db", "log.txt", "lock"
 CHECKPOINTS_FOLDER = "checkpoints"
@@ -44,6 +45,11 @@ def typed_name(run: Path) -> str:
     return shlex.quote(run.name if is_default(run.parent) else str(run))
 
 
+def in_runs_dir(runs_dir: Path) -> str:
+    """The option, with a space before it, that a command needs to find a runs folder."""
+    return "" if is_default(runs_dir) else f" --runs-dir {shlex.quote(str(runs_dir))}"
+
+
 def find_run(run: str, runs_dir: Path | None = None) -> Path:
     """The folder of a run, given its name in the runs folder or its path.
 
@@ -55,7 +61,8 @@ def find_run(run: str, runs_dir: Path | None = None) -> Path:
         if is_run(path):
             return path.resolve()
     near = difflib.get_close_matches(run, [path.name for path in list_runs(runs_dir)], 1)
-    hint = f"did you mean {near[0]!r}?" if near else "'gpt-tui runs' lists what is there."
+    command = f"{program()} runs{in_runs_dir(runs_dir)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"{command} lists what is there."
     raise InputError(f"there is no run {run!r} in {runs_dir}: {hint}")
 
 
@@ -101,7 +108,7 @@ def check_name(name: str, runs_dir: Path) -> None:
     if (runs_dir / name).exists():
         raise InputError(
             f"there is already a run {name!r} in {runs_dir}: choose another --name, "
-            f"or go on with it: gpt-tui train --resume {typed_name(runs_dir / name)}"
+            f"or go on with it: {program()} train --resume {typed_name(runs_dir / name)}"
         )
 
 

@@ -18,6 +18,7 @@ from data.corpus import Corpus, load_corpus
 from data.errors import InputError
 from data.tokenizers import TOKENIZERS, Tokenizer
 from engine.config import Config, DataConfig, ModelConfig, read_config
+from engine.hints import program
 from engine.memory import check_memory
 from engine.run.checkpoints import list_checkpoints
 from engine.run.database import RunDatabase, Unreadable
@@ -28,6 +29,7 @@ from engine.run.folder import (
     check_name,
     create_run,
     delete_run,
+    typed_name,
 )
 
 Report = Callable[[str], None]
@@ -174,7 +176,7 @@ def read_run_config(path: Path) -> Config:
     except InputError as error:
         if not list_checkpoints(path):
             raise
-        hint = f"gpt-tui verify {path.name} --repair writes it anew from a checkpoint"
+        hint = f"{program()} verify {typed_name(path)} --repair writes it anew from a checkpoint"
         raise InputError("; ".join((*error.problems, hint))) from None
 
 

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
+from engine.hints import program
 from engine.run.checkpoints import branch_of, list_snapshots, step_of
 from engine.run.database import BLOCK_STEPS, RunDatabase, Unreadable
-from engine.run.folder import DATABASE_FILE
+from engine.run.folder import DATABASE_FILE, typed_name
 from engine.run.lineage import Branch, lineage
 from engine.run.salvage import FAR, Salvage
 
@@ -81,7 +82,7 @@ def _add_branches(found: Salvage, run: Path, memory: Memory | None) -> None:
         raise InputError(
             f"neither the damaged {DATABASE_FILE} nor a checkpoint of the run {run.name!r} still "
             f"tells where its line of history {min(unknown)} began, so the database cannot be "
-            f"rebuilt: put it back from a copy; gpt-tui sample {run.name} still works"
+            f"rebuilt: put it back from a copy; {program()} sample {typed_name(run)} still works"
         )
     _drop_unknown(found)
 

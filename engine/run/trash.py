@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from data.errors import InputError
+from engine.hints import program
+from engine.run.folder import in_runs_dir
 from engine.run.moving import free_place, held_still, move
 
 TRASH_FOLDER = ".trash"
@@ -81,8 +83,10 @@ def restore_run(trashed: Trashed, name: str | None = None) -> Path:
     """
     if not trashed.path.is_dir():
         raise InputError(f"the run {trashed.name!r} is no longer in the trash")
-    way_out = f"give another name: gpt-tui runs restore {trashed.path.name} --name NAME"
-    place = free_place(trashed.path.parent.parent, name or trashed.name, way_out)
+    runs_dir = trashed.path.parent.parent
+    command = f"{program()} runs restore {trashed.path.name}{in_runs_dir(runs_dir)}"
+    way_out = f"give another name: {command} --name NAME"
+    place = free_place(runs_dir, name or trashed.name, way_out)
     move(trashed.path, place)
     return place
 

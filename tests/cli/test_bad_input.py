@@ -238,8 +238,8 @@ def test_bad_sample_settings_are_told_at_once(quick_train: Cli, cli: Cli) -> Non
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["trian"], "there is no command or run 'trian': did you mean 'gpt-tui train'?"),
-        (["trian", "--json"], "there is no command or run 'trian': did you mean 'gpt-tui train'?"),
+        (["trian"], "there is no command or run 'trian': did you mean gpt-tui train?"),
+        (["trian", "--json"], "there is no command or run 'trian': did you mean gpt-tui train?"),
         (["--name", "x", "train"], "a command comes first: gpt-tui train [options]"),
         (["train", "--jsno"], "unrecognized arguments: --jsno (gpt-tui train --help shows"),
         (["sample"], "the following arguments are required: RUN (gpt-tui sample --help"),

@@ -9,10 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from data.errors import InputError
+from engine.checkpoint import find_checkpoint
 from engine.config import Config
 from engine.protocol import Advised, State
-from engine.run.folder import create_run
-from engine.run.trash import list_trash
+from engine.run.database import RunDatabase
+from engine.run.folder import create_run, find_run
+from engine.run.opening import read_run_config
+from engine.run.trash import list_trash, restore_run, trash_run
 from tests.cli.conftest import Cli
 from tui.app import _say_goodbye
 from tui.commands.advised import advice_in_words
@@ -157,3 +161,55 @@ def test_a_name_that_is_taken_elsewhere_is_gone_on_with_there(cli: Cli, tmp_path
     create_run(Config(), tmp_path / "r", "mine")
     problem = cli("train", "--name", "mine", "--runs-dir", tmp_path / "r").problem
     assert problem.endswith(f"gpt-tui train --resume {tmp_path}/r/mine")
+
+
+ELSEWHERE = "else where"
+HERE = ".venv/bin/gpt-tui"
+
+
+def _no_run(runs_dir: Path) -> None:
+    find_run("b", runs_dir)
+
+
+def _no_checkpoint(runs_dir: Path) -> None:
+    find_checkpoint(runs_dir / "a", "latest")
+
+
+def _no_database(runs_dir: Path) -> None:
+    (runs_dir / "a/run.db").write_bytes(b"no database at all" * 99)
+    RunDatabase(runs_dir / "a/run.db", read_only=True)
+
+
+def _no_settings(runs_dir: Path) -> None:
+    folder = runs_dir / "a/checkpoints/step-00000004"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{}")
+    (folder / "state.json").write_text("{}")
+    (runs_dir / "a/config.toml").write_text("[[[")
+    read_run_config(runs_dir / "a")
+
+
+def _taken_name(runs_dir: Path) -> None:
+    trashed = trash_run(runs_dir / "a")
+    create_run(Config(), runs_dir, "a")
+    restore_run(trashed)
+
+
+@pytest.mark.parametrize(
+    ("mishap", "command"),
+    [
+        (_no_run, "runs --runs-dir '{runs}' lists"),
+        (_no_checkpoint, "train --resume '{runs}/a'"),
+        (_no_database, "verify '{runs}/a' --repair"),
+        (_no_settings, "verify '{runs}/a' --repair"),
+        (_taken_name, "runs restore a-[-0-9]+ --runs-dir '{runs}' --name NAME"),
+    ],
+)
+def test_the_way_out_of_a_mishap_can_be_typed_as_it_stands(
+    started_as: Start, tmp_path: Path, mishap: Start, command: str
+) -> None:
+    started_as(tmp_path / HERE)
+    runs_dir = tmp_path / ELSEWHERE
+    create_run(Config(), runs_dir, "a")
+    with pytest.raises(InputError, match=f"{HERE} {command.format(runs=runs_dir)}"):
+        mishap(runs_dir)

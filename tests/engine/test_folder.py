@@ -90,7 +90,7 @@ def test_a_run_is_found_by_name_and_by_path(
 
 
 def test_a_run_that_is_not_there_names_the_nearest(runs_dir: Path) -> None:
-    with pytest.raises(InputError, match="'gpt-tui runs' lists what is there"):
+    with pytest.raises(InputError, match=r"gpt-tui runs lists what is there"):
         find_run("mine")
     create_run(Config(), runs_dir, "shakespeare")
     with pytest.raises(InputError, match="did you mean 'shakespeare'"):

@@ -8,8 +8,8 @@ import pytest
 
 from tui.screens.reach import Reach
 
-REACH = Reach(run="fast-1", parent="", first=0, now=300, left=0, kept=(100, 150, 1250))
-FORK = replace(REACH, run="child", parent="fast-1", first=200, kept=(200,))
+REACH = Reach("gpt-tui fork /r/fast-1", parent="", first=0, now=300, left=0, kept=(100, 150, 1250))
+FORK = replace(REACH, fork="gpt-tui fork child", parent="fast-1", first=200, kept=(200,))
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_where_the_run_is_there_is_nothing_to_go_back_to() -> None:
 def test_a_step_ahead_is_left_behind_or_still_to_come() -> None:
     back = replace(REACH, left=350)
     assert back.why_not_at(300) == ""
-    assert back.why_not_at(320).endswith(": gpt-tui fork fast-1 --at 320 takes it up")
-    assert back.why_not_at(350).endswith(": gpt-tui fork fast-1 --at 349 takes it up")
+    assert back.why_not_at(320).endswith(": gpt-tui fork /r/fast-1 --at 320 takes it up")
+    assert back.why_not_at(350).endswith(": gpt-tui fork /r/fast-1 --at 349 takes it up")
     assert back.why_not_at(351) == "the run is at step 300, and has no step 351 yet"
     last = replace(REACH, left=301).why_not_at(301)
     assert last == "step 301 is on the faint line, which the run has left"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.widgets import Input, Static
 
 from engine.fork import fork
@@ -149,6 +151,23 @@ async def test_at_60_columns_the_facts_are_cut_and_no_key_is(open_app: Open) -> 
         assert "ago" not in shown(screen, "#timeline-facts")
         await person.pilot.resize_terminal(120, 40)
         await person.until(lambda: "ago" in shown(screen, "#timeline-facts"))
+
+
+async def test_what_to_type_for_a_run_elsewhere_has_its_folder(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GPT_TUI_RUNS", str(tmp_path / "another folder"))
+    async with open_app(EVALUATED | {"train.max_steps": 24}) as person:
+        await person.press("space")
+        await person.until_state(State.FINISHED)
+        await open_timeline(person)
+        await person.press("home", "right", "right", "enter")
+        await person.until(lambda: "back at step" in person.notice)
+        assert f"gpt-tui fork {person.run} --at 23" in person.notice
+        await person.press("f", "f")  # and stay here
+        await person.until(lambda: "open it with r" in person.notice)
+        (child,) = [path for path in person.run.parent.iterdir() if "-fork-" in path.name]
+        assert person.notice.endswith(f"gpt-tui {child}")
 
 
 async def test_a_step_on_the_faint_line_is_refused_with_the_way_to_it(open_app: Open) -> None:

@@ -80,16 +80,17 @@ def _find(run: str, runs_dir: Path) -> Path:
     import difflib
 
     from engine.run.folder import find_run
+    from tui.commands.hints import program
 
     try:
         return find_run(run, runs_dir)
     except InputError:
         if run in COMMANDS:
-            raise InputError(f"a command comes first: gpt-tui {run} [options]") from None
+            raise InputError(f"a command comes first: {program()} {run} [options]") from None
         near = difflib.get_close_matches(run, COMMANDS, 1, cutoff=0.7)
         if near:
             raise InputError(
-                f"there is no command or run {run!r}: did you mean 'gpt-tui {near[0]}'?"
+                f"there is no command or run {run!r}: did you mean {program()} {near[0]}?"
             ) from None
         raise
 

@@ -12,6 +12,7 @@ from data.errors import InputError
 from engine.run.reader import DAMAGED, RunSummary, read_summaries
 from engine.run.selecting import SORTS, matches, sort_runs
 from tui.commands import EXIT_DONE
+from tui.commands.hints import in_runs_dir, program
 from tui.commands.options import Parser, runs_dir_of
 from tui.commands.output import run_facts, table, to_json
 from tui.commands.stdout import put
@@ -72,7 +73,7 @@ def _list(argv: list[str]) -> int:
     elif everything:
         put(f"none of the {len(everything)} runs in {runs_dir} matches {args.filter!r}")
     else:
-        put(f"no runs in {runs_dir} yet: gpt-tui begins one")
+        put(f"no runs in {runs_dir} yet: {program()}{in_runs_dir(runs_dir)} begins one")
     return EXIT_DONE
 
 

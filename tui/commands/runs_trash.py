@@ -94,7 +94,7 @@ def trash(argv: list[str]) -> int:
         if trashed and not args.yes:
             raise InputError(
                 f"{counted(len(trashed), 'run')} ({size}) would be gone for good: "
-                f"add --yes to delete, or look first with 'gpt-tui runs trash'"
+                f"add --yes to delete, or look first: {program()} runs trash{in_runs_dir(runs_dir)}"
             )
         empty_trash(runs_dir)
     if args.json:

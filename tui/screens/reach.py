@@ -11,7 +11,7 @@ class Reach:
     """How far the past of a run reaches.
 
     Attributes:
-        run: Its name.
+        fork: The command that forks it, but for the step.
         parent: The name of the run it was forked from; empty if it is no fork.
         first: Its first step, above 0 for a fork: what lies before is the parent's.
         now: Where it stands.
@@ -19,7 +19,7 @@ class Reach:
         kept: The steps whose weights are kept, rising.
     """
 
-    run: str
+    fork: str
     parent: str
     first: int
     now: int
@@ -69,7 +69,7 @@ class Reach:
         if step > self.left:
             return f"the run is at step {self.now:,}, and has no step {step:,} yet"
         at = min(step, self.left - 1)  # its very end may leave a fork nothing to do
-        fork = f": gpt-tui fork {self.run} --at {at} takes it up" if at > self.now else ""
+        fork = f": {self.fork} --at {at} takes it up" if at > self.now else ""
         return f"step {step:,} is on the faint line, which the run has left{fork}"
 
 

@@ -14,6 +14,7 @@ from textual.screen import Screen
 from textual.widgets import Input, Label, Static
 
 from engine.protocol import State
+from tui.commands.hints import program, typed_name
 from tui.run_control import RunControl
 from tui.screens.reach import Reach
 from tui.widgets.keys_footer import KeysFooter
@@ -149,8 +150,9 @@ class TimelineScreen(Screen[Choice | None]):
         control = self.control
         first, now = control.first_step, control.status.step
         ghosts = control.metrics.ghosts("train_loss")
+        assert control.run_path
         return Reach(
-            control.facts.name,
+            f"{program()} fork {typed_name(control.run_path)}",
             self._forked_from,
             first,
             now,
@@ -189,7 +191,7 @@ class TimelineScreen(Screen[Choice | None]):
         figures = Text.assemble(
             ("  loss ", "dim"), loss(train), ("  val ", "dim"), loss(val), "  ", (weights, "dim")
         )
-        step, width = Text(f"step {self.step:,}", "bold"), self.app.size.width - 2
+        step, width = Text(f"step {self.step:,}", "bold"), self.size.width - 2
         facts = Text.assemble(step, f" ({distance})", figures)
         if facts.cell_len > width:  # how long ago it was can be seen above
             facts = Text.assemble(step, figures)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine import protocol
+from tui.commands.hints import program, typed_name
 from tui.screens.fork_dialog import ForkDialog
 from tui.screens.timeline import Choice, TimelineScreen
 
@@ -65,8 +66,10 @@ class Travelling:
         words = f"What came after it, up to step {event.left_at:,}, stays as a faint line"
         if last <= event.step:
             return f"{words}."
-        name = self._cockpit.control.facts.name
-        return f"{words}; until the run is there again, gpt-tui fork {name} --at {last} takes it up"
+        path = self._cockpit.control.run_path
+        assert path
+        fork = f"{program()} fork {typed_name(path)} --at {last}"
+        return f"{words}; until the run is there again, {fork} takes it up"
 
     def on_forked(self, event: protocol.Forked) -> None:
         """A fork stands ready."""
@@ -76,6 +79,6 @@ class Travelling:
             return
         self._cockpit.notice.say(
             f"{path.name} is this run as it was at step {event.step:,}: open it with r, or "
-            f"gpt-tui {path.name}",
+            f"{program()} {typed_name(path)}",
             "information",
         )
