@@ -41,8 +41,8 @@ class Rise:
     last: float = LAST
     steps: int = STEPS
 
-    def rate(self, step: float) -> float:
-        """The learning rate of a step, counted from 0; also between two."""
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
         return float(self.first * (self.last / self.first) ** (step / (self.steps - 1)))
 
     @property
@@ -64,9 +64,9 @@ def rise_for(
     Raises:
         InputError: All that is wrong with them, at once.
     """
-    highest = (
-        min(HIGHEST, HIGHEST_MUON / _muon_share(config.optim)) if uses_muon(config) else (HIGHEST)
-    )
+    highest = HIGHEST
+    if uses_muon(config):
+        highest = min(highest, HIGHEST_MUON / _muon_share(config.optim))
     top = min(LAST, highest) if last is None else last
     problems = []
     if not first > 0:
