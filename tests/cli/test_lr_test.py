@@ -60,7 +60,7 @@ def test_the_command_names_the_preset_that_was_taken_for_granted(cli: Cli, text:
 
 def test_muons_rate_is_suggested_too_and_replaces_what_was_given(test_rates: Cli) -> None:
     given = ("--set", "optim.optimizer=muon", "--set", "optim.muon_lr=0.006")
-    told = test_rates("--json", *given).json
+    told = test_rates("--json", "--steps", "40", *given).json
     rates = told["settings"]
     assert rates["optim.muon_lr"] == pytest.approx(2 * rates["optim.learning_rate"], rel=0.05)
     assert told["command"].count("optim.muon_lr=") == 1
@@ -78,9 +78,9 @@ def test_without_a_suggestion_it_says_what_to_do(test_rates: Cli) -> None:
 
 def test_a_test_that_ends_early_says_where(test_rates: Cli) -> None:
     given = ("--set", "optim.optimizer=sgd", "--set", "optim.grad_clip=0", "--to", "10")
-    answer = test_rates(*given, "--steps", "200", "--from", "1e-3")
+    answer = test_rates(*given, "--steps", "60", "--from", "1e-3")
     assert answer.code == 0
-    assert "of 200: the loss had left its lowest far behind" in " ".join(answer.out.split())
+    assert "of 60: the loss had left its lowest far behind" in " ".join(answer.out.split())
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,7 @@ def test_a_test_that_ends_early_says_where(test_rates: Cli) -> None:
         (["--preset", "tiyn"], "there is no preset 'tiyn': did you mean 'tiny'?"),
         (["--steps", "many"], "argument --steps: invalid int value: 'many'"),
         (["--data", "gone.txt"], "gone.txt"),
+        (["--runs-dir", __file__], "cannot be a runs folder, because it is a file"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_sentence(

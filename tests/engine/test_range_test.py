@@ -262,6 +262,20 @@ def test_whatever_is_wanted_next_ends_the_test(bench: Bench, make_config: MakeCo
     bench.finish()
 
 
+def test_a_run_is_closed_and_saved_in_the_middle_of_a_test(
+    bench: Bench, make_config: MakeConfig
+) -> None:
+    bench.start(make_config(), "run")
+    bench.to_step(3)
+    bench.do(Pause())
+    bench.do(TryRates(make_config().to_dict()))
+    bench.loop._advance()
+    bench.do(Stop())
+    assert bench.loop.status.state is State.STOPPED
+    assert bench.loop.status.saved_step == 3
+    assert not bench.loop.trying.under_way
+
+
 def test_a_command_that_waits_calls_off_what_is_being_prepared(
     bench: Bench, make_config: MakeConfig
 ) -> None:

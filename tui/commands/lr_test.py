@@ -88,6 +88,8 @@ def _wishes(args: argparse.Namespace) -> tuple[Config, Rise]:
         config = config_of(args)
     with gathering(problems):
         rise = rise_for(config, args.first, args.last, args.steps)
+    with gathering(problems):
+        runs_dir_of(args)  # the command to go on with names it
     if problems:
         raise InputError(*problems)
     return config, rise
