@@ -11,7 +11,7 @@ import numpy as np
 from engine.run.checkpoints import branch_of, is_full, is_pinned, list_snapshots, step_of
 from engine.run.database import RunDatabase
 from engine.run.folder import DATABASE_FILE
-from engine.run.lineage import Stretch, lineage
+from engine.run.lineage import Stretch, abandoned, lineage
 from engine.run.reader import open_database
 
 
@@ -62,6 +62,44 @@ def read_moments(run: Path, branch: int) -> list[Moment]:
             step in weights and is_pinned(weights[step]),
         )
         for step in sorted({*losses, *samples, *weights})
+    ]
+
+
+@dataclass(frozen=True)
+class Abandoned:
+    """A stretch that a run went back from.
+
+    Attributes:
+        steps: Those trained on it, (n,) rising.
+        losses: Their training losses, (n,).
+        moments: Of it and of all that came before it.
+    """
+
+    steps: np.ndarray
+    losses: np.ndarray
+    moments: list[Moment]
+
+    @property
+    def last(self) -> int:
+        """Its last step; 0 if it has none."""
+        return int(self.steps[-1]) if len(self.steps) else 0
+
+
+def read_abandoned(run: Path, branch: int) -> list[Abandoned]:
+    """The stretches that a run went back from, as seen from a line of history, the oldest first.
+
+    Raises:
+        InputError: The run's database is damaged.
+    """
+    database = RunDatabase(run / DATABASE_FILE, read_only=True)
+    try:
+        stretches = abandoned(database.branches(), branch)
+        courses = [database.course("train_loss", [one]) for one in stretches]
+    finally:
+        database.close()
+    return [
+        Abandoned(steps, losses, read_moments(run, one.branch))
+        for one, (steps, losses) in zip(stretches, courses, strict=True)
     ]
 
 

@@ -56,11 +56,16 @@ def test_where_the_run_is_there_is_nothing_to_go_back_to() -> None:
     assert REACH.why_not("rewind", 300).startswith("the run is at step 300")
 
 
-def test_a_step_ahead_is_left_behind_or_still_to_come() -> None:
+def test_the_cursor_goes_as_far_as_the_run_ever_came() -> None:
     back = replace(REACH, left=350)
-    assert back.why_not_at(300) == ""
-    assert back.why_not_at(320).endswith(": gpt-tui fork /r/fast-1 --at 320 takes it up")
-    assert back.why_not_at(350).endswith(": gpt-tui fork /r/fast-1 --at 349 takes it up")
+    assert [back.why_not_at(step) for step in (300, 320, 350)] == ["", "", ""]
     assert back.why_not_at(351) == "the run is at step 300, and has no step 351 yet"
-    last = replace(REACH, left=301).why_not_at(301)
+
+
+@pytest.mark.parametrize("action", ["rewind", "fork", "sample", "pin"])
+def test_what_the_run_has_left_is_taken_up_by_a_command(action: str) -> None:
+    back = replace(REACH, left=350)
+    assert back.why_not(action, 320).endswith(": gpt-tui fork /r/fast-1 --at 320 takes it up")
+    assert back.why_not(action, 350).endswith(": gpt-tui fork /r/fast-1 --at 349 takes it up")
+    last = replace(REACH, left=301).why_not(action, 301)
     assert last == "step 301 is on the faint line, which the run has left"

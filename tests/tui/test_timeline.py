@@ -144,8 +144,8 @@ async def test_at_60_columns_the_facts_are_cut_and_no_key_is(open_app: Open) -> 
         await train_to(person, 22)
         screen = await open_timeline(person)
         await person.press("home", "right", "right")
-        keys = list(screen.query("FooterKey"))
-        assert len(keys) == 7 and all(key.region.right <= 60 for key in keys)
+        await person.until(lambda: len(screen.query("FooterKey")) == 7, "all keys")
+        assert all(key.region.right <= 60 for key in screen.query("FooterKey"))
         await person.press("g", "1", "3", "enter")
         assert "no weights; kept at" in shown(screen, "#timeline-facts")
         assert "ago" not in shown(screen, "#timeline-facts")
@@ -170,23 +170,40 @@ async def test_what_to_type_for_a_run_elsewhere_has_its_folder(
         assert person.notice.endswith(f"gpt-tui {child}")
 
 
-async def test_a_step_on_the_faint_line_is_refused_with_the_way_to_it(open_app: Open) -> None:
+async def test_what_the_run_has_left_can_be_looked_at_and_is_marked(open_app: Open) -> None:
     async with open_app(EVALUATED | {"train.max_steps": 24}) as person:
         await person.press("space")
         await person.until_state(State.FINISHED)
         screen = await open_timeline(person)
         await person.press("home", "right", "right", "enter")
         await person.until_heard(Rewound)
+        (ghost,) = person.app.control.metrics.ghosts("train_loss")
+        assert ghost.last_step == 24
+        left_loss = f"{ghost.last:.3f}"
         hint = f"gpt-tui fork {person.run.name} --at 23"
         assert hint in person.cockpit.notice.text
         screen = await open_timeline(person)
-        await person.press("g", "2", "4", "enter")
-        assert screen.step == 10, "it has not moved"
+        await person.until(lambda: screen._left, "what was left")
+        await person.press("home", "end")
+        assert screen.step == 10, "it rests at the present"
+        await person.press("right")
+        assert screen.step == 15
+        assert shown(screen, "#timeline-facts").startswith("step 15 (abandoned)  loss ")
+        assert screen.query_one("#timeline-sample").border_title == "text of step 15"
+        await person.press("end")
+        assert screen.step == 24
+        assert shown(screen, "#timeline-facts").split("loss ")[1].startswith(left_loss)
+        assert {"Go back", "Fork", "Sample", "Keep"}.isdisjoint(offered(screen))
+        await person.press("enter")
         assert said(person)[-1] == (
             f"step 24 is on the faint line, which the run has left: {hint} takes it up"
         )
         await person.press("g", "9", "9", "enter")
         assert said(person)[-1] == "the run is at step 10, and has no step 99 yet"
+        await person.press("g", "1", "3", "enter")
+        assert screen.step == 13 and "(abandoned)" in shown(screen, "#timeline-facts")
+        await person.press("left")
+        assert screen.step == 10 and "(now)" in shown(screen, "#timeline-facts")
         chart = screen.query_one(LossChart)
         assert "abandoned" in chart.render_line(0).text
     path = person.run

@@ -51,6 +51,8 @@ class Reach:
                 f"step {step:,} is of {self.parent}, from which this run was forked at step "
                 f"{self.first:,}: {self.parent}'s own timeline has it"
             )
+        if self.now < step <= self.left:
+            return self._why_left(step)
         if action in ("sample", "pin"):
             return self._no_weights(step)
         return f"the run is at step {self.now:,}: ← goes to the moments before, to go back to"
@@ -64,10 +66,12 @@ class Reach:
 
     def why_not_at(self, step: int) -> str:
         """Why the cursor cannot stand at a step; nothing if it can."""
-        if step <= self.now:
+        if step <= max(self.now, self.left):
             return ""
-        if step > self.left:
-            return f"the run is at step {self.now:,}, and has no step {step:,} yet"
+        return f"the run is at step {self.now:,}, and has no step {step:,} yet"
+
+    def _why_left(self, step: int) -> str:
+        """What can be done with a step of what the run has left."""
         at = min(step, self.left - 1)  # its very end may leave a fork nothing to do
         fork = f": {self.fork} --at {at} takes it up" if at > self.now else ""
         return f"step {step:,} is on the faint line, which the run has left{fork}"

@@ -22,7 +22,7 @@ from tui.widgets.loss_chart import LossChart, last_step_of
 from tui.wording import counted, loss
 
 if TYPE_CHECKING:
-    from engine.run.timeline import Moment
+    from engine.run.timeline import Abandoned, Moment
 
 REFRESH_SECONDS = 1.0
 WEIGHTS = {"full": "checkpoint", "light": "weights kept"}
@@ -81,6 +81,8 @@ class TimelineScreen(Screen[Choice | None]):
         self.control = control
         self.step = control.status.step
         self._moments: list[Moment] = []
+        self._left: list[Abandoned] = []  # the newest last
+        self._left_as_of = -1  # the line of history from which they were seen
         self._forked_from = "its parent"  # until its name is read
         self._pinning: bool | None = None  # what was asked for and is not seen yet
         self._texts_before: int | None = None  # how many there were when one was asked for
@@ -121,15 +123,19 @@ class TimelineScreen(Screen[Choice | None]):
     @work(thread=True, exclusive=True)
     def _read(self) -> None:
         from engine.run.courses import name_of_parent
-        from engine.run.timeline import read_moments
+        from engine.run.timeline import read_abandoned, read_moments
 
-        path = self.control.run_path
+        path, branch = self.control.run_path, self.control.branch
         assert path
         parent = name_of_parent(path) if self.control.first_step else ""
-        self.app.call_from_thread(self._take, read_moments(path, self.control.branch), parent)
+        left = self._left  # which stays as it is: it is read once
+        if branch != self._left_as_of:
+            left = read_abandoned(path, branch) if self._has_ghosts() else []
+        self.app.call_from_thread(self._take, read_moments(path, branch), left, branch, parent)
 
-    def _take(self, moments: list[Moment], parent: str) -> None:
+    def _take(self, moments: list[Moment], left: list[Abandoned], branch: int, parent: str) -> None:
         self._moments, self._forked_from = moments, parent
+        self._left, self._left_as_of = left, branch
         here = self._moment()
         if here and here.pinned == self._pinning:
             self._pinning = None
@@ -142,8 +148,23 @@ class TimelineScreen(Screen[Choice | None]):
 
     def _moment(self) -> Moment | None:
         """What is known of the step under the cursor, or of the last moment before it."""
-        before = [one for one in self._moments if one.step <= self.step]
+        before = self._moments_before()
         return before[-1] if before else None
+
+    def _has_ghosts(self) -> bool:
+        return bool(self.control.metrics.ghosts("train_loss"))
+
+    def _moments_before(self) -> list[Moment]:
+        """Those up to the step under the cursor, on the line that it stands on."""
+        left = self._abandoned()
+        moments = left.moments if left else self._moments
+        return [one for one in moments if one.step <= self.step]
+
+    def _abandoned(self) -> Abandoned | None:
+        """What the cursor stands on, beyond where the run is: the newest that came so far."""
+        if self.step <= self.control.status.step:
+            return None
+        return next((one for one in reversed(self._left) if one.last >= self.step), None)
 
     def _reach(self) -> Reach:
         """How far the past goes, as it is now."""
@@ -164,7 +185,7 @@ class TimelineScreen(Screen[Choice | None]):
         self.query_one(LossChart).cursor = self.step
         self.query_one("#timeline-facts", Static).update(self._facts())
         moment = self._moment()
-        texts = [one for one in self._moments if one.step <= self.step and one.samples]
+        texts = [one for one in self._moments_before() if one.samples]
         sample = self.query_one("#timeline-sample", VerticalScroll)
         text = self.query_one("#timeline-text", Static)
         if moment is None or not texts:
@@ -178,12 +199,17 @@ class TimelineScreen(Screen[Choice | None]):
     def _facts(self) -> Text:
         from engine.run.timeline import figures_at
 
-        store, moment = self.control.metrics, self._moment()
+        store, moment, left = self.control.metrics, self._moment(), self._abandoned()
         here = moment if moment and moment.step == self.step else None
-        train = figures_at(*store.column("train_loss").snapshot()[:2], self.step)
-        val = figures_at(*store.column("val_loss").snapshot()[:2], self.step)
+        if left:
+            train = figures_at(left.steps, left.losses, self.step)
+            measured = [one.val_loss for one in self._moments_before() if one.val_loss is not None]
+            val = measured[-1] if measured else None
+        else:
+            train = figures_at(*store.column("train_loss").snapshot()[:2], self.step)
+            val = figures_at(*store.column("val_loss").snapshot()[:2], self.step)
         kind = here.weights if here else ""
-        weights = WEIGHTS.get(kind) or self._reach().weights(self.step)
+        weights = WEIGHTS.get(kind) or ("" if left else self._reach().weights(self.step))
         if here and here.pinned:
             weights += ", kept for good"
         now = self.control.status.step
@@ -192,10 +218,10 @@ class TimelineScreen(Screen[Choice | None]):
             ("  loss ", "dim"), loss(train), ("  val ", "dim"), loss(val), "  ", (weights, "dim")
         )
         step, width = Text(f"step {self.step:,}", "bold"), self.size.width - 2
-        facts = Text.assemble(step, f" ({distance})", figures)
-        if facts.cell_len > width:  # how long ago it was can be seen above
+        facts = Text.assemble(step, f" ({'abandoned' if left else distance})", figures)
+        if facts.cell_len > width and not left:  # how long ago it was can be seen above
             facts = Text.assemble(step, figures)
-            facts.truncate(width, overflow="ellipsis")
+        facts.truncate(width, overflow="ellipsis")
         return facts
 
     # -- keys ------------------------------------------------------------------------------------
@@ -217,7 +243,11 @@ class TimelineScreen(Screen[Choice | None]):
     def action_move(self, by: int) -> None:
         """Move to another moment; from between two, to the next one in that direction."""
         now = self.control.status.step
-        steps = sorted({one.step for one in self._moments if one.step <= now} | {now})
+        lived = {one.step for one in self._moments if one.step <= now} | {now}
+        ahead = {
+            one.step for left in self._left for one in left.moments if now < one.step <= left.last
+        }
+        steps = sorted(lived | ahead if self.step >= now else lived)  # it rests at the present
         if by < 0:
             reach = [step for step in steps if step < self.step]
             self.step = reach[max(by, -len(reach))] if reach else self.step
