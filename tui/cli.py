@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from data.errors import InputError
 from tui.commands import COMMANDS, EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
-from tui.commands.stdout import OutputLost, complain, put, silence
+from tui.commands.stdout import OutputLost, complain, make_streams_usable, put, silence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 2 bad input, 130 stopped by a signal, 1 anything else.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    make_streams_usable()
     try:
         code = _carry_out(arguments)
         put("", end="")  # what a command left in the buffer is lost now or never

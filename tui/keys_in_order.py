@@ -29,10 +29,10 @@ class KeysInOrder(App[ReturnType], Generic[ReturnType]):
         """Put typed text into a row; everything else is as ever."""
         if not isinstance(event, Key | Paste) or event.is_forwarded:
             await super().on_event(event)
-        elif self._keys_begun == self._keys_done:
-            await self._begin_key(event)
-        elif isinstance(event, Paste) or not await self._check_bindings(event.key, priority=True):
-            self._typed_ahead.append(event)
+            return
+        self._typed_ahead.append(event)
+        if self._keys_begun == self._keys_done:
+            await self._begin_key(self._typed_ahead.popleft())
 
     async def _begin_key(self, event: Key | Paste) -> None:
         self._keys_begun += 1

@@ -13,6 +13,7 @@ import pytest
 
 from engine.run.reader import read_summary
 from tests.cli.conftest import ROOT, Answer, train_command
+from tests.engine.run_folders import write_run
 from tui.cli import main
 
 FULL = Path("/dev/full")
@@ -71,6 +72,15 @@ def test_what_is_printed_of_a_run_is_told_to_be_lost_and_the_run_is_there(
         assert (answer.code, answer.err.endswith(SENTENCE)) == (1, True), command
         assert "Traceback" not in answer.err
     assert (runs_dir / "tiny-1-fork-1").is_dir()
+
+
+def test_a_table_that_is_longer_than_the_buffer_is_told_to_be_lost(
+    on_a_full_disk: Run, runs_dir: Path
+) -> None:
+    write_run(runs_dir, "long", steps=3000)
+    for form in ("csv", "jsonl"):
+        answer = on_a_full_disk("runs", "export", "long", "--to", form)
+        assert (answer.code, answer.out, answer.err) == (1, "", SENTENCE)
 
 
 def test_a_page_on_the_ladder_is_written_all_the_same(

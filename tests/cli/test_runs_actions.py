@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -171,6 +173,22 @@ def test_metrics_go_to_a_file(cli: Cli, tmp_path: Path) -> None:
     assert cli("runs", "export", "first", "-o", file, "--force").code == 0
     assert file.read_text().startswith("step,train_loss")
     assert sorted(tmp_path.glob(".*.part")) == []
+
+
+def test_an_export_leaves_links_pipes_and_devices_what_they_are(cli: Cli, tmp_path: Path) -> None:
+    (link := tmp_path / "link.csv").symlink_to(file := tmp_path / "file.csv")
+    file.write_text("old")
+    os.mkfifo(pipe := tmp_path / "pipe")
+    assert "add --force" in cli("runs", "export", "first", "-o", link).problem
+    assert cli("runs", "export", "first", "-o", link, "--force").code == 0
+    assert link.is_symlink()
+    assert file.read_text().startswith("step,train_loss")
+
+    with ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(pipe.read_text)
+        assert cli("runs", "export", "first", "-o", pipe).code == 0
+        assert heard.result(60) == file.read_text()
+    assert pipe.is_fifo()
 
 
 def test_exports_that_cannot_be(cli: Cli, tmp_path: Path) -> None:

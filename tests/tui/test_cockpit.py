@@ -206,6 +206,15 @@ async def test_the_palette_has_our_commands(open_app: Open) -> None:
         assert person.app.screen is person.cockpit
 
 
+async def test_after_a_page_from_the_palette_the_keys_are_the_cockpits(open_app: Open) -> None:
+    async with open_app() as person:
+        commands = {one.title: one for one in person.app.get_system_commands(person.cockpit)}
+        await commands["Help"].callback()
+        await person.press("escape")
+        await person.until(lambda: person.app.screen is person.cockpit)
+        assert person.cockpit.focused is None
+
+
 async def test_the_palette_works_from_within_a_field(open_app: Open) -> None:
     async with open_app() as person:
         await person.start_and_pause()

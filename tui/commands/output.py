@@ -6,10 +6,11 @@ import dataclasses
 import json
 import math
 import shutil
-import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from tui.commands.stdout import complain
 
 if TYPE_CHECKING:
     from engine.run.reader import RunSummary
@@ -84,4 +85,4 @@ def threads_in_words(threads: int | None) -> str:
 
 def warn(message: str) -> None:
     """Say something on standard error that is no failure."""
-    print(f"gpt-tui: {message}", file=sys.stderr)
+    complain(message)

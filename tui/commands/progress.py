@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TextIO
 
 from engine.protocol import State, Status
+from tui.commands.stdout import harmless
 from tui.wording import amount, duration, loss
 
 TERMINAL_SECONDS, PLAIN_SECONDS = 0.25, 5.0
@@ -53,7 +54,7 @@ class Progress:
         """Print something to stay."""
         with self._lock:
             shown, self._shown = self._shown, ""
-            self._write((CLEAR_LINE if shown else "") + text + "\n")
+            self._write((CLEAR_LINE if shown else "") + harmless(text) + "\n")
             self._show(shown)
 
     def prepare(self, message: str) -> None:
@@ -85,7 +86,7 @@ class Progress:
         if not self._on_terminal or line == self._shown:
             return
         columns = shutil.get_terminal_size().columns
-        self._write(CLEAR_LINE + line[: columns - 1])
+        self._write(CLEAR_LINE + harmless(line)[: columns - 1])
         self._shown = line
 
     def _write(self, text: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from pathlib import Path
 
 from data.errors import InputError
@@ -14,7 +13,7 @@ from engine.run.moving import copy_run
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
 from tui.commands.output import to_json
-from tui.commands.stdout import put
+from tui.commands.stdout import put, standard_output
 from tui.wording import counted, short_path
 
 BINARY = ("parquet",)
@@ -53,10 +52,11 @@ def export(argv: list[str]) -> int:
     run = find_run(args.run, runs_dir_of(args))
     curves = read_curves(run, args.metric)
     if args.output is None:
-        WRITERS[args.to](curves, sys.stdout, args.long)
+        with standard_output() as out:
+            WRITERS[args.to](curves, out, args.long)
         return EXIT_DONE
-    file = args.output.expanduser().absolute()
-    if file.exists() and not args.force:
+    file = args.output.expanduser().resolve()  # where a link leads to
+    if file.is_file() and not args.force:
         raise InputError(f"{file} exists: choose another file, or add --force to replace it")
     _write(curves, file, args.to, args.long)
     if args.json:
@@ -71,13 +71,18 @@ def export(argv: list[str]) -> int:
 
 
 def _write(curves: Curves, file: Path, form: str, long: bool) -> None:
-    """Write beside the place and rename: a table is whole or not there."""
+    """Write beside the place and rename: a table is whole or not there.
+
+    Into a pipe or a device it is written straight, and these stay what they are.
+    """
+    straight = file.exists() and not file.is_file()
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
-    mode = {"mode": "xb"} if form in BINARY else {"mode": "x", "encoding": "utf-8"}
+    mode = {"mode": "wb"} if form in BINARY else {"mode": "w", "encoding": "utf-8"}
     try:
-        with open(part, **mode) as out:  # type: ignore[call-overload]
+        with open(file if straight else part, **mode) as out:  # type: ignore[call-overload]
             WRITERS[form](curves, out, long)
-        os.replace(part, file)
+        if not straight:
+            os.replace(part, file)
     except OSError as error:
         raise InputError(
             f"{file} cannot be written ({error.strerror}): choose another file, or make room"

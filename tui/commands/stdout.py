@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import TextIO
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and new lines
 
 
 class OutputLost(Exception):
@@ -50,8 +54,8 @@ def put(text: str, end: str = "\n") -> None:
         BrokenPipeError: Whoever reads has seen enough.
         OutputLost: It cannot be written for another reason.
     """
-    with standard_output():
-        print(text, end=end)
+    with standard_output() as out:
+        print(harmless(text) if out.isatty() else text, end=end)
 
 
 def print_last(text: str) -> None:
@@ -72,9 +76,27 @@ def print_last(text: str) -> None:
 def complain(text: str) -> None:
     """Say on standard error why the command failed, if that can be written."""
     try:
-        print(f"gpt-tui: {text}", file=sys.stderr)
+        print(f"gpt-tui: {harmless(text)}", file=sys.stderr)
     except OSError:
         silence(sys.stderr)
+
+
+def harmless(text: str) -> str:
+    """A text whose control characters show instead of acting on the terminal.
+
+    What is told of a run may have been written by a stranger.
+    """
+    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def make_streams_usable() -> None:
+    """One that is closed leads nowhere; where it knows but ASCII, the rest are question marks."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # its number is free, and this takes it before a file of a run does
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def silence(stream: TextIO) -> None:
