@@ -29,6 +29,7 @@ EXAMPLES: dict[str, Any] = {
     "int | None": 3,
     "dict[str, Any]": {"optim.learning_rate": 0.1, "nested": {"list": [1, None, "x"]}},
     "dict[str, list[Any]]": {"model.dropout": [0.0, 0.2]},
+    "list[str]": ["plateau", "spike"],
 }
 KINDS = [*Command.__subclasses__(), *Event.__subclasses__()]
 
