@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from data.errors import InputError
 from engine.checkpoint import Snapshot, write_checkpoint
-from engine.config import SETTINGS, Config, total_steps
+from engine.config import Config, total_steps
 from engine.course import Course
+from engine.forkable import check_end, check_fit
 from engine.record import remember
 from engine.recorder import metric_names
 from engine.retention import Rules
@@ -18,11 +18,7 @@ from engine.run.checkpoints import pin
 from engine.run.database import RunDatabase
 from engine.run.folder import DATABASE_FILE, create_run, delete_run
 from engine.run.lineage import Stretch
-from engine.settings import When
 from engine.standing import Standing
-
-SHAPES = ("model.", "data.")  # what the weights were made for
-REMEMBERED = ("optim.optimizer", "optim.ema_decay")  # what the optimizer's state was made for
 
 
 def fork(course: Course, changes: dict[str, Any], name: str | None) -> Path:
@@ -60,36 +56,8 @@ def check_changes(course: Course, step: int, changes: dict[str, Any]) -> Config:
     """
     check_fit(changes)
     config = course.trainer.config.replace(changes)
-    end = total_steps(config, len(course.trainer.train_tokens))
-    if end <= step:
-        raise InputError(
-            f"the fork would begin at step {step:,} and end at step {end:,}: set "
-            f"train.max_steps above that"
-        )
+    check_end(step, total_steps(config, len(course.trainer.train_tokens)))
     return config
-
-
-def check_fit(changes: dict[str, Any]) -> None:
-    """Refuse what no fork of any run at any step can change.
-
-    Raises:
-        InputError: The weights or the optimizer's state were made for what the setting is.
-    """
-    problems = [
-        f"{key} cannot change in a fork: {reason}" for key in changes if (reason := _held_by(key))
-    ]
-    if problems:
-        raise InputError(*problems)
-
-
-def _held_by(key: str) -> str | None:
-    if key in SETTINGS and SETTINGS[key].when is When.LIVE:
-        return None
-    if key.startswith(SHAPES):
-        return "the weights were made for what it is"
-    if key in REMEMBERED:
-        return "what the optimizer remembers would not fit"
-    return None
 
 
 def _as_first(snapshot: Snapshot, config: Config, record: dict[str, Any]) -> Snapshot:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config import SETTINGS, Config, config_from_dict
+from engine.forkable import held_by
 from engine.protocol import (
     Adjust,
     Adjusted,
@@ -216,12 +217,14 @@ class RunControl:
         self._send(Rewind(step))
 
     def fork(self, step: int) -> None:
-        """Begin another run from a step of this one, with what was edited for it."""
-        self._send(Fork(dict(self.draft.edits), None, step))
+        """Begin another run from a step of this one, with what was edited and fits its weights."""
+        changes = {key: value for key, value in self.draft.edits.items() if not held_by(key)}
+        self._send(Fork(changes, None, step))
 
-    def open_run(self, path: Path) -> None:
+    def open_run(self, path: Path, keep_edits: bool = False) -> None:
         """Open another run, paused; the one that is open is saved and closed."""
-        self.draft.edits.clear()
+        if not keep_edits:
+            self.draft.edits.clear()
         self._send(Open(str(path), running=False, watch=True))
 
     def follow(self, advice: Advised) -> None:

@@ -77,6 +77,8 @@ def test_bad_wishes_get_a_sentence_and_make_nothing(
         (("--at", "5"), "has steps 0 to 4, and not 5"),
         (("--at", "2", "--set", "model.n_layer=7"), "model.n_layer cannot change in a fork"),
         (("--set", "optim.learning_rate=2e-3"), "begin at step 4 and end at step 4"),
+        (("--at", "4"), "begin at step 4 and end at step 4"),
+        (("--at", "3", "--set", "train.max_steps=2"), "begin at step 3 and end at step 2"),
         (("--set", "optim.lr=2"), "there is no setting 'optim.lr'"),
         (("--at", "2", "--name", "a"), "there is already a run 'a'"),
         (("--at", "soon"), "invalid int value"),

@@ -257,6 +257,26 @@ async def test_a_fork_from_the_past_opens_paused_and_the_parent_is_kept(open_app
         assert person.status.step == now
 
 
+async def test_an_edit_that_no_fork_can_have_is_told_and_waits_on(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        person.app.control.draft.edit("model.norm", "rms")
+        person.app.control.draft.edit("optim.beta1", 0.85)
+        await person.press("f")
+        dialog = person.app.screen
+        assert isinstance(dialog, ForkDialog)
+        told = str(dialog.query_one("VerticalScroll Static", Static).content)
+        held = told.index("not in a fork: model.norm  layer → rms")
+        assert told.index("optim.beta1") < held
+        assert "the weights were made for what it is; it waits for a new run" in told
+        await person.press("enter")
+        forked = await person.until_heard(Forked)
+        opened = await person.until_heard(RunOpened, path=forked.path)
+        config = opened.config
+        assert (config["model"]["norm"], config["optim"]["beta1"]) == ("layer", 0.85)
+        await person.until(lambda: person.app.control.draft.edits == {"model.norm": "rms"})
+
+
 async def test_a_fork_can_be_made_beside_a_run_that_trains_on(open_app: Open) -> None:
     async with open_app(EVALUATED) as person:
         await person.start()

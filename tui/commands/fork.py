@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Any
 
-from engine.run.folder import check_name, find_run
+from engine.config import read_config
+from engine.forkable import check_end, check_fit
+from engine.run.folder import CONFIG_FILE, check_name, find_run
+from engine.run.reader import read_summary
 from tui.commands import EXIT_DONE
 from tui.commands.hints import program, typed_name
 from tui.commands.options import Parser, add_set_option, changes_of, runs_dir_of
@@ -20,10 +25,11 @@ def main(argv: list[str]) -> int:
     changes = changes_of(args, new_run=True)
     if args.name:
         check_name(args.name, parent.parent)
-    from engine.fork import check_fit, fork
+    check_fit(changes)  # before training up to the step, which may take long
+    _check_end(parent, args.at, changes)
+    from engine.fork import fork
     from engine.visiting import visit
 
-    check_fit(changes)  # before training up to the step, which may take long
     with visit(parent, args.at, _say) as course:
         path = fork(course, changes, args.name)
         step = course.step
@@ -38,6 +44,17 @@ def main(argv: list[str]) -> int:
             f"  look     {command} {name}"
         )
     return EXIT_DONE
+
+
+def _check_end(parent: Path, step: int | None, changes: dict[str, Any]) -> None:
+    """Refuse a fork that would have nothing to train, if that can be told beforehand."""
+    told = read_summary(parent)
+    epochs = read_config(parent / CONFIG_FILE).replace(changes).train.max_epochs
+    if step is None or step > told.step or epochs:
+        return
+    end = changes.get("train.max_steps") or told.total_steps
+    if end:
+        check_end(step, int(end))
 
 
 def _parser() -> Parser:

@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from engine.config import SETTINGS
+from engine.forkable import held_by
 from tui.draft import Draft
 
 
@@ -43,13 +44,16 @@ class ForkDialog(ModalScreen[str | None]):
 
     def _text(self) -> Text:
         text = Text()
-        if not self.draft.edits:
+        edits = self.draft.edits
+        if all(held_by(key) for key in edits):
             text.append("With the settings it had at that step; change them in the fork.\n")
-        for key, value in self.draft.edits.items():
-            one = SETTINGS[key]
-            before, after = one.format(self.draft.base.get(key)), one.format(value)
-            text.append(f"{key}  ", "bold")
-            text.append(f"{before} → {after}\n")
+        for key in edits:
+            if not held_by(key):
+                text.append_text(self._difference(key))
+        for key in edits:
+            if why := held_by(key):
+                text.append("\nnot in a fork: ", "dim").append_text(self._difference(key))
+                text.append(f"{why}; it waits for a new run\n", "dim")
         text.append(f"\n{self.parent_run} stays as it is.\n\n", "dim")
         text.append_text(
             Text.assemble(
@@ -59,6 +63,11 @@ class ForkDialog(ModalScreen[str | None]):
             )
         )  # fmt: skip
         return text
+
+    def _difference(self, key: str) -> Text:
+        one = SETTINGS[key]
+        before, after = one.format(self.draft.base.get(key)), one.format(self.draft.edits[key])
+        return Text.assemble((f"{key}  ", "bold"), f"{before} → {after}\n")
 
     def action_answer(self, answer: str) -> None:
         """Close with an answer."""

@@ -75,7 +75,7 @@ class Travelling:
         """A fork stands ready."""
         path = Path(event.path)
         if self._open_fork:
-            self._cockpit.control.open_run(path)
+            self._cockpit.control.open_run(path, keep_edits=True)  # it has those that fit it
             return
         self._cockpit.notice.say(
             f"{path.name} is this run as it was at step {event.step:,}: open it with r, or "
