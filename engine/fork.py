@@ -96,7 +96,12 @@ def _write_past(course: Course, path: Path, snapshot: Snapshot) -> dict[str, Any
         child.set_meta(
             created=time.time(),
             parent={"run": course.files.path.name, "step": snapshot.step, "branch": branch},
-            summary={"parameters": course.trainer.model.parameter_count()},
+            summary={
+                "parameters": course.trainer.model.parameter_count(),
+                "tokens": course.trainer.tokens,
+                "epoch": course.trainer.epoch,
+                "train_seconds": course.pace.train_seconds,
+            },
             **{key: known[key] for key in kept if key in known},
         )
         for metric in metric_names(parent, way):

@@ -152,6 +152,8 @@ def lead_to(
         course.apply_journal(warn)
         for _ in trainer.step_quanta():
             yield
+    if start.step < step:
+        course.pace.restart(_seconds_at(course, way))
     course.adjustments.forget_ahead()
 
 
@@ -209,6 +211,12 @@ def birth(course: Course) -> Snapshot:
     files, runtime = course.files, course.trainer.runtime
     trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
     return Course(files, trainer, course.recorder).snapshot()
+
+
+def _seconds_at(course: Course, way: list[Stretch]) -> float:
+    """How long the run had trained by the end of a way, as it was recorded."""
+    seconds = course.files.database.course("train_seconds", way)[1]
+    return float(seconds[-1]) if len(seconds) else course.pace.train_seconds
 
 
 def _standing_at(course: Course, way: list[Stretch], step: int) -> Standing:

@@ -26,6 +26,7 @@ from engine.protocol import (
     Warned,
 )
 from engine.run.checkpoints import is_pinned, list_checkpoints
+from engine.run.reader import read_summary
 from engine.visiting import visit
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
 from tests.engine.test_rewinding import RICH, course
@@ -51,6 +52,21 @@ def test_a_fork_without_changes_goes_on_as_its_parent_to_the_bit(
         rig.to_step(one, 20)
     assert_same_bits(bits(parent), bits(child))
     assert course(parent) == course(child)
+
+
+def test_a_fork_has_trained_as_long_as_its_parent_by_then(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    parent = rig.new(make_config(**RICH))
+    rig.to_step(parent, 20)
+    known = course(parent, "train_seconds")
+    parent.handle(Fork({}, None, 17))  # trained again from step 10
+    rig.rest(parent)
+    path = Path(rig.said(Forked)[-1].path)
+    unopened, child = read_summary(path), rig.open(path)
+    for told in (unopened, child.status):
+        assert told.train_seconds == pytest.approx(known[17])
+        assert told.tokens == 17 * child.status.tokens_per_step
 
 
 def test_only_a_fork_that_was_opened_before_can_have_been_left_open(

@@ -64,6 +64,19 @@ def test_going_back_is_being_there_again_to_the_bit(
     assert course(session, "val_loss") == course(other, "val_loss")
 
 
+def test_the_time_trained_is_that_of_the_step_gone_back_to(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**RICH))
+    rig.to_step(session, 25)
+    known = course(session, "train_seconds")
+    go_back(rig, session, 17)  # trained again from step 10
+    assert session.status.train_seconds == pytest.approx(known[17])
+    session.handle(Resume())
+    rig.to_step(session, 18)
+    assert course(session, "train_seconds")[18] > known[17]
+
+
 def test_settings_changed_on_the_way_change_again_and_those_after_it_do_not(
     rig: Rig, make_config: MakeConfig
 ) -> None:

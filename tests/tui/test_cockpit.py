@@ -149,6 +149,7 @@ async def test_the_end_leaves_a_summary_and_more_steps_go_on(open_app: Open) -> 
         assert checkpoints(person.run) == [12]
 
         await person.edit("train.max_steps", "20")
+        await person.until(lambda: person.notice == "")  # it is not finished any more
         await person.until_heard(Adjusted)
         assert person.status.state is State.PAUSED
         await person.back_to_keys()

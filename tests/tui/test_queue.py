@@ -139,6 +139,19 @@ async def test_a_held_queue_waits_and_h_goes_on(open_app: Open) -> None:
         await person.until(lambda: states(person) == ["done"], "the queued run")
 
 
+async def test_h_on_the_queues_own_screen_goes_on_as_well(open_app: Open) -> None:
+    async with open_app(SHORT) as person:
+        await add(person, f"{RATE}=1e-3")
+        await person.press("h", "space")
+        await person.until_state(State.FINISHED)
+        await person.until(lambda: "h goes on" in person.notice)
+        await look(person)
+        await person.press("h")
+        await person.until(lambda: states(person) == ["done"], "the queued run")
+        await person.press("h", "escape")
+        assert "the queue is held" in person.notice
+
+
 async def test_a_person_who_reads_is_waited_for_but_not_for_ever(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -244,6 +244,8 @@ class CockpitScreen(Screen[None]):
                 self.notice.say(self.control.note)
             elif before is State.PREPARING:
                 self.queueing.note_begun()
+        elif before is State.FINISHED and event.state is State.PAUSED:
+            self.notice.dismiss()  # its end was put off
         self.chart.empty_text = EMPTY_CHART.get(event.state, "no steps yet")
         self._show_status()
         self.chart.refresh_data()

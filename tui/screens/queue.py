@@ -10,12 +10,13 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import DataTable, Footer, Static
+from textual.widgets import DataTable, Static
 
 from data.errors import InputError
 from engine.run.queue_entry import Entry, EntryState, varying
 from tui.commands.standings import outdone, short, shown, state_in_words
 from tui.queue_control import QueueControl
+from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.notice import Notice
 from tui.wording import counted, duration, loss
 
@@ -43,6 +44,7 @@ class QueueScreen(Screen[None]):
     Args:
         control: The app's hand on the queue.
         begin: Has the next run begin now, or says why it cannot.
+        toggle_hold: Lets nothing begin of itself, or go on.
         open_run: Opens a run in the cockpit.
     """
 
@@ -62,12 +64,13 @@ class QueueScreen(Screen[None]):
         self,
         control: QueueControl,
         begin: Callable[[], None],
+        toggle_hold: Callable[[], None],
         open_run: Callable[[Path], None],
     ) -> None:
         super().__init__()
         self._open_run = open_run
         self.control = control
-        self._begin = begin
+        self._begin, self._toggle_hold = begin, toggle_hold
         self.best_first = False
         self.places: list[Place] = []  # as they stand in the table
         self._settled: dict[int, Place] = {}  # of entries that are over: they change no more
@@ -79,7 +82,7 @@ class QueueScreen(Screen[None]):
         yield DataTable(id="runs", cursor_type="row", zebra_stripes=True)
         yield Static(EMPTY, id="empty", markup=False)
         yield Static(id="detail", markup=False)
-        yield Footer(compact=True)
+        yield KeysFooter()
 
     @property
     def table(self) -> DataTable[Text]:
@@ -203,7 +206,7 @@ class QueueScreen(Screen[None]):
 
     def action_hold(self) -> None:
         """Let nothing begin of itself, or go on."""
-        self.control.held = not self.control.held
+        self._toggle_hold()
         self.refresh_table()
 
     def action_toggle_order(self) -> None:

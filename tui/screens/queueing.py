@@ -65,7 +65,9 @@ class Queueing:
 
     def show(self) -> None:
         """The queue's own screen."""
-        self._cockpit.app.push_screen(QueueScreen(self._queue, self.begin_now, self.open_run))
+        self._cockpit.app.push_screen(
+            QueueScreen(self._queue, self.begin_now, self.toggle_hold, self.open_run)
+        )
 
     def open_run(self, run: Path) -> None:
         """Open a run of the queue; what trains is asked about, saved and kept."""

@@ -61,8 +61,9 @@ class Travelling:
         )
 
     def _left_behind(self, event: protocol.Rewound) -> str:
-        """What became of the steps after; one before their end can always be forked."""
-        last = event.left_at - 1
+        """What became of the steps after."""
+        finished = event.left_at >= self._cockpit.control.status.total_steps
+        last = event.left_at - finished  # a fork there would have nothing to train
         words = f"What came after it, up to step {event.left_at:,}, stays as a faint line"
         if last <= event.step:
             return f"{words}."
