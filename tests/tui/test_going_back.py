@@ -118,3 +118,19 @@ async def test_a_change_made_before_the_step_stays(open_app: Open) -> None:
         await train_to(person, changed_at + 6)
         await go_back(person, changed_at + 1)
         assert shown(person, RATE).endswith("0.002")
+
+
+async def test_at_step_0_all_that_was_left_is_still_in_sight(open_app: Open) -> None:
+    async with open_app(EVALUATED) as person:
+        await train_to(person, 12)
+        await go_back(person, 0)
+        await person.until(lambda: person.status.step == 0)
+        await person.until(lambda: "abandoned" in picture(person), "the faint line")
+        assert person.footer()["b"] == "Back"
+        await person.press("b")
+        await person.until(lambda: isinstance(person.app.screen, TimelineScreen))
+
+
+def picture(person: Person) -> str:
+    chart = person.cockpit.chart
+    return "\n".join(chart.render_line(y).text for y in range(chart.size.height))

@@ -404,7 +404,7 @@ class CockpitScreen(Screen[None]):
             and (self.control.is_open or state is not State.PAUSED),
             "step": state is State.PAUSED and self.control.is_open,
             "cool_down": self.control.can_cool_down,
-            "timeline": has_run and self.control.status.step > 0 and state is not State.PREPARING,
+            "timeline": has_run and self._has_past and state is not State.PREPARING,
             "fork": self.control.is_open and self.control.status.step > 0,
             "new_run": has_run and state is not State.PREPARING,
             "test_rates": state is not State.PREPARING,
@@ -414,6 +414,12 @@ class CockpitScreen(Screen[None]):
         }
         needs_run = ("sample", "evaluate", "save")
         return allowed.get(action, action not in needs_run or self.control.is_open)
+
+    @property
+    def _has_past(self) -> bool:
+        """Whether there are moments to look back at, those included that the run has left."""
+        control = self.control
+        return control.status.step > 0 or bool(control.metrics.ghosts("train_loss"))
 
     def action_start(self) -> None:
         """Begin the first run."""

@@ -132,7 +132,7 @@ class LossChart(ChartWidget):
     def drawing(self, width: int, height: int) -> list[Row]:
         """Return the legend and the rows of the chart, or a word on why there is none."""
         store = self._store
-        if store is None or not any(len(store.column(name)) for name in (self._train, self._val)):
+        if store is None or not self._has_curves(store):
             return centred(self.empty_text, width, height)
         from tui.charts.plot import draw
 
@@ -141,6 +141,10 @@ class LossChart(ChartWidget):
         frame = draw(chart, width, height - legend_height)
         rows = [frame.row(y) for y in range(height - legend_height)]
         return [self._legend(chart, width), *rows] if legend_height else rows
+
+    def _has_curves(self, store: MetricStore) -> bool:
+        own = (store.column(name) for name in (self._train, self._val))
+        return any(map(len, (*own, *store.ghosts(self._train))))
 
     def _chart(self, store: MetricStore) -> Chart:
         from engine.metrics import Mark
