@@ -521,7 +521,7 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class SystemConfig:
-    """What it runs on. Every ``auto`` is resolved once, when the run is created."""
+    """What it runs on. Every "auto" is resolved once, when the run is created."""
 
     device: str = setting(
         "auto",

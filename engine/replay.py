@@ -56,7 +56,8 @@ class Replay:
             return f"{what}: step {self.differs_at:,} is the first that differs: {self.difference}"
         if self.last_step < self.first_step:
             return "nothing is trained yet"
-        weights = f" and the weights of {len(self.checkpoints)} checkpoints"
+        several = len(self.checkpoints) > 1
+        weights = f" and the weights of {len(self.checkpoints)} checkpoint{'s' * several}"
         return f"{what}{weights if self.checkpoints else ''}: the same bits"
 
 

@@ -27,9 +27,15 @@ class Line(NamedTuple):
 def setting_lines(runs: Sequence[ComparedRun]) -> list[Line]:
     """The settings that differ, as ``optim.learning_rate  0.001→0.0003  0.001``."""
     return [
-        Line(key, [in_words(key, one) or "(empty)" for one in values])
+        Line(key, [_cut(in_words(key, one)) or "(empty)" for one in values])
         for key, values in differing_settings(runs).items()
     ]
+
+
+def _cut(words: str) -> str:
+    """No value, such as a long prompt, pushes the other runs out of sight."""
+    half = MOST_LETTERS // 2
+    return words if len(words) <= MOST_LETTERS else f"{words[:half]}…{words[1 - half :]}"
 
 
 def figure_lines(runs: Sequence[ComparedRun]) -> list[Line]:
@@ -42,6 +48,7 @@ def figure_lines(runs: Sequence[ComparedRun]) -> list[Line]:
 
 
 NONE = "–"
+MOST_LETTERS = 40  # of a value in its cell
 
 FIGURES: dict[str, Callable[[RunSummary], str]] = {
     "best val": lambda run: _at(run.best_val_loss, run.best_step),

@@ -92,7 +92,7 @@ def check_word(name: str, what: str) -> None:
     """
     if NAME_PATTERN.fullmatch(name):
         return
-    rule = "use letters, digits, '.', '_' and '-' (100 at most)"
+    rule = "use letters (a to z), digits, '.', '_' and '-' (100 at most)"
     if name[:1] in (".", "_", "-"):
         rule = f"begin with a letter or a digit, not with {name[0]!r}"
     raise InputError(f"{name!r} cannot name a {what}: {rule}")

@@ -163,6 +163,19 @@ async def test_in_a_small_terminal_no_key_is_cut_or_covered(
         assert not any(a.overlaps(b) for a, b in pairwise(regions))
 
 
+async def test_a_long_value_leaves_room_for_the_other_runs(
+    compare: Compare, runs_dir: Path
+) -> None:
+    runs = [write_run(runs_dir, name) for name in ("short", "long")]
+    config = read_config(runs[1] / "config.toml").replace({"sample.prompt": "word " * 999 + "end"})
+    (runs[1] / "config.toml").write_text(tomli_w.dumps(config.to_dict()))
+    async with compare(*runs) as looker:
+        assert looker.table()["sample.prompt"] == [
+            "(empty)",
+            "word word word word … word word word end",
+        ]
+
+
 async def test_keys_choose_what_is_drawn_over_what(compare: Compare, pair: list[Path]) -> None:
     async with compare(*pair) as looker:
         titles = []

@@ -108,7 +108,7 @@ def _parser() -> Parser:
         "--filter",
         default="",
         metavar="WORDS",
-        help="only runs with all these words in name, state, preset, data, tags or note; "
+        help="only runs with all these words in name, parent, state, preset, data, tags or note; "
         "tag:WORD looks in one of them, --filter=-WORD leaves out those that have it",
     )
     parser.add_argument(
