@@ -92,7 +92,7 @@ async def test_enter_goes_back_and_training_goes_on_from_there(open_app: Open) -
         assert isinstance(person.app.screen, CockpitScreen)
         said = person.cockpit.notice.text
         assert "back at step 13" in said
-        assert f"gpt-tui fork {person.run.name} --at {now - 1} takes it up" in said
+        assert f"gpt-tui fork {person.run.name} --at {now} takes it up" in said
         metrics = person.app.control.metrics
         assert metrics.column("train_loss").last_step == 13
         assert [ghost.last_step for ghost in metrics.ghosts("train_loss")] == [now]
