@@ -358,6 +358,21 @@ async def test_a_run_that_cannot_write_says_why(compare: Compare, pair: list[Pat
         assert looker.texts() == [page.problem for page in pages]
 
 
+async def test_a_column_whose_text_is_not_mounted_yet_is_filled_later(
+    compare: Compare, trained: list[Path]
+) -> None:
+    async with compare(*trained) as looker:
+        await looker.press("s")
+        await looker.until_written()
+        written, beside = looker.texts(), looker.screen.beside
+        column = beside.query(".page").first(VerticalScroll)
+        await column.query_one(Static).remove()
+        beside.refresh_text()
+        await column.mount(Static(markup=False))
+        beside.refresh_text()
+        assert looker.texts() == written
+
+
 async def test_closing_breaks_the_texts_off(
     compare: Compare, trained: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,7 +82,7 @@ class SamplesBeside(Vertical):
         self.pages: list[Page] = []
         self._settings: SampleConfig | None = None
         self._writing: Worker[None] | None = None
-        self._drawn: list[Page] = []
+        self._drawn: list[Page | None] = []
 
     def compose(self) -> ComposeResult:
         """The prompt, how the texts are drawn, and room for them."""
@@ -186,8 +186,11 @@ class SamplesBeside(Vertical):
         columns = self.query("#pages > .page").results(VerticalScroll)
         now = [dataclasses.replace(page) for page in self.pages]
         before = self._drawn if len(self._drawn) == len(now) else [None] * len(now)
+        drawn: list[Page | None] = []
         for column, page, old in zip(columns, now, before, strict=False):
-            if page == old:
+            there = bool(column.query(Static))  # on a busy machine it comes after its column
+            drawn.append(page if there else None)
+            if page == old or not there:
                 continue
             step = "" if page.step is None else f" · step {page.step:,}"
             column.border_title = f"{page.title}{step}".replace("[", "\\[")
@@ -196,7 +199,7 @@ class SamplesBeside(Vertical):
                 column.scroll_end(animate=False)
             elif page.state == "done":
                 column.scroll_home(animate=False)
-        self._drawn = now
+        self._drawn = drawn
 
     def _words(self, page: Page) -> Text:
         if page.problem:

@@ -46,6 +46,10 @@ class SettingsList(OptionList):
         self._folded = set(FOLDED_AT_FIRST)
         self._width = 0
 
+    def on_mount(self) -> None:
+        """The rows are there before there is room: keys may come before the first layout."""
+        self.redraw()
+
     def on_resize(self) -> None:
         """Rows are as wide as the list."""
         if self.size.width != self._width:
