@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from data.errors import InputError
+from engine import native
 from engine.allocator import keep_freed_memory
 from engine.checkpoint import Snapshot, restore, tidy_checkpoints
 from engine.config import SETTINGS, Config, config_from_dict
@@ -24,6 +25,7 @@ from engine.settings import When
 from engine.trainer import Runtime, Trainer
 
 Say = Callable[[str], None]
+TAKEN_OVER = ("precision", "threads", "kernels")  # by a run that is to be compared with another
 
 
 def build_trainer(
@@ -47,7 +49,7 @@ def build_trainer(
     snapshot = _latest_snapshot(files, warn)
     config = config_from_dict(snapshot.state["config"]) if snapshot else files.config
     config.replace(changes)  # whatever is wrong with them is said before anything is done
-    known = files.database.meta().get("runtime")
+    known = _settled_before(files.database.meta())
     if known:  # the last word on the system is the record of it, not the checkpoint
         config = config.replace({f"system.{name}": v for name, v in known["asked"].items()})
     config = config.replace({k: v for k, v in changes.items() if k.startswith("system.")})
@@ -107,7 +109,7 @@ def _settle(
     """Settle every ``auto`` once; a run that was settled before keeps what it had."""
     asked = dataclasses.asdict(config.system)
     if known and known["resolved"]["device"] in available_devices():
-        if known["asked"] == asked:
+        if known["asked"] == asked and _has_kernels(known["resolved"]["kernels"]):
             return Runtime(**known["resolved"])
         config = _keep_settled(config, known)
     elif not known:
@@ -122,6 +124,28 @@ def _settle(
     return runtime
 
 
+def _settled_before(meta: dict[str, Any]) -> dict[str, Any] | None:
+    """What was asked and settled when a run was last opened; nothing, if it never was."""
+    known = meta.get("runtime")
+    if not known:
+        return None
+    # runs from before there was a choice of kernels go on as they were
+    return {
+        "asked": {"kernels": "auto"} | known["asked"],
+        "resolved": {"kernels": "torch"} | known["resolved"],
+    }
+
+
+def _has_kernels(settled: str) -> bool:
+    """Whether this machine has the kernels that a run was settled to use."""
+    if settled == "native":
+        try:
+            native.load()
+        except native.NoKernels:
+            return False
+    return True
+
+
 def _as_sibling(files: RunFiles, config: Config) -> Config:
     """Take over what was measured for a run that this one is to be compared with.
 
@@ -132,14 +156,14 @@ def _as_sibling(files: RunFiles, config: Config) -> Config:
         return config
     with open_database(Path(like)) as database:
         meta = database.meta() if database else {}
-    known = meta.get("runtime")
+    known = _settled_before(meta)
     asked = dataclasses.asdict(config.system)
     if not known or known["asked"] != asked:
         return config
     settled = known["resolved"]
     if meta.get("hardware") != hardware(settled["device"]):
         return config
-    return config.replace({f"system.{name}": settled[name] for name in ("precision", "threads")})
+    return config.replace({f"system.{name}": settled[name] for name in TAKEN_OVER})
 
 
 def _keep_settled(config: Config, known: dict[str, Any]) -> Config:

@@ -536,6 +536,12 @@ class SystemConfig:
         choices=("auto", "fp32", "tf32", "bf16", "fp16"),
     )
     compile: bool = setting(False, "Compile the model (slow to start, then faster).", RESUME)
+    kernels: str = setting(
+        "auto",
+        "On a CPU: PyTorch's, or our own, made by g++ (Linux); auto takes these.",
+        RESUME,
+        choices=("auto", "torch", "native"),
+    )
     threads: int = setting(
         0, "CPU threads; auto measures.", RESUME, minimum=1, maximum=1024, zero="auto"
     )
@@ -629,6 +635,10 @@ class Config:
             problems.append(
                 f"optim.min_lr {optim.min_lr:g} is above optim.learning_rate "
                 f"{optim.learning_rate:g}: lower optim.min_lr too"
+            )
+        if self.system.compile and self.system.kernels == "native":
+            problems.append(
+                "system.compile brings kernels of its own: turn it off for system.kernels native"
             )
         return problems
 

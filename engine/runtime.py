@@ -1,9 +1,10 @@
-"""From ``auto`` to a decision: device, precision, threads, micro-batch size."""
+"""From ``auto`` to a decision: device, kernels, precision, threads, micro-batch size."""
 
 from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,8 @@ from dataclasses import replace
 import torch
 
 from data.batches import Split
-from engine.config import Config
+from engine import native
+from engine.config import Config, SystemConfig
 from engine.footprint import largest_micro_batch
 from engine.precision import SUPPORTED
 from engine.trainer import Runtime, Trainer
@@ -45,13 +47,14 @@ def resolve_runtime(
         Exception: Whatever ``report`` raises to call it off.
     """
     device = resolve_device(config.system.device, warn)
+    kernels = resolve_kernels(device, config.system, report, warn)
     precision = resolve_precision(device, config.system.precision, warn)
-    config = config.replace({"system.precision": precision})
+    config = config.replace({"system.precision": precision, "system.kernels": kernels})
     system = config.system
     if device != "cpu":
         micro = system.micro_batch_size or config.train.batch_size
         threads = system.threads or torch.get_num_threads()
-        return Runtime(device, precision, threads, micro, system.compile)
+        return Runtime(device, precision, threads, micro, system.compile, kernels)
     return _measure_cpu(config, split, vocab_size, report)
 
 
@@ -92,13 +95,34 @@ def resolve_precision(device: str, asked: str, warn: Say) -> str:
     return "fp32"
 
 
+def resolve_kernels(device: str, system: SystemConfig, report: Say, warn: Say) -> str:
+    """Whose kernels to use: ``torch`` or ``native``; compiles those now, if they are not yet."""
+    if device != "cpu":
+        if system.kernels == "native":
+            warn(f"system.kernels native is for a CPU only: {device} computes with PyTorch's")
+        return "torch"
+    by_default = sys.platform.startswith("linux") and not system.compile
+    if system.kernels == "torch" or (system.kernels == "auto" and not by_default):
+        return "torch"
+    if not native.are_compiled():
+        report("compiling the kernels for this processor (some seconds, once)")
+    try:
+        native.load()
+    except native.NoKernels as reason:
+        warn(f"PyTorch's kernels do the training, slower than ours, which are not here: {reason}")
+        return "torch"
+    return "native"
+
+
 def _measure_cpu(config: Config, split: Split, vocab_size: int, report: Say) -> Runtime:
     system = config.system
     precisions = ["fp32", "bf16"] if system.precision == "auto" else [system.precision]
     threads = [system.threads] if system.threads else _thread_counts()
     plan = [(p, t) for p in precisions for t in threads]
     measure = len(plan) > 1 or not system.micro_batch_size
-    probe = Trainer(config, Runtime("cpu", precisions[0], 1, 1, False), split, vocab_size)
+    probe = Trainer(
+        config, Runtime("cpu", precisions[0], 1, 1, False, system.kernels), split, vocab_size
+    )
     fits = largest_micro_batch(probe, system.micro_batch_size)
     size = min(fits, _probe_size(config, probe.model.parameter_count()))
     seconds = _measured(probe, plan, size, report) if measure else {}
@@ -107,7 +131,7 @@ def _measure_cpu(config: Config, split: Split, vocab_size: int, report: Say) -> 
     micro = system.micro_batch_size or _largest_divisor(
         config.train.batch_size, min(fits, QUANTUM_SECONDS / seconds[precision, n_threads])
     )
-    return Runtime("cpu", precision, n_threads, micro, system.compile)
+    return Runtime("cpu", precision, n_threads, micro, system.compile, system.kernels)
 
 
 def _measured(

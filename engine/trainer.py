@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.batches import Split, evenly_spaced, train_offsets, validation_windows
+from data.errors import InputError
+from engine import native
 from engine.config import Config, tokens_per_step, total_steps
 from engine.ema import WeightAverage
 from engine.model import LanguageModel, build_model
@@ -37,6 +39,7 @@ class Runtime:
     threads: int
     micro_batch_size: int
     compile: bool
+    kernels: str = "torch"  # runs from before there was a choice have none on record
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,22 @@ class Trainer:
         self.tokens = 0
 
     def compute_with(self, runtime: Runtime) -> None:
-        """Settle how to compute; the device must stay."""
+        """Settle how to compute; the device must stay.
+
+        Raises:
+            InputError: Native kernels are wanted, and this machine has none.
+        """
         self.runtime = runtime
         self.dtype = DTYPES[runtime.precision]
-        self.model.compute_dtype = self.dtype
+        if runtime.kernels == "native":
+            _load_kernels()
+        self._settle(self.model)
         self.loss_scale = LossScale(self.device) if runtime.precision == "fp16" else None
         if self.device.type == "cuda":
             use_tf32(runtime.precision == "tf32")
+
+    def _settle(self, model: LanguageModel) -> None:
+        model.compute_with(self.dtype, self.runtime.kernels == "native")
 
     @property
     def _muon_dtype(self) -> torch.dtype:
@@ -199,7 +211,7 @@ class Trainer:
             model: Other weights to measure than those in training.
         """
         model, config, step = model or self.evaluated_model, self.config, self.step
-        model.compute_dtype = self.dtype
+        self._settle(model)
         every = validation_windows(len(self.val_tokens), config.model.block_size)
         wanted = config.eval.batches * config.train.batch_size
         offsets = every if whole or wanted >= len(every) else evenly_spaced(every, wanted)
@@ -274,6 +286,16 @@ def drain(quanta: Generator[None, None, T]) -> T:
         except StopIteration as stop:
             result: T = stop.value
             return result
+
+
+def _load_kernels() -> None:
+    try:
+        native.load()
+    except native.NoKernels as reason:
+        raise InputError(
+            f"this run computed with native kernels, and this machine has none ({reason}): install "
+            f"g++, or go on with PyTorch's by resuming it with system.kernels torch"
+        ) from None
 
 
 def _parts(offsets: np.ndarray, size: int) -> Iterator[np.ndarray]:

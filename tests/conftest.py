@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,17 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPT_TUI_OFFLINE", "1")
     monkeypatch.setenv("GPT_TUI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("GPT_TUI_RUNS", str(tmp_path / "runs"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernels_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All tests, and the programs they start, share one folder of compiled kernels."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GPT_TUI_KERNELS", str(shared / "kernels"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engine import native
 from engine.config import ModelConfig
 from engine.model.cache import LayerCache
-from engine.model.layers import Dropout, LayerNorm, Linear, RMSNorm
+from engine.model.layers import EPSILON, Dropout, LayerNorm, Linear, RMSNorm
 from engine.model.positions import Rotary, rotate
 
 
@@ -21,6 +22,8 @@ class CausalSelfAttention(nn.Module):
     2023). With ``qk_norm``, queries and keys are normalised, so that no score can grow without
     bound (Henry et al. 2020).
     """
+
+    native = False  # whether to use the kernels of ``engine.native``, where they can do it
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -45,10 +48,27 @@ class CausalSelfAttention(nn.Module):
         self, x: Tensor, turns: Rotary | None = None, cache: LayerCache | None = None
     ) -> Tensor:
         """Mix information between positions: (B, T, C) -> (B, T, C)."""
+        if self.native and cache is None and not torch.compiler.is_compiling():
+            return self._forward_native(x, turns)
         q, k, v = self.heads(x, turns)
         if cache is not None:
             k, v = cache.extend(k, v)
         return self.merge(self.attend(q, k, v))
+
+    def _forward_native(self, x: Tensor, turns: Rotary | None) -> Tensor:
+        """The same in one go: what ``heads`` and ``attend`` do, in a kernel of our own."""
+        norm = self.qk_norm
+        y = native.attention(
+            self.qkv(x),
+            self.n_head,
+            self.n_kv_head,
+            norm="none" if norm is None else "layer" if isinstance(norm, LayerNorm) else "rms",
+            epsilon=EPSILON,
+            turns=turns,
+            dropout=self.dropout.p if self.training else 0.0,
+        )  # (B, T, nh * hs)
+        out: Tensor = self.proj_dropout(self.proj(y))
+        return out
 
     def heads(self, x: Tensor, turns: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
         """Project and split into heads: (B, T, C) -> q (B, nh, T, hs), k and v (B, nkv, T, hs)."""
@@ -150,10 +170,10 @@ def _scores(q: Tensor, k: Tensor) -> Tensor:
     return torch.baddbmm(mask, q, k.mT, alpha=hs**-0.5).view(B, nh, T, seen)
 
 
-def _qk_norm(config: ModelConfig) -> nn.Module | None:
+def _qk_norm(config: ModelConfig) -> LayerNorm | RMSNorm | None:
     """A norm without gain over each head, of the kind the stream is normalised with."""
     if not config.qk_norm:
         return None
     if config.norm == "layer":
-        return LayerNorm(config.head_size, elementwise_affine=False)
-    return RMSNorm(config.head_size, 1e-5, elementwise_affine=False)
+        return LayerNorm(config.head_size, EPSILON, elementwise_affine=False)
+    return RMSNorm(config.head_size, EPSILON, elementwise_affine=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engine import native
 from engine.config import ModelConfig
 from engine.model.attention import CausalSelfAttention
 from engine.model.cache import LayerCache
@@ -14,6 +16,8 @@ from engine.model.positions import Rotary
 
 class FeedForward(nn.Module):
     """Every token thinks for itself: widen, bend, narrow again."""
+
+    native = False  # whether to use the kernels of ``engine.native``, where they can do it
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -34,6 +38,9 @@ class FeedForward(nn.Module):
 
     def bend(self, x: Tensor) -> Tensor:
         """The activation: (B, T, d_ff), or twice as wide for SwiGLU, -> (B, T, d_ff)."""
+        there_is_one = self.activation == "gelu" and x.dtype == torch.float32
+        if self.native and there_is_one and not torch.compiler.is_compiling():
+            return native.gelu(x)
         return bend(x, self.activation)
 
 

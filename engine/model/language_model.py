@@ -95,6 +95,19 @@ class LanguageModel(nn.Module):
         """Parameters without the position embeddings, which is how nanoGPT counts."""
         return sum(p.numel() for name, p in self.named_parameters() if "position" not in name)
 
+    def compute_with(self, dtype: torch.dtype, native: bool) -> None:
+        """Settle what the numbers are computed in, and by whose kernels.
+
+        Args:
+            dtype: Of what flows through.
+            native: Use ``engine.native``, on a CPU and where it has a kernel, in training and
+                evaluation.
+        """
+        self.compute_dtype = dtype
+        for module in self.modules():
+            if hasattr(module, "native"):
+                setattr(module, "native", native)  # noqa: B010  # modules type their attributes
+
     def set_dropout(self, config: ModelConfig) -> None:
         """Take over other dropout rates, between two steps."""
         for module in self.modules():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engine import native
 from engine.config import ModelConfig
 
 RANDOM_BITS = 16  # of each dropout decision; the rate is rounded to a multiple of 2 ** -16
@@ -21,8 +22,12 @@ EPSILON = 1e-5  # of the norms, as in GPT-2
 class Linear(nn.Linear):
     """A linear layer that computes in the dtype of its input."""
 
+    native = False  # whether to use the kernels of ``engine.native``, where they can do it
+
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""
+        if self.native and x.dtype == torch.float32 and not torch.compiler.is_compiling():
+            return native.linear(x, self.weight, self.bias)
         return F.linear(x, self.weight.to(x.dtype), cast(self.bias, x.dtype))
 
 

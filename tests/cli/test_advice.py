@@ -41,7 +41,7 @@ def test_what_is_no_number_leaves_three_ways_on(run: Path) -> None:
 def test_a_run_that_stops_early_says_so_and_goes_on_with_more_patience(
     cli: Cli, text: Path
 ) -> None:
-    wild = "--set optim.learning_rate=0.5 --set optim.warmup_steps=0 --set eval.patience=1"
+    wild = "--set optim.learning_rate=2 --set optim.warmup_steps=0 --set eval.patience=1"
     words = [word for word in train_command(text) if word != "--json"]
     early = "--set train.max_steps=40 --set eval.interval=2"
     answer = cli(*words, *wild.split(), *early.split())

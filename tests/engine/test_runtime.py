@@ -71,8 +71,9 @@ def test_what_is_asked_for_is_not_measured(
     make_config: MakeConfig, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend(monkeypatch, {})
-    settled = resolve_runtime(make_config(), split, 90, quiet, quiet)
-    assert settled == runtime.Runtime("cpu", "fp32", 1, 4, False)
+    config = make_config(system__kernels="torch")
+    settled = resolve_runtime(config, split, 90, quiet, quiet)
+    assert settled == runtime.Runtime("cpu", "fp32", 1, 4, False, "torch")
 
 
 def test_measuring_for_real_changes_nothing_of_the_training(
@@ -261,6 +262,7 @@ def test_measuring_ends_after_a_while_and_takes_the_best_it_knows(
     pretend(monkeypatch, seconds)
     monkeypatch.setattr(runtime, "MEASURING_SECONDS", -1.0)
     said: list[str] = []
-    settled = resolve_runtime(make_config(**AUTO), split, 90, said.append, quiet)
+    config = make_config(**AUTO, system__kernels="torch")
+    settled = resolve_runtime(config, split, 90, said.append, quiet)
     assert (settled.precision, settled.threads) == ("bf16", 2)
     assert said == ["measuring what is fastest here (1 of 4)"]

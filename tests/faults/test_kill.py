@@ -191,12 +191,19 @@ def changes_of_the_learning_rate(session: Session) -> dict[int, float]:
     return rates
 
 
-def undisturbed(config: Config, text: Path, rates: dict[int, float], end: int) -> Iterator[float]:
-    """The losses of a trainer that nobody stops, and that is changed at the same steps."""
+def undisturbed(
+    config: Config, text: Path, rates: dict[int, float], end: int, kernels: str
+) -> Iterator[float]:
+    """The losses of a trainer that nobody stops, and that is changed at the same steps.
+
+    Args:
+        kernels: Whose kernels the run was settled to use.
+    """
     content = text.read_text(encoding="utf-8")
     tokenizer = CharTokenizer.train(content)
     split = split_tokens(tokenizer.encode(content))
-    alone = Trainer(config, Runtime("cpu", "fp32", 1, 16, False), split, tokenizer.vocab_size)
+    runtime = Runtime("cpu", "fp32", 1, 16, False, kernels)
+    alone = Trainer(config, runtime, split, tokenizer.vocab_size)
     for step in range(end):
         if step in rates:
             alone.adjust(alone.config.replace({"optim.learning_rate": rates[step]}))
@@ -230,13 +237,13 @@ def test_a_run_that_is_killed_again_and_again_is_the_run_that_was_not(
     session = open_session(run)
     steps, losses = session.files.database.course("train_loss", session.course.lineage())
     evaluated, _ = session.files.database.course("val_loss", session.course.lineage())
-    rates = changes_of_the_learning_rate(session)
+    rates, kernels = changes_of_the_learning_rate(session), session.trainer.runtime.kernels
     session.close(save=False)
     assert steps.tolist() == list(range(1, end + 1))
     assert set(evaluated.tolist()) >= set(range(10, end, 10))
     left = [path.name for path in (run / "checkpoints").iterdir() if path.name.startswith(".")]
     assert left == []
-    assert losses.tolist() == list(undisturbed(config, small_text_file, rates, end))
+    assert losses.tolist() == list(undisturbed(config, small_text_file, rates, end, kernels))
     with capsys.disabled():
         told = ", ".join(f"{n} {kind}" for kind, n in Counter(kinds).items())
         print(f"\n{len(kinds)} of {len(kinds)} kills survived ({told}), {end} steps", end="")

@@ -156,10 +156,11 @@ class _Headless:
 
 def _introduction(run: RunOpened) -> str:
     runtime = run.runtime
+    own = ", native kernels" if runtime["kernels"] == "native" else ""
     lines = [
         f"run {Path(run.path).name} in {short_path(run.path)}",
         f"{amount(run.parameters)} parameters on {run.corpus}, {runtime['device']}, "
-        f"{runtime['precision']}, {threads_in_words(runtime['threads'])}, "
+        f"{runtime['precision']}, {threads_in_words(runtime['threads'])}{own}, "
         f"from step {run.step:,} to {run.total_steps:,}",
     ]
     return "\n".join([*lines, run.note] if run.note else lines)

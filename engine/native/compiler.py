@@ -1,0 +1,127 @@
+"""From the C++ sources beside this file to a library for this processor."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from data.corpus import cache_folder
+
+FOLDER = Path(__file__).parent
+SOURCES = ("attention.cpp", "gelu.cpp", "linear.cpp")
+HEADERS = ("products.h", "vectors.h")
+FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fopenmp", "-fPIC", "-w")
+FOR_THIS_PROCESSOR = ("-march=native", "-mcpu=native")  # the second one on ARM
+COMPILERS = ("g++", "c++")
+SECONDS = 120.0  # after which a compiler is given up
+
+
+class NoKernels(Exception):
+    """There are no native kernels on this machine; the text is the reason, half a sentence."""
+
+
+def compiled() -> Path:
+    """The compiled kernels; compiled now, unless that was done before.
+
+    They are kept by what they were made from, of and for: the sources, the compiler and all that
+    it knows of this processor. So a home folder may be shared by different machines.
+
+    Raises:
+        NoKernels: There is no GNU compiler, or it cannot compile them.
+    """
+    command, target = _compiler()
+    path = _place(command, target)
+    if not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _compile(command, path)
+        except OSError as error:
+            raise NoKernels(f"{path.parent} cannot be written: {error.strerror}") from None
+    return path
+
+
+def are_compiled() -> bool:
+    """Whether ``compiled`` would answer at once."""
+    try:
+        return _place(*_compiler()).exists()
+    except NoKernels:
+        return False
+
+
+def _place(command: list[str], target: bytes) -> Path:
+    made_of = [(FOLDER / name).read_bytes() for name in (*SOURCES, *HEADERS)]
+    key = hashlib.sha256(b"\0".join([*made_of, repr(command).encode(), target])).hexdigest()
+    return kernels_folder() / f"{key[:24]}.so"
+
+
+def kernels_folder() -> Path:
+    """Where compiled kernels are kept; GPT_TUI_KERNELS moves it."""
+    chosen = os.environ.get("GPT_TUI_KERNELS")
+    return Path(chosen).expanduser() if chosen else cache_folder() / "kernels"
+
+
+@functools.cache
+def _compiler() -> tuple[list[str], bytes]:
+    """A command that compiles for this processor, and what it predefines for it.
+
+    PyTorch's own threads are to do the work, and on Linux those are GNU OpenMP's: another
+    compiler would bring a second set, which gets into their way.
+    """
+    names = [os.environ["CXX"]] if os.environ.get("CXX") else list(COMPILERS)
+    found = [path for name in names if (path := shutil.which(name))]
+    if not found:
+        raise NoKernels(f"no C++ compiler was found ({' or '.join(names)})")
+    for path in found:
+        for processor in FOR_THIS_PROCESSOR:
+            command = [path, *FLAGS, processor]
+            macros = _run([*command, "-E", "-dM", "-x", "c++", os.devnull])
+            known = macros.stdout
+            if macros.returncode == 0 and b"__GNUC__" in known and b"__clang__" not in known:
+                return command, known
+    raise NoKernels(f"{found[0]} is no GNU compiler with OpenMP")
+
+
+def _compile(command: list[str], path: Path) -> None:
+    """Compile the sources side by side, and put the library into its place in one piece."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix="compiling-") as made:
+
+        def an_object(source: str) -> str:
+            target = str(Path(made) / f"{source}.o")
+            _succeed([*command, "-c", str(FOLDER / source), "-o", target])
+            return target
+
+        with ThreadPoolExecutor(len(SOURCES)) as pool:
+            objects = list(pool.map(an_object, SOURCES))
+        library = str(Path(made) / path.name)
+        _succeed([*command, "-shared", *objects, "-o", library])
+        os.replace(library, path)
+
+
+def _succeed(command: list[str]) -> None:
+    done = _run(command)
+    if done.returncode:
+        lines = done.stdout.decode(errors="replace").splitlines()
+        errors = [line for line in lines if "error" in line] or lines or ["it says nothing"]
+        raise NoKernels(f"{command[0]} could not compile them: {errors[0].strip()}")
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=SECONDS,
+            check=False,
+        )
+    except OSError as error:
+        raise NoKernels(f"{command[0]} cannot be started: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise NoKernels(f"{command[0]} was not done after {SECONDS:.0f} seconds") from None

@@ -1,0 +1,81 @@
+"""The compiled kernels, loaded: C functions that take pointers."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from ctypes import POINTER, c_float, c_int, c_long, c_uint64, c_void_p
+from pathlib import Path
+
+import torch  # first: its threads, already there, are the ones that the kernels use
+
+from engine.native.compiler import NoKernels, compiled
+
+TOLERANCE = 1e-4  # of the trial product, whose numbers are about 1
+
+
+class Shape(ctypes.Structure):
+    """Of an attention; ``Shape`` in attention.cpp, where the fields are explained."""
+
+    _fields_ = [
+        ("B", c_int),
+        ("T", c_int),
+        ("nh", c_int),
+        ("nkv", c_int),
+        ("hs", c_int),
+        ("norm", c_int),
+        ("epsilon", c_float),
+        ("cos", c_void_p),
+        ("sin", c_void_p),
+        ("dropout", c_float),
+        ("seed", c_uint64),
+    ]
+
+
+SIGNATURES = {
+    "linear_forward": [c_void_p] * 4 + [c_long] * 3,
+    "linear_backward_input": [c_void_p] * 3 + [c_long] * 3,
+    "linear_backward_weight": [c_void_p] * 3 + [c_long] * 3,
+    "gelu_forward": [c_void_p] * 2 + [c_long],
+    "gelu_backward": [c_void_p] * 3 + [c_long],
+    "attention_forward_fp32": [POINTER(Shape)] + [c_void_p] * 3,
+    "attention_forward_bf16": [POINTER(Shape)] + [c_void_p] * 3,
+    "attention_backward_fp32": [POINTER(Shape)] + [c_void_p] * 5,
+    "attention_backward_bf16": [POINTER(Shape)] + [c_void_p] * 5,
+}
+
+
+@functools.cache
+def load() -> ctypes.CDLL:
+    """The kernels, compiled if they are not yet; the second time at once.
+
+    Raises:
+        NoKernels: This machine cannot compile or run them.
+    """
+    library = _open(compiled())
+    for name, arguments in SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, None
+    _try_out(library)
+    return library
+
+
+def _open(path: Path) -> ctypes.CDLL:
+    """Open a library; one that a crash or a full disk has left in pieces is compiled again."""
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:
+        path.unlink(missing_ok=True)
+    try:
+        return ctypes.CDLL(str(compiled()))
+    except OSError as error:
+        raise NoKernels(f"what was compiled cannot be loaded: {error}") from None
+
+
+def _try_out(library: ctypes.CDLL) -> None:
+    """One product, so that a compiler that gets it wrong is found out before a run."""
+    x, w = torch.arange(33.0 * 40).view(33, 40).sin(), torch.arange(50.0 * 40).view(50, 40).cos()
+    y = torch.empty(33, 50)
+    library.linear_forward(x.data_ptr(), w.data_ptr(), None, y.data_ptr(), 33, 50, 40)
+    if not torch.allclose(y, x @ w.T, atol=TOLERANCE):
+        raise NoKernels("the compiled library gets a product wrong")

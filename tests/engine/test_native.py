@@ -1,0 +1,477 @@
+"""Our own kernels for the CPU, held to PyTorch's and to the reference path."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from data.batches import Split
+from data.errors import InputError
+from engine import native
+from engine.model.attention import reference_weights
+from engine.model.positions import Rotary, rotary, rotate
+from engine.native import compiler, library
+from engine.presets import PRESETS
+from engine.protocol import Warned
+from engine.runtime import resolve_runtime
+from engine.trainer import Runtime, Trainer
+from tests.engine.conftest import MakeConfig, MakeTrainer, Rig, assert_same_bits, weights
+from tests.engine.test_compile import settings_of
+
+needs_gnu = pytest.mark.skipif(
+    not shutil.which("g++") or not sys.platform.startswith("linux"),
+    reason="native kernels need Linux and g++",
+)
+pytestmark = needs_gnu
+
+
+def gradients(y: Tensor, upstream: Tensor, *of: Tensor) -> list[Tensor]:
+    return [g.double() for g in torch.autograd.grad(y, of, upstream.to(y.dtype))]
+
+
+def assert_near(found: Tensor, expected: Tensor, tolerance: float) -> None:
+    """As far apart as that share of the largest number."""
+    largest = expected.abs().max().item() or 1.0
+    assert (found.double() - expected).abs().max().item() <= tolerance * largest
+
+
+# -- the arithmetic
+
+
+sizes = st.one_of(st.integers(1, 70), st.sampled_from([128, 513, 1030]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=sizes, out=sizes, width=sizes, bias=st.booleans(), threads=st.integers(1, 3))
+def test_a_linear_layer_is_torchs(
+    rows: int, out: int, width: int, bias: bool, threads: int
+) -> None:
+    torch.manual_seed(rows * out + width)
+    torch.set_num_threads(threads)
+    shapes = [(rows, width), (out, width), (out,)][: 2 + bias]
+    ours = [torch.randn(shape, requires_grad=True) for shape in shapes]
+    exact = [tensor.detach().double().requires_grad_() for tensor in ours]
+    upstream = torch.randn(rows, out)
+    y, expected = native.linear(*ours, *[None][bias:]), F.linear(*exact)
+    assert_near(y, expected, 2e-6)
+    for found, wanted in zip(
+        gradients(y, upstream, *ours), gradients(expected, upstream, *exact), strict=True
+    ):
+        assert_near(found, wanted, 3e-6)
+
+
+def spelled_out(
+    qkv: Tensor, n_head: int, n_kv_head: int, norm: str, turns: Rotary | None
+) -> Tensor:
+    """The same attention by the reference's functions."""
+    B, T, width = qkv.shape
+    hs = width // (n_head + 2 * n_kv_head)
+    parts = qkv.split([n_head * hs, n_kv_head * hs, n_kv_head * hs], dim=-1)
+    q, k, v = (part.view(B, T, -1, hs).transpose(1, 2) for part in parts)
+    if norm == "layer":
+        q, k = F.layer_norm(q, [hs]), F.layer_norm(k, [hs])
+    if norm == "rms":
+        q, k = F.rms_norm(q, [hs], eps=1e-5), F.rms_norm(k, [hs], eps=1e-5)
+    if turns:
+        q, k = rotate(q, turns), rotate(k, turns)
+    k, v = (x.repeat_interleave(n_head // n_kv_head, dim=1) for x in (k, v))
+    return (reference_weights(q, k) @ v).transpose(1, 2).reshape(B, T, -1)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    T=st.one_of(st.integers(1, 40), st.sampled_from([64, 97, 200])),
+    heads=st.sampled_from([(1, 1), (4, 4), (4, 2), (6, 1)]),
+    pairs=st.sampled_from([1, 4, 5, 16, 20, 32]),
+    norm=st.sampled_from(["none", "layer", "rms"]),
+    turned=st.booleans(),
+    threads=st.integers(1, 3),
+)
+def test_attention_is_the_references(
+    T: int, heads: tuple[int, int], pairs: int, norm: str, turned: bool, threads: int
+) -> None:
+    torch.manual_seed(T + pairs)
+    torch.set_num_threads(threads)
+    hs, (n_head, n_kv_head) = 2 * pairs, heads
+    qkv = torch.randn(2, T, (n_head + 2 * n_kv_head) * hs, requires_grad=True)
+    exact = qkv.detach().double().requires_grad_()
+    turns = rotary(torch.arange(T), hs, torch.float32) if turned else None
+    exact_turns = (turns[0].double(), turns[1].double()) if turns else None
+    upstream = torch.randn(2, T, n_head * hs)
+    y = native.attention(qkv, n_head, n_kv_head, norm=norm, epsilon=1e-5, turns=turns)
+    expected = spelled_out(exact, n_head, n_kv_head, norm, exact_turns)
+    assert_near(y, expected, 3e-6)
+    (found,), (wanted,) = gradients(y, upstream, qkv), gradients(expected, upstream, exact)
+    assert_near(found, wanted, 2e-5 if norm != "none" and hs == 2 else 5e-6)
+
+
+def test_attention_in_bf16_is_exact_but_for_the_rounding_of_what_goes_in_and_out() -> None:
+    torch.manual_seed(1)
+    qkv = torch.randn(2, 64, 3 * 128, dtype=torch.bfloat16, requires_grad=True)
+    exact = qkv.detach().double().requires_grad_()
+    upstream = torch.randn(2, 64, 128, dtype=torch.bfloat16)
+    y = native.attention(qkv, 2, 2)
+    expected = spelled_out(exact, 2, 2, "none", None)
+    assert y.dtype == torch.bfloat16
+    assert ((y.double() - expected).abs() <= expected.abs() * 2**-8 + 1e-5).all()
+    (found,), (wanted,) = gradients(y, upstream, qkv), gradients(expected, upstream, exact)
+    assert_near(found, wanted, 2**-6)  # y was rounded on the way to them
+
+
+def dropped(qkv: Tensor, p: float, seed: int) -> Tensor:
+    torch.manual_seed(seed)
+    return native.attention(qkv, 2, 2, dropout=p)
+
+
+def test_dropout_of_the_weights_is_the_same_forwards_and_backwards() -> None:
+    T = hs = 64
+    torch.manual_seed(1)
+    qkv = torch.randn(3, T, 6 * hs)
+    qkv[..., 4 * hs :] = torch.eye(T).repeat(1, 2)  # the values: so that y is the weights
+    kept = (dropped(qkv, 0.3, 7) != 0).view(3, T, 2, hs).transpose(1, 2).double() / 0.7
+    exact = torch.randn(3, T, 6 * hs, dtype=torch.double)
+    exact[..., : 4 * hs] = qkv[..., : 4 * hs]
+    exact.requires_grad_()
+    ours = exact.detach().float().requires_grad_()
+    q, k, v = (part.view(3, T, 2, hs).transpose(1, 2) for part in exact.split(2 * hs, dim=-1))
+    expected = ((reference_weights(q, k) * kept) @ v).transpose(1, 2).reshape(3, T, -1)
+    y, upstream = dropped(ours, 0.3, 7), torch.randn(3, T, 2 * hs)
+    assert_near(y, expected, 1e-6)
+    (found,), (wanted,) = gradients(y, upstream, ours), gradients(expected, upstream, exact)
+    assert_near(found, wanted, 5e-6)
+    assert torch.equal(y, dropped(ours, 0.3, 7))
+    assert not torch.equal(y, dropped(ours, 0.3, 8))
+
+
+def test_dropout_drops_the_share_it_is_asked_to_everywhere() -> None:
+    T = hs = 64
+    qkv = torch.zeros(20, T, 6 * hs)
+    qkv[..., 4 * hs :] = torch.eye(T).repeat(1, 2)
+    kept = (dropped(qkv, 0.2, 3) != 0).view(20, T, 2, hs).transpose(1, 2)  # (B, nh, T, T)
+    possible = torch.ones(T, T, dtype=torch.bool).tril()
+    decisions = kept[..., possible].float()  # (B, nh, T (T + 1) / 2)
+    n = decisions.numel()
+    assert abs(decisions.mean().item() - 0.8) < 4 * math.sqrt(0.16 / n)
+    of_rows = kept.float().sum(-1) / torch.arange(1, T + 1)  # (B, nh, T)
+    of_columns = kept.float().sum(-2) / torch.arange(T, 0, -1)
+    for shares in (of_rows[..., T // 2 :], of_columns[..., : T // 2]):
+        assert shares.min() > 0.5 and shares.mean().item() == pytest.approx(0.8, abs=0.01)
+    one, next_row = kept[:, :, 40, :40].float(), kept[:, :, 41, :40].float()
+    together = (one * next_row).mean().item()
+    assert together == pytest.approx(0.64, abs=0.04)  # neighbours know nothing of each other
+
+
+@pytest.mark.parametrize("n", [1, 15, 16, 1000])
+def test_gelu_is_torchs(n: int) -> None:
+    x = torch.linspace(-12, 12, n, requires_grad=True)
+    exact = x.detach().double().requires_grad_()
+    y, expected = native.gelu(x), F.gelu(exact)
+    torch.testing.assert_close(y.double(), expected, atol=1e-6, rtol=2e-6)
+    (found,), (wanted,) = (
+        gradients(*given) for given in ((y, torch.ones(n), x), (expected, torch.ones(n), exact))
+    )
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-6)
+
+
+def kernels() -> dict[str, Callable[[Tensor], Tensor]]:
+    """Each of (2, 24, 24) -> a tensor."""
+    weight = torch.arange(24.0 * 24).view(24, 24).sin()
+    return {
+        "linear": lambda x: native.linear(x, weight, None),
+        "gelu": native.gelu,
+        "attention": lambda x: native.attention(x, 2, 2, norm="rms", epsilon=1e-5),
+    }
+
+
+@pytest.mark.parametrize("name", list(kernels()))
+def test_what_is_not_a_number_is_not_hidden(name: str) -> None:
+    x = torch.randn(2, 24, 24)
+    x[1, 3, 5] = float("nan")
+    assert kernels()[name](x)[1].isnan().any()
+    assert not kernels()[name](x)[0].isnan().any()
+
+
+@pytest.mark.parametrize("name", list(kernels()))
+def test_the_number_of_threads_changes_no_bit(name: str) -> None:
+    torch.manual_seed(0)
+    found = []
+    x = torch.randn(2, 24, 24, requires_grad=True)
+    for threads in (1, 2, 3, 5):
+        torch.set_num_threads(threads)
+        y = kernels()[name](x)
+        found.append((y, *torch.autograd.grad(y, x, torch.ones_like(y))))
+    for one in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(one, found[0], strict=True))
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """As on a machine where nothing has been compiled yet; the folder for it."""
+    folder = tmp_path / "kernels"
+    monkeypatch.setenv("GPT_TUI_KERNELS", str(folder))
+    for cached in (library.load, compiler._compiler):
+        cached.cache_clear()
+    yield folder
+    for cached in (library.load, compiler._compiler):
+        cached.cache_clear()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of this kind")
+@pytest.mark.parametrize("processor", ["x86-64", "x86-64-v3"])
+def test_narrower_processors_compute_the_same(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, processor: str
+) -> None:
+    if processor == "x86-64-v3" and "avx2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("this processor has no AVX2")
+    monkeypatch.setattr(compiler, "FOR_THIS_PROCESSOR", (f"-march={processor}",))
+    native.load()
+    for T, norm in ((1, "none"), (19, "layer"), (110, "rms")):
+        for heads, hs in (((2, 2), 12), ((4, 2), 32)):
+            qkv = torch.randn(2, T, (heads[0] + 2 * heads[1]) * hs, requires_grad=True)
+            exact = qkv.detach().double().requires_grad_()
+            y = native.attention(qkv, *heads, norm=norm, epsilon=1e-5)
+            expected, upstream = spelled_out(exact, *heads, norm, None), torch.randn_like(y)
+            assert_near(y, expected, 3e-6)
+            assert_near(*gradients(y, upstream, qkv), *gradients(expected, upstream, exact), 5e-6)
+    for rows, out, width in ((1, 1, 1), (37, 65, 130), (128, 64, 32), (7, 50, 600)):
+        x, weight = torch.randn(rows, width), torch.randn(out, width, requires_grad=True)
+        y, upstream = native.linear(x, weight, None), torch.randn(rows, out)
+        assert_near(y, F.linear(x.double(), weight.double()), 2e-6)
+        (found,) = gradients(y, upstream, weight)
+        assert_near(found, upstream.double().T @ x.double(), 3e-6)
+    x = torch.linspace(-9, 9, 37)
+    torch.testing.assert_close(native.gelu(x), F.gelu(x), atol=1e-6, rtol=2e-6)
+
+
+# -- training
+
+
+def native_trainer(make_trainer: MakeTrainer, **changes: Any) -> Trainer:
+    trainer = make_trainer(**changes)
+    system = trainer.config.system
+    trainer.compute_with(Runtime("cpu", system.precision, 1, 4, False, "native"))
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "tolerance"),
+    [
+        *((name, "fp32", 1e-5) for name in PRESETS if not name.startswith("gpt2")),
+        ("fast", "bf16", 1e-2),
+        ("nanogpt-cpu", "bf16", 1e-2),
+    ],
+)
+def test_every_preset_trains_as_with_torchs_kernels(
+    make_trainer: MakeTrainer, name: str, precision: str, tolerance: float
+) -> None:
+    changes = settings_of(name) | {"model__dropout": 0.0, "system__precision": precision}
+    plain, ours = make_trainer(**changes), native_trainer(make_trainer, **changes)
+    for _ in range(4):
+        expected = plain.train_step()
+        found = ours.train_step()
+        assert found.loss.item() == pytest.approx(expected.loss.item(), rel=tolerance)
+        assert found.grad_norm.item() == pytest.approx(
+            expected.grad_norm.item(), rel=20 * tolerance
+        )
+    assert ours.evaluate().loss == pytest.approx(plain.evaluate().loss, rel=tolerance)
+
+
+def test_with_dropout_the_same_seed_takes_the_same_course(make_trainer: MakeTrainer) -> None:
+    one, other = (native_trainer(make_trainer, model__dropout=0.2) for _ in range(2))
+    losses = [[trainer.train_step().loss.item() for _ in range(3)] for trainer in (one, other)]
+    assert losses[0] == losses[1]
+    assert_same_bits(weights(one.model), weights(other.model))
+
+
+def test_the_average_of_the_weights_is_evaluated_by_the_same_kernels(
+    make_trainer: MakeTrainer,
+) -> None:
+    trainer = native_trainer(make_trainer, optim__ema_decay=0.9)
+    trainer.train_step()
+    trainer.evaluate()
+    assert trainer.average is not None
+    assert all(block.attention.native for block in trainer.average.model.blocks)  # type: ignore[union-attr]
+
+
+def test_pytorchs_own_threads_do_the_work() -> None:
+    """A second OpenMP would bring threads that get into the way of the first's."""
+    native.load()
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    assert len({line.split()[-1] for line in maps if "libgomp" in line}) == 1
+
+
+# -- choosing them, and what can go wrong
+
+
+def quiet(message: str) -> None:
+    """Nobody listens."""
+
+
+def settle(
+    config: Any, split: Split, warn: Callable[[str], None], report: Callable[[str], None] = quiet
+) -> str:
+    return resolve_runtime(config, split, 90, report, warn).kernels
+
+
+@pytest.mark.parametrize(
+    ("asked", "got"), [("auto", "native"), ("native", "native"), ("torch", "torch")]
+)
+def test_auto_takes_our_own(make_config: MakeConfig, split: Split, asked: str, got: str) -> None:
+    said: list[str] = []
+    assert settle(make_config(system__kernels=asked), split, said.append) == got
+    assert said == []
+
+
+def test_the_compiler_and_our_kernels_exclude_each_other(
+    make_config: MakeConfig, split: Split
+) -> None:
+    assert settle(make_config(system__compile=True), split, quiet) == "torch"
+    with pytest.raises(InputError, match=r"turn it off for system\.kernels native"):
+        make_config(system__compile=True, system__kernels="native")
+
+
+def test_compiling_happens_once_and_is_told(
+    make_config: MakeConfig, split: Split, fresh: Path
+) -> None:
+    told: list[str] = []
+    settle(make_config(), split, quiet, told.append)
+    assert any("compiling the kernels" in line for line in told)
+    (made,) = fresh.iterdir()
+    library.load.cache_clear()
+    told.clear()
+    settle(make_config(), split, quiet, told.append)
+    assert told == [] and list(fresh.iterdir()) == [made]
+
+
+def no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+def broken_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, "-include", "nowhere.h"))
+    monkeypatch.setattr(compiler, "_compiler", lambda: (["g++", *compiler.FLAGS], b""))
+
+
+def another_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    impostor = tmp_path / "g++"
+    impostor.write_text("#!/bin/sh\necho '#define __GNUC__ 4'\necho '#define __clang__ 1'\n")
+    impostor.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+def no_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GPT_TUI_KERNELS", str(tmp_path / "file" / "kernels"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (no_compiler, "no C++ compiler was found (g++ or c++)"),
+        (broken_compiler, "could not compile them: "),
+        (another_compiler, "is no GNU compiler with OpenMP"),
+        (no_room, "cannot be written: Not a directory"),
+    ],
+)
+def test_without_them_training_goes_on_with_torchs_and_says_why(
+    make_config: MakeConfig,
+    split: Split,
+    fresh: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    fault: Callable[[pytest.MonkeyPatch, Path], None],
+    reason: str,
+) -> None:
+    with monkeypatch.context() as patch:
+        fault(patch, tmp_path)
+        said: list[str] = []
+        assert settle(make_config(), split, said.append) == "torch"
+    (sentence,) = said
+    assert sentence.startswith("PyTorch's kernels do the training") and reason in sentence
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("content", [b"", b"not a library"])
+def test_a_library_in_pieces_is_compiled_again(fresh: Path, content: bytes) -> None:
+    path = compiler.compiled()
+    path.write_bytes(content)
+    native.load()
+    x = torch.randn(3, 5)
+    torch.testing.assert_close(native.gelu(x), F.gelu(x), atol=1e-6, rtol=1e-5)
+
+
+def test_two_programs_may_compile_at_once(fresh: Path) -> None:
+    command = "from engine import native; native.load(); print('ready')"
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", command], stdout=subprocess.PIPE, env=os.environ.copy()
+        )
+        for _ in range(2)
+    ]
+    assert [one.communicate()[0] for one in both] == [b"ready\n"] * 2
+    assert len(list(fresh.iterdir())) == 1
+
+
+def test_a_run_that_loses_its_kernels_goes_on_and_says_what_that_means(
+    rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = rig.new(make_config())
+    assert session.trainer.runtime.kernels == "native"
+    rig.to_step(session, 3)
+    path = rig.close(session)
+    library.load.cache_clear()
+
+    def gone() -> Path:
+        raise native.NoKernels("no C++ compiler was found (g++ or c++)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "compiled", gone)
+        opened = rig.open(path, running=True)
+        assert opened.trainer.runtime.kernels == "torch"
+        slower, bits = (event.message for event in rig.said(Warned))
+        assert "no C++ compiler was found" in slower
+        assert "kernels native is now torch" in bits
+        rig.to_step(opened, 6)
+
+
+def test_a_run_from_before_there_was_a_choice_keeps_torchs(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(system__kernels="torch"))
+    rig.to_step(session, 3)
+    database = session.files.database
+    known = database.meta()["runtime"]
+    del known["asked"]["kernels"], known["resolved"]["kernels"]
+    database.set_meta(runtime=known)
+    path = rig.close(session)
+    opened = rig.open(path)
+    assert opened.trainer.runtime.kernels == "torch"
+    assert rig.said(Warned) == []
+
+
+def test_bits_of_a_run_with_them_are_the_same_after_a_break(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    through, broken = (rig.new(make_config(model__dropout=0.1)) for _ in range(2))
+    rig.to_step(through, 8)
+    rig.to_step(broken, 4)
+    again = rig.open(rig.close(broken))
+    rig.to_step(again, 8)
+    assert again.trainer.runtime.kernels == "native"
+    assert_same_bits(weights(again.trainer.model), weights(through.trainer.model))
+    assert np.isfinite(through.trainer.evaluate().loss)
