@@ -90,8 +90,8 @@ class Trainer:
         reseed(config.train.seed, Stream.INIT)
         # built on the CPU, so that the weights begin the same on every device
         self.model = build_model(config.model, vocab_size).to(self.device)
+        self.optimizer = Optimizer(self.model, config.optim)
         self.compute_with(runtime)
-        self.optimizer = Optimizer(self.model, config.optim, self._muon_dtype)
         self.average = WeightAverage(self.model) if config.optim.ema_decay else None
         self.forward: torch.nn.Module = self.model
         self.train_tokens = _on_device(split.train, self.device)  # (n_train,)
@@ -110,6 +110,7 @@ class Trainer:
         if runtime.kernels == "native":
             _load_kernels()
         self._settle(self.model)
+        self.optimizer.compute_with(self._muon_dtype, runtime.kernels == "native")
         self.loss_scale = LossScale(self.device) if runtime.precision == "fp16" else None
         if self.device.type == "cuda":
             use_tf32(runtime.precision == "tf32")

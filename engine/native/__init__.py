@@ -6,7 +6,7 @@ here are compiled once for the very processor, in seconds, and are held to PyTor
 """
 
 from engine.native.compiler import NoKernels, are_compiled
-from engine.native.functions import attention, gelu, linear
+from engine.native.functions import attention, gelu, linear, muon_step
 from engine.native.library import load
 
-__all__ = ["NoKernels", "are_compiled", "attention", "gelu", "linear", "load"]
+__all__ = ["NoKernels", "are_compiled", "attention", "gelu", "linear", "load", "muon_step"]

@@ -14,8 +14,8 @@ from pathlib import Path
 from data.corpus import cache_folder
 
 FOLDER = Path(__file__).parent
-SOURCES = ("attention.cpp", "gelu.cpp", "linear.cpp")
-HEADERS = ("products.h", "vectors.h")
+SOURCES = ("attention.cpp", "muon.cpp", "linear.cpp", "gelu.cpp")  # those that take longest first
+HEADERS = ("panels.h", "products.h", "vectors.h")
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fopenmp", "-fPIC", "-w")
 FOR_THIS_PROCESSOR = ("-march=native", "-mcpu=native")  # the second one on ARM
 COMPILERS = ("g++", "c++")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from ctypes import c_long, c_void_p
 from typing import Any
 
 import torch
@@ -68,6 +70,39 @@ def attention(
         shape.cos, shape.sin = (table.data_ptr() for table in tables)
     y: Tensor = _Attention.apply(qkv, shape, tables)  # type: ignore[no-untyped-call]
     return y
+
+
+def muon_step(
+    gradients: Sequence[Tensor],
+    averages: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    *,
+    momentum: float,
+    rate: float,
+    keep: float,
+) -> None:
+    """Muon's step, as in ``engine.optim.muon``, for matrices in fp32 on the CPU.
+
+    Args:
+        gradients, averages, weights: Of each matrix its gradient, its momentum and itself, (r, c)
+            each and contiguous; the last two are moved.
+        momentum: Of the gradient; Nesterov's.
+        rate: Learning rate; a matrix moves by ``rate * sqrt(max(1, r / c))``.
+        keep: What weight decay leaves of the weights.
+    """
+    n = len(weights)
+    pointers = c_void_p * n
+    gradients = [gradient.contiguous() for gradient in gradients]
+    rows, columns = zip(*(weight.shape for weight in weights), strict=True)
+    load().muon_step(
+        n,
+        *(pointers(*(x.data_ptr() for x in all_of)) for all_of in (gradients, averages, weights)),
+        (c_long * n)(*rows),
+        (c_long * n)(*columns),
+        momentum,
+        rate,
+        keep,
+    )
 
 
 class _Linear(Function):

@@ -51,14 +51,11 @@ class Optimizer:
     Args:
         model: Whose parameters to move.
         optim: Which way, and with what settings.
-        dtype: What Muon orthogonalises in.
     """
 
-    def __init__(
-        self, model: nn.Module, optim: OptimConfig, dtype: torch.dtype = torch.bfloat16
-    ) -> None:
+    def __init__(self, model: nn.Module, optim: OptimConfig) -> None:
         matrices = block_matrices(model) if optim.optimizer == "muon" else []
-        self.muon = Muon(matrices, dtype) if matrices else None
+        self.muon = Muon(matrices) if matrices else None
         theirs = {id(weight) for weight, _ in matrices}
         rest = [p for p in model.parameters() if p.requires_grad and id(p) not in theirs]
         groups = [
@@ -72,6 +69,11 @@ class Optimizer:
         else:
             self.rest = AdamW(groups, lr=optim.learning_rate, fused=True)
         self.configure(optim)
+
+    def compute_with(self, dtype: torch.dtype, native: bool) -> None:
+        """Settle what Muon orthogonalises in: a dtype, or fp32 by a kernel of ``engine.native``."""
+        if self.muon:
+            self.muon.dtype, self.muon.native = dtype, native
 
     def configure(self, optim: OptimConfig) -> None:
         """Take over the settings of the configuration, between two steps."""

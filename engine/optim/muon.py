@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine import native
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: steepest at zero
 ITERATIONS = 5
 EPSILON = 1e-7
@@ -64,6 +66,7 @@ class Muon:
             weight: {"momentum_buffer": torch.zeros_like(weight, requires_grad=False)}
             for weight, _ in weights
         }
+        self.native = False  # whether to use the kernel of ``engine.native``; weights on a CPU
         self._groups = _by_shape(weights)
 
     @torch.no_grad()
@@ -75,8 +78,24 @@ class Muon:
                 ``rate * sqrt(max(1, r / c))``.
             skip: () bool on the device; where true, weights and momentum stay as they are.
         """
+        if self.native:
+            self._step_native(rate, skip)
+            return
         for parts in self._groups.values():
             self._step_group(parts, rate, skip)
+
+    def _step_native(self, rate: float, skip: Tensor | None) -> None:
+        if skip is not None and skip.item():
+            return
+        parts = [part for group in self._groups.values() for part in group]
+        native.muon_step(
+            [_gradient(part.weight)[part.rows] for part in parts],
+            [self.state[part.weight]["momentum_buffer"][part.rows] for part in parts],
+            [part.weight[part.rows] for part in parts],
+            momentum=self.momentum,
+            rate=rate,
+            keep=1 - rate * self.weight_decay,
+        )
 
     def _step_group(self, parts: list[Part], rate: float, skip: Tensor | None) -> None:
         buffers = [part.of(self.state[part.weight]["momentum_buffer"]) for part in parts]

@@ -26,6 +26,7 @@ from engine import native
 from engine.model.attention import reference_weights
 from engine.model.positions import Rotary, rotary, rotate
 from engine.native import compiler, library
+from engine.optim.muon import COEFFICIENTS, ITERATIONS, Muon
 from engine.presets import PRESETS
 from engine.protocol import Warned
 from engine.runtime import resolve_runtime
@@ -256,6 +257,59 @@ def test_narrower_processors_compute_the_same(
         assert_near(found, upstream.double().T @ x.double(), 3e-6)
     x = torch.linspace(-9, 9, 37)
     torch.testing.assert_close(native.gelu(x), F.gelu(x), atol=1e-6, rtol=2e-6)
+
+
+def orthogonal(gradient: Tensor) -> Tensor:
+    """Newton and Schulz's five steps as published, in fp64."""
+    tall = gradient.size(0) > gradient.size(1)
+    x = gradient.double().mT if tall else gradient.double()
+    x = x / x.norm()
+    a, b, c = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        gram = x @ x.mT
+        x = a * x + b * gram @ x + c * gram @ gram @ x
+    return x.mT if tall else x
+
+
+@pytest.mark.parametrize("rank", [3, None])
+@pytest.mark.parametrize(
+    "shape", [(1, 5), (5, 1), (16, 16), (20, 7), (33, 130), (128, 128), (150, 70)]
+)
+def test_muon_orthogonalises_as_published(shape: tuple[int, int], rank: int | None) -> None:
+    torch.manual_seed(0)
+    gradient = torch.randn(shape)
+    if rank:  # as gradients are: most singular values are small
+        low = torch.randn(shape[0], rank) @ torch.randn(rank, shape[1])
+        gradient = low + 1e-3 * gradient
+    weight, average = torch.ones(shape), torch.zeros(shape)
+    native.muon_step([gradient], [average], [weight], momentum=0.0, rate=0.5, keep=0.75)
+    moved = 0.5 * max(1, shape[0] / shape[1]) ** 0.5 * orthogonal(gradient)
+    assert_near(weight - 0.75, -moved, 1e-3 if rank else 1e-4)
+    assert torch.equal(average, gradient)
+
+
+def test_muon_moves_whatever_is_stacked_in_a_weight_each_for_itself() -> None:
+    torch.manual_seed(0)
+    stacked, plain = (torch.randn(40, 12, requires_grad=True) for _ in range(2))
+    same = [w.detach().clone().requires_grad_() for w in (stacked, plain)]
+    ours, theirs = (
+        Muon([(one, [12, 12, 16]), (other, [40])], torch.float64, 0.9, 0.1)
+        for one, other in ((stacked, plain), same)
+    )
+    ours.native = True
+    for _ in range(3):
+        for mine, reference in zip((stacked, plain), same, strict=True):
+            mine.grad = torch.randn_like(mine)
+            reference.grad = mine.grad.clone()
+        ours.step(0.02, torch.tensor(False))
+        theirs.step(0.02, torch.tensor(False))
+    before = stacked.detach().clone()
+    ours.step(0.02, torch.tensor(True))  # an overflow: nothing moves
+    assert torch.equal(stacked.detach(), before)
+    for mine, reference in zip((stacked, plain), same, strict=True):
+        assert_near(mine, reference.double(), 1e-4)
+        for name, state in ours.state[mine].items():
+            assert_near(state, theirs.state[reference][name].double(), 1e-6)
 
 
 # -- training

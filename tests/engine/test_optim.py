@@ -114,7 +114,8 @@ def test_muon_moves_the_matrices_as_torchs_does_and_adamw_the_rest(
     ours, theirs = model(), model()
     before = [weight.detach().clone() for weight, _ in stacked(ours)]
     config = optim("muon", momentum=0.9, beta1=0.85, beta2=0.95)
-    optimizer = Optimizer(ours, config, dtype)
+    optimizer = Optimizer(ours, config)
+    optimizer.compute_with(dtype, native=False)
     muon, matrices = torchs_muon(theirs, 0.02)
     taken = {id(weight) for weight, _ in stacked(theirs)}
     adamw = plain_adamw([p for p in theirs.parameters() if id(p) not in taken])
