@@ -194,7 +194,9 @@ def tidy_checkpoints(run: Path) -> None:
             left.rename(final)
     for left in folder.glob(".*"):
         if left.suffix in (".tmp", ".old"):
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(
+                missing_ok=True
+            )
 
 
 def find_checkpoint(run: Path, which: str) -> Path:

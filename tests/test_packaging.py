@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 import engine
+from engine.native.compiler import HEADERS, SOURCES
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,6 +49,11 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "pip", "--python", str(python), *install.split(), str(wheel)]
     subprocess.run(command, check=True, capture_output=True)
     return folder
+
+
+def test_the_wheel_brings_the_sources_of_the_kernels(wheel: Path) -> None:
+    there = set(zipfile.ZipFile(wheel).namelist())
+    assert there >= {f"engine/native/{name}" for name in (*SOURCES, *HEADERS)}
 
 
 @pytest.fixture

@@ -127,17 +127,12 @@ def interleaved(
 def _run_ours(config: Config, seed: int, every: int) -> OurRun:
     request = {"config": config.replace({"train.seed": seed}).to_dict(), "every": every}
     with tempfile.TemporaryDirectory(prefix="gpt-tui-compiled-") as fresh:
-        run = OurRun(seed, ask("our_loss", request, **{FRESH: fresh}))
+        run = OurRun(seed, ask("our_loss", request, GPT_TUI_KERNELS=fresh, **{FRESH: fresh}))
     for warning in run.facts["warnings"]:
         programs.note(warning)
     step, seconds, loss = run.points[-1]
     programs.note(f"ours, seed {seed}: loss {loss:.4f} after {step} steps, {seconds:.2f} s")
     return run
-
-
-def _same_tokens(plan: Plan) -> Config:
-    steps = max(1, round(plan.peer_tokens / tokens_per_step(plan.config)))
-    return plan.config.replace({"train.max_steps": steps})
 
 
 def same_tokens_config(plan: Plan) -> Config:

@@ -1,7 +1,8 @@
 """Worker: this program's trainer, its loss over the whole split measured on the way.
 
 The trainer runs without run folder, screen and inbox. Its clock stands still while the loss is
-measured, and starts with the first step, or with compiling.
+measured, and starts with the first step, or with compiling; the time that compiling our kernels
+takes is on it, too.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-from engine.config import config_from_dict, tokens_per_step
+from engine.config import Config, config_from_dict, tokens_per_step
 from tui.bench.peers import Text, load_text
 from tui.bench.workers import answer
 from tui.bench.workers.measuring import now, whole_split_loss
@@ -27,7 +28,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``points``: [step, seconds of training, loss]; ``parameters`` without position embeddings;
-        ``tokens_per_step``; ``start_seconds`` (everything before the first step) and
+        ``tokens_per_step``; ``start_seconds`` (everything before, but for compiling) and
         ``evaluation_seconds``, which are not in the points; what it ran on; ``warnings``.
     """
     begin = time.perf_counter()
@@ -36,10 +37,11 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     from engine.runtime import hardware, versions
 
     warnings: list[str] = []
+    compiling = _compile_kernels(config)
     trainer = _trainer(config, text, warnings)
     device = trainer.runtime.device
-    start_seconds = now(device) - begin
-    points, evaluation_seconds = _train(trainer, text, request["every"])
+    start_seconds = now(device) - begin - compiling
+    points, evaluation_seconds = _train(trainer, text, request["every"], compiling)
     return {
         "points": points,
         "parameters": trainer.model.parameter_count(),
@@ -54,7 +56,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _trainer(config: Any, text: Text, warnings: list[str]) -> Trainer:
+def _trainer(config: Config, text: Text, warnings: list[str]) -> Trainer:
     import torch
 
     from engine.runtime import resolve_runtime
@@ -66,10 +68,26 @@ def _trainer(config: Any, text: Text, warnings: list[str]) -> Trainer:
     return Trainer(config, runtime, text.split, vocab_size)
 
 
-def _train(trainer: Trainer, text: Text, every: int) -> tuple[list[list[float]], float]:
-    """To the end; returns the points and the seconds that measuring took."""
+def _compile_kernels(config: Config) -> float:
+    """Returns the seconds it took; none are taken where a run would not use them, either."""
+    from engine.runtime import resolve_device, resolve_kernels
+
+    start = time.perf_counter()
+    device = resolve_device(config.system.device, lambda _: None)
+    resolve_kernels(device, config.system, lambda _: None, lambda _: None)
+    return time.perf_counter() - start
+
+
+def _train(
+    trainer: Trainer, text: Text, every: int, spent: float
+) -> tuple[list[list[float]], float]:
+    """To the end; returns the points and the seconds that measuring took.
+
+    Args:
+        spent: Seconds that are on the clock already.
+    """
     device, points, evaluating = trainer.runtime.device, [], 0.0
-    start = now(device)
+    start = now(device) - spent
     if trainer.runtime.compile:
         trainer.compile()
     while trainer.step < trainer.total_steps:
