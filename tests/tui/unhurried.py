@@ -24,6 +24,7 @@ async def wait_for_screen(pilot: Pilot[Any], timeout: float = 30.0) -> bool:
     """Wait until nothing is on its way between widgets, twice in a row."""
     still = 0
     for _ in range(MOST_ROUNDS):
+        pilot.app._check_resize()  # which Textual would do in 8 ms, in case there is more to come
         if not await wait_once(pilot, timeout):
             return False
         still = 0 if under_way(pilot.app) else still + 1
