@@ -179,7 +179,8 @@ class Trainer:
         draws the same batch and the same dropout.
         """
         config, step = self.config, self.step
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         self.model.zero_grad(set_to_none=True)  # the optimizer's would import the compiler
         loss = torch.zeros((), device=self.device)
         offsets = self._step_offsets()  # (S,) starts of the sequences of this step
@@ -259,6 +260,14 @@ class Trainer:
         scaled = loss * self.loss_scale.scale if self.loss_scale else loss
         scaled.backward()  # type: ignore[no-untyped-call]
 
+    def _clip(self, parameters: list[torch.nn.Parameter]) -> Tensor:
+        """Scale the gradients down if their norm, which is returned, is above ``grad_clip``."""
+        clip = self.config.optim.grad_clip or float("inf")
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if self.runtime.kernels == "native" and all(g.is_contiguous() for g in gradients):
+            return native.clip_gradients(gradients, clip)
+        return torch.nn.utils.clip_grad_norm_(parameters, clip)
+
     def _update(self, rate: float) -> Tensor:
         """Clip, then apply the gradients; returns their norm () before clipping.
 
@@ -268,8 +277,7 @@ class Trainer:
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         if self.loss_scale:
             self.loss_scale.unscale([p.grad for p in parameters if p.grad is not None])
-        clip = self.config.optim.grad_clip or float("inf")
-        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
+        grad_norm = self._clip(parameters)
         broken = ~torch.isfinite(grad_norm)
         self.optimizer.step(rate, skip=broken)
         if self.loss_scale:

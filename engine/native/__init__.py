@@ -6,7 +6,16 @@ here are compiled once for the very processor, in seconds, and are held to PyTor
 """
 
 from engine.native.compiler import NoKernels, are_compiled
-from engine.native.functions import attention, gelu, linear, muon_step
+from engine.native.functions import attention, clip_gradients, gelu, linear, muon_step
 from engine.native.library import load
 
-__all__ = ["NoKernels", "are_compiled", "attention", "gelu", "linear", "load", "muon_step"]
+__all__ = [
+    "NoKernels",
+    "are_compiled",
+    "attention",
+    "clip_gradients",
+    "gelu",
+    "linear",
+    "load",
+    "muon_step",
+]

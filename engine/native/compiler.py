@@ -14,7 +14,13 @@ from pathlib import Path
 from data.corpus import cache_folder
 
 FOLDER = Path(__file__).parent
-SOURCES = ("attention.cpp", "muon.cpp", "linear.cpp", "gelu.cpp")  # those that take longest first
+SOURCES = (
+    "attention.cpp",
+    "muon.cpp",
+    "linear.cpp",
+    "clipping.cpp",
+    "gelu.cpp",
+)  # those that take longest first
 HEADERS = ("panels.h", "products.h", "vectors.h")
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fopenmp", "-fPIC", "-w")
 FOR_THIS_PROCESSOR = ("-march=native", "-mcpu=native")  # the second one on ARM

@@ -72,6 +72,22 @@ def attention(
     return y
 
 
+def clip_gradients(gradients: Sequence[Tensor], clip: float) -> Tensor:
+    """``torch.nn.utils.clip_grad_norm_`` for gradients in fp32 on the CPU.
+
+    Args:
+        gradients: Contiguous; scaled down together where their norm is above ``clip``.
+        clip: May be infinite.
+
+    Returns:
+        () their norm before.
+    """
+    n = len(gradients)
+    at = (c_void_p * n)(*(gradient.data_ptr() for gradient in gradients))
+    numbers = (c_long * n)(*(gradient.numel() for gradient in gradients))
+    return torch.tensor(load().clip_gradients(n, at, numbers, clip))
+
+
 def muon_step(
     gradients: Sequence[Tensor],
     averages: Sequence[Tensor],

@@ -38,6 +38,7 @@ SIGNATURES = {
     "linear_backward_weight": [c_void_p] * 3 + [c_long] * 3,
     "gelu_forward": [c_void_p] * 2 + [c_long],
     "gelu_backward": [c_void_p] * 3 + [c_long],
+    "clip_gradients": [c_long] + [c_void_p] * 2 + [c_float],
     "muon_step": [c_long] + [c_void_p] * 5 + [c_float] * 3,
     "attention_forward_fp32": [POINTER(Shape)] + [c_void_p] * 3,
     "attention_forward_bf16": [POINTER(Shape)] + [c_void_p] * 3,
@@ -57,6 +58,7 @@ def load() -> ctypes.CDLL:
     for name, arguments in SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, None
+    library.clip_gradients.restype = c_float
     _try_out(library)
     return library
 

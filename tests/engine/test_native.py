@@ -312,6 +312,21 @@ def test_muon_moves_whatever_is_stacked_in_a_weight_each_for_itself() -> None:
             assert_near(state, theirs.state[reference][name].double(), 1e-6)
 
 
+@pytest.mark.parametrize("clip", [0.5, 5.0, float("inf")])
+def test_clipping_is_torchs(clip: float) -> None:
+    torch.manual_seed(0)
+    shapes = [(3,), (64, 64), (1,), (20_000,), (130, 70)]
+    ours = [torch.randn(shape) / 100 for shape in shapes]
+    theirs = [torch.nn.Parameter(torch.zeros(shape)) for shape in shapes]
+    for parameter, gradient in zip(theirs, ours, strict=True):
+        parameter.grad = gradient.clone()
+    found = native.clip_gradients(ours, clip)
+    torch.testing.assert_close(found, torch.nn.utils.clip_grad_norm_(theirs, clip))
+    for gradient, parameter in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(gradient, parameter.grad)
+    assert native.clip_gradients([torch.tensor([1.0, float("nan")])], clip).isnan()
+
+
 # -- training
 
 
