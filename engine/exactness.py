@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.trainer import Runtime
 
-COMPUTING = ("torch", "numpy")  # versions that decide on the last bits
+COMPUTING = ("torch", "numpy", "native kernels")  # versions that decide on the last bits
 
 
 def what_differs(
@@ -32,8 +32,8 @@ def what_differs(
             differences.append(f"{name} {then[name]} is now {value}")
     known = before.get("versions", {})
     for name in COMPUTING:
-        if name in known and known[name] != versions.get(name):
-            differences.append(f"{name} {known[name]} is now {versions.get(name)}")
+        if name in known and name in versions and known[name] != versions[name]:
+            differences.append(f"{name} {known[name]} is now {versions[name]}")
     if all(cpus) and cpus[0] != cpus[1]:
         differences.append(f"another processor, {cpus[1]} after {cpus[0]}")
     return differences

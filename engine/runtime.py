@@ -109,7 +109,7 @@ def resolve_kernels(device: str, system: SystemConfig, report: Say, warn: Say) -
     try:
         native.load()
     except native.NoKernels as reason:
-        warn(f"PyTorch's kernels do the training, slower than ours, which are not here: {reason}")
+        warn(f"training with PyTorch's kernels, which are slower than our own: {reason}")
         return "torch"
     return "native"
 
@@ -195,12 +195,15 @@ def versions() -> dict[str, str]:
 
     from engine import __version__
 
-    return {
+    found = {
         "gpt-tui": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
     }
+    if native.fingerprint():
+        found["native kernels"] = native.fingerprint()
+    return found
 
 
 def hardware(device: str) -> dict[str, str | int]:

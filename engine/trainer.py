@@ -302,8 +302,7 @@ def _load_kernels() -> None:
         native.load()
     except native.NoKernels as reason:
         raise InputError(
-            f"this run computed with native kernels, and this machine has none ({reason}): install "
-            f"g++, or go on with PyTorch's by resuming it with system.kernels torch"
+            f"this run was trained with kernels of our own, and they cannot be had here: {reason}"
         ) from None
 
 

@@ -7,13 +7,14 @@ here are compiled once for the very processor, in seconds, and are held to PyTor
 
 from engine.native.compiler import NoKernels, are_compiled
 from engine.native.functions import attention, clip_gradients, gelu, linear, muon_step
-from engine.native.library import load
+from engine.native.library import fingerprint, load
 
 __all__ = [
     "NoKernels",
     "are_compiled",
     "attention",
     "clip_gradients",
+    "fingerprint",
     "gelu",
     "linear",
     "load",

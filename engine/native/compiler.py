@@ -48,7 +48,10 @@ def compiled() -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             _compile(command, path)
         except OSError as error:
-            raise NoKernels(f"{path.parent} cannot be written: {error.strerror}") from None
+            raise NoKernels(
+                f"those cannot be kept in {path.parent} ({error.strerror}): set GPT_TUI_KERNELS "
+                f"to a folder for them"
+            ) from None
     return path
 
 
@@ -82,7 +85,7 @@ def _compiler() -> tuple[list[str], bytes]:
     names = [os.environ["CXX"]] if os.environ.get("CXX") else list(COMPILERS)
     found = [path for name in names if (path := shutil.which(name))]
     if not found:
-        raise NoKernels(f"no C++ compiler was found ({' or '.join(names)})")
+        raise NoKernels(f"no {' or '.join(names)} was found to compile those with: install g++")
     for path in found:
         for processor in FOR_THIS_PROCESSOR:
             command = [path, *FLAGS, processor]
@@ -90,7 +93,7 @@ def _compiler() -> tuple[list[str], bytes]:
             known = macros.stdout
             if macros.returncode == 0 and b"__GNUC__" in known and b"__clang__" not in known:
                 return command, known
-    raise NoKernels(f"{found[0]} is no GNU compiler with OpenMP")
+    raise NoKernels(f"{found[0]}, no GNU compiler with OpenMP, cannot compile those: install g++")
 
 
 def _compile(command: list[str], path: Path) -> None:
@@ -114,7 +117,7 @@ def _succeed(command: list[str]) -> None:
     if done.returncode:
         lines = done.stdout.decode(errors="replace").splitlines()
         errors = [line for line in lines if "error" in line] or lines or ["it says nothing"]
-        raise NoKernels(f"{command[0]} could not compile them: {errors[0].strip()}")
+        raise NoKernels(f"{command[0]} could not compile those: {errors[0].strip()}")
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[bytes]:

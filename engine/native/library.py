@@ -47,6 +47,11 @@ SIGNATURES = {
 }
 
 
+def fingerprint() -> str:
+    """What the loaded kernels were made from and for, in a few letters; empty before."""
+    return compiled().stem[:8] if load.cache_info().currsize else ""
+
+
 @functools.cache
 def load() -> ctypes.CDLL:
     """The kernels, compiled if they are not yet; the second time at once.

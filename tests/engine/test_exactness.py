@@ -13,7 +13,7 @@ from engine.trainer import Runtime
 from tests.engine.conftest import MakeConfig, Rig
 
 RUNTIME = Runtime("cpu", "fp32", 2, 8, False)
-VERSIONS = {"torch": "2.13.0", "numpy": "2.3.0", "python": "3.11.9"}
+VERSIONS = {"torch": "2.13.0", "numpy": "2.3.0", "python": "3.11.9", "native kernels": "cafe"}
 STATE = {"runtime": dataclasses.asdict(RUNTIME), "versions": VERSIONS}
 
 
@@ -29,6 +29,7 @@ def test_the_same_machine_and_libraries_promise_the_same_bits() -> None:
         ({"threads": 1}, {}, ("", ""), "threads 2 is now 1"),
         ({"precision": "bf16"}, {}, ("", ""), "precision fp32 is now bf16"),
         ({}, {"torch": "2.14.0"}, ("", ""), "torch 2.13.0 is now 2.14.0"),
+        ({}, {"native kernels": "beef"}, ("", ""), "native kernels cafe is now beef"),
         ({}, {"numpy": "2.4.0"}, ("", ""), "numpy 2.3.0 is now 2.4.0"),
         ({}, {}, ("EPYC", "Xeon"), "another processor, Xeon after EPYC"),
     ],

@@ -451,10 +451,10 @@ def no_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        (no_compiler, "no C++ compiler was found (g++ or c++)"),
-        (broken_compiler, "could not compile them: "),
-        (another_compiler, "is no GNU compiler with OpenMP"),
-        (no_room, "cannot be written: Not a directory"),
+        (no_compiler, "no g++ or c++ was found to compile those with: install g++"),
+        (broken_compiler, "could not compile those: "),
+        (another_compiler, ", no GNU compiler with OpenMP, cannot compile those: install g++"),
+        (no_room, "(Not a directory): set GPT_TUI_KERNELS to a folder for them"),
     ],
 )
 def test_without_them_training_goes_on_with_torchs_and_says_why(
@@ -471,7 +471,7 @@ def test_without_them_training_goes_on_with_torchs_and_says_why(
         said: list[str] = []
         assert settle(make_config(), split, said.append) == "torch"
     (sentence,) = said
-    assert sentence.startswith("PyTorch's kernels do the training") and reason in sentence
+    assert sentence.startswith("training with PyTorch's kernels") and reason in sentence
     assert "\n" not in sentence
 
 
@@ -516,6 +516,19 @@ def test_a_run_that_loses_its_kernels_goes_on_and_says_what_that_means(
         assert "no C++ compiler was found" in slower
         assert "kernels native is now torch" in bits
         rig.to_step(opened, 6)
+
+
+def test_going_back_in_a_run_that_lost_its_kernels_says_why_it_cannot(
+    make_config: MakeConfig, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> Path:
+        raise native.NoKernels("no g++ or c++ was found to compile those with: install g++")
+
+    library.load.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "compiled", gone)
+        with pytest.raises(InputError, match=r"trained with kernels of our own.*install g\+\+"):
+            Trainer(make_config(), Runtime("cpu", "fp32", 1, 4, False, "native"), split, 90)
 
 
 def test_a_run_from_before_there_was_a_choice_keeps_torchs(
