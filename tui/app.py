@@ -17,9 +17,9 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from engine.hints import PROGRAM, program
 from engine.protocol import Event, State
-from engine.run.folder import CONFIG_FILE, LOG_FILE
-from tui.commands.hints import PROGRAM, program, typed_name
+from engine.run.folder import CONFIG_FILE, LOG_FILE, typed_name
 from tui.commands.stdout import silence
 from tui.keys_in_order import KeysInOrder
 from tui.launch import Launch

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Generic
 
 from textual.app import App, ReturnType
+from textual.dom import DOMNode
 from textual.events import Event, Key, Paste
 from textual.message_pump import MessagePump
 
@@ -41,16 +42,13 @@ class KeysInOrder(App[ReturnType], Generic[ReturnType]):
         self.set_timer(STUCK_SECONDS, lambda: self._end_key(number))
         self._follow(number, self._way_of(target))
 
-    def _way_of(self, target: MessagePump) -> Iterator[MessagePump]:
+    def _way_of(self, target: DOMNode) -> Iterator[MessagePump]:
         """Whom a key passes: from its widget up to the app, and so does what the widget tells.
 
         After that, the screen that it led to, which gives the focus to one of its widgets.
         """
         for _ in range(2):
-            node: MessagePump | None = target
-            while node is not None:
-                yield node
-                node = node._parent
+            yield from target.ancestors_with_self
         yield self.screen
         yield self
 

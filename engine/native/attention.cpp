@@ -34,12 +34,19 @@ struct Shape {
 
 // One head, (T, hs) of rows so far apart -> (T, padded), zeros at the end of each row
 template <class X>
-static void fetch(const Shape& s, const X* from, long apart, float* to) {
+static SEPARATE void fetch(const Shape& s, const X* from, long apart, float* to) {
   int hs = s.hs, padded = s.padded();
   for (int t = 0; t < s.T; t++, from += apart, to += padded) {
     for (int d = 0; d < hs; d++) to[d] = number(from[d]);
     for (int d = hs; d < padded; d++) to[d] = 0;
   }
+}
+
+// So many rows of one head, (rows, padded) -> rows so far apart
+template <class X>
+static SEPARATE void send(const Shape& s, int rows, const float* from, long apart, X* to) {
+  for (int t = 0; t < rows; t++, from += s.padded(), to += apart)
+    for (int d = 0; d < s.hs; d++) put(to[d], from[d]);
 }
 
 static float mean(const float* x, int padded, int n) {
@@ -73,12 +80,10 @@ static void prepare(const Shape& s, float* x, float scale, float* inverse) {
 
 // From the gradient (T, padded) of what prepare gave to that of what it was given.
 //   prepared: (T, padded), what it gave
-template <class X>
-static void unprepare(
-    const Shape& s, const float* prepared, float* gradient, float scale, const float* inverse,
-    X* to) {
+static void unprepare(const Shape& s, const float* prepared, float* gradient, float scale,
+                      const float* inverse) {
   int hs = s.hs, half = hs / 2, padded = s.padded();
-  for (int t = 0; t < s.T; t++, gradient += padded, prepared += padded, to += s.row()) {
+  for (int t = 0; t < s.T; t++, gradient += padded, prepared += padded) {
     float *g = gradient, factor = scale, center = 0;
     if (s.norm) {
       // turning changes no dot product, so that it can be taken after the turn
@@ -95,7 +100,7 @@ static void unprepare(
       }
     }
     if (s.norm == LAYER) center = mean(g, padded, hs);
-    for (int d = 0; d < hs; d++) put(to[d], factor * (g[d] - center));
+    for (int d = 0; d < hs; d++) g[d] = factor * (g[d] - center);
   }
 }
 
@@ -168,10 +173,10 @@ static float softmax(float* row, int last, int wide) {
 
 // Queries [i, i + rows) of one head.
 //   place: of the head's first query among the queries of all heads of all sequences
-template <class X>
+//   weights, mask, out: room for (rows, length), (length) and the result (rows, padded)
 static void attend(
     const Shape& s, int i, int rows, const float* q, const float* turned_k, const float* v,
-    long place, float* weights, float* mask, float* out, X* y, float* lse) {
+    long place, float* weights, float* mask, float* out, float* lse) {
   int padded = s.padded(), length = s.length(), end = i + rows, wide = round_up(end, W);
   strip<false>(rows, {q + i * padded, padded, 1}, turned_k, length, weights, length, s.hs, wide);
   for (int r = 0; r < rows; r++) {
@@ -184,8 +189,6 @@ static void attend(
     }
   }
   strip<false>(rows, {weights, length, 1}, v, padded, out, padded, end, padded);
-  for (int r = 0; r < rows; r++)
-    for (int d = 0; d < s.hs; d++) put(y[(i + r) * s.width() + d], out[r * padded + d]);
 }
 
 template <class X>
@@ -211,7 +214,8 @@ static void forward(const Shape& s, const X* qkv, X* y, float* lse) {
       long place = ((long)b * s.nh + h) * s.T;
       for (int i = 0; i < s.T; i += ROWS) {
         int rows = std::min(ROWS, s.T - i);
-        attend(s, i, rows, q, turned_k, v, place, weights, mask, out, to, lse);
+        attend(s, i, rows, q, turned_k, v, place, weights, mask, out, lse);
+        send(s, rows, out, s.width(), to + i * s.width());
       }
     }
   }
@@ -307,11 +311,12 @@ static void backward(
         head.delta[t] = dot(head.dq + t * padded, head.dy + t * padded, padded);
       for (int first = 0; first < s.T; first += BLOCK)
         unattend_block(s, head, first, std::min(first + BLOCK, s.T), place, lse);
-      unprepare(s, head.q, head.dq, s.scale(), head.inverse_q, to + h * s.hs);
+      unprepare(s, head.q, head.dq, s.scale(), head.inverse_q);
+      send(s, s.T, head.dq, s.row(), to + h * s.hs);
     }
-    unprepare(s, head.k, head.dk, 1, head.inverse_k, to + of_k);
-    for (int t = 0; t < s.T; t++)
-      for (int d = 0; d < s.hs; d++) put(to[t * s.row() + of_v + d], head.dv[t * padded + d]);
+    unprepare(s, head.k, head.dk, 1, head.inverse_k);
+    send(s, s.T, head.dk, s.row(), to + of_k);
+    send(s, s.T, head.dv, s.row(), to + of_v);
   }
 }
 

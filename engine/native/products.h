@@ -37,7 +37,7 @@ static inline void tile(Matrix a, const float* b, long b_row, float* c, long c_r
 
 // The same for up to ROWS rows and any number of whole vectors.
 template <int V, bool ADD>
-static __attribute__((noinline)) void rows_of_tile(
+static SEPARATE void rows_of_tile(
     int rows, Matrix a, const float* b, long b_row, float* c, long c_row, long n) {
   if (rows == ROWS) return tile<ROWS, V, ADD>(a, b, b_row, c, c_row, n);
   for (; rows >= 2; rows -= 2, a.at += 2 * a.row, c += 2 * c_row)

@@ -17,6 +17,9 @@ constexpr int W = 4, ROWS = 8;
 #endif
 constexpr int COLUMNS = 2 * W;
 
+// Compiled once instead of wherever it is called: compiling all of this is to take a second.
+#define SEPARATE __attribute__((noinline))
+
 typedef float vec __attribute__((vector_size(4 * W)));
 typedef int32_t ints __attribute__((vector_size(4 * W)));
 typedef float unaligned_vec __attribute__((vector_size(4 * W), aligned(4), may_alias));

@@ -110,3 +110,16 @@ def start_process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
         text=True,
         **options,
     )
+
+
+Sweep = Callable[..., Answer]
+
+
+@pytest.fixture
+def sweep(cli: Cli, options: list[str]) -> Sweep:
+    """Sweeps with the options of the file that asks for it."""
+
+    def call(*arguments: str) -> Answer:
+        return cli("sweep", *arguments, *options)
+
+    return call

@@ -12,6 +12,7 @@ import pytest
 from data.errors import InputError
 from engine.checkpoint import find_checkpoint
 from engine.config import Config
+from engine.hints import program
 from engine.protocol import Advised, State
 from engine.run.database import RunDatabase
 from engine.run.folder import create_run, find_run
@@ -20,7 +21,6 @@ from engine.run.trash import list_trash, restore_run, trash_run
 from tests.cli.conftest import Cli
 from tui.app import _say_goodbye
 from tui.commands.advised import advice_in_words
-from tui.commands.hints import program
 
 Start = Callable[[Path], None]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from engine.checkpoint import list_checkpoints
 from engine.run.database import RunDatabase
 from engine.run.queue import Queue
-from tests.cli.conftest import QUICK, Answer, Cli, start_process
+from tests.cli.conftest import QUICK, Answer, Cli, Sweep, start_process
 from tests.cli.test_signals import wait_for
 
 RATES = "optim.learning_rate=1e-3..1e-2 log x2"
@@ -25,19 +24,6 @@ def options(text: Path) -> list[str]:
     """Everything small."""
     settings = [word for key, value in QUICK.items() for word in ("--set", f"{key}={value}")]
     return ["--preset", "tiny", "--data", str(text), *settings]
-
-
-@pytest.fixture
-def sweep(cli: Cli, options: list[str]) -> Callable[..., Answer]:
-    """Sweeps over small runs."""
-
-    def call(*arguments: str) -> Answer:
-        return cli("sweep", *arguments, *options)
-
-    return call
-
-
-Sweep = Callable[..., Answer]
 
 
 def by_number(answer: Answer) -> list[dict[str, Any]]:

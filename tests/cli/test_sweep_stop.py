@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from engine.checkpoint import list_checkpoints
 from engine.run.queue import Queue
-from tests.cli.conftest import QUICK, Answer, Cli, start_process
+from tests.cli.conftest import QUICK, Answer, Cli, Sweep, start_process
 from tests.cli.test_signals import wait_for
 
 # the last one barely learns, so that its validation loss is the highest by far
@@ -24,17 +23,6 @@ STOP = ("--stop", "median")
 def options(text: Path) -> list[str]:
     settings = [w for key, value in (QUICK | STEPS).items() for w in ("--set", f"{key}={value}")]
     return ["--preset", "tiny", "--data", str(text), *settings]
-
-
-@pytest.fixture
-def sweep(cli: Cli, options: list[str]) -> Callable[..., Answer]:
-    def call(*arguments: str) -> Answer:
-        return cli("sweep", *arguments, *options)
-
-    return call
-
-
-Sweep = Callable[..., Answer]
 
 
 def steps(answer: Answer) -> dict[str, int]:

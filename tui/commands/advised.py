@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.config import SETTINGS
+from engine.hints import program
 from engine.protocol import Advised
-from tui.commands.hints import program, typed_name
+from engine.run.folder import typed_name
 
 
 def advice_in_words(advice: Advised, run: Path) -> str:

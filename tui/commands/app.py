@@ -48,7 +48,8 @@ def launch_app(launch: Launch) -> int:
         InputError: There is no terminal.
     """
     if not _has_terminal():
-        from tui.commands.hints import program, typed_name
+        from engine.hints import program
+        from engine.run.folder import typed_name
 
         resumed = f" --resume {typed_name(launch.run)}" if launch.run else ""
         raise InputError(
@@ -79,8 +80,8 @@ def _find(run: str, runs_dir: Path) -> Path:
     """The run's folder; a word that is none may be a mistyped command."""
     import difflib
 
+    from engine.hints import program
     from engine.run.folder import find_run
-    from tui.commands.hints import program
 
     try:
         return find_run(run, runs_dir)

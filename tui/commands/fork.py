@@ -8,10 +8,10 @@ from typing import Any
 
 from engine.config import read_config
 from engine.forkable import check_end, check_fit
-from engine.run.folder import CONFIG_FILE, check_name, find_run
+from engine.hints import program
+from engine.run.folder import CONFIG_FILE, check_name, find_run, typed_name
 from engine.run.reader import read_summary
 from tui.commands import EXIT_DONE
-from tui.commands.hints import program, typed_name
 from tui.commands.options import Parser, add_set_option, changes_of, runs_dir_of
 from tui.commands.output import to_json
 from tui.commands.stdout import put

@@ -9,8 +9,9 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from engine.hints import program
+from engine.run.folder import in_runs_dir
 from tui.commands import EXIT_DONE
-from tui.commands.hints import in_runs_dir, program
 from tui.commands.options import (
     Parser,
     add_config_options,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from engine.hints import program
+from engine.run.folder import in_runs_dir
 from engine.run.queue import Queue
 from tui.commands import EXIT_DONE
-from tui.commands.hints import in_runs_dir, program
 from tui.commands.options import Parser, runs_dir_of
 from tui.commands.output import to_json
 from tui.commands.standings import entry_facts, queue_table

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from data.errors import InputError
+from engine.hints import program
+from engine.run.folder import in_runs_dir
 from engine.run.reader import DAMAGED, RunSummary, read_summaries
 from engine.run.selecting import SORTS, matches, sort_runs
 from tui.commands import EXIT_DONE
-from tui.commands.hints import in_runs_dir, program
 from tui.commands.options import Parser, runs_dir_of
 from tui.commands.output import run_facts, table, to_json
 from tui.commands.stdout import put

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from engine.hints import program
 from engine.run.catalogue import disk_use
-from engine.run.folder import find_run
+from engine.run.folder import find_run, in_runs_dir
 from engine.run.reader import read_summary
 from engine.run.trash import (
     Trashed,
@@ -19,7 +20,6 @@ from engine.run.trash import (
     trash_run,
 )
 from tui.commands import EXIT_DONE
-from tui.commands.hints import in_runs_dir, program
 from tui.commands.options import Parser, runs_dir_of
 from tui.commands.output import run_facts, table, to_json
 from tui.commands.stdout import put

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import InputError
+from engine.hints import program
+from engine.run.folder import in_runs_dir
 from engine.run.median_rule import AFTER_RUNS, MedianRule, in_vain
 from engine.run.queue import Queue
 from engine.run.queue_entry import Wish
 from engine.settings import Value
 from engine.sweep import Axis, Impossible, Plan, Trial, draw, grid, in_words, parse_axes, plan
 from tui.commands import EXIT_DONE
-from tui.commands.hints import in_runs_dir, program
 from tui.commands.options import (
     Parser,
     add_config_options,

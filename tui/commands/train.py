@@ -6,13 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from engine.hints import program
 from engine.protocol import Open, Start, State
 from engine.run.checkpoints import list_checkpoints
-from engine.run.folder import CONFIG_FILE, find_run
+from engine.run.folder import CONFIG_FILE, find_run, typed_name
 from engine.run.reader import RunSummary, read_summary
 from tui.commands import EXIT_DONE, EXIT_FAILED
 from tui.commands.headless import Outcome, train
-from tui.commands.hints import program, typed_name
 from tui.commands.options import (
     NEW_RUN_OPTIONS,
     Parser,

@@ -13,8 +13,9 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Input, Label, Static
 
+from engine.hints import program
 from engine.protocol import State
-from tui.commands.hints import program, typed_name
+from engine.run.folder import typed_name
 from tui.run_control import RunControl
 from tui.screens.reach import Reach
 from tui.widgets.keys_footer import KeysFooter

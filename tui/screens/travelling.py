@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine import protocol
-from tui.commands.hints import program, typed_name
+from engine.hints import program
+from engine.run.folder import typed_name
 from tui.screens.fork_dialog import ForkDialog
 from tui.screens.timeline import Choice, TimelineScreen
 
