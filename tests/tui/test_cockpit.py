@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from engine.protocol import (
     Adjusted,
     Evaluated,
@@ -51,6 +53,27 @@ async def test_space_starts_pauses_and_resumes(open_app: Open) -> None:
         await person.until(lambda: person.status.step > step + 2)
         assert person.status.state is State.RUNNING
         assert [one["kind"] for one in person.journal("paused")] == ["paused"]
+
+
+async def test_what_this_machine_cannot_do_is_still_told_when_the_training_runs(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    async with open_app({"system.device": "cuda", "system.precision": "fp16"}) as person:
+        await person.start()
+        await person.until(lambda: person.status.step > 3, "some steps")
+        device, precision = person.notice.splitlines()
+        assert device.endswith("training on cpu instead")
+        assert precision.endswith("training in fp32 instead")
+        await person.press("x")
+        assert person.notice == ""
+        await person.pause()
+        await person.press("space")
+        await person.until_state(State.RUNNING)
+        assert person.notice == ""  # once is enough
 
 
 async def test_a_full_stop_takes_exactly_one_step(open_app: Open) -> None:

@@ -117,6 +117,7 @@ class CockpitScreen(Screen[None]):
         self._travelling = Travelling(self)
         self._trying = TryingRates(self)
         self._state_told = State.IDLE
+        self._told_on_the_way: list[str] = []  # warnings of a run that is being prepared
         self.queueing = Queueing(self, self._show_settings)
         self._runs_view = RunsView(control.launch.runs_dir)
         self._handlers: dict[type[protocol.Event], Callable[[Any], None]] = {
@@ -138,7 +139,7 @@ class CockpitScreen(Screen[None]):
             ),
             protocol.TrialPrepared: self._trying.hear,
             protocol.RatesTried: self._trying.hear,
-            protocol.Warned: lambda e: self.notice.say(e.message),
+            protocol.Warned: self._on_warned,
             protocol.Refused: self._on_refused,
             protocol.Failed: self._on_failed,
         }
@@ -238,11 +239,12 @@ class CockpitScreen(Screen[None]):
             self.notice.say(early + self._summary(), "information")
             if before is State.RUNNING:
                 self.queueing.note_finished(early + self._summary())
+        elif event.state is State.PREPARING and before is not State.PREPARING:
+            self._told_on_the_way.clear()
         elif event.state is State.RUNNING:
-            self.notice.dismiss()
-            if self.control.note:
-                self.notice.say(self.control.note)
-            elif before is State.PREPARING:
+            told = self._told_on_the_way if before is State.PREPARING else []
+            self._say_what_is_known(told)
+            if before is State.PREPARING and not self.notice.text:
                 self.queueing.note_begun()
         elif before is State.FINISHED and event.state is State.PAUSED:
             self.notice.dismiss()  # its end was put off
@@ -262,11 +264,21 @@ class CockpitScreen(Screen[None]):
         kept = read_samples(Path(event.path), control.branch, event.last_sample)
         self.samples.open_run([_kept_sample(one) for one in kept])
         self._show_settings()
-        self.notice.dismiss()
-        if event.note:
-            self.notice.say(event.note)
+        self._say_what_is_known(self._told_on_the_way)
         self.app.log_to_run(event.path)  # type: ignore[attr-defined]
         self._show_parent(Path(event.path))
+
+    def _on_warned(self, event: protocol.Warned) -> None:
+        if self._state_told is State.PREPARING:
+            self._told_on_the_way.append(event.message)
+        self.notice.say(event.message)
+
+    def _say_what_is_known(self, warnings: list[str]) -> None:
+        """What is to be known of the open run's text, and warnings; nothing else stays."""
+        self.notice.dismiss()
+        told = [self.control.note, *warnings] if self.control.note else warnings
+        if told:
+            self.notice.say("\n".join(told))
 
     @work(thread=True, exclusive=True, group="parent")
     def _show_parent(self, run: Path) -> None:
