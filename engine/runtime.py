@@ -109,7 +109,10 @@ def resolve_kernels(device: str, system: SystemConfig, report: Say, warn: Say) -
     try:
         native.load()
     except native.NoKernels as reason:
-        warn(f"training with PyTorch's kernels, which are slower than our own: {reason}")
+        warn(
+            f"training with PyTorch's kernels, which are slower than our own: {reason}, or set "
+            f"system.kernels to torch"
+        )
         return "torch"
     return "native"
 

@@ -27,11 +27,12 @@ OPTIMIZE = ("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fno-math-e
 FLAGS = ("-std=c++17", *OPTIMIZE, "-fopenmp", "-fPIC", "-w")
 FOR_THIS_PROCESSOR = ("-march=native", "-mcpu=native")  # the second one on ARM
 COMPILERS = ("g++", "c++")
+ANOTHER = "install another g++"
 SECONDS = 120.0  # after which a compiler is given up
 
 
 class NoKernels(Exception):
-    """There are no native kernels on this machine; the text is the reason, half a sentence."""
+    """There are no native kernels on this machine; the text is the reason and the way out."""
 
 
 def compiled() -> Path:
@@ -119,7 +120,7 @@ def _succeed(command: list[str]) -> None:
     if done.returncode:
         lines = done.stdout.decode(errors="replace").splitlines()
         errors = [line for line in lines if "error" in line] or lines or ["it says nothing"]
-        raise NoKernels(f"{command[0]} could not compile those: {errors[0].strip()}")
+        raise NoKernels(f"{command[0]} could not compile those ({errors[0].strip()}): {ANOTHER}")
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
@@ -133,6 +134,8 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
             check=False,
         )
     except OSError as error:
-        raise NoKernels(f"{command[0]} cannot be started: {error.strerror}") from None
+        raise NoKernels(f"{command[0]} cannot be started ({error.strerror}): {ANOTHER}") from None
     except subprocess.TimeoutExpired:
-        raise NoKernels(f"{command[0]} was not done after {SECONDS:.0f} seconds") from None
+        raise NoKernels(
+            f"{command[0]} was not done after {SECONDS:.0f} seconds: {ANOTHER}"
+        ) from None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch  # first: its threads, already there, are the ones that the kernels use
 
-from engine.native.compiler import NoKernels, compiled
+from engine.native.compiler import ANOTHER, NoKernels, compiled
 
 TOLERANCE = 1e-4  # of the trial product, whose numbers are about 1
 
@@ -77,7 +77,7 @@ def _open(path: Path) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(compiled()))
     except OSError as error:
-        raise NoKernels(f"what was compiled cannot be loaded: {error}") from None
+        raise NoKernels(f"what was compiled cannot be loaded ({error}): {ANOTHER}") from None
 
 
 def _try_out(library: ctypes.CDLL) -> None:
@@ -86,4 +86,4 @@ def _try_out(library: ctypes.CDLL) -> None:
     y = torch.empty(33, 50)
     library.linear_forward(x.data_ptr(), w.data_ptr(), None, y.data_ptr(), 33, 50, 40)
     if not torch.allclose(y, x @ w.T, atol=TOLERANCE):
-        raise NoKernels("the compiled library gets a product wrong")
+        raise NoKernels(f"what was compiled gets a product wrong: {ANOTHER}")

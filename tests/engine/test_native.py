@@ -452,7 +452,7 @@ def no_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ("fault", "reason"),
     [
         (no_compiler, "no g++ or c++ was found to compile those with: install g++"),
-        (broken_compiler, "could not compile those: "),
+        (broken_compiler, "could not compile those ("),
         (another_compiler, ", no GNU compiler with OpenMP, cannot compile those: install g++"),
         (no_room, "(Not a directory): set GPT_TUI_KERNELS to a folder for them"),
     ],
