@@ -77,7 +77,7 @@ def test_blocks_that_differ_are_not_folded() -> None:
 def test_the_optimizer_holds_as_many_bytes_as_told(optimizer: str) -> None:
     config = preset_config("layer-norm").replace({"optim.optimizer": optimizer})
     model = build_model(config.model, VOCAB_SIZE)
-    moves = Optimizer(model, config.optim, torch.float32)
+    moves = Optimizer(model, config.optim)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     moves.step(1e-3, skip=torch.tensor(False))

@@ -137,7 +137,7 @@ def test_the_best_weights_may_be_kept_without_what_training_needs(
     step = next(s for path in light if (s := step_of(path)) in evaluated and s > 6)
     go_back(rig, session, step)
     assert session.standing.best_step == step
-    session.handle(Adjust({"optim.learning_rate": 1.0}))
+    session.handle(Adjust({"optim.learning_rate": 10.0}))
     session.handle(Resume())
     rig.to_step(session, step + 30)
     rig.close(session)
