@@ -171,10 +171,10 @@ def _keep_settled(config: Config, known: dict[str, Any]) -> Config:
     asked, before = dataclasses.asdict(config.system), known["asked"]
     if asked["device"] != before["device"]:
         return config
-    settled = known["resolved"]
-    return config.replace(
-        {f"system.{k}": v for k, v in settled.items() if asked[k] == before.get(k)}
-    )
+    kept = {k: v for k, v in known["resolved"].items() if asked[k] == before.get(k)}
+    if asked["compile"] != before["compile"]:
+        kept.pop("kernels", None)  # which of them auto takes follows from that
+    return config.replace({f"system.{k}": v for k, v in kept.items()})
 
 
 def _compile(trainer: Trainer, report: Say, warn: Say) -> None:

@@ -48,7 +48,7 @@ class CausalSelfAttention(nn.Module):
         self, x: Tensor, turns: Rotary | None = None, cache: LayerCache | None = None
     ) -> Tensor:
         """Mix information between positions: (B, T, C) -> (B, T, C)."""
-        if self.native and cache is None and not torch.compiler.is_compiling():
+        if self.native and cache is None and native.takes(x, torch.float32, torch.bfloat16):
             return self._forward_native(x, turns)
         q, k, v = self.heads(x, turns)
         if cache is not None:

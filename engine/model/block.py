@@ -38,8 +38,7 @@ class FeedForward(nn.Module):
 
     def bend(self, x: Tensor) -> Tensor:
         """The activation: (B, T, d_ff), or twice as wide for SwiGLU, -> (B, T, d_ff)."""
-        there_is_one = self.activation == "gelu" and x.dtype == torch.float32
-        if self.native and there_is_one and not torch.compiler.is_compiling():
+        if self.native and self.activation == "gelu" and native.takes(x, torch.float32):
             return native.gelu(x)
         return bend(x, self.activation)
 

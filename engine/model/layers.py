@@ -26,7 +26,7 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""
-        if self.native and x.dtype == torch.float32 and not torch.compiler.is_compiling():
+        if self.native and native.takes(x, torch.float32):
             return native.linear(x, self.weight, self.bias)
         return F.linear(x, self.weight.to(x.dtype), cast(self.bias, x.dtype))
 

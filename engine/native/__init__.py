@@ -6,7 +6,7 @@ here are compiled once for the very processor, in seconds, and are held to PyTor
 """
 
 from engine.native.compiler import NoKernels, are_compiled
-from engine.native.functions import attention, clip_gradients, gelu, linear, muon_step
+from engine.native.functions import attention, clip_gradients, gelu, linear, muon_step, takes
 from engine.native.library import fingerprint, load
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "linear",
     "load",
     "muon_step",
+    "takes",
 ]

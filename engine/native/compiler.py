@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ FOR_THIS_PROCESSOR = ("-march=native", "-mcpu=native")  # the second one on ARM
 COMPILERS = ("g++", "c++")
 ANOTHER = "install another g++"
 SECONDS = 120.0  # after which a compiler is given up
+SECONDS_FOR_A_QUESTION = 10.0
 
 
 class NoKernels(Exception):
@@ -42,34 +44,47 @@ def compiled() -> Path:
     it knows of this processor. So a home folder may be shared by different machines.
 
     Raises:
-        NoKernels: There is no GNU compiler, or it cannot compile them.
+        NoKernels: There is no GNU compiler, it cannot compile them, or they cannot be kept.
     """
     command, target = _compiler()
-    path = _place(command, target)
-    if not path.exists():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _compile(command, path)
-        except OSError as error:
-            raise NoKernels(
-                f"those cannot be kept in {path.parent} ({error.strerror}): set GPT_TUI_KERNELS "
-                f"to a folder for them"
-            ) from None
-    return path
+    folder, key = kernels_folder(), _key(command, target)
+    try:
+        found = _find(folder, key)
+        if found is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            found = _compile(command, folder, key)
+    except OSError as error:
+        raise NoKernels(
+            f"those cannot be kept in {folder} ({error.strerror}): set GPT_TUI_KERNELS to a folder "
+            f"for them"
+        ) from None
+    return found
 
 
 def are_compiled() -> bool:
     """Whether ``compiled`` would answer at once."""
     try:
-        return _place(*_compiler()).exists()
-    except NoKernels:
+        return _find(kernels_folder(), _key(*_compiler())) is not None
+    except (NoKernels, OSError):
         return False
 
 
-def _place(command: list[str], target: bytes) -> Path:
+def _key(command: list[str], target: bytes) -> str:
     made_of = [(FOLDER / name).read_bytes() for name in (*SOURCES, *HEADERS)]
-    key = hashlib.sha256(b"\0".join([*made_of, repr(command).encode(), target])).hexdigest()
-    return kernels_folder() / f"{key[:24]}.so"
+    return _digest(b"\0".join([*made_of, repr(command).encode(), target]))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:24]
+
+
+def _find(folder: Path, key: str) -> Path | None:
+    """The library of a key, if it is whole: to load a part of one would end the program."""
+    for path in folder.glob(f"{key}-*.so"):
+        if path.stem == f"{key}-{_digest(path.read_bytes())}":
+            return path
+        path.unlink(missing_ok=True)
+    return None
 
 
 def kernels_folder() -> Path:
@@ -92,16 +107,16 @@ def _compiler() -> tuple[list[str], bytes]:
     for path in found:
         for processor in FOR_THIS_PROCESSOR:
             command = [path, *FLAGS, processor]
-            macros = _run([*command, "-E", "-dM", "-x", "c++", os.devnull])
+            macros = _run([*command, "-E", "-dM", "-x", "c++", os.devnull], SECONDS_FOR_A_QUESTION)
             known = macros.stdout
             if macros.returncode == 0 and b"__GNUC__" in known and b"__clang__" not in known:
                 return command, known
     raise NoKernels(f"{found[0]}, no GNU compiler with OpenMP, cannot compile those: install g++")
 
 
-def _compile(command: list[str], path: Path) -> None:
+def _compile(command: list[str], folder: Path, key: str) -> Path:
     """Compile the sources side by side, and put the library into its place in one piece."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="compiling-") as made:
+    with tempfile.TemporaryDirectory(dir=folder, prefix="compiling-") as made:
 
         def an_object(source: str) -> str:
             target = str(Path(made) / f"{source}.o")
@@ -110,9 +125,11 @@ def _compile(command: list[str], path: Path) -> None:
 
         with ThreadPoolExecutor(len(SOURCES)) as pool:
             objects = list(pool.map(an_object, SOURCES))
-        library = str(Path(made) / path.name)
-        _succeed([*command, "-shared", *objects, "-o", library])
+        library = Path(made) / "kernels.so"
+        _succeed([*command, "-shared", *objects, "-o", str(library)])
+        path = folder / f"{key}-{_digest(library.read_bytes())}.so"
         os.replace(library, path)
+    return path
 
 
 def _succeed(command: list[str]) -> None:
@@ -123,19 +140,22 @@ def _succeed(command: list[str]) -> None:
         raise NoKernels(f"{command[0]} could not compile those ({errors[0].strip()}): {ANOTHER}")
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
+def _run(command: list[str], seconds: float = SECONDS) -> subprocess.CompletedProcess[bytes]:
+    """Run a compiler, which starts programs of its own: all of them end with it."""
     try:
-        return subprocess.run(
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=SECONDS,
-            check=False,
+            start_new_session=True,
         )
     except OSError as error:
         raise NoKernels(f"{command[0]} cannot be started ({error.strerror}): {ANOTHER}") from None
+    try:
+        output, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        raise NoKernels(
-            f"{command[0]} was not done after {SECONDS:.0f} seconds: {ANOTHER}"
-        ) from None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise NoKernels(f"{command[0]} was not done after {seconds:g} seconds: {ANOTHER}") from None
+    return subprocess.CompletedProcess(command, process.returncode, output)

@@ -10,11 +10,17 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from engine.native.library import Shape, load
 
 NORMS = {"none": 0, "layer": 1, "rms": 2}  # as in attention.cpp
 KINDS = {torch.float32: "fp32", torch.bfloat16: "bf16"}
+
+
+def takes(x: Tensor, *dtypes: torch.dtype) -> bool:
+    """Whether a kernel for these dtypes can be given such numbers here and now."""
+    return x.device.type == "cpu" and x.dtype in dtypes and not torch.compiler.is_compiling()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -25,6 +31,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         weight: (out, in).
         bias: (out,), or none.
     """
+    if not x.numel() or not weight.numel():
+        return F.linear(x, weight, bias)
     y: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return y
 
@@ -125,12 +133,13 @@ class _Linear(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         x, weight = x.contiguous(), weight.contiguous()
+        bias = None if bias is None else bias.contiguous()
         out, width = weight.shape
         y = x.new_empty(*x.shape[:-1], out)
         load().linear_forward(
             x.data_ptr(),
             weight.data_ptr(),
-            None if bias is None else bias.contiguous().data_ptr(),
+            None if bias is None else bias.data_ptr(),
             y.data_ptr(),
             x.numel() // width,
             out,
@@ -152,7 +161,7 @@ class _Linear(Function):
             dw = torch.empty_like(weight)
             load().linear_backward_weight(dy.data_ptr(), x.data_ptr(), dw.data_ptr(), *sizes)
         if ctx.needs_input_grad[2]:
-            db = dy.flatten(0, -2).sum(0)
+            db = dy.view(-1, dy.size(-1)).sum(0)
         return dx, dw, db
 
 
@@ -180,7 +189,7 @@ class _Attention(Function):
         qkv = qkv.contiguous()
         y = qkv.new_empty(shape.B, shape.T, shape.nh * shape.hs)
         # what is subtracted from a row of scores to make them weights
-        logarithms = torch.empty(shape.B, shape.nh, shape.T)
+        logarithms = torch.empty(shape.B, shape.nh, shape.T, dtype=torch.float32)
         run = getattr(load(), f"attention_forward_{KINDS[qkv.dtype]}")
         run(shape, qkv.data_ptr(), y.data_ptr(), logarithms.data_ptr())
         ctx.save_for_backward(qkv, y, logarithms)

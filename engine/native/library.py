@@ -49,7 +49,7 @@ SIGNATURES = {
 
 def fingerprint() -> str:
     """What the loaded kernels were made from and for, in a few letters; empty before."""
-    return compiled().stem[:8] if load.cache_info().currsize else ""
+    return Path(load()._name).stem[:8] if load.cache_info().currsize else ""
 
 
 @functools.cache
@@ -69,21 +69,17 @@ def load() -> ctypes.CDLL:
 
 
 def _open(path: Path) -> ctypes.CDLL:
-    """Open a library; one that a crash or a full disk has left in pieces is compiled again."""
     try:
         return ctypes.CDLL(str(path))
-    except OSError:
-        path.unlink(missing_ok=True)
-    try:
-        return ctypes.CDLL(str(compiled()))
     except OSError as error:
         raise NoKernels(f"what was compiled cannot be loaded ({error}): {ANOTHER}") from None
 
 
 def _try_out(library: ctypes.CDLL) -> None:
     """One product, so that a compiler that gets it wrong is found out before a run."""
-    x, w = torch.arange(33.0 * 40).view(33, 40).sin(), torch.arange(50.0 * 40).view(50, 40).cos()
-    y = torch.empty(33, 50)
+    numbers = torch.arange(50 * 40, dtype=torch.float32).view(50, 40)
+    x, w = numbers[:33].sin(), numbers.cos()
+    y = torch.empty(33, 50, dtype=torch.float32)
     library.linear_forward(x.data_ptr(), w.data_ptr(), None, y.data_ptr(), 33, 50, 40)
     if not torch.allclose(y, x @ w.T, atol=TOLERANCE):
         raise NoKernels(f"what was compiled gets a product wrong: {ANOTHER}")

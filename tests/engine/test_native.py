@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
@@ -74,6 +75,16 @@ def test_a_linear_layer_is_torchs(
         gradients(y, upstream, *ours), gradients(expected, upstream, *exact), strict=True
     ):
         assert_near(found, wanted, 1e-5)
+
+
+def test_a_linear_layer_takes_what_lies_scattered_in_memory_and_nothing_at_all() -> None:
+    weight = torch.randn(60, 40, requires_grad=True)
+    bias = torch.randn(60, 2)[:, 0]
+    x = torch.randn(40, 7).mT
+    torch.testing.assert_close(native.linear(x, weight, bias), F.linear(x, weight, bias))
+    torch.testing.assert_close(native.linear(x[0], weight, bias), F.linear(x[0], weight, bias))
+    native.linear(x[:0], weight, None).sum().backward()
+    assert torch.equal(weight.grad, torch.zeros(60, 40))
 
 
 def spelled_out(
@@ -475,13 +486,48 @@ def test_without_them_training_goes_on_with_torchs_and_says_why(
     assert "\n" not in sentence
 
 
-@pytest.mark.parametrize("content", [b"", b"not a library"])
-def test_a_library_in_pieces_is_compiled_again(fresh: Path, content: bytes) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_library_in_pieces_is_compiled_again(fresh: Path, share: float) -> None:
     path = compiler.compiled()
-    path.write_bytes(content)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])  # to load this would end the program
+    assert not native.are_compiled()
     native.load()
     x = torch.randn(3, 5)
     torch.testing.assert_close(native.gelu(x), F.gelu(x), atol=1e-6, rtol=1e-5)
+
+
+def test_what_is_loaded_keeps_its_name_when_its_file_is_gone(fresh: Path) -> None:
+    assert native.fingerprint() == ""
+    native.load()
+    name = native.fingerprint()
+    shutil.rmtree(fresh)
+    assert name and native.fingerprint() == name
+    assert not fresh.exists()
+
+
+def test_a_folder_that_may_not_be_looked_into_is_no_reason_to_stop(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, make_config: MakeConfig, split: Split
+) -> None:
+    def denied(folder: Path, key: str) -> Path | None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(compiler, "_find", denied)
+    said: list[str] = []
+    assert settle(make_config(), split, said.append) == "torch"
+    assert "(Permission denied): set GPT_TUI_KERNELS to a folder" in said[0]
+
+
+def test_a_compiler_that_hangs_is_given_up_with_all_it_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(native.NoKernels, match=r"not done after 0\.2 seconds"):
+        compiler._run(["sh", "-c", "sleep 77.125 & wait"], 0.2)
+    running = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            running.append(path.read_bytes())
+    assert b"sleep\x0077.125\x00" not in running
 
 
 def test_two_programs_may_compile_at_once(fresh: Path) -> None:
@@ -493,7 +539,7 @@ def test_two_programs_may_compile_at_once(fresh: Path) -> None:
         for _ in range(2)
     ]
     assert [one.communicate()[0] for one in both] == [b"ready\n"] * 2
-    assert len(list(fresh.iterdir())) == 1
+    assert all(path.suffix == ".so" for path in fresh.iterdir())
 
 
 def test_a_run_that_loses_its_kernels_goes_on_and_says_what_that_means(
@@ -529,6 +575,17 @@ def test_going_back_in_a_run_that_lost_its_kernels_says_why_it_cannot(
         patch.setattr(library, "compiled", gone)
         with pytest.raises(InputError, match=r"trained with kernels of our own.*install g\+\+"):
             Trainer(make_config(), Runtime("cpu", "fp32", 1, 4, False, "native"), split, 90)
+
+
+def test_a_run_that_began_with_them_may_be_compiled_later_and_back(
+    rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "compile", lambda self: None)  # what comes of it is not the point
+    session = rig.new(make_config())
+    rig.to_step(session, 3)
+    for asked, kernels in ((True, "torch"), (False, "native")):
+        session = rig.open(rig.close(session), system__compile=asked)
+        assert session.trainer.runtime.kernels == kernels
 
 
 def test_a_run_from_before_there_was_a_choice_keeps_torchs(
