@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from rich.text import Text
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
+from textual.screen import Screen
 from textual.widgets import Input, Label, Static
 
 from engine.config import SETTINGS
@@ -145,12 +145,16 @@ class SamplePane(Vertical):
     def on_mount(self) -> None:
         """Show the empty state."""
         self.border_title = "sample"
+        self.screen.screen_layout_refresh_signal.subscribe(self, self._fit)
         self._fields[0].placeholder = "empty: a new line"
         self._redraw()
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Where the settings take half of the screen, the fields stand on two lines."""
-        self.set_class(event.size.width < SLIM, "-slim")
+    def _fit(self, _screen: Screen[Any]) -> None:
+        """Where the settings take half of the screen, the fields stand on two lines.
+
+        Textual sends no Resize where somebody asks for a region before the new layout is there.
+        """
+        self.set_class(self.outer_size.width < SLIM, "-slim")
 
     def show_settings(self, values: dict[str, Value]) -> None:
         """Fill the fields in which nothing else was typed."""
