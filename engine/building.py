@@ -109,7 +109,8 @@ def _settle(
     """Settle every ``auto`` once; a run that was settled before keeps what it had."""
     asked = dataclasses.asdict(config.system)
     if known and known["resolved"]["device"] in available_devices():
-        if known["asked"] == asked and _has_kernels(known["resolved"]["kernels"]):
+        lost = known["resolved"]["kernels"] == "native" and not native.are_there()
+        if known["asked"] == asked and not lost:
             return Runtime(**known["resolved"])
         config = _keep_settled(config, known)
     elif not known:
@@ -134,16 +135,6 @@ def _settled_before(meta: dict[str, Any]) -> dict[str, Any] | None:
         "asked": {"kernels": "auto"} | known["asked"],
         "resolved": {"kernels": "torch"} | known["resolved"],
     }
-
-
-def _has_kernels(settled: str) -> bool:
-    """Whether this machine has the kernels that a run was settled to use."""
-    if settled == "native":
-        try:
-            native.load()
-        except native.NoKernels:
-            return False
-    return True
 
 
 def _as_sibling(files: RunFiles, config: Config) -> Config:

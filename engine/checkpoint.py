@@ -193,10 +193,12 @@ def tidy_checkpoints(run: Path) -> None:
         if not final.exists():
             left.rename(final)
     for left in folder.glob(".*"):
-        if left.suffix in (".tmp", ".old"):
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(
-                missing_ok=True
-            )
+        if left.suffix not in (".tmp", ".old"):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def find_checkpoint(run: Path, which: str) -> Path:

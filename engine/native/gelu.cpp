@@ -1,7 +1,6 @@
 // GELU (Hendrycks & Gimpel 2016) and its derivative, in fp32, by the exact definition: x Phi(x).
 
 #include "vectors.h"
-#include <algorithm>
 
 // Phi(x), the share of a normal distribution below x, to 2e-7 (Abramowitz & Stegun 7.1.26)
 //   bell: takes exp(-x² / 2)

@@ -68,6 +68,15 @@ def load() -> ctypes.CDLL:
     return library
 
 
+def are_there() -> bool:
+    """Whether this machine has them; they are loaded by the asking."""
+    try:
+        load()
+    except NoKernels:
+        return False
+    return True
+
+
 def _open(path: Path) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(path))

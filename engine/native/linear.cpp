@@ -7,7 +7,8 @@
 
 constexpr long COPY_COST = 16;  // copying a number takes as long as multiplying with so many
 
-// What one thread computes of a product.
+// What one thread computes of a product: the split in which the slowest thread has least to do.
+//   scattered: the left factor has to be copied, too
 static Share share_of(long rows, long columns, bool scattered, int thread, int threads) {
   long best = -1, tall = 1, high = rows, wide = columns;
   for (long down = 1; down <= threads; down++) {

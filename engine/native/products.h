@@ -35,7 +35,7 @@ static inline void tile(Matrix a, const float* b, long b_row, float* c, long c_r
     for (int j = 0; j < V; j++) store(c + i * c_row + j * W, total[i][j]);
 }
 
-// The same for up to ROWS rows and any number of whole vectors.
+// The same for up to ROWS rows.
 template <int V, bool ADD>
 static SEPARATE void rows_of_tile(
     int rows, Matrix a, const float* b, long b_row, float* c, long c_row, long n) {
@@ -44,6 +44,8 @@ static SEPARATE void rows_of_tile(
     tile<2, V, ADD>(a, b, b_row, c, c_row, n);
   if (rows) tile<1, V, ADD>(a, b, b_row, c, c_row, n);
 }
+
+// The same for any number of whole vectors.
 template <bool ADD>
 static inline void strip(
     int rows, Matrix a, const float* b, long b_row, float* c, long c_row, long n, long width) {
