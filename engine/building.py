@@ -58,6 +58,9 @@ def build_trainer(
     torch.set_num_threads(runtime.threads)
     report("building the model")
     trainer = _build(config, runtime, files)
+    trainer.on_lost_graph = lambda reason: warn(
+        f"the steps could not be captured as a CUDA graph, so they are slower: {reason}"
+    )
     if runtime.compile:
         _compile(trainer, report, warn)
     if snapshot:
@@ -109,7 +112,9 @@ def _settle(
     """Settle every ``auto`` once; a run that was settled before keeps what it had."""
     asked = dataclasses.asdict(config.system)
     if known and known["resolved"]["device"] in available_devices():
-        lost = known["resolved"]["kernels"] == "native" and not native.are_there()
+        lost = known["resolved"]["kernels"] == "native" and not native.are_there(
+            known["resolved"]["device"]
+        )
         if known["asked"] == asked and not lost:
             return Runtime(**known["resolved"])
         config = _keep_settled(config, known)
@@ -130,10 +135,10 @@ def _settled_before(meta: dict[str, Any]) -> dict[str, Any] | None:
     known = meta.get("runtime")
     if not known:
         return None
-    # runs from before there was a choice of kernels go on as they were
+    # runs from before there was a choice of kernels, or graphs, go on as they were
     return {
-        "asked": {"kernels": "auto"} | known["asked"],
-        "resolved": {"kernels": "torch"} | known["resolved"],
+        "asked": {"kernels": "auto", "cuda_graph": True} | known["asked"],
+        "resolved": {"kernels": "torch", "cuda_graph": False} | known["resolved"],
     }
 
 

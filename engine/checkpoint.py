@@ -139,6 +139,7 @@ def restore(trainer: Trainer, snapshot: Snapshot) -> None:
         load_weights(trainer.model, trained)
     parameters = dict(trainer.model.named_parameters())
     trainer.optimizer.restore({parameters[name]: state for name, state in states.items() if state})
+    trainer.forget_graph()
     trainer.step, trainer.tokens = snapshot.state["step"], snapshot.state["tokens"]
 
 

@@ -536,9 +536,16 @@ class SystemConfig:
         choices=("auto", "fp32", "tf32", "bf16", "fp16"),
     )
     compile: bool = setting(False, "Compile the model (slow to start, then faster).", RESUME)
+    cuda_graph: bool = setting(
+        True,
+        "On CUDA: replay each step as one graph, faster and to the bit the same.",
+        RESUME,
+        seldom=True,
+        source="pytorch.org/blog/accelerating-pytorch-with-cuda-graphs",
+    )
     kernels: str = setting(
         "auto",
-        "On a CPU: PyTorch's, or our own, made by g++ (Linux); auto takes these.",
+        "PyTorch's, or our own, made by g++ or on CUDA by Triton (Linux); auto takes these.",
         RESUME,
         choices=("auto", "torch", "native"),
     )

@@ -44,11 +44,11 @@ class LossScale:
 
     def update(self, overflow: Tensor) -> None:
         """After a step: () bool, whether a gradient was not finite."""
-        self.good_steps = torch.where(overflow, 0.0, self.good_steps + 1)
-        grown = self.good_steps >= self.STRETCH
-        factor = torch.where(overflow, 0.5, torch.where(grown, 2.0, 1.0))
-        self.scale = self.scale * factor
-        self.good_steps = torch.where(grown, 0.0, self.good_steps)
+        # in place, where a captured step finds them again
+        good_steps = torch.where(overflow, 0.0, self.good_steps + 1)
+        grown = good_steps >= self.STRETCH
+        self.scale.mul_(torch.where(overflow, 0.5, torch.where(grown, 2.0, 1.0)))
+        self.good_steps.copy_(torch.where(grown, 0.0, good_steps))
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint has to hold."""

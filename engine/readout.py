@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -12,6 +13,15 @@ from engine.course import Course
 from engine.trainer import StepResult
 
 EXPECTED_OVERFLOWS = 20  # in a row, while fp16's loss scale finds its place
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """A step whose loss is still on the device, and the clock when it was handed over."""
+
+    result: StepResult
+    train_seconds: float
+    tokens_per_second: float
 
 
 class Readout:
@@ -24,38 +34,41 @@ class Readout:
 
     def __init__(self, course: Course, broken: Callable[[int, str], None]) -> None:
         self._course, self._broken = course, broken
-        self._unread: deque[StepResult] = deque()
+        self._unread: deque[_Unread] = deque()
         self._overflows = 0  # steps in a row
 
     def __len__(self) -> int:
         return len(self._unread)
 
     def add(self, result: StepResult) -> None:
-        """Take a step's result as it is, without waiting for it."""
-        self._unread.append(result)
+        """Take a step's result as it is, without waiting for it; the pace knows of it already."""
+        pace = self._course.pace
+        self._unread.append(_Unread(result, pace.train_seconds, pace.tokens_per_second))
 
     def read(self) -> None:
         """Fetch all losses and gradient norms and record them."""
         if not self._unread:
             return
-        results, self._unread = list(self._unread), deque()
-        losses = torch.stack([r.loss.float() for r in results]).tolist()
-        norms = torch.stack([r.grad_norm.float() for r in results]).tolist()
-        for result, loss, norm in zip(results, losses, norms, strict=True):
-            self._record(result, loss, norm)
-        for result, loss, norm in zip(results, losses, norms, strict=True):
+        steps, self._unread = list(self._unread), deque()
+        on_device = [(one.result.loss.float(), one.result.grad_norm.float()) for one in steps]
+        # one copy for all of them, and so one wait
+        figures = torch.stack([figure for pair in on_device for figure in pair]).view(-1, 2)
+        losses_and_norms = figures.tolist()
+        for one, (loss, norm) in zip(steps, losses_and_norms, strict=True):
+            self._record(one, loss, norm)
+        for one, (loss, norm) in zip(steps, losses_and_norms, strict=True):
             if self._is_broken(loss, norm):
-                self._broken(result.step, "gradient" if math.isfinite(loss) else "loss")
+                self._broken(one.result.step, "gradient" if math.isfinite(loss) else "loss")
                 return
 
-    def _record(self, result: StepResult, loss: float, norm: float) -> None:
-        course = self._course
+    def _record(self, one: _Unread, loss: float, norm: float) -> None:
+        course, result = self._course, one.result
         figures = {
             "train_loss": loss,
             "grad_norm": norm,
             "learning_rate": result.learning_rate,
-            "tokens_per_second": course.pace.tokens_per_second,
-            "train_seconds": course.pace.train_seconds,
+            "tokens_per_second": one.tokens_per_second,
+            "train_seconds": one.train_seconds,
         }
         course.recorder.record(result.step, figures)
         course.standing.train_loss = loss

@@ -54,7 +54,8 @@ def resolve_runtime(
     if device != "cpu":
         micro = system.micro_batch_size or config.train.batch_size
         threads = system.threads or torch.get_num_threads()
-        return Runtime(device, precision, threads, micro, system.compile, kernels)
+        graph = device == "cuda" and system.cuda_graph
+        return Runtime(device, precision, threads, micro, system.compile, kernels, graph)
     return _measure_cpu(config, split, vocab_size, report)
 
 
@@ -80,7 +81,7 @@ def available_devices() -> list[str]:
 def resolve_precision(device: str, asked: str, warn: Say) -> str:
     """The precision to use; ``auto`` stays open on a CPU, where it is measured."""
     supported = list(SUPPORTED[device])
-    if device == "cuda" and not torch.cuda.is_bf16_supported():
+    if device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         supported.remove("bf16")
     if asked == "auto":
         if device == "cpu":
@@ -97,17 +98,17 @@ def resolve_precision(device: str, asked: str, warn: Say) -> str:
 
 def resolve_kernels(device: str, system: SystemConfig, report: Say, warn: Say) -> str:
     """Whose kernels to use: ``torch`` or ``native``; compiles those now, if they are not yet."""
-    if device != "cpu":
+    if device not in ("cpu", "cuda"):
         if system.kernels == "native":
-            warn(f"system.kernels native is for a CPU only: {device} computes with PyTorch's")
+            warn(f"system.kernels native is for a CPU or CUDA: {device} computes with PyTorch's")
         return "torch"
     by_default = sys.platform.startswith("linux") and not system.compile
     if system.kernels == "torch" or (system.kernels == "auto" and not by_default):
         return "torch"
-    if not native.are_compiled():
+    if device == "cpu" and not native.are_compiled():
         report("compiling the kernels for this processor (some seconds, once)")
     try:
-        native.load()
+        native.load_for(device)
     except native.NoKernels as reason:
         warn(
             f"training with PyTorch's kernels, which are slower than our own: {reason}, or set "

@@ -420,9 +420,8 @@ class Session:
             return
         except StopIteration as stop:
             self._step = None
-            self._readout.add(stop.value)
             self.course.pace.mark_step(self.trainer.device)
-            self._after_step(time.perf_counter() - started)
+            self._after_step(stop.value, time.perf_counter() - started)
             return
         seconds = time.perf_counter() - started
         self.course.pace.add(seconds)
@@ -442,8 +441,9 @@ class Session:
         self._warn(f"the GPU ran out of memory, so training is paused: {way_out}, and resume it")
         self._set_state(State.PAUSED)
 
-    def _after_step(self, seconds: float) -> None:
+    def _after_step(self, result: StepResult, seconds: float) -> None:
         self.course.pace.add(seconds, self.trainer.tokens)
+        self._readout.add(result)
         if self.trainer.device.type == "cpu" or self.course.pace.should_read(len(self._readout)):
             self._readout.read()
             self._advising.look()

@@ -7,9 +7,10 @@ only at the end of a step.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from data.batches import Split, evenly_spaced, train_offsets, validation_windows
 from data.errors import InputError
 from engine import native
 from engine.config import Config, tokens_per_step, total_steps
+from engine.cuda_graph import Replays, cuda_capture
 from engine.ema import WeightAverage
 from engine.model import LanguageModel, build_model
 from engine.optim import Optimizer, learning_rate
@@ -40,6 +42,7 @@ class Runtime:
     micro_batch_size: int
     compile: bool
     kernels: str = "torch"  # runs from before there was a choice have none on record
+    cuda_graph: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ class Trainer:
         # built on the CPU, so that the weights begin the same on every device
         self.model = build_model(config.model, vocab_size).to(self.device)
         self.optimizer = Optimizer(self.model, config.optim)
+        self.on_lost_graph: Callable[[str], None] = lambda reason: None
+        self._loss_sum = torch.zeros((), device=self.device)  # of the step in flight
         self.compute_with(runtime)
         self.average = WeightAverage(self.model) if config.optim.ema_decay else None
         self.forward: torch.nn.Module = self.model
@@ -108,20 +113,33 @@ class Trainer:
         self.runtime = runtime
         self.dtype = DTYPES[runtime.precision]
         if runtime.kernels == "native":
-            _load_kernels()
+            _load_kernels(runtime.device)
         self._settle(self.model)
-        self.optimizer.compute_with(self._muon_dtype, runtime.kernels == "native")
+        self.optimizer.compute_with(self._muon_dtype, self._uses_cpu_kernels)
         self.loss_scale = LossScale(self.device) if runtime.precision == "fp16" else None
         if self.device.type == "cuda":
             use_tf32(runtime.precision == "tf32")
+        self._pieces = Replays(
+            cuda_capture if runtime.cuda_graph else None, lambda why: self.on_lost_graph(why)
+        )
+        self.forget_graph()
+
+    def forget_graph(self) -> None:
+        """Capture the step anew: what it reads is elsewhere now, or a constant has changed."""
+        self._pieces.forget()
+        # where the sequences of a micro-batch start: (b,)
+        self._starts = torch.zeros(self._micro_batch_size, dtype=torch.long, device=self.device)
+
+    @property
+    def _uses_cpu_kernels(self) -> bool:
+        return self.runtime.kernels == "native" and self.device.type == "cpu"
 
     def _settle(self, model: LanguageModel) -> None:
         model.compute_with(self.dtype, self.runtime.kernels == "native")
 
     @property
     def _muon_dtype(self) -> torch.dtype:
-        fast_bf16 = self.device.type == "cuda" or self.dtype == torch.bfloat16
-        return torch.bfloat16 if fast_bf16 else torch.float32
+        return torch.bfloat16 if self.dtype == torch.bfloat16 else torch.float32
 
     @property
     def evaluated_model(self) -> LanguageModel:
@@ -150,6 +168,7 @@ class Trainer:
             Exception: Whatever the compiler throws, at once rather than at the first step.
         """
         uncompiled, self.forward = self.forward, torch.compile(self.model)  # type: ignore[assignment]
+        self.forget_graph()
         try:
             self.forward_backward(self._micro_batch_size)
         except BaseException:
@@ -158,15 +177,18 @@ class Trainer:
 
     def forward_backward(self, size: int) -> None:
         """One pass over ``size`` sequences whose gradients are dropped, to warm up or to time."""
-        x, y = self._windows(self.train_tokens, np.zeros(size, dtype=np.int64))  # (size, T) each
+        starts = torch.zeros(size, dtype=torch.long, device=self.device)
+        x, y = self._windows(self.train_tokens, starts)  # (size, T) each
         self._loss(self.forward, x, y).backward()  # type: ignore[no-untyped-call]
         self.model.zero_grad(set_to_none=True)
 
     def adjust(self, config: Config) -> None:
         """Take over a configuration with other live settings, between two steps."""
-        self.config = config
+        before, self.config = self.config, config
         self.optimizer.configure(config.optim)
         self.model.set_dropout(config.model)
+        if _constants(before) != _constants(config):
+            self.forget_graph()
 
     def train_step(self) -> StepResult:
         """Do one whole optimizer step."""
@@ -181,23 +203,41 @@ class Trainer:
         config, step = self.config, self.step
         if not self.model.training:
             self.model.train()
-        self.model.zero_grad(set_to_none=True)  # the optimizer's would import the compiler
-        loss = torch.zeros((), device=self.device)
         offsets = self._step_offsets()  # (S,) starts of the sequences of this step
+        rate = self.learning_rate
+        self.optimizer.set_rate(rate)
         for micro_step, part in enumerate(_parts(offsets, self._micro_batch_size)):
-            share = len(part) / len(offsets)
             if config.model.drops:
                 reseed(config.train.seed, Stream.DROPOUT, step, micro_step)
-            x, y = self._windows(self.train_tokens, part)  # (b, T) each
-            part_loss = self._loss(self.forward, x, y) * share
-            self._backward(part_loss)
-            loss += part_loss.detach()
+            size, share, first = len(part), len(part) / len(offsets), micro_step == 0
+            self._starts[:size].copy_(_to_copy(part, self.device), non_blocking=True)
+            work = partial(self._accumulate, size, share, first)
+            self._pieces.run((size, share, first), work)
             yield
-        rate = self.learning_rate
-        grad_norm = self._update(rate)
+        self._pieces.run("update", self._update)
+        self._pieces.end_round()
+        if self.average:
+            self.average.update(self.model, config.optim.ema_decay, step)
         self.step += 1
         self.tokens += tokens_per_step(config)
+        loss, grad_norm = torch.stack((self._loss_sum, self._grad_norm)).unbind()
         return StepResult(self.step, self.tokens, loss, grad_norm, rate)
+
+    def _accumulate(self, size: int, share: float, first: bool) -> None:
+        """Add a micro-batch's share to the gradients and to the loss of the step.
+
+        Args:
+            size: b, its sequences; they start at the first of ``_starts``.
+            share: Of the step's sequences.
+            first: Whether it is the first of the step.
+        """
+        if first:
+            self.model.zero_grad(set_to_none=True)  # the optimizer's would import the compiler
+            self._loss_sum.zero_()
+        x, y = self._windows(self.train_tokens, self._starts[:size])  # (b, T) each
+        loss = self._loss(self.forward, x, y) * share
+        self._backward(loss)
+        self._loss_sum += loss.detach()
 
     def evaluate(self, whole: bool = False, model: LanguageModel | None = None) -> Evaluation:
         """Measure the validation loss; see ``evaluate_quanta``."""
@@ -220,7 +260,8 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         for part in _parts(offsets, self._eval_batch_size):
             with torch.no_grad(), _eval_mode(model):
-                x, y = self._windows(self.val_tokens, part)  # (b, T) each
+                starts = _to_copy(part, self.device).to(self.device, non_blocking=True)
+                x, y = self._windows(self.val_tokens, starts)  # (b, T) each
                 total += self._loss(model, x, y) * len(part)
             yield
         return Evaluation(step, float(total) / len(offsets), len(offsets), len(every))
@@ -244,9 +285,8 @@ class Trainer:
         # without a backward pass twice the sequences take less time and memory
         return 2 * self._micro_batch_size
 
-    def _windows(self, tokens: Tensor, offsets: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Inputs and targets (b, T) for windows that start at ``offsets`` (b,)."""
-        starts = torch.from_numpy(offsets).to(self.device, non_blocking=True)
+    def _windows(self, tokens: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets (b, T) for windows that start at ``starts`` (b,)."""
         reach = torch.arange(self.config.model.block_size + 1, device=self.device)
         windows = tokens[starts[:, None] + reach].long()  # (b, T + 1)
         return windows[:, :-1], windows[:, 1:]
@@ -260,31 +300,30 @@ class Trainer:
         scaled = loss * self.loss_scale.scale if self.loss_scale else loss
         scaled.backward()  # type: ignore[no-untyped-call]
 
-    def _clip(self, parameters: list[torch.nn.Parameter]) -> Tensor:
+    def _clip(self, gradients: list[Tensor]) -> Tensor:
         """Scale the gradients down if their norm, which is returned, is above ``grad_clip``."""
-        clip = self.config.optim.grad_clip or float("inf")
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        if self.runtime.kernels == "native" and all(g.is_contiguous() for g in gradients):
-            return native.clip_gradients(gradients, clip)
-        return torch.nn.utils.clip_grad_norm_(parameters, clip)
+        clip = self.config.optim.grad_clip
+        if self._uses_cpu_kernels and all(g.is_contiguous() for g in gradients):
+            return native.clip_gradients(gradients, clip or float("inf"))
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if clip:
+            torch._foreach_mul_(gradients, (clip / (norm + 1e-6)).clamp(max=1.0))
+        return norm
 
-    def _update(self, rate: float) -> Tensor:
-        """Clip, then apply the gradients; returns their norm () before clipping.
+    def _update(self) -> None:
+        """Clip, then apply the gradients; leaves their norm () before clipping in ``_grad_norm``.
 
         A gradient that is not finite leaves the weights as they are. The check stays on the
         device, so that a GPU need not wait for the host.
         """
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         if self.loss_scale:
-            self.loss_scale.unscale([p.grad for p in parameters if p.grad is not None])
-        grad_norm = self._clip(parameters)
-        broken = ~torch.isfinite(grad_norm)
-        self.optimizer.step(rate, skip=broken)
+            self.loss_scale.unscale(gradients)
+        self._grad_norm = self._clip(gradients)
+        broken = ~torch.isfinite(self._grad_norm)
+        self.optimizer.step(skip=broken)
         if self.loss_scale:
             self.loss_scale.update(broken)
-        if self.average:
-            self.average.update(self.model, self.config.optim.ema_decay, self.step)
-        return grad_norm
 
 
 def drain(quanta: Generator[None, None, T]) -> T:
@@ -297,9 +336,9 @@ def drain(quanta: Generator[None, None, T]) -> T:
             return result
 
 
-def _load_kernels() -> None:
+def _load_kernels(device: str) -> None:
     try:
-        native.load()
+        native.load_for(device)
     except native.NoKernels as reason:
         raise InputError(
             f"this run was trained with kernels of our own, and they cannot be had here: {reason}"
@@ -311,7 +350,23 @@ def _parts(offsets: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 
 def _on_device(tokens: np.ndarray, device: torch.device) -> Tensor:
-    return torch.from_numpy(tokens.astype(np.int32)).to(device)
+    """As small as can be indexed on every device."""
+    small = np.int16 if not len(tokens) or tokens.max() < 2**15 else np.int32
+    return torch.from_numpy(tokens.astype(small)).to(device)
+
+
+def _to_copy(offsets: np.ndarray, device: torch.device) -> Tensor:
+    """Offsets on the CPU, ready to be copied without a wait for what the device still does."""
+    on_host = torch.from_numpy(offsets)
+    return on_host.pin_memory() if device.type == "cuda" else on_host
+
+
+def _constants(config: Config) -> tuple[object, ...]:
+    """The live settings that a captured step holds as constants."""
+    optim, train = config.optim, config.train
+    clip_and_decay = optim.grad_clip, optim.weight_decay
+    averages = optim.beta1, optim.beta2, optim.momentum
+    return config.model, train.batch_size, train.grad_accum_steps, clip_and_decay, averages
 
 
 @contextmanager

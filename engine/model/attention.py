@@ -50,25 +50,44 @@ class CausalSelfAttention(nn.Module):
         """Mix information between positions: (B, T, C) -> (B, T, C)."""
         if self.native and cache is None and native.takes(x, torch.float32, torch.bfloat16):
             return self._forward_native(x, turns)
-        q, k, v = self.heads(x, turns)
+        if self.native and native.gpu.takes(x) and (self.qk_norm or turns):
+            q, k, v = self._heads_on_gpu(x, turns)
+        else:
+            q, k, v = self.heads(x, turns)
         if cache is not None:
             k, v = cache.extend(k, v)
         return self.merge(self.attend(q, k, v))
 
     def _forward_native(self, x: Tensor, turns: Rotary | None) -> Tensor:
         """The same in one go: what ``heads`` and ``attend`` do, in a kernel of our own."""
-        norm = self.qk_norm
         y = native.attention(
             self.qkv(x),
             self.n_head,
             self.n_kv_head,
-            norm="none" if norm is None else "layer" if isinstance(norm, LayerNorm) else "rms",
+            norm=self._kind_of_norm,
             epsilon=EPSILON,
             turns=turns,
             dropout=self.dropout.p if self.training else 0.0,
         )  # (B, T, nh * hs)
         out: Tensor = self.proj_dropout(self.proj(y))
         return out
+
+    def _heads_on_gpu(self, x: Tensor, turns: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
+        """What ``heads`` does, in a kernel of our own."""
+        return native.gpu.heads(
+            self.qkv(x),
+            self.n_head,
+            self.n_kv_head,
+            norm=self._kind_of_norm,
+            epsilon=EPSILON,
+            turns=turns,
+        )
+
+    @property
+    def _kind_of_norm(self) -> str:
+        """Of queries and keys, as the kernels call it."""
+        norm = self.qk_norm
+        return "none" if norm is None else "layer" if isinstance(norm, LayerNorm) else "rms"
 
     def heads(self, x: Tensor, turns: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
         """Project and split into heads: (B, T, C) -> q (B, nh, T, hs), k and v (B, nkv, T, hs)."""

@@ -40,6 +40,8 @@ class FeedForward(nn.Module):
         """The activation: (B, T, d_ff), or twice as wide for SwiGLU, -> (B, T, d_ff)."""
         if self.native and self.activation == "gelu" and native.takes(x, torch.float32):
             return native.gelu(x)
+        if self.native and native.gpu.takes(x) and self.activation in ("relu2", "swiglu"):
+            return native.gpu.activation(x, self.activation)
         return bend(x, self.activation)
 
 

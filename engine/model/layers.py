@@ -34,8 +34,12 @@ class Linear(nn.Linear):
 class LayerNorm(nn.LayerNorm):
     """Zero mean, unit variance, then a learned gain (Ba et al. 2016)."""
 
+    native = False  # whether to use the kernels of ``engine.native``, where they can do it
+
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
+        if self.native and native.gpu.takes(x):
+            return native.gpu.norm(x, self.weight, self.bias, self.eps, "layer")
         gain, bias = cast(self.weight, x.dtype), cast(self.bias, x.dtype)
         return F.layer_norm(x, self.normalized_shape, gain, bias, self.eps)
 
@@ -43,8 +47,12 @@ class LayerNorm(nn.LayerNorm):
 class RMSNorm(nn.RMSNorm):
     """Unit root mean square, then a learned gain (Zhang & Sennrich 2019)."""
 
+    native = False  # whether to use the kernels of ``engine.native``, where they can do it
+
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
+        if self.native and native.gpu.takes(x):
+            return native.gpu.norm(x, self.weight, None, EPSILON, "rms")
         return F.rms_norm(x, tuple(self.normalized_shape), cast(self.weight, x.dtype), self.eps)
 
 

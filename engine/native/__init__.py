@@ -1,13 +1,15 @@
-"""Kernels of our own for the CPU, in C++, compiled on the machine that they run on.
+"""Kernels of our own, compiled on the machine that they run on: in C++ for the CPU, in Triton
+for NVIDIA GPUs (``engine.native.gpu``).
 
 PyTorch's kernels serve every shape and every processor; for a small model that costs a quarter of a
 step in fp32 (docs/experiments.md). These here are compiled once for the very processor, in seconds,
 and are held to PyTorch's by tests.
 """
 
+from engine.native import gpu
 from engine.native.compiler import NoKernels, are_compiled
 from engine.native.functions import attention, clip_gradients, gelu, linear, muon_step, takes
-from engine.native.library import are_there, fingerprint, load
+from engine.native.library import are_there, fingerprint, load, load_for
 
 __all__ = [
     "NoKernels",
@@ -17,8 +19,10 @@ __all__ = [
     "clip_gradients",
     "fingerprint",
     "gelu",
+    "gpu",
     "linear",
     "load",
+    "load_for",
     "muon_step",
     "takes",
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch  # first: its threads, already there, are the ones that the kernels use
 
+from engine.native import gpu
 from engine.native.compiler import ANOTHER, NoKernels, compiled
 
 TOLERANCE = 1e-4  # of the trial product, whose numbers are about 1
@@ -68,10 +69,22 @@ def load() -> ctypes.CDLL:
     return library
 
 
-def are_there() -> bool:
+def load_for(device: str) -> None:
+    """Load the kernels for ``cpu`` or ``cuda``.
+
+    Raises:
+        NoKernels: This machine cannot compile or run them.
+    """
+    if device == "cuda":
+        gpu.kernels()
+    else:
+        load()
+
+
+def are_there(device: str = "cpu") -> bool:
     """Whether this machine has them; they are loaded by the asking."""
     try:
-        load()
+        load_for(device)
     except NoKernels:
         return False
     return True

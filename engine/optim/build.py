@@ -23,6 +23,11 @@ class AdamW(torch.optim.AdamW):
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
     step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
+    def _accelerator_graph_capture_health_check(self) -> None:
+        """Nothing to check: the fused kernels, all that we use, can always be captured."""
+
+    _cuda_graph_capture_health_check = _accelerator_graph_capture_health_check  # before torch 2.12
+
 
 class SGD(torch.optim.SGD):
     """torch's SGD, likewise; its momentum begins at zero, which comes to the same.
@@ -68,6 +73,9 @@ class Optimizer:
             self.rest = SGD(groups, lr=optim.learning_rate, fused=True)
         else:
             self.rest = AdamW(groups, lr=optim.learning_rate, fused=True)
+        on_cuda = any(p.is_cuda for p in model.parameters())
+        # of AdamW or SGD, and of Muon; on a GPU in its memory, where a captured step finds them
+        self._rates = torch.zeros(2, device="cuda") if on_cuda else None
         self.configure(optim)
 
     def compute_with(self, dtype: torch.dtype, native: bool) -> None:
@@ -87,22 +95,32 @@ class Optimizer:
         if self.muon:
             self.muon.momentum, self.muon.weight_decay = optim.momentum, optim.weight_decay
 
-    def step(self, rate: float, skip: Tensor) -> None:
+    def set_rate(self, rate: float) -> None:
+        """Settle the learning rate of the next step; Muon's goes up and down with it."""
+        learning_rate, muon_lr = self.peaks
+        rates = [rate, muon_lr * rate / learning_rate]
+        self._rate: float | Tensor
+        self._muon_rate: float | Tensor
+        if self._rates is None:
+            self._rate, self._muon_rate = rates
+        else:
+            self._rates.copy_(torch.tensor(rates).pin_memory(), non_blocking=True)
+            self._rate, self._muon_rate = self._rates.unbind()
+
+    def step(self, skip: Tensor) -> None:
         """Move every parameter by its gradient.
 
         Args:
-            rate: Learning rate of this step; Muon's goes up and down with it.
             skip: () bool on the device; where true, nothing moves. It is not read here, so that a
                 GPU need not wait for the host.
         """
         for group in self.rest.param_groups:
-            group["lr"] = rate
+            group["lr"] = self._rate
         self.rest.grad_scale = None  # type: ignore[attr-defined]
         self.rest.found_inf = skip.float()  # type: ignore[attr-defined]
         self.rest.step()
         if self.muon:
-            learning_rate, muon_lr = self.peaks
-            self.muon.step(muon_lr * rate / learning_rate, skip)
+            self.muon.step(self._muon_rate, skip)
 
     def state_of(self, parameter: Tensor) -> dict[str, Tensor]:
         """What is remembered of a parameter, by name; it may be written to."""

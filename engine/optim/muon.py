@@ -6,6 +6,7 @@ matrix that is several stacked upon each other (queries, keys, values) counts as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,12 @@ class Part:
     def is_tall(self) -> bool:
         """Whether it has more rows than columns: then its transpose is orthogonalised."""
         return self.shape[0] > self.shape[1]
+
+    @property
+    def scale(self) -> float:
+        """By how much more a tall part moves than a square one."""
+        rows, columns = self.shape
+        return math.sqrt(max(1.0, rows / columns))
 
     def of(self, tensor: Tensor) -> Tensor:
         """The part of a tensor of the weight's shape, lying down: (short, long)."""
@@ -68,18 +75,20 @@ class Muon:
         }
         self.native = False  # whether to use the kernel of ``engine.native``; weights on a CPU
         self._groups = _by_shape(weights)
+        self._scales: dict[tuple[int, ...], Tensor] = {}  # of the parts of each group, (n, 1, 1)
 
     @torch.no_grad()
-    def step(self, rate: float, skip: Tensor | None = None) -> None:
+    def step(self, rate: float | Tensor, skip: Tensor | None = None) -> None:
         """Move the weights by their gradients.
 
         Args:
             rate: Learning rate; a part of r rows and c columns moves by
-                ``rate * sqrt(max(1, r / c))``.
+                ``rate * sqrt(max(1, r / c))``. Where it is a tensor () on the device of the
+                weights, nothing is read by the host, and the step can be captured.
             skip: () bool on the device; where true, weights and momentum stay as they are.
         """
         if self.native:
-            self._step_native(rate, skip)
+            self._step_native(float(rate), skip)
             return
         for parts in self._groups.values():
             self._step_group(parts, rate, skip)
@@ -97,7 +106,7 @@ class Muon:
             keep=1 - rate * self.weight_decay,
         )
 
-    def _step_group(self, parts: list[Part], rate: float, skip: Tensor | None) -> None:
+    def _step_group(self, parts: list[Part], rate: float | Tensor, skip: Tensor | None) -> None:
         buffers = [part.of(self.state[part.weight]["momentum_buffer"]) for part in parts]
         before = torch.stack(buffers)  # (n, r, c)
         gradients = torch.stack([part.of(_gradient(part.weight)) for part in parts])  # (n, r, c)
@@ -109,13 +118,23 @@ class Muon:
             averages = torch.where(skip, before, averages)
             directions = directions.masked_fill(skip, 0)
             keep = torch.where(skip, 1.0, keep)
-        for part, buffer, average, direction in zip(
-            parts, buffers, averages, directions, strict=True
-        ):
-            buffer.copy_(average)
-            rows, columns = part.shape
-            weight = part.of(part.weight)
-            weight.mul_(keep).add_(direction, alpha=-rate * max(1, rows / columns) ** 0.5)
+        torch._foreach_copy_(buffers, averages.unbind())
+        weights = [part.of(part.weight) for part in parts]
+        torch._foreach_mul_(weights, keep)
+        if isinstance(rate, Tensor):
+            scaled = directions * (self._scales_of(parts, directions) * rate)
+            torch._foreach_sub_(weights, scaled.unbind())
+            return
+        for part, weight, direction in zip(parts, weights, directions, strict=True):
+            weight.add_(direction, alpha=-rate * part.scale)
+
+    def _scales_of(self, parts: list[Part], like: Tensor) -> Tensor:
+        """(n, 1, 1), made once: numbers from the host cannot be captured."""
+        key = like.shape
+        if key not in self._scales:
+            scales = torch.tensor([part.scale for part in parts], device=like.device)
+            self._scales[key] = scales[:, None, None]
+        return self._scales[key]
 
 
 def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:

@@ -44,6 +44,11 @@ def split(parameters: list[Tensor]) -> list[dict[str, Any]]:
     ]
 
 
+def take_step(optimizer: Optimizer, rate: float, skip: Tensor) -> None:
+    optimizer.set_rate(rate)
+    optimizer.step(skip)
+
+
 # Against torch's
 
 
@@ -74,7 +79,7 @@ def test_updates_are_those_of_torchs_plain_code(
     optimizer, reference = Optimizer(ours, config), plain(list(theirs.parameters()))
     for step in range(STEPS):
         give_gradients(step, ours, theirs)
-        optimizer.step(0.01, GO)
+        take_step(optimizer, 0.01, GO)
         reference.step()
     for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7, msg=name)
@@ -126,7 +131,7 @@ def test_muon_moves_the_matrices_as_torchs_does_and_adamw_the_rest(
         gradients = [g for weight, h in stacked(theirs) for g in _grad(weight).split(h)]
         for matrix, gradient in zip(matrices, gradients, strict=True):
             matrix.grad = gradient.clone()
-        optimizer.step(0.01, GO)
+        take_step(optimizer, 0.01, GO)
         muon.step()
         adamw.step()
     wanted = iter(matrices)
@@ -182,7 +187,7 @@ def test_a_model_without_blocks_is_adamws_alone() -> None:
     assert optimizer.muon is None
     give_gradients(0, bigram)
     before = bigram.token_embedding.weight.detach().clone()
-    optimizer.step(0.01, GO)
+    take_step(optimizer, 0.01, GO)
     assert (bigram.token_embedding.weight != before).any()
 
 
@@ -191,7 +196,7 @@ def test_a_model_without_projections_is_all_moved() -> None:
     before = {name: p.detach().clone() for name, p in ours.named_parameters()}
     optimizer = Optimizer(ours, optim("muon"))
     give_gradients(0, ours)
-    optimizer.step(0.01, GO)
+    take_step(optimizer, 0.01, GO)
     assert all((p != before[name]).any() for name, p in ours.named_parameters())
 
 
@@ -221,7 +226,7 @@ def test_muons_rate_goes_up_and_down_with_the_schedule() -> None:
         weight = ours.blocks[0].attention.proj.weight
         before = weight.detach().clone()
         give_gradients(0, ours)
-        Optimizer(ours, optim("muon", weight_decay=0.0)).step(rate, GO)
+        take_step(Optimizer(ours, optim("muon", weight_decay=0.0)), rate, GO)
         moved.append(weight - before)
     torch.testing.assert_close(moved[1], moved[0] / 2, rtol=1e-3, atol=1e-6)
 
@@ -238,10 +243,10 @@ def test_a_step_that_is_left_out_is_as_if_it_had_not_been(name: str, steps_befor
         if step == steps_before:
             for parameter in ours.parameters():
                 parameter.grad = torch.full_like(parameter, float("nan"))
-            optimizers[0].step(0.01, SKIP)
+            take_step(optimizers[0], 0.01, SKIP)
         give_gradients(step, ours, other)
         for optimizer in optimizers:
-            optimizer.step(0.01, GO)
+            take_step(optimizer, 0.01, GO)
     for a, b in zip(ours.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -253,16 +258,16 @@ def test_what_is_remembered_can_be_taken_over(name: str, steps_before: int) -> N
     first, second = Optimizer(straight, optim(name)), Optimizer(stopped, optim(name))
     for step in range(steps_before):
         give_gradients(step, straight, stopped)
-        first.step(0.01, GO)
-        second.step(0.01, GO)
+        take_step(first, 0.01, GO)
+        take_step(second, 0.01, GO)
     states = [{k: v.clone() for k, v in second.state_of(p).items()} for p in stopped.parameters()]
     third = Optimizer(stopped, optim(name))
     give_gradients(99, stopped)
-    third.step(0.0, GO)  # something to be forgotten again
+    take_step(third, 0.0, GO)  # something to be forgotten again
     third.restore(dict(zip(stopped.parameters(), states, strict=True)))
     for step in range(10, 13):
         give_gradients(step, straight, stopped)
-        first.step(0.01, GO)
-        third.step(0.01, GO)
+        take_step(first, 0.01, GO)
+        take_step(third, 0.01, GO)
     for a, b in zip(straight.parameters(), stopped.parameters(), strict=True):
         assert torch.equal(a, b)

@@ -169,8 +169,7 @@ def test_each_micro_batch_of_each_step_has_its_own_dropout(
         quanta, before = trainer.step_quanta(), 0.0
         for _ in range(2):
             next(quanta)
-            assert quanta.gi_frame is not None
-            total = quanta.gi_frame.f_locals["loss"].item()
+            total = trainer._loss_sum.item()
             seen.append(total - before)
             before = total
         trainer.step += 1
