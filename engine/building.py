@@ -15,12 +15,13 @@ from engine.allocator import keep_freed_memory
 from engine.checkpoint import Snapshot, restore, tidy_checkpoints
 from engine.config import SETTINGS, Config, config_from_dict
 from engine.exactness import not_promised, what_differs
+from engine.memory import gpu_memory_ran_out
 from engine.recorder import Recorder
 from engine.recovery import recover_latest
 from engine.run.checkpoints import list_checkpoints
 from engine.run.opening import RunFiles
 from engine.run.reader import open_database
-from engine.runtime import available_devices, hardware, resolve_runtime, versions
+from engine.runtime import NO_ROOM, available_devices, hardware, resolve_runtime, versions
 from engine.settings import When
 from engine.trainer import Runtime, Trainer
 
@@ -58,7 +59,7 @@ def build_trainer(
     torch.set_num_threads(runtime.threads)
     report("building the model")
     trainer = _build(config, runtime, files)
-    trainer.on_lost_graph = lambda reason: warn(
+    trainer.graph.tell = lambda reason: warn(
         f"the steps could not be captured as a CUDA graph, so they are slower: {reason}"
     )
     if runtime.compile:
@@ -82,11 +83,10 @@ def _say_what_is_not_promised(
 def _build(config: Config, runtime: Runtime, files: RunFiles) -> Trainer:
     try:
         return Trainer(config, runtime, files.split, files.tokenizer.vocab_size)
-    except torch.OutOfMemoryError:
-        raise InputError(
-            "this model and its optimizer do not fit the memory of the GPU: lower model.n_layer "
-            "or model.n_embd, or set system.device to cpu"
-        ) from None
+    except RuntimeError as error:
+        if not gpu_memory_ran_out(error):
+            raise
+        raise InputError(NO_ROOM) from None
 
 
 def _latest_snapshot(files: RunFiles, warn: Say) -> Snapshot | None:

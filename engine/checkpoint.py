@@ -81,22 +81,43 @@ class Snapshot:
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor] | None  # None for a light one, only to look at
     state: dict[str, Any]
+    copied: torch.cuda.Event | None = None  # on a GPU: after it, the tensors hold the copy
+
+    def on_host(self) -> Snapshot:
+        """The same in the CPU's memory, for the disk; a GPU trains on while it is fetched."""
+        if self.copied is None:
+            return self
+        beside: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(beside):
+            beside.wait_event(self.copied)
+            model = {name: tensor.cpu() for name, tensor in self.model.items()}
+            rest = self.optimizer and {k: tensor.cpu() for k, tensor in self.optimizer.items()}
+        return Snapshot(self.step, model, rest, self.state)
 
 
 def take_snapshot(trainer: Trainer, state: dict[str, Any], light: bool = False) -> Snapshot:
-    """Copy weights and optimizer state to the CPU; training may go on while they are written.
+    """Copy weights and optimizer state; training may go on while they are written.
+
+    On a GPU the copy stays there, which takes a moment, unless there is no room for it.
 
     Args:
         trainer: What is copied, between two steps.
         state: What else belongs to it.
         light: The weights alone.
     """
-    return Snapshot(
-        step=trainer.step,
-        model=_copy(model_tensors(trainer.evaluated_model)),
-        optimizer=None if light else _copy(optimizer_tensors(trainer)),
-        state={"format": FORMAT, "step": trainer.step, "tokens": trainer.tokens, **state},
-    )
+    state = {"format": FORMAT, "step": trainer.step, "tokens": trainer.tokens, **state}
+    model = model_tensors(trainer.evaluated_model)
+    optimizer = None if light else optimizer_tensors(trainer)
+    if trainer.device.type == "cuda":
+        try:
+            copies = _clone(model), optimizer and _clone(optimizer)
+        except torch.OutOfMemoryError:
+            pass
+        else:
+            copied: torch.cuda.Event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            copied.record()
+            return Snapshot(trainer.step, *copies, state, copied)
+    return Snapshot(trainer.step, _copy(model), optimizer and _copy(optimizer), state)
 
 
 def model_tensors(model: LanguageModel) -> dict[str, Tensor]:
@@ -128,7 +149,7 @@ def restore(trainer: Trainer, snapshot: Snapshot) -> None:
     states: dict[str, dict[str, Tensor]] = {}
     for key, tensor in snapshot.optimizer.items():
         name, what = key.rsplit("/", 1)
-        states.setdefault(name, {})[what] = tensor.to(trainer.device)
+        states.setdefault(name, {})[what] = tensor.to(trainer.device, copy=True)
     scale = states.pop(LOSS_SCALE, None)
     if scale and trainer.loss_scale:
         trainer.loss_scale.restore(scale)
@@ -170,6 +191,7 @@ def write_checkpoint(run: Path, snapshot: Snapshot, rules: Rules, best: str | No
     Raises:
         OSError: The disk is full, or the folder gone; the older checkpoints are as they were.
     """
+    snapshot = snapshot.on_host()
     folder = run / CHECKPOINTS_FOLDER
     folder.mkdir(exist_ok=True)
     final = folder / checkpoint_name(snapshot.step, snapshot.state.get("branch", 0))
@@ -294,6 +316,10 @@ def rebuild_model(path: Path, snapshot: Snapshot) -> LanguageModel:
     load_weights(model, snapshot.model)
     model.tokenizer = tokenizer
     return model.eval()
+
+
+def _clone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -35,17 +35,20 @@ class Replays:
 
     The plain round warms up what a capture may not do, such as loading kernels.
 
-    Args:
-        new_capture: Gives a way to capture; None always runs the work itself.
+    Attributes:
         tell: Takes the reason why a capture failed; the work then runs plainly from there on.
     """
 
-    def __init__(
-        self, new_capture: Callable[[], Capture] | None, tell: Callable[[str], None]
-    ) -> None:
-        self._new_capture, self._tell = new_capture, tell
+    def __init__(self) -> None:
+        self.tell: Callable[[str], None] = lambda reason: None
+        self._new_capture: Callable[[], Capture] | None = None
         self._capture: Capture | None = None
         self._captured: dict[Hashable, Work] = {}
+
+    def capture_with(self, new_capture: Callable[[], Capture] | None) -> None:
+        """Settle how to capture: by what this gives; None always runs the work itself."""
+        self.forget()
+        self._new_capture = new_capture
 
     def run(self, name: Hashable, work: Work) -> None:
         """Do a piece of work; pieces of one round always run in the same order."""
@@ -69,7 +72,6 @@ class Replays:
         try:
             self._captured[name] = self._capture(work)
         except Exception as error:  # drivers and kernels refuse in many ways; training need not
-            self.forget()
-            self._new_capture = None
-            self._tell((str(error).strip().splitlines() or [type(error).__name__])[0])
+            self.capture_with(None)
+            self.tell((str(error).strip().splitlines() or [type(error).__name__])[0])
         return self._captured.get(name)

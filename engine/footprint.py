@@ -15,7 +15,7 @@ TRANSIENT_SHARE = 1.5  # gradients of activations and scratch space, beside what
 
 
 def largest_micro_batch(trainer: Trainer, wanted: int) -> int:
-    """How many sequences fit one forward and backward pass on a CPU.
+    """How many sequences fit one forward and backward pass.
 
     Args:
         trainer: A trainer of the configuration; its weights stay as they are.
@@ -27,11 +27,15 @@ def largest_micro_batch(trainer: Trainer, wanted: int) -> int:
     Raises:
         InputError: Not even one fits, or not as many as wanted; the sentence says how many do.
     """
-    one, two = kept_bytes(trainer, 1), kept_bytes(trainer, 2)
-    each = max(1, two - one) * TRANSIENT_SHARE
+    if trainer.device.type == "cuda":
+        one, two = peak_bytes(trainer, 1), peak_bytes(trainer, 2)
+        each = float(max(1, two - one))
+    else:
+        one, two = kept_bytes(trainer, 1), kept_bytes(trainer, 2)
+        each = max(1, two - one) * TRANSIENT_SHARE
     parameters = sum(p.numel() for p in trainer.model.parameters())
     fixed = (TRAINING_BYTES - 4) * parameters + max(0, one - (two - one))  # weights are there
-    there = LARGEST_SHARE * available_bytes()
+    there = LARGEST_SHARE * available_bytes(trainer.device.type)
     fits = int((there - fixed) // each)
     if fits >= max(1, wanted):
         return fits
@@ -63,8 +67,20 @@ def kept_bytes(trainer: Trainer, size: int) -> int:
     return sum(kept.values())
 
 
-def available_bytes() -> int:
-    """Memory a program may still take without swapping."""
+def peak_bytes(trainer: Trainer, size: int) -> int:
+    """Bytes of a GPU that a pass over ``size`` sequences takes for a while."""
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    trainer.forward_backward(size)
+    return torch.cuda.max_memory_allocated() - before
+
+
+def available_bytes(device: str = "cpu") -> int:
+    """Memory a program may still take without swapping; of a GPU, what is left of its own."""
+    if device == "cuda":
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info()
+        return free
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:  # Linux only
             for line in lines:

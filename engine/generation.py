@@ -60,6 +60,10 @@ class Generation:
         self._recent = deque(window.unbind(1), maxlen=half)
         self._small = frozen.weights * len(seeds) <= ONE_THREAD_UP_TO
         self._start: Tensor | None = window  # until it is read
+        self._stream: torch.cuda.Stream | None = None
+        if frozen.device.type == "cuda":  # else each token would wait for the steps in the queue
+            self._stream = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]
+            self._stream.wait_stream(torch.cuda.current_stream())
 
     def __iter__(self) -> Iterator[list[int]]:
         return self
@@ -78,10 +82,11 @@ class Generation:
         if self._small:  # which does not gain by waiting for a second thread
             torch.set_num_threads(1)
         try:
-            ids = self._draws.draw(self._logits())
+            with torch.cuda.stream(self._stream):
+                ids = self._draws.draw(self._logits())
+                self._recent.append(ids.to(self._frozen.device))
         finally:
             torch.set_num_threads(before)  # training finds its own
-        self._recent.append(ids.to(self._frozen.device))
         tokens: list[int] = ids.tolist()
         return tokens
 

@@ -46,6 +46,11 @@ def check_memory(model: ModelConfig, vocab_size: int) -> None:
         )
 
 
+def gpu_memory_ran_out(error: RuntimeError) -> bool:
+    """Whether this is what it says, by PyTorch's allocator or by the driver."""
+    return "out of memory" in str(error).lower()  # the CPU's allocator says "can't allocate memory"
+
+
 def memory_now() -> dict[str, int] | None:
     """What this process holds and what it could still have, in bytes; None where it is not told.
 

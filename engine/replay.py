@@ -24,7 +24,7 @@ from engine.rewinding import birth
 from engine.run.checkpoints import branch_of, is_full, list_checkpoints, list_snapshots, step_of
 from engine.run.lineage import Stretch, lineage
 from engine.run.opening import Watcher, look_at_run
-from engine.runtime import hardware, versions
+from engine.runtime import available_devices, hardware, versions
 from engine.trainer import Runtime, Trainer
 
 
@@ -87,7 +87,7 @@ def _course(run: Path, report: Callable[[str], None]) -> Iterator[Course]:
             raise InputError(f"the run {run.name!r} ended before its first step: nothing to replay")
         keep_freed_memory()
         runtime = Runtime(**known["resolved"])
-        if runtime.device != "cpu" and not torch.cuda.is_available():
+        if runtime.device not in available_devices():
             raise InputError(f"the run was trained on {runtime.device}, which is not here")
         trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
         course = Course(files, trainer, Recorder(files.database, MetricStore()))

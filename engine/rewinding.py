@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from engine.run.lineage import Stretch
 from engine.sampler import Sampler
 from engine.saving import Saving, Task
 from engine.standing import Standing
-from engine.trainer import Trainer
+from engine.trainer import Runtime, Trainer
 
 
 class Rewinding:
@@ -138,11 +137,11 @@ def lead_to(
     """
     trainer = course.trainer
     start = nearest_snapshot(course, step, way, warn)
-    if start.step < step and start.state["runtime"] != dataclasses.asdict(trainer.runtime):
-        warn(
-            f"steps {start.step + 1:,} to {step:,} are trained again on other hardware "
-            f"settings than before, so the last bits may differ"
-        )
+    again = f"steps {start.step + 1:,} to {step:,} are trained again"
+    if start.step < step and Runtime(**start.state["runtime"]) != trainer.runtime:
+        warn(f"{again} on other hardware settings than before, so the last bits may differ")
+    elif start.step < step and trainer.device.type != "cpu":
+        warn(f"{again}: on a GPU that gives the same weights up to rounding, not to the bit")
     branch = course.recorder.branch
     course.go_to(start)
     course.recorder.branch = branch
@@ -152,6 +151,7 @@ def lead_to(
         course.apply_journal(warn)
         for _ in trainer.step_quanta():
             yield
+        course.pace.mark_step(trainer.device)
     if start.step < step:
         course.pace.restart(_seconds_at(course, way))
     course.adjustments.forget_ahead()

@@ -6,16 +6,20 @@ import os
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
 from data.batches import Split
+from data.errors import InputError
 from engine import native
 from engine.config import Config, SystemConfig
 from engine.footprint import largest_micro_batch
+from engine.memory import gpu_memory_ran_out
 from engine.precision import SUPPORTED
+from engine.presets import probably_has_cuda
 from engine.trainer import Runtime, Trainer
 
 QUANTUM_SECONDS = 0.2  # a micro-batch takes at most about this long, so that pausing is prompt
@@ -25,6 +29,11 @@ PROBE_SECONDS = 0.15  # for each way to compute, unless one pass takes longer
 SLOW_SECONDS = 2.0  # of a pass: no second one is made, and ways to compute are left out
 MEASURING_SECONDS = 10.0  # after which no other way is tried
 
+
+NO_ROOM = (
+    "this model and its optimizer do not fit the memory of the GPU: lower model.n_layer or "
+    "model.n_embd, or set system.device to cpu"
+)
 
 Say = Callable[[str], None]
 
@@ -52,7 +61,7 @@ def resolve_runtime(
     config = config.replace({"system.precision": precision, "system.kernels": kernels})
     system = config.system
     if device != "cpu":
-        micro = system.micro_batch_size or config.train.batch_size
+        micro = _fitting_micro_batch(config, split, vocab_size, device, report)
         threads = system.threads or torch.get_num_threads()
         graph = device == "cuda" and system.cuda_graph
         return Runtime(device, precision, threads, micro, system.compile, kernels, graph)
@@ -63,6 +72,8 @@ def resolve_device(asked: str, warn: Say) -> str:
     """The device to use: the one asked for, or the best there is."""
     there = available_devices()
     best = there[0]
+    if asked == "auto" and best == "cpu" and probably_has_cuda():
+        warn(f"this machine seems to have an NVIDIA GPU, but {_why_no_cuda()}: training on the CPU")
     if asked in ("auto", *there):
         return best if asked == "auto" else asked
     warn(
@@ -76,6 +87,16 @@ def available_devices() -> list[str]:
     """What PyTorch can train on here, the fastest kind first."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     return [*(device for device, available in there.items() if available), "cpu"]
+
+
+def _why_no_cuda() -> str:
+    if torch.version.cuda is None:
+        return "this PyTorch is built without CUDA (pytorch.org tells how to install one with it)"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        torch.cuda.is_available()  # of an old driver it warns
+    reasons = [str(one.message).split(" (Triggered")[0].strip() for one in said]
+    return f"PyTorch cannot use it ({reasons[0] if reasons else 'it finds no device'})"
 
 
 def resolve_precision(device: str, asked: str, warn: Say) -> str:
@@ -116,6 +137,26 @@ def resolve_kernels(device: str, system: SystemConfig, report: Say, warn: Say) -
         )
         return "torch"
     return "native"
+
+
+def _fitting_micro_batch(
+    config: Config, split: Split, vocab_size: int, device: str, report: Say
+) -> int:
+    """What is asked for, or as much of a batch as fits the memory; CUDA alone tells how much."""
+    system, batch = config.system, config.train.batch_size
+    wanted = min(system.micro_batch_size, batch)
+    if device != "cuda":
+        return wanted or batch
+    report("measuring how much of a batch fits the GPU")
+    runtime = Runtime(device, system.precision, 1, 1, False, system.kernels)
+    try:
+        fits = largest_micro_batch(Trainer(config, runtime, split, vocab_size), wanted)
+    except RuntimeError as error:
+        if not gpu_memory_ran_out(error):
+            raise
+        raise InputError(NO_ROOM) from None
+    torch.cuda.empty_cache()  # the trainer itself needs it
+    return wanted or _largest_divisor(batch, fits)
 
 
 def _measure_cpu(config: Config, split: Split, vocab_size: int, report: Say) -> Runtime:

@@ -8,9 +8,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from data.errors import InputError
 from data.tokenizers import Tokenizer
 from engine.config import SampleConfig
 from engine.generation import Generation
+from engine.memory import gpu_memory_ran_out
 from engine.model import LanguageModel
 from engine.model.decoding import freeze
 from engine.protocol import Event, Refused, SampleFinished, SampleStarted, SampleText, Warned
@@ -19,6 +21,7 @@ from engine.writing import Text, decoder_of, start_tokens
 
 TRAINING_SHARE = 0.85  # of the time while a sample streams beside training
 LONGEST_SLICE = 0.2  # seconds of writing in one go, however long the quantum before was
+NO_ROOM = "the GPU has no memory left for text: a smaller system.micro_batch_size leaves more"
 TEXT_SECONDS = 0.04  # pieces of text are handed on this often, not token by token
 
 
@@ -77,11 +80,17 @@ class Sampler:
         """Freeze the weights and queue a sample; returns its number.
 
         Raises:
-            InputError: The prompt has characters outside the vocabulary.
+            InputError: The prompt has characters outside the vocabulary, or the GPU has no room
+                for a copy of the weights.
         """
         start, seed = self.start_tokens(settings.prompt), settings.seed
         rules = Rules.of(settings)
-        tokens = Generation(freeze(model), start, settings.max_tokens, rules, [seed])
+        try:
+            tokens = Generation(freeze(model), start, settings.max_tokens, rules, [seed])
+        except RuntimeError as error:
+            if not gpu_memory_ran_out(error):
+                raise
+            raise InputError(NO_ROOM) from None
         self._numbers += 1
         text = Text(seed, settings, self._decode)
         job = Job(self._numbers, step, automatic, settings, tokens, text)
@@ -138,8 +147,11 @@ class Sampler:
             self._emit(SampleStarted(job.number, job.step, job.automatic, settings))
         try:
             (token,) = next(job.tokens)
-        except FloatingPointError as error:
-            self._emit(Warned(f"the sample of step {job.step} ended early: {error}"))
+        except (FloatingPointError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not gpu_memory_ran_out(error):
+                raise
+            why = NO_ROOM if isinstance(error, RuntimeError) else error
+            self._emit(Warned(f"the sample of step {job.step} ended early: {why}"))
             self._finish(job)
             return
         job.unsent += job.written.add(token)

@@ -29,7 +29,7 @@ from engine.disk_watch import DiskWatch
 from engine.fork import check_changes, fork
 from engine.hints import program
 from engine.measuring import SAMPLING_SECONDS, Measuring
-from engine.memory import memory_now, why_killed
+from engine.memory import gpu_memory_ran_out, memory_now, why_killed
 from engine.metrics import MetricStore
 from engine.optim.schedule import COOLDOWN_SHARE
 from engine.patience import is_over, why_over
@@ -195,6 +195,15 @@ class Session:
 
     def advance(self) -> bool:
         """Do one quantum of work; False if there is none."""
+        try:
+            return self._advance()
+        except RuntimeError as error:
+            if not gpu_memory_ran_out(error):
+                raise
+            self._make_do_with_less_memory()
+            return True
+
+    def _advance(self) -> bool:
         self._saving.collect()
         self._apply_if_still()
         if self._tasks:
@@ -415,9 +424,6 @@ class Session:
         started = time.perf_counter()
         try:
             next(self._step)
-        except torch.OutOfMemoryError:
-            self._make_do_with_less_memory()
-            return
         except StopIteration as stop:
             self._step = None
             self.course.pace.mark_step(self.trainer.device)
@@ -428,18 +434,27 @@ class Session:
         self.sampler.earn(seconds)
 
     def _make_do_with_less_memory(self) -> None:
-        """The step in flight is dropped; nothing of the run is lost."""
+        """What is under way is dropped, and what was trained is saved; nothing of it is lost."""
         self._step, self._single_steps = None, 0
+        self._tasks.clear()
+        self.sampler.close()
+        if self._rewinding.under_way:
+            self._rewinding.abort()
         self.trainer.model.zero_grad(set_to_none=True)
+        self.trainer.forget_graph()
         torch.cuda.empty_cache()
-        size = self.trainer.runtime.micro_batch_size
+        config, runtime = self.trainer.config, self.trainer.runtime
+        size = min(runtime.micro_batch_size, config.train.batch_size)
+        again = f"{program()} train --resume {typed_name(self.files.path)}"
         way_out = (
-            f"set system.micro_batch_size to {size // 2}, which gives the same steps in more passes"
+            f"{again} --set system.micro_batch_size={size // 2} takes the same steps in more passes"
             if size > 1
-            else "lower model.block_size or the model in a new run"
+            else "a smaller model.block_size or model.n_embd needs less, in a new run"
         )
-        self._warn(f"the GPU ran out of memory, so training is paused: {way_out}, and resume it")
+        self._warn(f"the GPU ran out of memory, so training is paused and saved: {way_out}")
         self._set_state(State.PAUSED)
+        if self.trainer.step:
+            self._tasks.append(self._saving.task(announce_again=False))
 
     def _after_step(self, result: StepResult, seconds: float) -> None:
         self.course.pace.add(seconds, self.trainer.tokens)

@@ -7,7 +7,7 @@ only at the end of a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -94,7 +94,7 @@ class Trainer:
         # built on the CPU, so that the weights begin the same on every device
         self.model = build_model(config.model, vocab_size).to(self.device)
         self.optimizer = Optimizer(self.model, config.optim)
-        self.on_lost_graph: Callable[[str], None] = lambda reason: None
+        self.graph = Replays()  # of the pieces of a step
         self._loss_sum = torch.zeros((), device=self.device)  # of the step in flight
         self.compute_with(runtime)
         self.average = WeightAverage(self.model) if config.optim.ema_decay else None
@@ -119,14 +119,12 @@ class Trainer:
         self.loss_scale = LossScale(self.device) if runtime.precision == "fp16" else None
         if self.device.type == "cuda":
             use_tf32(runtime.precision == "tf32")
-        self._pieces = Replays(
-            cuda_capture if runtime.cuda_graph else None, lambda why: self.on_lost_graph(why)
-        )
+        self.graph.capture_with(cuda_capture if runtime.cuda_graph else None)
         self.forget_graph()
 
     def forget_graph(self) -> None:
         """Capture the step anew: what it reads is elsewhere now, or a constant has changed."""
-        self._pieces.forget()
+        self.graph.forget()
         # where the sequences of a micro-batch start: (b,)
         self._starts = torch.zeros(self._micro_batch_size, dtype=torch.long, device=self.device)
 
@@ -212,10 +210,10 @@ class Trainer:
             size, share, first = len(part), len(part) / len(offsets), micro_step == 0
             self._starts[:size].copy_(_to_copy(part, self.device), non_blocking=True)
             work = partial(self._accumulate, size, share, first)
-            self._pieces.run((size, share, first), work)
+            self.graph.run((size, share, first), work)
             yield
-        self._pieces.run("update", self._update)
-        self._pieces.end_round()
+        self.graph.run("update", self._update)
+        self.graph.end_round()
         if self.average:
             self.average.update(self.model, config.optim.ema_decay, step)
         self.step += 1

@@ -254,6 +254,17 @@ def _in_words(error: Exception, session: Session | Viewing | None) -> str:
             "memory ran out: lower train.batch_size (and raise train.grad_accum_steps to make "
             "up for it), or system.micro_batch_size, and open the run again"
         )
+    if "no kernel image" in told:
+        return (
+            "this PyTorch was not built for this GPU: install a build that knows it, or set "
+            "system.device to cpu"
+        )
+    if "cuda error" in told or "device-side assert" in told:
+        reason = str(error).strip().splitlines()[0]
+        return (
+            f"the GPU failed ({reason}), and no program can go on with it after that: close "
+            f"gpt-tui and start it again; the run goes on from its last checkpoint"
+        )
     if "database is locked" in told:
         return "another program holds the run's database: close it there and open the run again"
     if "disk image is malformed" in told:

@@ -114,6 +114,8 @@ class Optimizer:
             skip: () bool on the device; where true, nothing moves. It is not read here, so that a
                 GPU need not wait for the host.
         """
+        if self._rates is not None and not torch.cuda.is_current_stream_capturing():
+            self._check_memory()
         for group in self.rest.param_groups:
             group["lr"] = self._rate
         self.rest.grad_scale = None  # type: ignore[attr-defined]
@@ -121,6 +123,20 @@ class Optimizer:
         self.rest.step()
         if self.muon:
             self.muon.step(self._muon_rate, skip)
+
+    def _check_memory(self) -> None:
+        """Fail before anything has moved, if a GPU cannot hold what the step needs for a moment.
+
+        Raises:
+            torch.OutOfMemoryError: It cannot.
+        """
+        torch.empty(self._numbers_of_a_step(), device="cuda")
+
+    def _numbers_of_a_step(self) -> int:
+        parameters = (p for group in self.rest.param_groups for p in group["params"])
+        # AdamW's two averages are made in the first step
+        averages = 0 if self.rest.state else 2 * sum(p.numel() for p in parameters)
+        return averages + (self.muon.numbers if self.muon else 0)
 
     def state_of(self, parameter: Tensor) -> dict[str, Tensor]:
         """What is remembered of a parameter, by name; it may be written to."""

@@ -18,6 +18,7 @@ from engine import native
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: steepest at zero
 ITERATIONS = 5
 EPSILON = 1e-7
+CHUNK = 2**26  # numbers of the matrices that are orthogonalised together
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,10 @@ class Muon:
             for weight, _ in weights
         }
         self.native = False  # whether to use the kernel of ``engine.native``; weights on a CPU
-        self._groups = _by_shape(weights)
-        self._scales: dict[tuple[int, ...], Tensor] = {}  # of the parts of each group, (n, 1, 1)
+        self._groups = [chunk for parts in _by_shape(weights).values() for chunk in _chunks(parts)]
+        # what a step needs for a moment: averages, gradients, directions and those under way
+        self.numbers = 8 * max(sum(math.prod(p.shape) for p in parts) for parts in self._groups)
+        self._scales: dict[int, Tensor] = {}  # of the parts of each group, (n, 1, 1)
 
     @torch.no_grad()
     def step(self, rate: float | Tensor, skip: Tensor | None = None) -> None:
@@ -90,13 +93,13 @@ class Muon:
         if self.native:
             self._step_native(float(rate), skip)
             return
-        for parts in self._groups.values():
+        for parts in self._groups:
             self._step_group(parts, rate, skip)
 
     def _step_native(self, rate: float, skip: Tensor | None) -> None:
         if skip is not None and skip.item():
             return
-        parts = [part for group in self._groups.values() for part in group]
+        parts = [part for group in self._groups for part in group]
         native.muon_step(
             [_gradient(part.weight)[part.rows] for part in parts],
             [self.state[part.weight]["momentum_buffer"][part.rows] for part in parts],
@@ -130,11 +133,11 @@ class Muon:
 
     def _scales_of(self, parts: list[Part], like: Tensor) -> Tensor:
         """(n, 1, 1), made once: numbers from the host cannot be captured."""
-        key = like.shape
-        if key not in self._scales:
+        first = id(parts)
+        if first not in self._scales:
             scales = torch.tensor([part.scale for part in parts], device=like.device)
-            self._scales[key] = scales[:, None, None]
-        return self._scales[key]
+            self._scales[first] = scales[:, None, None]
+        return self._scales[first]
 
 
 def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:
@@ -169,6 +172,12 @@ def _by_shape(
             groups.setdefault(tuple(sorted(part.shape)), []).append(part)
             start += height
     return groups
+
+
+def _chunks(parts: list[Part]) -> list[list[Part]]:
+    """The same, few enough at a time that what is computed of them fits beside a large model."""
+    size = max(1, CHUNK // math.prod(parts[0].shape))
+    return [parts[i : i + size] for i in range(0, len(parts), size)]
 
 
 def _gradient(weight: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 
 from data.batches import Split
 from engine.checkpoint import optimizer_tensors, restore, take_snapshot
-from engine.cuda_graph import Capture, Replays, Work
+from engine.cuda_graph import Capture, Work
 from engine.precision import SUPPORTED
 from engine.trainer import Trainer
 from tests.engine.conftest import MakeTrainer, assert_same_bits
@@ -67,8 +67,8 @@ def make_pair(make_trainer: MakeTrainer, split: Split) -> MakePair:
         vocab_size = plain.model.vocab_size
         one, other = (Trainer(plain.config, r, split, vocab_size) for r in (runtime, graph))
         if device == "cpu":  # which has no graphs: the pieces and their order are those of a GPU
-            other._pieces = Replays(Recorder(), pytest.fail)
-        other.on_lost_graph = pytest.fail
+            other.graph.capture_with(Recorder())
+        other.graph.tell = pytest.fail
         return one, other
 
     return make
@@ -123,7 +123,7 @@ def test_what_is_adjusted_between_steps_takes_effect(make_pair: MakePair, device
 
 def test_other_rates_need_no_new_capture_and_other_constants_do(make_trainer: MakeTrainer) -> None:
     trainer, recorder = make_trainer(), Recorder()
-    trainer._pieces = Replays(recorder, pytest.fail)
+    trainer.graph.capture_with(recorder)
     for _ in range(3):
         trainer.train_step()
     assert (recorder.captured, recorder.replayed) == (2, 4)  # a micro-batch and the update
@@ -185,7 +185,8 @@ def test_a_capture_that_fails_is_told_once_and_training_goes_on(
     def refuse(work: Work) -> Work:
         raise RuntimeError("operation not permitted when stream is capturing\nmore words")
 
-    trainer._pieces = Replays(lambda: refuse, told.append)
+    trainer.graph.capture_with(lambda: refuse)
+    trainer.graph.tell = told.append
     take_steps((plain, trainer), 5)
     assert told == ["operation not permitted when stream is capturing"]
 
@@ -205,7 +206,8 @@ def test_a_capture_that_fails_in_the_middle_of_a_step_loses_nothing(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return work
 
-    trainer._pieces = Replays(lambda: capture, told.append)
+    trainer.graph.capture_with(lambda: capture)
+    trainer.graph.tell = told.append
     take_steps((plain, trainer), 5)
     assert told == ["CUDA out of memory"]
 
@@ -222,3 +224,21 @@ def test_a_captured_step_never_waits_for_the_gpu(make_pair: MakePair) -> None:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert all(torch.isfinite(result.loss) for result in results)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not HAS_CUDA, reason="there is no CUDA device")
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_an_update_that_does_not_fit_moves_no_weight(
+    make_pair: MakePair, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    pair = make_pair("cuda", optim__optimizer=optimizer)
+    trainer = pair[1]
+    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    room = torch.cuda.get_device_properties(0).total_memory
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.optimizer, "_numbers_of_a_step", lambda: room)
+        with pytest.raises(torch.OutOfMemoryError):
+            trainer.train_step()
+    assert all(torch.equal(v, before[k]) for k, v in trainer.model.state_dict().items())
+    take_steps(pair, 4)

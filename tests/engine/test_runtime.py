@@ -15,7 +15,7 @@ from data.errors import InputError
 from engine import footprint, runtime
 from engine.footprint import largest_micro_batch
 from engine.memory import LARGEST_SHARE
-from engine.protocol import Adjust, Resume, State, Warned
+from engine.protocol import Adjust, Refused, Resume, Sample, State, Warned
 from engine.runtime import resolve_precision, resolve_runtime
 from tests.engine.conftest import MakeConfig, MakeTrainer, Rig, assert_same_bits, weights
 
@@ -181,7 +181,7 @@ def test_a_micro_batch_that_cannot_fit_is_refused_and_the_one_that_fits_is_named
     one, two = footprint.kept_bytes(trainer, 1), footprint.kept_bytes(trainer, 2)
     weights_too = 16 * trainer.model.parameter_count() + one
     room = weights_too + 5.5 * footprint.TRANSIENT_SHARE * (two - one)
-    monkeypatch.setattr(footprint, "available_bytes", lambda: int(room / LARGEST_SHARE))
+    monkeypatch.setattr(footprint, "available_bytes", lambda device: int(room / LARGEST_SHARE))
     fits = largest_micro_batch(trainer, 0)
     assert 5 <= fits <= 8
     assert largest_micro_batch(trainer, fits) == fits
@@ -192,7 +192,7 @@ def test_a_micro_batch_that_cannot_fit_is_refused_and_the_one_that_fits_is_named
 def test_a_model_of_which_not_one_sequence_fits_is_refused(
     make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(footprint, "available_bytes", lambda: 1000)
+    monkeypatch.setattr(footprint, "available_bytes", lambda device: 1000)
     with pytest.raises(InputError, match=r"lower model.block_size, model.n_layer or model.n_embd"):
         largest_micro_batch(make_trainer(), 0)
 
@@ -219,9 +219,48 @@ def test_a_gpu_out_of_memory_pauses_training_and_names_the_way_out(
     with monkeypatch.context() as patch:
         patch.setattr(session.trainer, "_loss", out_of_memory)
         rig.until(session, lambda: session.state is State.PAUSED)
-    assert "set system.micro_batch_size to 2" in rig.said(Warned)[-1].message
+    assert rig.said(Warned)[-1].message == (
+        "the GPU ran out of memory, so training is paused and saved: gpt-tui train --resume "
+        "run-1 --set system.micro_batch_size=2 takes the same steps in more passes"
+    )
     assert session.trainer.step == 3
     assert_same_bits(weights(session.trainer.model), before)
+    rig.until(session, lambda: session.status.saved_step == 3)
+    rig.send(session, Resume())
+    rig.to_step(session, 5)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        torch.AcceleratorError("CUDA error: out of memory", 2),  # of the driver, not the allocator
+    ],
+    ids=["allocator", "driver"],
+)
+def test_wherever_a_gpu_runs_out_of_memory_nothing_is_lost(
+    rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    """In an evaluation, while text is written, and where weights are copied for it."""
+    session = rig.new(make_config(eval__interval=3))
+    rig.to_step(session, 2)
+
+    def out_of_memory(*_: Any, **__: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session.trainer, "evaluate_quanta", out_of_memory)
+        rig.until(session, lambda: session.state is State.PAUSED)
+    rig.until(session, lambda: session.status.saved_step == 3)
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.sampler.freeze", out_of_memory)
+        rig.send(session, Sample({}))
+        assert rig.said(Refused)[-1].message.startswith("the GPU has no memory left for text")
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.generation.Generation.__next__", out_of_memory)
+        rig.send(session, Sample({}))
+        rig.until(session, lambda: not session.sampler.active)
+        assert "ended early: the GPU has no memory left" in rig.said(Warned)[-1].message
     rig.send(session, Resume())
     rig.to_step(session, 5)
 

@@ -584,3 +584,23 @@ def test_a_cool_down_of_a_schedule_that_decays_by_itself_is_refused(
     rig.send(session, CoolDown())
     (refused,) = rig.said(Refused)
     assert "the schedule cosine decays by itself" in refused.message
+
+
+def test_steps_whose_losses_are_read_together_keep_their_own_times(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    """As on a GPU, which hands over the losses of many steps at once."""
+    session = rig.new(make_config(), running=False)
+    course, readout = session.course, session._readout
+    for seconds in (0.5, 0.25, 1.0):
+        result = course.trainer.train_step()
+        course.pace.add(seconds, course.trainer.tokens)
+        readout.add(result)
+    readout.read()
+    recorded = {
+        name: course.recorder.metrics.column(name).snapshot()[1].tolist()
+        for name in ("train_seconds", "tokens_per_second")
+    }
+    tokens = course.trainer.tokens / 3
+    assert recorded["train_seconds"] == [0.5, 0.75, 1.75]
+    assert recorded["tokens_per_second"] == [0.0, 4 * tokens, 2 * tokens / 1.25]
