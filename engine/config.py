@@ -541,11 +541,10 @@ class SystemConfig:
         "On CUDA: replay each step as one graph, faster and to the bit the same.",
         RESUME,
         seldom=True,
-        source="pytorch.org/blog/accelerating-pytorch-with-cuda-graphs",
     )
     kernels: str = setting(
         "auto",
-        "PyTorch's, or our own, made by g++ or on CUDA by Triton (Linux); auto takes these.",
+        "PyTorch's, or our own by g++ (on CUDA by Triton); auto takes these, on Linux.",
         RESUME,
         choices=("auto", "torch", "native"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -61,8 +62,8 @@ class Generation:
         self._small = frozen.weights * len(seeds) <= ONE_THREAD_UP_TO
         self._start: Tensor | None = window  # until it is read
         self._stream: torch.cuda.Stream | None = None
-        if frozen.device.type == "cuda":  # else each token would wait for the steps in the queue
-            self._stream = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]
+        if frozen.device.type == "cuda":
+            self._stream = _stream_beside_training()
             self._stream.wait_stream(torch.cuda.current_stream())
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -108,6 +109,13 @@ class Generation:
             texts = [ids.expand(len(newest)) for ids in self._recent]
             return self._decoder.begin(torch.stack(texts, dim=1))
         return self._decoder.step(newest)
+
+
+@functools.cache
+def _stream_beside_training() -> torch.cuda.Stream:
+    """Where text is computed; on the stream of training each token would wait for its steps."""
+    stream: torch.cuda.Stream = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call]
+    return stream
 
 
 def generate(

@@ -19,8 +19,8 @@ from torch.autograd.function import once_differentiable
 
 NORMS = {"none": 0, "layer": 1, "rms": 2}
 TOKENS = 16  # to one program, of one head
-ROWS = 4  # of a norm, to one program at a time
-PROGRAMS = 512  # among which the rows are shared where a gain's gradient is summed
+ROWS = 4  # of a norm, to one program at a time; on the way back half as many
+PROGRAMS = 1056  # among which the rows are shared where a gain's gradient is summed
 NUMBERS = 2048  # of an activation, to one program
 
 
@@ -268,13 +268,18 @@ class Norm(Function):
         x, gain, means, rstds = ctx.saved_tensors
         dy = dy.contiguous()
         C, rows = x.size(-1), means.numel()
-        programs = min(PROGRAMS, triton.cdiv(rows, ROWS))
-        rounds = triton.cdiv(rows, ROWS * programs)
+        at_once = ROWS // 2
+        programs = min(PROGRAMS, triton.cdiv(rows, at_once))
+        constants = ctx.constants | {
+            "ROWS": at_once,
+            "ROUNDS": triton.cdiv(rows, at_once * programs),
+        }
         dx = torch.empty_like(x)
         sums = torch.empty(2, programs, C, device=x.device)
         _norm_backward[(programs,)](
-            x, gain, dy, dx, means, rstds, *sums, rows, C, ROUNDS=rounds, **ctx.constants
-        )
+            x, gain, dy, dx, means, rstds, *sums, rows, C,
+            num_warps=max(2, min(8, constants["WIDTH"] // 256)), **constants,
+        )  # fmt: skip
         dgain = sums[0].sum(0).to(ctx.dtypes[0]) if ctx.constants["GAIN"] else None
         dbias = sums[1].sum(0).to(ctx.dtypes[1]) if ctx.constants["BIAS"] else None
         return dx, dgain, dbias, None, None

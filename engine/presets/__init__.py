@@ -52,7 +52,7 @@ def preset_config(name: str) -> Config:
 
 def default_preset(device: str = "auto") -> str:
     """The preset that suits the machine, judged without loading torch."""
-    return "nanogpt" if device in ("auto", "cuda") and probably_has_cuda() else "fast"
+    return "fast-10m" if device in ("auto", "cuda") and probably_has_cuda() else "fast"
 
 
 def probably_has_cuda() -> bool:

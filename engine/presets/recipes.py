@@ -32,8 +32,8 @@ SIZE_10M: dict[str, Value] = {  # the shape of nanoGPT's Shakespeare model
     "train.batch_size": 64,
 }
 REGULARISED: dict[str, Value] = {  # a model that could learn the text by heart
-    "model.dropout": 0.1,
-    "model.attn_dropout": 0.2,
+    "model.dropout": 0.15,
+    "model.attn_dropout": 0.3,
     "optim.weight_decay": 1.0,  # times the learning rate, which is large at first and then nothing
 }
 
@@ -61,7 +61,7 @@ RECIPES = (
     Preset(
         "fast-10m",
         "10.7 M, our best recipe with decay and dropout: seconds on a GPU.",
-        MODERN | SIZE_10M | REGULARISED | {"train.max_steps": 600},
+        MODERN | SIZE_10M | REGULARISED | {"train.max_steps": 1000},
     ),
     Preset(
         "nanogpt-cpu",

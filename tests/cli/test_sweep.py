@@ -157,11 +157,11 @@ def test_training_that_gives_up_is_noted_with_its_reason(
 
     update = Trainer._update
 
-    def diverge(self: Trainer, rate: float) -> torch.Tensor:
+    def diverge(self: Trainer) -> None:
         if self.config.optim.learning_rate == 0.001:
             for parameter in self.model.parameters():
                 parameter.grad = torch.full_like(parameter, torch.nan)
-        return update(self, rate)
+        update(self)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_update", diverge)

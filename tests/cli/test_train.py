@@ -209,11 +209,11 @@ def test_training_that_pauses_of_itself_ends_saved(
 
     update = Trainer._update
 
-    def diverge(self: Trainer, rate: float) -> torch.Tensor:
+    def diverge(self: Trainer) -> None:
         if self.step == 3:
             for parameter in self.model.parameters():
                 parameter.grad = torch.full_like(parameter, torch.nan)
-        return update(self, rate)
+        update(self)
 
     monkeypatch.setattr(Trainer, "_update", diverge)
     answer = quick_train()

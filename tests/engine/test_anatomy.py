@@ -80,7 +80,8 @@ def test_the_optimizer_holds_as_many_bytes_as_told(optimizer: str) -> None:
     moves = Optimizer(model, config.optim)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
-    moves.step(1e-3, skip=torch.tensor(False))
+    moves.set_rate(1e-3)
+    moves.step(skip=torch.tensor(False))
     held = sum(
         state.nbytes
         for parameter in model.parameters()

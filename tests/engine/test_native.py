@@ -348,6 +348,9 @@ def native_trainer(make_trainer: MakeTrainer, **changes: Any) -> Trainer:
     return trainer
 
 
+NO_DROPOUT = {"model__dropout": 0.0, "model__attn_dropout": 0.0}
+
+
 @pytest.mark.parametrize(
     ("name", "precision", "tolerance"),
     [
@@ -359,7 +362,7 @@ def native_trainer(make_trainer: MakeTrainer, **changes: Any) -> Trainer:
 def test_every_preset_trains_as_with_torchs_kernels(
     make_trainer: MakeTrainer, name: str, precision: str, tolerance: float
 ) -> None:
-    changes = settings_of(name) | {"model__dropout": 0.0, "system__precision": precision}
+    changes = settings_of(name) | NO_DROPOUT | {"system__precision": precision}
     plain, ours = make_trainer(**changes), native_trainer(make_trainer, **changes)
     for _ in range(4):
         expected = plain.train_step()

@@ -302,7 +302,7 @@ def test_a_text_that_cannot_be_read_refuses_the_test(
 def test_a_model_too_large_for_the_memory_is_refused_before_it_is_built(
     bench: Bench, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.footprint.available_bytes", lambda: 1000)
+    monkeypatch.setattr("engine.footprint.available_bytes", lambda device: 1000)
     bench.do(TryRates(make_config().to_dict()))
     (refused,) = bench.said(Refused)
     assert "of memory" in refused.message

@@ -40,11 +40,11 @@ def broken_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gradients of the sixth step are not numbers, unless the learning rate is a low one."""
     update = Trainer._update
 
-    def diverge(self: Trainer, rate: float) -> torch.Tensor:
+    def diverge(self: Trainer) -> None:
         if self.step == 5 and self.config.optim.learning_rate > 1e-3:
             for parameter in self.model.parameters():
                 parameter.grad = torch.full_like(parameter, torch.nan)
-        return update(self, rate)
+        update(self)
 
     monkeypatch.setattr(Trainer, "_update", diverge)
 
