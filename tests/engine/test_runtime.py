@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 import engine
 from data.batches import Split
 from data.errors import InputError
-from engine import footprint, runtime
+from engine import footprint, runtime, worker
 from engine.footprint import largest_micro_batch
 from engine.memory import LARGEST_SHARE
 from engine.protocol import Adjust, Refused, Resume, Sample, State, Warned
@@ -308,3 +309,39 @@ def test_measuring_ends_after_a_while_and_takes_the_best_it_knows(
     settled = resolve_runtime(config, split, 90, said.append, quiet)
     assert (settled.precision, settled.threads) == ("bf16", 2)
     assert said == ["measuring what is fastest here (1 of 4)"]
+
+
+@pytest.mark.parametrize(
+    ("built_with", "reason"),
+    [
+        (None, "this PyTorch is built without CUDA (pytorch.org tells how to install one with it)"),
+        ("12.8", "PyTorch cannot use it (The NVIDIA driver on your system is too old.)"),
+    ],
+)
+def test_an_nvidia_gpu_that_pytorch_cannot_use_is_told(
+    monkeypatch: pytest.MonkeyPatch, built_with: str | None, reason: str
+) -> None:
+    def is_available() -> bool:
+        if built_with:
+            warnings.warn("The NVIDIA driver on your system is too old.", stacklevel=1)
+        return False
+
+    monkeypatch.setattr(runtime, "probably_has_cuda", lambda: True)
+    monkeypatch.setattr(runtime, "available_devices", lambda: ["cpu"])
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
+    monkeypatch.setattr(torch.version, "cuda", built_with)
+    said: list[str] = []
+    assert runtime.resolve_device("auto", said.append) == "cpu"
+    assert said == [f"this machine seems to have an NVIDIA GPU, but {reason}: training on the CPU"]
+
+
+@pytest.mark.parametrize(
+    ("told", "answer"),
+    [
+        ("CUDA error: no kernel image is available for execution", "was not built for this GPU"),
+        ("CUDA error: device-side assert triggered\nCUDA kernel errors", "start it again"),
+        ("CUDA out of memory. Tried to allocate 2 GiB", "lower train.batch_size"),
+    ],
+)
+def test_a_gpu_that_fails_is_told_with_a_way_out(told: str, answer: str) -> None:
+    assert answer in worker._in_words(RuntimeError(told), None)
