@@ -35,7 +35,7 @@ check-gpu: $(VENV)/.installed-test
 
 # All of them, or the one that ARGS names: make bench ARGS="startup --json"
 bench: $(VENV)/.installed
-	$(BIN)/gpt-tui bench $(ARGS)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 pictures: $(VENV)/.installed-pictures
 	$(BIN)/python docs/make_pictures.py $(ARGS)

@@ -17,10 +17,10 @@ from pathlib import Path
 import resvg_py
 from textual.pilot import Pilot
 
-from engine.presets import preset_config
+from engine.config.presets import preset_config
 from engine.protocol import State
 from tui.app import GptTuiApp
-from tui.launch import Launch
+from tui.control.launch import Launch
 
 PICTURES = Path(__file__).parent / "pictures"
 FONT = "DejaVu Sans Mono"

@@ -30,7 +30,7 @@ def load(run: str | Path, checkpoint: str = "best") -> LanguageModel:
     Raises:
         data.errors.InputError: There is no such run or checkpoint, or it is damaged.
     """
-    from engine.recovery import load_model
-    from engine.run.folder import find_run
+    from engine.checkpoint.load import load_model
+    from engine.runs.folder import find_run
 
     return load_model(find_run(str(run)), checkpoint)

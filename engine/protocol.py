@@ -48,7 +48,9 @@ class Start(Command):
     name: str | None = None
     command_line: str = ""
     like: str = ""  # the folder of a run whose measured precision and threads it takes over
-    held_to: dict[str, Any] = field(default_factory=dict)  # what may stop it: engine.contest
+    held_to: dict[str, Any] = field(
+        default_factory=dict
+    )  # what may stop it: engine.session.pruning
 
 
 @dataclass(frozen=True)
@@ -290,7 +292,7 @@ class Warned(Event):
 class Advised(Event):
     """Something seems wrong with the training, and this may help."""
 
-    kind: str  # of engine.health.Kind
+    kind: str  # of engine.diagnostics.symptoms.Kind
     message: str  # one sentence
     action: str  # what the changes do, as an imperative
     changes: dict[str, Any]  # of live settings

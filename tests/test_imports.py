@@ -36,7 +36,7 @@ def all_modules(package: object) -> str:
 
 
 def test_the_engine_is_cheap_to_import() -> None:
-    loaded = loaded_by("import engine, engine.config, engine.worker")
+    loaded = loaded_by("import engine, engine.config.schema, engine.session.worker")
     assert not loaded & {"torch", "textual", "tui"}
 
 
@@ -57,5 +57,5 @@ def test_the_screen_touches_no_tensor_when_it_is_imported() -> None:
 @pytest.mark.parametrize("option", ["--version", "--help"])
 def test_short_answers_load_nothing_heavy(option: str) -> None:
     code = f"import tui.cli\ntry: tui.cli.main(['{option}'])\nexcept SystemExit: pass"
-    heavy = {"torch", "textual", "numpy", "platformdirs", "engine.config"}
+    heavy = {"torch", "textual", "numpy", "platformdirs", "engine.config.schema"}
     assert not loaded_by(code) & heavy

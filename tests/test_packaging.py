@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 import engine
-from engine.native.compiler import HEADERS, SOURCES
+from engine.kernels.compiler import HEADERS, SOURCES
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,7 +53,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_brings_the_sources_of_the_kernels(wheel: Path) -> None:
     there = set(zipfile.ZipFile(wheel).namelist())
-    assert there >= {f"engine/native/{name}" for name in (*SOURCES, *HEADERS)}
+    assert there >= {f"engine/kernels/{name}" for name in (*SOURCES, *HEADERS)}
 
 
 @pytest.fixture

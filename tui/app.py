@@ -17,19 +17,19 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from engine.hints import PROGRAM, program
+from engine.program import PROGRAM, program
 from engine.protocol import Event, State
-from engine.run.folder import CONFIG_FILE, LOG_FILE, typed_name
-from tui.commands.stdout import silence
-from tui.keys_in_order import KeysInOrder
-from tui.launch import Launch
+from engine.runs.folder import CONFIG_FILE, LOG_FILE, typed_name
+from tui.control.launch import Launch
+from tui.control.run import RunControl
 from tui.messages import EngineEvent
-from tui.run_control import RunControl
 from tui.screens.cockpit import HEAR_AGAIN, CockpitScreen
 from tui.screens.quit_dialog import QuitDialog
 from tui.screens.text_screen import TextScreen
-from tui.terminal import ErrorLog, errors_off_screen, is_gone
-from tui.wording import loss, short_path
+from tui.terminal.keys import KeysInOrder
+from tui.terminal.stderr import ErrorLog, errors_off_screen, is_gone
+from tui.terminal.stdout import silence
+from tui.text.numbers import loss, short_path
 
 EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL = 0, 1, 130
 CLOSE_SECONDS = 60.0  # to write the last checkpoint
@@ -235,7 +235,7 @@ def _say_goodbye(control: RunControl) -> None:
 
 def _import_what_is_heavy() -> None:
     """Load PyTorch and the plotting library while the person looks at the settings."""
-    import engine.session  # noqa: F401
-    from tui.charts.plot import preload
+    import engine.session.session  # noqa: F401
+    from tui.charts.loss import preload
 
     preload()

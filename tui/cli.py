@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from data.errors import InputError
 from tui.commands import COMMANDS, EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
-from tui.commands.stdout import OutputLost, complain, make_streams_usable, put, silence
+from tui.terminal.stdout import OutputLost, complain, make_streams_usable, put, silence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,9 +25,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 2 bad input, 130 stopped by a signal, 1 anything else.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    return exit_code(lambda: _carry_out(arguments))
+
+
+def exit_code(work: Callable[[], int]) -> int:
+    """Do the work of a command; what is wrong is told, and becomes the exit code."""
     make_streams_usable()
     try:
-        code = _carry_out(arguments)
+        code = work()
         put("", end="")  # what a command left in the buffer is lost now or never
         return code
     except InputError as error:

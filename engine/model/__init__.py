@@ -1,6 +1,6 @@
 """The models, each made of the few components of the lecture."""
 
-from engine.config import ModelConfig
+from engine.config.schema import ModelConfig
 from engine.model.bigram import Bigram
 from engine.model.gpt import GPT
 from engine.model.language_model import LanguageModel

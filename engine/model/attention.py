@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine import native
-from engine.config import ModelConfig
+from engine import kernels
+from engine.config.schema import ModelConfig
 from engine.model.cache import LayerCache
 from engine.model.layers import EPSILON, Dropout, LayerNorm, Linear, RMSNorm
 from engine.model.positions import Rotary, rotate
@@ -23,7 +23,7 @@ class CausalSelfAttention(nn.Module):
     bound (Henry et al. 2020).
     """
 
-    native = False  # whether to use the kernels of ``engine.native``, where they can do it
+    native = False  # whether to use the kernels of ``engine.kernels``, where they can do it
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -48,9 +48,9 @@ class CausalSelfAttention(nn.Module):
         self, x: Tensor, turns: Rotary | None = None, cache: LayerCache | None = None
     ) -> Tensor:
         """Mix information between positions: (B, T, C) -> (B, T, C)."""
-        if self.native and cache is None and native.takes(x, torch.float32, torch.bfloat16):
+        if self.native and cache is None and kernels.takes(x, torch.float32, torch.bfloat16):
             return self._forward_native(x, turns)
-        if self.native and native.gpu.takes(x) and (self.qk_norm or turns):
+        if self.native and kernels.gpu.takes(x) and (self.qk_norm or turns):
             q, k, v = self._heads_on_gpu(x, turns)
         else:
             q, k, v = self.heads(x, turns)
@@ -60,7 +60,7 @@ class CausalSelfAttention(nn.Module):
 
     def _forward_native(self, x: Tensor, turns: Rotary | None) -> Tensor:
         """The same in one go: what ``heads`` and ``attend`` do, in a kernel of our own."""
-        y = native.attention(
+        y = kernels.attention(
             self.qkv(x),
             self.n_head,
             self.n_kv_head,
@@ -74,7 +74,7 @@ class CausalSelfAttention(nn.Module):
 
     def _heads_on_gpu(self, x: Tensor, turns: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
         """What ``heads`` does, in a kernel of our own."""
-        return native.gpu.heads(
+        return kernels.gpu.heads(
             self.qkv(x),
             self.n_head,
             self.n_kv_head,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from engine.config import GPT2_STD, ModelConfig
+from engine.config.schema import GPT2_STD, ModelConfig
 from engine.model.cache import KVCache
 from engine.model.language_model import LanguageModel
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine import native
-from engine.config import ModelConfig
+from engine import kernels
+from engine.config.schema import ModelConfig
 from engine.model.attention import CausalSelfAttention
 from engine.model.cache import LayerCache
 from engine.model.layers import Dropout, Linear, build_norm
@@ -17,7 +17,7 @@ from engine.model.positions import Rotary
 class FeedForward(nn.Module):
     """Every token thinks for itself: widen, bend, narrow again."""
 
-    native = False  # whether to use the kernels of ``engine.native``, where they can do it
+    native = False  # whether to use the kernels of ``engine.kernels``, where they can do it
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -38,10 +38,10 @@ class FeedForward(nn.Module):
 
     def bend(self, x: Tensor) -> Tensor:
         """The activation: (B, T, d_ff), or twice as wide for SwiGLU, -> (B, T, d_ff)."""
-        if self.native and self.activation == "gelu" and native.takes(x, torch.float32):
-            return native.gelu(x)
-        if self.native and native.gpu.takes(x) and self.activation in ("relu2", "swiglu"):
-            return native.gpu.activation(x, self.activation)
+        if self.native and self.activation == "gelu" and kernels.takes(x, torch.float32):
+            return kernels.gelu(x)
+        if self.native and kernels.gpu.takes(x) and self.activation in ("relu2", "swiglu"):
+            return kernels.gpu.activation(x, self.activation)
         return bend(x, self.activation)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine.config import GPT2_STD, ModelConfig
+from engine.config.schema import GPT2_STD, ModelConfig
 from engine.model.attention import CausalSelfAttention
 from engine.model.block import Block, FeedForward
 from engine.model.cache import KVCache

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from engine.config import ModelConfig
+from engine.config.schema import ModelConfig
 from engine.model.cache import KVCache
 from engine.model.layers import Dropout
 
@@ -72,14 +72,14 @@ class LanguageModel(nn.Module):
         Args:
             start_tokens: (T,) or (1, T) token ids; at least one.
             max_length: How many tokens to add.
-            temperature, top_k, top_p, min_p, repetition_penalty: See ``engine.sampling.Rules``.
+            temperature, top_k, top_p, min_p, repetition_penalty: See ``engine.model.logits.Rules``.
             seed: Same seed, same text; None takes a fresh one.
 
         Returns:
             (T + max_length,) token ids, the start included.
         """
-        from engine.generation import generate
-        from engine.sampling import Rules
+        from engine.model.logits import Rules
+        from engine.sampling.generate import generate
 
         start = torch.as_tensor(start_tokens, dtype=torch.long).flatten().tolist()
         rules = Rules(temperature, top_k, top_p, min_p, repetition_penalty)
@@ -100,7 +100,7 @@ class LanguageModel(nn.Module):
 
         Args:
             dtype: Of what flows through.
-            native: Use ``engine.native``, on a CPU and where it has a kernel, in training and
+            native: Use ``engine.kernels``, on a CPU and where it has a kernel, in training and
                 evaluation.
         """
         self.compute_dtype = dtype

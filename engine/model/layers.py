@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine import native
-from engine.config import ModelConfig
+from engine import kernels
+from engine.config.schema import ModelConfig
 
 RANDOM_BITS = 16  # of each dropout decision; the rate is rounded to a multiple of 2 ** -16
 EPSILON = 1e-5  # of the norms, as in GPT-2
@@ -22,24 +22,24 @@ EPSILON = 1e-5  # of the norms, as in GPT-2
 class Linear(nn.Linear):
     """A linear layer that computes in the dtype of its input."""
 
-    native = False  # whether to use the kernels of ``engine.native``, where they can do it
+    native = False  # whether to use the kernels of ``engine.kernels``, where they can do it
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""
-        if self.native and native.takes(x, torch.float32):
-            return native.linear(x, self.weight, self.bias)
+        if self.native and kernels.takes(x, torch.float32):
+            return kernels.linear(x, self.weight, self.bias)
         return F.linear(x, self.weight.to(x.dtype), cast(self.bias, x.dtype))
 
 
 class LayerNorm(nn.LayerNorm):
     """Zero mean, unit variance, then a learned gain (Ba et al. 2016)."""
 
-    native = False  # whether to use the kernels of ``engine.native``, where they can do it
+    native = False  # whether to use the kernels of ``engine.kernels``, where they can do it
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
-        if self.native and native.gpu.takes(x):
-            return native.gpu.norm(x, self.weight, self.bias, self.eps, "layer")
+        if self.native and kernels.gpu.takes(x):
+            return kernels.gpu.norm(x, self.weight, self.bias, self.eps, "layer")
         gain, bias = cast(self.weight, x.dtype), cast(self.bias, x.dtype)
         return F.layer_norm(x, self.normalized_shape, gain, bias, self.eps)
 
@@ -47,12 +47,12 @@ class LayerNorm(nn.LayerNorm):
 class RMSNorm(nn.RMSNorm):
     """Unit root mean square, then a learned gain (Zhang & Sennrich 2019)."""
 
-    native = False  # whether to use the kernels of ``engine.native``, where they can do it
+    native = False  # whether to use the kernels of ``engine.kernels``, where they can do it
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
-        if self.native and native.gpu.takes(x):
-            return native.gpu.norm(x, self.weight, None, EPSILON, "rms")
+        if self.native and kernels.gpu.takes(x):
+            return kernels.gpu.norm(x, self.weight, None, EPSILON, "rms")
         return F.rms_norm(x, tuple(self.normalized_shape), cast(self.weight, x.dtype), self.eps)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine import native
+from engine import kernels
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: steepest at zero
 ITERATIONS = 5
@@ -74,7 +74,7 @@ class Muon:
             weight: {"momentum_buffer": torch.zeros_like(weight, requires_grad=False)}
             for weight, _ in weights
         }
-        self.native = False  # whether to use the kernel of ``engine.native``; weights on a CPU
+        self.native = False  # whether to use the kernel of ``engine.kernels``; weights on a CPU
         self._groups = [chunk for parts in _by_shape(weights).values() for chunk in _chunks(parts)]
         # what a step needs for a moment: averages, gradients, directions and those under way
         self.numbers = 8 * max(sum(math.prod(p.shape) for p in parts) for parts in self._groups)
@@ -100,7 +100,7 @@ class Muon:
         if skip is not None and skip.item():
             return
         parts = [part for group in self._groups for part in group]
-        native.muon_step(
+        kernels.muon_step(
             [_gradient(part.weight)[part.rows] for part in parts],
             [self.state[part.weight]["momentum_buffer"][part.rows] for part in parts],
             [part.weight[part.rows] for part in parts],

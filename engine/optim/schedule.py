@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from engine.config import OptimConfig
+from engine.config.schema import OptimConfig
 
 COOLDOWN_SHARE = 0.2  # of the steps, where cooldown_steps is left open
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from engine.config import read_config
+from engine.config.schema import read_config
 from tests.cli.conftest import Cli
 from tests.engine.run_folders import write_run
 

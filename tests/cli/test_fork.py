@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import engine.visiting
-from engine.reporting import now_and_then
-from engine.run.database import RunDatabase
-from engine.run.reader import read_summary
+import engine.session.visit
+from engine.machine.progress import now_and_then
+from engine.runs.database import RunDatabase
+from engine.runs.summary import read_summary
 from tests.cli.conftest import Cli
 
 
@@ -48,7 +48,9 @@ def test_going_back_a_long_way_is_told_in_a_few_lines(
     a_step = 1 / 16  # seconds, exactly
     times = (a_step * number for number in range(60))
     monkeypatch.setattr(
-        engine.visiting, "now_and_then", lambda report: now_and_then(report, lambda: next(times))
+        engine.session.visit,
+        "now_and_then",
+        lambda report: now_and_then(report, lambda: next(times)),
     )
     seldom = ("--set", "eval.interval=1000", "--set", "checkpoint.interval=1000")
     quick_train("--name", "a", "--set", "train.max_steps=60", *seldom)

@@ -11,7 +11,7 @@ from typing import IO
 
 import pytest
 
-from engine.run.reader import read_summary
+from engine.runs.summary import read_summary
 from tests.cli.conftest import ROOT, Answer, train_command
 from tests.engine.run_folders import write_run
 from tui.cli import main

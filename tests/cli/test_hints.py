@@ -10,17 +10,17 @@ from types import SimpleNamespace
 import pytest
 
 from data.errors import InputError
-from engine.checkpoint import find_checkpoint
-from engine.config import Config
-from engine.hints import program
+from engine.checkpoint.store import find_checkpoint
+from engine.config.schema import Config
+from engine.program import program
 from engine.protocol import Advised, State
-from engine.run.database import RunDatabase
-from engine.run.folder import create_run, find_run
-from engine.run.opening import read_run_config
-from engine.run.trash import list_trash, restore_run, trash_run
+from engine.runs.database import RunDatabase
+from engine.runs.folder import create_run, find_run
+from engine.runs.open import read_run_config
+from engine.runs.trash import list_trash, restore_run, trash_run
 from tests.cli.conftest import Cli
 from tui.app import _say_goodbye
-from tui.commands.advised import advice_in_words
+from tui.text.advice import advice_in_words
 
 Start = Callable[[Path], None]
 

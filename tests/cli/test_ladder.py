@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine import estimate
-from engine.presets import LADDER, preset_config
+from engine.config.presets import LADDER, preset_config
+from engine.training import estimate
 from tests.cli.conftest import ROOT, Answer, Cli
 from tui.commands import headless
 

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import sys
-from types import SimpleNamespace
-
 import pytest
 
-from engine.config import SETTINGS
-from engine.presets import GROUPS, PRESETS
+from engine.config.presets import GROUPS, PRESETS
+from engine.config.schema import SETTINGS
 from tests.cli.conftest import ROOT, Cli
 
 
@@ -60,11 +57,3 @@ def test_presets_as_json_hold_their_values(cli: Cli) -> None:
     assert by_name["residual"]["lecture_loss"] == 2.08
     assert by_name["gpt2"]["lecture_loss"] is None
     assert [one["default"] for one in listed].count(True) == 1
-
-
-def test_benchmarks_are_handed_their_arguments(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    bench = SimpleNamespace(main=lambda argv: seen.append(argv) or 0)
-    monkeypatch.setitem(sys.modules, "tui.bench", bench)
-    assert cli("bench", "startup", "--json").code == 0
-    assert seen == [["startup", "--json"]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import read_config
+from engine.config.schema import read_config
 from tests.cli.conftest import Cli
 
 

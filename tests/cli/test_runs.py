@@ -3,10 +3,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from engine.run.database import RunDatabase
-from engine.run.folder import RunLock
-from engine.run.reader import read_summary
-from engine.run.timeline import read_samples
+from engine.runs.database import RunDatabase
+from engine.runs.folder import RunLock
+from engine.runs.summary import read_summary
+from engine.runs.timeline import read_samples
 from tests.cli.conftest import Cli
 
 

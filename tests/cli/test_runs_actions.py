@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from engine.run.folder import RunLock
-from engine.run.reader import read_summary
+from engine.runs.folder import RunLock
+from engine.runs.summary import read_summary
 from tests.cli.conftest import Cli
 from tests.engine.run_folders import write_run
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.run.folder import find_run
-from engine.run.timeline import read_samples
+from engine.runs.folder import find_run
+from engine.runs.timeline import read_samples
 from tests.cli.conftest import ROOT, Cli, start_process
 
 
@@ -126,7 +126,7 @@ def test_weights_that_are_no_numbers_any_more_are_said_to_be_so(
     def load_nothing(model: torch.nn.Module, tensors: object) -> None:
         torch.nn.init.constant_(next(model.parameters()), float("nan"))
 
-    monkeypatch.setattr("engine.checkpoint.load_weights", load_nothing)
+    monkeypatch.setattr("engine.checkpoint.store.load_weights", load_nothing)
     assert cli("sample", "tiny-1", "--json").problem == (
         "this model's weights are no longer numbers, as after training that diverged: choose an "
         "earlier checkpoint with --checkpoint STEP"

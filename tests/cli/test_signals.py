@@ -14,7 +14,7 @@ from typing import IO
 import pytest
 
 from engine.protocol import Event, RunOpened
-from engine.run.checkpoints import list_checkpoints
+from engine.runs.checkpoint_names import list_checkpoints
 from tests.cli.conftest import ROOT, Cli, start_process, train_command
 from tui.commands import headless
 
@@ -103,8 +103,8 @@ def test_signal_before_anything_is_made(
     cli: Cli, text: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from data.errors import Cancelled
-    from engine import worker
-    from engine.run.opening import RunFiles, Watcher
+    from engine.runs.open import RunFiles, Watcher
+    from engine.session import worker
 
     def slow_download(command: object, watcher: Watcher) -> RunFiles:
         os.kill(os.getpid(), signal.SIGINT)
@@ -121,17 +121,17 @@ def test_signal_before_anything_is_made(
 def test_signal_while_a_run_is_prepared_leaves_no_empty_run_and_an_old_one_as_it_was(
     cli: Cli, quick_train: Cli, text: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine import building
+    from engine.session import build
 
     assert quick_train().code == 0
-    resolve = building.resolve_runtime
+    resolve = build.resolve_runtime
 
     def interrupted(*arguments: object) -> object:
         os.kill(os.getpid(), signal.SIGTERM)
         return resolve(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(building, "resolve_runtime", interrupted)
+        patched.setattr(build, "resolve_runtime", interrupted)
         new = cli(*train_command(text))
         more = ("--set", "train.max_steps=8", "--set", "system.micro_batch_size=8", "--json")
         old = cli("train", "--resume", "tiny-1", *more)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import ROOT, Cli
 from tests.engine.run_folders import write_run
-from tui.commands.stdout import harmless
+from tui.terminal.stdout import harmless
 
 PROGRAM = [sys.executable, "-m", "tui"]
 TITLE, RED = "\x1b]0;mine\x07", "\x1b[31m"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from engine.checkpoint import list_checkpoints
-from engine.run.database import RunDatabase
-from engine.run.queue import Queue
+from engine.checkpoint.store import list_checkpoints
+from engine.runs.database import RunDatabase
+from engine.sweeps.queue import Queue
 from tests.cli.conftest import QUICK, Answer, Cli, Sweep, start_process
 from tests.cli.test_signals import wait_for
 
@@ -153,7 +153,7 @@ def test_training_that_gives_up_is_noted_with_its_reason(
 ) -> None:
     import torch
 
-    from engine.trainer import Trainer
+    from engine.training.trainer import Trainer
 
     update = Trainer._update
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.checkpoint import read_checkpoint
-from engine.run.folder import RunLock
+from engine.checkpoint.store import read_checkpoint
+from engine.runs.folder import RunLock
 from tests.cli.conftest import ROOT, Cli, train_command
 
 FACTS = {
@@ -66,7 +66,7 @@ def test_stand_in_corpus_is_labelled(cli: Cli) -> None:
 
 
 def test_the_command_is_kept_with_the_run(quick_train: Cli, runs_dir: Path) -> None:
-    from engine.run.database import RunDatabase
+    from engine.runs.database import RunDatabase
 
     quick_train("--name", "kept")
     meta = RunDatabase(runs_dir / "kept/run.db", read_only=True).meta()
@@ -185,7 +185,7 @@ def test_run_that_is_trained_elsewhere_is_refused(
 def test_failure_of_the_engine_is_one_sentence_that_leads_to_the_log(
     quick_train: Cli, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.trainer import Trainer
+    from engine.training.trainer import Trainer
 
     def explode(self: Trainer) -> None:
         raise RuntimeError("a cable was pulled")
@@ -205,7 +205,7 @@ def test_training_that_pauses_of_itself_ends_saved(
 ) -> None:
     import torch
 
-    from engine.trainer import Trainer
+    from engine.training.trainer import Trainer
 
     update = Trainer._update
 

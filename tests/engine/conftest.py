@@ -12,13 +12,13 @@ import torch
 
 from data.batches import Split, split_tokens
 from data.tokenizers import CharTokenizer
-from engine.checkpoint import optimizer_tensors
-from engine.config import Config, config_from_dict
+from engine.checkpoint.store import optimizer_tensors
+from engine.config.schema import Config, config_from_dict
 from engine.metrics import MetricStore
 from engine.protocol import Command, Event, Start
-from engine.run.opening import RunFiles, Watcher, new_run, open_run
-from engine.session import Session
-from engine.trainer import Runtime, Trainer
+from engine.runs.open import RunFiles, Watcher, new_run, open_run
+from engine.session.session import Session
+from engine.training.trainer import Runtime, Trainer
 
 SILENT = Watcher(lambda message: None, lambda: False)
 

@@ -10,7 +10,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from engine.config import SETTINGS, ModelConfig
+from engine.config.schema import SETTINGS, ModelConfig
 from engine.model import GPT, LanguageModel, build_model
 
 VOCAB = 65

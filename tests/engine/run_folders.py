@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.presets import preset_config
-from engine.run.database import RunDatabase
-from engine.run.folder import create_run
+from engine.config.presets import preset_config
+from engine.runs.database import RunDatabase
+from engine.runs.folder import create_run
 
 SUMMARY: dict[str, Any] = {
     "state": "finished",

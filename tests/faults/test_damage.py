@@ -12,11 +12,11 @@ import torch
 
 import engine
 from data.errors import InputError
-from engine.checkpoint import find_checkpoint, read_checkpoint
-from engine.config import Config
+from engine.checkpoint.load import read_good
+from engine.checkpoint.store import find_checkpoint, read_checkpoint
+from engine.config.schema import Config
 from engine.protocol import Rewind, Warned
-from engine.recovery import read_good
-from engine.run.checkpoints import is_full, list_checkpoints, list_snapshots, step_of
+from engine.runs.checkpoint_names import is_full, list_checkpoints, list_snapshots, step_of
 from tests.engine.conftest import SMALL, MakeConfig, Rig, assert_same_bits, bits, recorded_losses
 
 SAVED: dict[str, Any] = {
@@ -116,14 +116,14 @@ def test_what_is_not_damaged_is_not_called_so(run: Path, monkeypatch: pytest.Mon
     def forbidden(*_: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("engine.checkpoint._sha256", forbidden)
+    monkeypatch.setattr("engine.checkpoint.store._sha256", forbidden)
     with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
         read_good(run, "15")
 
 
 def test_a_fork_without_the_checkpoint_it_began_with_is_not_begun_anew(rig: Rig, run: Path) -> None:
-    from engine.fork import fork
-    from engine.visiting import visit
+    from engine.session.fork import fork
+    from engine.session.visit import visit
 
     with visit(run, 15, lambda message: None) as course:
         child = fork(course, {}, "child")

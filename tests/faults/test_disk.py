@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 
 from data.errors import InputError
-from engine.checkpoint import read_checkpoint
+from engine.checkpoint.store import read_checkpoint
 from engine.protocol import Evaluated, Fork, Forked, Pause, Resume, Saved, State, Warned
-from engine.run import database, outbox
-from engine.run.checkpoints import list_checkpoints
-from engine.run.folder import RunLock
-from engine.session import Session
+from engine.runs import database, retrying_writer
+from engine.runs.checkpoint_names import list_checkpoints
+from engine.runs.folder import RunLock
+from engine.session.session import Session
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits, recorded_losses
 
 BUSY: dict[str, Any] = {
@@ -37,10 +37,10 @@ BUSY: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What happens once a second happens at every step, and nobody waits for a lock."""
-    monkeypatch.setattr("engine.recorder.FLUSH_SECONDS", 0.0)
-    monkeypatch.setattr(outbox, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(outbox, "BRIEFLY", 1)
-    for module in (outbox, database):
+    monkeypatch.setattr("engine.session.recorder.FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(retrying_writer, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(retrying_writer, "BRIEFLY", 1)
+    for module in (retrying_writer, database):
         monkeypatch.setattr(module, "PATIENTLY", 50)
 
 
@@ -122,13 +122,13 @@ def test_a_full_disk_pauses_training_and_room_lets_it_go_on(
 LIMITED = """
 import json, resource, sys
 from pathlib import Path
-import engine.recorder
-from engine.config import Config
+import engine.session.recorder
+from engine.config.schema import Config
 from engine.metrics import MetricStore
 from engine.protocol import Resume, State, Warned
-from engine.run.opening import Watcher, new_run
-from engine.session import Session
-engine.recorder.FLUSH_SECONDS = 0.0
+from engine.runs.open import Watcher, new_run
+from engine.session.session import Session
+engine.session.recorder.FLUSH_SECONDS = 0.0
 config, runs = Config().replace(json.loads(sys.argv[1])), Path(sys.argv[2])
 files = new_run(config, runs, "limited", "test", Watcher(lambda m: None, lambda: False))
 events = []

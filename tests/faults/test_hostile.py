@@ -30,10 +30,10 @@ from pathlib import Path
 import torch
 from data.errors import InputError
 from engine.metrics import MetricStore
-from engine.run.opening import Watcher, open_run
-from engine.run.reader import read_summary
-from engine.run.timeline import read_samples
-from engine.session import Session
+from engine.runs.open import Watcher, open_run
+from engine.runs.summary import read_summary
+from engine.runs.timeline import read_samples
+from engine.session.session import Session
 from tui.cli import main
 import engine, pickle
 

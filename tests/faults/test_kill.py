@@ -21,18 +21,18 @@ import pytest
 
 from data.batches import split_tokens
 from data.tokenizers import CharTokenizer
-from engine.checkpoint import read_checkpoint
-from engine.config import Config
+from engine.checkpoint.store import read_checkpoint
+from engine.config.presets import preset_config
+from engine.config.schema import Config
 from engine.metrics import MetricStore
-from engine.presets import preset_config
 from engine.protocol import Message, Open, Start
-from engine.run.checkpoints import branch_of, list_checkpoints, list_snapshots, step_of
-from engine.run.database import RunDatabase
-from engine.run.folder import is_locked
-from engine.run.lineage import lineage
-from engine.run.opening import Watcher, open_run
-from engine.session import Session
-from engine.trainer import Runtime, Trainer
+from engine.runs.checkpoint_names import branch_of, list_checkpoints, list_snapshots, step_of
+from engine.runs.database import RunDatabase
+from engine.runs.folder import is_locked
+from engine.runs.lineage import lineage
+from engine.runs.open import Watcher, open_run
+from engine.session.session import Session
+from engine.training.trainer import Runtime, Trainer
 from tests.faults.victim import Doom, live
 
 KILLS = int(os.environ.get("GPT_TUI_KILLS", "20"))
@@ -43,11 +43,20 @@ FILES: dict[str, tuple[tuple[str, ...], int]] = {  # and the last line that may 
         ("run/opening.py", "run/folder.py", "run/database.py", "building.py", "recovery.py"),
         90,
     ),
-    "step": (("engine/trainer.py", "engine/readout.py", "engine/course.py"), 800),
-    "evaluation": (("engine/measuring.py", "engine/standing.py"), 150),
-    "checkpoint": (("engine/checkpoint.py", "engine/saver.py", "run/checkpoints.py"), 700),
-    "database": (("run/database.py", "engine/recorder.py"), 800),
-    "rewinding": (("engine/rewinding.py", "engine/checkpoint.py", "run/database.py"), 400),
+    "step": (
+        ("engine/training/trainer.py", "engine/session/results.py", "engine/session/run_state.py"),
+        800,
+    ),
+    "evaluation": (("engine/session/evaluation.py", "engine/session/losses.py"), 150),
+    "checkpoint": (
+        ("engine/checkpoint/store.py", "engine/checkpoint/writer.py", "run/checkpoints.py"),
+        700,
+    ),
+    "database": (("run/database.py", "engine/session/recorder.py"), 800),
+    "rewinding": (
+        ("engine/session/rewind.py", "engine/checkpoint/store.py", "run/database.py"),
+        400,
+    ),
     "any time": ((), 0),
 }
 

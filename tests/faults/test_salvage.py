@@ -24,18 +24,18 @@ import pytest
 import torch
 
 from data.errors import InputError
-from engine.config import Config
-from engine.fork import fork
+from engine.config.schema import Config
 from engine.protocol import Adjust, Rewind, Sample, Warned
-from engine.repair import find_damage, repair
-from engine.run.checkpoints import list_snapshots
-from engine.run.database import RunDatabase, unpacked
-from engine.run.folder import RunLock, create_run
-from engine.run.reader import read_summary
-from engine.run.rebuilding import in_ranges
-from engine.run.salvage import Salvage, read_salvage
-from engine.verify import verify_files
-from engine.visiting import visit
+from engine.repair.rebuild import in_ranges
+from engine.repair.repair import find_damage, repair
+from engine.repair.salvage import Salvage, read_salvage
+from engine.repair.verify import verify_files
+from engine.runs.checkpoint_names import list_snapshots
+from engine.runs.database import RunDatabase, unpacked
+from engine.runs.folder import RunLock, create_run
+from engine.runs.summary import read_summary
+from engine.session.fork import fork
+from engine.session.visit import visit
 from tests.engine.conftest import SMALL, Rig, assert_same_bits, bits
 
 PAGE = 4096  # bytes, SQLite's usual

@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
-import engine.recorder
-import engine.session
+import engine.session.recorder
+import engine.session.session
 from engine.protocol import (
     Adjust,
     Evaluated,
@@ -28,7 +28,7 @@ from engine.protocol import (
     Save,
     from_dict,
 )
-from engine.worker import EngineLoop
+from engine.session.worker import EngineLoop
 
 
 @dataclass(frozen=True)
@@ -109,5 +109,5 @@ class Victim:
 
 def live(command: dict[str, Any], doom: Doom, channel: Connection) -> None:
     """The main function of such a program."""
-    engine.recorder.FLUSH_SECONDS = 0.01  # type: ignore[misc]
+    engine.session.recorder.FLUSH_SECONDS = 0.01  # type: ignore[misc]
     Victim(doom, channel).run(from_dict(command))

@@ -14,13 +14,13 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from engine.config import Config
-from engine.presets import preset_config
+from engine.config.presets import preset_config
+from engine.config.schema import Config
 from engine.protocol import Event, State, Status
-from engine.run.database import RunDatabase
+from engine.runs.database import RunDatabase
 from tests.tui.unhurried import have_patience
 from tui.app import GptTuiApp
-from tui.launch import Launch
+from tui.control.launch import Launch
 from tui.screens.cockpit import CockpitScreen
 
 PATIENCE = 60.0  # seconds, on a machine that is busy with other things, too

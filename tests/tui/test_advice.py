@@ -18,7 +18,7 @@ from engine.protocol import (
     StateChanged,
     Unsilenced,
 )
-from engine.trainer import Trainer
+from engine.training.trainer import Trainer
 from tests.tui.conftest import Open, Person
 
 TOO_HIGH = Advised(

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from engine.metrics import Column, Mark
 from tui.charts import raster
+from tui.charts.axes import Scale, nice_values, step_label, step_ticks, value_labels
 from tui.charts.decimate import spread, thin
-from tui.charts.plot import Chart, draw
+from tui.charts.loss import Chart, draw
 from tui.charts.raster import ChartFrame, braille_masks
-from tui.charts.scale import Scale, nice_values, step_label, step_ticks, value_labels
 
 nan, inf = math.nan, math.inf
 REPOSITORY = Path(__file__).parents[2]

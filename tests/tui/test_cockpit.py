@@ -15,7 +15,7 @@ from engine.protocol import (
     State,
     StateChanged,
 )
-from engine.run.timeline import read_samples
+from engine.runs.timeline import read_samples
 from tests.tui.conftest import Open, Person, checkpoints
 from tui.screens.text_screen import TextScreen
 from tui.widgets.sample_pane import SampleRecord

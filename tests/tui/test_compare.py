@@ -20,16 +20,16 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 from textual.widgets._footer import FooterKey
 
-from engine.config import read_config
-from engine.run.database import RunDatabase
-from engine.run.folder import RunLock
+from engine.config.schema import read_config
+from engine.runs.database import RunDatabase
+from engine.runs.folder import RunLock
 from tests.engine.run_folders import write_run
 from tests.tui.conftest import PATIENCE, Open, never_idle
 from tui.app import STYLES
 from tui.cli import main
 from tui.screens import compare as screens_compare
 from tui.screens.compare import CompareScreen
-from tui.widgets.samples_beside import Page
+from tui.widgets.samples_compare import Page
 
 SIZES = {"80x24": (80, 24), "120x40": (120, 40), "200x50": (200, 50)}
 QUICK = (
@@ -459,7 +459,7 @@ def ready(*keys: str, texts: bool = False) -> Callable[[Pilot[None]], Any]:
 def three(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> CompareApp:
     """Three runs that stand still."""
     monkeypatch.setattr("tui.screens.compare.REFRESH_SECONDS", 3600)
-    monkeypatch.setattr("tui.widgets.samples_beside.TEXT_SECONDS", 3600)
+    monkeypatch.setattr("tui.widgets.samples_compare.TEXT_SECONDS", 3600)
     monkeypatch.delenv("NO_COLOR", raising=False)
     runs = [
         learned(runs_dir, "calm", 1000, 1.72),

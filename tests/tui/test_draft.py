@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from data.errors import InputError
-from engine.presets import preset_config
-from engine.settings import When
-from tui.draft import Draft
+from engine.config.presets import preset_config
+from engine.config.setting import When
+from tui.control.draft import Draft
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from textual.widgets import Input, Static
 
 from engine.protocol import SampleStarted, State
 from tests.tui.conftest import PATIENCE, Open, never_idle
-from tui.keys_in_order import KeysInOrder
 from tui.screens.timeline import TimelineScreen
+from tui.terminal.keys import KeysInOrder
 
 
 def burst(app: App[Any], *keys: str) -> None:

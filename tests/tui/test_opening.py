@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from textual.message import Message
 
-from engine.config import Config
-from engine.presets import preset_config
+from engine.config.presets import preset_config
+from engine.config.schema import Config
 from engine.protocol import (
     Event,
     Failed,
@@ -21,12 +21,12 @@ from engine.protocol import (
     State,
     StateChanged,
 )
-from engine.run.timeline import read_samples
-from engine.trainer import Trainer
+from engine.runs.timeline import read_samples
+from engine.training.trainer import Trainer
 from tests.tui.conftest import PATIENCE, SMALL, EventT, Open, Person, checkpoints
-from tui.launch import Launch
+from tui.control.launch import Launch
+from tui.control.run import RunControl
 from tui.messages import EngineEvent
-from tui.run_control import RunControl
 
 
 def values(person: Person) -> list[float]:

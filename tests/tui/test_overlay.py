@@ -15,12 +15,12 @@ from rich.color import ColorSystem
 from textual.app import App, ComposeResult
 
 from engine.metrics import Column, Mark
-from engine.run.courses import Axis
+from engine.runs.curves import Axis
 from tests.tui.test_charts import SERIES, cells, column
 from tui.charts import raster
-from tui.charts.field import Field, Layout
+from tui.charts.axes import Scale, step_label, time_ticks
+from tui.charts.canvas import Field, Layout
 from tui.charts.overlay import Curve, Overlay, draw_overlay, overlay_extent
-from tui.charts.scale import Scale, step_label, time_ticks
 from tui.charts.sharing import is_braille
 from tui.widgets.overlay_chart import LETTERS, NamedCurve, OverlayChart
 

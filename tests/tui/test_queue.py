@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from textual.widgets import Input, Static
 
-from engine.config import config_from_dict
+from engine.config.schema import config_from_dict
 from engine.protocol import RunOpened, State
-from engine.run.median_rule import MedianRule
-from engine.run.queue import Queue
-from engine.run.queue_entry import Entry, Wish
+from engine.sweeps.median_rule import MedianRule
+from engine.sweeps.queue import Queue
+from engine.sweeps.queue_entry import Entry, Wish
 from tests.tui.conftest import Open, Person
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
-from tui.widgets.tick import Tick
+from tui.widgets.checkbox import Tick
 
 RATE, LAYERS = "optim.learning_rate", "model.n_layer"
 SHORT = {"train.max_steps": 6}
@@ -25,7 +25,7 @@ SHORT = {"train.max_steps": 6}
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody here reads what a finished run came to."""
-    monkeypatch.setattr("tui.screens.queueing.NEXT_SECONDS", 0.05)
+    monkeypatch.setattr("tui.screens.cockpit_queue.NEXT_SECONDS", 0.05)
 
 
 def entries(person: Person) -> list[Entry]:
@@ -155,7 +155,7 @@ async def test_h_on_the_queues_own_screen_goes_on_as_well(open_app: Open) -> Non
 async def test_a_person_who_reads_is_waited_for_but_not_for_ever(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.screens.queueing.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("tui.screens.cockpit_queue.LOOK_SECONDS", 0.02)
     async with open_app(SHORT) as person:
         await add(person, f"{RATE}=1e-3,2e-3")
         await person.press("h", "space", "question_mark")
@@ -164,7 +164,7 @@ async def test_a_person_who_reads_is_waited_for_but_not_for_ever(
         await person.until(lambda: "next in" in person.notice)
         await person.pilot.pause(0.5)
         assert states(person) == ["waiting", "waiting"]
-        monkeypatch.setattr("tui.screens.queueing.BUSY_SECONDS", 0.04)
+        monkeypatch.setattr("tui.screens.cockpit_queue.BUSY_SECONDS", 0.04)
         await person.until(lambda: states(person) == ["done", "done"], "both runs")
 
 
@@ -196,7 +196,7 @@ async def test_a_run_that_went_wrong_is_left_for_the_next_one_if_nobody_helps(
 ) -> None:
     import torch
 
-    from engine.trainer import Trainer
+    from engine.training.trainer import Trainer
 
     update = Trainer._update
 
@@ -207,7 +207,7 @@ async def test_a_run_that_went_wrong_is_left_for_the_next_one_if_nobody_helps(
         update(self)
 
     monkeypatch.setattr(Trainer, "_update", diverge)
-    monkeypatch.setattr("tui.screens.queueing.GIVE_UP_SECONDS", 0.3)
+    monkeypatch.setattr("tui.screens.cockpit_queue.GIVE_UP_SECONDS", 0.3)
     async with open_app({**SHORT, RATE: 5e-3}) as person:
         await add(person, f"{RATE}=1e-3,2e-3")
         await person.press("space")

@@ -8,14 +8,14 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from engine.config import config_from_dict
-from engine.presets import preset_config
+from engine.config.presets import preset_config
+from engine.config.schema import config_from_dict
 from engine.protocol import Status
-from engine.run.database import RunDatabase
-from engine.run.folder import create_run
-from engine.run.queue import Queue
-from engine.run.queue_entry import Wish
-from engine.sweep import grid, parse_axes
+from engine.runs.database import RunDatabase
+from engine.runs.folder import create_run
+from engine.sweeps.grid import grid, parse_axes
+from engine.sweeps.queue import Queue
+from engine.sweeps.queue_entry import Wish
 from tests.tui.test_snapshots import PAUSED, Snap, StillApp, after, still
 from tui.app import GptTuiApp
 

@@ -10,8 +10,8 @@ import pytest
 from textual.widgets import Static
 
 from engine.protocol import Saved, State, StateChanged
-from engine.run.opening import Watcher
-from engine.run.reader import read_summary
+from engine.runs.open import Watcher
+from engine.runs.summary import read_summary
 from tests.tui.conftest import Open, Person, checkpoints
 from tui.screens.quit_dialog import QuitDialog
 
@@ -146,7 +146,7 @@ async def test_quitting_while_a_run_is_prepared_is_prompt(
         while not watcher.cancelled():
             time.sleep(0.01)
 
-    monkeypatch.setattr("engine.run.opening.load_text", slow_download)
+    monkeypatch.setattr("engine.runs.open.load_text", slow_download)
     async with open_app() as person:
         await person.press("space")
         await person.until(waiting.is_set)

@@ -9,7 +9,7 @@ from textual.widgets import Static
 
 from engine.protocol import Adjusted, RatesTried, Refused, State, TrialPrepared
 from tests.tui.conftest import Open, Person
-from tui.screens.range_test import RangeTestScreen
+from tui.screens.lr_finder import RangeTestScreen
 
 
 def words(person: Person) -> str:
@@ -99,7 +99,7 @@ async def test_edits_that_do_not_go_together_are_said_and_nothing_is_tested(open
 async def test_a_refusal_stands_on_the_screen(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.footprint.available_bytes", lambda device: 1000)
+    monkeypatch.setattr("engine.training.memory_probe.available_bytes", lambda device: 1000)
     async with open_app() as person:
         await person.press("t")
         await person.until_heard(Refused, command="TryRates")

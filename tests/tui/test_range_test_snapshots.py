@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from engine.metrics import MetricStore
 from engine.protocol import Event, RatesTried, Status, TrialPrepared
 from tests.tui.test_snapshots import Prepare, Snap, StillApp, still
-from tui.screens.range_test import RangeTestScreen
+from tui.screens.lr_finder import RangeTestScreen
 
 __all__ = ["still"]  # a fixture
 
@@ -34,7 +34,7 @@ NOTHING = RatesTried(
 
 @pytest.fixture(autouse=True)
 def no_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.screens.range_test.TICK_SECONDS", 3600)
+    monkeypatch.setattr("tui.screens.lr_finder.TICK_SECONDS", 3600)
 
 
 def losses(steps: int, most: float) -> MetricStore:
@@ -53,7 +53,7 @@ def screen(events: Sequence[Event], steps: int, most: float = 1.6) -> Prepare:
     async def show(pilot: Pilot[int]) -> None:
         app = pilot.app
         assert isinstance(app, StillApp)
-        app.control.engine.trying.metrics = losses(steps, most)
+        app.control.engine.lr_finder.metrics = losses(steps, most)
         test = RangeTestScreen(app.control, app.control.draft.base, 1)
         await app.push_screen(test)
         for event in events:

@@ -8,13 +8,13 @@ import pytest
 from textual.widgets import Input, Static
 
 from engine.protocol import RunOpened, State
-from engine.run.folder import RunLock
-from engine.run.notes import read_notes, set_note
-from engine.run.reader import RunSummary, read_summary
-from engine.run.trash import list_trash
+from engine.runs.folder import RunLock
+from engine.runs.notes import read_notes, set_note
+from engine.runs.summary import RunSummary, read_summary
+from engine.runs.trash import list_trash
 from tests.engine.run_folders import write_run, write_runs
 from tests.tui.conftest import Open, Person
-from tui.runs_view import Order
+from tui.control.runs_view import Order
 from tui.screens.cockpit import CockpitScreen
 from tui.screens.compare import CompareScreen
 from tui.screens.open_run_dialog import OpenRunDialog

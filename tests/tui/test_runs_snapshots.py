@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from engine.run.reader import RunSummary
+from engine.runs.summary import RunSummary
 from tests.tui.test_snapshots import PAUSED, Prepare, Snap, StillApp, after, still
 from tui.screens.runs import RunsScreen
 
@@ -87,7 +87,7 @@ class StillCatalogue:
 def still_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """These runs, in this time zone."""
     monkeypatch.setattr("tui.screens.runs.REFRESH_SECONDS", 3600)
-    monkeypatch.setattr("engine.run.catalogue.Catalogue", StillCatalogue)
+    monkeypatch.setattr("engine.runs.catalogue.Catalogue", StillCatalogue)
     with monkeypatch.context() as patch:
         patch.setenv("TZ", "UTC")
         time.tzset()

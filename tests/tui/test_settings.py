@@ -9,9 +9,9 @@ import pytest
 from textual import events
 from textual.widgets import Input, Static
 
-from engine.config import SETTINGS, Config, read_config
+from engine.config.schema import SETTINGS, Config, read_config
 from engine.protocol import Adjusted, Refused, RunOpened, SampleFinished, SampleStarted, State
-from engine.run import opening
+from engine.runs import open as opening
 from tests.tui.conftest import PATIENCE, Open, Person, checkpoints
 from tui.screens.new_run_dialog import NewRunDialog
 
@@ -227,9 +227,9 @@ async def test_an_edit_made_while_the_run_is_prepared_is_not_forgotten(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edited = threading.Event()
-    load = opening.load_text
+    load = open.load_text
 
-    def slow_load(config: Config, watcher: opening.Watcher) -> Any:
+    def slow_load(config: Config, watcher: open.Watcher) -> Any:
         watcher.report("reading")
         assert edited.wait(PATIENCE)
         return load(config, watcher)

@@ -11,13 +11,13 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from engine.config.presets import preset_config
 from engine.metrics import MetricStore
-from engine.presets import preset_config
 from engine.protocol import State, Status
 from tui.app import GptTuiApp
-from tui.charts.plot import preload
-from tui.launch import Launch
-from tui.run_control import RunControl
+from tui.charts.loss import preload
+from tui.control.launch import Launch
+from tui.control.run import RunControl
 from tui.screens.quit_dialog import QuitDialog
 from tui.widgets.sample_pane import SampleRecord
 from tui.widgets.status_bar import RunFacts

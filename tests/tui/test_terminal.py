@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.run.reader import RunSummary, read_summary
+from engine.runs.summary import RunSummary, read_summary
 from tests.tui.conftest import SMALL, checkpoints
 
 ROOT = Path(__file__).parents[2]
@@ -40,9 +40,9 @@ NOBODYS = ""  # as in a container: no signal tells that the terminal is gone
 
 NATIVE_CHATTER = """
 import ctypes, os
-import engine.session
+import engine.session.session
 
-advance, told = engine.session.Session.advance, []
+advance, told = engine.session.session.Session.advance, []
 
 def chatty(session):
     if not told and session.trainer.step >= 2:
@@ -51,7 +51,7 @@ def chatty(session):
         ctypes.CDLL(None).dprintf(2, b"written-by-%s\\n", b"native-code")
     return advance(session)
 
-engine.session.Session.advance = chatty
+engine.session.session.Session.advance = chatty
 """
 
 BROKEN_SCREEN = """

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from textual.widgets import Input, Static
 
-from engine.fork import fork
 from engine.protocol import Forked, Rewound, RunOpened, SampleFinished, State
-from engine.run.folder import list_runs
-from engine.visiting import visit
+from engine.runs.folder import list_runs
+from engine.session.fork import fork
+from engine.session.visit import visit
 from tests.tui.conftest import Open, Person
 from tui.screens.cockpit import CockpitScreen
 from tui.screens.fork_dialog import ForkDialog

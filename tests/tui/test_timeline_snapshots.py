@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.run import timeline
-from engine.run.timeline import Moment
+from engine.runs import timeline
+from engine.runs.timeline import Moment
 from tests.tui.test_snapshots import PAUSED, SIZES, TEXT, Snap, StillApp, after, still
 
 __all__ = ["still"]  # a fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tui.wording import amount, counted, duration, loss, roughly, short_path, with_unit
+from tui.text.numbers import amount, counted, duration, loss, roughly, short_path, with_unit
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.metrics import Column, Mark
+from tui.charts.axes import Scale, Ticks, step_ticks
+from tui.charts.canvas import Field, Layout, Line
 from tui.charts.decimate import thin
-from tui.charts.field import Field, Layout, Line
-from tui.charts.kernel import draw_lines
-from tui.charts.plot import extent, paint_gaps, paint_marks
+from tui.charts.loss import extent, paint_gaps, paint_marks
+from tui.charts.plotext_backend import draw_lines
 from tui.charts.raster import ChartFrame
-from tui.charts.scale import Scale, Ticks, step_ticks
 from tui.charts.sharing import is_braille, is_disc, share_cells
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from engine.metrics import Flags
-from tui.charts.kernel import DISC
+from tui.charts.plotext_backend import DISC
 from tui.charts.raster import FIRST_BRAILLE, LAST_BRAILLE, Characters, ChartFrame
 
 # Columns that a shared stretch is of one colour. Discs lie four columns apart: with dashes of two

@@ -28,5 +28,4 @@ COMMANDS = {
     "presets": CommandEntry("tui.commands.presets", "list the presets"),
     "model": CommandEntry("tui.commands.model", "show a model's parts, cost and inner workings"),
     "ladder": CommandEntry("tui.commands.ladder", "train the rungs of Karpathy's lecture"),
-    "bench": CommandEntry("tui.bench", "measure this program"),
 }

@@ -21,7 +21,7 @@ from tui.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from tui.launch import Launch
+    from tui.control.launch import Launch
 
 DESCRIPTION = "Train a small GPT in your terminal and watch it learn."
 USAGE = "gpt-tui [options]\n       gpt-tui [open] RUN\n       gpt-tui COMMAND [options]"
@@ -48,8 +48,8 @@ def launch_app(launch: Launch) -> int:
         InputError: There is no terminal.
     """
     if not _has_terminal():
-        from engine.hints import program
-        from engine.run.folder import typed_name
+        from engine.program import program
+        from engine.runs.folder import typed_name
 
         resumed = f" --resume {typed_name(launch.run)}" if launch.run else ""
         raise InputError(
@@ -62,15 +62,15 @@ def launch_app(launch: Launch) -> int:
 
 def existing_run(run: Path, runs_dir: Path, argv: list[str]) -> Launch:
     """What opens a run that is there."""
-    from engine.run.opening import read_run_config
-    from tui.launch import Launch
+    from engine.runs.open import read_run_config
+    from tui.control.launch import Launch
 
     config = read_run_config(run)
     return Launch(config, runs_dir, run=run, command_line=command_line("gpt-tui", argv))
 
 
 def _new_run(args: argparse.Namespace, argv: list[str]) -> Launch:
-    from tui.launch import Launch
+    from tui.control.launch import Launch
 
     typed = command_line("gpt-tui", argv)
     return Launch(config_of(args), runs_dir_of(args), args.name, command_line=typed)
@@ -80,8 +80,8 @@ def _find(run: str, runs_dir: Path) -> Path:
     """The run's folder; a word that is none may be a mistyped command."""
     import difflib
 
-    from engine.hints import program
-    from engine.run.folder import find_run
+    from engine.program import program
+    from engine.runs.folder import find_run
 
     try:
         return find_run(run, runs_dir)

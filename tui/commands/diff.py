@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
-from engine.config import SETTINGS
-from engine.run.comparison import ComparedRun, cautions, differing_settings, read_compared
-from engine.run.folder import find_run
+from engine.config.schema import SETTINGS
+from engine.runs.comparison import ComparedRun, cautions, differing_settings, read_compared
+from engine.runs.folder import find_run
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
-from tui.commands.output import columns, to_json, warn
-from tui.commands.stdout import put
-from tui.comparing import figure_lines, setting_lines
+from tui.terminal.stdout import put
+from tui.text.comparison import figure_lines, setting_lines
+from tui.text.tables import columns, to_json, warn
 
 if TYPE_CHECKING:
-    from engine.config import SampleConfig
-    from engine.scribe import Scribe
+    from engine.config.schema import SampleConfig
+    from engine.sampling.from_run import Scribe
 
 SAMPLING = ("prompt", "seed", "max_tokens")
 
@@ -107,7 +107,7 @@ def _samples(runs: list[ComparedRun], wishes: dict[str, Any]) -> list[dict[str, 
     """A text of each run, or why there is none; all with the sampling of the first."""
     import torch
 
-    from engine.scribe import load_scribe
+    from engine.sampling.from_run import load_scribe
 
     samples: list[dict[str, Any]] = []
     settings = dataclasses.replace(runs[0].sampling(), **wishes)
@@ -122,7 +122,7 @@ def _samples(runs: list[ComparedRun], wishes: dict[str, Any]) -> list[dict[str, 
 
 
 def _sample(scribe: Scribe, settings: SampleConfig) -> dict[str, Any]:
-    from engine.scribe import BROKEN_WEIGHTS
+    from engine.sampling.from_run import BROKEN_WEIGHTS
 
     try:
         text = scribe.write(settings)

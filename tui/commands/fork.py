@@ -6,16 +6,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engine.config import read_config
-from engine.forkable import check_end, check_fit
-from engine.hints import program
-from engine.run.folder import CONFIG_FILE, check_name, find_run, typed_name
-from engine.run.reader import read_summary
+from engine.config.schema import read_config
+from engine.program import program
+from engine.runs.folder import CONFIG_FILE, check_name, find_run, typed_name
+from engine.runs.summary import read_summary
+from engine.session.fork_checks import check_end, check_fit
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, add_set_option, changes_of, runs_dir_of
-from tui.commands.output import to_json
-from tui.commands.stdout import put
-from tui.wording import short_path
+from tui.terminal.stdout import put
+from tui.text.numbers import short_path
+from tui.text.tables import to_json
 
 
 def main(argv: list[str]) -> int:
@@ -27,8 +27,8 @@ def main(argv: list[str]) -> int:
         check_name(args.name, parent.parent)
     check_fit(changes)  # before training up to the step, which may take long
     _check_end(parent, args.at, changes)
-    from engine.fork import fork
-    from engine.visiting import visit
+    from engine.session.fork import fork
+    from engine.session.visit import visit
 
     with visit(parent, args.at, _say) as course:
         path = fork(course, changes, args.name)

@@ -26,13 +26,13 @@ from engine.protocol import (
     Stop,
     Warned,
 )
-from engine.run.folder import LOG_FILE
-from engine.worker import EngineLoop
+from engine.runs.folder import LOG_FILE
+from engine.session.worker import EngineLoop
 from tui.commands import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
-from tui.commands.advised import advice_in_words
-from tui.commands.output import threads_in_words
 from tui.commands.progress import Progress
-from tui.wording import amount, loss, short_path
+from tui.text.advice import advice_in_words
+from tui.text.numbers import amount, loss, short_path
+from tui.text.tables import threads_in_words
 
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STDERR = 2

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from data.errors import InputError
-from engine.presets import LADDER, preset_config
+from engine.config.presets import LADDER, preset_config
 from engine.protocol import Start
-from engine.run.reader import read_summary
+from engine.runs.summary import read_summary
 from tui.commands import EXIT_DONE, EXIT_SIGNAL
 from tui.commands.headless import train
 from tui.commands.options import (
@@ -21,10 +21,10 @@ from tui.commands.options import (
     parse_assignments,
     runs_dir_of,
 )
-from tui.commands.output import to_json
-from tui.commands.rungs import Rung, facts, in_words
-from tui.commands.stdout import print_last
-from tui.wording import roughly
+from tui.terminal.stdout import print_last
+from tui.text.ladder import Rung, facts, in_words
+from tui.text.numbers import roughly
+from tui.text.tables import to_json
 
 BUDGET_SECONDS = 300.0
 NAMES = [rung.name for rung in LADDER]
@@ -157,9 +157,9 @@ def _climb(rungs: list[Rung], runs_dir: Path, budget: float, typed: str) -> int:
 
 def _measured(rung: Rung, budget: float) -> Rung:
     """The rung with its size and its time, and whether that is too long."""
-    from engine.anatomy import anatomy
-    from engine.estimate import training_seconds
-    from engine.run.opening import Watcher, load_text
+    from engine.inspect.summary import anatomy
+    from engine.runs.open import Watcher, load_text
+    from engine.training.estimate import training_seconds
 
     _, tokenizer, split = load_text(rung.config, Watcher(_say, lambda: False))
     parameters = anatomy(rung.config, tokenizer.vocab_size).total

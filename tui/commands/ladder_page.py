@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Sequence
 
-from engine.config import SETTINGS
-from engine.presets import LADDER, preset_config
-from tui.commands.rungs import OTHER_TEXT, Rung, is_other_text
-from tui.wording import duration, loss
+from engine.config.presets import LADDER, preset_config
+from engine.config.schema import SETTINGS
+from tui.text.ladder import OTHER_TEXT, Rung, is_other_text
+from tui.text.numbers import duration, loss
 
 INTRODUCTION = """\
 # The ladder
@@ -86,7 +86,7 @@ def _settings(rung: Rung) -> tuple[str, str]:
 
 
 def _circumstances(rungs: Sequence[Rung]) -> str:
-    from engine.runtime import hardware, versions
+    from engine.training.runtime import hardware, versions
 
     runs = [rung.run for rung in rungs if rung.run]
     machine = hardware(runs[0].device or "cpu" if runs else "cpu")

@@ -9,8 +9,8 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from engine.hints import program
-from engine.run.folder import in_runs_dir
+from engine.program import program
+from engine.runs.folder import in_runs_dir
 from tui.commands import EXIT_DONE
 from tui.commands.options import (
     Parser,
@@ -20,17 +20,17 @@ from tui.commands.options import (
     runs_dir_of,
     warn_of_unused,
 )
-from tui.commands.output import to_json, warn
 from tui.commands.progress import CLEAR_LINE
-from tui.commands.stdout import print_last
-from tui.wording import loss
+from tui.terminal.stdout import print_last
+from tui.text.numbers import loss
+from tui.text.tables import to_json, warn
 
 if TYPE_CHECKING:
-    from engine.config import Config
+    from engine.config.schema import Config
+    from engine.config.setting import Value
+    from engine.lr_finder.finder import RangeTest
+    from engine.lr_finder.ramp import Rise, Suggestion
     from engine.metrics import Column
-    from engine.range_test import RangeTest
-    from engine.rate_rise import Rise, Suggestion
-    from engine.settings import Value
 
 WIDEST, CHART_ROWS = 100, 16
 
@@ -41,8 +41,8 @@ def main(argv: list[str]) -> int:
     config, rise = _wishes(args)
     warn_of_unused(config, args.set)
 
+    from engine.lr_finder.finder import prepare
     from engine.metrics import Column
-    from engine.range_test import prepare
 
     losses = Column(rise.smoothing)
     test = prepare(config, rise, losses, _say, warn, lambda: False)
@@ -80,8 +80,8 @@ def _wishes(args: argparse.Namespace) -> tuple[Config, Rise]:
         InputError: All that is wrong with the options, at once.
     """
     from data.errors import InputError
-    from engine.config import Config
-    from engine.rate_rise import Rise, rise_for
+    from engine.config.schema import Config
+    from engine.lr_finder.ramp import Rise, rise_for
 
     problems: list[str] = []
     config, rise = Config(), Rise()
@@ -129,7 +129,7 @@ def _go_on(args: argparse.Namespace, config: Config, settings: dict[str, Value])
     """The command that trains with the suggestion; empty if there is none."""
     if not settings:
         return ""
-    from engine.config import SETTINGS
+    from engine.config.schema import SETTINGS
 
     preset = args.preset if args.config else config.preset  # else the file has the say
     given = [
@@ -192,8 +192,8 @@ def _width() -> int:
 
 
 def _picture(rise: Rise, losses: Column, suggestion: Suggestion) -> list[str]:
-    from tui.charts.plot import draw
-    from tui.charts.rates import rate_chart
+    from tui.charts.loss import draw
+    from tui.charts.lr_finder import rate_chart
 
     chart = rate_chart(rise, losses, suggestion.learning_rate)
     frame = draw(chart, _width(), CHART_ROWS)

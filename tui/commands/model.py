@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from data.errors import InputError
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, add_set_option, config_of, runs_dir_of, warn_of_unused
-from tui.commands.output import to_json, warn
-from tui.commands.stdout import put
+from tui.terminal.stdout import put
+from tui.text.tables import to_json, warn
 
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
-    from engine.config import Config
+    from engine.config.schema import Config
     from engine.model import LanguageModel
 
 
@@ -39,9 +39,9 @@ def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     subject = _of_run(args) if args.run is not None else _of_config(args)
 
-    from engine.anatomy import anatomy
-    from engine.tracing import trace_text
-    from tui.commands.model_in_words import anatomy_in_words, trace_in_words
+    from engine.inspect.summary import anatomy
+    from engine.inspect.trace_run import trace_text
+    from tui.text.model import anatomy_in_words, trace_in_words
 
     known = anatomy(subject.config, subject.vocab_size)
     told: dict[str, Any] = {
@@ -81,10 +81,10 @@ def _parser() -> Parser:
 
 def _of_run(args: argparse.Namespace) -> Subject:
     """A trained model."""
-    from engine.checkpoint import rebuild_model
-    from engine.config import config_from_dict
-    from engine.recovery import read_good
-    from engine.run.folder import find_run
+    from engine.checkpoint.load import read_good
+    from engine.checkpoint.store import rebuild_model
+    from engine.config.schema import config_from_dict
+    from engine.runs.folder import find_run
 
     given = {
         "PRESET": args.preset,
@@ -122,8 +122,8 @@ def _of_config(args: argparse.Namespace) -> Subject:
     if args.vocab_size is not None:
         raise InputError("--trace needs the vocabulary of a text: leave --vocab-size out")
 
-    from engine.presets import PRESETS
-    from engine.tracing import initial_model
+    from engine.config.presets import PRESETS
+    from engine.inspect.trace_run import initial_model
 
     tokenizer, name = _tokenizer(config)
     published = PRESETS[config.preset].vocab_size
@@ -139,7 +139,7 @@ def _of_config(args: argparse.Namespace) -> Subject:
 
 def _vocabulary(args: argparse.Namespace, config: Config) -> tuple[int, str]:
     """How many tokens there are, and why."""
-    from engine.presets import PRESETS
+    from engine.config.presets import PRESETS
 
     if args.vocab_size is not None:
         return args.vocab_size, "as asked for"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.run.folder import find_run
+from engine.runs.folder import find_run
 from tui.commands.app import existing_run, launch_app
 from tui.commands.options import Parser, runs_dir_of
 

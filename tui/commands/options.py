@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from data.errors import InputError
-from tui.commands.stdout import put
+from tui.terminal.stdout import put
 
 if TYPE_CHECKING:
-    from engine.config import Config
-    from engine.settings import Value
+    from engine.config.schema import Config
+    from engine.config.setting import Value
 
 NEW_RUN_OPTIONS = ("preset", "config", "data", "name")
 
@@ -73,7 +73,7 @@ def runs_dir_of(args: argparse.Namespace) -> Path:
     Raises:
         InputError: There is something else in its place.
     """
-    from engine.run.folder import default_runs_dir
+    from engine.runs.folder import default_runs_dir
 
     chosen: Path = args.runs_dir or default_runs_dir()
     folder = chosen.expanduser().absolute()
@@ -98,9 +98,9 @@ def config_of(args: argparse.Namespace) -> Config:
     Raises:
         InputError: All that is wrong with the options, at once.
     """
-    from engine.config import Config, flatten, read_toml
-    from engine.presets import preset_config
-    from engine.run.folder import check_name
+    from engine.config.presets import preset_config
+    from engine.config.schema import Config, flatten, read_toml
+    from engine.runs.folder import check_name
 
     problems: list[str] = []
     in_file: dict[str, Any] = {}
@@ -130,8 +130,8 @@ def config_of(args: argparse.Namespace) -> Config:
 
 def warn_of_unused(config: Config, pairs: list[str]) -> None:
     """Say on standard error which of the settings given with ``--set`` change nothing."""
-    from engine.unused import without_effect
-    from tui.commands.output import warn
+    from engine.config.unused import without_effect
+    from tui.text.tables import warn
 
     for told in without_effect(config, list(parse_assignments(pairs)[0])):
         warn(told)
@@ -140,7 +140,7 @@ def warn_of_unused(config: Config, pairs: list[str]) -> None:
 def _preset_of(
     args: argparse.Namespace, in_file: Mapping[str, Any], values: Mapping[str, object]
 ) -> str:
-    from engine.presets import default_preset
+    from engine.config.presets import default_preset
 
     named = args.preset or in_file.get("preset")
     return str(named or default_preset(str(values.get("system.device", "auto"))))
@@ -154,7 +154,7 @@ def _without_conflicts(problems: list[str], config: Config) -> list[str]:
 
 def parse_assignments(pairs: list[str]) -> tuple[dict[str, str], list[str]]:
     """``section.name=value`` texts as a mapping, and what is wrong with them."""
-    from engine.config import SETTINGS
+    from engine.config.schema import SETTINGS
 
     assignments, problems = {}, []
     for pair in pairs:
@@ -177,8 +177,8 @@ def changes_of(args: argparse.Namespace, new_run: bool = False) -> dict[str, Val
     Raises:
         InputError: All that is wrong with them, at once.
     """
-    from engine.config import SETTINGS, unknown_setting
-    from engine.settings import When
+    from engine.config.schema import SETTINGS, unknown_setting
+    from engine.config.setting import When
 
     changes: dict[str, Value] = {}
     assignments, problems = parse_assignments(args.set)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from engine.presets import GROUPS, Preset, default_preset
+from engine.config.presets import GROUPS, Preset, default_preset
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser
-from tui.commands.output import columns, to_json
-from tui.commands.stdout import put
+from tui.terminal.stdout import put
+from tui.text.tables import columns, to_json
 
 
 def main(argv: list[str]) -> int:

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import TextIO
 
 from engine.protocol import State, Status
-from tui.commands.stdout import harmless
-from tui.wording import amount, duration, loss
+from tui.terminal.stdout import harmless
+from tui.text.numbers import amount, duration, loss
 
 TERMINAL_SECONDS, PLAIN_SECONDS = 0.25, 5.0
 CLEAR_LINE = "\r\x1b[K"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from engine.hints import program
-from engine.run.folder import in_runs_dir
-from engine.run.queue import Queue
+from engine.program import program
+from engine.runs.folder import in_runs_dir
+from engine.sweeps.queue import Queue
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
-from tui.commands.output import to_json
-from tui.commands.standings import entry_facts, queue_table
-from tui.commands.stdout import print_last
-from tui.wording import counted
+from tui.terminal.stdout import print_last
+from tui.text.leaderboard import entry_facts, queue_table
+from tui.text.numbers import counted
+from tui.text.tables import to_json
 
 ACTIONS = ("list", "run", "cancel", "retry", "first", "clear")
 WITH_ENTRIES = ("cancel", "retry", "first")
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     queue = Queue(runs_dir_of(args))
     code = EXIT_DONE
     if args.action == "run":
-        from tui.commands.working import work_off
+        from tui.commands.queue_worker import work_off
 
         code = work_off(queue)
     elif args.action == "clear":

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from data.errors import InputError
-from engine.hints import program
-from engine.run.folder import in_runs_dir
-from engine.run.reader import DAMAGED, RunSummary, read_summaries
-from engine.run.selecting import SORTS, matches, sort_runs
+from engine.program import program
+from engine.runs.folder import in_runs_dir
+from engine.runs.selection import SORTS, matches, sort_runs
+from engine.runs.summary import DAMAGED, RunSummary, read_summaries
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
-from tui.commands.output import run_facts, table, to_json
-from tui.commands.stdout import put
-from tui.wording import amount, duration, loss
+from tui.terminal.stdout import put
+from tui.text.numbers import amount, duration, loss
+from tui.text.tables import run_facts, table, to_json
 
 
 class Action(NamedTuple):

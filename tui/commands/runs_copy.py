@@ -7,14 +7,14 @@ import secrets
 from pathlib import Path
 
 from data.errors import InputError
-from engine.run.export import WRITERS, Curves, read_curves
-from engine.run.folder import find_run
-from engine.run.moving import copy_run
+from engine.runs.export import WRITERS, Curves, read_curves
+from engine.runs.folder import find_run
+from engine.runs.transfer import copy_run
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
-from tui.commands.output import to_json
-from tui.commands.stdout import put, standard_output
-from tui.wording import counted, short_path
+from tui.terminal.stdout import put, standard_output
+from tui.text.numbers import counted, short_path
+from tui.text.tables import to_json
 
 BINARY = ("parquet",)
 

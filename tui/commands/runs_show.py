@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.run.catalogue import disk_use, find_parent
-from engine.run.folder import find_run
-from engine.run.reader import RunSummary, read_summaries, read_summary
+from engine.runs.catalogue import disk_use, find_parent
+from engine.runs.folder import find_run
+from engine.runs.summary import RunSummary, read_summaries, read_summary
 from tui.charts.sparkline import spark
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
-from tui.commands.output import columns, run_facts, threads_in_words, to_json
-from tui.commands.stdout import put
-from tui.wording import amount, duration, loss, moment, short_path, with_unit
+from tui.terminal.stdout import put
+from tui.text.numbers import amount, duration, loss, moment, short_path, with_unit
+from tui.text.tables import columns, run_facts, threads_in_words, to_json
 
 SPARK_WIDTH = 40
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
-from engine.hints import program
-from engine.run.catalogue import disk_use
-from engine.run.folder import find_run, in_runs_dir
-from engine.run.reader import read_summary
-from engine.run.trash import (
+from engine.program import program
+from engine.runs.catalogue import disk_use
+from engine.runs.folder import find_run, in_runs_dir
+from engine.runs.summary import read_summary
+from engine.runs.trash import (
     Trashed,
     empty_trash,
     find_trashed,
@@ -21,9 +21,9 @@ from engine.run.trash import (
 )
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
-from tui.commands.output import run_facts, table, to_json
-from tui.commands.stdout import put
-from tui.wording import counted, moment, with_unit
+from tui.terminal.stdout import put
+from tui.text.numbers import counted, moment, with_unit
+from tui.text.tables import run_facts, table, to_json
 
 
 def remove(argv: list[str]) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from data.errors import InputError
-from engine.run.folder import find_run
-from engine.run.moving import rename_run
-from engine.run.notes import change_tags, read_notes, set_note
-from engine.run.reader import read_summary
+from engine.runs.folder import find_run
+from engine.runs.notes import change_tags, read_notes, set_note
+from engine.runs.summary import read_summary
+from engine.runs.transfer import rename_run
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
-from tui.commands.output import run_facts, to_json
-from tui.commands.stdout import put
+from tui.terminal.stdout import put
+from tui.text.tables import run_facts, to_json
 
 
 def tag(argv: list[str]) -> int:

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
-from engine.config import SETTINGS, SampleConfig
-from engine.run.folder import find_run
+from engine.config.schema import SETTINGS, SampleConfig
+from engine.runs.folder import find_run
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
-from tui.commands.output import to_json, warn
-from tui.commands.stdout import print_last, put
+from tui.terminal.stdout import print_last, put
+from tui.text.tables import to_json, warn
 
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
     from engine.model import LanguageModel
-    from engine.model.decoding import Frozen
-    from engine.writing import Text
+    from engine.sampling.decoder import Frozen
+    from engine.sampling.text import Text
 
 MOST_SAMPLES = 10_000
 METAVARS = {
@@ -112,7 +112,7 @@ def _load(run: Path, which: str) -> tuple[LanguageModel, SampleConfig]:
     """The model of a checkpoint, computing as the run does, and the run's own sample settings."""
     import torch
 
-    from engine.scribe import load_scribe
+    from engine.sampling.from_run import load_scribe
 
     scribe = load_scribe(run, which, warn)
     torch.set_num_threads(scribe.threads)
@@ -131,8 +131,8 @@ def _known(prompt: str, tokenizer: Tokenizer, drop_unknown: bool) -> str:
 
 
 def _write(model: LanguageModel, settings: SampleConfig, count: int, as_json: bool) -> None:
-    from engine.model.decoding import freeze
-    from engine.writing import seeds_from, write
+    from engine.sampling.decoder import freeze
+    from engine.sampling.text import seeds_from, write
 
     assert model.tokenizer is not None
     frozen, seeds = freeze(model), seeds_from(settings.seed, count)
@@ -159,7 +159,7 @@ def _facts(
     settings: SampleConfig, texts: list[Text], seconds: float, frozen: Frozen
 ) -> dict[str, Any]:
     """What ``--json`` prints."""
-    from engine.precision import DTYPES
+    from engine.training.precision import DTYPES
 
     return {
         "prompt": settings.prompt,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from engine.config import SETTINGS
-from engine.settings import Setting
+from engine.config.schema import SETTINGS
+from engine.config.setting import Setting
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser
-from tui.commands.output import table
-from tui.commands.stdout import put
+from tui.terminal.stdout import put
+from tui.text.tables import table
 
 HEADER = ("setting", "default", "allowed", "unit", "may change", "what it is")
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import InputError
-from engine.hints import program
-from engine.run.folder import in_runs_dir
-from engine.run.median_rule import AFTER_RUNS, MedianRule, in_vain
-from engine.run.queue import Queue
-from engine.run.queue_entry import Wish
-from engine.settings import Value
-from engine.sweep import Axis, Impossible, Plan, Trial, draw, grid, in_words, parse_axes, plan
+from engine.config.setting import Value
+from engine.program import program
+from engine.runs.folder import in_runs_dir
+from engine.sweeps.grid import Axis, Impossible, Plan, Trial, draw, grid, in_words, parse_axes, plan
+from engine.sweeps.median_rule import AFTER_RUNS, MedianRule, in_vain
+from engine.sweeps.queue import Queue
+from engine.sweeps.queue_entry import Wish
 from tui.commands import EXIT_DONE
 from tui.commands.options import (
     Parser,
@@ -25,13 +25,13 @@ from tui.commands.options import (
     gathering,
     runs_dir_of,
 )
-from tui.commands.output import table, to_json, warn
-from tui.commands.standings import leaderboard_table, place_facts, short, shown
-from tui.commands.stdout import print_last
-from tui.wording import counted
+from tui.terminal.stdout import print_last
+from tui.text.leaderboard import leaderboard_table, place_facts, short, shown
+from tui.text.numbers import counted
+from tui.text.tables import table, to_json, warn
 
 if TYPE_CHECKING:
-    from engine.config import Config
+    from engine.config.schema import Config
 
 EXAMPLES = """examples:
   gpt-tui sweep "optim.learning_rate=1e-4..1e-2 log x5" model.n_layer=2,4
@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
         print(f"sweep {name}\n{_plan_in_words(planned)}", file=sys.stderr)
     code = EXIT_DONE
     if not args.leaderboard:
-        from tui.commands.working import work_off
+        from tui.commands.queue_worker import work_off
 
         code = work_off(queue, name)
     _report(queue, name, args.json)
@@ -176,7 +176,7 @@ def _fitting(planned: Plan) -> Plan:
     Raises:
         InputError: A text cannot be used, or none of the runs fits.
     """
-    from engine.run.opening import Watcher, check_fit, read_text
+    from engine.runs.open import Watcher, check_fit, read_text
 
     watcher = Watcher(lambda line: print(f"{line} …", file=sys.stderr), lambda: False)
     wanted = dict.fromkeys(trial.config.data for trial in planned.trials)
@@ -266,7 +266,7 @@ def _newest(sweeps: list[str], queue: Queue, unfinished: bool) -> str:
 
 
 def _report(queue: Queue, name: str, as_json: bool) -> None:
-    from engine.run.leaderboard import leaderboard
+    from engine.sweeps.leaderboard import leaderboard
 
     runs_dir: Path = queue.runs_dir
     entries = queue.entries(name)

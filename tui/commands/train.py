@@ -6,11 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from engine.hints import program
+from engine.program import program
 from engine.protocol import Open, Start, State
-from engine.run.checkpoints import list_checkpoints
-from engine.run.folder import CONFIG_FILE, find_run, typed_name
-from engine.run.reader import RunSummary, read_summary
+from engine.runs.checkpoint_names import list_checkpoints
+from engine.runs.folder import CONFIG_FILE, find_run, typed_name
+from engine.runs.summary import RunSummary, read_summary
 from tui.commands import EXIT_DONE, EXIT_FAILED
 from tui.commands.headless import Outcome, train
 from tui.commands.options import (
@@ -24,9 +24,9 @@ from tui.commands.options import (
     runs_dir_of,
     warn_of_unused,
 )
-from tui.commands.output import run_facts, threads_in_words, to_json
-from tui.commands.stdout import print_last
-from tui.wording import amount, duration, loss, short_path
+from tui.terminal.stdout import print_last
+from tui.text.numbers import amount, duration, loss, short_path
+from tui.text.tables import run_facts, threads_in_words, to_json
 
 NOTHING_KEPT = RunSummary(path="", name="", state=State.STOPPED)
 

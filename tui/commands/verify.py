@@ -7,25 +7,25 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
-from engine.run.folder import find_run
+from engine.runs.folder import find_run
 from tui.commands import EXIT_DONE, EXIT_FAILED
 from tui.commands.options import Parser, runs_dir_of
-from tui.commands.output import table, to_json
-from tui.commands.stdout import put
+from tui.terminal.stdout import put
+from tui.text.tables import table, to_json
 
 if TYPE_CHECKING:
-    from engine.replay import Replay
-    from engine.verify import Check
+    from engine.repair.replay import Replay
+    from engine.repair.verify import Check
 
 
 def main(argv: list[str]) -> int:
     """Look at the run's files, and train it again if that is asked for."""
     args = _parser().parse_args(argv)
     run = find_run(args.run, runs_dir_of(args))
-    from engine.verify import verify_files
+    from engine.repair.verify import verify_files
 
     if args.repair:
-        from engine.repair import repair
+        from engine.repair.repair import repair
 
         repair(run, _say)
     checks, replayed = verify_files(run), None
@@ -66,8 +66,8 @@ def _parser() -> Parser:
 
 def _replay(run: Any, checks: list[Check]) -> Replay | None:
     """Train it again and add what came of it to the checks."""
-    from engine.replay import replay
-    from engine.verify import Check
+    from engine.repair.replay import replay
+    from engine.repair.verify import Check
 
     try:
         result = replay(run, _say)

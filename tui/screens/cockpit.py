@@ -16,24 +16,24 @@ from textual.widgets import Input, Static
 
 from data.errors import InputError
 from engine import protocol
+from engine.config.setting import Value
 from engine.protocol import State
-from engine.run.folder import LOG_FILE
-from engine.settings import Value
+from engine.runs.folder import LOG_FILE
+from tui.control.run import OPEN_STATES, RunControl
+from tui.control.runs_view import RunsView
 from tui.messages import EngineEvent
-from tui.run_control import OPEN_STATES, RunControl
-from tui.runs_view import RunsView
+from tui.screens.cockpit_lr_finder import TryingRates
+from tui.screens.cockpit_queue import Queueing
+from tui.screens.cockpit_timeline import Travelling
 from tui.screens.help import help_screen
 from tui.screens.new_run_dialog import NewRunDialog
-from tui.screens.queueing import Queueing
-from tui.screens.travelling import Travelling
-from tui.screens.trying_rates import TryingRates
+from tui.text.numbers import counted, duration, loss, short_path
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart
 from tui.widgets.notice import Notice
 from tui.widgets.sample_pane import SamplePane, SampleRecord
 from tui.widgets.settings_panel import SettingsPanel
 from tui.widgets.status_bar import StatusBar
-from tui.wording import counted, duration, loss, short_path
 
 if TYPE_CHECKING:
     from engine.metrics import Column
@@ -254,7 +254,7 @@ class CockpitScreen(Screen[None]):
         self.refresh_bindings()
 
     def _on_run_opened(self, event: protocol.RunOpened) -> None:
-        from engine.run.timeline import read_samples  # numpy waits for the first paint
+        from engine.runs.timeline import read_samples  # numpy waits for the first paint
 
         gc.freeze()  # PyTorch's modules are there to stay: going through them stops all for 0.1 s
         control = self.control
@@ -283,7 +283,7 @@ class CockpitScreen(Screen[None]):
     @work(thread=True, exclusive=True, group="parent")
     def _show_parent(self, run: Path) -> None:
         """Show how the run went on that this one was forked off, if it still is there."""
-        from engine.run.courses import ghost_of_parent
+        from engine.runs.curves import ghost_of_parent
 
         name, course = ghost_of_parent(run)
         self.app.call_from_thread(self._take_parent, name, course)

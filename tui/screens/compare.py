@@ -20,18 +20,18 @@ from textual.widgets import ContentSwitcher, Input, Static
 from textual.worker import get_current_worker
 
 from data.errors import InputError
-from engine.run.folder import is_locked
+from engine.runs.folder import is_locked
 from tui.screens.text_screen import TextScreen
 from tui.widgets.comparison_table import ComparisonTable
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.overlay_chart import LETTERS, NamedCurve, OverlayChart
-from tui.widgets.samples_beside import SamplesBeside
+from tui.widgets.samples_compare import SamplesBeside
 
 if TYPE_CHECKING:
     # Reading runs loads numpy, which waits for the first paint.
     from engine.metrics import Column, Mark
-    from engine.run.comparison import ComparedRun
-    from engine.run.courses import Axis, Courses
+    from engine.runs.comparison import ComparedRun
+    from engine.runs.curves import Axis, Courses
 
 REFRESH_SECONDS = 2.0
 REST = 10  # times as long as reading took: a long run in training is not to wait for its readers
@@ -146,7 +146,7 @@ class CompareScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Read the runs, and look again while one of them is in training."""
-        from engine.run.courses import Axis
+        from engine.runs.curves import Axis
 
         self._go_to(View("train_loss", Axis.STEPS))
         self.set_interval(REFRESH_SECONDS, self.refresh_runs)
@@ -224,7 +224,7 @@ class CompareScreen(Screen[None]):
     def _forks(self) -> list[Mark]:
         """Where runs left others that are shown too; along the steps alone they are known."""
         from engine.metrics import Mark
-        from engine.run.courses import Axis
+        from engine.runs.curves import Axis
 
         shown = [run for run in self.runs if self.paths.index(run.path) not in self._hidden]
         names = {name for run in shown for name in (run.name, *run.summary.formerly)}
@@ -249,7 +249,7 @@ class CompareScreen(Screen[None]):
         return Text.assemble((f"{letter} ", style), (path.name, "bold"))
 
     def _show_note(self) -> None:
-        from engine.run.comparison import cautions
+        from engine.runs.comparison import cautions
 
         lines = [*self._problems, *(f"note: {one}" for one in cautions(self.runs))]
         if self._left_out:
@@ -280,7 +280,7 @@ class CompareScreen(Screen[None]):
 
     def action_next_axis(self) -> None:
         """Steps, tokens, time, and again."""
-        from engine.run.courses import Axis
+        from engine.runs.curves import Axis
 
         assert self._view is not None
         axes = list(Axis)
@@ -375,8 +375,8 @@ class CompareScreen(Screen[None]):
 def _reading(path: Path, view: View, before: Reading | None) -> Reading:
     """Read a run; what has not changed since is taken from before."""
     from engine.metrics import Column
-    from engine.run.comparison import read_compared
-    from engine.run.courses import read_courses
+    from engine.runs.comparison import read_compared
+    from engine.runs.curves import read_courses
 
     run = read_compared(path)
     same = before is not None and before.run == run

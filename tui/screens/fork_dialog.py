@@ -11,9 +11,9 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from engine.config import SETTINGS
-from engine.forkable import held_by
-from tui.draft import Draft
+from engine.config.schema import SETTINGS
+from engine.session.fork_checks import held_by
+from tui.control.draft import Draft
 
 
 class ForkDialog(ModalScreen[str | None]):

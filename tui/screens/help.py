@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.binding import Binding
 
 from tui.screens.text_screen import TextScreen
-from tui.wording import short_path
+from tui.text.numbers import short_path
 
 INTRODUCTION = "gpt-tui trains a small GPT on a text and shows it learn. Press space to start."
 

@@ -11,8 +11,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from engine.config import SETTINGS
-from tui.draft import Draft
+from engine.config.schema import SETTINGS
+from tui.control.draft import Draft
 
 
 class NewRunDialog(ModalScreen[bool]):

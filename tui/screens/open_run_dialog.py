@@ -12,8 +12,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from engine.protocol import State
-from tui.run_control import RunControl
-from tui.wording import counted
+from tui.control.run import RunControl
+from tui.text.numbers import counted
 
 
 class OpenRunDialog(ModalScreen[bool]):

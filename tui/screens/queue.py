@@ -13,15 +13,15 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Static
 
 from data.errors import InputError
-from engine.run.queue_entry import Entry, EntryState, varying
-from tui.commands.standings import outdone, short, shown, state_in_words
-from tui.queue_control import QueueControl
+from engine.sweeps.queue_entry import Entry, EntryState, varying
+from tui.control.queue import QueueControl
+from tui.text.leaderboard import outdone, short, shown, state_in_words
+from tui.text.numbers import counted, duration, loss
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.notice import Notice
-from tui.wording import counted, duration, loss
 
 if TYPE_CHECKING:
-    from engine.run.leaderboard import Place
+    from engine.sweeps.leaderboard import Place
 
 REFRESH_SECONDS = 2.0
 STYLES = {
@@ -117,7 +117,7 @@ class QueueScreen(Screen[None]):
         self._show_detail()
 
     def _places(self, entries: Sequence[Entry]) -> list[Place]:
-        from engine.run.leaderboard import leaderboard  # numpy waits for the first look
+        from engine.sweeps.leaderboard import leaderboard  # numpy waits for the first look
 
         for one in entries:
             if not one.is_over:  # tried again, perhaps

@@ -16,13 +16,13 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from data.errors import InputError
-from engine.run.median_rule import MedianRule, in_vain
-from engine.sweep import Plan, in_words
-from tui.draft import Draft
-from tui.queue_control import plan_of
+from engine.sweeps.grid import Plan, in_words
+from engine.sweeps.median_rule import MedianRule, in_vain
+from tui.control.draft import Draft
+from tui.control.queue import plan_of
 from tui.screens.new_run_dialog import differences
-from tui.widgets.tick import Tick
-from tui.wording import counted
+from tui.text.numbers import counted
+from tui.widgets.checkbox import Tick
 
 EXAMPLE = "optim.learning_rate=1e-4..1e-2 log x5 model.n_layer=2,4"
 SHOWN_RUNS = 4

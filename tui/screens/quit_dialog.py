@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from engine.protocol import State, Status
-from tui.wording import counted
+from tui.text.numbers import counted
 
 Answer = Literal["save", "now", "stay"]
 

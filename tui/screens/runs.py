@@ -16,19 +16,19 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from data.errors import InputError
-from tui.run_control import OPEN_STATES, RunControl
-from tui.runs_view import RunsView
+from tui.control.run import OPEN_STATES, RunControl
+from tui.control.runs_view import RunsView
 from tui.screens.open_run_dialog import OpenRunDialog, is_busy
 from tui.screens.runs_help import runs_help
+from tui.text.numbers import counted, short_path, with_unit
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.line_editor import LineEditor
 from tui.widgets.run_details import RunDetails, fit_items
 from tui.widgets.runs_table import RunsTable
-from tui.wording import counted, short_path, with_unit
 
 if TYPE_CHECKING:
-    from engine.run.reader import RunSummary
-    from engine.run.trash import Trashed
+    from engine.runs.summary import RunSummary
+    from engine.runs.trash import Trashed
 
 REFRESH_SECONDS = 2.0
 KEEP_HINT = "enter: keep · esc: as before"
@@ -182,7 +182,7 @@ class RunsScreen(Screen[None]):
     def _show_details(self) -> None:
         run, parent = self.table.current, ""
         if run and run.parent:
-            from engine.run.catalogue import find_parent
+            from engine.runs.catalogue import find_parent
 
             found = find_parent(run, self.view.runs or ())
             parent = found.name if found else f"{run.parent} (not here any more)"
@@ -294,7 +294,7 @@ class RunsScreen(Screen[None]):
         self._back_to_table()
 
     def _write(self, what: str, text: str) -> None:
-        from engine.run.notes import set_note, set_tags, split_tags
+        from engine.runs.notes import set_note, set_tags, split_tags
 
         assert self._editing
         run = Path(self._editing)
@@ -308,7 +308,7 @@ class RunsScreen(Screen[None]):
             self._rename(run, text.strip())
 
     def _rename(self, run: Path, name: str) -> None:
-        from engine.run.moving import rename_run
+        from engine.runs.transfer import rename_run
 
         self._refuse_open(run, "renamed")
         renamed = str(rename_run(run, name))
@@ -326,7 +326,7 @@ class RunsScreen(Screen[None]):
 
     def action_trash(self) -> None:
         """Move the marked runs, or the one under the cursor, to the trash."""
-        from engine.run.trash import trash_run
+        from engine.runs.trash import trash_run
 
         def trash(path: Path) -> Trashed:
             self._refuse_open(path, "deleted")
@@ -344,7 +344,7 @@ class RunsScreen(Screen[None]):
 
     def action_undo(self) -> None:
         """Bring back what was deleted last."""
-        from engine.run.trash import restore_run
+        from engine.runs.trash import restore_run
 
         if not self.view.trashed:
             return

@@ -13,17 +13,17 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Input, Label, Static
 
-from engine.hints import program
+from engine.program import program
 from engine.protocol import State
-from engine.run.folder import typed_name
-from tui.run_control import RunControl
-from tui.screens.reach import Reach
+from engine.runs.folder import typed_name
+from tui.control.run import RunControl
+from tui.screens.kept_steps import Reach
+from tui.text.numbers import counted, loss
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart, last_step_of
-from tui.wording import counted, loss
 
 if TYPE_CHECKING:
-    from engine.run.timeline import Abandoned, Moment
+    from engine.runs.timeline import Abandoned, Moment
 
 REFRESH_SECONDS = 1.0
 WEIGHTS = {"full": "checkpoint", "light": "weights kept"}
@@ -123,8 +123,8 @@ class TimelineScreen(Screen[Choice | None]):
 
     @work(thread=True, exclusive=True)
     def _read(self) -> None:
-        from engine.run.courses import name_of_parent
-        from engine.run.timeline import read_abandoned, read_moments
+        from engine.runs.curves import name_of_parent
+        from engine.runs.timeline import read_abandoned, read_moments
 
         path, branch = self.control.run_path, self.control.branch
         assert path
@@ -198,7 +198,7 @@ class TimelineScreen(Screen[Choice | None]):
         text.update(Text(newest["text"].lstrip("\n")))
 
     def _facts(self) -> Text:
-        from engine.run.timeline import figures_at
+        from engine.runs.timeline import figures_at
 
         store, moment, left = self.control.metrics, self._moment(), self._abandoned()
         here = moment if moment and moment.step == self.step else None

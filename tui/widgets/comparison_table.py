@@ -10,7 +10,7 @@ from textual.coordinate import Coordinate
 from textual.widgets import DataTable
 
 if TYPE_CHECKING:
-    from engine.run.comparison import ComparedRun  # loads numpy, which waits for the first paint
+    from engine.runs.comparison import ComparedRun  # loads numpy, which waits for the first paint
 
 
 class ComparisonTable(DataTable[Text]):
@@ -55,7 +55,7 @@ class ComparisonTable(DataTable[Text]):
 
 def _rows(runs: Sequence[ComparedRun]) -> list[list[Text]]:
     """The lines of the table: labels, then a cell for each run."""
-    from tui.comparing import figure_lines, setting_lines
+    from tui.text.comparison import figure_lines, setting_lines
 
     settings, figures = setting_lines(runs), figure_lines(runs)
     between = [[Text()] * (len(runs) + 1)] if settings else []

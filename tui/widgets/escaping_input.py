@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual import events
 from textual.widgets import Input
 
-from engine.escapes import escape
+from engine.config.escapes import escape
 
 
 class EscapingInput(Input):

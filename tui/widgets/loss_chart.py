@@ -13,7 +13,7 @@ from tui.widgets.chart_widget import ChartWidget, Row, centred, length_of
 if TYPE_CHECKING:
     # Drawing loads numpy and plotext, and there is nothing to draw before the first paint.
     from engine.metrics import Column, MetricStore
-    from tui.charts.plot import Chart
+    from tui.charts.loss import Chart
 
 Window: TypeAlias = Literal["full", "recent"]
 
@@ -134,7 +134,7 @@ class LossChart(ChartWidget):
         store = self._store
         if store is None or not self._has_curves(store):
             return centred(self.empty_text, width, height)
-        from tui.charts.plot import draw
+        from tui.charts.loss import draw
 
         chart = self._chart(store)
         legend_height = int(height >= LEGEND_MIN_HEIGHT)
@@ -148,7 +148,7 @@ class LossChart(ChartWidget):
 
     def _chart(self, store: MetricStore) -> Chart:
         from engine.metrics import Mark
-        from tui.charts.plot import Chart
+        from tui.charts.loss import Chart
 
         train, val = store.column(self._train), store.column(self._val)
         left, origin = store.ghosts(self._train), [self._origin] if self._origin else []
@@ -194,7 +194,7 @@ class LossChart(ChartWidget):
         return [("  ── ", "ghost"), (", ".join(names), "tick")] if names else []
 
     def _flags(self, chart: Chart) -> str:
-        from tui.charts.plot import can_be_logarithmic
+        from tui.charts.loss import can_be_logarithmic
 
         flags = []
         if self.log_y:

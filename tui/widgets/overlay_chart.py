@@ -13,7 +13,7 @@ from tui.widgets.loss_chart import RECENT_SHARE, Window, full_range, number, rec
 
 if TYPE_CHECKING:
     from engine.metrics import Column, Mark
-    from engine.run.courses import Axis
+    from engine.runs.curves import Axis
     from tui.charts.overlay import Overlay
 
 LETTERS = "ABCDEF"
@@ -102,10 +102,10 @@ class OverlayChart(ChartWidget):
         return [*legend, *(frame.row(y) for y in range(height - len(legend)))]
 
     def _overlay(self) -> Overlay:
-        from engine.run.courses import Axis
+        from engine.runs.curves import Axis
         from tui.charts import raster
+        from tui.charts.axes import step_ticks, time_ticks
         from tui.charts.overlay import Curve, Overlay
-        from tui.charts.scale import step_ticks, time_ticks
 
         last = max(one.column.last_step or 0 for one in self._curves)
         first, end = (recent_range if self.window == "recent" else full_range)(last)

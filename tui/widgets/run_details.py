@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich.text import Text
 from textual.widget import Widget
 
-from engine.run.reader import DAMAGED, RunSummary
-from tui.commands.output import threads_in_words
+from engine.runs.summary import DAMAGED, RunSummary
+from tui.text.numbers import amount, loss, moment, short_path, with_unit
+from tui.text.tables import threads_in_words
 from tui.widgets.runs_columns import STATE_SIGNS, state_cell
-from tui.wording import amount, loss, moment, short_path, with_unit
 
 INKS = {"success": "green", "warning": "yellow", "error": "red", "quiet": "dim"}
 SEPARATOR = " · "

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.run.reader import DAMAGED, INTERRUPTED, RunSummary
+from engine.runs.summary import DAMAGED, INTERRUPTED, RunSummary
 from tui.charts.sparkline import spark
-from tui.wording import amount, duration, loss, moment, with_unit
+from tui.text.numbers import amount, duration, loss, moment, with_unit
 
 GAP = 2
 UNKNOWN = "–"

@@ -20,8 +20,8 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from engine.run.reader import DAMAGED, RunSummary
-from tui.runs_view import Order, RunsView
+from engine.runs.summary import DAMAGED, RunSummary
+from tui.control.runs_view import Order, RunsView
 from tui.widgets.runs_columns import GAP, OF_TRAINING, STATE_SIGNS, Column, columns_of, fitting
 
 HEADER_LINES = 1

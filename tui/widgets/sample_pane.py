@@ -13,8 +13,8 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Label, Static
 
-from engine.config import SETTINGS
-from engine.settings import Value
+from engine.config.schema import SETTINGS
+from engine.config.setting import Value
 from tui.widgets.escaping_input import EscapingInput
 
 FIELDS = ("sample.prompt", "sample.temperature", "sample.top_k")

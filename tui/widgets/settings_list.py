@@ -9,9 +9,9 @@ from textual.binding import Binding, BindingType
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from engine.config import SECTIONS, SETTINGS
-from engine.settings import Setting, When
-from tui.draft import Draft
+from engine.config.schema import SECTIONS, SETTINGS
+from engine.config.setting import Setting, When
+from tui.control.draft import Draft
 
 WHEN_SIGNS = {When.LIVE: " ", When.RESUME: "↻", When.NEW_RUN: "+"}
 FOLDED_AT_FIRST = {"checkpoint", "system", "data", *(f"{section}.*" for section in SECTIONS)}

@@ -12,9 +12,9 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input, OptionList, Static
 
-from engine.config import SECTIONS, SETTINGS
-from engine.settings import Setting, Value, When
-from tui.draft import Draft
+from engine.config.schema import SECTIONS, SETTINGS
+from engine.config.setting import Setting, Value, When
+from tui.control.draft import Draft
 from tui.widgets.escaping_input import EscapingInput
 from tui.widgets.settings_list import SettingsList
 

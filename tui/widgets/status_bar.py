@@ -9,7 +9,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from engine.protocol import State, Status
-from tui.wording import amount, duration, loss
+from tui.text.numbers import amount, duration, loss
 
 SIGNS = {
     State.IDLE: ("○", "dim"),

@@ -1,0 +1,94 @@
+"""``python -m benchmarks``: the program's own figures, measured again on this machine.
+
+One file a benchmark. Each has ``run(argv)``, which takes its own options and returns an exit code.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import signal
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from data.errors import InputError
+from tui.commands import EXIT_DONE, EXIT_FAILED
+from tui.terminal.stdout import put
+
+
+class Benchmark(NamedTuple):
+    """Where a benchmark lives, and what it measures."""
+
+    module: str
+    help: str
+
+
+BENCHMARKS = {
+    "startup": Benchmark("benchmarks.startup", "to the first painted screen, and to training"),
+    "overhead": Benchmark("benchmarks.overhead", "training in the app over training without it"),
+    "throughput": Benchmark(
+        "benchmarks.throughput", "tokens/s of training, and the machine's share"
+    ),
+    "time-to-loss": Benchmark("benchmarks.time_to_loss", "seconds of training to nanoGPT's loss"),
+    "saving": Benchmark("benchmarks.saving", "what saving and recording cost training"),
+    "sampling": Benchmark("benchmarks.sampling", "tokens/s of text, one and many side by side"),
+    "runs": Benchmark("benchmarks.runs", "opening 1,000 runs, and a run of 1,000,000 steps"),
+    "nanogpt-cpu": Benchmark("benchmarks.nanogpt_cpu", "loss and speed of nanoGPT's CPU recipe"),
+}
+
+
+def main(argv: list[str]) -> int:
+    """Run the benchmark that is named; all of them if none is."""
+    if argv and argv[0] in ("-h", "--help"):
+        put(_help())
+        return EXIT_DONE
+    named = bool(argv) and not argv[0].startswith("-")
+    if named and argv[0] not in BENCHMARKS:
+        raise InputError(_unknown(argv[0]))
+    names, options = ([argv[0]], argv[1:]) if named else (list(BENCHMARKS), argv)
+    before = signal.signal(signal.SIGTERM, _interrupt)  # so that what was started is ended, too
+    try:
+        return max(_run(name, options) for name in names)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(name: str, options: list[str]) -> int:
+    from benchmarks.programs import BenchmarkError
+
+    try:
+        return _entry(name)(options)
+    except BenchmarkError as error:
+        print(f"python -m benchmarks {name}: {error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _entry(name: str) -> Callable[[list[str]], int]:
+    entry: Callable[[list[str]], int] = importlib.import_module(BENCHMARKS[name].module).run
+    return entry
+
+
+def _help() -> str:
+    width = max(map(len, BENCHMARKS)) + 2
+    return "\n".join(
+        (
+            "usage: python -m benchmarks [NAME] [--json] [options]",
+            "",
+            "Measure this program; without a NAME all of it.",
+            "",
+            *(f"  {name:<{width}}{one.help}" for name, one in BENCHMARKS.items()),
+            "",
+            "python -m benchmarks NAME --help lists the options of one.",
+        )
+    )
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, BENCHMARKS, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(BENCHMARKS)}."
+    return f"there is no benchmark {name!r}: {hint}"

@@ -1,0 +1,166 @@
+"""``benchmarks nanogpt-cpu``: how well and how fast the preset trains, also against nanoGPT itself.
+
+The race is run headless over steps of the same shape on the same text with the same number of
+threads. Ours is wall time between two moments of the run's journal, with all that is written down
+meanwhile; nanoGPT's is what it prints for each of its iterations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import programs
+from benchmarks.peers import NANOGPT, Peer, gpt2_shape, load_text, parse_peer
+from benchmarks.programs import BenchmarkError
+from benchmarks.race import Course, race
+from benchmarks.report import Row, Spread, tell
+from data.errors import InputError
+from engine.config.presets import preset_config
+
+PRESET = "nanogpt-cpu"
+LOSS_GOAL, PEER_LOSS = 1.91, 1.898
+
+
+@dataclass(frozen=True)
+class Race:
+    """Steps per second of both, a pair a round, and typical milliseconds of a step."""
+
+    ours: list[float]
+    peer: list[float]
+    our_ms: float
+    peer_ms: float
+    threads: int
+
+
+def run(argv: list[str]) -> int:
+    """Train the preset to its end; race nanoGPT."""
+    args = _parser().parse_args(argv)
+    peer = parse_peer(args.peer, [NANOGPT]) if args.peer else None
+    if args.skip_quality and not peer:
+        raise InputError("--skip-quality leaves only the race: name its --peer nanogpt=PATH")
+    options = programs.new_run_options(args)
+    quality = race = None
+    with programs.runs_folder(args) as runs_dir:
+        if not args.skip_quality:
+            quality = _quality(runs_dir, options)
+        if peer:
+            race = _race(runs_dir, options, peer, args)
+        machine = programs.machine(runs_dir / ("quality" if quality else "race-1"))
+    rows, result = _summary(quality, race, machine)
+    tell(rows, result, args.json)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = programs.parser("nanogpt-cpu", "loss and speed of nanoGPT's recipe for a CPU")
+    parser.set_defaults(preset=PRESET)
+    parser.add_argument(
+        "--peer", metavar="nanogpt=PATH", help="race a checkout of karpathy/nanoGPT"
+    )
+    parser.add_argument(
+        "--steps", type=programs.count, default=300, metavar="N", help="of a race (%(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=programs.count, default=5, metavar="R", help="of the race (%(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=programs.count, metavar="N", help="of the race (the number of cores)"
+    )
+    parser.add_argument("--skip-quality", action="store_true", help="run only the race")
+    return parser
+
+
+# -- quality -------------------------------------------------------------------------------------
+
+
+def _quality(runs_dir: Path, options: list[str]) -> dict[str, Any]:
+    """Train to the end; returns what ``train --json`` says."""
+    programs.note("training to the end")
+    command = programs.train_command(runs_dir, "quality", [*options, "--json"])
+    done = subprocess.run(
+        command, env=programs.environment(), stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        raise BenchmarkError(f"training ended with exit code {done.returncode}")
+    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return facts
+
+
+# -- the race ------------------------------------------------------------------------------------
+
+
+def _race(runs_dir: Path, options: list[str], peer: Peer, args: argparse.Namespace) -> Race:
+    config = preset_config(args.preset)
+    if args.data:
+        config = config.replace({"data.corpus": args.data})
+    gpt2_shape(config.model)  # refuses what nanoGPT cannot train
+    threads = args.threads or programs.cores()
+    course = Course(config, options, load_text(config), args.steps, "cpu", threads, "fp32")
+    ours, theirs = zip(*race(course, [peer], runs_dir, args.rounds), strict=True)
+    our_ms, peer_ms = (statistics.median(one.step_ms for one in arm) for arm in (ours, theirs))
+    our_speeds, peer_speeds = ([one.speed for one in arm] for arm in (ours, theirs))
+    return Race(our_speeds, peer_speeds, our_ms, peer_ms, threads)
+
+
+# -- the result ----------------------------------------------------------------------------------
+
+
+def _summary(
+    quality: dict[str, Any] | None, race: Race | None, machine: dict[str, Any]
+) -> tuple[list[Row], dict[str, Any]]:
+    rows: list[Row] = []
+    result: dict[str, Any] = {"bench": "nanogpt-cpu"}
+    if quality:
+        _tell_quality(quality, rows, result)
+    if race:
+        _tell_race(race, rows, result)
+    return rows, {**result, "machine": machine}
+
+
+def _tell_quality(quality: dict[str, Any], rows: list[Row], result: dict[str, Any]) -> None:
+    loss, seconds = quality["val_loss"], quality["train_seconds"]
+    stand_in = bool(quality["corpus_note"])  # another text: its loss says nothing of the goal
+    reached = None if stand_in else loss <= LOSS_GOAL
+    rows += [
+        Row(
+            "validation loss at the end",
+            f"≤ {LOSS_GOAL} (nanoGPT {PEER_LOSS})",
+            f"{loss:.4f} ({quality['val_measured']}, {quality['corpus']})",
+            reached,
+        ),
+        Row("time to train", "", f"{seconds:.0f} s, {quality['steps'] / seconds:.1f} steps/s"),
+    ]
+    result |= {
+        "val_loss": loss,
+        "val_measured": quality["val_measured"],
+        "best_val_loss": quality["best_val_loss"],
+        "peer_val_loss": PEER_LOSS,
+        "train_seconds": round(seconds, 2),
+        "goals": {"val_loss": LOSS_GOAL},
+        "reached": reached,
+    }
+
+
+def _tell_race(race: Race, rows: list[Row], result: dict[str, Any]) -> None:
+    ratios = [ours / peer for ours, peer in zip(race.ours, race.peer, strict=True)]
+    ratio, ours, peer = Spread.of(ratios), Spread.of(race.ours), Spread.of(race.peer)
+    threads = f"{race.threads} thread{'s' if race.threads > 1 else ''}"
+    rows += [
+        Row("ours over nanoGPT", "≥ 1", ratio.in_words("times"), ratio.median >= 1),
+        Row("ours", "", f"{ours.in_words('steps/s')}, {race.our_ms:.1f} ms a step, {threads}"),
+        Row("nanoGPT", "", f"{peer.in_words('steps/s')}, {race.peer_ms:.1f} ms a step, {threads}"),
+    ]
+    result |= {
+        "ours": round(ours.median, 3),
+        "peer": round(peer.median, 3),
+        "ratio": round(ratio.median, 4),
+        "ratios": [round(one, 4) for one in ratios],
+        "step_ms": {"ours": round(race.our_ms, 2), "peer": round(race.peer_ms, 2)},
+        "race_threads": race.threads,
+    }

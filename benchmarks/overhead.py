@@ -1,0 +1,234 @@
+"""``benchmarks overhead``: training in the app, cockpit live, over the same without a screen.
+
+Both do the very same work: the same settings, threads, evaluations and samples, over the same
+steps, each time in a fresh process. The run's own journal says when each evaluation was done; the
+window of a pair reaches from the end of the first evaluation to that of the third, so that it holds
+two whole rounds of training, evaluating and sampling, and no start. Wall time counts, so that a
+trainer that waits for the interpreter while the screen is painted is found out.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from benchmarks import programs
+from benchmarks.programs import BenchmarkError
+from benchmarks.pty_app import PtyApp
+from benchmarks.report import Row, Spread, abba, bootstrap_interval, tell
+from benchmarks.startup import shows_whole_screen
+
+RATIO_GOAL, SCREEN_GOAL = 0.95, 0.04
+ROUNDS = 2  # evaluations in a window
+START_SECONDS = 60.0
+CALIBRATION_STEPS = 40
+LOOK_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Window:
+    """What one process did between two moments."""
+
+    steps: int
+    seconds: float
+    screen_share: float | None = None  # of a core, by the thread that draws
+
+    @property
+    def speed(self) -> float:
+        """Steps per second of wall time."""
+        return self.steps / self.seconds
+
+
+def run(argv: list[str]) -> int:
+    """Measure interleaved pairs of the app and of headless training."""
+    parser = programs.parser("overhead", "training in the app over training without a screen")
+    parser.add_argument(
+        "--pairs",
+        type=programs.count,
+        default=12,
+        metavar="N",
+        help="of a run in the app and one without (%(default)s)",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, metavar="S", help="length of a window (%(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=programs.count, metavar="N", help="CPU threads (what suits the machine)"
+    )
+    args = parser.parse_args(argv)
+    options = programs.new_run_options(args)
+    with programs.runs_folder(args) as runs_dir:
+        plan = _calibrate(runs_dir, options, args.seconds, args.threads)
+        pairs = _measure(runs_dir, [*options, *plan.options], plan, args.pairs)
+        machine = programs.machine(runs_dir / "headless-1")
+    rows, result = _summary(pairs, plan, machine)
+    tell(rows, result, args.json)
+    return 0
+
+
+# -- the plan ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every process of the benchmark is told."""
+
+    interval: int  # steps between evaluations
+    step_seconds: float
+    options: tuple[str, ...]
+
+
+def _calibrate(runs_dir: Path, options: list[str], seconds: float, threads: int | None) -> Plan:
+    """Find out how many steps fill a window here, and settle what is ``auto``."""
+    programs.note("finding out how fast it is here")
+    some = programs.settings(eval__interval=CALIBRATION_STEPS, train__max_steps=10**6)
+    some += programs.settings(system__threads=threads) if threads else []
+    command = programs.train_command(runs_dir, "calibration", [*options, *some])
+    run = runs_dir / "calibration"
+    with programs.headless(command) as process:
+        _wait_for_evaluations(run, 2, lambda: process.poll() is None, START_SECONDS)
+    step_seconds = statistics.median(programs.step_seconds(run))
+    resolved = programs.facts(run)["runtime"]["resolved"]
+    interval = max(1, round(seconds / ROUNDS / step_seconds))
+    settled = programs.settings(
+        eval__interval=interval,
+        train__max_steps=10**6,
+        optim__decay_steps=10**6,
+        **{f"system__{name}": resolved[name] for name in ("device", "precision", "threads")},
+        system__micro_batch_size=resolved["micro_batch_size"],
+    )
+    return Plan(interval, step_seconds, tuple(settled))
+
+
+# -- the pairs -----------------------------------------------------------------------------------
+
+
+def _measure(
+    runs_dir: Path, options: list[str], plan: Plan, pairs: int
+) -> list[tuple[Window, Window]]:
+    """The pairs, each (headless, app)."""
+    arms = (_headless, _app)
+    expected = (ROUNDS + 1) * plan.interval * plan.step_seconds
+    measured = []
+    for number, order in enumerate(abba(pairs), 1):
+        windows: dict[int, Window] = {}
+        for arm in order:
+            windows[arm] = arms[arm](runs_dir, number, options, expected)
+        measured.append((windows[0], windows[1]))
+        ratio = windows[1].speed / windows[0].speed
+        programs.note(
+            f"pair {number} of {pairs}: headless {windows[0].speed:.2f} steps/s, "
+            f"app {windows[1].speed:.2f} steps/s, ratio {ratio:.3f}"
+        )
+    return measured
+
+
+def _headless(runs_dir: Path, number: int, options: list[str], expected: float) -> Window:
+    run = runs_dir / f"headless-{number}"
+    command = programs.train_command(runs_dir, run.name, options)
+    with programs.headless(command) as process:
+        _wait_for_evaluations(
+            run, ROUNDS + 1, lambda: process.poll() is None, 5 * expected + START_SECONDS
+        )
+    return _window(run, ROUNDS)
+
+
+def _app(runs_dir: Path, number: int, options: list[str], expected: float) -> Window:
+    run = runs_dir / f"app-{number}"
+    samples: list[tuple[float, float]] = []
+    with PtyApp(programs.app_command(runs_dir, run.name, options), programs.environment()) as app:
+        app.read_until(shows_whole_screen, START_SECONDS)
+        app.send(" ")
+
+        def look() -> bool:
+            if (sample := app.screen_sample()) is not None:
+                samples.append(sample)
+            return app.alive
+
+        _wait_for_evaluations(run, ROUNDS + 1, look, 5 * expected + START_SECONDS, app.rest)
+    return _window(run, ROUNDS, samples)
+
+
+def _wait_for_evaluations(
+    run: Path,
+    count: int,
+    alive: Callable[[], bool],
+    seconds: float,
+    rest: Callable[[float], None] | None = None,
+) -> None:
+    def enough() -> bool:
+        return len(programs.moments(run, "evaluated")) >= count
+
+    what = f"evaluation {count} of the run {run.name}"
+    programs.wait_until(enough, alive, seconds, what, LOOK_SECONDS, rest)
+
+
+def _window(run: Path, rounds: int, samples: list[tuple[float, float]] | None = None) -> Window:
+    moments = programs.moments(run, "evaluated")[: rounds + 2]
+    (first_step, begin), (last_step, end) = moments[0], moments[rounds]
+    share = None
+    if samples:
+        with suppress(BenchmarkError):
+            share = (at(samples, end) - at(samples, begin)) / (end - begin)
+    return Window(last_step - first_step, end - begin, share)
+
+
+def at(samples: list[tuple[float, float]], moment: float) -> float:
+    """A growing figure at some moment, on the straight line between two of its samples.
+
+    Args:
+        samples: (moment, figure), in the order of time.
+        moment: Between the first and the last.
+
+    Raises:
+        BenchmarkError: It is not.
+    """
+    for (t0, y0), (t1, y1) in pairwise(samples):
+        if t0 <= moment <= t1:
+            return y0 + (y1 - y0) * (moment - t0) / (t1 - t0) if t1 > t0 else y1
+    raise BenchmarkError("nothing was sampled around that moment")
+
+
+# -- the result ----------------------------------------------------------------------------------
+
+
+def _summary(
+    pairs: list[tuple[Window, Window]], plan: Plan, machine: dict[str, Any]
+) -> tuple[list[Row], dict[str, Any]]:
+    ratios = [app.speed / headless.speed for headless, app in pairs]
+    ratio = statistics.median(ratios)
+    low, high = bootstrap_interval(ratios)
+    ours = Spread.of([app.speed for _, app in pairs])
+    peer = Spread.of([headless.speed for headless, _ in pairs])
+    shares = [app.screen_share for _, app in pairs if app.screen_share is not None]
+    share = statistics.median(shares) if shares else None
+    rows = [
+        Row("app over headless", f"≥ {RATIO_GOAL}",
+            f"{ratio:.3f} (95 % interval {low:.3f} to {high:.3f}, {len(pairs)} pairs)",
+            ratio >= RATIO_GOAL),
+        Row("steps/s in the app", "", ours.in_words("steps/s")),
+        Row("steps/s headless", "", peer.in_words("steps/s")),
+        Row("the screen's thread", f"≤ {SCREEN_GOAL:.0%} of a core",
+            "not measured on this system" if share is None
+            else f"{share:.1%} ({min(shares):.1%} to {max(shares):.1%})",
+            None if share is None else share <= SCREEN_GOAL),
+    ]  # fmt: skip
+    result = {
+        "bench": "overhead",
+        "ours": round(ours.median, 3),
+        "peer": round(peer.median, 3),
+        "ratio": round(ratio, 4),
+        "ratio_interval": [round(low, 4), round(high, 4)],
+        "screen_share": None if share is None else round(share, 4),
+        "goals": {"ratio": RATIO_GOAL, "screen_share": SCREEN_GOAL},
+        "reached": ratio >= RATIO_GOAL and (share is None or share <= SCREEN_GOAL),
+        "steps_per_window": ROUNDS * plan.interval,
+        "pairs": [{"headless": asdict(headless), "app": asdict(app)} for headless, app in pairs],
+        "machine": machine,
+    }
+    return rows, result

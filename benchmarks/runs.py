@@ -1,0 +1,210 @@
+"""``benchmarks runs``: opening the runs screen on many runs, and a run with many steps.
+
+The run folders are written for the occasion, without any training. The screen is the real one, in
+an app without a terminal, with PyTorch loaded beforehand, as it is when a person comes to press r.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks import programs
+from benchmarks.report import Row, Spread, tell
+from engine.config.presets import preset_config
+from engine.config.schema import Config
+from engine.metrics import MetricStore
+from engine.runs.catalogue import disk_use
+from engine.runs.database import RunDatabase
+from engine.runs.folder import DATABASE_FILE, create_run
+from engine.runs.summary import read_summary
+from engine.session.recorder import Recorder
+from tui.commands.options import Parser
+from tui.text.numbers import with_unit
+
+if TYPE_CHECKING:
+    from tui.app import GptTuiApp
+    from tui.screens.runs import RunsScreen
+
+OPEN_GOAL, PAGE_GOAL, SIZE_GOAL = 1.0, 0.1, 150e6  # seconds, seconds, bytes
+METRICS = ("train_loss", "val_loss", "learning_rate", "grad_norm", "tokens_per_second",
+           "step_seconds", "weight_norm", "update_ratio", "memory", "flops")  # fmt: skip
+PAGES, REPEATS = 20, 3
+SIZE = (120, 40)
+
+
+def run(argv: list[str]) -> int:
+    """Write the runs, open them, and tell how long it took."""
+    parser = Parser("python -m benchmarks runs", __doc__.splitlines()[0].partition(": ")[2])
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
+    parser.add_argument(
+        "--runs", type=programs.count, default=1000, metavar="N", help="%(default)s"
+    )
+    parser.add_argument(
+        "--steps", type=programs.count, default=1_000_000, metavar="N", help="%(default)s"
+    )
+    args = parser.parse_args(argv)
+    import engine.session.session  # noqa: F401 - the app loads it behind the first paint
+
+    with tempfile.TemporaryDirectory(prefix="gpt-tui-bench-") as folder:
+        programs.note(f"writing {args.runs:,} runs")
+        runs_dir = _write_runs(Path(folder, "many"), args.runs)
+        opened, pages = asyncio.run(_time_screen(runs_dir, args.runs))
+        programs.note(f"writing a run of {args.steps:,} steps")
+        long_run = _write_long_run(Path(folder, "long"), args.steps)
+        size = disk_use(long_run)
+        row = _spread(lambda: read_summary(long_run))
+        curves = _spread(lambda: _open_curves(long_run, args.steps))
+    rows = [
+        Row(f"r to a table of {args.runs:,} runs", f"≤ {OPEN_GOAL:g} s", opened.in_words("s"),
+            opened.median <= OPEN_GOAL),
+        Row("a page down in it", f"≤ {PAGE_GOAL:g} s", pages.in_words("s", 3),
+            pages.median <= PAGE_GOAL),
+        Row(f"a run of {args.steps:,} steps: its row", f"≤ {OPEN_GOAL:g} s",
+            row.in_words("s", 4), row.median <= OPEN_GOAL),
+        Row(f"… its {len(METRICS)} curves", f"≤ {OPEN_GOAL:g} s", curves.in_words("s"),
+            curves.median <= OPEN_GOAL),
+        Row("… on the disk, without checkpoints", f"≤ {SIZE_GOAL / 1e6:g} MB", with_unit(size, "B"),
+            size <= SIZE_GOAL),
+    ]  # fmt: skip
+    result = {
+        "bench": "runs",
+        "runs": args.runs,
+        "steps": args.steps,
+        "metrics": len(METRICS),
+        "open_seconds": opened.to_dict(),
+        "page_seconds": pages.to_dict(),
+        "row_seconds": row.to_dict(6),
+        "curves_seconds": curves.to_dict(),
+        "bytes": size,
+        "goals": {"open_seconds": OPEN_GOAL, "page_seconds": PAGE_GOAL, "bytes": SIZE_GOAL},
+        "reached": all(one.reached for one in rows),
+    }
+    tell(rows, result, args.json)
+    return 0
+
+
+# -- many runs -----------------------------------------------------------------------------------
+
+
+def _write_runs(runs_dir: Path, count: int) -> Path:
+    """As many runs as wished, each with files of its own."""
+    first = create_run(_config(), runs_dir, "run-0")
+    with closing(RunDatabase(first / DATABASE_FILE)) as database:
+        _describe(database, 1000)
+        database.fold()
+    for number in range(1, count):
+        shutil.copytree(first, runs_dir / f"run-{number}")
+    return runs_dir
+
+
+async def _time_screen(runs_dir: Path, count: int) -> tuple[Spread, Spread]:
+    """Seconds until the table is painted, and for each page down."""
+    from tui.app import GptTuiApp
+    from tui.control.launch import Launch
+
+    app = GptTuiApp(Launch(_config(), runs_dir))
+    opened: list[float] = []
+    pages: list[float] = []
+    try:
+        async with app.run_test(size=SIZE):
+            for _ in range(REPEATS):
+                programs.note(f"opening {count:,} runs")
+                screen, seconds = await _open(app, count)
+                opened.append(seconds)
+                pages += [await _page_down(screen) for _ in range(PAGES)]
+                screen.dismiss()
+                await asyncio.sleep(0.1)
+    finally:
+        app.control.end(10)
+    return Spread.of(opened), Spread.of(pages)
+
+
+async def _open(app: GptTuiApp, count: int) -> tuple[RunsScreen, float]:
+    from tui.control.runs_view import RunsView
+    from tui.screens.runs import RunsScreen
+
+    started = time.perf_counter()
+    screen = RunsScreen(app.control, RunsView(app.control.launch.runs_dir))
+    await app.push_screen(screen)
+    while len(screen.table.runs) < count:
+        await asyncio.sleep(0.002)
+    await _painted(screen)
+    return screen, time.perf_counter() - started
+
+
+async def _page_down(screen: RunsScreen) -> float:
+    started = time.perf_counter()
+    screen.table.action_move_page(1)
+    await _painted(screen)
+    return time.perf_counter() - started
+
+
+async def _painted(screen: RunsScreen) -> None:
+    done = asyncio.Event()
+    screen.call_after_refresh(done.set)
+    await done.wait()
+
+
+# -- many steps ----------------------------------------------------------------------------------
+
+
+def _write_long_run(runs_dir: Path, count: int) -> Path:
+    path = create_run(_config(), runs_dir, "long")
+    steps = np.arange(1, count + 1, dtype=np.int64)
+    noise = np.random.default_rng(1).normal(size=count)
+    with closing(RunDatabase(path / DATABASE_FILE)) as database:
+        for metric in METRICS:
+            database.import_metric(metric, steps, 1.5 + 3 / np.sqrt(steps) + noise / 20)
+        _describe(database, count)
+        database.fold()
+    os.sync()  # what is still to be written is not to be waited for by the reading
+    return path
+
+
+def _open_curves(path: Path, steps: int) -> None:
+    """What opening a run in the cockpit reads."""
+    with closing(RunDatabase(path / DATABASE_FILE)) as database:
+        store = MetricStore()
+        Recorder(database, store).load(steps)
+        assert store.column(METRICS[0]).last_step == steps
+
+
+def _describe(database: RunDatabase, steps: int) -> None:
+    """What the row of a run is made of."""
+    summary = {
+        "state": "finished",
+        "preset": "tiny",
+        "corpus": "tinyshakespeare",
+        "parameters": 99_800,
+        "step": steps,
+        "total_steps": steps,
+        "tokens": 384 * steps,
+        "train_seconds": 0.01 * steps,
+        "best_val_loss": 1.9,
+        "best_step": steps,
+        "sparkline": [round(1.8 + 2.4 * 0.9**place, 4) for place in range(64)],
+    }
+    database.set_meta(created=time.time(), command_line="benchmarks", summary=summary)
+
+
+def _config() -> Config:
+    return preset_config("tiny")
+
+
+def _spread(act: Callable[[], object]) -> Spread:
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        act()
+        seconds.append(time.perf_counter() - started)
+    return Spread.of(seconds)

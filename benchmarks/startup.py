@@ -1,0 +1,158 @@
+"""``benchmarks startup``: from the command to the first painted screen, and from space to training.
+
+The clock starts before the process does. Space is pressed as soon as the whole screen is there, so
+that nothing is hidden in the time a person would look at it: loading PyTorch counts.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import programs
+from benchmarks.pty_app import PtyApp
+from benchmarks.report import Row, Spread, tell
+
+PAINT_GOAL, TRAINING_GOAL = 0.5, 4.0
+PATIENCE_SECONDS = 120.0
+COCKPIT_WORDS = "press space to start training"  # in the chart, with all there is but the footer
+FOOTER_WORDS = "Quit"  # Textual fills it last
+
+# Holds up the first import of torch until the screen was painted, or for five seconds.
+WATCHED_START = """
+import pathlib, runpy, sys, time
+painted, told = pathlib.Path(sys.argv.pop(1)), pathlib.Path(sys.argv.pop(1))
+def watch(event, details):
+    if event == "import" and details[0] == "torch" and not told.exists():
+        deadline = time.monotonic() + 5
+        while not painted.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        told.write_text("after" if painted.exists() else "before")
+sys.addaudithook(watch)
+sys.argv[0] = "gpt-tui"
+runpy.run_module("tui", run_name="__main__")
+"""
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of the app, in seconds."""
+
+    paint: float  # until the cockpit is there, but for the footer
+    whole: float  # until all of it is
+    training: float  # from space to the end of the first step
+    shown: float  # from space until the screen shows a step
+
+
+def run(argv: list[str]) -> int:
+    """Start the app some times and tell how long it took."""
+    parser = programs.parser("startup", __doc__.splitlines()[0].partition(": ")[2])
+    parser.add_argument(
+        "--runs", type=programs.count, default=5, metavar="N", help="starts measured (%(default)s)"
+    )
+    parser.add_argument(
+        "--look",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="seconds a person looks at the screen before pressing space (%(default)s)",
+    )
+    args = parser.parse_args(argv)
+    options = programs.new_run_options(args)
+    with programs.runs_folder(args) as runs_dir:
+        programs.note("warming up")
+        _start(runs_dir, "startup-warm", options, args.look)
+        starts = []
+        for number in range(1, args.runs + 1):
+            starts.append(_start(runs_dir, f"startup-{number}", options, args.look))
+            programs.note(f"start {number}: {starts[-1]}")
+        lazy = not _torch_before_paint(runs_dir, options)
+        machine = programs.machine(runs_dir / "startup-1")
+    rows, result = _summary(starts, lazy, machine)
+    result["look_seconds"] = args.look
+    tell(rows, result, args.json)
+    return 0
+
+
+def _start(runs_dir: Path, name: str, options: list[str], look: float) -> Start:
+    command = programs.app_command(runs_dir, name, options)
+    with PtyApp(command, programs.environment()) as app:
+        paint = whole = app.read_until(shows_cockpit, 30)
+        if not shows_whole_screen(app.text):
+            whole = app.read_until(shows_whole_screen, 30)
+        app.rest(look)
+        pressed = time.time()
+        app.send(" ")
+        shown = app.read_until(shows_a_step, PATIENCE_SECONDS)
+    training = _first_step_at(runs_dir / name)
+    return Start(paint - app.started, whole - app.started, training - pressed, shown - pressed)
+
+
+def shows_cockpit(text: str) -> bool:
+    """Whether the cockpit was painted: status, chart, samples and settings."""
+    return COCKPIT_WORDS in text
+
+
+def shows_whole_screen(text: str) -> bool:
+    """Whether all of the cockpit was painted, the footer included."""
+    return COCKPIT_WORDS in text and FOOTER_WORDS in text
+
+
+def shows_a_step(text: str) -> bool:
+    """Whether the status line says that at least one step is done."""
+    return bool(re.search(r"step\s+[1-9][\d,]*/", text))
+
+
+def _first_step_at(run: Path) -> float:
+    """When the first step was done: training began right after the run was opened."""
+    (_, opened), *_ = programs.moments(run, "started")
+    return opened + programs.first_step_seconds(run)
+
+
+def _torch_before_paint(runs_dir: Path, options: list[str]) -> bool:
+    """Whether PyTorch is loaded before there is anything to see."""
+    with tempfile.TemporaryDirectory() as folder:
+        painted, told = Path(folder, "painted"), Path(folder, "told")
+        arguments = programs.app_command(runs_dir, "startup-watched", options)[3:]
+        command = [sys.executable, "-c", WATCHED_START, str(painted), str(told), *arguments]
+        with PtyApp(command, programs.environment()) as app:
+            app.read_until(shows_cockpit, 30)
+            painted.touch()
+            while not told.exists() and app.alive:
+                app.read(0.05)
+            return told.read_text() == "before"
+
+
+def _summary(
+    starts: list[Start], lazy: bool, machine: dict[str, Any]
+) -> tuple[list[Row], dict[str, Any]]:
+    paint, whole, training, shown = (
+        Spread.of([getattr(start, name) for start in starts])
+        for name in ("paint", "whole", "training", "shown")
+    )
+    rows = [
+        Row("first painted screen", f"≤ {PAINT_GOAL} s", paint.in_words("s"),
+            paint.median <= PAINT_GOAL),
+        Row("… with its footer of keys", "", whole.in_words("s")),
+        Row("space to the first step done", f"≤ {TRAINING_GOAL:g} s", training.in_words("s"),
+            training.median <= TRAINING_GOAL),
+        Row("space to a step on the screen", "", shown.in_words("s")),
+        Row("PyTorch loaded before the paint", "no", "no" if lazy else "yes", lazy),
+    ]  # fmt: skip
+    result = {
+        "bench": "startup",
+        "first_paint_seconds": paint.to_dict(),
+        "whole_screen_seconds": whole.to_dict(),
+        "training_seconds": training.to_dict(),
+        "step_shown_seconds": shown.to_dict(),
+        "torch_before_paint": not lazy,
+        "goals": {"first_paint_seconds": PAINT_GOAL, "training_seconds": TRAINING_GOAL},
+        "reached": paint.median <= PAINT_GOAL and training.median <= TRAINING_GOAL and lazy,
+        "machine": machine,
+    }
+    return rows, result

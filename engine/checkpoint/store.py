@@ -1,0 +1,414 @@
+"""Checkpoints: written so that a crash at any moment leaves the older ones whole.
+
+A checkpoint is a folder: ``model.safetensors``, ``optimizer.safetensors``, ``state.json`` and
+``manifest.json`` with the hash of each. It is written beside its final place, flushed to the disk
+and then renamed. None of the formats can carry code.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from data.errors import InputError
+from data.tokenizers import load_tokenizer
+from engine.checkpoint.retention import Kept, Rules, plan
+from engine.config.schema import ModelConfig
+from engine.model import LanguageModel, build_model
+from engine.program import program
+from engine.runs.checkpoint_names import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    OPTIMIZER_FILE,
+    checkpoint_name,
+    checkpoints_in,
+    is_full,
+    is_pinned,
+    list_checkpoints,
+    list_snapshots,
+    step_of,
+)
+from engine.runs.folder import CHECKPOINTS_FOLDER, sync_to_disk, typed_name
+from engine.training.trainer import Trainer
+
+FORMAT = 1
+TRAINED = "trained_weight"  # beside an average, which is then the model
+LOSS_SCALE = "loss_scale"
+STATE_FILE = "state.json"
+CONTENTS = (MODEL_FILE, STATE_FILE)  # of every checkpoint
+LATEST, BEST = "latest", "best"
+READ_FAILURES = (errno.EIO, errno.EISDIR, errno.ENOTDIR)  # of the files, not of who reads them
+
+
+class Damaged(InputError):
+    """A checkpoint is not what was written.
+
+    Attributes:
+        path: Its folder.
+        why: What is wrong with it.
+        what: Both, in words.
+    """
+
+    def __init__(self, path: Path, why: str) -> None:
+        others = [str(step_of(other)) for other in checkpoints_in(path.parent) if other != path]
+        hint = (
+            f"there are also those of steps {', '.join(others)}"
+            if others
+            else "it is the only one, so put it back from a copy"
+        )
+        self.path, self.why, self.what = path, why, f"the checkpoint {path} is damaged ({why})"
+        super().__init__(f"{self.what}: {hint}")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All a run needs to go on, copied out of the trainer at a step boundary."""
+
+    step: int
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor] | None  # None for a light one, only to look at
+    state: dict[str, Any]
+    copied: torch.cuda.Event | None = None  # on a GPU: after it, the tensors hold the copy
+
+    def on_host(self) -> Snapshot:
+        """The same in the CPU's memory, for the disk; a GPU trains on while it is fetched."""
+        if self.copied is None:
+            return self
+        beside: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(beside):
+            beside.wait_event(self.copied)
+            model = {name: tensor.cpu() for name, tensor in self.model.items()}
+            rest = self.optimizer and {k: tensor.cpu() for k, tensor in self.optimizer.items()}
+        return Snapshot(self.step, model, rest, self.state)
+
+
+def take_snapshot(trainer: Trainer, state: dict[str, Any], light: bool = False) -> Snapshot:
+    """Copy weights and optimizer state; training may go on while they are written.
+
+    On a GPU the copy stays there, which takes a moment, unless there is no room for it.
+
+    Args:
+        trainer: What is copied, between two steps.
+        state: What else belongs to it.
+        light: The weights alone.
+    """
+    state = {"format": FORMAT, "step": trainer.step, "tokens": trainer.tokens, **state}
+    model = model_tensors(trainer.evaluated_model)
+    optimizer = None if light else optimizer_tensors(trainer)
+    if trainer.device.type == "cuda":
+        try:
+            copies = _clone(model), optimizer and _clone(optimizer)
+        except torch.OutOfMemoryError:
+            pass
+        else:
+            copied: torch.cuda.Event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            copied.record()
+            return Snapshot(trainer.step, *copies, state, copied)
+    return Snapshot(trainer.step, _copy(model), optimizer and _copy(optimizer), state)
+
+
+def model_tensors(model: LanguageModel) -> dict[str, Tensor]:
+    """The weights by name; a tied head is the token embedding and not named twice."""
+    tensors = dict(model.state_dict())
+    if "head.weight" in tensors and model.config.tie_weights:
+        del tensors["head.weight"]
+    return tensors
+
+
+def optimizer_tensors(trainer: Trainer) -> dict[str, Tensor]:
+    """All that training needs besides the weights, as ``<parameter name>/<what>``."""
+    named = dict(trainer.model.named_parameters())
+    tensors = {
+        f"{name}/{what}": tensor
+        for name, parameter in named.items()
+        for what, tensor in trainer.optimizer.state_of(parameter).items()
+    }
+    if trainer.average:  # the model of a checkpoint is what was evaluated
+        tensors |= {f"{name}/{TRAINED}": weight for name, weight in named.items()}
+    if trainer.loss_scale:
+        tensors |= {f"{LOSS_SCALE}/{k}": v for k, v in trainer.loss_scale.state().items()}
+    return tensors
+
+
+def restore(trainer: Trainer, snapshot: Snapshot) -> None:
+    """Bring a trainer to where the snapshot was taken, to the bit."""
+    assert snapshot.optimizer is not None
+    states: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in snapshot.optimizer.items():
+        name, what = key.rsplit("/", 1)
+        states.setdefault(name, {})[what] = tensor.to(trainer.device, copy=True)
+    scale = states.pop(LOSS_SCALE, None)
+    if scale and trainer.loss_scale:
+        trainer.loss_scale.restore(scale)
+    load_weights(trainer.model, snapshot.model)
+    if trainer.average:
+        load_weights(trainer.average.model, snapshot.model)
+        trained = {name: state.pop(TRAINED) for name, state in states.items()}
+        load_weights(trainer.model, trained)
+    parameters = dict(trainer.model.named_parameters())
+    trainer.optimizer.restore({parameters[name]: state for name, state in states.items() if state})
+    trainer.forget_graph()
+    trainer.step, trainer.tokens = snapshot.state["step"], snapshot.state["tokens"]
+
+
+def load_weights(model: LanguageModel, tensors: dict[str, Tensor]) -> None:
+    """Copy weights into a model of the same shape."""
+    own = model_tensors(model)
+    if own.keys() != tensors.keys() or any(own[n].shape != tensors[n].shape for n in own):
+        raise InputError("the checkpoint's weights are not those of the model in its state.json")
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)
+
+
+def write_checkpoint(run: Path, snapshot: Snapshot, rules: Rules, best: str | None) -> Path:
+    """Write a snapshot, point ``latest`` (and ``best``) at it and drop what is not kept.
+
+    A light one, without the optimizer's state, is history and not the latest.
+
+    Args:
+        run: The run folder.
+        snapshot: What to write.
+        rules: Which checkpoints stay.
+        best: The name of the best checkpoint so far, if there is one.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        OSError: The disk is full, or the folder gone; the older checkpoints are as they were.
+    """
+    snapshot = snapshot.on_host()
+    folder = run / CHECKPOINTS_FOLDER
+    folder.mkdir(exist_ok=True)
+    final = folder / checkpoint_name(snapshot.step, snapshot.state.get("branch", 0))
+    with _beside(final) as temporary:
+        _write_files(temporary, snapshot)
+        _put_in_place(temporary, final)
+    if snapshot.optimizer is not None:
+        _write_atomically(folder / LATEST, final.name)
+    if best is not None and (folder / best).is_dir():
+        _write_atomically(folder / BEST, best)
+    elif snapshot.optimizer is not None:
+        (folder / BEST).unlink(missing_ok=True)  # what the run went back from is not its best
+    _prune(folder, rules)
+    return final
+
+
+def tidy_checkpoints(run: Path) -> None:
+    """Remove what a killed writer left half-done; only for whoever holds the run's lock."""
+    folder = run / CHECKPOINTS_FOLDER
+    for left in folder.glob(".step-*.old"):  # killed between the two renames of a replacement
+        final = folder / left.name[1:].partition(".")[0]
+        if not final.exists():
+            left.rename(final)
+    for left in folder.glob(".*"):
+        if left.suffix not in (".tmp", ".old"):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def find_checkpoint(run: Path, which: str) -> Path:
+    """The folder of a checkpoint: ``latest``, ``best`` or a step.
+
+    Raises:
+        InputError: There is none; the sentence says which there are.
+    """
+    there, full = list_snapshots(run), list_checkpoints(run)
+    if not full:
+        raise InputError(
+            f"the run {run.name!r} has no checkpoint yet: train it with "
+            f"{program()} train --resume {typed_name(run)}"
+        )
+    if which == LATEST:
+        return full[-1]  # not what the pointer says: a kill may have come before it was written
+    if which == BEST:
+        best = best_of(run)
+        return best if best in there else full[-1]  # a light one has the weights, too
+    of_step = [path for path in there if which.isdecimal() and step_of(path) == int(which)]
+    if of_step:
+        return of_step[-1]
+    steps = ", ".join(str(step) for step in sorted({step_of(path) for path in there}))
+    raise InputError(
+        f"the run {run.name!r} has no checkpoint {which!r}: it has best, latest and steps {steps}"
+    )
+
+
+def best_of(run: Path) -> Path | None:
+    """Where the checkpoint of the best step is, or was; None if none was the best yet."""
+    pointer = run / CHECKPOINTS_FOLDER / BEST
+    try:
+        return pointer.with_name(pointer.read_text(encoding="utf-8").strip())
+    except (OSError, ValueError):
+        return None
+
+
+def read_checkpoint(path: Path, with_optimizer: bool = True) -> Snapshot:
+    """Read a checkpoint, every file held to its hash first.
+
+    Raises:
+        Damaged: A file is missing, damaged or foreign.
+        InputError: It may be whole, but is a newer program's or cannot be read by this person.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST_FILE).read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise InputError(
+                f"{path.name} has format {manifest['format']}, this gpt-tui reads format "
+                f"{FORMAT}: use the version that wrote it"
+            )
+        hashes = manifest["sha256"]
+        if with_optimizer and OPTIMIZER_FILE not in hashes:
+            raise InputError(
+                f"the checkpoint {path} holds the weights alone: sample from it, or go on from a "
+                f"full one"
+            )
+        for name in (*CONTENTS, OPTIMIZER_FILE) if OPTIMIZER_FILE in hashes else CONTENTS:
+            if _sha256(path / name) != hashes[name]:
+                raise Damaged(path, f"{name} does not match its hash")
+        state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
+        optimizer = load_file(path / OPTIMIZER_FILE) if with_optimizer else None
+        return Snapshot(state["step"], load_file(path / MODEL_FILE), optimizer, state)
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name if error.filename else "a file"
+        raise Damaged(path, f"{missing} is missing") from None
+    except OSError as error:
+        if error.errno in READ_FAILURES:
+            raise Damaged(path, f"it cannot be read: {error.strerror}") from None
+        raise InputError(f"the checkpoint {path} cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError, SafetensorError):
+        raise Damaged(path, "it is not one that gpt-tui wrote") from None
+
+
+def read_model(path: Path) -> LanguageModel:
+    """The model in a checkpoint's folder, in eval mode on the CPU, with its tokenizer.
+
+    Raises:
+        InputError: The checkpoint is damaged.
+    """
+    return rebuild_model(path, read_checkpoint(path, with_optimizer=False))
+
+
+def rebuild_model(path: Path, snapshot: Snapshot) -> LanguageModel:
+    """The model of a checkpoint that was read from ``path``; see ``read_model``."""
+    try:
+        tokenizer = load_tokenizer(snapshot.state["tokenizer"])
+        config = ModelConfig(**snapshot.state["config"]["model"])
+    except (KeyError, TypeError):
+        raise Damaged(path, "its state.json is not one that gpt-tui wrote") from None
+    model = build_model(config, tokenizer.vocab_size)
+    load_weights(model, snapshot.model)
+    model.tokenizer = tokenizer
+    return model.eval()
+
+
+def _clone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
+def _write_files(folder: Path, snapshot: Snapshot) -> None:
+    try:
+        save_file(snapshot.model, folder / MODEL_FILE)
+        if snapshot.optimizer is not None:
+            save_file(snapshot.optimizer, folder / OPTIMIZER_FILE)
+    except SafetensorError as error:  # which is how it says that the disk is full
+        raise OSError(str(error)) from error
+    (folder / STATE_FILE).write_text(json.dumps(snapshot.state, indent=1), encoding="utf-8")
+    _seal(folder)
+
+
+def _seal(folder: Path) -> None:
+    """Write the hashes of what is there, and have it all on the disk."""
+    files = [path for path in folder.iterdir() if path.name in (*CONTENTS, OPTIMIZER_FILE)]
+    manifest = {"format": FORMAT, "sha256": {path.name: _sha256(path) for path in files}}
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    for path in (*files, folder / MANIFEST_FILE, folder):
+        sync_to_disk(path)
+
+
+@contextmanager
+def _beside(final: Path) -> Iterator[Path]:
+    """A new folder beside a checkpoint's place; what is still there afterwards goes."""
+    temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir()
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(temporary: Path, final: Path) -> None:
+    """Rename; a checkpoint of the same step (from a run that went back) makes room."""
+    old = temporary.with_suffix(".old")
+    if final.exists():
+        final.rename(old)
+    temporary.rename(final)
+    sync_to_disk(final.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text + "\n", encoding="utf-8")
+    sync_to_disk(temporary)
+    temporary.replace(path)
+
+
+def _prune(folder: Path, rules: Rules) -> None:
+    """Carry out what ``engine.checkpoint.retention`` decides."""
+    there = checkpoints_in(folder)
+    untouchable = {path.name for path in there if is_pinned(path)}
+    for which in (LATEST, BEST):
+        if (folder / which).exists():
+            untouchable.add((folder / which).read_text().strip())
+    decided = plan([_kept(path) for path in there], untouchable, rules)
+    for name in decided.drop:
+        # renamed first: killed half-way through, it must not look like a damaged checkpoint
+        doomed = folder / f".{name}.{os.getpid()}.tmp"
+        (folder / name).rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+    for name in decided.lighten:
+        _lighten(folder / name)
+
+
+def _kept(path: Path) -> Kept:
+    size = sum((path / name).stat().st_size for name in CONTENTS if (path / name).exists())
+    return Kept(path.name, step_of(path), is_full(path), size)
+
+
+def _lighten(path: Path) -> None:
+    """Put a light checkpoint in the place of a full one."""
+    try:
+        read_checkpoint(path, with_optimizer=False)
+    except InputError:
+        return  # damaged: that is for whoever opens it; new hashes would hide it
+    with _beside(path) as temporary:
+        for name in CONTENTS:
+            shutil.copyfile(path / name, temporary / name)
+        _seal(temporary)
+        _put_in_place(temporary, path)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,50 @@
+"""Writes checkpoints in a helper thread, one at a time, while training goes on."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from engine.checkpoint.retention import Rules
+from engine.checkpoint.store import Snapshot, write_checkpoint
+
+
+class Saver:
+    """Writes the snapshots of one run.
+
+    Args:
+        run: The run folder.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint-writer")
+        self._writing: Future[Path] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a snapshot is being written, or its outcome not yet asked for."""
+        return self._writing is not None
+
+    def write(self, snapshot: Snapshot, rules: Rules, best: str | None) -> None:
+        """Begin to write; the last one's outcome must have been collected."""
+        assert self._writing is None
+        self._writing = self._pool.submit(write_checkpoint, self._run, snapshot, rules, best)
+
+    def collect(self, seconds: float | None = 0.0) -> Path | None:
+        """The checkpoint that has come to be on the disk since the last call, if any.
+
+        Args:
+            seconds: How long to wait for one being written; None waits for its end.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        if self._writing is None or not wait([self._writing], seconds).done:
+            return None
+        writing, self._writing = self._writing, None
+        return writing.result()
+
+    def close(self) -> None:
+        """Wait for the writer."""
+        self._pool.shutdown()

@@ -1,0 +1,1 @@
+"""The settings: the schema, what a setting is, the presets."""

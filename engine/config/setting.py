@@ -1,0 +1,184 @@
+"""What a setting is: its bounds, its words and when it may change."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from engine.config.escapes import escape, unescape
+
+Value: TypeAlias = bool | int | float | str
+
+TRUE_WORDS = ("true", "yes", "on", "1")
+FALSE_WORDS = ("false", "no", "off", "0")
+MOST_IN_FULL = 10**15  # larger numbers are told as powers of ten
+
+
+class When(StrEnum):
+    """When a setting of an existing run may change."""
+
+    LIVE = "live"
+    RESUME = "at resume"
+    NEW_RUN = "new run"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting, as the command line, ``config.toml`` and the panels all know it."""
+
+    section: str
+    name: str
+    type: type
+    default: Value
+    help: str
+    when: When
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    choices: tuple[str, ...] = ()
+    unit: str = ""
+    zero: str = ""  # what 0 stands for ("off", "auto" …); this word is accepted in its place
+    unset: str = ""  # what -1 stands for, where 0 is a value like others; accepted likewise
+    escaped: bool = False  # a text of several lines, typed and shown on one: \n breaks a line
+    seldom: bool = False  # changed so seldom that the panel folds it away
+    source: str = ""  # where it comes from: a paper, mostly
+
+    @property
+    def key(self) -> str:
+        """The full name, e.g. ``optim.learning_rate``."""
+        return f"{self.section}.{self.name}"
+
+    @property
+    def bounds(self) -> str:
+        """The allowed values in words, e.g. ``1 to 128`` or ``cpu, cuda``."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.type is bool:
+            return "on or off"
+        low = f"above {self.above:g}" if self.above is not None else _number(self.minimum)
+        high = _number(self.maximum)
+        if low and high:
+            return f"{low}, at most {high}" if self.above is not None else f"{low} to {high}"
+        return low or (f"at most {high}" if high else "")
+
+    @property
+    def special(self) -> dict[int, str]:
+        """Numbers outside the bounds that stand for something else, and the words for it."""
+        return {number: word for number, word in ((0, self.zero), (-1, self.unset)) if word}
+
+    def parse(self, text: str) -> Value:
+        """Read a value a person typed.
+
+        Raises:
+            ValueError: The text is not such a value; the message is one sentence.
+        """
+        if self.type is str:
+            return self.check(unescape(text, self.key) if self.escaped else text)
+        word = text.strip().lower()
+        for special, stands_for in self.special.items():
+            if word == stands_for:
+                return self.check(self.type(special))
+        if self.type is bool:
+            if word in TRUE_WORDS:
+                return True
+            if word in FALSE_WORDS:
+                return False
+            raise ValueError(f"{self.key} must be on or off, not {text.strip()!r}")
+        try:
+            number = float(word.replace("_", ""))
+        except ValueError:
+            kind = "a whole number" if self.type is int else "a number"
+            raise ValueError(f"{self.key} must be {kind}, not {text.strip()!r}") from None
+        return self.check(number)
+
+    def check(self, value: object) -> Value:
+        """Bring a value to this setting's type and hold it to the bounds.
+
+        Raises:
+            ValueError: Wrong type or out of bounds; the message is one sentence.
+        """
+        value = self._coerce(value)
+        if self.choices and value not in self.choices:
+            near = difflib.get_close_matches(str(value), self.choices, 1)
+            hint = f", did you mean {near[0]!r}?" if near else f"; it may be {self.bounds}"
+            raise ValueError(f"{self.key} cannot be {value!r}{hint}")
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            self._check_bounds(value)
+        return value
+
+    def _coerce(self, value: object) -> Value:
+        if self.type is bool and isinstance(value, bool):
+            return value
+        if self.type is str and isinstance(value, str):
+            if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise ValueError(f"{self.key} must be text in Unicode, not {value!r}")
+            return value
+        if self.type in (int, float) and isinstance(value, (int, float)):
+            if isinstance(value, bool) or not _is_finite(value):
+                raise ValueError(f"{self.key} must be a finite number, not {value}")
+            if self.type is int and value != int(value):
+                raise ValueError(f"{self.key} must be a whole number, not {value:g}")
+            return int(value) if self.type is int else float(value)
+        if isinstance(value, str):
+            return self.parse(value)
+        kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+        raise ValueError(f"{self.key} must be {kinds[self.type]}, not {value!r}")
+
+    def _check_bounds(self, value: float) -> None:
+        if value in self.special:
+            return
+        too_low = (self.minimum is not None and value < self.minimum) or (
+            self.above is not None and value <= self.above
+        )
+        if too_low or (self.maximum is not None and value > self.maximum):
+            words = "".join(f" (or {word!r}, which is {n})" for n, word in self.special.items())
+            raise ValueError(f"{self.key} must be {self.bounds}{words}, not {_number(value)}")
+
+    def format(self, value: Value) -> str:
+        """The value as a person writes it; ``parse`` reads it back."""
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        if not isinstance(value, str) and value in self.special:
+            return self.special[int(value)]
+        if isinstance(value, float):
+            short = f"{value:.6g}"
+            return short if float(short) == value else repr(value)
+        return escape(str(value)) if self.escaped else str(value)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number larger than any float
+        return False
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    whole = value == int(value) and abs(value) <= MOST_IN_FULL
+    return f"{int(value):,}" if whole else f"{value:g}"
+
+
+def setting(default: Value, help: str, when: When, **details: Any) -> Any:
+    """Declare a field of a configuration section as a setting."""
+    details |= {"help": help, "when": when}
+    return dataclasses.field(default=default, metadata={"setting": details})
+
+
+def settings_of(section: str, cls: type) -> dict[str, Setting]:
+    """The settings a section's dataclass declares, keyed by full name."""
+    types = {"int": int, "float": float, "bool": bool, "str": str}
+    declared = {}
+    for field in dataclasses.fields(cls):
+        if "setting" not in field.metadata:
+            raise TypeError(f"{section}.{field.name} is declared without setting(...)")
+        kind = types[str(field.type)]
+        default: Any = field.default
+        one = Setting(section, field.name, kind, default, **field.metadata["setting"])
+        declared[one.key] = one
+    return declared

@@ -1,0 +1,207 @@
+"""The kernels as PyTorch sees them: functions of tensors that know their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ctypes import c_long, c_void_p
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from engine.kernels.library import Shape, load
+
+NORMS = {"none": 0, "layer": 1, "rms": 2}  # as in attention.cpp
+KINDS = {torch.float32: "fp32", torch.bfloat16: "bf16"}
+
+
+def takes(x: Tensor, *dtypes: torch.dtype) -> bool:
+    """Whether a kernel for these dtypes can be given such numbers here and now."""
+    return x.device.type == "cpu" and x.dtype in dtypes and not torch.compiler.is_compiling()
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``F.linear`` in fp32 on the CPU: (..., in) -> (..., out).
+
+    Args:
+        x: (..., in).
+        weight: (out, in).
+        bias: (out,), or none.
+    """
+    if not x.numel() or not weight.numel():
+        return F.linear(x, weight, bias)
+    y: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return y
+
+
+def gelu(x: Tensor) -> Tensor:
+    """``F.gelu`` in fp32 on the CPU: any shape, the same shape."""
+    y: Tensor = _GELU.apply(x)  # type: ignore[no-untyped-call]
+    return y
+
+
+def attention(
+    qkv: Tensor,
+    n_head: int,
+    n_kv_head: int,
+    *,
+    norm: str = "none",
+    epsilon: float = 0.0,
+    turns: tuple[Tensor, Tensor] | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Causal self-attention between its two projections, on the CPU.
+
+    Args:
+        qkv: (B, T, (nh + 2 nkv) hs) in fp32 or bf16: queries, keys and values of all heads.
+        n_head, n_kv_head: nh and nkv; groups of heads share keys and values.
+        norm: Of queries and keys, without a gain: ``none``, ``layer`` or ``rms``.
+        epsilon: Of that norm.
+        turns: Cosines and sines of rotary positions, (T, hs / 2) each.
+        dropout: Share of the weights that is dropped; drawn from a seed that PyTorch's generator
+            gives.
+
+    Returns:
+        (B, T, nh hs), all heads side by side, in the dtype of ``qkv``.
+    """
+    B, T, width = qkv.shape
+    shape = Shape(B=B, T=T, nh=n_head, nkv=n_kv_head, hs=width // (n_head + 2 * n_kv_head))
+    shape.norm, shape.epsilon = NORMS[norm], epsilon
+    if dropout:
+        shape.dropout = dropout
+        shape.seed = int(torch.empty((), dtype=torch.int64).random_())
+    tables = tuple(turn.float().contiguous() for turn in turns) if turns else ()
+    if tables:
+        shape.cos, shape.sin = (table.data_ptr() for table in tables)
+    y: Tensor = _Attention.apply(qkv, shape, tables)  # type: ignore[no-untyped-call]
+    return y
+
+
+def clip_gradients(gradients: Sequence[Tensor], clip: float) -> Tensor:
+    """``torch.nn.utils.clip_grad_norm_`` for gradients in fp32 on the CPU.
+
+    Args:
+        gradients: Contiguous; scaled down together where their norm is above ``clip``.
+        clip: May be infinite.
+
+    Returns:
+        () their norm before.
+    """
+    n = len(gradients)
+    at = (c_void_p * n)(*(gradient.data_ptr() for gradient in gradients))
+    numbers = (c_long * n)(*(gradient.numel() for gradient in gradients))
+    return torch.tensor(load().clip_gradients(n, at, numbers, clip))
+
+
+def muon_step(
+    gradients: Sequence[Tensor],
+    averages: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    *,
+    momentum: float,
+    rate: float,
+    keep: float,
+) -> None:
+    """Muon's step, as in ``engine.optim.muon``, for matrices in fp32 on the CPU.
+
+    Args:
+        gradients, averages, weights: Of each matrix its gradient, its momentum and itself, (r, c)
+            each and contiguous; the last two are moved.
+        momentum: Of the gradient; Nesterov's.
+        rate: Learning rate; a matrix moves by ``rate * sqrt(max(1, r / c))``.
+        keep: What weight decay leaves of the weights.
+    """
+    n = len(weights)
+    pointers = c_void_p * n
+    gradients = [gradient.contiguous() for gradient in gradients]
+    rows, columns = zip(*(weight.shape for weight in weights), strict=True)
+    load().muon_step(
+        n,
+        *(pointers(*(x.data_ptr() for x in all_of)) for all_of in (gradients, averages, weights)),
+        (c_long * n)(*rows),
+        (c_long * n)(*columns),
+        momentum,
+        rate,
+        keep,
+    )
+
+
+class _Linear(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        x, weight = x.contiguous(), weight.contiguous()
+        bias = None if bias is None else bias.contiguous()
+        out, width = weight.shape
+        y = x.new_empty(*x.shape[:-1], out)
+        load().linear_forward(
+            x.data_ptr(),
+            weight.data_ptr(),
+            None if bias is None else bias.data_ptr(),
+            y.data_ptr(),
+            x.numel() // width,
+            out,
+            width,
+        )
+        ctx.save_for_backward(x, weight)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        (x, weight), dy = ctx.saved_tensors, dy.contiguous()
+        dx = dw = db = None
+        sizes = (dy.numel() // dy.size(-1), *weight.shape)
+        if ctx.needs_input_grad[0]:
+            dx = torch.empty_like(x)
+            load().linear_backward_input(dy.data_ptr(), weight.data_ptr(), dx.data_ptr(), *sizes)
+        if ctx.needs_input_grad[1]:
+            dw = torch.empty_like(weight)
+            load().linear_backward_weight(dy.data_ptr(), x.data_ptr(), dw.data_ptr(), *sizes)
+        if ctx.needs_input_grad[2]:
+            db = dy.view(-1, dy.size(-1)).sum(0)
+        return dx, dw, db
+
+
+class _GELU(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        x = x.contiguous()
+        y = torch.empty_like(x)
+        load().gelu_forward(x.data_ptr(), y.data_ptr(), x.numel())
+        ctx.save_for_backward(x)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> Tensor:
+        (x,), dy = ctx.saved_tensors, dy.contiguous()
+        dx = torch.empty_like(x)
+        load().gelu_backward(x.data_ptr(), dy.data_ptr(), dx.data_ptr(), x.numel())
+        return dx
+
+
+class _Attention(Function):
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, shape: Shape, tables: tuple[Tensor, ...]) -> Tensor:
+        qkv = qkv.contiguous()
+        y = qkv.new_empty(shape.B, shape.T, shape.nh * shape.hs)
+        # what is subtracted from a row of scores to make them weights
+        logarithms = torch.empty(shape.B, shape.nh, shape.T, dtype=torch.float32)
+        run = getattr(load(), f"attention_forward_{KINDS[qkv.dtype]}")
+        run(shape, qkv.data_ptr(), y.data_ptr(), logarithms.data_ptr())
+        ctx.save_for_backward(qkv, y, logarithms)
+        ctx.shape, ctx.tables = shape, tables  # the shape points into the tables
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        (qkv, y, logarithms), dy = ctx.saved_tensors, dy.contiguous()
+        dqkv = torch.empty_like(qkv)
+        run = getattr(load(), f"attention_backward_{KINDS[qkv.dtype]}")
+        tensors = (qkv, y, dy, logarithms, dqkv)
+        run(ctx.shape, *(tensor.data_ptr() for tensor in tensors))
+        return dqkv, None, None

@@ -1,0 +1,107 @@
+"""The compiled kernels, loaded: C functions that take pointers."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from ctypes import POINTER, c_float, c_int, c_long, c_uint64, c_void_p
+from pathlib import Path
+
+import torch  # first: its threads, already there, are the ones that the kernels use
+
+from engine.kernels import gpu
+from engine.kernels.compiler import ANOTHER, NoKernels, compiled
+
+TOLERANCE = 1e-4  # of the trial product, whose numbers are about 1
+
+
+class Shape(ctypes.Structure):
+    """Of an attention; ``Shape`` in attention.cpp, where the fields are explained."""
+
+    _fields_ = [
+        ("B", c_int),
+        ("T", c_int),
+        ("nh", c_int),
+        ("nkv", c_int),
+        ("hs", c_int),
+        ("norm", c_int),
+        ("epsilon", c_float),
+        ("cos", c_void_p),
+        ("sin", c_void_p),
+        ("dropout", c_float),
+        ("seed", c_uint64),
+    ]
+
+
+SIGNATURES = {
+    "linear_forward": [c_void_p] * 4 + [c_long] * 3,
+    "linear_backward_input": [c_void_p] * 3 + [c_long] * 3,
+    "linear_backward_weight": [c_void_p] * 3 + [c_long] * 3,
+    "gelu_forward": [c_void_p] * 2 + [c_long],
+    "gelu_backward": [c_void_p] * 3 + [c_long],
+    "clip_gradients": [c_long] + [c_void_p] * 2 + [c_float],
+    "muon_step": [c_long] + [c_void_p] * 5 + [c_float] * 3,
+    "attention_forward_fp32": [POINTER(Shape)] + [c_void_p] * 3,
+    "attention_forward_bf16": [POINTER(Shape)] + [c_void_p] * 3,
+    "attention_backward_fp32": [POINTER(Shape)] + [c_void_p] * 5,
+    "attention_backward_bf16": [POINTER(Shape)] + [c_void_p] * 5,
+}
+
+
+def fingerprint() -> str:
+    """What the loaded kernels were made from and for, in a few letters; empty before."""
+    return Path(load()._name).stem[:8] if load.cache_info().currsize else ""
+
+
+@functools.cache
+def load() -> ctypes.CDLL:
+    """The kernels, compiled if they are not yet; the second time at once.
+
+    Raises:
+        NoKernels: This machine cannot compile or run them.
+    """
+    library = _open(compiled())
+    for name, arguments in SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, None
+    library.clip_gradients.restype = c_float
+    _try_out(library)
+    return library
+
+
+def load_for(device: str) -> None:
+    """Load the kernels for ``cpu`` or ``cuda``.
+
+    Raises:
+        NoKernels: This machine cannot compile or run them.
+    """
+    if device == "cuda":
+        gpu.kernels()
+    else:
+        load()
+
+
+def are_there(device: str = "cpu") -> bool:
+    """Whether this machine has them; they are loaded by the asking."""
+    try:
+        load_for(device)
+    except NoKernels:
+        return False
+    return True
+
+
+def _open(path: Path) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise NoKernels(f"what was compiled cannot be loaded ({error}): {ANOTHER}") from None
+
+
+def _try_out(library: ctypes.CDLL) -> None:
+    """One product, so that a compiler that gets it wrong is found out before a run."""
+    numbers = torch.arange(50 * 40, dtype=torch.float32).view(50, 40)
+    x, w = numbers[:33].sin(), numbers.cos()
+    y = torch.empty(33, 50, dtype=torch.float32)
+    library.linear_forward(x.data_ptr(), w.data_ptr(), None, y.data_ptr(), 33, 50, 40)
+    if not torch.allclose(y, x @ w.T, atol=TOLERANCE):
+        raise NoKernels(f"what was compiled gets a product wrong: {ANOTHER}")

@@ -1,0 +1,172 @@
+"""Which optimizer moves which parameter."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.config.schema import OptimConfig
+from engine.model.attention import CausalSelfAttention
+from engine.model.block import FeedForward
+from engine.optim.muon import Muon
+
+
+class AdamW(torch.optim.AdamW):
+    """torch's AdamW without its guards for ``torch.compile``, which never sees our optimizer.
+
+    They import the compiler, more than a second, at the first step of every run.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+
+    def _accelerator_graph_capture_health_check(self) -> None:
+        """Nothing to check: the fused kernels, all that we use, can always be captured."""
+
+    _cuda_graph_capture_health_check = _accelerator_graph_capture_health_check  # before torch 2.12
+
+
+class SGD(torch.optim.SGD):
+    """torch's SGD, likewise; its momentum begins at zero, which comes to the same.
+
+    torch takes the first gradient for the momentum, in memory that it leaves unwritten where
+    ``found_inf`` tells it to skip that step: the next one would move by whatever lay there.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float, fused: bool) -> None:
+        super().__init__(groups, lr=lr, fused=fused)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                zero = torch.zeros_like(parameter, requires_grad=False)
+                self.state[parameter]["momentum_buffer"] = zero
+
+
+class Optimizer:
+    """All parameters of a model, each moved in the way that suits it.
+
+    Weight decay pulls matrices and embeddings only; biases and gains of norms are one-dimensional,
+    and pulling them to zero helps nobody.
+
+    Args:
+        model: Whose parameters to move.
+        optim: Which way, and with what settings.
+    """
+
+    def __init__(self, model: nn.Module, optim: OptimConfig) -> None:
+        matrices = block_matrices(model) if optim.optimizer == "muon" else []
+        self.muon = Muon(matrices) if matrices else None
+        theirs = {id(weight) for weight, _ in matrices}
+        rest = [p for p in model.parameters() if p.requires_grad and id(p) not in theirs]
+        groups = [
+            {"params": [p for p in rest if p.dim() >= 2], "decays": True},
+            {"params": [p for p in rest if p.dim() < 2], "decays": False},
+        ]
+        self.rest: torch.optim.Optimizer
+        # fused, because only those kernels know ``found_inf``
+        if optim.optimizer == "sgd":
+            self.rest = SGD(groups, lr=optim.learning_rate, fused=True)
+        else:
+            self.rest = AdamW(groups, lr=optim.learning_rate, fused=True)
+        on_cuda = any(p.is_cuda for p in model.parameters())
+        # of AdamW or SGD, and of Muon; on a GPU in its memory, where a captured step finds them
+        self._rates = torch.zeros(2, device="cuda") if on_cuda else None
+        self.configure(optim)
+
+    def compute_with(self, dtype: torch.dtype, native: bool) -> None:
+        """Settle what Muon orthogonalises in: a dtype, or fp32 by a kernel of our own."""
+        if self.muon:
+            self.muon.dtype, self.muon.native = dtype, native
+
+    def configure(self, optim: OptimConfig) -> None:
+        """Take over the settings of the configuration, between two steps."""
+        self.peaks = optim.learning_rate, optim.muon_lr
+        for group in self.rest.param_groups:
+            group["weight_decay"] = optim.weight_decay if group["decays"] else 0.0
+            if "betas" in group:
+                group["betas"] = (optim.beta1, optim.beta2)
+            else:
+                group["momentum"] = optim.momentum
+        if self.muon:
+            self.muon.momentum, self.muon.weight_decay = optim.momentum, optim.weight_decay
+
+    def set_rate(self, rate: float) -> None:
+        """Settle the learning rate of the next step; Muon's goes up and down with it."""
+        learning_rate, muon_lr = self.peaks
+        rates = [rate, muon_lr * rate / learning_rate]
+        self._rate: float | Tensor
+        self._muon_rate: float | Tensor
+        if self._rates is None:
+            self._rate, self._muon_rate = rates
+        else:
+            self._rates.copy_(torch.tensor(rates).pin_memory(), non_blocking=True)
+            self._rate, self._muon_rate = self._rates.unbind()
+
+    def step(self, skip: Tensor) -> None:
+        """Move every parameter by its gradient.
+
+        Args:
+            skip: () bool on the device; where true, nothing moves. It is not read here, so that a
+                GPU need not wait for the host.
+        """
+        if self._rates is not None and not torch.cuda.is_current_stream_capturing():
+            self._check_memory()
+        for group in self.rest.param_groups:
+            group["lr"] = self._rate
+        self.rest.grad_scale = None  # type: ignore[attr-defined]
+        self.rest.found_inf = skip.float()  # type: ignore[attr-defined]
+        self.rest.step()
+        if self.muon:
+            self.muon.step(self._muon_rate, skip)
+
+    def _check_memory(self) -> None:
+        """Fail before anything has moved, if a GPU cannot hold what the step needs for a moment.
+
+        Raises:
+            torch.OutOfMemoryError: It cannot.
+        """
+        torch.empty(self._numbers_of_a_step(), device="cuda")
+
+    def _numbers_of_a_step(self) -> int:
+        parameters = (p for group in self.rest.param_groups for p in group["params"])
+        # AdamW's two averages are made in the first step
+        averages = 0 if self.rest.state else 2 * sum(p.numel() for p in parameters)
+        return averages + (self.muon.numbers if self.muon else 0)
+
+    def state_of(self, parameter: Tensor) -> dict[str, Tensor]:
+        """What is remembered of a parameter, by name; it may be written to."""
+        if self.muon and parameter in self.muon.state:
+            return self.muon.state[parameter]
+        state: dict[str, Any] = self.rest.state.get(parameter, {})
+        return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+    def restore(self, states: dict[Tensor, dict[str, Tensor]]) -> None:
+        """Take over what ``state_of`` said of each parameter."""
+        self.rest.state.clear()
+        for parameter, state in states.items():
+            if self.muon and parameter in self.muon.state:
+                self.muon.state[parameter] = state
+            else:
+                self.rest.state[parameter] = state
+
+
+def block_matrices(model: nn.Module) -> list[tuple[Tensor, tuple[int, ...]]]:
+    """The matrices inside the blocks, each with the heights of what is stacked in it."""
+    found: list[tuple[Tensor, tuple[int, ...]]] = []
+    for module in model.modules():
+        if isinstance(module, CausalSelfAttention):
+            found.append((module.qkv.weight, module.widths))
+        elif isinstance(module, FeedForward):
+            height = module.up.out_features
+            gated = module.activation == "swiglu"
+            found.append((module.up.weight, (height // 2, height // 2) if gated else (height,)))
+        else:
+            continue
+        if isinstance(module.proj, nn.Linear):
+            found.append((module.proj.weight, (module.proj.out_features,)))
+    return found

@@ -1,0 +1,244 @@
+"""A run trained again from its settings and its journal, and held to what it recorded."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data.errors import InputError
+from engine.checkpoint.store import Snapshot, model_tensors, optimizer_tensors, read_checkpoint
+from engine.machine.allocator import keep_freed_memory
+from engine.machine.progress import now_and_then
+from engine.metrics import MetricStore
+from engine.runs.checkpoint_names import (
+    branch_of,
+    is_full,
+    list_checkpoints,
+    list_snapshots,
+    step_of,
+)
+from engine.runs.lineage import Stretch, lineage
+from engine.runs.open import Watcher, look_at_run
+from engine.session.recorder import Recorder
+from engine.session.rewind import birth
+from engine.session.run_state import Course
+from engine.training.runtime import available_devices, hardware, versions
+from engine.training.trainer import Runtime, Trainer
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of it.
+
+    Attributes:
+        first_step: The first that was trained again.
+        last_step: The last one.
+        checkpoints: The steps of those whose weights were compared.
+        differs_at: The first step at which something was not the same bits; None: nowhere.
+        difference: What it was.
+        caveats: Why the same bits cannot be promised here, if so.
+    """
+
+    first_step: int
+    last_step: int
+    checkpoints: tuple[int, ...]
+    differs_at: int | None = None
+    difference: str = ""
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def in_words(self) -> str:
+        """The result in one sentence."""
+        what = f"steps {self.first_step:,} to {self.last_step:,}"
+        if self.differs_at is not None:
+            return f"{what}: step {self.differs_at:,} is the first that differs: {self.difference}"
+        if self.last_step < self.first_step:
+            return "nothing is trained yet"
+        several = len(self.checkpoints) > 1
+        weights = f" and the weights of {len(self.checkpoints)} checkpoint{'s' * several}"
+        return f"{what}{weights if self.checkpoints else ''}: the same bits"
+
+
+def replay(run: Path, report: Callable[[str], None]) -> Replay:
+    """Train a run again, up to its last recorded step, as long as it is the same.
+
+    A fork begins with its first checkpoint, any other run with its settings alone.
+
+    Args:
+        run: Its folder; nothing is written there.
+        report: Takes a line on how far it is.
+
+    Raises:
+        InputError: Its settings, database or text cannot be read, or a fork's beginning is gone.
+    """
+    with _course(run, report) as course:
+        return _Replaying(course, report).run()
+
+
+@contextmanager
+def _course(run: Path, report: Callable[[str], None]) -> Iterator[Course]:
+    """The run before its first step."""
+    files = look_at_run(run, Watcher(report, lambda: False))
+    try:
+        known = files.database.meta().get("runtime")
+        if not known:
+            raise InputError(f"the run {run.name!r} ended before its first step: nothing to replay")
+        keep_freed_memory()
+        runtime = Runtime(**known["resolved"])
+        if runtime.device not in available_devices():
+            raise InputError(f"the run was trained on {runtime.device}, which is not here")
+        trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
+        course = Course(files, trainer, Recorder(files.database, MetricStore()))
+        saved = list_checkpoints(run)
+        course.recorder.branch = branch_of(saved[-1]) if saved else 0
+        yield course
+    finally:
+        files.close()
+
+
+class _Replaying:
+    """One way from the beginning of a run to its end."""
+
+    def __init__(self, course: Course, report: Callable[[str], None]) -> None:
+        self._course, self._report = course, report
+        self._report_progress = now_and_then(report)
+        database = course.files.database
+        self._way = lineage(database.branches(), course.recorder.branch)
+        steps, losses = database.course("train_loss", self._way)
+        self._losses = dict(zip(steps.tolist(), losses.tolist(), strict=True))
+        self._runtimes = _runtimes(database.journal("runtime"))
+        self._saved = {step_of(path): path for path in _along(course.files.path, self._way)}
+        self._compared: list[int] = []
+
+    def run(self) -> Replay:
+        course, trainer = self._course, self._course.trainer
+        self._begin()
+        first, last = trainer.step + 1, max(self._losses, default=trainer.step)
+        result = Replay(first, last, (), caveats=tuple(self._caveats()))
+        difference = ""
+        while trainer.step < last and not difference:
+            self._tell(last)
+            self._compute_as_it_did()
+            course.apply_journal(self._report)
+            loss = float(trainer.train_step().loss)
+            difference = self._difference(loss)
+        return dataclasses.replace(
+            result,
+            checkpoints=tuple(self._compared),
+            differs_at=trainer.step if difference else None,
+            difference=difference,
+        )
+
+    def _begin(self) -> None:
+        course, branch = self._course, self._course.recorder.branch
+        course.go_to(_beginning(course))
+        course.recorder.branch = branch
+        self._runtimes.setdefault(course.step, course.trainer.runtime)
+        course.adjustments.read_journal(course.files.database, self._way)
+
+    def _compute_as_it_did(self) -> None:
+        """What a run computed with may have changed when it was opened again."""
+        runtime = self._runtimes.pop(self._course.step, None)
+        if runtime:
+            torch.set_num_threads(runtime.threads)
+            self._course.trainer.compute_with(runtime)
+            if runtime.compile:
+                self._course.trainer.compile()
+
+    def _difference(self, loss: float) -> str:
+        """How the step just taken differs from the one recorded, if it does."""
+        step = self._course.step
+        recorded = self._losses.get(step)
+        if recorded is None:
+            return "it was not recorded"
+        if loss != recorded and not (math.isnan(loss) and math.isnan(recorded)):
+            return f"its loss is {loss!r} and was {recorded!r}"
+        saved = self._saved_at(step)
+        if not saved:
+            return ""
+        self._compared.append(step)
+        return _checkpoint_difference(self._course.trainer, saved)
+
+    def _saved_at(self, step: int) -> Snapshot | None:
+        """The checkpoint of a step, if there is one and it is whole."""
+        path = self._saved.get(step)
+        try:
+            return read_checkpoint(path, with_optimizer=is_full(path)) if path else None
+        except InputError:
+            return None  # which is no matter of training again
+
+    def _tell(self, last: int) -> None:
+        self._report_progress(f"trained again: step {self._course.step:,} of {last:,}")
+
+    def _caveats(self) -> Iterator[str]:
+        """What is not as it was, so that other bits would be no fault."""
+        known = self._course.files.database.meta()
+        device = self._course.trainer.runtime.device
+        if device != "cpu":
+            yield f"it was trained on {device}, whose sums do not always come in the same order"
+        for what, now in (("versions", versions()), ("hardware", hardware(device))):
+            before = known.get(what, {})
+            yield from (
+                f"{name} was {before[name]} and is {value}"
+                for name, value in now.items()
+                if name in before and before[name] != value
+            )
+
+
+def _beginning(course: Course) -> Snapshot:
+    first = course.first_step
+    if not course.files.database.meta().get("parent"):
+        return birth(course)
+    for path in list_checkpoints(course.files.path):
+        if (branch_of(path), step_of(path)) == (0, first):
+            return read_checkpoint(path)
+    raise InputError(
+        f"the checkpoint of step {first:,}, with which this fork began, is gone: it cannot be "
+        f"trained again"
+    )
+
+
+def _along(run: Path, way: list[Stretch]) -> list[Path]:
+    """The checkpoints, light ones too, that were written on a way."""
+    return [
+        path
+        for path in list_snapshots(run)
+        if any(
+            one.branch == branch_of(path) and one.after < step_of(path) <= one.up_to for one in way
+        )
+    ]
+
+
+def _runtimes(journal: list[dict[str, Any]]) -> dict[int, Runtime]:
+    """What was computed with, from which step on; a newer word holds from its step on."""
+    found: dict[int, Runtime] = {}
+    for entry in journal:
+        found = {step: one for step, one in found.items() if step < entry["step"]}
+        found[entry["step"]] = Runtime(**entry["detail"])
+    return found
+
+
+def _checkpoint_difference(trainer: Trainer, saved: Snapshot) -> str:
+    """What of a checkpoint is not what the trainer has come to, if anything."""
+    ours, theirs = model_tensors(trainer.evaluated_model), saved.model
+    if saved.optimizer is not None:
+        ours, theirs = ours | optimizer_tensors(trainer), theirs | saved.optimizer
+    different = [name for name in theirs if not _same_bits(ours.get(name), theirs[name])]
+    more = f" and {len(different) - 1} more" if len(different) > 1 else ""
+    return f"{different[0]}{more} in its checkpoint" if different else ""
+
+
+def _same_bits(ours: Tensor | None, theirs: Tensor) -> bool:
+    """NaNs that are the same bits are the same."""
+    if ours is None or ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        return False
+    one, other = (t.detach().cpu().contiguous().view(-1) for t in (ours, theirs))
+    return torch.equal(one.view(torch.uint8), other.view(torch.uint8))

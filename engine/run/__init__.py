@@ -1,1 +1,0 @@
-"""The run folder: all that a run is lives there."""

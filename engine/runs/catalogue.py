@@ -1,0 +1,113 @@
+"""All runs of a folder, kept up to date by reading only those whose files have changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from engine.runs.folder import CHECKPOINTS_FOLDER, CONFIG_FILE, DATABASE_FILE, is_locked, list_runs
+from engine.runs.notes import NOTES_FILE
+from engine.runs.summary import RunSummary, read_summary
+
+WATCHED = (CONFIG_FILE, DATABASE_FILE, f"{DATABASE_FILE}-wal", NOTES_FILE)
+CHECKED_AT_ONCE = 50  # so that a look at the configurations of many runs stops nobody
+
+Signature = tuple[tuple[int, int] | None, ...]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    signature: Signature
+    summary: RunSummary
+    checked: bool  # its config.toml was read, too
+
+
+class Catalogue:
+    """The runs of a folder; one thread at a time may ask.
+
+    Args:
+        runs_dir: Need not exist.
+    """
+
+    def __init__(self, runs_dir: Path) -> None:
+        self.runs_dir = runs_dir
+        self._entries: dict[Path, _Entry] = {}
+        self._sizes: dict[Path, tuple[Signature, int]] = {}
+
+    def read(self) -> list[RunSummary]:
+        """Every run, the oldest first.
+
+        Whether ``config.toml`` is damaged takes longest to find out, so that later calls do it,
+        some runs at a time.
+        """
+        budget = CHECKED_AT_ONCE if self._entries else 0
+        entries: dict[Path, _Entry] = {}
+        for path in list_runs(self.runs_dir):
+            entry = self._entries.get(path)
+            signature = _signature(path, WATCHED)
+            if entry is None or self._has_changed(entry, path, signature):
+                entry = _Entry(signature, read_summary(path, check_config=False), False)
+            elif not entry.checked and budget:
+                budget -= 1
+                entry = replace(entry, summary=read_summary(path), checked=True)
+            entries[path] = entry
+        self._entries = entries
+        return sorted(
+            (entry.summary for entry in entries.values()), key=lambda run: (run.created, run.name)
+        )
+
+    def sizes(self) -> dict[str, int]:
+        """What each run of the latest ``read`` takes on the disk, in bytes, by its path."""
+        sizes: dict[Path, tuple[Signature, int]] = {}
+        for path in self._entries:
+            signature = _signature(path, (*WATCHED, CHECKPOINTS_FOLDER, "."))
+            before = self._sizes.get(path)
+            if before is None or before[0] != signature:
+                before = (signature, disk_use(path))
+            sizes[path] = before
+        self._sizes = sizes
+        return {entry.summary.path: sizes[path][1] for path, entry in self._entries.items()}
+
+    def _has_changed(self, entry: _Entry, path: Path, signature: Signature) -> bool:
+        if signature != entry.signature:
+            return True
+        return entry.summary.live and not is_locked(path)  # a killed program leaves no other trace
+
+
+def disk_use(folder: Path) -> int:
+    """The bytes in all files of a folder; what disappears meanwhile does not count."""
+    total, folders = 0, [str(folder)]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_size
+        except OSError:
+            continue
+    return total
+
+
+def find_parent(run: RunSummary, runs: Iterable[RunSummary]) -> RunSummary | None:
+    """The run that a run was forked from, also if it was renamed since."""
+    if not run.parent:
+        return None
+    older = [one for one in runs if one.created <= run.created and one.path != run.path]
+    named = [one for one in older if one.name == run.parent]
+    return next(iter(named + [one for one in older if run.parent in one.formerly]), None)
+
+
+def _signature(path: Path, names: Iterable[str]) -> Signature:
+    return tuple(_stamp(f"{path}/{name}") for name in names)
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

@@ -1,0 +1,79 @@
+"""The checkpoints of a run as folders: their names, their order, and which can be gone on from.
+
+What is inside is read and written by ``engine.checkpoint.store``; nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from engine.runs.folder import CHECKPOINTS_FOLDER
+
+MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
+MANIFEST_FILE, PIN_FILE = "manifest.json", "pinned"
+NAME = re.compile(r"step-(\d{8,})(?:-b(\d+))?")
+
+
+def list_snapshots(run: Path) -> list[Path]:
+    """All checkpoints of a run, light ones too, oldest first."""
+    return checkpoints_in(run / CHECKPOINTS_FOLDER)
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """The checkpoints that a run can go on from, oldest first."""
+    return [path for path in list_snapshots(run) if is_full(path)]
+
+
+def pin(path: Path) -> None:
+    """Keep a checkpoint, whatever else is dropped."""
+    (path / PIN_FILE).touch()
+
+
+def unpin(path: Path) -> None:
+    """Keep a checkpoint no longer than others of its kind."""
+    (path / PIN_FILE).unlink(missing_ok=True)
+
+
+def is_pinned(path: Path) -> bool:
+    """Whether a checkpoint is to be kept."""
+    return (path / PIN_FILE).exists()
+
+
+def is_full(path: Path) -> bool:
+    """Whether a run can go on from a checkpoint; light ones hold weights alone.
+
+    One that is damaged counts as what it was written as, so that whoever reads it can say so.
+    """
+    try:
+        return OPTIMIZER_FILE in json.loads((path / MANIFEST_FILE).read_bytes())["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+
+
+def checkpoint_name(step: int, branch: int = 0) -> str:
+    """The folder name of the checkpoint of a step on a line of history."""
+    return f"step-{step:08d}" + (f"-b{branch}" if branch else "")
+
+
+def step_of(path: Path) -> int:
+    """The step of a checkpoint's folder."""
+    return _place(path)[1]
+
+
+def branch_of(path: Path) -> int:
+    """The line of history of a checkpoint's folder."""
+    return _place(path)[0]
+
+
+def _place(path: Path) -> tuple[int, int]:
+    """Branch and step; a run only writes to its newest branch, so this is the order of time."""
+    found = NAME.fullmatch(path.name)
+    assert found, path
+    return int(found[2] or 0), int(found[1])
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    return sorted((path for path in folder.glob("step-*") if NAME.fullmatch(path.name)), key=_place)

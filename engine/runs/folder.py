@@ -1,0 +1,229 @@
+"""Where runs live on disk, how they are named, found and locked."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import fcntl
+import itertools
+import os
+import re
+import shlex
+import shutil
+import time
+from pathlib import Path
+
+import platformdirs
+import tomli_w
+
+from data.download import write_atomically
+from data.errors import InputError
+from engine.config.schema import Config
+from engine.program import program
+
+CONFIG_FILE, DATABASE_FILE, LOG_FILE, LOCK_FILE = "config.toml", "run.db", "log.txt", "lock"
+CHECKPOINTS_FOLDER = "checkpoints"
+LOCK_ATTEMPTS, LOCK_SECONDS = 5, 0.02
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def default_runs_dir() -> Path:
+    """``$GPT_TUI_RUNS``, else a folder in the user's data folder."""
+    asked = os.environ.get("GPT_TUI_RUNS")
+    if asked:
+        return Path(asked).expanduser()
+    return platformdirs.user_data_path("gpt-tui", appauthor=False) / "runs"
+
+
+def is_default(runs_dir: Path) -> bool:
+    """Whether a runs folder is the one that is found without being named."""
+    return runs_dir.resolve() == default_runs_dir().resolve()
+
+
+def typed_name(run: Path) -> str:
+    """What to type for a run: its name if it is in the default runs folder, else its path."""
+    return shlex.quote(run.name if is_default(run.parent) else str(run))
+
+
+def in_runs_dir(runs_dir: Path) -> str:
+    """The option, with a space before it, that a command needs to find a runs folder."""
+    return "" if is_default(runs_dir) else f" --runs-dir {shlex.quote(str(runs_dir))}"
+
+
+def find_run(run: str, runs_dir: Path | None = None) -> Path:
+    """The folder of a run, given its name in the runs folder or its path.
+
+    Raises:
+        InputError: There is none; the sentence names the nearest.
+    """
+    runs_dir = runs_dir or default_runs_dir()
+    for path in (runs_dir / run, Path(run).expanduser()):
+        if is_run(path):
+            return path.resolve()
+    near = difflib.get_close_matches(run, [path.name for path in list_runs(runs_dir)], 1)
+    command = f"{program()} runs{in_runs_dir(runs_dir)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"{command} lists what is there."
+    raise InputError(f"there is no run {run!r} in {runs_dir}: {hint}")
+
+
+def list_runs(runs_dir: Path) -> list[Path]:
+    """The folders of all runs, by name; hidden ones are the trash and copies under way."""
+    if not runs_dir.is_dir():
+        return []
+    return sorted(
+        path for path in runs_dir.iterdir() if not path.name.startswith(".") and is_run(path)
+    )
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run's; it remains one that lost its settings or its database."""
+    return (path / CONFIG_FILE).is_file() or (path / DATABASE_FILE).is_file()
+
+
+def check_word(name: str, what: str) -> None:
+    """Refuse a name that no folder of ours may have.
+
+    Args:
+        name: What a person would call it.
+        what: What it would name, as in "run".
+
+    Raises:
+        InputError: It has other characters, too many of them, or begins with a sign.
+    """
+    if NAME_PATTERN.fullmatch(name):
+        return
+    rule = "use letters (a to z), digits, '.', '_' and '-' (100 at most)"
+    if name[:1] in (".", "_", "-"):
+        rule = f"begin with a letter or a digit, not with {name[0]!r}"
+    raise InputError(f"{name!r} cannot name a {what}: {rule}")
+
+
+def check_name(name: str, runs_dir: Path) -> None:
+    """Refuse a name that cannot be a run's.
+
+    Raises:
+        InputError: It is taken, or is no fit name for a folder.
+    """
+    check_word(name, "run")
+    if (runs_dir / name).exists():
+        raise InputError(
+            f"there is already a run {name!r} in {runs_dir}: choose another --name, "
+            f"or go on with it: {program()} train --resume {typed_name(runs_dir / name)}"
+        )
+
+
+def create_run(
+    config: Config, runs_dir: Path, name: str | None = None, stem: str | None = None
+) -> Path:
+    """Make a run's folder with its ``config.toml``.
+
+    Args:
+        config: What is asked for.
+        runs_dir: Made if need be.
+        name: None takes ``stem`` and the next free number.
+        stem: None takes the preset's name.
+
+    Raises:
+        InputError: The name is taken or unfit, or the folder cannot be written.
+    """
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        if name:
+            check_name(name, runs_dir)
+        wanted = stem or config.preset
+        stem = wanted if NAME_PATTERN.fullmatch(wanted) else "run"
+        path = _make_folder(runs_dir, name, stem)
+        try:
+            write_atomically(path / CONFIG_FILE, tomli_w.dumps(config.to_dict()).encode())
+        except BaseException:
+            delete_run(path)
+            raise
+    except OSError as error:
+        raise InputError(
+            f"cannot write the runs folder {runs_dir} ({error.strerror}): "
+            f"choose another with --runs-dir"
+        ) from None
+    return path.resolve()
+
+
+def _make_folder(runs_dir: Path, name: str | None, stem: str) -> Path:
+    names = [name] if name else (f"{stem}-{number}" for number in itertools.count(1))
+    for candidate in names:
+        path = runs_dir / candidate
+        try:
+            path.mkdir()
+        except FileExistsError:
+            if name:
+                check_name(name, runs_dir)  # another program took it this very moment
+            continue
+        return path
+    raise AssertionError("unreachable: the numbers do not end")
+
+
+def delete_run(path: Path) -> None:
+    """Remove a run that never came to be."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+class RunIsTaken(InputError):
+    """Another program is writing the run."""
+
+
+class RunLock:
+    """The right to write a run; the operating system drops it with the process.
+
+    Raises:
+        RunIsTaken: Another program holds it.
+        InputError: The folder cannot be written.
+    """
+
+    def __init__(self, run: Path) -> None:
+        try:
+            self._file = open(run / LOCK_FILE, "a")  # noqa: SIM115 - held as long as the lock
+        except OSError as error:
+            raise InputError(
+                f"the run folder {run} cannot be written ({error.strerror}): "
+                f"allow it, or copy the run elsewhere and open the copy"
+            ) from None
+        for _ in range(LOCK_ATTEMPTS):
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    self._file.close()
+                    raise
+            time.sleep(LOCK_SECONDS)  # it may only be someone looking: see is_locked
+        self._file.close()
+        raise RunIsTaken(
+            f"the run {run.name!r} is being trained by another program: stop it there first"
+        )
+
+    def release(self) -> None:
+        """Give the right back."""
+        self._file.close()
+
+
+def is_locked(run: Path) -> bool:
+    """Whether some program is writing this run now."""
+    try:
+        with open(run / LOCK_FILE) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+    return False
+
+
+def sync_to_disk(path: Path) -> None:
+    """Have a file's content, or the names in a folder, on the disk itself: a power cut may come.
+
+    Raises:
+        OSError: It is gone, or the disk refuses.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,179 @@
+"""Streams samples from frozen copies of the weights, in slices of time between training quanta."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from data.errors import InputError
+from data.tokenizers import Tokenizer
+from engine.config.schema import SampleConfig
+from engine.machine.memory import gpu_memory_ran_out
+from engine.model import LanguageModel
+from engine.model.logits import Rules
+from engine.protocol import Event, Refused, SampleFinished, SampleStarted, SampleText, Warned
+from engine.sampling.decoder import freeze
+from engine.sampling.generate import Generation
+from engine.sampling.text import Text, decoder_of, start_tokens
+
+TRAINING_SHARE = 0.85  # of the time while a sample streams beside training
+LONGEST_SLICE = 0.2  # seconds of writing in one go, however long the quantum before was
+NO_ROOM = "the GPU has no memory left for text: a smaller system.micro_batch_size leaves more"
+TEXT_SECONDS = 0.04  # pieces of text are handed on this often, not token by token
+
+
+@dataclass
+class Job:
+    """One text being written."""
+
+    number: int
+    step: int
+    automatic: bool
+    settings: SampleConfig
+    tokens: Generation
+    written: Text
+    unsent: str = ""
+    started: bool = False
+    last_sent: float = field(default_factory=time.perf_counter)
+
+    @property
+    def text(self) -> str:
+        """What is written of it."""
+        return self.written.text
+
+
+class Sampler:
+    """Writes requested samples one after another, the person's before automatic ones.
+
+    Args:
+        tokenizer: Turns prompts to tokens and tokens to text.
+        emit: Takes the events.
+        keep: Takes each finished job.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, emit: Callable[[Event], None], keep: Callable[[Job], None]
+    ) -> None:
+        self._tokenizer, self._decode = tokenizer, decoder_of(tokenizer)
+        self._emit = emit
+        self._keep = keep
+        self._jobs: deque[Job] = deque()
+        self._numbers = 0
+        self._credit = 0.0
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self._jobs)
+
+    @property
+    def writes_automatic(self) -> bool:
+        """Whether a sample nobody asked for is still unfinished."""
+        return any(job.automatic for job in self._jobs)
+
+    def request(
+        self, model: LanguageModel, step: int, settings: SampleConfig, automatic: bool
+    ) -> int:
+        """Freeze the weights and queue a sample; returns its number.
+
+        Raises:
+            InputError: The prompt has characters outside the vocabulary, or the GPU has no room
+                for a copy of the weights.
+        """
+        start, seed = self.start_tokens(settings.prompt), settings.seed
+        rules = Rules.of(settings)
+        try:
+            tokens = Generation(freeze(model), start, settings.max_tokens, rules, [seed])
+        except RuntimeError as error:
+            if not gpu_memory_ran_out(error):
+                raise
+            raise InputError(NO_ROOM) from None
+        self._numbers += 1
+        text = Text(seed, settings, self._decode)
+        job = Job(self._numbers, step, automatic, settings, tokens, text)
+        # what a person asked for goes ahead of what nobody waits for
+        place = len(self._jobs) if automatic else sum(not job.automatic for job in self._jobs)
+        self._jobs.insert(place, job)
+        return job.number
+
+    def start_tokens(self, prompt: str) -> list[int]:
+        """The tokens a sample starts from.
+
+        Raises:
+            InputError: The prompt has characters outside the vocabulary.
+        """
+        return start_tokens(prompt, self._tokenizer)
+
+    def earn(self, training_seconds: float) -> None:
+        """Write for the share of time that this much training allows.
+
+        A token that took longer than it might is paid back before the next one. Nothing is saved
+        up: time in which there was nothing to write is gone.
+        """
+        self._credit += training_seconds * (1 / TRAINING_SHARE - 1)
+        if self._jobs and self._credit > 0:
+            start = time.perf_counter()
+            self.run_for(min(self._credit, LONGEST_SLICE))
+            self._credit -= time.perf_counter() - start
+        self._credit = min(self._credit, LONGEST_SLICE if self._jobs else 0.0)
+
+    def run_for(self, seconds: float, automatic_first: bool = False) -> None:
+        """Write for about this long, at least one token."""
+        deadline = time.perf_counter() + seconds
+        while self._jobs:
+            job = self._jobs[0]
+            if automatic_first:
+                job = next((one for one in self._jobs if one.automatic), job)
+            self._write_token(job)
+            if time.perf_counter() >= deadline:
+                return
+
+    def close(self) -> None:
+        """Keep what is written of unfinished samples."""
+        while self._jobs:
+            job = self._jobs[0]
+            if not (job.started or job.automatic):
+                self._emit(Refused("Sample", "the run was closed before the text was begun"))
+            self._finish(job)
+
+    def _write_token(self, job: Job) -> None:
+        now = time.perf_counter()
+        if not job.started:
+            job.started = True
+            settings = dataclasses.asdict(job.settings)
+            self._emit(SampleStarted(job.number, job.step, job.automatic, settings))
+        try:
+            (token,) = next(job.tokens)
+        except (FloatingPointError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not gpu_memory_ran_out(error):
+                raise
+            why = NO_ROOM if isinstance(error, RuntimeError) else error
+            self._emit(Warned(f"the sample of step {job.step} ended early: {why}"))
+            self._finish(job)
+            return
+        job.unsent += job.written.add(token)
+        after = time.perf_counter()
+        job.written.seconds += after - now
+        if job.written.done:
+            self._finish(job)
+        elif after - job.last_sent > TEXT_SECONDS:
+            self._send(job, after)
+
+    def _send(self, job: Job, now: float) -> None:
+        if job.unsent:
+            self._emit(SampleText(job.number, job.unsent))
+        job.unsent, job.last_sent = "", now
+
+    def _finish(self, job: Job) -> None:
+        self._jobs.remove(job)
+        if not job.started:
+            return
+        written = job.written
+        job.unsent += written.end()
+        self._send(job, time.perf_counter())
+        self._keep(job)
+        speed = written.tokens / max(written.seconds, 1e-9)
+        self._emit(SampleFinished(job.number, written.tokens, speed))

@@ -1,0 +1,1 @@
+"""A run in training: the loop, the commands, and what becomes of each step."""

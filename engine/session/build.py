@@ -1,0 +1,192 @@
+"""From the files of a run to a trainer that stands where its latest checkpoint was taken."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.errors import InputError
+from engine import kernels
+from engine.checkpoint.load import recover_latest
+from engine.checkpoint.store import Snapshot, restore, tidy_checkpoints
+from engine.config.schema import SETTINGS, Config, config_from_dict
+from engine.config.setting import When
+from engine.machine.allocator import keep_freed_memory
+from engine.machine.memory import gpu_memory_ran_out
+from engine.runs.checkpoint_names import list_checkpoints
+from engine.runs.open import RunFiles
+from engine.runs.summary import open_database
+from engine.session.recorder import Recorder
+from engine.training.exactness import not_promised, what_differs
+from engine.training.runtime import NO_ROOM, available_devices, hardware, resolve_runtime, versions
+from engine.training.trainer import Runtime, Trainer
+
+Say = Callable[[str], None]
+TAKEN_OVER = ("precision", "threads", "kernels")  # by a run that is to be compared with another
+
+
+def build_trainer(
+    files: RunFiles, changes: dict[str, Any], recorder: Recorder, report: Say, warn: Say
+) -> tuple[Trainer, Snapshot | None]:
+    """Build the trainer of a run, restored from its latest checkpoint if there is one.
+
+    Args:
+        files: The open run.
+        changes: Settings to change as it is opened; those of ``system`` take effect here.
+        recorder: Takes down what every ``auto`` came to.
+        report: Takes a line on what is being done.
+        warn: Takes a sentence if a checkpoint is damaged or the model cannot be compiled.
+
+    Raises:
+        InputError: A change cannot be, the device is not there or no checkpoint is whole.
+    """
+    _refuse_new_run_settings(changes)
+    keep_freed_memory()
+    tidy_checkpoints(files.path)
+    snapshot = _latest_snapshot(files, warn)
+    config = config_from_dict(snapshot.state["config"]) if snapshot else files.config
+    config.replace(changes)  # whatever is wrong with them is said before anything is done
+    known = _settled_before(files.database.meta())
+    if known:  # the last word on the system is the record of it, not the checkpoint
+        config = config.replace({f"system.{name}": v for name, v in known["asked"].items()})
+    config = config.replace({k: v for k, v in changes.items() if k.startswith("system.")})
+    step = snapshot.step if snapshot else 0
+    runtime = _settle(files, config, known, recorder, step, report, warn)
+    torch.set_num_threads(runtime.threads)
+    report("building the model")
+    trainer = _build(config, runtime, files)
+    trainer.graph.tell = lambda reason: warn(
+        f"the steps could not be captured as a CUDA graph, so they are slower: {reason}"
+    )
+    if runtime.compile:
+        _compile(trainer, report, warn)
+    if snapshot:
+        restore(trainer, snapshot)
+        _say_what_is_not_promised(files, snapshot, runtime, warn)
+    return trainer, snapshot
+
+
+def _say_what_is_not_promised(
+    files: RunFiles, snapshot: Snapshot, runtime: Runtime, warn: Say
+) -> None:
+    known = files.database.meta().get("hardware", {}).get("cpu", "")
+    cpus = known, str(hardware("cpu")["cpu"])
+    sentence = not_promised(what_differs(snapshot.state, runtime, versions(), cpus), runtime.device)
+    if sentence:
+        warn(sentence)
+
+
+def _build(config: Config, runtime: Runtime, files: RunFiles) -> Trainer:
+    try:
+        return Trainer(config, runtime, files.split, files.tokenizer.vocab_size)
+    except RuntimeError as error:
+        if not gpu_memory_ran_out(error):
+            raise
+        raise InputError(NO_ROOM) from None
+
+
+def _latest_snapshot(files: RunFiles, warn: Say) -> Snapshot | None:
+    if list_checkpoints(files.path):
+        return recover_latest(files.path, warn)
+    if "parent" in files.database.meta():
+        raise InputError(
+            f"the run {files.path.name!r} is a fork, and the checkpoint that it began with is "
+            f"gone: put it back from a copy, or fork its parent again"
+        )
+    return None
+
+
+def _settle(
+    files: RunFiles,
+    config: Config,
+    known: dict[str, Any] | None,
+    recorder: Recorder,
+    step: int,
+    report: Say,
+    warn: Say,
+) -> Runtime:
+    """Settle every ``auto`` once; a run that was settled before keeps what it had."""
+    asked = dataclasses.asdict(config.system)
+    if known and known["resolved"]["device"] in available_devices():
+        lost = known["resolved"]["kernels"] == "native" and not kernels.are_there(
+            known["resolved"]["device"]
+        )
+        if known["asked"] == asked and not lost:
+            return Runtime(**known["resolved"])
+        config = _keep_settled(config, known)
+    elif not known:
+        config = _as_sibling(files, config)
+    runtime = resolve_runtime(config, files.split, files.tokenizer.vocab_size, report, warn)
+    files.database.set_meta(
+        runtime={"asked": asked, "resolved": dataclasses.asdict(runtime)},
+        versions=versions(),
+        hardware=hardware(runtime.device),
+    )
+    recorder.journal(step, "runtime", **dataclasses.asdict(runtime))
+    return runtime
+
+
+def _settled_before(meta: dict[str, Any]) -> dict[str, Any] | None:
+    """What was asked and settled when a run was last opened; nothing, if it never was."""
+    known = meta.get("runtime")
+    if not known:
+        return None
+    # runs from before there was a choice of kernels, or graphs, go on as they were
+    return {
+        "asked": {"kernels": "auto", "cuda_graph": True} | known["asked"],
+        "resolved": {"kernels": "torch", "cuda_graph": False} | known["resolved"],
+    }
+
+
+def _as_sibling(files: RunFiles, config: Config) -> Config:
+    """Take over what was measured for a run that this one is to be compared with.
+
+    Measured anew, one run of a sweep might come to bf16 and the next to fp32.
+    """
+    like = files.database.meta().get("like")
+    if not like:
+        return config
+    with open_database(Path(like)) as database:
+        meta = database.meta() if database else {}
+    known = _settled_before(meta)
+    asked = dataclasses.asdict(config.system)
+    if not known or known["asked"] != asked:
+        return config
+    settled = known["resolved"]
+    if meta.get("hardware") != hardware(settled["device"]):
+        return config
+    return config.replace({f"system.{name}": settled[name] for name in TAKEN_OVER})
+
+
+def _keep_settled(config: Config, known: dict[str, Any]) -> Config:
+    """Put what was settled in the place of each ``auto`` that nobody has asked to change."""
+    asked, before = dataclasses.asdict(config.system), known["asked"]
+    if asked["device"] != before["device"]:
+        return config
+    kept = {k: v for k, v in known["resolved"].items() if asked[k] == before.get(k)}
+    if asked["compile"] != before["compile"]:
+        kept.pop("kernels", None)  # which of them auto takes follows from that
+    return config.replace({f"system.{k}": v for k, v in kept.items()})
+
+
+def _compile(trainer: Trainer, report: Say, warn: Say) -> None:
+    report("compiling the model (about half a minute the first time)")
+    try:
+        trainer.compile()
+    except Exception as error:  # compilers fail in many ways; training need not
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        warn(f"the model could not be compiled, so it trains uncompiled: {reason}")
+
+
+def _refuse_new_run_settings(changes: dict[str, Any]) -> None:
+    problems = [
+        f"{key} can change only in a new run"
+        for key in changes
+        if key in SETTINGS and SETTINGS[key].when is When.NEW_RUN
+    ]
+    if problems:
+        raise InputError(*problems)

@@ -1,0 +1,53 @@
+"""Early stopping: how long the validation loss has not improved.
+
+Only the evaluations at ``eval.interval`` count, so that a person who measures in between changes
+nothing. The count is read from the journal: a run that is resumed, killed or has gone back counts
+as one that was left alone.
+"""
+
+from __future__ import annotations
+
+from engine.runs.evaluations import scheduled_evaluations
+from engine.session.run_state import Course
+
+LENGTH = ("eval.patience", "train.max_steps", "train.max_epochs")  # a new word starts anew
+
+
+def is_over(course: Course) -> bool:
+    """Whether ``eval.patience`` ends the run here."""
+    patience = course.trainer.config.eval.patience
+    return bool(patience) and evaluations_without_improvement(course) >= patience
+
+
+def why_over(course: Course) -> str:
+    """Why a run has ended before its last step; empty if it has not."""
+    if course.step >= course.trainer.total_steps or not is_over(course):
+        return ""
+    number = evaluations_without_improvement(course)
+    times = "1 evaluation" if number == 1 else f"{number:,} evaluations"
+    return f"stopped early: no lower validation loss in {times} (eval.patience)"
+
+
+def evaluations_without_improvement(course: Course) -> int:
+    """The latest evaluations, none lower than all before, since the run's length last changed."""
+    database, lived = course.files.database, course.lineage()
+    evaluations = scheduled_evaluations(database, lived, course.step)
+    since = _length_changed_at(course)
+    best, without = float("inf"), 0
+    for step, measured in evaluations.items():
+        if measured.loss < best:
+            best, without = measured.loss, 0
+        elif step > since:
+            without += 1
+    return without
+
+
+def _length_changed_at(course: Course) -> int:
+    lived = course.lineage()
+    changed = [
+        entry["step"]
+        for entry in course.files.database.journal("adjusted")
+        if any(one.holds_change(entry["branch"], entry["step"]) for one in lived)
+        and any(key in LENGTH for key in entry["detail"]["changes"])
+    ]
+    return max(changed, default=0)

@@ -1,0 +1,119 @@
+"""A new run that begins where another one is, with its weights and its past."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from engine.checkpoint.retention import Rules
+from engine.checkpoint.run_record import remember
+from engine.checkpoint.store import Snapshot, write_checkpoint
+from engine.config.schema import Config, total_steps
+from engine.runs.checkpoint_names import pin
+from engine.runs.database import RunDatabase
+from engine.runs.folder import DATABASE_FILE, create_run, delete_run
+from engine.runs.lineage import Stretch
+from engine.session.fork_checks import check_end, check_fit
+from engine.session.losses import Standing
+from engine.session.recorder import metric_names
+from engine.session.run_state import Course
+
+
+def fork(course: Course, changes: dict[str, Any], name: str | None) -> Path:
+    """Make a run from where a course stands.
+
+    Args:
+        course: The parent; it stays as it is.
+        changes: Settings that the new run has otherwise.
+        name: None takes the parent's and a number.
+
+    Returns:
+        The new run's folder. Opened, it goes on as the parent would have, but for the changes.
+
+    Raises:
+        InputError: A change does not fit the weights, or the name is taken.
+    """
+    config = check_changes(course, course.step, changes)
+    snapshot, parent = course.snapshot(), course.files.path
+    path = create_run(config, parent.parent, name, stem=f"{parent.name}-fork")
+    try:
+        record = _write_past(course, path, snapshot)
+        checkpoint = write_checkpoint(path, _as_first(snapshot, config, record), Rules(2), None)
+        pin(checkpoint)  # there is nothing before it to begin from
+    except BaseException:
+        delete_run(path)
+        raise
+    return path
+
+
+def check_changes(course: Course, step: int, changes: dict[str, Any]) -> Config:
+    """The settings of a fork at a step.
+
+    Raises:
+        InputError: They do not fit the weights, or it would end where it begins.
+    """
+    check_fit(changes)
+    config = course.trainer.config.replace(changes)
+    check_end(step, total_steps(config, len(course.trainer.train_tokens)))
+    return config
+
+
+def _as_first(snapshot: Snapshot, config: Config, record: dict[str, Any]) -> Snapshot:
+    """The same weights as the first checkpoint of another run."""
+    before = Standing(**snapshot.state["standing"])
+    evaluated_here = before.evaluated_step == snapshot.step
+    standing = dataclasses.replace(
+        before,
+        best_val_loss=before.val_loss if evaluated_here else None,
+        best_step=snapshot.step if evaluated_here else None,
+        final_step=None,
+    )
+    changed = {
+        "config": config.to_dict(),
+        "standing": standing.to_dict(),
+        "branch": 0,
+        "journal_id": 0,
+        "unapplied": [],
+        "record": record,
+    }
+    return dataclasses.replace(snapshot, state=snapshot.state | changed)
+
+
+def _write_past(course: Course, path: Path, snapshot: Snapshot) -> dict[str, Any]:
+    """Copy what the parent recorded up to the fork, so that the new run stands alone.
+
+    Returns:
+        What its first checkpoint is to remember of it.
+    """
+    parent, branch = course.files.database, course.recorder.branch
+    way = course.lineage(snapshot.step)
+    child = RunDatabase(path / DATABASE_FILE)
+    try:
+        known = parent.meta()
+        kept = ("corpus", "preset", "runtime", "versions", "hardware", "command_line")
+        child.set_meta(
+            created=time.time(),
+            parent={"run": course.files.path.name, "step": snapshot.step, "branch": branch},
+            summary={
+                "parameters": course.trainer.model.parameter_count(),
+                "tokens": course.trainer.tokens,
+                "epoch": course.trainer.epoch,
+                "train_seconds": course.pace.train_seconds,
+            },
+            **{key: known[key] for key in kept if key in known},
+        )
+        for metric in metric_names(parent, way):
+            child.import_metric(metric, *parent.course(metric, way))
+        for one in parent.samples():
+            if _lies_on(way, one["branch"], one["step"]):
+                child.add_sample(0, one["step"], one["val_loss"], one["settings"], one["text"])
+        child.add_journal(0, snapshot.step, "forked from", {"run": course.files.path.name})
+        return remember(child)
+    finally:
+        child.close()
+
+
+def _lies_on(way: list[Stretch], branch: int, step: int) -> bool:
+    return any(one.branch == branch and one.after < step <= one.up_to for one in way)

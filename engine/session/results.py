@@ -1,0 +1,80 @@
+"""Results of steps, fetched from the device now and then: the one place that waits for a GPU."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from engine.session.run_state import Course
+from engine.training.trainer import StepResult
+
+EXPECTED_OVERFLOWS = 20  # in a row, while fp16's loss scale finds its place
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """A step whose loss is still on the device, and the clock when it was handed over."""
+
+    result: StepResult
+    train_seconds: float
+    tokens_per_second: float
+
+
+class Readout:
+    """Keeps results until they are read, records them, and tells of those that are no numbers.
+
+    Args:
+        course: Whose steps these are.
+        broken: Takes the step and ``loss`` or ``gradient``; its update was left out.
+    """
+
+    def __init__(self, course: Course, broken: Callable[[int, str], None]) -> None:
+        self._course, self._broken = course, broken
+        self._unread: deque[_Unread] = deque()
+        self._overflows = 0  # steps in a row
+
+    def __len__(self) -> int:
+        return len(self._unread)
+
+    def add(self, result: StepResult) -> None:
+        """Take a step's result as it is, without waiting for it; the pace knows of it already."""
+        pace = self._course.pace
+        self._unread.append(_Unread(result, pace.train_seconds, pace.tokens_per_second))
+
+    def read(self) -> None:
+        """Fetch all losses and gradient norms and record them."""
+        if not self._unread:
+            return
+        steps, self._unread = list(self._unread), deque()
+        on_device = [(one.result.loss.float(), one.result.grad_norm.float()) for one in steps]
+        # one copy for all of them, and so one wait
+        figures = torch.stack([figure for pair in on_device for figure in pair]).view(-1, 2)
+        losses_and_norms = figures.tolist()
+        for one, (loss, norm) in zip(steps, losses_and_norms, strict=True):
+            self._record(one, loss, norm)
+        for one, (loss, norm) in zip(steps, losses_and_norms, strict=True):
+            if self._is_broken(loss, norm):
+                self._broken(one.result.step, "gradient" if math.isfinite(loss) else "loss")
+                return
+
+    def _record(self, one: _Unread, loss: float, norm: float) -> None:
+        course, result = self._course, one.result
+        figures = {
+            "train_loss": loss,
+            "grad_norm": norm,
+            "learning_rate": result.learning_rate,
+            "tokens_per_second": one.tokens_per_second,
+            "train_seconds": one.train_seconds,
+        }
+        course.recorder.record(result.step, figures)
+        course.standing.train_loss = loss
+
+    def _is_broken(self, loss: float, norm: float) -> bool:
+        overflow = math.isfinite(loss) and not math.isfinite(norm)
+        self._overflows = self._overflows + 1 if overflow else 0
+        expected = self._course.trainer.loss_scale and self._overflows <= EXPECTED_OVERFLOWS
+        return not math.isfinite(loss) or (overflow and not expected)

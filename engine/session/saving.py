@@ -1,0 +1,126 @@
+"""When a run in training is saved, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+from engine import protocol
+from engine.checkpoint.retention import Rules
+from engine.checkpoint.writer import Saver
+from engine.runs.checkpoint_names import is_full, step_of
+from engine.session.results import Readout
+from engine.session.run_state import Course
+
+Task = Generator[None, None, None]
+
+
+class Saving:
+    """Saves a run at step boundaries, while its training goes on.
+
+    Args:
+        course: What is saved.
+        readout: Read first, so that a checkpoint and the metrics agree.
+        emit: Takes ``Saved``.
+        summary: The run in one row, written beside each checkpoint.
+        give_up: Takes the sentence when saving has failed; to train on would be to gamble.
+    """
+
+    def __init__(
+        self,
+        course: Course,
+        readout: Readout,
+        emit: Callable[[protocol.Event], None],
+        summary: Callable[[], dict[str, object]],
+        give_up: Callable[[str], None],
+    ) -> None:
+        self.saver = Saver(course.files.path)
+        self.saved_step = 0
+        self._course, self._readout = course, readout
+        self._emit, self._summary, self._give_up = emit, summary, give_up
+        self._saved = self._being_saved = ""  # stands; see _stand
+        self._path = course.files.path  # of the latest checkpoint
+
+    def note_saved(self, path: Path) -> None:
+        """The course is what this checkpoint, the latest, holds."""
+        self.saved_step, self._saved, self._path = self._course.step, self._stand(), path
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether the latest checkpoint holds all there is to hold."""
+        return self._saved == self._stand()
+
+    def _stand(self) -> str:
+        """All that makes a checkpoint worth writing anew: a step, or an evaluation since."""
+        course = self._course
+        return json.dumps([course.recorder.branch, course.step, course.standing.to_dict()])
+
+    def task(self, announce_again: bool = True) -> Task:
+        """Save if there is anything new; the writing itself goes on after the task."""
+        yield from self.until_written()
+        if not self.is_saved:
+            self.begin()
+        elif announce_again:
+            self._announce()
+
+    def history_task(self) -> Task:
+        """Keep the weights of this step to look at later, unless a checkpoint holds them."""
+        yield from self.until_written()
+        course = self._course
+        interval = course.trainer.config.checkpoint.interval
+        due = interval and course.step % interval == 0  # a full one comes next
+        if self._rules.history_bytes and not due and self.saved_step != course.step:
+            self.saver.write(course.snapshot(light=True), self._rules, course.best_checkpoint)
+
+    def until_written(self) -> Task:
+        """Wait for a checkpoint that is being written."""
+        while self.saver.busy:
+            self.collect(0.01)
+            yield
+
+    def begin(self) -> None:
+        """Copy all there is and have it written; the last one must have been collected."""
+        course = self._course
+        self._readout.read()
+        course.recorder.flush(self._summary())
+        course.files.database.sync()
+        self._being_saved = self._stand()
+        self.saver.write(course.snapshot(), self._rules, course.best_checkpoint)
+
+    @property
+    def _rules(self) -> Rules:
+        asked = self._course.trainer.config.checkpoint
+        return Rules(asked.keep, asked.keep_every, asked.history_mb * 10**6)
+
+    def collect(self, seconds: float | None = 0.0) -> None:
+        """See whether a checkpoint has come to be, waiting so long for it; None: to the end."""
+        try:
+            path = self.saver.collect(seconds)
+        except OSError as error:
+            self._give_up(self._why_not(error))
+            return
+        if path and is_full(path):
+            self._saved, self._path = self._being_saved, path
+            self.saved_step = step_of(path)
+            self._announce()
+
+    def close(self) -> None:
+        """Wait for the writer."""
+        self.saver.close()
+
+    def _why_not(self, error: OSError) -> str:
+        path = self._course.files.path
+        if not path.is_dir():
+            return (
+                f"the run's folder {path} is gone: training is paused. Its "
+                f"weights and figures are still in memory: fork it to keep them in a new run"
+            )
+        return (
+            f"the checkpoint could not be written ({error.strerror or error}); the older ones are "
+            f"whole. Training is paused: make room, then resume it"
+        )
+
+    def _announce(self) -> None:
+        self._course.journal("saved", saved=self.saved_step)
+        self._emit(protocol.Saved(self.saved_step, str(self._path)))

@@ -1,0 +1,219 @@
+"""A run that another program trains, watched: read from its folder, never written.
+
+``Viewing`` answers as a session does, so that whoever watches cannot tell the two apart, but for
+the wishes that it refuses. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from data.errors import InputError
+from engine import protocol
+from engine.config.schema import Config
+from engine.metrics import MetricStore
+from engine.protocol import Event, State, Status
+from engine.runs.database import RunDatabase
+from engine.runs.folder import DATABASE_FILE, is_locked
+from engine.runs.lineage import lineage
+from engine.runs.open import read_run_config
+from engine.session.recorder import describe_changes, load_metrics, metric_names
+
+PATIENCE = 0.5  # seconds between two looks
+# kinds of journal entries that are passed on; advice as a mere sentence: it is acted on over there
+TOLD = ("evaluated", "adjusted", "warned", "advised")
+
+
+class Viewing:
+    """Follows a run on the disk.
+
+    Args:
+        path: The run's folder.
+        metrics: Filled for the charts.
+        emit: Takes the events.
+
+    Raises:
+        InputError: There is nothing to be seen yet, or it is damaged.
+    """
+
+    patience: float | None = PATIENCE
+
+    def __init__(self, path: Path, metrics: MetricStore, emit: Callable[[Event], None]) -> None:
+        self.path, self.metrics, self._emit = path, metrics, emit
+        self.status = Status(State.PREPARING)
+        self._gone = False
+        self._branch = self._journal_id = self._sample_id = self._samples_told = 0
+        database = self._database()
+        try:
+            meta = database.meta()
+            if "runtime" not in meta or "summary" not in meta:
+                raise InputError(
+                    f"the run {path.name!r} is just being made by another program: "
+                    f"look again in a moment"
+                )
+            self._meta = meta
+            self._take_summary(meta["summary"])
+            self._branch = self.status.branch
+            self._config = _config_in_force(path, database, self._branch)
+            load_metrics(database, metrics, self._branch)
+            self._journal_id = database.newest_id("journal")
+            self._sample_id = database.newest_id("samples")
+        finally:
+            database.close()
+
+    def open(self, running: bool) -> None:
+        """Announce the run."""
+        meta, status = self._meta, self.status
+        corpus = meta.get("corpus", {})
+        self._emit(
+            protocol.RunOpened(
+                path=str(self.path),
+                config=self._config.to_dict(),
+                runtime=meta["runtime"]["resolved"],
+                corpus=corpus.get("name", self._config.data.corpus),
+                note=corpus.get("note", ""),
+                parameters=meta["summary"].get("parameters") or 0,
+                step=status.step,
+                total_steps=status.total_steps,
+                saved_step=status.saved_step,
+                first_step=(meta.get("parent") or {}).get("step", 0),
+                last_sample=self._sample_id,
+                watching=True,
+            )
+        )
+        self._emit(protocol.StateChanged(status.state, status.step))
+        self._emit(
+            protocol.Warned(
+                "another program trains this run: here it can be watched, and nothing is changed"
+            )
+        )
+
+    def advance(self) -> bool:
+        """Look once; there is never more to do at once."""
+        if not self._gone:
+            self._look()
+        return False
+
+    def handle(self, command: protocol.Command) -> None:
+        """Refuse what would change the run."""
+        why = (
+            "the program that trained this run has ended: press space to go on with it here"
+            if self._gone
+            else "another program trains this run: pause, sample and change it there"
+        )
+        self._emit(protocol.Refused(type(command).__name__, why))
+
+    def close(self, save: bool) -> None:
+        """Nothing was opened for long."""
+        self.status = dataclasses.replace(self.status, state=State.STOPPED)
+        self._emit(protocol.StateChanged(self.status.state, self.status.step))
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        live = is_locked(self.path)
+        before = self.status
+        database = self._database()
+        try:
+            self._take_summary(database.meta().get("summary", {}))
+            if self.status.branch != self._branch:
+                self._go_back(database)
+            self._take_metrics(database)
+            self._take_samples(database)
+            self._take_journal(database)
+        finally:
+            database.close()
+        if not live:
+            self._end()
+        elif self.status.state is not before.state:
+            self._emit(protocol.StateChanged(self.status.state, self.status.step))
+
+    def _end(self) -> None:
+        self._gone = True
+        finished = self.status.state is State.FINISHED
+        state = State.FINISHED if finished else State.STOPPED
+        self.status = dataclasses.replace(self.status, state=state, message="")
+        self._emit(protocol.StateChanged(state, self.status.step))
+        how = "the run is finished, r opens it here" if finished else "space opens it here"
+        self._emit(protocol.Warned(f"the program that trained this run has ended: {how}"))
+
+    def _take_summary(self, summary: dict[str, Any]) -> None:
+        known = {field.name for field in dataclasses.fields(Status)}
+        figures = {key: value for key, value in summary.items() if key in known}
+        figures["state"] = State(figures.get("state", State.PREPARING))
+        self.status = Status(**figures, message=f"watching: {figures['state']}")
+
+    def _go_back(self, database: RunDatabase) -> None:
+        """The other program went back in the run: everything is read afresh."""
+        self._branch = self.status.branch
+        self.metrics.clear()
+        load_metrics(database, self.metrics, self._branch)
+
+    def _take_metrics(self, database: RunDatabase) -> None:
+        way = lineage(database.branches(), self._branch)
+        for name in metric_names(database, way[-1:]):
+            column = self.metrics.column(name)
+            last = -1 if column.last_step is None else column.last_step
+            self.metrics.extend(name, *database.metric(self._branch, name, last))
+
+    def _take_samples(self, database: RunDatabase) -> None:
+        for one in database.samples(after_id=self._sample_id):
+            self._sample_id = one["id"]
+            self._samples_told += 1
+            number = self._samples_told
+            self._emit(protocol.SampleStarted(number, one["step"], True, one["settings"]))
+            self._emit(protocol.SampleText(number, one["text"]))
+            self._emit(protocol.SampleFinished(number, len(one["text"]), 0.0))
+
+    def _take_journal(self, database: RunDatabase) -> None:
+        for entry in database.journal(after_id=self._journal_id):
+            self._journal_id = entry["id"]
+            if entry["kind"] == "rewound":
+                self._tell_rewound(entry, database)
+            elif entry["kind"] in TOLD:
+                self._pass_on(entry["kind"], entry["step"], entry["detail"])
+
+    def _pass_on(self, kind: str, step: int, detail: dict[str, Any]) -> None:
+        if kind == "evaluated":
+            loss, status = detail["val_loss"], self.status
+            best = status.best_step == step
+            self._emit(protocol.Evaluated(step, loss, detail["measured"], best))
+        elif kind == "adjusted":
+            label = describe_changes(detail["changes"])
+            if label:
+                self.metrics.add_mark(step, label)
+            self._emit(protocol.Adjusted(step, detail["changes"]))
+        else:
+            self._emit(protocol.Warned(detail["message"]))
+
+    def _tell_rewound(self, entry: dict[str, Any], database: RunDatabase) -> None:
+        step, branch, left_at = entry["step"], entry["branch"], entry["detail"]["left_at"]
+        config = _config_in_force(self.path, database, branch, before=entry["id"])
+        self._emit(protocol.Rewound(step, left_at, branch, config.to_dict()))
+
+    def _database(self) -> RunDatabase:
+        return RunDatabase(self.path / DATABASE_FILE, read_only=True)
+
+
+def _config_in_force(
+    path: Path, database: RunDatabase, branch: int, before: int | None = None
+) -> Config:
+    """The settings of the beginning, with all that was changed on the way to a line of history.
+
+    Args:
+        path: The run's folder.
+        database: Of the run.
+        branch: The line of history.
+        before: The journal entry up to which changes count; None takes them all.
+    """
+    config, lived = read_run_config(path), lineage(database.branches(), branch)
+    for entry in database.journal("adjusted"):
+        late = before is not None and entry["id"] > before
+        if late or not any(one.holds_change(entry["branch"], entry["step"]) for one in lived):
+            continue
+        changes = {key: pair[1] for key, pair in entry["detail"]["changes"].items()}
+        config, _ = config.check({"train.max_epochs": config.train.max_epochs, **changes})
+    return config

@@ -1,0 +1,277 @@
+"""The thin loop around a session: it reads commands between quanta, in whatever thread runs it.
+
+Nothing here imports torch: the first ``Start`` does, after everything that can be wrong with the
+request has been found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from data.errors import Cancelled, InputError
+from engine.config.schema import config_from_dict
+from engine.lr_finder.background import Trying
+from engine.metrics import MetricStore
+from engine.program import program
+from engine.protocol import (
+    Command,
+    EndTrial,
+    Event,
+    Failed,
+    Open,
+    Refused,
+    Start,
+    State,
+    StateChanged,
+    Status,
+    Stop,
+    TryRates,
+    Warned,
+)
+from engine.runs.folder import LOG_FILE, RunIsTaken, find_run, typed_name
+from engine.runs.open import RunFiles, Watcher, new_run, open_run
+from engine.session.viewer import Viewing
+
+if TYPE_CHECKING:
+    from engine.session.session import Session
+
+Emit = Callable[[Event], None]
+
+
+class EngineLoop:
+    """Takes commands and drives at most one session.
+
+    Args:
+        emit: Takes the events, in the loop's thread.
+    """
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        # each command with the number of stops before it; None ends the loop
+        self._inbox: SimpleQueue[tuple[Command | None, int]] = SimpleQueue()
+        self._stops = 0  # no lock: signal handlers count it up
+        self._session: Session | Viewing | None = None
+        self.metrics = MetricStore()
+        self.lr_finder = Trying(emit)
+        self._status = Status()
+
+    @property
+    def status(self) -> Status:
+        """Where the run stands now."""
+        session = self._session  # read once: another thread may ask while it closes
+        return session.status if session else self._status
+
+    def send(self, command: Command) -> None:
+        """Leave a command; safe from any thread and from signal handlers."""
+        if isinstance(command, Stop):
+            self._stops += 1  # what is being prepared or downloaded is called off
+        self._inbox.put((command, self._stops))
+
+    def end(self) -> None:
+        """Leave the loop once every command before this one is carried out."""
+        self._stops += 1
+        self._inbox.put((None, self._stops))
+
+    def run(self) -> None:
+        """Carry out commands until ``end``; blocks when there is nothing to do."""
+        idle = True
+        while True:
+            try:
+                patience = self._session.patience if self._session else None
+                command, stops = self._inbox.get(block=idle, timeout=patience)
+            except Empty:
+                idle = not self._advance()
+                continue
+            if command is None:
+                self._close(save=True)
+                return
+            self._carry_out(command, stops)
+            idle = self._session is None and not self.lr_finder.under_way
+
+    def _carry_out(self, command: Command, stops: int) -> None:
+        self.lr_finder.end(command)
+        if isinstance(command, EndTrial):
+            return
+        if isinstance(command, TryRates):
+            self.lr_finder.begin(command, self.status.state, lambda: not self._inbox.empty())
+        elif isinstance(command, Start | Open):
+            if self._session:
+                self._close(save=True)
+            self._open(command, cancelled=lambda: self._stops > stops)
+        elif isinstance(command, Stop):
+            self._close(command.save)
+        elif self._session is None:
+            self._emit(Refused(type(command).__name__, "there is no run open: start one first"))
+        else:
+            self._guard(lambda session: session.handle(command))
+
+    def _advance(self) -> bool:
+        if self.lr_finder.under_way:
+            self.lr_finder.advance()
+            return True
+        return bool(self._session and self._guard(lambda session: session.advance()))
+
+    def _guard(self, work: Callable[[Session | Viewing], Any]) -> Any:
+        """Do some work of the session; a failure ends the session, never the loop."""
+        assert self._session is not None
+        try:
+            return work(self._session)
+        except Exception as error:  # whatever it is, the person sees it and the app lives on
+            self._fail(error)
+            return False
+
+    # -- sessions --------------------------------------------------------------------------------
+
+    def _open(self, command: Start | Open, cancelled: Callable[[], bool]) -> None:
+        watcher = Watcher(self._report, cancelled)
+        files = None
+        try:
+            try:
+                files = _open_files(command, watcher)
+            except RunIsTaken:
+                if not (isinstance(command, Open) and command.watch):
+                    raise
+                self.metrics = MetricStore()
+                self._session = Viewing(find_run(command.run), self.metrics, self._emit)
+            else:
+                if cancelled():
+                    raise Cancelled
+                self._session = self._build_session(files, command, cancelled)
+        except (InputError, Cancelled) as error:
+            _discard(files)
+            self._status = Status()
+            message = "called off" if isinstance(error, Cancelled) else str(error)
+            self._emit(Refused(type(command).__name__, message))
+            self._emit(StateChanged(State.IDLE))
+        except Exception as error:
+            _discard(files)
+            self._fail(error)
+        else:
+            running = isinstance(command, Start) or command.running
+            self._guard(lambda session: session.open(running))
+
+    def _build_session(
+        self, files: RunFiles, command: Start | Open, cancelled: Callable[[], bool]
+    ) -> Session:
+        self._report("loading PyTorch")
+        from engine.session.session import Session
+
+        self.metrics = MetricStore()
+        changes = command.changes if isinstance(command, Open) else {}
+        held_to = command.held_to
+
+        def report(message: str) -> None:
+            if cancelled():
+                raise Cancelled
+            self._report(message)
+
+        return Session(files, self.metrics, self._emit, report, changes, held_to)
+
+    def _close(self, save: bool) -> None:
+        session = self._session
+        if session is None:
+            self._emit(StateChanged(self._status.state, self._status.step))
+            return
+        try:
+            session.close(save)
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._status, self._session = session.status, None
+
+    def _report(self, message: str) -> None:
+        self._status = Status(State.PREPARING, message)
+        self._emit(StateChanged(State.PREPARING, message=message))
+
+    def _fail(self, error: Exception) -> None:
+        session, self._session = self._session, None
+        detail = "".join(traceback.format_exception(error))
+        status = session.status if session else Status()
+        self._status = dataclasses.replace(status, state=State.FAILED, message="")
+        if session and not isinstance(session, Viewing):
+            _append_to_log(session.files.path, detail)
+            self._save_what_is_left(session)
+        self._emit(Failed(_in_words(error, session), detail))
+        self._emit(StateChanged(State.FAILED, self._status.step))
+
+    def _save_what_is_left(self, session: Session) -> None:
+        """After a failure the checkpoints stand as they are; metrics and journal are closed."""
+        try:
+            session.state = State.FAILED
+            session.close(save=False)
+        except Exception as error:
+            self._emit(Warned(f"the run could not be closed in order: {_in_words(error, session)}"))
+
+
+class ThreadEngine(EngineLoop):
+    """The engine in a daemon thread of this process: the handle the app holds."""
+
+    def __init__(self, emit: Emit) -> None:
+        super().__init__(emit)
+        self._thread = threading.Thread(target=self.run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def join(self, seconds: float) -> bool:
+        """End the loop and wait for it; False if it took longer."""
+        self.end()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+
+def _open_files(command: Start | Open, watcher: Watcher) -> RunFiles:
+    if isinstance(command, Start):
+        config = config_from_dict(command.config)
+        runs_dir = Path(command.runs_dir)
+        return new_run(config, runs_dir, command.name, command.command_line, watcher, command.like)
+    return open_run(find_run(command.run), watcher)
+
+
+def _discard(files: RunFiles | None) -> None:
+    if files:
+        files.discard()
+
+
+def _append_to_log(run: Path, text: str) -> None:
+    with suppress(OSError), (run / LOG_FILE).open("a", encoding="utf-8") as log:
+        log.write(text)
+
+
+def _in_words(error: Exception, session: Session | Viewing | None) -> str:
+    told = str(error).lower()
+    if isinstance(error, MemoryError) or "out of memory" in told or "alloc_cpu" in told:
+        return (
+            "memory ran out: lower train.batch_size (and raise train.grad_accum_steps to make "
+            "up for it), or system.micro_batch_size, and open the run again"
+        )
+    if "no kernel image" in told:
+        return (
+            "this PyTorch was not built for this GPU: install a build that knows it, or set "
+            "system.device to cpu"
+        )
+    if "cuda error" in told or "device-side assert" in told:
+        reason = str(error).strip().splitlines()[0]
+        return (
+            f"the GPU failed ({reason}), and no program can go on with it after that: close "
+            f"gpt-tui and start it again; the run goes on from its last checkpoint"
+        )
+    if "database is locked" in told:
+        return "another program holds the run's database: close it there and open the run again"
+    if "disk image is malformed" in told:
+        path = session.path if isinstance(session, Viewing) else session and session.files.path
+        run = typed_name(path) if path else "RUN"
+        return f"the run's database is damaged: {program()} verify {run} --repair rebuilds it"
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or "disk is full" in told:  # the latter is SQLite's
+        return "the disk is full: make room and open the run again; its checkpoints are whole"
+    return f"the engine failed: {type(error).__name__}: {error}"

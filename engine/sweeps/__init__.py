@@ -1,0 +1,1 @@
+"""Several runs, one after the other: the queue, grids of settings, which is the best."""

@@ -1,0 +1,250 @@
+"""Sweeps: named settings and the values to try, as a grid or drawn at random.
+
+``optim.learning_rate=1e-4..1e-2 log x5`` and ``model.n_layer=2,4`` are two axes. Nothing here
+trains or writes: what comes out is a list of configurations, those that cannot be set aside.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from data.errors import InputError
+from engine.config.schema import SETTINGS, Config, unknown_setting
+from engine.config.setting import Setting, Value
+from engine.config.unused import without_effect
+
+MAX_RUNS = 1000
+DIGITS = 6  # of what is computed: as many as the screen shows of a value
+TRIES_PER_DRAW = 100  # before there seem to be no further combinations
+NEXT_AXIS = re.compile(r"[;\s]+(?=[A-Za-z_]\w*\.\w+\s*=)")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A setting and what it may be.
+
+    Attributes:
+        key: The setting.
+        values: To choose from; empty for a span to draw from.
+        low: Where the span begins.
+        high: Where it ends.
+        log: Whether its decades count the same, not its numbers.
+    """
+
+    key: str
+    values: tuple[Value, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+
+    def draw(self, chance: random.Random) -> Value:
+        """One value, at random."""
+        if self.values:
+            return chance.choice(self.values)
+        return _value_at(self, chance.random())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A run to be: what the sweep sets, and all of its settings."""
+
+    changes: dict[str, Value]
+    config: Config
+
+
+@dataclass(frozen=True)
+class Impossible:
+    """A combination that cannot be, and why."""
+
+    changes: dict[str, Value]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep comes to."""
+
+    trials: tuple[Trial, ...]
+    impossible: tuple[Impossible, ...]
+
+    def in_vain(self) -> list[str]:
+        """A sentence for each setting that changes nothing in any of the runs."""
+        told = []
+        for key in self.trials[0].changes:
+            reasons = [without_effect(trial.config, [key]) for trial in self.trials]
+            if all(reasons):
+                told += reasons[0]
+        return told
+
+
+def split_axes(text: str) -> list[str]:
+    """The axes that stand in one line, between blanks or semicolons."""
+    text = text.strip(" ;\t\n")
+    return NEXT_AXIS.split(text) if text else []
+
+
+def parse_axes(texts: Sequence[str]) -> tuple[list[Axis], list[str]]:
+    """Read axes a person typed; also returns what is wrong with them, one sentence each."""
+    axes: dict[str, Axis] = {}
+    problems: list[str] = []
+    for text in texts:
+        key, equals, values = text.partition("=")
+        key = key.strip()
+        if not equals:
+            problems.append(
+                f"a sweep takes section.name=values, as in optim.learning_rate=1e-4..1e-2 log x5 "
+                f"or model.n_layer=2,4, not {text!r}"
+            )
+        elif key not in SETTINGS:
+            problems.append(unknown_setting(key))
+        elif key in axes:
+            problems.append(f"{key} is swept twice: put all its values behind one '='")
+        else:
+            axis, found = _parse_values(SETTINGS[key], values)
+            axes[key] = axis
+            problems += found
+    return list(axes.values()), problems
+
+
+def grid(axes: Sequence[Axis]) -> list[dict[str, Value]]:
+    """Every combination, the last axis changing fastest.
+
+    Raises:
+        InputError: A span does not say how many values, or there are too many combinations.
+    """
+    problems = [
+        f"{axis.key}: say how many values of {axis.low:g}..{axis.high:g} to take, as in "
+        f"{axis.low:g}..{axis.high:g} x5; 'gpt-tui sweep --random N' draws them"
+        for axis in axes
+        if not axis.values
+    ]
+    runs = math.prod(len(axis.values) for axis in axes)
+    if runs > MAX_RUNS:
+        problems.append(
+            f"this grid has {runs:,} runs, and {MAX_RUNS:,} is the most: take fewer values, or "
+            f"draw some of them with --random N"
+        )
+    if problems:
+        raise InputError(*problems)
+    keys = [axis.key for axis in axes]
+    combinations = itertools.product(*(axis.values for axis in axes))
+    return [dict(zip(keys, values, strict=True)) for values in combinations]
+
+
+def draw(axes: Sequence[Axis], count: int, seed: int) -> list[dict[str, Value]]:
+    """Different combinations drawn at random, the same for the same seed.
+
+    Args:
+        axes: What to draw from.
+        count: How many; fewer come out if there are no more.
+        seed: Of the draws.
+
+    Raises:
+        InputError: The count cannot be.
+    """
+    if not 1 <= count <= MAX_RUNS:
+        raise InputError(f"--random takes 1 to {MAX_RUNS:,} runs, not {count:,}")
+    chance = random.Random(seed)
+    drawn: dict[tuple[Value, ...], None] = {}
+    for _ in range(count * TRIES_PER_DRAW):
+        drawn[tuple(axis.draw(chance) for axis in axes)] = None
+        if len(drawn) == count:
+            break
+    keys = [axis.key for axis in axes]
+    return [dict(zip(keys, values, strict=True)) for values in drawn]
+
+
+def plan(base: Config, combinations: Sequence[Mapping[str, Value]]) -> Plan:
+    """Hold each combination to the schema.
+
+    Raises:
+        InputError: None of them can be.
+    """
+    trials, impossible = [], []
+    for changes in combinations:
+        config, problems = base.check(changes)
+        if problems:
+            impossible.append(Impossible(dict(changes), tuple(problems)))
+        else:
+            trials.append(Trial(dict(changes), config))
+    if not trials:
+        raise InputError(*dict.fromkeys(p for one in impossible for p in one.problems))
+    return Plan(tuple(trials), tuple(impossible))
+
+
+def in_words(changes: Mapping[str, Value]) -> str:
+    """``optim.learning_rate=0.001 model.n_layer=4``."""
+    return " ".join(f"{key}={SETTINGS[key].format(value)}" for key, value in changes.items())
+
+
+# -- one axis ------------------------------------------------------------------------------------
+
+
+def _parse_values(one: Setting, text: str) -> tuple[Axis, list[str]]:
+    if one.type in (int, float) and ".." in text:
+        return _parse_range(one, text)
+    values, problems = [], []
+    for word in text.split(","):
+        try:
+            values.append(one.parse(word.strip()))
+        except ValueError as error:
+            problems.append(str(error))
+    return Axis(one.key, tuple(dict.fromkeys(values))), problems
+
+
+def _parse_range(one: Setting, text: str) -> tuple[Axis, list[str]]:
+    """``LOW..HIGH``, then ``log`` and ``xCOUNT`` if wanted."""
+    first, _, rest = text.partition("..")
+    last, *words = rest.split() or [""]
+    problems: list[str] = []
+    ends: list[float] = []
+    for end in (first, last):
+        try:
+            ends.append(float(one.parse(end)))
+        except ValueError as error:
+            problems.append(str(error))
+    log = "log" in words
+    counts = [int(word[1:]) for word in words if re.fullmatch(r"x\d{1,9}", word)]
+    others = [word for word in words if word != "log" and not re.fullmatch(r"x\d{1,9}", word)]
+    if others or len(counts) > 1 or words.count("log") > 1:
+        problems.append(
+            f"{one.key}: after a range come 'log' and how many, as in 1e-4..1e-2 log x5, "
+            f"not {' '.join(words)!r}"
+        )
+    if problems:
+        return Axis(one.key), problems
+    low, high = ends
+    return _spaced(one, Axis(one.key, (), low, high, log), counts[0] if counts else None)
+
+
+def _spaced(one: Setting, span: Axis, count: int | None) -> tuple[Axis, list[str]]:
+    """The values of a range, if their number is said or goes without saying."""
+    if span.low >= span.high:
+        return span, [f"{one.key}: {span.low:g} is not below {span.high:g}: a range goes upwards"]
+    if span.log and span.low <= 0:
+        return span, [f"{one.key}: log needs a range above 0, not from {span.low:g}"]
+    if count is None:
+        whole = int(span.high - span.low) + 1
+        if one.type is float or span.log or whole > MAX_RUNS:
+            return span, []
+        count = whole
+    if not 2 <= count <= MAX_RUNS:
+        return span, [f"{one.key}: take x2 to x{MAX_RUNS} values of a range, not x{count}"]
+    values = dict.fromkeys(_value_at(span, i / (count - 1)) for i in range(count))
+    return Axis(one.key, tuple(values), span.low, span.high, span.log), []
+
+
+def _value_at(span: Axis, share: float) -> Value:
+    """The value at a share of a span, 0 its low end and 1 its high one."""
+    low, high = span.low, span.high
+    value = low * (high / low) ** share if span.log else low + (high - low) * share
+    if SETTINGS[span.key].type is int:
+        return min(max(round(value), round(low)), round(high))
+    if share in (0, 1):  # the ends are as they were typed
+        return high if share else low
+    return min(max(float(f"{value:.{DIGITS}g}"), low), high)

@@ -1,0 +1,308 @@
+"""The runs that are to come: a durable queue in the runs folder, for any number of programs.
+
+It is a small SQLite file, so that what was added survives whatever happens to the program. Who
+trains an entry holds a lock on it that the operating system drops with the process: an entry that
+is begun and held by nobody was interrupted, and goes on before new ones begin.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from data.errors import InputError
+from engine.protocol import Open, Start, State
+from engine.runs.folder import CONFIG_FILE, NAME_PATTERN, check_word, is_locked, list_runs
+from engine.runs.notes import read_notes
+from engine.sweeps.median_rule import MedianRule
+from engine.sweeps.queue_entry import OVER, Entry, EntryState, Wish, is_run_of, with_path
+from engine.sweeps.queue_file import QueueFile, hold, set_values
+
+
+class Queue:
+    """The queue of a runs folder. It is made when something is added.
+
+    Every method raises ``InputError`` if the queue cannot be read or written.
+
+    Args:
+        runs_dir: The folder.
+    """
+
+    def __init__(self, runs_dir: Path) -> None:
+        self.runs_dir = runs_dir
+        self.file = QueueFile(runs_dir)
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def entries(self, sweep: str | None = None, cleared: bool = False) -> list[Entry]:
+        """What is in the queue, in its order.
+
+        Args:
+            sweep: Only what belongs to it, cleared or not.
+            cleared: Also what was cleared away.
+        """
+        if not self.file.path.exists():
+            return []
+        with self.file.open() as db:
+            return self.file.select(db, sweep, cleared)
+
+    def sweeps(self) -> list[str]:
+        """The names of all sweeps, the newest last."""
+        return list(dict.fromkeys(one.sweep for one in self._by_age() if one.sweep))
+
+    def check_name(self, sweep: str) -> None:
+        """Refuse a name that no new sweep can get.
+
+        Raises:
+            InputError: It is taken or unfit.
+        """
+        _check_sweep_name(sweep, self.sweeps())
+
+    def run_of(self, entry: Entry) -> Path | None:
+        """The run of an entry, also if it was renamed; None before it begins, or if it is gone."""
+        if not entry.run:
+            return None
+        return next((run for run in self._called(entry.run) if is_run_of(run, entry)), None)
+
+    def _called(self, name: str) -> Iterator[Path]:
+        """The folders that have or had a name."""
+        yield self.runs_dir / name
+        for run in list_runs(self.runs_dir):
+            with suppress(InputError):  # a run whose notes are damaged has no other names
+                if name in read_notes(run).formerly:
+                    yield run
+
+    def _by_age(self) -> list[Entry]:
+        return sorted(self.entries(cleared=True), key=lambda entry: entry.id)
+
+    # -- changing --------------------------------------------------------------------------------
+
+    def add(
+        self,
+        wishes: Sequence[Wish],
+        command_line: str,
+        sweep: str | None = None,
+        rule: MedianRule | None = None,
+    ) -> str:
+        """Put runs at the end, all of them or none.
+
+        Args:
+            wishes: The runs.
+            command_line: What the person typed.
+            sweep: A new name for them as a whole; empty takes the next number, None makes them
+                runs of their own.
+            rule: Stops those that the others of the sweep have outdone.
+
+        Returns:
+            The name of the sweep.
+
+        Raises:
+            InputError: The sweep's name is taken or unfit.
+        """
+        with self.file.change() as db:
+            name = "" if sweep is None else self._sweep_name(db, sweep)
+            (last,) = db.execute("SELECT coalesce(max(position), 0) FROM entries").fetchone()
+            kept_rule = json.dumps(asdict(rule)) if rule and name else ""
+            for number, wish in enumerate(wishes, start=1):
+                config = with_path(wish.config).to_dict()
+                row = (
+                    *(last + number, name, number, json.dumps(config)),
+                    *(json.dumps(dict(wish.changes)), command_line),
+                    *(EntryState.WAITING, "", "", time.time(), 0, kept_rule),
+                )
+                db.execute(
+                    "INSERT INTO entries (position, sweep, number, settings, changes, "
+                    "command_line, state, run, problem, created, cleared, rule) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    row,
+                )
+        return name
+
+    def cancel(self, id: int) -> None:
+        """Take an entry out of turn; what it has trained is kept.
+
+        Raises:
+            InputError: There is no such entry, or it is being trained or over.
+        """
+        with self.file.change() as db:
+            entry = self.file.entry(db, id)
+            if entry.live:
+                raise InputError(f"entry {id} is being trained: stop it where it is trained")
+            if entry.is_over:
+                raise InputError(f"entry {id} is {entry.state} already")
+            set_values(db, id, state=EntryState.CANCELLED)
+
+    def retry(self, id: int) -> None:
+        """Have a failed or cancelled entry trained after all; it goes on where it was.
+
+        Raises:
+            InputError: There is no such entry, or it is neither.
+        """
+        with self.file.change() as db:
+            entry = self.file.entry(db, id)
+            if entry.state not in (EntryState.FAILED, EntryState.CANCELLED):
+                raise InputError(
+                    f"entry {id} is {entry.state_in_words}: only what failed or was cancelled "
+                    f"can be tried again"
+                )
+            set_values(db, id, state=EntryState.WAITING, problem="", cleared=0)
+
+    def move(self, id: int, places: int) -> None:
+        """Let an entry wait for less (below 0) or more places.
+
+        Raises:
+            InputError: There is no such entry, or it does not wait.
+        """
+        with self.file.change() as db:
+            entry = self.file.entry(db, id)
+            if entry.state is not EntryState.WAITING:
+                raise InputError(f"entry {id} is {entry.state_in_words}: only what waits can move")
+            line = [e for e in self.file.select(db) if e.state is EntryState.WAITING]
+            places_taken = [one.position for one in line]
+            old = next(i for i, one in enumerate(line) if one.id == id)
+            new = min(max(old + places, 0), len(line) - 1)
+            line.insert(new, line.pop(old))
+            for one, position in zip(line, places_taken, strict=True):
+                set_values(db, one.id, position=position)
+
+    def clear(self) -> int:
+        """Take out of sight what is over; leaderboards and runs keep it. Returns how many."""
+        with self.file.change() as db:
+            marks = ", ".join("?" * len(OVER))
+            return db.execute(
+                f"UPDATE entries SET cleared = 1 WHERE cleared = 0 AND state IN ({marks})", OVER
+            ).rowcount
+
+    def take(self, sweep: str | None = None) -> Taken | None:
+        """The right to train the entry whose turn it is; None if there is none.
+
+        What was interrupted comes first. An entry whose run was finished by hand is done.
+
+        Args:
+            sweep: Only take what belongs to it.
+        """
+        with self.file.change() as db:
+            entries = [one for one in self.file.select(db, sweep) if not one.is_over]
+            for entry in sorted(entries, key=lambda one: one.state is EntryState.WAITING):
+                lock = hold(self.file.lock_file(entry.id))
+                if lock is None:
+                    continue
+                command = self._command(db, entry)
+                if command is not None:
+                    return Taken(self, self.file.entry(db, entry.id), command, lock)
+                lock.close()
+        return None
+
+    # -- taking ----------------------------------------------------------------------------------
+
+    def _command(self, db: sqlite3.Connection, entry: Entry) -> Start | Open | None:
+        """What has the entry trained; None if somebody does or did it by hand."""
+        from engine.runs.summary import read_summary  # numpy waits until there is training to do
+
+        run = self.run_of(entry)
+        if run is not None:
+            if is_locked(run):
+                return None
+            if read_summary(run).state == State.FINISHED:
+                set_values(db, entry.id, state=EntryState.DONE)
+                return None
+            set_values(db, entry.id, state=EntryState.RUNNING, run=run.name)
+            return Open(str(run), running=True, held_to=self._held_to(db, entry))
+        name = self._free_name(db, entry)
+        set_values(db, entry.id, state=EntryState.RUNNING, run=name)
+        like = next(self._siblings(db, entry), "")
+        held_to = self._held_to(db, entry)
+        return Start(entry.settings, str(self.runs_dir), name, entry.command_line, like, held_to)
+
+    def _held_to(self, db: sqlite3.Connection, entry: Entry) -> dict[str, Any]:
+        """What may stop the run: the rule, and the runs that were trained before it."""
+        if entry.rule is None:
+            return {}
+        return asdict(entry.rule) | {"rivals": list(self._siblings(db, entry, EntryState.DONE))}
+
+    def _siblings(
+        self, db: sqlite3.Connection, entry: Entry, state: EntryState | None = None
+    ) -> Iterator[str]:
+        """The folders of other runs of the same sweep, of those in a state or of all."""
+        for one in self.file.select(db, entry.sweep) if entry.sweep else []:
+            if one.id != entry.id and state in (None, one.state) and (run := self.run_of(one)):
+                yield str(run)
+
+    def _free_name(self, db: sqlite3.Connection, entry: Entry) -> str:
+        others = [one for one in self.file.select(db, cleared=True) if one.id != entry.id]
+        reserved = {one.run for one in others}
+        wanted = entry.sweep or str(entry.settings.get("preset"))
+        stem = wanted if NAME_PATTERN.fullmatch(wanted) else "run"
+        for number in itertools.count(entry.number):
+            name = f"{stem}-{number}"
+            if name not in reserved and not (self.runs_dir / name).exists():
+                return name
+        raise AssertionError("unreachable: the numbers do not end")
+
+    def end(self, id: int, state: EntryState, problem: str = "") -> None:
+        """Note what has become of an entry; for who has taken it."""
+        with self.file.change() as db:
+            set_values(db, id, state=state, problem=problem)
+            if state is not EntryState.RUNNING:
+                self.file.lock_file(id).unlink(missing_ok=True)
+
+    def _sweep_name(self, db: sqlite3.Connection, wanted: str) -> str:
+        taken = {one.sweep for one in self.file.select(db, cleared=True)}
+        if not wanted:
+            names = (f"sweep-{number}" for number in itertools.count(1))
+            return next(name for name in names if name not in taken)
+        _check_sweep_name(wanted, taken)
+        return wanted
+
+
+def _check_sweep_name(name: str, taken: Collection[str]) -> None:
+    check_word(name, "sweep")
+    if name in taken:
+        raise InputError(
+            f"there is already a sweep {name!r}: choose another --name, or go on with it: "
+            f"gpt-tui sweep --resume {name}"
+        )
+
+
+class Taken:
+    """An entry in hand: nobody else trains it until it is finished, failed or released.
+
+    Attributes:
+        entry: As it was taken.
+        command: What has the engine train it.
+    """
+
+    def __init__(self, queue: Queue, entry: Entry, command: Start | Open, lock: IO[str]) -> None:
+        self.entry, self.command = entry, command
+        self._queue, self._lock = queue, lock
+
+    @property
+    def run(self) -> Path:
+        """Its run, which may be still to begin."""
+        return self._queue.runs_dir / self.entry.run
+
+    def finish(self) -> None:
+        """It is trained."""
+        self._end(EntryState.DONE)
+
+    def fail(self, problem: str) -> None:
+        """It cannot be trained."""
+        self._end(EntryState.FAILED, problem)
+
+    def release(self) -> None:
+        """Leave it for later, when it goes on where it is."""
+        begun = (self.run / CONFIG_FILE).is_file()
+        self._end(EntryState.RUNNING if begun else EntryState.WAITING)
+
+    def _end(self, state: EntryState, problem: str = "") -> None:
+        try:
+            self._queue.end(self.entry.id, state, problem)
+        finally:
+            self._lock.close()

@@ -1,0 +1,1 @@
+"""Training itself: the trainer and all that it computes with."""

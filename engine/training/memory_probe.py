@@ -1,0 +1,91 @@
+"""How much memory a pass takes, predicted from two small ones."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import Tensor
+
+from data.errors import InputError
+from engine.machine.memory import LARGEST_SHARE, TRAINING_BYTES
+from engine.training.trainer import Trainer
+
+TRANSIENT_SHARE = 1.5  # gradients of activations and scratch space, beside what is kept
+
+
+def largest_micro_batch(trainer: Trainer, wanted: int) -> int:
+    """How many sequences fit one forward and backward pass.
+
+    Args:
+        trainer: A trainer of the configuration; its weights stay as they are.
+        wanted: Sequences that are asked for; 0 if that is left open.
+
+    Returns:
+        At least 1; at least ``wanted``.
+
+    Raises:
+        InputError: Not even one fits, or not as many as wanted; the sentence says how many do.
+    """
+    if trainer.device.type == "cuda":
+        one, two = peak_bytes(trainer, 1), peak_bytes(trainer, 2)
+        each = float(max(1, two - one))
+    else:
+        one, two = kept_bytes(trainer, 1), kept_bytes(trainer, 2)
+        each = max(1, two - one) * TRANSIENT_SHARE
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    fixed = (TRAINING_BYTES - 4) * parameters + max(0, one - (two - one))  # weights are there
+    there = LARGEST_SHARE * available_bytes(trainer.device.type)
+    fits = int((there - fixed) // each)
+    if fits >= max(1, wanted):
+        return fits
+    needed = (fixed + each * max(1, wanted)) / 1e9
+    remedy = (
+        f"set system.micro_batch_size to {fits} or less, which gives the same steps in more passes"
+        if fits >= 1
+        else "lower model.block_size, model.n_layer or model.n_embd"
+    )
+    raise InputError(
+        f"a pass over {max(1, wanted)} sequences would take about {needed:,.1f} GB of memory, and "
+        f"{there / 1e9:,.1f} GB are to be had: {remedy}"
+    )
+
+
+def kept_bytes(trainer: Trainer, size: int) -> int:
+    """Bytes that a forward pass over ``size`` sequences keeps for the backward pass."""
+    weights = {p.untyped_storage().data_ptr() for p in trainer.model.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        trainer.forward_backward(size)
+    return sum(kept.values())
+
+
+def peak_bytes(trainer: Trainer, size: int) -> int:
+    """Bytes of a GPU that a pass over ``size`` sequences takes for a while."""
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    trainer.forward_backward(size)
+    return torch.cuda.max_memory_allocated() - before
+
+
+def available_bytes(device: str = "cpu") -> int:
+    """Memory a program may still take without swapping; of a GPU, what is left of its own."""
+    if device == "cuda":
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info()
+        return free
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:  # Linux only
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

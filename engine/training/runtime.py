@@ -1,0 +1,275 @@
+"""From ``auto`` to a decision: device, kernels, precision, threads, micro-batch size."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from data.batches import Split
+from data.errors import InputError
+from engine import kernels
+from engine.config.presets import probably_has_cuda
+from engine.config.schema import Config, SystemConfig
+from engine.machine.memory import gpu_memory_ran_out
+from engine.training.memory_probe import largest_micro_batch
+from engine.training.precision import SUPPORTED
+from engine.training.trainer import Runtime, Trainer
+
+QUANTUM_SECONDS = 0.2  # a micro-batch takes at most about this long, so that pausing is prompt
+PROBE_TOKENS = 768  # what one probing forward and backward pass works on, roughly
+PROBE_FLOPS = 6e9  # … but no more work than this
+PROBE_SECONDS = 0.15  # for each way to compute, unless one pass takes longer
+SLOW_SECONDS = 2.0  # of a pass: no second one is made, and ways to compute are left out
+MEASURING_SECONDS = 10.0  # after which no other way is tried
+
+
+NO_ROOM = (
+    "this model and its optimizer do not fit the memory of the GPU: lower model.n_layer or "
+    "model.n_embd, or set system.device to cpu"
+)
+
+Say = Callable[[str], None]
+
+
+def resolve_runtime(
+    config: Config, split: Split, vocab_size: int, report: Say, warn: Say
+) -> Runtime:
+    """Settle every ``auto`` of the ``system`` section, by measuring where it matters.
+
+    Call it in the thread that will train: the number of threads belongs to it.
+
+    Args:
+        config: What is asked for.
+        split, vocab_size: What is trained on.
+        report: Takes a line on what is being done.
+        warn: Takes a sentence for each wish this machine cannot fulfil, and what is done instead.
+
+    Raises:
+        InputError: The memory cannot hold one micro-batch of the size asked for.
+        Exception: Whatever ``report`` raises to call it off.
+    """
+    device = resolve_device(config.system.device, warn)
+    kernels = resolve_kernels(device, config.system, report, warn)
+    precision = resolve_precision(device, config.system.precision, warn)
+    config = config.replace({"system.precision": precision, "system.kernels": kernels})
+    system = config.system
+    if device != "cpu":
+        micro = _fitting_micro_batch(config, split, vocab_size, device, report)
+        threads = system.threads or torch.get_num_threads()
+        graph = device == "cuda" and system.cuda_graph
+        return Runtime(device, precision, threads, micro, system.compile, kernels, graph)
+    return _measure_cpu(config, split, vocab_size, report)
+
+
+def resolve_device(asked: str, warn: Say) -> str:
+    """The device to use: the one asked for, or the best there is."""
+    there = available_devices()
+    best = there[0]
+    if asked == "auto" and best == "cpu" and probably_has_cuda():
+        warn(f"this machine seems to have an NVIDIA GPU, but {_why_no_cuda()}: training on the CPU")
+    if asked in ("auto", *there):
+        return best if asked == "auto" else asked
+    warn(
+        f"system.device is {asked}, but this machine has none that PyTorch can use: "
+        f"training on {best} instead"
+    )
+    return best
+
+
+def available_devices() -> list[str]:
+    """What PyTorch can train on here, the fastest kind first."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return [*(device for device, available in there.items() if available), "cpu"]
+
+
+def _why_no_cuda() -> str:
+    if torch.version.cuda is None:
+        return "this PyTorch is built without CUDA (pytorch.org tells how to install one with it)"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        torch.cuda.is_available()  # of an old driver it warns
+    reasons = [str(one.message).split(" (Triggered")[0].strip() for one in said]
+    return f"PyTorch cannot use it ({reasons[0] if reasons else 'it finds no device'})"
+
+
+def resolve_precision(device: str, asked: str, warn: Say) -> str:
+    """The precision to use; ``auto`` stays open on a CPU, where it is measured."""
+    supported = list(SUPPORTED[device])
+    if device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        supported.remove("bf16")
+    if asked == "auto":
+        if device == "cpu":
+            return "auto"
+        return "bf16" if device == "cuda" and "bf16" in supported else "fp32"
+    if asked in supported:
+        return asked
+    warn(
+        f"system.precision is {asked}, but on this machine {device} computes "
+        f"{' and '.join(supported)} only: training in fp32 instead"
+    )
+    return "fp32"
+
+
+def resolve_kernels(device: str, system: SystemConfig, report: Say, warn: Say) -> str:
+    """Whose kernels to use: ``torch`` or ``native``; compiles those now, if they are not yet."""
+    if device not in ("cpu", "cuda"):
+        if system.kernels == "native":
+            warn(f"system.kernels native is for a CPU or CUDA: {device} computes with PyTorch's")
+        return "torch"
+    by_default = sys.platform.startswith("linux") and not system.compile
+    if system.kernels == "torch" or (system.kernels == "auto" and not by_default):
+        return "torch"
+    if device == "cpu" and not kernels.are_compiled():
+        report("compiling the kernels for this processor (some seconds, once)")
+    try:
+        kernels.load_for(device)
+    except kernels.NoKernels as reason:
+        warn(
+            f"training with PyTorch's kernels, which are slower than our own: {reason}, or set "
+            f"system.kernels to torch"
+        )
+        return "torch"
+    return "native"
+
+
+def _fitting_micro_batch(
+    config: Config, split: Split, vocab_size: int, device: str, report: Say
+) -> int:
+    """What is asked for, or as much of a batch as fits the memory; CUDA alone tells how much."""
+    system, batch = config.system, config.train.batch_size
+    wanted = min(system.micro_batch_size, batch)
+    if device != "cuda":
+        return wanted or batch
+    report("measuring how much of a batch fits the GPU")
+    runtime = Runtime(device, system.precision, 1, 1, False, system.kernels)
+    try:
+        fits = largest_micro_batch(Trainer(config, runtime, split, vocab_size), wanted)
+    except RuntimeError as error:
+        if not gpu_memory_ran_out(error):
+            raise
+        raise InputError(NO_ROOM) from None
+    torch.cuda.empty_cache()  # the trainer itself needs it
+    return wanted or _largest_divisor(batch, fits)
+
+
+def _measure_cpu(config: Config, split: Split, vocab_size: int, report: Say) -> Runtime:
+    system = config.system
+    precisions = ["fp32", "bf16"] if system.precision == "auto" else [system.precision]
+    threads = [system.threads] if system.threads else _thread_counts()
+    plan = [(p, t) for p in precisions for t in threads]
+    measure = len(plan) > 1 or not system.micro_batch_size
+    probe = Trainer(
+        config, Runtime("cpu", precisions[0], 1, 1, False, system.kernels), split, vocab_size
+    )
+    fits = largest_micro_batch(probe, system.micro_batch_size)
+    size = min(fits, _probe_size(config, probe.model.parameter_count()))
+    seconds = _measured(probe, plan, size, report) if measure else {}
+    precision, n_threads = min(seconds, key=seconds.__getitem__) if seconds else plan[0]
+    torch.set_num_threads(n_threads)
+    micro = system.micro_batch_size or _largest_divisor(
+        config.train.batch_size, min(fits, QUANTUM_SECONDS / seconds[precision, n_threads])
+    )
+    return Runtime("cpu", precision, n_threads, micro, system.compile, system.kernels)
+
+
+def _measured(
+    probe: Trainer, plan: list[tuple[str, int]], size: int, report: Say
+) -> dict[tuple[str, int], float]:
+    """Seconds per sequence of each way to compute, as far as there is time to try them.
+
+    The last ways are the most likely: with all cores.
+    """
+    seconds: dict[tuple[str, int], float] = {}
+    started = time.perf_counter()
+    for number, way in enumerate(reversed(plan), 1):
+        report(f"measuring what is fastest here ({number} of {len(plan)})")
+        seconds[way] = _seconds_per_sequence(probe, *way, size)
+        if time.perf_counter() - started > MEASURING_SECONDS:
+            break
+    return seconds
+
+
+def _thread_counts() -> list[int]:
+    """1, 2, 4 … up to the cores this process may use."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    counts = [1]
+    while counts[-1] * 2 < cores:
+        counts.append(counts[-1] * 2)
+    return counts if cores == 1 else [*counts, cores]
+
+
+def _probe_size(config: Config, parameters: int) -> int:
+    """Sequences in a probing pass."""
+    tokens = min(PROBE_TOKENS, PROBE_FLOPS / (6 * parameters))
+    return max(1, min(config.train.batch_size, round(tokens / config.model.block_size)))
+
+
+def _seconds_per_sequence(probe: Trainer, precision: str, threads: int, size: int) -> float:
+    """The best of a few forward and backward passes, per sequence."""
+    torch.set_num_threads(threads)
+    probe.compute_with(replace(probe.runtime, precision=precision, threads=threads))
+    best, deadline = float("inf"), time.perf_counter() + PROBE_SECONDS
+    for attempt in range(5):
+        start = time.perf_counter()
+        probe.forward_backward(size)
+        elapsed = time.perf_counter() - start
+        if attempt or elapsed > SLOW_SECONDS:  # the first one warms up
+            best = min(best, elapsed)
+            if start + elapsed > deadline:
+                break
+    return best / size
+
+
+def _largest_divisor(number: int, limit: float) -> int:
+    """The largest divisor of ``number`` that does not exceed ``limit`` (at least 1)."""
+    return max(d for d in range(1, number + 1) if number % d == 0 and (d <= limit or d == 1))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes, for the record of a run."""
+    import numpy
+
+    from engine import __version__
+
+    found = {
+        "gpt-tui": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+    }
+    if kernels.fingerprint():
+        found["native kernels"] = kernels.fingerprint()
+    return found
+
+
+def hardware(device: str) -> dict[str, str | int]:
+    """The machine, for the record of a run."""
+    found: dict[str, str | int] = {
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cores": os.cpu_count() or 1,
+        "cpu": _cpu_name(),
+    }
+    if device == "cuda":
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # Linux only
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

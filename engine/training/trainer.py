@@ -1,0 +1,377 @@
+"""The trainer: a plain object that advances in small quanta.
+
+It is synchronous and deterministic and knows no thread, queue or clock. Its generators yield after
+each micro-batch, so that whoever drives them can do something else in between; the weights change
+only at the end of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from data.batches import Split, evenly_spaced, train_offsets, validation_windows
+from data.errors import InputError
+from engine import kernels
+from engine.config.schema import Config, tokens_per_step, total_steps
+from engine.model import LanguageModel, build_model
+from engine.optim import Optimizer, learning_rate
+from engine.rng import Stream, reseed
+from engine.training.cuda_graph import Replays, cuda_capture
+from engine.training.ema import WeightAverage
+from engine.training.precision import DTYPES, LossScale, use_tf32
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What every ``auto`` of ``system`` came to; settled once, when a run is created."""
+
+    device: str
+    precision: str
+    threads: int
+    micro_batch_size: int
+    compile: bool
+    kernels: str = "torch"  # runs from before there was a choice have none on record
+    cuda_graph: bool = False
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one optimizer step did. The tensors stay on the device until somebody needs them."""
+
+    step: int  # steps done, this one included
+    tokens: int  # tokens seen, this step's included
+    loss: Tensor  # (), mean cross-entropy in nats
+    grad_norm: Tensor  # (), before clipping
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A validation loss and what it was measured on."""
+
+    step: int
+    loss: float  # nats per token
+    windows: int  # contexts measured
+    of: int  # contexts in the whole split
+
+    @property
+    def whole(self) -> bool:
+        """Whether the whole validation split was measured."""
+        return self.windows == self.of
+
+    def in_words(self, batch_size: int) -> str:
+        """What it was measured on."""
+        if self.whole:
+            return "whole split"
+        return f"{self.windows // batch_size} of {self.of // batch_size} batches"
+
+
+class Trainer:
+    """Trains one model on one text.
+
+    Args:
+        config: What is asked for.
+        runtime: What it runs on.
+        split: The tokens.
+        vocab_size: Number of distinct tokens.
+    """
+
+    def __init__(self, config: Config, runtime: Runtime, split: Split, vocab_size: int) -> None:
+        self.config = config
+        self.device = torch.device(runtime.device)
+        reseed(config.train.seed, Stream.INIT)
+        # built on the CPU, so that the weights begin the same on every device
+        self.model = build_model(config.model, vocab_size).to(self.device)
+        self.optimizer = Optimizer(self.model, config.optim)
+        self.graph = Replays()  # of the pieces of a step
+        self._loss_sum = torch.zeros((), device=self.device)  # of the step in flight
+        self.compute_with(runtime)
+        self.average = WeightAverage(self.model) if config.optim.ema_decay else None
+        self.forward: torch.nn.Module = self.model
+        self.train_tokens = _on_device(split.train, self.device)  # (n_train,)
+        self.val_tokens = _on_device(split.val, self.device)  # (n_val,)
+        self.step = 0
+        self.tokens = 0
+
+    def compute_with(self, runtime: Runtime) -> None:
+        """Settle how to compute; the device must stay.
+
+        Raises:
+            InputError: Native kernels are wanted, and this machine has none.
+        """
+        self.runtime = runtime
+        self.dtype = DTYPES[runtime.precision]
+        if runtime.kernels == "native":
+            _load_kernels(runtime.device)
+        self._settle(self.model)
+        self.optimizer.compute_with(self._muon_dtype, self._uses_cpu_kernels)
+        self.loss_scale = LossScale(self.device) if runtime.precision == "fp16" else None
+        if self.device.type == "cuda":
+            use_tf32(runtime.precision == "tf32")
+        self.graph.capture_with(cuda_capture if runtime.cuda_graph else None)
+        self.forget_graph()
+
+    def forget_graph(self) -> None:
+        """Capture the step anew: what it reads is elsewhere now, or a constant has changed."""
+        self.graph.forget()
+        # where the sequences of a micro-batch start: (b,)
+        self._starts = torch.zeros(self._micro_batch_size, dtype=torch.long, device=self.device)
+
+    @property
+    def _uses_cpu_kernels(self) -> bool:
+        return self.runtime.kernels == "native" and self.device.type == "cpu"
+
+    def _settle(self, model: LanguageModel) -> None:
+        model.compute_with(self.dtype, self.runtime.kernels == "native")
+
+    @property
+    def _muon_dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.dtype == torch.bfloat16 else torch.float32
+
+    @property
+    def evaluated_model(self) -> LanguageModel:
+        """Whose loss is measured and whose text is sampled: the average, where there is one."""
+        return self.average.model if self.average else self.model
+
+    @property
+    def total_steps(self) -> int:
+        """Steps the run is to take."""
+        return total_steps(self.config, len(self.train_tokens))
+
+    @property
+    def epoch(self) -> float:
+        """How often the training split has been seen, in tokens."""
+        return self.tokens / len(self.train_tokens)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        return learning_rate(self.config.optim, self.step, self.total_steps)
+
+    def compile(self) -> None:
+        """Train through a compiled twin of the model; evaluation and sampling stay uncompiled.
+
+        Raises:
+            Exception: Whatever the compiler throws, at once rather than at the first step.
+        """
+        uncompiled, self.forward = self.forward, torch.compile(self.model)  # type: ignore[assignment]
+        self.forget_graph()
+        try:
+            self.forward_backward(self._micro_batch_size)
+        except BaseException:
+            self.forward = uncompiled
+            raise
+
+    def forward_backward(self, size: int) -> None:
+        """One pass over ``size`` sequences whose gradients are dropped, to warm up or to time."""
+        starts = torch.zeros(size, dtype=torch.long, device=self.device)
+        x, y = self._windows(self.train_tokens, starts)  # (size, T) each
+        self._loss(self.forward, x, y).backward()  # type: ignore[no-untyped-call]
+        self.model.zero_grad(set_to_none=True)
+
+    def adjust(self, config: Config) -> None:
+        """Take over a configuration with other live settings, between two steps."""
+        before, self.config = self.config, config
+        self.optimizer.configure(config.optim)
+        self.model.set_dropout(config.model)
+        if _constants(before) != _constants(config):
+            self.forget_graph()
+
+    def train_step(self) -> StepResult:
+        """Do one whole optimizer step."""
+        return drain(self.step_quanta())
+
+    def step_quanta(self) -> Generator[None, None, StepResult]:
+        """One optimizer step, yielding after each micro-batch.
+
+        Dropping the generator half-way is harmless: the weights have not changed, and the next one
+        draws the same batch and the same dropout.
+        """
+        config, step = self.config, self.step
+        if not self.model.training:
+            self.model.train()
+        offsets = self._step_offsets()  # (S,) starts of the sequences of this step
+        rate = self.learning_rate
+        self.optimizer.set_rate(rate)
+        for micro_step, part in enumerate(_parts(offsets, self._micro_batch_size)):
+            if config.model.drops:
+                reseed(config.train.seed, Stream.DROPOUT, step, micro_step)
+            size, share, first = len(part), len(part) / len(offsets), micro_step == 0
+            self._starts[:size].copy_(_to_copy(part, self.device), non_blocking=True)
+            work = partial(self._accumulate, size, share, first)
+            self.graph.run((size, share, first), work)
+            yield
+        self.graph.run("update", self._update)
+        self.graph.end_round()
+        if self.average:
+            self.average.update(self.model, config.optim.ema_decay, step)
+        self.step += 1
+        self.tokens += tokens_per_step(config)
+        loss, grad_norm = torch.stack((self._loss_sum, self._grad_norm)).unbind()
+        return StepResult(self.step, self.tokens, loss, grad_norm, rate)
+
+    def _accumulate(self, size: int, share: float, first: bool) -> None:
+        """Add a micro-batch's share to the gradients and to the loss of the step.
+
+        Args:
+            size: b, its sequences; they start at the first of ``_starts``.
+            share: Of the step's sequences.
+            first: Whether it is the first of the step.
+        """
+        if first:
+            self.model.zero_grad(set_to_none=True)  # the optimizer's would import the compiler
+            self._loss_sum.zero_()
+        x, y = self._windows(self.train_tokens, self._starts[:size])  # (b, T) each
+        loss = self._loss(self.forward, x, y) * share
+        self._backward(loss)
+        self._loss_sum += loss.detach()
+
+    def evaluate(self, whole: bool = False, model: LanguageModel | None = None) -> Evaluation:
+        """Measure the validation loss; see ``evaluate_quanta``."""
+        return drain(self.evaluate_quanta(whole, model))
+
+    def evaluate_quanta(
+        self, whole: bool = False, model: LanguageModel | None = None
+    ) -> Generator[None, None, Evaluation]:
+        """Measure the validation loss, yielding after each batch. The same windows every time.
+
+        Args:
+            whole: Take the whole split instead of ``eval.batches`` evenly spaced batches.
+            model: Other weights to measure than those in training.
+        """
+        model, config, step = model or self.evaluated_model, self.config, self.step
+        self._settle(model)
+        every = validation_windows(len(self.val_tokens), config.model.block_size)
+        wanted = config.eval.batches * config.train.batch_size
+        offsets = every if whole or wanted >= len(every) else evenly_spaced(every, wanted)
+        total = torch.zeros((), device=self.device)
+        for part in _parts(offsets, self._eval_batch_size):
+            with torch.no_grad(), _eval_mode(model):
+                starts = _to_copy(part, self.device).to(self.device, non_blocking=True)
+                x, y = self._windows(self.val_tokens, starts)  # (b, T) each
+                total += self._loss(model, x, y) * len(part)
+            yield
+        return Evaluation(step, float(total) / len(offsets), len(offsets), len(every))
+
+    def _step_offsets(self) -> np.ndarray:
+        train = self.config.train
+        return train_offsets(
+            len(self.train_tokens),
+            self.config.model.block_size,
+            train.batch_size * train.grad_accum_steps,
+            seed=train.seed,
+            step=self.step,
+        )
+
+    @property
+    def _micro_batch_size(self) -> int:
+        return min(self.runtime.micro_batch_size, self.config.train.batch_size)
+
+    @property
+    def _eval_batch_size(self) -> int:
+        # without a backward pass twice the sequences take less time and memory
+        return 2 * self._micro_batch_size
+
+    def _windows(self, tokens: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets (b, T) for windows that start at ``starts`` (b,)."""
+        reach = torch.arange(self.config.model.block_size + 1, device=self.device)
+        windows = tokens[starts[:, None] + reach].long()  # (b, T + 1)
+        return windows[:, :-1], windows[:, 1:]
+
+    def _loss(self, model: torch.nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Mean cross-entropy () of predicting ``y`` (b, T) from ``x`` (b, T)."""
+        logits = model(x)  # (b, T, vocab_size)
+        return F.cross_entropy(logits.flatten(0, 1), y.flatten())
+
+    def _backward(self, loss: Tensor) -> None:
+        scaled = loss * self.loss_scale.scale if self.loss_scale else loss
+        scaled.backward()  # type: ignore[no-untyped-call]
+
+    def _clip(self, gradients: list[Tensor]) -> Tensor:
+        """Scale the gradients down if their norm, which is returned, is above ``grad_clip``."""
+        clip = self.config.optim.grad_clip
+        if self._uses_cpu_kernels and all(g.is_contiguous() for g in gradients):
+            return kernels.clip_gradients(gradients, clip or float("inf"))
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if clip:
+            torch._foreach_mul_(gradients, (clip / (norm + 1e-6)).clamp(max=1.0))
+        return norm
+
+    def _update(self) -> None:
+        """Clip, then apply the gradients; leaves their norm () before clipping in ``_grad_norm``.
+
+        A gradient that is not finite leaves the weights as they are. The check stays on the
+        device, so that a GPU need not wait for the host.
+        """
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        if self.loss_scale:
+            self.loss_scale.unscale(gradients)
+        self._grad_norm = self._clip(gradients)
+        broken = ~torch.isfinite(self._grad_norm)
+        self.optimizer.step(skip=broken)
+        if self.loss_scale:
+            self.loss_scale.update(broken)
+
+
+def drain(quanta: Generator[None, None, T]) -> T:
+    """Run a generator of quanta to its end and give its result."""
+    while True:
+        try:
+            next(quanta)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+
+def _load_kernels(device: str) -> None:
+    try:
+        kernels.load_for(device)
+    except kernels.NoKernels as reason:
+        raise InputError(
+            f"this run was trained with kernels of our own, and they cannot be had here: {reason}"
+        ) from None
+
+
+def _parts(offsets: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    return (offsets[i : i + size] for i in range(0, len(offsets), size))
+
+
+def _on_device(tokens: np.ndarray, device: torch.device) -> Tensor:
+    """As small as can be indexed on every device."""
+    small = np.int16 if not len(tokens) or tokens.max() < 2**15 else np.int32
+    return torch.from_numpy(tokens.astype(small)).to(device)
+
+
+def _to_copy(offsets: np.ndarray, device: torch.device) -> Tensor:
+    """Offsets on the CPU, ready to be copied without a wait for what the device still does."""
+    on_host = torch.from_numpy(offsets)
+    return on_host.pin_memory() if device.type == "cuda" else on_host
+
+
+def _constants(config: Config) -> tuple[object, ...]:
+    """The live settings that a captured step holds as constants."""
+    optim, train = config.optim, config.train
+    clip_and_decay = optim.grad_clip, optim.weight_decay
+    averages = optim.beta1, optim.beta2, optim.momentum
+    return config.model, train.batch_size, train.grad_accum_steps, clip_and_decay, averages
+
+
+@contextmanager
+def _eval_mode(model: LanguageModel) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

@@ -1,0 +1,165 @@
+"""The named configurations are what their lines say."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from data.errors import InputError
+from engine.config.presets import LADDER, PRESETS, preset_config
+from engine.config.schema import Config, tokens_per_step, total_steps
+from engine.model import LanguageModel, build_model
+
+TINYSHAKESPEARE_TRAIN_TOKENS = 1_003_854
+TINYSHAKESPEARE_CHARACTERS = 65
+
+
+def on_meta(name: str, vocab_size: int | None = None) -> LanguageModel:
+    """A preset's model without its memory."""
+    vocab_size = vocab_size or PRESETS[name].vocab_size or TINYSHAKESPEARE_CHARACTERS
+    with torch.device("meta"):
+        return build_model(preset_config(name).model, vocab_size)
+
+
+def parameters(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("gpt2", 124_439_808),
+        ("gpt2-medium", 354_823_168),
+        ("gpt2-large", 774_030_080),
+        ("gpt2-xl", 1_557_611_200),
+    ],
+)
+def test_gpt2_has_as_many_parameters_as_published(name: str, published: int) -> None:
+    assert PRESETS[name].vocab_size == 50_257
+    assert parameters(on_meta(name)) == published
+
+
+LECTURE_LOSSES = {
+    "bigram": 2.49,
+    "self-attention": 2.40,
+    "multi-head": 2.28,
+    "feed-forward": 2.24,
+    "residual": 2.08,
+    "layer-norm": 2.06,
+    "lecture": 1.48,
+}
+
+
+def test_the_ladder_has_the_lectures_rungs_and_losses() -> None:
+    assert {rung.name: rung.lecture_loss for rung in LADDER} == LECTURE_LOSSES
+    listed = [name for name in PRESETS if name in LECTURE_LOSSES]
+    assert listed == list(LECTURE_LOSSES)
+
+
+CHANGES = {  # what each rung's line says, as settings
+    "self-attention": {
+        "model.architecture": "gpt",
+        "optim.learning_rate": 1e-3,
+        "train.max_steps": 5000,
+    },
+    "multi-head": {"model.n_head": 4},
+    "feed-forward": {"model.mlp_ratio": 1.0},
+    "residual": {
+        "model.n_layer": 3,
+        "model.residual": True,
+        "model.output_proj": True,
+        "model.mlp_ratio": 4.0,
+    },
+    "layer-norm": {"model.norm": "layer"},
+    "lecture": {
+        "model.n_layer": 6,
+        "model.n_head": 6,
+        "model.n_embd": 384,
+        "model.block_size": 256,
+        "model.dropout": 0.2,
+        "train.batch_size": 64,
+        "optim.learning_rate": 3e-4,
+        "system.precision": "auto",
+    },
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_rung_changes_what_its_line_says_and_no_more(name: str) -> None:
+    names = list(LECTURE_LOSSES)
+    below = preset_config(names[names.index(name) - 1])
+    changed = preset_config(name).differences(below)
+    assert {key: here for key, (here, _) in changed.items()} == CHANGES[name]
+
+
+@pytest.mark.parametrize("name", LECTURE_LOSSES)
+def test_a_rung_has_the_lectures_parameters(name: str) -> None:
+    # counted from the lecture's code: (parameters there, biases of ours it lacks, of its head)
+    width, vocab = preset_config(name).model.n_embd, TINYSHAKESPEARE_CHARACTERS
+    layers = preset_config(name).model.n_layer
+    tables = 65 * 32 + 8 * 32 + 32 * vocab + vocab
+    heads = 3 * 32 * 32
+    block = heads + (32 * 32 + 32) + (32 * 128 + 128) + (128 * 32 + 32)
+    theirs = {
+        "bigram": vocab * vocab,
+        "self-attention": tables + heads,
+        "multi-head": tables + heads,
+        "feed-forward": tables + heads + 32 * 32 + 32,
+        "residual": tables + 3 * block,
+        "layer-norm": tables + 3 * block + 3 * 2 * 64 + 64,
+        "lecture": 10_788_929,  # as the script prints it: 10.788929 M
+    }[name]
+    biases = 0 if name == "bigram" else layers * 3 * width - vocab
+    assert parameters(on_meta(name)) == theirs + biases
+
+
+def test_the_lecture_starts_from_torchs_own_weights() -> None:
+    torch.manual_seed(0)
+    model = build_model(preset_config("layer-norm").model, TINYSHAKESPEARE_CHARACTERS)
+    spreads = {name: tensor.std().item() for name, tensor in model.named_parameters()}
+    assert spreads["token_embedding.weight"] == pytest.approx(1, rel=0.1)
+    uniform = (32 * 3) ** -0.5  # torch draws between -1 and 1 over the root of the inputs
+    assert spreads["blocks.0.attention.qkv.weight"] == pytest.approx(uniform, rel=0.1)
+    assert spreads["blocks.2.feed_forward.up.weight"] == pytest.approx(uniform, rel=0.1)
+
+
+def test_a_thousand_epochs_are_as_many_steps_as_the_list_says() -> None:
+    config = preset_config("gpt-from-scratch")
+    assert tokens_per_step(config) == 32 * 64
+    steps = total_steps(config, TINYSHAKESPEARE_TRAIN_TOKENS)
+    assert f"{steps:,} steps" in PRESETS["gpt-from-scratch"].help
+
+
+@pytest.mark.parametrize("form", [{"model.position": "sinusoidal"}, {"model.norm_place": "post"}])
+def test_the_other_forms_of_gpt_from_scratch_are_allowed(form: dict[str, object]) -> None:
+    assert preset_config("gpt-from-scratch").replace(form).conflicts() == []
+
+
+def test_the_notebooks_are_a_bigram_and_a_single_block_of_attention() -> None:
+    preset = PRESETS["jax-notebooks"]
+    assert "preset bigram" in preset.help
+    config = preset_config("jax-notebooks").model
+    assert (config.n_layer, config.n_head, config.mlp_ratio) == (1, 1, 0)
+
+
+def test_the_10m_recipe_is_the_small_one_at_nanogpts_size() -> None:
+    small, large, nanogpt = map(preset_config, ("fast", "fast-10m", "nanogpt"))
+    assert on_meta("fast-10m").parameter_count() == pytest.approx(
+        on_meta("nanogpt").parameter_count(), rel=0.05
+    )
+    shape = {f"model.{n}" for n in ("n_layer", "n_head", "n_embd", "block_size")}
+    same = set(large.differences(nanogpt)) & (shape | {"train.batch_size"})
+    assert not same
+    drops = {"model.dropout", "model.attn_dropout"}
+    sized = {key.split(".")[0] for key in set(large.differences(small)) - shape - drops}
+    assert sized <= {"train", "optim"}
+
+
+def test_a_preset_that_is_not_there_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="did you mean 'self-attention'"):
+        preset_config("self-atention")
+
+
+def test_torchs_start_has_no_spread_of_the_embeddings() -> None:
+    with pytest.raises(InputError, match=r"model\.embd_std belongs to model\.init gpt2"):
+        Config().replace({"model.init": "torch", "model.embd_std": 0.1})

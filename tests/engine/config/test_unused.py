@@ -1,0 +1,88 @@
+"""A setting that changes nothing is told, with the reason."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from engine.config.presets import GROUPS, Preset, preset_config
+from engine.config.schema import Config
+from engine.config.unused import BIGRAM_SETTINGS, without_effect
+from engine.model import build_model
+from tests.engine.model.test_combinations import FACTORS
+
+
+def _given(preset: str, **given: str) -> tuple[Config, list[str]]:
+    changes = {name.replace("__", "."): value for name, value in given.items()}
+    config, problems = preset_config(preset).check(changes)
+    assert not problems
+    return config, list(changes)
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "reason"),
+    [
+        ("bigram", {"optim__optimizer": "muon"}, "trained by AdamW"),
+        ("tiny", {"model__rope_theta": "5"}, "model.position rotary"),
+        ("tiny", {"optim__muon_lr": "0.1"}, "optim.optimizer muon"),
+        ("tiny", {"optim__momentum": "0.5"}, "optim.beta1"),
+        ("tiny", {"optim__optimizer": "sgd", "optim__beta2": "0.9"}, "SGD has optim.momentum"),
+        ("tiny", {"optim__cooldown_steps": "9"}, "optim.schedule wsd"),
+        ("tiny", {"model__mlp_ratio": "off", "model__activation": "relu"}, "no feed-forward"),
+        ("tiny", {"train__max_epochs": "1", "train__max_steps": "9"}, "decides"),
+    ],
+)
+def test_a_setting_without_effect_is_named_with_the_reason(
+    preset: str, given: dict[str, str], reason: str
+) -> None:
+    config, keys = _given(preset, **given)
+    (told,) = without_effect(config, keys)
+    assert told.startswith(f"{keys[-1]} changes nothing here: ")
+    assert reason in told
+
+
+def test_several_settings_with_one_reason_make_one_sentence() -> None:
+    config, keys = _given("bigram", model__n_layer="7", model__dropout="0.5")
+    assert without_effect(config, keys) == [
+        "model.n_layer and model.dropout change nothing here: "
+        "a bigram is one table and nothing else"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("preset", "given"),
+    [
+        ("fast", {"optim__muon_lr": "0.1", "optim__momentum": "0.5", "optim__beta1": "0.8"}),
+        ("fast", {"model__rope_theta": "5", "model__activation": "relu"}),
+        ("tiny", {"optim__optimizer": "sgd", "optim__momentum": "0.5"}),
+        ("tiny", {"optim__schedule": "wsd", "optim__cooldown_steps": "9"}),
+        ("tiny", {"optim__schedule": "constant", "optim__cooldown_steps": "9"}),
+        ("bigram", {"model__block_size": "16", "model__init": "torch"}),
+        ("tiny", {"train__max_steps": "9"}),
+    ],
+)
+def test_a_setting_that_counts_is_not_named(preset: str, given: dict[str, str]) -> None:
+    assert without_effect(*_given(preset, **given)) == []
+
+
+@pytest.mark.parametrize("preset", GROUPS["to train with"], ids=lambda preset: preset.name)
+def test_no_preset_to_train_with_sets_in_vain(preset: Preset) -> None:
+    assert without_effect(preset_config(preset.name), list(preset.values)) == []
+
+
+MODEL_FACTORS = [key for key in FACTORS if key.startswith("model.")]
+
+
+@pytest.mark.parametrize("key", MODEL_FACTORS)
+def test_what_a_bigram_is_said_not_to_read_leaves_its_outputs_as_they_are(key: str) -> None:
+    for value in FACTORS[key]:
+        config, _ = preset_config("bigram").check({key: value})
+        same = torch.equal(_outputs(config), _outputs(preset_config("bigram")))
+        assert same or key in BIGRAM_SETTINGS
+
+
+def _outputs(config: Config) -> torch.Tensor:
+    torch.manual_seed(1)
+    model = build_model(config.model, vocab_size=7).train()
+    logits: torch.Tensor = model(torch.arange(7)[None])
+    return logits

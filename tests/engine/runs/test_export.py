@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+from data.errors import InputError
+from engine.runs.database import RunDatabase
+from engine.runs.export import Curves, read_curves, write_csv, write_jsonl, write_parquet
+from tests.engine.run_folders import write_run
+
+
+@pytest.fixture
+def run(runs_dir: Path) -> Path:
+    """A run of 2,000 steps, validated every tenth, with one value that is no number."""
+    run = write_run(runs_dir, "first", steps=2000)
+    database = RunDatabase(run / "run.db")
+    database.add_metrics(0, [("grad_norm", 2000, math.nan)])
+    database.close()
+    return run
+
+
+def as_csv(curves: Curves, long: bool = False) -> list[dict[str, str]]:
+    file = io.StringIO()
+    write_csv(curves, file, long)
+    return list(csv.DictReader(io.StringIO(file.getvalue())))
+
+
+def as_jsonl(curves: Curves, long: bool = False) -> list[dict[str, object]]:
+    file = io.StringIO()
+    write_jsonl(curves, file, long)
+    return [json.loads(line) for line in file.getvalue().splitlines()]
+
+
+def as_parquet(curves: Curves, long: bool = False) -> list[dict[str, object]]:
+    file = io.BytesIO()
+    write_parquet(curves, file, long)
+    file.seek(0)
+    return list(parquet.read_table(file).to_pylist())
+
+
+def test_a_wide_table_has_a_row_for_each_step(run: Path) -> None:
+    curves = read_curves(run)
+    rows = as_csv(curves)
+    assert [int(row["step"]) for row in rows] == list(range(1, 2001))
+    assert rows[8] == {"step": "9", "grad_norm": "", "train_loss": str(4 / 9), "val_loss": ""}
+    assert rows[-1] == {"step": "2000", "grad_norm": "nan", "train_loss": "0.002"} | {
+        "val_loss": "0.0025"
+    }
+    lines = as_jsonl(curves)
+    assert lines[8] == {"step": 9, "train_loss": 4 / 9}
+    last = {"step": 2000, "grad_norm": None, "train_loss": 0.002, "val_loss": 0.0025}
+    assert lines[-1] == last
+    table = as_parquet(curves)
+    assert table[8] == {"step": 9, "grad_norm": None, "train_loss": 4 / 9, "val_loss": None}
+    assert math.isnan(table[-1].pop("grad_norm"))  # type: ignore[arg-type]
+    del last["grad_norm"]
+    assert table[-1] == last
+
+
+def test_a_long_table_has_a_row_for_each_value(run: Path) -> None:
+    curves = read_curves(run, ["val_loss", "train_loss"])
+    lines = as_jsonl(curves, long=True)
+    assert len(lines) == 2200
+    assert lines[0] == {"step": 10, "metric": "val_loss", "value": 0.5}
+    assert lines[-1] == {"step": 2000, "metric": "train_loss", "value": 0.002}
+    assert as_parquet(curves, long=True) == lines
+    assert as_csv(curves, long=True)[0] == {"step": "10", "metric": "val_loss", "value": "0.5"}
+
+
+def test_what_the_run_went_back_from_is_left_out(run: Path) -> None:
+    database = RunDatabase(run / "run.db")
+    branch = database.add_branch(0, 3)
+    database.add_metrics(branch, [("train_loss", 4, 9.0)])
+    database.close()
+    assert len(read_curves(run, ["train_loss"]).steps) == 2000  # until it is saved there
+    (run / f"checkpoints/step-00000003-b{branch}").mkdir()
+    assert as_jsonl(read_curves(run, ["train_loss"])) == [
+        {"step": 1, "train_loss": 4.0},
+        {"step": 2, "train_loss": 2.0},
+        {"step": 3, "train_loss": 4 / 3},
+        {"step": 4, "train_loss": 9.0},
+    ]
+
+
+def test_a_metric_that_is_none(run: Path) -> None:
+    with pytest.raises(InputError, match="no metric 'loss': there are grad_norm, train_loss"):
+        read_curves(run, ["loss"])
+
+
+def test_a_run_without_metrics_gives_a_header(runs_dir: Path) -> None:
+    run = write_run(runs_dir, "empty")
+    (run / "run.db").unlink()
+    shutil.rmtree(run / "checkpoints")
+    curves = read_curves(run)
+    assert as_csv(curves) == as_jsonl(curves) == as_parquet(curves) == []
+    assert as_parquet(curves, long=True) == []
+
+
+def test_without_the_library_parquet_says_how_to_get_it(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputError, match=r"pip install 'gpt-tui\[parquet\]'"):
+        as_parquet(read_curves(run))

@@ -1,0 +1,198 @@
+"""The run folder: named, found, locked, and never left half-made."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data.errors import InputError
+from engine.config.schema import Config, read_config
+from engine.runs import folder
+from engine.runs.folder import (
+    RunLock,
+    check_name,
+    create_run,
+    default_runs_dir,
+    find_run,
+    is_locked,
+    list_runs,
+)
+from engine.runs.open import open_run
+from tests.engine.conftest import SILENT, MakeConfig, Rig
+
+
+def test_runs_go_where_the_environment_says(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert default_runs_dir() == runs_dir
+    monkeypatch.delenv("GPT_TUI_RUNS")
+    monkeypatch.setenv("XDG_DATA_HOME", "/somewhere")
+    assert default_runs_dir().parts[-2:] == ("gpt-tui", "runs")
+
+
+def test_a_run_without_a_name_takes_its_presets_and_the_next_number(runs_dir: Path) -> None:
+    named = [create_run(Config(preset=preset), runs_dir).name for preset in ("tiny", "tiny", "")]
+    assert named == ["tiny-1", "tiny-2", "run-1"]
+
+
+def test_a_preset_from_a_file_cannot_lead_out_of_the_runs_folder(runs_dir: Path) -> None:
+    path = create_run(Config(preset="../../elsewhere"), runs_dir)
+    assert path.parent == runs_dir.resolve()
+
+
+def test_a_new_runs_config_is_what_was_asked_for(runs_dir: Path) -> None:
+    config = Config(preset="x").replace({"train.seed": 5, "sample.prompt": 'a "quoted"\n☃\t'})
+    assert read_config(create_run(config, runs_dir, "mine") / "config.toml") == config
+
+
+def test_a_name_that_is_taken_hints_at_resume(runs_dir: Path) -> None:
+    create_run(Config(), runs_dir, "mine")
+    with pytest.raises(InputError, match="gpt-tui train --resume mine"):
+        create_run(Config(), runs_dir, "mine")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "-a", "a b", "é", "a" * 101, "a\n"])
+def test_a_name_that_is_none_for_a_folder_is_refused(runs_dir: Path, name: str) -> None:
+    with pytest.raises(InputError, match="cannot name a run"):
+        check_name(name, runs_dir)
+
+
+def test_a_runs_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="choose another with --runs-dir"):
+        create_run(Config(), tmp_path / "file" / "runs")
+
+
+def test_a_run_whose_config_cannot_be_written_leaves_no_folder(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder, "write_atomically", full)
+    with pytest.raises(InputError, match="No space left"):
+        create_run(Config(), runs_dir, "mine")
+    assert list(runs_dir.iterdir()) == []
+
+
+def test_a_run_is_found_by_name_and_by_path(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = create_run(Config(), runs_dir, "mine")
+    monkeypatch.chdir(runs_dir)
+    for run in ("mine", str(path), "./mine"):
+        assert find_run(run) == path
+    assert list_runs(runs_dir) == [runs_dir / "mine"]
+
+
+def test_a_run_that_is_not_there_names_the_nearest(runs_dir: Path) -> None:
+    with pytest.raises(InputError, match=r"gpt-tui runs lists what is there"):
+        find_run("mine")
+    create_run(Config(), runs_dir, "shakespeare")
+    with pytest.raises(InputError, match="did you mean 'shakespeare'"):
+        find_run("shakespear")
+
+
+# The lock
+
+
+def test_a_second_program_is_kept_out_until_the_first_ends(runs_dir: Path) -> None:
+    run = create_run(Config(), runs_dir, "mine")
+    code = (
+        "import sys; from pathlib import Path; from engine.runs.folder import RunLock\n"
+        "lock = RunLock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    )
+    assert not is_locked(run)
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(run)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        assert is_locked(run)
+        with pytest.raises(InputError, match="'mine' is being trained by another program"):
+            RunLock(run)
+        other.kill()
+        other.wait()
+    assert not is_locked(run)
+    RunLock(run).release()
+
+
+def test_whoever_only_looks_does_not_keep_a_writer_out(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    run = create_run(Config(), runs_dir, "mine")
+    (run / "lock").touch()
+    looker = open(run / "lock")  # noqa: SIM115
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    monkeypatch.setattr(folder.time, "sleep", lambda seconds: looker.close())
+    RunLock(run).release()
+
+
+def test_a_released_lock_can_be_taken_again(runs_dir: Path) -> None:
+    run = create_run(Config(), runs_dir, "mine")
+    lock = RunLock(run)
+    assert is_locked(run)
+    lock.release()
+    RunLock(run).release()
+
+
+# Opening
+
+
+def test_a_run_whose_text_has_changed_is_refused_and_set_free(
+    rig: Rig, make_config: MakeConfig, small_text: str, tmp_path: Path
+) -> None:
+    text = tmp_path / "mine.txt"
+    text.write_text(small_text)
+    path = rig.close(rig.new(make_config(data__corpus=str(text)), running=False))
+    text.write_text(small_text + "more")
+    with pytest.raises(InputError, match="not the one this run was trained on"):
+        rig.open(path)
+    assert not is_locked(path)
+    text.write_text(small_text)
+    rig.open(path, running=False)
+
+
+def test_a_text_given_by_a_relative_path_is_found_from_anywhere(
+    rig: Rig,
+    make_config: MakeConfig,
+    small_text: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "mine.txt").write_text(small_text)
+    monkeypatch.chdir(tmp_path / "here")
+    path = rig.close(rig.new(make_config(data__corpus="mine.txt"), running=False))
+    monkeypatch.chdir(tmp_path)
+    rig.open(path, running=False)
+
+
+@pytest.mark.parametrize("left", [["config.toml"], ["config.toml", "lock"]])
+def test_a_run_killed_while_it_was_made_opens_as_a_new_one(
+    rig: Rig, make_config: MakeConfig, left: list[str]
+) -> None:
+    path = rig.crash(rig.new(make_config(), running=False))
+    for one in path.iterdir():
+        if one.name not in left and one.is_file():
+            one.unlink()
+    session = rig.open(path)
+    rig.to_step(session, 2)
+    assert session.files.database.meta()["corpus"]["characters"] == 20_000
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_run_that_cannot_be_written_is_one_sentence(runs_dir: Path) -> None:
+    run = create_run(Config(), runs_dir, "mine")
+    run.chmod(0o555)
+    with pytest.raises(InputError, match="cannot be written"):
+        open_run(run, SILENT)
+    run.chmod(0o755)

@@ -1,0 +1,292 @@
+"""Going back: to any step, to the bit; what is left behind stays, and a crash changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data.errors import InputError
+from engine.checkpoint.load import load_model
+from engine.checkpoint.store import find_checkpoint, read_checkpoint
+from engine.protocol import Adjust, Pause, Refused, Resume, Rewind, Rewound, State, Stop, Warned
+from engine.runs.checkpoint_names import (
+    branch_of,
+    is_full,
+    list_checkpoints,
+    list_snapshots,
+    step_of,
+)
+from engine.session.session import Session
+from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
+
+RICH: dict[str, Any] = {
+    "model__dropout": 0.2,
+    "train__grad_accum_steps": 2,
+    "optim__ema_decay": 0.9,
+    "train__max_steps": 40,
+    "eval__interval": 6,
+    "checkpoint__interval": 10,
+}
+
+
+def course(session: Session, metric: str = "train_loss") -> dict[int, float]:
+    """A metric as a reader of the run sees it."""
+    session.recorder.flush(session.summary())
+    steps, values = session.files.database.course(metric, session.course.lineage())
+    return dict(zip(steps.tolist(), values.tolist(), strict=True))
+
+
+def go_back(rig: Rig, session: Session, step: int) -> None:
+    session.handle(Rewind(step))
+    rig.rest(session)
+    assert rig.said(Rewound)[-1].step == step == session.trainer.step
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
+@pytest.mark.parametrize("step", [0, 7, 20, 23])
+def test_going_back_is_being_there_again_to_the_bit(
+    rig: Rig, make_config: MakeConfig, optimizer: str, step: int
+) -> None:
+    config = make_config(**RICH, optim__optimizer=optimizer)
+    session, other = rig.new(config), rig.new(config)
+    rig.to_step(session, 25)
+    go_back(rig, session, step)
+    rig.to_step(other, step)
+    assert_same_bits(bits(session), bits(other))
+    assert session.state is State.PAUSED
+    session.handle(Resume())
+    for one in (session, other):
+        rig.to_step(one, 30)
+    assert_same_bits(bits(session), bits(other))
+    assert course(session) == course(other)
+    assert course(session, "val_loss") == course(other, "val_loss")
+
+
+def test_the_time_trained_is_that_of_the_step_gone_back_to(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**RICH))
+    rig.to_step(session, 25)
+    known = course(session, "train_seconds")
+    go_back(rig, session, 17)  # trained again from step 10
+    assert session.status.train_seconds == pytest.approx(known[17])
+    session.handle(Resume())
+    rig.to_step(session, 18)
+    assert course(session, "train_seconds")[18] > known[17]
+
+
+def test_settings_changed_on_the_way_change_again_and_those_after_it_do_not(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**RICH))
+    seen = {}
+    for step, rate in ((12, 5e-3), (15, 2e-2), (21, 1e-3)):
+        rig.to_step(session, step)
+        session.handle(Adjust({"optim.learning_rate": rate}))
+    rig.to_step(session, 24)
+    seen = course(session)
+    go_back(rig, session, 18)
+    assert session.trainer.config.optim.learning_rate == 2e-2
+    assert rig.said(Rewound)[-1].config == session.trainer.config.to_dict()
+    session.handle(Resume())
+    rig.to_step(session, 24)
+    again = course(session)
+    assert {s: seen[s] for s in range(1, 23)} == {s: again[s] for s in range(1, 23)}
+    assert seen[23] != again[23]  # the change of step 21 belongs to what was left behind
+
+
+def test_what_is_left_behind_stays_as_a_ghost_and_can_be_read(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**RICH))
+    rig.to_step(session, 24)
+    before = course(session)
+    go_back(rig, session, 9)
+    metrics = session.recorder.metrics
+    assert metrics.column("train_loss").last_step == 9
+    (ghost,) = metrics.ghosts("train_loss")
+    assert ghost.snapshot()[0].tolist() == list(range(10, 25))
+    assert ghost.snapshot()[1].tolist() == [before[step] for step in range(10, 25)]
+    assert {(branch_of(p), step_of(p)) for p in list_checkpoints(session.files.path)} >= {
+        (0, 24),
+        (1, 9),
+    }
+    session.handle(Adjust({"optim.learning_rate": 5e-3}))
+    session.handle(Resume())
+    rig.to_step(session, 12)
+    path = rig.close(session)
+
+    opened = rig.open(path, running=False)
+    assert opened.trainer.step == 12
+    assert opened.recorder.metrics.ghosts("train_loss")[0].last_step == 24
+    marks = [(mark.step, mark.label) for mark in opened.recorder.metrics.marks]
+    assert marks == [(9, "learning_rate 0.01→0.005")]
+    assert sorted(course(opened)) == list(range(1, 13))
+
+
+def test_the_best_weights_may_be_kept_without_what_training_needs(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**RICH | {"train__max_steps": 90}))
+    rig.to_step(session, 80)  # the full checkpoints of the beginning are light by now
+    run = session.files.path
+    light = [path for path in list_snapshots(run) if not is_full(path)]
+    evaluated = course(session, "val_loss")
+    step = next(s for path in light if (s := step_of(path)) in evaluated and s > 6)
+    go_back(rig, session, step)
+    assert session.standing.best_step == step
+    session.handle(Adjust({"optim.learning_rate": 10.0}))
+    session.handle(Resume())
+    rig.to_step(session, step + 30)
+    rig.close(session)
+    assert session.standing.best_step == step, "nothing after it is any good"
+    best = find_checkpoint(run, "best")
+    assert step_of(best) == step
+    assert not is_full(best)
+    assert load_model(run, "best") is not None
+
+
+def test_what_was_best_after_the_step_gone_back_to_is_so_no_more(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**RICH))
+    rig.to_step(session, 24)
+    assert session.standing.best_step
+    go_back(rig, session, 3)  # nothing was measured so early
+    path = rig.close(session)
+    assert session.standing.best_step is None
+    assert find_checkpoint(path, "best") == find_checkpoint(path, "latest")
+    assert step_of(find_checkpoint(path, "best")) == 3
+
+
+def test_the_checkpoints_to_choose_from_are_named_once_and_in_order(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**RICH))
+    rig.to_step(session, 24)
+    go_back(rig, session, 10)
+    session.handle(Resume())
+    rig.to_step(session, 24)
+    path = rig.close(session)
+    steps = [step_of(one) for one in list_snapshots(path)]
+    assert len(steps) > len(set(steps))
+    named = ", ".join(str(step) for step in sorted(set(steps)))
+    with pytest.raises(InputError, match=f"it has best, latest and steps {named}$"):
+        find_checkpoint(path, "7")
+
+
+def test_one_can_go_back_again_and_again(rig: Rig, make_config: MakeConfig) -> None:
+    config = make_config(**RICH)
+    session, other = rig.new(config), rig.new(config)
+    rig.to_step(session, 22)
+    for step in (15, 11, 3):
+        go_back(rig, session, step)
+        session.handle(Resume())
+        rig.to_step(session, step + 6)
+    for one in (session, other):
+        rig.to_step(one, 14)
+    assert_same_bits(bits(session), bits(other))
+    assert course(session) == course(other)
+    assert len(session.files.database.branches()) == 4
+
+
+def test_a_finished_run_can_go_back_and_finish_again(rig: Rig, make_config: MakeConfig) -> None:
+    session = rig.new(make_config(**RICH))
+    rig.rest(session)
+    first = session.status
+    go_back(rig, session, 33)
+    assert session.status.best_step is not None and session.status.best_step <= 33
+    session.handle(Resume())
+    rig.rest(session)
+    assert session.state is State.FINISHED
+    assert session.status.val_loss == first.val_loss
+
+
+@pytest.mark.parametrize("quanta", [1, 4, 9])
+def test_a_run_killed_or_closed_on_its_way_back_is_where_it_was(
+    rig: Rig, make_config: MakeConfig, quanta: int
+) -> None:
+    session = rig.new(make_config(**RICH))
+    rig.to_step(session, 18)
+    session.handle(Pause())
+    expected = bits(session)
+    for end in (rig.crash, rig.close):
+        session.handle(Rewind(8))
+        rig.until(session, lambda s=session: s._rewinding.under_way)
+        for _ in range(quanta):
+            session.advance()
+        assert session._rewinding.under_way
+        session = rig.open(end(session), running=False)
+        assert session.trainer.step == 18
+        assert_same_bits(bits(session), expected)
+        assert session.files.database.branches() == session.files.database.branches()[:1]
+
+
+def test_while_a_run_goes_back_other_commands_have_to_wait(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**RICH))
+    rig.to_step(session, 18)
+    session.handle(Rewind(8))
+    rig.until(session, lambda: session._rewinding.under_way)
+    (refused,) = rig.send(session, Adjust({"optim.learning_rate": 1e-3}))
+    assert isinstance(refused, Refused) and "is going back" in refused.message
+    session.advance()
+    assert "going back: step" in session.status.message
+    rig.rest(session)
+    assert session.status.message == ""
+
+
+@pytest.mark.parametrize("step", [-1, 6, 7, 100])
+def test_a_step_that_is_not_in_the_past_is_refused(
+    rig: Rig, make_config: MakeConfig, step: int
+) -> None:
+    session = rig.new(make_config())
+    rig.to_step(session, 6)
+    (refused,) = rig.send(session, Rewind(step))
+    assert isinstance(refused, Refused)
+    assert "the steps it can: from 0 to 5" in refused.message
+    assert session.trainer.step == 6
+
+
+def test_a_damaged_checkpoint_on_the_way_is_passed_over(rig: Rig, make_config: MakeConfig) -> None:
+    config = make_config(**RICH)
+    session, other = rig.new(config), rig.new(config)
+    rig.to_step(session, 25)
+    rig.until(session, lambda: not session.saver.busy)
+    (damaged,) = [p for p in list_checkpoints(session.files.path) if step_of(p) == 20]
+    (damaged / "model.safetensors").write_bytes(b"x")
+    go_back(rig, session, 22)
+    (warned,) = rig.said(Warned)
+    assert "step-00000020 is damaged" in warned.message
+    rig.to_step(other, 22)
+    assert_same_bits(bits(session), bits(other))
+
+
+def test_the_checkpoint_gone_back_to_is_the_latest(rig: Rig, make_config: MakeConfig) -> None:
+    session = rig.new(make_config(**RICH))
+    rig.to_step(session, 25)
+    go_back(rig, session, 12)
+    path = rig.crash(session)
+    latest = path / "checkpoints" / (path / "checkpoints" / "latest").read_text().strip()
+    snapshot = read_checkpoint(latest)
+    assert (snapshot.step, snapshot.state["branch"]) == (12, 1)
+    opened = rig.open(path)
+    rig.to_step(opened, 14)
+    assert sorted(course(opened)) == list(range(1, 15))
+    assert np.isfinite(list(course(opened).values())).all()
+    assert not isinstance(opened.state, Stop)
+
+
+def test_a_loss_that_was_no_number_is_not_the_best_of_a_run_that_goes_back(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**RICH))
+    rig.to_step(session, 13)
+    session.recorder.flush(session.summary())
+    session.files.database.add_metrics(0, [("val_loss", 12, float("nan"))])
+    expected = course(session, "val_loss")[6]
+    go_back(rig, session, 12)
+    assert (session.status.best_step, session.status.best_val_loss) == (6, expected)

@@ -1,0 +1,65 @@
+"""The speed of training: that of the last moments, and of steps as they are now."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.protocol import Adjust
+from engine.training.throughput import SETTLING_SECONDS, SPEED_SECONDS, Pace
+from tests.engine.conftest import MakeConfig, Rig
+
+
+class Steps:
+    """Takes steps of a length and a size."""
+
+    def __init__(self) -> None:
+        self.pace, self.tokens = Pace(), 0
+
+    def take(self, count: int, size: int, seconds: float) -> list[float]:
+        """Take some steps; returns the speed told after each."""
+        told = []
+        for _ in range(count):
+            self.pace.expect(size)
+            self.tokens += size
+            self.pace.add(seconds, self.tokens)
+            told.append(self.pace.tokens_per_second)
+        return told
+
+
+def test_the_speed_is_that_of_the_last_few_seconds() -> None:
+    steps = Steps()
+    assert steps.take(5, size=100, seconds=0.5)[0] == 0.0, "one moment has no speed"
+    assert steps.pace.tokens_per_second == pytest.approx(200)
+    faster = steps.take(int(SPEED_SECONDS / 0.25) + 1, size=100, seconds=0.25)
+    assert 200 < faster[1] < 400
+    assert faster[-1] == pytest.approx(400)
+
+
+def test_after_steps_change_their_size_nothing_of_the_old_speed_is_told() -> None:
+    steps = Steps()
+    steps.take(50, size=12, seconds=0.1)  # 120 tokens a second
+    after = steps.take(20, size=240, seconds=0.2)  # 1200 tokens a second
+    silent = [speed for speed in after if speed == 0.0]
+    assert len(silent) == pytest.approx(SETTLING_SECONDS / 0.2, abs=1)
+    assert after[: len(silent)] == silent
+    assert after[len(silent) :] == pytest.approx([1200.0] * (20 - len(silent)))
+
+
+def test_the_first_step_of_another_size_may_be_slow_and_says_nothing() -> None:
+    steps = Steps()
+    steps.take(5, size=12, seconds=0.1)
+    assert steps.take(1, size=240, seconds=30.0) == [0.0]
+    assert steps.take(1, size=240, seconds=0.2) == pytest.approx([1200.0])
+
+
+def test_a_live_change_of_the_batch_is_followed_by_the_time_left(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(train__max_steps=100_000, train__batch_size=2))
+    rig.to_step(session, 5)
+    assert session.status.seconds_left is not None
+    before = session.status.tokens_per_step
+    session.handle(Adjust({"train.batch_size": 8}))
+    rig.to_step(session, 6)
+    assert session.status.tokens_per_step == 4 * before
+    assert session.status.seconds_left is None

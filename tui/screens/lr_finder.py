@@ -1,0 +1,154 @@
+"""The learning-rate range test: its curve as it grows, and the rate it suggests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import Screen
+from textual.widgets import Static
+
+from engine.config.schema import SETTINGS, Config
+from engine.config.setting import Value
+from engine.protocol import Event, RatesTried, Refused, TrialPrepared
+from tui.control.run import RunControl
+from tui.text.numbers import loss
+from tui.widgets.keys_footer import KeysFooter
+from tui.widgets.lr_finder_chart import RateChart
+
+if TYPE_CHECKING:
+    from engine.lr_finder.background import Trying
+
+TICK_SECONDS = 0.5
+
+EXPLANATION = (
+    "A throw-away model of the next run's settings trains while its learning rate rises. "
+    "No run comes of it, and an open one stays as it is, to the bit."
+)
+
+OPTIONS = "On the command line, gpt-tui lr-test has --from, --to and --steps for that."
+SUGGESTION = "Suggestion: "
+
+
+class RangeTestScreen(Screen[dict[str, Any] | None]):
+    """Watches a test. Its answer is the settings to take over, or None.
+
+    Args:
+        control: Ends the test.
+        config: What is tested.
+        number: Of the test; what is told of an earlier one is not for this screen.
+    """
+
+    AUTO_FOCUS = ""
+    CSS_PATH = "../styles/range_test.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "take", "Take it over", tooltip="as if it had been typed in the settings"),
+        Binding("escape,q", "close", "Close", tooltip="leave everything as it was"),
+    ]
+
+    def __init__(self, control: RunControl, config: Config, number: int) -> None:
+        super().__init__()
+        self.control = control
+        self._config, self._number = config, number
+        self._doing = "getting ready"
+        self._words = Text(EXPLANATION, "dim")
+        self._over = False
+        self._runtime: dict[str, Any] = {}
+        self._changes: dict[str, Any] = {}  # that are suggested
+
+    def compose(self) -> ComposeResult:
+        """The chart, a line on how far it is, what came out, and the keys."""
+        with Vertical(id="rate-frame") as frame:
+            frame.border_title = "learning-rate test: training loss over learning rate"
+            yield RateChart(id="rate-chart")
+        yield Static(id="rate-facts", markup=False)
+        yield Static(id="rate-words", markup=False)
+        yield KeysFooter()
+
+    def on_mount(self) -> None:
+        """Look now and then, because the losses come without a word."""
+        self.set_interval(TICK_SECONDS, self.show)
+        self.show()
+
+    # -- what the engine says --------------------------------------------------------------------
+
+    def hear(self, event: Event) -> None:
+        """The test gets ready, begins, or is over."""
+        if isinstance(event, TrialPrepared | RatesTried) and event.number != self._number:
+            return
+        if isinstance(event, TrialPrepared):
+            self._doing, self._runtime = event.message.rstrip(" …"), event.runtime
+        elif isinstance(event, RatesTried):
+            self._changes = event.changes
+            self._end(self._outcome(event))
+        elif isinstance(event, Refused):
+            self._end(Text(event.message, "bold"))
+        if self.is_mounted:
+            self.show()
+            self.refresh_bindings()
+
+    def _end(self, words: Text) -> None:
+        self._doing, self._over, self._words = "", True, words
+
+    def _outcome(self, event: RatesTried) -> Text:
+        if not event.message:
+            return Text("The test was called off: something else was asked of the engine.")
+        why = Text(f"{event.message[0].upper()}{event.message[1:]}.")
+        if not event.changes:
+            return why.append(f" {OPTIONS}")
+        lines = [self._change(key, value) for key, value in event.changes.items()]
+        found = f"\n{' ' * len(SUGGESTION)}".join(lines)
+        return Text.assemble((f"{SUGGESTION}{found}\n", "bold"), why)
+
+    def _change(self, key: str, value: Value) -> str:
+        one = SETTINGS[key]
+        return f"{key} {one.format(value)} (now {one.format(self._config.get(key))})"
+
+    # -- what is shown ---------------------------------------------------------------------------
+
+    def show(self) -> None:
+        """Bring the screen in line with what is known."""
+        chart, trying = self.query_one(RateChart), self.control.lr_finder
+        chart.empty_text = f"{self._doing}…" if self._doing else "nothing was measured"
+        chart.suggested = self._changes.get("optim.learning_rate")
+        if self._runtime:
+            chart.show(trying.rise, trying.metrics)
+        self.query_one("#rate-facts", Static).update(self._facts(trying))
+        self.query_one("#rate-words", Static).update(self._words)
+
+    def _facts(self, trying: Trying) -> Text:
+        from tui.charts.lr_finder import rate_label
+
+        column = trying.metrics.column("train_loss")
+        if not self._runtime or not len(column):
+            return Text("over" if self._over else "getting ready", "bold")
+        rise, taken = trying.rise, len(column)
+        state = "over" if self._over else "testing"
+        return Text.assemble(
+            (f"{state} · step {taken} of {rise.steps}", "bold"),
+            ("  rate ", "dim"),
+            rate_label(rise.rate(taken - 1)),
+            ("  loss ", "dim"),
+            loss(column.last_smoothed),
+            (f"  {self._runtime['device']} {self._runtime['precision']}", "dim"),
+        )
+
+    # -- keys ------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """There is something to take over once there is a suggestion."""
+        return action != "take" or bool(self._changes)
+
+    def action_take(self) -> None:
+        """Close with the suggestion."""
+        self.dismiss(self._changes)
+
+    def action_close(self) -> None:
+        """Close, and end the test if it is not over."""
+        if not self._over:
+            self.control.end_trial()
+        self.dismiss(None)

@@ -1,0 +1,1 @@
+"""The terminal itself: its keys, and what is written to it."""

@@ -1,0 +1,1 @@
+"""Words and figures, shared by screens and commands."""

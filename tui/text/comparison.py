@@ -1,0 +1,78 @@
+"""Runs beside each other in words: what the command and the screen both show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from engine.runs.comparison import ComparedRun, differing_settings, in_words
+from engine.runs.summary import RunSummary
+from tui.text.numbers import amount, duration, loss
+
+
+class Line(NamedTuple):
+    """One line of the table.
+
+    Attributes:
+        label: What is compared.
+        cells: One for each run.
+        best: Which of them are the best, if one can say.
+    """
+
+    label: str
+    cells: list[str]
+    best: frozenset[int] = frozenset()
+
+
+def setting_lines(runs: Sequence[ComparedRun]) -> list[Line]:
+    """The settings that differ, as ``optim.learning_rate  0.001→0.0003  0.001``."""
+    return [
+        Line(key, [_cut(in_words(key, one)) or "(empty)" for one in values])
+        for key, values in differing_settings(runs).items()
+    ]
+
+
+def _cut(words: str) -> str:
+    """No value, such as a long prompt, pushes the other runs out of sight."""
+    half = MOST_LETTERS // 2
+    return words if len(words) <= MOST_LETTERS else f"{words[:half]}…{words[1 - half :]}"
+
+
+def figure_lines(runs: Sequence[ComparedRun]) -> list[Line]:
+    """What came of each run; lines that are empty for all are left out."""
+    lines = [
+        Line(label, [words(run.summary) for run in runs], _best(label, runs))
+        for label, words in FIGURES.items()
+    ]
+    return [line for line in lines if any(cell != NONE for cell in line.cells)]
+
+
+NONE = "–"
+MOST_LETTERS = 40  # of a value in its cell
+
+FIGURES: dict[str, Callable[[RunSummary], str]] = {
+    "best val": lambda run: _at(run.best_val_loss, run.best_step),
+    "last val": lambda run: loss(run.val_loss),
+    "measured on": lambda run: run.val_measured or NONE,
+    "last train": lambda run: loss(run.train_loss),
+    "steps": lambda run: f"{run.step:,}/{run.total_steps:,}",
+    "tokens": lambda run: amount(run.tokens),
+    "train time": lambda run: duration(run.train_seconds),
+    "tokens/s": lambda run: f"{run.tokens_per_second:,.0f}" if run.tokens_per_second else NONE,
+    "parameters": lambda run: NONE if run.parameters is None else amount(run.parameters),
+    "state": lambda run: f"{run.state} (live)" if run.live else run.state,
+    "forked from": lambda run: f"{run.parent} at {run.parent_step:,}" if run.parent else NONE,
+}
+
+
+def _at(value: float | None, step: int | None) -> str:
+    return loss(value) if step is None else f"{loss(value)} at {step:,}"
+
+
+def _best(label: str, runs: Sequence[ComparedRun]) -> frozenset[int]:
+    if label != "best val":
+        return frozenset()
+    known = {i: one for i, run in enumerate(runs) if (one := run.summary.best_val_loss) is not None}
+    if len(known) < 2 or len(set(known.values())) == 1:
+        return frozenset()
+    return frozenset(i for i, one in known.items() if one == min(known.values()))

@@ -1,0 +1,132 @@
+"""A model, and a text on its way through it, as they are printed."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from engine.config.schema import Config, tokens_per_step
+from tui.text.numbers import with_unit
+from tui.text.tables import columns, table
+
+if TYPE_CHECKING:
+    from data.tokenizers import Tokenizer
+    from engine.inspect.modules import Part
+    from engine.inspect.summary import Anatomy
+    from engine.inspect.trace import Stage, Trace
+
+STAGE_HEADER = ("", "axes", "shape", "mean", "std", "min", "max", "zeros")
+STAGE_FIGURES = range(3, 8)
+LETTERS = "B texts, T tokens, C width, nh heads of hs each, F hidden width, V vocabulary"
+
+
+def anatomy_in_words(one: Anatomy, config: Config, vocabulary: str) -> str:
+    """The tree, then what it costs."""
+    tokens = tokens_per_step(config)
+    per_step = f"{with_unit(one.flops_step, 'FLOP')} a step of {tokens:,} tokens"
+    return "\n\n".join(
+        (
+            columns(list(_tree(one.tree)), right=(2,)) + f"\n(vocabulary {vocabulary})",
+            _parameters(one),
+            f"computing  {with_unit(one.flops_forward, 'FLOP')} a token forward, "
+            f"{with_unit(one.flops_training, 'FLOP')} in training\n           {per_step}",
+            _memory(one, config),
+        )
+    )
+
+
+def _tree(part: Part, lead: str = "", stem: str = "") -> Iterator[tuple[str, str, str]]:
+    """A line for each module.
+
+    Args:
+        part: The module.
+        lead: What stands before its name.
+        stem: What stands before the names of its parts.
+    """
+    many = f"{part.count} x {part.parameters:,}" if part.count > 1 else f"{part.parameters:,}"
+    yield f"{lead}{part.name}", part.kind, many
+    for i, child in enumerate(part.parts):
+        last = i == len(part.parts) - 1
+        yield from _tree(child, stem + ("└ " if last else "├ "), stem + ("  " if last else "│ "))
+
+
+def _parameters(one: Anatomy) -> str:
+    rows = [
+        (f"  {purpose}", f"{count:,}", f"{count / one.total:.1%}")
+        for purpose, count in one.parameters.items()
+    ]
+    rows.append(("  in total", f"{one.total:,}", ""))
+    rows.append(("  without positions, as nanoGPT counts", f"{one.without_positions:,}", ""))
+    return "parameters\n" + columns(rows, right=(1, 2))
+
+
+def _memory(one: Anatomy, config: Config) -> str:
+    memory, chosen = one.memory, config.optim.optimizer
+    others = ", ".join(
+        f"{name} {_bytes(size)}" for name, size in memory.optimizer.items() if name != chosen
+    )
+    rows = [
+        ("  weights", _bytes(memory.weights), ""),
+        ("  gradients", _bytes(memory.gradients), ""),
+        ("  optimizer", _bytes(memory.optimizer[chosen]), f"{chosen} (with {others})"),
+    ]
+    if memory.average:
+        rows.append(("  average of the weights", _bytes(memory.average), ""))
+    context = f"{config.model.block_size:,} tokens, {memory.kv_cache_dtype}"
+    rows.append(("  KV cache of a text", _bytes(memory.kv_cache), context))
+    return "memory, without activations\n" + columns(rows, right=(1,))
+
+
+def _bytes(number: int) -> str:
+    return with_unit(number, "B")
+
+
+def trace_in_words(trace: Trace, text: str, weights: str, tokenizer: Tokenizer) -> str:
+    """Every stage in a line, then the likeliest next tokens."""
+    tokens = trace.stages[0].shape[1]
+    head = f"{text!r} ({tokens} tokens) through {weights}\n{LETTERS}"
+    return "\n\n".join((head, _stages(trace), _likeliest(trace, tokenizer)))
+
+
+def _stages(trace: Trace) -> str:
+    rows = [(f"  {one.name}" if one.where else one.name, *_cells(one)) for one in trace.stages]
+    header, *lines = table(STAGE_HEADER, rows, STAGE_FIGURES).splitlines()
+    told, where = [header], ""
+    for stage, line in zip(trace.stages, lines, strict=True):
+        if stage.where != where and stage.where:
+            told.append(stage.where)
+        where = stage.where
+        told += [line, *_entropy(stage)]
+    return "\n".join(told)
+
+
+def _cells(stage: Stage) -> tuple[str, ...]:
+    shape = " ".join(map(str, stage.shape))
+    if stage.axes == "B T":  # the mean of names says nothing
+        return stage.axes, shape, "", "", "", "", ""
+    figures = (stage.mean, stage.std, stage.minimum, stage.maximum)
+    return stage.axes, shape, *map(_figure, figures), f"{stage.zeros:.0%}"
+
+
+def _figure(value: float) -> str:
+    """At most seven characters for anything usual."""
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+
+
+def _entropy(stage: Stage) -> list[str]:
+    if not stage.entropy:
+        return []
+    length = stage.shape[-1]
+    even = sum(math.log2(seen) for seen in range(1, length + 1)) / length
+    bits = " ".join(f"{one:.2f}" for one in stage.entropy)
+    told = f"entropy of its heads: {bits} bits (spread evenly: {even:.2f})"
+    width = shutil.get_terminal_size().columns
+    return textwrap.wrap(told, width, initial_indent=" " * 4, subsequent_indent=" " * 6)
+
+
+def _likeliest(trace: Trace, tokenizer: Tokenizer) -> str:
+    told = (f"{tokenizer.decode([token])!r} {chance:.1%}" for token, chance in trace.likeliest)
+    return "likeliest next: " + "  ".join(told)
