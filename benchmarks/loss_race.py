@@ -144,7 +144,7 @@ def same_tokens_config(plan: Plan) -> Config:
 def _run_peer(plan: Plan, peer: Peer, data: Path) -> PeerRun:
     run = _run_hf(plan) if peer.name == HF else _run_nanogpt(plan, peer, data)
     programs.note(
-        f"{peer.in_words}: loss {run.loss:.4f} after {run.steps} steps, {run.seconds:.2f} s"
+        f"{peer.described}: loss {run.loss:.4f} after {run.steps} steps, {run.seconds:.2f} s"
     )
     return run
 

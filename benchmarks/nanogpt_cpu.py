@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import programs
 from benchmarks.peers import NANOGPT, Peer, gpt2_shape, load_text, parse_peer
 from benchmarks.programs import BenchmarkError
-from benchmarks.race import Course, race
+from benchmarks.race import Setup, race
 from benchmarks.report import Row, Spread, tell
 from data.errors import InputError
 from engine.config.presets import preset_config
@@ -101,8 +101,8 @@ def _race(runs_dir: Path, options: list[str], peer: Peer, args: argparse.Namespa
         config = config.replace({"data.corpus": args.data})
     gpt2_shape(config.model)  # refuses what nanoGPT cannot train
     threads = args.threads or programs.cores()
-    course = Course(config, options, load_text(config), args.steps, "cpu", threads, "fp32")
-    ours, theirs = zip(*race(course, [peer], runs_dir, args.rounds), strict=True)
+    setup = Setup(config, options, load_text(config), args.steps, "cpu", threads, "fp32")
+    ours, theirs = zip(*race(setup, [peer], runs_dir, args.rounds), strict=True)
     our_ms, peer_ms = (statistics.median(one.step_ms for one in arm) for arm in (ours, theirs))
     our_speeds, peer_speeds = ([one.speed for one in arm] for arm in (ours, theirs))
     return Race(our_speeds, peer_speeds, our_ms, peer_ms, threads)
@@ -152,9 +152,9 @@ def _tell_race(race: Race, rows: list[Row], result: dict[str, Any]) -> None:
     ratio, ours, peer = Spread.of(ratios), Spread.of(race.ours), Spread.of(race.peer)
     threads = f"{race.threads} thread{'s' if race.threads > 1 else ''}"
     rows += [
-        Row("ours over nanoGPT", "≥ 1", ratio.in_words("times"), ratio.median >= 1),
-        Row("ours", "", f"{ours.in_words('steps/s')}, {race.our_ms:.1f} ms a step, {threads}"),
-        Row("nanoGPT", "", f"{peer.in_words('steps/s')}, {race.peer_ms:.1f} ms a step, {threads}"),
+        Row("ours over nanoGPT", "≥ 1", ratio.described("times"), ratio.median >= 1),
+        Row("ours", "", f"{ours.described('steps/s')}, {race.our_ms:.1f} ms a step, {threads}"),
+        Row("nanoGPT", "", f"{peer.described('steps/s')}, {race.peer_ms:.1f} ms a step, {threads}"),
     ]
     result |= {
         "ours": round(ours.median, 3),

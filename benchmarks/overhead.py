@@ -211,8 +211,8 @@ def _summary(
         Row("app over headless", f"≥ {RATIO_GOAL}",
             f"{ratio:.3f} (95 % interval {low:.3f} to {high:.3f}, {len(pairs)} pairs)",
             ratio >= RATIO_GOAL),
-        Row("steps/s in the app", "", ours.in_words("steps/s")),
-        Row("steps/s headless", "", peer.in_words("steps/s")),
+        Row("steps/s in the app", "", ours.described("steps/s")),
+        Row("steps/s headless", "", peer.described("steps/s")),
         Row("the screen's thread", f"≤ {SCREEN_GOAL:.0%} of a core",
             "not measured on this system" if share is None
             else f"{share:.1%} ({min(shares):.1%} to {max(shares):.1%})",

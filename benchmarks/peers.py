@@ -31,7 +31,7 @@ class Peer:
     folder: Path | None = None  # nanoGPT's checkout
 
     @property
-    def in_words(self) -> str:
+    def described(self) -> str:
         """As tables call it."""
         return IN_WORDS[self.name]
 

@@ -27,7 +27,7 @@ MANY = 10**6
 
 
 @dataclass(frozen=True)
-class Course:
+class Setup:
     """What all who race have in common.
 
     Attributes:
@@ -65,9 +65,7 @@ class Timed:
         return self.steps / self.seconds
 
 
-def race(
-    course: Course, peers: Sequence[Peer], runs_dir: Path, rounds: int
-) -> Iterator[list[Timed]]:
+def race(setup: Setup, peers: Sequence[Peer], runs_dir: Path, rounds: int) -> Iterator[list[Timed]]:
     """Run all in turn, every other round backwards; yields each round's times.
 
     Args:
@@ -82,30 +80,30 @@ def race(
     Raises:
         BenchmarkError: One of them failed.
     """
-    names = ["ours", *(peer.in_words for peer in peers)]
+    names = ["ours", *(peer.described for peer in peers)]
     with tempfile.TemporaryDirectory(prefix="gpt-tui-peer-") as folder:
         data = Path(folder)
-        write_nanogpt_data(data, course.text)
+        write_nanogpt_data(data, setup.text)
         for number, order in enumerate(abba(rounds, len(names)), 1):
             timed: dict[int, Timed] = {}
             for arm in order:
                 if arm == 0:
-                    timed[arm] = time_ours(course, runs_dir, f"race-{number}")
+                    timed[arm] = time_ours(setup, runs_dir, f"race-{number}")
                 else:
-                    timed[arm] = time_peer(course, peers[arm - 1], data)
+                    timed[arm] = time_peer(setup, peers[arm - 1], data)
             speeds = (f"{name} {timed[arm].speed:.2f}" for arm, name in enumerate(names))
             programs.note(f"round {number} of {rounds}, steps/s: {', '.join(speeds)}")
             yield [timed[arm] for arm in sorted(timed)]
 
 
-def time_ours(course: Course, runs_dir: Path, name: str) -> Timed:
+def time_ours(setup: Setup, runs_dir: Path, name: str) -> Timed:
     """Train a new run through a warm-up as long as what is timed after it.
 
     Raises:
         BenchmarkError: It did not get there.
     """
     run = runs_dir / name
-    steps = max(course.steps, WARM_UP_STEPS)
+    steps = max(setup.steps, WARM_UP_STEPS)
     some = programs.settings(
         eval__interval=steps,
         eval__batches=1,
@@ -113,10 +111,10 @@ def time_ours(course: Course, runs_dir: Path, name: str) -> Timed:
         checkpoint__interval=0,
         train__max_steps=MANY,
         optim__decay_steps=2 * steps,
-        system__threads=course.threads,
-        system__device=course.device,
+        system__threads=setup.threads,
+        system__device=setup.device,
     )
-    command = programs.train_command(runs_dir, name, [*course.options, *some])
+    command = programs.train_command(runs_dir, name, [*setup.options, *some])
     with programs.headless(command) as process:
         programs.wait_until(
             lambda: len(programs.moments(run, "evaluated")) >= 2,
@@ -126,7 +124,7 @@ def time_ours(course: Course, runs_dir: Path, name: str) -> Timed:
         )
     (step0, begin), (step1, end) = programs.moments(run, "evaluated")[:2]
     each = (end - begin) / (step1 - step0)
-    if course.device == "cpu":  # elsewhere steps are queued, and have no times of their own
+    if setup.device == "cpu":  # elsewhere steps are queued, and have no times of their own
         each = statistics.median(programs.step_seconds(run)[WARM_UP_STEPS:])
     summary = read_summary(run)
     return Timed(
@@ -138,39 +136,39 @@ def time_ours(course: Course, runs_dir: Path, name: str) -> Timed:
     )
 
 
-def time_peer(course: Course, peer: Peer, data: Path) -> Timed:
+def time_peer(setup: Setup, peer: Peer, data: Path) -> Timed:
     """Let a peer train through 10 steps, then time some.
 
     Raises:
         BenchmarkError: It failed.
     """
     if peer.name == HF:
-        return _time_hf(course)
-    model, total = course.config.model, WARM_UP_STEPS + course.steps
+        return _time_hf(setup)
+    model, total = setup.config.model, WARM_UP_STEPS + setup.steps
     log = run_nanogpt(
         peer,
         data,
-        recipe_flags(course.config) | {"max_iters": total, "lr_decay_iters": total},
-        device=course.device,
-        precision=course.peer_precision,
-        threads=course.threads,
+        recipe_flags(setup.config) | {"max_iters": total, "lr_decay_iters": total},
+        device=setup.device,
+        precision=setup.peer_precision,
+        threads=setup.threads,
     )
     steps, seconds = log.after(WARM_UP_STEPS)
     parameters = log.parameters and log.parameters - model.block_size * model.n_embd
     each = statistics.median(one.each for one in log.stretches() if one.first >= WARM_UP_STEPS)
-    return Timed(steps, seconds, 1000 * each, parameters, course.peer_precision)
+    return Timed(steps, seconds, 1000 * each, parameters, setup.peer_precision)
 
 
-def _time_hf(course: Course) -> Timed:
+def _time_hf(setup: Setup) -> Timed:
     request = {
-        "config": course.config.to_dict(),
-        "steps": WARM_UP_STEPS + course.steps,
+        "config": setup.config.to_dict(),
+        "steps": WARM_UP_STEPS + setup.steps,
         "warm_up": WARM_UP_STEPS,
-        "device": course.device,
-        "precision": course.peer_precision,
-        "threads": course.threads,
+        "device": setup.device,
+        "precision": setup.peer_precision,
+        "threads": setup.threads,
         "evaluate": False,
     }
-    done = ask("hf", request, OMP_NUM_THREADS=str(course.threads))
-    each = 1000 * done["seconds"] / course.steps
-    return Timed(course.steps, done["seconds"], each, done["parameters"], course.peer_precision)
+    done = ask("hf", request, OMP_NUM_THREADS=str(setup.threads))
+    each = 1000 * done["seconds"] / setup.steps
+    return Timed(setup.steps, done["seconds"], each, done["parameters"], setup.peer_precision)

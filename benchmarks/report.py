@@ -36,7 +36,7 @@ class Spread:
             "median": round(self.median, digits), "min": low, "max": high, "count": self.count
         }  # fmt: skip
 
-    def in_words(self, unit: str, digits: int = 2) -> str:
+    def described(self, unit: str, digits: int = 2) -> str:
         """``0.41 s (0.39 to 0.47, 5 runs)``."""
         low, high = f"{self.low:.{digits}f}", f"{self.high:.{digits}f}"
         runs = "1 run" if self.count == 1 else f"{self.count} runs"

@@ -65,13 +65,13 @@ def run(argv: list[str]) -> int:
         row = _spread(lambda: read_summary(long_run))
         curves = _spread(lambda: _open_curves(long_run, args.steps))
     rows = [
-        Row(f"r to a table of {args.runs:,} runs", f"≤ {OPEN_GOAL:g} s", opened.in_words("s"),
+        Row(f"r to a table of {args.runs:,} runs", f"≤ {OPEN_GOAL:g} s", opened.described("s"),
             opened.median <= OPEN_GOAL),
-        Row("a page down in it", f"≤ {PAGE_GOAL:g} s", pages.in_words("s", 3),
+        Row("a page down in it", f"≤ {PAGE_GOAL:g} s", pages.described("s", 3),
             pages.median <= PAGE_GOAL),
         Row(f"a run of {args.steps:,} steps: its row", f"≤ {OPEN_GOAL:g} s",
-            row.in_words("s", 4), row.median <= OPEN_GOAL),
-        Row(f"… its {len(METRICS)} curves", f"≤ {OPEN_GOAL:g} s", curves.in_words("s"),
+            row.described("s", 4), row.median <= OPEN_GOAL),
+        Row(f"… its {len(METRICS)} curves", f"≤ {OPEN_GOAL:g} s", curves.described("s"),
             curves.median <= OPEN_GOAL),
         Row("… on the disk, without checkpoints", f"≤ {SIZE_GOAL / 1e6:g} MB", with_unit(size, "B"),
             size <= SIZE_GOAL),

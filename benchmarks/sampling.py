@@ -30,7 +30,7 @@ from benchmarks.workers import ask
 from data.errors import InputError
 from engine.config.presets import preset_config
 from engine.config.schema import Config
-from tui.text.tables import threads_in_words
+from tui.text.tables import format_threads
 
 TEXTS = 64
 WITHIN, PAST, BATCH = "within", "past", "batch"
@@ -55,16 +55,16 @@ class Arm:
     precision: str
 
     @property
-    def in_words(self) -> str:
+    def described(self) -> str:
         """As tables call it."""
-        return f"{self.precision}, {threads_in_words(self.threads)}"
+        return f"{self.precision}, {format_threads(self.threads)}"
 
 
 Speeds = dict[Arm, dict[str, list[float]]]  # by task, tokens a second of each round
 
 
 @dataclass(frozen=True)
-class Course:
+class Setup:
     """What all have in common."""
 
     config: Config
@@ -96,13 +96,13 @@ def run(argv: list[str]) -> int:
     config = programs.asked_config(args)
     if peers:
         gpt2_shape(config.model)  # refuses what they cannot be
-    course = _course(args, config, peers)
+    setup = _course(args, config, peers)
     speeds: Speeds = {}
-    for measured in _rounds(course, args.rounds):
+    for measured in _rounds(setup, args.rounds):
         for arm, tasks in measured.items():
             for task, speed in tasks.items():
                 speeds.setdefault(arm, {}).setdefault(task, []).append(speed)
-    rows, result = _summary(course, speeds, args.rounds)
+    rows, result = _summary(setup, speeds, args.rounds)
     tell(rows, result, args.json)
     return 0
 
@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _course(args: argparse.Namespace, config: Config, peers: list[Peer]) -> Course:
+def _course(args: argparse.Namespace, config: Config, peers: list[Peer]) -> Setup:
     from engine.training.precision import SUPPORTED
     from engine.training.runtime import resolve_device
 
@@ -131,7 +131,7 @@ def _course(args: argparse.Namespace, config: Config, peers: list[Peer]) -> Cour
     precisions = ["fp32", "bf16"] if asked == "auto" else [asked]
     most = config.system.threads
     text = load_text(config)
-    return Course(
+    return Setup(
         config,
         text.corpus.name,
         text.tokenizer.vocab_size,
@@ -142,34 +142,34 @@ def _course(args: argparse.Namespace, config: Config, peers: list[Peer]) -> Cour
     )
 
 
-def _rounds(course: Course, rounds: int) -> Iterator[dict[Arm, dict[str, float]]]:
+def _rounds(setup: Setup, rounds: int) -> Iterator[dict[Arm, dict[str, float]]]:
     """Measure all in turn, every other round backwards; yields each round's speeds."""
-    programs_of = [("ours", threads) for threads in course.threads]
-    programs_of += [(peer.name, threads) for peer in course.peers for threads in course.threads]
+    programs_of = [("ours", threads) for threads in setup.threads]
+    programs_of += [(peer.name, threads) for peer in setup.peers for threads in setup.threads]
     for number, order in enumerate(abba(rounds, len(programs_of)), 1):
         measured: dict[Arm, dict[str, float]] = {}
         for place in order:
             program, threads = programs_of[place]
-            for told in _measure(course, program, threads):
+            for told in _measure(setup, program, threads):
                 measured[Arm(program, threads, told["precision"])] = told["speeds"]
         yield measured
         fastest = max(one[WITHIN] for arm, one in measured.items() if arm.program == "ours")
         programs.note(f"round {number} of {rounds}: ours {fastest:.0f} tokens/s")
 
 
-def _measure(course: Course, program: str, threads: int) -> list[dict[str, Any]]:
+def _measure(setup: Setup, program: str, threads: int) -> list[dict[str, Any]]:
     """What the worker tells of one program, each precision in turn."""
-    model, tasks, precisions = course.config.model, course.tasks, course.precisions
-    checkout = next((peer.folder for peer in course.peers if peer.name == program), None)
+    model, tasks, precisions = setup.config.model, setup.tasks, setup.precisions
+    checkout = next((peer.folder for peer in setup.peers if peer.name == program), None)
     if program != "ours":
-        model, precisions = gpt2_shape(model), [peer_precision(course.device)]
+        model, precisions = gpt2_shape(model), [peer_precision(setup.device)]
         tasks = {name: tasks[name] for name in PEER_TASKS[program]}
     request = {
         "program": program,
         "checkout": str(checkout),
         "model": asdict(model),
-        "vocab_size": course.vocab_size,
-        "device": course.device,
+        "vocab_size": setup.vocab_size,
+        "device": setup.device,
         "threads": threads,
         "precisions": precisions,
         "tasks": tasks,
@@ -203,35 +203,35 @@ class Best:
         arm = {"precision": self.arm.precision, "threads": self.arm.threads}
         return Spread.of(self.speeds).to_dict(2) | arm
 
-    def in_words(self) -> str:
+    def described(self) -> str:
         """As tables have it."""
-        return f"{Spread.of(self.speeds).in_words('tokens/s', 0)}, {self.arm.in_words}"
+        return f"{Spread.of(self.speeds).described('tokens/s', 0)}, {self.arm.described}"
 
 
-def _summary(course: Course, speeds: Speeds, rounds: int) -> tuple[list[Row], dict[str, Any]]:
+def _summary(setup: Setup, speeds: Speeds, rounds: int) -> tuple[list[Row], dict[str, Any]]:
     ours = {task: Best.of(speeds, "ours", task) for task in IN_WORDS}
     batch = ours[BATCH].over(ours[WITHIN])
-    goals = _goals(course)
+    goals = _goals(setup)
     rows, verdicts = _our_rows(ours, batch, goals)
     told = []
-    for peer in course.peers:
+    for peer in setup.peers:
         theirs = {task: Best.of(speeds, peer.name, task) for task in PEER_TASKS[peer.name]}
         ratios = {task: ours[task].over(best) for task, best in theirs.items()}
         rows += [
             Row(
-                f"ours over {peer.in_words}, {IN_WORDS[task]}",
+                f"ours over {peer.described}, {IN_WORDS[task]}",
                 "",
-                f"{ratio.in_words('times')}: {theirs[task].in_words()}",
+                f"{ratio.described('times')}: {theirs[task].described()}",
             )
             for task, ratio in ratios.items()
         ]
         told.append(_peer_facts(peer, theirs, ratios))
-    rows += [_way_row(course, arm, tasks) for arm, tasks in sorted(speeds.items())]
+    rows += [_way_row(setup, arm, tasks) for arm, tasks in sorted(speeds.items())]
     result = {
         "bench": "sampling",
-        "preset": course.config.preset,
+        "preset": setup.config.preset,
         "weights": "freshly initialised",
-        "device": course.device,
+        "device": setup.device,
         "rounds": rounds,
         "texts": TEXTS,
         "ours": {task: best.to_dict() for task, best in ours.items()},
@@ -244,15 +244,15 @@ def _summary(course: Course, speeds: Speeds, rounds: int) -> tuple[list[Row], di
         ],
         "goals": goals,
         "reached": all(verdicts.values()) if verdicts else None,
-        "machine": _machine(course),
+        "machine": _machine(setup),
     }
     return rows, result
 
 
-def _goals(course: Course) -> dict[str, float]:
+def _goals(setup: Setup) -> dict[str, float]:
     """What is wished for on a CPU, if the preset's model is as it is."""
-    preset = course.config.preset
-    if course.device != "cpu" or course.config.model != preset_config(preset).model:
+    preset = setup.config.preset
+    if setup.device != "cpu" or setup.config.model != preset_config(preset).model:
         return {}
     goals = {WITHIN: GOALS[preset]} if preset in GOALS else {}
     return goals | ({BATCH: BATCH_GOAL} if preset in BATCH_PRESETS else {})
@@ -265,8 +265,8 @@ def _our_rows(
     reached = {WITHIN: Spread.of(ours[WITHIN].speeds).median, BATCH: batch.median}
     verdicts = {task: reached[task] >= goal for task, goal in goals.items()}
     wanted = {WITHIN: "≥ {:,.0f} tokens/s", BATCH: "≥ {:g} times one"}
-    measured = {task: best.in_words() for task, best in ours.items()}
-    measured[BATCH] = f"{batch.in_words('times one')}: {measured[BATCH]}"
+    measured = {task: best.described() for task, best in ours.items()}
+    measured[BATCH] = f"{batch.described('times one')}: {measured[BATCH]}"
     rows = [
         Row(
             IN_WORDS[task],
@@ -285,22 +285,22 @@ def _peer_facts(peer: Peer, best: dict[str, Best], ratios: dict[str, Spread]) ->
     return {"name": peer.name, "ratio": ratio, **speeds}
 
 
-def _way_row(course: Course, arm: Arm, tasks: dict[str, list[float]]) -> Row:
+def _way_row(setup: Setup, arm: Arm, tasks: dict[str, list[float]]) -> Row:
     """One way to measure, for those who want to know what the best was the best of."""
-    names = {peer.name: peer.in_words for peer in course.peers}
+    names = {peer.name: peer.described for peer in setup.peers}
     medians = (f"{name} {Spread.of(each).median:,.0f}" for name, each in tasks.items())
-    figure = f"{names.get(arm.program, arm.program)}, {arm.in_words}"
+    figure = f"{names.get(arm.program, arm.program)}, {arm.described}"
     return Row(figure, "", f"{', '.join(medians)} tokens/s")
 
 
-def _machine(course: Course) -> dict[str, Any]:
+def _machine(setup: Setup) -> dict[str, Any]:
     from engine.training.runtime import hardware, versions
 
     return programs.machine_of(
         {
-            "hardware": hardware(course.device),
+            "hardware": hardware(setup.device),
             "versions": versions(),
-            "runtime": {"resolved": {"threads": max(course.threads)}},
-            "corpus": {"name": course.corpus},
+            "runtime": {"resolved": {"threads": max(setup.threads)}},
+            "corpus": {"name": setup.corpus},
         }
     )

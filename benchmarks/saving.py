@@ -114,7 +114,7 @@ def _race(session: Session, pairs: int, steps: int) -> Measured:
     recording, stall = Stopwatch(), Stopwatch()
     for name in ("record", "flush", "journal"):
         setattr(session.recorder, name, recording.around(getattr(session.recorder, name)))
-    session.course.snapshot = stall.around(session.course.snapshot)  # type: ignore[method-assign]
+    session.run_state.snapshot = stall.around(session.run_state.snapshot)  # type: ignore[method-assign]
     for save in (False, True):  # the first steps are slow
         _window(session, steps, save)
     recording.seconds = stall.seconds = 0.0
@@ -184,7 +184,7 @@ def _summary(
             f"{share:.2%} of training ({low:.2%} to {high:.2%})",
             share <= SAVING_GOAL,
         ),
-        Row("  a checkpoint costs", "", extra.in_words("s")),
+        Row("  a checkpoint costs", "", extra.described("s")),
         Row("  of that, training stands still", "", f"{measured.stall * 1000:.0f} ms"),
         Row("  a step", "", f"{measured.step_seconds * 1000:.0f} ms"),
         Row(

@@ -136,12 +136,12 @@ def _summary(
         for name in ("paint", "whole", "training", "shown")
     )
     rows = [
-        Row("first painted screen", f"≤ {PAINT_GOAL} s", paint.in_words("s"),
+        Row("first painted screen", f"≤ {PAINT_GOAL} s", paint.described("s"),
             paint.median <= PAINT_GOAL),
-        Row("… with its footer of keys", "", whole.in_words("s")),
-        Row("space to the first step done", f"≤ {TRAINING_GOAL:g} s", training.in_words("s"),
+        Row("… with its footer of keys", "", whole.described("s")),
+        Row("space to the first step done", f"≤ {TRAINING_GOAL:g} s", training.described("s"),
             training.median <= TRAINING_GOAL),
-        Row("space to a step on the screen", "", shown.in_words("s")),
+        Row("space to a step on the screen", "", shown.described("s")),
         Row("PyTorch loaded before the paint", "no", "no" if lazy else "yes", lazy),
     ]  # fmt: skip
     result = {

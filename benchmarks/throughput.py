@@ -26,7 +26,7 @@ from benchmarks.peers import (
     parse_peers,
     peer_precision,
 )
-from benchmarks.race import Course, Timed, race
+from benchmarks.race import Setup, Timed, race
 from benchmarks.report import Row, Spread, parameters_row, tell
 from benchmarks.workers import ask
 from engine.config.presets import preset_config
@@ -114,7 +114,7 @@ class Arm:
         steps = f"{speed.median / tokens:,.2f} steps/s, {self.step_ms.median:.1f} ms a step"
         used = f"{self.flops_per_second / 1e9:,.1f} GFLOP/s, {self.mfu:.0%} of the peak"
         return Row(
-            self.name, "", f"{speed.in_words('tokens/s', 0)}, {steps}, {self.precision}, {used}"
+            self.name, "", f"{speed.described('tokens/s', 0)}, {steps}, {self.precision}, {used}"
         )
 
 
@@ -125,15 +125,15 @@ def run(argv: list[str]) -> int:
     config = programs.asked_config(args)
     if peers:
         gpt2_shape(config.model)  # refuses what they cannot train
-    course = _course(args, config)
+    setup = _course(args, config)
     rounds, limits = [], defaultdict[str, Limits](Limits)
     with programs.runs_folder(args) as runs_dir:
-        for timed in race(course, peers, runs_dir, args.rounds):
+        for timed in race(setup, peers, runs_dir, args.rounds):
             rounds.append(timed)
-            _measure_limits(course, {one.precision for one in timed}, limits)
+            _measure_limits(setup, {one.precision for one in timed}, limits)
         machine = programs.machine(runs_dir / "race-1")
-    arms = _arms(course, peers, rounds, limits)
-    rows, result = _summary(course, peers, arms, rounds, limits)
+    arms = _arms(setup, peers, rounds, limits)
+    rows, result = _summary(setup, peers, arms, rounds, limits)
     tell(rows, {**result, "machine": machine}, args.json)
     return 0
 
@@ -156,11 +156,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _course(args: argparse.Namespace, config: Config) -> Course:
+def _course(args: argparse.Namespace, config: Config) -> Setup:
     from engine.training.runtime import resolve_device
 
     device = resolve_device(config.system.device, programs.note)
-    return Course(
+    return Setup(
         config,
         programs.new_run_options(args),
         load_text(config),
@@ -171,15 +171,15 @@ def _course(args: argparse.Namespace, config: Config) -> Course:
     )
 
 
-def _measure_limits(course: Course, precisions: set[str], limits: dict[str, Limits]) -> None:
+def _measure_limits(setup: Setup, precisions: set[str], limits: dict[str, Limits]) -> None:
     """Keep the most that was ever seen of each precision: a limit is what is possible."""
     for precision in sorted(precisions):
-        on = {"device": course.device, "precision": precision, "threads": course.threads}
-        threads = {"OMP_NUM_THREADS": str(course.threads)}
+        on = {"device": setup.device, "precision": precision, "threads": setup.threads}
+        threads = {"OMP_NUM_THREADS": str(setup.threads)}
         peak = ask("matmul_peak", on | {"seconds": PEAK_SECONDS}, **threads)
         request = {
-            "config": course.config.to_dict(),
-            "vocab_size": course.text.tokenizer.vocab_size,
+            "config": setup.config.to_dict(),
+            "vocab_size": setup.text.tokenizer.vocab_size,
             "seconds": PRODUCT_SECONDS,
         }
         products = ask("products", on | request, **threads)
@@ -193,19 +193,19 @@ def _measure_limits(course: Course, precisions: set[str], limits: dict[str, Limi
 
 
 def _arms(
-    course: Course, peers: Sequence[Peer], rounds: list[list[Timed]], limits: dict[str, Limits]
+    setup: Setup, peers: Sequence[Peer], rounds: list[list[Timed]], limits: dict[str, Limits]
 ) -> list[Arm]:
     """Ours first."""
     from engine.config.model_size import flops_per_token  # loads torch
 
-    model, vocab_size = course.config.model, course.text.tokenizer.vocab_size
-    tokens = tokens_per_step(course.config)
+    model, vocab_size = setup.config.model, setup.text.tokenizer.vocab_size
+    tokens = tokens_per_step(setup.config)
     arms = []
     for number, times in enumerate(zip(*rounds, strict=True)):
         shape = gpt2_shape(model) if number else model
         arms.append(
             Arm(
-                peers[number - 1].in_words if number else "ours",
+                peers[number - 1].described if number else "ours",
                 Spread.of([tokens * one.speed for one in times]),
                 Spread.of([one.step_ms for one in times]),
                 times[0].parameters,
@@ -218,22 +218,22 @@ def _arms(
 
 
 def _summary(
-    course: Course,
+    setup: Setup,
     peers: Sequence[Peer],
     arms: list[Arm],
     rounds: list[list[Timed]],
     limits: dict[str, Limits],
 ) -> tuple[list[Row], dict[str, Any]]:
-    tokens, (ours, *others) = tokens_per_step(course.config), arms
+    tokens, (ours, *others) = tokens_per_step(setup.config), arms
     rows: list[Row] = []
     told: list[dict[str, Any]] = []
     goals: dict[str, float] = {}
     for number, (peer, arm) in enumerate(zip(peers, others, strict=True), 1):
         ratios = [timed[0].speed / timed[number].speed for timed in rounds]
-        ratio, goal = Spread.of(ratios), _goal(course, peer, ours)
+        ratio, goal = Spread.of(ratios), _goal(setup, peer, ours)
         reached = None if goal is None else ratio.median >= goal
         wanted = "" if goal is None else f"≥ {goal:g}"
-        rows.append(Row(f"ours over {arm.name}", wanted, ratio.in_words("times"), reached))
+        rows.append(Row(f"ours over {arm.name}", wanted, ratio.described("times"), reached))
         told.append({"name": peer.name, "ratio": ratio.to_dict(), "ratios": ratios, "goal": goal,
                      "reached": reached, **arm.to_dict()})  # fmt: skip
         goals |= {} if goal is None else {peer.name: goal}
@@ -242,10 +242,10 @@ def _summary(
     rows += [row for name, limit in limits.items() for row in limit.rows(name, ours)]
     result = {
         "bench": "throughput",
-        "preset": course.config.preset,
-        "shape": _shape(course.config),
-        "device": course.device,
-        "threads": course.threads,
+        "preset": setup.config.preset,
+        "shape": _shape(setup.config),
+        "device": setup.device,
+        "threads": setup.threads,
         "rounds": len(rounds),
         "ours": ours.to_dict(),
         "peers": told,
@@ -258,14 +258,14 @@ def _summary(
     return rows, result
 
 
-def _goal(course: Course, peer: Peer, ours: Arm) -> float | None:
+def _goal(setup: Setup, peer: Peer, ours: Arm) -> float | None:
     """The wish for a preset, if it is trained as it is: in fp32 against fp32 where it says so."""
-    config = course.config
+    config = setup.config
     asked = preset_config(config.preset)
     same_recipe = (config.model, config.optim) == (asked.model, asked.optim)
     if not same_recipe or asked.system.precision not in ("auto", ours.precision):
         return None
-    return GOALS.get((config.preset, course.device, peer.name))
+    return GOALS.get((config.preset, setup.device, peer.name))
 
 
 def _shape(config: Config) -> dict[str, Any]:

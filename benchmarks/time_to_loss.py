@@ -30,7 +30,7 @@ from benchmarks.report import Row, Spread, parameters_row, tell
 from data.errors import InputError
 from engine.config.presets import preset_config
 from engine.config.schema import Config, tokens_per_step
-from tui.text.tables import threads_in_words
+from tui.text.tables import format_threads
 
 PRESET, PEER_PRESET = "fast", "nanogpt-cpu"
 KNOWN_LOSS = 1.898  # nanoGPT's own weights after the 2000 steps of its recipe for a CPU
@@ -182,7 +182,7 @@ class Reached:
         return Row(
             figure,
             "",
-            f"{Spread.of(self.column(1)).in_words('s')}, step {steps.low:,.0f} to "
+            f"{Spread.of(self.column(1)).described('s')}, step {steps.low:,.0f} to "
             f"{steps.high:,.0f}, {steps.median * tokens:,.0f} tokens",
         )
 
@@ -241,13 +241,13 @@ def _beside(
     has_goal = peer.name == (COMPILED if plan.device == "cuda" else NANOGPT)
     got_there = ratio is not None and ratio.median >= RATIO_GOAL
     rows = [
-        Row(f"{peer.in_words} over ours", f"≥ {RATIO_GOAL:g}" if has_goal else "",
-            ratio.in_words("times") if ratio else "ours did not all get there",
+        Row(f"{peer.described} over ours", f"≥ {RATIO_GOAL:g}" if has_goal else "",
+            ratio.described("times") if ratio else "ours did not all get there",
             got_there if has_goal else None),
-        Row(f"{peer.in_words} to its {losses.median:.4f}", "",
-            f"{seconds.in_words('s')}, step {runs[0].steps:,}, {_tokens(plan, runs[0]):,} tokens"),
+        Row(f"{peer.described} to its {losses.median:.4f}", "",
+            f"{seconds.described('s')}, step {runs[0].steps:,}, {_tokens(plan, runs[0]):,} tokens"),
         reached.row("", tokens),
-        parameters_row(parameters, peer.in_words, runs[0].parameters),
+        parameters_row(parameters, peer.described, runs[0].parameters),
     ]  # fmt: skip
     return rows, {
         "name": peer.name,
@@ -277,7 +277,7 @@ def _same_tokens(plan: Plan, runs: list[OurRun]) -> tuple[list[Row], dict[str, A
     row = Row(
         f"ours after {plan.peer_tokens:,} tokens",
         f"≤ {SAME_TOKENS_GOAL}" if usual else "",
-        f"loss {losses.in_words('nats', 4)} in {seconds.in_words('s', 1)}",
+        f"loss {losses.described('nats', 4)} in {seconds.described('s', 1)}",
         losses.median <= SAME_TOKENS_GOAL if usual else None,
     )
     return [row], {
@@ -296,9 +296,9 @@ def _on_what(plan: Plan, results: Results) -> list[Row]:
     left_out = _not_counted(results)
     return [
         Row(f"ours at the planned end, step {steps:,}", "",
-            f"loss {_losses(results.ours).in_words('nats', 4)}"),
+            f"loss {_losses(results.ours).described('nats', 4)}"),
         Row("ours were trained in", "", f"{runtime['precision']} on {plan.device}, "
-            f"{threads_in_words(runtime['threads'])}, as many as the peers"),
+            f"{format_threads(runtime['threads'])}, as many as the peers"),
         Row("not counted of ours, a run", "", f"{left_out['start_seconds']:.1f} s to start, "
             f"{left_out['evaluation_seconds']:.1f} s to evaluate"),
     ]  # fmt: skip

@@ -8,12 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.program import VERSION
+
 if TYPE_CHECKING:
     from engine.model import LanguageModel
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "new"]
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 def load(run: str | Path, checkpoint: str = "best") -> LanguageModel:
@@ -32,5 +34,34 @@ def load(run: str | Path, checkpoint: str = "best") -> LanguageModel:
     """
     from engine.checkpoint.load import load_model
     from engine.runs.folder import find_run
+    from engine.sampling.generate import write_fast
 
-    return load_model(find_run(str(run)), checkpoint)
+    return write_fast(load_model(find_run(str(run)), checkpoint))
+
+
+def new(preset: str, seed: int | None = None) -> LanguageModel:
+    """Make an untrained model, as a run with this preset begins.
+
+    Args:
+        preset: ``gpt-tui presets`` lists them: the recipes, and each rung of the lecture.
+        seed: Of the weights; None takes the preset's.
+
+    Returns:
+        The model on the CPU, its ``tokenizer`` that of the preset's text.
+
+    Raises:
+        data.errors.InputError: There is no such preset, or its text cannot be had.
+    """
+    from data.corpus import load_corpus
+    from data.tokenizers import CharTokenizer
+    from engine.config.presets import preset_config
+    from engine.model import build_model
+    from engine.rng import Stream, reseed
+    from engine.sampling.generate import write_fast
+
+    config = preset_config(preset)
+    tokenizer = CharTokenizer.train(load_corpus(config.data.corpus).text)
+    reseed(config.train.seed if seed is None else seed, Stream.INIT)
+    model = build_model(config.model, tokenizer.vocab_size)
+    model.tokenizer = tokenizer
+    return write_fast(model.eval())

@@ -1,4 +1,4 @@
-"""How to call this program, in hints of what to type next."""
+"""The version of this program, and how to call it in hints of what to type next."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 PROGRAM = "gpt-tui"
+VERSION = "0.1.0"  # here alone: pyproject.toml and the rest read it
 
 
 def program() -> str:

@@ -48,7 +48,7 @@ class Start(Command):
     name: str | None = None
     command_line: str = ""
     like: str = ""  # the folder of a run whose measured precision and threads it takes over
-    held_to: dict[str, Any] = field(
+    pruning_rule: dict[str, Any] = field(
         default_factory=dict
     )  # what may stop it: engine.session.pruning
 
@@ -61,7 +61,7 @@ class Open(Command):
     running: bool = True  # else paused
     watch: bool = False  # only look at it, if another program is training it
     changes: dict[str, Any] = field(default_factory=dict)
-    held_to: dict[str, Any] = field(default_factory=dict)  # as in Start
+    pruning_rule: dict[str, Any] = field(default_factory=dict)  # as in Start
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Unsilence(Command):
 
 
 @dataclass(frozen=True)
-class TryRates(Command):
+class FindLearningRate(Command):
     """Try learning rates on a throw-away model; an open run rests. Answered by ``RatesTried``.
 
     Whatever command comes next ends it.
@@ -159,7 +159,7 @@ class TryRates(Command):
 
 
 @dataclass(frozen=True)
-class EndTrial(Command):
+class EndLearningRateFinder(Command):
     """End the test of learning rates, if there is one. Answered by ``RatesTried``."""
 
 
@@ -314,7 +314,7 @@ class Unsilenced(Event):
 
 
 @dataclass(frozen=True)
-class TrialPrepared(Event):
+class LearningRateFinderPrepared(Event):
     """A test of learning rates gets ready, or begins; its losses go to a metric store."""
 
     message: str  # what is being done; empty once it begins
@@ -323,7 +323,7 @@ class TrialPrepared(Event):
 
 
 @dataclass(frozen=True)
-class RatesTried(Event):
+class LearningRateFound(Event):
     """A test of learning rates is over."""
 
     message: str  # what the losses say, in a sentence; empty if it was called off
@@ -354,6 +354,9 @@ class Failed(Event):
     detail: str = ""
 
 
+PRUNED_KEY = "outdone"  # what ``Status.pruned`` is called in files and in JSON
+
+
 @dataclass(frozen=True)
 class Status:
     """Where a run stands; the engine replaces it whole, whoever watches reads it when they like."""
@@ -375,7 +378,7 @@ class Status:
     train_seconds: float = 0.0
     tokens_per_second: float = 0.0
     tokens_per_step: int = 0  # of the steps to come
-    outdone: str = ""  # why the rule of its sweep has stopped the run here
+    pruned: str = ""  # why the rule of its sweep has stopped the run here
 
     @property
     def seconds_left(self) -> float | None:

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import ast
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Collection, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+import benchmarks
 import data
 import engine
 import tui
 
 ROOT = Path(__file__).parents[1]
+# Each room may import those before it and no others: there is no circle, and no import upwards.
+FLOORS = (
+    ("data",),
+    ("engine.program", "engine.rng", "engine.config"),
+    ("engine.metrics", "engine.protocol", "engine.sparkline"),
+    ("engine.kernels", "engine.machine", "engine.model"),
+    ("engine.optim", "engine.training"),
+    ("engine.runs", "engine.checkpoint", "engine.sampling"),
+    ("engine.sweeps", "engine.diagnostics", "engine.lr_finder"),
+    ("engine.session",),
+    ("engine.repair", "engine.inspect"),
+    ("engine",),
+    ("tui",),
+    ("tui.terminal", "tui.text", "tui.charts"),
+    ("tui.control", "tui.messages", "tui.widgets"),
+    ("tui.screens", "tui.app"),
+    ("tui.commands", "tui.cli", "tui.__main__"),
+    ("benchmarks",),
+)
+ROOMS = [room for floor in FLOORS for room in floor]
 
 
 def loaded_by(code: str) -> set[str]:
@@ -33,6 +56,44 @@ def all_modules(package: object) -> str:
     if find_spec("triton") is None:  # it comes with PyTorch's CUDA builds
         names = [one for one in names if not one.endswith(".triton_kernels")]
     return "\n".join(f"import {one}" for one in (name, *names))
+
+
+def room_of(module: str) -> str:
+    """The longest room that a module is in."""
+    return max((one for one in ROOMS if f"{module}.".startswith(f"{one}.")), key=len)
+
+
+def imported_by(file: Path, modules: Collection[str]) -> Iterator[str]:
+    """The modules of ours that a file names, at its top, in its functions or for types alone."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{one.name}" for one in node.names]
+            yield from (name if name in modules else node.module for name in names)
+        elif isinstance(node, ast.Import):
+            yield from (one.name for one in node.names)
+
+
+def test_every_room_imports_those_below_it_alone() -> None:
+    modules = {
+        one.name: Path(str(one.module_finder.path), *one.name.split(".")[-1:])  # type: ignore[union-attr]
+        for package in (data, engine, tui, benchmarks)
+        for one in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    }
+    wrong = []
+    for module, path in modules.items():
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        for other in imported_by(file, modules):
+            if other.split(".")[0] in ("data", "engine", "tui", "benchmarks"):
+                here, there = room_of(module), room_of(other)
+                if ROOMS.index(there) > ROOMS.index(here):
+                    wrong.append(f"{module} ({here}) imports {other} ({there})")
+    assert not wrong
+
+
+def test_there_is_no_room_that_the_table_forgets() -> None:
+    places = [place for top in (engine, tui) for place in Path(top.__path__[0]).iterdir()]
+    rooms = {f"{one.parent.name}.{one.name}" for one in places if (one / "__init__.py").exists()}
+    assert rooms <= set(ROOMS)
 
 
 def test_the_engine_is_cheap_to_import() -> None:

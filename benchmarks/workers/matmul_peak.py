@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.workers import answer
-from benchmarks.workers.measuring import fastest
+from benchmarks.workers.measure import fastest
 
 SIZES = {"cpu": (512, 1024, 2048)}  # rows and columns; small ones win where a cache is large
 SIZES_ON_A_GPU = (4096, 8192)

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks.workers import answer
-from benchmarks.workers.measuring import whole_split_loss
+from benchmarks.workers.measure import whole_split_loss
 
 COMPILED_PREFIX = "_orig_mod."  # of the names in a compiled model's checkpoint
 

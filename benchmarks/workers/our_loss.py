@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers import Text, load_text
 from benchmarks.workers import answer
-from benchmarks.workers.measuring import now, whole_split_loss
+from benchmarks.workers.measure import now, whole_split_loss
 from engine.config.schema import Config, config_from_dict, tokens_per_step
 
 if TYPE_CHECKING:

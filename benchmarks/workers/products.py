@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.workers import answer
-from benchmarks.workers.measuring import fastest
+from benchmarks.workers.measure import fastest
 from engine.config.schema import config_from_dict
 
 if TYPE_CHECKING:

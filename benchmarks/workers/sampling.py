@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.workers import answer
-from benchmarks.workers.measuring import now
+from benchmarks.workers.measure import now
 from benchmarks.workers.nanogpt_loss import model_of
 from engine.config.schema import ModelConfig
 

@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.checkpoint.store import Snapshot
 from engine.config.schema import config_from_dict
 from engine.protocol import State
-from engine.repair.rebuild import Memory
 from engine.runs.database import RunDatabase
 from engine.runs.lineage import Branch
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a checkpoint knows of the database that it was written beside.
+
+    Attributes:
+        name: Of the checkpoint.
+        branch: It is on.
+        step: Of it.
+        journal_id: Of the last change of settings that took effect before it.
+        created: Seconds since 1970.
+        meta: The run's facts, each a JSON value.
+        branches: The lines of history there were; empty if it was not noted.
+    """
+
+    name: str
+    branch: int
+    step: int
+    journal_id: int
+    created: float
+    meta: dict[str, Any]
+    branches: list[Branch]
 
 
 def remember(database: RunDatabase) -> dict[str, Any]:
@@ -58,9 +81,9 @@ def _facts(state: dict[str, Any]) -> dict[str, Any]:
 
 def _summary(state: dict[str, Any]) -> dict[str, Any]:
     """The run in one row, as far as its checkpoint tells."""
-    standing, runtime = state["standing"], state["runtime"]
+    losses, runtime = state["standing"], state["runtime"]
     shown = ("train_loss", "val_loss", "val_measured", "best_val_loss", "best_step")
-    return {name: standing[name] for name in shown} | {
+    return {name: losses[name] for name in shown} | {
         "step": state["step"],
         "saved_step": state["step"],
         "total_steps": config_from_dict(state["config"]).train.max_steps,

@@ -63,7 +63,7 @@ def advise(symptom: Symptom, config: Config, before: dict[str, Any]) -> Advice |
         case _:
             message = f"the loss has stood at {now} since step {step}"
             changes = scaled_rate(config, LOWER)
-    return Advice(symptom.kind, message, in_words(changes), changes) if changes else None
+    return Advice(symptom.kind, message, described(changes), changes) if changes else None
 
 
 def advise_non_finite(step: int, what: str, rewind_to: int, config: Config) -> Advice:
@@ -86,7 +86,7 @@ def advise_non_finite(step: int, what: str, rewind_to: int, config: Config) -> A
     )
 
 
-def in_words(changes: dict[str, Any]) -> str:
+def described(changes: dict[str, Any]) -> str:
     """Changes as an imperative, the first of them with its value."""
     for key, value in changes.items():
         return f"set {key.partition('.')[2]} to {SETTINGS[key].format(value)}"

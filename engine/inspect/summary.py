@@ -39,7 +39,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class ModelSummary:
     """A model from the outside."""
 
     tree: Part
@@ -52,7 +52,7 @@ class Anatomy:
     memory: Memory
 
 
-def anatomy(config: Config, vocab_size: int) -> Anatomy:
+def summarize(config: Config, vocab_size: int) -> ModelSummary:
     """Look at the model a configuration describes.
 
     Args:
@@ -62,7 +62,7 @@ def anatomy(config: Config, vocab_size: int) -> Anatomy:
     with torch.device("meta"):  # shapes without memory
         model = build_model(config.model, vocab_size)
     training = flops_per_token(config.model, vocab_size)
-    return Anatomy(
+    return ModelSummary(
         tree=tree(model),
         parameters=_by_purpose(model),
         total=_count(model),

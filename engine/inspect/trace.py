@@ -97,33 +97,33 @@ def _gpt(model: GPT, input_ids: Tensor, notes: _Notes) -> Tensor:
     positions = torch.arange(input_ids.size(1), device=input_ids.device)  # (T,)
     notes.take("token embeddings", "B T C", model.token_embedding(input_ids))
     if model.previous_embeddings:
-        notes.take("tokens before", "B T C", model._embed_previous(input_ids, None))
+        notes.take("tokens before", "B T C", model._embed_previous(input_ids))
     if config.position == "learned":
         notes.take("positions", "T C", model.position_embedding(positions))
     elif config.position == "sinusoidal":
         notes.take("positions", "T C", sinusoidal(positions, config.n_embd))
     x = notes.take("stream", "B T C", model.embed(input_ids, positions))
-    turns = model._turns(positions)
+    rope = model._rope(positions)
     for i, block in enumerate(model.blocks):
         assert isinstance(block, Block)
         notes.where = f"block {i}"
-        x = _block(block, x, turns, notes)
+        x = _block(block, x, rope, notes)
     notes.where = ""
     if not isinstance(model.norm, nn.Identity):
         notes.take("norm", "B T C", model.norm(x))
     return model.logits(x)
 
 
-def _block(block: Block, x: Tensor, turns: Rotary | None, notes: _Notes) -> Tensor:
+def _block(block: Block, x: Tensor, rope: Rotary | None, notes: _Notes) -> Tensor:
     """(B, T, C) -> (B, T, C)."""
     attention, feed_forward = block.attention, block.feed_forward
     read = _norm(block.norm_1, "norm_1", x, notes) if block.pre_norm else x
-    x = block._join(x, _attention(attention, read, turns, notes))
+    x = block._residual_add(x, _attention(attention, read, rope, notes))
     x = _sum(block, block.norm_1, "norm_1", x, notes)
     if feed_forward is None:
         return x
     read = _norm(block.norm_2, "norm_2", x, notes) if block.pre_norm else x
-    x = block._join(x, _feed_forward(feed_forward, read, notes))
+    x = block._residual_add(x, _feed_forward(feed_forward, read, notes))
     return _sum(block, block.norm_2, "norm_2", x, notes)
 
 
@@ -138,12 +138,12 @@ def _norm(norm: nn.Module, name: str, x: Tensor, notes: _Notes) -> Tensor:
 
 
 def _attention(
-    attention: CausalSelfAttention, x: Tensor, turns: Rotary | None, notes: _Notes
+    attention: CausalSelfAttention, x: Tensor, rope: Rotary | None, notes: _Notes
 ) -> Tensor:
     """(B, T, C) -> (B, T, C)."""
-    for name, heads in zip("qkv", attention.heads(x, turns), strict=True):
+    for name, heads in zip("qkv", attention.heads(x, rope), strict=True):
         notes.take(name, "B nh T hs" if heads.size(1) == attention.n_head else "B nkv T hs", heads)
-    out, weights = attention.reference(x, turns)  # (B, T, C), (B, nh, T, T)
+    out, weights = attention.reference(x, rope)  # (B, T, C), (B, nh, T, T)
     notes.take("attention weights", "B nh T T", weights, _entropy(weights))
     values = heads.repeat_interleave(weights.size(1) // heads.size(1), dim=1)  # (B, nh, T, hs)
     mixed = weights @ values
@@ -155,7 +155,7 @@ def _feed_forward(feed_forward: FeedForward, x: Tensor, notes: _Notes) -> Tensor
     """(B, T, C) -> (B, T, C)."""
     gated = feed_forward.activation == "swiglu"
     hidden = notes.take("hidden", "B T 2F" if gated else "B T F", feed_forward.up(x))
-    notes.take(feed_forward.activation, "B T F", feed_forward.bend(hidden))
+    notes.take(feed_forward.activation, "B T F", feed_forward.activate(hidden))
     out: Tensor = feed_forward(x)
     return notes.take("feed-forward out", "B T C", out)
 

@@ -50,7 +50,7 @@ def attention(
     *,
     norm: str = "none",
     epsilon: float = 0.0,
-    turns: tuple[Tensor, Tensor] | None = None,
+    rope: tuple[Tensor, Tensor] | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
     """Causal self-attention between its two projections, on the CPU.
@@ -73,7 +73,7 @@ def attention(
     if dropout:
         shape.dropout = dropout
         shape.seed = int(torch.empty((), dtype=torch.int64).random_())
-    tables = tuple(turn.float().contiguous() for turn in turns) if turns else ()
+    tables = tuple(angle.float().contiguous() for angle in rope) if rope else ()
     if tables:
         shape.cos, shape.sin = (table.data_ptr() for table in tables)
     y: Tensor = _Attention.apply(qkv, shape, tables)  # type: ignore[no-untyped-call]

@@ -51,7 +51,7 @@ def heads(
     *,
     norm: str,
     epsilon: float,
-    turns: tuple[Tensor, Tensor] | None,
+    rope: tuple[Tensor, Tensor] | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values of all heads, normalised and rotated.
 
@@ -66,7 +66,7 @@ def heads(
         q (B, nh, T, hs), k and v (B, nkv, T, hs), in the dtype of ``qkv``.
     """
     found: tuple[Tensor, Tensor, Tensor] = kernels().Heads.apply(
-        qkv, n_head, n_kv_head, norm, epsilon, *(turns or (None, None))
+        qkv, n_head, n_kv_head, norm, epsilon, *(rope or (None, None))
     )
     return found
 

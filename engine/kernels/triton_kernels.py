@@ -59,9 +59,9 @@ def _heads_forward(  # type: ignore[no-untyped-def]
         kind = x1.dtype
         x1, x2, _ = _normalised(x1.to(tl.float32), x2.to(tl.float32), seen, hs, epsilon, NORM)
         if ROTARY:
-            turn = (row % T)[:, None] * half + column[None, :]
-            c = tl.load(cos + turn, seen, 0.0).to(tl.float32)
-            s = tl.load(sin + turn, seen, 0.0).to(tl.float32)
+            angle = (row % T)[:, None] * half + column[None, :]
+            c = tl.load(cos + angle, seen, 0.0).to(tl.float32)
+            s = tl.load(sin + angle, seen, 0.0).to(tl.float32)
             y1 = x1 * c - x2 * s
             x2 = x1 * s + x2 * c
             x1 = y1
@@ -98,9 +98,9 @@ def _heads_backward(  # type: ignore[no-untyped-def]
         d1 = d1.to(tl.float32)
         d2 = d2.to(tl.float32)
         if ROTARY:
-            turn = t * half + column[None, :]
-            c = tl.load(cos + turn, seen, 0.0).to(tl.float32)
-            s = tl.load(sin + turn, seen, 0.0).to(tl.float32)
+            angle = t * half + column[None, :]
+            c = tl.load(cos + angle, seen, 0.0).to(tl.float32)
+            s = tl.load(sin + angle, seen, 0.0).to(tl.float32)
             e1 = d1 * c + d2 * s
             d2 = d2 * c - d1 * s
             d1 = e1

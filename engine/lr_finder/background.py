@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING
 
 from data.errors import Cancelled, InputError
 from engine.config.schema import config_from_dict
-from engine.lr_finder.ramp import Rise, Suggestion, rise_for
+from engine.lr_finder.ramp import Ramp, Suggestion, rise_for
 from engine.metrics import MetricStore
 from engine.protocol import (
     Command,
-    EndTrial,
+    EndLearningRateFinder,
     Event,
-    RatesTried,
+    FindLearningRate,
+    LearningRateFinderPrepared,
+    LearningRateFound,
     Refused,
     State,
-    TrialPrepared,
-    TryRates,
     Warned,
 )
 
 if TYPE_CHECKING:
-    from engine.lr_finder.finder import RangeTest
+    from engine.lr_finder.finder import LRFinder
 
 
-class Trying:
+class BackgroundFinder:
     """At most one test, a quantum at a time.
 
     Args:
@@ -38,18 +38,20 @@ class Trying:
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit
-        self._test: RangeTest | None = None
+        self._test: LRFinder | None = None
         self._quanta: Generator[None, None, Suggestion] | None = None
         self._number = 0
-        self.rise = Rise()
-        self.metrics = MetricStore(self.rise.smoothing)  # train_loss, by steps from 0
+        self.ramp = Ramp()
+        self.metrics = MetricStore(self.ramp.smoothing)  # train_loss, by steps from 0
 
     @property
     def under_way(self) -> bool:
         """Whether there is more to do."""
         return self._quanta is not None
 
-    def begin(self, command: TryRates, state: State, called_off: Callable[[], bool]) -> None:
+    def begin(
+        self, command: FindLearningRate, state: State, called_off: Callable[[], bool]
+    ) -> None:
         """Get ready, which takes a moment.
 
         Args:
@@ -61,29 +63,29 @@ class Trying:
         def report(message: str) -> None:
             if called_off():
                 raise Cancelled
-            self._emit(TrialPrepared(message, command.number))
+            self._emit(LearningRateFinderPrepared(message, command.number))
 
         self._number = command.number
         try:
             if state is State.RUNNING:
                 raise InputError("pause the run first: a learning-rate test needs its processor")
             config = config_from_dict(command.config)
-            self.rise = rise_for(config)
-            self.metrics = MetricStore(self.rise.smoothing)
+            self.ramp = rise_for(config)
+            self.metrics = MetricStore(self.ramp.smoothing)
             report("loading PyTorch")
             from engine.lr_finder.finder import prepare
 
             losses = self.metrics.column("train_loss")
             with _computing_as_before():
-                self._test = prepare(config, self.rise, losses, report, self._warn, called_off)
+                self._test = prepare(config, self.ramp, losses, report, self._warn, called_off)
         except Cancelled:
-            self._emit(RatesTried("", self._number))
+            self._emit(LearningRateFound("", self._number))
         except Exception as error:  # the test is over; the run beside it and the loop are well
             self._give_up(error)
         else:
             self._quanta = self._test.quanta()
             runtime = dataclasses.asdict(self._test.runtime)
-            self._emit(TrialPrepared("", command.number, runtime))
+            self._emit(LearningRateFinderPrepared("", command.number, runtime))
 
     def advance(self) -> None:
         """Do one quantum of the test; tell, at its end, what came out."""
@@ -96,15 +98,15 @@ class Trying:
             suggestion: Suggestion = stop.value
             changes = self._test.settings(suggestion)
             self._forget()
-            self._emit(RatesTried(suggestion.why, self._number, changes))
+            self._emit(LearningRateFound(suggestion.why, self._number, changes))
         except Exception as error:
             self._give_up(error)
 
     def end(self, command: Command) -> None:
         """Give way to whatever is wanted next; ``EndTrial`` is always answered."""
-        if self.under_way or isinstance(command, EndTrial):
+        if self.under_way or isinstance(command, EndLearningRateFinder):
             self._forget()
-            self._emit(RatesTried("", self._number))
+            self._emit(LearningRateFound("", self._number))
 
     def _warn(self, message: str) -> None:
         self._emit(Warned(message))
@@ -112,11 +114,11 @@ class Trying:
     def _give_up(self, error: Exception) -> None:
         self._forget()
         if isinstance(error, InputError):
-            self._emit(Refused(TryRates.__name__, str(error)))
+            self._emit(Refused(FindLearningRate.__name__, str(error)))
             return
         traceback.print_exception(error, file=sys.__stderr__)  # the app keeps it in its log
         told = f"the test failed: {type(error).__name__}: {error}"
-        self._emit(Refused(TryRates.__name__, told))
+        self._emit(Refused(FindLearningRate.__name__, told))
 
     def _forget(self) -> None:
         self._test = self._quanta = None

@@ -12,7 +12,7 @@ from data.batches import Split
 from data.errors import InputError
 from engine.config.schema import Config
 from engine.config.setting import Value
-from engine.lr_finder.ramp import DIVERGED, Rise, Suggestion, as_settings, at_rate, suggest
+from engine.lr_finder.ramp import DIVERGED, Ramp, Suggestion, as_settings, at_rate, suggest
 from engine.machine.allocator import keep_freed_memory
 from engine.metrics import Column
 from engine.runs.open import Watcher, load_text
@@ -21,7 +21,7 @@ from engine.training.runtime import Say, resolve_runtime
 from engine.training.trainer import Runtime, Trainer
 
 
-class RangeTest:
+class LRFinder:
     """Trains a model of its own from its fresh start; nothing else is touched or written.
 
     Args:
@@ -38,12 +38,12 @@ class RangeTest:
         split: Split,
         vocab_size: int,
         runtime: Runtime,
-        rise: Rise,
+        ramp: Ramp,
         losses: Column,
     ) -> None:
-        self.config, self.rise, self.losses = config, rise, losses
+        self.config, self.ramp, self.losses = config, ramp, losses
         try:
-            self._trainer = Trainer(at_rate(config, rise.first), runtime, split, vocab_size)
+            self._trainer = Trainer(at_rate(config, ramp.first), runtime, split, vocab_size)
         except torch.OutOfMemoryError:
             raise InputError(OUT_OF_MEMORY) from None
 
@@ -68,8 +68,8 @@ class RangeTest:
             InputError: The GPU's memory does not hold a micro-batch.
         """
         trainer, diverged = self._trainer, False
-        for step in range(self.rise.steps):
-            trainer.adjust(at_rate(self.config, self.rise.rate(step)))
+        for step in range(self.ramp.steps):
+            trainer.adjust(at_rate(self.config, self.ramp.rate(step)))
             try:
                 result = yield from trainer.step_quanta()
             except torch.OutOfMemoryError:
@@ -78,7 +78,7 @@ class RangeTest:
             diverged = self._has_diverged()
             if diverged:
                 break
-        return suggest(self.rise, self.losses.snapshot()[2], diverged)
+        return suggest(self.ramp, self.losses.snapshot()[2], diverged)
 
     def settings(self, suggestion: Suggestion) -> dict[str, Value]:
         """What to set to follow a suggestion; nothing if there is none."""
@@ -95,12 +95,12 @@ class RangeTest:
 
 def prepare(
     config: Config,
-    rise: Rise,
+    ramp: Ramp,
     losses: Column,
     report: Say,
     warn: Say,
     cancelled: Callable[[], bool],
-) -> RangeTest:
+) -> LRFinder:
     """Read the text, settle what to compute with as for a run, and build the model.
 
     Args:
@@ -120,7 +120,7 @@ def prepare(
         warn(corpus.note)
     runtime = resolve_runtime(config, split, tokenizer.vocab_size, report, warn)
     report("building the model")
-    test = RangeTest(config, split, tokenizer.vocab_size, runtime, rise, losses)
+    test = LRFinder(config, split, tokenizer.vocab_size, runtime, ramp, losses)
     test.settle()
     return test
 

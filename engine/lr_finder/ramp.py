@@ -28,7 +28,7 @@ HIGHEST_MUON = SETTINGS["optim.muon_lr"].maximum or math.inf
 
 
 @dataclass(frozen=True)
-class Rise:
+class Ramp:
     """Learning rates that rise from step to step by the same factor.
 
     Args:
@@ -53,7 +53,7 @@ class Rise:
 
 def rise_for(
     config: Config, first: float = FIRST, last: float | None = None, steps: int = STEPS
-) -> Rise:
+) -> Ramp:
     """The rates to try on a configuration.
 
     Args:
@@ -80,7 +80,7 @@ def rise_for(
         problems.append(f"--steps must be {FEWEST_STEPS} to {MOST_STEPS:,}, not {steps:,}")
     if problems:
         raise InputError(*problems)
-    return Rise(first, top, steps)
+    return Ramp(first, top, steps)
 
 
 def at_rate(config: Config, rate: float) -> Config:
@@ -112,7 +112,7 @@ class Suggestion:
     why: str
 
 
-def suggest(rise: Rise, smoothed: Values, diverged: bool) -> Suggestion:
+def suggest(ramp: Ramp, smoothed: Values, diverged: bool) -> Suggestion:
     """The rate by which the loss had made three fifths of its fall.
 
     Args:
@@ -121,19 +121,19 @@ def suggest(rise: Rise, smoothed: Values, diverged: bool) -> Suggestion:
         diverged: Whether the test ended because the loss went up and away.
     """
     if not len(smoothed) or not math.isfinite(smoothed[0]):
-        return Suggestion(None, _way_out(rise, rose=True))
+        return Suggestion(None, _way_out(ramp, rose=True))
     start, lowest = float(smoothed[0]), int(np.nanargmin(smoothed))
     fall = start - float(smoothed[lowest])
     if fall < LEAST_FALL * start:
         rose = diverged or bool(smoothed[-1] > (1 + LEAST_FALL) * start)
-        return Suggestion(None, _way_out(rise, rose))
+        return Suggestion(None, _way_out(ramp, rose))
     done = int(np.argmax(smoothed <= start - FALL_DONE * fall))
-    rate, bottom = _rounded(rise.rate(done)), rise.rate(lowest)
+    rate, bottom = _rounded(ramp.rate(done)), ramp.rate(lowest)
     fallen = f"by this rate the loss had made {FALL_DONE:.0%} of its fall"
-    if lowest == rise.steps - 1:
+    if lowest == ramp.steps - 1:
         return Suggestion(
             rate,
-            f"{fallen}, and it was falling still at {rise.last:.2g}: a test of more steps would be "
+            f"{fallen}, and it was falling still at {ramp.last:.2g}: a test of more steps would be "
             f"surer",
         )
     return Suggestion(
@@ -162,13 +162,13 @@ def _rounded(rate: float) -> float:
     return float(f"{rate:.1e}")
 
 
-def _way_out(rise: Rise, rose: bool) -> str:
+def _way_out(ramp: Ramp, rose: bool) -> str:
     if rose:
         return (
             f"no suggestion: the loss went up without having fallen by {LEAST_FALL:.0%}: start the "
-            f"test from a lower rate than {rise.first:.2g}, or let it take more steps"
+            f"test from a lower rate than {ramp.first:.2g}, or let it take more steps"
         )
     return (
         f"no suggestion: the loss did not fall by {LEAST_FALL:.0%} at any rate up to "
-        f"{rise.last:.2g}: let the test go higher, or take more steps"
+        f"{ramp.last:.2g}: let the test go higher, or take more steps"
     )

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from engine import kernels
 from engine.config.schema import ModelConfig
-from engine.model.cache import LayerCache
 from engine.model.layers import EPSILON, Dropout, LayerNorm, Linear, RMSNorm
 from engine.model.positions import Rotary, rotate
 
@@ -44,21 +43,17 @@ class CausalSelfAttention(nn.Module):
         kv = self.n_kv_head * self.head_size
         return self.n_head * self.head_size, kv, kv
 
-    def forward(
-        self, x: Tensor, turns: Rotary | None = None, cache: LayerCache | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, rope: Rotary | None = None) -> Tensor:
         """Mix information between positions: (B, T, C) -> (B, T, C)."""
-        if self.native and cache is None and kernels.takes(x, torch.float32, torch.bfloat16):
-            return self._forward_native(x, turns)
-        if self.native and kernels.gpu.takes(x) and (self.qk_norm or turns):
-            q, k, v = self._heads_on_gpu(x, turns)
+        if self.native and kernels.takes(x, torch.float32, torch.bfloat16):
+            return self._forward_native(x, rope)
+        if self.native and kernels.gpu.takes(x) and (self.qk_norm or rope):
+            q, k, v = self._heads_on_gpu(x, rope)
         else:
-            q, k, v = self.heads(x, turns)
-        if cache is not None:
-            k, v = cache.extend(k, v)
+            q, k, v = self.heads(x, rope)
         return self.merge(self.attend(q, k, v))
 
-    def _forward_native(self, x: Tensor, turns: Rotary | None) -> Tensor:
+    def _forward_native(self, x: Tensor, rope: Rotary | None) -> Tensor:
         """The same in one go: what ``heads`` and ``attend`` do, in a kernel of our own."""
         y = kernels.attention(
             self.qkv(x),
@@ -66,13 +61,13 @@ class CausalSelfAttention(nn.Module):
             self.n_kv_head,
             norm=self._kind_of_norm,
             epsilon=EPSILON,
-            turns=turns,
+            rope=rope,
             dropout=self.dropout.p if self.training else 0.0,
         )  # (B, T, nh * hs)
         out: Tensor = self.proj_dropout(self.proj(y))
         return out
 
-    def _heads_on_gpu(self, x: Tensor, turns: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _heads_on_gpu(self, x: Tensor, rope: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
         """What ``heads`` does, in a kernel of our own."""
         return kernels.gpu.heads(
             self.qkv(x),
@@ -80,7 +75,7 @@ class CausalSelfAttention(nn.Module):
             self.n_kv_head,
             norm=self._kind_of_norm,
             epsilon=EPSILON,
-            turns=turns,
+            rope=rope,
         )
 
     @property
@@ -89,7 +84,7 @@ class CausalSelfAttention(nn.Module):
         norm = self.qk_norm
         return "none" if norm is None else "layer" if isinstance(norm, LayerNorm) else "rms"
 
-    def heads(self, x: Tensor, turns: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
+    def heads(self, x: Tensor, rope: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
         """Project and split into heads: (B, T, C) -> q (B, nh, T, hs), k and v (B, nkv, T, hs)."""
         B, T, _ = x.shape
         q, k, v = (
@@ -98,16 +93,16 @@ class CausalSelfAttention(nn.Module):
         )
         if self.qk_norm is not None:
             q, k = self.qk_norm(q), self.qk_norm(k)
-        if turns is not None:
-            q, k = rotate(q, turns), rotate(k, turns)
+        if rope is not None:
+            q, k = rotate(q, rope), rotate(k, rope)
         return q, k, v
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Values weighted by how well keys fit queries.
 
         Args:
-            q: (B, nh, T, hs), of the last T of all tokens so far.
-            k, v: (B, nkv, T', hs), of all of them.
+            q: (B, nh, T, hs).
+            k, v: (B, nkv, T, hs).
 
         Returns:
             (B, nh, T, hs).
@@ -117,18 +112,14 @@ class CausalSelfAttention(nn.Module):
         if q.device.type == "cpu" and spelled_out_is_faster:
             # torch's fused kernel for CPUs has no dropout and is slow backwards in bf16
             k, v = self._for_each_query_head(k), self._for_each_query_head(v)
-            weights: Tensor = self.dropout(_scores(q, k).softmax(dim=-1))  # (B, nh, T, T')
+            weights: Tensor = self.dropout(_scores(q, k).softmax(dim=-1))  # (B, nh, T, T)
             return weights @ v
-        T, seen = q.size(2), k.size(2)
-        # is_causal would line up the first query with the first key, and one query sees every key
-        mask = ~_future(T, seen, q.device) if 1 < T < seen else None
         return F.scaled_dot_product_attention(
             q,
             k,
             v,
-            attn_mask=mask,
             dropout_p=dropout,
-            is_causal=1 < T == seen,
+            is_causal=True,
             enable_gqa=self.n_kv_head != self.n_head,
         )
 
@@ -138,7 +129,7 @@ class CausalSelfAttention(nn.Module):
         out: Tensor = self.proj_dropout(self.proj(y.transpose(1, 2).reshape(B, T, -1)))
         return out
 
-    def reference(self, x: Tensor, turns: Rotary | None = None) -> tuple[Tensor, Tensor]:
+    def reference(self, x: Tensor, rope: Rotary | None = None) -> tuple[Tensor, Tensor]:
         """The same attention, spelled out as in the lecture, without dropout on the weights.
 
         Args:
@@ -149,7 +140,7 @@ class CausalSelfAttention(nn.Module):
             The output (B, T, C) and the attention weights (B, nh, T, T); row i says how much token
             i takes from each token up to itself, and sums to 1.
         """
-        q, k, v = self.heads(x, turns)
+        q, k, v = self.heads(x, rope)
         k, v = self._for_each_query_head(k), self._for_each_query_head(v)  # (B, nh, T, hs)
         weights = reference_weights(q, k)
         return self.merge(weights @ v), weights
@@ -164,29 +155,19 @@ def reference_weights(q: Tensor, k: Tensor) -> Tensor:
     """Attention weights in the plainest words: two of (B, nh, T, hs) -> (B, nh, T, T)."""
     T, head_size = q.shape[-2:]
     scores = q @ k.transpose(-2, -1) / math.sqrt(head_size)  # (B, nh, T, T)
-    return scores.masked_fill(_future(T, T, q.device), float("-inf")).softmax(dim=-1)
-
-
-def _future(T: int, seen: int, device: torch.device) -> Tensor:
-    """Which of all keys come after each of the last T tokens: (T, seen) bool."""
-    return torch.ones(T, seen, dtype=torch.bool, device=device).triu(1 + seen - T)
+    future = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)
+    return scores.masked_fill(future, float("-inf")).softmax(dim=-1)
 
 
 def _scores(q: Tensor, k: Tensor) -> Tensor:
     """The scores of ``reference_weights``, masked, in one batched multiplication.
 
-    Args:
-        q: (B, nh, T, hs), of the last T tokens.
-        k: (B, nh, T', hs), of all.
-
-    Returns:
-        (B, nh, T, T').
+    Two of (B, nh, T, hs) -> (B, nh, T, T).
     """
     B, nh, T, hs = q.shape
-    seen = k.size(2)
-    mask = torch.full((T, seen), float("-inf"), dtype=q.dtype).triu(1 + seen - T)
-    q, k = q.reshape(B * nh, T, hs), k.reshape(B * nh, seen, hs)
-    return torch.baddbmm(mask, q, k.mT, alpha=hs**-0.5).view(B, nh, T, seen)
+    mask = torch.full((T, T), float("-inf"), dtype=q.dtype).triu(1)
+    q, k = q.reshape(B * nh, T, hs), k.reshape(B * nh, T, hs)
+    return torch.baddbmm(mask, q, k.mT, alpha=hs**-0.5).view(B, nh, T, T)
 
 
 def _qk_norm(config: ModelConfig) -> LayerNorm | RMSNorm | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from engine.config.schema import GPT2_STD, ModelConfig
-from engine.model.cache import KVCache
 from engine.model.language_model import LanguageModel
 
 
@@ -18,9 +17,9 @@ class Bigram(LanguageModel):
         if config.init == "gpt2":
             nn.init.normal_(self.token_embedding.weight, std=GPT2_STD)
 
-    def forward(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
-        """(B, T) -> (B, T, vocab_size); there is nothing to remember."""
-        logits: Tensor = self.token_embedding(input_ids)
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """(B, T) -> (B, T, vocab_size)."""
+        logits: Tensor = self.token_embedding(input_ids.long())
         return logits
 
     def attention_weights(self, input_ids: Tensor) -> list[Tensor]:

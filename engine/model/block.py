@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from engine import kernels
 from engine.config.schema import ModelConfig
 from engine.model.attention import CausalSelfAttention
-from engine.model.cache import LayerCache
 from engine.model.layers import Dropout, Linear, build_norm
 from engine.model.positions import Rotary
 
@@ -33,19 +32,19 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        out: Tensor = self.proj_dropout(self.proj(self.bend(self.up(x))))
+        out: Tensor = self.proj_dropout(self.proj(self.activate(self.up(x))))
         return out
 
-    def bend(self, x: Tensor) -> Tensor:
+    def activate(self, x: Tensor) -> Tensor:
         """The activation: (B, T, d_ff), or twice as wide for SwiGLU, -> (B, T, d_ff)."""
         if self.native and self.activation == "gelu" and kernels.takes(x, torch.float32):
             return kernels.gelu(x)
         if self.native and kernels.gpu.takes(x) and self.activation in ("relu2", "swiglu"):
             return kernels.gpu.activation(x, self.activation)
-        return bend(x, self.activation)
+        return activate(x, self.activation)
 
 
-def bend(x: Tensor, activation: str) -> Tensor:
+def activate(x: Tensor, activation: str) -> Tensor:
     """What makes a network more than a product of matrices: (..., d_ff), twice that for SwiGLU."""
     if activation == "relu":
         return F.relu(x)
@@ -73,33 +72,31 @@ class Block(nn.Module):
         if self.feed_forward is not None:
             self.norm_2 = build_norm(config, config.n_embd)
 
-    def forward(
-        self, x: Tensor, turns: Rotary | None = None, cache: LayerCache | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, rope: Rotary | None = None) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
         if self.pre_norm:
-            x = self._join(x, self.attention(self.norm_1(x), turns, cache))
+            x = self._residual_add(x, self.attention(self.norm_1(x), rope))
         else:
-            x = self.norm_1(self._join(x, self.attention(x, turns, cache)))
-        return self._think(x)
+            x = self.norm_1(self._residual_add(x, self.attention(x, rope)))
+        return self._add_mlp(x)
 
-    def reference(self, x: Tensor, turns: Rotary | None = None) -> tuple[Tensor, Tensor]:
+    def reference(self, x: Tensor, rope: Rotary | None = None) -> tuple[Tensor, Tensor]:
         """As ``forward``, on the reference path: (B, T, C) and the weights (B, nh, T, T)."""
         if self.pre_norm:
-            attended, weights = self.attention.reference(self.norm_1(x), turns)
-            x = self._join(x, attended)
+            attended, weights = self.attention.reference(self.norm_1(x), rope)
+            x = self._residual_add(x, attended)
         else:
-            attended, weights = self.attention.reference(x, turns)
-            x = self.norm_1(self._join(x, attended))
-        return self._think(x), weights
+            attended, weights = self.attention.reference(x, rope)
+            x = self.norm_1(self._residual_add(x, attended))
+        return self._add_mlp(x), weights
 
-    def _think(self, x: Tensor) -> Tensor:
+    def _add_mlp(self, x: Tensor) -> Tensor:
         if self.feed_forward is None:
             return x
         if self.pre_norm:
-            return self._join(x, self.feed_forward(self.norm_2(x)))
-        normalised: Tensor = self.norm_2(self._join(x, self.feed_forward(x)))
+            return self._residual_add(x, self.feed_forward(self.norm_2(x)))
+        normalised: Tensor = self.norm_2(self._residual_add(x, self.feed_forward(x)))
         return normalised
 
-    def _join(self, x: Tensor, change: Tensor) -> Tensor:
+    def _residual_add(self, x: Tensor, change: Tensor) -> Tensor:
         return x + change if self.residual else change

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from engine.config.schema import GPT2_STD, ModelConfig
 from engine.model.attention import CausalSelfAttention
 from engine.model.block import Block, FeedForward
-from engine.model.cache import KVCache
 from engine.model.language_model import LanguageModel
 from engine.model.layers import Dropout, Linear, build_norm
 from engine.model.positions import Rotary, rotary, sinusoidal
@@ -44,21 +43,20 @@ class GPT(LanguageModel):
             self.head.weight = self.token_embedding.weight
         self._init_weights()
 
-    def forward(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
+    def forward(self, input_ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, vocab_size)."""
-        positions = self._positions(input_ids, cache)  # (T,)
-        x, turns = self.embed(input_ids, positions, cache), self._turns(positions)  # x: (B, T, C)
-        for i, block in enumerate(self.blocks):
-            x = block(x, turns, cache.layers[i] if cache else None)
-        if cache:
-            cache.position += input_ids.size(1)
+        positions = self._positions(input_ids)  # (T,)
+        x, rope = self.embed(input_ids, positions), self._rope(positions)  # x: (B, T, C)
+        for block in self.blocks:
+            x = block(x, rope)
         return self.logits(x)
 
-    def embed(self, input_ids: Tensor, positions: Tensor, cache: KVCache | None = None) -> Tensor:
+    def embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
         """What each token is plus where it stands: (B, T) -> (B, T, C)."""
+        input_ids = input_ids.long()  # what a tokenizer gives may be narrower
         x = self.token_embedding(input_ids)  # (B, T, C)
         if self.previous_embeddings:
-            x = x + self._embed_previous(input_ids, cache)
+            x = x + self._embed_previous(input_ids)
         if self.config.position == "learned":
             x = x + self.position_embedding(positions)
         elif self.config.position == "sinusoidal":
@@ -74,27 +72,22 @@ class GPT(LanguageModel):
         cap = self.config.logit_softcap
         return cap * torch.tanh(logits / cap) if cap else logits  # Gemma 2, section 2
 
-    def _embed_previous(self, input_ids: Tensor, cache: KVCache | None) -> Tensor:
+    def _embed_previous(self, input_ids: Tensor) -> Tensor:
         """The tokens before each token, a table for each distance: (B, T) -> (B, T, C)."""
-        T, reach = input_ids.size(1), len(self.previous_embeddings)
-        ids = cache.preceding(input_ids, reach) if cache else input_ids  # (B, T' >= T)
+        T = input_ids.size(1)
         total = torch.zeros((), device=input_ids.device)
         for distance, table in enumerate(self.previous_embeddings, 1):
-            end = ids.size(1) - distance
-            seen = table(ids[:, max(0, end - T) : max(0, end)])  # (B, at most T, C)
+            seen = table(input_ids[:, : max(0, T - distance)])  # (B, T - distance, C)
             total = total + F.pad(seen, (0, 0, T - seen.size(1), 0))
         return total
 
-    def _positions(self, input_ids: Tensor, cache: KVCache | None) -> Tensor:
-        start, length = (cache.position, cache.length) if cache else (0, 0)
+    def _positions(self, input_ids: Tensor) -> Tensor:
         T = input_ids.size(1)
-        if length + T > self.config.block_size:
-            raise ValueError(
-                f"{length + T} tokens do not fit a context of {self.config.block_size}"
-            )
-        return torch.arange(start, start + T, device=input_ids.device)
+        if self.config.block_size < T:
+            raise ValueError(f"{T} tokens do not fit a context of {self.config.block_size}")
+        return torch.arange(T, device=input_ids.device)
 
-    def _turns(self, positions: Tensor) -> Rotary | None:
+    def _rope(self, positions: Tensor) -> Rotary | None:
         if self.config.position != "rotary":
             return None
         return rotary(positions, self.config.head_size, self.compute_dtype, self.config.rope_theta)
@@ -102,12 +95,12 @@ class GPT(LanguageModel):
     @torch.no_grad()
     def attention_weights(self, input_ids: Tensor) -> list[Tensor]:
         """From the reference path: one (B, n_head, T, T) tensor per block."""
-        positions = self._positions(input_ids, None)
-        x, turns = self.embed(input_ids, positions), self._turns(positions)
+        positions = self._positions(input_ids)
+        x, rope = self.embed(input_ids, positions), self._rope(positions)
         weights = []
         for block in self.blocks:
             assert isinstance(block, Block)
-            x, seen = block.reference(x, turns)
+            x, seen = block.reference(x, rope)
             weights.append(seen)
         return weights
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from engine.config.schema import ModelConfig
-from engine.model.cache import KVCache
 from engine.model.layers import Dropout
+from engine.model.logits import Draws, Rules
 
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
@@ -32,12 +33,11 @@ class LanguageModel(nn.Module):
         self.config = config
         self.vocab_size = vocab_size
 
-    def forward(self, input_ids: Tensor, cache: KVCache | None = None) -> Tensor:
+    def forward(self, input_ids: Tensor) -> Tensor:
         """Logits of the token after each position.
 
         Args:
-            input_ids: (B, T) token ids, T at most ``block_size`` with what the cache holds.
-            cache: From ``new_cache``; the ids then continue what it has seen.
+            input_ids: (B, T) token ids of any integer type, T at most ``block_size``.
 
         Returns:
             (B, T, vocab_size), in fp32.
@@ -55,6 +55,7 @@ class LanguageModel(nn.Module):
         """
         raise NotImplementedError
 
+    @torch.no_grad()
     def generate(
         self,
         start_tokens: Tensor | Sequence[int],
@@ -67,7 +68,9 @@ class LanguageModel(nn.Module):
         repetition_penalty: float = 1.0,
         seed: int | None = None,
     ) -> Tensor:
-        """Continue a sequence of tokens.
+        """Continue a sequence of tokens, as the lecture does: the whole context for each token.
+
+        ``engine.sampling.generate`` draws the same tokens and computes each one once.
 
         Args:
             start_tokens: (T,) or (1, T) token ids; at least one.
@@ -78,18 +81,18 @@ class LanguageModel(nn.Module):
         Returns:
             (T + max_length,) token ids, the start included.
         """
-        from engine.model.logits import Rules
-        from engine.sampling.generate import generate
-
-        start = torch.as_tensor(start_tokens, dtype=torch.long).flatten().tolist()
+        tokens = torch.as_tensor(start_tokens).long().view(1, -1)  # (1, T)
         rules = Rules(temperature, top_k, top_p, min_p, repetition_penalty)
-        new = generate(self, start, max_length, rules, seed)
-        return torch.tensor(start + list(new))
-
-    def new_cache(self, batch_size: int = 1) -> KVCache:
-        """An empty cache for texts that this model is to continue."""
-        like = next(self.parameters()).new_empty(0, dtype=self.compute_dtype)
-        return KVCache(self.config, batch_size, like)
+        seeds = [secrets.randbits(31) if seed is None else seed]
+        draws = Draws(rules, seeds, tokens[0].tolist(), self.vocab_size)
+        was_training, device = self.training, next(self.parameters()).device
+        self.eval()
+        for _ in range(max_length):
+            seen = tokens[:, -self.config.block_size :].to(device)
+            logits = self(seen)[:, -1]  # (1, vocab_size), of the token after the last one
+            tokens = torch.cat((tokens, draws.draw(logits)[:, None]), dim=1)
+        self.train(was_training)
+        return tokens[0]
 
     def parameter_count(self) -> int:
         """Parameters without the position embeddings, which is how nanoGPT counts."""

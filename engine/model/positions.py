@@ -36,13 +36,13 @@ def rotary(positions: Tensor, head_size: int, dtype: torch.dtype, base: float = 
     return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
-def rotate(x: Tensor, turns: Rotary) -> Tensor:
+def rotate(x: Tensor, rope: Rotary) -> Tensor:
     """Turn queries or keys by their position: (B, nh, T, hs) -> (B, nh, T, hs).
 
     Pairs number i with number i + hs / 2, as Llama does; a dot product of two turned vectors
     depends on the distance of their positions alone.
     """
-    cos, sin = turns
+    cos, sin = rope
     first, second = x.chunk(2, dim=-1)  # (B, nh, T, hs / 2) each
     return torch.cat((first * cos - second * sin, first * sin + second * cos), dim=-1)
 

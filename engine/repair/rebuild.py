@@ -10,13 +10,13 @@ import json
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data.errors import InputError
+from engine.checkpoint.run_record import Memory
 from engine.program import program
 from engine.repair.salvage import FAR, Salvage
 from engine.runs.checkpoint_names import branch_of, list_snapshots, step_of
@@ -25,29 +25,6 @@ from engine.runs.folder import DATABASE_FILE, typed_name
 from engine.runs.lineage import Branch, lineage
 
 SALVAGED = "salvaged"  # the kind of journal entry that says so
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a checkpoint knows of the database that it was written beside.
-
-    Attributes:
-        name: Of the checkpoint.
-        branch: It is on.
-        step: Of it.
-        journal_id: Of the last change of settings that took effect before it.
-        created: Seconds since 1970.
-        meta: The run's facts, each a JSON value.
-        branches: The lines of history there were; empty if it was not noted.
-    """
-
-    name: str
-    branch: int
-    step: int
-    journal_id: int
-    created: float
-    meta: dict[str, Any]
-    branches: list[Branch]
 
 
 # -- completing ----------------------------------------------------------------------------------

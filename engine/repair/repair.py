@@ -13,10 +13,10 @@ import tomli_w
 from data.download import write_atomically
 from data.errors import InputError
 from engine.checkpoint.load import place_aside, read_good
-from engine.checkpoint.run_record import recall
+from engine.checkpoint.run_record import Memory, recall
 from engine.checkpoint.store import LATEST
 from engine.config.schema import Config, config_from_dict
-from engine.repair.rebuild import SALVAGED, Memory, complete, losses, write_salvage
+from engine.repair.rebuild import SALVAGED, complete, losses, write_salvage
 from engine.repair.salvage import Salvage, read_salvage
 from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.database import RunDatabase, Unreadable
@@ -104,7 +104,7 @@ def _rebuild_database(run: Path, say: Say) -> None:
     sync_to_disk(run)
     source = f" and completed from {memory.name}" if memory else ""
     kept = f"; the damaged one is kept as {aside.name}" if aside else ""
-    say(f"{file.name} is rebuilt: {_in_words(found)} were read back{source}{kept}")
+    say(f"{file.name} is rebuilt: {_described(found)} were read back{source}{kept}")
     say(f"lost: {'; '.join(lost)}" if lost else "nothing is known to be lost")
 
 
@@ -119,7 +119,7 @@ def _newest_memory(run: Path) -> Memory | None:
     return recall(good.path, good.snapshot)
 
 
-def _in_words(found: Salvage) -> str:
+def _described(found: Salvage) -> str:
     steps = sum(len(found.steps("train_loss", branch)) for branch in found.branches)
     return (
         f"{steps:,} steps, {len(found.samples):,} samples and {len(found.journal):,} entries of "

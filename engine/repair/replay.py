@@ -28,8 +28,8 @@ from engine.runs.checkpoint_names import (
 from engine.runs.lineage import Stretch, lineage
 from engine.runs.open import Watcher, look_at_run
 from engine.session.recorder import Recorder
-from engine.session.rewind import birth
-from engine.session.run_state import Course
+from engine.session.rewind import untrained
+from engine.session.run_state import RunState
 from engine.training.runtime import available_devices, hardware, versions
 from engine.training.trainer import Runtime, Trainer
 
@@ -55,7 +55,7 @@ class Replay:
     caveats: tuple[str, ...] = ()
 
     @property
-    def in_words(self) -> str:
+    def described(self) -> str:
         """The result in one sentence."""
         what = f"steps {self.first_step:,} to {self.last_step:,}"
         if self.differs_at is not None:
@@ -79,12 +79,12 @@ def replay(run: Path, report: Callable[[str], None]) -> Replay:
     Raises:
         InputError: Its settings, database or text cannot be read, or a fork's beginning is gone.
     """
-    with _course(run, report) as course:
-        return _Replaying(course, report).run()
+    with _run_state(run, report) as run_state:
+        return _Replaying(run_state, report).run()
 
 
 @contextmanager
-def _course(run: Path, report: Callable[[str], None]) -> Iterator[Course]:
+def _run_state(run: Path, report: Callable[[str], None]) -> Iterator[RunState]:
     """The run before its first step."""
     files = look_at_run(run, Watcher(report, lambda: False))
     try:
@@ -96,10 +96,10 @@ def _course(run: Path, report: Callable[[str], None]) -> Iterator[Course]:
         if runtime.device not in available_devices():
             raise InputError(f"the run was trained on {runtime.device}, which is not here")
         trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
-        course = Course(files, trainer, Recorder(files.database, MetricStore()))
+        run_state = RunState(files, trainer, Recorder(files.database, MetricStore()))
         saved = list_checkpoints(run)
-        course.recorder.branch = branch_of(saved[-1]) if saved else 0
-        yield course
+        run_state.recorder.branch = branch_of(saved[-1]) if saved else 0
+        yield run_state
     finally:
         files.close()
 
@@ -107,19 +107,19 @@ def _course(run: Path, report: Callable[[str], None]) -> Iterator[Course]:
 class _Replaying:
     """One way from the beginning of a run to its end."""
 
-    def __init__(self, course: Course, report: Callable[[str], None]) -> None:
-        self._course, self._report = course, report
+    def __init__(self, run_state: RunState, report: Callable[[str], None]) -> None:
+        self._run_state, self._report = run_state, report
         self._report_progress = now_and_then(report)
-        database = course.files.database
-        self._way = lineage(database.branches(), course.recorder.branch)
-        steps, losses = database.course("train_loss", self._way)
+        database = run_state.files.database
+        self._way = lineage(database.branches(), run_state.recorder.branch)
+        steps, losses = database.curve("train_loss", self._way)
         self._losses = dict(zip(steps.tolist(), losses.tolist(), strict=True))
         self._runtimes = _runtimes(database.journal("runtime"))
-        self._saved = {step_of(path): path for path in _along(course.files.path, self._way)}
+        self._saved = {step_of(path): path for path in _along(run_state.files.path, self._way)}
         self._compared: list[int] = []
 
     def run(self) -> Replay:
-        course, trainer = self._course, self._course.trainer
+        run_state, trainer = self._run_state, self._run_state.trainer
         self._begin()
         first, last = trainer.step + 1, max(self._losses, default=trainer.step)
         result = Replay(first, last, (), caveats=tuple(self._caveats()))
@@ -127,7 +127,7 @@ class _Replaying:
         while trainer.step < last and not difference:
             self._tell(last)
             self._compute_as_it_did()
-            course.apply_journal(self._report)
+            run_state.apply_journal(self._report)
             loss = float(trainer.train_step().loss)
             difference = self._difference(loss)
         return dataclasses.replace(
@@ -138,24 +138,24 @@ class _Replaying:
         )
 
     def _begin(self) -> None:
-        course, branch = self._course, self._course.recorder.branch
-        course.go_to(_beginning(course))
-        course.recorder.branch = branch
-        self._runtimes.setdefault(course.step, course.trainer.runtime)
-        course.adjustments.read_journal(course.files.database, self._way)
+        run_state, branch = self._run_state, self._run_state.recorder.branch
+        run_state.go_to(_beginning(run_state))
+        run_state.recorder.branch = branch
+        self._runtimes.setdefault(run_state.step, run_state.trainer.runtime)
+        run_state.adjustments.read_journal(run_state.files.database, self._way)
 
     def _compute_as_it_did(self) -> None:
         """What a run computed with may have changed when it was opened again."""
-        runtime = self._runtimes.pop(self._course.step, None)
+        runtime = self._runtimes.pop(self._run_state.step, None)
         if runtime:
             torch.set_num_threads(runtime.threads)
-            self._course.trainer.compute_with(runtime)
+            self._run_state.trainer.compute_with(runtime)
             if runtime.compile:
-                self._course.trainer.compile()
+                self._run_state.trainer.compile()
 
     def _difference(self, loss: float) -> str:
         """How the step just taken differs from the one recorded, if it does."""
-        step = self._course.step
+        step = self._run_state.step
         recorded = self._losses.get(step)
         if recorded is None:
             return "it was not recorded"
@@ -165,7 +165,7 @@ class _Replaying:
         if not saved:
             return ""
         self._compared.append(step)
-        return _checkpoint_difference(self._course.trainer, saved)
+        return _checkpoint_difference(self._run_state.trainer, saved)
 
     def _saved_at(self, step: int) -> Snapshot | None:
         """The checkpoint of a step, if there is one and it is whole."""
@@ -176,12 +176,12 @@ class _Replaying:
             return None  # which is no matter of training again
 
     def _tell(self, last: int) -> None:
-        self._report_progress(f"trained again: step {self._course.step:,} of {last:,}")
+        self._report_progress(f"trained again: step {self._run_state.step:,} of {last:,}")
 
     def _caveats(self) -> Iterator[str]:
         """What is not as it was, so that other bits would be no fault."""
-        known = self._course.files.database.meta()
-        device = self._course.trainer.runtime.device
+        known = self._run_state.files.database.meta()
+        device = self._run_state.trainer.runtime.device
         if device != "cpu":
             yield f"it was trained on {device}, whose sums do not always come in the same order"
         for what, now in (("versions", versions()), ("hardware", hardware(device))):
@@ -193,11 +193,11 @@ class _Replaying:
             )
 
 
-def _beginning(course: Course) -> Snapshot:
-    first = course.first_step
-    if not course.files.database.meta().get("parent"):
-        return birth(course)
-    for path in list_checkpoints(course.files.path):
+def _beginning(run_state: RunState) -> Snapshot:
+    first = run_state.first_step
+    if not run_state.files.database.meta().get("parent"):
+        return untrained(run_state)
+    for path in list_checkpoints(run_state.files.path):
         if (branch_of(path), step_of(path)) == (0, first):
             return read_checkpoint(path)
     raise InputError(

@@ -136,7 +136,7 @@ def _histories(database: RunDatabase, newest: Path | None) -> Iterator[_History]
     branches = database.branches()
     branch, saved = (branch_of(newest), step_of(newest)) if newest else (0, 0)
     for one in (*lineage(branches, branch), *abandoned(branches, branch)):
-        steps, _ = database.course(EVERY_STEP, [one])
+        steps, _ = database.curve(EVERY_STEP, [one])
         reached = max([*steps.tolist(), saved if one.branch == branch else 0])
         last = reached if one.up_to == END else one.up_to
         yield _History(one.branch, max(one.after, 0) + 1, last, steps)

@@ -140,7 +140,7 @@ def differing_settings(runs: Sequence[ComparedRun]) -> dict[str, list[tuple[Valu
     }
 
 
-def in_words(key: str, values: Sequence[Value]) -> str:
+def described(key: str, values: Sequence[Value]) -> str:
     """The values a setting had: ``0.001→0.0003``."""
     return "→".join(SETTINGS[key].format(value) for value in values)
 

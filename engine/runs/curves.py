@@ -35,18 +35,18 @@ class Axis(StrEnum):
 
 
 @dataclass(frozen=True)
-class Course:
+class Curve:
     """A metric of a run by step: ``steps`` (n,) rising, ``values`` (n,)."""
 
     steps: Steps
     values: Values
 
 
-NOTHING = Course(np.array([], np.int64), np.array([], np.float64))
+NOTHING = Curve(np.array([], np.int64), np.array([], np.float64))
 
 
 @dataclass(frozen=True)
-class Courses:
+class LossCurves:
     """The losses of a run, and how many tokens and how much time they had taken.
 
     Attributes:
@@ -55,9 +55,9 @@ class Courses:
         tokens: Knots (step, tokens) between which tokens rise evenly.
     """
 
-    losses: dict[str, Course]
-    clock: Course
-    tokens: Course
+    losses: dict[str, Curve]
+    clock: Curve
+    tokens: Curve
 
     def along(self, axis: Axis, metric: str) -> tuple[Steps, Values]:
         """A loss over steps, tokens or milliseconds of training.
@@ -65,17 +65,17 @@ class Courses:
         Returns:
             Places (n,), whole numbers that do not fall, and values (n,).
         """
-        course = self.losses[metric]
+        curve = self.losses[metric]
         if axis is Axis.STEPS:
-            return course.steps, course.values
+            return curve.steps, curve.values
         if axis is Axis.TOKENS:
-            places = np.interp(course.steps, self.tokens.steps, self.tokens.values)
+            places = np.interp(curve.steps, self.tokens.steps, self.tokens.values)
         else:
-            places = MILLISECONDS * np.interp(course.steps, self.clock.steps, self.clock.values)
-        return np.round(places).astype(np.int64), course.values
+            places = MILLISECONDS * np.interp(curve.steps, self.clock.steps, self.clock.values)
+        return np.round(places).astype(np.int64), curve.values
 
 
-def read_courses(run: ComparedRun) -> Courses:
+def read_loss_curves(run: ComparedRun) -> LossCurves:
     """The losses of a run along the line of history that it goes on with.
 
     Raises:
@@ -83,11 +83,11 @@ def read_courses(run: ComparedRun) -> Courses:
     """
     with open_database(run.path) as database:
         if database is None:
-            return Courses(dict.fromkeys(LOSSES, NOTHING), _clock(NOTHING), _knots(run))
+            return LossCurves(dict.fromkeys(LOSSES, NOTHING), _clock(NOTHING), _knots(run))
         way = lineage(database.branches(), present_branch(run.path))
-        losses = {name: Course(*database.course(name, way)) for name in LOSSES}
-        clock = _clock(Course(*database.course("train_seconds", way)))
-    return Courses(losses, clock, _knots(run))
+        losses = {name: Curve(*database.curve(name, way)) for name in LOSSES}
+        clock = _clock(Curve(*database.curve("train_seconds", way)))
+    return LossCurves(losses, clock, _knots(run))
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _renamed(runs_dir: Path, parent: dict[str, Any]) -> Iterator[Path]:
                 yield folder
 
 
-def read_later_course(origin: Origin, metric: str = "train_loss") -> Course:
+def read_later_curve(origin: Origin, metric: str = "train_loss") -> Curve:
     """How a metric of the run that was forked went on, on the same line of history.
 
     Raises:
@@ -146,9 +146,9 @@ def read_later_course(origin: Origin, metric: str = "train_loss") -> Course:
         if database is None or all(one.id != origin.branch for one in database.branches()):
             return NOTHING
         way = lineage(database.branches(), origin.branch)
-        steps, values = database.course(metric, way)
+        steps, values = database.curve(metric, way)
     later = steps > origin.step
-    return Course(steps[later], values[later])
+    return Curve(steps[later], values[later])
 
 
 def ghost_of_parent(run: Path) -> tuple[str, Column | None]:
@@ -160,7 +160,7 @@ def ghost_of_parent(run: Path) -> tuple[str, Column | None]:
     """
     try:
         origin = find_origin(run)
-        later = read_later_course(origin) if origin else NOTHING
+        later = read_later_curve(origin) if origin else NOTHING
     except InputError:  # the parent has its own screen to say so
         return "", None
     if origin is None or not len(later.steps):
@@ -170,17 +170,17 @@ def ghost_of_parent(run: Path) -> tuple[str, Column | None]:
     return origin.path.name, ghost
 
 
-def _clock(seconds: Course) -> Course:
+def _clock(seconds: Curve) -> Curve:
     """Seconds that never fall and are always numbers, from 0 on."""
     sound = np.isfinite(seconds.values)
     rising = np.maximum.accumulate(np.maximum(seconds.values[sound], 0.0))
-    return Course(
+    return Curve(
         np.concatenate([[0], seconds.steps[sound]]).astype(np.int64),
         np.concatenate([[0.0], rising]),
     )
 
 
-def _knots(run: ComparedRun) -> Course:
+def _knots(run: ComparedRun) -> Curve:
     """Tokens by step: between changes of the batch they rise evenly.
 
     How a fork's parent came to its tokens is not known here: evenly, it is taken to be.
@@ -195,7 +195,7 @@ def _knots(run: ComparedRun) -> Course:
     before = max(run.summary.tokens - tokens[-1], 0.0) if began else 0.0
     # a run in training has come further than its summary
     far = knots[-1] + FAR_STEPS
-    return Course(
+    return Curve(
         np.array([0, *knots, far], np.int64),
         np.array([0.0, *(before + t for t in tokens), before + tokens[-1] + FAR_STEPS * size]),
     )

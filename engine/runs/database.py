@@ -21,7 +21,7 @@ from data.errors import InputError
 from engine.program import program
 from engine.runs.folder import sync_to_disk, typed_name
 from engine.runs.lineage import Branch, Stretch
-from engine.runs.retrying_writer import LOCKED, PASSING, PATIENTLY, Outbox
+from engine.runs.retrying_writer import LOCKED, PASSING, PATIENTLY, RetryingWriter
 
 SCHEMA_VERSION = 3
 BLOCK_STEPS = 1024
@@ -97,7 +97,7 @@ class RunDatabase:
                 told = f"{path} is held by another program ({error}): close it there, then open it"
                 raise InputError(told) from None
             raise Unreadable(path, str(error)) from None
-        self.outbox = Outbox(self._db, () if read_only else PASSING)
+        self.writer = RetryingWriter(self._db, () if read_only else PASSING)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -106,12 +106,12 @@ class RunDatabase:
         Raises:
             OSError: The file takes nothing now.
         """
-        self.outbox.settle()
+        self.writer.settle()
         try:
-            with self.outbox.patience(), self._db:
+            with self.writer.patience(), self._db:
                 yield
         except sqlite3.OperationalError as error:
-            self.outbox.note(error)
+            self.writer.note(error)
             raise OSError(f"the run's database cannot be written: {error}") from None
 
     def _has_tables(self) -> bool:
@@ -153,7 +153,7 @@ class RunDatabase:
         self._soon("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
     def _soon(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
-        self.outbox.write(lambda: void(self._db.executemany(statement, rows)))
+        self.writer.write(lambda: void(self._db.executemany(statement, rows)))
 
     def meta(self) -> dict[str, Any]:
         """All facts."""
@@ -183,7 +183,7 @@ class RunDatabase:
             )
         return int(cursor.lastrowid or 0)
 
-    def course(self, metric: str, stretches: Iterable[Stretch]) -> tuple[np.ndarray, np.ndarray]:
+    def curve(self, metric: str, stretches: Iterable[Stretch]) -> tuple[np.ndarray, np.ndarray]:
         """A metric along some stretches of history; as ``metric``."""
         steps, values = [np.array([], np.int64)], [np.array([], np.float64)]
         for one in stretches:
@@ -203,7 +203,7 @@ class RunDatabase:
             self._db.executemany("INSERT OR REPLACE INTO metric_tail VALUES (?, ?, ?, ?)", added)
             self._pack(branch)
 
-        self.outbox.write(write)
+        self.writer.write(write)
 
     def metric(
         self, branch: int, metric: str, after_step: int = -1
@@ -393,7 +393,7 @@ class RunDatabase:
         try:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.OperationalError as error:
-            self.outbox.note(error)
+            self.writer.note(error)
 
     def sync(self) -> None:
         """Have what was written on the disk itself: a checkpoint must not outlive its figures."""
@@ -417,7 +417,7 @@ class RunDatabase:
             OSError: The last that was recorded could not be written.
         """
         try:
-            self.outbox.close()
+            self.writer.close()
         finally:
             self._db.close()
 

@@ -93,7 +93,7 @@ def read_curves(run: Path, metrics: Sequence[str] = ()) -> Curves:
                 f"the run {run.name!r} has no metric {unknown[0]!r}: "
                 f"there are {', '.join(names) or 'none yet'}"
             )
-        return Curves({name: database.course(name, way) for name in metrics or names})
+        return Curves({name: database.curve(name, way) for name in metrics or names})
 
 
 def write_csv(curves: Curves, file: IO[str], long: bool = False) -> None:

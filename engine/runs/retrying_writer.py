@@ -19,7 +19,7 @@ PASSING = (
 )
 
 
-class Outbox:
+class RetryingWriter:
     """Writes what it is given, each time all or nothing; what cannot be written now is kept.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 
 from data.errors import InputError
 from engine.metrics import MetricStore
-from engine.protocol import State
+from engine.protocol import PRUNED_KEY, State
 from engine.runs.checkpoint_names import branch_of, is_full, list_snapshots
 from engine.runs.database import RunDatabase, Unreadable
 from engine.runs.folder import (
@@ -61,7 +61,7 @@ class RunSummary:
     parent: str = ""  # the run it was forked from, by the name it had then
     parent_step: int | None = None
     sparkline: tuple[float | None, ...] = ()  # of the training loss, at evenly spaced steps
-    outdone: str = ""  # why the rule of its sweep has stopped it
+    pruned: str = ""  # why the rule of its sweep has stopped it
     problem: str = ""  # what is damaged
 
     @property
@@ -140,7 +140,8 @@ def _read_facts(path: Path) -> dict[str, Any]:
     if parent:
         facts |= {"parent": parent["run"], "parent_step": parent["step"]}
         facts |= {"state": State.STOPPED, "step": parent["step"]}  # until it is opened
-    facts |= {**summary, "sparkline": tuple(curve or ())}
+    pruned = summary.get(PRUNED_KEY, "")
+    facts |= {**summary, "pruned": pruned, "sparkline": tuple(curve or ())}
     if "name" in corpus:
         facts["corpus"] = corpus["name"]
     return {key: value for key, value in facts.items() if key in RunSummary.__dataclass_fields__}

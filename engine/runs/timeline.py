@@ -44,7 +44,7 @@ def read_moments(run: Path, branch: int) -> list[Moment]:
     database = RunDatabase(run / DATABASE_FILE, read_only=True)
     try:
         way = lineage(database.branches(), branch)
-        steps, values = database.course("val_loss", way)
+        steps, values = database.curve("val_loss", way)
         losses = dict(zip(steps.tolist(), values.tolist(), strict=True))
         samples: dict[int, list[dict[str, Any]]] = {}
         for one in database.samples():
@@ -94,12 +94,12 @@ def read_abandoned(run: Path, branch: int) -> list[Abandoned]:
     database = RunDatabase(run / DATABASE_FILE, read_only=True)
     try:
         stretches = abandoned(database.branches(), branch)
-        courses = [database.course("train_loss", [one]) for one in stretches]
+        curves = [database.curve("train_loss", [one]) for one in stretches]
     finally:
         database.close()
     return [
         Abandoned(steps, losses, read_moments(run, one.branch))
-        for one, (steps, losses) in zip(stretches, courses, strict=True)
+        for one, (steps, losses) in zip(stretches, curves, strict=True)
     ]
 
 

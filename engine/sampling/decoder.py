@@ -17,7 +17,7 @@ from engine.model.bigram import Bigram
 from engine.model.gpt import GPT
 from engine.model.language_model import LanguageModel
 from engine.model.positions import Rotary, rotary
-from engine.sampling.frozen import Part, Passage
+from engine.sampling.frozen import Identity, Part
 from engine.sampling.frozen_gpt import FrozenGPT
 from engine.sampling.kv_cache import Layer, Ring
 
@@ -130,8 +130,8 @@ class GPTDecoder:
         self._position = 0  # of the next token
         self._reach = config.n_gram - 1  # tokens before its own that an embedding sums
         self._before = like  # (B, 1, reach) ids before the next token, the last one first
-        self._turns: Rotary | None = None  # (capacity, 1, hs) each, for positions from
-        self._turns_start = 0
+        self._rope: Rotary | None = None  # (capacity, 1, hs) each, for positions from
+        self._rope_start = 0
 
     @property
     def full(self) -> bool:
@@ -144,9 +144,9 @@ class GPTDecoder:
         padded = F.pad(ids, (self._reach, 0), value=self._frozen.vocab_size)
         grams = padded.unfold(1, self._reach + 1, 1).flip(-1)  # (B, T, n_gram)
         x = self._frozen.embed(grams, 0)  # (B T, C)
-        turns = self._turns_of(0, T)
+        rope = self._rope_of(0, T)
         for block, room in zip(self._frozen.blocks, self._ring.fill(T), strict=True):
-            x = block(x, partial(self._look_around, B, block.qk_norm, turns, room))
+            x = block(x, partial(self._prefill, B, block.qk_norm, rope, room))
         self._before = grams[:, -1:, :-1]
         self._position = T
         return self._frozen.logits(x.view(B, T, -1)[:, -1])
@@ -158,10 +158,10 @@ class GPTDecoder:
             grams = torch.cat((grams, self._before.expand(len(ids), 1, -1)), -1)
             self._before = grams[..., :-1]
         x = self._frozen.embed(grams, self._position)  # (B, C)
-        turns = self._turns_of(self._position, 1)
+        rope = self._rope_of(self._position, 1)
         room = self._ring.add()
         for block, slot, seen in zip(self._frozen.blocks, room, self._ring.seen, strict=True):
-            x = block(x, partial(self._look_back, block.qk_norm, turns, slot, seen))
+            x = block(x, partial(self._decode, block.qk_norm, rope, slot, seen))
         self._position += 1
         return self._frozen.logits(x)
 
@@ -171,12 +171,12 @@ class GPTDecoder:
         if len(self._before) > 1:
             self._before = self._before[rows]
 
-    def _look_around(
-        self, B: int, qk_norm: Part, turns: Rotary | None, room: Layer, qkv: Tensor
+    def _prefill(
+        self, B: int, qk_norm: Part, rope: Rotary | None, room: Layer, qkv: Tensor
     ) -> Tensor:
         """Attention of whole texts: (B T, C + 2 nkv hs) -> (B T, C)."""
         heads = qkv.view(B, -1, sum(self._heads), self._head_size)
-        parts = self._finish(heads, qk_norm, turns)
+        parts = self._finish(heads, qk_norm, rope)
         q, k, v = (part.transpose(1, 2) for part in parts)  # (B, nh or nkv, T, hs)
         keys, values = room
         keys.copy_(k)
@@ -184,12 +184,12 @@ class GPTDecoder:
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         return y.transpose(1, 2).reshape(-1, self._width).to(qkv.dtype)
 
-    def _look_back(
-        self, qk_norm: Part, turns: Rotary | None, slot: Layer, seen: Layer, qkv: Tensor
+    def _decode(
+        self, qk_norm: Part, rope: Rotary | None, slot: Layer, seen: Layer, qkv: Tensor
     ) -> Tensor:
         """Attention of the newest tokens: (B, C + 2 nkv hs) -> (B, C)."""
         heads = qkv.view(-1, sum(self._heads), self._head_size)
-        q, k, v = self._finish(heads, qk_norm, turns)  # (B, nh or nkv, hs)
+        q, k, v = self._finish(heads, qk_norm, rope)  # (B, nh or nkv, hs)
         slot[0].copy_(k)
         slot[1].copy_(v)
         keys, values = seen  # (B nkv, hs, T) and (B nkv, T, hs)
@@ -199,32 +199,32 @@ class GPTDecoder:
         y = torch.bmm(scores.softmax(-1), values).view(-1, self._width)
         return y.to(qkv.dtype) if self._casts else y
 
-    def _finish(self, heads: Tensor, qk_norm: Part, turns: Rotary | None) -> Sequence[Tensor]:
+    def _finish(self, heads: Tensor, qk_norm: Part, rope: Rotary | None) -> Sequence[Tensor]:
         """Norm, turn and part all heads (..., nh + 2 nkv, hs) into queries, keys and values."""
         nh, nkv, _ = self._heads
         if self._casts:
             heads = heads.to(self._dtype)
-        if turns is None and isinstance(qk_norm, Passage):
+        if rope is None and isinstance(qk_norm, Identity):
             return torch.split_with_sizes(heads, self._heads, -2)
         qk, v = torch.split_with_sizes(heads, (nh + nkv, nkv), -2)
         qk = qk_norm(qk)
-        if turns is not None:
-            cos, sin = turns
+        if rope is not None:
+            cos, sin = rope
             qk = torch.addcmul(qk * cos, qk.roll(self._head_size // 2, -1), sin)
         return [*torch.split_with_sizes(qk, (nh, nkv), -2), v]
 
-    def _turns_of(self, start: int, count: int) -> Rotary | None:
+    def _rope_of(self, start: int, count: int) -> Rotary | None:
         """Turns of some positions, (count, 1, hs) each; see ``rotate`` for what they do."""
         config = self._frozen.config
         if config.position != "rotary":
             return None
-        if self._turns is None or not 0 <= start - self._turns_start <= self._capacity - count:
+        if self._rope is None or not 0 <= start - self._rope_start <= self._capacity - count:
             positions = torch.arange(start, start + self._capacity, device=self._frozen.device)
             cos, sin = rotary(positions, config.head_size, self._dtype, config.rope_theta)
-            self._turns = torch.cat((cos, cos), -1)[:, None], torch.cat((-sin, sin), -1)[:, None]
-            self._turns_start = start
-        first = start - self._turns_start
-        cos, sin = (part[first : first + count] for part in self._turns)
+            self._rope = torch.cat((cos, cos), -1)[:, None], torch.cat((-sin, sin), -1)[:, None]
+            self._rope_start = start
+        first = start - self._rope_start
+        cos, sin = (part[first : first + count] for part in self._rope)
         return cos, sin
 
 

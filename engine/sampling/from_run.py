@@ -18,7 +18,7 @@ BROKEN_WEIGHTS = "this model's weights are no longer numbers, as after training 
 
 
 @dataclass(frozen=True)
-class Scribe:
+class RunSampler:
     """A run's model at a checkpoint.
 
     Attributes:
@@ -50,7 +50,7 @@ class Scribe:
         return text
 
 
-def load_scribe(run: Path, which: str, warn: Callable[[str], None]) -> Scribe:
+def load_scribe(run: Path, which: str, warn: Callable[[str], None]) -> RunSampler:
     """Read the model of a run's checkpoint.
 
     Args:
@@ -68,4 +68,4 @@ def load_scribe(run: Path, which: str, warn: Callable[[str], None]) -> Scribe:
     if runtime["precision"] in SUPPORTED["cpu"]:
         model.compute_dtype = DTYPES[runtime["precision"]]
     sample = config_from_dict(state["config"]).sample
-    return Scribe(model, found.snapshot.step, sample, runtime["threads"])
+    return RunSampler(model, found.snapshot.step, sample, runtime["threads"])

@@ -41,7 +41,7 @@ class Product(Protocol):
 def frozen_linear(layer: nn.Module, dtype: torch.dtype) -> Product:
     """A linear layer, frozen; what is no linear layer lets everything pass."""
     if not isinstance(layer, nn.Linear):
-        return Passage()
+        return Identity()
     if layer.weight.device.type == "cpu" and dtype in (torch.float32, torch.bfloat16):
         worth_it = dtype == torch.bfloat16 or layer.weight.numel() >= PACKED_FROM
         if worth_it and _can_pack(dtype):
@@ -58,10 +58,10 @@ def frozen_norm(norm: nn.Module | None, dtype: torch.dtype) -> Part:
     if isinstance(norm, RMSNorm):
         width, small, scale = list(norm.normalized_shape), norm.eps, frozen(norm.weight, dtype)
         return lambda x: F.rms_norm(x, width, scale, small)
-    return Passage()
+    return Identity()
 
 
-class Passage:
+class Identity:
     """Lets everything pass."""
 
     def __call__(self, x: Tensor) -> Tensor:

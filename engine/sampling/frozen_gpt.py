@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.model.block import Block, bend
+from engine.model.block import Block, activate
 from engine.model.gpt import GPT
 from engine.model.positions import sinusoidal
 from engine.sampling.frozen import Product, frozen_linear, frozen_norm
@@ -100,17 +100,17 @@ class FrozenBlock:
     def __call__(self, x: Tensor, attend: Attend) -> Tensor:
         """(N, C) -> (N, C)."""
         h = self.norm_1(x) if self.pre_norm else x
-        x = self._join(x, self.proj, attend(self.qkv(h)))
+        x = self._residual_add(x, self.proj, attend(self.qkv(h)))
         if not self.pre_norm:
             x = self.norm_1(x)
-        return self._think(x) if self.feed_forward else x
+        return self._add_mlp(x) if self.feed_forward else x
 
-    def _think(self, x: Tensor) -> Tensor:
+    def _add_mlp(self, x: Tensor) -> Tensor:
         h = self.norm_2(x) if self.pre_norm else x
-        x = self._join(x, self.down, bend(self.up(h), self.activation))
+        x = self._residual_add(x, self.down, activate(self.up(h), self.activation))
         return x if self.pre_norm else self.norm_2(x)
 
-    def _join(self, x: Tensor, proj: Product, h: Tensor) -> Tensor:
+    def _residual_add(self, x: Tensor, proj: Product, h: Tensor) -> Tensor:
         return proj.onto(x, h) if self.residual else proj(h)
 
 

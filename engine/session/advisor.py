@@ -14,7 +14,7 @@ from engine.diagnostics.advice import Advice, advise, advise_non_finite
 from engine.diagnostics.symptoms import BASE_STEPS, RULES, Kind, Record, Steps, Values
 from engine.protocol import Advised, Event, Silenced, Unsilenced
 from engine.runs.checkpoint_names import branch_of, list_checkpoints, step_of
-from engine.session.run_state import Course
+from engine.session.run_state import RunState
 
 LOOK_STEPS = 16
 REST_STEPS = 100  # after a piece of advice, for it to be read and to take effect
@@ -24,7 +24,7 @@ DECAYED_SHARE = 0.2  # of the peak learning rate
 WITHOUT_EFFECT = ("sample.", "eval.", "checkpoint.")  # on the training loss
 
 
-class Advising:
+class Advisor:
     """Says what is wrong with a run, and what would help.
 
     What was said is not said again until a setting is changed.
@@ -34,25 +34,25 @@ class Advising:
         tell: Takes ``Advised``, ``Silenced`` and ``Unsilenced``.
     """
 
-    def __init__(self, course: Course, tell: Callable[[Event], None]) -> None:
-        self._course, self._tell = course, tell
+    def __init__(self, run_state: RunState, tell: Callable[[Event], None]) -> None:
+        self._run_state, self._tell = run_state, tell
         self._told: dict[Kind, int] = {}  # with the step of the change that it came after
         self._next_look = 0
         self.read_journal()
 
     def read_journal(self) -> None:
         """See what was changed and silenced; the run may have gone back."""
-        course, database = self._course, self._course.files.database
+        run_state, database = self._run_state, self._run_state.files.database
         taken_back = max((one["id"] for one in database.journal("unsilenced")), default=0)
         silenced = database.journal("silenced", after_id=taken_back)
         self.silenced = {one["detail"]["advice"] for one in silenced}
-        self._since = self._comparable_since = course.first_step
+        self._since = self._comparable_since = run_state.first_step
         self._values_before: dict[str, Any] = {}
-        lived = course.lineage()
+        lived = run_state.lineage()
         for entry in database.journal("adjusted"):
             if any(one.holds_change(entry["branch"], entry["step"]) for one in lived):
                 self._note_change(entry["step"], entry["detail"]["changes"])
-        self._next_look = min(self._next_look, course.step + REST_STEPS)
+        self._next_look = min(self._next_look, run_state.step + REST_STEPS)
 
     def _note_change(self, step: int, changes: dict[str, list[Any]]) -> None:
         before = {k: pair[0] for k, pair in changes.items() if not k.startswith(WITHOUT_EFFECT)}
@@ -72,7 +72,7 @@ class Advising:
         if kind not in known:
             raise InputError(f"no advice {kind!r} to silence: there is {', '.join(known)}")
         self.silenced.add(kind)
-        self._course.journal("silenced", advice=kind)
+        self._run_state.journal("silenced", advice=kind)
         self._tell(Silenced(kind))
 
     def unsilence(self) -> None:
@@ -86,12 +86,12 @@ class Advising:
             raise InputError("no kind of advice was silenced in this run: all are given")
         self._told = {one: step for one, step in self._told.items() if one not in self.silenced}
         self.silenced.clear()
-        self._course.journal("unsilenced", advice=kinds)
+        self._run_state.journal("unsilenced", advice=kinds)
         self._tell(Unsilenced(kinds))
 
     def look(self) -> None:
         """Give advice, if it is time and there is any."""
-        step = self._course.step
+        step = self._run_state.step
         if step < self._next_look:
             return
         self._next_look = step + LOOK_STEPS
@@ -101,13 +101,13 @@ class Advising:
 
     def tell_non_finite(self, step: int, what: str) -> None:
         """Training is paused for a ``loss`` or ``gradient`` that is not a number."""
-        config = self._course.trainer.config
+        config = self._run_state.trainer.config
         self._give(advise_non_finite(step, what, self._good_step(step), config))
 
     def _give(self, advice: Advice) -> None:
         self._told[advice.kind] = self._since
-        self._next_look = self._course.step + REST_STEPS
-        self._course.journal("advised", advice=str(advice.kind), message=advice.message)
+        self._next_look = self._run_state.step + REST_STEPS
+        self._run_state.journal("advised", advice=str(advice.kind), message=advice.message)
         self._tell(
             Advised(
                 str(advice.kind), advice.message, advice.action, advice.changes, advice.rewind_to
@@ -125,11 +125,11 @@ class Advising:
             if symptom:
                 recently = symptom.step - self._since <= BASE_STEPS
                 before = self._values_before if recently else {}
-                return advise(symptom, self._course.trainer.config, before)
+                return advise(symptom, self._run_state.trainer.config, before)
         return None
 
     def _record(self) -> Record:
-        course, trainer = self._course, self._course.trainer
+        run_state, trainer = self._run_state, self._run_state.trainer
         optim = trainer.config.optim
         all_steps, all_losses = self._column("train_loss", self._comparable_since)
         steps, losses = _finite(all_steps[-LATEST:], all_losses[-LATEST:])
@@ -142,37 +142,37 @@ class Advising:
             val_losses=val_losses,
             since=self._since,
             warmup_steps=optim.warmup_steps,
-            decayed=course.step >= optim.warmup_steps
+            decayed=run_state.step >= optim.warmup_steps
             and trainer.learning_rate < DECAYED_SHARE * optim.learning_rate,
             frequency_loss=self._frequency_loss,
         )
 
     def _column(self, name: str, after: int) -> tuple[Steps, Values]:
         """A metric after a step."""
-        steps, values, _ = self._course.recorder.metrics.column(name).snapshot()
+        steps, values, _ = self._run_state.recorder.metrics.column(name).snapshot()
         first = int(np.searchsorted(steps, after, side="right")) if after else 0
         return steps[first:], values[first:]
 
     @cached_property
     def _frequency_loss(self) -> float:
         """The entropy of the tokens' frequencies, in nats."""
-        counts = np.bincount(np.asarray(self._course.files.split.train[:COUNTED_TOKENS]))
+        counts = np.bincount(np.asarray(self._run_state.files.split.train[:COUNTED_TOKENS]))
         shares = counts[counts > 0] / counts.sum()
         return float(-(shares * np.log(shares)).sum())
 
     def _good_step(self, broken: int) -> int:
         """The newest checkpoint before a broken step whose loss was not out of hand yet."""
-        course = self._course
+        run_state = self._run_state
         steps, losses = _finite(*self._column("train_loss", 0))
-        reach = {one.branch: one.up_to for one in course.lineage()}
-        for path in reversed(list_checkpoints(course.files.path)):
+        reach = {one.branch: one.up_to for one in run_state.lineage()}
+        for path in reversed(list_checkpoints(run_state.files.path)):
             step = step_of(path)
-            lies_behind = course.first_step <= step < min(broken, course.step)
+            lies_behind = run_state.first_step <= step < min(broken, run_state.step)
             if lies_behind and step <= reach.get(branch_of(path), -1):
                 recent = losses[steps <= step][-LOOK_STEPS:]
                 if not len(recent) or np.median(recent) <= losses[0]:
                     return step
-        return course.first_step
+        return run_state.first_step
 
 
 def _finite(steps: Steps, values: Values) -> tuple[Steps, Values]:

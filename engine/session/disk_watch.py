@@ -35,22 +35,22 @@ class DiskWatch:
 
     def _trouble(self) -> tuple[str, bool]:
         """What is wrong, if anything, and whether training may go on all the same."""
-        files, outbox = self._files, self._files.database.outbox
+        files, writer = self._files, self._files.database.writer
         if not files.database.path.exists():
             return (
                 f"the run's folder {files.path} is gone: training is paused. Its weights and "
                 f"figures are still in memory: fork it to keep them in a new run",
                 False,
             )
-        if outbox.trouble and outbox.is_locked:
+        if writer.trouble and writer.is_locked:
             return (
                 "another program holds the run's database: training goes on, and the figures are "
                 "written as soon as it lets go",
                 True,
             )
-        if outbox.trouble:
+        if writer.trouble:
             return (
-                f"the run's database cannot be written ({outbox.trouble}): training is paused, and "
+                f"the run's database cannot be written ({writer.trouble}): training is paused, and "
                 f"what was recorded is kept in memory. Make room, then resume it",
                 False,
             )

@@ -8,31 +8,31 @@ as one that was left alone.
 from __future__ import annotations
 
 from engine.runs.evaluations import scheduled_evaluations
-from engine.session.run_state import Course
+from engine.session.run_state import RunState
 
 LENGTH = ("eval.patience", "train.max_steps", "train.max_epochs")  # a new word starts anew
 
 
-def is_over(course: Course) -> bool:
+def is_over(run_state: RunState) -> bool:
     """Whether ``eval.patience`` ends the run here."""
-    patience = course.trainer.config.eval.patience
-    return bool(patience) and evaluations_without_improvement(course) >= patience
+    patience = run_state.trainer.config.eval.patience
+    return bool(patience) and evaluations_without_improvement(run_state) >= patience
 
 
-def why_over(course: Course) -> str:
+def why_over(run_state: RunState) -> str:
     """Why a run has ended before its last step; empty if it has not."""
-    if course.step >= course.trainer.total_steps or not is_over(course):
+    if run_state.step >= run_state.trainer.total_steps or not is_over(run_state):
         return ""
-    number = evaluations_without_improvement(course)
+    number = evaluations_without_improvement(run_state)
     times = "1 evaluation" if number == 1 else f"{number:,} evaluations"
     return f"stopped early: no lower validation loss in {times} (eval.patience)"
 
 
-def evaluations_without_improvement(course: Course) -> int:
+def evaluations_without_improvement(run_state: RunState) -> int:
     """The latest evaluations, none lower than all before, since the run's length last changed."""
-    database, lived = course.files.database, course.lineage()
-    evaluations = scheduled_evaluations(database, lived, course.step)
-    since = _length_changed_at(course)
+    database, lived = run_state.files.database, run_state.lineage()
+    evaluations = scheduled_evaluations(database, lived, run_state.step)
+    since = _length_changed_at(run_state)
     best, without = float("inf"), 0
     for step, measured in evaluations.items():
         if measured.loss < best:
@@ -42,11 +42,11 @@ def evaluations_without_improvement(course: Course) -> int:
     return without
 
 
-def _length_changed_at(course: Course) -> int:
-    lived = course.lineage()
+def _length_changed_at(run_state: RunState) -> int:
+    lived = run_state.lineage()
     changed = [
         entry["step"]
-        for entry in course.files.database.journal("adjusted")
+        for entry in run_state.files.database.journal("adjusted")
         if any(one.holds_change(entry["branch"], entry["step"]) for one in lived)
         and any(key in LENGTH for key in entry["detail"]["changes"])
     ]

@@ -13,15 +13,15 @@ from engine.model import LanguageModel
 from engine.protocol import Evaluated, Event
 from engine.runs.folder import CHECKPOINTS_FOLDER
 from engine.sampling.background import Job, Sampler
-from engine.session.results import Readout
-from engine.session.run_state import Course
+from engine.session.results import Results
+from engine.session.run_state import RunState
 from engine.session.saving import Saving, Task
 from engine.training.trainer import Evaluation
 
 SAMPLING_SECONDS = 0.02  # how long text is written before the inbox is looked at again
 
 
-class Measuring:
+class Evaluator:
     """Measures validation losses, has a sample written after each, and holds the end's reckoning.
 
     Args:
@@ -35,14 +35,14 @@ class Measuring:
 
     def __init__(
         self,
-        course: Course,
-        readout: Readout,
+        run_state: RunState,
+        results: Results,
         sampler: Sampler,
         saving: Saving,
         emit: Callable[[Event], None],
         warn: Callable[[str], None],
     ) -> None:
-        self._course, self._readout = course, readout
+        self._run_state, self._results = run_state, results
         self._sampler, self._saving = sampler, saving
         self._emit, self._warn = emit, warn
 
@@ -57,7 +57,7 @@ class Measuring:
             scheduled: It is one of those at ``eval.interval``, which early stopping counts.
         """
         yield from self._await_automatic_sample()  # it belongs to the evaluation before
-        self._readout.read()
+        self._results.read()
         evaluation = yield from self._measured(whole)
         best = self._note(evaluation, scheduled)
         self.sample_automatically()
@@ -68,25 +68,25 @@ class Measuring:
     def finish(self) -> Task:
         """Measure the last and the best weights over the whole split, and save."""
         yield from self._saving.until_written()
-        course = self._course
-        earlier_step, earlier = course.standing.best_step, self._best_model()
+        run_state = self._run_state
+        earlier_step, earlier = run_state.losses.best_step, self._best_model()
         yield from self.evaluation(whole=True, at_end=True)
-        standing = course.standing
-        last_loss = math.nan if standing.val_loss is None else standing.val_loss
-        standing.best_step, standing.best_val_loss = course.step, last_loss
+        losses = run_state.losses
+        last_loss = math.nan if losses.val_loss is None else losses.val_loss
+        losses.best_step, losses.best_val_loss = run_state.step, last_loss
         if earlier:  # it was the best by an estimate; now both are held to the same measure
             best = yield from self._measured(True, earlier)
             if best.loss < last_loss or not math.isfinite(last_loss):
-                standing.best_step, standing.best_val_loss = earlier_step, best.loss
-        standing.final_step = course.step
+                losses.best_step, losses.best_val_loss = earlier_step, best.loss
+        losses.final_step = run_state.step
         self._saving.begin()
         yield from self._saving.until_written()
         yield from self._await_automatic_sample()  # the last text is whole, too
-        course.journal("finished")
+        run_state.journal("finished")
 
     def sample_automatically(self) -> None:
         """Have a text written from the weights that are evaluated."""
-        trainer = self._course.trainer
+        trainer = self._run_state.trainer
         try:
             self._sampler.request(
                 trainer.evaluated_model, trainer.step, trainer.config.sample, True
@@ -96,18 +96,18 @@ class Measuring:
 
     def keep_sample(self, job: Job) -> None:
         """Write a finished text down."""
-        course = self._course
-        standing = course.standing
-        val_loss = standing.val_loss if job.step == standing.evaluated_step else None
+        run_state = self._run_state
+        losses = run_state.losses
+        val_loss = losses.val_loss if job.step == losses.evaluated_step else None
         settings = dataclasses.asdict(job.settings)
-        branch = course.lineage(job.step)[-1].branch
-        course.files.database.add_sample(branch, job.step, val_loss, settings, job.text)
+        branch = run_state.lineage(job.step)[-1].branch
+        run_state.files.database.add_sample(branch, job.step, val_loss, settings, job.text)
 
     def _measured(
         self, whole: bool, model: LanguageModel | None = None
     ) -> Generator[None, None, Evaluation]:
         """Measure the validation loss; samples stream on meanwhile, as beside training."""
-        quanta = self._course.trainer.evaluate_quanta(whole, model)
+        quanta = self._run_state.trainer.evaluate_quanta(whole, model)
         while True:
             started = time.perf_counter()
             try:
@@ -125,26 +125,26 @@ class Measuring:
 
     def _note(self, evaluation: Evaluation, scheduled: bool) -> bool:
         """Record a validation loss; returns whether it is the best so far."""
-        course = self._course
-        measured = evaluation.in_words(course.trainer.config.train.batch_size)
-        best = course.standing.note_evaluation(evaluation, measured)
-        course.recorder.record(evaluation.step, {"val_loss": evaluation.loss})
+        run_state = self._run_state
+        measured = evaluation.described(run_state.trainer.config.train.batch_size)
+        best = run_state.losses.note_evaluation(evaluation, measured)
+        run_state.recorder.record(evaluation.step, {"val_loss": evaluation.loss})
         facts = {"val_loss": evaluation.loss, "measured": measured, "scheduled": scheduled}
-        course.journal("evaluated", **facts)
+        run_state.journal("evaluated", **facts)
         self._emit(Evaluated(evaluation.step, evaluation.loss, measured, best))
         return best
 
     def _best_model(self) -> LanguageModel | None:
         """The best weights before the last ones, if they are on the disk."""
-        course = self._course
-        name = course.best_checkpoint
-        if name is None or course.standing.best_step == course.step:
+        run_state = self._run_state
+        name = run_state.best_checkpoint
+        if name is None or run_state.losses.best_step == run_state.step:
             return None
-        path = course.files.path / CHECKPOINTS_FOLDER / name
+        path = run_state.files.path / CHECKPOINTS_FOLDER / name
         if not path.is_dir():
             return None
         try:
-            return read_model(path).to(course.trainer.device)
+            return read_model(path).to(run_state.trainer.device)
         except InputError as error:
             self._warn(f"the best weights so far cannot be measured again: {error}")
             return None

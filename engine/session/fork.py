@@ -16,12 +16,12 @@ from engine.runs.database import RunDatabase
 from engine.runs.folder import DATABASE_FILE, create_run, delete_run
 from engine.runs.lineage import Stretch
 from engine.session.fork_checks import check_end, check_fit
-from engine.session.losses import Standing
+from engine.session.losses import Losses
 from engine.session.recorder import metric_names
-from engine.session.run_state import Course
+from engine.session.run_state import RunState
 
 
-def fork(course: Course, changes: dict[str, Any], name: str | None) -> Path:
+def fork(run_state: RunState, changes: dict[str, Any], name: str | None) -> Path:
     """Make a run from where a course stands.
 
     Args:
@@ -35,11 +35,11 @@ def fork(course: Course, changes: dict[str, Any], name: str | None) -> Path:
     Raises:
         InputError: A change does not fit the weights, or the name is taken.
     """
-    config = check_changes(course, course.step, changes)
-    snapshot, parent = course.snapshot(), course.files.path
+    config = check_changes(run_state, run_state.step, changes)
+    snapshot, parent = run_state.snapshot(), run_state.files.path
     path = create_run(config, parent.parent, name, stem=f"{parent.name}-fork")
     try:
-        record = _write_past(course, path, snapshot)
+        record = _write_past(run_state, path, snapshot)
         checkpoint = write_checkpoint(path, _as_first(snapshot, config, record), Rules(2), None)
         pin(checkpoint)  # there is nothing before it to begin from
     except BaseException:
@@ -48,23 +48,23 @@ def fork(course: Course, changes: dict[str, Any], name: str | None) -> Path:
     return path
 
 
-def check_changes(course: Course, step: int, changes: dict[str, Any]) -> Config:
+def check_changes(run_state: RunState, step: int, changes: dict[str, Any]) -> Config:
     """The settings of a fork at a step.
 
     Raises:
         InputError: They do not fit the weights, or it would end where it begins.
     """
     check_fit(changes)
-    config = course.trainer.config.replace(changes)
-    check_end(step, total_steps(config, len(course.trainer.train_tokens)))
+    config = run_state.trainer.config.replace(changes)
+    check_end(step, total_steps(config, len(run_state.trainer.train_tokens)))
     return config
 
 
 def _as_first(snapshot: Snapshot, config: Config, record: dict[str, Any]) -> Snapshot:
     """The same weights as the first checkpoint of another run."""
-    before = Standing(**snapshot.state["standing"])
+    before = Losses(**snapshot.state["standing"])
     evaluated_here = before.evaluated_step == snapshot.step
-    standing = dataclasses.replace(
+    losses = dataclasses.replace(
         before,
         best_val_loss=before.val_loss if evaluated_here else None,
         best_step=snapshot.step if evaluated_here else None,
@@ -72,7 +72,7 @@ def _as_first(snapshot: Snapshot, config: Config, record: dict[str, Any]) -> Sna
     )
     changed = {
         "config": config.to_dict(),
-        "standing": standing.to_dict(),
+        "standing": losses.to_dict(),
         "branch": 0,
         "journal_id": 0,
         "unapplied": [],
@@ -81,35 +81,35 @@ def _as_first(snapshot: Snapshot, config: Config, record: dict[str, Any]) -> Sna
     return dataclasses.replace(snapshot, state=snapshot.state | changed)
 
 
-def _write_past(course: Course, path: Path, snapshot: Snapshot) -> dict[str, Any]:
+def _write_past(run_state: RunState, path: Path, snapshot: Snapshot) -> dict[str, Any]:
     """Copy what the parent recorded up to the fork, so that the new run stands alone.
 
     Returns:
         What its first checkpoint is to remember of it.
     """
-    parent, branch = course.files.database, course.recorder.branch
-    way = course.lineage(snapshot.step)
+    parent, branch = run_state.files.database, run_state.recorder.branch
+    way = run_state.lineage(snapshot.step)
     child = RunDatabase(path / DATABASE_FILE)
     try:
         known = parent.meta()
         kept = ("corpus", "preset", "runtime", "versions", "hardware", "command_line")
         child.set_meta(
             created=time.time(),
-            parent={"run": course.files.path.name, "step": snapshot.step, "branch": branch},
+            parent={"run": run_state.files.path.name, "step": snapshot.step, "branch": branch},
             summary={
-                "parameters": course.trainer.model.parameter_count(),
-                "tokens": course.trainer.tokens,
-                "epoch": course.trainer.epoch,
-                "train_seconds": course.pace.train_seconds,
+                "parameters": run_state.trainer.model.parameter_count(),
+                "tokens": run_state.trainer.tokens,
+                "epoch": run_state.trainer.epoch,
+                "train_seconds": run_state.throughput.train_seconds,
             },
             **{key: known[key] for key in kept if key in known},
         )
         for metric in metric_names(parent, way):
-            child.import_metric(metric, *parent.course(metric, way))
+            child.import_metric(metric, *parent.curve(metric, way))
         for one in parent.samples():
             if _lies_on(way, one["branch"], one["step"]):
                 child.add_sample(0, one["step"], one["val_loss"], one["settings"], one["text"])
-        child.add_journal(0, snapshot.step, "forked from", {"run": course.files.path.name})
+        child.add_journal(0, snapshot.step, "forked from", {"run": run_state.files.path.name})
         return remember(child)
     finally:
         child.close()

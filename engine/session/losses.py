@@ -11,7 +11,7 @@ from engine.training.trainer import Evaluation
 
 
 @dataclass
-class Standing:
+class Losses:
     """The latest and the best figures of a run."""
 
     train_loss: float | None = None

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from engine.runs.evaluations import Measured, read_evaluations, scheduled_evaluations
-from engine.session.run_state import Course
+from engine.session.run_state import RunState
 from engine.sweeps.median_rule import MedianRule, verdict
 
-OUTDONE = "outdone"  # in the journal; the newest one counts, an empty reason takes it back
+PRUNED = "outdone"  # in the journal; the newest one counts, an empty reason takes it back
 
 
-class Contest:
+class Pruner:
     """The word of the rule on one run.
 
     Args:
@@ -25,11 +25,11 @@ class Contest:
         held_to: A rule and its ``rivals``, as in ``Start``; empty if nothing stops the run.
     """
 
-    def __init__(self, course: Course, held_to: Mapping[str, Any]) -> None:
-        rule = {key: value for key, value in held_to.items() if key != "rivals"}
-        self._course = course
-        self._rule = MedianRule(**rule) if held_to else None
-        self._rivals = [Path(rival) for rival in held_to.get("rivals", ())]
+    def __init__(self, run_state: RunState, pruning_rule: Mapping[str, Any]) -> None:
+        rule = {key: value for key, value in pruning_rule.items() if key != "rivals"}
+        self._run_state = run_state
+        self._rule = MedianRule(**rule) if pruning_rule else None
+        self._rivals = [Path(rival) for rival in pruning_rule.get("rivals", ())]
         self._read: list[dict[int, Measured]] | None = None
         self.read_journal()
 
@@ -41,13 +41,13 @@ class Contest:
     @property
     def why(self) -> str:
         """Why the run ends where it is; empty if the rule has not stopped it here."""
-        course = self._course
-        here = (course.recorder.branch, course.step) == self._where
-        return self._why if here and course.step < course.trainer.total_steps else ""
+        run_state = self._run_state
+        here = (run_state.recorder.branch, run_state.step) == self._where
+        return self._why if here and run_state.step < run_state.trainer.total_steps else ""
 
     def read_journal(self) -> None:
         """Take up the last word, as when the run is opened or has gone back."""
-        last = self._course.files.database.journal(OUTDONE)[-1:]
+        last = self._run_state.files.database.journal(PRUNED)[-1:]
         self._where, self._why = (-1, -1), ""
         for entry in last:
             self._where = (entry["branch"], entry["step"])
@@ -55,10 +55,12 @@ class Contest:
 
     def judge(self) -> None:
         """Ask the rule, if there is one and the run has just been evaluated."""
-        course = self._course
-        if self._rule and course.standing.evaluated_step == course.step:
-            own = scheduled_evaluations(course.files.database, course.lineage(), course.step)
-            if course.step in own:
+        run_state = self._run_state
+        if self._rule and run_state.losses.evaluated_step == run_state.step:
+            own = scheduled_evaluations(
+                run_state.files.database, run_state.lineage(), run_state.step
+            )
+            if run_state.step in own:
                 self._note(self._verdict(self._rule, own))
 
     def overrule(self) -> None:
@@ -68,7 +70,7 @@ class Contest:
             self._note("")
 
     def _verdict(self, rule: MedianRule, own: dict[int, Measured]) -> str:
-        step, total = self._course.step, self._course.trainer.total_steps
+        step, total = self._run_state.step, self._run_state.trainer.total_steps
         if step < rule.warmup(total):  # nobody's files are opened before that
             return ""
         if self._read is None:  # they are trained, so that once is enough
@@ -78,8 +80,8 @@ class Contest:
 
     def _note(self, why: str) -> None:
         if why or self.why:
-            self._course.journal(OUTDONE, why=why)
-            self._where = (self._course.recorder.branch, self._course.step)
+            self._run_state.journal(PRUNED, why=why)
+            self._where = (self._run_state.recorder.branch, self._run_state.step)
             self._why = why
 
 

@@ -90,7 +90,7 @@ def load_metrics(database: RunDatabase, metrics: MetricStore, branch: int = 0) -
     branches = database.branches()
     lived = lineage(branches, branch)
     for name in metric_names(database, lived):
-        metrics.extend(name, *database.course(name, lived))
+        metrics.extend(name, *database.curve(name, lived))
     if parent := database.meta().get("parent"):
         metrics.add_mark(parent["step"], f"forked from {parent['run']}")
     for entry in database.journal("adjusted"):
@@ -99,7 +99,7 @@ def load_metrics(database: RunDatabase, metrics: MetricStore, branch: int = 0) -
             metrics.add_mark(entry["step"], label)
     for one in abandoned(branches, branch):
         for name in GHOSTS:
-            metrics.add_ghost(name, *database.course(name, [one]))
+            metrics.add_ghost(name, *database.curve(name, [one]))
 
 
 def metric_names(database: RunDatabase, stretches: Sequence[Stretch]) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from engine.session.run_state import Course
+from engine.session.run_state import RunState
 from engine.training.trainer import StepResult
 
 EXPECTED_OVERFLOWS = 20  # in a row, while fp16's loss scale finds its place
@@ -24,7 +24,7 @@ class _Unread:
     tokens_per_second: float
 
 
-class Readout:
+class Results:
     """Keeps results until they are read, records them, and tells of those that are no numbers.
 
     Args:
@@ -32,8 +32,8 @@ class Readout:
         broken: Takes the step and ``loss`` or ``gradient``; its update was left out.
     """
 
-    def __init__(self, course: Course, broken: Callable[[int, str], None]) -> None:
-        self._course, self._broken = course, broken
+    def __init__(self, run_state: RunState, broken: Callable[[int, str], None]) -> None:
+        self._run_state, self._broken = run_state, broken
         self._unread: deque[_Unread] = deque()
         self._overflows = 0  # steps in a row
 
@@ -42,8 +42,8 @@ class Readout:
 
     def add(self, result: StepResult) -> None:
         """Take a step's result as it is, without waiting for it; the pace knows of it already."""
-        pace = self._course.pace
-        self._unread.append(_Unread(result, pace.train_seconds, pace.tokens_per_second))
+        throughput = self._run_state.throughput
+        self._unread.append(_Unread(result, throughput.train_seconds, throughput.tokens_per_second))
 
     def read(self) -> None:
         """Fetch all losses and gradient norms and record them."""
@@ -62,7 +62,7 @@ class Readout:
                 return
 
     def _record(self, one: _Unread, loss: float, norm: float) -> None:
-        course, result = self._course, one.result
+        run_state, result = self._run_state, one.result
         figures = {
             "train_loss": loss,
             "grad_norm": norm,
@@ -70,11 +70,11 @@ class Readout:
             "tokens_per_second": one.tokens_per_second,
             "train_seconds": one.train_seconds,
         }
-        course.recorder.record(result.step, figures)
-        course.standing.train_loss = loss
+        run_state.recorder.record(result.step, figures)
+        run_state.losses.train_loss = loss
 
     def _is_broken(self, loss: float, norm: float) -> bool:
         overflow = math.isfinite(loss) and not math.isfinite(norm)
         self._overflows = self._overflows + 1 if overflow else 0
-        expected = self._course.trainer.loss_scale and self._overflows <= EXPECTED_OVERFLOWS
+        expected = self._run_state.trainer.loss_scale and self._overflows <= EXPECTED_OVERFLOWS
         return not math.isfinite(loss) or (overflow and not expected)

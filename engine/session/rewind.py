@@ -15,14 +15,14 @@ from engine.protocol import Event, Refused, Rewound
 from engine.runs.checkpoint_names import branch_of, list_checkpoints, list_snapshots, step_of
 from engine.runs.lineage import Stretch
 from engine.sampling.background import Sampler
-from engine.session.losses import Standing
-from engine.session.results import Readout
-from engine.session.run_state import Course
+from engine.session.losses import Losses
+from engine.session.results import Results
+from engine.session.run_state import RunState
 from engine.session.saving import Saving, Task
 from engine.training.trainer import Runtime, Trainer
 
 
-class Rewinding:
+class Rewinder:
     """Brings the course of a run back to a step; what came after it stays as a branch of its own.
 
     Training again records nothing: it only leads to the weights of a step whose figures are known.
@@ -39,15 +39,15 @@ class Rewinding:
 
     def __init__(
         self,
-        course: Course,
-        readout: Readout,
+        run_state: RunState,
+        results: Results,
         sampler: Sampler,
         saving: Saving,
         tell: Callable[[Event], None],
         warn: Callable[[str], None],
         report: Callable[[str], None],
     ) -> None:
-        self._course, self._readout = course, readout
+        self._run_state, self._results = run_state, results
         self._sampler, self._saving = sampler, saving
         self._tell, self._warn, self._report = tell, warn, report
         self.under_way = False  # and the trainer is where the run is not
@@ -58,28 +58,28 @@ class Rewinding:
         Raises:
             InputError: It lies ahead, or before the run begins.
         """
-        first, now = self._course.first_step, self._course.step
+        first, now = self._run_state.first_step, self._run_state.step
         if not first <= step < now:
             what = f"from {first:,} to {now - 1:,}" if first < now else "none: nothing is trained"
             raise InputError(f"the run cannot go back to step {step:,}; the steps it can: {what}")
 
     def task(self, step: int) -> Task:
         """Go back to a step that ``check`` has let through."""
-        course, left_at = self._course, self._course.step
-        way = course.lineage(step)
+        run_state, left_at = self._run_state, self._run_state.step
+        way = run_state.lineage(step)
         if not (yield from self._arrive(step, way)):
             return
-        course.recorder.leave(step)
+        run_state.recorder.leave(step)
         self.under_way = False
-        course.journal("rewound", left_at=left_at)
+        run_state.journal("rewound", left_at=left_at)
         self._saving.begin()
-        config = course.trainer.config.to_dict()
-        self._tell(Rewound(step, left_at, course.recorder.branch, config))
+        config = run_state.trainer.config.to_dict()
+        self._tell(Rewound(step, left_at, run_state.recorder.branch, config))
         yield from self._saving.until_written()
 
     def visit(self, step: int, do: Callable[[], None]) -> Task:
         """Go back to a step, do something there, and return to where the run is."""
-        if not (yield from self._arrive(step, self._course.lineage(step))):
+        if not (yield from self._arrive(step, self._run_state.lineage(step))):
             return
         try:
             do()
@@ -97,27 +97,27 @@ class Rewinding:
             return False  # it said why; what would be left behind could not be kept
         self.under_way = True
         try:
-            yield from lead_to(self._course, step, way, self._warn, self._report)
+            yield from lead_to(self._run_state, step, way, self._warn, self._report)
         except InputError as error:
             self.abort()
             self._tell(Refused("Rewind", str(error)))
             return False
         finally:
             self._report("")
-        self._course.standing = _standing_at(self._course, way, step)
+        self._run_state.losses = _standing_at(self._run_state, way, step)
         return True
 
     def abort(self) -> None:
         """Be again where the run is: it was only left for a look, or is closed on its way back."""
-        course = self._course
-        course.go_to(read_checkpoint(find_checkpoint(course.files.path, LATEST)))
-        course.adjustments.read_journal(course.files.database, course.lineage())
-        course.apply_journal(self._warn)  # what was changed since that checkpoint
+        run_state = self._run_state
+        run_state.go_to(read_checkpoint(find_checkpoint(run_state.files.path, LATEST)))
+        run_state.adjustments.read_journal(run_state.files.database, run_state.lineage())
+        run_state.apply_journal(self._warn)  # what was changed since that checkpoint
         self.under_way = False
 
 
 def lead_to(
-    course: Course,
+    run_state: RunState,
     step: int,
     way: list[Stretch],
     warn: Callable[[str], None],
@@ -135,67 +135,67 @@ def lead_to(
     Yields:
         After each micro-batch.
     """
-    trainer = course.trainer
-    start = nearest_snapshot(course, step, way, warn)
+    trainer = run_state.trainer
+    start = nearest_snapshot(run_state, step, way, warn)
     again = f"steps {start.step + 1:,} to {step:,} are trained again"
     if start.step < step and Runtime(**start.state["runtime"]) != trainer.runtime:
         warn(f"{again} on other hardware settings than before, so the last bits may differ")
     elif start.step < step and trainer.device.type != "cpu":
         warn(f"{again}: on a GPU that gives the same weights up to rounding, not to the bit")
-    branch = course.recorder.branch
-    course.go_to(start)
-    course.recorder.branch = branch
-    course.adjustments.read_journal(course.files.database, way)
+    branch = run_state.recorder.branch
+    run_state.go_to(start)
+    run_state.recorder.branch = branch
+    run_state.adjustments.read_journal(run_state.files.database, way)
     while trainer.step < step:
         report(f"going back: step {trainer.step:,} of {step:,}")
-        course.apply_journal(warn)
+        run_state.apply_journal(warn)
         for _ in trainer.step_quanta():
             yield
-        course.pace.mark_step(trainer.device)
+        run_state.throughput.mark_step(trainer.device)
     if start.step < step:
-        course.pace.restart(_seconds_at(course, way))
-    course.adjustments.forget_ahead()
+        run_state.throughput.restart(_seconds_at(run_state, way))
+    run_state.adjustments.forget_ahead()
 
 
 def nearest_snapshot(
-    course: Course, step: int, way: list[Stretch], warn: Callable[[str], None]
+    run_state: RunState, step: int, way: list[Stretch], warn: Callable[[str], None]
 ) -> Snapshot:
     """The last full checkpoint at or before a step, along the way there; else the beginning.
 
     Damaged ones are named and passed over.
     """
     reach = {one.branch: one.up_to for one in way}
-    for path in reversed(list_checkpoints(course.files.path)):
+    for path in reversed(list_checkpoints(run_state.files.path)):
         if step_of(path) <= min(step, reach.get(branch_of(path), -1)):
             try:
                 return read_checkpoint(path)
             except InputError as error:
                 warn(f"{error}; an earlier one is taken")
-    if course.first_step:
+    if run_state.first_step:
         raise InputError(
-            f"the checkpoint of step {course.first_step:,}, with which this fork began, is gone: "
-            f"it cannot go back before its oldest checkpoint"
+            f"the checkpoint of step {run_state.first_step:,}, with which this fork began, is "
+            f"gone: it cannot go back before its oldest checkpoint"
         )
-    return birth(course)
+    return untrained(run_state)
 
 
-def kept_model(course: Course, step: int) -> LanguageModel:
+def kept_model(run_state: RunState, step: int) -> LanguageModel:
     """The model as it was at a step before, if its weights are on the disk.
 
     Raises:
         InputError: They are not, or are damaged.
     """
-    return read_model(kept_checkpoint(course, step))
+    return read_model(kept_checkpoint(run_state, step))
 
 
-def kept_checkpoint(course: Course, step: int) -> Path:
+def kept_checkpoint(run_state: RunState, step: int) -> Path:
     """The checkpoint of a step on the way to where the run is, light or full.
 
     Raises:
         InputError: There is none.
     """
-    way = {one.branch for one in course.lineage(step)}
-    kept = [path for path in list_snapshots(course.files.path) if branch_of(path) in way]
+    way = {one.branch for one in run_state.lineage(step)}
+    kept = [path for path in list_snapshots(run_state.files.path) if branch_of(path) in way]
     for path in reversed(kept):
         if step_of(path) == step:
             return path
@@ -206,35 +206,35 @@ def kept_checkpoint(course: Course, step: int) -> Path:
     )
 
 
-def birth(course: Course) -> Snapshot:
+def untrained(run_state: RunState) -> Snapshot:
     """The run before its first step."""
-    files, runtime = course.files, course.trainer.runtime
+    files, runtime = run_state.files, run_state.trainer.runtime
     trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
-    return Course(files, trainer, course.recorder).snapshot()
+    return RunState(files, trainer, run_state.recorder).snapshot()
 
 
-def _seconds_at(course: Course, way: list[Stretch]) -> float:
+def _seconds_at(run_state: RunState, way: list[Stretch]) -> float:
     """How long the run had trained by the end of a way, as it was recorded."""
-    seconds = course.files.database.course("train_seconds", way)[1]
-    return float(seconds[-1]) if len(seconds) else course.pace.train_seconds
+    seconds = run_state.files.database.curve("train_seconds", way)[1]
+    return float(seconds[-1]) if len(seconds) else run_state.throughput.train_seconds
 
 
-def _standing_at(course: Course, way: list[Stretch], step: int) -> Standing:
+def _standing_at(run_state: RunState, way: list[Stretch], step: int) -> Losses:
     """The figures of that moment, as they were recorded."""
-    database = course.files.database
+    database = run_state.files.database
     figures: dict[str, Any] = {}
-    losses, values = database.course("train_loss", way)
+    losses, values = database.curve("train_loss", way)
     if len(losses):
         figures["train_loss"] = float(values[-1])
-    evaluated, values = database.course("val_loss", way)
+    evaluated, values = database.curve("val_loss", way)
     if len(evaluated):
         # a loss that is no number is never the best one
         best = int(np.where(np.isnan(values), np.inf, values).argmin())
         figures |= {
             "val_loss": float(values[-1]),
-            "val_measured": course.standing.val_measured,
+            "val_measured": run_state.losses.val_measured,
             "evaluated_step": int(evaluated[-1]),
             "best_val_loss": float(values[best]),
             "best_step": int(evaluated[best]),
         }
-    return Standing(**figures)
+    return Losses(**figures)

@@ -15,22 +15,22 @@ from engine.runs.checkpoint_names import checkpoint_name
 from engine.runs.lineage import END, Stretch, lineage
 from engine.runs.open import RunFiles
 from engine.session.adjustments import Adjustments
-from engine.session.losses import Standing
+from engine.session.losses import Losses
 from engine.session.recorder import Recorder
 from engine.training.runtime import versions
-from engine.training.throughput import Pace
+from engine.training.throughput import Throughput
 from engine.training.trainer import Trainer
 
 
 @dataclass
-class Course:
+class RunState:
     """One run at one step."""
 
     files: RunFiles
     trainer: Trainer
     recorder: Recorder
-    pace: Pace = field(default_factory=Pace)
-    standing: Standing = field(default_factory=Standing)
+    throughput: Throughput = field(default_factory=Throughput)
+    losses: Losses = field(default_factory=Losses)
     adjustments: Adjustments = field(default_factory=Adjustments)
 
     @property
@@ -41,7 +41,7 @@ class Course:
     @property
     def best_checkpoint(self) -> str | None:
         """The name that the checkpoint of the best step has, if there is a best step."""
-        best = self.standing.best_step
+        best = self.losses.best_step
         if best is None:
             return None
         return checkpoint_name(best, self.lineage(best)[-1].branch)
@@ -81,9 +81,9 @@ class Course:
                 "runtime": dataclasses.asdict(self.trainer.runtime),
                 "tokenizer": self.files.tokenizer.to_dict(),
                 "corpus_sha256": self.files.corpus.sha256,
-                "train_seconds": self.pace.train_seconds,
+                "train_seconds": self.throughput.train_seconds,
                 **self.adjustments.to_dict(),
-                "standing": self.standing.to_dict(),
+                "standing": self.losses.to_dict(),
                 "branch": self.recorder.branch,
                 "versions": versions(),
                 "record": remember(self.files.database),
@@ -104,7 +104,7 @@ class Course:
 
     def resume_from(self, state: dict[str, Any]) -> None:
         """Take over what a checkpoint knows besides the trainer."""
-        self.pace.restart(state["train_seconds"])
+        self.throughput.restart(state["train_seconds"])
         self.adjustments.restore(state)
-        self.standing = Standing(**state["standing"])
+        self.losses = Losses(**state["standing"])
         self.recorder.branch = state["branch"]

@@ -10,8 +10,8 @@ from engine import protocol
 from engine.checkpoint.retention import Rules
 from engine.checkpoint.writer import Saver
 from engine.runs.checkpoint_names import is_full, step_of
-from engine.session.results import Readout
-from engine.session.run_state import Course
+from engine.session.results import Results
+from engine.session.run_state import RunState
 
 Task = Generator[None, None, None]
 
@@ -29,22 +29,22 @@ class Saving:
 
     def __init__(
         self,
-        course: Course,
-        readout: Readout,
+        run_state: RunState,
+        results: Results,
         emit: Callable[[protocol.Event], None],
         summary: Callable[[], dict[str, object]],
         give_up: Callable[[str], None],
     ) -> None:
-        self.saver = Saver(course.files.path)
+        self.saver = Saver(run_state.files.path)
         self.saved_step = 0
-        self._course, self._readout = course, readout
+        self._run_state, self._results = run_state, results
         self._emit, self._summary, self._give_up = emit, summary, give_up
         self._saved = self._being_saved = ""  # stands; see _stand
-        self._path = course.files.path  # of the latest checkpoint
+        self._path = run_state.files.path  # of the latest checkpoint
 
     def note_saved(self, path: Path) -> None:
         """The course is what this checkpoint, the latest, holds."""
-        self.saved_step, self._saved, self._path = self._course.step, self._stand(), path
+        self.saved_step, self._saved, self._path = self._run_state.step, self._stand(), path
 
     @property
     def is_saved(self) -> bool:
@@ -53,8 +53,8 @@ class Saving:
 
     def _stand(self) -> str:
         """All that makes a checkpoint worth writing anew: a step, or an evaluation since."""
-        course = self._course
-        return json.dumps([course.recorder.branch, course.step, course.standing.to_dict()])
+        run_state = self._run_state
+        return json.dumps([run_state.recorder.branch, run_state.step, run_state.losses.to_dict()])
 
     def task(self, announce_again: bool = True) -> Task:
         """Save if there is anything new; the writing itself goes on after the task."""
@@ -67,11 +67,11 @@ class Saving:
     def history_task(self) -> Task:
         """Keep the weights of this step to look at later, unless a checkpoint holds them."""
         yield from self.until_written()
-        course = self._course
-        interval = course.trainer.config.checkpoint.interval
-        due = interval and course.step % interval == 0  # a full one comes next
-        if self._rules.history_bytes and not due and self.saved_step != course.step:
-            self.saver.write(course.snapshot(light=True), self._rules, course.best_checkpoint)
+        run_state = self._run_state
+        interval = run_state.trainer.config.checkpoint.interval
+        due = interval and run_state.step % interval == 0  # a full one comes next
+        if self._rules.history_bytes and not due and self.saved_step != run_state.step:
+            self.saver.write(run_state.snapshot(light=True), self._rules, run_state.best_checkpoint)
 
     def until_written(self) -> Task:
         """Wait for a checkpoint that is being written."""
@@ -81,16 +81,16 @@ class Saving:
 
     def begin(self) -> None:
         """Copy all there is and have it written; the last one must have been collected."""
-        course = self._course
-        self._readout.read()
-        course.recorder.flush(self._summary())
-        course.files.database.sync()
+        run_state = self._run_state
+        self._results.read()
+        run_state.recorder.flush(self._summary())
+        run_state.files.database.sync()
         self._being_saved = self._stand()
-        self.saver.write(course.snapshot(), self._rules, course.best_checkpoint)
+        self.saver.write(run_state.snapshot(), self._rules, run_state.best_checkpoint)
 
     @property
     def _rules(self) -> Rules:
-        asked = self._course.trainer.config.checkpoint
+        asked = self._run_state.trainer.config.checkpoint
         return Rules(asked.keep, asked.keep_every, asked.history_mb * 10**6)
 
     def collect(self, seconds: float | None = 0.0) -> None:
@@ -110,7 +110,7 @@ class Saving:
         self.saver.close()
 
     def _why_not(self, error: OSError) -> str:
-        path = self._course.files.path
+        path = self._run_state.files.path
         if not path.is_dir():
             return (
                 f"the run's folder {path} is gone: training is paused. Its "
@@ -122,5 +122,5 @@ class Saving:
         )
 
     def _announce(self) -> None:
-        self._course.journal("saved", saved=self.saved_step)
+        self._run_state.journal("saved", saved=self.saved_step)
         self._emit(protocol.Saved(self.saved_step, str(self._path)))

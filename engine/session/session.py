@@ -32,18 +32,18 @@ from engine.runs.folder import typed_name
 from engine.runs.open import RunFiles
 from engine.sampling.background import Sampler
 from engine.session.adjustments import Adjustments
-from engine.session.advisor import Advising
+from engine.session.advisor import Advisor
 from engine.session.build import build_trainer
 from engine.session.disk_watch import DiskWatch
 from engine.session.early_stopping import is_over, why_over
-from engine.session.evaluation import SAMPLING_SECONDS, Measuring
+from engine.session.evaluation import SAMPLING_SECONDS, Evaluator
 from engine.session.fork import check_changes, fork
-from engine.session.losses import Standing
-from engine.session.pruning import Contest
+from engine.session.losses import Losses
+from engine.session.pruning import Pruner
 from engine.session.recorder import Recorder, describe_changes
-from engine.session.results import Readout
-from engine.session.rewind import Rewinding, kept_checkpoint, kept_model
-from engine.session.run_state import Course
+from engine.session.results import Results
+from engine.session.rewind import Rewinder, kept_checkpoint, kept_model
+from engine.session.run_state import RunState
 from engine.session.saving import Saving, Task
 from engine.training.trainer import StepResult
 
@@ -77,7 +77,7 @@ class Session:
         emit: Emit,
         report: Callable[[str], None],
         changes: dict[str, Any] | None = None,
-        held_to: dict[str, Any] | None = None,
+        pruning_rule: dict[str, Any] | None = None,
     ) -> None:
         self.files = files
         self.emit = emit
@@ -90,34 +90,36 @@ class Session:
         self._doing = ""  # besides training, in words
         self._ending = ""  # why the run ended before its last step, if it has
         self._before: dict[str, Any] = files.database.meta().get("summary", {})
-        self._build(changes or {}, held_to or {}, report)
+        self._build(changes or {}, pruning_rule or {}, report)
 
     # -- coming to be ----------------------------------------------------------------------------
 
     def _build(
-        self, changes: dict[str, Any], held_to: dict[str, Any], report: Callable[[str], None]
+        self, changes: dict[str, Any], pruning_rule: dict[str, Any], report: Callable[[str], None]
     ) -> None:
         files, emit = self.files, self.emit
         self.trainer, snapshot = build_trainer(files, changes, self.recorder, report, self._warn)
         self._parameters = self.trainer.model.parameter_count()
-        course = self.course = Course(files, self.trainer, self.recorder)
-        readout = self._readout = Readout(course, self._stop_at_non_finite)
+        run_state = self.run_state = RunState(files, self.trainer, self.recorder)
+        results = self._results = Results(run_state, self._stop_at_non_finite)
         saving = self._saving = Saving(
-            course, readout, self._tell, self.summary, self._give_up_saving
+            run_state, results, self._tell, self.summary, self._give_up_saving
         )
-        self.sampler = Sampler(files.tokenizer, emit, lambda job: self._measuring.keep_sample(job))
-        self._measuring = Measuring(course, readout, self.sampler, saving, self._tell, self._warn)
-        self._rewinding = Rewinding(
-            course, readout, self.sampler, saving, self._tell, self._warn, self._report
+        self.sampler = Sampler(files.tokenizer, emit, lambda job: self._evaluator.keep_sample(job))
+        self._evaluator = Evaluator(
+            run_state, results, self.sampler, saving, self._tell, self._warn
+        )
+        self._rewinder = Rewinder(
+            run_state, results, self.sampler, saving, self._tell, self._warn, self._report
         )
         if snapshot:
-            course.resume_from(snapshot.state)
+            run_state.resume_from(snapshot.state)
             saving.note_saved(find_checkpoint(files.path, LATEST))
-        self._adjustments.read_journal(files.database, course.lineage())
+        self._adjustments.read_journal(files.database, run_state.lineage())
         self.recorder.load(self.trainer.step)
-        self.course.apply_journal(self._warn)
-        self._advising = Advising(course, self._tell)
-        self._contest = Contest(course, held_to)
+        self.run_state.apply_journal(self._warn)
+        self._advisor = Advisor(run_state, self._tell)
+        self._contest = Pruner(run_state, pruning_rule)
         self._disk = DiskWatch(files, self._warn, self._pause_of_itself)
         self._update_status()
         live = {k: v for k, v in changes.items() if not k.startswith("system.")}
@@ -125,9 +127,9 @@ class Session:
             self._adjust(protocol.Adjust(live))
 
     @property
-    def standing(self) -> Standing:
+    def losses(self) -> Losses:
         """The latest and the best figures."""
-        return self.course.standing
+        return self.run_state.losses
 
     @property
     def saver(self) -> Saver:
@@ -136,7 +138,7 @@ class Session:
 
     @property
     def _adjustments(self) -> Adjustments:
-        return self.course.adjustments
+        return self.run_state.adjustments
 
     # -- what the owner calls --------------------------------------------------------------------
 
@@ -154,15 +156,15 @@ class Session:
                 step=trainer.step,
                 total_steps=trainer.total_steps,
                 saved_step=self._saving.saved_step,
-                first_step=self.course.first_step,
+                first_step=self.run_state.first_step,
                 last_sample=files.database.newest_id("samples"),
             )
         )
         self._tell_of_a_crash()
-        self.course.journal("started" if files.is_new else "opened")
+        self.run_state.journal("started" if files.is_new else "opened")
         if trainer.step == 0 and not files.database.samples():
-            self._measuring.sample_automatically()
-        if self.standing.evaluated_step != trainer.step < trainer.total_steps and _is_due(
+            self._evaluator.sample_automatically()
+        if self.losses.evaluated_step != trainer.step < trainer.total_steps and _is_due(
             trainer.step, trainer.config.eval.interval
         ):
             self._tasks.append(self._scheduled_evaluation())  # a session ended just before it
@@ -237,14 +239,14 @@ class Session:
             protocol.Pin: self._pin,
             protocol.Rewind: self._rewind,
             protocol.Fork: self._fork,
-            protocol.Silence: lambda command: self._advising.silence(command.kind),
-            protocol.Unsilence: lambda _: self._advising.unsilence(),
+            protocol.Silence: lambda command: self._advisor.silence(command.kind),
+            protocol.Unsilence: lambda _: self._advisor.unsilence(),
         }
         handler = handlers.get(type(command))
         try:
             if handler is None:
                 raise InputError(f"a run is open already: stop it before {type(command).__name__}")
-            if self._rewinding.under_way:
+            if self._rewinder.under_way:
                 raise InputError("the run is going back: wait until it is there")
             handler(command)
         except InputError as error:
@@ -257,10 +259,10 @@ class Session:
             whatever_happens.callback(self.files.close)
             whatever_happens.callback(self._close_recorder)
             whatever_happens.callback(self._saving.close)
-            if self._rewinding.under_way:
+            if self._rewinder.under_way:
                 self._saving.collect(None)
-                self._rewinding.abort()
-            self._readout.read()
+                self._rewinder.abort()
+            self._results.read()
             if save and self._adjustments.wanted:
                 self._step = None
                 self._at_boundary()
@@ -276,7 +278,7 @@ class Session:
             self.state = State.STOPPED
         self._update_status()
         try:
-            self.course.journal("closed", saved=self._saving.saved_step)
+            self.run_state.journal("closed", saved=self._saving.saved_step)
         finally:
             self.recorder.close(self.summary())
 
@@ -284,9 +286,9 @@ class Session:
 
     def _pause(self, _: protocol.Pause) -> None:
         if self.state is State.RUNNING:
-            self.course.journal("paused")
+            self.run_state.journal("paused")
             self._set_state(State.PAUSED)
-            self._readout.read()
+            self._results.read()
             self.recorder.flush(self.summary())
             self.recorder.database.fold()  # a run that rests is one file
         else:
@@ -298,7 +300,7 @@ class Session:
             raise InputError(
                 f"the run is finished at step {self.trainer.step}: {self._way_on} to go on"
             )
-        self.course.journal("resumed")
+        self.run_state.journal("resumed")
         self._set_state(State.RUNNING)
 
     def _take_single_step(self, _: protocol.Step) -> None:
@@ -351,7 +353,7 @@ class Session:
     def _apply_if_still(self) -> None:
         """While nothing is trained, what is wanted takes effect without waiting for a step."""
         still = self.state is not State.RUNNING and not self._single_steps
-        if still and self._adjustments.wanted and not self._rewinding.under_way:
+        if still and self._adjustments.wanted and not self._rewinder.under_way:
             self._step = None  # half a step is computed afresh, with the new settings
             self._at_boundary()
 
@@ -359,29 +361,29 @@ class Session:
         config = self.trainer.config.replace(
             {f"sample.{name}": value for name, value in command.changes.items()}
         )
-        self.course.journal("sampled", **dataclasses.asdict(config.sample))
+        self.run_state.journal("sampled", **dataclasses.asdict(config.sample))
         trainer, step = self.trainer, command.step
         if step is None or step == trainer.step:
             self.sampler.request(trainer.evaluated_model, trainer.step, config.sample, False)
         else:
-            model = kept_model(self.course, step).to(trainer.device)
+            model = kept_model(self.run_state, step).to(trainer.device)
             model.compute_dtype = trainer.dtype
             self.sampler.request(model, step, config.sample, False)
 
     def _evaluate_now(self, command: protocol.Evaluate) -> None:
-        self._tasks.append(self._measuring.evaluation(whole=command.whole))
+        self._tasks.append(self._evaluator.evaluation(whole=command.whole))
 
     def _save_now(self, _: protocol.Save) -> None:
         self._tasks.append(self._saving.task())
 
     def _pin(self, command: protocol.Pin) -> None:
-        path = kept_checkpoint(self.course, command.step)
+        path = kept_checkpoint(self.run_state, command.step)
         (pin if command.keep else unpin)(path)
-        self.course.journal("pinned" if command.keep else "unpinned", of=command.step)
+        self.run_state.journal("pinned" if command.keep else "unpinned", of=command.step)
         self._tell(protocol.Pinned(command.step, command.keep))
 
     def _rewind(self, command: protocol.Rewind) -> None:
-        self._rewinding.check(command.step)
+        self._rewinder.check(command.step)
         self._tasks.clear()  # whatever was under way belongs to what is left behind
         self._step, self._single_steps = None, 0
         if self.state is not State.PAUSED:
@@ -389,25 +391,25 @@ class Session:
         self._tasks.append(self._going_back(command.step))
 
     def _going_back(self, step: int) -> Task:
-        yield from self._rewinding.task(step)
-        self._advising.read_journal()
+        yield from self._rewinder.task(step)
+        self._advisor.read_journal()
         self._contest.read_journal()
 
     def _fork(self, command: protocol.Fork) -> None:
         step = command.step
-        check_changes(self.course, self.trainer.step if step is None else step, command.changes)
+        check_changes(self.run_state, self.trainer.step if step is None else step, command.changes)
         if step is None or step == self.trainer.step:
-            self._readout.read()
+            self._results.read()
             self.recorder.flush(self.summary())
             self._fork_here(command)
             return
-        self._rewinding.check(step)
+        self._rewinder.check(step)
         self._step = None  # its gradients are of weights that come back anew
-        self._tasks.append(self._rewinding.visit(step, lambda: self._fork_here(command)))
+        self._tasks.append(self._rewinder.visit(step, lambda: self._fork_here(command)))
 
     def _fork_here(self, command: protocol.Fork) -> None:
-        path = fork(self.course, command.changes, command.name)
-        self.course.journal("forked", run=path.name)
+        path = fork(self.run_state, command.changes, command.name)
+        self.run_state.journal("forked", run=path.name)
         self._tell(protocol.Forked(self.trainer.step, str(path)))
 
     # -- training --------------------------------------------------------------------------------
@@ -426,11 +428,11 @@ class Session:
             next(self._step)
         except StopIteration as stop:
             self._step = None
-            self.course.pace.mark_step(self.trainer.device)
+            self.run_state.throughput.mark_step(self.trainer.device)
             self._after_step(stop.value, time.perf_counter() - started)
             return
         seconds = time.perf_counter() - started
-        self.course.pace.add(seconds)
+        self.run_state.throughput.add(seconds)
         self.sampler.earn(seconds)
 
     def _make_do_with_less_memory(self) -> None:
@@ -438,8 +440,8 @@ class Session:
         self._step, self._single_steps = None, 0
         self._tasks.clear()
         self.sampler.close()
-        if self._rewinding.under_way:
-            self._rewinding.abort()
+        if self._rewinder.under_way:
+            self._rewinder.abort()
         self.trainer.model.zero_grad(set_to_none=True)
         self.trainer.forget_graph()
         torch.cuda.empty_cache()
@@ -457,17 +459,19 @@ class Session:
             self._tasks.append(self._saving.task(announce_again=False))
 
     def _after_step(self, result: StepResult, seconds: float) -> None:
-        self.course.pace.add(seconds, self.trainer.tokens)
-        self._readout.add(result)
-        if self.trainer.device.type == "cpu" or self.course.pace.should_read(len(self._readout)):
-            self._readout.read()
-            self._advising.look()
+        self.run_state.throughput.add(seconds, self.trainer.tokens)
+        self._results.add(result)
+        if self.trainer.device.type == "cpu" or self.run_state.throughput.should_read(
+            len(self._results)
+        ):
+            self._results.read()
+            self._advisor.look()
         self._update_status()
         self.sampler.earn(seconds)
         config, step = self.trainer.config, self.trainer.step
         if self._single_steps:
             self._single_steps -= 1
-            self._readout.read()
+            self._results.read()
             self._set_state(self.state)
         if step >= self.trainer.total_steps and not self._adjustments.wanted:
             self._single_steps = 0
@@ -480,17 +484,17 @@ class Session:
 
     def _stop_at_non_finite(self, step: int, what: str) -> None:
         self._saving.collect(None)  # one that is being written is one to go back to
-        self._advising.tell_non_finite(step, what)
+        self._advisor.tell_non_finite(step, what)
         if self.state is State.RUNNING:
             self._set_state(State.PAUSED)
 
     def _at_boundary(self) -> None:
         """Between two steps: what was asked for, or stands in the journal, takes effect."""
-        self.course.apply_journal(self._warn)
+        self.run_state.apply_journal(self._warn)
         wanted = self._adjustments.take_wanted()
         if wanted:
             self._apply(wanted)
-        self.course.pace.expect(tokens_per_step(self.trainer.config))
+        self.run_state.throughput.expect(tokens_per_step(self.trainer.config))
 
     def _apply(self, changes: dict[str, Any]) -> None:
         before = self.trainer.config
@@ -503,7 +507,7 @@ class Session:
         label = describe_changes(told)
         if label:
             self.recorder.metrics.add_mark(step, label)
-        self._advising.read_journal()
+        self._advisor.read_journal()
         if self.state is State.FINISHED and not self._is_complete():
             self._set_state(State.PAUSED)
         self._tell(Adjusted(step, told))
@@ -523,22 +527,22 @@ class Session:
             self._set_state(State.PAUSED)
 
     def _scheduled_evaluation(self) -> Task:
-        return self._measuring.evaluation(scheduled=True)
+        return self._evaluator.evaluation(scheduled=True)
 
     def _finishing(self) -> Task:
-        yield from self._measuring.finish()
+        yield from self._evaluator.finish()
         self._set_finished()
         self.recorder.flush(self.summary())
 
     def _is_complete(self) -> bool:
         """Whether the end was reached and measured."""
-        return self.trainer.step == self.standing.final_step and self._is_at_end()
+        return self.trainer.step == self.losses.final_step and self._is_at_end()
 
     def _is_at_end(self) -> bool:
         """Whether all steps are done, or the evaluation of this one was the last straw."""
         step = self.trainer.step
-        evaluated = self.standing.evaluated_step == step
-        over = step >= self.trainer.total_steps or (evaluated and is_over(self.course))
+        evaluated = self.losses.evaluated_step == step
+        over = step >= self.trainer.total_steps or (evaluated and is_over(self.run_state))
         return over or bool(self._contest.why)
 
     @property
@@ -546,7 +550,7 @@ class Session:
         """What a finished run goes on with."""
         if self._contest.why:
             return "resume it"
-        return f"raise {'eval.patience' if why_over(self.course) else 'train.max_steps'}"
+        return f"raise {'eval.patience' if why_over(self.run_state) else 'train.max_steps'}"
 
     # -- telling ---------------------------------------------------------------------------------
 
@@ -555,6 +559,7 @@ class Session:
         self._update_status()
         figures = dataclasses.asdict(self.status)
         del figures["message"]
+        figures[protocol.PRUNED_KEY] = figures.pop("pruned")
         runtime = self.trainer.runtime
         return figures | {
             "device": runtime.device,
@@ -567,7 +572,7 @@ class Session:
         }
 
     def _update_status(self) -> None:
-        trainer, standing = self.trainer, self.standing
+        trainer, losses = self.trainer, self.losses
         self.status = Status(
             state=self.state,
             message=self._doing,
@@ -576,17 +581,17 @@ class Session:
             tokens=trainer.tokens,
             epoch=trainer.epoch,
             learning_rate=trainer.learning_rate,
-            train_loss=standing.train_loss,
-            val_loss=standing.val_loss,
-            val_measured=standing.val_measured,
-            best_val_loss=standing.best_val_loss,
-            best_step=standing.best_step,
+            train_loss=losses.train_loss,
+            val_loss=losses.val_loss,
+            val_measured=losses.val_measured,
+            best_val_loss=losses.best_val_loss,
+            best_step=losses.best_step,
             saved_step=self._saving.saved_step,
             branch=self.recorder.branch,
-            train_seconds=self.course.pace.train_seconds,
-            tokens_per_second=self.course.pace.tokens_per_second,
+            train_seconds=self.run_state.throughput.train_seconds,
+            tokens_per_second=self.run_state.throughput.tokens_per_second,
             tokens_per_step=tokens_per_step(trainer.config),
-            outdone=self._contest.why,
+            pruned=self._contest.why,
         )
 
     def _report(self, message: str) -> None:
@@ -605,7 +610,7 @@ class Session:
         self._tell(protocol.StateChanged(state, self.trainer.step, why))
 
     def _set_finished(self) -> None:
-        self._ending = self._contest.why or why_over(self.course)
+        self._ending = self._contest.why or why_over(self.run_state)
         self._set_state(State.FINISHED)
 
     def _warn(self, message: str) -> None:

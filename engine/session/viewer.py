@@ -27,7 +27,7 @@ PATIENCE = 0.5  # seconds between two looks
 TOLD = ("evaluated", "adjusted", "warned", "advised")
 
 
-class Viewing:
+class Viewer:
     """Follows a run on the disk.
 
     Args:
@@ -142,6 +142,7 @@ class Viewing:
 
     def _take_summary(self, summary: dict[str, Any]) -> None:
         known = {field.name for field in dataclasses.fields(Status)}
+        summary = summary | {"pruned": summary.get(protocol.PRUNED_KEY, "")}
         figures = {key: value for key, value in summary.items() if key in known}
         figures["state"] = State(figures.get("state", State.PREPARING))
         self.status = Status(**figures, message=f"watching: {figures['state']}")

@@ -21,12 +21,12 @@ from engine.runs.lineage import lineage
 from engine.runs.open import Watcher, look_at_run
 from engine.session.recorder import Recorder
 from engine.session.rewind import lead_to
-from engine.session.run_state import Course
+from engine.session.run_state import RunState
 from engine.training.trainer import Runtime, Trainer
 
 
 @contextmanager
-def visit(path: Path, step: int | None, report: Callable[[str], None]) -> Iterator[Course]:
+def visit(path: Path, step: int | None, report: Callable[[str], None]) -> Iterator[RunState]:
     """The run as it was at a step, trained again from its nearest checkpoint where need be.
 
     Args:
@@ -51,12 +51,14 @@ def visit(path: Path, step: int | None, report: Callable[[str], None]) -> Iterat
         keep_freed_memory()
         torch.set_num_threads(runtime.threads)
         trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
-        course = Course(files, trainer, Recorder(files.database, MetricStore()))
-        course.recorder.branch = _branch_that_reached(files.database, path, step, course.first_step)
-        way = lineage(files.database.branches(), course.recorder.branch, step)
-        for _ in lead_to(course, step, way, report, now_and_then(report)):
+        run_state = RunState(files, trainer, Recorder(files.database, MetricStore()))
+        run_state.recorder.branch = _branch_that_reached(
+            files.database, path, step, run_state.first_step
+        )
+        way = lineage(files.database.branches(), run_state.recorder.branch, step)
+        for _ in lead_to(run_state, step, way, report, now_and_then(report)):
             pass
-        yield course
+        yield run_state
     finally:
         files.close()
 

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import Cancelled, InputError
 from engine.config.schema import config_from_dict
-from engine.lr_finder.background import Trying
+from engine.lr_finder.background import BackgroundFinder
 from engine.metrics import MetricStore
 from engine.program import program
 from engine.protocol import (
     Command,
-    EndTrial,
+    EndLearningRateFinder,
     Event,
     Failed,
+    FindLearningRate,
     Open,
     Refused,
     Start,
@@ -33,12 +34,11 @@ from engine.protocol import (
     StateChanged,
     Status,
     Stop,
-    TryRates,
     Warned,
 )
 from engine.runs.folder import LOG_FILE, RunIsTaken, find_run, typed_name
 from engine.runs.open import RunFiles, Watcher, new_run, open_run
-from engine.session.viewer import Viewing
+from engine.session.viewer import Viewer
 
 if TYPE_CHECKING:
     from engine.session.session import Session
@@ -58,9 +58,9 @@ class EngineLoop:
         # each command with the number of stops before it; None ends the loop
         self._inbox: SimpleQueue[tuple[Command | None, int]] = SimpleQueue()
         self._stops = 0  # no lock: signal handlers count it up
-        self._session: Session | Viewing | None = None
+        self._session: Session | Viewer | None = None
         self.metrics = MetricStore()
-        self.lr_finder = Trying(emit)
+        self.lr_finder = BackgroundFinder(emit)
         self._status = Status()
 
     @property
@@ -98,9 +98,9 @@ class EngineLoop:
 
     def _carry_out(self, command: Command, stops: int) -> None:
         self.lr_finder.end(command)
-        if isinstance(command, EndTrial):
+        if isinstance(command, EndLearningRateFinder):
             return
-        if isinstance(command, TryRates):
+        if isinstance(command, FindLearningRate):
             self.lr_finder.begin(command, self.status.state, lambda: not self._inbox.empty())
         elif isinstance(command, Start | Open):
             if self._session:
@@ -119,7 +119,7 @@ class EngineLoop:
             return True
         return bool(self._session and self._guard(lambda session: session.advance()))
 
-    def _guard(self, work: Callable[[Session | Viewing], Any]) -> Any:
+    def _guard(self, work: Callable[[Session | Viewer], Any]) -> Any:
         """Do some work of the session; a failure ends the session, never the loop."""
         assert self._session is not None
         try:
@@ -140,7 +140,7 @@ class EngineLoop:
                 if not (isinstance(command, Open) and command.watch):
                     raise
                 self.metrics = MetricStore()
-                self._session = Viewing(find_run(command.run), self.metrics, self._emit)
+                self._session = Viewer(find_run(command.run), self.metrics, self._emit)
             else:
                 if cancelled():
                     raise Cancelled
@@ -166,14 +166,14 @@ class EngineLoop:
 
         self.metrics = MetricStore()
         changes = command.changes if isinstance(command, Open) else {}
-        held_to = command.held_to
+        pruning_rule = command.pruning_rule
 
         def report(message: str) -> None:
             if cancelled():
                 raise Cancelled
             self._report(message)
 
-        return Session(files, self.metrics, self._emit, report, changes, held_to)
+        return Session(files, self.metrics, self._emit, report, changes, pruning_rule)
 
     def _close(self, save: bool) -> None:
         session = self._session
@@ -196,10 +196,10 @@ class EngineLoop:
         detail = "".join(traceback.format_exception(error))
         status = session.status if session else Status()
         self._status = dataclasses.replace(status, state=State.FAILED, message="")
-        if session and not isinstance(session, Viewing):
+        if session and not isinstance(session, Viewer):
             _append_to_log(session.files.path, detail)
             self._save_what_is_left(session)
-        self._emit(Failed(_in_words(error, session), detail))
+        self._emit(Failed(_described(error, session), detail))
         self._emit(StateChanged(State.FAILED, self._status.step))
 
     def _save_what_is_left(self, session: Session) -> None:
@@ -208,7 +208,9 @@ class EngineLoop:
             session.state = State.FAILED
             session.close(save=False)
         except Exception as error:
-            self._emit(Warned(f"the run could not be closed in order: {_in_words(error, session)}"))
+            self._emit(
+                Warned(f"the run could not be closed in order: {_described(error, session)}")
+            )
 
 
 class ThreadEngine(EngineLoop):
@@ -247,7 +249,7 @@ def _append_to_log(run: Path, text: str) -> None:
         log.write(text)
 
 
-def _in_words(error: Exception, session: Session | Viewing | None) -> str:
+def _described(error: Exception, session: Session | Viewer | None) -> str:
     told = str(error).lower()
     if isinstance(error, MemoryError) or "out of memory" in told or "alloc_cpu" in told:
         return (
@@ -268,7 +270,7 @@ def _in_words(error: Exception, session: Session | Viewing | None) -> str:
     if "database is locked" in told:
         return "another program holds the run's database: close it there and open the run again"
     if "disk image is malformed" in told:
-        path = session.path if isinstance(session, Viewing) else session and session.files.path
+        path = session.path if isinstance(session, Viewer) else session and session.files.path
         run = typed_name(path) if path else "RUN"
         return f"the run's database is damaged: {program()} verify {run} --repair rebuilds it"
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -177,7 +177,7 @@ def plan(base: Config, combinations: Sequence[Mapping[str, Value]]) -> Plan:
     return Plan(tuple(trials), tuple(impossible))
 
 
-def in_words(changes: Mapping[str, Value]) -> str:
+def described(changes: Mapping[str, Value]) -> str:
     """``optim.learning_rate=0.001 model.n_layer=4``."""
     return " ".join(f"{key}={SETTINGS[key].format(value)}" for key, value in changes.items())
 

@@ -149,7 +149,7 @@ class Queue:
             entry = self.file.entry(db, id)
             if entry.state not in (EntryState.FAILED, EntryState.CANCELLED):
                 raise InputError(
-                    f"entry {id} is {entry.state_in_words}: only what failed or was cancelled "
+                    f"entry {id} is {entry.format_state}: only what failed or was cancelled "
                     f"can be tried again"
                 )
             set_values(db, id, state=EntryState.WAITING, problem="", cleared=0)
@@ -163,7 +163,7 @@ class Queue:
         with self.file.change() as db:
             entry = self.file.entry(db, id)
             if entry.state is not EntryState.WAITING:
-                raise InputError(f"entry {id} is {entry.state_in_words}: only what waits can move")
+                raise InputError(f"entry {id} is {entry.format_state}: only what waits can move")
             line = [e for e in self.file.select(db) if e.state is EntryState.WAITING]
             places_taken = [one.position for one in line]
             old = next(i for i, one in enumerate(line) if one.id == id)
@@ -214,12 +214,14 @@ class Queue:
                 set_values(db, entry.id, state=EntryState.DONE)
                 return None
             set_values(db, entry.id, state=EntryState.RUNNING, run=run.name)
-            return Open(str(run), running=True, held_to=self._held_to(db, entry))
+            return Open(str(run), running=True, pruning_rule=self._held_to(db, entry))
         name = self._free_name(db, entry)
         set_values(db, entry.id, state=EntryState.RUNNING, run=name)
         like = next(self._siblings(db, entry), "")
-        held_to = self._held_to(db, entry)
-        return Start(entry.settings, str(self.runs_dir), name, entry.command_line, like, held_to)
+        pruning_rule = self._held_to(db, entry)
+        return Start(
+            entry.settings, str(self.runs_dir), name, entry.command_line, like, pruning_rule
+        )
 
     def _held_to(self, db: sqlite3.Connection, entry: Entry) -> dict[str, Any]:
         """What may stop the run: the rule, and the runs that were trained before it."""

@@ -72,7 +72,7 @@ class Entry:
     rule: MedianRule | None = None
 
     @property
-    def state_in_words(self) -> str:
+    def format_state(self) -> str:
         """Its state; ``interrupted`` if it was begun and nobody trains it."""
         lies = self.state is EntryState.RUNNING and not self.live
         return "interrupted" if lies else str(self.state)

@@ -18,6 +18,7 @@ from engine import kernels
 from engine.config.presets import probably_has_cuda
 from engine.config.schema import Config, SystemConfig
 from engine.machine.memory import gpu_memory_ran_out
+from engine.program import VERSION
 from engine.training.memory_probe import largest_micro_batch
 from engine.training.precision import SUPPORTED
 from engine.training.trainer import Runtime, Trainer
@@ -238,10 +239,8 @@ def versions() -> dict[str, str]:
     """Versions of what computes, for the record of a run."""
     import numpy
 
-    from engine import __version__
-
     found = {
-        "gpt-tui": __version__,
+        "gpt-tui": VERSION,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,

@@ -14,7 +14,7 @@ READ_STEPS = 64
 STEPS_AHEAD = 2  # a pause is prompt only if few steps are queued on the GPU
 
 
-class Pace:
+class Throughput:
     """Counts training time (evaluation, sampling and saving left out) and speed."""
 
     def __init__(self) -> None:

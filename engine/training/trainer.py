@@ -70,7 +70,7 @@ class Evaluation:
         """Whether the whole validation split was measured."""
         return self.windows == self.of
 
-    def in_words(self, batch_size: int) -> str:
+    def described(self, batch_size: int) -> str:
         """What it was measured on."""
         if self.whole:
             return "whole split"

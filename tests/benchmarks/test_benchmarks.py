@@ -29,8 +29,8 @@ def test_a_spread_is_median_and_extremes() -> None:
     spread = Spread.of([3.0, 1.0, 2.0, 10.0])
     assert spread == Spread(median=2.5, low=1.0, high=10.0, count=4)
     assert spread.to_dict() == {"median": 2.5, "min": 1.0, "max": 10.0, "count": 4}
-    assert spread.in_words("s") == "2.50 s (1.00 to 10.00, 4 runs)"
-    assert Spread.of([1.0]).in_words("s", 1) == "1.0 s (1.0 to 1.0, 1 run)"
+    assert spread.described("s") == "2.50 s (1.00 to 10.00, 4 runs)"
+    assert Spread.of([1.0]).described("s", 1) == "1.0 s (1.0 to 1.0, 1 run)"
 
 
 def test_the_interval_of_equal_values_is_that_value() -> None:

@@ -21,10 +21,10 @@ from benchmarks.nanogpt import NanoGptLog, recipe_flags
 from benchmarks.peers import Peer, gpt2_shape, load_text, parse_peers, write_nanogpt_data
 from benchmarks.race import Timed
 from benchmarks.report import parameters_row
-from benchmarks.throughput import Course, Limits
+from benchmarks.throughput import Limits, Setup
 from benchmarks.time_to_loss import Reached
 from benchmarks.workers import ask, hf, matmul_peak, nanogpt_loss, our_loss, products
-from benchmarks.workers.measuring import whole_split_loss
+from benchmarks.workers.measure import whole_split_loss
 from data.batches import validation_windows
 from data.errors import InputError
 from engine.config.presets import preset_config
@@ -329,11 +329,11 @@ def test_peers_run_among_the_seeds() -> None:
 
 def test_flops_per_second_come_from_the_closed_form(config: Config) -> None:
     config = config.replace({"model.n_layer": 2, "optim.optimizer": "muon"})
-    course = Course(config, [], load_text(config), 10, "cpu", 1, "fp32")
-    vocab_size = course.text.tokenizer.vocab_size
+    setup = Setup(config, [], load_text(config), 10, "cpu", 1, "fp32")
+    vocab_size = setup.text.tokenizer.vocab_size
     ours, peer = Timed(10, 2.0, 200.0, 1000, "bf16"), Timed(10, 4.0, 400.0, 1000, "fp32")
     arms = throughput._arms(
-        course, [Peer("hf")], [[ours, peer]], {"bf16": Limits(1e9), "fp32": Limits(1e8)}
+        setup, [Peer("hf")], [[ours, peer]], {"bf16": Limits(1e9), "fp32": Limits(1e8)}
     )
     weights = 2 * 12 * 16**2 + vocab_size * 16  # 12 C² a block, and the head
     per_token = 6 * weights + 12 * 2 * 16 * 8  # PaLM's 6 N and 12 L (H Q) T
@@ -363,10 +363,10 @@ def test_a_goal_is_that_of_its_recipe(
     small_text_file: Path,
 ) -> None:
     config = preset_config("nanogpt-cpu").replace({"data.corpus": str(small_text_file), **changes})
-    course = Course(config, [], load_text(config), 10, "cpu", 1, "fp32")
+    setup = Setup(config, [], load_text(config), 10, "cpu", 1, "fp32")
     timed = Timed(1, 1.0, 1.0, 1, precision)
-    (ours,) = throughput._arms(course, [], [[timed]], {precision: Limits(1.0)})
-    assert throughput._goal(course, Peer(peer), ours) == goal
+    (ours,) = throughput._arms(setup, [], [[timed]], {precision: Limits(1.0)})
+    assert throughput._goal(setup, Peer(peer), ours) == goal
 
 
 # -- the commands --------------------------------------------------------------------------------

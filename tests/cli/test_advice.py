@@ -8,7 +8,7 @@ import pytest
 
 from engine.protocol import Advised
 from tests.cli.conftest import Cli, train_command
-from tui.text.advice import advice_in_words
+from tui.text.advice import format_advice
 
 CHANGES = {"optim.learning_rate": 3e-4, "optim.min_lr": 1e-5}
 OPTIONS = "--set optim.learning_rate=0.0003 --set optim.min_lr=1e-05"
@@ -21,7 +21,7 @@ def run(runs_dir: Path) -> Path:
 
 def test_advice_says_the_command_that_follows_it(run: Path) -> None:
     advice = Advised("plateau", "the loss has stood still", "set learning_rate to 3e-4", CHANGES)
-    assert advice_in_words(advice, run).splitlines() == [
+    assert format_advice(advice, run).splitlines() == [
         "advice: the loss has stood still",
         "  to set learning_rate to 3e-4, stop with Ctrl-C, then "
         f"gpt-tui train --resume tiny-1 {OPTIONS}",
@@ -30,7 +30,7 @@ def test_advice_says_the_command_that_follows_it(run: Path) -> None:
 
 def test_what_is_no_number_leaves_three_ways_on(run: Path) -> None:
     advice = Advised("non-finite", "the loss is not a number", "go back", CHANGES, 500)
-    assert advice_in_words(advice, run).splitlines() == [
+    assert format_advice(advice, run).splitlines() == [
         "gpt-tui: the loss is not a number. To go on",
         f"  from step 500, as a new run:    gpt-tui fork tiny-1 --at 500 {OPTIONS}",
         f"  with a lower learning rate:     gpt-tui train --resume tiny-1 {OPTIONS}",

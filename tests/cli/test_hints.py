@@ -20,7 +20,7 @@ from engine.runs.open import read_run_config
 from engine.runs.trash import list_trash, restore_run, trash_run
 from tests.cli.conftest import Cli
 from tui.app import _say_goodbye
-from tui.text.advice import advice_in_words
+from tui.text.advice import format_advice
 
 Start = Callable[[Path], None]
 
@@ -109,7 +109,7 @@ def test_the_apps_goodbye_names_a_command_that_works(
 def test_advice_names_a_command_that_works(started_as: Start, tmp_path: Path) -> None:
     started_as(tmp_path / ".venv/bin/gpt-tui")
     advice = Advised("plateau", "no progress", "lower the rate", {}, None)
-    assert ".venv/bin/gpt-tui train --resume" in advice_in_words(advice, tmp_path / "runs/a")
+    assert ".venv/bin/gpt-tui train --resume" in format_advice(advice, tmp_path / "runs/a")
 
 
 def test_each_way_on_from_training_works(

@@ -106,11 +106,11 @@ def test_an_interrupted_run_is_kept_and_the_table_shown(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    in_words, page = headless._evaluation, tmp_path / "ladder.md"
+    described, page = headless._evaluation, tmp_path / "ladder.md"
 
     def interrupt(*arguments: Any) -> str:
         signal.raise_signal(signal.SIGINT)
-        return in_words(*arguments)
+        return described(*arguments)
 
     monkeypatch.setattr(headless, "_evaluation", interrupt)
     words = ("--set=eval.interval=2", "--steps", "100000", "--budget", "1e9", "--write", page)

@@ -29,7 +29,7 @@ def steps(answer: Answer) -> dict[str, int]:
     return {run["name"]: run["steps"] for run in answer.json["runs"]}
 
 
-def outdone(answer: Answer) -> dict[str, str]:
+def pruned(answer: Answer) -> dict[str, str]:
     return {run["name"]: run["outdone"] for run in answer.json["runs"] if run["outdone"]}
 
 
@@ -37,7 +37,7 @@ def test_hopeless_runs_end_early_the_winner_is_the_same_and_each_can_go_on(
     sweep: Sweep, cli: Cli, runs_dir: Path
 ) -> None:
     whole = sweep(RATES, "--name", "all", "--json")
-    assert set(steps(whole).values()) == {12} and not outdone(whole)
+    assert set(steps(whole).values()) == {12} and not pruned(whole)
 
     answer = sweep(RATES, "--name", "few", "--json", *STOP)
     assert answer.code == 0
@@ -48,7 +48,7 @@ def test_hopeless_runs_end_early_the_winner_is_the_same_and_each_can_go_on(
     assert best["best_val_loss"] == other["best_val_loss"]
     assert [run["rank"] for run in answer.json["runs"]] == [1, 2, 3, 4]
 
-    why = outdone(answer)["few-4"]
+    why = pruned(answer)["few-4"]
     assert why.startswith("stopped at step 4 of 12 by the median rule: best validation loss")
     assert answer.err.splitlines().count(why) == 1
     board = cli("sweep", "few", "--leaderboard").out
@@ -60,7 +60,7 @@ def test_hopeless_runs_end_early_the_winner_is_the_same_and_each_can_go_on(
     assert cli("sweep", "--resume", "few", "--json").json == answer.json  # there is nothing to do
     again = cli("train", "--resume", "few-4", "--json")  # the person wants it all the same
     assert (again.code, again.json["steps"], again.json["outdone"]) == (0, 12, "")
-    assert not outdone(cli("sweep", "few", "--leaderboard", "--json"))
+    assert not pruned(cli("sweep", "few", "--leaderboard", "--json"))
 
 
 def test_the_rule_outlives_the_program_and_holds_for_any_other(

@@ -107,39 +107,44 @@ class Rig:
         self._sessions: list[Session] = []
 
     def new(
-        self, config: Config, running: bool = True, held_to: dict[str, Any] | None = None
+        self, config: Config, running: bool = True, pruning_rule: dict[str, Any] | None = None
     ) -> Session:
         """A session of a new run."""
         files = new_run(config, self.runs_dir, None, "test", SILENT)
-        return self._session(files, running, {}, held_to)
+        return self._session(files, running, {}, pruning_rule)
 
     def start(self, command: Start) -> Session:
         """A session of the new run that a command asks for."""
         config, runs_dir = config_from_dict(command.config), Path(command.runs_dir)
         files = new_run(config, runs_dir, command.name, "test", SILENT, command.like)
-        return self._session(files, True, {}, command.held_to)
+        return self._session(files, True, {}, command.pruning_rule)
 
     def open(
         self,
         path: Path,
         running: bool = True,
-        held_to: dict[str, Any] | None = None,
+        pruning_rule: dict[str, Any] | None = None,
         **changes: Any,
     ) -> Session:
         """A session of an existing run; changes as in ``make_config``."""
         named = {key.replace("__", "."): value for key, value in changes.items()}
-        return self._session(open_run(path, SILENT), running, named, held_to)
+        return self._session(open_run(path, SILENT), running, named, pruning_rule)
 
     def _session(
         self,
         files: RunFiles,
         running: bool,
         changes: dict[str, Any],
-        held_to: dict[str, Any] | None = None,
+        pruning_rule: dict[str, Any] | None = None,
     ) -> Session:
         try:
             session = Session(
-                files, MetricStore(), self.events.append, lambda message: None, changes, held_to
+                files,
+                MetricStore(),
+                self.events.append,
+                lambda message: None,
+                changes,
+                pruning_rule,
             )
         except BaseException:
             files.close()

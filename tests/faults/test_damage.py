@@ -125,8 +125,8 @@ def test_a_fork_without_the_checkpoint_it_began_with_is_not_begun_anew(rig: Rig,
     from engine.session.fork import fork
     from engine.session.visit import visit
 
-    with visit(run, 15, lambda message: None) as course:
-        child = fork(course, {}, "child")
+    with visit(run, 15, lambda message: None) as run_state:
+        child = fork(run_state, {}, "child")
     shutil.rmtree(child / "checkpoints")
     with pytest.raises(InputError, match="is a fork, and the checkpoint that it began with"):
         rig.open(child)

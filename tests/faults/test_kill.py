@@ -161,7 +161,7 @@ class Witness:
                 self._never_changes(branch.id, *database.metric(branch.id, "train_loss"))
             if newest:
                 way = lineage(branches, branch_of(newest))
-                steps, _ = database.course("train_loss", way)
+                steps, _ = database.curve("train_loss", way)
                 recorded = int(steps[-1]) if len(steps) else 0
                 assert steps.tolist() == list(range(1, recorded + 1))
                 assert 0 <= recorded - self.saved < 2 * INTERVAL  # one may be half-written
@@ -191,7 +191,7 @@ def open_session(path: Path) -> Session:
 def changes_of_the_learning_rate(session: Session) -> dict[int, float]:
     """From the journal: what it became at which step, along the run's line of history."""
     rates: dict[int, float] = {}
-    way = session.course.lineage()
+    way = session.run_state.lineage()
     for entry in session.files.database.journal("adjusted"):
         step, changes = entry["step"], entry["detail"]["changes"]
         if any(one.holds_change(entry["branch"], step) for one in way):
@@ -244,8 +244,8 @@ def test_a_run_that_is_killed_again_and_again_is_the_run_that_was_not(
     witness.look()
 
     session = open_session(run)
-    steps, losses = session.files.database.course("train_loss", session.course.lineage())
-    evaluated, _ = session.files.database.course("val_loss", session.course.lineage())
+    steps, losses = session.files.database.curve("train_loss", session.run_state.lineage())
+    evaluated, _ = session.files.database.curve("val_loss", session.run_state.lineage())
     rates, kernels = changes_of_the_learning_rate(session), session.trainer.runtime.kernels
     session.close(save=False)
     assert steps.tolist() == list(range(1, end + 1))

@@ -350,13 +350,13 @@ def test_a_line_of_history_that_nobody_knows_is_refused_and_nothing_is_changed(r
 
 
 def test_a_fork_remains_one(rig: Rig, run: Path) -> None:
-    with visit(run, END, lambda message: None) as course:
-        child = fork(course, {"optim.learning_rate": 2e-3}, "child")
+    with visit(run, END, lambda message: None) as run_state:
+        child = fork(run_state, {"optim.learning_rate": 2e-3}, "child")
     before = read_summary(child)
     (child / "run.db").unlink()
     mended(child)
     session = rig.open(child, running=False)
-    assert session.course.first_step == END
+    assert session.run_state.first_step == END
     rig.close(session)
     after = read_summary(child)
     assert (after.parent, after.parent_step) == (before.parent, before.parent_step) == ("run", END)

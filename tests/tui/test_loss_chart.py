@@ -214,9 +214,9 @@ async def test_the_run_it_was_forked_off_is_a_ghost_under_its_name() -> None:
     app = ChartApp()
     async with app.run_test(size=(120, 24)) as pilot:
         app.chart.show(trained(600), max_step=700)
-        course = Column()
-        course.extend(range(600, 5000), [2.5] * 4400)
-        app.chart.show_parent("old-run", course)
+        curve = Column()
+        curve.extend(range(600, 5000), [2.5] * 4400)
+        app.chart.show_parent("old-run", curve)
         await pilot.pause()
         assert "── old-run" in lines(app.chart)[0]
         assert lines(app.chart)[-1].split()[-1] == "700", "no further than this run will come"

@@ -16,7 +16,7 @@ from engine.sweeps.queue_entry import Entry, Wish
 from tests.tui.conftest import Open, Person
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
-from tui.widgets.checkbox import Tick
+from tui.widgets.checkbox import Checkbox
 
 RATE, LAYERS = "optim.learning_rate", "model.n_layer"
 SHORT = {"train.max_steps": 6}
@@ -33,7 +33,7 @@ def entries(person: Person) -> list[Entry]:
 
 
 def states(person: Person) -> list[str]:
-    return [one.state_in_words for one in entries(person)]
+    return [one.format_state for one in entries(person)]
 
 
 async def add(person: Person, axes: str = "") -> None:
@@ -225,7 +225,7 @@ async def test_leaving_keeps_the_run_for_the_next_time(open_app: Open, runs_dir:
         await person.press("q", "s")
         assert await person.until_gone() == 0
     (entry,) = Queue(runs_dir).entries()
-    assert entry.state_in_words == "interrupted"
+    assert entry.format_state == "interrupted"
     async with open_app() as person:
         await person.until(lambda: "the queue holds 1 run: Q shows it" in person.notice)
         await look(person)
@@ -257,9 +257,9 @@ async def tick_and_add(person: Person, axes: str) -> None:
     await person.until(lambda: isinstance(person.app.screen, QueueDialog), "the dialog")
     person.app.screen.query_one(Input).value = axes
     await person.press("tab")
-    await person.until(lambda: person.app.screen.query_one(Tick).has_focus, "the box")
+    await person.until(lambda: person.app.screen.query_one(Checkbox).has_focus, "the box")
     await person.press("space")
-    await person.until(lambda: person.app.screen.query_one(Tick).value, "the tick")
+    await person.until(lambda: person.app.screen.query_one(Checkbox).value, "the tick")
     await person.press("enter")
     await person.until(lambda: person.app.screen is person.cockpit, "the cockpit")
 
@@ -321,7 +321,7 @@ async def test_a_hopeless_run_gives_way_to_the_next_and_goes_on_if_the_person_wa
         await person.until(lambda: person.status.step == 12, "its end")
         await person.until_state(State.FINISHED)
         await person.until(lambda: "raise train.max_steps (e) to go on" in person.notice)
-        assert person.status.outdone == ""
+        assert person.status.pruned == ""
 
 
 # ---- the screen ----------------------------------------------------------------------------------

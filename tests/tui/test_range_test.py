@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 from textual.widgets import Static
 
-from engine.protocol import Adjusted, RatesTried, Refused, State, TrialPrepared
+from engine.protocol import Adjusted, LearningRateFinderPrepared, LearningRateFound, Refused, State
 from tests.tui.conftest import Open, Person
-from tui.screens.lr_finder import RangeTestScreen
+from tui.screens.lr_finder import LRFinderScreen
 
 
 def words(person: Person) -> str:
     return str(person.app.screen.query_one("#rate-words", Static).render())
 
 
-async def rates_tried(person: Person) -> RatesTried:
+async def rates_tried(person: Person) -> LearningRateFound:
     """Press t, and wait for what comes out."""
     await person.press("t")
-    assert isinstance(person.app.screen, RangeTestScreen)
-    tried = await person.until_heard(RatesTried)
+    assert isinstance(person.app.screen, LRFinderScreen)
+    tried = await person.until_heard(LearningRateFound)
     await person.until(lambda: "Suggestion" in words(person), "a suggestion on the screen")
     return tried
 
@@ -68,13 +68,13 @@ async def test_escape_ends_a_test_under_way_and_the_next_one_hears_nothing_of_it
 ) -> None:
     async with open_app({"model.n_embd": 128, "train.grad_accum_steps": 8}) as person:
         await person.press("t")
-        await person.until_heard(TrialPrepared, message="")
+        await person.until_heard(LearningRateFinderPrepared, message="")
         await person.press("escape", "t")
-        await person.until_heard(TrialPrepared, message="", number=2)
-        assert person.heard(RatesTried) == [RatesTried("", 1)]
+        await person.until_heard(LearningRateFinderPrepared, message="", number=2)
+        assert person.heard(LearningRateFound) == [LearningRateFound("", 1)]
         assert "throw-away" in words(person)
         await person.press("escape")
-        await person.until_heard(RatesTried, number=2)
+        await person.until_heard(LearningRateFound, number=2)
         assert person.app.control.draft.edits == {}
 
 
@@ -112,9 +112,9 @@ async def test_a_refusal_stands_on_the_screen(
 async def test_a_run_that_begins_meanwhile_calls_the_test_off(open_app: Open) -> None:
     async with open_app({"model.n_embd": 128, "train.grad_accum_steps": 8}) as person:
         await person.press("t")
-        await person.until_heard(TrialPrepared, message="")
+        await person.until_heard(LearningRateFinderPrepared, message="")
         person.app.control.start()
-        await person.until_heard(RatesTried, message="")
+        await person.until_heard(LearningRateFound, message="")
         await person.until(lambda: "called off" in words(person))
         await person.press("escape")
         await person.until_state(State.RUNNING)

@@ -9,23 +9,23 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.metrics import MetricStore
-from engine.protocol import Event, RatesTried, Status, TrialPrepared
+from engine.protocol import Event, LearningRateFinderPrepared, LearningRateFound, Status
 from tests.tui.test_snapshots import Prepare, Snap, StillApp, still
-from tui.screens.lr_finder import RangeTestScreen
+from tui.screens.lr_finder import LRFinderScreen
 
 __all__ = ["still"]  # a fixture
 
 SIZES = {"80x24": (80, 24), "120x40": (120, 40), "200x50": (200, 50)}
-PREPARED = TrialPrepared("measuring what is fastest here (2 of 4)", 1)
-BEGUN = TrialPrepared("", 1, {"device": "cpu", "precision": "fp32", "threads": 1})
+PREPARED = LearningRateFinderPrepared("measuring what is fastest here (2 of 4)", 1)
+BEGUN = LearningRateFinderPrepared("", 1, {"device": "cpu", "precision": "fp32", "threads": 1})
 WHY = (
     "by this rate the loss had made 60% of its fall; it was lowest at 0.046, which a whole "
     "training would hardly bear"
 )
-SUGGESTED = RatesTried(
+SUGGESTED = LearningRateFound(
     WHY, 1, {"optim.learning_rate": 0.0043, "optim.muon_lr": 0.0086, "optim.min_lr": 0.00043}
 )
-NOTHING = RatesTried(
+NOTHING = LearningRateFound(
     "no suggestion: the loss went up without having fallen by 5%: start the test from a lower "
     "rate than 1e-06, or let it take more steps",
     1,
@@ -54,7 +54,7 @@ def screen(events: Sequence[Event], steps: int, most: float = 1.6) -> Prepare:
         app = pilot.app
         assert isinstance(app, StillApp)
         app.control.engine.lr_finder.metrics = losses(steps, most)
-        test = RangeTestScreen(app.control, app.control.draft.base, 1)
+        test = LRFinderScreen(app.control, app.control.draft.base, 1)
         await app.push_screen(test)
         for event in events:
             test.hear(event)

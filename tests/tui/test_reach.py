@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from tui.screens.kept_steps import Reach
+from tui.screens.kept_steps import KeptSteps
 
-REACH = Reach("gpt-tui fork /r/fast-1", parent="", first=0, now=300, left=0, kept=(100, 150, 1250))
+REACH = KeptSteps(
+    "gpt-tui fork /r/fast-1", parent="", first=0, now=300, left=0, kept=(100, 150, 1250)
+)
 FORK = replace(REACH, fork="gpt-tui fork child", parent="fast-1", first=200, kept=(200,))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from engine.lr_finder.ramp import Rise
+from engine.lr_finder.ramp import Ramp
 from engine.metrics import Column, Mark
 from tui.charts.axes import Ticks
 from tui.charts.loss import Chart
@@ -14,7 +14,7 @@ ROOM = 1.25  # times the first loss: one that runs away must not flatten the fal
 MANTISSAS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))  # of the labels, the more the more room
 
 
-def rate_chart(rise: Rise, losses: Column, suggested: float | None) -> Chart:
+def rate_chart(ramp: Ramp, losses: Column, suggested: float | None) -> Chart:
     """The losses by the number of their step, which is what the rate's logarithm rises with.
 
     Args:
@@ -22,22 +22,22 @@ def rate_chart(rise: Rise, losses: Column, suggested: float | None) -> Chart:
         losses: Of the steps, by their number from 0.
         suggested: The rate to mark, if there is one.
     """
-    marks = [Mark(_step_of(rise, suggested), rate_label(suggested))] if suggested else []
+    marks = [Mark(_step_of(ramp, suggested), rate_label(suggested))] if suggested else []
     first = losses.snapshot()[2][:1]
     ceiling = ROOM * float(first[0]) if len(first) and math.isfinite(first[0]) else math.inf
     return Chart(
-        losses, Column(), 0, rise.steps - 1, marks, ticks=rate_ticks(rise), ceiling=ceiling
+        losses, Column(), 0, ramp.steps - 1, marks, ticks=rate_ticks(ramp), ceiling=ceiling
     )
 
 
-def rate_ticks(rise: Rise) -> Callable[[int, int, int], Ticks]:
+def rate_ticks(ramp: Ramp) -> Callable[[int, int, int], Ticks]:
     """Round rates along the axis of a test."""
 
     def ticks(first: int, last: int, most: int) -> Ticks:
-        found = [_round_rates(rise, mantissas) for mantissas in MANTISSAS]
+        found = [_round_rates(ramp, mantissas) for mantissas in MANTISSAS]
         fitting = [rates for rates in found if len(rates) <= most]
         chosen = max(fitting, key=len) if fitting else _thinned(found[0], most)
-        return [(_place(rise, rate), rate_label(rate)) for rate in chosen]
+        return [(_place(ramp, rate), rate_label(rate)) for rate in chosen]
 
     return ticks
 
@@ -50,20 +50,20 @@ def rate_label(rate: float) -> str:
     return f"{float(mantissa):g}e{int(power)}"
 
 
-def _round_rates(rise: Rise, mantissas: tuple[float, ...]) -> list[float]:
-    decades = range(math.floor(math.log10(rise.first)), math.ceil(math.log10(rise.last)) + 1)
+def _round_rates(ramp: Ramp, mantissas: tuple[float, ...]) -> list[float]:
+    decades = range(math.floor(math.log10(ramp.first)), math.ceil(math.log10(ramp.last)) + 1)
     every = [float(f"{mantissa}e{decade}") for decade in decades for mantissa in mantissas]
     slack = 1 + 1e-9
-    return [rate for rate in every if rise.first / slack <= rate <= rise.last * slack]
+    return [rate for rate in every if ramp.first / slack <= rate <= ramp.last * slack]
 
 
 def _thinned(rates: list[float], most: int) -> list[float]:
     return rates[:: math.ceil(len(rates) / most)] if rates else []
 
 
-def _place(rise: Rise, rate: float) -> float:
-    return math.log(rate / rise.first) / math.log(rise.last / rise.first)
+def _place(ramp: Ramp, rate: float) -> float:
+    return math.log(rate / ramp.first) / math.log(ramp.last / ramp.first)
 
 
-def _step_of(rise: Rise, rate: float) -> int:
-    return round(_place(rise, rate) * (rise.steps - 1))
+def _step_of(ramp: Ramp, rate: float) -> int:
+    return round(_place(ramp, rate) * (ramp.steps - 1))

@@ -19,7 +19,7 @@ from tui.text.tables import columns, to_json, warn
 
 if TYPE_CHECKING:
     from engine.config.schema import SampleConfig
-    from engine.sampling.from_run import Scribe
+    from engine.sampling.from_run import RunSampler
 
 SAMPLING = ("prompt", "seed", "max_tokens")
 
@@ -113,23 +113,23 @@ def _samples(runs: list[ComparedRun], wishes: dict[str, Any]) -> list[dict[str, 
     settings = dataclasses.replace(runs[0].sampling(), **wishes)
     for run in runs:
         try:
-            scribe = load_scribe(run.path, "best", warn)
-            torch.set_num_threads(scribe.threads)
-            samples.append(_sample(scribe, settings))
+            run_sampler = load_scribe(run.path, "best", warn)
+            torch.set_num_threads(run_sampler.threads)
+            samples.append(_sample(run_sampler, settings))
         except InputError as error:
             samples.append({"problem": str(error)})
     return samples
 
 
-def _sample(scribe: Scribe, settings: SampleConfig) -> dict[str, Any]:
+def _sample(run_sampler: RunSampler, settings: SampleConfig) -> dict[str, Any]:
     from engine.sampling.from_run import BROKEN_WEIGHTS
 
     try:
-        text = scribe.write(settings)
+        text = run_sampler.write(settings)
     except FloatingPointError:
-        return {"step": scribe.step, "problem": BROKEN_WEIGHTS}
+        return {"step": run_sampler.step, "problem": BROKEN_WEIGHTS}
     return {
-        "step": scribe.step,
+        "step": run_sampler.step,
         "prompt": settings.prompt,
         "seed": settings.seed,
         "text": settings.prompt + text.text,

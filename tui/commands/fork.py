@@ -30,9 +30,9 @@ def main(argv: list[str]) -> int:
     from engine.session.fork import fork
     from engine.session.visit import visit
 
-    with visit(parent, args.at, _say) as course:
-        path = fork(course, changes, args.name)
-        step = course.step
+    with visit(parent, args.at, _say) as run_state:
+        path = fork(run_state, changes, args.name)
+        step = run_state.step
     if args.json:
         put(to_json({"run": path.name, "path": str(path), "parent": parent.name, "step": step}))
     else:

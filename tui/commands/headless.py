@@ -30,9 +30,9 @@ from engine.runs.folder import LOG_FILE
 from engine.session.worker import EngineLoop
 from tui.commands import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.commands.progress import Progress
-from tui.text.advice import advice_in_words
+from tui.text.advice import format_advice
 from tui.text.numbers import amount, loss, short_path
-from tui.text.tables import threads_in_words
+from tui.text.tables import format_threads
 
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STDERR = 2
@@ -139,7 +139,7 @@ class _Headless:
         assert self._run
         if event.rewind_to is not None:
             self._problem = event.message
-        self._progress.say(advice_in_words(event, self._run))
+        self._progress.say(format_advice(event, self._run))
 
     def _give_up(self) -> None:
         """The engine paused of itself and said why; nobody is here to press a key."""
@@ -160,7 +160,7 @@ def _introduction(run: RunOpened) -> str:
     lines = [
         f"run {Path(run.path).name} in {short_path(run.path)}",
         f"{amount(run.parameters)} parameters on {run.corpus}, {runtime['device']}, "
-        f"{runtime['precision']}, {threads_in_words(runtime['threads'])}{own}, "
+        f"{runtime['precision']}, {format_threads(runtime['threads'])}{own}, "
         f"from step {run.step:,} to {run.total_steps:,}",
     ]
     return "\n".join([*lines, run.note] if run.note else lines)

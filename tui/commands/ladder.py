@@ -22,7 +22,7 @@ from tui.commands.options import (
     runs_dir_of,
 )
 from tui.terminal.stdout import print_last
-from tui.text.ladder import Rung, facts, in_words
+from tui.text.ladder import Rung, described, facts
 from tui.text.numbers import roughly
 from tui.text.tables import to_json
 
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     typed = command_line("gpt-tui ladder", argv)
     code = _climb(rungs, runs_dir_of(args), args.budget, typed)
     try:
-        print_last(to_json(facts(rungs)) if args.json else in_words(rungs))
+        print_last(to_json(facts(rungs)) if args.json else described(rungs))
     finally:  # what took so long to train is worth a page, also if nothing can be printed
         if args.write is not None:
             _write(args.write, rungs, typed, code)
@@ -157,12 +157,12 @@ def _climb(rungs: list[Rung], runs_dir: Path, budget: float, typed: str) -> int:
 
 def _measured(rung: Rung, budget: float) -> Rung:
     """The rung with its size and its time, and whether that is too long."""
-    from engine.inspect.summary import anatomy
+    from engine.inspect.summary import summarize
     from engine.runs.open import Watcher, load_text
     from engine.training.estimate import training_seconds
 
     _, tokenizer, split = load_text(rung.config, Watcher(_say, lambda: False))
-    parameters = anatomy(rung.config, tokenizer.vocab_size).total
+    parameters = summarize(rung.config, tokenizer.vocab_size).total
     _say("trying how long the training would take")
     vocab_size = tokenizer.vocab_size  # what there is to warn of, the run itself will say
     seconds = training_seconds(rung.config, split, vocab_size, _say_nothing, _say_nothing)

@@ -28,8 +28,8 @@ from tui.text.tables import to_json, warn
 if TYPE_CHECKING:
     from engine.config.schema import Config
     from engine.config.setting import Value
-    from engine.lr_finder.finder import RangeTest
-    from engine.lr_finder.ramp import Rise, Suggestion
+    from engine.lr_finder.finder import LRFinder
+    from engine.lr_finder.ramp import Ramp, Suggestion
     from engine.metrics import Column
 
 WIDEST, CHART_ROWS = 100, 16
@@ -38,21 +38,21 @@ WIDEST, CHART_ROWS = 100, 16
 def main(argv: list[str]) -> int:
     """Test a configuration's learning rates; no run comes of it."""
     args = _parser().parse_args(argv)
-    config, rise = _wishes(args)
+    config, ramp = _wishes(args)
     warn_of_unused(config, args.set)
 
     from engine.lr_finder.finder import prepare
     from engine.metrics import Column
 
-    losses = Column(rise.smoothing)
-    test = prepare(config, rise, losses, _say, warn, lambda: False)
+    losses = Column(ramp.smoothing)
+    test = prepare(config, ramp, losses, _say, warn, lambda: False)
     suggestion = _carried_out(test)
     settings = test.settings(suggestion)
     go_on = _go_on(args, config, settings)
     if args.json:
         print_last(to_json(_facts(test, suggestion, settings, go_on)))
     else:
-        print_last(_in_words(rise, losses, suggestion, settings, go_on))
+        print_last(_described(ramp, losses, suggestion, settings, go_on))
     return EXIT_DONE
 
 
@@ -73,7 +73,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _wishes(args: argparse.Namespace) -> tuple[Config, Rise]:
+def _wishes(args: argparse.Namespace) -> tuple[Config, Ramp]:
     """What is to be trained, and at which rates.
 
     Raises:
@@ -81,22 +81,22 @@ def _wishes(args: argparse.Namespace) -> tuple[Config, Rise]:
     """
     from data.errors import InputError
     from engine.config.schema import Config
-    from engine.lr_finder.ramp import Rise, rise_for
+    from engine.lr_finder.ramp import Ramp, rise_for
 
     problems: list[str] = []
-    config, rise = Config(), Rise()
+    config, ramp = Config(), Ramp()
     with gathering(problems):
         config = config_of(args)
     with gathering(problems):
-        rise = rise_for(config, args.first, args.last, args.steps)
+        ramp = rise_for(config, args.first, args.last, args.steps)
     with gathering(problems):
         runs_dir_of(args)  # the command to go on with names it
     if problems:
         raise InputError(*problems)
-    return config, rise
+    return config, ramp
 
 
-def _carried_out(test: RangeTest) -> Suggestion:
+def _carried_out(test: LRFinder) -> Suggestion:
     """Take the steps, and say on a terminal how far they are."""
     quanta, on_terminal = test.quanta(), sys.stderr.isatty()
     try:
@@ -112,10 +112,10 @@ def _carried_out(test: RangeTest) -> Suggestion:
             print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
 
 
-def _how_far(test: RangeTest) -> str:
-    rise, losses = test.rise, test.losses
-    rate = rise.rate(len(losses) - 1)
-    return f"step {len(losses)}/{rise.steps} · rate {rate:.1e} · loss {loss(losses.last_smoothed)}"
+def _how_far(test: LRFinder) -> str:
+    ramp, losses = test.ramp, test.losses
+    rate = ramp.rate(len(losses) - 1)
+    return f"step {len(losses)}/{ramp.steps} · rate {rate:.1e} · loss {loss(losses.last_smoothed)}"
 
 
 def _say(message: str) -> None:
@@ -148,9 +148,9 @@ def _option(name: str, value: object) -> list[str]:
 
 
 def _facts(
-    test: RangeTest, suggestion: Suggestion, settings: dict[str, Value], go_on: str
+    test: LRFinder, suggestion: Suggestion, settings: dict[str, Value], go_on: str
 ) -> dict[str, Any]:
-    rise, runtime = test.rise, test.runtime
+    ramp, runtime = test.ramp, test.runtime
     steps, raw, smoothed = test.losses.snapshot()
     return {
         "learning_rate": suggestion.learning_rate,
@@ -158,24 +158,24 @@ def _facts(
         "settings": settings,
         "command": go_on or None,
         "preset": test.config.preset,
-        "from": rise.first,
-        "to": rise.last,
-        "steps": rise.steps,
+        "from": ramp.first,
+        "to": ramp.last,
+        "steps": ramp.steps,
         "device": runtime.device,
         "precision": runtime.precision,
         "threads": runtime.threads,
-        "rates": [rise.rate(step) for step in steps.tolist()],
+        "rates": [ramp.rate(step) for step in steps.tolist()],
         "losses": raw.tolist(),
         "smoothed": smoothed.tolist(),
     }
 
 
-def _in_words(
-    rise: Rise, losses: Column, suggestion: Suggestion, settings: dict[str, Value], go_on: str
+def _described(
+    ramp: Ramp, losses: Column, suggestion: Suggestion, settings: dict[str, Value], go_on: str
 ) -> str:
-    rows = [*_picture(rise, losses, suggestion), "", *_sentence(suggestion.why)]
-    if len(losses) < rise.steps:
-        ended = f"ended at {rise.rate(len(losses) - 1):.2g}, step {len(losses)} of {rise.steps}"
+    rows = [*_picture(ramp, losses, suggestion), "", *_sentence(suggestion.why)]
+    if len(losses) < ramp.steps:
+        ended = f"ended at {ramp.rate(len(losses) - 1):.2g}, step {len(losses)} of {ramp.steps}"
         rows += _sentence(f"the test {ended}: the loss had left its lowest far behind")
     if not settings:
         return "\n".join(rows)
@@ -191,11 +191,11 @@ def _width() -> int:
     return min(shutil.get_terminal_size().columns, WIDEST)
 
 
-def _picture(rise: Rise, losses: Column, suggestion: Suggestion) -> list[str]:
+def _picture(ramp: Ramp, losses: Column, suggestion: Suggestion) -> list[str]:
     from tui.charts.loss import draw
     from tui.charts.lr_finder import rate_chart
 
-    chart = rate_chart(rise, losses, suggestion.learning_rate)
+    chart = rate_chart(ramp, losses, suggestion.learning_rate)
     frame = draw(chart, _width(), CHART_ROWS)
     texts = ("".join(text for text, _ in frame.row(y)) for y in range(CHART_ROWS))
     return ["training loss over learning rate", *(text.rstrip() for text in texts)]

@@ -39,23 +39,23 @@ def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     subject = _of_run(args) if args.run is not None else _of_config(args)
 
-    from engine.inspect.summary import anatomy
+    from engine.inspect.summary import summarize
     from engine.inspect.trace_run import trace_text
-    from tui.text.model import anatomy_in_words, trace_in_words
+    from tui.text.model import format_model, format_trace
 
-    known = anatomy(subject.config, subject.vocab_size)
+    known = summarize(subject.config, subject.vocab_size)
     told: dict[str, Any] = {
         "preset": subject.config.preset,
         "vocab_size": subject.vocab_size,
         "vocabulary": subject.vocabulary,
         **dataclasses.asdict(known),
     }
-    words = [anatomy_in_words(known, subject.config, subject.vocabulary)]
+    words = [format_model(known, subject.config, subject.vocabulary)]
     if subject.model:
         assert subject.model.tokenizer is not None
         seen = trace_text(subject.model, args.trace)
         told |= {"weights": subject.weights, "trace": dataclasses.asdict(seen)}
-        words.append(trace_in_words(seen, args.trace, subject.weights, subject.model.tokenizer))
+        words.append(format_trace(seen, args.trace, subject.weights, subject.model.tokenizer))
     put(to_json(told) if args.json else "\n\n".join(words))
     return EXIT_DONE
 

@@ -12,7 +12,7 @@ from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, runs_dir_of
 from tui.terminal.stdout import put
 from tui.text.numbers import amount, duration, loss, moment, short_path, with_unit
-from tui.text.tables import columns, run_facts, threads_in_words, to_json
+from tui.text.tables import columns, format_threads, run_facts, to_json
 
 SPARK_WIDTH = 40
 
@@ -37,11 +37,11 @@ def _facts(run: RunSummary, size: int) -> list[tuple[str, str]]:
     """Each fact by its name; those that are empty are not worth a line."""
     best = f" at step {run.best_step:,}" if run.best_step is not None else ""
     parameters = "" if run.parameters is None else f"{amount(run.parameters)} parameters"
-    machine = [run.device, run.precision, threads_in_words(run.threads) if run.threads else None]
+    machine = [run.device, run.precision, format_threads(run.threads) if run.threads else None]
     return [
         ("run", run.name),
         ("state", f"{run.state} (live)" if run.live else run.state),
-        ("", run.outdone),
+        ("", run.pruned),
         ("problem", run.problem.replace("\n", "; ")),
         ("tags", " ".join(run.tags)),
         ("note", run.note),

@@ -114,9 +114,9 @@ def _load(run: Path, which: str) -> tuple[LanguageModel, SampleConfig]:
 
     from engine.sampling.from_run import load_scribe
 
-    scribe = load_scribe(run, which, warn)
-    torch.set_num_threads(scribe.threads)
-    return scribe.model, scribe.settings
+    run_sampler = load_scribe(run, which, warn)
+    torch.set_num_threads(run_sampler.threads)
+    return run_sampler.model, run_sampler.settings
 
 
 def _known(prompt: str, tokenizer: Tokenizer, drop_unknown: bool) -> str:

@@ -12,7 +12,17 @@ from data.errors import InputError
 from engine.config.setting import Value
 from engine.program import program
 from engine.runs.folder import in_runs_dir
-from engine.sweeps.grid import Axis, Impossible, Plan, Trial, draw, grid, in_words, parse_axes, plan
+from engine.sweeps.grid import (
+    Axis,
+    Impossible,
+    Plan,
+    Trial,
+    described,
+    draw,
+    grid,
+    parse_axes,
+    plan,
+)
 from engine.sweeps.median_rule import AFTER_RUNS, MedianRule, in_vain
 from engine.sweeps.queue import Queue
 from engine.sweeps.queue_entry import Wish
@@ -60,7 +70,7 @@ def main(argv: list[str]) -> int:
         if args.queue_only:
             _print_plan(args, planned, name)
             return EXIT_DONE
-        print(f"sweep {name}\n{_plan_in_words(planned)}", file=sys.stderr)
+        print(f"sweep {name}\n{_format_plan(planned)}", file=sys.stderr)
     code = EXIT_DONE
     if not args.leaderboard:
         from tui.commands.queue_worker import work_off
@@ -202,12 +212,12 @@ def _print_plan(args: argparse.Namespace, planned: Plan, name: str | None) -> No
         ]
         print_last(to_json({"sweep": name, "runs": runs, "impossible": impossible}))
         return
-    print_last(_plan_in_words(planned))
+    print_last(_format_plan(planned))
     if name is not None:
         print_last(f"queued as {name}: {_go_on(name, runs_dir_of(args))} trains them")
 
 
-def _plan_in_words(planned: Plan) -> str:
+def _format_plan(planned: Plan) -> str:
     lines = [_trial_table(planned.trials), counted(len(planned.trials), "run")]
     if planned.impossible:
         lines.append(f"left out, because they cannot be: {len(planned.impossible)}")
@@ -225,7 +235,7 @@ def _trial_table(trials: Sequence[Trial]) -> str:
 
 
 def _refusal(one: Impossible) -> str:
-    return f"  {in_words(one.changes)}: {'; '.join(one.problems)}"
+    return f"  {described(one.changes)}: {'; '.join(one.problems)}"
 
 
 # -- going on ------------------------------------------------------------------------------------

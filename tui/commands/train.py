@@ -26,7 +26,7 @@ from tui.commands.options import (
 )
 from tui.terminal.stdout import print_last
 from tui.text.numbers import amount, duration, loss, short_path
-from tui.text.tables import run_facts, threads_in_words, to_json
+from tui.text.tables import format_threads, run_facts, to_json
 
 NOTHING_KEPT = RunSummary(path="", name="", state=State.STOPPED)
 
@@ -67,7 +67,7 @@ def _resume(args: argparse.Namespace) -> Open | None:
     run = find_run(args.resume, runs_dir_of(args))
     changes = changes_of(args)
     summary = read_summary(run)
-    finished = summary.state == State.FINISHED and not summary.outdone
+    finished = summary.state == State.FINISHED and not summary.pruned
     if finished and not summary.live and not changes:
         return None
     return Open(str(run), running=True, changes=dict(changes))
@@ -79,22 +79,22 @@ def _report(outcome: Outcome, as_json: bool) -> None:
     if as_json:
         print_last(to_json(run_facts(run or NOTHING_KEPT)))
     elif run:
-        print_last(in_words(run))
+        print_last(described(run))
 
 
-def in_words(run: RunSummary) -> str:
+def described(run: RunSummary) -> str:
     """A run and the ways on from it, in a few lines."""
     path, command = Path(run.path), program()
     name = typed_name(path)
     ended_early = run.step < run.total_steps
     longer = "eval.patience" if ended_early else "train.max_steps"
-    trained = run.state == State.FINISHED and not run.outdone
+    trained = run.state == State.FINISHED and not run.pruned
     more = f" --set {longer}=N" if trained else ""
-    note = "".join(f"\n  {told}" for told in (run.outdone, run.corpus_note) if told)
+    note = "".join(f"\n  {told}" for told in (run.pruned, run.corpus_note) if told)
     sample = f"  sample   {command} sample {name}\n" if list_checkpoints(path) else ""
     effort = (
         f"  {duration(run.train_seconds)} of training, {amount(run.tokens_per_second)} tokens/s "
-        f"on {run.device} ({run.precision}, {threads_in_words(run.threads)})\n"
+        f"on {run.device} ({run.precision}, {format_threads(run.threads)})\n"
     )
     return (
         f"run {run.name}: {run.state}, step {run.step:,} of {run.total_steps:,}{note}\n"

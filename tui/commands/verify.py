@@ -74,7 +74,7 @@ def _replay(run: Any, checks: list[Check]) -> Replay | None:
     except InputError as error:
         checks.append(Check("replay", str(error), False))
         return None
-    checks.append(Check("replay", result.in_words, result.differs_at is None))
+    checks.append(Check("replay", result.described, result.differs_at is None))
     return result
 
 

@@ -15,9 +15,10 @@ from engine.protocol import (
     Advised,
     Command,
     CoolDown,
-    EndTrial,
+    EndLearningRateFinder,
     Evaluate,
     Event,
+    FindLearningRate,
     Fork,
     Open,
     Pause,
@@ -34,17 +35,16 @@ from engine.protocol import (
     Status,
     Step,
     Stop,
-    TryRates,
     Unsilence,
 )
 from engine.session.fork_checks import held_by
 from tui.control.draft import Draft
 from tui.control.launch import Launch
 from tui.control.queue import QueueControl
-from tui.widgets.status_bar import RunFacts
+from tui.control.run_facts import RunFacts
 
 if TYPE_CHECKING:
-    from engine.lr_finder.background import Trying
+    from engine.lr_finder.background import BackgroundFinder
     from engine.metrics import MetricStore
     from engine.session.worker import ThreadEngine
 
@@ -93,7 +93,7 @@ class RunControl:
         return self.engine.metrics
 
     @property
-    def lr_finder(self) -> Trying:
+    def lr_finder(self) -> BackgroundFinder:
         """What a learning-rate finder has measured."""
         return self.engine.lr_finder
 
@@ -249,11 +249,11 @@ class RunControl:
 
     def try_rates(self, config: Config, number: int) -> None:
         """Test learning rates on a throw-away model."""
-        self._send(TryRates(config.to_dict(), number))
+        self._send(FindLearningRate(config.to_dict(), number))
 
     def end_trial(self) -> None:
         """End the test of learning rates."""
-        self._send(EndTrial())
+        self._send(EndLearningRateFinder())
 
     def stop(self, save: bool) -> None:
         """Close the run."""

@@ -22,9 +22,9 @@ from engine.runs.folder import LOG_FILE
 from tui.control.run import OPEN_STATES, RunControl
 from tui.control.runs_view import RunsView
 from tui.messages import EngineEvent
-from tui.screens.cockpit_lr_finder import TryingRates
-from tui.screens.cockpit_queue import Queueing
-from tui.screens.cockpit_timeline import Travelling
+from tui.screens.cockpit_lr_finder import CockpitLRFinder
+from tui.screens.cockpit_queue import CockpitQueue
+from tui.screens.cockpit_timeline import CockpitTimeline
 from tui.screens.help import help_screen
 from tui.screens.new_run_dialog import NewRunDialog
 from tui.text.numbers import counted, duration, loss, short_path
@@ -114,11 +114,11 @@ class CockpitScreen(Screen[None]):
         self.control = control
         self._ticks = 0
         self._conflicts_told = False
-        self._travelling = Travelling(self)
-        self._trying = TryingRates(self)
+        self._travelling = CockpitTimeline(self)
+        self._trying = CockpitLRFinder(self)
         self._state_told = State.IDLE
         self._told_on_the_way: list[str] = []  # warnings of a run that is being prepared
-        self.queueing = Queueing(self, self._show_settings)
+        self.queueing = CockpitQueue(self, self._show_settings)
         self._runs_view = RunsView(control.launch.runs_dir)
         self._handlers: dict[type[protocol.Event], Callable[[Any], None]] = {
             protocol.StateChanged: self._on_state,
@@ -137,8 +137,8 @@ class CockpitScreen(Screen[None]):
             protocol.Unsilenced: lambda e: self.app.notify(
                 f"advice is given again on: {', '.join(e.kinds)}"
             ),
-            protocol.TrialPrepared: self._trying.hear,
-            protocol.RatesTried: self._trying.hear,
+            protocol.LearningRateFinderPrepared: self._trying.hear,
+            protocol.LearningRateFound: self._trying.hear,
             protocol.Warned: self._on_warned,
             protocol.Refused: self._on_refused,
             protocol.Failed: self._on_failed,
@@ -285,12 +285,12 @@ class CockpitScreen(Screen[None]):
         """Show how the run went on that this one was forked off, if it still is there."""
         from engine.runs.curves import ghost_of_parent
 
-        name, course = ghost_of_parent(run)
-        self.app.call_from_thread(self._take_parent, name, course)
+        name, curve = ghost_of_parent(run)
+        self.app.call_from_thread(self._take_parent, name, curve)
 
-    def _take_parent(self, name: str, course: Column | None) -> None:
+    def _take_parent(self, name: str, curve: Column | None) -> None:
         for chart in self.query(LossChart):  # none, if the app was left in the meantime
-            chart.show_parent(name, course)
+            chart.show_parent(name, curve)
 
     def _on_evaluated(self, event: protocol.Evaluated) -> None:
         self.samples.label_val_loss(event.step, event.val_loss)
@@ -384,7 +384,7 @@ class CockpitScreen(Screen[None]):
     def _summary(self) -> str:
         status = self.control.status
         longer = "eval.patience" if status.step < status.total_steps else "train.max_steps"
-        way_on = "space goes on" if status.outdone else f"raise {longer} (e) to go on"
+        way_on = "space goes on" if status.pruned else f"raise {longer} (e) to go on"
         return (
             f"finished: {counted(status.step, 'step')} in {duration(status.train_seconds)} · "
             f"val {loss(status.val_loss)} · best {loss(status.best_val_loss)} at step "
@@ -411,7 +411,7 @@ class CockpitScreen(Screen[None]):
             "resume": has_run
             and (
                 state in (State.IDLE, State.PAUSED, State.STOPPED, State.FAILED)
-                or (state is State.FINISHED and bool(self.control.status.outdone))
+                or (state is State.FINISHED and bool(self.control.status.pruned))
             )
             and (self.control.is_open or state is not State.PAUSED),
             "step": state is State.PAUSED and self.control.is_open,

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from data.errors import InputError
 from engine.config.schema import SETTINGS
 from engine.protocol import Event, State
-from tui.screens.lr_finder import RangeTestScreen
+from tui.screens.lr_finder import LRFinderScreen
 
 if TYPE_CHECKING:
     from tui.screens.cockpit import CockpitScreen
 
 
-class TryingRates:
+class CockpitLRFinder:
     """Works for one cockpit.
 
     Args:
@@ -22,7 +22,7 @@ class TryingRates:
 
     def __init__(self, cockpit: CockpitScreen) -> None:
         self._cockpit = cockpit
-        self._screen: RangeTestScreen | None = None
+        self._screen: LRFinderScreen | None = None
         self._count = 0  # of tests so far
 
     def begin(self) -> None:
@@ -40,7 +40,7 @@ class TryingRates:
             cockpit.say_conflicts(error.problems)
             return
         self._count += 1
-        self._screen = RangeTestScreen(control, config, self._count)
+        self._screen = LRFinderScreen(control, config, self._count)
         cockpit.app.push_screen(self._screen, self._answered)
         control.try_rates(config, self._count)
 

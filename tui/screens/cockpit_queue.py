@@ -14,7 +14,7 @@ from engine.sweeps.queue_entry import Entry
 from tui.screens.open_run_dialog import OpenRunDialog, is_busy
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog, Wanted
-from tui.text.leaderboard import settings_in_words
+from tui.text.leaderboard import format_settings
 from tui.text.numbers import counted
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ LOOK_SECONDS = 1.0
 AT_REST = (State.IDLE, State.FINISHED, State.STOPPED, State.FAILED)
 
 
-class Queueing:
+class CockpitQueue:
     """Works for one cockpit.
 
     Args:
@@ -124,7 +124,7 @@ class Queueing:
         if self._queue.held:
             what = f"the queue is held, {counted(len(waiting), 'run')} to go: h goes on"
         else:
-            what = f"next in {NEXT_SECONDS:.0f} s: {_in_words(waiting[0])} · h holds the queue"
+            what = f"next in {NEXT_SECONDS:.0f} s: {_described(waiting[0])} · h holds the queue"
             self._begin_in(NEXT_SECONDS)
         self._cockpit.notice.say(f"{before}\n{what}".strip(), severity)
         return True
@@ -187,7 +187,7 @@ class Queueing:
         """Training begins: say so if the run comes from the queue."""
         entry = self._queue.taken
         if entry:
-            self._cockpit.notice.say(f"from the queue: {_in_words(entry)}", "information")
+            self._cockpit.notice.say(f"from the queue: {_described(entry)}", "information")
 
     def note_finished(self, summary: str) -> None:
         """The open run has just been trained to its end."""
@@ -234,5 +234,5 @@ class Queueing:
         return True
 
 
-def _in_words(entry: Entry) -> str:
-    return " · ".join(filter(None, (entry.run or entry.sweep, settings_in_words(entry))))
+def _described(entry: Entry) -> str:
+    return " · ".join(filter(None, (entry.run or entry.sweep, format_settings(entry))))

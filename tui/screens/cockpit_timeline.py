@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tui.screens.cockpit import CockpitScreen
 
 
-class Travelling:
+class CockpitTimeline:
     """Works for one cockpit.
 
     Args:

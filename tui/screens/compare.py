@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     # Reading runs loads numpy, which waits for the first paint.
     from engine.metrics import Column, Mark
     from engine.runs.comparison import ComparedRun
-    from engine.runs.curves import Axis, Courses
+    from engine.runs.curves import Axis, LossCurves
 
 REFRESH_SECONDS = 2.0
 REST = 10  # times as long as reading took: a long run in training is not to wait for its readers
@@ -61,7 +61,7 @@ class Reading:
     """A run as it was last read, and its curve in one view."""
 
     run: ComparedRun
-    courses: Courses
+    curves: LossCurves
     view: View
     column: Column
 
@@ -376,13 +376,13 @@ def _reading(path: Path, view: View, before: Reading | None) -> Reading:
     """Read a run; what has not changed since is taken from before."""
     from engine.metrics import Column
     from engine.runs.comparison import read_compared
-    from engine.runs.curves import read_courses
+    from engine.runs.curves import read_loss_curves
 
     run = read_compared(path)
     same = before is not None and before.run == run
     if before is not None and same and before.view == view:
         return before
-    courses = before.courses if before is not None and same else read_courses(run)
+    curves = before.curves if before is not None and same else read_loss_curves(run)
     column = Column(SMOOTHING)
-    column.extend(*courses.along(view.axis, view.metric))
-    return Reading(run, courses, view, column)
+    column.extend(*curves.along(view.axis, view.metric))
+    return Reading(run, curves, view, column)

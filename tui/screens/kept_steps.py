@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Reach:
+class KeptSteps:
     """How far the past of a run reaches.
 
     Attributes:

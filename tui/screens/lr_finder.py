@@ -13,14 +13,14 @@ from textual.widgets import Static
 
 from engine.config.schema import SETTINGS, Config
 from engine.config.setting import Value
-from engine.protocol import Event, RatesTried, Refused, TrialPrepared
+from engine.protocol import Event, LearningRateFinderPrepared, LearningRateFound, Refused
 from tui.control.run import RunControl
 from tui.text.numbers import loss
 from tui.widgets.keys_footer import KeysFooter
-from tui.widgets.lr_finder_chart import RateChart
+from tui.widgets.lr_finder_chart import LRFinderChart
 
 if TYPE_CHECKING:
-    from engine.lr_finder.background import Trying
+    from engine.lr_finder.background import BackgroundFinder
 
 TICK_SECONDS = 0.5
 
@@ -33,7 +33,7 @@ OPTIONS = "On the command line, gpt-tui lr-test has --from, --to and --steps for
 SUGGESTION = "Suggestion: "
 
 
-class RangeTestScreen(Screen[dict[str, Any] | None]):
+class LRFinderScreen(Screen[dict[str, Any] | None]):
     """Watches a test. Its answer is the settings to take over, or None.
 
     Args:
@@ -64,7 +64,7 @@ class RangeTestScreen(Screen[dict[str, Any] | None]):
         """The chart, a line on how far it is, what came out, and the keys."""
         with Vertical(id="rate-frame") as frame:
             frame.border_title = "learning-rate test: training loss over learning rate"
-            yield RateChart(id="rate-chart")
+            yield LRFinderChart(id="rate-chart")
         yield Static(id="rate-facts", markup=False)
         yield Static(id="rate-words", markup=False)
         yield KeysFooter()
@@ -78,11 +78,14 @@ class RangeTestScreen(Screen[dict[str, Any] | None]):
 
     def hear(self, event: Event) -> None:
         """The test gets ready, begins, or is over."""
-        if isinstance(event, TrialPrepared | RatesTried) and event.number != self._number:
+        if (
+            isinstance(event, LearningRateFinderPrepared | LearningRateFound)
+            and event.number != self._number
+        ):
             return
-        if isinstance(event, TrialPrepared):
+        if isinstance(event, LearningRateFinderPrepared):
             self._doing, self._runtime = event.message.rstrip(" …"), event.runtime
-        elif isinstance(event, RatesTried):
+        elif isinstance(event, LearningRateFound):
             self._changes = event.changes
             self._end(self._outcome(event))
         elif isinstance(event, Refused):
@@ -94,7 +97,7 @@ class RangeTestScreen(Screen[dict[str, Any] | None]):
     def _end(self, words: Text) -> None:
         self._doing, self._over, self._words = "", True, words
 
-    def _outcome(self, event: RatesTried) -> Text:
+    def _outcome(self, event: LearningRateFound) -> Text:
         if not event.message:
             return Text("The test was called off: something else was asked of the engine.")
         why = Text(f"{event.message[0].upper()}{event.message[1:]}.")
@@ -112,26 +115,26 @@ class RangeTestScreen(Screen[dict[str, Any] | None]):
 
     def show(self) -> None:
         """Bring the screen in line with what is known."""
-        chart, trying = self.query_one(RateChart), self.control.lr_finder
+        chart, trying = self.query_one(LRFinderChart), self.control.lr_finder
         chart.empty_text = f"{self._doing}…" if self._doing else "nothing was measured"
         chart.suggested = self._changes.get("optim.learning_rate")
         if self._runtime:
-            chart.show(trying.rise, trying.metrics)
+            chart.show(trying.ramp, trying.metrics)
         self.query_one("#rate-facts", Static).update(self._facts(trying))
         self.query_one("#rate-words", Static).update(self._words)
 
-    def _facts(self, trying: Trying) -> Text:
+    def _facts(self, trying: BackgroundFinder) -> Text:
         from tui.charts.lr_finder import rate_label
 
         column = trying.metrics.column("train_loss")
         if not self._runtime or not len(column):
             return Text("over" if self._over else "getting ready", "bold")
-        rise, taken = trying.rise, len(column)
+        ramp, taken = trying.ramp, len(column)
         state = "over" if self._over else "testing"
         return Text.assemble(
-            (f"{state} · step {taken} of {rise.steps}", "bold"),
+            (f"{state} · step {taken} of {ramp.steps}", "bold"),
             ("  rate ", "dim"),
-            rate_label(rise.rate(taken - 1)),
+            rate_label(ramp.rate(taken - 1)),
             ("  loss ", "dim"),
             loss(column.last_smoothed),
             (f"  {self._runtime['device']} {self._runtime['precision']}", "dim"),

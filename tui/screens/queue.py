@@ -15,7 +15,7 @@ from textual.widgets import DataTable, Static
 from data.errors import InputError
 from engine.sweeps.queue_entry import Entry, EntryState, varying
 from tui.control.queue import QueueControl
-from tui.text.leaderboard import outdone, short, shown, state_in_words
+from tui.text.leaderboard import format_state, pruned, short, shown
 from tui.text.numbers import counted, duration, loss
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.notice import Notice
@@ -161,13 +161,13 @@ class QueueScreen(Screen[None]):
         if entry:
             text.append(f"{entry.run or entry.sweep or 'to come'}  ", "bold")
             place = self.places[self.table.cursor_row]
-            state = state_in_words(place)
+            state = format_state(place)
             text.append(state, STYLES.get(state, ""))
             if place.run:
                 text.append("  enter opens it", "dim")
             words = [f"{key} {shown(key, value)}" for key, value in entry.changes.items()]
             text.append("\n" + (" · ".join(words) or "settings as they were"))
-            if why := outdone(place):
+            if why := pruned(place):
                 text.append(f"\n{why}", "yellow")
             if entry.problem:
                 text.append(f"\n{entry.problem}", "red")
@@ -250,7 +250,7 @@ def _score(place: Place) -> float:
 
 def _row(place: Place, keys: Sequence[str]) -> list[Text]:
     entry, run = place.entry, place.run
-    state = state_in_words(place)
+    state = format_state(place)
     cells = [
         loss(run.best_val_loss if run else None),
         *(shown(key, entry.value(key)) for key in keys),

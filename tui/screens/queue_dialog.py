@@ -16,13 +16,13 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from data.errors import InputError
-from engine.sweeps.grid import Plan, in_words
+from engine.sweeps.grid import Plan, described
 from engine.sweeps.median_rule import MedianRule, in_vain
 from tui.control.draft import Draft
 from tui.control.queue import plan_of
 from tui.screens.new_run_dialog import differences
 from tui.text.numbers import counted
-from tui.widgets.checkbox import Tick
+from tui.widgets.checkbox import Checkbox
 
 EXAMPLE = "optim.learning_rate=1e-4..1e-2 log x5 model.n_layer=2,4"
 SHOWN_RUNS = 4
@@ -68,7 +68,7 @@ class QueueDialog(ModalScreen[Wanted | None]):
                 yield Static(self._settings(), markup=False)
             yield Static("Values to try (optional): section.name=a,b or LOW..HIGH log x5")
             yield Input(placeholder=EXAMPLE, id="axes", compact=True)
-            yield Tick("stop hopeless runs early (median rule)", id="rule")
+            yield Checkbox("stop hopeless runs early (median rule)", id="rule")
             with VerticalScroll(id="preview"):
                 yield Static(id="runs", markup=False)
             yield Static(
@@ -107,12 +107,12 @@ class QueueDialog(ModalScreen[Wanted | None]):
 
     @property
     def _rule(self) -> MedianRule | None:
-        return MedianRule() if self.query_one(Tick).value else None
+        return MedianRule() if self.query_one(Checkbox).value else None
 
     def _show(self) -> None:
         planned = self._plan()
         if planned is not None:
-            self.query_one("#runs", Static).update(_in_words(planned, self._rule))
+            self.query_one("#runs", Static).update(_described(planned, self._rule))
 
     def _plan(self) -> Plan | None:
         """What would be queued; if it cannot be, the reasons are shown."""
@@ -123,11 +123,11 @@ class QueueDialog(ModalScreen[Wanted | None]):
             return None
 
 
-def _in_words(planned: Plan, rule: MedianRule | None) -> Text:
+def _described(planned: Plan, rule: MedianRule | None) -> Text:
     trials = planned.trials
     text = Text.assemble((counted(len(trials), "run"), "bold"))
     if len(trials) > 1:
-        lines = [in_words(trial.changes) for trial in trials[:SHOWN_RUNS]]
+        lines = [described(trial.changes) for trial in trials[:SHOWN_RUNS]]
         more = len(trials) - len(lines)
         lines += [f"… and {more:,} more"] if more else []
         text.append("\n" + "\n".join(lines))

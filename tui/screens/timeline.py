@@ -17,7 +17,7 @@ from engine.program import program
 from engine.protocol import State
 from engine.runs.folder import typed_name
 from tui.control.run import RunControl
-from tui.screens.kept_steps import Reach
+from tui.screens.kept_steps import KeptSteps
 from tui.text.numbers import counted, loss
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart, last_step_of
@@ -167,13 +167,13 @@ class TimelineScreen(Screen[Choice | None]):
             return None
         return next((one for one in reversed(self._left) if one.last >= self.step), None)
 
-    def _reach(self) -> Reach:
+    def _reach(self) -> KeptSteps:
         """How far the past goes, as it is now."""
         control = self.control
         first, now = control.first_step, control.status.step
         ghosts = control.metrics.ghosts("train_loss")
         assert control.run_path
-        return Reach(
+        return KeptSteps(
             f"{program()} fork {typed_name(control.run_path)}",
             self._forked_from,
             first,

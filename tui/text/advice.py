@@ -10,7 +10,7 @@ from engine.protocol import Advised
 from engine.runs.folder import typed_name
 
 
-def advice_in_words(advice: Advised, run: Path) -> str:
+def format_advice(advice: Advised, run: Path) -> str:
     """A piece of advice as lines for a terminal."""
     name, options = typed_name(run), _options(advice)
     resume, step = f"{program()} train --resume {name}", advice.rewind_to

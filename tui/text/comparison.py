@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from engine.runs.comparison import ComparedRun, differing_settings, in_words
+from engine.runs.comparison import ComparedRun, described, differing_settings
 from engine.runs.summary import RunSummary
 from tui.text.numbers import amount, duration, loss
 
@@ -27,7 +27,7 @@ class Line(NamedTuple):
 def setting_lines(runs: Sequence[ComparedRun]) -> list[Line]:
     """The settings that differ, as ``optim.learning_rate  0.001→0.0003  0.001``."""
     return [
-        Line(key, [_cut(in_words(key, one)) or "(empty)" for one in values])
+        Line(key, [_cut(described(key, one)) or "(empty)" for one in values])
         for key, values in differing_settings(runs).items()
     ]
 

@@ -36,7 +36,7 @@ class Rung:
         return self.run.val_loss if finished and self.run else None
 
 
-def in_words(rungs: Sequence[Rung]) -> str:
+def described(rungs: Sequence[Rung]) -> str:
     """The table on the terminal."""
     told = table(HEADER, map(_row, rungs), RIGHT, wrap=True)
     return f"{told}\n{OTHER_TEXT}" if is_other_text(rungs) else told

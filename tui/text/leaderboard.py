@@ -22,20 +22,20 @@ def leaderboard_table(places: Sequence[Place]) -> str:
     header = ("", "run", "state", "best val", "at step", "step", "time", *map(short, keys))
     rows = [_row(place, keys) for place in places]
     lines = [table(header, rows, right=(0, 3, 4, 5, 6, *range(7, len(header))))]
-    lines += [f"{one.run.name}: {why}" for one in places if one.run and (why := outdone(one))]
+    lines += [f"{one.run.name}: {why}" for one in places if one.run and (why := pruned(one))]
     failed = [place.entry for place in places if place.entry.problem]
     lines += [f"{one.run}: {one.problem} (gpt-tui queue retry {one.id})" for one in failed]
     return "\n".join(lines)
 
 
-def outdone(place: Place) -> str:
+def pruned(place: Place) -> str:
     """Why the rule of its sweep has stopped a run; empty if it has not."""
-    return place.run.outdone if place.run and place.entry.is_over else ""
+    return place.run.pruned if place.run and place.entry.is_over else ""
 
 
-def state_in_words(place: Place) -> str:
+def format_state(place: Place) -> str:
     """What has become of a run: ``done``, or ``stopped early`` by the rule of its sweep."""
-    return "stopped early" if outdone(place) else place.entry.state_in_words
+    return "stopped early" if pruned(place) else place.entry.format_state
 
 
 def _row(place: Place, keys: Sequence[str]) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ def _row(place: Place, keys: Sequence[str]) -> tuple[str, ...]:
     return (
         "" if place.rank is None else str(place.rank),
         (run.name if run else entry.run) or "–",
-        state_in_words(place),
+        format_state(place),
         loss(run.best_val_loss if run else None),
         f"{run.best_step:,}" if run and run.best_step is not None else "–",
         f"{run.step:,}/{run.total_steps:,}" if run else "–",
@@ -56,13 +56,13 @@ def queue_table(entries: Sequence[Entry]) -> str:
     """What is to come, in its order."""
     header = ("id", "state", "sweep", "run", "settings")
     rows = [
-        (str(e.id), e.state_in_words, e.sweep or "–", e.run or "–", settings_in_words(e))
+        (str(e.id), e.format_state, e.sweep or "–", e.run or "–", format_settings(e))
         for e in entries
     ]
     return table(header, rows, right=(0,), wrap=True)
 
 
-def settings_in_words(entry: Entry) -> str:
+def format_settings(entry: Entry) -> str:
     """What the entry is about; why it failed, if it did."""
     words = [f"{short(key)} {shown(key, value)}" for key, value in entry.changes.items()]
     about = ", ".join(words) or str(entry.settings.get("preset") or "as they are")
@@ -89,7 +89,7 @@ def place_facts(place: Place, runs_dir: Path) -> dict[str, Any]:
         "rank": place.rank,
         "steps": run.step if run else None,
         "total_steps": run.total_steps if run else None,
-        "outdone": outdone(place) or None,
+        "outdone": pruned(place) or None,
         "best_val_loss": run.best_val_loss if run else None,
         "best_step": run.best_step if run else None,
         "val_loss": run.val_loss if run else None,
@@ -102,7 +102,7 @@ def entry_facts(entry: Entry, runs_dir: Path) -> dict[str, Any]:
     return {
         "id": entry.id,
         "sweep": entry.sweep or None,
-        "state": entry.state_in_words,
+        "state": entry.format_state,
         "name": entry.run or None,
         "run": str(runs_dir / entry.run) if entry.run else None,
         "settings": entry.changes,

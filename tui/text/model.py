@@ -15,7 +15,7 @@ from tui.text.tables import columns, table
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
     from engine.inspect.modules import Part
-    from engine.inspect.summary import Anatomy
+    from engine.inspect.summary import ModelSummary
     from engine.inspect.trace import Stage, Trace
 
 STAGE_HEADER = ("", "axes", "shape", "mean", "std", "min", "max", "zeros")
@@ -23,7 +23,7 @@ STAGE_FIGURES = range(3, 8)
 LETTERS = "B texts, T tokens, C width, nh heads of hs each, F hidden width, V vocabulary"
 
 
-def anatomy_in_words(one: Anatomy, config: Config, vocabulary: str) -> str:
+def format_model(one: ModelSummary, config: Config, vocabulary: str) -> str:
     """The tree, then what it costs."""
     tokens = tokens_per_step(config)
     per_step = f"{with_unit(one.flops_step, 'FLOP')} a step of {tokens:,} tokens"
@@ -53,7 +53,7 @@ def _tree(part: Part, lead: str = "", stem: str = "") -> Iterator[tuple[str, str
         yield from _tree(child, stem + ("└ " if last else "├ "), stem + ("  " if last else "│ "))
 
 
-def _parameters(one: Anatomy) -> str:
+def _parameters(one: ModelSummary) -> str:
     rows = [
         (f"  {purpose}", f"{count:,}", f"{count / one.total:.1%}")
         for purpose, count in one.parameters.items()
@@ -63,7 +63,7 @@ def _parameters(one: Anatomy) -> str:
     return "parameters\n" + columns(rows, right=(1, 2))
 
 
-def _memory(one: Anatomy, config: Config) -> str:
+def _memory(one: ModelSummary, config: Config) -> str:
     memory, chosen = one.memory, config.optim.optimizer
     others = ", ".join(
         f"{name} {_bytes(size)}" for name, size in memory.optimizer.items() if name != chosen
@@ -84,7 +84,7 @@ def _bytes(number: int) -> str:
     return with_unit(number, "B")
 
 
-def trace_in_words(trace: Trace, text: str, weights: str, tokenizer: Tokenizer) -> str:
+def format_trace(trace: Trace, text: str, weights: str, tokenizer: Tokenizer) -> str:
     """Every stage in a line, then the likeliest next tokens."""
     tokens = trace.stages[0].shape[1]
     head = f"{text!r} ({tokens} tokens) through {weights}\n{LETTERS}"

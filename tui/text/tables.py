@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tui.terminal.stdout import complain
 
 if TYPE_CHECKING:
-    from engine.runs.summary import RunSummary
+    from engine.protocol import PRUNED_KEY
+from engine.runs.summary import RunSummary
 
 NARROWEST = 20  # columns that a wrapped cell gets, however narrow the terminal
 
@@ -74,11 +75,12 @@ def _finite(value: Any) -> Any:
 def run_facts(run: RunSummary) -> dict[str, Any]:
     """A run as the JSON of ``train`` and ``runs`` names it."""
     facts = dataclasses.asdict(run)
+    facts[PRUNED_KEY] = facts.pop("pruned")
     path, steps = facts.pop("path") or None, facts.pop("step")
     return {"run": path, "steps": steps, **facts, "tokens_per_second": run.tokens_per_second}
 
 
-def threads_in_words(threads: int | None) -> str:
+def format_threads(threads: int | None) -> str:
     """``1 thread``, ``2 threads``."""
     return "1 thread" if threads == 1 else f"{threads} threads"
 

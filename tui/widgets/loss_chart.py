@@ -83,14 +83,14 @@ class LossChart(ChartWidget):
         self._val_label = val_label
         self.refresh_data()
 
-    def show_parent(self, name: str, course: Column | None) -> None:
+    def show_parent(self, name: str, curve: Column | None) -> None:
         """Show, as a ghost, how the run went on that this one was forked off.
 
         Args:
             name: Of that run.
             course: Its training loss after the fork; None shows none.
         """
-        self._origin_name, self._origin = name, course
+        self._origin_name, self._origin = name, curve
         self.refresh_data()
 
     def toggle_log(self) -> None:

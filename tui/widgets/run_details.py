@@ -9,7 +9,7 @@ from textual.widget import Widget
 
 from engine.runs.summary import DAMAGED, RunSummary
 from tui.text.numbers import amount, loss, moment, short_path, with_unit
-from tui.text.tables import threads_in_words
+from tui.text.tables import format_threads
 from tui.widgets.runs_columns import STATE_SIGNS, state_cell
 
 INKS = {"success": "green", "warning": "yellow", "error": "red", "quiet": "dim"}
@@ -77,7 +77,7 @@ def _making(run: RunSummary) -> list[Text]:
         return [Text(problem.replace("\n", "; "), "yellow")]
     machine = " ".join(word for word in (run.device, run.precision) if word)
     if run.device == "cpu" and run.threads:
-        machine += f", {threads_in_words(run.threads)}"
+        machine += f", {format_threads(run.threads)}"
     facts = [
         run.preset,
         "" if run.parameters is None else f"{amount(run.parameters)} parameters",

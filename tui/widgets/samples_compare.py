@@ -239,10 +239,10 @@ def _write_page(page: Page, settings: SampleConfig, worker: Worker[None]) -> Non
         page.text += piece
 
     page.state = "reading"
-    scribe = load_scribe(page.run, "best", lambda message: None)
-    page.step, page.state = scribe.step, "writing"
-    torch.set_num_threads(scribe.threads)  # of this thread alone: training has its own
+    run_sampler = load_scribe(page.run, "best", lambda message: None)
+    page.step, page.state = run_sampler.step, "writing"
+    torch.set_num_threads(run_sampler.threads)  # of this thread alone: training has its own
     try:
-        scribe.write(settings, show)
+        run_sampler.write(settings, show)
     except FloatingPointError:
         page.problem = BROKEN_WEIGHTS

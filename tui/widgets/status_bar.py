@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rich.text import Text
 from textual.reactive import reactive
 from textual.widget import Widget
 
 from engine.protocol import State, Status
+from tui.control.run_facts import RunFacts
 from tui.text.numbers import amount, duration, loss
 
 SIGNS = {
@@ -21,19 +20,6 @@ SIGNS = {
     State.FAILED: ("✗", "red"),
 }
 BAR_WIDTH = 16
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """What does not change while a run trains."""
-
-    name: str = ""
-    corpus: str = ""
-    preset: str = ""  # of the run that is still to begin
-    parameters: int = 0
-    device: str = ""
-    precision: str = ""
-    threads: int = 0
 
 
 class StatusBar(Widget):

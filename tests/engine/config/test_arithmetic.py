@@ -12,6 +12,7 @@ from engine.config.model_size import flops_per_token, kv_cache_numbers, matrix_w
 from engine.config.presets import preset_config
 from engine.config.schema import Config
 from engine.model import build_model
+from engine.sampling.decoder import freeze
 
 VOCAB_SIZE = 65
 # dropout has attention spelled out, the way that torch's counter can read
@@ -62,6 +63,7 @@ def test_a_bigram_multiplies_nothing() -> None:
 @pytest.mark.parametrize("name", ["nanogpt-cpu", "fast", "layer-norm"])
 def test_the_cache_keeps_as_many_numbers_as_told(name: str) -> None:
     config = preset_config(name).model
-    cache = build_model(config, VOCAB_SIZE).new_cache()
-    held = sum(layer.keys.numel() + layer.values.numel() for layer in cache.layers)
+    decoder = freeze(build_model(config, VOCAB_SIZE)).decoder(1, config.block_size)
+    decoder.begin(torch.zeros(1, config.block_size, dtype=torch.long))
+    held = sum(part.numel() for layer in decoder._ring.seen for part in layer)
     assert kv_cache_numbers(config) == held

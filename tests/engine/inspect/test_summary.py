@@ -10,7 +10,7 @@ import torch
 from engine.config.presets import PRESETS, preset_config
 from engine.config.schema import Config
 from engine.inspect.modules import Part, tree
-from engine.inspect.summary import anatomy
+from engine.inspect.summary import summarize
 from engine.model import build_model
 from engine.optim import Optimizer
 
@@ -32,7 +32,7 @@ def leaves(part: Part, times: int = 1) -> int:
 @pytest.mark.parametrize("name", [name for name in PRESETS if not name.startswith("gpt2")])
 def test_all_parameters_are_accounted_for(name: str) -> None:
     config = preset_config(name)
-    known = anatomy(config, VOCAB_SIZE)
+    known = summarize(config, VOCAB_SIZE)
     total = parameters(config)
     assert known.total == total
     assert sum(known.parameters.values()) == total
@@ -40,7 +40,7 @@ def test_all_parameters_are_accounted_for(name: str) -> None:
 
 
 def test_parts_are_told_apart() -> None:
-    known = anatomy(preset_config("lecture"), VOCAB_SIZE)
+    known = summarize(preset_config("lecture"), VOCAB_SIZE)
     width, layers = 384, 6
     assert known.parameters == {
         "token embeddings": VOCAB_SIZE * width,
@@ -54,7 +54,7 @@ def test_parts_are_told_apart() -> None:
 
 
 def test_equal_blocks_are_folded_and_what_does_nothing_is_left_out() -> None:
-    whole = anatomy(preset_config("nanogpt-cpu"), VOCAB_SIZE).tree
+    whole = summarize(preset_config("nanogpt-cpu"), VOCAB_SIZE).tree
     names = [part.name for part in whole.parts]
     assert names == ["token_embedding", "position_embedding", "blocks 0-3", "norm", "head"]
     blocks = whole.parts[2]
@@ -88,7 +88,7 @@ def test_the_optimizer_holds_as_many_bytes_as_told(optimizer: str) -> None:
         for state in moves.state_of(parameter).values()
         if state.shape == parameter.shape  # not the count of steps
     )
-    assert anatomy(config, VOCAB_SIZE).memory.optimizer[optimizer] == held
+    assert summarize(config, VOCAB_SIZE).memory.optimizer[optimizer] == held
 
 
 @pytest.mark.parametrize(
@@ -96,18 +96,18 @@ def test_the_optimizer_holds_as_many_bytes_as_told(optimizer: str) -> None:
     [({}, 4), ({"system.precision": "bf16"}, 2), ({"system.precision": "tf32"}, 4)],
 )
 def test_memory_follows_the_precision(changes: dict[str, Any], bytes_of_a_number: int) -> None:
-    memory = anatomy(preset_config("layer-norm").replace(changes), VOCAB_SIZE).memory
+    memory = summarize(preset_config("layer-norm").replace(changes), VOCAB_SIZE).memory
     assert memory.kv_cache == bytes_of_a_number * 2 * 3 * 8 * 32  # keys and values, L, T, C
     assert memory.weights == memory.gradients == 4 * 42_592
 
 
 def test_an_average_is_held_only_if_asked_for() -> None:
     config = preset_config("tiny")
-    assert anatomy(config, VOCAB_SIZE).memory.average == 0
-    averaged = anatomy(config.replace({"optim.ema_decay": 0.99}), VOCAB_SIZE).memory
+    assert summarize(config, VOCAB_SIZE).memory.average == 0
+    averaged = summarize(config.replace({"optim.ema_decay": 0.99}), VOCAB_SIZE).memory
     assert averaged.average == averaged.weights
 
 
 def test_nothing_is_allocated() -> None:
     huge = preset_config("gpt2-xl").replace({"model.n_embd": 32_000, "model.n_layer": 200})
-    assert anatomy(huge, 50_257).memory.weights > 9e12
+    assert summarize(huge, 50_257).memory.weights > 9e12

@@ -87,9 +87,7 @@ def test_a_linear_layer_takes_what_lies_scattered_in_memory_and_nothing_at_all()
     assert torch.equal(weight.grad, torch.zeros(60, 40))
 
 
-def spelled_out(
-    qkv: Tensor, n_head: int, n_kv_head: int, norm: str, turns: Rotary | None
-) -> Tensor:
+def spelled_out(qkv: Tensor, n_head: int, n_kv_head: int, norm: str, rope: Rotary | None) -> Tensor:
     """The same attention by the reference's functions."""
     B, T, width = qkv.shape
     hs = width // (n_head + 2 * n_kv_head)
@@ -99,8 +97,8 @@ def spelled_out(
         q, k = F.layer_norm(q, [hs]), F.layer_norm(k, [hs])
     if norm == "rms":
         q, k = F.rms_norm(q, [hs], eps=1e-5), F.rms_norm(k, [hs], eps=1e-5)
-    if turns:
-        q, k = rotate(q, turns), rotate(k, turns)
+    if rope:
+        q, k = rotate(q, rope), rotate(k, rope)
     k, v = (x.repeat_interleave(n_head // n_kv_head, dim=1) for x in (k, v))
     return (reference_weights(q, k) @ v).transpose(1, 2).reshape(B, T, -1)
 
@@ -122,10 +120,10 @@ def test_attention_is_the_references(
     hs, (n_head, n_kv_head) = 2 * pairs, heads
     qkv = torch.randn(2, T, (n_head + 2 * n_kv_head) * hs, requires_grad=True)
     exact = qkv.detach().double().requires_grad_()
-    turns = rotary(torch.arange(T), hs, torch.float32) if turned else None
-    exact_turns = (turns[0].double(), turns[1].double()) if turns else None
+    rope = rotary(torch.arange(T), hs, torch.float32) if turned else None
+    exact_turns = (rope[0].double(), rope[1].double()) if rope else None
     upstream = torch.randn(2, T, n_head * hs)
-    y = kernels.attention(qkv, n_head, n_kv_head, norm=norm, epsilon=1e-5, turns=turns)
+    y = kernels.attention(qkv, n_head, n_kv_head, norm=norm, epsilon=1e-5, rope=rope)
     expected = spelled_out(exact, n_head, n_kv_head, norm, exact_turns)
     assert_near(y, expected, 1e-5)
     (found,), (wanted,) = gradients(y, upstream, qkv), gradients(expected, upstream, exact)

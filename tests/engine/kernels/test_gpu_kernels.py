@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from data.batches import Split
 from engine import kernels
-from engine.model.block import bend
+from engine.model.block import activate
 from engine.model.positions import rotary, rotate
 from engine.training.trainer import Trainer
 from tests.engine.conftest import MakeTrainer
@@ -67,7 +67,7 @@ def test_queries_keys_and_values(
     B, T, nh, nkv, hs = shape
     qkv = random(B, T, (nh + 2 * nkv) * hs, dtype=dtype)
     plain = in_double(qkv)
-    turns = rotary(torch.arange(T, device="cuda"), hs, torch.float32) if rotates else None
+    rope = rotary(torch.arange(T, device="cuda"), hs, torch.float32) if rotates else None
     q, k, v = (
         part.view(B, T, -1, hs).transpose(1, 2)
         for part in plain.split((nh * hs, nkv * hs, nkv * hs), dim=-1)
@@ -76,10 +76,10 @@ def test_queries_keys_and_values(
         q, k = (F.layer_norm(x, (hs,), eps=EPSILON) for x in (q, k))
     elif norm == "rms":
         q, k = (F.rms_norm(x, (hs,), eps=EPSILON) for x in (q, k))
-    if turns:
-        cos, sin = (part.double() for part in turns)
+    if rope:
+        cos, sin = (part.double() for part in rope)
         q, k = (rotate(x, (cos, sin)) for x in (q, k))
-    found = kernels.gpu.heads(qkv, nh, nkv, norm=norm, epsilon=EPSILON, turns=turns)
+    found = kernels.gpu.heads(qkv, nh, nkv, norm=norm, epsilon=EPSILON, rope=rope)
     check(found, (q, k, v), [(qkv, plain)], TOLERANCE[dtype])
 
 
@@ -108,7 +108,9 @@ def test_norms(dtype: torch.dtype, kind: str, shape: tuple[int, ...]) -> None:
 def test_activations(dtype: torch.dtype, name: str, shape: tuple[int, ...]) -> None:
     x = random(*shape, dtype=dtype)
     plain = in_double(x)
-    check([kernels.gpu.activation(x, name)], [bend(plain, name)], [(x, plain)], TOLERANCE[dtype])
+    check(
+        [kernels.gpu.activation(x, name)], [activate(plain, name)], [(x, plain)], TOLERANCE[dtype]
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,17 @@ import torch
 from data.batches import Split
 from data.tokenizers import CharTokenizer
 from engine.config.schema import Config
-from engine.lr_finder.finder import RangeTest
-from engine.lr_finder.ramp import Rise, Suggestion, at_rate
+from engine.lr_finder.finder import LRFinder
+from engine.lr_finder.ramp import Ramp, Suggestion, at_rate
 from engine.metrics import Column
 from engine.protocol import (
     Command,
-    EndTrial,
+    EndLearningRateFinder,
     Event,
+    FindLearningRate,
+    LearningRateFinderPrepared,
+    LearningRateFound,
     Pause,
-    RatesTried,
     Refused,
     Resume,
     RunOpened,
@@ -30,30 +32,28 @@ from engine.protocol import (
     State,
     Step,
     Stop,
-    TrialPrepared,
-    TryRates,
 )
 from engine.session.worker import EngineLoop
 from engine.training.trainer import Runtime, Trainer, drain
 from tests.engine.conftest import MakeConfig, assert_same_bits, weights
 
 RUNTIME = Runtime("cpu", "fp32", 1, 4, False)
-MakeTest = Callable[..., RangeTest]
+MakeTest = Callable[..., LRFinder]
 
 
 @pytest.fixture
 def make_test(make_config: MakeConfig, split: Split, tokenizer: CharTokenizer) -> MakeTest:
     """A small test; the rise first, then settings as ``section__name=value``."""
 
-    def make(rise: Rise, **changes: Any) -> RangeTest:
+    def make(ramp: Ramp, **changes: Any) -> LRFinder:
         config = make_config(**changes)
-        losses = Column(rise.smoothing)
-        return RangeTest(config, split, tokenizer.vocab_size, RUNTIME, rise, losses)
+        losses = Column(ramp.smoothing)
+        return LRFinder(config, split, tokenizer.vocab_size, RUNTIME, ramp, losses)
 
     return make
 
 
-def carried_out(test: RangeTest) -> Suggestion:
+def carried_out(test: LRFinder) -> Suggestion:
     return drain(test.quanta())
 
 
@@ -73,8 +73,8 @@ def test_it_takes_the_steps_that_a_run_would_take_at_those_rates(
         "train__grad_accum_steps": 2,
         "model__dropout": 0.1,
     }
-    rise = Rise(1e-4, 1e-2, 10)
-    test = make_test(rise, optim__warmup_steps=5, optim__ema_decay=0.9, **changes)
+    ramp = Ramp(1e-4, 1e-2, 10)
+    test = make_test(ramp, optim__warmup_steps=5, optim__ema_decay=0.9, **changes)
     carried_out(test)
     config = make_config(**changes)
     by_hand = Trainer(at_rate(config, 1e-4), RUNTIME, split, tokenizer.vocab_size)
@@ -85,7 +85,7 @@ def test_it_takes_the_steps_that_a_run_would_take_at_those_rates(
         expected.append(float(result.loss))
         rates.append(result.learning_rate)
     assert test.losses.snapshot()[1].tolist() == expected
-    assert rates == pytest.approx([rise.rate(step) for step in range(10)])
+    assert rates == pytest.approx([ramp.rate(step) for step in range(10)])
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
@@ -93,7 +93,7 @@ def test_a_model_that_learns_gets_a_suggestion_it_can_be_trained_with(
     make_test: MakeTest, optimizer: str
 ) -> None:
     last = 10.0 if optimizer == "sgd" else 0.3
-    test = make_test(Rise(1e-5, last, 60), optim__optimizer=optimizer, optim__learning_rate=0.02)
+    test = make_test(Ramp(1e-5, last, 60), optim__optimizer=optimizer, optim__learning_rate=0.02)
     suggestion = carried_out(test)
     assert suggestion.learning_rate is not None, suggestion.why
     settings = test.settings(suggestion)
@@ -102,11 +102,11 @@ def test_a_model_that_learns_gets_a_suggestion_it_can_be_trained_with(
 
 
 def test_it_ends_when_the_loss_leaves_its_lowest_far_behind(make_test: MakeTest) -> None:
-    rise = Rise(1e-3, 10.0, 200)
-    test = make_test(rise, optim__optimizer="sgd", optim__grad_clip=0.0)
+    ramp = Ramp(1e-3, 10.0, 200)
+    test = make_test(ramp, optim__optimizer="sgd", optim__grad_clip=0.0)
     carried_out(test)
     steps, raw, smoothed = test.losses.snapshot()
-    assert len(steps) < rise.steps
+    assert len(steps) < ramp.steps
     beyond = smoothed > 2 * np.minimum.accumulate(smoothed)
     assert not beyond[:-1].any()
     assert beyond[-1] or not math.isfinite(raw[-1])
@@ -115,7 +115,7 @@ def test_it_ends_when_the_loss_leaves_its_lowest_far_behind(make_test: MakeTest)
 def test_it_ends_at_once_when_the_loss_is_not_finite(
     make_test: MakeTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    test = make_test(Rise(1e-5, 0.1, 50))
+    test = make_test(Ramp(1e-5, 0.1, 50))
     model = test._trainer.model
     whole, calls = model.forward, 0
 
@@ -187,12 +187,12 @@ def bench(runs_dir: Path) -> Bench:
 def test_a_test_without_a_run_tells_its_suggestion_and_leaves_no_folder(
     bench: Bench, make_config: MakeConfig
 ) -> None:
-    bench.do(TryRates(make_config().to_dict(), number=7))
+    bench.do(FindLearningRate(make_config().to_dict(), number=7))
     bench.rest()
-    assert {event.number for event in bench.said(TrialPrepared)} == {7}
-    assert [event.message for event in bench.said(TrialPrepared)][-1] == ""
-    assert bench.said(TrialPrepared)[-1].runtime["threads"] == 1
-    (tried,) = bench.said(RatesTried)
+    assert {event.number for event in bench.said(LearningRateFinderPrepared)} == {7}
+    assert [event.message for event in bench.said(LearningRateFinderPrepared)][-1] == ""
+    assert bench.said(LearningRateFinderPrepared)[-1].runtime["threads"] == 1
+    (tried,) = bench.said(LearningRateFound)
     assert tried.number == 7
     assert tried.changes["optim.learning_rate"] > 0
     assert len(bench.loop.lr_finder.metrics.column("train_loss")) > 50
@@ -213,15 +213,15 @@ def test_a_paused_run_comes_out_of_a_test_with_the_bits_of_a_twin_left_alone(
     bench.to_step(5)
     bench.loop._advance()  # a step is under way, with part of its gradients
     bench.do(Pause())
-    bench.do(TryRates(config.replace({"model.n_embd": 32}).to_dict()))
+    bench.do(FindLearningRate(config.replace({"model.n_embd": 32}).to_dict()))
     bench.rest()
-    assert bench.said(RatesTried)[-1].changes
+    assert bench.said(LearningRateFound)[-1].changes
     assert (bench.loop.status.state, bench.loop.status.step) == (State.PAUSED, 5)
     bench.do(Step())
-    bench.do(TryRates(config.to_dict()))  # called off in the middle
+    bench.do(FindLearningRate(config.to_dict()))  # called off in the middle
     for _ in range(10):
         bench.loop._advance()
-    bench.do(EndTrial())
+    bench.do(EndLearningRateFinder())
     bench.do(Resume())
     assert_same_bits(bench.finish(), alone)
 
@@ -232,18 +232,18 @@ def test_the_run_computes_with_its_own_threads_after_each_quantum(
     asked: list[int] = []
     settle = torch.set_num_threads
     monkeypatch.setattr(torch, "set_num_threads", lambda n: (asked.append(n), settle(n)))
-    bench.do(TryRates(make_config(system__threads=2).to_dict()))
+    bench.do(FindLearningRate(make_config(system__threads=2).to_dict()))
     for _ in range(3):
         assert torch.get_num_threads() == 1
         asked.clear()
         bench.loop._advance()
         assert asked == [2, 1]
-    bench.do(EndTrial())
+    bench.do(EndLearningRateFinder())
 
 
 def test_a_run_in_training_is_not_disturbed(bench: Bench, make_config: MakeConfig) -> None:
     bench.start(make_config(), "run")
-    bench.do(TryRates(make_config().to_dict()))
+    bench.do(FindLearningRate(make_config().to_dict()))
     (refused,) = bench.said(Refused)
     assert refused == Refused(
         "TryRates", "pause the run first: a learning-rate test needs its processor"
@@ -253,10 +253,10 @@ def test_a_run_in_training_is_not_disturbed(bench: Bench, make_config: MakeConfi
 
 
 def test_whatever_is_wanted_next_ends_the_test(bench: Bench, make_config: MakeConfig) -> None:
-    bench.do(TryRates(make_config().to_dict()))
+    bench.do(FindLearningRate(make_config().to_dict()))
     assert bench.loop.lr_finder.under_way
     bench.start(make_config(train__max_steps=2), "run")
-    assert bench.said(RatesTried) == [RatesTried("")]
+    assert bench.said(LearningRateFound) == [LearningRateFound("")]
     assert len(bench.said(RunOpened)) == 1
     assert not bench.loop.lr_finder.under_way
     bench.finish()
@@ -268,7 +268,7 @@ def test_a_run_is_closed_and_saved_in_the_middle_of_a_test(
     bench.start(make_config(), "run")
     bench.to_step(3)
     bench.do(Pause())
-    bench.do(TryRates(make_config().to_dict()))
+    bench.do(FindLearningRate(make_config().to_dict()))
     bench.loop._advance()
     bench.do(Stop())
     assert bench.loop.status.state is State.STOPPED
@@ -279,22 +279,22 @@ def test_a_run_is_closed_and_saved_in_the_middle_of_a_test(
 def test_a_command_that_waits_calls_off_what_is_being_prepared(
     bench: Bench, make_config: MakeConfig
 ) -> None:
-    bench.loop.send(EndTrial())
-    bench.do(TryRates(make_config().to_dict()))
-    assert bench.said(RatesTried) == [RatesTried("")]
+    bench.loop.send(EndLearningRateFinder())
+    bench.do(FindLearningRate(make_config().to_dict()))
+    assert bench.said(LearningRateFound) == [LearningRateFound("")]
     assert not bench.loop.lr_finder.under_way
 
 
 def test_the_end_of_a_test_is_answered_even_when_there_is_none(bench: Bench) -> None:
-    bench.do(EndTrial())
-    assert bench.events == [RatesTried("")]
+    bench.do(EndLearningRateFinder())
+    assert bench.events == [LearningRateFound("")]
 
 
 def test_a_text_that_cannot_be_read_refuses_the_test(
     bench: Bench, make_config: MakeConfig, tmp_path: Path
 ) -> None:
     config = make_config(data__corpus=str(tmp_path / "gone.txt"))
-    bench.do(TryRates(config.to_dict()))
+    bench.do(FindLearningRate(config.to_dict()))
     (refused,) = bench.said(Refused)
     assert refused.command == "TryRates" and "gone.txt" in refused.message
 
@@ -303,7 +303,7 @@ def test_a_model_too_large_for_the_memory_is_refused_before_it_is_built(
     bench: Bench, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.training.memory_probe.available_bytes", lambda device: 1000)
-    bench.do(TryRates(make_config().to_dict()))
+    bench.do(FindLearningRate(make_config().to_dict()))
     (refused,) = bench.said(Refused)
     assert "of memory" in refused.message
     assert not bench.loop.lr_finder.under_way
@@ -315,8 +315,8 @@ def test_a_failure_of_the_test_is_told_and_the_run_lives_on(
     bench.start(make_config(train__max_steps=4), "run")
     bench.to_step(1)
     bench.do(Pause())
-    monkeypatch.setattr(RangeTest, "_has_diverged", lambda test: 1 / 0)
-    bench.do(TryRates(make_config().to_dict()))
+    monkeypatch.setattr(LRFinder, "_has_diverged", lambda test: 1 / 0)
+    bench.do(FindLearningRate(make_config().to_dict()))
     bench.rest()
     (refused,) = bench.said(Refused)
     assert refused.message.startswith("the test failed: ZeroDivisionError")

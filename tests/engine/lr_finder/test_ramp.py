@@ -10,10 +10,10 @@ import pytest
 from data.errors import InputError
 from engine.config.presets import preset_config
 from engine.config.schema import Config
-from engine.lr_finder.ramp import Rise, as_settings, at_rate, rise_for, suggest
+from engine.lr_finder.ramp import Ramp, as_settings, at_rate, rise_for, suggest
 from engine.metrics import Column
 
-RISE = Rise(1e-6, 1.0, 100)
+RISE = Ramp(1e-6, 1.0, 100)
 BEST = 3e-3  # where the fall of the curves below is steepest
 
 
@@ -38,18 +38,18 @@ def smoothed(losses: np.ndarray) -> np.ndarray:
 def test_each_rate_is_the_one_before_times_the_same_factor(
     first: float, last: float, steps: int
 ) -> None:
-    rise = Rise(first, last, steps)
+    ramp = Ramp(first, last, steps)
     factor = (last / first) ** (1 / (steps - 1))
     expected = [first * factor**step for step in range(steps)]
-    assert [rise.rate(step) for step in range(steps)] == pytest.approx(expected)
-    assert rise.rate(0) == first
-    assert rise.rate(steps - 1) == pytest.approx(last)
+    assert [ramp.rate(step) for step in range(steps)] == pytest.approx(expected)
+    assert ramp.rate(0) == first
+    assert ramp.rate(steps - 1) == pytest.approx(last)
 
 
 def test_a_longer_test_is_smoothed_over_as_much_of_the_rise() -> None:
-    assert Rise(steps=100).smoothing == pytest.approx(0.9)
-    assert Rise(steps=1000).smoothing == pytest.approx(0.99)
-    assert Rise(steps=10).smoothing == 0.0
+    assert Ramp(steps=100).smoothing == pytest.approx(0.9)
+    assert Ramp(steps=1000).smoothing == pytest.approx(0.99)
+    assert Ramp(steps=10).smoothing == 0.0
 
 
 def test_everything_wrong_with_the_rates_is_said_at_once() -> None:

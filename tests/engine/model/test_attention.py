@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
 from engine.model.attention import CausalSelfAttention
-from engine.model.cache import LayerCache
 from engine.model.layers import Dropout
-from engine.model.positions import rotary
 from tests.engine.models import noise, relative_error, scatter, small_config
 
 C, T = 24, 7
@@ -142,32 +137,3 @@ def test_dropout_zeroes_weights_and_keeps_their_mean(monkeypatch: pytest.MonkeyP
     assert torch.cat(kept).float().mean().item() == pytest.approx(0.75, abs=0.005)
     weights, dropped = seen[0]
     torch.testing.assert_close(dropped[dropped > 0], weights[dropped > 0] / 0.75)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    heads=st.sampled_from([(1, 1), (4, 4), (4, 2), (6, 1)]),
-    cuts=st.sets(st.integers(1, T - 1)),
-    bf16=st.booleans(),
-    turned=st.booleans(),
-    learning=st.booleans(),
-)
-def test_what_a_cache_holds_is_looked_back_at_however_the_text_is_cut(
-    heads: tuple[int, int], cuts: set[int], bf16: bool, turned: bool, learning: bool
-) -> None:
-    """Also while gradients are wanted, which takes another path in bf16."""
-    layer, dtype = attention(*heads), torch.bfloat16 if bf16 else torch.float32
-    x = noise(2, T, C).to(dtype)
-    size = C // heads[0]
-    positions = torch.arange(T)
-    turned = turned and size % 2 == 0
-    turns = rotary(positions, size, dtype) if turned else None
-    cache = LayerCache((2, heads[1], T, size), x)
-    bounds = [0, *sorted(cuts), T]
-    with torch.set_grad_enabled(learning):
-        whole = layer(x, turns)
-        pieces = []
-        for start, end in itertools.pairwise(bounds):
-            part = (turns[0][start:end], turns[1][start:end]) if turns else None
-            pieces.append(layer(x[:, start:end], part, cache))
-    assert relative_error(torch.cat(pieces, dim=1), whole) < (0.02 if bf16 else 1e-5)

@@ -129,7 +129,7 @@ def test_the_activations_are_their_formulas(activation: str, formula: object) ->
     layer = block(activation=activation).feed_forward
     x = noise(3, T, 4 * C)
     assert callable(formula) and layer is not None
-    torch.testing.assert_close(layer.bend(x), formula(x))
+    torch.testing.assert_close(layer.activate(x), formula(x))
 
 
 def test_layer_norm_is_zero_mean_and_unit_variance_then_gain_and_bias() -> None:

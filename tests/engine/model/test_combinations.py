@@ -84,7 +84,7 @@ ROWS, IMPOSSIBLE = all_pairs(FACTORS, is_possible)
 BIGRAM, NOT_BIGRAM = all_pairs(TRAINING | {"model.architecture": ("bigram",)}, is_possible)
 
 
-def in_words(row: Row) -> str:
+def described(row: Row) -> str:
     """What differs from the defaults, for the name of the test."""
     return " ".join(
         f"{key.split('.')[1]}={value}"
@@ -109,7 +109,7 @@ def test_every_choice_of_model_and_optimizer_is_among_them() -> None:
     assert there <= known
 
 
-@pytest.mark.parametrize("row", ROWS + BIGRAM, ids=in_words)
+@pytest.mark.parametrize("row", ROWS + BIGRAM, ids=described)
 def test_it_trains_evaluates_generates_and_comes_back_from_a_checkpoint(
     row: Row, make_trainer: MakeTrainer, tokenizer: CharTokenizer, tmp_path: Path
 ) -> None:

@@ -7,7 +7,6 @@ import math
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from engine.config.presets import preset_config
@@ -35,9 +34,9 @@ def test_the_reference_path_gives_the_logits_of_the_fast_one(config: ModelConfig
     model, tokens = random_model(config), some_tokens()
     assert isinstance(model, GPT)
     positions = model._positions(tokens, None)
-    x, turns = model.embed(tokens, positions), model._turns(positions)
+    x, rope = model.embed(tokens, positions), model._rope(positions)
     for block in model.blocks:
-        x, _ = block.reference(x, turns)
+        x, _ = block.reference(x, rope)
     assert relative_error(model.logits(x), model(tokens)) < 1e-4
 
 
@@ -52,22 +51,9 @@ def test_attention_weights_sum_to_one_and_never_look_ahead(config: ModelConfig) 
         assert (one >= 0).all()
 
 
-@settings(max_examples=60, deadline=None)
-@given(config=model_configs(), cuts=st.sets(st.integers(1, 11), max_size=4))
-@torch.no_grad()
-def test_a_cache_changes_nothing_however_the_text_is_cut(
-    config: ModelConfig, cuts: set[int]
-) -> None:
-    model, tokens = random_model(config), some_tokens()
-    cache = model.new_cache(batch_size=3)
-    pieces = [model(part, cache) for part in tokens.tensor_split(sorted(cuts), dim=1)]
-    assert relative_error(torch.cat(pieces, dim=1), model(tokens)) < 1e-4
-
-
-def test_a_bigram_needs_no_cache_and_has_no_attention() -> None:
+def test_a_bigram_is_a_table_and_has_no_attention() -> None:
     model, tokens = random_model(ModelConfig(architecture="bigram")), some_tokens()
     assert torch.equal(model(tokens), model.token_embedding.weight[tokens])
-    assert torch.equal(model(tokens, model.new_cache(batch_size=3)), model(tokens))
     assert model.attention_weights(tokens) == []
     assert model.parameter_count() == VOCAB**2
 

@@ -28,8 +28,8 @@ def test_rotary_is_llamas(base: float, head_size: int) -> None:
     q, k = noise(2, 3, 40, head_size), noise(2, 3, 40, head_size, seed=3)
     cos, sin = llama.LlamaRotaryEmbedding(config)(q, positions[None])
     wanted = llama.apply_rotary_pos_emb(q, k, cos, sin)
-    turns = rotary(positions, head_size, torch.float32, base)
-    for found, expected in zip((rotate(q, turns), rotate(k, turns)), wanted, strict=True):
+    rope = rotary(positions, head_size, torch.float32, base)
+    for found, expected in zip((rotate(q, rope), rotate(k, rope)), wanted, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -46,8 +46,8 @@ def test_a_turned_product_depends_on_the_distance_alone(
     q, k = noise(head_size), noise(head_size, seed=3)
 
     def product(at_q: int, at_k: int) -> float:
-        turns = rotary(torch.tensor([at_q, at_k]), head_size, torch.float32)
-        turned_q, turned_k = rotate(torch.stack((q, k))[None, None], turns)[0, 0]
+        rope = rotary(torch.tensor([at_q, at_k]), head_size, torch.float32)
+        turned_q, turned_k = rotate(torch.stack((q, k))[None, None], rope)[0, 0]
         return float(turned_q @ turned_k)
 
     first = max(first, -distance)
@@ -65,12 +65,14 @@ def test_turning_keeps_lengths_and_position_zero_does_not_turn() -> None:
     assert (turned[:, :, 1:] - x[:, :, 1:]).abs().max() > 0.1
 
 
-def test_a_rotary_model_without_a_beginning_does_not_know_where_it_stands() -> None:
-    """Shifting all positions changes no logit: the cache may begin anywhere."""
+def test_a_rotary_model_without_a_beginning_does_not_know_where_it_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Shifting all positions changes no logit."""
     model, tokens = small_model(position="rotary"), some_tokens()
-    shifted = model.new_cache(batch_size=3)
-    shifted.position = 1000
-    torch.testing.assert_close(model(tokens, shifted), model(tokens), rtol=0, atol=1e-3)
+    expected, positions = model(tokens), model._positions(tokens)
+    monkeypatch.setattr(model, "_positions", lambda ids: positions + 1000)
+    torch.testing.assert_close(model(tokens), expected, rtol=0, atol=1e-3)
 
 
 # Sinusoidal

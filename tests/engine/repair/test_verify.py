@@ -117,7 +117,7 @@ def test_a_run_in_training_can_be_verified(rig: Rig, make_config: MakeConfig) ->
 def test_a_run_that_never_began_is_whole(rig: Rig, make_config: MakeConfig) -> None:
     path = rig.close(rig.new(make_config(), running=False))
     assert problems(path) == []
-    assert replay(path, silent).in_words == "nothing is trained yet"
+    assert replay(path, silent).described == "nothing is trained yet"
 
 
 # What is not

@@ -13,8 +13,8 @@ import pytest
 from data.errors import InputError
 from engine.config.schema import SETTINGS
 from engine.protocol import Adjust, Resume, Rewind
-from engine.runs.comparison import cautions, differing_settings, in_words, read_compared
-from engine.runs.curves import Axis, find_origin, ghost_of_parent, read_courses, read_later_course
+from engine.runs.comparison import cautions, differing_settings, described, read_compared
+from engine.runs.curves import Axis, find_origin, ghost_of_parent, read_loss_curves, read_later_curve
 from engine.runs.notes import change_notes
 from engine.session.fork import fork
 from engine.session.visit import visit
@@ -65,7 +65,7 @@ def test_a_setting_changed_on_the_way_shows_all_its_values(
     plain = read_compared(train(rig, make_config, optim__learning_rate=1e-3, optim__min_lr=1e-4))
     key = "optim.learning_rate"
     assert differing_settings([plain, changed]) == {key: [(1e-3,), (1e-3, 3e-4, 1e-3)]}
-    assert in_words(key, changed.values(key)) == "0.001→0.0003→0.001"
+    assert described(key, changed.values(key)) == "0.001→0.0003→0.001"
 
 
 def test_what_was_changed_on_an_abandoned_stretch_does_not_count(
@@ -81,7 +81,7 @@ def test_what_was_changed_on_an_abandoned_stretch_does_not_count(
     rig.to_step(session, 9)
     run = read_compared(rig.close(session))
     assert run.values("optim.learning_rate") == (0.01,)
-    steps = read_courses(run).losses["train_loss"].steps
+    steps = read_loss_curves(run).losses["train_loss"].steps
     assert steps.tolist() == list(range(1, 10)), "one line of history, without holes"
 
 
@@ -125,7 +125,7 @@ def test_a_run_that_never_began_has_nothing_to_show(rig: Rig, make_config: MakeC
     run = read_compared(path)
     assert run.figures()["steps"] == 0
     for axis in Axis:
-        assert [len(part) for part in read_courses(run).along(axis, "train_loss")] == [0, 0]
+        assert [len(part) for part in read_loss_curves(run).along(axis, "train_loss")] == [0, 0]
 
 
 def test_cautions_where_losses_do_not_compare(
@@ -150,16 +150,16 @@ def test_tokens_follow_changes_of_the_batch(rig: Rig, make_config: MakeConfig) -
     session.handle(Adjust({"train.batch_size": 8}))
     rig.to_step(session, 5)
     run = read_compared(rig.close(session))
-    places, values = read_courses(run).along(Axis.TOKENS, "train_loss")
+    places, values = read_loss_curves(run).along(Axis.TOKENS, "train_loss")
     assert (places / TOKENS_A_STEP).tolist() == [1, 2, 3, 5, 7]
     assert len(values) == 5 and run.summary.tokens == 7 * TOKENS_A_STEP
 
 
 def test_time_never_falls_and_ends_with_the_figures(rig: Rig, make_config: MakeConfig) -> None:
     run = read_compared(train(rig, make_config, eval__interval=2))
-    courses = read_courses(run)
+    curves = read_loss_curves(run)
     for metric in ("train_loss", "val_loss"):
-        places, _ = courses.along(Axis.SECONDS, metric)
+        places, _ = curves.along(Axis.SECONDS, metric)
         assert (np.diff(places) >= 0).all() and places[0] >= 0
         assert 0 < places[-1] <= 1000 * run.summary.train_seconds + 1
 
@@ -176,10 +176,10 @@ def test_a_fork_knows_its_parent_and_how_that_went_on(rig: Rig, make_config: Mak
     rig.close(session)
     origin = find_origin(child)
     assert origin is not None and (origin.path, origin.step) == (parent, 6)
-    assert read_later_course(origin).steps.tolist() == [7, 8, 9]
+    assert read_later_curve(origin).steps.tolist() == [7, 8, 9]
     run = read_compared(child)
     assert (run.figures()["parent"], run.figures()["parent_step"]) == (parent.name, 6)
-    places, _ = read_courses(run).along(Axis.TOKENS, "train_loss")
+    places, _ = read_loss_curves(run).along(Axis.TOKENS, "train_loss")
     assert (places / TOKENS_A_STEP).tolist() == [1, 2, 3, 4, 5, 6, 8, 10]
     assert differing_settings([read_compared(parent), run]) == {"train.batch_size": [(4,), (8,)]}
     assert find_origin(parent) is None
@@ -219,4 +219,4 @@ def test_a_chart_of_a_fork_marks_where_it_began_and_shows_its_parents_way(
 
 
 def test_every_setting_can_be_put_in_words() -> None:
-    assert all(in_words(key, [one.default]) for key, one in SETTINGS.items() if one.default != "")
+    assert all(described(key, [one.default]) for key, one in SETTINGS.items() if one.default != "")

@@ -37,7 +37,7 @@ def database(path: Path) -> Iterator[RunDatabase]:
     database.close()
 
 
-def course(first: int, last: int, every: int = 1) -> list[tuple[str, int, float]]:
+def curve(first: int, last: int, every: int = 1) -> list[tuple[str, int, float]]:
     """Rows of a metric; every 100th is not a number."""
     return [
         ("loss", step, nan if step % 100 == 0 else 1 / step)
@@ -62,7 +62,7 @@ def assert_holds(
 def test_a_metric_comes_back_across_the_borders_of_blocks(
     database: RunDatabase, chunk: int
 ) -> None:
-    rows = course(1, 60 if chunk == 1 else 3 * BLOCK_STEPS + 10)
+    rows = curve(1, 60 if chunk == 1 else 3 * BLOCK_STEPS + 10)
     for i in range(0, len(rows), chunk):
         database.add_metrics(0, rows[i : i + chunk])
     assert_holds(database, rows)
@@ -71,14 +71,14 @@ def test_a_metric_comes_back_across_the_borders_of_blocks(
 def test_finished_stretches_are_packed_and_the_newest_is_not(
     database: RunDatabase, path: Path
 ) -> None:
-    database.add_metrics(0, course(1, 2 * BLOCK_STEPS + 5))
+    database.add_metrics(0, curve(1, 2 * BLOCK_STEPS + 5))
     with sqlite3.connect(path) as raw:
         assert raw.execute("SELECT block FROM metric_blocks").fetchall() == [(0,), (1,)]
         assert raw.execute("SELECT count(*) FROM metric_tail").fetchone() == (6,)
 
 
 def test_a_late_value_joins_a_stretch_that_was_packed_before(database: RunDatabase) -> None:
-    rows = course(1, BLOCK_STEPS + 5)
+    rows = curve(1, BLOCK_STEPS + 5)
     late = rows.pop(500)
     database.add_metrics(0, rows)
     database.add_metrics(0, [late, ("loss", 7, 7.0)])
@@ -105,16 +105,16 @@ def test_going_back_and_on_again_leaves_what_a_straight_run_leaves(
 ) -> None:
     database = RunDatabase(tmp_path_factory.mktemp("db") / "run.db")
     database.add_metrics(
-        0, [*course(1, last), *(("val", s, v) for _, s, v in course(1, last, every))]
+        0, [*curve(1, last), *(("val", s, v) for _, s, v in curve(1, last, every))]
     )
-    database.add_metrics(1, course(1, last))
+    database.add_metrics(1, curve(1, last))
     database.truncate_metrics(0, kept)
     end = min(last, kept)
-    assert_holds(database, [row for row in course(1, last) if row[1] <= kept])
-    database.add_metrics(0, course(end + 1, end + more))
-    assert_holds(database, course(1, end + more))
-    assert_holds(database, [("val", s, v) for _, s, v in course(1, last, every) if s <= kept])
-    assert_holds(database, course(1, last), branch=1)
+    assert_holds(database, [row for row in curve(1, last) if row[1] <= kept])
+    database.add_metrics(0, curve(end + 1, end + more))
+    assert_holds(database, curve(1, end + more))
+    assert_holds(database, [("val", s, v) for _, s, v in curve(1, last, every) if s <= kept])
+    assert_holds(database, curve(1, last), branch=1)
     database.close()
 
 
@@ -123,7 +123,7 @@ def test_a_store_loaded_from_the_file_is_the_store_that_was_written(
 ) -> None:
     written, loaded = MetricStore(), MetricStore()
     recorder = Recorder(database, written)
-    for _, step, value in course(1, 2500):
+    for _, step, value in curve(1, 2500):
         recorder.record(step, {"loss": value, "rate": step / 2})
     recorder.journal(7, "adjusted", changes={"optim.learning_rate": [0.1, 0.2]})
     recorder.journal(8, "adjusted", changes={"sample.seed": [1, 2]})
@@ -170,13 +170,13 @@ def test_samples_of_an_abandoned_stretch_go_with_it(database: RunDatabase) -> No
 def test_a_reader_beside_a_live_writer_sees_what_is_committed_and_stops_nobody(
     database: RunDatabase, path: Path
 ) -> None:
-    database.add_metrics(0, course(1, 10))
+    database.add_metrics(0, curve(1, 10))
     reader = RunDatabase(path, read_only=True)
-    assert_holds(reader, course(1, 10))
+    assert_holds(reader, curve(1, 10))
     start = time.perf_counter()
-    database.add_metrics(0, course(11, 20))
+    database.add_metrics(0, curve(11, 20))
     assert time.perf_counter() - start < PATIENTLY / 1000  # seconds that a lock is waited for
-    assert_holds(reader, course(1, 20))
+    assert_holds(reader, curve(1, 20))
     reader.close()
 
 
@@ -190,7 +190,7 @@ def test_a_reader_cannot_write(database: RunDatabase, path: Path) -> None:
 
 def test_a_closed_run_is_one_file_and_reading_it_leaves_one(path: Path) -> None:
     database = RunDatabase(path)
-    database.add_metrics(0, course(1, 50))
+    database.add_metrics(0, curve(1, 50))
     assert path.with_name("run.db-wal").exists()
     database.fold()
     database.close()
@@ -198,22 +198,22 @@ def test_a_closed_run_is_one_file_and_reading_it_leaves_one(path: Path) -> None:
     shutil.copy(path, copy)
     for one in (path, copy):
         reader = RunDatabase(one, read_only=True)
-        assert_holds(reader, course(1, 50))
+        assert_holds(reader, curve(1, 50))
         reader.close()
     assert sorted(one.name for one in path.parent.iterdir()) == ["copy.db", "run.db"]
 
 
 def test_what_a_killed_writer_had_committed_is_there(path: Path, tmp_path: Path) -> None:
     database = RunDatabase(path)
-    database.add_metrics(0, course(1, 50))
+    database.add_metrics(0, curve(1, 50))
     crashed = tmp_path / "crashed"  # as a kill leaves it: the log beside the file, not folded in
     crashed.mkdir()
     for suffix in ("", "-wal"):
         shutil.copy(f"{path}{suffix}", crashed / f"run.db{suffix}")
     database.close()
-    assert_holds(RunDatabase(crashed / "run.db", read_only=True), course(1, 50))
+    assert_holds(RunDatabase(crashed / "run.db", read_only=True), curve(1, 50))
     again = RunDatabase(crashed / "run.db")
-    assert_holds(again, course(1, 50))
+    assert_holds(again, curve(1, 50))
     again.close()
 
 
@@ -222,14 +222,14 @@ def test_a_run_in_a_folder_that_cannot_be_written_can_be_read(live: bool) -> Non
     folder = Path(tempfile.mkdtemp())
     try:
         database = RunDatabase(folder / "run.db")
-        database.add_metrics(0, course(1, 50))
+        database.add_metrics(0, curve(1, 50))
         database.fold()
         if not live:
             database.close()
         for one in folder.iterdir():
             one.chmod(0o444)
         folder.chmod(0o555)
-        assert _as_nobody(lambda: assert_holds(RunDatabase(folder / "run.db", True), course(1, 50)))
+        assert _as_nobody(lambda: assert_holds(RunDatabase(folder / "run.db", True), curve(1, 50)))
         database.close()
     finally:
         folder.chmod(0o755)
@@ -336,13 +336,13 @@ def test_a_course_follows_the_lineage_of_a_branch(path: Path) -> None:
     database.add_metrics(two, [("loss", 10, 210.0)])
     three = database.add_branch(0, 4)
     branches = database.branches()
-    steps, values = database.course("loss", lineage(branches, two))
+    steps, values = database.curve("loss", lineage(branches, two))
     assert steps.tolist() == [*range(1, 7), 7, 8, 9, 10]
     assert values.tolist() == [1, 2, 3, 4, 5, 6, 107, 108, 109, 210]
-    assert database.course("loss", lineage(branches, two, 8))[0].tolist() == list(range(1, 9))
-    assert database.course("loss", lineage(branches, two, 3))[1].tolist() == [1, 2, 3]
-    assert database.course("loss", lineage(branches, three))[0].tolist() == [1, 2, 3, 4]
-    ghosts = [database.course("loss", [one])[0].tolist() for one in abandoned(branches, two)]
+    assert database.curve("loss", lineage(branches, two, 8))[0].tolist() == list(range(1, 9))
+    assert database.curve("loss", lineage(branches, two, 3))[1].tolist() == [1, 2, 3]
+    assert database.curve("loss", lineage(branches, three))[0].tolist() == [1, 2, 3, 4]
+    ghosts = [database.curve("loss", [one])[0].tolist() for one in abandoned(branches, two)]
     assert ghosts == [[7, 8, 9, 10], [10, 11, 12], []]
 
 

@@ -97,15 +97,15 @@ def banded(model: GPT, ids: Tensor, width: int) -> Tensor:
     """The plain way, every token looking at the last ``width`` in every layer: (B, T, V)."""
     config = model.config
     positions = torch.arange(ids.size(1))
-    turns = None
+    rope = None
     if config.position == "rotary":
-        turns = rotary(positions, config.head_size, torch.float32, config.rope_theta)
+        rope = rotary(positions, config.head_size, torch.float32, config.rope_theta)
     x = model.embed(ids, positions)
     too_old = positions[:, None] - positions >= width
     for block in model.blocks:
         assert isinstance(block, Block)
         attention = block.attention
-        q, k, v = attention.heads(block.norm_1(x), turns)
+        q, k, v = attention.heads(block.norm_1(x), rope)
         weights = reference_weights(q, k).masked_fill(too_old, 0)
         x = x + attention.merge(weights / weights.sum(-1, keepdim=True) @ v)
         assert block.feed_forward is not None

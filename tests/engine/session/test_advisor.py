@@ -213,7 +213,7 @@ def test_checkpoints_that_were_out_of_hand_already_are_passed_over(
 ) -> None:
     session = rig.new(make_config(checkpoint__interval=4, train__max_steps=60))
     rig.to_step(session, 20)
-    session._readout._course.recorder.metrics.truncate(4)
+    session._results._run_state.recorder.metrics.truncate(4)
     for step in range(5, 21):  # as if it had grown from there on
         session.recorder.metrics.append("train_loss", step, 1000.0)
     advice = _break_at(session, rig, 22)

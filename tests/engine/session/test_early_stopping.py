@@ -52,7 +52,7 @@ def test_it_ends_when_patience_does_and_says_why(rig: Rig, impatient: Session) -
         "stopped early: no lower validation loss in 2 evaluations (eval.patience)"
     )
     assert impatient.status.total_steps == 40
-    assert impatient.standing.final_step == 16
+    assert impatient.losses.final_step == 16
     assert impatient.status.val_measured == "whole split"
     assert impatient.files.database.journal("finished")[-1]["step"] == 16
 
@@ -116,14 +116,14 @@ def test_a_killed_run_ends_where_it_would_have(rig: Rig, impatient: Session, ste
 
 
 def test_a_run_killed_before_its_end_was_measured_measures_it(rig: Rig, impatient: Session) -> None:
-    rig.until(impatient, lambda: evaluations_without_improvement(impatient.course) == 2)
+    rig.until(impatient, lambda: evaluations_without_improvement(impatient.run_state) == 2)
     impatient._saving.collect(None)
     impatient._saving.begin()
     impatient._saving.collect(None)
     session = rig.open(rig.crash(impatient))
     rig.rest(session)
     assert (session.state, session.trainer.step) == (State.FINISHED, 16)
-    assert session.standing.final_step == 16
+    assert session.losses.final_step == 16
 
 
 def test_looking_changes_nothing(rig: Rig, impatient: Session) -> None:
@@ -141,8 +141,8 @@ def test_going_back_takes_the_evaluations_back_too(
     rig.rest(impatient)
     impatient.handle(Rewind(10))
     rig.rest(impatient)
-    assert evaluations_without_improvement(impatient.course) == 0
-    assert why_over(impatient.course) == ""
+    assert evaluations_without_improvement(impatient.run_state) == 0
+    assert why_over(impatient.run_state) == ""
     evaluates(COURSE | {12: 1.8, 16: 1.85})
     impatient.handle(Resume())
     rig.rest(impatient)

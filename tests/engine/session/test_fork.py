@@ -29,7 +29,7 @@ from engine.runs.summary import read_summary
 from engine.session.fork import fork
 from engine.session.visit import visit
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
-from tests.engine.session.test_rewind import RICH, course
+from tests.engine.session.test_rewind import RICH, run_state
 
 
 def fork_now(rig: Rig, session: Any, changes: dict[str, Any] | None = None) -> Path:
@@ -51,7 +51,7 @@ def test_a_fork_without_changes_goes_on_as_its_parent_to_the_bit(
     for one in (parent, child):
         rig.to_step(one, 20)
     assert_same_bits(bits(parent), bits(child))
-    assert course(parent) == course(child)
+    assert run_state(parent) == run_state(child)
 
 
 def test_a_fork_has_trained_as_long_as_its_parent_by_then(
@@ -59,7 +59,7 @@ def test_a_fork_has_trained_as_long_as_its_parent_by_then(
 ) -> None:
     parent = rig.new(make_config(**RICH))
     rig.to_step(parent, 20)
-    known = course(parent, "train_seconds")
+    known = run_state(parent, "train_seconds")
     parent.handle(Fork({}, None, 17))  # trained again from step 10
     rig.rest(parent)
     path = Path(rig.said(Forked)[-1].path)
@@ -91,7 +91,7 @@ def test_changed_settings_hold_from_the_fork_on(rig: Rig, make_config: MakeConfi
     assert child.trainer.config.optim.learning_rate == 1e-3
     for one in (parent, child):
         rig.to_step(one, 16)
-    ours, theirs = course(child), course(parent)
+    ours, theirs = run_state(child), run_state(parent)
     assert {s: ours[s] for s in range(1, 15)} == {s: theirs[s] for s in range(1, 15)}
     assert ours[15] != theirs[15]
     assert child.files.database.meta()["parent"] == {
@@ -109,7 +109,7 @@ def test_dropout_may_change_in_a_fork(rig: Rig, make_config: MakeConfig) -> None
     for one in (parent, child):
         rig.to_step(one, 5)
     assert child.trainer.config.model.dropout == other
-    assert course(child)[5] != course(parent)[5]
+    assert run_state(child)[5] != run_state(parent)[5]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_any_step_of_a_run_in_training_can_be_visited_and_forked(
     child = rig.open(path, running=False)
     if step in expected:
         assert_same_bits(bits(child), expected[step])
-    assert sorted(course(child)) == list(range(1, child.trainer.step + 1))
+    assert sorted(run_state(child)) == list(range(1, child.trainer.step + 1))
     assert child.state is State.PAUSED
 
 
@@ -201,11 +201,11 @@ def test_a_run_forked_at_a_step_before_goes_on_as_if_nobody_had_asked(
         one.handle(Resume())
         rig.to_step(one, 20)
     assert_same_bits(bits(parent), bits(other))
-    assert course(parent) == course(other)
+    assert run_state(parent) == run_state(other)
     child = rig.open(Path(rig.said(Forked)[-1].path))
     rig.to_step(child, 12)
-    assert {s: course(child)[s] for s in range(1, 13)} == {
-        s: course(other)[s] for s in range(1, 13)
+    assert {s: run_state(child)[s] for s in range(1, 13)} == {
+        s: run_state(other)[s] for s in range(1, 13)
     }
 
 

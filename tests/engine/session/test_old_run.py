@@ -43,7 +43,7 @@ def losses(session: Session) -> list[float]:
     """Of training, from the first step on, as they are recorded."""
     database, branch = session.files.database, session.recorder.branch
     session.recorder.flush(session.summary())
-    _, values = database.course("train_loss", lineage(database.branches(), branch))
+    _, values = database.curve("train_loss", lineage(database.branches(), branch))
     return [float(value) for value in values]
 
 
@@ -58,7 +58,7 @@ def test_it_opens_with_all_it_recorded_and_goes_on_to_the_same_bits(
 ) -> None:
     session = rig.open(old_run, train__max_steps=60)
     assert (session.trainer.step, session.state) == (40, State.RUNNING)
-    assert session.standing.best_step == 40
+    assert session.losses.best_step == 40
     assert len(session.files.database.samples()) == 5
     rig.until(session, lambda: session.state is State.FINISHED)
     check(losses(session))

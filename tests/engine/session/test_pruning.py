@@ -14,7 +14,7 @@ from engine.runs.database import RunDatabase
 from engine.runs.evaluations import read_evaluations
 from engine.runs.folder import create_run
 from engine.runs.summary import read_summary
-from engine.session.pruning import OUTDONE
+from engine.session.pruning import PRUNED
 from engine.session.session import Session
 from engine.training.trainer import Evaluation, Trainer
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
@@ -46,7 +46,7 @@ def trained(runs_dir: Path, make_config: MakeConfig) -> Trained:
     def write(loss: float, batch_size: int = 4) -> Path:
         run = create_run(make_config(), runs_dir, None)
         database = RunDatabase(run / "run.db")
-        measured = Evaluation(0, loss, WINDOWS, 20).in_words(batch_size)
+        measured = Evaluation(0, loss, WINDOWS, 20).described(batch_size)
         for step in (4, 8, 12, 16):
             facts = {"val_loss": loss, "measured": measured, "scheduled": True}
             database.add_journal(0, step, "evaluated", facts)
@@ -68,8 +68,8 @@ def rivals(trained: Trained) -> list[Path]:
 def contend(rig: Rig, make_config: MakeConfig, rivals: list[Path]) -> Contend:
     """A run at 5 that is held to them from step 8 on."""
 
-    def begin(*held_to: Path) -> Session:
-        return rig.new(make_config(eval__interval=4), held_to=terms(*(held_to or rivals)))
+    def begin(*pruning_rule: Path) -> Session:
+        return rig.new(make_config(eval__interval=4), pruning_rule=terms(*(pruning_rule or rivals)))
 
     return begin
 
@@ -89,13 +89,13 @@ def test_it_ends_at_an_evaluation_whole_saved_and_with_its_reason(
     summary = read_summary(rig.close(session))
     assert (summary.state, summary.step, summary.total_steps) == ("finished", 8, 20)
     assert (summary.best_val_loss, summary.val_measured) == (4.0, "whole split")
-    assert summary.outdone == WHY
+    assert summary.pruned == WHY
 
 
 def test_without_others_to_be_held_to_it_is_trained_to_its_end(rig: Rig, contend: Contend) -> None:
     lone = contend(Path("no/such/run"))
     rig.rest(lone)
-    assert (lone.trainer.step, lone.status.outdone) == (20, "")
+    assert (lone.trainer.step, lone.status.pruned) == (20, "")
 
 
 @pytest.mark.parametrize("close", [Rig.close, Rig.crash])
@@ -107,7 +107,7 @@ def test_it_is_still_stopped_when_it_is_opened_to_be_looked_at(
     session = rig.open(close(rig, session), running=False)
     rig.rest(session)
     assert (session.state, session.trainer.step) == (State.FINISHED, 8)
-    assert session.status.outdone == rig.said(StateChanged)[-1].message == WHY
+    assert session.status.pruned == rig.said(StateChanged)[-1].message == WHY
 
 
 def test_the_persons_wish_beats_the_rule_at_once_or_later(rig: Rig, contend: Contend) -> None:
@@ -117,7 +117,7 @@ def test_the_persons_wish_beats_the_rule_at_once_or_later(rig: Rig, contend: Con
     assert "resume it to go on" in rig.events[-1].message  # type: ignore[attr-defined]
     rig.send(session, Resume())
     rig.rest(session)
-    assert (session.state, session.trainer.step, session.status.outdone) == (
+    assert (session.state, session.trainer.step, session.status.pruned) == (
         State.FINISHED,
         20,
         "",
@@ -128,7 +128,7 @@ def test_the_persons_wish_beats_the_rule_at_once_or_later(rig: Rig, contend: Con
     other = rig.open(rig.close(other))
     assert other.state is State.RUNNING
     rig.rest(other)
-    assert (other.trainer.step, read_summary(rig.close(other)).outdone) == (20, "")
+    assert (other.trainer.step, read_summary(rig.close(other)).pruned) == (20, "")
 
 
 def test_a_stopped_run_that_goes_on_ends_with_the_same_bits_as_one_left_alone(
@@ -147,16 +147,16 @@ def test_a_run_that_is_killed_is_judged_again_where_the_queue_opens_it(
 ) -> None:
     session = contend()
     rig.to_step(session, 6)
-    again = rig.open(rig.close(session), held_to=terms(*rivals))
+    again = rig.open(rig.close(session), pruning_rule=terms(*rivals))
     rig.rest(again)
-    assert (again.trainer.step, again.status.outdone) == (8, WHY)
+    assert (again.trainer.step, again.status.pruned) == (8, WHY)
 
     session = contend()  # this one is killed between the verdict and its end
-    rig.until(session, lambda: session.status.outdone)
+    rig.until(session, lambda: session.status.pruned)
     rig.until(session, lambda: not session.saver.busy)
-    again = rig.open(rig.crash(session), held_to=terms(*rivals))
+    again = rig.open(rig.crash(session), pruning_rule=terms(*rivals))
     rig.rest(again)
-    assert (again.state, again.trainer.step, again.status.outdone) == (State.FINISHED, 8, WHY)
+    assert (again.state, again.trainer.step, again.status.pruned) == (State.FINISHED, 8, WHY)
 
 
 def test_going_back_from_the_stop_is_a_way_on(rig: Rig, contend: Contend) -> None:
@@ -165,10 +165,10 @@ def test_going_back_from_the_stop_is_a_way_on(rig: Rig, contend: Contend) -> Non
     rig.send(session, Rewind(4))
     rig.until(session, lambda: session.trainer.step == 4 and session.state is State.PAUSED)
     rig.rest(session)
-    assert session.status.outdone == ""
+    assert session.status.pruned == ""
     rig.send(session, Resume())
     rig.rest(session)  # the rule holds on the new way, too: nobody has overruled it
-    assert (session.trainer.step, session.status.outdone) == (8, WHY)
+    assert (session.trainer.step, session.status.pruned) == (8, WHY)
 
 
 def test_who_looks_in_between_is_no_evaluation(rig: Rig, contend: Contend) -> None:
@@ -177,7 +177,7 @@ def test_who_looks_in_between_is_no_evaluation(rig: Rig, contend: Contend) -> No
     rig.send(session, Evaluate())
     rig.rest(session)
     assert session.trainer.step == 8
-    assert [entry["step"] for entry in session.files.database.journal(OUTDONE)] == [8]
+    assert [entry["step"] for entry in session.files.database.journal(PRUNED)] == [8]
 
 
 def test_rivals_that_are_gone_damaged_or_measured_otherwise_are_left_out(

@@ -31,10 +31,10 @@ RICH: dict[str, Any] = {
 }
 
 
-def course(session: Session, metric: str = "train_loss") -> dict[int, float]:
+def run_state(session: Session, metric: str = "train_loss") -> dict[int, float]:
     """A metric as a reader of the run sees it."""
     session.recorder.flush(session.summary())
-    steps, values = session.files.database.course(metric, session.course.lineage())
+    steps, values = session.files.database.curve(metric, session.run_state.lineage())
     return dict(zip(steps.tolist(), values.tolist(), strict=True))
 
 
@@ -60,8 +60,8 @@ def test_going_back_is_being_there_again_to_the_bit(
     for one in (session, other):
         rig.to_step(one, 30)
     assert_same_bits(bits(session), bits(other))
-    assert course(session) == course(other)
-    assert course(session, "val_loss") == course(other, "val_loss")
+    assert run_state(session) == run_state(other)
+    assert run_state(session, "val_loss") == run_state(other, "val_loss")
 
 
 def test_the_time_trained_is_that_of_the_step_gone_back_to(
@@ -69,12 +69,12 @@ def test_the_time_trained_is_that_of_the_step_gone_back_to(
 ) -> None:
     session = rig.new(make_config(**RICH))
     rig.to_step(session, 25)
-    known = course(session, "train_seconds")
+    known = run_state(session, "train_seconds")
     go_back(rig, session, 17)  # trained again from step 10
     assert session.status.train_seconds == pytest.approx(known[17])
     session.handle(Resume())
     rig.to_step(session, 18)
-    assert course(session, "train_seconds")[18] > known[17]
+    assert run_state(session, "train_seconds")[18] > known[17]
 
 
 def test_settings_changed_on_the_way_change_again_and_those_after_it_do_not(
@@ -86,13 +86,13 @@ def test_settings_changed_on_the_way_change_again_and_those_after_it_do_not(
         rig.to_step(session, step)
         session.handle(Adjust({"optim.learning_rate": rate}))
     rig.to_step(session, 24)
-    seen = course(session)
+    seen = run_state(session)
     go_back(rig, session, 18)
     assert session.trainer.config.optim.learning_rate == 2e-2
     assert rig.said(Rewound)[-1].config == session.trainer.config.to_dict()
     session.handle(Resume())
     rig.to_step(session, 24)
-    again = course(session)
+    again = run_state(session)
     assert {s: seen[s] for s in range(1, 23)} == {s: again[s] for s in range(1, 23)}
     assert seen[23] != again[23]  # the change of step 21 belongs to what was left behind
 
@@ -102,7 +102,7 @@ def test_what_is_left_behind_stays_as_a_ghost_and_can_be_read(
 ) -> None:
     session = rig.new(make_config(**RICH))
     rig.to_step(session, 24)
-    before = course(session)
+    before = run_state(session)
     go_back(rig, session, 9)
     metrics = session.recorder.metrics
     assert metrics.column("train_loss").last_step == 9
@@ -123,7 +123,7 @@ def test_what_is_left_behind_stays_as_a_ghost_and_can_be_read(
     assert opened.recorder.metrics.ghosts("train_loss")[0].last_step == 24
     marks = [(mark.step, mark.label) for mark in opened.recorder.metrics.marks]
     assert marks == [(9, "learning_rate 0.01→0.005")]
-    assert sorted(course(opened)) == list(range(1, 13))
+    assert sorted(run_state(opened)) == list(range(1, 13))
 
 
 def test_the_best_weights_may_be_kept_without_what_training_needs(
@@ -133,15 +133,15 @@ def test_the_best_weights_may_be_kept_without_what_training_needs(
     rig.to_step(session, 80)  # the full checkpoints of the beginning are light by now
     run = session.files.path
     light = [path for path in list_snapshots(run) if not is_full(path)]
-    evaluated = course(session, "val_loss")
+    evaluated = run_state(session, "val_loss")
     step = next(s for path in light if (s := step_of(path)) in evaluated and s > 6)
     go_back(rig, session, step)
-    assert session.standing.best_step == step
+    assert session.losses.best_step == step
     session.handle(Adjust({"optim.learning_rate": 10.0}))
     session.handle(Resume())
     rig.to_step(session, step + 30)
     rig.close(session)
-    assert session.standing.best_step == step, "nothing after it is any good"
+    assert session.losses.best_step == step, "nothing after it is any good"
     best = find_checkpoint(run, "best")
     assert step_of(best) == step
     assert not is_full(best)
@@ -153,10 +153,10 @@ def test_what_was_best_after_the_step_gone_back_to_is_so_no_more(
 ) -> None:
     session = rig.new(make_config(**RICH))
     rig.to_step(session, 24)
-    assert session.standing.best_step
+    assert session.losses.best_step
     go_back(rig, session, 3)  # nothing was measured so early
     path = rig.close(session)
-    assert session.standing.best_step is None
+    assert session.losses.best_step is None
     assert find_checkpoint(path, "best") == find_checkpoint(path, "latest")
     assert step_of(find_checkpoint(path, "best")) == 3
 
@@ -188,7 +188,7 @@ def test_one_can_go_back_again_and_again(rig: Rig, make_config: MakeConfig) -> N
     for one in (session, other):
         rig.to_step(one, 14)
     assert_same_bits(bits(session), bits(other))
-    assert course(session) == course(other)
+    assert run_state(session) == run_state(other)
     assert len(session.files.database.branches()) == 4
 
 
@@ -214,10 +214,10 @@ def test_a_run_killed_or_closed_on_its_way_back_is_where_it_was(
     expected = bits(session)
     for end in (rig.crash, rig.close):
         session.handle(Rewind(8))
-        rig.until(session, lambda s=session: s._rewinding.under_way)
+        rig.until(session, lambda s=session: s._rewinder.under_way)
         for _ in range(quanta):
             session.advance()
-        assert session._rewinding.under_way
+        assert session._rewinder.under_way
         session = rig.open(end(session), running=False)
         assert session.trainer.step == 18
         assert_same_bits(bits(session), expected)
@@ -230,7 +230,7 @@ def test_while_a_run_goes_back_other_commands_have_to_wait(
     session = rig.new(make_config(**RICH))
     rig.to_step(session, 18)
     session.handle(Rewind(8))
-    rig.until(session, lambda: session._rewinding.under_way)
+    rig.until(session, lambda: session._rewinder.under_way)
     (refused,) = rig.send(session, Adjust({"optim.learning_rate": 1e-3}))
     assert isinstance(refused, Refused) and "is going back" in refused.message
     session.advance()
@@ -275,8 +275,8 @@ def test_the_checkpoint_gone_back_to_is_the_latest(rig: Rig, make_config: MakeCo
     assert (snapshot.step, snapshot.state["branch"]) == (12, 1)
     opened = rig.open(path)
     rig.to_step(opened, 14)
-    assert sorted(course(opened)) == list(range(1, 15))
-    assert np.isfinite(list(course(opened).values())).all()
+    assert sorted(run_state(opened)) == list(range(1, 15))
+    assert np.isfinite(list(run_state(opened).values())).all()
     assert not isinstance(opened.state, Stop)
 
 
@@ -287,6 +287,6 @@ def test_a_loss_that_was_no_number_is_not_the_best_of_a_run_that_goes_back(
     rig.to_step(session, 13)
     session.recorder.flush(session.summary())
     session.files.database.add_metrics(0, [("val_loss", 12, float("nan"))])
-    expected = course(session, "val_loss")[6]
+    expected = run_state(session, "val_loss")[6]
     go_back(rig, session, 12)
     assert (session.status.best_step, session.status.best_val_loss) == (6, expected)

@@ -538,8 +538,8 @@ def test_every_command_but_those_of_the_loop_has_a_handler(
         protocol.Start,
         protocol.Open,
         protocol.Stop,
-        protocol.TryRates,
-        protocol.EndTrial,
+        protocol.FindLearningRate,
+        protocol.EndLearningRateFinder,
     )
     for kind in protocol.Command.__subclasses__():
         if kind in of_the_loop:
@@ -592,16 +592,16 @@ def test_steps_whose_losses_are_read_together_keep_their_own_times(
 ) -> None:
     """As on a GPU, which hands over the losses of many steps at once."""
     session = rig.new(make_config(), running=False)
-    course, readout = session.course, session._readout
+    run_state, results = session.run_state, session._results
     for seconds in (0.5, 0.25, 1.0):
-        result = course.trainer.train_step()
-        course.pace.add(seconds, course.trainer.tokens)
-        readout.add(result)
-    readout.read()
+        result = run_state.trainer.train_step()
+        run_state.throughput.add(seconds, run_state.trainer.tokens)
+        results.add(result)
+    results.read()
     recorded = {
-        name: course.recorder.metrics.column(name).snapshot()[1].tolist()
+        name: run_state.recorder.metrics.column(name).snapshot()[1].tolist()
         for name in ("train_seconds", "tokens_per_second")
     }
-    tokens = course.trainer.tokens / 3
+    tokens = run_state.trainer.tokens / 3
     assert recorded["train_seconds"] == [0.5, 0.75, 1.75]
     assert recorded["tokens_per_second"] == [0.0, 4 * tokens, 2 * tokens / 1.25]

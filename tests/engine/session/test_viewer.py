@@ -29,7 +29,7 @@ from engine.protocol import (
     Warned,
 )
 from engine.session.session import Session
-from engine.session.viewer import Viewing
+from engine.session.viewer import Viewer
 from engine.session.worker import EngineLoop
 from tests.engine.conftest import MakeConfig, Rig
 
@@ -40,7 +40,7 @@ class Watcher:
     def __init__(self, path: Path) -> None:
         self.events: list[Event] = []
         self.metrics = MetricStore()
-        self.viewing = Viewing(path, self.metrics, self.events.append)
+        self.viewing = Viewer(path, self.metrics, self.events.append)
         self.viewing.open(running=False)
 
     def said(self, kind: type[Event]) -> list[Event]:
@@ -100,7 +100,7 @@ def test_advice_is_seen_here_and_acted_on_there(rig: Rig, make_config: MakeConfi
     rig.to_step(session, 3)
     write_down(session)
     watcher = Watcher(session.files.path)
-    session._advising.tell_non_finite(4, "gradient")
+    session._advisor.tell_non_finite(4, "gradient")
     write_down(session)
     watcher.viewing.advance()
     (told,) = rig.said(Advised)
@@ -218,7 +218,7 @@ def test_a_run_that_is_just_being_made_is_not_there_yet(rig: Rig, make_config: M
     session = rig.new(make_config(), running=False)
     session.files.database.set_meta(summary={})
     with pytest.raises(InputError, match="look again in a moment"):
-        Viewing(_without_runtime(session), MetricStore(), lambda event: None)
+        Viewer(_without_runtime(session), MetricStore(), lambda event: None)
 
 
 def _without_runtime(session: Session) -> Path:

@@ -71,7 +71,7 @@ def taken_from(queue: Queue, sweep: str | None = None) -> Taken:
 
 
 def states(queue: Queue) -> list[str]:
-    return [one.state_in_words for one in queue.entries()]
+    return [one.format_state for one in queue.entries()]
 
 
 def make_run(taken: Taken) -> Path:
@@ -361,7 +361,7 @@ def test_the_queue_of_an_older_program_is_read_as_it_is_and_changed_as_ours(
     assert queue.file.path.read_bytes() == before
     add(2e-2, sweep="new", rule=MedianRule())
     assert [one.rule for one in queue.entries()] == [None, MedianRule()]
-    assert taken_from(queue).command.held_to == {}
+    assert taken_from(queue).command.pruning_rule == {}
 
 
 def test_a_folder_that_cannot_be_written_is_told(queue: Queue, add: Add) -> None:
@@ -432,18 +432,18 @@ def test_a_run_is_held_to_those_of_its_sweep_that_are_trained(queue: Queue, add:
     failed.fail("no memory")
     terms = {"after_runs": 2, "after_steps": 7, "rivals": [str(runs[0])]}
     last = taken_from(queue, "lr")
-    assert last.command.held_to == terms
+    assert last.command.pruning_rule == terms
     run = make_run(last)
     last.release()
     renamed = rename_run(runs[0], "best")
     again = taken_from(queue, "lr").command
-    assert again == Open(str(run), running=True, held_to=terms | {"rivals": [str(renamed)]})
+    assert again == Open(str(run), running=True, pruning_rule=terms | {"rivals": [str(renamed)]})
 
 
 def test_runs_of_their_own_are_held_to_nobody(queue: Queue, add: Add) -> None:
     add(1e-2, 2e-2, sweep=None, rule=MedianRule())
     taken_from(queue).finish()
-    assert taken_from(queue).command.held_to == {}
+    assert taken_from(queue).command.pruning_rule == {}
 
 
 def begin(queue: Queue, rig: Rig) -> Session:

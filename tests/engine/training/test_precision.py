@@ -58,16 +58,6 @@ def test_every_preset_computes_with_fewer_bits_what_it_computes_in_fp32(
         assert not torch.equal(rounded_gradient, gradient)
 
 
-@torch.no_grad()
-@pytest.mark.parametrize("name", sorted(PRESETS))
-def test_the_cache_of_every_preset_holds_what_it_needs_in_bf16(name: str) -> None:
-    model, tokens = random_model(scaled_down(preset_config(name).model)), some_tokens()
-    model.compute_dtype = torch.bfloat16
-    cache = model.new_cache(batch_size=3)
-    pieces = [model(part, cache) for part in tokens.tensor_split([5, 6, 7, 8, 9], dim=1)]
-    assert relative_error(torch.cat(pieces, dim=1), model(tokens)) < 0.02
-
-
 @pytest.mark.parametrize("precision", TOLERANCES)
 def test_dropout_drops_the_same_with_fewer_bits(precision: str) -> None:
     model = with_dropout(random_model(scaled_down(preset_config("fast").model)), dropout=0.3)

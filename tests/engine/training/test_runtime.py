@@ -346,4 +346,4 @@ def test_an_nvidia_gpu_that_pytorch_cannot_use_is_told(
     ],
 )
 def test_a_gpu_that_fails_is_told_with_a_way_out(told: str, answer: str) -> None:
-    assert answer in worker._in_words(RuntimeError(told), None)
+    assert answer in worker._described(RuntimeError(told), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.protocol import Adjust
-from engine.training.throughput import SETTLING_SECONDS, SPEED_SECONDS, Pace
+from engine.training.throughput import SETTLING_SECONDS, SPEED_SECONDS, Throughput
 from tests.engine.conftest import MakeConfig, Rig
 
 
@@ -13,23 +13,23 @@ class Steps:
     """Takes steps of a length and a size."""
 
     def __init__(self) -> None:
-        self.pace, self.tokens = Pace(), 0
+        self.throughput, self.tokens = Throughput(), 0
 
     def take(self, count: int, size: int, seconds: float) -> list[float]:
         """Take some steps; returns the speed told after each."""
         told = []
         for _ in range(count):
-            self.pace.expect(size)
+            self.throughput.expect(size)
             self.tokens += size
-            self.pace.add(seconds, self.tokens)
-            told.append(self.pace.tokens_per_second)
+            self.throughput.add(seconds, self.tokens)
+            told.append(self.throughput.tokens_per_second)
         return told
 
 
 def test_the_speed_is_that_of_the_last_few_seconds() -> None:
     steps = Steps()
     assert steps.take(5, size=100, seconds=0.5)[0] == 0.0, "one moment has no speed"
-    assert steps.pace.tokens_per_second == pytest.approx(200)
+    assert steps.throughput.tokens_per_second == pytest.approx(200)
     faster = steps.take(int(SPEED_SECONDS / 0.25) + 1, size=100, seconds=0.25)
     assert 200 < faster[1] < 400
     assert faster[-1] == pytest.approx(400)
