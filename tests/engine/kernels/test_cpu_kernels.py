@@ -532,7 +532,7 @@ def test_a_compiler_that_hangs_is_given_up_with_all_it_started(
 
 
 def test_two_programs_may_compile_at_once(fresh: Path) -> None:
-    command = "from engine import native; kernels.load(); print('ready')"
+    command = "from engine import kernels; kernels.load(); print('ready')"
     both = [
         subprocess.Popen(
             [sys.executable, "-c", command], stdout=subprocess.PIPE, env=os.environ.copy()
