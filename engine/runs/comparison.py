@@ -10,6 +10,7 @@ from typing import Any
 
 from data.errors import InputError
 from engine.config.schema import SETTINGS, Config, SampleConfig, read_config
+from engine.config.setting import Value
 from engine.runs.database import RunDatabase
 from engine.runs.folder import CONFIG_FILE
 from engine.runs.lineage import Stretch, lineage
@@ -20,7 +21,6 @@ from engine.runs.summary import (
     present_branch,
     read_summary,
 )
-from engine.config.setting import Value
 
 
 @dataclass(frozen=True)
