@@ -1,4 +1,4 @@
-"""The learning-rate range test of a loop, beside a run that rests meanwhile or none."""
+"""The learning-rate finder of a loop, beside a run that rests meanwhile or none."""
 
 from __future__ import annotations
 

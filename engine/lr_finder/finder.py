@@ -1,4 +1,4 @@
-"""The learning-rate range test: a throw-away model trains while its rate rises."""
+"""The learning-rate finder: a throw-away model trains while its rate rises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The learning-rate range test on paper: which rates to try, and what the losses say of them.
+"""The learning-rate finder on paper: which rates to try, and what the losses say of them.
 
 Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3: train for a moment
 while the rate rises, and see where the loss falls, where it stops falling and where it goes up.

@@ -16,7 +16,7 @@ from engine.sweeps.queue_entry import Entry, Wish
 from tests.tui.conftest import Open, Person
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
-from tui.widgets.checkbox import Checkbox
+from tui.widgets.tick_box import TickBox
 
 RATE, LAYERS = "optim.learning_rate", "model.n_layer"
 SHORT = {"train.max_steps": 6}
@@ -257,9 +257,9 @@ async def tick_and_add(person: Person, axes: str) -> None:
     await person.until(lambda: isinstance(person.app.screen, QueueDialog), "the dialog")
     person.app.screen.query_one(Input).value = axes
     await person.press("tab")
-    await person.until(lambda: person.app.screen.query_one(Checkbox).has_focus, "the box")
+    await person.until(lambda: person.app.screen.query_one(TickBox).has_focus, "the box")
     await person.press("space")
-    await person.until(lambda: person.app.screen.query_one(Checkbox).value, "the tick")
+    await person.until(lambda: person.app.screen.query_one(TickBox).value, "the tick")
     await person.press("enter")
     await person.until(lambda: person.app.screen is person.cockpit, "the cockpit")
 

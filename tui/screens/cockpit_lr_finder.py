@@ -1,4 +1,4 @@
-"""The cockpit's dealings with the learning-rate range test."""
+"""The cockpit's dealings with the learning-rate finder."""
 
 from __future__ import annotations
 

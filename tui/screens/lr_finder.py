@@ -1,4 +1,4 @@
-"""The learning-rate range test: its curve as it grows, and the rate it suggests."""
+"""The learning-rate finder: its curve as it grows, and the rate it suggests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXPLANATION = (
     "No run comes of it, and an open one stays as it is, to the bit."
 )
 
-OPTIONS = "On the command line, gpt-tui lr-test has --from, --to and --steps for that."
+OPTIONS = "On the command line, gpt-tui lr-finder has --from, --to and --steps for that."
 SUGGESTION = "Suggestion: "
 
 
@@ -43,7 +43,7 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
     """
 
     AUTO_FOCUS = ""
-    CSS_PATH = "../styles/range_test.tcss"
+    CSS_PATH = "../styles/lr_finder.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "take", "Take it over", tooltip="as if it had been typed in the settings"),

@@ -22,7 +22,7 @@ from tui.control.draft import Draft
 from tui.control.queue import plan_of
 from tui.screens.new_run_dialog import differences
 from tui.text.numbers import counted
-from tui.widgets.checkbox import Checkbox
+from tui.widgets.tick_box import TickBox
 
 EXAMPLE = "optim.learning_rate=1e-4..1e-2 log x5 model.n_layer=2,4"
 SHOWN_RUNS = 4
@@ -68,7 +68,7 @@ class QueueDialog(ModalScreen[Wanted | None]):
                 yield Static(self._settings(), markup=False)
             yield Static("Values to try (optional): section.name=a,b or LOW..HIGH log x5")
             yield Input(placeholder=EXAMPLE, id="axes", compact=True)
-            yield Checkbox("stop hopeless runs early (median rule)", id="rule")
+            yield TickBox("stop hopeless runs early (median rule)", id="rule")
             with VerticalScroll(id="preview"):
                 yield Static(id="runs", markup=False)
             yield Static(
@@ -107,7 +107,7 @@ class QueueDialog(ModalScreen[Wanted | None]):
 
     @property
     def _rule(self) -> MedianRule | None:
-        return MedianRule() if self.query_one(Checkbox).value else None
+        return MedianRule() if self.query_one(TickBox).value else None
 
     def _show(self) -> None:
         planned = self._plan()

@@ -1,4 +1,4 @@
-"""``gpt-tui lr-test``: a short training with a rising learning rate, and the rate it suggests."""
+"""``gpt-tui lr-finder``: a short training with a rising learning rate, and the rate it suggests."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def main(argv: list[str]) -> int:
 
 def _parser() -> Parser:
     parser = Parser(
-        "gpt-tui lr-test",
+        "gpt-tui lr-finder",
         "Train a throw-away model while its learning rate rises, and suggest a rate "
         "(Smith 2017, section 3.3). No run comes of it.",
     )
