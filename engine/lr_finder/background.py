@@ -40,7 +40,7 @@ class BackgroundFinder:
         self._emit = emit
         self._test: LRFinder | None = None
         self._quanta: Generator[None, None, Suggestion] | None = None
-        self._number = 0
+        self._request_id = 0  # of the latest test
         self.ramp = Ramp()
         self.metrics = MetricStore(self.ramp.smoothing)  # train_loss, by steps from 0
 
@@ -63,9 +63,9 @@ class BackgroundFinder:
         def report(message: str) -> None:
             if called_off():
                 raise Cancelled
-            self._emit(LearningRateFinderPrepared(message, command.number))
+            self._emit(LearningRateFinderPrepared(message, request_id=command.request_id))
 
-        self._number = command.number
+        self._request_id = command.request_id
         try:
             if state is State.RUNNING:
                 raise InputError("pause the run first: a learning-rate test needs its processor")
@@ -79,13 +79,13 @@ class BackgroundFinder:
             with _computing_as_before():
                 self._test = prepare(config, self.ramp, losses, report, self._warn, called_off)
         except Cancelled:
-            self._emit(LearningRateFound("", self._number))
+            self._emit(LearningRateFound("", request_id=self._request_id))
         except Exception as error:  # the test is over; the run beside it and the loop are well
             self._give_up(error)
         else:
             self._quanta = self._test.quanta()
             runtime = dataclasses.asdict(self._test.runtime)
-            self._emit(LearningRateFinderPrepared("", command.number, runtime))
+            self._emit(LearningRateFinderPrepared("", runtime, request_id=self._request_id))
 
     def advance(self) -> None:
         """Do one quantum of the test; tell, at its end, what came out."""
@@ -98,27 +98,28 @@ class BackgroundFinder:
             suggestion: Suggestion = stop.value
             changes = self._test.settings(suggestion)
             self._forget()
-            self._emit(LearningRateFound(suggestion.why, self._number, changes))
+            self._emit(LearningRateFound(suggestion.why, changes, request_id=self._request_id))
         except Exception as error:
             self._give_up(error)
 
     def end(self, command: Command) -> None:
-        """Give way to whatever is wanted next; ``EndTrial`` is always answered."""
-        if self.under_way or isinstance(command, EndLearningRateFinder):
+        """Give way to whatever is wanted next; ``EndLearningRateFinder`` is always answered."""
+        if self.under_way:
             self._forget()
-            self._emit(LearningRateFound("", self._number))
+            self._emit(LearningRateFound("", request_id=self._request_id))
+        elif isinstance(command, EndLearningRateFinder):
+            self._emit(LearningRateFound("", request_id=command.request_id))
 
     def _warn(self, message: str) -> None:
         self._emit(Warned(message))
 
     def _give_up(self, error: Exception) -> None:
         self._forget()
-        if isinstance(error, InputError):
-            self._emit(Refused(FindLearningRate.__name__, str(error)))
-            return
-        traceback.print_exception(error, file=sys.__stderr__)  # the app keeps it in its log
-        told = f"the test failed: {type(error).__name__}: {error}"
-        self._emit(Refused(FindLearningRate.__name__, told))
+        told = str(error)
+        if not isinstance(error, InputError):
+            traceback.print_exception(error, file=sys.__stderr__)  # the app keeps it in its log
+            told = f"the test failed: {type(error).__name__}: {error}"
+        self._emit(Refused(FindLearningRate.__name__, told, request_id=self._request_id))
 
     def _forget(self) -> None:
         self._test = self._quanta = None

@@ -37,6 +37,7 @@ class Job:
     written: Text
     unsent: str = ""
     started: bool = False
+    request_id: int = 0  # of the command that asked for it
     last_sent: float = field(default_factory=time.perf_counter)
 
     @property
@@ -75,7 +76,12 @@ class Sampler:
         return any(job.automatic for job in self._jobs)
 
     def request(
-        self, model: LanguageModel, step: int, settings: SampleConfig, automatic: bool
+        self,
+        model: LanguageModel,
+        step: int,
+        settings: SampleConfig,
+        automatic: bool,
+        request_id: int = 0,
     ) -> int:
         """Freeze the weights and queue a sample; returns its number.
 
@@ -93,7 +99,7 @@ class Sampler:
             raise InputError(NO_ROOM) from None
         self._numbers += 1
         text = Text(seed, settings, self._decode)
-        job = Job(self._numbers, step, automatic, settings, tokens, text)
+        job = Job(self._numbers, step, automatic, settings, tokens, text, request_id=request_id)
         # what a person asked for goes ahead of what nobody waits for
         place = len(self._jobs) if automatic else sum(not job.automatic for job in self._jobs)
         self._jobs.insert(place, job)
@@ -136,7 +142,8 @@ class Sampler:
         while self._jobs:
             job = self._jobs[0]
             if not (job.started or job.automatic):
-                self._emit(Refused("Sample", "the run was closed before the text was begun"))
+                why = "the run was closed before the text was begun"
+                self._emit(Refused("Sample", why, request_id=job.request_id))
             self._finish(job)
 
     def _write_token(self, job: Job) -> None:
@@ -144,7 +151,11 @@ class Sampler:
         if not job.started:
             job.started = True
             settings = dataclasses.asdict(job.settings)
-            self._emit(SampleStarted(job.number, job.step, job.automatic, settings))
+            self._emit(
+                SampleStarted(
+                    job.number, job.step, job.automatic, settings, request_id=job.request_id
+                )
+            )
         try:
             (token,) = next(job.tokens)
         except (FloatingPointError, RuntimeError) as error:

@@ -62,7 +62,7 @@ class Advisor:
         if any(key.startswith("model.") for key in before):
             self._comparable_since = step  # dropout alone makes another loss
 
-    def silence(self, kind: str) -> None:
+    def silence(self, kind: str, request_id: int = 0) -> None:
         """Never again give a kind of advice in this run.
 
         Raises:
@@ -73,9 +73,9 @@ class Advisor:
             raise InputError(f"no advice {kind!r} to silence: there is {', '.join(known)}")
         self.silenced.add(kind)
         self._run_state.journal("silenced", advice=kind)
-        self._tell(Silenced(kind))
+        self._tell(Silenced(kind, request_id=request_id))
 
-    def unsilence(self) -> None:
+    def unsilence(self, request_id: int = 0) -> None:
         """Give all kinds of advice again, those too that were given before they were silenced.
 
         Raises:
@@ -87,7 +87,7 @@ class Advisor:
         self._told = {one: step for one, step in self._told.items() if one not in self.silenced}
         self.silenced.clear()
         self._run_state.journal("unsilenced", advice=kinds)
-        self._tell(Unsilenced(kinds))
+        self._tell(Unsilenced(kinds, request_id=request_id))
 
     def look(self) -> None:
         """Give advice, if it is time and there is any."""

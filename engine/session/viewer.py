@@ -64,7 +64,7 @@ class Viewer:
         finally:
             database.close()
 
-    def open(self, running: bool) -> None:
+    def open(self, running: bool, request_id: int = 0) -> None:
         """Announce the run."""
         meta, status = self._meta, self.status
         corpus = meta.get("corpus", {})
@@ -82,6 +82,7 @@ class Viewer:
                 first_step=(meta.get("parent") or {}).get("step", 0),
                 last_sample=self._sample_id,
                 watching=True,
+                request_id=request_id,
             )
         )
         self._emit(protocol.StateChanged(status.state, status.step))
@@ -104,12 +105,13 @@ class Viewer:
             if self._gone
             else "another program trains this run: pause, sample and change it there"
         )
-        self._emit(protocol.Refused(type(command).__name__, why))
+        self._emit(command.refused(why))
 
-    def close(self, save: bool) -> None:
+    def close(self, save: bool, request_id: int = 0) -> None:
         """Nothing was opened for long."""
         self.status = dataclasses.replace(self.status, state=State.STOPPED)
-        self._emit(protocol.StateChanged(self.status.state, self.status.step))
+        state, step = self.status.state, self.status.step
+        self._emit(protocol.StateChanged(state, step, request_id=request_id))
 
     # -- looking ---------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
     Args:
         control: Ends the test.
         config: What is tested.
-        number: Of the test; what is told of an earlier one is not for this screen.
+        request_id: Of the test; what is told of an earlier one is not for this screen.
     """
 
     AUTO_FOCUS = ""
@@ -50,10 +50,10 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
         Binding("escape,q", "close", "Close", tooltip="leave everything as it was"),
     ]
 
-    def __init__(self, control: RunControl, config: Config, number: int) -> None:
+    def __init__(self, control: RunControl, config: Config, request_id: int) -> None:
         super().__init__()
         self.control = control
-        self._config, self._number = config, number
+        self._config, self._request_id = config, request_id
         self._doing = "getting ready"
         self._words = Text(EXPLANATION, "dim")
         self._over = False
@@ -76,13 +76,10 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
 
     # -- what the engine says --------------------------------------------------------------------
 
-    def hear(self, event: Event) -> None:
-        """The test gets ready, begins, or is over."""
-        if (
-            isinstance(event, LearningRateFinderPrepared | LearningRateFound)
-            and event.number != self._number
-        ):
-            return
+    def hear(self, event: Event) -> bool:
+        """The test gets ready, begins, or is over; False if the event is about something else."""
+        if event.request_id != self._request_id:
+            return False
         if isinstance(event, LearningRateFinderPrepared):
             self._doing, self._runtime = event.message.rstrip(" …"), event.runtime
         elif isinstance(event, LearningRateFound):
@@ -93,6 +90,7 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
         if self.is_mounted:
             self.show()
             self.refresh_bindings()
+        return True
 
     def _end(self, words: Text) -> None:
         self._doing, self._over, self._words = "", True, words
@@ -153,5 +151,5 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
     def action_close(self) -> None:
         """Close, and end the test if it is not over."""
         if not self._over:
-            self.control.end_trial()
+            self.control.end_learning_rate_finder()
         self.dismiss(None)

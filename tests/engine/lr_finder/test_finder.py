@@ -187,13 +187,13 @@ def bench(runs_dir: Path) -> Bench:
 def test_a_test_without_a_run_tells_its_suggestion_and_leaves_no_folder(
     bench: Bench, make_config: MakeConfig
 ) -> None:
-    bench.do(FindLearningRate(make_config().to_dict(), number=7))
+    bench.do(FindLearningRate(make_config().to_dict(), request_id=7))
     bench.rest()
-    assert {event.number for event in bench.said(LearningRateFinderPrepared)} == {7}
+    assert {event.request_id for event in bench.said(LearningRateFinderPrepared)} == {7}
     assert [event.message for event in bench.said(LearningRateFinderPrepared)][-1] == ""
     assert bench.said(LearningRateFinderPrepared)[-1].runtime["threads"] == 1
     (tried,) = bench.said(LearningRateFound)
-    assert tried.number == 7
+    assert tried.request_id == 7
     assert tried.changes["optim.learning_rate"] > 0
     assert len(bench.loop.lr_finder.metrics.column("train_loss")) > 50
     assert list(bench.runs_dir.glob("*")) == []
