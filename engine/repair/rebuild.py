@@ -22,7 +22,7 @@ from engine.repair.salvage import FAR, Salvage
 from engine.runs.checkpoint_names import branch_of, list_snapshots, step_of
 from engine.runs.database import BLOCK_STEPS, RunDatabase, Unreadable
 from engine.runs.folder import DATABASE_FILE, typed_name
-from engine.runs.lineage import Branch, lineage
+from engine.runs.lineage import Branch, Lineage
 
 SALVAGED = "salvaged"  # the kind of journal entry that says so
 
@@ -121,7 +121,7 @@ def _missing_steps(found: Salvage, memory: Memory | None) -> np.ndarray:
     """Steps without a training loss, on the way to the newest checkpoint and beyond: (n,) int64."""
     branch, saved = (memory.branch, memory.step) if memory else (max(found.branches), 0)
     recorded = [np.array([], np.int64)]
-    for one in lineage(list(found.branches.values()), branch):
+    for one in Lineage(list(found.branches.values()), branch):
         steps = found.steps("train_loss", one.branch)
         recorded.append(steps[(steps > one.after) & (steps <= one.up_to)])
     known = np.concatenate(recorded)

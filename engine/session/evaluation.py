@@ -105,7 +105,7 @@ class Evaluator:
         losses = run_state.losses
         val_loss = losses.val_loss if job.step == losses.evaluated_step else None
         settings = dataclasses.asdict(job.settings)
-        branch = run_state.lineage(job.step)[-1].branch
+        branch = run_state.lineage(job.step).branch
         run_state.files.database.add_sample(branch, job.step, val_loss, settings, job.text)
 
     def _measured(

@@ -12,8 +12,8 @@ from data.errors import InputError
 from engine.checkpoint.store import LATEST, Snapshot, find_checkpoint, read_checkpoint, read_model
 from engine.model import LanguageModel
 from engine.protocol import Event, Fork, Rewind, Rewound
-from engine.runs.checkpoint_names import branch_of, list_checkpoints, list_snapshots, step_of
-from engine.runs.lineage import Stretch
+from engine.runs.checkpoint_names import list_checkpoints, list_snapshots, step_of
+from engine.runs.lineage import Lineage
 from engine.sampling.background import Sampler
 from engine.session.losses import Losses
 from engine.session.results import Results
@@ -119,7 +119,7 @@ class Rewinder:
 def lead_to(
     run_state: RunState,
     step: int,
-    way: list[Stretch],
+    way: Lineage,
     warn: Callable[[str], None],
     report: Callable[[str], None],
 ) -> Generator[None, None, None]:
@@ -158,15 +158,14 @@ def lead_to(
 
 
 def nearest_snapshot(
-    run_state: RunState, step: int, way: list[Stretch], warn: Callable[[str], None]
+    run_state: RunState, step: int, way: Lineage, warn: Callable[[str], None]
 ) -> Snapshot:
     """The last full checkpoint at or before a step, along the way there; else the beginning.
 
     Damaged ones are named and passed over.
     """
-    reach = {one.branch: one.up_to for one in way}
     for path in reversed(list_checkpoints(run_state.files.path)):
-        if step_of(path) <= min(step, reach.get(branch_of(path), -1)):
+        if way.holds_checkpoint(path) and step_of(path) <= step:
             try:
                 return read_checkpoint(path)
             except InputError as error:
@@ -194,8 +193,8 @@ def kept_checkpoint(run_state: RunState, step: int) -> Path:
     Raises:
         InputError: There is none.
     """
-    way = {one.branch for one in run_state.lineage(step)}
-    kept = [path for path in list_snapshots(run_state.files.path) if branch_of(path) in way]
+    lineage = run_state.lineage()
+    kept = [path for path in list_snapshots(run_state.files.path) if lineage.holds_checkpoint(path)]
     for path in reversed(kept):
         if step_of(path) == step:
             return path
@@ -213,13 +212,13 @@ def untrained(run_state: RunState) -> Snapshot:
     return RunState(files, trainer, run_state.recorder).snapshot()
 
 
-def _seconds_at(run_state: RunState, way: list[Stretch]) -> float:
+def _seconds_at(run_state: RunState, way: Lineage) -> float:
     """How long the run had trained by the end of a way, as it was recorded."""
     seconds = run_state.files.database.curve("train_seconds", way)[1]
     return float(seconds[-1]) if len(seconds) else run_state.throughput.train_seconds
 
 
-def _standing_at(run_state: RunState, way: list[Stretch], step: int) -> Losses:
+def _standing_at(run_state: RunState, way: Lineage, step: int) -> Losses:
     """The figures of that moment, as they were recorded."""
     database = run_state.files.database
     figures: dict[str, Any] = {}
