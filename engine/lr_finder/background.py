@@ -1,4 +1,4 @@
-"""The learning-rate finder of a loop, beside a run that rests meanwhile or none."""
+"""Run the learning-rate finder in the engine thread, while an open run is paused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from data.errors import Cancelled, InputError
 from engine.config.schema import config_from_dict
-from engine.lr_finder.ramp import Ramp, Suggestion, rise_for
+from engine.lr_finder.ramp import Ramp, Suggestion, ramp_for
 from engine.metrics import MetricStore
 from engine.protocol import (
     Command,
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 class BackgroundFinder:
-    """At most one test, a quantum at a time.
+    """Runs at most one learning-rate finder, a quantum at a time.
 
     Args:
-        emit: Takes the events.
+        emit: Called with each event.
     """
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
@@ -42,22 +42,22 @@ class BackgroundFinder:
         self._quanta: Generator[None, None, Suggestion] | None = None
         self._request_id = 0  # of the latest test
         self.ramp = Ramp()
-        self.metrics = MetricStore(self.ramp.smoothing)  # train_loss, by steps from 0
+        self.metrics = MetricStore(self.ramp.smoothing)  # train_loss by step, from 0
 
     @property
     def under_way(self) -> bool:
-        """Whether there is more to do."""
+        """Whether a finder is running."""
         return self._quanta is not None
 
     def begin(
         self, command: FindLearningRate, state: State, called_off: Callable[[], bool]
     ) -> None:
-        """Get ready, which takes a moment.
+        """Load the text and build the model; blocks for some seconds.
 
         Args:
-            command: What to test.
-            state: Of the loop: it must not be training.
-            called_off: Asked now and then; the person may have thought better of it.
+            command: The configuration to test.
+            state: The engine's; it must not be training.
+            called_off: Polled; true cancels.
         """
 
         def report(message: str) -> None:
@@ -68,9 +68,11 @@ class BackgroundFinder:
         self._request_id = command.request_id
         try:
             if state is State.RUNNING:
-                raise InputError("pause the run first: a learning-rate test needs its processor")
+                raise InputError(
+                    "pause the run first: the learning-rate finder needs its processor"
+                )
             config = config_from_dict(command.config)
-            self.ramp = rise_for(config)
+            self.ramp = ramp_for(config)
             self.metrics = MetricStore(self.ramp.smoothing)
             report("loading PyTorch")
             from engine.lr_finder.finder import prepare
@@ -80,7 +82,7 @@ class BackgroundFinder:
                 self._test = prepare(config, self.ramp, losses, report, self._warn, called_off)
         except Cancelled:
             self._emit(LearningRateFound("", request_id=self._request_id))
-        except Exception as error:  # the test is over; the run beside it and the loop are well
+        except Exception as error:  # only the finder ends; an open run and the worker go on
             self._give_up(error)
         else:
             self._quanta = self._test.quanta()
@@ -88,7 +90,7 @@ class BackgroundFinder:
             self._emit(LearningRateFinderPrepared("", runtime, request_id=self._request_id))
 
     def advance(self) -> None:
-        """Do one quantum of the test; tell, at its end, what came out."""
+        """Run one quantum; after the last one, emit the result."""
         assert self._test and self._quanta
         try:
             with _computing_as_before():
@@ -103,7 +105,7 @@ class BackgroundFinder:
             self._give_up(error)
 
     def end(self, command: Command) -> None:
-        """Give way to whatever is wanted next; ``EndLearningRateFinder`` is always answered."""
+        """End the finder before another command; ``EndLearningRateFinder`` is always answered."""
         if self.under_way:
             self._forget()
             self._emit(LearningRateFound("", request_id=self._request_id))
@@ -115,10 +117,12 @@ class BackgroundFinder:
 
     def _give_up(self, error: Exception) -> None:
         self._forget()
-        told = str(error)
-        if not isinstance(error, InputError):
-            traceback.print_exception(error, file=sys.__stderr__)  # the app keeps it in its log
-            told = f"the test failed: {type(error).__name__}: {error}"
+        if isinstance(error, InputError):
+            refused = Refused(FindLearningRate.__name__, str(error), request_id=self._request_id)
+            self._emit(refused)
+            return
+        traceback.print_exception(error, file=sys.__stderr__)  # the app keeps it in its log
+        told = f"the learning-rate finder failed: {type(error).__name__}: {error}"
         self._emit(Refused(FindLearningRate.__name__, told, request_id=self._request_id))
 
     def _forget(self) -> None:

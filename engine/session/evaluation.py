@@ -131,7 +131,7 @@ class Evaluator:
     def _note(self, evaluation: Evaluation, scheduled: bool, request_id: int) -> bool:
         """Record a validation loss; returns whether it is the best so far."""
         run_state = self._run_state
-        measured = evaluation.described(run_state.trainer.config.train.batch_size)
+        measured = evaluation.measured_on(run_state.trainer.config.train.batch_size)
         best = run_state.losses.note_evaluation(evaluation, measured)
         run_state.recorder.record(evaluation.step, {"val_loss": evaluation.loss})
         facts = {"val_loss": evaluation.loss, "measured": measured, "scheduled": scheduled}

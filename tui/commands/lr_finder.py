@@ -81,14 +81,14 @@ def _wishes(args: argparse.Namespace) -> tuple[Config, Ramp]:
     """
     from data.errors import InputError
     from engine.config.schema import Config
-    from engine.lr_finder.ramp import Ramp, rise_for
+    from engine.lr_finder.ramp import Ramp, ramp_for
 
     problems: list[str] = []
     config, ramp = Config(), Ramp()
     with gathering(problems):
         config = config_of(args)
     with gathering(problems):
-        ramp = rise_for(config, args.first, args.last, args.steps)
+        ramp = ramp_for(config, args.first, args.last, args.steps)
     with gathering(problems):
         runs_dir_of(args)  # the command to go on with names it
     if problems:

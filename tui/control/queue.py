@@ -11,7 +11,7 @@ from engine.protocol import Command, Refused
 from engine.sweeps.grid import Plan, grid, parse_axes, plan, split_axes
 from engine.sweeps.median_rule import MedianRule
 from engine.sweeps.queue import Queue, Taken
-from engine.sweeps.queue_entry import Entry, EntryState, Wish
+from engine.sweeps.queue_entry import Entry, EntryState, RunRequest
 from tui.control.draft import Draft
 
 
@@ -62,7 +62,7 @@ class QueueControl:
             InputError: They cannot be, or the queue cannot be written.
         """
         planned = plan_of(draft, axes)
-        wishes = [Wish(one.config, draft.edits | one.changes) for one in planned.trials]
+        wishes = [RunRequest(one.config, draft.edits | one.changes) for one in planned.trials]
         sweep = "" if len(wishes) > 1 else None
         self.queue.add(wishes, command_line, sweep, rule)
         draft.forget_edits()  # they have found their run

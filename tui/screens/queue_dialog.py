@@ -16,8 +16,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from data.errors import InputError
-from engine.sweeps.grid import Plan, described
-from engine.sweeps.median_rule import MedianRule, in_vain
+from engine.sweeps.grid import Plan, format_changes
+from engine.sweeps.median_rule import MedianRule, rule_warnings
 from tui.control.draft import Draft
 from tui.control.queue import plan_of
 from tui.screens.new_run_dialog import differences
@@ -127,12 +127,12 @@ def _described(planned: Plan, rule: MedianRule | None) -> Text:
     trials = planned.trials
     text = Text.assemble((counted(len(trials), "run"), "bold"))
     if len(trials) > 1:
-        lines = [described(trial.changes) for trial in trials[:SHOWN_RUNS]]
+        lines = [format_changes(trial.changes) for trial in trials[:SHOWN_RUNS]]
         more = len(trials) - len(lines)
         lines += [f"… and {more:,} more"] if more else []
         text.append("\n" + "\n".join(lines))
-    idle = in_vain(rule, [trial.config for trial in trials]) if rule else []
-    for told in planned.in_vain() + idle:
+    idle = rule_warnings(rule, [trial.config for trial in trials]) if rule else []
+    for told in planned.ineffective_settings() + idle:
         text.append(f"\n{told}", "yellow")
     if planned.impossible:
         text.append(f"\n{len(planned.impossible):,} cannot be and are left out: ", "yellow")

@@ -65,5 +65,5 @@ def test_the_cache_keeps_as_many_numbers_as_told(name: str) -> None:
     config = preset_config(name).model
     decoder = freeze(build_model(config, VOCAB_SIZE)).decoder(1, config.block_size)
     decoder.begin(torch.zeros(1, config.block_size, dtype=torch.long))
-    held = sum(part.numel() for layer in decoder._ring.seen for part in layer)
+    held = sum(part.numel() for layer in decoder._cache.seen for part in layer)
     assert kv_cache_numbers(config) == held

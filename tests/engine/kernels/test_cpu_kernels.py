@@ -574,7 +574,7 @@ def test_going_back_in_a_run_that_lost_its_kernels_says_why_it_cannot(
     library.load.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(library, "compiled", gone)
-        with pytest.raises(InputError, match=r"trained with kernels of our own.*install g\+\+"):
+        with pytest.raises(InputError, match=r"trained with native kernels.*install g\+\+"):
             Trainer(make_config(), Runtime("cpu", "fp32", 1, 4, False, "native"), split, 90)
 
 

@@ -246,7 +246,7 @@ def test_a_run_in_training_is_not_disturbed(bench: Bench, make_config: MakeConfi
     bench.do(FindLearningRate(make_config().to_dict()))
     (refused,) = bench.said(Refused)
     assert refused == Refused(
-        "FindLearningRate", "pause the run first: a learning-rate test needs its processor"
+        "FindLearningRate", "pause the run first: the learning-rate finder needs its processor"
     )
     assert bench.loop.status.state is State.RUNNING
     bench.finish()
@@ -319,6 +319,6 @@ def test_a_failure_of_the_test_is_told_and_the_run_lives_on(
     bench.do(FindLearningRate(make_config().to_dict()))
     bench.rest()
     (refused,) = bench.said(Refused)
-    assert refused.message.startswith("the test failed: ZeroDivisionError")
+    assert refused.message.startswith("the learning-rate finder failed: ZeroDivisionError")
     bench.do(Resume())
     bench.finish()

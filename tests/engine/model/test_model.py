@@ -33,7 +33,7 @@ from tests.engine.models import (
 def test_the_reference_path_gives_the_logits_of_the_fast_one(config: ModelConfig) -> None:
     model, tokens = random_model(config), some_tokens()
     assert isinstance(model, GPT)
-    positions = model._positions(tokens, None)
+    positions = model._positions(tokens)
     x, rope = model.embed(tokens, positions), model._rope(positions)
     for block in model.blocks:
         x, _ = block.reference(x, rope)
@@ -189,7 +189,7 @@ def test_a_model_without_residuals_norms_and_projections_is_the_lectures_one_hea
 
 
 def test_too_long_an_input_is_a_clear_error() -> None:
-    with pytest.raises(ValueError, match="13 tokens do not fit a context of 12"):
+    with pytest.raises(ValueError, match="13 tokens are more than the model's context length 12"):
         small_model()(some_tokens(length=13))
 
 

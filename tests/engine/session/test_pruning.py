@@ -46,7 +46,7 @@ def trained(runs_dir: Path, make_config: MakeConfig) -> Trained:
     def write(loss: float, batch_size: int = 4) -> Path:
         run = create_run(make_config(), runs_dir, None)
         database = RunDatabase(run / "run.db")
-        measured = Evaluation(0, loss, WINDOWS, 20).described(batch_size)
+        measured = Evaluation(0, loss, WINDOWS, 20).measured_on(batch_size)
         for step in (4, 8, 12, 16):
             facts = {"val_loss": loss, "measured": measured, "scheduled": True}
             database.add_journal(0, step, "evaluated", facts)

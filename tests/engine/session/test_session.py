@@ -404,7 +404,7 @@ def test_weights_without_numbers_end_a_sample_with_a_warning(
         session.trainer.model.norm.weight.fill_(math.nan)
     rig.send(session, Sample())
     rig.rest(session)
-    assert "not numbers" in rig.said(Warned)[0].message
+    assert "not finite" in rig.said(Warned)[0].message
     assert rig.said(SampleFinished)[-1].tokens == 0
 
 
@@ -468,7 +468,7 @@ def test_a_gradient_that_is_no_number_pauses_with_advice(rig: Rig, make_config: 
     rig.until(session, lambda: session.state is State.PAUSED)
     hook.remove()
     (advised,) = rig.said(Advised)
-    assert "gradient of step 3 is not a number" in advised.message
+    assert "gradient of step 3 is not finite" in advised.message
     assert (advised.rewind_to, advised.action) == (0, "go back to step 0, learning_rate 0.001")
     assert session.trainer.step == 3
     rig.send(session, Resume())
