@@ -1,6 +1,6 @@
 """The fast way to write text: one new token for each text, all before it remembered.
 
-``GPT.forward`` is the plain reference; ``tests/engine/test_decoding.py`` holds this to it.
+``GPT.forward`` is the plain reference; ``tests/engine/sampling/test_decoder.py`` holds this to it.
 """
 
 from __future__ import annotations
