@@ -54,3 +54,13 @@ def test_what_a_step_calls_is_there(step: str) -> None:
     }
     named = {one.split(".")[-1] for one in re.findall(r"`([A-Za-z_.]+)`", step)}
     assert not {name for name in named - defined if name != "py"}
+
+
+def test_every_file_that_code_or_a_page_names_exists() -> None:
+    rooms = ("data", "engine", "tui", "benchmarks", "docs", "tests", "examples")
+    path = re.compile(rf"\b((?:{'|'.join(rooms)})/[\w/]+\.(?:py|md|cpp|h|tcss))\b")
+    sources = [
+        file for room in rooms for end in ("py", "md") for file in (ROOT / room).rglob(f"*.{end}")
+    ]
+    named = {(file, name) for file in sources for name in path.findall(file.read_text("utf-8"))}
+    assert not [f"{file}: {name}" for file, name in named if not (ROOT / name).is_file()]
