@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.checkpoint.store import list_checkpoints
+from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.database import RunDatabase
 from engine.sweeps.queue import Queue
 from tests.cli.conftest import QUICK, Answer, Cli, Sweep, start_process

@@ -125,6 +125,7 @@ def test_a_damaged_database_is_told_everywhere_and_rebuilt(
     database = runs_dir / "tiny-1/run.db"
     whole = database.read_bytes()
     database.write_bytes(bytes(4096) + whole[4096:])
+    command: tuple[str, ...]
     for command in (("train", "--resume", "tiny-1", *LONGER), ("runs", "export", "tiny-1")):
         assert "gpt-tui verify tiny-1 --repair" in cli(*command).problem
     for command in (("runs",), ("runs", "show", "tiny-1"), ("verify", "tiny-1")):

@@ -151,7 +151,7 @@ def root_of(table: str) -> Callable[[Path], None]:
     return zero
 
 
-HURT: dict[str, Callable[[Path], None]] = {
+HURT: dict[str, Callable[[Path], object]] = {
     "a page of nonsense": flip_in_the_middle,
     "cut to 70 %": cut_to(0.7),
     "cut to 20 %": cut_to(0.2),
@@ -270,7 +270,13 @@ def figures(found: Salvage) -> set[tuple[int, str, int, float | None]]:
 
 
 def rows_of(found: Salvage) -> set[tuple[Any, ...]]:
-    tables = (found.meta, found.journal, found.samples, found.blocks, found.tail)
+    tables: list[dict[Any, Any]] = [
+        found.meta,
+        found.journal,
+        found.samples,
+        found.blocks,
+        found.tail,
+    ]
     rows = {(index, *item) for index, table in enumerate(tables) for item in table.items()}
     return rows | {("branch", *vars(one).values()) for one in found.branches.values()}
 

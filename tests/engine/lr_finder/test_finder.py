@@ -231,7 +231,12 @@ def test_the_run_computes_with_its_own_threads_after_each_quantum(
 ) -> None:
     asked: list[int] = []
     settle = torch.set_num_threads
-    monkeypatch.setattr(torch, "set_num_threads", lambda n: (asked.append(n), settle(n)))
+
+    def set_num_threads(n: int) -> None:
+        asked.append(n)
+        settle(n)
+
+    monkeypatch.setattr(torch, "set_num_threads", set_num_threads)
     bench.do(FindLearningRate(make_config(system__threads=2).to_dict()))
     for _ in range(3):
         assert torch.get_num_threads() == 1
@@ -254,7 +259,8 @@ def test_a_run_in_training_is_not_disturbed(bench: Bench, make_config: MakeConfi
 
 def test_whatever_is_wanted_next_ends_the_test(bench: Bench, make_config: MakeConfig) -> None:
     bench.do(FindLearningRate(make_config().to_dict()))
-    assert bench.loop.lr_finder.under_way
+    under_way = bench.loop.lr_finder.under_way
+    assert under_way
     bench.start(make_config(train__max_steps=2), "run")
     assert bench.said(LearningRateFound) == [LearningRateFound("")]
     assert len(bench.said(RunOpened)) == 1

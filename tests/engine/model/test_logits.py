@@ -47,7 +47,7 @@ def counts(probabilities: Sequence[float], times: int, **rules: Any) -> np.ndarr
 
 @given(logits=LOGITS)
 def test_temperature_zero_takes_the_likeliest(logits: list[float]) -> None:
-    assert draw(logits, temperature=0) == int(np.argmax(np.float32(logits)))
+    assert draw(logits, temperature=0) == int(np.argmax(np.asarray(logits, np.float32)))
 
 
 @given(logits=LOGITS, temperature=st.sampled_from([5e-324, 1e-300, 1e-46, 1e-10]))
@@ -85,7 +85,7 @@ def test_a_token_without_a_chance_is_never_picked(chances: list[float], uniform:
 
 def allowed(logits: list[int], temperature: float, top_k: int, top_p: float) -> set[int]:
     """By hand: the k likeliest; of these the fewest whose share of their sum reaches p."""
-    scaled = np.float64(logits) / temperature
+    scaled = np.asarray(logits, np.float64) / temperature
     chances = np.exp(scaled - scaled.max())
     order = sorted(range(len(logits)), key=lambda i: (-chances[i], i))
     order = order[:top_k] if top_k else order

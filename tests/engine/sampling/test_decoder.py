@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -133,12 +134,13 @@ def test_where_positions_are_places_a_full_context_says_so(position: str) -> Non
     model, ids = small_model(position=position), some_tokens(batch=2, length=18)
     decoder = freeze(model).decoder(2, 18)
     decoder.begin(ids[:, :11])
-    assert not decoder.full
+    full = [decoder.full]
     decoder.step(ids[:, 11])
-    assert decoder.full
+    full.append(decoder.full)
     again = decoder.begin(ids[:, 6:12])
     assert relative_error(again, expected(model, ids[:, 6:12], 6)[:, 0]) < SUMMATION
-    assert not decoder.full
+    full.append(decoder.full)
+    assert full == [False, True, False]
 
 
 # Frozen means frozen
@@ -189,7 +191,7 @@ def reduced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "gpt-2": {"bias": True},
     "modern": {"position": "rotary", "qk_norm": True, "activation": "relu2", "n_gram": 3},
     "llama": {"position": "rotary", "norm": "rms", "activation": "swiglu", "n_kv_head": 1},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,17 @@ WHY = (
 )
 
 WINDOWS = 8  # that an evaluation takes: two batches
-Contend, Trained = Callable[..., Session], Callable[..., Path]
+Contend = Callable[..., Session]
+Trained = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
 def evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
     """Evaluations find 5 on the way, whole-split ones 4."""
 
-    def quanta(trainer: Trainer, whole: bool = False, model: Any = None) -> Iterator[None]:
+    def quanta(
+        trainer: Trainer, whole: bool = False, model: Any = None
+    ) -> Generator[None, None, Evaluation]:
         yield
         return Evaluation(trainer.step, 4.0 if whole else 5.0, WINDOWS, WINDOWS if whole else 20)
 

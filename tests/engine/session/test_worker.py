@@ -326,8 +326,13 @@ def test_ending_the_loop_saves_what_was_trained(runs_dir: Path, make_config: Mak
 
 def test_the_status_never_goes_back_while_a_run_closes(talk: Talk, make_config: MakeConfig) -> None:
     talk.start(make_config, train__max_steps=10**6)
-    seen = []
-    talk.engine._emit = lambda event: (seen.append(talk.engine.status.state), talk._hear(event))
+    seen: list[State] = []
+
+    def hear(event: Event) -> None:
+        seen.append(talk.engine.status.state)
+        talk._hear(event)
+
+    talk.engine._emit = hear
     talk.state(Stop(), State.STOPPED)
     assert State.PREPARING not in seen
 

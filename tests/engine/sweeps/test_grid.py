@@ -155,13 +155,13 @@ def test_draws_are_different_within_their_spans_and_the_same_for_a_seed(
     assert drawn == draw(axes, count, seed)
     assert len({tuple(one.values()) for one in drawn}) == len(drawn) == count
     for one in drawn:
-        assert 1e-4 <= one[RATE] <= 1e-2
+        assert 1e-4 <= float(one[RATE]) <= 1e-2
         assert one[LAYERS] in (1, 2, 3)
         assert isinstance(one["train.batch_size"], int)
 
 
 def test_log_draws_visit_every_decade_alike() -> None:
-    rates = [one[RATE] for one in draw([axis(f"{RATE}=1e-4..1e-2 log")], 400, 0)]
+    rates = [float(one[RATE]) for one in draw([axis(f"{RATE}=1e-4..1e-2 log")], 400, 0)]
     assert 150 < sum(rate < 1e-3 for rate in rates) < 250
 
 

@@ -287,7 +287,7 @@ def test_no_entry_is_taken_twice_however_many_take(queue: Queue, add: Add) -> No
 
     def take_all(_: int) -> list[Taken]:
         mine = Queue(queue.runs_dir)
-        return list(iter(mine.take, None))  # type: ignore[arg-type]
+        return list(iter(mine.take, None))
 
     with ThreadPoolExecutor(4) as pool:
         taken = [one for some in pool.map(take_all, range(4)) for one in some]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from engine.protocol import Warned
 from engine.session import build
 from engine.training.exactness import not_promised, what_differs
+from engine.training.runtime import versions
 from engine.training.trainer import Runtime
 from tests.engine.conftest import MakeConfig, Rig
 
@@ -35,7 +37,7 @@ def test_the_same_machine_and_libraries_promise_the_same_bits() -> None:
     ],
 )
 def test_each_difference_is_named(
-    changes: dict[str, object], versions: dict[str, str], cpus: tuple[str, str], words: str
+    changes: dict[str, Any], versions: dict[str, str], cpus: tuple[str, str], words: str
 ) -> None:
     runtime = dataclasses.replace(RUNTIME, **changes)
     found = what_differs(STATE, runtime, VERSIONS | versions, cpus)
@@ -55,7 +57,7 @@ def test_a_run_opened_with_another_version_says_so_and_goes_on(
     path = rig.close(session)
     rig.close(rig.open(path, running=False))
     assert rig.said(Warned) == []
-    now = build.versions()
+    now = versions()
     monkeypatch.setattr(build, "versions", lambda: now | {"torch": "9.9"})
     opened = rig.open(path)
     (warned,) = rig.said(Warned)

@@ -19,6 +19,7 @@ from engine.session import worker
 from engine.training import memory_probe, runtime
 from engine.training.memory_probe import largest_micro_batch
 from engine.training.runtime import resolve_precision, resolve_runtime
+from engine.training.trainer import Runtime
 from tests.engine.conftest import MakeConfig, MakeTrainer, Rig, assert_same_bits, weights
 
 AUTO: dict[str, Any] = {
@@ -75,7 +76,7 @@ def test_what_is_asked_for_is_not_measured(
     pretend(monkeypatch, {})
     config = make_config(system__kernels="torch")
     settled = resolve_runtime(config, split, 90, quiet, quiet)
-    assert settled == runtime.Runtime("cpu", "fp32", 1, 4, False, "torch")
+    assert settled == Runtime("cpu", "fp32", 1, 4, False, "torch")
 
 
 def test_measuring_for_real_changes_nothing_of_the_training(
