@@ -102,7 +102,7 @@ async def test_a_refusal_stands_on_the_screen(
     monkeypatch.setattr("engine.training.memory_probe.available_bytes", lambda device: 1000)
     async with open_app() as person:
         await person.press("t")
-        await person.until_heard(Refused, command="TryRates")
+        await person.until_heard(Refused, command="FindLearningRate")
         await person.until(lambda: "GB of memory" in words(person))
         assert "enter" not in person.footer()
         await person.press("escape")

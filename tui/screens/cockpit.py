@@ -352,7 +352,7 @@ class CockpitScreen(Screen[None]):
         if event.command == "Adjust" and "Sample" in control.asked:
             control.asked.discard("Sample")
             self.samples.show_problem(event.message)
-        elif event.command == "TryRates":
+        elif event.command == "FindLearningRate":
             self._trying.hear(event)
         elif not self.settings.take_back(event.changes, event.message):
             self.notice.say(event.message, "error")

@@ -246,7 +246,7 @@ def test_a_run_in_training_is_not_disturbed(bench: Bench, make_config: MakeConfi
     bench.do(FindLearningRate(make_config().to_dict()))
     (refused,) = bench.said(Refused)
     assert refused == Refused(
-        "TryRates", "pause the run first: the learning-rate finder needs its processor"
+        "FindLearningRate", "pause the run first: the learning-rate finder needs its processor"
     )
     assert bench.loop.status.state is State.RUNNING
     bench.finish()
@@ -296,7 +296,7 @@ def test_a_text_that_cannot_be_read_refuses_the_test(
     config = make_config(data__corpus=str(tmp_path / "gone.txt"))
     bench.do(FindLearningRate(config.to_dict()))
     (refused,) = bench.said(Refused)
-    assert refused.command == "TryRates" and "gone.txt" in refused.message
+    assert refused.command == "FindLearningRate" and "gone.txt" in refused.message
 
 
 def test_a_model_too_large_for_the_memory_is_refused_before_it_is_built(
