@@ -1,10 +1,10 @@
-"""Text, and what training needs to be made of it.
+"""Text, tokens and batches.
 
-* `data.corpus`: where a text comes from (a file, the public catalogue, the built-in stand-in).
+* `data.corpus`: load a text (a file, a public text, or the built-in one).
 * `data.tokenizers`: text to token ids and back.
-* `data.batches`: the windows of tokens that each step and each evaluation see.
-* `data.errors`: what is raised when the person has to change something.
+* `data.batches`: the windows of tokens for each training step and evaluation.
+* `data.errors`: errors that the user can fix.
 
-Nothing is re-exported here, so that `import data` costs nothing: only `data.batches` imports numpy
-at once (`data.tokenizers` does at its first use), and nothing here imports torch.
+Nothing is re-exported, to keep `import data` cheap: only `data.batches` imports NumPy when it is
+imported (`data.tokenizers` does at its first use), and nothing imports torch.
 """

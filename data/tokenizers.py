@@ -1,7 +1,6 @@
-"""Text to token ids and back; every tokenizer saves and loads itself as JSON.
+"""Tokenizers: text to token ids and back. They can be saved as JSON.
 
-numpy is imported where it is first needed, because the schema reads `TOKENIZERS` for its choices
-before the first paint.
+NumPy is imported where it is first needed, so that the app can start without it.
 """
 
 from __future__ import annotations
@@ -20,33 +19,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CODE_POINTS = 0x110000
-CHUNK_CHARACTERS = 1 << 20  # what is worked on at a time, so that a long text needs little memory
+CHUNK_CHARACTERS = 1 << 20  # processed at a time, to limit the memory a long text needs
 SHOWN_UNKNOWN = 10
 
 
 class Tokenizer(Protocol):
-    """What the rest of the program may rely on, whatever a token is."""
+    """The interface of all tokenizers."""
 
     kind: ClassVar[str]
 
     @property
     def vocab_size(self) -> int:
-        """How many different tokens there are; ids run from 0 to one less."""
+        """Number of tokens; ids are 0 to `vocab_size - 1`."""
 
     def encode(self, text: str, *, drop_unknown: bool = False) -> NDArray[Any]:
-        """Returns the ids of `text` as unsigned integers, 16 bits wide where they suffice."""
+        """Return token ids, as uint16 if they fit."""
 
     def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
-        """Returns the text that `ids` stand for."""
+        """Return the text of token ids."""
 
     def unknown(self, text: str) -> list[str]:
-        """Returns the distinct characters of `text` that have no token, as they first appear."""
+        """Return the distinct characters of `text` without a token, in order of appearance."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns all of the tokenizer, ready for JSON; `load_tokenizer` reads it."""
+        """Return the tokenizer as JSON-compatible values, for `load_tokenizer`."""
 
     def save(self, path: Path) -> None:
-        """Writes `to_dict()` to `path`, all of it or nothing."""
+        """Write `to_dict()` to `path` atomically."""
 
 
 class CharTokenizer:
@@ -55,22 +54,22 @@ class CharTokenizer:
     kind: ClassVar[str] = "char"
 
     def __init__(self, characters: Iterable[str]) -> None:
-        """Takes the vocabulary; the position of a character is its id.
+        """Create a tokenizer in which the position of a character is its id.
 
         Raises:
-            InputError: There are none, one twice, or something is not a single character.
+            InputError: The vocabulary is empty, or has duplicates or longer strings.
         """
         self.characters = tuple(characters)
         if not self.characters:
             raise InputError("A tokenizer needs at least one character: give a longer text.")
         if any(not isinstance(c, str) or len(c) != 1 for c in self.characters):
-            raise InputError("A character tokenizer holds single characters only.")
+            raise InputError("The vocabulary of a character tokenizer has single characters only.")
         if len(set(self.characters)) != len(self.characters):
-            raise InputError("A character tokenizer holds each character once.")
+            raise InputError("The vocabulary of a character tokenizer has each character once.")
 
     @classmethod
     def train(cls, text: str) -> CharTokenizer:
-        """Returns the tokenizer of exactly the characters in `text`."""
+        """Return a tokenizer for the characters in `text`."""
         import numpy as np
 
         seen = np.zeros(CODE_POINTS, dtype=bool)
@@ -80,18 +79,18 @@ class CharTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """How many different characters there are."""
+        """Number of characters."""
         return len(self.characters)
 
     def encode(self, text: str, *, drop_unknown: bool = False) -> NDArray[Any]:
-        """Returns one id per character.
+        """Return one id per character.
 
         Args:
-            text: What to encode.
-            drop_unknown: Leave out characters without a token, instead of raising.
+            text: The text to encode.
+            drop_unknown: Drop characters without a token, instead of raising.
 
         Raises:
-            InputError: Characters have no token; the message names them.
+            InputError: Characters have no token; the message lists them.
         """
         import numpy as np
 
@@ -110,7 +109,7 @@ class CharTokenizer:
         return ids[:written]
 
     def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
-        """Returns the characters that `ids` stand for.
+        """Return the characters of `ids`.
 
         Raises:
             ValueError: An id is outside the vocabulary.
@@ -126,21 +125,20 @@ class CharTokenizer:
         return self._code_of[positions].tobytes().decode("utf-32-le", "surrogatepass")
 
     def unknown(self, text: str) -> list[str]:
-        """Returns the distinct characters of `text` that have no token, as they first appear."""
+        """Return the distinct characters of `text` without a token, in order of appearance."""
         return sorted(set(text) - set(self.characters), key=text.index)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns all of the tokenizer, ready for JSON."""
-        # A list, not one string: two lone surrogates side by side come back from JSON as one
-        # character.
+        """Return the tokenizer as JSON-compatible values."""
+        # A list, not a string: JSON would merge two adjacent lone surrogates into one character.
         return {"kind": self.kind, "characters": list(self.characters)}
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> CharTokenizer:
-        """Returns the tokenizer that `to_dict` described.
+        """Return the tokenizer that `to_dict` was called on.
 
         Raises:
-            InputError: This does not describe one.
+            InputError: The values are invalid.
         """
         characters = saved.get("characters")
         if not isinstance(characters, list):
@@ -148,32 +146,32 @@ class CharTokenizer:
         return cls(characters)
 
     def save(self, path: Path) -> None:
-        """Writes the tokenizer to `path` as JSON, all of it or nothing."""
+        """Write the tokenizer to `path` as JSON, atomically."""
         write_atomically(path, json.dumps(self.to_dict()).encode("ascii"))
 
     @classmethod
     def load(cls, path: Path) -> CharTokenizer:
-        """Returns the tokenizer saved at `path`.
+        """Load a tokenizer.
 
         Raises:
-            InputError: The file is missing or does not hold one.
+            InputError: The file is missing or invalid.
         """
         return cls.from_dict(_read_json(path))
 
     @cached_property
     def _code_of(self) -> NDArray[np.uint32]:
-        """Maps an id to its code point."""
+        """Map ids to code points: (vocab_size,)."""
         import numpy as np
 
         return np.array([ord(c) for c in self.characters], dtype="<u4")
 
     @cached_property
     def _id_of(self) -> NDArray[Any]:
-        """Maps a code point to its id; the last place, for all above the highest, is 'no token'."""
+        """Map code points to ids; the last entry, for all higher code points, means no token."""
         import numpy as np
 
         dtype = np.uint16 if self.vocab_size <= 0xFFFF else np.uint32
-        no_token = np.iinfo(dtype).max  # which the check above keeps from being an id
+        no_token = np.iinfo(dtype).max  # not an id, because of the line above
         table = np.full(int(self._code_of.max()) + 2, no_token, dtype=dtype)
         table[self._code_of] = np.arange(self.vocab_size)
         return table
@@ -183,10 +181,10 @@ TOKENIZERS: dict[str, type[CharTokenizer]] = {CharTokenizer.kind: CharTokenizer}
 
 
 def load_tokenizer(saved: Mapping[str, Any]) -> Tokenizer:
-    """Returns the tokenizer that some `to_dict` described.
+    """Return the tokenizer that `to_dict` was called on.
 
     Raises:
-        InputError: Its kind is not one of `TOKENIZERS`, or it is damaged.
+        InputError: Its kind is not one of `TOKENIZERS`, or the values are invalid.
     """
     kind = saved.get("kind")
     if not isinstance(kind, str) or kind not in TOKENIZERS:
@@ -198,7 +196,7 @@ def load_tokenizer(saved: Mapping[str, Any]) -> Tokenizer:
 
 
 def _code_points(text: str) -> Iterator[NDArray[np.uint32]]:
-    """Yields the code points of `text`, some at a time; lone surrogates are as good as any."""
+    """Yield the code points of `text` in chunks; lone surrogates are allowed."""
     import numpy as np
 
     for start in range(0, len(text), CHUNK_CHARACTERS):
@@ -211,8 +209,8 @@ def _without_token(characters: list[str]) -> str:
     more = len(characters) - SHOWN_UNKNOWN
     rest = f" and {more} more" if more > 0 else ""
     return (
-        f"The text the model learned from has no {shown}{rest}. "
-        "Leave them out: a character model knows only the characters it was trained on."
+        f"The model's training text has no {shown}{rest}. "
+        "Remove them: a character model knows only the characters it was trained on."
     )
 
 

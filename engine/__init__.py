@@ -40,17 +40,17 @@ def load(run: str | Path, checkpoint: str = "best") -> LanguageModel:
 
 
 def new(preset: str, seed: int | None = None) -> LanguageModel:
-    """Make an untrained model, as a run with this preset begins.
+    """Build an untrained model with the initial weights of a run with this preset.
 
     Args:
-        preset: ``gpt-tui presets`` lists them: the recipes, and each rung of the lecture.
+        preset: ``gpt-tui presets`` lists them: recipes, and the models of the lecture.
         seed: Of the weights; None takes the preset's.
 
     Returns:
-        The model on the CPU, its ``tokenizer`` that of the preset's text.
+        The model in eval mode on the CPU, with the tokenizer of the preset's text.
 
     Raises:
-        data.errors.InputError: There is no such preset, or its text cannot be had.
+        data.errors.InputError: There is no such preset, or its text is not available.
     """
     from data.corpus import load_corpus
     from data.tokenizers import CharTokenizer

@@ -1,9 +1,9 @@
-"""The metric store: every curve of a run, written by the engine and read by the screen.
+"""The metric store: all curves of a run, written by the engine and read by the screen.
 
-One thread writes, any thread reads, and nobody waits for a lock. Two rules make that safe. A row
-is filled first and the new length published last, so a reader never sees a half-written row. And
-a buffer's published rows are never written again: growing or truncating builds another buffer, so
-what a reader holds stays what it was.
+One thread writes and any thread reads, without locks. Two rules make that safe. A row is written
+before the length is increased, so a reader never sees a partial row. And the rows within the length
+are never written again: growing and truncating create another buffer, so a reader's view does not
+change.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ Steps: TypeAlias = NDArray[np.int64]
 Values: TypeAlias = NDArray[np.float64]
 Flags: TypeAlias = NDArray[np.bool_]
 
-# Rows summarised in one entry of the pyramid's upper level. One level suffices: a query over a
-# million rows in 240 columns reads 16 k blocks and at most 63 loose rows at either end of a column.
+# Rows summarised in one block. One level of blocks suffices: a query over a million rows in 240
+# columns reads 16 k blocks, and at most 63 single rows at either end of a column.
 BLOCK = 64
 
 FIRST_CAPACITY = 4 * BLOCK
-FEW_ROWS = 4 * BLOCK  # fewer are added one by one
+FEW_ROWS = 4 * BLOCK  # fewer are appended one by one, which is faster
 WEIGHT_IS_ONE = 40.0  # 1 - exp(-40) is 1 in 64 bits
 
 
 class _Buffer:
-    """Rows and their block summaries; `length` counts the rows that are published."""
+    """Rows and their block summaries; readers see the first `length` rows."""
 
     __slots__ = ("block_bad", "block_high", "block_low", "length", "smoothed", "steps", "values")
 
@@ -39,7 +39,7 @@ class _Buffer:
         self.steps: Steps = np.zeros(blocks * BLOCK, dtype=np.int64)
         self.values: Values = np.zeros(blocks * BLOCK, dtype=np.float64)
         self.smoothed: Values = np.zeros(blocks * BLOCK, dtype=np.float64)
-        # One spare entry: np.reduceat wants every index, a stretch's end too, inside the array.
+        # One spare entry: np.reduceat needs every index, even an end, to be inside the array.
         self.block_low: Values = np.zeros(blocks + 1, dtype=np.float64)
         self.block_high: Values = np.zeros(blocks + 1, dtype=np.float64)
         self.block_bad: Flags = np.zeros(blocks + 1, dtype=np.bool_)
@@ -60,7 +60,7 @@ class _Buffer:
         return copy
 
     def summarise_blocks(self, begin: int, end: int) -> None:
-        """Write the minimum, maximum and soundness of each of some full blocks."""
+        """Compute the minimum, the maximum and the non-finite flag of full blocks."""
         rows = self.values[begin * BLOCK : end * BLOCK].reshape(-1, BLOCK)
         finite = _finite_or_nan(rows)
         self.block_low[begin:end] = np.fmin.reduce(finite, axis=1)
@@ -71,11 +71,11 @@ class _Buffer:
 class Column:
     """One metric over time: steps, values and their running average, append-only.
 
-    Steps never fall; several rows may share a step. The average is the debiased exponential one of
-    TensorBoard; values that are not finite leave it where it was.
+    Steps never decrease; several rows may share a step. The average is TensorBoard's debiased
+    exponential moving average; values that are not finite do not change it.
 
     Args:
-        smoothing: Weight of the past in the average, 0 (none) up to but not including 1.
+        smoothing: Weight of the old average, 0 (no smoothing) up to but not including 1.
     """
 
     def __init__(self, smoothing: float = 0.9) -> None:
@@ -91,13 +91,13 @@ class Column:
 
     @property
     def last(self) -> float | None:
-        """The latest value, finite or not; None while there is none."""
+        """The latest value, finite or not; None if there is none."""
         buffer = self._buffer
         return float(buffer.values[buffer.length - 1]) if buffer.length else None
 
     @property
     def last_smoothed(self) -> float | None:
-        """The latest value of the running average; None while there is no finite value."""
+        """The latest value of the running average; None if there is no finite value."""
         buffer = self._buffer
         if not buffer.length:
             return None
@@ -106,7 +106,7 @@ class Column:
 
     @property
     def last_step(self) -> int | None:
-        """The latest step; None while there is none."""
+        """The latest step; None if there is none."""
         buffer = self._buffer
         return int(buffer.steps[buffer.length - 1]) if buffer.length else None
 
@@ -114,8 +114,8 @@ class Column:
         """Add one row.
 
         Args:
-            step: The step the value belongs to, no smaller than the last one.
-            value: The value, finite or not.
+            step: Not below the last one.
+            value: May be NaN or infinite.
 
         Raises:
             ValueError: If the step lies before the last one.
@@ -151,7 +151,7 @@ class Column:
         buffer = self._buffer
         row, end = buffer.length, buffer.length + len(new_steps)
         if np.any(np.diff(new_steps) < 0) or (row and new_steps[0] < buffer.steps[row - 1]):
-            raise ValueError("the steps must not fall")
+            raise ValueError("the steps must not decrease")
         if end > buffer.capacity:
             buffer = buffer.first_rows(row, max(end, 2 * row))
             self._buffer = buffer
@@ -162,7 +162,7 @@ class Column:
         buffer.length = end
 
     def snapshot(self) -> tuple[Steps, Values, Values]:
-        """Return steps, values and averages so far: consistent, read-only, and never to change."""
+        """Return steps, values and averages: consistent read-only views that never change."""
         buffer = self._buffer
         length = buffer.length
         steps, values = buffer.steps[:length], buffer.values[:length]
@@ -172,7 +172,7 @@ class Column:
         return steps, values, smoothed
 
     def truncate(self, after_step: int) -> None:
-        """Drop the rows of later steps, as when a run goes back to a checkpoint."""
+        """Drop the rows after a step, as when a run goes back to a checkpoint."""
         buffer = self._buffer
         kept = int(np.searchsorted(buffer.steps[: buffer.length], after_step, side="right"))
         if kept == buffer.length:
@@ -184,7 +184,7 @@ class Column:
     def min_max(
         self, first_step: int, last_step: int, columns: int
     ) -> tuple[Values, Values, Flags]:
-        """Summarise a window of steps in equally wide columns, as a chart draws them.
+        """Reduce a window of steps to columns of equal width, as a chart draws them.
 
         Step s falls into column ⌊(s − first) · columns / (last − first)⌋; the last step itself
         belongs to the last column.
@@ -192,11 +192,11 @@ class Column:
         Args:
             first_step: First step of the window.
             last_step: Last step of the window, included.
-            columns: How many columns to divide it into.
+            columns: Number of columns.
 
         Returns:
-            The smallest and the largest finite value of each column, NaN where there is none, and
-            whether the column holds a value that is not finite.
+            The minimum and the maximum finite value of each column (NaN if it has none), and
+            whether it holds a value that is not finite.
         """
         buffer = self._buffer
         edges = column_edges(buffer.steps[: buffer.length], first_step, last_step, columns)
@@ -208,22 +208,22 @@ class Column:
     def _average_with(self, value: float) -> float:
         if isfinite(value):
             self._averaged += 1
-            # The weight of the new value once the bias towards the zero start is divided out:
-            # 1 for the first value, falling towards 1 - smoothing. A weighted mean cannot overflow.
+            # The weight of the new value after debiasing (as in Adam): 1 for the first value,
+            # decreasing to 1 - smoothing. Unlike a debiased sum, a weighted mean cannot overflow.
             weight = (1.0 - self.smoothing) / (1.0 - self.smoothing**self._averaged)
             past = (1.0 - weight) * self._average if self._averaged > 1 else 0.0
             self._average = past + weight * value
         return self._average
 
     def _averages_with(self, values: Values) -> Values:
-        """As `_average_with` for each of many values, a stretch at a time."""
+        """Do as `_average_with` for many values, vectorised."""
         finite = np.isfinite(values)
         all_finite = bool(finite.all())
         sound = values if all_finite else values[finite]
         rate = float(np.log(self.smoothing or 5e-324))
         start = self._average * -float(np.expm1(self._averaged * rate)) if self._averaged else 0.0
         means = _running_mean(sound, self.smoothing, start)
-        # divided by the weights of all values so far, 1 - smoothing ** count, until those are 1
+        # debias: divide by the sum of weights, 1 - smoothing ** count, until that rounds to 1
         young = max(0, min(len(sound), int(WEIGHT_IS_ONE / -rate) + 1 - self._averaged))
         counts = self._averaged + np.arange(1, young + 1)
         means[:young] /= -np.expm1(counts * rate)
@@ -235,57 +235,57 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A step at which something was changed, and what."""
+    """A step at which a setting was changed."""
 
     step: int
     label: str
 
 
 class MetricStore:
-    """All curves of a run by name, and the marks where a setting changed.
+    """All curves of a run by name, and marks at changes of settings.
 
     Args:
-        smoothing: Weight of the past in every running average, as in TensorBoard's slider: 0 is
-            none, 0.95 follows about the last twenty values.
+        smoothing: As TensorBoard's slider: 0 is no smoothing, 0.95 averages over about the last
+            twenty values.
     """
 
     def __init__(self, smoothing: float = 0.9) -> None:
         self.smoothing = smoothing
         self.version = 0
-        """Rises with every change: a chart whose version is current need not be drawn again."""
+        """Increases with every change; a chart drawn at this version is up to date."""
         self.marks: list[Mark] = []
         self._columns: dict[str, Column] = {}
         self._ghosts: dict[str, list[Column]] = {}
 
     def append(self, name: str, step: int, value: float) -> None:
-        """Add one value to the curve called `name`."""
+        """Append one value to a curve."""
         self.column(name).append(step, value)
         self.version += 1
 
     def extend(self, name: str, steps: Iterable[int], values: Iterable[float]) -> None:
-        """Add many values to the curve called `name`, in order."""
+        """Append many values to a curve, in order."""
         self.column(name).extend(steps, values)
         self.version += 1
 
     def column(self, name: str) -> Column:
-        """Return the curve called `name`, an empty one if it is new."""
+        """Return a curve; an unknown name creates an empty one."""
         column = self._columns.get(name)
         if column is None:
-            # setdefault: a chart may ask for a curve just as the engine writes its first value
+            # setdefault is atomic: a chart may create a curve while the engine writes to it
             column = self._columns.setdefault(name, Column(self.smoothing))
         return column
 
     def names(self) -> list[str]:
-        """Return the names of all curves, in the order they appeared."""
+        """Return the names of all curves, in order of creation."""
         return list(self._columns)
 
     def add_mark(self, step: int, label: str) -> None:
-        """Remember that something changed at `step`."""
+        """Mark a change at a step."""
         self.marks = [*self.marks, Mark(step, label)]
         self.version += 1
 
     def add_ghost(self, name: str, steps: Steps, values: Values) -> None:
-        """Keep a stretch of a curve that the run went back from."""
+        """Add a part of a curve that the run abandoned by going back."""
         if len(steps):
             ghost = Column(self.smoothing)
             ghost.extend(steps, values)
@@ -293,18 +293,18 @@ class MetricStore:
             self.version += 1
 
     def ghosts(self, name: str) -> list[Column]:
-        """Return the abandoned stretches of the curve called `name`, the oldest first."""
+        """Return the abandoned parts of a curve, the oldest first."""
         return self._ghosts.get(name, [])
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all curves and marks."""
         self.marks = []
         self._columns.clear()
         self._ghosts.clear()
         self.version += 1
 
     def truncate(self, after_step: int) -> None:
-        """Drop everything later than `after_step`, in every curve."""
+        """Drop the rows and marks after a step, in every curve."""
         for column in list(self._columns.values()):
             column.truncate(after_step)
         self.marks = [mark for mark in self.marks if mark.step <= after_step]
@@ -312,18 +312,18 @@ class MetricStore:
 
 
 def column_edges(steps: Steps, first_step: int, last_step: int, columns: int) -> Steps:
-    """Return the row numbers that divide a window of steps into equally wide columns.
+    """Return the row numbers that divide a window of steps into columns of equal width.
 
     Args:
-        steps: Rising steps of all rows.
+        steps: The steps of all rows, ascending.
         first_step: First step of the window.
         last_step: Last step of the window, included.
-        columns: How many columns to divide it into.
+        columns: Number of columns.
 
     Returns:
         `columns + 1` row numbers; rows [edges[i], edges[i + 1]) belong to column i.
     """
-    # Whole-number arithmetic, so that a step on a border falls on the same side for every caller.
+    # Integer arithmetic, so that a step on a border is always in the same column.
     span = last_step - first_step
     borders = first_step - (-span * np.arange(columns + 1, dtype=np.int64)) // columns  # rounds up
     edges = np.searchsorted(steps, borders, side="left")
@@ -336,13 +336,13 @@ def _as_array(items: Iterable[Any], kind: type) -> NDArray[Any]:
 
 
 def _running_mean(values: Values, weight: float, start: float) -> Values:
-    """The mean m ← weight · m + (1 - weight) · value after each value, from `start` on."""
+    """Compute m ← weight · m + (1 - weight) · value after each value, beginning with `start`."""
     stretches = -(-len(values) // BLOCK)
     rows = np.zeros((stretches, BLOCK))
     rows.ravel()[: len(values)] = values
-    age = np.subtract.outer(np.arange(BLOCK), np.arange(BLOCK))  # [j, i]: value i seen from j
+    age = np.subtract.outer(np.arange(BLOCK), np.arange(BLOCK))  # [j, i]: rows from i to j
     share = np.where(age >= 0, (1.0 - weight) * np.power(weight, np.maximum(age, 0)), 0.0)
-    means = rows @ share.T  # each stretch as if nothing came before it
+    means = rows @ share.T  # of each block alone; what precedes it is added below
     carried = np.empty(stretches)
     for stretch, last in enumerate(means[:, -1].tolist()):
         carried[stretch] = start
@@ -357,7 +357,7 @@ def _finite_or_nan(values: Values) -> Values:
 
 
 def _reduce_rows(values: Values, begins: Steps, ends: Steps) -> tuple[Values, Values, Flags]:
-    """Reduce neighbouring stretches of rows: each ends where the next begins."""
+    """Reduce consecutive ranges of rows: each ends where the next begins."""
     low = np.full(len(begins), nan)
     high = np.full(len(begins), nan)
     bad = np.zeros(len(begins), dtype=np.bool_)
@@ -365,7 +365,7 @@ def _reduce_rows(values: Values, begins: Steps, ends: Steps) -> tuple[Values, Va
     if filled.size:
         start = begins[filled[0]]
         rows = _finite_or_nan(values[start : ends[-1]])
-        # reduceat runs up to the next start; between filled columns there are only empty ones
+        # reduceat reduces up to the next start; columns between two filled ones are empty
         starts = begins[filled] - start
         low[filled] = np.fmin.reduceat(rows, starts)
         high[filled] = np.fmax.reduceat(rows, starts)
@@ -374,7 +374,7 @@ def _reduce_rows(values: Values, begins: Steps, ends: Steps) -> tuple[Values, Va
 
 
 def _reduce_blocks(buffer: _Buffer, begins: Steps, ends: Steps) -> tuple[Values, Values, Flags]:
-    """Reduce stretches of rows by way of whole blocks, with the loose rows at both ends."""
+    """Reduce ranges of rows from whole blocks and the single rows at both ends."""
     first_block = -(-begins // BLOCK)
     last_block = np.maximum(ends // BLOCK, first_block)
     low, high, bad = _reduce_whole_blocks(buffer, first_block, last_block)
@@ -396,8 +396,8 @@ def _reduce_whole_blocks(
     bad = np.zeros(len(first), dtype=np.bool_)
     filled = np.flatnonzero(first < last)
     if filled.size:
-        # Pairs of begin and end: every other stretch that reduceat returns is one of ours, the
-        # rest are the blocks in between.
+        # Pairs of begin and end: reduceat also reduces from each end to the next begin, so that
+        # only every other result counts.
         pairs = np.stack([first[filled], last[filled]], axis=1).ravel()
         stop = int(pairs[-1]) + 1
         low[filled] = np.fmin.reduceat(buffer.block_low[:stop], pairs)[::2]
@@ -407,7 +407,7 @@ def _reduce_whole_blocks(
 
 
 def _loose_rows(values: Values, begins: Steps, ends: Steps) -> tuple[Values, Flags]:
-    """Gather the fewer than BLOCK rows of each stretch side by side, and which of them count."""
+    """Gather the rows of ranges shorter than BLOCK: (n, BLOCK - 1), and which are inside."""
     rows = begins[:, None] + np.arange(BLOCK - 1)
     present = rows < ends[:, None]
     return values[np.minimum(rows, len(values) - 1)], present

@@ -1,4 +1,4 @@
-"""The version of this program, and how to call it in hints of what to type next."""
+"""The program's version, and the command that starts it, for hints in messages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 PROGRAM = "gpt-tui"
-VERSION = "0.1.0"  # here alone: pyproject.toml and the rest read it
+VERSION = "0.1.0"  # the only definition; pyproject.toml reads it, too
 
 
 def program() -> str:
-    """How to call this program: by its name, or as it was started if no shell would find that."""
+    """Return the command that starts this program: its name, or a path if that is not on PATH."""
     started = Path(sys.argv[0])
     if shutil.which(PROGRAM) or not started.is_file():
         return PROGRAM
@@ -25,7 +25,7 @@ def program() -> str:
 
 
 def _from_here(file: Path) -> str:
-    """A path as short as it can be typed in this folder; never a bare word, which is a name."""
+    """Return the shortest path that a shell runs from here; a bare name would be looked up."""
     path = os.path.relpath(file)
     if path.startswith(os.pardir):
         return str(file.absolute())

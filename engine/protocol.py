@@ -1,9 +1,9 @@
-"""What is said between the engine and whoever watches: commands in, events out.
+"""Messages between the engine and its clients: commands in, events out.
 
-All are frozen and serialisable (``to_dict``, ``from_dict``), so that the engine may live in this
-process, in another or on another machine. Events carry no data points: those go to the metric
-store. Every command is answered by an event or by ``Refused``; the answer carries the request id
-of its command, so that who asked recognises it.
+All are frozen and serialisable (``to_dict``, ``from_dict``), so that the engine may run in this
+process, in another one or on another machine. Events carry no data points, which go to the metric
+store. Every command is answered by the event that its docstring names, or by ``Refused``; the
+answer carries the request id of its command.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 
 class State(StrEnum):
-    """What the engine is doing."""
+    """The state of the engine."""
 
-    IDLE = "idle"  # no run yet
+    IDLE = "idle"  # no run is open
     PREPARING = "preparing"
     RUNNING = "training"
     PAUSED = "paused"
@@ -28,19 +28,19 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Message:
-    """Anything that is said."""
+    """A command or an event."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, with the name of what is said."""
+        """Return plain values, with the class name as ``type``."""
         return {"type": type(self).__name__, **dataclasses.asdict(self)}
 
 
 @dataclass(frozen=True)
 class Command(Message):
-    """A wish.
+    """A request to the engine.
 
     Attributes:
-        request_id: Chosen by the sender, and found again in the answer; 0 asks for no such thing.
+        request_id: Chosen by the sender and repeated in the answer; 0 for none.
     """
 
     request_id: int = field(default=0, kw_only=True)
@@ -52,16 +52,14 @@ class Command(Message):
 
 @dataclass(frozen=True)
 class Start(Command):
-    """Begin a new run. Answered by ``RunOpened``, then ``StateChanged``."""
+    """Start a new run. Answered by ``RunOpened``, then ``StateChanged``."""
 
     config: dict[str, Any]
     runs_dir: str
     name: str | None = None
     command_line: str = ""
-    like: str = ""  # the folder of a run whose measured precision and threads it takes over
-    pruning_rule: dict[str, Any] = field(
-        default_factory=dict
-    )  # what may stop it: engine.session.pruning
+    like: str = ""  # the folder of a run whose measured precision and threads to use
+    pruning_rule: dict[str, Any] = field(default_factory=dict)  # see engine.session.pruning
 
 
 @dataclass(frozen=True)
@@ -69,25 +67,25 @@ class Open(Command):
     """Open an existing run at its latest checkpoint. Answered by ``RunOpened``."""
 
     run: str  # the path of its folder
-    running: bool = True  # else paused
-    watch: bool = False  # only look at it, if another program is training it
+    running: bool = True  # false opens it paused
+    watch: bool = False  # open it read-only if another process is training it
     changes: dict[str, Any] = field(default_factory=dict)
     pruning_rule: dict[str, Any] = field(default_factory=dict)  # as in Start
 
 
 @dataclass(frozen=True)
 class Pause(Command):
-    """Answered by ``StateChanged``."""
+    """Pause training. Answered by ``StateChanged``."""
 
 
 @dataclass(frozen=True)
 class Resume(Command):
-    """Answered by ``StateChanged``."""
+    """Resume training. Answered by ``StateChanged``."""
 
 
 @dataclass(frozen=True)
 class Step(Command):
-    """While paused: take one step. Answered by ``StateChanged`` when it is done."""
+    """Take one step while paused. Answered by ``StateChanged`` when it is done."""
 
 
 @dataclass(frozen=True)
@@ -106,16 +104,16 @@ class Adjust(Command):
 
 @dataclass(frozen=True)
 class CoolDown(Command):
-    """Begin the decay of a wsd or constant schedule now. Answered by ``Adjusted``."""
+    """Start the cool-down of a wsd or constant schedule now. Answered by ``Adjusted``."""
 
 
 @dataclass(frozen=True)
 class Sample(Command):
-    """Generate text from the weights as they are now. Answered by ``SampleStarted``."""
+    """Generate text from the current weights. Answered by ``SampleStarted``."""
 
     changes: dict[str, Any] = field(default_factory=dict)  # of the settings in ``sample``
-    step: int | None = None  # from the weights kept of a step before
-    keep: bool = False  # the changes hold from now on: ``Adjusted`` tells of them, too
+    step: int | None = None  # use the saved weights of an earlier step
+    keep: bool = False  # the changes hold from now on: ``Adjusted`` reports them, too
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ class Save(Command):
 
 @dataclass(frozen=True)
 class Pin(Command):
-    """Keep the weights of a step for good, or no longer. Answered by ``Pinned``."""
+    """Exempt the weights of a step from deletion, or no longer. Answered by ``Pinned``."""
 
     step: int
     keep: bool = True
@@ -140,38 +138,38 @@ class Pin(Command):
 
 @dataclass(frozen=True)
 class Rewind(Command):
-    """Go back to a step of this run. Answered by ``Rewound`` when it is there."""
+    """Go back to a step of this run. Answered by ``Rewound`` when that is done."""
 
     step: int
 
 
 @dataclass(frozen=True)
 class Fork(Command):
-    """Begin another run from where this one is, or was. Answered by ``Forked``."""
+    """Create another run from a step of this one. Answered by ``Forked``."""
 
     changes: dict[str, Any] = field(default_factory=dict)
     name: str | None = None
-    step: int | None = None  # None for now
+    step: int | None = None  # None for the current one
 
 
 @dataclass(frozen=True)
 class Silence(Command):
-    """Never give a kind of advice again in this run. Answered by ``Silenced``."""
+    """Turn off a kind of advice for this run. Answered by ``Silenced``."""
 
     kind: str
 
 
 @dataclass(frozen=True)
 class Unsilence(Command):
-    """Give all kinds of advice again in this run. Answered by ``Unsilenced``."""
+    """Turn all kinds of advice on again for this run. Answered by ``Unsilenced``."""
 
 
 @dataclass(frozen=True)
 class FindLearningRate(Command):
-    """Try learning rates on a throw-away model; an open run rests.
+    """Start the learning-rate finder on a temporary model, while an open run is paused.
 
-    Answered by ``LearningRateFinderPrepared`` and then ``LearningRateFound``. Whatever command
-    comes next ends it.
+    Answered by ``LearningRateFinderPrepared`` and then ``LearningRateFound``. Any other command
+    ends it.
     """
 
     config: dict[str, Any]
@@ -179,7 +177,7 @@ class FindLearningRate(Command):
 
 @dataclass(frozen=True)
 class EndLearningRateFinder(Command):
-    """End the test of learning rates, if there is one. Answered by ``LearningRateFound``."""
+    """Cancel the learning-rate finder, if it is running. Answered by ``LearningRateFound``."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +200,7 @@ class Event(Message):
 
 @dataclass(frozen=True)
 class StateChanged(Event):
-    """The engine is doing something else now."""
+    """The state of the engine has changed."""
 
     state: State
     step: int = 0
@@ -211,20 +209,20 @@ class StateChanged(Event):
 
 @dataclass(frozen=True)
 class RunOpened(Event):
-    """A run stands ready."""
+    """A run was opened."""
 
     path: str
     config: dict[str, Any]
     runtime: dict[str, Any]
     corpus: str
-    note: str  # one line if the text is a stand-in
+    note: str  # one line if the text replaces the one asked for
     parameters: int
     step: int
     total_steps: int
     saved_step: int  # of the latest checkpoint; 0 if there is none
-    first_step: int = 0  # above 0 for a fork: it has no earlier weights
-    last_sample: int = 0  # the newest text that was kept by then; later ones are announced
-    watching: bool = False  # another program trains it
+    first_step: int = 0  # above 0 for a fork, which has no earlier weights
+    last_sample: int = 0  # number of the newest stored sample; later ones have events
+    watching: bool = False  # another process trains it
 
 
 @dataclass(frozen=True)
@@ -233,13 +231,13 @@ class Evaluated(Event):
 
     step: int
     val_loss: float
-    measured: str  # what on, in words
+    measured: str  # the part of the split, e.g. "whole split"
     best: bool
 
 
 @dataclass(frozen=True)
 class SampleStarted(Event):
-    """Text is on its way."""
+    """A sample was started."""
 
     sample: int
     step: int
@@ -249,7 +247,7 @@ class SampleStarted(Event):
 
 @dataclass(frozen=True)
 class SampleText(Event):
-    """Some more of it."""
+    """A piece of a sample's text."""
 
     sample: int
     text: str
@@ -257,7 +255,7 @@ class SampleText(Event):
 
 @dataclass(frozen=True)
 class SampleFinished(Event):
-    """It is whole."""
+    """A sample is complete."""
 
     sample: int
     tokens: int
@@ -266,7 +264,7 @@ class SampleFinished(Event):
 
 @dataclass(frozen=True)
 class Saved(Event):
-    """A checkpoint is on the disk."""
+    """A checkpoint was written."""
 
     step: int
     path: str
@@ -274,7 +272,7 @@ class Saved(Event):
 
 @dataclass(frozen=True)
 class Pinned(Event):
-    """The weights of a step stay for good, or no longer."""
+    """The weights of a step were exempted from deletion, or no longer are."""
 
     step: int
     keep: bool
@@ -282,17 +280,17 @@ class Pinned(Event):
 
 @dataclass(frozen=True)
 class Rewound(Event):
-    """The run is back at a step; what came after it is a branch left behind."""
+    """The run went back to a step; the later steps remain as an abandoned branch."""
 
     step: int
-    left_at: int
-    branch: int  # the new line of history
-    config: dict[str, Any]  # in force there
+    left_at: int  # the step it was at before
+    branch: int  # id of the new branch
+    config: dict[str, Any]  # the settings at that step
 
 
 @dataclass(frozen=True)
 class Forked(Event):
-    """A new run stands beside this one, with its weights and its past."""
+    """A new run was created, with the weights and history of this one."""
 
     step: int
     path: str
@@ -300,7 +298,7 @@ class Forked(Event):
 
 @dataclass(frozen=True)
 class Adjusted(Event):
-    """Settings changed: key -> [from, to]."""
+    """Settings were changed: key -> [from, to]."""
 
     step: int
     changes: dict[str, list[Any]]
@@ -308,50 +306,50 @@ class Adjusted(Event):
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """Something the person should know; training may go on."""
+    """A warning for the user; training may go on."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class Advised(Event):
-    """Something seems wrong with the training, and this may help."""
+    """A training problem was detected; see ``engine.diagnostics.advice``."""
 
-    kind: str  # of engine.diagnostics.symptoms.Kind
+    kind: str  # a value of engine.diagnostics.symptoms.Kind
     message: str  # one sentence
     action: str  # what the changes do, as an imperative
-    changes: dict[str, Any]  # of live settings
-    rewind_to: int | None = None  # the step to go back to before; training is paused then
+    changes: dict[str, Any]  # the live settings to change
+    rewind_to: int | None = None  # the step to go back to first; training is paused then
 
 
 @dataclass(frozen=True)
 class Silenced(Event):
-    """A kind of advice is not given any more in this run."""
+    """A kind of advice was turned off for this run."""
 
     kind: str
 
 
 @dataclass(frozen=True)
 class Unsilenced(Event):
-    """Kinds of advice that were silenced are given again."""
+    """Kinds of advice were turned on again."""
 
     kinds: list[str]
 
 
 @dataclass(frozen=True)
 class LearningRateFinderPrepared(Event):
-    """A test of learning rates gets ready, or begins; its losses go to a metric store."""
+    """The learning-rate finder is being prepared, or begins; its losses go to a metric store."""
 
-    message: str  # what is being done; empty once it begins
-    runtime: dict[str, Any] = field(default_factory=dict)  # what it computes with, then
+    message: str  # progress of the preparation; empty once it begins
+    runtime: dict[str, Any] = field(default_factory=dict)  # empty before it begins
 
 
 @dataclass(frozen=True)
 class LearningRateFound(Event):
-    """A test of learning rates is over."""
+    """The learning-rate finder has ended."""
 
-    message: str  # what the losses say, in a sentence; empty if it was called off
-    changes: dict[str, Any] = field(default_factory=dict)  # the settings it suggests
+    message: str  # the result in one sentence; empty if it was cancelled
+    changes: dict[str, Any] = field(default_factory=dict)  # the suggested settings
 
 
 @dataclass(frozen=True)
@@ -360,8 +358,8 @@ class Refused(Event):
 
     Attributes:
         command: The name of its class.
-        message: Why.
-        changes: Those that an ``Adjust`` asked for.
+        message: The reason.
+        changes: The changes of an ``Adjust``.
     """
 
     command: str
@@ -371,7 +369,7 @@ class Refused(Event):
 
 @dataclass(frozen=True)
 class Failed(Event):
-    """The engine came to an end it did not choose."""
+    """The engine ended because of an error."""
 
     message: str
     detail: str = ""
@@ -382,7 +380,7 @@ PRUNED_KEY = "outdone"  # what ``Status.pruned`` is called in files and in JSON
 
 @dataclass(frozen=True)
 class Status:
-    """Where a run stands; the engine replaces it whole, whoever watches reads it when they like."""
+    """A snapshot of a run; the engine replaces it as a whole, so it can be read at any time."""
 
     state: State = State.IDLE
     message: str = ""
@@ -393,21 +391,21 @@ class Status:
     learning_rate: float = 0.0
     train_loss: float | None = None
     val_loss: float | None = None
-    val_measured: str = ""  # what the validation loss was measured on, in words
+    val_measured: str = ""  # the part of the split, e.g. "whole split"
     best_val_loss: float | None = None
     best_step: int | None = None
     saved_step: int = 0  # of the latest checkpoint; 0 if there is none
-    branch: int = 0  # the line of history; it changes when the run goes back
+    branch: int = 0  # changes when the run goes back
     train_seconds: float = 0.0
     tokens_per_second: float = 0.0
-    tokens_per_step: int = 0  # of the steps to come
-    pruned: str = ""  # why the rule of its sweep has stopped the run here
+    tokens_per_step: int = 0  # of the next steps
+    pruned: str = ""  # why the pruning rule of its sweep has stopped the run
 
     @property
     def seconds_left(self) -> float | None:
-        """Training time left at the present speed, in steps as they are now.
+        """Estimated training time left, at the current speed and batch size.
 
-        None if the speed is not known, as in the first moments and after the batch changed.
+        None if the speed is not known yet, as at the start and after a change of the batch size.
         """
         if not (self.tokens_per_second and self.tokens_per_step):
             return None
@@ -416,10 +414,10 @@ class Status:
 
 
 def from_dict(values: dict[str, Any]) -> Message:
-    """The message that ``to_dict`` was called on.
+    """Return the message that ``to_dict`` was called on.
 
     Raises:
-        ValueError: There is no such message.
+        ValueError: The type or its fields are unknown.
     """
     kinds = {cls.__name__: cls for base in (Command, Event) for cls in base.__subclasses__()}
     fields = dict(values)

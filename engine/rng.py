@@ -1,8 +1,8 @@
-"""Randomness that is counted, not carried.
+"""Counter-based random seeds.
 
 Every random stream is a function of ``(seed, stream, step, micro_step)``. There is no generator
-state to save: resuming, rewinding and replaying give the same bits by construction, and looking at
-a run changes nothing.
+state to save: resuming, rewinding and replaying give the same bits by construction, and sampling or
+evaluating does not change what training draws.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 
 class Stream(IntEnum):
-    """What the random numbers are for. The numbers are part of the file format of a run."""
+    """The use of the random numbers; the values must never change, or runs could not resume."""
 
     INIT = 1
     DROPOUT = 2
@@ -23,16 +23,16 @@ class Stream(IntEnum):
 
 
 def derived_seed(seed: int, stream: Stream, step: int = 0, micro_step: int = 0) -> int:
-    """A 63-bit seed for one moment of one stream."""
-    moment = struct.pack("<4q", seed, stream, step, micro_step)
-    return int.from_bytes(hashlib.blake2b(moment, digest_size=8).digest(), "little") >> 1
+    """Hash the counters to a 63-bit seed."""
+    counters = struct.pack("<4q", seed, stream, step, micro_step)
+    return int.from_bytes(hashlib.blake2b(counters, digest_size=8).digest(), "little") >> 1
 
 
 def reseed(seed: int, stream: Stream, step: int = 0, micro_step: int = 0) -> None:
-    """Set torch's default generators (all devices) for one moment of one stream."""
+    """Seed torch's default generators on all devices."""
     torch.manual_seed(derived_seed(seed, stream, step, micro_step))
 
 
 def generator_for(seed: int, stream: Stream) -> torch.Generator:
-    """A generator of its own on the CPU, so that nothing else is disturbed."""
+    """Create a separate CPU generator, which leaves torch's default one alone."""
     return torch.Generator().manual_seed(derived_seed(seed, stream))

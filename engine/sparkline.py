@@ -1,4 +1,4 @@
-"""A curve in a few dozen numbers, for a row in a list of runs."""
+"""Sparklines: a curve reduced to a few dozen values, for the list of runs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ POINTS = 64
 
 
 def sparkline(metrics: MetricStore, name: str, points: int = POINTS) -> list[float | None]:
-    """The running average of a metric at evenly spaced steps, the first and the last among them.
+    """Sample the running average of a metric at evenly spaced steps, first and last included.
 
-    Reads as many values as it returns, however long the run is: it is taken once a second.
+    Its cost does not depend on the length of the run, as it is called once a second.
 
     Args:
-        metrics: Of the run.
-        name: Of the metric.
-        points: How many values at most; a shorter curve gives all it has.
+        metrics: All curves of the run.
+        name: The metric.
+        points: Maximum number of values; a shorter curve returns all of its own.
 
     Returns:
-        The averages to five digits, None before the first finite value.
+        The averages, rounded to five digits; None before the first finite value.
     """
     if name not in metrics.names():
         return []

@@ -1,1 +1,1 @@
-"""The settings: the schema, what a setting is, the presets."""
+"""The schema of all settings, and the presets."""

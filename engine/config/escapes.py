@@ -1,4 +1,4 @@
-"""Text on one line: a line break, a tab and a backslash are written with a backslash before."""
+"""Escape sequences, to write text of several lines on one: new line, tab and backslash."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
 
 
 def escape(text: str) -> str:
-    r"""Write a text on one line; ``unescape`` reads it back."""
-    for letter in ("\\", "n", "t"):  # the backslash first: the others bring more of them
+    r"""Escape a text; ``unescape`` reverses it."""
+    for letter in ("\\", "n", "t"):  # the backslash first, as the others add backslashes
         text = text.replace(ESCAPES[letter], f"\\{letter}")
     return text
 
 
 def unescape(written: str, name: str) -> str:
-    r"""Read ``\n`` as a new line, ``\t`` as a tab and ``\\`` as a backslash.
+    r"""Replace ``\n`` by a new line, ``\t`` by a tab and ``\\`` by a backslash.
 
     Args:
-        written: By a person.
-        name: Of the setting, for the message.
+        written: The escaped text.
+        name: The setting to name in the error message.
 
     Raises:
-        ValueError: A backslash stands before something else; the message is one sentence.
+        ValueError: Any other character follows a backslash; the message is one sentence.
     """
     letters = iter(written)
     return "".join(_read(next(letters, ""), name) if one == "\\" else one for one in letters)

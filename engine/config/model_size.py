@@ -1,36 +1,35 @@
-"""How much a model computes, in closed form: nothing is built, nothing is allocated."""
+"""FLOPs and sizes of a model, computed from its configuration without building it."""
 
 from __future__ import annotations
 
 from engine.config.schema import ModelConfig
 
-BACKWARD_SHARE = 2  # a backward pass multiplies twice for each product of the forward pass
+BACKWARD_SHARE = 2  # each product of the forward pass has two in the backward pass
 
 
 def flops_per_token(config: ModelConfig, vocab_size: int, training: bool = True) -> float:
-    """Floating-point operations that one token costs in a full context.
+    """Return the floating-point operations per token at full context length.
 
     The usual count (PaLM: Chowdhery et al. 2022, appendix B; nanoGPT's ``estimate_mfu``): a
-    multiplication and an addition for each weight that the token is multiplied with, and
-    4 x ``n_layer`` x ``n_embd`` x ``block_size`` for scores and mixing in attention, where every
-    token counts as if it looked at the whole context. Table look-ups, norms, activations and the
-    optimizer are left out. Unlike theirs it counts the weights of matrices alone, so an untied
-    embedding, a gain or a bias adds nothing.
+    multiplication and an addition per weight, and 4 x ``n_layer`` x ``n_embd`` x ``block_size`` for
+    the attention scores and the weighted sum of values, as if every token attended to the whole
+    context. Lookups, norms, activations and the optimizer are not counted. Unlike theirs, it counts
+    only the weights of matrices, not untied embeddings, gains and biases.
 
     Args:
-        config: The shape of the network.
-        vocab_size: Number of distinct tokens.
-        training: With the backward pass, which is three times the forward pass alone.
+        config: The architecture.
+        vocab_size: Size of the vocabulary.
+        training: Include the backward pass.
     """
     if config.architecture == "bigram":
-        return 0.0  # a look-up
+        return 0.0  # only a lookup
     attention = 2 * 2 * config.n_layer * config.n_embd * config.block_size
     forward = 2 * matrix_weights(config, vocab_size) + attention
     return float(forward * (1 + BACKWARD_SHARE) if training else forward)
 
 
 def matrix_weights(config: ModelConfig, vocab_size: int) -> int:
-    """Weights that every token is multiplied with: those of the blocks' matrices and the head."""
+    """Return the number of weights in the matrices of the blocks and the head."""
     if config.architecture == "bigram":
         return 0
     width, outputs = config.n_embd, int(config.output_proj)
@@ -44,7 +43,7 @@ def matrix_weights(config: ModelConfig, vocab_size: int) -> int:
 
 
 def kv_cache_numbers(config: ModelConfig) -> int:
-    """Keys and values that are kept of one text as long as the context."""
+    """Return the number of elements in the KV cache of a sequence of ``block_size`` tokens."""
     if config.architecture == "bigram":
         return 0
     return 2 * config.n_layer * config.kv_heads * config.head_size * config.block_size

@@ -1,7 +1,7 @@
-"""The one schema: every setting exists here once.
+"""The schema: the single definition of every setting.
 
-The command line, ``config.toml``, the panels of the app, the validation and the table in
-docs/settings.md are all made from these classes. Adding a hyperparameter is one edit in this file.
+The command line, ``config.toml``, the app's panels, the validation and the table in
+docs/settings.md are generated from these classes. Adding a hyperparameter is one edit in this file.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from engine.program import program
 LIVE, RESUME, NEW_RUN = When.LIVE, When.RESUME, When.NEW_RUN
 
 
-GPT2_STD = 0.02  # of all weights at the start
-SAME = -1.0  # of a dropout of its own: "as model.dropout"
+GPT2_STD = 0.02  # standard deviation of GPT-2's initial weights
+SAME = -1.0  # value of embd_, attn_ and resid_dropout: the same as model.dropout
 
 
 def _own_dropout(help: str) -> Any:
@@ -33,25 +33,27 @@ def _own_dropout(help: str) -> Any:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The shape of the network."""
+    """The architecture of the model."""
 
     architecture: str = setting(
         "gpt",
-        "bigram is a table of which token follows which.",
+        "gpt is a transformer; bigram is a table of next-token logits.",
         NEW_RUN,
         seldom=True,
         choices=("gpt", "bigram"),
         source="Karpathy 2023, Let's build GPT",
     )
-    n_layer: int = setting(
-        4, "Transformer blocks on top of each other.", NEW_RUN, minimum=1, maximum=200
-    )
+    n_layer: int = setting(4, "Number of transformer blocks.", NEW_RUN, minimum=1, maximum=200)
     n_head: int = setting(
-        4, "Attention heads in a block; they share n_embd.", NEW_RUN, minimum=1, maximum=200
+        4,
+        "Attention heads per block, each of size n_embd / n_head.",
+        NEW_RUN,
+        minimum=1,
+        maximum=200,
     )
     n_kv_head: int = setting(
         0,
-        "Heads of keys and values; fewer than n_head are shared.",
+        "Key and value heads; fewer than n_head is grouped-query attention.",
         NEW_RUN,
         seldom=True,
         minimum=1,
@@ -59,10 +61,12 @@ class ModelConfig:
         zero="n_head",
         source="GQA: Ainslie et al. 2023",
     )
-    n_embd: int = setting(128, "Width of the residual stream.", NEW_RUN, minimum=1, maximum=32768)
+    n_embd: int = setting(
+        128, "Embedding size: the width of the residual stream.", NEW_RUN, minimum=1, maximum=32768
+    )
     mlp_ratio: float = setting(
         4.0,
-        "Width of the feed-forward over n_embd.",
+        "Hidden size of the MLP, as a multiple of n_embd.",
         NEW_RUN,
         seldom=True,
         above=0,
@@ -72,7 +76,7 @@ class ModelConfig:
     )
     block_size: int = setting(
         64,
-        "Context: how many tokens the model sees at once.",
+        "Context length: how many tokens the model sees at once.",
         NEW_RUN,
         minimum=1,
         maximum=131072,
@@ -80,14 +84,14 @@ class ModelConfig:
     )
     position: str = setting(
         "learned",
-        "How the model knows where a token stands.",
+        "Position encoding.",
         NEW_RUN,
         choices=("learned", "sinusoidal", "rotary", "none"),
         source="Vaswani et al. 2017; RoPE: Su et al. 2021",
     )
     rope_theta: float = setting(
         10_000.0,
-        "Longest wavelength of rotary positions, over 2 pi.",
+        "RoPE base: the longest wavelength is about 2 pi times this.",
         NEW_RUN,
         seldom=True,
         above=1,
@@ -97,7 +101,7 @@ class ModelConfig:
     )
     n_gram: int = setting(
         1,
-        "Tokens each embedding sums: its own and those just before.",
+        "Token embeddings summed per position: its own and preceding ones.",
         NEW_RUN,
         seldom=True,
         minimum=1,
@@ -106,14 +110,14 @@ class ModelConfig:
     )
     norm: str = setting(
         "layer",
-        "Norm of the stream.",
+        "Normalisation layer.",
         NEW_RUN,
         choices=("layer", "rms", "none"),
         source="Ba et al. 2016; RMS: Zhang & Sennrich 2019",
     )
     norm_place: str = setting(
         "pre",
-        "Norm before each sublayer, or after its addition.",
+        "Norm before each sublayer, or after its residual addition.",
         NEW_RUN,
         seldom=True,
         choices=("pre", "post"),
@@ -124,24 +128,24 @@ class ModelConfig:
     )
     activation: str = setting(
         "gelu",
-        "What bends inside the feed-forward.",
+        "Activation function of the MLP.",
         NEW_RUN,
         choices=("gelu", "relu", "relu2", "swiglu"),
         source="GELU: Hendrycks & Gimpel 2016; ReLU²: So et al. 2021; SwiGLU: Shazeer 2020",
     )
     residual: bool = setting(
         True,
-        "Sublayers add to the stream they read from.",
+        "Residual connections around attention and MLP.",
         NEW_RUN,
         seldom=True,
         source="He et al. 2015",
     )
     output_proj: bool = setting(
-        True, "A linear layer after the heads and after the activation.", NEW_RUN, seldom=True
+        True, "Output projections of attention and MLP.", NEW_RUN, seldom=True
     )
     init: str = setting(
         "gpt2",
-        "Weights begin as N(0, 0.02), GPT-2's, or as torch's layers do.",
+        "Initial weights: GPT-2's N(0, 0.02), or the defaults of torch.nn.",
         NEW_RUN,
         seldom=True,
         choices=("gpt2", "torch"),
@@ -149,14 +153,14 @@ class ModelConfig:
     )
     zero_init: bool = setting(
         False,
-        "Output projections and an untied head begin at zero.",
+        "Initialise output projections and an untied head to zero.",
         NEW_RUN,
         seldom=True,
         source="Zhang et al. 2019 (Fixup)",
     )
     logit_softcap: float = setting(
         0.0,
-        "Logits are bent to stay within this.",
+        "Limit logits smoothly (by tanh) to this magnitude.",
         NEW_RUN,
         seldom=True,
         above=0,
@@ -166,7 +170,7 @@ class ModelConfig:
     )
     embd_std: float = setting(
         GPT2_STD,
-        "Spread of the token embeddings at the start.",
+        "Standard deviation of the initial token embeddings.",
         NEW_RUN,
         seldom=True,
         above=0,
@@ -175,7 +179,7 @@ class ModelConfig:
     )
     dropout: float = setting(
         0.0,
-        "Share of activations and attention weights dropped.",
+        "Dropout probability of activations and attention weights.",
         LIVE,
         minimum=0,
         maximum=0.95,
@@ -183,7 +187,7 @@ class ModelConfig:
     )
     embd_dropout: float = _own_dropout("Dropout of the embeddings.")
     attn_dropout: float = _own_dropout("Dropout of the attention weights.")
-    resid_dropout: float = _own_dropout("Dropout of what joins the stream.")
+    resid_dropout: float = _own_dropout("Dropout of attention and MLP outputs.")
     bias: bool = setting(
         False, "Biases in linear layers and layer norms, as in GPT-2.", NEW_RUN, seldom=True
     )
@@ -197,32 +201,32 @@ class ModelConfig:
 
     @property
     def head_size(self) -> int:
-        """Width of one attention head."""
+        """Size of an attention head."""
         return self.n_embd // self.n_head
 
     @property
     def kv_heads(self) -> int:
-        """Heads of keys and values."""
+        """Number of key and value heads."""
         return self.n_kv_head or self.n_head
 
     @property
     def d_ff(self) -> int:
-        """Hidden width of the feed-forward; SwiGLU's is 2/3 of it, for as many parameters."""
+        """Hidden size of the MLP; times 2/3 for SwiGLU, which has a third matrix."""
         width = self.mlp_ratio * self.n_embd
         return max(1, round(width * 2 / 3 if self.activation == "swiglu" else width))
 
     def dropout_of(self, kind: str) -> float:
-        """The rate for ``embd``, ``attn`` or ``resid``: its own, or the common one."""
+        """Return the dropout rate of ``embd``, ``attn`` or ``resid``."""
         own: float = getattr(self, f"{kind}_dropout")
         return self.dropout if own == SAME else own
 
     @property
     def drops(self) -> bool:
-        """Whether anything is dropped at all."""
+        """Whether any dropout rate is above 0."""
         return any(self.dropout_of(kind) for kind in ("embd", "attn", "resid"))
 
     def conflicts(self) -> list[str]:
-        """Combinations that cannot be, one sentence each."""
+        """Return one sentence for each invalid combination."""
         if self.architecture == "bigram":
             return []
         problems = []
@@ -233,33 +237,33 @@ class ModelConfig:
             )
         elif self.position == "rotary" and self.head_size % 2:
             problems.append(
-                f"model.position rotary turns pairs of numbers, and a head of n_embd / n_head = "
-                f"{self.head_size} is odd: choose an even size"
+                f"model.position rotary rotates pairs of elements, and head size n_embd / n_head "
+                f"= {self.head_size} is odd: choose an even one"
             )
         if self.n_head % self.kv_heads:
             problems.append(
                 f"model.n_head {self.n_head} is not divisible by model.n_kv_head "
-                f"{self.n_kv_head}: every key head must serve as many query heads"
+                f"{self.n_kv_head}: every key head must have the same number of query heads"
             )
         if self.position == "sinusoidal" and self.n_embd % 2:
             problems.append(
-                f"model.position sinusoidal pairs sines with cosines: model.n_embd {self.n_embd} "
-                f"must be even"
+                f"model.position sinusoidal has as many sines as cosines: model.n_embd "
+                f"{self.n_embd} must be even"
             )
         if not self.output_proj and self.mlp_ratio and self.d_ff != self.n_embd:
             problems.append(
-                f"without model.output_proj the feed-forward must be as wide as the stream: set "
+                f"without model.output_proj the MLP must be as wide as the residual stream: set "
                 f"model.mlp_ratio so that its width {self.d_ff} becomes n_embd {self.n_embd}"
             )
         if self.zero_init and not self.residual:
             problems.append(
-                "model.zero_init starts every block at zero, and without model.residual nothing "
-                "gets past one: turn one of them off"
+                "model.zero_init makes the output of every block zero at first, and without "
+                "model.residual nothing else passes it: turn zero_init off or residual on"
             )
         if self.init == "torch" and self.embd_std != GPT2_STD:
             problems.append(
-                "model.embd_std belongs to model.init gpt2, torch's embeddings begin as N(0, 1): "
-                f"leave it at {GPT2_STD}, or set model.init to gpt2"
+                "model.embd_std applies to model.init gpt2; torch initialises embeddings as "
+                f"N(0, 1): leave it at {GPT2_STD}, or set model.init to gpt2"
             )
         if self.norm == "none" and self.norm_place == "post":
             problems.append("model.norm is none, so model.norm_place must stay pre")
@@ -268,12 +272,17 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is learned."""
+    """The text to train on."""
 
     corpus: str = setting(
-        "tinyshakespeare", "tinyshakespeare, python-docs or a text file.", NEW_RUN
+        "tinyshakespeare", "tinyshakespeare, python-docs or the path of a text file.", NEW_RUN
     )
-    tokenizer: str = setting("char", "How text becomes tokens.", NEW_RUN, choices=("char",))
+    tokenizer: str = setting(
+        "char",
+        "How text is split into tokens; char: one per character.",
+        NEW_RUN,
+        choices=("char",),
+    )
 
 
 @dataclass(frozen=True)
@@ -282,7 +291,7 @@ class OptimConfig:
 
     optimizer: str = setting(
         "adamw",
-        "muon: Muon for the blocks' matrices, AdamW for the rest.",
+        "muon: Muon for the matrices of blocks, AdamW for the rest.",
         NEW_RUN,
         choices=("adamw", "muon", "sgd"),
         source="Loshchilov & Hutter 2019; Muon: Jordan et al. 2024",
@@ -291,14 +300,14 @@ class OptimConfig:
         1e-3, "Peak learning rate, after warm-up.", LIVE, above=0, maximum=10
     )
     muon_lr: float = setting(
-        2e-2, "Peak learning rate of Muon's matrices.", LIVE, above=0, maximum=10
+        2e-2, "Peak learning rate of the matrices updated by Muon.", LIVE, above=0, maximum=10
     )
     min_lr: float = setting(
         1e-4, "Learning rate at the end of the decay.", LIVE, minimum=0, maximum=10
     )
     schedule: str = setting(
         "cosine",
-        "Shape of the decay after warm-up; wsd: stable, then a cool-down.",
+        "Decay after warm-up; wsd: constant, then a cool-down at the end.",
         LIVE,
         choices=("cosine", "linear", "constant", "wsd"),
         source="cosine: Loshchilov & Hutter 2017; wsd: Hu et al. 2024",
@@ -315,7 +324,7 @@ class OptimConfig:
     )
     cooldown_steps: int = setting(
         0,
-        "Steps of wsd's decay, at its end.",
+        "Length of wsd's cool-down.",
         LIVE,
         seldom=True,
         minimum=1,
@@ -327,28 +336,37 @@ class OptimConfig:
         100, "Steps of linear warm-up.", LIVE, minimum=0, maximum=10**9, unit="steps"
     )
     weight_decay: float = setting(
-        0.1, "Decay of matrices and embeddings; decoupled but for sgd.", LIVE, minimum=0, maximum=10
+        0.1,
+        "Weight decay of matrices and embeddings; decoupled except for sgd.",
+        LIVE,
+        minimum=0,
+        maximum=10,
     )
     beta1: float = setting(
-        0.9, "AdamW: memory of the gradient's mean.", LIVE, seldom=True, minimum=0, maximum=0.9999
+        0.9,
+        "AdamW: decay rate of the gradient's running mean.",
+        LIVE,
+        seldom=True,
+        minimum=0,
+        maximum=0.9999,
     )
     beta2: float = setting(
         0.99,
-        "AdamW: memory of the gradient's square.",
+        "AdamW: decay rate of the squared gradient's running mean.",
         LIVE,
         seldom=True,
         minimum=0,
         maximum=0.99999,
     )
     momentum: float = setting(
-        0.95, "Muon and SGD: memory of the gradient.", LIVE, seldom=True, minimum=0, maximum=0.9999
+        0.95, "Momentum of Muon and SGD.", LIVE, seldom=True, minimum=0, maximum=0.9999
     )
     grad_clip: float = setting(
-        1.0, "Largest norm of the gradient.", LIVE, minimum=0, maximum=1e6, zero="off"
+        1.0, "Clip gradients to this norm.", LIVE, minimum=0, maximum=1e6, zero="off"
     )
     ema_decay: float = setting(
         0.0,
-        "Average the weights; evaluations and samples use the average.",
+        "Decay of a moving average of the weights, used to evaluate and sample.",
         NEW_RUN,
         seldom=True,
         above=0,
@@ -360,17 +378,17 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How long, on how much at a time."""
+    """The length of the run and the batch size."""
 
     batch_size: int = setting(
-        12, "Sequences in a batch.", LIVE, minimum=1, maximum=65536, unit="seqs"
+        12, "Sequences per batch.", LIVE, minimum=1, maximum=65536, unit="seqs"
     )
     max_steps: int = setting(
         2000, "Stop after this many steps.", LIVE, minimum=1, maximum=10**9, unit="steps"
     )
     max_epochs: float = setting(
         0.0,
-        "If set, stop after this many epochs instead.",
+        "Stop after this many epochs instead of max_steps.",
         LIVE,
         minimum=0,
         maximum=1e6,
@@ -378,10 +396,14 @@ class TrainConfig:
         zero="off",
     )
     grad_accum_steps: int = setting(
-        1, "Batches whose gradients make one step.", LIVE, minimum=1, maximum=65536
+        1, "Batches whose gradients are accumulated for one step.", LIVE, minimum=1, maximum=65536
     )
     seed: int = setting(
-        1337, "Seed of the weights, the batches and dropout.", NEW_RUN, minimum=0, maximum=2**31 - 1
+        1337,
+        "Seed of the initial weights, the batches and dropout.",
+        NEW_RUN,
+        minimum=0,
+        maximum=2**31 - 1,
     )
 
 
@@ -400,14 +422,14 @@ class EvalConfig:
     )
     batches: int = setting(
         20,
-        "Evenly spaced batches on the way; the end takes the whole split.",
+        "Batches per evaluation; the final one uses the whole split.",
         LIVE,
         minimum=1,
         maximum=10**6,
     )
     patience: int = setting(
         0,
-        "Evaluations without a lower validation loss that end the run.",
+        "Stop after this many evaluations without a lower validation loss.",
         LIVE,
         minimum=1,
         maximum=10**6,
@@ -425,21 +447,25 @@ class SampleConfig:
         "", r"Text to continue, \n breaks a line; empty starts on a new line.", LIVE, escaped=True
     )
     temperature: float = setting(
-        0.8, "Below 1 safer, above 1 wilder; 0 takes the likeliest.", LIVE, minimum=0, maximum=10
+        0.8,
+        "Below 1 more predictable, above 1 more random; 0 is greedy.",
+        LIVE,
+        minimum=0,
+        maximum=10,
     )
     top_k: int = setting(
-        0, "Choose among the k likeliest tokens.", LIVE, minimum=1, maximum=10**6, zero="off"
+        0, "Sample among the k most likely tokens.", LIVE, minimum=1, maximum=10**6, zero="off"
     )
     top_p: float = setting(
         1.0,
-        "Choose among the likeliest tokens of this total probability.",
+        "Sample among the most likely tokens with this total probability.",
         LIVE,
         above=0,
         maximum=1,
     )
     min_p: float = setting(
         0.0,
-        "Choose among tokens this likely, as a share of the likeliest.",
+        "Sample among tokens at least this likely relative to the top one.",
         LIVE,
         seldom=True,
         above=0,
@@ -449,7 +475,7 @@ class SampleConfig:
     )
     repetition_penalty: float = setting(
         1.0,
-        "Above 1, tokens the text already has are less likely.",
+        "Above 1, tokens already in the text become less likely.",
         LIVE,
         seldom=True,
         above=0,
@@ -458,7 +484,7 @@ class SampleConfig:
     )
     stop: str = setting(
         "",
-        r"Text that ends a sample; \n is a new line, | stands between several.",
+        r"Text that ends a sample; \n is a new line, | separates several.",
         LIVE,
         seldom=True,
     )
@@ -469,11 +495,11 @@ class SampleConfig:
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """The texts that end a sample."""
+        """The stop strings."""
         return parse_stops(self.stop)
 
     def conflicts(self) -> list[str]:
-        """What cannot be, one sentence each."""
+        """Return one sentence for each problem."""
         try:
             parse_stops(self.stop)
         except ValueError as error:
@@ -483,7 +509,7 @@ class SampleConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When the run is saved."""
+    """When checkpoints are written and how many are kept."""
 
     interval: int = setting(
         500,
@@ -495,11 +521,11 @@ class CheckpointConfig:
         zero="end only",
     )
     keep: int = setting(
-        3, "Newest checkpoints kept, besides the best.", LIVE, minimum=2, maximum=1000
+        3, "Latest checkpoints to keep, besides the best.", LIVE, minimum=2, maximum=1000
     )
     keep_every: int = setting(
         0,
-        "Those of every so many steps are kept, too.",
+        "Also keep checkpoints at multiples of this many steps.",
         LIVE,
         seldom=True,
         minimum=1,
@@ -509,7 +535,7 @@ class CheckpointConfig:
     )
     history_mb: int = setting(
         512,
-        "Room for weights of the past, the denser the newer.",
+        "Space for weights of earlier steps; older ones are thinned out.",
         LIVE,
         seldom=True,
         minimum=1,
@@ -521,30 +547,30 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class SystemConfig:
-    """What it runs on. Every "auto" is resolved once, when the run is created."""
+    """The hardware to use. Every "auto" is resolved once, when the run is created."""
 
     device: str = setting(
         "auto",
-        "auto takes CUDA, then Apple's MPS, then the CPU.",
+        "auto: CUDA, else Apple's MPS, else the CPU.",
         RESUME,
         choices=("auto", "cpu", "cuda", "mps"),
     )
     precision: str = setting(
         "auto",
-        "auto: bf16 on CUDA; on a CPU what measures faster.",
+        "auto: bf16 on CUDA; on a CPU whichever measures faster.",
         RESUME,
         choices=("auto", "fp32", "tf32", "bf16", "fp16"),
     )
-    compile: bool = setting(False, "Compile the model (slow to start, then faster).", RESUME)
+    compile: bool = setting(False, "Use torch.compile (slow to start, then faster).", RESUME)
     cuda_graph: bool = setting(
         True,
-        "On CUDA: replay each step as one graph, faster and to the bit the same.",
+        "On CUDA, replay each step as a CUDA graph: faster, bit-identical.",
         RESUME,
         seldom=True,
     )
     kernels: str = setting(
         "auto",
-        "PyTorch's, or our own by g++ (on CUDA by Triton); auto takes these, on Linux.",
+        "native: own kernels compiled by g++ or Triton; auto uses them on Linux.",
         RESUME,
         choices=("auto", "torch", "native"),
     )
@@ -553,7 +579,7 @@ class SystemConfig:
     )
     micro_batch_size: int = setting(
         0,
-        "Sequences in one forward pass; auto lets a pause come at once.",
+        "Sequences per forward pass; auto keeps pauses prompt.",
         RESUME,
         minimum=1,
         maximum=65536,
@@ -564,7 +590,7 @@ class SystemConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole configuration: what a run is asked to do."""
+    """The configuration of a run."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -577,19 +603,19 @@ class Config:
     preset: str = ""
 
     def get(self, key: str) -> Value:
-        """The value of ``section.name``."""
+        """Return the value of ``section.name``."""
         section, name = key.split(".")
         value: Value = getattr(getattr(self, section), name)
         return value
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain values, as in ``config.toml``."""
+        """Return nested plain values, as in ``config.toml``."""
         return {"preset": self.preset} | {
             name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS
         }
 
     def differences(self, other: Config) -> dict[str, tuple[Value, Value]]:
-        """Settings whose values differ: key -> (here, there)."""
+        """Return the settings whose values differ: key -> (own, other)."""
         return {
             key: (self.get(key), other.get(key))
             for key in SETTINGS
@@ -597,10 +623,10 @@ class Config:
         }
 
     def replace(self, values: Mapping[str, object]) -> Config:
-        """A new configuration with some settings changed, checked as a whole.
+        """Return a configuration with some settings changed, validated as a whole.
 
-        Values may be typed or text. Saying ``train.max_steps`` without ``train.max_epochs`` turns
-        the latter off: the last word on the length of a run counts.
+        Values may have their type or be text. Setting ``train.max_steps`` without
+        ``train.max_epochs`` turns the latter off.
 
         Raises:
             InputError: One or more problems, all reported at once.
@@ -611,7 +637,7 @@ class Config:
         return config
 
     def check(self, values: Mapping[str, object]) -> tuple[Config, list[str]]:
-        """As ``replace``, but the problems are returned; settings with a problem keep theirs."""
+        """Do as ``replace``, but return the problems; invalid settings keep their old values."""
         problems = []
         changed: dict[str, dict[str, Value]] = {}
         values = dict(values)
@@ -634,7 +660,7 @@ class Config:
         return config, problems + config.conflicts()
 
     def conflicts(self) -> list[str]:
-        """Combinations of settings that cannot be, one sentence each."""
+        """Return one sentence for each invalid combination of settings."""
         optim = self.optim
         problems = self.model.conflicts() + self.sample.conflicts()
         if optim.schedule != "constant" and optim.min_lr > optim.learning_rate:
@@ -644,7 +670,7 @@ class Config:
             )
         if self.system.compile and self.system.kernels == "native":
             problems.append(
-                "system.compile brings kernels of its own: turn it off for system.kernels native"
+                "system.compile generates its own kernels: turn it off for system.kernels native"
             )
         return problems
 
@@ -669,7 +695,7 @@ SETTINGS: dict[str, Setting] = {
 }
 
 
-NAMES_ELSEWHERE = {  # what people know from nanoGPT, the lecture and Hugging Face
+NAMES_ELSEWHERE = {  # in nanoGPT, the lecture and Hugging Face
     "lr": "learning_rate",
     "max_iters": "max_steps",
     "epochs": "max_epochs",
@@ -686,7 +712,7 @@ NAMES_ELSEWHERE = {  # what people know from nanoGPT, the lecture and Hugging Fa
 
 
 def unknown_setting(key: str) -> str:
-    """One sentence for a setting that does not exist, with the nearest that does."""
+    """Return one sentence on a setting that does not exist, with the closest match."""
     name = key.split(".")[-1]
     name = NAMES_ELSEWHERE.get(name, name)
     by_name = [known for known in SETTINGS if known.split(".")[1] == name]
@@ -696,10 +722,10 @@ def unknown_setting(key: str) -> str:
 
 
 def config_from_dict(values: Mapping[str, Any], base: Config | None = None) -> Config:
-    """Build a configuration from nested values, on top of a base.
+    """Build a configuration from nested values, on top of ``base``.
 
     Raises:
-        InputError: Unknown sections or settings, or values that cannot be, all at once.
+        InputError: Unknown sections or settings, or invalid values, all reported at once.
     """
     base = base or Config()
     if "preset" in values:
@@ -712,7 +738,7 @@ def config_from_dict(values: Mapping[str, Any], base: Config | None = None) -> C
 
 
 def flatten(values: Mapping[str, Any]) -> tuple[dict[str, object], list[str]]:
-    """Nested values as ``section.name`` -> value, and what is wrong with the nesting."""
+    """Flatten nested values to ``section.name`` -> value; also return problems of the nesting."""
     flat: dict[str, object] = {}
     problems = []
     for section, fields in values.items():
@@ -727,7 +753,7 @@ def read_config(path: Path, base: Config | None = None) -> Config:
     """Read a ``config.toml``.
 
     Raises:
-        InputError: The file cannot be read, is not TOML or holds values that cannot be.
+        InputError: The file cannot be read, is not TOML or has invalid values.
     """
     values = read_toml(path)
     try:
@@ -737,7 +763,7 @@ def read_config(path: Path, base: Config | None = None) -> Config:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The values of a TOML file.
+    """Parse a TOML file.
 
     Raises:
         InputError: The file cannot be read or is not TOML.
@@ -751,13 +777,13 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def total_steps(config: Config, train_tokens: int) -> int:
-    """Steps the run is to take: ``max_epochs`` of the training split, if set, or ``max_steps``."""
+    """Return the length of the run: ``max_epochs`` in steps, if set, else ``max_steps``."""
     if not config.train.max_epochs:
         return config.train.max_steps
     return max(1, math.ceil(config.train.max_epochs * train_tokens / tokens_per_step(config)))
 
 
 def tokens_per_step(config: Config) -> int:
-    """Tokens whose loss makes one optimizer step."""
+    """Return the number of tokens in one optimizer step."""
     train = config.train
     return train.batch_size * train.grad_accum_steps * config.model.block_size

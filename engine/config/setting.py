@@ -1,4 +1,4 @@
-"""What a setting is: its bounds, its words and when it may change."""
+"""The definition of a setting: type, bounds, help, and when it may change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Value: TypeAlias = bool | int | float | str
 
 TRUE_WORDS = ("true", "yes", "on", "1")
 FALSE_WORDS = ("false", "no", "off", "0")
-MOST_IN_FULL = 10**15  # larger numbers are told as powers of ten
+MOST_IN_FULL = 10**15  # larger numbers are shown as powers of ten
 
 
 class When(StrEnum):
@@ -28,7 +28,7 @@ class When(StrEnum):
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting, as the command line, ``config.toml`` and the panels all know it."""
+    """A setting of the command line, ``config.toml`` and the app's panels."""
 
     section: str
     name: str
@@ -41,11 +41,11 @@ class Setting:
     above: float | None = None
     choices: tuple[str, ...] = ()
     unit: str = ""
-    zero: str = ""  # what 0 stands for ("off", "auto" …); this word is accepted in its place
-    unset: str = ""  # what -1 stands for, where 0 is a value like others; accepted likewise
-    escaped: bool = False  # a text of several lines, typed and shown on one: \n breaks a line
-    seldom: bool = False  # changed so seldom that the panel folds it away
-    source: str = ""  # where it comes from: a paper, mostly
+    zero: str = ""  # the meaning of 0 ("off", "auto" …), which is accepted as a value, too
+    unset: str = ""  # the meaning of -1, for settings where 0 is an ordinary value
+    escaped: bool = False  # text of several lines, typed and shown on one with \n
+    seldom: bool = False  # hidden in the panel until it is expanded
+    source: str = ""  # the paper or project it comes from
 
     @property
     def key(self) -> str:
@@ -54,7 +54,7 @@ class Setting:
 
     @property
     def bounds(self) -> str:
-        """The allowed values in words, e.g. ``1 to 128`` or ``cpu, cuda``."""
+        """The allowed values, e.g. ``1 to 128`` or ``cpu, cuda``."""
         if self.choices:
             return ", ".join(self.choices)
         if self.type is bool:
@@ -67,14 +67,14 @@ class Setting:
 
     @property
     def special(self) -> dict[int, str]:
-        """Numbers outside the bounds that stand for something else, and the words for it."""
+        """Numbers with a special meaning, which the bounds do not apply to, and their names."""
         return {number: word for number, word in ((0, self.zero), (-1, self.unset)) if word}
 
     def parse(self, text: str) -> Value:
-        """Read a value a person typed.
+        """Parse a value that was typed.
 
         Raises:
-            ValueError: The text is not such a value; the message is one sentence.
+            ValueError: The text is not a valid value; the message is one sentence.
         """
         if self.type is str:
             return self.check(unescape(text, self.key) if self.escaped else text)
@@ -96,7 +96,7 @@ class Setting:
         return self.check(number)
 
     def check(self, value: object) -> Value:
-        """Bring a value to this setting's type and hold it to the bounds.
+        """Convert a value to this setting's type and check the bounds.
 
         Raises:
             ValueError: Wrong type or out of bounds; the message is one sentence.
@@ -104,7 +104,7 @@ class Setting:
         value = self._coerce(value)
         if self.choices and value not in self.choices:
             near = difflib.get_close_matches(str(value), self.choices, 1)
-            hint = f", did you mean {near[0]!r}?" if near else f"; it may be {self.bounds}"
+            hint = f", did you mean {near[0]!r}?" if near else f"; choose one of {self.bounds}"
             raise ValueError(f"{self.key} cannot be {value!r}{hint}")
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             self._check_bounds(value)
@@ -139,7 +139,7 @@ class Setting:
             raise ValueError(f"{self.key} must be {self.bounds}{words}, not {_number(value)}")
 
     def format(self, value: Value) -> str:
-        """The value as a person writes it; ``parse`` reads it back."""
+        """Format a value so that ``parse`` reads it back."""
         if isinstance(value, bool):
             return "on" if value else "off"
         if not isinstance(value, str) and value in self.special:
@@ -171,7 +171,7 @@ def setting(default: Value, help: str, when: When, **details: Any) -> Any:
 
 
 def settings_of(section: str, cls: type) -> dict[str, Setting]:
-    """The settings a section's dataclass declares, keyed by full name."""
+    """Return the settings that a section's dataclass declares, by full name."""
     types = {"int": int, "float": float, "bool": bool, "str": str}
     declared = {}
     for field in dataclasses.fields(cls):

@@ -1,4 +1,4 @@
-"""Stop strings: texts that end a sample when they appear in it."""
+"""Stop strings, which end a sample when they appear in it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ ESCAPES = {**ESCAPES_OF_TEXT, BETWEEN: BETWEEN}
 
 
 def parse_stops(written: str) -> tuple[str, ...]:
-    r"""Read what ``sample.stop`` holds: texts with ``|`` between them.
+    r"""Parse ``sample.stop``: strings separated by ``|``.
 
     ``\n`` is a new line, ``\t`` a tab, ``\|`` a bar and ``\\`` a backslash.
 
     Raises:
-        ValueError: It cannot be read; the message is one sentence.
+        ValueError: The syntax is invalid; the message is one sentence.
     """
     if not written:
         return ()
@@ -30,14 +30,14 @@ def parse_stops(written: str) -> tuple[str, ...]:
             stops[-1] += _unescape(next(letters, ""))
     if "" in stops:
         raise ValueError(
-            r"sample.stop has no text on one side of a bar: take the bar away, or write \| to "
-            "stop at a bar"
+            r"sample.stop has no text on one side of a bar: remove the bar, or write \| to stop "
+            "at a bar"
         )
     return tuple(stops)
 
 
 def _unescape(letter: str) -> str:
-    """What a letter stands for behind a backslash."""
+    """Return the character that a letter after a backslash stands for."""
     if not letter:
         raise ValueError(r"sample.stop ends in a single backslash: write \\ to stop at a backslash")
     if letter not in ESCAPES:
@@ -49,12 +49,13 @@ def _unescape(letter: str) -> str:
 
 
 class StopScan:
-    """Looks for stop strings in a text that comes in pieces.
+    """Searches for stop strings in a text that arrives in pieces.
 
-    What may yet become a stop string is held back, so that none of it is shown.
+    The end of the text is held back while it may be the start of a stop string, so that no part of
+    one is shown.
 
     Args:
-        stops: Texts, none of them empty.
+        stops: None of them empty.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
@@ -63,12 +64,12 @@ class StopScan:
         self.found: str | None = None
 
     def feed(self, piece: str) -> str:
-        """Take a piece; returns what is certain to come before any stop string."""
+        """Add a piece; return the text that certainly precedes any stop string."""
         if not self._stops:
             return piece
         self._held += piece
         places = [(self._held.find(one), one) for one in self._stops if one in self._held]
-        if places:  # the one that is whole first, as if letters came one by one
+        if places:  # the one that ends first, as if characters arrived one by one
             end, self.found = min(places, key=lambda found: (found[0] + len(found[1]), found[0]))
         else:
             end = len(self._held) - max(self._begun(one) for one in self._stops)
@@ -76,11 +77,11 @@ class StopScan:
         return shown
 
     def rest(self) -> str:
-        """What was held back, for a text that ends otherwise."""
+        """Return what was held back, if the text ended without a stop string."""
         held, self._held = self._held, ""
         return "" if self.found else held
 
     def _begun(self, stop: str) -> int:
-        """How many letters at the end may be the beginning of a stop string."""
+        """Return how many characters at the end may be the start of a stop string."""
         longest = min(len(stop) - 1, len(self._held))
         return next((n for n in range(longest, 0, -1) if self._held.endswith(stop[:n])), 0)

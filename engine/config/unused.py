@@ -1,4 +1,4 @@
-"""Settings that were given and change nothing beside the others: told, never refused."""
+"""Find settings that have no effect in a configuration; they give a warning, never an error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engine.config.schema import SETTINGS, Config
 
-BIGRAM_SETTINGS = {"model.architecture", "model.block_size", "model.init"}  # all that it reads
+BIGRAM_SETTINGS = {"model.architecture", "model.block_size", "model.init"}  # all it uses
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ def _is_bigram(config: Config) -> bool:
 
 
 def uses_muon(config: Config) -> bool:
-    """Whether some of the parameters are Muon's."""
+    """Return whether Muon updates any parameters."""
     return config.optim.optimizer == "muon" and not _is_bigram(config)
 
 
@@ -32,62 +32,62 @@ RULES = (
     _Rule(
         {key for key in SETTINGS if key.startswith("model.")} - BIGRAM_SETTINGS,
         _is_bigram,
-        "a bigram is one table and nothing else",
+        "a bigram model has only one table",
     ),
     _Rule(
         {"optim.optimizer"},
         lambda config: config.optim.optimizer == "muon" and _is_bigram(config),
-        "Muon is for the matrices of blocks, a bigram has none and is trained by AdamW",
+        "Muon updates the matrices of blocks; a bigram model has none and is trained with AdamW",
     ),
     _Rule(
         {"model.rope_theta"},
         lambda config: config.model.position != "rotary" and not _is_bigram(config),
-        "it belongs to model.position rotary",
+        "it applies to model.position rotary",
     ),
     _Rule(
         {"model.activation"},
         lambda config: not config.model.mlp_ratio and not _is_bigram(config),
-        "model.mlp_ratio is off, so there is no feed-forward",
+        "model.mlp_ratio is off, so there is no MLP",
     ),
     _Rule(
         {"optim.muon_lr"},
         lambda config: not uses_muon(config),
-        "it belongs to optim.optimizer muon, and to a model with blocks",
+        "it applies to optim.optimizer muon, and to a model with blocks",
     ),
     _Rule(
         {"optim.momentum"},
         lambda config: config.optim.optimizer != "sgd" and not uses_muon(config),
-        "AdamW has optim.beta1 in its place",
+        "AdamW uses optim.beta1 instead",
     ),
     _Rule(
         {"optim.beta1", "optim.beta2"},
         lambda config: config.optim.optimizer == "sgd",
-        "they belong to AdamW, SGD has optim.momentum",
+        "they apply to AdamW; SGD uses optim.momentum",
     ),
     _Rule(
         {"optim.cooldown_steps"},
         lambda config: config.optim.schedule in ("cosine", "linear"),
-        "it belongs to optim.schedule wsd",
+        "it applies to optim.schedule wsd",
     ),
     _Rule(
         {"train.max_steps"},
         lambda config: config.train.max_epochs > 0,
-        "train.max_epochs is set and decides",
+        "train.max_epochs is set and takes precedence",
     ),
 )
 
 
 def without_effect(config: Config, given: Collection[str]) -> list[str]:
-    """What of the settings given changes nothing in this configuration, a sentence for each reason.
+    """Return one sentence for each reason why some of the given settings have no effect.
 
     Args:
-        config: The whole configuration, the settings given among its own.
-        given: Their keys, such as ``optim.muon_lr``, in the order to name them.
+        config: The configuration, with the given settings applied.
+        given: Keys such as ``optim.muon_lr``, in the order to name them.
     """
     told = []
     for rule in RULES:
         keys = [key for key in given if key in rule.keys]
         if keys and rule.applies(config):
-            verb = "changes" if len(keys) == 1 else "change"
-            told.append(f"{' and '.join(keys)} {verb} nothing here: {rule.reason}")
+            verb = "has" if len(keys) == 1 else "have"
+            told.append(f"{' and '.join(keys)} {verb} no effect here: {rule.reason}")
     return told

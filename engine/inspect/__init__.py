@@ -1,1 +1,1 @@
-"""What a model is made of, what it costs, and how a text goes through it."""
+"""Inspect a model: its modules, its cost, and a trace of a forward pass."""

@@ -1,4 +1,4 @@
-"""A model as a tree of its modules, with what each of them holds."""
+"""The tree of a model's modules, with parameter counts."""
 
 from __future__ import annotations
 
@@ -16,28 +16,22 @@ from engine.model.layers import Dropout
 
 @dataclass(frozen=True)
 class Part:
-    """A module; of several equal ones in a row only the first."""
+    """A module, or several equal ones in a row."""
 
     name: str
     kind: str
-    parameters: int  # of one of them; those that stand elsewhere in the tree are not counted again
+    parameters: int  # of one of them; shared parameters count only where they first appear
     count: int
     parts: tuple[Part, ...]
 
 
 def tree(model: LanguageModel) -> Part:
-    """The whole model; modules that do nothing are left out."""
+    """Return the tree of a model, without identities and dropout of rate 0."""
     return _part(type(model).__name__, model, set())
 
 
 def _part(name: str, module: nn.Module, seen: set[int]) -> Part:
-    """A module and what it holds.
-
-    Args:
-        name: Of the module.
-        module: Itself.
-        seen: Ids of the parameters that stand elsewhere in the tree; they are not counted again.
-    """
+    """Return the tree of a module; ``seen`` holds ids of parameters that are already counted."""
     own = [p for p in module.parameters() if id(p) not in seen]
     shares = not own and any(True for _ in module.parameters())
     parts = tuple(_fold(_children(module, seen)))
@@ -61,7 +55,7 @@ def _does_something(module: nn.Module) -> bool:
 
 
 def _fold(parts: Iterator[Part]) -> Iterator[Part]:
-    """Put neighbours that differ in their number alone into one: ``blocks 0-5``."""
+    """Merge neighbours that differ only in their number: ``blocks 0-5``."""
     rows: list[list[Part]] = []
     for part in parts:
         if rows and _same(rows[-1][-1], part):
@@ -80,7 +74,7 @@ def _same(one: Part, other: Part) -> bool:
 
 
 def _kind(module: nn.Module) -> str:
-    """What a module is, in a few words."""
+    """Return a short description of a module."""
     match module:
         case nn.Linear():
             return f"Linear {module.in_features} -> {module.out_features}"
@@ -91,12 +85,12 @@ def _kind(module: nn.Module) -> str:
         case Dropout():
             return f"Dropout {module.p:g}"
         case CausalSelfAttention():
-            shared = f", {module.n_kv_head} of keys" if module.n_kv_head < module.n_head else ""
+            shared = f", {module.n_kv_head} kv heads" if module.n_kv_head < module.n_head else ""
             return f"CausalSelfAttention, {module.n_head} x {module.head_size}{shared}"
         case FeedForward():
             return f"FeedForward, {module.activation}"
         case Block():
-            place = "norms first" if module.pre_norm else "norms last"
+            place = "pre-norm" if module.pre_norm else "post-norm"
             return f"Block, {place}{'' if module.residual else ', no residual'}"
         case LanguageModel():
             return f"{module.vocab_size:,} tokens, context {module.config.block_size:,}"

@@ -1,4 +1,4 @@
-"""What a model is made of and what it costs, told without allocating it."""
+"""Parameters, FLOPs and memory of a model, without allocating it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from engine.model import LanguageModel, build_model
 from engine.optim.optimizer import block_matrices
 from engine.training.precision import DTYPES
 
-FP32_BYTES = 4  # weights, gradients and the optimizer's memory are kept in fp32
-PURPOSES = {  # of a parameter, by the first of these that its name holds
+FP32_BYTES = 4  # weights, gradients and optimizer state are kept in fp32
+PURPOSES = {  # of a parameter, by the first of these substrings in its name
     "token_embedding": "token embeddings",
     "previous_embeddings": "embeddings of the tokens before",
     "position_embedding": "position embeddings",
@@ -28,37 +28,32 @@ PURPOSES = {  # of a parameter, by the first of these that its name holds
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that training and sampling hold, activations left out."""
+    """Bytes that training and sampling need, without activations."""
 
     weights: int
     gradients: int
-    optimizer: dict[str, int]  # by ``optim.optimizer``
-    average: int  # of the weights, if ``optim.ema_decay`` keeps one
-    kv_cache: int  # of one text as long as the context
+    optimizer: dict[str, int]  # for each choice of ``optim.optimizer``
+    average: int  # of the moving average, if ``optim.ema_decay`` is set
+    kv_cache: int  # of a sequence of ``block_size`` tokens
     kv_cache_dtype: str
 
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """A model from the outside."""
+    """Parameters, FLOPs and memory of a model."""
 
     tree: Part
-    parameters: dict[str, int]  # by what they are for
+    parameters: dict[str, int]  # by purpose
     total: int
     without_positions: int
-    flops_forward: float  # of a token
-    flops_training: float  # of a token, with the backward pass
-    flops_step: float  # of an optimizer step
+    flops_forward: float  # per token
+    flops_training: float  # per token, with the backward pass
+    flops_step: float  # per optimizer step
     memory: Memory
 
 
 def summarize(config: Config, vocab_size: int) -> ModelSummary:
-    """Look at the model a configuration describes.
-
-    Args:
-        config: The model, and how it is to be trained.
-        vocab_size: Number of distinct tokens.
-    """
+    """Summarise the model of a configuration."""
     with torch.device("meta"):  # shapes without memory
         model = build_model(config.model, vocab_size)
     training = flops_per_token(config.model, vocab_size)
@@ -82,7 +77,7 @@ def _count(model: nn.Module) -> int:
 
 
 def _by_purpose(model: LanguageModel) -> dict[str, int]:
-    """A tied head counts as token embedding, once."""
+    """Count parameters by purpose; a tied head counts as token embedding, once."""
     counts = dict.fromkeys(PURPOSES.values(), 0)
     for name, parameter in model.named_parameters():
         purpose = next(purpose for key, purpose in PURPOSES.items() if key in name)
@@ -110,7 +105,7 @@ def _memory(config: Config, model: LanguageModel) -> Memory:
 
 
 def _remembered(model: LanguageModel, optimizer: str, momentum: float) -> int:
-    """Numbers an optimizer keeps: AdamW two for each parameter, Muon and SGD one."""
+    """Count the elements of optimizer state: AdamW two per parameter, Muon and SGD one."""
     numbers = _count(model)
     if optimizer == "sgd":
         return numbers if momentum else 0

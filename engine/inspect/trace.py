@@ -1,4 +1,4 @@
-"""A look at every stage of a forward pass: its shape and what the numbers in it are like."""
+"""Trace a forward pass: the shape and statistics of every intermediate tensor."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from engine.model.positions import Rotary, sinusoidal
 
 @dataclass(frozen=True)
 class Stage:
-    """One tensor on the way from the text to the logits."""
+    """An intermediate tensor of a forward pass."""
 
-    where: str  # the block, or nothing
+    where: str  # the block, or empty
     name: str
-    axes: str  # of the shape, e.g. "B nh T hs"
+    axes: str  # names of the dimensions, e.g. "B nh T hs"
     shape: tuple[int, ...]
     mean: float
     std: float
     minimum: float
     maximum: float
-    zeros: float  # share of numbers that are exactly zero
-    entropy: tuple[float, ...] = ()  # bits, of attention weights: the mean row of each head
+    zeros: float  # share of elements that are exactly zero
+    entropy: tuple[float, ...] = ()  # of attention weights: mean over the rows of each head, bits
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A forward pass, stage by stage."""
+    """The stages of a forward pass, and its prediction."""
 
     stages: tuple[Stage, ...]
-    likeliest: tuple[tuple[int, float], ...]  # token and probability, the best first
+    likeliest: tuple[tuple[int, float], ...]  # token and probability, the most likely first
 
 
 def trace(model: LanguageModel, tokens: Sequence[int], top: int = 5) -> Trace:
-    """Take a text through the model's reference path.
+    """Trace tokens through the model's reference path, in eval mode.
 
     Args:
-        model: As it is now; dropout is off, as in evaluation.
+        model: Its training mode is restored afterwards.
         tokens: T token ids, at least one and at most ``block_size``.
-        top: How many candidates for the next token are told.
+        top: Number of most likely next tokens to return.
     """
     was_training = model.training
     device = next(model.parameters()).device
@@ -63,14 +63,14 @@ def trace(model: LanguageModel, tokens: Sequence[int], top: int = 5) -> Trace:
 
 
 class _Notes:
-    """Takes down one stage after the other."""
+    """Records the stages in order."""
 
     def __init__(self) -> None:
         self.stages: list[Stage] = []
         self.where = ""
 
     def take(self, name: str, axes: str, tensor: Tensor, entropy: tuple[float, ...] = ()) -> Tensor:
-        """Take down a tensor; returns it."""
+        """Record a tensor and return it."""
         x = tensor.double()
         stage = Stage(
             self.where,
@@ -88,7 +88,7 @@ class _Notes:
         return tensor
 
 
-# Each of these is one of the model's own steps, done by the model's own parts.
+# Each function repeats a method of the model with the model's own modules, and records the tensors.
 
 
 def _gpt(model: GPT, input_ids: Tensor, notes: _Notes) -> Tensor:
@@ -128,7 +128,7 @@ def _block(block: Block, x: Tensor, rope: Rotary | None, notes: _Notes) -> Tenso
 
 
 def _sum(block: Block, norm: nn.Module, name: str, x: Tensor, notes: _Notes) -> Tensor:
-    """What leaves a sublayer, normalised if the norms come last."""
+    """Record the residual stream after a sublayer, and apply the norm of post-norm blocks."""
     notes.take("stream", "B T C", x)
     return x if block.pre_norm else _norm(norm, name, x, notes)
 
@@ -161,13 +161,16 @@ def _feed_forward(feed_forward: FeedForward, x: Tensor, notes: _Notes) -> Tensor
 
 
 def _likeliest(logits: Tensor, count: int) -> tuple[tuple[int, float], ...]:
-    """The tokens with the highest (V,) logits; of equal ones the first."""
-    chances, tokens = logits.softmax(-1).sort(descending=True, stable=True)
-    return tuple(zip(tokens[:count].tolist(), chances[:count].tolist(), strict=True))
+    """Return the tokens with the highest logits (V,) and their probabilities."""
+    probs, tokens = logits.softmax(-1).sort(descending=True, stable=True)  # (V,) each
+    return tuple(zip(tokens[:count].tolist(), probs[:count].tolist(), strict=True))
 
 
 def _entropy(weights: Tensor) -> tuple[float, ...]:
-    """How widely each head looks, in bits: (B, nh, T, T) -> nh mean entropies of its rows."""
+    """Return the mean entropy of each head's rows, in bits: (B, nh, T, T) -> nh numbers.
+
+    0 means that each token attends to a single one; log2(T) that it attends to T equally.
+    """
     rows = -torch.special.xlogy(weights, weights).sum(-1)  # (B, nh, T), nats
     bits = (rows / torch.log(torch.tensor(2.0, device=rows.device))).mean((0, 2))  # (nh,)
     return tuple(bits.tolist())

@@ -1,4 +1,4 @@
-"""A text on its way through a model, fresh or trained."""
+"""Trace a text through an untrained or a trained model."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ WEIGHT_BYTES = 4
 
 
 def initial_model(config: Config, tokenizer: Tokenizer) -> LanguageModel:
-    """The model with the weights that a run of this configuration begins with.
+    """Build the model with the initial weights of a run of this configuration.
 
     Raises:
-        InputError: It does not fit the memory.
+        InputError: It does not fit into memory.
     """
     needed = WEIGHT_BYTES * parameter_estimate(config.model, tokenizer.vocab_size)
     there = available_bytes()
     if needed > LARGEST_SHARE * there:
         raise InputError(
             f"the weights of this model take {needed / 1e9:,.1f} GB of memory, and "
-            f"{there / 1e9:,.1f} GB are to be had: look into a smaller one, the stages are alike"
+            f"{there / 1e9:,.1f} GB are available: trace a smaller model, which has the same stages"
         )
     reseed(config.train.seed, Stream.INIT)
     model = build_model(config.model, tokenizer.vocab_size)
@@ -34,11 +34,10 @@ def initial_model(config: Config, tokenizer: Tokenizer) -> LanguageModel:
 
 
 def trace_text(model: LanguageModel, text: str) -> Trace:
-    """Take a text through a model that has a tokenizer.
+    """Trace a text through a model that has a tokenizer.
 
     Raises:
-        InputError: There is no text, it is longer than the context, or the model does not know
-            its characters.
+        InputError: The text is empty, longer than the context, or has unknown characters.
     """
     tokenizer = model.tokenizer
     assert tokenizer is not None
@@ -48,7 +47,7 @@ def trace_text(model: LanguageModel, text: str) -> Trace:
     longest = model.config.block_size
     if len(tokens) > longest:
         raise InputError(
-            f"the text is {len(tokens)} tokens long, and the model sees {longest} at once: "
+            f"the text is {len(tokens)} tokens long, and the model's context is {longest}: "
             f"shorten the text, or raise model.block_size"
         )
     return trace(model, tokens)

@@ -1,9 +1,8 @@
-"""Kernels of our own, compiled on the machine that they run on: in C++ for the CPU, in Triton
-for NVIDIA GPUs (``engine.kernels.gpu``).
+"""Native kernels: C++ for the CPU, Triton for NVIDIA GPUs (``engine.kernels.gpu``).
 
-PyTorch's kernels serve every shape and every processor; for a small model that costs a quarter of a
-step in fp32 (docs/experiments.md). These here are compiled once for the very processor, in seconds,
-and are held to PyTorch's by tests.
+PyTorch's kernels support every shape and processor, which costs a small model a quarter of a step
+in fp32 (docs/experiments.md). These are compiled in seconds for the processor they run on, and
+tests compare them with PyTorch's.
 """
 
 from engine.kernels import gpu

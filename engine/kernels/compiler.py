@@ -1,4 +1,4 @@
-"""From the C++ sources beside this file to a library for this processor."""
+"""Compile the C++ sources in this folder to a library for this processor."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ SOURCES = (
     "linear.cpp",
     "clipping.cpp",
     "gelu.cpp",
-)  # those that take longest first
+)  # the slowest to compile first
 HEADERS = ("panels.h", "products.h", "vectors.h")
-# as fast as -O3 here, and compiled in half the time
+# the code is as fast as with -O3, and compiles in half the time
 OPTIMIZE = ("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fno-math-errno")
 FLAGS = ("-std=c++17", *OPTIMIZE, "-fopenmp", "-fPIC", "-w")
 FOR_THIS_PROCESSOR = ("-march=native", "-mcpu=native")  # the second one on ARM
 COMPILERS = ("g++", "c++")
 ANOTHER = "install another g++"
-SECONDS = 120.0  # after which a compiler is given up
-SECONDS_FOR_A_QUESTION = 10.0
+SECONDS = 120.0  # timeout of the compiler
+SECONDS_FOR_MACROS = 10.0  # timeout of listing its predefined macros
 
 
 class NoKernels(Exception):
-    """There are no native kernels on this machine; the text is the reason and the way out."""
+    """Native kernels are not available; the message has the reason and a way out."""
 
 
 def compiled() -> Path:
-    """The compiled kernels; compiled now, unless that was done before.
+    """Return the path of the compiled library, compiling it if necessary.
 
-    They are kept by what they were made from, of and for: the sources, the compiler and all that
-    it knows of this processor. So a home folder may be shared by different machines.
+    The file name contains a hash of the sources, the compiler and its predefined macros for this
+    processor, so that different machines can share a home folder.
 
     Raises:
-        NoKernels: There is no GNU compiler, it cannot compile them, or they cannot be kept.
+        NoKernels: There is no GNU compiler, it fails, or the folder is not writable.
     """
     command, target = _compiler()
     folder, key = kernels_folder(), _key(command, target)
@@ -55,14 +55,14 @@ def compiled() -> Path:
             found = _compile(command, folder, key)
     except OSError as error:
         raise NoKernels(
-            f"those cannot be kept in {folder} ({error.strerror}): set GPT_TUI_KERNELS to a folder "
-            f"for them"
+            f"native kernels cannot be stored in {folder} ({error.strerror}): set GPT_TUI_KERNELS "
+            f"to another folder"
         ) from None
     return found
 
 
 def are_compiled() -> bool:
-    """Whether ``compiled`` would answer at once."""
+    """Return whether ``compiled`` would return without compiling."""
     try:
         return _find(kernels_folder(), _key(*_compiler())) is not None
     except (NoKernels, OSError):
@@ -79,7 +79,7 @@ def _digest(content: bytes) -> str:
 
 
 def _find(folder: Path, key: str) -> Path | None:
-    """The library of a key, if it is whole: to load a part of one would end the program."""
+    """Find an intact library of a key; loading a truncated one would crash the process."""
     for path in folder.glob(f"{key}-*.so"):
         if path.stem == f"{key}-{_digest(path.read_bytes())}":
             return path
@@ -88,34 +88,34 @@ def _find(folder: Path, key: str) -> Path | None:
 
 
 def kernels_folder() -> Path:
-    """Where compiled kernels are kept; GPT_TUI_KERNELS moves it."""
+    """Return the folder of compiled kernels: GPT_TUI_KERNELS, or one in the cache folder."""
     chosen = os.environ.get("GPT_TUI_KERNELS")
     return Path(chosen).expanduser() if chosen else cache_folder() / "kernels"
 
 
 @functools.cache
 def _compiler() -> tuple[list[str], bytes]:
-    """A command that compiles for this processor, and what it predefines for it.
+    """Return a command that compiles for this processor, and its predefined macros.
 
-    PyTorch's own threads are to do the work, and on Linux those are GNU OpenMP's: another
-    compiler would bring a second set, which gets into their way.
+    It must be a GNU compiler: PyTorch on Linux uses the threads of GNU OpenMP, and another OpenMP
+    runtime would start a second thread pool that competes with them.
     """
     names = [os.environ["CXX"]] if os.environ.get("CXX") else list(COMPILERS)
     found = [path for name in names if (path := shutil.which(name))]
     if not found:
-        raise NoKernels(f"no {' or '.join(names)} was found to compile those with: install g++")
+        raise NoKernels(f"no {' or '.join(names)} was found to compile the kernels: install g++")
     for path in found:
         for processor in FOR_THIS_PROCESSOR:
             command = [path, *FLAGS, processor]
-            macros = _run([*command, "-E", "-dM", "-x", "c++", os.devnull], SECONDS_FOR_A_QUESTION)
+            macros = _run([*command, "-E", "-dM", "-x", "c++", os.devnull], SECONDS_FOR_MACROS)
             known = macros.stdout
             if macros.returncode == 0 and b"__GNUC__" in known and b"__clang__" not in known:
                 return command, known
-    raise NoKernels(f"{found[0]}, no GNU compiler with OpenMP, cannot compile those: install g++")
+    raise NoKernels(f"{found[0]} is not a GNU compiler with OpenMP: install g++")
 
 
 def _compile(command: list[str], folder: Path, key: str) -> Path:
-    """Compile the sources side by side, and put the library into its place in one piece."""
+    """Compile the sources in parallel, link them, and move the library into place atomically."""
     with tempfile.TemporaryDirectory(dir=folder, prefix="compiling-") as made:
 
         def an_object(source: str) -> str:
@@ -136,12 +136,14 @@ def _succeed(command: list[str]) -> None:
     done = _run(command)
     if done.returncode:
         lines = done.stdout.decode(errors="replace").splitlines()
-        errors = [line for line in lines if "error" in line] or lines or ["it says nothing"]
-        raise NoKernels(f"{command[0]} could not compile those ({errors[0].strip()}): {ANOTHER}")
+        errors = [line for line in lines if "error" in line] or lines or ["no error message"]
+        raise NoKernels(
+            f"{command[0]} could not compile the kernels ({errors[0].strip()}): {ANOTHER}"
+        )
 
 
 def _run(command: list[str], seconds: float = SECONDS) -> subprocess.CompletedProcess[bytes]:
-    """Run a compiler, which starts programs of its own: all of them end with it."""
+    """Run a compiler; on a timeout, also kill the processes it has started."""
     try:
         process = subprocess.Popen(
             command,
@@ -157,5 +159,5 @@ def _run(command: list[str], seconds: float = SECONDS) -> subprocess.CompletedPr
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        raise NoKernels(f"{command[0]} was not done after {seconds:g} seconds: {ANOTHER}") from None
+        raise NoKernels(f"{command[0]} took more than {seconds:g} seconds: {ANOTHER}") from None
     return subprocess.CompletedProcess(command, process.returncode, output)

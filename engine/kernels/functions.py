@@ -1,4 +1,4 @@
-"""The kernels as PyTorch sees them: functions of tensors that know their gradients."""
+"""The CPU kernels as differentiable functions of tensors."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ KINDS = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 
 
 def takes(x: Tensor, *dtypes: torch.dtype) -> bool:
-    """Whether a kernel for these dtypes can be given such numbers here and now."""
+    """Return whether a kernel for these dtypes supports ``x``; never while torch.compile traces."""
     return x.device.type == "cpu" and x.dtype in dtypes and not torch.compiler.is_compiling()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``F.linear`` in fp32 on the CPU: (..., in) -> (..., out).
+    """Compute ``F.linear`` in fp32 on the CPU.
 
     Args:
         x: (..., in).
         weight: (out, in).
-        bias: (out,), or none.
+        bias: (out,), or None.
+
+    Returns:
+        (..., out).
     """
     if not x.numel() or not weight.numel():
         return F.linear(x, weight, bias)
@@ -38,7 +41,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def gelu(x: Tensor) -> Tensor:
-    """``F.gelu`` in fp32 on the CPU: any shape, the same shape."""
+    """Compute ``F.gelu`` in fp32 on the CPU: (...) -> (...)."""
     y: Tensor = _GELU.apply(x)  # type: ignore[no-untyped-call]
     return y
 
@@ -53,19 +56,19 @@ def attention(
     rope: tuple[Tensor, Tensor] | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Causal self-attention between its two projections, on the CPU.
+    """Compute causal self-attention, without its two projections, on the CPU.
 
     Args:
         qkv: (B, T, (nh + 2 nkv) hs) in fp32 or bf16: queries, keys and values of all heads.
-        n_head, n_kv_head: nh and nkv; groups of heads share keys and values.
+        n_head: nh.
+        n_kv_head: nkv; groups of nh / nkv heads share keys and values.
         norm: Of queries and keys, without a gain: ``none``, ``layer`` or ``rms``.
-        epsilon: Of that norm.
-        turns: Cosines and sines of rotary positions, (T, hs / 2) each.
-        dropout: Share of the weights that is dropped; drawn from a seed that PyTorch's generator
-            gives.
+        epsilon: Added to the variance in the norm.
+        rope: Cos and sin of rotary positions, (T, hs / 2) each.
+        dropout: Probability of dropping an attention weight; torch's generator gives the seed.
 
     Returns:
-        (B, T, nh hs), all heads side by side, in the dtype of ``qkv``.
+        (B, T, nh hs), the concatenated heads, in the dtype of ``qkv``.
     """
     B, T, width = qkv.shape
     shape = Shape(B=B, T=T, nh=n_head, nkv=n_kv_head, hs=width // (n_head + 2 * n_kv_head))
@@ -81,14 +84,14 @@ def attention(
 
 
 def clip_gradients(gradients: Sequence[Tensor], clip: float) -> Tensor:
-    """``torch.nn.utils.clip_grad_norm_`` for gradients in fp32 on the CPU.
+    """Do as ``torch.nn.utils.clip_grad_norm_`` for fp32 gradients on the CPU.
 
     Args:
-        gradients: Contiguous; scaled down together where their norm is above ``clip``.
-        clip: May be infinite.
+        gradients: Must be contiguous; scaled in place.
+        clip: The maximum norm; may be infinite.
 
     Returns:
-        () their norm before.
+        () the norm before clipping.
     """
     n = len(gradients)
     at = (c_void_p * n)(*(gradient.data_ptr() for gradient in gradients))
@@ -105,14 +108,15 @@ def muon_step(
     rate: float,
     keep: float,
 ) -> None:
-    """Muon's step, as in ``engine.optim.muon``, for matrices in fp32 on the CPU.
+    """Do the step of ``engine.optim.muon`` for fp32 matrices on the CPU.
 
     Args:
-        gradients, averages, weights: Of each matrix its gradient, its momentum and itself, (r, c)
-            each and contiguous; the last two are moved.
-        momentum: Of the gradient; Nesterov's.
-        rate: Learning rate; a matrix moves by ``rate * sqrt(max(1, r / c))``.
-        keep: What weight decay leaves of the weights.
+        gradients: (r, c) for each matrix.
+        averages: Momentum buffers (r, c), contiguous; updated in place.
+        weights: (r, c), contiguous; updated in place.
+        momentum: Nesterov momentum.
+        rate: Learning rate; the update is scaled by ``sqrt(max(1, r / c))``.
+        keep: Factor of the weights: 1 minus learning rate times weight decay.
     """
     n = len(weights)
     pointers = c_void_p * n
@@ -188,12 +192,12 @@ class _Attention(Function):
     def forward(ctx: Any, qkv: Tensor, shape: Shape, tables: tuple[Tensor, ...]) -> Tensor:
         qkv = qkv.contiguous()
         y = qkv.new_empty(shape.B, shape.T, shape.nh * shape.hs)
-        # what is subtracted from a row of scores to make them weights
+        # log-sum-exp of each row of scores, from which the backward pass recomputes the weights
         logarithms = torch.empty(shape.B, shape.nh, shape.T, dtype=torch.float32)
         run = getattr(load(), f"attention_forward_{KINDS[qkv.dtype]}")
         run(shape, qkv.data_ptr(), y.data_ptr(), logarithms.data_ptr())
         ctx.save_for_backward(qkv, y, logarithms)
-        ctx.shape, ctx.tables = shape, tables  # the shape points into the tables
+        ctx.shape, ctx.tables = shape, tables  # keeps the tables alive, which ``shape`` points to
         return y
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The compiled kernels, loaded: C functions that take pointers."""
+"""Load the compiled CPU kernels: C functions that take pointers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import functools
 from ctypes import POINTER, c_float, c_int, c_long, c_uint64, c_void_p
 from pathlib import Path
 
-import torch  # first: its threads, already there, are the ones that the kernels use
+import torch  # before the library, which then uses the same OpenMP threads
 
 from engine.kernels import gpu
 from engine.kernels.compiler import ANOTHER, NoKernels, compiled
 
-TOLERANCE = 1e-4  # of the trial product, whose numbers are about 1
+TOLERANCE = 1e-4  # absolute, of the test in ``_test``
 
 
 class Shape(ctypes.Structure):
-    """Of an attention; ``Shape`` in attention.cpp, where the fields are explained."""
+    """The arguments of attention; see ``Shape`` in attention.cpp."""
 
     _fields_ = [
         ("B", c_int),
@@ -49,13 +49,13 @@ SIGNATURES = {
 
 
 def fingerprint() -> str:
-    """What the loaded kernels were made from and for, in a few letters; empty before."""
+    """Return a short hash that identifies the loaded kernels; empty if none are loaded."""
     return Path(load()._name).stem[:8] if load.cache_info().currsize else ""
 
 
 @functools.cache
 def load() -> ctypes.CDLL:
-    """The kernels, compiled if they are not yet; the second time at once.
+    """Load the kernels, compiling them if necessary.
 
     Raises:
         NoKernels: This machine cannot compile or run them.
@@ -65,7 +65,7 @@ def load() -> ctypes.CDLL:
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, None
     library.clip_gradients.restype = c_float
-    _try_out(library)
+    _test(library)
     return library
 
 
@@ -82,7 +82,7 @@ def load_for(device: str) -> None:
 
 
 def are_there(device: str = "cpu") -> bool:
-    """Whether this machine has them; they are loaded by the asking."""
+    """Load the kernels if possible; return whether that succeeded."""
     try:
         load_for(device)
     except NoKernels:
@@ -94,14 +94,14 @@ def _open(path: Path) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
-        raise NoKernels(f"what was compiled cannot be loaded ({error}): {ANOTHER}") from None
+        raise NoKernels(f"the compiled kernels cannot be loaded ({error}): {ANOTHER}") from None
 
 
-def _try_out(library: ctypes.CDLL) -> None:
-    """One product, so that a compiler that gets it wrong is found out before a run."""
+def _test(library: ctypes.CDLL) -> None:
+    """Check one matrix product, so that a faulty compiler is noticed before a run."""
     numbers = torch.arange(50 * 40, dtype=torch.float32).view(50, 40)
     x, w = numbers[:33].sin(), numbers.cos()
     y = torch.empty(33, 50, dtype=torch.float32)
     library.linear_forward(x.data_ptr(), w.data_ptr(), None, y.data_ptr(), 33, 50, 40)
     if not torch.allclose(y, x @ w.T, atol=TOLERANCE):
-        raise NoKernels(f"what was compiled gets a product wrong: {ANOTHER}")
+        raise NoKernels(f"a compiled kernel gives a wrong result: {ANOTHER}")

@@ -1,9 +1,9 @@
-"""Kernels of our own for NVIDIA GPUs, in Triton: what PyTorch does in many passes, in one.
+"""Fused Triton kernels for NVIDIA GPUs.
 
-A small model's step is bound by the memory it reads and writes, not by its products. PyTorch
-normalises, rotates and sorts queries and keys in a dozen passes over them, and the gradient of a
-norm's gain takes longer than attention. Imported only where there is a GPU; Triton comes with
-PyTorch's CUDA builds for Linux.
+A step of a small model is limited by memory bandwidth, not by its matrix products. PyTorch takes a
+dozen passes over queries and keys to normalise, rotate and transpose them, and the gradient of a
+norm's gain takes longer than attention. This module is imported only if there is a GPU; Triton
+comes with PyTorch's CUDA builds for Linux.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 NORMS = {"none": 0, "layer": 1, "rms": 2}
-TOKENS = 16  # to one program, of one head
-ROWS = 4  # of a norm, to one program at a time; on the way back half as many
-PROGRAMS = 1056  # among which the rows are shared where a gain's gradient is summed
-NUMBERS = 2048  # of an activation, to one program
+TOKENS = 16  # tokens of one head per program
+ROWS = 4  # rows of a norm per program and iteration; half as many in the backward pass
+PROGRAMS = 1056  # programs of a norm's backward pass, each of which sums the gain's gradient
+NUMBERS = 2048  # elements of an activation per program
 
 
 # -- queries, keys and values ----------------------------------------------------------------------
@@ -29,7 +29,7 @@ NUMBERS = 2048  # of an activation, to one program
 
 @triton.jit
 def _normalised(x1, x2, seen, hs, epsilon, NORM: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Both halves of each row without mean and spread, and one over the spread."""
+    """Normalise rows given as two halves; also return 1 / (root mean square)."""
     if NORM == 0:
         return x1, x2, tl.sum(x1 * 0.0, 1)[:, None] + 1.0
     if NORM == 1:
@@ -46,7 +46,7 @@ def _heads_forward(  # type: ignore[no-untyped-def]
     qkv, out, cos, sin, rows, T, heads, turned, hs, epsilon,
     NORM: tl.constexpr, ROTARY: tl.constexpr, TOKENS: tl.constexpr, HALF: tl.constexpr,
 ):  # fmt: skip
-    """(rows, heads, hs) -> the same; the first ``turned`` heads are queries and keys."""
+    """(rows, heads, hs) -> (rows, heads, hs); the first ``turned`` heads are queries and keys."""
     head = tl.program_id(1)
     row = tl.program_id(0) * TOKENS + tl.arange(0, TOKENS)
     column = tl.arange(0, HALF)
@@ -77,7 +77,7 @@ def _heads_backward(  # type: ignore[no-untyped-def]
     q_b, q_h, q_t, k_b, k_h, k_t, v_b, v_h, v_t,
     NORM: tl.constexpr, ROTARY: tl.constexpr, TOKENS: tl.constexpr, HALF: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of queries, keys and values, each with its strides -> (rows, heads, hs)."""
+    """Gradients of q, k and v, with the strides of each -> gradient of qkv (rows, heads, hs)."""
     head = tl.program_id(1)
     row = tl.program_id(0) * TOKENS + tl.arange(0, TOKENS)
     column = tl.arange(0, HALF)
@@ -165,7 +165,7 @@ class Heads(Function):
         return dqkv, None, None, None, None, None, None
 
 
-# -- norms of the stream ---------------------------------------------------------------------------
+# -- norms -----------------------------------------------------------------------------------------
 
 
 @triton.jit
@@ -174,7 +174,7 @@ def _norm_forward(  # type: ignore[no-untyped-def]
     LAYER: tl.constexpr, GAIN: tl.constexpr, BIAS: tl.constexpr, ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """(rows, C) -> (rows, C), and what the way back needs of each row."""
+    """(rows, C) -> (rows, C); stores mean and 1 / std of each row for the backward pass."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.arange(0, WIDTH)
     there = column < C
@@ -202,7 +202,7 @@ def _norm_backward(  # type: ignore[no-untyped-def]
     LAYER: tl.constexpr, GAIN: tl.constexpr, BIAS: tl.constexpr, ROWS: tl.constexpr,
     WIDTH: tl.constexpr, ROUNDS: tl.constexpr,
 ):  # fmt: skip
-    """Each program sums the gradients of gain and bias over its rows, always in the same order."""
+    """Each program sums the gradients of gain and bias over its rows, in a deterministic order."""
     program, programs = tl.program_id(0), tl.num_programs(0)
     column = tl.arange(0, WIDTH)
     there = column < C
@@ -306,7 +306,7 @@ def _relu2_backward(x, dy, dx, n, NUMBERS: tl.constexpr):  # type: ignore[no-unt
 
 
 class ReLU2(Function):
-    """The square of ``F.relu``."""
+    """``F.relu(x) ** 2``."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -352,7 +352,7 @@ def _swiglu_backward(x, dy, dx, rows, F, NUMBERS: tl.constexpr):  # type: ignore
 
 
 class SwiGLU(Function):
-    """SiLU of the first half, times the second: (..., 2 F) -> (..., F)."""
+    """``F.silu`` of the first half times the second half: (..., 2 F) -> (..., F)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

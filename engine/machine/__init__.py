@@ -1,1 +1,1 @@
-"""The machine a run is trained on: its memory, and how far something is."""
+"""Memory of the machine, the C library's allocator, and progress reports."""

@@ -1,4 +1,4 @@
-"""Whether a model fits this machine at all, told before anything is built."""
+"""Check whether a model fits into memory before it is built, and diagnose out-of-memory kills."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from engine.config.model_size import matrix_weights
 from engine.config.presets import probably_has_cuda
 from engine.config.schema import ModelConfig
 
-TRAINING_BYTES = 16  # of a parameter: itself, its gradient and AdamW's two averages, in fp32
-BUILDING_BYTES = 4  # on a GPU's machine only the building takes place in main memory
-LARGEST_SHARE = 0.9  # of the memory there is
-LITTLE_LEFT = 0.05  # of what a process holds and could still have: one large tensor, and it is over
+TRAINING_BYTES = 16  # per parameter: weight, gradient and AdamW's two moments, in fp32
+BUILDING_BYTES = 4  # per parameter in main memory, if there is a GPU to train on
+LARGEST_SHARE = 0.9  # of the available memory that may be used
+LITTLE_LEFT = 0.05  # of held and free memory; with less free, the next large tensor may fail
 PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def parameter_estimate(model: ModelConfig, vocab_size: int) -> int:
-    """Parameters of a model without building it: matrices and embeddings, biases left out."""
+    """Count a model's parameters without building it; biases and gains are ignored."""
     if model.architecture == "bigram":
         return vocab_size**2
-    tables = model.n_gram - int(model.tie_weights)  # a tied head is a table and a matrix
+    tables = model.n_gram - int(model.tie_weights)  # a tied head is counted as a matrix already
     positions = model.block_size if model.position == "learned" else 0
     embeddings = (tables * vocab_size + positions) * model.n_embd
     return matrix_weights(model, vocab_size) + embeddings
 
 
 def check_memory(model: ModelConfig, vocab_size: int) -> None:
-    """Refuse a model whose weights and optimizer state alone cannot fit.
+    """Reject a model whose weights and optimizer state alone exceed the memory.
 
     Raises:
-        InputError: They cannot; the sentence says how much there is and what to lower.
+        InputError: The message says how much memory there is and what to lower.
     """
     parameters = parameter_estimate(model, vocab_size)
     needed = parameters * (BUILDING_BYTES if probably_has_cuda() else TRAINING_BYTES)
@@ -47,14 +47,14 @@ def check_memory(model: ModelConfig, vocab_size: int) -> None:
 
 
 def gpu_memory_ran_out(error: RuntimeError) -> bool:
-    """Whether this is what it says, by PyTorch's allocator or by the driver."""
+    """Return whether an error of PyTorch's allocator or the driver means too little GPU memory."""
     return "out of memory" in str(error).lower()  # the CPU's allocator says "can't allocate memory"
 
 
 def memory_now() -> dict[str, int] | None:
-    """What this process holds and what it could still have, in bytes; None where it is not told.
+    """Return the bytes this process holds and could still allocate; None if unknown.
 
-    ``kills`` counts the processes that were ever killed here because memory ran out.
+    ``kills`` counts the processes that the kernel has killed since boot because memory ran out.
     """
     try:
         held = int((PROC / "self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -65,18 +65,18 @@ def memory_now() -> dict[str, int] | None:
     with suppress(OSError, ValueError):  # a container may have less than its machine
         limit = int((CGROUP / "memory.max").read_text())
         used = int((CGROUP / "memory.current").read_text())
-        cached = _field(CGROUP / "memory.stat", "inactive_file")  # of files, given up when needed
+        cached = _field(CGROUP / "memory.stat", "inactive_file")  # page cache, freed when needed
         left = min(left, limit - used + cached)
     return {"held": held, "left": left, "kills": kills}
 
 
 def why_killed(before: dict[str, Any] | None, now: dict[str, int] | None, size: int) -> str:
-    """Whether it was for memory that a run ended without a word, and the way out; else empty.
+    """Return one sentence if a run was probably killed for lack of memory, else an empty string.
 
     Args:
-        before: ``memory_now`` as the run last wrote it down.
-        now: As it is now.
-        size: Sequences that are computed at once.
+        before: The last ``memory_now`` that the run recorded.
+        now: The current one.
+        size: The run's micro-batch size.
     """
     if not before:
         return ""
@@ -86,7 +86,7 @@ def why_killed(before: dict[str, Any] | None, now: dict[str, int] | None, size: 
     way_out = (
         f"set system.micro_batch_size to {size // 2}, which gives the same steps in more passes"
         if size > 1
-        else "close other programs, or begin a run with a smaller model"
+        else "close other programs, or start a run with a smaller model"
     )
     return (
         f"memory ran out: it held {before['held'] / 1e9:.1f} GB and {before['left'] / 1e9:.1f} GB "
@@ -95,7 +95,7 @@ def why_killed(before: dict[str, Any] | None, now: dict[str, int] | None, size: 
 
 
 def _field(file: Path, name: str) -> int:
-    """The number beside a name in one of the kernel's tables."""
+    """Read the number after a name in a file of /proc or /sys."""
     for line in file.read_text().splitlines():
         if line.startswith(name + " "):
             return int(line.split()[1])

@@ -1,4 +1,4 @@
-"""Says how far something is, often enough to be followed and no oftener."""
+"""Limit the rate of progress reports."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ REPORT_SECONDS = 1.0
 def now_and_then(
     report: Callable[[str], None], clock: Callable[[], float] = time.monotonic
 ) -> Callable[[str], None]:
-    """Pass lines on, the first at once and then one a second; the others are left out.
+    """Wrap ``report`` so that it is called at most once a second; other lines are dropped.
 
     Args:
-        report: Takes the lines.
-        clock: Seconds that never go back.
+        report: Called with the first line at once.
+        clock: Returns monotonic seconds.
     """
     due = -float("inf")
 

@@ -1,1 +1,1 @@
-"""Several runs, one after the other: the queue, grids of settings, which is the best."""
+"""Sweeps: grids of settings, the queue of runs, the pruning rule and the leaderboard."""

@@ -1,7 +1,6 @@
-"""Sweeps: named settings and the values to try, as a grid or drawn at random.
+"""Grid and random search: turn settings with several values into a list of configurations.
 
-``optim.learning_rate=1e-4..1e-2 log x5`` and ``model.n_layer=2,4`` are two axes. Nothing here
-trains or writes: what comes out is a list of configurations, those that cannot be set aside.
+``optim.learning_rate=1e-4..1e-2 log x5`` and ``model.n_layer=2,4`` are two axes of a grid.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from engine.config.setting import Setting, Value
 from engine.config.unused import without_effect
 
 MAX_RUNS = 1000
-DIGITS = 6  # of what is computed: as many as the screen shows of a value
-TRIES_PER_DRAW = 100  # before there seem to be no further combinations
+DIGITS = 6  # of computed values, as many as are shown
+TRIES_PER_DRAW = 100  # without a new combination, before the search ends
 NEXT_AXIS = re.compile(r"[;\s]+(?=[A-Za-z_]\w*\.\w+\s*=)")
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A setting and what it may be.
+    """A setting and its candidate values.
 
     Attributes:
         key: The setting.
-        values: To choose from; empty for a span to draw from.
-        low: Where the span begins.
-        high: Where it ends.
-        log: Whether its decades count the same, not its numbers.
+        values: The candidates; empty for a range to draw from.
+        low: The lower end of the range.
+        high: The upper end of the range.
+        log: Whether values are spaced or drawn evenly on a logarithmic scale.
     """
 
     key: str
@@ -43,7 +42,7 @@ class Axis:
     log: bool = False
 
     def draw(self, chance: random.Random) -> Value:
-        """One value, at random."""
+        """Draw a value at random."""
         if self.values:
             return chance.choice(self.values)
         return _value_at(self, chance.random())
@@ -51,7 +50,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Trial:
-    """A run to be: what the sweep sets, and all of its settings."""
+    """A planned run: the settings of the sweep, and the whole configuration."""
 
     changes: dict[str, Value]
     config: Config
@@ -59,7 +58,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Impossible:
-    """A combination that cannot be, and why."""
+    """An invalid combination."""
 
     changes: dict[str, Value]
     problems: tuple[str, ...]
@@ -67,13 +66,13 @@ class Impossible:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep comes to."""
+    """The runs of a sweep, and the combinations that are left out."""
 
     trials: tuple[Trial, ...]
     impossible: tuple[Impossible, ...]
 
     def ineffective_settings(self) -> list[str]:
-        """A sentence for each setting that changes nothing in any of the runs."""
+        """Return a sentence for each setting that has no effect in any of the runs."""
         told = []
         for key in self.trials[0].changes:
             reasons = [without_effect(trial.config, [key]) for trial in self.trials]
@@ -83,13 +82,13 @@ class Plan:
 
 
 def split_axes(text: str) -> list[str]:
-    """The axes that stand in one line, between blanks or semicolons."""
+    """Split a line into axes, at spaces and semicolons."""
     text = text.strip(" ;\t\n")
     return NEXT_AXIS.split(text) if text else []
 
 
 def parse_axes(texts: Sequence[str]) -> tuple[list[Axis], list[str]]:
-    """Read axes a person typed; also returns what is wrong with them, one sentence each."""
+    """Parse axes; also return one sentence for each problem."""
     axes: dict[str, Axis] = {}
     problems: list[str] = []
     for text in texts:
@@ -103,7 +102,7 @@ def parse_axes(texts: Sequence[str]) -> tuple[list[Axis], list[str]]:
         elif key not in SETTINGS:
             problems.append(unknown_setting(key))
         elif key in axes:
-            problems.append(f"{key} is swept twice: put all its values behind one '='")
+            problems.append(f"{key} is given twice: put all its values after one '='")
         else:
             axis, found = _parse_values(SETTINGS[key], values)
             axes[key] = axis
@@ -112,13 +111,13 @@ def parse_axes(texts: Sequence[str]) -> tuple[list[Axis], list[str]]:
 
 
 def grid(axes: Sequence[Axis]) -> list[dict[str, Value]]:
-    """Every combination, the last axis changing fastest.
+    """Return all combinations, the last axis varying fastest.
 
     Raises:
-        InputError: A span does not say how many values, or there are too many combinations.
+        InputError: A range has no number of values, or there are too many combinations.
     """
     problems = [
-        f"{axis.key}: say how many values of {axis.low:g}..{axis.high:g} to take, as in "
+        f"{axis.key}: give the number of values of {axis.low:g}..{axis.high:g} to take, as in "
         f"{axis.low:g}..{axis.high:g} x5; 'gpt-tui sweep --random N' draws them"
         for axis in axes
         if not axis.values
@@ -126,7 +125,7 @@ def grid(axes: Sequence[Axis]) -> list[dict[str, Value]]:
     runs = math.prod(len(axis.values) for axis in axes)
     if runs > MAX_RUNS:
         problems.append(
-            f"this grid has {runs:,} runs, and {MAX_RUNS:,} is the most: take fewer values, or "
+            f"this grid has {runs:,} runs, and {MAX_RUNS:,} is the maximum: take fewer values, or "
             f"draw some of them with --random N"
         )
     if problems:
@@ -137,15 +136,15 @@ def grid(axes: Sequence[Axis]) -> list[dict[str, Value]]:
 
 
 def draw(axes: Sequence[Axis], count: int, seed: int) -> list[dict[str, Value]]:
-    """Different combinations drawn at random, the same for the same seed.
+    """Draw distinct combinations at random, reproducibly.
 
     Args:
-        axes: What to draw from.
-        count: How many; fewer come out if there are no more.
-        seed: Of the draws.
+        axes: Values and ranges to draw from.
+        count: How many; fewer are returned if there are no more.
+        seed: Of the random numbers.
 
     Raises:
-        InputError: The count cannot be.
+        InputError: The count is out of range.
     """
     if not 1 <= count <= MAX_RUNS:
         raise InputError(f"--random takes 1 to {MAX_RUNS:,} runs, not {count:,}")
@@ -160,10 +159,10 @@ def draw(axes: Sequence[Axis], count: int, seed: int) -> list[dict[str, Value]]:
 
 
 def plan(base: Config, combinations: Sequence[Mapping[str, Value]]) -> Plan:
-    """Hold each combination to the schema.
+    """Validate each combination.
 
     Raises:
-        InputError: None of them can be.
+        InputError: None of them is valid.
     """
     trials, impossible = [], []
     for changes in combinations:
@@ -178,7 +177,7 @@ def plan(base: Config, combinations: Sequence[Mapping[str, Value]]) -> Plan:
 
 
 def format_changes(changes: Mapping[str, Value]) -> str:
-    """``optim.learning_rate=0.001 model.n_layer=4``."""
+    """Format as ``optim.learning_rate=0.001 model.n_layer=4``."""
     return " ".join(f"{key}={SETTINGS[key].format(value)}" for key, value in changes.items())
 
 
@@ -198,7 +197,7 @@ def _parse_values(one: Setting, text: str) -> tuple[Axis, list[str]]:
 
 
 def _parse_range(one: Setting, text: str) -> tuple[Axis, list[str]]:
-    """``LOW..HIGH``, then ``log`` and ``xCOUNT`` if wanted."""
+    """Parse ``LOW..HIGH``, optionally followed by ``log`` and ``xCOUNT``."""
     first, _, rest = text.partition("..")
     last, *words = rest.split() or [""]
     problems: list[str] = []
@@ -213,7 +212,7 @@ def _parse_range(one: Setting, text: str) -> tuple[Axis, list[str]]:
     others = [word for word in words if word != "log" and not re.fullmatch(r"x\d{1,9}", word)]
     if others or len(counts) > 1 or words.count("log") > 1:
         problems.append(
-            f"{one.key}: after a range come 'log' and how many, as in 1e-4..1e-2 log x5, "
+            f"{one.key}: after a range may follow 'log' and a count, as in 1e-4..1e-2 log x5, "
             f"not {' '.join(words)!r}"
         )
     if problems:
@@ -223,9 +222,9 @@ def _parse_range(one: Setting, text: str) -> tuple[Axis, list[str]]:
 
 
 def _spaced(one: Setting, span: Axis, count: int | None) -> tuple[Axis, list[str]]:
-    """The values of a range, if their number is said or goes without saying."""
+    """Compute the values of a range; an integer range without a count takes all of them."""
     if span.low >= span.high:
-        return span, [f"{one.key}: {span.low:g} is not below {span.high:g}: a range goes upwards"]
+        return span, [f"{one.key}: the range must ascend: {span.low:g} is not below {span.high:g}"]
     if span.log and span.low <= 0:
         return span, [f"{one.key}: log needs a range above 0, not from {span.low:g}"]
     if count is None:
@@ -234,17 +233,17 @@ def _spaced(one: Setting, span: Axis, count: int | None) -> tuple[Axis, list[str
             return span, []
         count = whole
     if not 2 <= count <= MAX_RUNS:
-        return span, [f"{one.key}: take x2 to x{MAX_RUNS} values of a range, not x{count}"]
+        return span, [f"{one.key}: a range takes x2 to x{MAX_RUNS} values, not x{count}"]
     values = dict.fromkeys(_value_at(span, i / (count - 1)) for i in range(count))
     return Axis(one.key, tuple(values), span.low, span.high, span.log), []
 
 
 def _value_at(span: Axis, share: float) -> Value:
-    """The value at a share of a span, 0 its low end and 1 its high one."""
+    """Return the value at a fraction of a range, from 0 (low) to 1 (high)."""
     low, high = span.low, span.high
     value = low * (high / low) ** share if span.log else low + (high - low) * share
     if SETTINGS[span.key].type is int:
         return min(max(round(value), round(low)), round(high))
-    if share in (0, 1):  # the ends are as they were typed
+    if share in (0, 1):  # the ends exactly as typed
         return high if share else low
     return min(max(float(f"{value:.{DIGITS}g}"), low), high)

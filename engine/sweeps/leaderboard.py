@@ -1,4 +1,4 @@
-"""The runs of a queue or a sweep, the best first."""
+"""Rank the runs of a queue or a sweep by validation loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.sweeps.queue_entry import Entry
 
 @dataclass(frozen=True)
 class Place:
-    """An entry, its run if there is one, and its rank if it has a validation loss."""
+    """An entry of the queue, its run if it has begun, and its rank if it has a validation loss."""
 
     entry: Entry
     run: RunSummary | None
@@ -33,7 +33,7 @@ def leaderboard(entries: Iterable[Entry], runs_dir: Path) -> list[Place]:
 
 
 def summary_of(entry: Entry, runs_dir: Path) -> RunSummary | None:
-    """The run of an entry, also if it was renamed; None before it begins, or if it is gone."""
+    """Return the run of an entry, even if renamed; None if it has not begun or is deleted."""
     run: Path | None = runs_dir / entry.run
     if entry.run and not (runs_dir / entry.run / CONFIG_FILE).is_file():
         run = Queue(runs_dir).run_of(entry)

@@ -1,9 +1,8 @@
-"""Stopping hopeless runs of a sweep: the median rule, on evaluations that are written down.
+"""The median stopping rule, which prunes unpromising runs of a sweep.
 
-A run ends at an evaluation when its best validation loss so far is above the median of what the
-other runs of its sweep had as their best by the same step (Golovin et al. 2017, "Google Vizier",
-section 3.2.2, with bests in place of running averages, as Optuna's ``MedianPruner`` has it).
-Nothing here reads a file or a clock.
+A run is stopped at an evaluation if its best validation loss so far is above the median of the best
+losses that the other runs of the sweep had reached by the same step (Golovin et al. 2017, "Google
+Vizier", section 3.2.2, with bests instead of running averages, as in Optuna's ``MedianPruner``).
 """
 
 from __future__ import annotations
@@ -20,39 +19,39 @@ History: TypeAlias = Mapping[int, float]  # validation losses by step, all measu
 
 AFTER_RUNS = 3
 WARMUP_SHARE = 4  # a quarter of the steps
-MEASURED_BY = (  # runs that differ in these have validation losses of another kind
+MEASURED_BY = (  # validation losses are comparable only between runs that agree in these
     *("data.corpus", "data.tokenizer", "model.block_size", "train.batch_size", "eval.batches"),
 )
 
 
 @dataclass(frozen=True)
 class MedianRule:
-    """When the rule begins to stop runs.
+    """When the rule starts to apply.
 
     Attributes:
-        after_runs: Other runs that must have come as far; so many are trained whole first.
-        after_steps: Steps that every run takes; 0 for a quarter of its own.
+        after_runs: Number of other runs that must have reached the step.
+        after_steps: Steps that every run may take; 0 for a quarter of its own.
     """
 
     after_runs: int = AFTER_RUNS
     after_steps: int = 0
 
     def warmup(self, total_steps: int) -> int:
-        """The steps before which a run is left alone."""
+        """Return the step before which a run is never stopped."""
         return self.after_steps or -(-total_steps // WARMUP_SHARE)
 
 
 def verdict(
     rule: MedianRule, own: History, others: Iterable[History], step: int, total_steps: int
 ) -> str:
-    """Why a run ends at a step; empty if it goes on.
+    """Return why a run is stopped at a step; empty if it goes on.
 
     Args:
         rule: When it applies.
-        own: The evaluations of the run.
-        others: Those of the runs that it is held to.
-        step: Where it is.
-        total_steps: Where it would end.
+        own: The run's evaluations.
+        others: The evaluations of the runs to compare with.
+        step: The run's current step.
+        total_steps: The run's planned length.
     """
     if step not in own or not rule.warmup(total_steps) <= step < total_steps:
         return ""
@@ -64,12 +63,12 @@ def verdict(
         return ""
     return (
         f"stopped at step {step:,} of {total_steps:,} by the median rule: best validation loss "
-        f"{best:.4f}, median of {len(bests)} other runs by then {median:.4f}"
+        f"{best:.4f}, median of {len(bests)} other runs at that step {median:.4f}"
     )
 
 
 def best_by(history: History, step: int) -> float | None:
-    """The lowest loss up to a step, infinite if none was a number; None if it came less far."""
+    """Return the lowest loss up to a step (inf if all are NaN); None if it did not get there."""
     if not history or max(history) < step:
         return None
     losses = (loss for at, loss in history.items() if at <= step and not math.isnan(loss))
@@ -77,29 +76,29 @@ def best_by(history: History, step: int) -> float | None:
 
 
 def _median(numbers: Sequence[float]) -> float:
-    """As ``statistics.median``, whose import would be felt when the app starts."""
+    """Do as ``statistics.median``, whose import would slow down the start of the app."""
     ordered, half = sorted(numbers), len(numbers) // 2
     return ordered[half] if len(numbers) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def rule_warnings(rule: MedianRule, configs: Sequence[Config]) -> list[str]:
-    """A sentence if the rule cannot stop any of the runs."""
+    """Return a sentence if the rule cannot stop any of the runs."""
     if len(configs) <= rule.after_runs:
         return [
-            f"the median rule stops none: it begins after {rule.after_runs} runs, and there are "
-            f"{len(configs)}"
+            f"the median rule stops no run: it needs more than {rule.after_runs} runs, and there "
+            f"are {len(configs)}"
         ]
     if not any(_is_judged(rule, config) for config in configs):
         return [
-            "the median rule stops none: no run is evaluated between its warm-up and its last "
+            "the median rule stops no run: none is evaluated between its warm-up and its last "
             "step; lower eval.interval"
         ]
     kinds = Counter(tuple(config.get(key) for key in MEASURED_BY) for config in configs)
     if max(kinds.values()) <= rule.after_runs:
         differing = [key for key in MEASURED_BY if len({one.get(key) for one in configs}) > 1]
         return [
-            f"the median rule stops none: runs that differ in {' and '.join(differing)} are "
-            f"measured differently and not compared"
+            f"the median rule stops no run: runs that differ in {' and '.join(differing)} are "
+            f"evaluated differently and not compared"
         ]
     return []
 

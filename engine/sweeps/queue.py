@@ -1,8 +1,8 @@
-"""The runs that are to come: a durable queue in the runs folder, for any number of programs.
+"""A persistent queue of runs in the runs folder, shared by any number of processes.
 
-It is a small SQLite file, so that what was added survives whatever happens to the program. Who
-trains an entry holds a lock on it that the operating system drops with the process: an entry that
-is begun and held by nobody was interrupted, and goes on before new ones begin.
+It is a small SQLite file. The process that trains an entry holds a file lock on it, which the
+operating system releases when the process ends: an entry that was started but is not locked was
+interrupted, and is resumed before new ones start.
 """
 
 from __future__ import annotations
@@ -27,26 +27,23 @@ from engine.sweeps.queue_file import QueueFile, set_values, try_lock
 
 
 class Queue:
-    """The queue of a runs folder. It is made when something is added.
+    """The queue of a runs folder; its file is created when something is added.
 
     Every method raises ``InputError`` if the queue cannot be read or written.
-
-    Args:
-        runs_dir: The folder.
     """
 
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
         self.file = QueueFile(runs_dir)
 
-    # -- looking ---------------------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------------------------
 
     def entries(self, sweep: str | None = None, cleared: bool = False) -> list[Entry]:
-        """What is in the queue, in its order.
+        """Return the entries in the order of the queue.
 
         Args:
-            sweep: Only what belongs to it, cleared or not.
-            cleared: Also what was cleared away.
+            sweep: Only the entries of this sweep, cleared or not.
+            cleared: Include cleared entries.
         """
         if not self.file.path.exists():
             return []
@@ -54,25 +51,25 @@ class Queue:
             return self.file.select(db, sweep, cleared)
 
     def sweeps(self) -> list[str]:
-        """The names of all sweeps, the newest last."""
+        """Return the names of all sweeps, the newest last."""
         return list(dict.fromkeys(one.sweep for one in self._by_age() if one.sweep))
 
     def check_name(self, sweep: str) -> None:
-        """Refuse a name that no new sweep can get.
+        """Check the name of a new sweep.
 
         Raises:
-            InputError: It is taken or unfit.
+            InputError: It is taken or invalid.
         """
         _check_sweep_name(sweep, self.sweeps())
 
     def run_of(self, entry: Entry) -> Path | None:
-        """The run of an entry, also if it was renamed; None before it begins, or if it is gone."""
+        """Return the run of an entry, even if renamed; None if it has not begun or is deleted."""
         if not entry.run:
             return None
         return next((run for run in self._called(entry.run) if is_run_of(run, entry)), None)
 
     def _called(self, name: str) -> Iterator[Path]:
-        """The folders that have or had a name."""
+        """Yield the run folders that have or had a name."""
         yield self.runs_dir / name
         for run in list_runs(self.runs_dir):
             with suppress(InputError):  # a run whose notes are damaged has no other names
@@ -86,35 +83,34 @@ class Queue:
 
     def add(
         self,
-        wishes: Sequence[RunRequest],
+        requests: Sequence[RunRequest],
         command_line: str,
         sweep: str | None = None,
         rule: MedianRule | None = None,
     ) -> str:
-        """Put runs at the end, all of them or none.
+        """Append runs to the queue, in one transaction.
 
         Args:
-            wishes: The runs.
-            command_line: What the person typed.
-            sweep: A new name for them as a whole; empty takes the next number, None makes them
-                runs of their own.
-            rule: Stops those that the others of the sweep have outdone.
+            requests: The runs.
+            command_line: The command that adds them, to be recorded.
+            sweep: The name of their sweep; empty for the next free number, None for no sweep.
+            rule: Prunes runs of the sweep.
 
         Returns:
             The name of the sweep.
 
         Raises:
-            InputError: The sweep's name is taken or unfit.
+            InputError: The name of the sweep is taken or invalid.
         """
         with self.file.change() as db:
             name = "" if sweep is None else self._sweep_name(db, sweep)
             (last,) = db.execute("SELECT coalesce(max(position), 0) FROM entries").fetchone()
             kept_rule = json.dumps(asdict(rule)) if rule and name else ""
-            for number, wish in enumerate(wishes, start=1):
-                config = with_path(wish.config).to_dict()
+            for number, request in enumerate(requests, start=1):
+                config = with_path(request.config).to_dict()
                 row = (
                     *(last + number, name, number, json.dumps(config)),
-                    *(json.dumps(dict(wish.changes)), command_line),
+                    *(json.dumps(dict(request.changes)), command_line),
                     *(EntryState.WAITING, "", "", time.time(), 0, kept_rule),
                 )
                 db.execute(
@@ -126,7 +122,7 @@ class Queue:
         return name
 
     def cancel(self, id: int) -> None:
-        """Take an entry out of turn; what it has trained is kept.
+        """Cancel an entry; its run is kept.
 
         Raises:
             InputError: There is no such entry, or it is being trained or over.
@@ -134,36 +130,40 @@ class Queue:
         with self.file.change() as db:
             entry = self.file.entry(db, id)
             if entry.live:
-                raise InputError(f"entry {id} is being trained: stop it where it is trained")
+                raise InputError(
+                    f"entry {id} is being trained: stop it in the program that trains it"
+                )
             if entry.is_over:
                 raise InputError(f"entry {id} is {entry.state} already")
             set_values(db, id, state=EntryState.CANCELLED)
 
     def retry(self, id: int) -> None:
-        """Have a failed or cancelled entry trained after all; it goes on where it was.
+        """Queue a failed or cancelled entry again; its run is resumed.
 
         Raises:
-            InputError: There is no such entry, or it is neither.
+            InputError: There is no such entry, or it is neither failed nor cancelled.
         """
         with self.file.change() as db:
             entry = self.file.entry(db, id)
             if entry.state not in (EntryState.FAILED, EntryState.CANCELLED):
                 raise InputError(
-                    f"entry {id} is {entry.state_name}: only what failed or was cancelled "
-                    f"can be tried again"
+                    f"entry {id} is {entry.state_name}: only failed and cancelled entries can be "
+                    f"retried"
                 )
             set_values(db, id, state=EntryState.WAITING, problem="", cleared=0)
 
     def move(self, id: int, places: int) -> None:
-        """Let an entry wait for less (below 0) or more places.
+        """Move a waiting entry towards the front (below 0) or the end of the queue.
 
         Raises:
-            InputError: There is no such entry, or it does not wait.
+            InputError: There is no such entry, or it is not waiting.
         """
         with self.file.change() as db:
             entry = self.file.entry(db, id)
             if entry.state is not EntryState.WAITING:
-                raise InputError(f"entry {id} is {entry.state_name}: only what waits can move")
+                raise InputError(
+                    f"entry {id} is {entry.state_name}: only waiting entries can be moved"
+                )
             line = [e for e in self.file.select(db) if e.state is EntryState.WAITING]
             places_taken = [one.position for one in line]
             old = next(i for i, one in enumerate(line) if one.id == id)
@@ -173,7 +173,7 @@ class Queue:
                 set_values(db, one.id, position=position)
 
     def clear(self) -> int:
-        """Take out of sight what is over; leaderboards and runs keep it. Returns how many."""
+        """Hide entries that are over, but not from leaderboards; return how many."""
         with self.file.change() as db:
             marks = ", ".join("?" * len(OVER))
             return db.execute(
@@ -181,12 +181,13 @@ class Queue:
             ).rowcount
 
     def take(self, sweep: str | None = None) -> Taken | None:
-        """The right to train the entry whose turn it is; None if there is none.
+        """Lock the next entry and return it; None if there is none.
 
-        What was interrupted comes first. An entry whose run was finished by hand is done.
+        Interrupted entries come first. An entry whose run was finished outside the queue is marked
+        as done.
 
         Args:
-            sweep: Only take what belongs to it.
+            sweep: Consider only the entries of this sweep.
         """
         with self.file.change() as db:
             entries = [one for one in self.file.select(db, sweep) if not one.is_over]
@@ -203,8 +204,8 @@ class Queue:
     # -- taking ----------------------------------------------------------------------------------
 
     def _command(self, db: sqlite3.Connection, entry: Entry) -> Start | Open | None:
-        """What has the entry trained; None if somebody does or did it by hand."""
-        from engine.runs.summary import read_summary  # numpy waits until there is training to do
+        """Return the command that trains an entry; None if its run is in training or finished."""
+        from engine.runs.summary import read_summary  # imports numpy, not needed before training
 
         run = self.run_of(entry)
         if run is not None:
@@ -224,7 +225,7 @@ class Queue:
         )
 
     def _held_to(self, db: sqlite3.Connection, entry: Entry) -> dict[str, Any]:
-        """What may stop the run: the rule, and the runs that were trained before it."""
+        """Return the pruning rule of an entry, and the finished runs to compare with."""
         if entry.rule is None:
             return {}
         return asdict(entry.rule) | {"rivals": list(self._siblings(db, entry, EntryState.DONE))}
@@ -232,7 +233,7 @@ class Queue:
     def _siblings(
         self, db: sqlite3.Connection, entry: Entry, state: EntryState | None = None
     ) -> Iterator[str]:
-        """The folders of other runs of the same sweep, of those in a state or of all."""
+        """Yield the folders of other runs of the same sweep, optionally of one state only."""
         for one in self.file.select(db, entry.sweep) if entry.sweep else []:
             if one.id != entry.id and state in (None, one.state) and (run := self.run_of(one)):
                 yield str(run)
@@ -249,7 +250,7 @@ class Queue:
         raise AssertionError("unreachable: the numbers do not end")
 
     def end(self, id: int, state: EntryState, problem: str = "") -> None:
-        """Note what has become of an entry; for who has taken it."""
+        """Record the state of an entry; to be called by the process that holds its lock."""
         with self.file.change() as db:
             set_values(db, id, state=state, problem=problem)
             if state is not EntryState.RUNNING:
@@ -268,17 +269,17 @@ def _check_sweep_name(name: str, taken: Collection[str]) -> None:
     check_word(name, "sweep")
     if name in taken:
         raise InputError(
-            f"there is already a sweep {name!r}: choose another --name, or go on with it: "
+            f"there is already a sweep {name!r}: choose another --name, or resume it: "
             f"gpt-tui sweep --resume {name}"
         )
 
 
 class Taken:
-    """An entry in hand: nobody else trains it until it is finished, failed or released.
+    """A locked entry, which no other process trains until it is finished, failed or released.
 
     Attributes:
-        entry: As it was taken.
-        command: What has the engine train it.
+        entry: Its state when it was taken.
+        command: Makes the engine train it.
     """
 
     def __init__(self, queue: Queue, entry: Entry, command: Start | Open, lock: IO[str]) -> None:
@@ -287,19 +288,19 @@ class Taken:
 
     @property
     def run(self) -> Path:
-        """Its run, which may be still to begin."""
+        """The folder of its run, which may not exist yet."""
         return self._queue.runs_dir / self.entry.run
 
     def finish(self) -> None:
-        """It is trained."""
+        """Mark the entry as done."""
         self._end(EntryState.DONE)
 
     def fail(self, problem: str) -> None:
-        """It cannot be trained."""
+        """Mark the entry as failed."""
         self._end(EntryState.FAILED, problem)
 
     def release(self) -> None:
-        """Leave it for later, when it goes on where it is."""
+        """Return the entry to the queue, to be resumed later."""
         begun = (self.run / CONFIG_FILE).is_file()
         self._end(EntryState.RUNNING if begun else EntryState.WAITING)
 

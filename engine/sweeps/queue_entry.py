@@ -1,4 +1,4 @@
-"""A run in the queue: what it is about, and what has become of it."""
+"""An entry of the queue: a run to train, and its state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.sweeps.median_rule import MedianRule
 
 
 class EntryState(StrEnum):
-    """What has become of an entry."""
+    """The state of an entry."""
 
     WAITING = "waiting"
     RUNNING = "running"  # or interrupted: see ``Entry.live``
@@ -31,7 +31,7 @@ OVER = (EntryState.DONE, EntryState.FAILED, EntryState.CANCELLED)
 
 @dataclass(frozen=True)
 class RunRequest:
-    """A run to be queued: its settings, and those it is about."""
+    """A run to add to the queue: its configuration, and the settings that were changed for it."""
 
     config: Config
     changes: Mapping[str, Value]
@@ -39,22 +39,22 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class Entry:
-    """A run in the queue.
+    """An entry of the queue.
 
     Attributes:
-        id: What the person calls it by.
-        position: Its place; the smallest is trained first.
-        sweep: What it is part of; empty for a run of its own.
-        number: Within the sweep, from 1.
-        settings: All of them, as in ``config.toml``.
-        changes: Those it is about.
-        command_line: What added it.
-        state: What has become of it.
+        id: The number to refer to it by.
+        position: Entries are trained in ascending order.
+        sweep: The name of its sweep; empty for a single run.
+        number: Its number within the sweep, from 1.
+        settings: All settings, as in ``config.toml``.
+        changes: The settings that were changed for it.
+        command_line: The command that added it.
+        state: As stored; see ``state_name``.
         run: The name of its run; empty before it begins.
         problem: Why it failed.
         created: Seconds since 1970.
-        live: Some program trains it now.
-        rule: What may stop it before its end; None if nothing does.
+        live: Whether a process trains it now.
+        rule: The pruning rule, if there is one.
     """
 
     id: int
@@ -73,38 +73,37 @@ class Entry:
 
     @property
     def state_name(self) -> str:
-        """Its state; ``interrupted`` if it was begun and nobody trains it."""
-        lies = self.state is EntryState.RUNNING and not self.live
-        return "interrupted" if lies else str(self.state)
+        """The state to show: ``interrupted`` if it was started and no process trains it."""
+        interrupted = self.state is EntryState.RUNNING and not self.live
+        return "interrupted" if interrupted else str(self.state)
 
     @property
     def is_over(self) -> bool:
-        """Whether it will not be trained unless asked for."""
+        """Whether it is done, failed or cancelled."""
         return self.state in OVER
 
     def value(self, key: str) -> Value | None:
-        """The value of a setting; None if the program that added it did not know it."""
+        """Return the value of a setting; None if another version added it without that setting."""
         section, name = key.split(".")
         value: Value | None = self.settings.get(section, {}).get(name)
         return value
 
 
 def is_run_of(run: Path, entry: Entry) -> bool:
-    """Whether a run folder was made for an entry.
+    """Return whether a run folder belongs to an entry, by comparing their settings.
 
-    Its program may have been killed before it could note so. The settings decide: a run with the
-    very same ones is the same run, whoever began it.
+    The process may have been killed before it could record the run's name in the queue.
     """
     try:
         asked = config_from_dict(entry.settings)
         made = read_config(run / CONFIG_FILE)
     except InputError:
         return False
-    return not asked.differences(made).keys() - {"data.corpus"}  # a link may have been followed
+    return not asked.differences(made).keys() - {"data.corpus"}  # paths may be resolved
 
 
 def with_path(config: Config) -> Config:
-    """A file of text is found from any folder."""
+    """Make the path of a text file absolute."""
     corpus = config.data.corpus
     if corpus in KNOWN_NAMES:
         return config
@@ -112,7 +111,7 @@ def with_path(config: Config) -> Config:
 
 
 def varying(entries: Iterable[Entry]) -> list[str]:
-    """The settings in which entries differ, or which the only one is about."""
+    """Return the settings that differ between entries, or those changed for a single one."""
     entries = list(entries)
     keys = list(dict.fromkeys(key for entry in entries for key in entry.changes))
     if len(entries) == 1:

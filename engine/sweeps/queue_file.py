@@ -1,4 +1,4 @@
-"""``queue.db``: the entries of a queue in SQLite, and a lock for each that is being trained."""
+"""``queue.db``: the entries of a queue in SQLite, and a lock file for each that is in training."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from data.errors import InputError
 from engine.sweeps.median_rule import MedianRule
 from engine.sweeps.queue_entry import Entry, EntryState
 
-QUEUE_FOLDER, QUEUE_FILE = ".queue", "queue.db"  # no run can have a name with a dot in front
+QUEUE_FOLDER, QUEUE_FILE = ".queue", "queue.db"  # the name of a run cannot start with a dot
 SCHEMA_VERSION = 2
-BUSY_SECONDS = 10.0  # other programs change the queue in milliseconds
+BUSY_SECONDS = 10.0  # lock timeout; transactions take milliseconds
 
 SCHEMA = """
 CREATE TABLE entries (
@@ -25,33 +25,29 @@ CREATE TABLE entries (
     command_line TEXT NOT NULL, state TEXT NOT NULL, run TEXT NOT NULL, problem TEXT NOT NULL,
     created REAL NOT NULL, cleared INTEGER NOT NULL)
 """
-# each makes a file of the version before into one of its own
+# from the previous version to the key's
 MIGRATIONS = {2: "ALTER TABLE entries ADD COLUMN rule TEXT NOT NULL DEFAULT ''"}
 
 
 class QueueFile:
-    """Opens the file for a moment at a time. It is made when something is changed.
-
-    Args:
-        runs_dir: The folder whose queue it is.
-    """
+    """The SQLite file of a queue, opened for each operation and created by the first change."""
 
     def __init__(self, runs_dir: Path) -> None:
         self.folder = runs_dir / QUEUE_FOLDER
         self.path = self.folder / QUEUE_FILE
 
     def lock_file(self, id: int) -> Path:
-        """What is locked while an entry is trained."""
+        """Return the file that is locked while an entry is trained."""
         return self.folder / f"{id}.lock"
 
     def select(
         self, db: sqlite3.Connection, sweep: str | None = None, cleared: bool = False
     ) -> list[Entry]:
-        """The entries in their order; as ``Queue.entries``."""
+        """Return the entries in order; see ``Queue.entries``."""
         version = _version(db)
-        if version == 0:  # the program that made it was killed before it could add anything
+        if version == 0:  # the process was killed before it could create the table
             return []
-        rule = "rule" if version > 1 else "''"  # a look changes no file of an older version
+        rule = "rule" if version > 1 else "''"  # reading does not migrate an older file
         rows = db.execute(
             "SELECT id, position, sweep, number, settings, changes, command_line, state, run, "
             f"problem, created, {rule} FROM entries "
@@ -71,10 +67,10 @@ class QueueFile:
         )
 
     def entry(self, db: sqlite3.Connection, id: int) -> Entry:
-        """One entry.
+        """Return one entry.
 
         Raises:
-            InputError: There is none of that id.
+            InputError: There is none with that id.
         """
         for entry in self.select(db, cleared=True):
             if entry.id == id:
@@ -83,11 +79,11 @@ class QueueFile:
 
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
-        """All that is done inside, or nothing of it; other programs wait."""
-        with self._told():
+        """Open a transaction, which blocks other writers."""
+        with self._as_input_error():
             self.folder.mkdir(parents=True, exist_ok=True)
         with self.open() as db:
-            with self._told():
+            with self._as_input_error():
                 db.execute("BEGIN IMMEDIATE")
             try:
                 _bring_up_to_date(db)
@@ -100,33 +96,33 @@ class QueueFile:
 
     @contextmanager
     def open(self) -> Iterator[sqlite3.Connection]:
-        """For a look."""
-        with self._told():
+        """Open the file for reading."""
+        with self._as_input_error():
             db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
             try:
                 if _version(db) > SCHEMA_VERSION:
                     raise InputError(
-                        f"{self.path} is a newer gpt-tui's: change the queue with that one"
+                        f"{self.path} was written by a newer gpt-tui: use that version"
                     )
                 yield db
             finally:
                 db.close()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """What the disk or SQLite complains of, in a sentence."""
+    def _as_input_error(self) -> Iterator[None]:
+        """Turn errors of the disk or SQLite into ``InputError``."""
         try:
             yield
         except (sqlite3.Error, OSError) as error:
             what = getattr(error, "strerror", None) or str(error)
             raise InputError(
-                f"the queue {self.path} cannot be used ({what}): see that the folder can be "
-                f"written and has room; a damaged file can be moved away, the runs stay"
+                f"the queue {self.path} cannot be used ({what}): check that the folder is writable "
+                f"and has space left; a damaged file can be moved away, the runs are not affected"
             ) from None
 
 
 def set_values(db: sqlite3.Connection, id: int, **values: object) -> None:
-    """Change some columns of an entry."""
+    """Update columns of an entry."""
     assignments = ", ".join(f"{name} = ?" for name in values)
     db.execute(f"UPDATE entries SET {assignments} WHERE id = ?", (*values.values(), id))
 
@@ -147,8 +143,8 @@ def _version(db: sqlite3.Connection) -> int:
 
 
 def try_lock(path: Path) -> IO[str] | None:
-    """Hold an entry; None if somebody does. Only called while the queue is being changed."""
-    file = open(path, "a")  # noqa: SIM115 - held as long as the lock
+    """Lock an entry; return None if it is locked. Call it inside ``QueueFile.change`` only."""
+    file = open(path, "a")  # noqa: SIM115 - open as long as the lock is held
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -158,7 +154,7 @@ def try_lock(path: Path) -> IO[str] | None:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether some program trains the entry with this lock."""
+    """Return whether a process holds the lock of an entry."""
     try:
         with open(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -94,7 +94,7 @@ def test_the_page_has_every_rung_and_what_it_sets(
     page = tmp_path / "ladder.md"
     assert ladder("bigram", "multi-head", "--write", page).code == 0
     written = page.read_text()
-    assert "| `multi-head` | 4 heads of 8 side by side. |" in written
+    assert "| `multi-head` | 4 heads of size 8. |" in written
     assert "2 steps in 0:00" in written
     assert "| `multi-head` | `model.n_head=4` |" in written
     assert f"--write {page}`" in written

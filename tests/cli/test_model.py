@@ -59,7 +59,7 @@ def test_a_setting_that_changes_nothing_is_told_beside_the_model(cli: Cli) -> No
     answer = cli("model", "bigram", "--vocab-size", "9", "--set", "model.n_layer=7", "--json")
     assert (answer.code, answer.json["total"]) == (0, 81)
     assert answer.err == (
-        "gpt-tui: model.n_layer changes nothing here: a bigram is one table and nothing else\n"
+        "gpt-tui: model.n_layer has no effect here: a bigram model has only one table\n"
     )
 
 

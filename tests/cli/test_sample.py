@@ -114,7 +114,7 @@ def test_all_that_is_wrong_is_said_at_once(cli: Cli) -> None:
     assert [line.split(" must be ")[0] for line in answer.err.splitlines()] == [
         "gpt-tui: sample.min_p",
         "gpt-tui: sample.repetition_penalty",
-        r"gpt-tui: sample.stop has no text on one side of a bar: take the bar away, or write \| to "
+        r"gpt-tui: sample.stop has no text on one side of a bar: remove the bar, or write \| to "
         "stop at a bar",
         "gpt-tui: --num-samples",
     ]

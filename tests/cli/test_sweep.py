@@ -83,7 +83,7 @@ def test_everything_wrong_is_said_at_once(cli: Cli, runs_dir: Path) -> None:
     ("arguments", "words"),
     [
         ([], "say what to sweep"),
-        (["optim.learning_rate=1e-4..1e-2 log"], "say how many values of 0.0001..0.01"),
+        (["optim.learning_rate=1e-4..1e-2 log"], "give the number of values of 0.0001..0.01"),
         (["model.n_head=3", "--preset", "tiny"], "not divisible by model.n_head 3"),
         (["model.n_layer=1,2", "--random", "0"], "--random takes 1 to 1,000 runs, not 0"),
         (["model.n_layer=1,2", "--data", "no/such.txt"], "no/such.txt does not exist"),

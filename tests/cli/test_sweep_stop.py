@@ -105,6 +105,6 @@ def test_bad_input_is_one_sentence_and_queues_nothing(
 
 def test_a_rule_that_can_stop_nobody_is_told_beforehand(sweep: Sweep) -> None:
     few = sweep("optim.learning_rate=1e-3,1e-2", "--dry-run", *STOP)
-    assert (few.code, few.err.count("the median rule stops none")) == (0, 1)
+    assert (few.code, few.err.count("the median rule stops no run")) == (0, 1)
     settings: Any = ("--dry-run", *STOP)
     assert "the median rule" not in sweep(RATES, *settings).err

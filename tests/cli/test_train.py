@@ -55,7 +55,7 @@ def test_a_run_elsewhere_is_named_by_its_path(cli: Cli, text: Path, tmp_path: Pa
 def test_a_setting_that_changes_nothing_is_told(cli: Cli, tmp_path: Path) -> None:
     words = ("--preset", "bigram", "--set", "optim.optimizer=muon", "--data", tmp_path / "none")
     told = cli("train", *words).err.splitlines()
-    assert told[0].startswith("gpt-tui: optim.optimizer changes nothing here: Muon is for ")
+    assert told[0].startswith("gpt-tui: optim.optimizer has no effect here: Muon updates ")
 
 
 def test_stand_in_corpus_is_labelled(cli: Cli) -> None:

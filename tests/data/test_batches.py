@@ -131,7 +131,7 @@ def test_a_smaller_batch_is_the_beginning_of_a_larger_one() -> None:
 
 
 def test_a_split_without_a_window_is_refused() -> None:
-    with pytest.raises(ValueError, match="16 tokens hold no window"):
+    with pytest.raises(ValueError, match="16 tokens are too few"):
         draw(n=T)
 
 

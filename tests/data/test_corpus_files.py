@@ -96,13 +96,13 @@ def test_a_file_that_may_not_be_read(here: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     assert problem_with("poem.txt") == (
-        "You may not read poem.txt: allow it (chmod u+r poem.txt) or give another file."
+        "No permission to read poem.txt: grant it (chmod u+r poem.txt) or give another file."
     )
 
 
 def test_a_pipe_is_refused_and_not_waited_for(here: Path) -> None:
     os.mkfifo(here / "pipe")
-    assert problem_with("pipe") == "pipe is a pipe or a device: save its text in a file first."
+    assert problem_with("pipe") == "pipe is a pipe or a device: save its text to a file first."
 
 
 @pytest.mark.parametrize("body", [b"", b"\xef\xbb\xbf", b" \r\n\n"])
@@ -116,15 +116,15 @@ def test_a_file_without_text(here: Path, body: bytes) -> None:
 def test_a_binary_file_names_the_first_nul_byte(here: Path) -> None:
     (here / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
     assert problem_with("picture.png") == (
-        "picture.png is not a text file: it holds a NUL byte at offset 8. "
-        "Give a plain text in UTF-8."
+        "picture.png is not a text file: it has a NUL byte at offset 8. "
+        "Give a plain text file in UTF-8."
     )
 
 
 def test_latin1_names_the_first_byte_that_does_not_fit(here: Path) -> None:
     (here / "my poem.txt").write_bytes("façade".encode("latin1"))
     assert problem_with("my poem.txt") == (
-        "my poem.txt is not UTF-8: byte 0xe7 at offset 2 does not fit. "
+        "my poem.txt is not UTF-8: byte 0xe7 at offset 2 is invalid. "
         "Convert it, for example: iconv -f latin1 -t utf-8 'my poem.txt' > utf8.txt"
     )
 

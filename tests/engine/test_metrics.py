@@ -137,7 +137,7 @@ def test_many_rows_that_do_not_fit_are_refused_and_leave_the_column_as_it_was() 
     column = filled([1.0], steps=[5])
     many = 10 * BLOCK
     for steps in (range(many), [6, *range(9, 8 + many - 1), 7]):
-        with pytest.raises(ValueError, match="must not fall"):
+        with pytest.raises(ValueError, match="must not decrease"):
             column.extend(steps, [0.0] * many)
     with pytest.raises(ValueError, match="3 steps for 2 values"):
         column.extend([6, 7, 8], [0.0, 0.0])

@@ -283,7 +283,7 @@ async def test_the_dialog_says_when_the_rule_can_stop_nobody(open_app: Open) -> 
         await person.until(lambda: "2 runs" in str(said.render()), "how many")
         assert "median rule" not in str(said.render())
         await person.press("tab", "space")
-        await person.until(lambda: "begins after 3 runs" in str(said.render()), "the reason")
+        await person.until(lambda: "needs more than 3 runs" in str(said.render()), "the reason")
 
 
 async def test_a_hopeless_run_gives_way_to_the_next_and_goes_on_if_the_person_wants(

@@ -1,4 +1,4 @@
-"""Named configurations."""
+"""Presets: named configurations."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ __all__ = [
 ]
 
 GROUPS: dict[str, tuple[Preset, ...]] = {
-    "to train with": RECIPES,
-    "Karpathy's lecture, rung by rung: the validation loss it shows, and what changes": LADDER,
-    "where this program comes from": ORIGINS,
-    "GPT-2 as published (counted with its own 50,257 tokens)": GPT2,
+    "recipes to train with": RECIPES,
+    "Karpathy's lecture, step by step: the validation loss it shows, and what changes": LADDER,
+    "the projects this program grew from": ORIGINS,
+    "GPT-2 as published (parameters counted with its own 50,257 tokens)": GPT2,
 }
 PRESETS = {preset.name: preset for group in GROUPS.values() for preset in group}
 
 
 def preset_config(name: str) -> Config:
-    """The configuration a preset stands for.
+    """Return the configuration of a preset.
 
     Raises:
-        InputError: There is no such preset; the sentence names the nearest.
+        InputError: There is no such preset; the message suggests the closest one.
     """
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, 1)
@@ -51,12 +51,12 @@ def preset_config(name: str) -> Config:
 
 
 def default_preset(device: str = "auto") -> str:
-    """The preset that suits the machine, judged without loading torch."""
+    """Return the preset that suits the machine, without loading torch."""
     return "fast-10m" if device in ("auto", "cuda") and probably_has_cuda() else "fast"
 
 
 def probably_has_cuda() -> bool:
-    """Whether an NVIDIA GPU seems to be there; torch has the last word when it loads."""
+    """Return whether there seems to be an NVIDIA GPU; only torch can tell for certain."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return False
     return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None

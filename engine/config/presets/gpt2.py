@@ -1,8 +1,8 @@
 """GPT-2 in its four sizes (Radford et al. 2019, table 2).
 
-Theirs approximates GELU by a tanh, ours is exact: the two differ by 5e-4 at most. The recipe is
-nanoGPT's for its 124 M reproduction: half a million tokens a step. The larger ones take the
-learning rates that GPT-3 lists for models of their sizes (Brown et al. 2020, table 2.1).
+GPT-2 approximates GELU by a tanh, here it is exact: the two differ by 5e-4 at most. The recipe is
+nanoGPT's for its reproduction of the 124 M model: half a million tokens per step. The larger models
+use the learning rates that GPT-3 lists for their sizes (Brown et al. 2020, table 2.1).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The rungs of Karpathy's lecture *Let's build GPT: from scratch, in code, spelled out* (2023).
+"""The models of Karpathy's lecture *Let's build GPT: from scratch, in code, spelled out* (2023).
 
-Each rung is the one before it and a few changes. docs/ladder.md says where our parts differ from
-the video's.
+Each model (a rung of the ladder) adds a few changes to the previous one. docs/ladder.md lists the
+differences from the video.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from engine.config.presets.preset import Preset
 from engine.config.setting import Value
 
-SMALL: dict[str, Value] = {  # what the lecture keeps the same until it scales up
+SMALL: dict[str, Value] = {  # the same in all models before the lecture scales up
     "model.architecture": "bigram",
     "model.n_layer": 1,
     "model.n_head": 1,
@@ -23,7 +23,7 @@ SMALL: dict[str, Value] = {  # what the lecture keeps the same until it scales u
     "model.bias": True,
     "model.tie_weights": False,
     "model.init": "torch",
-    "model.embd_dropout": 0.0,  # it never drops embeddings, only what blocks compute
+    "model.embd_dropout": 0.0,  # the lecture has dropout inside blocks only
     "train.batch_size": 32,
     "train.max_steps": 3000,
     "optim.learning_rate": 1e-2,
@@ -39,7 +39,7 @@ SMALL: dict[str, Value] = {  # what the lecture keeps the same until it scales u
 }
 
 
-def _climb() -> list[Preset]:
+def _build_ladder() -> list[Preset]:
     rungs: list[Preset] = []
     values = SMALL
     for name, loss, changed, changes in _CHANGES:
@@ -49,25 +49,25 @@ def _climb() -> list[Preset]:
 
 
 _CHANGES: tuple[tuple[str, float, str, dict[str, Value]], ...] = (
-    ("bigram", 2.49, "A table of which token follows which.", {}),
+    ("bigram", 2.49, "A table of next-token logits.", {}),
     (
         "self-attention",
         2.40,
-        "One head of 32 looks back, on embeddings of tokens and positions; "
+        "One attention head of size 32, with token and position embeddings; "
         "learning rate 1e-3 for 5000 steps.",
         {"model.architecture": "gpt", "optim.learning_rate": 1e-3, "train.max_steps": 5000},
     ),
-    ("multi-head", 2.28, "4 heads of 8 side by side.", {"model.n_head": 4}),
+    ("multi-head", 2.28, "4 heads of size 8.", {"model.n_head": 4}),
     (
         "feed-forward",
         2.24,
-        "A linear layer and a ReLU after the attention.",
+        "A linear layer and a ReLU after attention.",
         {"model.mlp_ratio": 1.0},
     ),
     (
         "residual",
         2.08,
-        "3 blocks that add to the stream, with output projections and a feed-forward 4x as wide.",
+        "3 blocks with residual connections, output projections and an MLP 4x as wide.",
         {
             "model.n_layer": 3,
             "model.residual": True,
@@ -99,4 +99,4 @@ _CHANGES: tuple[tuple[str, float, str, dict[str, Value]], ...] = (
     ),
 )
 
-LADDER = tuple(_climb())
+LADDER = tuple(_build_ladder())

@@ -1,4 +1,4 @@
-"""The small projects this program grew from, each as it was."""
+"""Presets that reproduce the small projects this program grew from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from engine.config.presets.ladder import LADDER
 from engine.config.presets.preset import Preset
 from engine.config.setting import Value
 
-TORCH_DEFAULTS: dict[str, Value] = {  # what plain PyTorch code gets without asking for it
+TORCH_DEFAULTS: dict[str, Value] = {  # of torch.nn and torch.optim
     "model.init": "torch",
     "model.bias": True,
     "model.tie_weights": False,
@@ -22,7 +22,7 @@ _SELF_ATTENTION = next(rung for rung in LADDER if rung.name == "self-attention")
 ORIGINS = (
     Preset(
         "lets-build-gpt",
-        "The lecture's width and depth on a context of 8 characters.",
+        "The lecture's width and depth with a context of 8 characters.",
         TORCH_DEFAULTS
         | {
             "model.n_layer": 6,
@@ -41,8 +41,8 @@ ORIGINS = (
     Preset(
         "gpt-from-scratch",
         # 1000 x 1,003,854 characters / (32 x 64), rounded up
-        "0.8 M for 1000 epochs: 490,164 steps on tinyshakespeare, half a day on a CPU; stop it "
-        "any time, it is saved every 100 steps. Other forms: model.position=sinusoidal, "
+        "0.8 M for 1000 epochs: 490,164 steps on tinyshakespeare, half a day on a CPU; it can be "
+        "stopped at any time and is saved every 100 steps. Variants: model.position=sinusoidal, "
         "model.norm_place=post.",
         TORCH_DEFAULTS
         | {
@@ -61,13 +61,13 @@ ORIGINS = (
     ),
     Preset(
         "jax-notebooks",
-        "A single block of scaled self-attention; its bigram model is the preset bigram.",
+        "One block of scaled self-attention; the bigram model of the notebooks is preset bigram.",
         _SELF_ATTENTION.values,
     ),
     Preset(
         "transformer-layer",
-        "One layer as in Attention is all you need: width 512, 8 heads, norms after the sums. To "
-        "look into it: gpt-tui model transformer-layer --trace TEXT.",
+        "One layer as in Attention is all you need: width 512, 8 heads, post-norm. To inspect it: "
+        "gpt-tui model transformer-layer --trace TEXT.",
         {
             "model.n_layer": 1,
             "model.n_head": 8,

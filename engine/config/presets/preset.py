@@ -1,4 +1,4 @@
-"""What a preset is."""
+"""The definition of a preset."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ class Preset:
     name: str
     help: str  # one sentence
     values: dict[str, Value]
-    changed: str = ""  # what it changes on the rung of the ladder before it
-    lecture_loss: float | None = None  # validation loss that the video shows, nats per token
-    vocab_size: int | None = None  # tokens its published size is counted with; else the text's
+    changed: str = ""  # the changes from the previous model of the lecture
+    lecture_loss: float | None = None  # validation loss shown in the video, nats per token
+    vocab_size: int | None = None  # of the published model; None takes the text's

@@ -1,11 +1,11 @@
-"""Recipes to train with: quick looks, nanoGPT's, and our own best."""
+"""Recipes to train with: a quick test, nanoGPT's, and the fastest known here."""
 
 from __future__ import annotations
 
 from engine.config.presets.preset import Preset
 from engine.config.setting import Value
 
-MODERN: dict[str, Value] = {  # docs/experiments.md says what each of these buys
+MODERN: dict[str, Value] = {  # docs/experiments.md has the measured effect of each
     "model.position": "rotary",
     "model.n_gram": 3,
     "model.qk_norm": True,
@@ -22,7 +22,7 @@ MODERN: dict[str, Value] = {  # docs/experiments.md says what each of these buys
     "optim.grad_clip": 0.0,
     "optim.warmup_steps": 0,
 }
-FAST = MODERN | {"model.n_head": 2}  # 2,000 steps, as many tokens as nanogpt-cpu
+FAST = MODERN | {"model.n_head": 2}  # 2,000 steps, the same number of tokens as nanogpt-cpu
 SIZE_10M: dict[str, Value] = {  # the shape of nanoGPT's Shakespeare model
     "model.n_layer": 6,
     "model.n_head": 6,
@@ -31,16 +31,16 @@ SIZE_10M: dict[str, Value] = {  # the shape of nanoGPT's Shakespeare model
     "model.dropout": 0.2,
     "train.batch_size": 64,
 }
-REGULARISED: dict[str, Value] = {  # a model that could learn the text by heart
+REGULARISED: dict[str, Value] = {  # for a model large enough to memorise the text
     "model.dropout": 0.15,
     "model.attn_dropout": 0.3,
-    "optim.weight_decay": 1.0,  # times the learning rate, which is large at first and then nothing
+    "optim.weight_decay": 1.0,  # multiplied by the learning rate, which starts large and ends at 0
 }
 
 RECIPES = (
     Preset(
         "tiny",
-        "0.1 M, done in seconds: a first look, and the tests.",
+        "0.1 M, seconds on a CPU: for a first try, and for tests.",
         {
             "model.n_layer": 2,
             "model.n_head": 2,
@@ -57,10 +57,10 @@ RECIPES = (
             "system.precision": "fp32",
         },
     ),
-    Preset("fast", "0.8 M, our best recipe: nanoGPT's final loss in seconds.", FAST),
+    Preset("fast", "0.8 M, the fastest recipe: nanoGPT's final loss in seconds.", FAST),
     Preset(
         "fast-10m",
-        "10.7 M, our best recipe with decay and dropout: seconds on a GPU.",
+        "10.7 M, the fastest recipe, with weight decay and dropout: seconds on a GPU.",
         MODERN | SIZE_10M | REGULARISED | {"train.max_steps": 1000},
     ),
     Preset(

@@ -25,49 +25,49 @@ CONFLICTS: list[tuple[dict[str, Any], str, dict[str, Any]]] = [  # what, the sen
     ),
     (
         {"model.position": "rotary", "model.n_embd": 36, "model.n_head": 4},
-        "model.position rotary turns pairs of numbers, and a head of n_embd / n_head = 9 is odd: "
-        "choose an even size",
+        "model.position rotary rotates pairs of elements, and head size n_embd / n_head = 9 is "
+        "odd: choose an even one",
         {"model.n_embd": 40},
     ),
     (
         {"model.n_head": 4, "model.n_kv_head": 3},
-        "model.n_head 4 is not divisible by model.n_kv_head 3: every key head must serve as many "
-        "query heads",
+        "model.n_head 4 is not divisible by model.n_kv_head 3: every key head must have the same "
+        "number of query heads",
         {"model.n_kv_head": 2},
     ),
     (
         {"model.n_head": 4, "model.n_kv_head": 8},
-        "model.n_head 4 is not divisible by model.n_kv_head 8: every key head must serve as many "
-        "query heads",
+        "model.n_head 4 is not divisible by model.n_kv_head 8: every key head must have the same "
+        "number of query heads",
         {"model.n_kv_head": 0},
     ),
     (
         {"model.position": "sinusoidal", "model.n_embd": 15, "model.n_head": 3},
-        "model.position sinusoidal pairs sines with cosines: model.n_embd 15 must be even",
+        "model.position sinusoidal has as many sines as cosines: model.n_embd 15 must be even",
         {"model.n_embd": 18},
     ),
     (
         {"model.output_proj": False},
-        "without model.output_proj the feed-forward must be as wide as the stream: set "
+        "without model.output_proj the MLP must be as wide as the residual stream: set "
         "model.mlp_ratio so that its width 512 becomes n_embd 128",
         {"model.mlp_ratio": 1},
     ),
     (
         {"model.output_proj": False, "model.mlp_ratio": 1, "model.activation": "swiglu"},
-        "without model.output_proj the feed-forward must be as wide as the stream: set "
+        "without model.output_proj the MLP must be as wide as the residual stream: set "
         "model.mlp_ratio so that its width 85 becomes n_embd 128",
         {"model.mlp_ratio": 1.5},
     ),
     (
         {"model.zero_init": True, "model.residual": False},
-        "model.zero_init starts every block at zero, and without model.residual nothing gets past "
-        "one: turn one of them off",
+        "model.zero_init makes the output of every block zero at first, and without model.residual "
+        "nothing else passes it: turn zero_init off or residual on",
         {"model.zero_init": False},
     ),
     (
         {"model.init": "torch", "model.embd_std": 0.3},
-        "model.embd_std belongs to model.init gpt2, torch's embeddings begin as N(0, 1): leave it "
-        "at 0.02, or set model.init to gpt2",
+        "model.embd_std applies to model.init gpt2; torch initialises embeddings as N(0, 1): leave "
+        "it at 0.02, or set model.init to gpt2",
         {"model.embd_std": 0.02},
     ),
     (

@@ -161,5 +161,5 @@ def test_a_preset_that_is_not_there_names_the_nearest() -> None:
 
 
 def test_torchs_start_has_no_spread_of_the_embeddings() -> None:
-    with pytest.raises(InputError, match=r"model\.embd_std belongs to model\.init gpt2"):
+    with pytest.raises(InputError, match=r"model\.embd_std applies to model\.init gpt2"):
         Config().replace({"model.init": "torch", "model.embd_std": 0.1})

@@ -32,12 +32,12 @@ def test_how_stop_strings_are_written(written: str, stops: tuple[str, ...]) -> N
     [
         (
             "a||b",
-            r"sample.stop has no text on one side of a bar: take the bar away, or write \| to "
+            r"sample.stop has no text on one side of a bar: remove the bar, or write \| to "
             "stop at a bar",
         ),
         (
             "a|",
-            r"sample.stop has no text on one side of a bar: take the bar away, or write \| to "
+            r"sample.stop has no text on one side of a bar: remove the bar, or write \| to "
             "stop at a bar",
         ),
         (

@@ -22,14 +22,14 @@ def _given(preset: str, **given: str) -> tuple[Config, list[str]]:
 @pytest.mark.parametrize(
     ("preset", "given", "reason"),
     [
-        ("bigram", {"optim__optimizer": "muon"}, "trained by AdamW"),
+        ("bigram", {"optim__optimizer": "muon"}, "trained with AdamW"),
         ("tiny", {"model__rope_theta": "5"}, "model.position rotary"),
         ("tiny", {"optim__muon_lr": "0.1"}, "optim.optimizer muon"),
         ("tiny", {"optim__momentum": "0.5"}, "optim.beta1"),
-        ("tiny", {"optim__optimizer": "sgd", "optim__beta2": "0.9"}, "SGD has optim.momentum"),
+        ("tiny", {"optim__optimizer": "sgd", "optim__beta2": "0.9"}, "SGD uses optim.momentum"),
         ("tiny", {"optim__cooldown_steps": "9"}, "optim.schedule wsd"),
-        ("tiny", {"model__mlp_ratio": "off", "model__activation": "relu"}, "no feed-forward"),
-        ("tiny", {"train__max_epochs": "1", "train__max_steps": "9"}, "decides"),
+        ("tiny", {"model__mlp_ratio": "off", "model__activation": "relu"}, "no MLP"),
+        ("tiny", {"train__max_epochs": "1", "train__max_steps": "9"}, "takes precedence"),
     ],
 )
 def test_a_setting_without_effect_is_named_with_the_reason(
@@ -37,15 +37,14 @@ def test_a_setting_without_effect_is_named_with_the_reason(
 ) -> None:
     config, keys = _given(preset, **given)
     (told,) = without_effect(config, keys)
-    assert told.startswith(f"{keys[-1]} changes nothing here: ")
+    assert told.startswith(f"{keys[-1]} has no effect here: ")
     assert reason in told
 
 
 def test_several_settings_with_one_reason_make_one_sentence() -> None:
     config, keys = _given("bigram", model__n_layer="7", model__dropout="0.5")
     assert without_effect(config, keys) == [
-        "model.n_layer and model.dropout change nothing here: "
-        "a bigram is one table and nothing else"
+        "model.n_layer and model.dropout have no effect here: a bigram model has only one table"
     ]
 
 
@@ -65,7 +64,7 @@ def test_a_setting_that_counts_is_not_named(preset: str, given: dict[str, str]) 
     assert without_effect(*_given(preset, **given)) == []
 
 
-@pytest.mark.parametrize("preset", GROUPS["to train with"], ids=lambda preset: preset.name)
+@pytest.mark.parametrize("preset", GROUPS["recipes to train with"], ids=lambda preset: preset.name)
 def test_no_preset_to_train_with_sets_in_vain(preset: Preset) -> None:
     assert without_effect(preset_config(preset.name), list(preset.values)) == []
 

@@ -136,7 +136,7 @@ def test_a_fresh_model_is_the_one_a_run_begins_with(
     ("text", "problem"),
     [
         ("", "there is no text to trace"),
-        ("x" * 9, "9 tokens long, and the model sees 8 at once"),
+        ("x" * 9, "9 tokens long, and the model's context is 8"),
         ("→", "has no '→'"),
     ],
 )
@@ -150,5 +150,5 @@ def test_a_text_that_cannot_go_through_is_refused(
 
 def test_a_model_that_does_not_fit_is_refused_before_it_is_built(tokenizer: CharTokenizer) -> None:
     huge = preset_config("gpt2-xl").replace({"model.n_embd": 32_000, "model.n_layer": 200})
-    with pytest.raises(InputError, match="look into a smaller one"):
+    with pytest.raises(InputError, match="trace a smaller model"):
         initial_model(huge, tokenizer)

@@ -468,10 +468,10 @@ def no_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        (no_compiler, "no g++ or c++ was found to compile those with: install g++"),
-        (broken_compiler, "could not compile those ("),
-        (another_compiler, ", no GNU compiler with OpenMP, cannot compile those: install g++"),
-        (no_room, "(Not a directory): set GPT_TUI_KERNELS to a folder for them"),
+        (no_compiler, "no g++ or c++ was found to compile the kernels: install g++"),
+        (broken_compiler, "could not compile the kernels ("),
+        (another_compiler, " is not a GNU compiler with OpenMP: install g++"),
+        (no_room, "(Not a directory): set GPT_TUI_KERNELS to another folder"),
     ],
 )
 def test_without_them_training_goes_on_with_torchs_and_says_why(
@@ -521,7 +521,7 @@ def test_a_folder_that_may_not_be_looked_into_is_no_reason_to_stop(
     monkeypatch.setattr(compiler, "_find", denied)
     said: list[str] = []
     assert settle(make_config(), split, said.append) == "torch"
-    assert "(Permission denied): set GPT_TUI_KERNELS to a folder" in said[0]
+    assert "(Permission denied): set GPT_TUI_KERNELS to another folder" in said[0]
 
 
 def test_a_compiler_that_hangs_is_given_up_with_all_it_started(
@@ -574,7 +574,7 @@ def test_going_back_in_a_run_that_lost_its_kernels_says_why_it_cannot(
     make_config: MakeConfig, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone() -> Path:
-        raise kernels.NoKernels("no g++ or c++ was found to compile those with: install g++")
+        raise kernels.NoKernels("no g++ or c++ was found to compile the kernels: install g++")
 
     library.load.cache_clear()
     with monkeypatch.context() as patch:

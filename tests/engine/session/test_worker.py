@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -170,7 +171,11 @@ def test_each_answer_carries_the_id_of_its_request(talk: Talk, make_config: Make
     ]
     for request_id, (command, kind) in enumerate(asked, 1):
         sent = dataclasses.replace(command, request_id=request_id)
-        talk.ask(sent, kind, lambda event, mine=request_id: event.request_id == mine)
+        talk.ask(sent, kind, partial(answers, request_id))
+
+
+def answers(request_id: int, event: Event) -> bool:
+    return event.request_id == request_id
 
 
 def test_pause_sample_and_stop_are_prompt_although_a_step_takes_minutes(

@@ -58,11 +58,11 @@ def test_values_of_an_axis(text: str, values: tuple[object, ...]) -> None:
         ("model.n_layer=2,", "must be a whole number, not ''"),
         ("model.n_layer=2.5..4", "must be a whole number, not 2.5"),
         ("model.n_layer=1..4000", "must be 1 to 200, not"),
-        ("model.n_layer=4..1", "4 is not below 1: a range goes upwards"),
+        ("model.n_layer=4..1", "the range must ascend: 4 is not below 1"),
         ("optim.weight_decay=0..1 log x3", "log needs a range above 0"),
-        ("optim.weight_decay=0..1 x1", "take x2 to x1000 values"),
-        ("optim.weight_decay=0..1 times 3", "after a range come 'log' and how many"),
-        ("optim.weight_decay=0..1 x3 x4", "after a range come 'log' and how many"),
+        ("optim.weight_decay=0..1 x1", "a range takes x2 to x1000 values"),
+        ("optim.weight_decay=0..1 times 3", "after a range may follow 'log' and a count"),
+        ("optim.weight_decay=0..1 x3 x4", "after a range may follow 'log' and a count"),
         ("optim.weight_decay=0..", "must be a number, not ''"),
         ("model.position=learnt", "did you mean 'learned'?"),
     ],
@@ -75,7 +75,7 @@ def test_all_problems_are_told_at_once() -> None:
     texts = ("optim.lr=1", "model.n_layer=0,x", "train.batch_size=4", "train.batch_size=8")
     _, problems = parse_axes(texts)
     assert len(problems) == 4
-    assert "swept twice" in problems[-1]
+    assert "given twice" in problems[-1]
 
 
 def test_a_line_may_hold_several_axes() -> None:
@@ -139,7 +139,7 @@ def test_a_grid_is_every_combination_the_last_axis_changing_fastest() -> None:
 
 
 def test_a_grid_needs_to_know_how_many_and_has_a_bound() -> None:
-    with pytest.raises(InputError, match=r"say how many values of 0.0001..0.01"):
+    with pytest.raises(InputError, match=r"give the number of values of 0.0001..0.01"):
         grid([axis(f"{RATE}=1e-4..1e-2 log")])
     with pytest.raises(InputError, match="has 2,500 runs"):
         grid(parse_axes([f"{LAYERS}=1..50", "train.batch_size=1..50"])[0])

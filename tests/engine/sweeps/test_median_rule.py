@@ -31,7 +31,7 @@ def stops(own: History, others: list[History], step: int = 20, **rule: int) -> b
 def test_a_run_worse_than_half_of_the_others_is_told_so_with_the_figures() -> None:
     assert verdict(AT_ONCE, {10: 3.5, 20: 2.3}, THREE, 20, 1040) == (
         "stopped at step 20 of 1,040 by the median rule: best validation loss 2.3000, "
-        "median of 3 other runs by then 2.1000"
+        "median of 3 other runs at that step 2.1000"
     )
     assert verdict(AT_ONCE, {10: 3.5, 20: 2.05}, THREE, 20, 1040) == ""
 
@@ -141,6 +141,6 @@ def test_a_rule_that_can_stop_nobody_says_why() -> None:
     assert "lower eval.interval" in rule_warnings(late, sweep(rate, *four))[0]
     batches = rule_warnings(rule, sweep("train.batch_size", 1, 2, 4, 8))
     assert batches == [
-        "the median rule stops none: runs that differ in train.batch_size are measured "
+        "the median rule stops no run: runs that differ in train.batch_size are evaluated "
         "differently and not compared"
     ]

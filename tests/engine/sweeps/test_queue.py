@@ -151,9 +151,9 @@ def test_what_makes_no_sense_is_refused_with_a_reason(queue: Queue, add: Add) ->
     taken = taken_from(queue)
     with pytest.raises(InputError, match="is being trained"):
         queue.cancel(taken.entry.id)
-    with pytest.raises(InputError, match="only what waits can move"):
+    with pytest.raises(InputError, match="only waiting entries can be moved"):
         queue.move(taken.entry.id, 1)
-    with pytest.raises(InputError, match="only what failed or was cancelled"):
+    with pytest.raises(InputError, match="only failed and cancelled entries"):
         queue.retry(2)
     with pytest.raises(InputError, match="no entry 7"):
         queue.cancel(7)
@@ -333,7 +333,7 @@ def test_a_change_that_is_cut_off_never_was(queue: Queue, add: Add) -> None:
 def test_a_damaged_queue_is_told_and_costs_no_run(queue: Queue, add: Add) -> None:
     add(1e-2)
     queue.file.path.write_bytes(b"not a database" * 1000)
-    with pytest.raises(InputError, match=r"cannot be used .*moved away, the runs stay"):
+    with pytest.raises(InputError, match=r"cannot be used .*moved away, the runs are not affected"):
         queue.entries()
     with pytest.raises(InputError, match="cannot be used"):
         add(2e-2)
@@ -344,7 +344,7 @@ def test_the_queue_of_a_newer_program_is_left_alone(queue: Queue, add: Add) -> N
     db = sqlite3.connect(queue.file.path)
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(InputError, match="a newer gpt-tui's"):
+    with pytest.raises(InputError, match="was written by a newer gpt-tui"):
         queue.take()
 
 
