@@ -22,7 +22,8 @@ site=$(mktemp -d) || exit
 trap 'rm -rf "$site"' EXIT
 export PYTHONPATH="$site:$root${PYTHONPATH:+:$PYTHONPATH}"
 
-needed='import torch, numpy, safetensors, textual, plotext, platformdirs, tomli_w, pytest_asyncio'
+needed='import torch, numpy, safetensors, textual, plotext, platformdirs, tomli_w'
+needed="$needed, pytest_asyncio, hypothesis"
 if ! missing=$("$python" -c "$needed" 2>&1); then
   if [ -z "$wheels" ]; then
     echo "gpu.sh: ${missing##*$'\n'}: name a folder with the wheels that are missing, --wheels DIR" >&2
