@@ -331,6 +331,7 @@ def test_what_a_sample_is_to_keep_holds_from_then_on(rig: Rig, make_config: Make
     session = rig.new(make_config(), running=False)
     rig.rest(session)
     (adjusted,) = rig.send(session, Sample({"prompt": "The ", "max_tokens": 3}, keep=True))
+    assert isinstance(adjusted, Adjusted)
     assert adjusted.changes == {"sample.prompt": ["", "The "], "sample.max_tokens": [12, 3]}
     rig.send(session, Sample({"prompt": "So"}))
     rig.send(session, Sample(keep=True))  # nothing to keep

@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,6 +57,10 @@ from engine.training import trainer as trainer_module
 from tests.engine.conftest import MakeConfig
 
 E = TypeVar("E", bound=Event)
+
+
+def _answers(command: Command, event: Event) -> bool:
+    return event.request_id == command.request_id
 
 
 class Talk:
@@ -170,7 +175,7 @@ def test_each_answer_carries_the_id_of_its_request(talk: Talk, make_config: Make
     ]
     for request_id, (command, kind) in enumerate(asked, 1):
         sent = dataclasses.replace(command, request_id=request_id)
-        talk.ask(sent, kind, lambda event, mine=request_id: event.request_id == mine)
+        talk.ask(sent, kind, partial(_answers, sent))
 
 
 def test_pause_sample_and_stop_are_prompt_although_a_step_takes_minutes(
