@@ -154,9 +154,12 @@ async def test_a_prompt_takes_one_command_and_holds_from_then_on(
         await person.start_and_pause()
         sent: list[Command] = []
         send = person.app.control.engine.send
-        monkeypatch.setattr(
-            person.app.control.engine, "send", lambda one: (sent.append(one), send(one))
-        )
+
+        def note(one: Command) -> None:
+            sent.append(one)
+            send(one)
+
+        monkeypatch.setattr(person.app.control.engine, "send", note)
         await person.press("p", *"The ", "enter")
         started = await person.until_heard(SampleStarted, automatic=False)
         (command,) = sent
