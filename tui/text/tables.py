@@ -8,13 +8,11 @@ import math
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tui.terminal.stdout import complain
-
-if TYPE_CHECKING:
-    from engine.protocol import PRUNED_KEY
+from engine.protocol import PRUNED_KEY
 from engine.runs.summary import RunSummary
+from tui.terminal.stdout import complain
 
 NARROWEST = 20  # columns that a wrapped cell gets, however narrow the terminal
 
