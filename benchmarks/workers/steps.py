@@ -86,13 +86,19 @@ def _step_ms(trainer: Trainer, steps: int) -> float:
 
 def _beside_text(trainer: Trainer, steps: int) -> dict[str, float]:
     """A token of one text after each step, with as many steps queued on a GPU as in a run."""
-    from engine.model.logits import Rules
+    from engine.config.schema import SampleConfig
     from engine.sampling.decoder import freeze
     from engine.sampling.generate import Generation
     from engine.training.throughput import Throughput
 
     device, queue = trainer.runtime.device, Throughput()
-    writing = Generation(freeze(trainer.evaluated_model), [0], WARM_UP_STEPS + steps, Rules(), [1])
+    writing = Generation(
+        freeze(trainer.evaluated_model),
+        [0],
+        WARM_UP_STEPS + steps,
+        SampleConfig(temperature=1.0),
+        [1],
+    )
     for _ in range(WARM_UP_STEPS):
         next(writing)
     token_seconds = []

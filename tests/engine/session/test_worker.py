@@ -59,6 +59,10 @@ from tests.engine.conftest import MakeConfig
 E = TypeVar("E", bound=Event)
 
 
+def _answers(command: Command, event: Event) -> bool:
+    return event.request_id == command.request_id
+
+
 class Talk:
     """A thread engine, and a way to wait for what it says."""
 
@@ -171,11 +175,7 @@ def test_each_answer_carries_the_id_of_its_request(talk: Talk, make_config: Make
     ]
     for request_id, (command, kind) in enumerate(asked, 1):
         sent = dataclasses.replace(command, request_id=request_id)
-        talk.ask(sent, kind, partial(answers, request_id))
-
-
-def answers(request_id: int, event: Event) -> bool:
-    return event.request_id == request_id
+        talk.ask(sent, kind, partial(_answers, sent))
 
 
 def test_pause_sample_and_stop_are_prompt_although_a_step_takes_minutes(
