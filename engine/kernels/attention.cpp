@@ -1,28 +1,28 @@
-// Causal self-attention, everything between its two projections, forwards and backwards.
+// Causal self-attention without its two projections: forward and backward pass.
 //
-// Each head of each sequence is small enough to stay in a core's own cache from the first product
-// to the last: nothing of the size of the scores ever goes to memory. Backwards the scores are
-// computed again (Dao et al. 2022, FlashAttention). All arithmetic is in fp32.
+// Each head of each sequence stays in a core's own cache from the first product to the last, so the
+// scores are never written to main memory. The backward pass computes them again (FlashAttention:
+// Dao et al. 2022). All arithmetic is in fp32.
 
 #include "products.h"
 #include <algorithm>
 #include <cmath>
 
-constexpr int BLOCK = 96;  // queries whose scores are kept at a time; a multiple of ROWS
+constexpr int BLOCK = 96;  // queries processed at a time; a multiple of ROWS
 
 enum Norm { NONE, LAYER, RMS };
 
-// T: tokens, nh: heads, nkv: heads of keys and values, hs: numbers in each
+// T: tokens, nh: query heads, nkv: key and value heads, hs: head size
 struct Shape {
   int B, T, nh, nkv, hs;
   int norm;           // of queries and keys
   float epsilon;      // of that norm
-  const float *cos, *sin;  // rotary turns (T, hs / 2), or none
-  float dropout;      // of the weights
+  const float *cos, *sin;  // rotary tables (T, hs / 2), or null
+  float dropout;      // probability of dropping a weight
   uint64_t seed;      // of the dropout
 
   int padded() const { return round_up(hs, W); }
-  // room for a vector more than needed, and for more than one row to have its place in the cache
+  // one vector more than needed, so that rows do not start at the same place of the cache
   int length() const { return round_up(T, W) + W; }
   int group() const { return nh / nkv; }
   long row() const { return (long)(nh + 2 * nkv) * hs; }
@@ -30,9 +30,9 @@ struct Shape {
   float scale() const { return 1 / std::sqrt((float)hs); }
 };
 
-// -- queries and keys on their way in and out ----------------------------------------------------
+// -- loading and storing queries and keys --------------------------------------------------------
 
-// One head, (T, hs) of rows so far apart -> (T, padded), zeros at the end of each row
+// Load one head, (T, hs) with a row stride -> (T, padded), zeros at the end of each row
 template <class X>
 static SEPARATE void fetch(const Shape& s, const X* from, long apart, float* to) {
   int hs = s.hs, padded = s.padded();
@@ -42,7 +42,7 @@ static SEPARATE void fetch(const Shape& s, const X* from, long apart, float* to)
   }
 }
 
-// So many rows of one head, (rows, padded) -> rows so far apart
+// Store rows of one head, (rows, padded) -> rows with a stride
 template <class X>
 static SEPARATE void send(const Shape& s, int rows, const float* from, long apart, X* to) {
   for (int t = 0; t < rows; t++, from += s.padded(), to += apart)
@@ -55,8 +55,8 @@ static float mean(const float* x, int padded, int n) {
   return sum(total) / n;
 }
 
-// Normalise, turn and scale (T, padded) in place.
-//   inverse: (T,) takes one over the deviation of each row
+// Normalise, rotate and scale (T, padded) in place.
+//   inverse: (T,) receives 1 / std of each row
 static void prepare(const Shape& s, float* x, float scale, float* inverse) {
   int hs = s.hs, half = hs / 2, padded = s.padded();
   for (int t = 0; t < s.T; t++, x += padded) {
@@ -78,15 +78,15 @@ static void prepare(const Shape& s, float* x, float scale, float* inverse) {
   }
 }
 
-// From the gradient (T, padded) of what prepare gave to that of what it was given.
-//   prepared: (T, padded), what it gave
+// The backward pass of prepare: the gradient (T, padded) of its output -> that of its input.
+//   prepared: (T, padded), its output
 static void unprepare(const Shape& s, const float* prepared, float* gradient, float scale,
                       const float* inverse) {
   int hs = s.hs, half = hs / 2, padded = s.padded();
   for (int t = 0; t < s.T; t++, gradient += padded, prepared += padded) {
     float *g = gradient, factor = scale, center = 0;
     if (s.norm) {
-      // turning changes no dot product, so that it can be taken after the turn
+      // a rotation changes no dot product, so it can be computed after the rotation
       float along = dot(g, prepared, padded) / hs / (scale * scale);
       for (int d = 0; d < hs; d++) g[d] -= along * prepared[d];
       factor *= inverse[t];
@@ -104,7 +104,7 @@ static void unprepare(const Shape& s, const float* prepared, float* gradient, fl
   }
 }
 
-// (T, padded) -> (padded, length); beyond T are zeros
+// Transpose (T, padded) -> (padded, length), zeros beyond T
 static void turn(const Shape& s, const float* x, float* to) {
   int padded = s.padded(), length = s.length();
   for (int t = 0; t < s.T; t += W)
@@ -127,8 +127,8 @@ static uint64_t scramble(uint64_t x) {  // SplitMix64 (Steele et al. 2014)
   return x ^ (x >> 31);
 }
 
-// n numbers, 0 for a weight that is dropped, 1 / (1 - dropout) for one that is kept: the same
-// forwards and backwards, as they follow from the seed and the place of the row alone.
+// A dropout mask of n numbers: 0 or 1 / (1 - dropout). It depends only on the seed and the index of
+// the row, so that the forward and the backward pass agree.
 static void keep_mask(const Shape& s, uint64_t place, int n, float* mask) {
   uint64_t key = scramble(s.seed ^ scramble(place));
   uint32_t start = key, salt = key >> 32;
@@ -142,16 +142,16 @@ static void keep_mask(const Shape& s, uint64_t place, int n, float* mask) {
   }
 }
 
-// -- forwards ------------------------------------------------------------------------------------
+// -- forward pass --------------------------------------------------------------------------------
 
-// Zeros after column `last` of a row that is written up to `wide`.
+// Set columns after `last` up to `wide` to zero.
 static void clear_future(float* row, int last, int wide) {
   int edge = last / W * W;
   store(row + edge, lanes() > last - edge ? vec{} : load(row + edge));
   for (int j = edge + W; j < wide; j += W) store(row + j, vec{});
 }
 
-// Scores of the keys up to `last` -> weights; returns the logarithm of the sum of exponentials.
+// Softmax of the scores of the keys up to `last`; returns their log-sum-exp.
 static float softmax(float* row, int last, int wide) {
   int edge = last / W * W;
   ints future = lanes() > last - edge;
@@ -172,8 +172,8 @@ static float softmax(float* row, int last, int wide) {
 }
 
 // Queries [i, i + rows) of one head.
-//   place: of the head's first query among the queries of all heads of all sequences
-//   weights, mask, out: room for (rows, length), (length) and the result (rows, padded)
+//   place: index of the head's first query among those of all heads and sequences
+//   weights, mask: buffers (rows, length) and (length); out: the result (rows, padded)
 static void attend(
     const Shape& s, int i, int rows, const float* q, const float* turned_k, const float* v,
     long place, float* weights, float* mask, float* out, float* lse) {
@@ -221,13 +221,13 @@ static void forward(const Shape& s, const X* qkv, X* y, float* lse) {
   }
 }
 
-// -- backwards -----------------------------------------------------------------------------------
+// -- backward pass -------------------------------------------------------------------------------
 
-// What one head works with; names as in the paper, each (T, padded) unless said otherwise.
+// Buffers of one head, named as in the paper; (T, padded) unless noted otherwise.
 struct Head {
   float *q, *k, *v, *dy, *dq, *dk, *dv;
   float *turned_k, *turned_v;  // (padded, length)
-  float *p, *ds;               // (BLOCK, length): weights, and the gradients of the scores
+  float *p, *ds;               // (BLOCK, length): weights, gradients of the scores
   float *mask;                 // (length)
   float *inverse_q, *inverse_k, *delta;  // (T)
 
@@ -242,8 +242,8 @@ struct Head {
   }
 };
 
-// Queries [i, i + rows) of a block that begins at `first`: their weights, the gradients of their
-// scores and of themselves.
+// Queries [i, i + rows) of a block that starts at `first`: weights, gradients of the scores and of
+// the queries.
 static void unattend(const Shape& s, const Head& h, int first, int i, int rows, long place,
                      const float* lse) {
   int padded = s.padded(), length = s.length(), end = i + rows, wide = round_up(end, W);
@@ -267,7 +267,7 @@ static void unattend(const Shape& s, const Head& h, int first, int i, int rows, 
   strip<false>(rows, {ds, length, 1}, h.k, padded, h.dq + i * padded, padded, end, padded);
 }
 
-// Queries [first, last) of a head: all gradients they have a part in.
+// Queries [first, last) of a head: their share of all gradients.
 static void unattend_block(
     const Shape& s, const Head& h, int first, int last, long place, const float* lse) {
   int padded = s.padded(), length = s.length();
@@ -306,7 +306,7 @@ static void backward(
       fetch(s, sequence + h * s.hs, s.row(), head.q);
       prepare(s, head.q, s.scale(), head.inverse_q);
       fetch(s, dy + of_y, s.width(), head.dy);
-      fetch(s, y + of_y, s.width(), head.dq);  // not needed for anything else yet
+      fetch(s, y + of_y, s.width(), head.dq);  // borrowed: not in use yet
       for (int t = 0; t < s.T; t++)
         head.delta[t] = dot(head.dq + t * padded, head.dy + t * padded, padded);
       for (int first = 0; first < s.T; first += BLOCK)
@@ -323,7 +323,7 @@ static void backward(
 extern "C" {
 
 // qkv (B, T, (nh + 2 nkv) hs) -> y (B, T, nh hs)
-//   lse: (B, nh, T) takes what the backward pass needs, unless it is missing
+//   lse: (B, nh, T) receives the log-sum-exp of each row for the backward pass; may be null
 void attention_forward_fp32(const Shape* s, const float* qkv, float* y, float* lse) {
   forward(*s, qkv, y, lse);
 }

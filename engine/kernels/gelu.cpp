@@ -2,8 +2,8 @@
 
 #include "vectors.h"
 
-// Phi(x), the share of a normal distribution below x, to 2e-7 (Abramowitz & Stegun 7.1.26)
-//   bell: takes exp(-x² / 2)
+// Phi(x), the normal cumulative distribution, to 2e-7 (Abramowitz & Stegun 7.1.26)
+//   bell: receives exp(-x² / 2)
 static inline vec share_below(vec x, vec& bell) {
   vec z = x * 0.70710678f, size = z < 0 ? -z : z;
   bell = exponential(-(z * z));

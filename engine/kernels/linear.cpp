@@ -1,13 +1,13 @@
 // Linear layers in fp32: y = x Wᵀ + b, and their gradients.
 //
-// Threads share the product, not the sum, so that their number does not change a bit of it.
+// Threads divide the output, never a sum, so that the thread count does not change the result.
 
 #include "panels.h"
 #include <omp.h>
 
-constexpr long COPY_COST = 16;  // copying a number takes as long as multiplying with so many
+constexpr long COPY_COST = 16;  // cost of copying an element, in multiplications
 
-// What one thread computes of a product: the split in which the slowest thread has least to do.
+// The part of a product that a thread computes; the split minimises the slowest thread's work.
 //   scattered: the left factor has to be copied, too
 static Share share_of(long rows, long columns, bool scattered, int thread, int threads) {
   long best = -1, tall = 1, high = rows, wide = columns;

@@ -1,20 +1,20 @@
-// Muon (Jordan et al. 2024) in fp32: momentum whose update is brought near an orthogonal matrix.
+// Muon (Jordan et al. 2024) in fp32: momentum, orthogonalised by Newton-Schulz iterations.
 //
 // The Newton-Schulz iteration x <- (a + b g + c g²) x with g = x xᵀ is a polynomial of the first g
 // times the first x, and polynomials of one matrix commute. So all iterations work on g and on the
-// product of their polynomials, which are square, small and symmetric: half of each is computed.
-// Every matrix stays in the cache of the core that works on it.
+// product of their polynomials, which are square, small and symmetric: only half of each is
+// computed. Every matrix stays in the cache of its core.
 
 #include "panels.h"
 #include <cmath>
 
-constexpr float A = 3.4445f, B = -4.7750f, C = 2.0315f;  // of the quintic: steepest at zero
+constexpr float A = 3.4445f, B = -4.7750f, C = 2.0315f;  // of the quintic polynomial
 constexpr int ITERATIONS = 5;
 constexpr float EPSILON = 1e-7f;
 
 static thread_local Scratch arena;  // panels.h has its own
 
-// Below the diagonal is c (n x n) = a (n x n) b (n x n) complete; above it, it is copied.
+// c (n x n) = a (n x n) b (n x n) for a symmetric result: half is computed, half is mirrored.
 template <class Panels>
 static void symmetric(Matrix a, const Panels& b, float* c, long n, long depth) {
   product({0, n, 0, n}, a, b, nullptr, c, n, depth, true);
@@ -25,8 +25,8 @@ static void symmetric(const float* a, const float* b, float* c, long n) {
   symmetric({a, n, 1}, AsIs{b, n}, c, n, n);
 }
 
-// The product of all iterations' polynomials of g (n x n), which is lost; result points into room
-// (4 n² numbers).
+// The product of all iterations' polynomials of g (n x n), which is overwritten; returns a pointer
+// into room (4 n² numbers).
 static const float* polynomial(float* g, long n, float* room) {
   float *p = room, *q = p + n * n, *next = q + n * n, *square = next + n * n;
   for (int k = 0; k < ITERATIONS; k++) {
@@ -45,7 +45,7 @@ static const float* polynomial(float* g, long n, float* room) {
   return q;
 }
 
-// Numbers that go into a direction: Nesterov's look ahead; returns the sum of their squares.
+// Nesterov momentum of a matrix; returns the sum of squares.
 static double look_ahead(const float* gradient, float* average, float momentum, long n, float* x) {
   double squares = 0;
   for (long i = 0; i < n; i++) {
@@ -84,9 +84,9 @@ static void move(const float* gradient, float* average, float* weight, long rows
 
 extern "C" {
 
-// Moves so many matrices, each of its own size, by their gradients.
-//   averages: the momentum, moved as well
-//   keep: what weight decay leaves of the weights
+// Update n matrices of different sizes.
+//   averages: momentum buffers, updated in place
+//   keep: factor of the weights: 1 - learning rate * weight decay
 void muon_step(long matrices, const float* const* gradients, float* const* averages,
                float* const* weights, const long* rows, const long* columns, float momentum,
                float rate, float keep) {

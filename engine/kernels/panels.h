@@ -1,20 +1,20 @@
-// Products of matrices that lie in memory.
+// Matrix products.
 //
-// One factor is copied, a panel of COLUMNS columns at a time, so that the innermost loop reads it
-// from one end to the other; the product itself stays in registers.
+// One factor is packed, a panel of COLUMNS columns at a time, so that the innermost loop reads it
+// sequentially; the result stays in registers.
 
 #pragma once
 #include "products.h"
 #include <algorithm>
 
-constexpr long DEPTH = 512;  // of a panel: with COLUMNS columns it fits a core's own cache
+constexpr long DEPTH = 512;  // rows of a panel, which then fits into a core's own cache
 
-// What is to be computed of a product.
+// The part of a product to compute.
 struct Share {
   long row, row_end, column, column_end;
 };
 
-// Panels of x: columns [j, j + width) of rows [k, k_end).
+// Pack panels of x: columns [j, j + width) of rows [k, k_end).
 struct AsIs {
   const float* x;
   long row;
@@ -30,7 +30,7 @@ struct AsIs {
   }
 };
 
-// Panels of x transposed: its rows [j, j + width), turned, and of their columns [k, k_end).
+// Pack panels of x transposed: rows [j, j + width), columns [k, k_end).
 struct Turned {
   const float* x;
   long row;
@@ -51,12 +51,12 @@ struct Turned {
   }
 };
 
-// Where a strip of n numbers a row begins after the one before it. Not a power of two: caches put
-// what lies a power of two apart into the same few places.
+// The stride between strips of n numbers per row. Not a power of two: such addresses would compete
+// for the same cache sets.
 static long strip_length(long n) { return n * ROWS + W; }
 
-// Rows [row, row_end) of a, whose rows are its columns in memory, as strips of ROWS: of each strip
-// the columns one after the other.
+// Pack rows [row, row_end) of a, which is column-major, in strips of ROWS rows, each stored column
+// by column.
 static void copy_strips(Matrix a, long row, long row_end, long k, long k_end, float* to) {
   long length = strip_length(k_end - k);
   for (; k < k_end; k++, to += ROWS) {
@@ -74,7 +74,7 @@ static void add_up(
   rows_of_tile<2, false>(rows, a, panel, COLUMNS, c, c_row, n);
 }
 
-// A strip of c at its right edge, where there is no room for a whole panel.
+// A strip at the right edge of c, narrower than a panel.
 static void add_up_at_edge(
     int rows, Matrix a, const float* panel, float* c, long c_row, long n, bool add, long width) {
   float whole[ROWS * COLUMNS];
@@ -84,11 +84,11 @@ static void add_up_at_edge(
   for (int i = 0; i < rows; i++) memcpy(c + i * c_row, whole + i * COLUMNS, 4 * width);
 }
 
-// Whether the rows of a are its columns in memory: then they are copied as well.
+// Whether a is column-major: then it is packed as well.
 static bool scattered(Matrix a) { return a.column != 1; }
 
-// A share of c (rows x columns) = a (rows x depth) b (depth x columns) + bias (columns)
-//   below: compute nothing that lies wholly above the diagonal
+// A part of c (rows x columns) = a (rows x depth) b (depth x columns) + bias (columns)
+//   below: skip what lies entirely above the diagonal
 template <class Panels>
 static void product(Share s, Matrix a, const Panels& b, const float* bias, float* c, long columns,
                     long depth, bool below = false) {

@@ -1,16 +1,16 @@
-// The innermost part of every matrix product, and memory to work in.
+// The inner kernel of every matrix product, and scratch memory.
 
 #pragma once
 #include "vectors.h"
 #include <vector>
 
-// Numbers in memory: element (i, j) is at[i * row + j * column].
+// A strided matrix: element (i, j) is at[i * row + j * column].
 struct Matrix {
   const float* at;
   long row, column;
 };
 
-// c (R x V vectors) = a (R x n) b (n x V vectors), added to c where ADD says so.
+// c (R x V vectors) = a (R x n) b (n x V vectors), added to c if ADD is set.
 template <int R, int V, bool ADD>
 static inline void tile(Matrix a, const float* b, long b_row, float* c, long c_row, long n) {
   vec total[R][V];
@@ -55,7 +55,7 @@ static inline void strip(
   if (j < width) rows_of_tile<1, ADD>(rows, a, b + j, b_row, c + j, c_row, n);
 }
 
-// Memory of a thread, kept from call to call.
+// Scratch memory of a thread, reused between calls.
 class Scratch {
   std::vector<float> memory;
   size_t used = 0;

@@ -1,4 +1,4 @@
-// Vectors as wide as this processor's registers, and what the kernels do with them.
+// SIMD vectors of this processor's register width, and operations on them.
 
 #pragma once
 #include <cstddef>
@@ -6,8 +6,8 @@
 #include <cstring>
 #include <utility>
 
-// W: numbers in a vector. ROWS x COLUMNS: the piece of a product that stays in registers while it
-// adds up (COLUMNS is two vectors).
+// W: elements of a vector. ROWS x COLUMNS: the tile of a product that is accumulated in registers
+// (COLUMNS is two vectors).
 #if defined(__AVX512F__)
 constexpr int W = 16, ROWS = 8;
 #elif defined(__AVX__)
@@ -17,7 +17,7 @@ constexpr int W = 4, ROWS = 8;
 #endif
 constexpr int COLUMNS = 2 * W;
 
-// Compiled once instead of wherever it is called: compiling all of this is to take a second.
+// Not inlined, which keeps compilation fast.
 #define SEPARATE __attribute__((noinline))
 
 typedef float vec __attribute__((vector_size(4 * W)));
@@ -34,12 +34,12 @@ static inline ints count(std::index_sequence<I...>) { return ints{(int)I...}; }
 // 0, 1, 2 ...
 static inline ints lanes() { return count(std::make_index_sequence<W>{}); }
 
-// e to the x, to 2 units in the last place; 1e-38 for everything smaller. The polynomial is that of
+// exp(x), to 2 units in the last place; 1e-38 for everything smaller. The polynomial is that of
 // Moshier's Cephes library (expf).
 static inline vec exponential(vec x) {
   const vec least = all(-87.33654f);
-  x = least > x ? least : x;  // in this order NaN stays NaN
-  const float shift = 12582912.f;  // 1.5 * 2^23: adding it rounds to a whole number
+  x = least > x ? least : x;  // the order of operands keeps NaN
+  const float shift = 12582912.f;  // 1.5 * 2^23: adding it rounds to an integer
   vec shifted = x * 1.44269504f + shift;
   vec n = shifted - shift;
   vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
@@ -53,7 +53,7 @@ static inline vec exponential(vec x) {
   return (vec)((ints)p + exponent);
 }
 
-// Two vectors trade every second group of S numbers: low keeps a's even groups, high b's odd ones.
+// Exchange every second group of S elements: low keeps a's even groups, high b's odd ones.
 template <int S, size_t... I>
 static inline vec low(vec a, vec b, std::index_sequence<I...>) {
   return __builtin_shuffle(a, b, ints{((I / S) % 2 ? W + (int)I - S : (int)I)...});
@@ -80,7 +80,7 @@ static inline float largest(vec x) {
   return x[0];
 }
 
-// Rows and columns of a W x W square change places.
+// Transpose a W x W tile.
 template <int S = 1>
 static inline void transpose(vec* rows) {
 #pragma GCC unroll 16
@@ -101,7 +101,7 @@ static inline float dot(const float* a, const float* b, int n) {
 
 static inline long round_up(long n, long to) { return (n + to - 1) / to * to; }
 
-// What tensors are made of: fp32, or bf16 (the upper half of it), rounded to the nearest.
+// Element types: fp32, or bf16 (its upper half), rounded to nearest.
 struct bf16 { uint16_t bits; };
 static inline float number(float x) { return x; }
 static inline float number(bf16 x) {

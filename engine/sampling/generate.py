@@ -87,7 +87,7 @@ class Generation:
         if self._small:  # synchronising threads would take longer than the work they share
             torch.set_num_threads(1)
         try:
-            with torch.cuda.stream(self._stream):
+            with torch.cuda.stream(self._stream):  # None changes nothing
                 ids = self._draws.draw(self._logits())
                 self._recent.append(ids.to(self._frozen.device))
         finally:

@@ -55,4 +55,4 @@ def _quanta(trainer: Trainer) -> Iterator[None]:
 
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        torch.cuda.synchronize(device)  # kernels run asynchronously: wait before reading the clock

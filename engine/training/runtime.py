@@ -109,6 +109,7 @@ def resolve_precision(device: str, asked: str, warn: Say) -> str:
     if asked == "auto":
         if device == "cpu":
             return "auto"
+        # bf16 needs no loss scaling, unlike fp16
         return "bf16" if device == "cuda" and "bf16" in supported else "fp32"
     if asked in supported:
         return asked

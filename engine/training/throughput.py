@@ -27,14 +27,14 @@ class Throughput:
         self._queued: deque[torch.cuda.Event] = deque()
 
     def restart(self, train_seconds: float) -> None:
-        """Continue from this much training time, and measure the speed anew."""
+        """Continue from this much training time, and measure the speed again."""
         self.train_seconds, self._settled_at = train_seconds, train_seconds
         self._forget_speed()
 
     def expect(self, tokens_per_step: int) -> None:
         """Set the number of tokens of the next step.
 
-        If it changes, the speed is measured anew, and is 0 for the first second: the first step of
+        If it changes, the speed is measured again, and is 0 for the first second: the first step of
         another size may be slow.
         """
         before, self._tokens_per_step = self._tokens_per_step, tokens_per_step
@@ -64,7 +64,7 @@ class Throughput:
         if device.type != "cuda":
             return
         event: torch.cuda.Event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        event.record()
+        event.record()  # reached when the GPU has finished the step
         self._queued.append(event)
         if len(self._queued) > STEPS_AHEAD:
             self._queued.popleft().synchronize()

@@ -82,7 +82,7 @@ class Trainer:
     def __init__(self, config: Config, runtime: Runtime, split: Split, vocab_size: int) -> None:
         self.config = config
         self.device = torch.device(runtime.device)
-        reseed(config.train.seed, Stream.INIT)
+        reseed(config.train.seed, Stream.INIT)  # the initial weights depend on the seed alone
         # built on the CPU, so that every device starts from the same weights
         self.model = build_model(config.model, vocab_size).to(self.device)
         self.optimizer = Optimizer(self.model, config.optim)
@@ -109,6 +109,7 @@ class Trainer:
             _load_kernels(runtime.device)
         self._settle(self.model)
         self.optimizer.compute_with(self._muon_dtype, self._uses_cpu_kernels)
+        # fp16 gradients underflow; bf16 has the exponent range of fp32
         self.loss_scale = LossScale(self.device) if runtime.precision == "fp16" else None
         if self.device.type == "cuda":
             use_tf32(runtime.precision == "tf32")
@@ -171,7 +172,7 @@ class Trainer:
         starts = torch.zeros(size, dtype=torch.long, device=self.device)
         x, y = self._windows(self.train_tokens, starts)  # (size, T) each
         self._loss(self.forward, x, y).backward()  # type: ignore[no-untyped-call]
-        self.model.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)  # None instead of zeros: no memory, no fill kernels
 
     def adjust(self, config: Config) -> None:
         """Apply a configuration with other live settings; call it between two steps."""
@@ -193,7 +194,7 @@ class Trainer:
         """
         config, step = self.config, self.step
         if not self.model.training:
-            self.model.train()
+            self.model.train()  # enables dropout
         offsets = self._step_offsets()  # (S,) starts of the sequences of this step
         rate = self.learning_rate
         self.optimizer.set_rate(rate)
@@ -206,7 +207,7 @@ class Trainer:
             self._starts[:size].copy_(_to_copy(part, self.device), non_blocking=True)
             work = partial(self._accumulate, size, share, first)
             self.graph.run((size, share, first), work)
-            yield
+            yield  # the caller may pause, sample or close the generator here
         self.graph.run("update", self._update)
         self.graph.end_round()
         if self.average:
@@ -232,7 +233,7 @@ class Trainer:
         x, y = self._windows(self.train_tokens, self._starts[:size])  # (b, T) each
         loss = self._loss(self.forward, x, y) * share
         self._backward(loss)
-        self._loss_sum += loss.detach()
+        self._loss_sum += loss.detach()  # else every micro-batch's graph would be kept alive
 
     def evaluate(self, whole: bool = False, model: LanguageModel | None = None) -> Evaluation:
         """Measure the validation loss; see ``evaluate_quanta``."""
@@ -256,7 +257,7 @@ class Trainer:
         offsets = every if whole or wanted >= len(every) else evenly_spaced(every, wanted)
         total = torch.zeros((), device=self.device)
         for part in _parts(offsets, self._eval_batch_size):
-            with torch.no_grad(), _eval_mode(model):
+            with torch.no_grad(), _eval_mode(model):  # no graph for backward, no dropout
                 starts = _to_copy(part, self.device).to(self.device, non_blocking=True)
                 x, y = self._windows(self.val_tokens, starts)  # (b, T) each
                 total += self._loss(model, x, y) * len(part)  # stays on the device
@@ -315,9 +316,9 @@ class Trainer:
         """
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         if self.loss_scale:
-            self.loss_scale.unscale(gradients)
+            self.loss_scale.unscale(gradients)  # before clipping, which compares with grad_clip
         self._grad_norm = self._clip(gradients)
-        broken = ~torch.isfinite(self._grad_norm)
+        broken = ~torch.isfinite(self._grad_norm)  # () one NaN or inf anywhere makes it non-finite
         self.optimizer.step(skip=broken)
         if self.loss_scale:
             self.loss_scale.update(broken)
