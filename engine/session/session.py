@@ -160,6 +160,8 @@ class Session:
                 last_sample=files.database.newest_id("samples"),
             )
         )
+        for message in files.told:
+            self._warn(message)
         self._tell_of_a_crash()
         self.run_state.journal("started" if files.is_new else "opened")
         if trainer.step == 0 and not files.database.samples():
