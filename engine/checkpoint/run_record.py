@@ -1,40 +1,22 @@
-"""What a checkpoint remembers of the run's database, should that be lost."""
+"""What a checkpoint notes of the run's database, and how a new one begins with it.
+
+It is what is left where no checkpoint holds a copy of the database: the run opens, and its curves
+begin at the checkpoint.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from engine.checkpoint.store import Snapshot
-from engine.config.schema import config_from_dict
-from engine.protocol import State
+from data.errors import InputError
+from engine.program import program
 from engine.runs.database import RunDatabase
-from engine.runs.lineage import Branch
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a checkpoint knows of the database that it was written beside.
-
-    Attributes:
-        name: Of the checkpoint.
-        branch: It is on.
-        step: Of it.
-        journal_id: Of the last change of settings that took effect before it.
-        created: Seconds since 1970.
-        meta: The run's facts, each a JSON value.
-        branches: The lines of history there were; empty if it was not noted.
-    """
-
-    name: str
-    branch: int
-    step: int
-    journal_id: int
-    created: float
-    meta: dict[str, Any]
-    branches: list[Branch]
+from engine.runs.folder import DATABASE_FILE, typed_name
 
 
 def remember(database: RunDatabase) -> dict[str, Any]:
@@ -45,30 +27,32 @@ def remember(database: RunDatabase) -> dict[str, Any]:
     return {"meta": meta, "branches": [dataclasses.astuple(one) for one in database.branches()]}
 
 
-def recall(path: Path, snapshot: Snapshot) -> Memory:
-    """What a checkpoint knows; one that an older version wrote knows less.
+def begin_database(file: Path, state: dict[str, Any]) -> None:
+    """Write a new database that opens a run at a checkpoint.
 
     Args:
-        path: Of the checkpoint.
-        snapshot: What was read there.
+        file: Of the new one.
+        state: Of the checkpoint; one that an older version wrote may lack the record.
+
+    Raises:
+        InputError: Nothing tells where the checkpoint's line of history began.
     """
-    state = snapshot.state
-    record = state.get("record") or {"meta": {}, "branches": []}
-    meta = _facts(state) | record["meta"]
-    meta["summary"] = _summary(state) | meta.get("summary", {}) | {"state": _state(state)}
-    return Memory(
-        name=path.name,
-        branch=state["branch"],
-        step=snapshot.step,
-        journal_id=state["journal_id"],
-        created=state["created"],
-        meta=meta,
-        branches=[Branch(*row) for row in record["branches"]],
-    )
+    record = state.get("record") or {"meta": _facts(state), "branches": []}
+    if state["branch"] not in {0, *(number for number, *_ in record["branches"])}:
+        raise InputError(
+            f"no checkpoint tells where the line of history {state['branch']} of the run began, so "
+            f"that its {DATABASE_FILE} cannot be made anew: put it back from a copy of yours; "
+            f"{program()} sample {typed_name(file.parent)} still works"
+        )
+    RunDatabase(file).close()
+    with closing(sqlite3.connect(file)) as db, db:
+        facts = [(key, json.dumps(value)) for key, value in record["meta"].items()]
+        db.executemany("INSERT INTO meta VALUES (?, ?)", facts)
+        db.executemany("INSERT OR REPLACE INTO branches VALUES (?, ?, ?, ?)", record["branches"])
 
 
 def _facts(state: dict[str, Any]) -> dict[str, Any]:
-    """What can be said of a run without the record of it."""
+    """What can be said of a run without the record of it, and has to be said for it to open."""
     config = state["config"]
     corpus = {"name": Path(config["data"]["corpus"]).name, "note": ""}
     return {
@@ -77,27 +61,3 @@ def _facts(state: dict[str, Any]) -> dict[str, Any]:
         "runtime": {"asked": config["system"], "resolved": state["runtime"]},
         "versions": state["versions"],
     }
-
-
-def _summary(state: dict[str, Any]) -> dict[str, Any]:
-    """The run in one row, as far as its checkpoint tells."""
-    losses, runtime = state["standing"], state["runtime"]
-    shown = ("train_loss", "val_loss", "val_measured", "best_val_loss", "best_step")
-    return {name: losses[name] for name in shown} | {
-        "step": state["step"],
-        "saved_step": state["step"],
-        "total_steps": config_from_dict(state["config"]).train.max_steps,
-        "tokens": state["tokens"],
-        "train_seconds": state["train_seconds"],
-        "branch": state["branch"],
-        "device": runtime["device"],
-        "precision": runtime["precision"],
-        "threads": runtime["threads"],
-        "preset": state["config"]["preset"],
-    }
-
-
-def _state(state: dict[str, Any]) -> State:
-    """A run that is being rebuilt is being trained by nobody."""
-    ended = state["standing"]["final_step"] == state["step"]
-    return State.FINISHED if ended else State.STOPPED

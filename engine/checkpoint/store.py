@@ -1,8 +1,9 @@
 """Checkpoints: written so that a crash at any moment leaves the older ones whole.
 
 A checkpoint is a folder: ``model.safetensors``, ``optimizer.safetensors``, ``state.json`` and
-``manifest.json`` with the hash of each. It is written beside its final place, flushed to the disk
-and then renamed. None of the formats can carry code.
+``manifest.json`` with the hash of each, and in full ones ``run.db``, a copy of the run's database
+that is there for the day that one is damaged. It is written beside its final place, flushed to the
+disk and then renamed. None of the formats can carry code.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ from engine.runs.checkpoint_names import (
     list_snapshots,
     step_of,
 )
-from engine.runs.folder import CHECKPOINTS_FOLDER, sync_to_disk, typed_name
+from engine.runs.database import back_up
+from engine.runs.folder import CHECKPOINTS_FOLDER, DATABASE_FILE, sync_to_disk, typed_name
 from engine.training.trainer import Trainer
 
 FORMAT = 1
@@ -49,6 +51,7 @@ TRAINED = "trained_weight"  # beside an average, which is then the model
 LOSS_SCALE = "loss_scale"
 STATE_FILE = "state.json"
 CONTENTS = (MODEL_FILE, STATE_FILE)  # of every checkpoint
+HASHED = (*CONTENTS, OPTIMIZER_FILE, DATABASE_FILE)
 LATEST, BEST = "latest", "best"
 READ_FAILURES = (errno.EIO, errno.EISDIR, errno.ENOTDIR)  # of the files, not of who reads them
 
@@ -174,7 +177,13 @@ def load_weights(model: LanguageModel, tensors: dict[str, Tensor]) -> None:
             own[name].copy_(tensor)
 
 
-def write_checkpoint(run: Path, snapshot: Snapshot, rules: Rules, best: str | None) -> Path:
+def write_checkpoint(
+    run: Path,
+    snapshot: Snapshot,
+    rules: Rules,
+    best: str | None,
+    database: Path | None = None,
+) -> Path:
     """Write a snapshot, point ``latest`` (and ``best``) at it and drop what is not kept.
 
     A light one, without the optimizer's state, is history and not the latest.
@@ -184,18 +193,22 @@ def write_checkpoint(run: Path, snapshot: Snapshot, rules: Rules, best: str | No
         snapshot: What to write.
         rules: Which checkpoints stay.
         best: The name of the best checkpoint so far, if there is one.
+        database: Copied beside it; what it records may be ahead of the snapshot, and not behind.
 
     Returns:
         The checkpoint's folder.
 
     Raises:
         OSError: The disk is full, or the folder gone; the older checkpoints are as they were.
+        Unreadable: The database is damaged; the older checkpoints keep their copies of it.
     """
     snapshot = snapshot.on_host()
     folder = run / CHECKPOINTS_FOLDER
     folder.mkdir(exist_ok=True)
     final = folder / checkpoint_name(snapshot.step, snapshot.state.get("branch", 0))
     with _beside(final) as temporary:
+        if database:
+            back_up(database, temporary / DATABASE_FILE)
         _write_files(temporary, snapshot)
         _put_in_place(temporary, final)
     if snapshot.optimizer is not None:
@@ -296,6 +309,21 @@ def read_checkpoint(path: Path, with_optimizer: bool = True) -> Snapshot:
         raise Damaged(path, "it is not one that gpt-tui wrote") from None
 
 
+def copy_of_database(path: Path) -> Path | None:
+    """The copy of the run's database in a checkpoint's folder; None if it has none.
+
+    Raises:
+        Damaged: It is not what was written.
+    """
+    try:
+        expected = json.loads((path / MANIFEST_FILE).read_bytes())["sha256"].get(DATABASE_FILE)
+        if expected and _sha256(path / DATABASE_FILE) != expected:
+            raise Damaged(path, f"its copy of {DATABASE_FILE} does not match its hash")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise Damaged(path, f"its copy of {DATABASE_FILE} cannot be read") from None
+    return path / DATABASE_FILE if expected else None
+
+
 def read_model(path: Path) -> LanguageModel:
     """The model in a checkpoint's folder, in eval mode on the CPU, with its tokenizer.
 
@@ -339,7 +367,7 @@ def _write_files(folder: Path, snapshot: Snapshot) -> None:
 
 def _seal(folder: Path) -> None:
     """Write the hashes of what is there, and have it all on the disk."""
-    files = [path for path in folder.iterdir() if path.name in (*CONTENTS, OPTIMIZER_FILE)]
+    files = [path for path in folder.iterdir() if path.name in HASHED]
     manifest = {"format": FORMAT, "sha256": {path.name: _sha256(path) for path in files}}
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     for path in (*files, folder / MANIFEST_FILE, folder):

@@ -26,10 +26,14 @@ class Saver:
         """Whether a snapshot is being written, or its outcome not yet asked for."""
         return self._writing is not None
 
-    def write(self, snapshot: Snapshot, rules: Rules, best: str | None) -> None:
+    def write(
+        self, snapshot: Snapshot, rules: Rules, best: str | None, database: Path | None = None
+    ) -> None:
         """Begin to write; the last one's outcome must have been collected."""
         assert self._writing is None
-        self._writing = self._pool.submit(write_checkpoint, self._run, snapshot, rules, best)
+        self._writing = self._pool.submit(
+            write_checkpoint, self._run, snapshot, rules, best, database
+        )
 
     def collect(self, seconds: float | None = 0.0) -> Path | None:
         """The checkpoint that has come to be on the disk since the last call, if any.
@@ -39,6 +43,7 @@ class Saver:
 
         Raises:
             OSError: It could not be written.
+            Unreadable: The run's database is damaged.
         """
         if self._writing is None or not wait([self._writing], seconds).done:
             return None

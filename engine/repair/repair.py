@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,18 +12,15 @@ import tomli_w
 from data.download import write_atomically
 from data.errors import InputError
 from engine.checkpoint.load import place_aside, read_good
-from engine.checkpoint.run_record import Memory, recall
+from engine.checkpoint.restore_database import RESTORED, restore_database
 from engine.checkpoint.store import LATEST
 from engine.config.schema import Config, config_from_dict
-from engine.repair.rebuild import SALVAGED, complete, losses, write_salvage
-from engine.repair.salvage import Salvage, read_salvage
 from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.database import RunDatabase, Unreadable
-from engine.runs.folder import CONFIG_FILE, DATABASE_FILE, RunLock, sync_to_disk
+from engine.runs.folder import CONFIG_FILE, DATABASE_FILE, RunLock
 from engine.runs.open import read_run_config
 
 SETTLED_LATER = ("system.", "data.corpus")  # may change, or be stood in for, as a run is opened
-BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a database
 
 Say = Callable[[str], None]
 
@@ -44,13 +40,14 @@ def repair(run: Path, say: Say) -> None:
     try:
         damaged = find_damage(run) is not None
         if damaged:
-            _rebuild_database(run, say)
+            restore_database(run, say)
         if _needs_config(run):
             _restore_config(run, say)
         elif not damaged:
             say(f"{CONFIG_FILE} and {DATABASE_FILE} are whole: nothing is written")
     except OSError as error:
-        raise InputError(f"the folder {run} cannot be read or written ({error.strerror})") from None
+        why = error.strerror or error
+        raise InputError(f"the folder {run} cannot be read or written ({why})") from None
     finally:
         lock.release()
 
@@ -86,74 +83,6 @@ def find_damage(run: Path) -> Unreadable | None:
     return Unreadable(file, "its content is gone") if is_saved and not is_told else None
 
 
-def _rebuild_database(run: Path, say: Say) -> None:
-    file = run / DATABASE_FILE
-    memory = _newest_memory(run)
-    found = read_salvage(file)
-    complete(found, run, memory)
-    lost = losses(found, memory)
-    new = file.with_name(f".{file.name}.new")
-    _remove(new)  # of a repair that was killed
-    try:
-        write_salvage(found, new, memory, lost)
-        aside = _set_aside(file)
-        new.replace(file)
-    except BaseException:
-        _remove(new)
-        raise
-    sync_to_disk(run)
-    source = f" and completed from {memory.name}" if memory else ""
-    kept = f"; the damaged one is kept as {aside.name}" if aside else ""
-    say(f"{file.name} is rebuilt: {_described(found)} were read back{source}{kept}")
-    say(f"lost: {'; '.join(lost)}" if lost else "nothing is known to be lost")
-
-
-def _newest_memory(run: Path) -> Memory | None:
-    """What the newest whole checkpoint knows; None if there is none."""
-    if not list_checkpoints(run):
-        return None
-    try:
-        good = read_good(run, LATEST, with_optimizer=False)
-    except InputError:
-        return None  # the rows are worth saving all the same
-    return recall(good.path, good.snapshot)
-
-
-def _described(found: Salvage) -> str:
-    steps = sum(len(found.steps("train_loss", branch)) for branch in found.branches)
-    return (
-        f"{steps:,} steps, {len(found.samples):,} samples and {len(found.journal):,} entries of "
-        f"the journal"
-    )
-
-
-def _set_aside(file: Path) -> Path | None:
-    """Keep it under another name, too, and move what lies beside it, which is not the new one's.
-
-    Returns:
-        Where it is now; None if it was gone.
-    """
-    aside = place_aside(file)
-    if file.exists():  # not moved: a kill before the new one is in its place leaves all as it was
-        try:
-            aside.hardlink_to(file)
-        except OSError:  # not every file system has them
-            shutil.copyfile(file, aside)
-    for one, suffix in zip(_beside(file), BESIDE, strict=True):
-        if one.exists():
-            one.rename(aside.with_name(aside.name + suffix))
-    return aside if aside.exists() else None
-
-
-def _beside(file: Path) -> list[Path]:
-    return [file.with_name(file.name + suffix) for suffix in BESIDE]
-
-
-def _remove(new: Path) -> None:
-    for path in (new, *_beside(new)):
-        path.unlink(missing_ok=True)
-
-
 # -- the settings --------------------------------------------------------------------------------
 
 
@@ -187,7 +116,7 @@ def first_config(run: Path) -> tuple[Config, bool]:
         for entry in database.journal("adjusted"):
             for key, (before, _) in entry["detail"]["changes"].items():
                 first.setdefault(key, before)
-        is_known = all(one["detail"]["journal_is_whole"] for one in database.journal(SALVAGED))
+        is_known = all(one["detail"]["journal_is_whole"] for one in database.journal(RESTORED))
     except sqlite3.DatabaseError as error:
         raise Unreadable(database.path, str(error)) from None
     finally:

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import InputError
-from engine.checkpoint.store import Damaged, read_checkpoint
-from engine.repair.rebuild import in_ranges
+from engine.checkpoint.store import Damaged, copy_of_database, read_checkpoint
 from engine.repair.repair import config_differences, find_damage
 from engine.runs.checkpoint_names import (
     branch_of,
@@ -73,6 +72,7 @@ def _check_checkpoints(run: Path) -> list[Check]:
         try:
             read_checkpoint(path, with_optimizer=is_full(path))
             whole += 1
+            copy_of_database(path)
         except InputError as error:
             if path.exists():  # else it was removed meanwhile
                 told = error.what if isinstance(error, Damaged) else str(error)
@@ -99,6 +99,14 @@ def _check_database(run: Path, newest: Path | None) -> list[Check]:
         return [Check("database", problem, False) for problem in problems]
     steps = sum(len(one.steps) for one in histories)
     return [Check("database", f"{steps:,} steps, none missing and none twice")]
+
+
+def in_ranges(steps: np.ndarray, most: int = 5) -> str:
+    """Rising steps (n,) int64 in words: ``3 to 7, 12``; what is beyond ``most`` is counted."""
+    runs = np.split(steps, np.flatnonzero(np.diff(steps) > 1) + 1)
+    told = [f"{run[0]:,} to {run[-1]:,}" if len(run) > 1 else f"{run[0]:,}" for run in runs]
+    more = [f"and {len(told) - most:,} stretches more"] if len(told) > most else []
+    return ", ".join(told[:most] + more)
 
 
 @contextmanager

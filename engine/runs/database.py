@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -59,13 +59,15 @@ class Unreadable(InputError):
     Args:
         path: Of the file.
         why: What is wrong with it.
+        may_pass: Whether that may only be the disk, or who may read it, and not the file.
     """
 
-    def __init__(self, path: Path, why: str) -> None:
+    def __init__(self, path: Path, why: str, may_pass: bool = False) -> None:
         self.why = why = " ".join(why.replace("*** in database main ***", "").split())
+        self.may_pass = may_pass
         super().__init__(  # the way out comes first: a list cuts what is long
             f"{path} cannot be read: {program()} verify {typed_name(path.parent)} --repair "
-            f"rebuilds it from what is left of it and from the checkpoints ({why})"
+            f"restores it from a checkpoint ({why})"
         )
 
 
@@ -93,10 +95,10 @@ class RunDatabase:
                 self._migrate()
             self._next_ids = {table: self.newest_id(table) + 1 for table in ("samples", "journal")}
         except sqlite3.DatabaseError as error:
-            if _is_locked(error):
+            if _has_code(error, LOCKED):
                 told = f"{path} is held by another program ({error}): close it there, then open it"
                 raise InputError(told) from None
-            raise Unreadable(path, str(error)) from None
+            raise Unreadable(path, str(error), _has_code(error, PASSING)) from None
         self.writer = RetryingWriter(self._db, () if read_only else PASSING)
 
     @contextmanager
@@ -430,8 +432,43 @@ def void(_: object) -> None:
     """Drop a result."""
 
 
-def _is_locked(error: sqlite3.DatabaseError) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in LOCKED
+def back_up(source: Path, target: Path) -> bool:
+    """Write what a database holds at this moment to a new file, while its writer goes on.
+
+    Returns:
+        Whether it was done; not where another program holds the database.
+
+    Raises:
+        OSError: The database cannot be read now, or the disk takes no more.
+        Unreadable: The database is damaged, and no copy of it is left.
+    """
+    # a connection of its own, as one held up by this would hold up the training, too; not to
+    # create what is gone, nor to open the file by itself, which would give up SQLite's locks on it
+    uri = f"{source.absolute().as_uri()}?mode=rw"
+    try:
+        with (
+            closing(sqlite3.connect(uri, uri=True, timeout=PATIENTLY / 1000)) as db,
+            closing(sqlite3.connect(target, isolation_level=None)) as copy,
+        ):
+            copy.execute("PRAGMA journal_mode = OFF")  # who wants it on the disk syncs it
+            db.execute("BEGIN")  # held from here on, so that the copying waits for no lock
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            db.backup(copy)
+            found = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise sqlite3.DatabaseError(found)
+    except sqlite3.DatabaseError as error:
+        target.unlink(missing_ok=True)
+        if _has_code(error, LOCKED):
+            return False
+        if _has_code(error, PASSING):
+            raise OSError(f"the run's database cannot be copied: {error}") from None
+        raise Unreadable(source, str(error)) from None
+    return True
+
+
+def _has_code(error: sqlite3.DatabaseError, codes: Sequence[int]) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in codes
 
 
 def _connect(path: Path, read_only: bool) -> sqlite3.Connection:

@@ -48,6 +48,7 @@ class RunFiles:
     database: RunDatabase
     lock: RunLock | None
     is_new: bool
+    told: tuple[str, ...] = ()  # what was done before it could be opened
 
     def close(self) -> None:
         """Let go of the run."""
@@ -128,8 +129,9 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
     config = read_run_config(path)
     lock = RunLock(path)
     try:
-        if list_checkpoints(path) and not (path / DATABASE_FILE).exists():
-            raise Unreadable(path / DATABASE_FILE, "it is gone")
+        file = path / DATABASE_FILE
+        if list_checkpoints(path) and not (file.exists() and file.stat().st_size):
+            raise Unreadable(file, "it is empty" if file.exists() else "it is gone")
         database = RunDatabase(path / DATABASE_FILE)
     except BaseException:
         lock.release()

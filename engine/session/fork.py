@@ -39,7 +39,8 @@ def fork(run_state: RunState, changes: dict[str, Any], name: str | None) -> Path
     path = create_run(config, parent.parent, name, stem=f"{parent.name}-fork")
     try:
         record = _write_past(run_state, path, snapshot)
-        checkpoint = write_checkpoint(path, _as_first(snapshot, config, record), Rules(2), None)
+        first = _as_first(snapshot, config, record)
+        checkpoint = write_checkpoint(path, first, Rules(2), None, path / DATABASE_FILE)
         pin(checkpoint)  # there is nothing before it to begin from
     except BaseException:
         delete_run(path)

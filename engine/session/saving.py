@@ -10,6 +10,7 @@ from engine import protocol
 from engine.checkpoint.retention import Rules
 from engine.checkpoint.writer import Saver
 from engine.runs.checkpoint_names import is_full, step_of
+from engine.runs.database import Unreadable
 from engine.session.results import Results
 from engine.session.run_state import RunState
 
@@ -85,9 +86,12 @@ class Saving:
         run_state = self._run_state
         self._results.read()
         run_state.recorder.flush(self._summary())
-        run_state.files.database.sync()
+        database = run_state.files.database
+        database.sync()
         self._being_saved, self._request_id = self._stand(), request_id
-        self.saver.write(run_state.snapshot(), self._rules, run_state.best_checkpoint)
+        # what waits in memory would be missing from a copy
+        copied = None if database.writer.trouble else database.path
+        self.saver.write(run_state.snapshot(), self._rules, run_state.best_checkpoint, copied)
 
     @property
     def _rules(self) -> Rules:
@@ -100,6 +104,9 @@ class Saving:
             path = self.saver.collect(seconds)
         except OSError as error:
             self._give_up(self._why_not(error))
+            return
+        except Unreadable as error:
+            self._give_up(f"the checkpoint was not written, and training is paused: {error}")
             return
         if path and is_full(path):
             self._saved, self._path = self._being_saved, path

@@ -162,6 +162,8 @@ class Session:
                 request_id=request_id,
             )
         )
+        for message in files.told:
+            self._warn(message)
         self._tell_of_a_crash()
         self.run_state.journal("started" if files.is_new else "opened")
         if trainer.step == 0 and not files.database.samples():

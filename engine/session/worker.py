@@ -36,7 +36,8 @@ from engine.protocol import (
     Warned,
 )
 from engine.runs.folder import LOG_FILE, RunIsTaken, find_run, typed_name
-from engine.runs.open import RunFiles, Watcher, new_run, open_run
+from engine.runs.open import RunFiles, Watcher, new_run
+from engine.session.restore import open_or_restore
 from engine.session.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def _open_files(command: Start | Open, watcher: Watcher) -> RunFiles:
         config = config_from_dict(command.config)
         runs_dir = Path(command.runs_dir)
         return new_run(config, runs_dir, command.name, command.command_line, watcher, command.like)
-    return open_run(find_run(command.run), watcher)
+    return open_or_restore(find_run(command.run), watcher)
 
 
 def _discard(files: RunFiles | None) -> None:
@@ -272,7 +273,7 @@ def _described(error: Exception, session: Session | Viewer | None) -> str:
     if "disk image is malformed" in told:
         path = session.path if isinstance(session, Viewer) else session and session.files.path
         run = typed_name(path) if path else "RUN"
-        return f"the run's database is damaged: {program()} verify {run} --repair rebuilds it"
+        return f"the run's database is damaged: {program()} verify {run} --repair restores it"
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or "disk is full" in told:  # the latter is SQLite's
         return "the disk is full: make room and open the run again; its checkpoints are whole"

@@ -105,29 +105,32 @@ def test_a_database_that_is_gone_is_told_and_no_empty_one_takes_its_place(
     quick_train()
     database = runs_dir / "tiny-1/run.db"
     database.unlink()
-    told = cli("train", "--resume", "tiny-1", *LONGER).problem
-    assert "run.db cannot be read: gpt-tui verify tiny-1 --repair rebuilds it" in told
-    assert told.endswith("(it is gone)")
     (listed,) = json.loads(cli("runs", "--json").out)
-    assert listed["state"] == "damaged" and listed["problem"] == told
+    told = listed["problem"]
+    assert "run.db cannot be read: gpt-tui verify tiny-1 --repair restores it" in told
+    assert told.endswith("(it is gone)")
+    assert listed["state"] == "damaged"
+    assert told in cli("runs", "export", "tiny-1").problem
     assert not database.exists()
     answer = cli("verify", "tiny-1", "--repair")
-    assert answer.err.startswith("run.db is rebuilt: 0 steps, 0 samples and 0 entries of the ")
-    assert "lost: the figures of steps 1 to 6 (6 in all); the journal" in answer.err
-    assert "6 steps are missing: 1 to 6" in " ".join(answer.out.split())
-    assert cli("train", "--resume", "tiny-1", *LONGER).code == 0
+    assert answer.code == 0, answer
+    assert answer.err.startswith("run.db is restored from its copy in step-00000006: ")
+    assert "6 steps, none missing and none twice" in answer.out
+    database.unlink()
+    answer = cli("train", "--resume", "tiny-1", *LONGER)
+    assert answer.code == 0, answer
+    assert "run.db is restored from its copy in step-00000006: " in answer.err
+    assert cli("verify", "tiny-1").code == 0
 
 
-def test_a_damaged_database_is_told_everywhere_and_rebuilt(
+def test_a_damaged_database_is_told_everywhere_and_restored(
     quick_train: Cli, cli: Cli, runs_dir: Path
 ) -> None:
     quick_train()
     database = runs_dir / "tiny-1/run.db"
     whole = database.read_bytes()
     database.write_bytes(bytes(4096) + whole[4096:])
-    command: tuple[str, ...]
-    for command in (("train", "--resume", "tiny-1", *LONGER), ("runs", "export", "tiny-1")):
-        assert "gpt-tui verify tiny-1 --repair" in cli(*command).problem
+    assert "gpt-tui verify tiny-1 --repair" in cli("runs", "export", "tiny-1").problem
     for command in (("runs",), ("runs", "show", "tiny-1"), ("verify", "tiny-1")):
         answer = cli(*command)
         told = " ".join((answer.out + answer.err).split())
@@ -135,7 +138,7 @@ def test_a_damaged_database_is_told_everywhere_and_rebuilt(
     answer = cli("verify", "tiny-1", "--repair", "--replay", "--json")
     assert answer.code == 0, answer
     assert answer.json["replay"]["differs_at"] is None
-    assert "nothing is known to be lost" in answer.err
+    assert "the damaged one is kept as damaged-run.db" in answer.err
     assert database.with_name("damaged-run.db").read_bytes() == bytes(4096) + whole[4096:]
 
 

@@ -16,7 +16,8 @@ from engine.checkpoint.store import optimizer_tensors
 from engine.config.schema import Config, config_from_dict
 from engine.metrics import MetricStore
 from engine.protocol import Command, Event, Start
-from engine.runs.open import RunFiles, Watcher, new_run, open_run
+from engine.runs.open import RunFiles, Watcher, new_run
+from engine.session.restore import open_or_restore
 from engine.session.session import Session
 from engine.training.trainer import Runtime, Trainer
 
@@ -128,7 +129,7 @@ class Rig:
     ) -> Session:
         """A session of an existing run; changes as in ``make_config``."""
         named = {key.replace("__", "."): value for key, value in changes.items()}
-        return self._session(open_run(path, SILENT), running, named, pruning_rule)
+        return self._session(open_or_restore(path, SILENT), running, named, pruning_rule)
 
     def _session(
         self,

@@ -57,8 +57,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--repair",
         action="store_true",
-        help="first make a damaged config.toml or run.db anew, from what can still be read and "
-        "the checkpoints; the damaged one is kept",
+        help="first make a damaged config.toml anew, and restore a damaged run.db from its copy "
+        "in a checkpoint; the damaged one is kept",
     )
     parser.add_argument("--json", action="store_true", help="as one line of JSON")
     return parser
