@@ -38,7 +38,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
 
     warnings: list[str] = []
     compiling = _compile_kernels(config)
-    trainer = _trainer(config, text, warnings)
+    trainer = build_trainer(config, text, warnings)
     device = trainer.runtime.device
     start_seconds = now(device) - begin - compiling
     points, evaluation_seconds = _train(trainer, text, request["every"], compiling)
@@ -56,7 +56,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _trainer(config: Config, text: Text, warnings: list[str]) -> Trainer:
+def build_trainer(config: Config, text: Text, warnings: list[str]) -> Trainer:
     import torch
 
     from engine.training.runtime import resolve_runtime
