@@ -522,7 +522,7 @@ def test_a_folder_that_may_not_be_looked_into_is_no_reason_to_stop(
 def test_a_compiler_that_hangs_is_given_up_with_all_it_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(kernels.NoKernels, match=r"not done after 0\.2 seconds"):
+    with pytest.raises(kernels.NoKernels, match=r"took more than 0\.2 seconds"):
         compiler._run(["sh", "-c", "sleep 77.125 & wait"], 0.2)
     running = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -532,7 +532,7 @@ def test_a_compiler_that_hangs_is_given_up_with_all_it_started(
 
 
 def test_two_programs_may_compile_at_once(fresh: Path) -> None:
-    command = "from engine import native; kernels.load(); print('ready')"
+    command = "from engine import kernels; kernels.load(); print('ready')"
     both = [
         subprocess.Popen(
             [sys.executable, "-c", command], stdout=subprocess.PIPE, env=os.environ.copy()
