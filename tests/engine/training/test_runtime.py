@@ -263,7 +263,7 @@ def test_wherever_a_gpu_runs_out_of_memory_nothing_is_lost(
         patch.setattr("engine.sampling.generate.Generation.__next__", out_of_memory)
         rig.send(session, Sample({}))
         rig.until(session, lambda: not session.sampler.active)
-        assert "ended early: the GPU has no memory left" in rig.said(Warned)[-1].message
+        assert "ended early: the GPU has too little memory left" in rig.said(Warned)[-1].message
     rig.send(session, Resume())
     rig.to_step(session, 5)
 
