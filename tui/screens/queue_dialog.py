@@ -92,7 +92,7 @@ class QueueDialog(ModalScreen[Wanted | None]):
         """Say what it comes to while it is typed."""
         self._show()
 
-    def on_tick_changed(self) -> None:
+    def on_checkbox_changed(self) -> None:
         """Say whether the rule can do anything."""
         self._show()
 

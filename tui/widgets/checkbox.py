@@ -21,8 +21,8 @@ class Checkbox(Widget, can_focus=True):
     """
 
     DEFAULT_CSS = """
-    Tick { height: 1; }
-    Tick:focus { background: $block-cursor-background; color: $block-cursor-foreground; }
+    Checkbox { height: 1; }
+    Checkbox:focus { background: $block-cursor-background; color: $block-cursor-foreground; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "tick", "Tick")]
 
