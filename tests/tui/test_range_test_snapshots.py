@@ -16,19 +16,23 @@ from tui.screens.lr_finder import LRFinderScreen
 __all__ = ["still"]  # a fixture
 
 SIZES = {"80x24": (80, 24), "120x40": (120, 40), "200x50": (200, 50)}
-PREPARED = LearningRateFinderPrepared("measuring what is fastest here (2 of 4)", 1)
-BEGUN = LearningRateFinderPrepared("", 1, {"device": "cpu", "precision": "fp32", "threads": 1})
+PREPARED = LearningRateFinderPrepared("measuring what is fastest here (2 of 4)", request_id=1)
+BEGUN = LearningRateFinderPrepared(
+    "", {"device": "cpu", "precision": "fp32", "threads": 1}, request_id=1
+)
 WHY = (
     "by this rate the loss had made 60% of its fall; it was lowest at 0.046, which a whole "
     "training would hardly bear"
 )
 SUGGESTED = LearningRateFound(
-    WHY, 1, {"optim.learning_rate": 0.0043, "optim.muon_lr": 0.0086, "optim.min_lr": 0.00043}
+    WHY,
+    {"optim.learning_rate": 0.0043, "optim.muon_lr": 0.0086, "optim.min_lr": 0.00043},
+    request_id=1,
 )
 NOTHING = LearningRateFound(
     "no suggestion: the loss went up without having fallen by 5%: start the test from a lower "
     "rate than 1e-06, or let it take more steps",
-    1,
+    request_id=1,
 )
 
 
