@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from engine.session.worker import ThreadEngine
 
 OPEN_STATES = (State.RUNNING, State.PAUSED, State.FINISHED)
+NOT_BEGUN = Status()
 SAMPLING = "sample."  # what the keys of the sampling settings begin with
 
 
@@ -89,7 +90,7 @@ class RunControl:
     @property
     def status(self) -> Status:
         """Where the run stands."""
-        return self.engine.status if self._begun else Status()
+        return self.engine.status if self._begun else NOT_BEGUN
 
     @property
     def metrics(self) -> MetricStore:

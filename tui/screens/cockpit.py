@@ -22,11 +22,14 @@ from engine.runs.folder import LOG_FILE
 from tui.control.run import OPEN_STATES, RunControl
 from tui.control.runs_view import RunsView
 from tui.messages import EngineEvent
+from tui.screens.cockpit_keys import BINDINGS, SINGLE_KEYS, WORKS, Now
 from tui.screens.cockpit_lr_finder import CockpitLRFinder
 from tui.screens.cockpit_queue import CockpitQueue
 from tui.screens.cockpit_timeline import CockpitTimeline
 from tui.screens.help import help_screen
 from tui.screens.new_run_dialog import NewRunDialog
+from tui.screens.outlet import Answer, Outlet
+from tui.screens.queue import QueueScreen
 from tui.text.numbers import counted, duration, loss, short_path
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart
@@ -62,66 +65,26 @@ class CockpitScreen(Screen[None]):
     ]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "start", "Start", tooltip="start training, pause it, go on"),
-        Binding("space", "pause", "Pause", tooltip="hold training"),
-        Binding("space", "resume", "Resume", tooltip="go on with training"),
-        Binding("full_stop", "step", "Step", key_display=".", show=False,
-                tooltip="while paused: take a single step"),
-        Binding("s", "sample", "Sample", tooltip="write a text with the weights of this moment"),
-        Binding("p", "prompt", "Prompt", show=False,
-                tooltip="edit prompt, temperature and top-k (enter: sample, esc: back)"),
-        Binding("left_square_bracket", "earlier", "Earlier", key_display="[", show=False,
-                tooltip="the sample before"),
-        Binding("right_square_bracket", "later", "Later", key_display="]", show=False,
-                tooltip="the sample after"),
-        Binding("e", "edit", "Edit", tooltip="edit settings (enter: change, esc: back)"),
-        Binding("n", "new_run", "New",
-                tooltip="begin a new run with the edited settings; the old one is kept"),
-        Binding("b", "timeline", "Back",
-                tooltip="look at any moment before, go back to it or fork from it"),
-        Binding("f", "fork", "Fork", show=False,
-                tooltip="begin another run from this step; this one is kept"),
-        Binding("r", "runs", "Runs",
-                tooltip="all runs: open, compare, filter, tag, rename, delete"),
-        Binding("a", "add_to_queue", "Add to queue", show=False,
-                tooltip="queue the edited settings, as one run or with several values"),
-        Binding("Q", "show_queue", "Queue", show=False,
-                tooltip="the queue: what is to come, and which run is the best"),
-        Binding("h", "hold_queue", "Hold queue", show=False,
-                tooltip="let no queued run begin of itself, or go on"),
-        Binding("t", "test_rates", "Test rates", show=False,
-                tooltip="find a learning rate: a short test with a rate that rises"),
-        Binding("v", "evaluate", "Eval", show=False, tooltip="measure the validation loss now"),
-        Binding("w", "save", "Save", show=False, tooltip="write a checkpoint now"),
-        Binding("d", "cool_down", "Cool down", show=False,
-                tooltip="with a wsd or constant schedule: begin the decay now, and end with it"),
-        Binding("l", "toggle_log", "Log", show=False, tooltip="logarithmic losses on or off"),
-        Binding("m", "toggle_smooth", "Smooth", show=False,
-                tooltip="the running average of the training loss on or off"),
-        Binding("z", "toggle_window", "Zoom", show=False,
-                tooltip="the whole course, or its last fifth"),
-        Binding("y", "follow_advice", "Do it", show=False, tooltip="do what the advice says"),
-        Binding("X", "silence_advice", "Never again", show=False,
-                tooltip="take this kind of advice away for good, in this run"),
-        Binding("x", "dismiss_notice", "Hide", tooltip="take the message away"),
-        Binding("question_mark", "help", "Help", key_display="?", tooltip="this page"),
-        Binding("q", "app.leave", "Quit", tooltip="quit; a running run asks what to do"),
-    ]  # fmt: skip
+    BINDINGS: ClassVar[list[BindingType]] = BINDINGS
 
     def __init__(self, control: RunControl) -> None:
         super().__init__()
         self.control = control
+        self._status_seen: protocol.Status | None = None
+        self._works: dict[str, bool] = {}  # action -> whether it makes sense now
         self._ticks = 0
         self._conflicts_told = False
-        self._travelling = CockpitTimeline(self)
-        self._trying = CockpitLRFinder(self)
         self._state_told = State.IDLE
         self._evaluation: int | None = None  # requests whose answers are worth a word
         self._checkpoint: int | None = None
         self._sampling: int | None = None
         self._told_on_the_way: list[str] = []  # warnings of a run that is being prepared
-        self.queueing = CockpitQueue(self, self._show_settings)
+        outlet = Outlet(self.say, self.notify, self._push)
+        self._timeline = CockpitTimeline(control, outlet)
+        self._lr_finder = CockpitLRFinder(control, outlet, self.edit)
+        self.queueing = CockpitQueue(
+            control, outlet, self._show_settings, self.set_timer, lambda: self._person_is_busy
+        )
         self._runs_view = RunsView(control.launch.runs_dir)
         self._handlers: dict[type[protocol.Event], Callable[[Any], object]] = {
             protocol.StateChanged: self._on_state,
@@ -134,14 +97,14 @@ class CockpitScreen(Screen[None]):
             protocol.Adjusted: self._on_adjusted,
             protocol.Rewound: self._on_rewound,
             protocol.Pinned: lambda e: None,  # the timeline looks for itself
-            protocol.Forked: self._travelling.on_forked,
+            protocol.Forked: self._timeline.on_forked,
             protocol.Advised: self._on_advised,
             protocol.Silenced: self._on_silenced,
             protocol.Unsilenced: lambda e: self.app.notify(
                 f"advice is given again on: {', '.join(e.kinds)}"
             ),
-            protocol.LearningRateFinderPrepared: self._trying.hear,
-            protocol.LearningRateFound: self._trying.hear,
+            protocol.LearningRateFinderPrepared: self._lr_finder.hear,
+            protocol.LearningRateFound: self._lr_finder.hear,
             protocol.Warned: self._on_warned,
             protocol.Refused: self._on_refused,
             protocol.Failed: self._on_failed,
@@ -182,6 +145,29 @@ class CockpitScreen(Screen[None]):
     def notice(self) -> Notice:
         """The line of things to know."""
         return self.query_one(Notice)
+
+    # -- what the helpers reach the person with --------------------------------------------------
+
+    def say(self, text: str, severity: str = "warning") -> None:
+        """Show a text in the notice; an empty one takes it away."""
+        if text:
+            self.notice.say(text, severity)
+        else:
+            self.notice.dismiss()
+        self._look_at_keys()
+
+    def _push(
+        self, screen: Screen[Answer], answered: Callable[[Answer | None], None] | None = None
+    ) -> None:
+        self.app.push_screen(screen, answered)
+
+    @property
+    def _person_is_busy(self) -> bool:
+        """Whether the finished run is being looked at, or something is typed."""
+        screen = self.app.screen
+        if isinstance(screen, QueueScreen):
+            return False
+        return screen is not self or self.focused is not None
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -234,6 +220,7 @@ class CockpitScreen(Screen[None]):
         """Hand an event to what it concerns."""
         message.stop()
         self._handlers[type(message.event)](message.event)
+        self._look_at_keys()
 
     def _on_state(self, event: protocol.StateChanged) -> None:
         before, self._state_told = self._state_told, event.state
@@ -341,14 +328,15 @@ class CockpitScreen(Screen[None]):
         self._show_chart_source()
         self._show_status()
         self.refresh_bindings()
-        self._travelling.on_rewound(event)
+        self.samples.forget_after(event.step)
+        self._timeline.on_rewound(event)
         self.control.go_on_as_advised()
 
     def _on_refused(self, event: protocol.Refused) -> None:
         """Say it beside the field it is about, if there is one."""
         if event.request_id == self._sampling and self.samples.has_focus_within:
             self.samples.show_problem(event.message)
-        elif self._trying.hear(event):
+        elif self._lr_finder.hear(event):
             return
         elif not self.settings.take_back(event.changes, event.message):
             self.notice.say(event.message, "error")
@@ -399,34 +387,22 @@ class CockpitScreen(Screen[None]):
 
     def works_now(self, action: str) -> bool:
         """Whether an action makes sense in the present state."""
-        state, has_run = self.control.status.state, self.control.run_path is not None
-        allowed = {
-            "start": state in (State.IDLE, State.FAILED) and not has_run,
-            "pause": state is State.RUNNING and self.control.is_open,
-            "resume": has_run
-            and (
-                state in (State.IDLE, State.PAUSED, State.STOPPED, State.FAILED)
-                or (state is State.FINISHED and bool(self.control.status.pruned))
-            )
-            and (self.control.is_open or state is not State.PAUSED),
-            "step": state is State.PAUSED and self.control.is_open,
-            "cool_down": self.control.can_cool_down,
-            "timeline": has_run and self._has_past and state is not State.PREPARING,
-            "fork": self.control.is_open and self.control.status.step > 0,
-            "new_run": has_run and state is not State.PREPARING,
-            "test_rates": state is not State.PREPARING,
-            "follow_advice": self._advice is not None and self.control.is_open,
-            "silence_advice": self._advice is not None and self._advice.rewind_to is None,
-            "dismiss_notice": bool(self.is_mounted and self.notice.text),
-        }
-        needs_run = ("sample", "evaluate", "save")
-        return allowed.get(action, action not in needs_run or self.control.is_open)
+        if self.control.status is not self._status_seen:  # the engine has replaced it
+            self._look_at_keys()
+        return self._works.get(action, True)
 
-    @property
-    def _has_past(self) -> bool:
-        """Whether there are moments to look back at, those included that the run has left."""
-        control = self.control
-        return control.status.step > 0 or bool(control.metrics.ghosts("train_loss"))
+    def _look_at_keys(self) -> None:
+        """See which keys work, now that what decides it may have changed."""
+        self._status_seen = self.control.status
+        now = Now(self.control)
+        if self.is_mounted:
+            now = Now(self.control, self.notice.text, self.notice.advice)
+        self._works = {action: works(now) for action, works in WORKS.items()}
+
+    def refresh_bindings(self) -> None:
+        """Have the footer show the keys that work now."""
+        self._look_at_keys()
+        super().refresh_bindings()
 
     def action_start(self) -> None:
         """Begin the first run."""
@@ -497,7 +473,8 @@ class CockpitScreen(Screen[None]):
 
     def action_test_rates(self) -> None:
         """Try learning rates on a throw-away model."""
-        self._trying.begin()
+        self._try(self._lr_finder.begin)
+        self.refresh_bindings()
 
     def action_evaluate(self) -> None:
         """Measure the validation loss."""
@@ -513,11 +490,11 @@ class CockpitScreen(Screen[None]):
 
     def action_timeline(self) -> None:
         """Look at the past; go back to it or fork from it."""
-        self._travelling.look_back()
+        self._timeline.look_back()
 
     def action_fork(self) -> None:
         """Begin another run from here."""
-        self._travelling.ask_to_fork(self.control.status.step)
+        self._timeline.ask_to_fork(self.control.status.step)
 
     def action_toggle_log(self) -> None:
         """Logarithmic losses."""
@@ -631,10 +608,6 @@ EMPTY_CHART = {
 HEAR_AGAIN = "Hear all advice again"  # in the command palette
 
 SETTINGS_OF_SAMPLES = ("sample.prompt", "sample.temperature", "sample.top_k")
-
-SINGLE_KEYS = frozenset(
-    binding.action for binding in CockpitScreen.BINDINGS if isinstance(binding, Binding)
-)
 
 
 def _kept_sample(kept: dict[str, Any]) -> SampleRecord:

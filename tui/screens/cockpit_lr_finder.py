@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from data.errors import InputError
 from engine.config.schema import SETTINGS
+from engine.config.setting import Value
 from engine.protocol import Event, State
+from tui.control.run import RunControl
 from tui.screens.lr_finder import LRFinderScreen
-
-if TYPE_CHECKING:
-    from tui.screens.cockpit import CockpitScreen
+from tui.screens.outlet import Outlet
 
 
 class CockpitLRFinder:
-    """Works for one cockpit.
+    """Begins tests, one at a time, and takes over what they suggest.
 
     Args:
-        cockpit: Whose notice it speaks through, and whose settings it edits.
+        control: Has the settings to test, and the engine to test them.
+        outlet: Shows the test.
+        edit: Gives settings new values, as if they had been typed.
     """
 
-    def __init__(self, cockpit: CockpitScreen) -> None:
-        self._cockpit = cockpit
+    def __init__(
+        self, control: RunControl, outlet: Outlet, edit: Callable[[dict[str, Value]], None]
+    ) -> None:
+        self._control, self._outlet, self._edit = control, outlet, edit
         self._screen: LRFinderScreen | None = None
 
     def begin(self) -> None:
-        """Test the settings of the next run, or say why not now."""
-        cockpit = self._cockpit
-        control = cockpit.control
+        """Test the settings of the next run, or say why not now.
+
+        Raises:
+            InputError: The settings do not go together.
+        """
+        control = self._control
         if control.status.state is State.RUNNING:
             first = "wait: another program trains" if control.watching else "pause first (space)"
-            cockpit.notice.say(f"{first}: a learning-rate test needs the processor")
-            cockpit.refresh_bindings()
+            self._outlet.say(f"{first}: a learning-rate test needs the processor")
             return
-        try:
-            config = control.draft.next_config()
-        except InputError as error:
-            cockpit.say_conflicts(error.problems)
-            return
+        config = control.draft.next_config()
         self._screen = LRFinderScreen(control, config, control.find_learning_rate(config))
-        cockpit.app.push_screen(self._screen, self._answered)
+        self._outlet.push(self._screen, self._answered)
 
     def hear(self, event: Event) -> bool:
         """Hand an event to the screen, if it is still open; False if it is not for it."""
@@ -48,6 +50,6 @@ class CockpitLRFinder:
     def _answered(self, changes: dict[str, Any] | None) -> None:
         self._screen = None
         if changes:
-            self._cockpit.edit(changes)
+            self._edit(changes)
             words = ", ".join(f"{key} {SETTINGS[key].format(changes[key])}" for key in changes)
-            self._cockpit.app.notify(f"set: {words}", markup=False)
+            self._outlet.notify(f"set: {words}", markup=False)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from textual.timer import Timer
 
 from data.errors import InputError
 from engine.protocol import Advised, Refused, State
 from engine.sweeps.queue_entry import Entry
+from tui.control.run import RunControl
 from tui.screens.open_run_dialog import OpenRunDialog, is_busy
+from tui.screens.outlet import Outlet
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog, Wanted
 from tui.text.leaderboard import format_settings
 from tui.text.numbers import counted
-
-if TYPE_CHECKING:
-    from tui.screens.cockpit import CockpitScreen
 
 NEXT_SECONDS = 8.0  # to read what the finished run came to, and to hold the queue
 GIVE_UP_SECONDS = 60.0  # for a person to help a queued run that went wrong
@@ -28,57 +26,63 @@ AT_REST = (State.IDLE, State.FINISHED, State.STOPPED, State.FAILED)
 
 
 class CockpitQueue:
-    """Works for one cockpit.
+    """Asks what to queue, and goes on with it when a run is over.
 
     Args:
-        cockpit: Whose notice it speaks through.
+        control: Of the run and of the queue.
+        outlet: Asks and says.
         show_settings: Brings the panels in line with the settings.
+        set_timer: Calls something after so many seconds.
+        is_busy: Whether the person reads or types, so that nothing may begin of itself.
     """
 
-    def __init__(self, cockpit: CockpitScreen, show_settings: Callable[[], None]) -> None:
-        self._cockpit = cockpit
-        self._show_settings = show_settings
-        self._queue = cockpit.control.queue
+    def __init__(
+        self,
+        control: RunControl,
+        outlet: Outlet,
+        show_settings: Callable[[], None],
+        set_timer: Callable[[float, Callable[[], None]], Timer],
+        is_busy: Callable[[], bool],
+    ) -> None:
+        self._control, self._outlet = control, outlet
+        self._show_settings, self._set_timer = show_settings, set_timer
+        self._person_is_busy = is_busy
+        self._queue = control.queue
         self._timer: Timer | None = None
 
     # -- keys ------------------------------------------------------------------------------------
 
     def add(self) -> None:
         """Ask what to queue, then do so."""
-        dialog = QueueDialog(self._cockpit.control.draft)
-        self._cockpit.app.push_screen(dialog, self._add)
+        self._outlet.push(QueueDialog(self._control.draft), self._add)
 
     def _add(self, wanted: Wanted | None) -> None:
         if wanted is None:
             return
-        control = self._cockpit.control
+        control = self._control
         try:
             typed = control.launch.command_line
             runs = self._queue.add(control.draft, wanted.axes, typed, wanted.rule)
         except InputError as error:
-            self._cockpit.notice.say(str(error), "error")
+            self._outlet.say(str(error), "error")
             return
         self._show_settings()
         at_work = control.status.state in (State.RUNNING, State.PREPARING)
         how = "they follow the present run" if at_work else "Q, then r trains them"
-        self._cockpit.app.notify(f"{counted(runs, 'run')} queued: {how}")
+        self._outlet.notify(f"{counted(runs, 'run')} queued: {how}")
 
     def show(self) -> None:
         """The queue's own screen."""
-        self._cockpit.app.push_screen(
-            QueueScreen(self._queue, self.begin_now, self.toggle_hold, self.open_run)
-        )
+        self._outlet.push(QueueScreen(self._queue, self.begin_now, self.toggle_hold, self.open_run))
 
     def open_run(self, run: Path) -> None:
         """Open a run of the queue; what trains is asked about, saved and kept."""
-        control = self._cockpit.control
+        control = self._control
         if control.is_open and control.run_path == run:
             return
         if is_busy(control) or control.draft.edits:
             dialog = OpenRunDialog(control, run.name)
-            self._cockpit.app.push_screen(
-                dialog, lambda yes: control.open_run(run) if yes else None
-            )
+            self._outlet.push(dialog, lambda yes: control.open_run(run) if yes else None)
         else:
             control.open_run(run)
 
@@ -87,11 +91,11 @@ class CockpitQueue:
         self._queue.held = not self._queue.held
         if self._queue.held:
             self._stop_waiting()
-            self._cockpit.notice.say("the queue is held: nothing begins of itself (h goes on)")
+            self._outlet.say("the queue is held: nothing begins of itself (h goes on)")
             return
-        self._cockpit.notice.dismiss()
+        self._outlet.say("")
         if not self.announce_next(""):
-            self._cockpit.app.notify("the queue goes on by itself")
+            self._outlet.notify("the queue goes on by itself")
 
     def begin_now(self) -> None:
         """Train the next entry.
@@ -100,7 +104,7 @@ class CockpitQueue:
             InputError: Something is being trained, nothing waits, or the queue cannot be used.
         """
         self._stop_waiting()
-        if self._cockpit.control.status.state in (State.RUNNING, State.PREPARING):
+        if self._control.status.state in (State.RUNNING, State.PREPARING):
             raise InputError("a run is being trained: the queue goes on when it is finished")
         if self._queue.begin_next() is None:
             raise InputError("nothing waits that nobody else trains")
@@ -117,29 +121,29 @@ class CockpitQueue:
         try:
             waiting = self._queue.waiting()
         except InputError as error:
-            self._cockpit.notice.say(f"{before}\n{error}".strip(), "error")
+            self._outlet.say(f"{before}\n{error}".strip(), "error")
             return False
-        if not waiting or self._cockpit.control.status.state not in AT_REST:
+        if not waiting or self._control.status.state not in AT_REST:
             return False
         if self._queue.held:
             what = f"the queue is held, {counted(len(waiting), 'run')} to go: h goes on"
         else:
             what = f"next in {NEXT_SECONDS:.0f} s: {_described(waiting[0])} · h holds the queue"
             self._begin_in(NEXT_SECONDS)
-        self._cockpit.notice.say(f"{before}\n{what}".strip(), severity)
+        self._outlet.say(f"{before}\n{what}".strip(), severity)
         return True
 
     def _begin_in(self, seconds: float, waited: float = 0.0) -> None:
         self._stop_waiting()
-        self._timer = self._cockpit.set_timer(seconds, lambda: self._begin_if_still(waited))
+        self._timer = self._set_timer(seconds, lambda: self._begin_if_still(waited))
 
     def _give_up(self, advice: Advised, id: int, waited: float = 0.0) -> None:
         """Nobody helped a run that went wrong: leave it as it is, for what waits."""
-        taken, state = self._queue.taken, self._cockpit.control.status.state
+        taken, state = self._queue.taken, self._control.status.state
         if self._queue.held or not taken or taken.id != id or state is not State.PAUSED:
             return
-        if self._person_is_busy and waited < BUSY_SECONDS:
-            self._timer = self._cockpit.set_timer(
+        if self._person_is_busy() and waited < BUSY_SECONDS:
+            self._timer = self._set_timer(
                 LOOK_SECONDS, lambda: self._give_up(advice, id, waited + LOOK_SECONDS)
             )
         elif self._settled(lambda: self._queue.note_failed(advice.message)):
@@ -147,24 +151,16 @@ class CockpitQueue:
 
     def _begin_if_still(self, waited: float) -> None:
         """The time is over: go on, unless the person did something else or is at something."""
-        still = self._cockpit.control.status.state in AT_REST
+        still = self._control.status.state in AT_REST
         if self._queue.held or self._queue.is_beginning or not still:
             return
-        if self._person_is_busy and waited < BUSY_SECONDS:
+        if self._person_is_busy() and waited < BUSY_SECONDS:
             self._begin_in(LOOK_SECONDS, waited + LOOK_SECONDS)
             return
         try:
             self._queue.begin_next()
         except InputError as error:
-            self._cockpit.notice.say(str(error), "error")
-
-    @property
-    def _person_is_busy(self) -> bool:
-        """Whether the finished run is being looked at, or something is typed."""
-        screen = self._cockpit.app.screen
-        if isinstance(screen, QueueScreen):
-            return False
-        return screen is not self._cockpit or self._cockpit.focused is not None
+            self._outlet.say(str(error), "error")
 
     def _stop_waiting(self) -> None:
         if self._timer:
@@ -178,16 +174,16 @@ class CockpitQueue:
         try:
             waiting = len(self._queue.waiting())
         except InputError as error:
-            self._cockpit.notice.say(str(error), "error")
+            self._outlet.say(str(error), "error")
             return
         if waiting:
-            self._cockpit.notice.say(f"the queue holds {counted(waiting, 'run')}: Q shows it")
+            self._outlet.say(f"the queue holds {counted(waiting, 'run')}: Q shows it")
 
     def note_begun(self) -> None:
         """Training begins: say so if the run comes from the queue."""
         entry = self._queue.taken
         if entry:
-            self._cockpit.notice.say(f"from the queue: {_described(entry)}", "information")
+            self._outlet.say(f"from the queue: {_described(entry)}", "information")
 
     def note_finished(self, summary: str) -> None:
         """The open run has just been trained to its end."""
@@ -208,10 +204,8 @@ class CockpitQueue:
         if not taken or advice.rewind_to is None or not self._others_wait():
             return
         self._stop_waiting()
-        self._timer = self._cockpit.set_timer(
-            GIVE_UP_SECONDS, lambda: self._give_up(advice, taken.id)
-        )
-        self._cockpit.app.notify(
+        self._timer = self._set_timer(GIVE_UP_SECONDS, lambda: self._give_up(advice, taken.id))
+        self._outlet.notify(
             f"the queue goes on with the next run in {GIVE_UP_SECONDS:.0f} s · h holds it",
             severity="warning",
         )
@@ -232,7 +226,7 @@ class CockpitQueue:
         try:
             note()
         except InputError as error:
-            self._cockpit.notice.say(str(error), "error")
+            self._outlet.say(str(error), "error")
             return False
         return True
 

@@ -3,59 +3,56 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from engine import protocol
 from engine.program import program
 from engine.runs.folder import typed_name
+from tui.control.run import RunControl
 from tui.screens.fork_dialog import ForkDialog
+from tui.screens.outlet import Outlet
 from tui.screens.timeline import Choice, TimelineScreen
-
-if TYPE_CHECKING:
-    from tui.screens.cockpit import CockpitScreen
 
 
 class CockpitTimeline:
-    """Works for one cockpit.
+    """Asks what to do with a moment before, has it done, and says what came of it.
 
     Args:
-        cockpit: Whose run and notice it is about.
+        control: Of the run.
+        outlet: Shows the timeline, asks and says.
     """
 
-    def __init__(self, cockpit: CockpitScreen) -> None:
-        self._cockpit = cockpit
+    def __init__(self, control: RunControl, outlet: Outlet) -> None:
+        self._control, self._outlet = control, outlet
         self._to_open: int | None = None  # the request for a fork that is opened once it is made
 
     # -- keys ------------------------------------------------------------------------------------
 
     def look_back(self) -> None:
         """Show the timeline; go back or fork if that is the answer."""
-        cockpit = self._cockpit
-        cockpit.app.push_screen(TimelineScreen(cockpit.control), self._answered)
+        self._outlet.push(TimelineScreen(self._control), self._answered)
 
     def _answered(self, choice: Choice | None) -> None:
         if choice and choice.action == "rewind":
-            self._cockpit.control.rewind(choice.step)
+            self._control.rewind(choice.step)
         elif choice:
             self.ask_to_fork(choice.step)
 
     def ask_to_fork(self, step: int) -> None:
         """Ask, then begin another run from a step of this one."""
-        control = self._cockpit.control
+        control = self._control
 
         def fork(answer: str | None) -> None:
             if answer:
                 request_id = control.fork(step)
                 self._to_open = request_id if answer == "open" else None
 
-        self._cockpit.app.push_screen(ForkDialog(control.draft, control.facts.name, step), fork)
+        self._outlet.push(ForkDialog(control.draft, control.facts.name, step), fork)
 
     # -- events ----------------------------------------------------------------------------------
 
     def on_rewound(self, event: protocol.Rewound) -> None:
         """The run is back."""
-        self._cockpit.samples.forget_after(event.step)
-        self._cockpit.notice.say(
+        self._outlet.say(
             f"back at step {event.step:,}. {self._left_behind(event)}\n"
             f"Change settings if you like, space goes on from here",
             "information",
@@ -63,12 +60,12 @@ class CockpitTimeline:
 
     def _left_behind(self, event: protocol.Rewound) -> str:
         """What became of the steps after."""
-        finished = event.left_at >= self._cockpit.control.status.total_steps
+        finished = event.left_at >= self._control.status.total_steps
         last = event.left_at - finished  # a fork there would have nothing to train
         words = f"What came after it, up to step {event.left_at:,}, stays as a faint line"
         if last <= event.step:
             return f"{words}."
-        path = self._cockpit.control.run_path
+        path = self._control.run_path
         assert path
         fork = f"{program()} fork {typed_name(path)} --at {last}"
         return f"{words}; until the run is there again, {fork} takes it up"
@@ -77,9 +74,9 @@ class CockpitTimeline:
         """A fork stands ready."""
         path = Path(event.path)
         if event.request_id == self._to_open:
-            self._cockpit.control.open_run(path, keep_edits=True)  # it has those that fit it
+            self._control.open_run(path, keep_edits=True)  # it has those that fit it
             return
-        self._cockpit.notice.say(
+        self._outlet.say(
             f"{path.name} is this run as it was at step {event.step:,}: open it with r, or "
             f"{program()} {typed_name(path)}",
             "information",
