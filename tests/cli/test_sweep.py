@@ -74,7 +74,7 @@ def test_a_dry_run_refuses_the_name_of_another_sweep(sweep: Sweep) -> None:
 def test_everything_wrong_is_said_at_once(cli: Cli, runs_dir: Path) -> None:
     answer = cli("sweep", "optim.lr=1", "model.n_layer=4..2", "--preset", "tinny", "--seed", "1")
     assert answer.code == 2
-    for words in ("'optim.learning_rate'?", "upwards", "did you mean 'tiny'?", "--random N"):
+    for words in ("'optim.learning_rate'?", "must ascend", "did you mean 'tiny'?", "--random N"):
         assert words in answer.err
     assert not runs_dir.exists()
 
