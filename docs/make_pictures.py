@@ -1,4 +1,4 @@
-"""Makes the pictures of the README from the real app, training a real model: ``make pictures``.
+"""Makes the pictures of the pages from the real app, training a real model: ``make pictures``.
 
 It drives the app without a terminal, at the sizes people use, and turns Textual's own screenshots
 into PNG files.

@@ -34,9 +34,9 @@ def load(run: str | Path, checkpoint: str = "best") -> LanguageModel:
     """
     from engine.checkpoint.load import load_model
     from engine.runs.folder import find_run
-    from engine.sampling.generate import write_fast
+    from engine.sampling.generate import use_fast_generate
 
-    return write_fast(load_model(find_run(str(run)), checkpoint))
+    return use_fast_generate(load_model(find_run(str(run)), checkpoint))
 
 
 def new(preset: str, seed: int | None = None) -> LanguageModel:
@@ -57,11 +57,11 @@ def new(preset: str, seed: int | None = None) -> LanguageModel:
     from engine.config.presets import preset_config
     from engine.model import build_model
     from engine.rng import Stream, reseed
-    from engine.sampling.generate import write_fast
+    from engine.sampling.generate import use_fast_generate
 
     config = preset_config(preset)
     tokenizer = CharTokenizer.train(load_corpus(config.data.corpus).text)
     reseed(config.train.seed if seed is None else seed, Stream.INIT)
     model = build_model(config.model, tokenizer.vocab_size)
     model.tokenizer = tokenizer
-    return write_fast(model.eval())
+    return use_fast_generate(model.eval())

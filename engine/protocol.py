@@ -2,7 +2,8 @@
 
 All are frozen and serialisable (``to_dict``, ``from_dict``), so that the engine may live in this
 process, in another or on another machine. Events carry no data points: those go to the metric
-store. Every command is answered by an event that names it, or by ``Refused``.
+store. Every command is answered by an event or by ``Refused``; the answer carries the request id
+of its command, so that who asked recognises it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,17 @@ class Message:
 
 @dataclass(frozen=True)
 class Command(Message):
-    """A wish."""
+    """A wish.
+
+    Attributes:
+        request_id: Chosen by the sender, and found again in the answer; 0 asks for no such thing.
+    """
+
+    request_id: int = field(default=0, kw_only=True)
+
+    def refused(self, why: str) -> Refused:
+        """The answer if it cannot be carried out."""
+        return Refused(type(self).__name__, why, request_id=self.request_id)
 
 
 @dataclass(frozen=True)
@@ -81,9 +92,16 @@ class Step(Command):
 
 @dataclass(frozen=True)
 class Adjust(Command):
-    """Change live settings. Answered by ``Adjusted`` at the next step boundary."""
+    """Change live settings. Answered by ``Adjusted`` at the next step boundary.
+
+    Several that take effect together are answered together, with the id of the last.
+    """
 
     changes: dict[str, Any]
+
+    def refused(self, why: str) -> Refused:
+        """The answer if it cannot be carried out, with what was asked for."""
+        return dataclasses.replace(super().refused(why), changes=self.changes)
 
 
 @dataclass(frozen=True)
@@ -95,8 +113,9 @@ class CoolDown(Command):
 class Sample(Command):
     """Generate text from the weights as they are now. Answered by ``SampleStarted``."""
 
-    changes: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)  # of the settings in ``sample``
     step: int | None = None  # from the weights kept of a step before
+    keep: bool = False  # the changes hold from now on: ``Adjusted`` tells of them, too
 
 
 @dataclass(frozen=True)
@@ -149,18 +168,18 @@ class Unsilence(Command):
 
 @dataclass(frozen=True)
 class FindLearningRate(Command):
-    """Try learning rates on a throw-away model; an open run rests. Answered by ``RatesTried``.
+    """Try learning rates on a throw-away model; an open run rests.
 
-    Whatever command comes next ends it.
+    Answered by ``LearningRateFinderPrepared`` and then ``LearningRateFound``. Whatever command
+    comes next ends it.
     """
 
     config: dict[str, Any]
-    number: int = 0  # of the test: comes back with all that is told of it
 
 
 @dataclass(frozen=True)
 class EndLearningRateFinder(Command):
-    """End the test of learning rates, if there is one. Answered by ``RatesTried``."""
+    """End the test of learning rates, if there is one. Answered by ``LearningRateFound``."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +191,13 @@ class Stop(Command):
 
 @dataclass(frozen=True)
 class Event(Message):
-    """Something that happened."""
+    """Something that happened.
+
+    Attributes:
+        request_id: Of the command that this answers; 0 if it answers none.
+    """
+
+    request_id: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -318,7 +343,6 @@ class LearningRateFinderPrepared(Event):
     """A test of learning rates gets ready, or begins; its losses go to a metric store."""
 
     message: str  # what is being done; empty once it begins
-    number: int = 0
     runtime: dict[str, Any] = field(default_factory=dict)  # what it computes with, then
 
 
@@ -327,7 +351,6 @@ class LearningRateFound(Event):
     """A test of learning rates is over."""
 
     message: str  # what the losses say, in a sentence; empty if it was called off
-    number: int = 0
     changes: dict[str, Any] = field(default_factory=dict)  # the settings it suggests
 
 

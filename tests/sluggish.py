@@ -11,17 +11,18 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any
+from typing import TypeVarTuple
 
 SHARE_LATE = 0.1
 MOST_LATE = 0.05  # seconds
+Ts = TypeVarTuple("Ts")
 
 
 class SluggishLoop(asyncio.SelectorEventLoop):
     """Every now and then wakes a widget late; each still gets its messages in order."""
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         owner = getattr(callback, "__self__", None)
         is_widget = isinstance(owner, asyncio.Task) and owner.get_name().startswith("message pump")

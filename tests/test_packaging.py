@@ -56,6 +56,17 @@ def test_the_wheel_brings_the_sources_of_the_kernels(wheel: Path) -> None:
     assert there >= {f"engine/kernels/{name}" for name in (*SOURCES, *HEADERS)}
 
 
+def test_the_wheel_brings_every_module(wheel: Path) -> None:
+    there = set(zipfile.ZipFile(wheel).namelist())
+    ours = {file for room in ("data", "engine", "tui") for file in (ROOT / room).rglob("*.py")}
+    assert {file.relative_to(ROOT).as_posix() for file in ours} <= there
+
+
+def test_the_wheel_says_that_it_has_types(wheel: Path) -> None:
+    there = set(zipfile.ZipFile(wheel).namelist())
+    assert there >= {"data/py.typed", "engine/py.typed", "tui/py.typed"}
+
+
 @pytest.fixture
 def unfriendly(tmp_path: Path) -> Path:
     """A folder with a ``data`` and an ``engine.py`` of its own."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import work
 from textual.app import SystemCommand
@@ -139,7 +139,7 @@ class GptTuiApp(KeysInOrder[int]):
 
     # -- command palette -------------------------------------------------------------------------
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The cockpit's keys, the log, and what Textual brings along."""
         yield SystemCommand(
             "Show log", "What PyTorch and other native code printed", self._show_log

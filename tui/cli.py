@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from data.errors import InputError
-from tui.commands import COMMANDS, EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
+from tui.commands import COMMANDS, EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL, FORMER_NAMES
 from tui.terminal.stdout import OutputLost, complain, make_streams_usable, put, silence
 
 
@@ -50,8 +50,9 @@ def exit_code(work: Callable[[], int]) -> int:
 
 
 def _carry_out(arguments: list[str]) -> int:
-    if arguments and arguments[0] in COMMANDS:
-        return _main_of(COMMANDS[arguments[0]].module)(arguments[1:])
+    name = FORMER_NAMES.get(arguments[0], arguments[0]) if arguments else ""
+    if name in COMMANDS:
+        return _main_of(COMMANDS[name].module)(arguments[1:])
     return _main_of("tui.commands.app")(arguments)
 
 

@@ -64,8 +64,8 @@ def _speeds(request: dict[str, Any], generate: Generate) -> dict[str, float]:
 def _ours(request: dict[str, Any], config: ModelConfig, asked: str) -> tuple[str, Generate]:
     import torch
 
+    from engine.config.schema import SampleConfig
     from engine.model import build_model
-    from engine.model.logits import Rules
     from engine.sampling.decoder import freeze
     from engine.sampling.generate import Generation
     from engine.training.precision import DTYPES
@@ -75,7 +75,9 @@ def _ours(request: dict[str, Any], config: ModelConfig, asked: str) -> tuple[str
     frozen = freeze(model)
 
     def generate(texts: int, start: int, tokens: int) -> object:
-        return list(Generation(frozen, [0] * start, tokens, Rules(), range(texts)))
+        return list(
+            Generation(frozen, [0] * start, tokens, SampleConfig(temperature=1.0), range(texts))
+        )
 
     # a small model is written with in fp32 whatever it trains in
     return "fp32" if frozen.dtype == torch.float32 else asked, generate

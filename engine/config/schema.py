@@ -1,7 +1,7 @@
 """The one schema: every setting exists here once.
 
-The command line, ``config.toml``, the panels of the app, the validation and the table in the
-README are all made from these classes. Adding a hyperparameter is one edit in this file.
+The command line, ``config.toml``, the panels of the app, the validation and the table in
+docs/settings.md are all made from these classes. Adding a hyperparameter is one edit in this file.
 """
 
 from __future__ import annotations

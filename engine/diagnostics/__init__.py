@@ -1,1 +1,1 @@
-"""What is wrong with a run, and what to do about it."""
+"""Diagnose training problems from the curves of a run, and advise what to change."""

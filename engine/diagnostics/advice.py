@@ -1,4 +1,4 @@
-"""What to do about a symptom: one sentence, one action, and the settings that carry it out."""
+"""Turn a symptom into advice: one sentence, one action, and the settings to change."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 from engine.config.schema import SETTINGS, Config
 from engine.diagnostics.symptoms import Kind, Symptom
 
-DROPOUT = 0.2  # nanoGPT's, for a model that outgrows its text
-PATIENCE = 1  # evaluations, for one that has it already
+DROPOUT = 0.2  # nanoGPT's value for a small text, against overfitting
+PATIENCE = 1  # evaluations without improvement, for a model that already has dropout
 RATES = ("optim.learning_rate", "optim.muon_lr", "optim.min_lr")
 MUCH_LOWER, LOWER, HIGHER = 0.1, 0.3, 10.0  # factors of the learning rate
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What a person is told.
+    """Advice shown to the user.
 
     Attributes:
-        kind: What is wrong.
-        message: One sentence on it.
+        kind: The problem.
+        message: One sentence that describes it.
         action: What following the advice does, as an imperative; empty if there is nothing to do.
-        changes: Of live settings, which do that.
-        rewind_to: The step to go back to before; None stays.
+        changes: The live settings to change.
+        rewind_to: The step to go back to first; None to stay.
     """
 
     kind: Kind
@@ -34,12 +34,12 @@ class Advice:
 
 
 def advise(symptom: Symptom, config: Config, before: dict[str, Any]) -> Advice | None:
-    """The advice on a symptom; None if all that could be advised is done already.
+    """Return the advice on a symptom; None if there is nothing left to change.
 
     Args:
-        symptom: What is wrong.
-        config: As it is now.
-        before: The values before the latest change, if that may have brought the symptom on.
+        symptom: The problem.
+        config: The current one.
+        before: The values before the latest change, if it may have caused the symptom.
     """
     was, now, step = f"{symptom.before:.2f}", f"{symptom.now:.2f}", f"{symptom.step:,}"
     match symptom.kind:
@@ -50,7 +50,9 @@ def advise(symptom: Symptom, config: Config, before: dict[str, Any]) -> Advice |
             message = f"the loss has climbed from {was} to {now}: the learning rate is too high"
             changes = scaled_rate(config, MUCH_LOWER)
         case Kind.TOO_HIGH:
-            message = f"stuck at {now}, what token counts alone give: the learning rate is too high"
+            message = (
+                f"stuck at {now}, the loss of token counts alone: the learning rate is too high"
+            )
             changes = scaled_rate(config, MUCH_LOWER)
         case Kind.OVERFITTING:
             message = (
@@ -61,40 +63,40 @@ def advise(symptom: Symptom, config: Config, before: dict[str, Any]) -> Advice |
             message = f"the loss has hardly moved from {was}: the learning rate is too low"
             changes = _raised_rate(config)
         case _:
-            message = f"the loss has stood at {now} since step {step}"
+            message = f"the loss has stayed at {now} since step {step}"
             changes = scaled_rate(config, LOWER)
-    return Advice(symptom.kind, message, described(changes), changes) if changes else None
+    return Advice(symptom.kind, message, format_changes(changes), changes) if changes else None
 
 
 def advise_non_finite(step: int, what: str, rewind_to: int, config: Config) -> Advice:
-    """The advice on a loss or gradient that is not a number.
+    """Return the advice on a loss or gradient that is not finite.
 
     Args:
-        step: Whose update was left out.
+        step: The step whose update was skipped.
         what: ``loss`` or ``gradient``.
         rewind_to: The last step known to be good.
-        config: As it is now.
+        config: The current one.
     """
     changes = scaled_rate(config, MUCH_LOWER)
     rate = SETTINGS["optim.learning_rate"].format(changes["optim.learning_rate"])
     return Advice(
         Kind.NON_FINITE,
-        f"the {what} of step {step:,} is not a number: update left out, run paused",
+        f"the {what} of step {step:,} is not finite: update skipped, run paused",
         f"go back to step {rewind_to:,}, learning_rate {rate}",
         changes,
         rewind_to,
     )
 
 
-def described(changes: dict[str, Any]) -> str:
-    """Changes as an imperative, the first of them with its value."""
+def format_changes(changes: dict[str, Any]) -> str:
+    """Return the first of the changes as an imperative."""
     for key, value in changes.items():
         return f"set {key.partition('.')[2]} to {SETTINGS[key].format(value)}"
     return ""
 
 
 def scaled_rate(config: Config, factor: float) -> dict[str, Any]:
-    """The learning rates of all parameter groups and their floor, times a factor."""
+    """Scale the learning rates of all parameter groups, and ``min_lr`` if it would be higher."""
     optim = config.optim
     names = ["learning_rate", *(["muon_lr"] if optim.optimizer == "muon" else [])]
     rates = {f"optim.{name}": _rounded(getattr(optim, name) * factor) for name in names}
@@ -105,7 +107,7 @@ def scaled_rate(config: Config, factor: float) -> dict[str, Any]:
 
 
 def _raised_rate(config: Config) -> dict[str, Any]:
-    """Ten times the learning rate, and at least what most models begin with."""
+    """Raise the learning rate tenfold, and at least to the default."""
     usual = float(SETTINGS["optim.learning_rate"].default)
     rate = config.optim.learning_rate
     return scaled_rate(config, max(HIGHER, usual / rate))
@@ -118,13 +120,13 @@ def _against_overfitting(config: Config) -> dict[str, Any]:
 
 
 def _rate_before(before: dict[str, Any], config: Config) -> dict[str, Any]:
-    """What takes back a change that raised the learning rate; nothing if it did not."""
+    """Return the old learning rates if a change raised them."""
     rates = {key: value for key, value in before.items() if key in RATES}
     raised = any(value < config.get(key) for key, value in rates.items())
     return rates if raised else {}
 
 
 def _rounded(rate: float) -> float:
-    """Two digits, within what the setting allows."""
+    """Round to two digits, within the bounds of the setting."""
     limit = SETTINGS["optim.learning_rate"].maximum
     return min(float(f"{rate:.2g}"), limit if limit is not None else rate)

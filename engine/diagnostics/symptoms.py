@@ -1,8 +1,8 @@
-"""Rules that look at the curves of a run and say what is wrong with it, if anything is.
+"""Rules that detect training problems in the curves of a run.
 
-Each rule takes the record as it stands and returns a symptom or None. They hold no state, so that a
-run that is resumed, or has gone back, is judged like any other. They would rather say nothing than
-something wrong: each difference must stand out of the noise of the batches.
+Each rule takes the current record and returns a symptom or None. The rules are stateless, so that a
+resumed or rewound run is judged like any other. They avoid false alarms at the cost of missing some
+problems: each difference must exceed the noise of the batches.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-MAD_TO_SIGMA = 1.4826  # the median absolute deviation of a normal distribution, to its sigma
-JUMP_STEPS = 12  # a jump that is over sooner was one odd batch
-BASE_STEPS = 96  # what a jump is measured against
+MAD_TO_SIGMA = 1.4826  # standard deviation over median absolute deviation, if normal
+JUMP_STEPS = 12  # a shorter jump may be a single unusual batch
+BASE_STEPS = 96  # before the jump, to compare with
 JUMP_SIGMAS = 6.0
-SMALLEST_SIGMA = 0.01  # of the loss, where the batches hardly differ
+SMALLEST_SIGMA = 0.01  # nats, for losses that hardly vary
 CLIMB_STEPS = 32
-CLIMB_SHARE = 0.1  # above its lowest
-SMALLEST_CLIMB = 0.1  # nats: a loss close to 0 climbs by tenths of itself at every batch
-SETTLED_STEPS = 100  # after warm-up a healthy model has learned more than frequencies by then
-UNLEARNED_SHARE = 0.97  # of the loss that the tokens' frequencies alone give
+CLIMB_SHARE = 0.1  # above its minimum
+SMALLEST_CLIMB = 0.1  # nats; a loss near 0 varies by more than CLIMB_SHARE from batch to batch
+SETTLED_STEPS = 100  # after warm-up; a healthy model has learned more than frequencies by then
+UNLEARNED_SHARE = 0.97  # of the loss that the token frequencies alone give
 MOVED_SHARE = 0.05  # of the first loss
 UNMOVED_STEPS = 150
 FLAT_STEPS = 300
@@ -35,7 +35,7 @@ Values = NDArray[np.float64]
 
 
 class Kind(StrEnum):
-    """What can be wrong; ``Health`` looks in this order."""
+    """The problems, in the order in which they are looked for."""
 
     NON_FINITE = "non-finite"  # found by the trainer before the update, not by a rule
     SPIKE = "spike"
@@ -46,18 +46,19 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a run at a step.
+    """The curves of a run up to a step.
 
     Attributes:
-        steps: (n,) rising; of the losses.
-        losses: (n,) training losses in nats per token, the latest ones.
-        first_loss: That of the model before any step, or after its latest change.
-        val_steps: (m,) rising; of the evaluations.
-        val_losses: (m,) in nats per token.
+        steps: (n,) steps of the losses, ascending.
+        losses: (n,) the latest training losses, in nats per token.
+        first_loss: Before any step, or after the latest change of a setting.
+        val_steps: (m,) steps of the evaluations, ascending.
+        val_losses: (m,) validation losses, in nats per token.
         since: The last step at which a setting was changed; 0 if none was.
-        warmup_steps: Of the schedule.
-        decayed: Whether the schedule has brought the learning rate down, so that flat is meant.
-        frequency_loss: What knowing only how often each token occurs would give, in nats.
+        warmup_steps: The schedule's.
+        decayed: Whether the schedule has lowered the learning rate: a flat loss is expected then.
+        frequency_loss: The entropy of the token frequencies, in nats: the loss of a model that
+            knows nothing else.
     """
 
     steps: Steps
@@ -72,35 +73,35 @@ class Record:
 
     @property
     def settled(self) -> Values:
-        """The losses after warm-up and since the last change."""
+        """The losses after warm-up and after the last change of a setting."""
         first = np.searchsorted(self.steps, max(self.since, self.warmup_steps), side="right")
         return self.losses[int(first) :]
 
 
 @dataclass(frozen=True)
 class Symptom:
-    """Something that is wrong: the loss was this, and is that, in nats per token."""
+    """A problem that a rule detected."""
 
     kind: Kind
-    before: float
-    now: float
-    step: int  # from when on
-    unmoved: bool = False  # training has done nothing to it
+    before: float  # the loss before, in nats per token
+    now: float  # the loss now
+    step: int  # at which it began
+    unmoved: bool = False  # the loss has not changed since the start
 
 
 def median(values: Values) -> float:
-    """The upper median; NumPy's own takes ten times as long for so few."""
+    """Return the upper median; ``np.median`` takes ten times as long for so few values."""
     return float(medians_of(values[None, :])[0])
 
 
 def medians_of(rows: Values) -> Values:
-    """The upper median of each row."""
+    """Return the upper median of each row: (n, m) -> (n,)."""
     middle = rows.shape[1] // 2
     return np.partition(rows, middle, axis=1)[:, middle]
 
 
 def find_spike(record: Record) -> Symptom | None:
-    """The loss stands far above what it was shortly before (z-score by median and MAD)."""
+    """Detect a loss far above its recent values (a robust z-score, from median and MAD)."""
     losses = record.losses[-(BASE_STEPS + JUMP_STEPS) :]
     if len(losses) < BASE_STEPS + JUMP_STEPS:
         return None
@@ -115,8 +116,8 @@ def find_spike(record: Record) -> Symptom | None:
 
 
 def find_too_high(record: Record) -> Symptom | None:
-    """The loss climbs back, or settles at once at what needs no model at all."""
-    return _climb(record) or _thrown_about(record)
+    """Detect a loss that rises, or stays where token frequencies alone would bring it."""
+    return _climb(record) or _stuck_at_frequencies(record)
 
 
 def _climb(record: Record) -> Symptom | None:
@@ -135,7 +136,7 @@ def _climb(record: Record) -> Symptom | None:
     return Symptom(Kind.TOO_HIGH, before, now, _step_at(record, len(losses), lowest * CLIMB_STEPS))
 
 
-def _thrown_about(record: Record) -> Symptom | None:
+def _stuck_at_frequencies(record: Record) -> Symptom | None:
     settled = record.settled
     if len(settled) < SETTLED_STEPS or record.decayed or not _has_moved(record):
         return None
@@ -146,7 +147,7 @@ def _thrown_about(record: Record) -> Symptom | None:
 
 
 def find_overfitting(record: Record) -> Symptom | None:
-    """The validation loss has been rising for some evaluations while the training loss fell."""
+    """Detect a validation loss that rises over evaluations while the training loss falls."""
     steps, losses = record.val_steps, record.val_losses
     if not len(losses) or not len(record.losses) or not _has_learned(record):
         return None
@@ -162,9 +163,9 @@ def find_overfitting(record: Record) -> Symptom | None:
 
 
 def find_plateau(record: Record) -> Symptom | None:
-    """The loss never left its beginning, or is no lower in the last third than in the one before.
+    """Detect a loss that never fell, or is no lower in its last third than in the one before.
 
-    One that stands where it stands without a model is a case for ``find_too_high``.
+    A loss at the level of token frequencies is left to ``find_too_high``.
     """
     losses = record.settled
     if record.decayed or len(losses) < UNMOVED_STEPS:
@@ -188,7 +189,7 @@ RULES: dict[Kind, Callable[[Record], Symptom | None]] = {
 
 
 def _has_moved(record: Record) -> bool:
-    """Whether training has done anything to the loss at all."""
+    """Return whether the loss has changed noticeably since the start."""
     if _has_learned(record):
         return True
     losses, first = record.losses, record.first_loss
@@ -197,7 +198,7 @@ def _has_moved(record: Record) -> bool:
 
 
 def _improves(losses: Values) -> bool:
-    """Whether the second half is lower than the first, by more than chance would make it."""
+    """Return whether the second half is lower than the first by more than the standard error."""
     half = len(losses) // 2
     first, second = losses[:half], losses[-half:]
     error = float(np.sqrt((first.var() + second.var()) / half))
@@ -205,17 +206,17 @@ def _improves(losses: Values) -> bool:
 
 
 def _has_learned(record: Record) -> bool:
-    """Whether the model knows more than how often each token occurs."""
+    """Return whether the loss is below that of the token frequencies."""
     return median(record.losses[-CLIMB_STEPS:]) < UNLEARNED_SHARE * record.frequency_loss
 
 
 def _mean_up_to(record: Record, step: int, steps: int) -> float:
-    """The mean training loss of some steps up to one."""
+    """Return the mean training loss of the last ``steps`` rows up to a step."""
     end = int(np.searchsorted(record.steps, step, side="right"))
     return float(record.losses[max(0, end - steps) : end].mean())
 
 
 def _step_at(record: Record, from_end: int, further: int) -> int:
-    """The step that lies ``further`` rows after the one ``from_end`` rows before the end."""
+    """Return the step of the row ``further`` after the one ``from_end`` rows before the end."""
     row = len(record.steps) - from_end + further
     return int(record.steps[min(row, len(record.steps) - 1)])

@@ -1,1 +1,1 @@
-"""The learning-rate finder: a short training with a rising rate, and the rate it suggests."""
+"""The learning-rate finder: a short training run with a rising rate, and the rate it suggests."""

@@ -1,4 +1,4 @@
-"""The learning-rate range test of a loop, beside a run that rests meanwhile or none."""
+"""Run the learning-rate finder in the engine thread, while an open run is paused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from data.errors import Cancelled, InputError
 from engine.config.schema import config_from_dict
-from engine.lr_finder.ramp import Ramp, Suggestion, rise_for
+from engine.lr_finder.ramp import Ramp, Suggestion, ramp_for
 from engine.metrics import MetricStore
 from engine.protocol import (
     Command,
@@ -30,47 +30,49 @@ if TYPE_CHECKING:
 
 
 class BackgroundFinder:
-    """At most one test, a quantum at a time.
+    """Runs at most one learning-rate finder, a quantum at a time.
 
     Args:
-        emit: Takes the events.
+        emit: Called with each event.
     """
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit
         self._test: LRFinder | None = None
         self._quanta: Generator[None, None, Suggestion] | None = None
-        self._number = 0
+        self._request_id = 0  # of the latest test
         self.ramp = Ramp()
-        self.metrics = MetricStore(self.ramp.smoothing)  # train_loss, by steps from 0
+        self.metrics = MetricStore(self.ramp.smoothing)  # train_loss by step, from 0
 
     @property
     def under_way(self) -> bool:
-        """Whether there is more to do."""
+        """Whether a finder is running."""
         return self._quanta is not None
 
     def begin(
         self, command: FindLearningRate, state: State, called_off: Callable[[], bool]
     ) -> None:
-        """Get ready, which takes a moment.
+        """Load the text and build the model; blocks for some seconds.
 
         Args:
-            command: What to test.
-            state: Of the loop: it must not be training.
-            called_off: Asked now and then; the person may have thought better of it.
+            command: The configuration to test.
+            state: The engine's; it must not be training.
+            called_off: Polled; true cancels.
         """
 
         def report(message: str) -> None:
             if called_off():
                 raise Cancelled
-            self._emit(LearningRateFinderPrepared(message, command.number))
+            self._emit(LearningRateFinderPrepared(message, request_id=command.request_id))
 
-        self._number = command.number
+        self._request_id = command.request_id
         try:
             if state is State.RUNNING:
-                raise InputError("pause the run first: a learning-rate test needs its processor")
+                raise InputError(
+                    "pause the run first: the learning-rate finder needs its processor"
+                )
             config = config_from_dict(command.config)
-            self.ramp = rise_for(config)
+            self.ramp = ramp_for(config)
             self.metrics = MetricStore(self.ramp.smoothing)
             report("loading PyTorch")
             from engine.lr_finder.finder import prepare
@@ -79,16 +81,16 @@ class BackgroundFinder:
             with _computing_as_before():
                 self._test = prepare(config, self.ramp, losses, report, self._warn, called_off)
         except Cancelled:
-            self._emit(LearningRateFound("", self._number))
-        except Exception as error:  # the test is over; the run beside it and the loop are well
+            self._emit(LearningRateFound("", request_id=self._request_id))
+        except Exception as error:  # only the finder ends; an open run and the worker go on
             self._give_up(error)
         else:
             self._quanta = self._test.quanta()
             runtime = dataclasses.asdict(self._test.runtime)
-            self._emit(LearningRateFinderPrepared("", command.number, runtime))
+            self._emit(LearningRateFinderPrepared("", runtime, request_id=self._request_id))
 
     def advance(self) -> None:
-        """Do one quantum of the test; tell, at its end, what came out."""
+        """Run one quantum; after the last one, emit the result."""
         assert self._test and self._quanta
         try:
             with _computing_as_before():
@@ -98,15 +100,17 @@ class BackgroundFinder:
             suggestion: Suggestion = stop.value
             changes = self._test.settings(suggestion)
             self._forget()
-            self._emit(LearningRateFound(suggestion.why, self._number, changes))
+            self._emit(LearningRateFound(suggestion.why, changes, request_id=self._request_id))
         except Exception as error:
             self._give_up(error)
 
     def end(self, command: Command) -> None:
-        """Give way to whatever is wanted next; ``EndTrial`` is always answered."""
-        if self.under_way or isinstance(command, EndLearningRateFinder):
+        """End the finder before another command; ``EndLearningRateFinder`` is always answered."""
+        if self.under_way:
             self._forget()
-            self._emit(LearningRateFound("", self._number))
+            self._emit(LearningRateFound("", request_id=self._request_id))
+        elif isinstance(command, EndLearningRateFinder):
+            self._emit(LearningRateFound("", request_id=command.request_id))
 
     def _warn(self, message: str) -> None:
         self._emit(Warned(message))
@@ -114,11 +118,12 @@ class BackgroundFinder:
     def _give_up(self, error: Exception) -> None:
         self._forget()
         if isinstance(error, InputError):
-            self._emit(Refused(FindLearningRate.__name__, str(error)))
+            refused = Refused(FindLearningRate.__name__, str(error), request_id=self._request_id)
+            self._emit(refused)
             return
         traceback.print_exception(error, file=sys.__stderr__)  # the app keeps it in its log
-        told = f"the test failed: {type(error).__name__}: {error}"
-        self._emit(Refused(FindLearningRate.__name__, told))
+        told = f"the learning-rate finder failed: {type(error).__name__}: {error}"
+        self._emit(Refused(FindLearningRate.__name__, told, request_id=self._request_id))
 
     def _forget(self) -> None:
         self._test = self._quanta = None

@@ -1,4 +1,4 @@
-"""The learning-rate range test: a throw-away model trains while its rate rises."""
+"""The learning-rate finder: train a temporary model while the learning rate rises."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from engine.training.trainer import Runtime, Trainer
 
 
 class LRFinder:
-    """Trains a model of its own from its fresh start; nothing else is touched or written.
+    """Trains a newly initialised model of its own; nothing is written to disk.
 
     Args:
-        config: What is to be trained later, schedule and all.
-        split, vocab_size: What on.
-        runtime: What it computes with.
-        rise: The rates, one a step.
-        losses: Takes the training loss of each step, by its number from 0.
+        config: The configuration to find a learning rate for.
+        split: The tokens to train on.
+        vocab_size: Size of the vocabulary.
+        runtime: Device, precision and so on.
+        ramp: The learning rate of each step.
+        losses: Receives the training loss of each step, from 0.
     """
 
     def __init__(
@@ -49,23 +50,23 @@ class LRFinder:
 
     @property
     def runtime(self) -> Runtime:
-        """What it computes with."""
+        """Device, precision and so on."""
         return self._trainer.runtime
 
     def settle(self) -> None:
-        """Let this thread compute as was settled for the test."""
+        """Apply the runtime's thread count and tf32 mode to this thread."""
         torch.set_num_threads(self.runtime.threads)
         if self.runtime.device == "cuda":
             use_tf32(self.runtime.precision == "tf32")
 
     def quanta(self) -> Generator[None, None, Suggestion]:
-        """Take the steps, yielding after each micro-batch, and tell what came out.
+        """Take the steps, yielding after each micro-batch, and return the suggestion.
 
-        It ends early once the loss is not finite, or its running average is more than twice what
-        it has been.
+        It ends early once the loss is not finite, or its running average is more than twice its
+        minimum.
 
         Raises:
-            InputError: The GPU's memory does not hold a micro-batch.
+            InputError: A micro-batch does not fit into the GPU's memory.
         """
         trainer, diverged = self._trainer, False
         for step in range(self.ramp.steps):
@@ -81,7 +82,7 @@ class LRFinder:
         return suggest(self.ramp, self.losses.snapshot()[2], diverged)
 
     def settings(self, suggestion: Suggestion) -> dict[str, Value]:
-        """What to set to follow a suggestion; nothing if there is none."""
+        """Return the settings that follow a suggestion; empty if it has no rate."""
         rate = suggestion.learning_rate
         return {} if rate is None else as_settings(self.config, rate)
 
@@ -101,18 +102,18 @@ def prepare(
     warn: Say,
     cancelled: Callable[[], bool],
 ) -> LRFinder:
-    """Read the text, settle what to compute with as for a run, and build the model.
+    """Load the text, resolve the runtime as for a run, and build the model.
 
     Args:
-        config: What is to be trained later.
-        rise: The rates.
-        losses: Takes the training losses.
-        report: Takes a line on what is being done; what it raises calls it off.
-        warn: Takes a sentence for each wish that this machine cannot fulfil.
-        cancelled: Whether to give up a download.
+        config: The configuration to find a learning rate for.
+        ramp: The learning rate of each step.
+        losses: Receives the training losses.
+        report: Called with a line of progress; an exception it raises cancels.
+        warn: Called with a sentence for each setting that is not available here.
+        cancelled: Polled during a download; true cancels.
 
     Raises:
-        InputError: The text cannot be used, or the memory is too small.
+        InputError: The text cannot be used, or there is too little memory.
     """
     keep_freed_memory()
     corpus, tokenizer, split = load_text(config, Watcher(report, cancelled))
@@ -127,7 +128,7 @@ def prepare(
 
 @contextmanager
 def computing_as_before() -> Iterator[None]:
-    """Whatever is settled inside about threads and tf32, an open run finds it as it was."""
+    """Restore the thread count and the tf32 mode on exit, for a run that is open."""
     threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
     try:
         yield
@@ -137,6 +138,6 @@ def computing_as_before() -> Iterator[None]:
 
 
 OUT_OF_MEMORY = (
-    "the GPU's memory does not hold the test: lower system.micro_batch_size, or close the run "
-    "that is open"
+    "the GPU has too little memory for the learning-rate finder: lower system.micro_batch_size, "
+    "or close the open run"
 )

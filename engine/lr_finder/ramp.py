@@ -1,7 +1,7 @@
-"""The learning-rate range test on paper: which rates to try, and what the losses say of them.
+"""The learning-rate finder's ramp of rates, and the rate that the losses suggest.
 
-Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3: train for a moment
-while the rate rises, and see where the loss falls, where it stops falling and where it goes up.
+Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3: train briefly while
+the learning rate rises, and look at where the loss falls, stops falling and rises.
 """
 
 from __future__ import annotations
@@ -19,50 +19,45 @@ from engine.metrics import Values
 
 FIRST, LAST, STEPS = 1e-6, 1.0, 100
 FEWEST_STEPS, MOST_STEPS = 10, 100_000
-SMOOTHED_SHARE = 0.1  # of the steps, that the running average looks back on
-DIVERGED = 2.0  # times the lowest average: what comes after says nothing more
-LEAST_FALL = 0.05  # of the loss at the start: less is the noise of the batches
-FALL_DONE = 0.6  # of the way down: docs/experiments.md says why this and not the steepest point
+SMOOTHED_SHARE = 0.1  # of the steps, the span of the running average
+DIVERGED = 2.0  # times the lowest average, at which the finder stops
+LEAST_FALL = 0.05  # of the first loss; less may be noise
+FALL_DONE = 0.6  # of the fall; docs/experiments.md says why not the point of steepest descent
 HIGHEST = SETTINGS["optim.learning_rate"].maximum or math.inf
 HIGHEST_MUON = SETTINGS["optim.muon_lr"].maximum or math.inf
 
 
 @dataclass(frozen=True)
 class Ramp:
-    """Learning rates that rise from step to step by the same factor.
-
-    Args:
-        first: Of the first step.
-        last: Of the last step.
-        steps: How many there are.
-    """
+    """Learning rates that grow exponentially from ``first`` to ``last``."""
 
     first: float = FIRST
     last: float = LAST
     steps: int = STEPS
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
+        """Return the learning rate of a step, counted from 0."""
         return float(self.first * (self.last / self.first) ** (step / (self.steps - 1)))
 
     @property
     def smoothing(self) -> float:
-        """Weight of the past in the running average of the loss."""
+        """Weight of the old value in the running average of the loss."""
         return max(0.0, 1 - 1 / (SMOOTHED_SHARE * self.steps))
 
 
-def rise_for(
+def ramp_for(
     config: Config, first: float = FIRST, last: float | None = None, steps: int = STEPS
 ) -> Ramp:
-    """The rates to try on a configuration.
+    """Choose and check the rates to try on a configuration.
 
     Args:
-        config: With Muon, its second rate must stay within its bounds, too.
-        first, last: Ends of the rise; None goes up to 1, or as far as Muon's rate may.
-        steps: How many.
+        config: If it uses Muon, ``muon_lr`` must stay within its bounds, too.
+        first: The lowest rate.
+        last: The highest rate; None for 1, or as far as the bound of ``muon_lr`` allows.
+        steps: Number of steps.
 
     Raises:
-        InputError: All that is wrong with them, at once.
+        InputError: One or more problems, all reported at once.
     """
     highest = HIGHEST
     if uses_muon(config):
@@ -70,12 +65,12 @@ def rise_for(
     top = min(LAST, highest) if last is None else last
     problems = []
     if not first > 0:
-        problems.append(f"--from must be above 0, not {first:g}: a rate that rises needs a start")
+        problems.append(f"--from must be above 0, not {first:g}: the rate grows by a factor")
     if not top <= highest:
-        why = ", or optim.muon_lr would pass its bound" if highest < HIGHEST else ""
+        why = ", or optim.muon_lr would exceed its maximum" if highest < HIGHEST else ""
         problems.append(f"--to must be at most {highest:g}{why}, not {top:g}")
     if not first < top and not problems:
-        problems.append(f"--from {first:g} must be below --to {top:g}: the rate is to rise")
+        problems.append(f"--from {first:g} must be below --to {top:g}")
     if not FEWEST_STEPS <= steps <= MOST_STEPS:
         problems.append(f"--steps must be {FEWEST_STEPS} to {MOST_STEPS:,}, not {steps:,}")
     if problems:
@@ -84,9 +79,9 @@ def rise_for(
 
 
 def at_rate(config: Config, rate: float) -> Config:
-    """A configuration that trains at one rate: no schedule, no warm-up, no average.
+    """Return a configuration with a constant rate, and no average of the weights.
 
-    Muon's rate keeps its proportion to the other.
+    ``muon_lr`` keeps its ratio to ``learning_rate``.
     """
     optim = replace(
         config.optim,
@@ -101,10 +96,10 @@ def at_rate(config: Config, rate: float) -> Config:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What came out.
+    """The result of the learning-rate finder.
 
-    Args:
-        learning_rate: Of the schedule's peak; None if the losses do not tell.
+    Attributes:
+        learning_rate: The peak for the schedule; None if there is no suggestion.
         why: One sentence; without a rate it says what to do.
     """
 
@@ -113,12 +108,12 @@ class Suggestion:
 
 
 def suggest(ramp: Ramp, smoothed: Values, diverged: bool) -> Suggestion:
-    """The rate by which the loss had made three fifths of its fall.
+    """Suggest the rate at which the loss had completed three fifths of its fall.
 
     Args:
-        rise: The rates.
-        smoothed: The running average of the loss, of as many steps as were taken.
-        diverged: Whether the test ended because the loss went up and away.
+        ramp: The rates that were tried.
+        smoothed: (n,) the running average of the loss in the n steps taken.
+        diverged: Whether it ended early because the loss diverged.
     """
     if not len(smoothed) or not math.isfinite(smoothed[0]):
         return Suggestion(None, _way_out(ramp, rose=True))
@@ -129,21 +124,21 @@ def suggest(ramp: Ramp, smoothed: Values, diverged: bool) -> Suggestion:
         return Suggestion(None, _way_out(ramp, rose))
     done = int(np.argmax(smoothed <= start - FALL_DONE * fall))
     rate, bottom = _rounded(ramp.rate(done)), ramp.rate(lowest)
-    fallen = f"by this rate the loss had made {FALL_DONE:.0%} of its fall"
+    fallen = f"at this rate the loss had completed {FALL_DONE:.0%} of its fall"
     if lowest == ramp.steps - 1:
         return Suggestion(
             rate,
-            f"{fallen}, and it was falling still at {ramp.last:.2g}: a test of more steps would be "
-            f"surer",
+            f"{fallen}, and it was still falling at {ramp.last:.2g}: more steps would give a more "
+            f"reliable result",
         )
     return Suggestion(
         rate,
-        f"{fallen}; it was lowest at {bottom:.2g}, which a whole training would hardly bear",
+        f"{fallen}; it was lowest at {bottom:.2g}, a rate too high for a whole run",
     )
 
 
 def as_settings(config: Config, rate: float) -> dict[str, Value]:
-    """What to set to train at a suggested rate: both of Muon's, and a floor that fits below."""
+    """Return the settings for a suggested rate, with ``muon_lr`` and ``min_lr`` where needed."""
     optim = config.optim
     settings: dict[str, Value] = {"optim.learning_rate": rate}
     if uses_muon(config):
@@ -158,17 +153,17 @@ def _muon_share(optim: OptimConfig) -> float:
 
 
 def _rounded(rate: float) -> float:
-    """Two digits: the test knows no more."""
+    """Round to two digits, which is more than the method's accuracy."""
     return float(f"{rate:.1e}")
 
 
 def _way_out(ramp: Ramp, rose: bool) -> str:
     if rose:
         return (
-            f"no suggestion: the loss went up without having fallen by {LEAST_FALL:.0%}: start the "
-            f"test from a lower rate than {ramp.first:.2g}, or let it take more steps"
+            f"no suggestion: the loss rose without having fallen by {LEAST_FALL:.0%}: start from a "
+            f"rate below {ramp.first:.2g}, or take more steps"
         )
     return (
         f"no suggestion: the loss did not fall by {LEAST_FALL:.0%} at any rate up to "
-        f"{ramp.last:.2g}: let the test go higher, or take more steps"
+        f"{ramp.last:.2g}: go to a higher rate, or take more steps"
     )

@@ -1,4 +1,4 @@
-"""The models, each made of the few components of the lecture."""
+"""The models, built from the components of the lecture."""
 
 from engine.config.schema import ModelConfig
 from engine.model.bigram import Bigram
@@ -9,7 +9,7 @@ __all__ = ["GPT", "Bigram", "LanguageModel", "build_model"]
 
 
 def build_model(config: ModelConfig, vocab_size: int) -> LanguageModel:
-    """The model a configuration describes, freshly initialised."""
+    """Build the model that ``config`` describes, with its initial weights."""
     if config.architecture == "bigram":
         return Bigram(config, vocab_size)
     return GPT(config, vocab_size)

@@ -15,14 +15,17 @@ from engine.model.positions import Rotary, rotate
 
 
 class CausalSelfAttention(nn.Module):
-    """Every token looks back at the tokens before it (Vaswani et al. 2017, section 3.2).
+    """Multi-head attention to the current and earlier tokens (Vaswani et al. 2017, section 3.2).
 
     With ``n_kv_head`` below ``n_head``, groups of heads share keys and values (GQA: Ainslie et al.
-    2023). With ``qk_norm``, queries and keys are normalised, so that no score can grow without
-    bound (Henry et al. 2020).
+    2023). With ``qk_norm``, queries and keys are normalised, which bounds the attention scores
+    (Henry et al. 2020).
+
+    Shapes: B sequences, T tokens, C = ``n_embd``, nh query heads, nkv key and value heads, each of
+    size hs = C / nh.
     """
 
-    native = False  # whether to use the kernels of ``engine.kernels``, where they can do it
+    native = False  # use ``engine.kernels`` where it supports the input
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -39,7 +42,7 @@ class CausalSelfAttention(nn.Module):
 
     @property
     def widths(self) -> tuple[int, int, int]:
-        """Rows of ``qkv`` that make the queries, the keys and the values."""
+        """Output features of ``qkv`` for queries, keys and values."""
         kv = self.n_kv_head * self.head_size
         return self.n_head * self.head_size, kv, kv
 
@@ -54,7 +57,7 @@ class CausalSelfAttention(nn.Module):
         return self.merge(self.attend(q, k, v))
 
     def _forward_native(self, x: Tensor, rope: Rotary | None) -> Tensor:
-        """The same in one go: what ``heads`` and ``attend`` do, in a kernel of our own."""
+        """Compute ``heads`` and ``attend`` in one fused kernel of ``engine.kernels``."""
         y = kernels.attention(
             self.qkv(x),
             self.n_head,
@@ -68,7 +71,7 @@ class CausalSelfAttention(nn.Module):
         return out
 
     def _heads_on_gpu(self, x: Tensor, rope: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
-        """What ``heads`` does, in a kernel of our own."""
+        """Compute ``heads`` in one fused kernel of ``engine.kernels``."""
         return kernels.gpu.heads(
             self.qkv(x),
             self.n_head,
@@ -80,7 +83,7 @@ class CausalSelfAttention(nn.Module):
 
     @property
     def _kind_of_norm(self) -> str:
-        """Of queries and keys, as the kernels call it."""
+        """The norm of queries and keys, as ``engine.kernels`` names it."""
         norm = self.qk_norm
         return "none" if norm is None else "layer" if isinstance(norm, LayerNorm) else "rms"
 
@@ -88,6 +91,7 @@ class CausalSelfAttention(nn.Module):
         """Project and split into heads: (B, T, C) -> q (B, nh, T, hs), k and v (B, nkv, T, hs)."""
         B, T, _ = x.shape
         q, k, v = (
+            # heads become a batch dimension: (B, T, nh * hs) -> (B, T, nh, hs) -> (B, nh, T, hs)
             part.view(B, T, -1, self.head_size).transpose(1, 2)
             for part in self.qkv(x).split(self.widths, dim=-1)
         )
@@ -98,22 +102,24 @@ class CausalSelfAttention(nn.Module):
         return q, k, v
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Values weighted by how well keys fit queries.
+        """Compute softmax(q k^T / sqrt(hs)) v with a causal mask.
 
         Args:
             q: (B, nh, T, hs).
-            k, v: (B, nkv, T, hs).
+            k: (B, nkv, T, hs).
+            v: (B, nkv, T, hs).
 
         Returns:
             (B, nh, T, hs).
         """
         dropout = self.dropout.p if self.training else 0.0
-        spelled_out_is_faster = dropout or (q.dtype != torch.float32 and q.requires_grad)
-        if q.device.type == "cpu" and spelled_out_is_faster:
-            # torch's fused kernel for CPUs has no dropout and is slow backwards in bf16
-            k, v = self._for_each_query_head(k), self._for_each_query_head(v)
+        # torch's fused CPU kernel has no dropout, and its bf16 backward pass is slow
+        unfused_is_faster = dropout or (q.dtype != torch.float32 and q.requires_grad)
+        if q.device.type == "cpu" and unfused_is_faster:
+            k, v = self._repeat_kv(k), self._repeat_kv(v)  # (B, nh, T, hs) each
             weights: Tensor = self.dropout(_scores(q, k).softmax(dim=-1))  # (B, nh, T, T)
-            return weights @ v
+            return weights @ v  # (B, nh, T, hs)
+        # never materialises the (T, T) weights (FlashAttention: Dao et al. 2022)
         return F.scaled_dot_product_attention(
             q,
             k,
@@ -124,54 +130,53 @@ class CausalSelfAttention(nn.Module):
         )
 
     def merge(self, y: Tensor) -> Tensor:
-        """Put the heads side by side and project: (B, nh, T, hs) -> (B, T, C)."""
+        """Concatenate the heads and project: (B, nh, T, hs) -> (B, T, C)."""
         B, _, T, _ = y.shape
-        out: Tensor = self.proj_dropout(self.proj(y.transpose(1, 2).reshape(B, T, -1)))
+        y = y.transpose(1, 2).reshape(B, T, -1)  # (B, T, nh * hs)
+        out: Tensor = self.proj_dropout(self.proj(y))
         return out
 
     def reference(self, x: Tensor, rope: Rotary | None = None) -> tuple[Tensor, Tensor]:
-        """The same attention, spelled out as in the lecture, without dropout on the weights.
+        """Compute the same attention step by step, as in the lecture, without attention dropout.
 
         Args:
             x: (B, T, C).
-            turns: Rotary turns of the T positions, if the model has them.
+            rope: Rotary tables of the T positions, if the model uses them.
 
         Returns:
-            The output (B, T, C) and the attention weights (B, nh, T, T); row i says how much token
-            i takes from each token up to itself, and sums to 1.
+            The output (B, T, C) and the attention weights (B, nh, T, T). Row i holds the weights of
+            tokens 0 to i in the output of token i, and sums to 1.
         """
         q, k, v = self.heads(x, rope)
-        k, v = self._for_each_query_head(k), self._for_each_query_head(v)  # (B, nh, T, hs)
+        k, v = self._repeat_kv(k), self._repeat_kv(v)  # (B, nh, T, hs)
         weights = reference_weights(q, k)
         return self.merge(weights @ v), weights
 
-    def _for_each_query_head(self, x: Tensor) -> Tensor:
+    def _repeat_kv(self, x: Tensor) -> Tensor:
         """Repeat shared keys or values: (B, nkv, T, hs) -> (B, nh, T, hs)."""
-        shared_by = self.n_head // self.n_kv_head
-        return x if shared_by == 1 else x.repeat_interleave(shared_by, dim=1)
+        group_size = self.n_head // self.n_kv_head
+        return x if group_size == 1 else x.repeat_interleave(group_size, dim=1)
 
 
 def reference_weights(q: Tensor, k: Tensor) -> Tensor:
-    """Attention weights in the plainest words: two of (B, nh, T, hs) -> (B, nh, T, T)."""
+    """Compute the attention weights of q and k, both (B, nh, T, hs): (B, nh, T, T)."""
     T, head_size = q.shape[-2:]
+    # scaled to unit variance: otherwise softmax would saturate, with hardly any gradient
     scores = q @ k.transpose(-2, -1) / math.sqrt(head_size)  # (B, nh, T, T)
-    future = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)
-    return scores.masked_fill(future, float("-inf")).softmax(dim=-1)
+    future = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)  # above the diagonal
+    return scores.masked_fill(future, float("-inf")).softmax(dim=-1)  # exp(-inf) = 0
 
 
 def _scores(q: Tensor, k: Tensor) -> Tensor:
-    """The scores of ``reference_weights``, masked, in one batched multiplication.
-
-    Two of (B, nh, T, hs) -> (B, nh, T, T).
-    """
+    """Compute the masked scores of ``reference_weights`` in one batched matrix multiplication."""
     B, nh, T, hs = q.shape
-    mask = torch.full((T, T), float("-inf"), dtype=q.dtype).triu(1)
+    mask = torch.full((T, T), float("-inf"), dtype=q.dtype).triu(1)  # added to the scores
     q, k = q.reshape(B * nh, T, hs), k.reshape(B * nh, T, hs)
     return torch.baddbmm(mask, q, k.mT, alpha=hs**-0.5).view(B, nh, T, T)
 
 
 def _qk_norm(config: ModelConfig) -> LayerNorm | RMSNorm | None:
-    """A norm without gain over each head, of the kind the stream is normalised with."""
+    """Build the norm of queries and keys: over each head, of the model's kind, without a gain."""
     if not config.qk_norm:
         return None
     if config.norm == "layer":

@@ -1,4 +1,4 @@
-"""The first rung of the ladder: a table of which token follows which."""
+"""The bigram model, the lecture's starting point: a table of which token follows which."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from engine.model.language_model import LanguageModel
 
 
 class Bigram(LanguageModel):
-    """Predicts the next token from the current one alone; row i of the table is its logits."""
+    """Predicts the next token from the current one alone: row i holds the logits after token i."""
 
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__(config, vocab_size)
+        # as wide as the vocabulary: the embedding of a token is already its logits
         self.token_embedding = nn.Embedding(vocab_size, vocab_size)
         if config.init == "gpt2":
             nn.init.normal_(self.token_embedding.weight, std=GPT2_STD)
@@ -23,5 +24,5 @@ class Bigram(LanguageModel):
         return logits
 
     def attention_weights(self, input_ids: Tensor) -> list[Tensor]:
-        """None: nothing looks at anything."""
+        """Return an empty list: a bigram has no attention."""
         return []

@@ -1,4 +1,4 @@
-"""One transformer block: communication, then computation."""
+"""A transformer block: attention (communication), then an MLP (computation)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from engine.model.positions import Rotary
 
 
 class FeedForward(nn.Module):
-    """Every token thinks for itself: widen, bend, narrow again."""
+    """The position-wise MLP: up projection, activation, down projection."""
 
-    native = False  # whether to use the kernels of ``engine.kernels``, where they can do it
+    native = False  # use ``engine.kernels`` where it supports the input
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.activation = config.activation
         hidden = config.d_ff
-        # SwiGLU has a second matrix of the same shape for its gate (Shazeer 2020)
+        # SwiGLU has a second matrix of the same shape for its gate (Shazeer 2020); both in one
+        # matrix multiplication
         widened = 2 * hidden if self.activation == "swiglu" else hidden
         self.up = Linear(config.n_embd, widened, bias=config.bias)
         self.proj: nn.Module = nn.Identity()
@@ -32,11 +33,12 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        out: Tensor = self.proj_dropout(self.proj(self.activate(self.up(x))))
+        h = self.activate(self.up(x))  # (B, T, d_ff)
+        out: Tensor = self.proj_dropout(self.proj(h))
         return out
 
     def activate(self, x: Tensor) -> Tensor:
-        """The activation: (B, T, d_ff), or twice as wide for SwiGLU, -> (B, T, d_ff)."""
+        """Apply the activation: (B, T, d_ff), or (B, T, 2 d_ff) for SwiGLU, -> (B, T, d_ff)."""
         if self.native and self.activation == "gelu" and kernels.takes(x, torch.float32):
             return kernels.gelu(x)
         if self.native and kernels.gpu.takes(x) and self.activation in ("relu2", "swiglu"):
@@ -45,21 +47,22 @@ class FeedForward(nn.Module):
 
 
 def activate(x: Tensor, activation: str) -> Tensor:
-    """What makes a network more than a product of matrices: (..., d_ff), twice that for SwiGLU."""
+    """Apply an activation function: (..., d_ff), or (..., 2 d_ff) for SwiGLU, -> (..., d_ff)."""
     if activation == "relu":
         return F.relu(x)
     if activation == "relu2":  # So et al. 2021 (Primer)
         return F.relu(x).square()
     if activation == "swiglu":
-        gate, value = x.chunk(2, dim=-1)
+        gate, value = x.chunk(2, dim=-1)  # (..., d_ff) each
         return F.silu(gate) * value
-    return F.gelu(x)
+    return F.gelu(x)  # exact; GPT-2 approximates it by a tanh
 
 
 class Block(nn.Module):
-    """Attention, then feed-forward, each with its norm and added to the stream it read from.
+    """Attention, then MLP, each with a norm and a residual connection.
 
-    Pre-norm normalises what goes into each of the two, post-norm what comes out of the addition.
+    Pre-norm: ``x + sublayer(norm(x))``, as in GPT-2. Post-norm: ``norm(x + sublayer(x))``, as in
+    Vaswani et al. 2017.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -74,14 +77,18 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, rope: Rotary | None = None) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        if self.pre_norm:
+        if self.pre_norm:  # the residual stream itself is never normalised: gradients pass freely
             x = self._residual_add(x, self.attention(self.norm_1(x), rope))
         else:
             x = self.norm_1(self._residual_add(x, self.attention(x, rope)))
         return self._add_mlp(x)
 
     def reference(self, x: Tensor, rope: Rotary | None = None) -> tuple[Tensor, Tensor]:
-        """As ``forward``, on the reference path: (B, T, C) and the weights (B, nh, T, T)."""
+        """Do the same as ``forward`` on the reference path.
+
+        Returns:
+            The output (B, T, C) and the attention weights (B, nh, T, T).
+        """
         if self.pre_norm:
             attended, weights = self.attention.reference(self.norm_1(x), rope)
             x = self._residual_add(x, attended)
@@ -98,5 +105,5 @@ class Block(nn.Module):
         normalised: Tensor = self.norm_2(self._residual_add(x, self.feed_forward(x)))
         return normalised
 
-    def _residual_add(self, x: Tensor, change: Tensor) -> Tensor:
-        return x + change if self.residual else change
+    def _residual_add(self, x: Tensor, update: Tensor) -> Tensor:
+        return x + update if self.residual else update

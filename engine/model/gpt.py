@@ -1,4 +1,4 @@
-"""The whole language model: tokens in, logits of the next token out."""
+"""The GPT model: embeddings, a stack of blocks, and a linear head."""
 
 from __future__ import annotations
 
@@ -18,12 +18,7 @@ from engine.model.positions import Rotary, rotary, sinusoidal
 
 
 class GPT(LanguageModel):
-    """A decoder-only transformer (GPT-2: Radford et al. 2019), and its relatives.
-
-    Args:
-        config: The shape of the network.
-        vocab_size: Number of distinct tokens.
-    """
+    """A decoder-only transformer: GPT-2 (Radford et al. 2019) and the variants of ``config``."""
 
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__(config, vocab_size)
@@ -35,11 +30,11 @@ class GPT(LanguageModel):
             self.position_embedding = nn.Embedding(config.block_size, config.n_embd)
         self.dropout = Dropout("embd", config.dropout_of("embd"))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
-        # post-norm blocks end with a norm of their own
+        # pre-norm blocks leave the residual stream unnormalised; post-norm blocks end with a norm
         pre_norm = config.norm_place == "pre"
         self.norm = build_norm(config, config.n_embd) if pre_norm else nn.Identity()
         self.head = Linear(config.n_embd, vocab_size, bias=False)
-        if config.tie_weights:
+        if config.tie_weights:  # one matrix: tokens with similar meaning get similar logits
             self.head.weight = self.token_embedding.weight
         self._init_weights()
 
@@ -48,43 +43,51 @@ class GPT(LanguageModel):
         positions = self._positions(input_ids)  # (T,)
         x, rope = self.embed(input_ids, positions), self._rope(positions)  # x: (B, T, C)
         for block in self.blocks:
-            x = block(x, rope)
+            x = block(x, rope)  # (B, T, C)
         return self.logits(x)
 
     def embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
-        """What each token is plus where it stands: (B, T) -> (B, T, C)."""
-        input_ids = input_ids.long()  # what a tokenizer gives may be narrower
+        """Add token and position embeddings: (B, T) -> (B, T, C)."""
+        input_ids = input_ids.long()  # a tokenizer may return uint16
         x = self.token_embedding(input_ids)  # (B, T, C)
         if self.previous_embeddings:
             x = x + self._embed_previous(input_ids)
         if self.config.position == "learned":
-            x = x + self.position_embedding(positions)
+            x = x + self.position_embedding(positions)  # (T, C), broadcast over the batch
         elif self.config.position == "sinusoidal":
-            # scaled up as in the paper, or the waves would drown the tokens
+            # scaled as in the paper: embeddings start at a std of 0.02, sines reach 1
             width = self.config.n_embd
             x = x * math.sqrt(width) + sinusoidal(positions, width)
+        # rotary positions are applied in every attention layer instead, to queries and keys
         out: Tensor = self.dropout(x.to(self.compute_dtype))
         return out
 
     def logits(self, x: Tensor) -> Tensor:
-        """From the stream to scores of the next token: (B, T, C) -> (B, T, vocab_size), fp32."""
+        """Map the residual stream to logits: (B, T, C) -> (B, T, vocab_size), fp32."""
+        # fp32, because cross-entropy in bf16 loses digits that the loss curve shows
         logits: Tensor = self.head(self.norm(x)).float()
         cap = self.config.logit_softcap
         return cap * torch.tanh(logits / cap) if cap else logits  # Gemma 2, section 2
 
     def _embed_previous(self, input_ids: Tensor) -> Tensor:
-        """The tokens before each token, a table for each distance: (B, T) -> (B, T, C)."""
+        """Sum the embeddings of the preceding tokens: (B, T) -> (B, T, C).
+
+        Each distance has its own table, so that "ab" and "ba" differ.
+        """
         T = input_ids.size(1)
         total = torch.zeros((), device=input_ids.device)
         for distance, table in enumerate(self.previous_embeddings, 1):
             seen = table(input_ids[:, : max(0, T - distance)])  # (B, T - distance, C)
-            total = total + F.pad(seen, (0, 0, T - seen.size(1), 0))
+            # shifted right: position t receives the token at t - distance, or zeros at the start
+            total = total + F.pad(seen, (0, 0, T - seen.size(1), 0))  # (B, T, C)
         return total
 
     def _positions(self, input_ids: Tensor) -> Tensor:
         T = input_ids.size(1)
         if self.config.block_size < T:
-            raise ValueError(f"{T} tokens do not fit a context of {self.config.block_size}")
+            raise ValueError(
+                f"{T} tokens are more than the model's context length {self.config.block_size}"
+            )
         return torch.arange(T, device=input_ids.device)
 
     def _rope(self, positions: Tensor) -> Rotary | None:
@@ -94,7 +97,7 @@ class GPT(LanguageModel):
 
     @torch.no_grad()
     def attention_weights(self, input_ids: Tensor) -> list[Tensor]:
-        """From the reference path: one (B, n_head, T, T) tensor per block."""
+        """Return one (B, n_head, T, T) tensor per block, from the reference path."""
         positions = self._positions(input_ids)
         x, rope = self.embed(input_ids, positions), self._rope(positions)
         weights = []
@@ -105,18 +108,20 @@ class GPT(LanguageModel):
         return weights
 
     def _init_weights(self) -> None:
-        if self.config.init == "gpt2":  # torch's own is there already
+        if self.config.init == "gpt2":  # else keep the initialisation of torch's layers
             self._init_as_gpt2()
         if self.config.zero_init:
             self._zero_init()
 
     def _init_as_gpt2(self) -> None:
-        """N(0, 0.02), and 1/sqrt(2 n_layer) of it for what joins the residual stream."""
+        """Draw weights from N(0, 0.02), output projections from N(0, 0.02 / sqrt(2 n_layer))."""
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(module.weight, std=GPT2_STD)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+        # each block adds to the residual stream twice; variances add up, so the standard deviation
+        # of the sum stays the same for any depth
         residual_std = GPT2_STD / math.sqrt(2 * self.config.n_layer)
         for projection in self._projections():
             nn.init.normal_(projection.weight, std=residual_std)
@@ -124,7 +129,7 @@ class GPT(LanguageModel):
             self.token_embedding.weight *= self.config.embd_std / GPT2_STD
 
     def _projections(self) -> Iterator[nn.Linear]:
-        """The layers whose output joins the residual stream."""
+        """Yield the output projections, whose results are added to the residual stream."""
         for module in self.modules():
             if isinstance(module, (CausalSelfAttention, FeedForward)) and isinstance(
                 module.proj, nn.Linear
@@ -132,9 +137,10 @@ class GPT(LanguageModel):
                 yield module.proj
 
     def _zero_init(self) -> None:
-        """Every block begins as the identity and every prediction as a guess (Zhang et al. 2019).
+        """Start every block as the identity (Zhang et al. 2019), and an untied head at zero.
 
-        Matrices that are kept out of zero still begin random, or nothing would ever move.
+        The first loss is then exactly ln(vocab_size). All other matrices stay random: with two zero
+        matrices in a row, neither would ever receive a gradient.
         """
         for projection in self._projections():
             for parameter in projection.parameters():

@@ -1,4 +1,4 @@
-"""What every model of the ladder can do, whatever it is made of."""
+"""The base class of all models: the interface that training and sampling rely on."""
 
 from __future__ import annotations
 
@@ -9,24 +9,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from engine.config.schema import ModelConfig
+from engine.config.schema import ModelConfig, SampleConfig
 from engine.model.layers import Dropout
-from engine.model.logits import Draws, Rules
+from engine.model.logits import Draws
 
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
 
 
 class LanguageModel(nn.Module):
-    """Tokens in, logits of the next token out.
-
-    Args:
-        config: The shape of the network.
-        vocab_size: Number of distinct tokens.
-    """
+    """Token ids in, logits of the next token out."""
 
     tokenizer: Tokenizer | None = None  # set by ``engine.load``
-    compute_dtype = torch.float32  # of what flows through; the weights stay fp32
+    compute_dtype = torch.float32  # of the activations; the weights stay fp32
 
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__()
@@ -34,7 +29,7 @@ class LanguageModel(nn.Module):
         self.vocab_size = vocab_size
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        """Logits of the token after each position.
+        """Compute the logits of the token after each position.
 
         Args:
             input_ids: (B, T) token ids of any integer type, T at most ``block_size``.
@@ -45,7 +40,7 @@ class LanguageModel(nn.Module):
         raise NotImplementedError
 
     def attention_weights(self, input_ids: Tensor) -> list[Tensor]:
-        """How each head of each block looks at a text.
+        """Return the attention weights of each block, computed without the fused kernels.
 
         Args:
             input_ids: (B, T) token ids.
@@ -68,43 +63,53 @@ class LanguageModel(nn.Module):
         repetition_penalty: float = 1.0,
         seed: int | None = None,
     ) -> Tensor:
-        """Continue a sequence of tokens, as the lecture does: the whole context for each token.
+        """Continue a sequence of tokens as in the lecture: one forward pass per token, no KV cache.
 
-        ``engine.sampling.generate`` draws the same tokens and computes each one once.
+        ``engine.sampling.generate`` returns the same tokens faster.
 
         Args:
-            start_tokens: (T,) or (1, T) token ids; at least one.
-            max_length: How many tokens to add.
-            temperature, top_k, top_p, min_p, repetition_penalty: See ``engine.model.logits.Rules``.
-            seed: Same seed, same text; None takes a fresh one.
+            start_tokens: (T,) or (1, T) token ids, at least one.
+            max_length: Number of tokens to add.
+            temperature: Divides the logits; 0 always takes the most likely token.
+            top_k: Sample among the k most likely tokens; 0 disables it.
+            top_p: Sample among the most likely tokens that together have this probability.
+            min_p: Sample among tokens at least this share as likely as the most likely one.
+            repetition_penalty: Above 1, tokens already in the sequence become less likely.
+            seed: Makes the result reproducible; None picks a random one.
 
         Returns:
             (T + max_length,) token ids, the start included.
         """
         tokens = torch.as_tensor(start_tokens).long().view(1, -1)  # (1, T)
-        rules = Rules(temperature, top_k, top_p, min_p, repetition_penalty)
+        settings = SampleConfig(
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+        )
         seeds = [secrets.randbits(31) if seed is None else seed]
-        draws = Draws(rules, seeds, tokens[0].tolist(), self.vocab_size)
+        draws = Draws(settings, seeds, tokens[0].tolist(), self.vocab_size)
         was_training, device = self.training, next(self.parameters()).device
-        self.eval()
+        self.eval()  # no dropout
         for _ in range(max_length):
-            seen = tokens[:, -self.config.block_size :].to(device)
-            logits = self(seen)[:, -1]  # (1, vocab_size), of the token after the last one
-            tokens = torch.cat((tokens, draws.draw(logits)[:, None]), dim=1)
+            # the model has no positions past block_size, so the context is cropped to it
+            context = tokens[:, -self.config.block_size :].to(device)  # (1, T)
+            logits = self(context)[:, -1]  # (1, vocab_size): only the last position predicts
+            tokens = torch.cat((tokens, draws.draw(logits)[:, None]), dim=1)  # (1, T + 1)
         self.train(was_training)
         return tokens[0]
 
     def parameter_count(self) -> int:
-        """Parameters without the position embeddings, which is how nanoGPT counts."""
+        """Count the parameters, position embeddings excluded, as nanoGPT does."""
         return sum(p.numel() for name, p in self.named_parameters() if "position" not in name)
 
     def compute_with(self, dtype: torch.dtype, native: bool) -> None:
-        """Settle what the numbers are computed in, and by whose kernels.
+        """Choose the dtype of the activations and the kernels.
 
         Args:
-            dtype: Of what flows through.
-            native: Use ``engine.kernels``, on a CPU and where it has a kernel, in training and
-                evaluation.
+            dtype: Of the activations; the weights stay fp32.
+            native: Use ``engine.kernels`` wherever it has a kernel for the operation.
         """
         self.compute_dtype = dtype
         for module in self.modules():
@@ -112,7 +117,7 @@ class LanguageModel(nn.Module):
                 setattr(module, "native", native)  # noqa: B010  # modules type their attributes
 
     def set_dropout(self, config: ModelConfig) -> None:
-        """Take over other dropout rates, between two steps."""
+        """Set the dropout rates of ``config``; call it between two steps."""
         for module in self.modules():
             if isinstance(module, Dropout):
                 module.p = config.dropout_of(module.kind)

@@ -1,8 +1,8 @@
-"""The small parts every model is made of: linear layers, norms and dropout.
+"""Layers that every model is made of: linear, norms and dropout.
 
-Weights are kept in fp32. Each part computes in the dtype of what flows through it, which the
-embedding sets (see ``GPT.compute_dtype``): in bf16 the whole stream is bf16, with no casting back
-and forth between operations.
+Weights are kept in fp32. Each layer computes in the dtype of its input, which the embedding sets
+(see ``LanguageModel.compute_dtype``). Unlike autocast, a bf16 model has a bf16 residual stream,
+with no casts between the operations.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch.nn import functional as F
 from engine import kernels
 from engine.config.schema import ModelConfig
 
-RANDOM_BITS = 16  # of each dropout decision; the rate is rounded to a multiple of 2 ** -16
+RANDOM_BITS = 16  # per dropout decision; the rate is rounded to a multiple of 2 ** -16
 EPSILON = 1e-5  # of the norms, as in GPT-2
 
 
 class Linear(nn.Linear):
     """A linear layer that computes in the dtype of its input."""
 
-    native = False  # whether to use the kernels of ``engine.kernels``, where they can do it
+    native = False  # use ``engine.kernels`` where it supports the input
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""
@@ -34,7 +34,7 @@ class Linear(nn.Linear):
 class LayerNorm(nn.LayerNorm):
     """Zero mean, unit variance, then a learned gain (Ba et al. 2016)."""
 
-    native = False  # whether to use the kernels of ``engine.kernels``, where they can do it
+    native = False  # use ``engine.kernels`` where it supports the input
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
@@ -47,7 +47,7 @@ class LayerNorm(nn.LayerNorm):
 class RMSNorm(nn.RMSNorm):
     """Unit root mean square, then a learned gain (Zhang & Sennrich 2019)."""
 
-    native = False  # whether to use the kernels of ``engine.kernels``, where they can do it
+    native = False  # use ``engine.kernels`` where it supports the input
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
@@ -57,12 +57,12 @@ class RMSNorm(nn.RMSNorm):
 
 
 def cast(parameter: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """A parameter that may be absent, in the dtype that computes."""
+    """Cast a parameter that may be None."""
     return None if parameter is None else parameter.to(dtype)
 
 
 def build_norm(config: ModelConfig, width: int, gain: bool = True) -> nn.Module:
-    """The norm the configuration asks for, over the last ``width`` numbers."""
+    """Build the norm that ``config.norm`` names, over the last dimension of size ``width``."""
     if config.norm == "none":
         return nn.Identity()
     if config.norm == "rms":
@@ -71,11 +71,11 @@ def build_norm(config: ModelConfig, width: int, gain: bool = True) -> nn.Module:
 
 
 class Dropout(nn.Module):
-    """Drops a share of the activations while training and scales up the rest.
+    """Inverted dropout whose rate can change between steps.
 
     Args:
-        kind: Which of the rates of the configuration it follows: ``embd``, ``attn`` or ``resid``.
-        p: The rate.
+        kind: Which of the dropout settings it follows: ``embd``, ``attn`` or ``resid``.
+        p: Probability of dropping an element.
     """
 
     def __init__(self, kind: str, p: float) -> None:
@@ -84,31 +84,32 @@ class Dropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape, the same shape."""
+        """(...) -> (...): any shape."""
         if not (self.training and self.p):
             return x
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(x, self.p)
-        kept: Tensor = x * cheap_keep_mask(x, self.p)
+        kept: Tensor = x * fast_dropout_mask(x, self.p)
         return kept
 
     def extra_repr(self) -> str:
-        """As it is printed."""
+        """See ``nn.Module.extra_repr``."""
         return f"{self.kind}, p={self.p:g}"
 
 
-def cheap_keep_mask(x: Tensor, p: float) -> Tensor:
-    """0 where x is dropped, 1 / (1 - p) where it is kept; the shape and dtype of x.
+def fast_dropout_mask(x: Tensor, p: float) -> Tensor:
+    """Return 0 where x is dropped and 1 / (1 - p) elsewhere, in the shape and dtype of x.
 
-    torch's own dropout draws a Bernoulli number for each element, which on a CPU takes longer than
-    the attention it is applied to. Here every 64 random bits decide four elements. They come from
-    numpy's SFC64, twice as fast as torch's generator, which only seeds it.
+    ``F.dropout`` draws a Bernoulli number per element, which on a CPU takes longer than the
+    attention it is applied to. Here 64 random bits decide four elements. They come from NumPy's
+    SFC64, twice as fast as torch's generator, which only provides the seed.
     """
     threshold = round(p * 2**RANDOM_BITS)
     seed = int(torch.empty((), dtype=torch.int64).random_())
     draws = np.random.SFC64(seed).random_raw(-(-x.numel() * RANDOM_BITS // 64))
     bits = torch.from_numpy(draws.view(np.int16))  # uniform in -2**15 … 2**15 - 1
     kept = torch.empty_like(x, requires_grad=False)
-    # written as numbers at once: as truth values first, it would take ten times as long
+    # the comparison writes floats directly: going through a bool tensor takes ten times as long
     torch.ge(bits[: x.numel()].view(x.shape), threshold - 2 ** (RANDOM_BITS - 1), out=kept)
+    # scale up what is kept, so that the expected value does not change
     return kept.mul_(2**RANDOM_BITS / (2**RANDOM_BITS - threshold))

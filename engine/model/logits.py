@@ -1,9 +1,8 @@
-"""From logits to tokens: the rules by which the next one is drawn."""
+"""Sample the next token from logits: repetition penalty, temperature, top-k, top-p and min-p."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,158 +10,152 @@ from torch import Tensor
 from engine.config.schema import SampleConfig
 from engine.rng import Stream, generator_for
 
-COLDEST = 1e-200  # temperatures below it draw the same; quotients would overflow
-DRAWS_AHEAD = 64  # random numbers are made so many at a time; part of what a seed stands for
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How a token is drawn; applied in this order.
-
-    Args:
-        repetition_penalty: Tokens the text has already lose: their positive logits are divided by
-            it, their negative ones multiplied (CTRL: Keskar et al. 2019, section 4.1).
-        temperature: Divides the logits; 0 takes the likeliest token, whatever follows.
-        top_k: Keep only the k likeliest tokens; 0 keeps all.
-        top_p: Of these, keep the likeliest whose probabilities first reach this share of their sum
-            (nucleus sampling: Holtzman et al. 2020).
-        min_p: Of these, keep those at least this share as likely as the likeliest
-            (Nguyen et al. 2024); 0 keeps all.
-    """
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-
-    @classmethod
-    def of(cls, settings: SampleConfig) -> Rules:
-        """Those of a configuration."""
-        return cls(
-            settings.temperature,
-            settings.top_k,
-            settings.top_p,
-            settings.min_p,
-            settings.repetition_penalty,
-        )
+MIN_TEMPERATURE = 1e-200  # dividing the logits by less would overflow; the result is the same
+DRAWS_AHEAD = 64  # random numbers drawn at once; changing it changes the text of every seed
 
 
 class Draws:
-    """Draws the tokens of B texts, each with random numbers of its own.
+    """Samples the next token of B sequences, each with its own random numbers.
 
-    What a text draws depends on its seed and its own logits alone, never on the texts beside it.
-    It is a matter of a few numbers, so it is done on the CPU whatever the device, and in doubles.
+    The settings apply in this order: ``repetition_penalty``, ``temperature``, ``top_k``,
+    ``top_p``, ``min_p``; each filter works on the tokens that the one before it left.
+
+    A sequence's tokens depend only on its seed and its own logits, never on its neighbours in the
+    batch. There are few numbers to process, so it runs on the CPU and in float64 on every device.
 
     Args:
-        rules: How.
-        seeds: One for each text.
-        start: The ids that all texts begin with.
-        vocab_size: Number of distinct tokens.
+        settings: Only the five settings above are used.
+        seeds: One per sequence.
+        start: Token ids that all sequences begin with; the repetition penalty counts them.
+        vocab_size: Size of the vocabulary.
     """
 
     def __init__(
-        self, rules: Rules, seeds: Sequence[int], start: Sequence[int], vocab_size: int
+        self, settings: SampleConfig, seeds: Sequence[int], start: Sequence[int], vocab_size: int
     ) -> None:
-        self._rules = rules
+        self._settings = settings
         self._generators = [generator_for(seed, Stream.SAMPLE) for seed in seeds]
-        self._ahead: Iterator[Tensor] = iter(())  # random numbers, (B, 1) for each token
-        self._seen: Tensor | None = None  # (B, vocab_size) whether the text has the token
-        if rules.repetition_penalty != 1:
+        self._ahead: Iterator[Tensor] = iter(())  # uniform random numbers, (B, 1) per token
+        self._seen: Tensor | None = None  # (B, vocab_size) bool: the sequence contains the token
+        if settings.repetition_penalty != 1:
             self._seen = torch.zeros(len(seeds), vocab_size, dtype=torch.bool)
             self._seen[:, list(start)] = True
 
     def draw(self, logits: Tensor) -> Tensor:
-        """The next token of each text.
+        """Sample the next token of each sequence.
 
         Args:
-            logits: (B, vocab_size), or (1, vocab_size) for all, on any device.
+            logits: (B, vocab_size), or (1, vocab_size) for all sequences, on any device.
 
         Returns:
-            (B,) ids on the CPU.
+            (B,) token ids on the CPU.
 
         Raises:
-            FloatingPointError: The logits are not numbers.
+            FloatingPointError: The logits are not finite.
         """
         logits = logits.cpu().double()
         if self._seen is not None:
-            logits = penalised(logits, self._seen, self._rules.repetition_penalty)
-        if self._rules.temperature == 0:
+            logits = penalised(logits, self._seen, self._settings.repetition_penalty)
+        if self._settings.temperature == 0:  # greedy decoding
             _require_numbers(logits.amax(-1))
-            ids = logits.argmax(-1).expand(len(self._generators))
+            ids = logits.argmax(-1).expand(len(self._generators))  # (B,)
         else:
-            chances = (logits / max(self._rules.temperature, COLDEST)).softmax(-1)
-            ids = pick(truncated(chances, self._rules), self._uniform())
+            probs = (logits / max(self._settings.temperature, MIN_TEMPERATURE)).softmax(-1)
+            ids = pick(truncated(probs, self._settings), self._uniform())  # (B,)
         if self._seen is not None:
             self._seen.scatter_(1, ids[:, None], True)
         return ids
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with some of the texts alone."""
+        """Continue with only these rows of the batch."""
         self._generators = [self._generators[row] for row in rows]
         self._ahead = iter([numbers[list(rows)] for numbers in self._ahead])
         if self._seen is not None:
             self._seen = self._seen[list(rows)]
 
     def _uniform(self) -> Tensor:
-        """A random number in [0, 1) for each text: (B, 1)."""
+        """Draw a random number in [0, 1) for each sequence: (B, 1)."""
         numbers = next(self._ahead, None)
         if numbers is None:
             each = [
                 torch.rand(DRAWS_AHEAD, dtype=torch.float64, generator=one)
                 for one in self._generators
             ]
+            # (DRAWS_AHEAD, B, 1), handed out one (B, 1) at a time
             self._ahead = iter(torch.stack(each, dim=1)[..., None].unbind(0))
             numbers = next(self._ahead)
         return numbers
 
 
 def penalised(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
-    """Logits with the tokens that were ``seen`` made less likely; all (B, vocab_size)."""
+    """Lower the logits of tokens in ``seen`` (CTRL: Keskar et al. 2019, section 4.1).
+
+    Args:
+        logits: (B, vocab_size).
+        seen: (B, vocab_size) bool.
+        penalty: Above 1 makes repetition less likely.
+    """
+    # dividing a negative logit would raise it
     lowered = torch.where(logits > 0, logits / penalty, logits * penalty)
     return torch.where(seen, lowered, logits)
 
 
-def truncated(chances: Tensor, rules: Rules) -> Tensor:
-    """Probabilities (B, vocab_size) without the tokens that the rules drop, of sum 1 again."""
-    if not (rules.top_k or rules.top_p < 1 or rules.min_p):
-        return chances
-    kept, order = chances.sort(dim=-1, descending=True, stable=True)  # (B, vocab_size)
-    if rules.top_k:
-        kept[:, rules.top_k :] = 0
-    if rules.top_p < 1:
-        before = kept.cumsum(-1) - kept  # the mass of the likelier ones
-        kept[before >= rules.top_p * kept.sum(-1, keepdim=True)] = 0
-    if rules.min_p:
-        kept[kept < rules.min_p * kept[:, :1]] = 0
-    kept /= kept.sum(-1, keepdim=True)
-    return torch.zeros_like(chances).scatter_(-1, order, kept)
+def truncated(probs: Tensor, settings: SampleConfig) -> Tensor:
+    """Apply top-k, then top-p, then min-p, and renormalise.
 
-
-def pick(chances: Tensor, uniform: Tensor) -> Tensor:
-    """Invert the distribution function.
+    Top-k keeps the k most likely tokens. Top-p (nucleus sampling: Holtzman et al. 2020) keeps the
+    smallest set of most likely tokens whose probabilities reach that share. Min-p (Nguyen et al.
+    2024) keeps tokens at least that share as likely as the most likely one.
 
     Args:
-        chances: (B, vocab_size) probabilities, or (1, vocab_size) for all.
+        probs: (B, vocab_size) probabilities.
+        settings: ``top_k``, ``top_p`` and ``min_p`` are used.
+    """
+    top_k, top_p, min_p = settings.top_k, settings.top_p, settings.min_p
+    if not (top_k or top_p < 1 or min_p):
+        return probs
+    # stable, so that top-k breaks ties by token id and the result is deterministic
+    kept, order = probs.sort(dim=-1, descending=True, stable=True)  # (B, vocab_size) each
+    if top_k:
+        kept[:, top_k:] = 0
+    if top_p < 1:
+        # the probability of all more likely tokens: the first one to reach top_p is still kept
+        before = kept.cumsum(-1) - kept
+        kept[before >= top_p * kept.sum(-1, keepdim=True)] = 0
+    if min_p:
+        kept[kept < min_p * kept[:, :1]] = 0
+    kept /= kept.sum(-1, keepdim=True)
+    return torch.zeros_like(probs).scatter_(-1, order, kept)  # back to the order of the vocabulary
+
+
+def pick(probs: Tensor, uniform: Tensor) -> Tensor:
+    """Sample by inverting the cumulative distribution.
+
+    ``torch.multinomial`` has one generator for the whole batch; here each sequence has its own
+    random number, so that it does not depend on its neighbours.
+
+    Args:
+        probs: (B, vocab_size), or (1, vocab_size) for all rows of ``uniform``.
         uniform: (B, 1) numbers in [0, 1).
 
     Returns:
-        (B,) the ids whose shares of the whole the numbers fall into; never one without a chance.
+        (B,) token ids, never one of probability 0.
 
     Raises:
-        FloatingPointError: The probabilities are not numbers.
+        FloatingPointError: The probabilities are not finite.
     """
-    reached = chances.cumsum(-1)
-    if len(reached) < len(uniform):
-        reached = reached.repeat(len(uniform), 1)
-    ids = torch.searchsorted(reached, uniform, right=True)[:, 0]
-    if chances.size(-1) in ids.tolist():  # beyond a sum a little below 1, or not a number
-        _require_numbers(reached[:, -1])
-        last = (reached < reached[:, -1:]).sum(-1)  # the last one with a chance
+    cumulative = probs.cumsum(-1)  # (B, vocab_size)
+    if len(cumulative) < len(uniform):
+        cumulative = cumulative.repeat(len(uniform), 1)
+    ids = torch.searchsorted(cumulative, uniform, right=True)[:, 0]  # (B,)
+    # past the end: rounding left the sum a little below 1, or there are NaNs
+    if probs.size(-1) in ids.tolist():
+        _require_numbers(cumulative[:, -1])
+        last = (cumulative < cumulative[:, -1:]).sum(-1)  # the last token of probability above 0
         ids = ids.minimum(last)
     return ids
 
 
 def _require_numbers(values: Tensor) -> None:
     if not torch.isfinite(values).all():
-        raise FloatingPointError("the model's logits are not numbers")
+        raise FloatingPointError("the model's logits are not finite")

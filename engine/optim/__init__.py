@@ -1,4 +1,4 @@
-"""The optimizers and the learning-rate schedule."""
+"""Optimizers and the learning-rate schedule."""
 
 from engine.optim.optimizer import Optimizer
 from engine.optim.schedule import learning_rate

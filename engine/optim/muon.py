@@ -1,7 +1,7 @@
-"""Muon: momentum whose update is brought near an orthogonal matrix (Jordan et al. 2024).
+"""Muon: momentum, orthogonalised by Newton-Schulz iterations (Jordan et al. 2024).
 
-As in ``torch.optim.Muon``, but all matrices of one shape are orthogonalised in one batch, and a
-matrix that is several stacked upon each other (queries, keys, values) counts as several.
+As ``torch.optim.Muon``, with two differences: matrices of the same shape are orthogonalised in one
+batch, and a weight that stacks several matrices (queries, keys and values) is split first.
 """
 
 from __future__ import annotations
@@ -15,49 +15,50 @@ from torch import Tensor
 
 from engine import kernels
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: steepest at zero
+# of the quintic polynomial, chosen for its steep slope at zero: small singular values grow fast
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 EPSILON = 1e-7
-CHUNK = 2**26  # numbers of the matrices that are orthogonalised together
+CHUNK = 2**26  # most elements orthogonalised in one batch
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of a weight that are a matrix of their own."""
+    """Rows of a weight that form a matrix of their own."""
 
     weight: Tensor
     rows: slice
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """(rows, columns)."""
         return (self.rows.stop - self.rows.start, self.weight.size(1))
 
     @property
     def is_tall(self) -> bool:
-        """Whether it has more rows than columns: then its transpose is orthogonalised."""
+        """Whether it has more rows than columns; its transpose is then orthogonalised."""
         return self.shape[0] > self.shape[1]
 
     @property
     def scale(self) -> float:
-        """By how much more a tall part moves than a square one."""
+        """Factor of the update of a tall matrix, as in ``torch.optim.Muon``."""
         rows, columns = self.shape
         return math.sqrt(max(1.0, rows / columns))
 
     def of(self, tensor: Tensor) -> Tensor:
-        """The part of a tensor of the weight's shape, lying down: (short, long)."""
+        """Slice a tensor of the weight's shape, transposed if tall: (short side, long side)."""
         part = tensor[self.rows]
         return part.mT if self.is_tall else part
 
 
 class Muon:
-    """Momentum, orthogonalised.
+    """The Muon optimizer.
 
     Args:
-        weights: Matrices, each with the heights of the parts it is made of.
-        dtype: What the orthogonalisation computes in; bf16 is exact enough where it is fast.
-        momentum: Of the gradient; Nesterov's.
-        weight_decay: Decoupled.
+        weights: Matrices, each with the row counts of the parts stacked in it.
+        dtype: Of the orthogonalisation; bf16 is accurate enough where it is fast.
+        momentum: Nesterov momentum.
+        weight_decay: Decoupled, as in AdamW.
     """
 
     def __init__(
@@ -74,21 +75,21 @@ class Muon:
             weight: {"momentum_buffer": torch.zeros_like(weight, requires_grad=False)}
             for weight, _ in weights
         }
-        self.native = False  # whether to use the kernel of ``engine.kernels``; weights on a CPU
+        self.native = False  # use the CPU kernel of ``engine.kernels``
         self._groups = [chunk for parts in _by_shape(weights).values() for chunk in _chunks(parts)]
-        # what a step needs for a moment: averages, gradients, directions and those under way
+        # elements of the temporary tensors of a step: momentum, gradients, updates, intermediates
         self.numbers = 8 * max(sum(math.prod(p.shape) for p in parts) for parts in self._groups)
         self._scales: dict[int, Tensor] = {}  # of the parts of each group, (n, 1, 1)
 
     @torch.no_grad()
     def step(self, rate: float | Tensor, skip: Tensor | None = None) -> None:
-        """Move the weights by their gradients.
+        """Update the weights.
 
         Args:
-            rate: Learning rate; a part of r rows and c columns moves by
-                ``rate * sqrt(max(1, r / c))``. Where it is a tensor () on the device of the
-                weights, nothing is read by the host, and the step can be captured.
-            skip: () bool on the device; where true, weights and momentum stay as they are.
+            rate: Learning rate; the update of an (r, c) part has spectral norm
+                ``rate * sqrt(max(1, r / c))``, roughly. A tensor () on the weights' device avoids
+                synchronising with the host, so that a CUDA graph can capture the step.
+            skip: () bool on the device; if true, weights and momentum do not change.
         """
         if self.native:
             self._step_native(float(rate), skip)
@@ -113,11 +114,11 @@ class Muon:
         buffers = [part.of(self.state[part.weight]["momentum_buffer"]) for part in parts]
         before = torch.stack(buffers)  # (n, r, c)
         gradients = torch.stack([part.of(_gradient(part.weight)) for part in parts])  # (n, r, c)
-        averages = before.lerp(gradients, 1 - self.momentum)
-        nesterov = gradients.lerp(averages, self.momentum)
-        directions = orthogonalize(nesterov, self.dtype)
-        keep: float | Tensor = 1 - rate * self.weight_decay
-        if skip is not None:
+        averages = before.lerp(gradients, 1 - self.momentum)  # (n, r, c)
+        nesterov = gradients.lerp(averages, self.momentum)  # (n, r, c)
+        directions = orthogonalize(nesterov, self.dtype)  # (n, r, c)
+        keep: float | Tensor = 1 - rate * self.weight_decay  # decoupled weight decay
+        if skip is not None:  # selected on the device: reading ``skip`` would make the GPU wait
             averages = torch.where(skip, before, averages)
             directions = directions.masked_fill(skip, 0)
             keep = torch.where(skip, 1.0, keep)
@@ -132,7 +133,7 @@ class Muon:
             weight.add_(direction, alpha=-rate * part.scale)
 
     def _scales_of(self, parts: list[Part], like: Tensor) -> Tensor:
-        """(n, 1, 1), made once: numbers from the host cannot be captured."""
+        """Return the cached scales (n, 1, 1): a CUDA graph cannot capture a copy from the host."""
         first = id(parts)
         if first not in self._scales:
             scales = torch.tensor([part.scale for part in parts], device=like.device)
@@ -141,41 +142,45 @@ class Muon:
 
 
 def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """The nearest semi-orthogonal matrices, roughly: all singular values between 0.7 and 1.2.
+    """Approximate the nearest semi-orthogonal matrices.
+
+    All singular values end up between about 0.7 and 1.2, which is as good as exactly 1 for training
+    and needs only matrix products.
 
     Args:
         matrices: (n, r, c) with r <= c.
-        dtype: What to compute in.
+        dtype: Of the computation.
 
     Returns:
-        (n, r, c), in the dtype of the matrices.
+        (n, r, c), in the dtype of ``matrices``.
     """
     x = matrices.to(dtype)
+    # the iteration converges for singular values up to 1, and the Frobenius norm bounds them
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=EPSILON)
     a, b, c = COEFFICIENTS
-    for _ in range(ITERATIONS):  # Newton-Schulz
+    for _ in range(ITERATIONS):  # Newton-Schulz: x <- a x + b (x x^T) x + c (x x^T)^2 x
         gram = x @ x.mT  # (n, r, r)
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        x = torch.baddbmm(x, polynomial, x, beta=a)
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # (n, r, r)
+        x = torch.baddbmm(x, polynomial, x, beta=a)  # (n, r, c)
     return x.to(matrices.dtype)
 
 
 def _by_shape(
     weights: Sequence[tuple[Tensor, Sequence[int]]],
 ) -> dict[tuple[int, ...], list[Part]]:
-    """All parts, grouped by their shape when they lie down."""
+    """Split the weights into parts, and group these by (short side, long side)."""
     groups: dict[tuple[int, ...], list[Part]] = {}
-    for weight, heights in weights:
+    for weight, row_counts in weights:
         start = 0
-        for height in heights:
-            part = Part(weight, slice(start, start + height))
+        for rows in row_counts:
+            part = Part(weight, slice(start, start + rows))
             groups.setdefault(tuple(sorted(part.shape)), []).append(part)
-            start += height
+            start += rows
     return groups
 
 
 def _chunks(parts: list[Part]) -> list[list[Part]]:
-    """The same, few enough at a time that what is computed of them fits beside a large model."""
+    """Split a group, so that the temporary tensors of a step fit beside a large model."""
     size = max(1, CHUNK // math.prod(parts[0].shape))
     return [parts[i : i + size] for i in range(0, len(parts), size)]
 

@@ -1,4 +1,4 @@
-"""Which optimizer moves which parameter."""
+"""The optimizer of a model: which parameters AdamW, SGD and Muon update."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from engine.optim.muon import Muon
 
 
 class AdamW(torch.optim.AdamW):
-    """torch's AdamW without its guards for ``torch.compile``, which never sees our optimizer.
+    """``torch.optim.AdamW`` without its guards for ``torch.compile``.
 
-    They import the compiler, more than a second, at the first step of every run.
+    They import the compiler at the first step of every run, which takes more than a second; the
+    optimizer is never compiled here.
     """
 
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
     step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
     def _accelerator_graph_capture_health_check(self) -> None:
-        """Nothing to check: the fused kernels, all that we use, can always be captured."""
+        """Do nothing: a CUDA graph can always capture the fused kernels, the only ones used."""
 
     _cuda_graph_capture_health_check = _accelerator_graph_capture_health_check  # before torch 2.12
 
 
 class SGD(torch.optim.SGD):
-    """torch's SGD, likewise; its momentum begins at zero, which comes to the same.
+    """``torch.optim.SGD`` without those guards, and with a momentum that starts at zero.
 
-    torch takes the first gradient for the momentum, in memory that it leaves unwritten where
-    ``found_inf`` tells it to skip that step: the next one would move by whatever lay there.
+    torch's momentum buffer is created at the first step, and stays uninitialised memory if
+    ``found_inf`` skips that step. Starting at zero gives the same updates otherwise.
     """
 
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
@@ -48,14 +49,10 @@ class SGD(torch.optim.SGD):
 
 
 class Optimizer:
-    """All parameters of a model, each moved in the way that suits it.
+    """Updates all parameters of a model, with Muon or not.
 
-    Weight decay pulls matrices and embeddings only; biases and gains of norms are one-dimensional,
-    and pulling them to zero helps nobody.
-
-    Args:
-        model: Whose parameters to move.
-        optim: Which way, and with what settings.
+    Weight decay applies to matrices and embeddings only, as in nanoGPT, not to biases and the gains
+    of norms.
     """
 
     def __init__(self, model: nn.Module, optim: OptimConfig) -> None:
@@ -68,23 +65,23 @@ class Optimizer:
             {"params": [p for p in rest if p.dim() < 2], "decays": False},
         ]
         self.rest: torch.optim.Optimizer
-        # fused, because only those kernels know ``found_inf``
+        # only the fused kernels support ``found_inf``
         if optim.optimizer == "sgd":
             self.rest = SGD(groups, lr=optim.learning_rate, fused=True)
         else:
             self.rest = AdamW(groups, lr=optim.learning_rate, fused=True)
         on_cuda = any(p.is_cuda for p in model.parameters())
-        # of AdamW or SGD, and of Muon; on a GPU in its memory, where a captured step finds them
+        # learning rates of AdamW or SGD, and of Muon; in GPU memory, where a CUDA graph reads them
         self._rates = torch.zeros(2, device="cuda") if on_cuda else None
         self.configure(optim)
 
     def compute_with(self, dtype: torch.dtype, native: bool) -> None:
-        """Settle what Muon orthogonalises in: a dtype, or fp32 by a kernel of our own."""
+        """Choose the dtype of Muon's orthogonalisation, or its native kernel in fp32."""
         if self.muon:
             self.muon.dtype, self.muon.native = dtype, native
 
     def configure(self, optim: OptimConfig) -> None:
-        """Take over the settings of the configuration, between two steps."""
+        """Apply the settings of ``optim``; call it between two steps."""
         self.peaks = optim.learning_rate, optim.muon_lr
         for group in self.rest.param_groups:
             group["weight_decay"] = optim.weight_decay if group["decays"] else 0.0
@@ -96,7 +93,7 @@ class Optimizer:
             self.muon.momentum, self.muon.weight_decay = optim.momentum, optim.weight_decay
 
     def set_rate(self, rate: float) -> None:
-        """Settle the learning rate of the next step; Muon's goes up and down with it."""
+        """Set the learning rate of the next step; Muon's follows the same schedule."""
         learning_rate, muon_lr = self.peaks
         rates = [rate, muon_lr * rate / learning_rate]
         self._rate: float | Tensor
@@ -104,15 +101,16 @@ class Optimizer:
         if self._rates is None:
             self._rate, self._muon_rate = rates
         else:
+            # pinned memory, so that the copy does not wait for the GPU
             self._rates.copy_(torch.tensor(rates).pin_memory(), non_blocking=True)
             self._rate, self._muon_rate = self._rates.unbind()
 
     def step(self, skip: Tensor) -> None:
-        """Move every parameter by its gradient.
+        """Update every parameter.
 
         Args:
-            skip: () bool on the device; where true, nothing moves. It is not read here, so that a
-                GPU need not wait for the host.
+            skip: () bool on the device; if true, nothing changes. It stays on the device, so that
+                a GPU need not wait for the host.
         """
         if self._rates is not None and not torch.cuda.is_current_stream_capturing():
             self._check_memory()
@@ -125,28 +123,28 @@ class Optimizer:
             self.muon.step(self._muon_rate, skip)
 
     def _check_memory(self) -> None:
-        """Fail before anything has moved, if a GPU cannot hold what the step needs for a moment.
+        """Fail before any parameter changed, not half-way, if the GPU has too little memory.
 
         Raises:
-            torch.OutOfMemoryError: It cannot.
+            torch.OutOfMemoryError: The temporary tensors of a step do not fit.
         """
         torch.empty(self._numbers_of_a_step(), device="cuda")
 
     def _numbers_of_a_step(self) -> int:
         parameters = (p for group in self.rest.param_groups for p in group["params"])
-        # AdamW's two averages are made in the first step
+        # AdamW allocates its two moments in the first step
         averages = 0 if self.rest.state else 2 * sum(p.numel() for p in parameters)
         return averages + (self.muon.numbers if self.muon else 0)
 
     def state_of(self, parameter: Tensor) -> dict[str, Tensor]:
-        """What is remembered of a parameter, by name; it may be written to."""
+        """Return the state tensors of a parameter by name; they may be written to."""
         if self.muon and parameter in self.muon.state:
             return self.muon.state[parameter]
         state: dict[str, Any] = self.rest.state.get(parameter, {})
         return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
     def restore(self, states: dict[Tensor, dict[str, Tensor]]) -> None:
-        """Take over what ``state_of`` said of each parameter."""
+        """Load the state that ``state_of`` returned for each parameter."""
         self.rest.state.clear()
         for parameter, state in states.items():
             if self.muon and parameter in self.muon.state:
@@ -156,15 +154,18 @@ class Optimizer:
 
 
 def block_matrices(model: nn.Module) -> list[tuple[Tensor, tuple[int, ...]]]:
-    """The matrices inside the blocks, each with the heights of what is stacked in it."""
+    """Return the matrices inside the blocks, each with the row counts of what is stacked in it.
+
+    Embeddings and the head are left to AdamW, as Muon's authors recommend.
+    """
     found: list[tuple[Tensor, tuple[int, ...]]] = []
     for module in model.modules():
         if isinstance(module, CausalSelfAttention):
             found.append((module.qkv.weight, module.widths))
         elif isinstance(module, FeedForward):
-            height = module.up.out_features
+            rows = module.up.out_features
             gated = module.activation == "swiglu"
-            found.append((module.up.weight, (height // 2, height // 2) if gated else (height,)))
+            found.append((module.up.weight, (rows // 2, rows // 2) if gated else (rows,)))
         else:
             continue
         if isinstance(module.proj, nn.Linear):

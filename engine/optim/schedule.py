@@ -6,32 +6,34 @@ import math
 
 from engine.config.schema import OptimConfig
 
-COOLDOWN_SHARE = 0.2  # of the steps, where cooldown_steps is left open
+COOLDOWN_SHARE = 0.2  # of the steps, if cooldown_steps is not set
 
 
 def learning_rate(optim: OptimConfig, step: int, total_steps: int) -> float:
-    """The learning rate of one step: linear warm-up, then the decay to ``min_lr``, then flat.
+    """Return the learning rate of a step: linear warm-up, decay to ``min_lr``, then constant.
 
     Args:
-        optim: Gives the peak, the floor and the shape.
-        step: Steps done before this one.
-        total_steps: Where the decay ends unless ``decay_steps`` says otherwise.
+        optim: The shape of the schedule.
+        step: Number of steps done before this one.
+        total_steps: End of the decay, unless ``optim.decay_steps`` is set.
     """
     peak, end = optim.learning_rate, optim.decay_steps or total_steps
     if step < optim.warmup_steps:
+        # AdamW's second moment is unreliable at first, and large steps would do damage
         return peak * (step + 1) / (optim.warmup_steps + 1)
     if optim.schedule == "constant":
         return peak
     if step >= end:
         return optim.min_lr
-    start = optim.warmup_steps
-    if optim.schedule == "wsd":
+    start = optim.warmup_steps  # of the decay
+    if optim.schedule == "wsd":  # warm-up, stable, decay: constant until the cool-down
         start = max(start, end - cooldown_steps(optim, end))
     progress = max(0.0, (step - start) / (end - start))  # of the decay, 0 to 1
+    # the share of the way from min_lr to the peak that is left
     left = 1 - progress if optim.schedule != "cosine" else 0.5 * (1 + math.cos(math.pi * progress))
     return optim.min_lr + left * (peak - optim.min_lr)
 
 
 def cooldown_steps(optim: OptimConfig, end: int) -> int:
-    """How long wsd decays, if it ends at step ``end``."""
+    """Return the length of wsd's decay that ends at step ``end``."""
     return optim.cooldown_steps or max(1, round(COOLDOWN_SHARE * end))

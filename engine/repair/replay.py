@@ -25,7 +25,7 @@ from engine.runs.checkpoint_names import (
     list_snapshots,
     step_of,
 )
-from engine.runs.lineage import Stretch, lineage
+from engine.runs.lineage import Lineage
 from engine.runs.open import Watcher, look_at_run
 from engine.session.recorder import Recorder
 from engine.session.rewind import untrained
@@ -111,7 +111,7 @@ class _Replaying:
         self._run_state, self._report = run_state, report
         self._report_progress = now_and_then(report)
         database = run_state.files.database
-        self._way = lineage(database.branches(), run_state.recorder.branch)
+        self._way = database.lineage(run_state.recorder.branch)
         steps, losses = database.curve("train_loss", self._way)
         self._losses = dict(zip(steps.tolist(), losses.tolist(), strict=True))
         self._runtimes = _runtimes(database.journal("runtime"))
@@ -206,15 +206,9 @@ def _beginning(run_state: RunState) -> Snapshot:
     )
 
 
-def _along(run: Path, way: list[Stretch]) -> list[Path]:
+def _along(run: Path, way: Lineage) -> list[Path]:
     """The checkpoints, light ones too, that were written on a way."""
-    return [
-        path
-        for path in list_snapshots(run)
-        if any(
-            one.branch == branch_of(path) and one.after < step_of(path) <= one.up_to for one in way
-        )
-    ]
+    return [path for path in list_snapshots(run) if way.holds_step(branch_of(path), step_of(path))]
 
 
 def _runtimes(journal: list[dict[str, Any]]) -> dict[int, Runtime]:

@@ -22,7 +22,7 @@ from engine.runs.checkpoint_names import (
 )
 from engine.runs.database import RunDatabase, Unreadable
 from engine.runs.folder import CONFIG_FILE, DATABASE_FILE
-from engine.runs.lineage import END, abandoned, lineage
+from engine.runs.lineage import END
 from engine.runs.open import read_run_config
 
 EVERY_STEP = "train_loss"  # what is recorded of each step
@@ -141,9 +141,9 @@ class _History:
 
 def _histories(database: RunDatabase, newest: Path | None) -> Iterator[_History]:
     """What the run is made of, up to its newest checkpoint at least; and what it left."""
-    branches = database.branches()
     branch, saved = (branch_of(newest), step_of(newest)) if newest else (0, 0)
-    for one in (*lineage(branches, branch), *abandoned(branches, branch)):
+    lineage = database.lineage(branch)
+    for one in (*lineage, *lineage.abandoned()):
         steps, _ = database.curve(EVERY_STEP, [one])
         reached = max([*steps.tolist(), saved if one.branch == branch else 0])
         last = reached if one.up_to == END else one.up_to

@@ -10,9 +10,10 @@ from typing import Any
 
 from data.errors import InputError
 from engine.config.schema import SETTINGS, Config, SampleConfig, read_config
+from engine.config.setting import Value
 from engine.runs.database import RunDatabase
 from engine.runs.folder import CONFIG_FILE
-from engine.runs.lineage import Stretch, lineage
+from engine.runs.lineage import Lineage
 from engine.runs.summary import (
     DAMAGED,
     RunSummary,
@@ -20,7 +21,6 @@ from engine.runs.summary import (
     present_branch,
     read_summary,
 )
-from engine.config.setting import Value
 
 
 @dataclass(frozen=True)
@@ -104,18 +104,17 @@ def read_compared(path: Path) -> ComparedRun:
         if database is None:
             return ComparedRun(path, summary, config, (), "")
         meta = database.meta()
-        changes = _changes(database, lineage(database.branches(), present_branch(path)))
+        changes = _changes(database, database.lineage(present_branch(path)))
     config = _settled(config, meta.get("runtime", {}))
     return ComparedRun(path, summary, config, changes, meta.get("corpus", {}).get("sha256", ""))
 
 
-def _changes(database: RunDatabase, way: list[Stretch]) -> tuple[Change, ...]:
-    """What the journal says of settings, along a way."""
+def _changes(database: RunDatabase, lineage: Lineage) -> tuple[Change, ...]:
+    """What the journal says of settings, along a lineage."""
     found = [
-        Change(entry["step"], key, to)
-        for entry in database.journal("adjusted")
-        if any(one.holds_change(entry["branch"], entry["step"]) for one in way)
-        for key, (_, to) in entry["detail"]["changes"].items()
+        Change(one.step, key, value)
+        for one in lineage.changes(database.journal("adjusted"))
+        for key, value in one.values.items()
         if key in SETTINGS
     ]
     return tuple(sorted(found, key=lambda change: change.step))

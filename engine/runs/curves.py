@@ -16,7 +16,6 @@ from engine.config.schema import tokens_per_step
 from engine.metrics import Column, Steps, Values
 from engine.runs.comparison import ComparedRun
 from engine.runs.folder import CONFIG_FILE, list_runs
-from engine.runs.lineage import lineage
 from engine.runs.notes import read_notes
 from engine.runs.summary import open_database, present_branch
 
@@ -84,7 +83,7 @@ def read_loss_curves(run: ComparedRun) -> LossCurves:
     with open_database(run.path) as database:
         if database is None:
             return LossCurves(dict.fromkeys(LOSSES, NOTHING), _clock(NOTHING), _knots(run))
-        way = lineage(database.branches(), present_branch(run.path))
+        way = database.lineage(present_branch(run.path))
         losses = {name: Curve(*database.curve(name, way)) for name in LOSSES}
         clock = _clock(Curve(*database.curve("train_seconds", way)))
     return LossCurves(losses, clock, _knots(run))
@@ -145,7 +144,7 @@ def read_later_curve(origin: Origin, metric: str = "train_loss") -> Curve:
     with open_database(origin.path) as database:
         if database is None or all(one.id != origin.branch for one in database.branches()):
             return NOTHING
-        way = lineage(database.branches(), origin.branch)
+        way = database.lineage(origin.branch)
         steps, values = database.curve(metric, way)
     later = steps > origin.step
     return Curve(steps[later], values[later])

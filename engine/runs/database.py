@@ -20,7 +20,7 @@ import numpy as np
 from data.errors import InputError
 from engine.program import program
 from engine.runs.folder import sync_to_disk, typed_name
-from engine.runs.lineage import Branch, Stretch
+from engine.runs.lineage import END, Branch, Lineage, Stretch
 from engine.runs.retrying_writer import LOCKED, PASSING, PATIENTLY, RetryingWriter
 
 SCHEMA_VERSION = 3
@@ -175,6 +175,10 @@ class RunDatabase:
             return [Branch(0, None, 0, 0.0)]
         rows = self._db.execute("SELECT id, parent, step, created FROM branches ORDER BY id")
         return [Branch(*row) for row in rows]
+
+    def lineage(self, branch: int, up_to: int = END) -> Lineage:
+        """How a line of history came to be, up to its last step or to one before."""
+        return Lineage(self.branches(), branch, up_to)
 
     def add_branch(self, parent: int, step: int) -> int:
         """Begin a new line of history that leaves another at a step; returns its id."""

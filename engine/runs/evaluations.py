@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import InputError
 from engine.runs.database import RunDatabase
-from engine.runs.lineage import END, Stretch, lineage
+from engine.runs.lineage import END, Lineage
 from engine.runs.summary import open_database, present_branch
 
 
@@ -21,17 +20,17 @@ class Measured:
 
 
 def scheduled_evaluations(
-    database: RunDatabase, lived: Sequence[Stretch], up_to: int = END
+    database: RunDatabase, lineage: Lineage, up_to: int = END
 ) -> dict[int, Measured]:
-    """What was measured along some stretches of history, by rising step.
+    """What was measured along a lineage, by rising step.
 
     Those a person asked for are left out: that somebody looks must change nothing.
     """
     found: dict[int, Measured] = {}  # a step that was trained again has the newer word
     for entry in database.journal("evaluated"):
         step, detail = entry["step"], entry["detail"]
-        on_way = any(one.branch == entry["branch"] and step <= one.up_to for one in lived)
-        if on_way and step <= up_to and detail.get("scheduled"):
+        on_way = step <= up_to and lineage.holds_moment(entry["branch"], step)
+        if on_way and detail.get("scheduled"):
             found[step] = Measured(detail["val_loss"], detail.get("measured", ""))
     return dict(sorted(found.items()))
 
@@ -42,8 +41,6 @@ def read_evaluations(run: Path) -> dict[int, Measured]:
         with open_database(run) as database:
             if database is None:
                 return {}
-            return scheduled_evaluations(
-                database, lineage(database.branches(), present_branch(run))
-            )
+            return scheduled_evaluations(database, database.lineage(present_branch(run)))
     except (InputError, OSError, KeyError, TypeError):  # damaged: its own screens say so
         return {}

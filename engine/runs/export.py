@@ -18,7 +18,6 @@ from typing import IO, Any
 import numpy as np
 
 from data.errors import InputError
-from engine.runs.lineage import lineage
 from engine.runs.summary import open_database, present_branch
 
 ROWS_AT_ONCE = 10_000
@@ -85,7 +84,7 @@ def read_curves(run: Path, metrics: Sequence[str] = ()) -> Curves:
     with open_database(run) as database:
         if database is None:
             return Curves({})
-        way = lineage(database.branches(), present_branch(run))
+        way = database.lineage(present_branch(run))
         names = dict.fromkeys(n for one in way for n in database.metric_names(one.branch))
         unknown = [name for name in metrics if name not in names]
         if unknown:

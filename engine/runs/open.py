@@ -18,8 +18,8 @@ from data.corpus import Corpus, load_corpus
 from data.errors import InputError
 from data.tokenizers import TOKENIZERS, Tokenizer
 from engine.config.schema import Config, DataConfig, ModelConfig, read_config
-from engine.program import program
 from engine.machine.memory import check_memory
+from engine.program import program
 from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.database import RunDatabase, Unreadable
 from engine.runs.folder import (

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.runs.checkpoint_names import branch_of, is_full, is_pinned, list_snapshots, step_of
+from engine.runs.checkpoint_names import is_full, is_pinned, list_snapshots, step_of
 from engine.runs.database import RunDatabase
 from engine.runs.folder import DATABASE_FILE
-from engine.runs.lineage import Stretch, abandoned, lineage
+from engine.runs.lineage import Lineage
 from engine.runs.summary import open_database
 
 
@@ -43,12 +43,12 @@ def read_moments(run: Path, branch: int) -> list[Moment]:
     """
     database = RunDatabase(run / DATABASE_FILE, read_only=True)
     try:
-        way = lineage(database.branches(), branch)
+        way = database.lineage(branch)
         steps, values = database.curve("val_loss", way)
         losses = dict(zip(steps.tolist(), values.tolist(), strict=True))
         samples: dict[int, list[dict[str, Any]]] = {}
         for one in database.samples():
-            if _is_on(way, one["branch"], one["step"]):
+            if way.holds_moment(one["branch"], one["step"]):
                 samples.setdefault(one["step"], []).append(one)
     finally:
         database.close()
@@ -93,7 +93,7 @@ def read_abandoned(run: Path, branch: int) -> list[Abandoned]:
     """
     database = RunDatabase(run / DATABASE_FILE, read_only=True)
     try:
-        stretches = abandoned(database.branches(), branch)
+        stretches = database.lineage(branch).abandoned()
         curves = [database.curve("train_loss", [one]) for one in stretches]
     finally:
         database.close()
@@ -117,18 +117,14 @@ def read_samples(run: Path, branch: int = 0, last: int | None = None) -> list[di
     with open_database(run.resolve()) as database:
         if database is None:
             return []
-        way = lineage(database.branches(), branch)
+        way = database.lineage(branch)
         kept = [one for one in database.samples() if last is None or one["id"] <= last]
-        return [one for one in kept if _is_on(way, one["branch"], one["step"])]
+        return [one for one in kept if way.holds_moment(one["branch"], one["step"])]
 
 
-def kept_weights(run: Path, way: list[Stretch]) -> dict[int, Path]:
-    """The checkpoints along a way, light ones too, by step."""
-    return {
-        step_of(path): path
-        for path in list_snapshots(run)
-        if _is_on(way, branch_of(path), step_of(path))
-    }
+def kept_weights(run: Path, way: Lineage) -> dict[int, Path]:
+    """The checkpoints along a lineage, light ones too, by step."""
+    return {step_of(path): path for path in list_snapshots(run) if way.holds_checkpoint(path)}
 
 
 def figures_at(steps: np.ndarray, values: np.ndarray, step: int) -> float | None:
@@ -141,8 +137,3 @@ def figures_at(steps: np.ndarray, values: np.ndarray, step: int) -> float | None
     """
     row = int(np.searchsorted(steps, step, side="right")) - 1
     return float(values[row]) if row >= 0 else None
-
-
-def _is_on(way: list[Stretch], branch: int, step: int) -> bool:
-    """A branch also holds the checkpoint of the step it left its parent at."""
-    return any(one.branch == branch and max(one.after, 0) <= step <= one.up_to for one in way)

@@ -1,1 +1,1 @@
-"""Text from a model, fast: copies of its weights, a cache of keys and values, streams of tokens."""
+"""Fast text generation: frozen copies of the weights, a KV cache, streams of tokens."""

@@ -1,4 +1,4 @@
-"""Streams samples from frozen copies of the weights, in slices of time between training quanta."""
+"""Generate samples in short time slices between training quanta, from copies of the weights."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from data.tokenizers import Tokenizer
 from engine.config.schema import SampleConfig
 from engine.machine.memory import gpu_memory_ran_out
 from engine.model import LanguageModel
-from engine.model.logits import Rules
 from engine.protocol import Event, Refused, SampleFinished, SampleStarted, SampleText, Warned
 from engine.sampling.decoder import freeze
 from engine.sampling.generate import Generation
 from engine.sampling.text import Text, decoder_of, start_tokens
 
-TRAINING_SHARE = 0.85  # of the time while a sample streams beside training
-LONGEST_SLICE = 0.2  # seconds of writing in one go, however long the quantum before was
-NO_ROOM = "the GPU has no memory left for text: a smaller system.micro_batch_size leaves more"
-TEXT_SECONDS = 0.04  # pieces of text are handed on this often, not token by token
+TRAINING_SHARE = 0.85  # of the time while a sample is generated during training
+LONGEST_SLICE = 0.2  # seconds of sampling at a time, so that commands are answered promptly
+NO_ROOM = (
+    "the GPU has too little memory left to generate text: lower system.micro_batch_size to free "
+    "some"
+)
+TEXT_SECONDS = 0.04  # text is sent this often: an event per token would be too many
 
 
 @dataclass
 class Job:
-    """One text being written."""
+    """A requested sample."""
 
     number: int
     step: int
@@ -37,21 +39,22 @@ class Job:
     written: Text
     unsent: str = ""
     started: bool = False
+    request_id: int = 0  # of the command that asked for it
     last_sent: float = field(default_factory=time.perf_counter)
 
     @property
     def text(self) -> str:
-        """What is written of it."""
+        """The text generated so far."""
         return self.written.text
 
 
 class Sampler:
-    """Writes requested samples one after another, the person's before automatic ones.
+    """Generates requested samples one after another, the user's before automatic ones.
 
     Args:
-        tokenizer: Turns prompts to tokens and tokens to text.
-        emit: Takes the events.
-        keep: Takes each finished job.
+        tokenizer: The model's.
+        emit: Called with each event.
+        keep: Called with each finished job.
     """
 
     def __init__(
@@ -66,41 +69,45 @@ class Sampler:
 
     @property
     def active(self) -> bool:
-        """Whether there is anything to write."""
+        """Whether any sample is unfinished."""
         return bool(self._jobs)
 
     @property
     def writes_automatic(self) -> bool:
-        """Whether a sample nobody asked for is still unfinished."""
+        """Whether an automatic sample is unfinished."""
         return any(job.automatic for job in self._jobs)
 
     def request(
-        self, model: LanguageModel, step: int, settings: SampleConfig, automatic: bool
+        self,
+        model: LanguageModel,
+        step: int,
+        settings: SampleConfig,
+        automatic: bool,
+        request_id: int = 0,
     ) -> int:
-        """Freeze the weights and queue a sample; returns its number.
+        """Copy the weights and queue a sample; return its number.
 
         Raises:
-            InputError: The prompt has characters outside the vocabulary, or the GPU has no room
-                for a copy of the weights.
+            InputError: The prompt has characters outside the vocabulary, or the GPU has too little
+                memory for a copy of the weights.
         """
         start, seed = self.start_tokens(settings.prompt), settings.seed
-        rules = Rules.of(settings)
         try:
-            tokens = Generation(freeze(model), start, settings.max_tokens, rules, [seed])
+            tokens = Generation(freeze(model), start, settings.max_tokens, settings, [seed])
         except RuntimeError as error:
             if not gpu_memory_ran_out(error):
                 raise
             raise InputError(NO_ROOM) from None
         self._numbers += 1
         text = Text(seed, settings, self._decode)
-        job = Job(self._numbers, step, automatic, settings, tokens, text)
-        # what a person asked for goes ahead of what nobody waits for
+        job = Job(self._numbers, step, automatic, settings, tokens, text, request_id=request_id)
+        # the user waits for a requested sample, but not for an automatic one
         place = len(self._jobs) if automatic else sum(not job.automatic for job in self._jobs)
         self._jobs.insert(place, job)
         return job.number
 
     def start_tokens(self, prompt: str) -> list[int]:
-        """The tokens a sample starts from.
+        """Encode a prompt; see ``engine.sampling.text.start_tokens``.
 
         Raises:
             InputError: The prompt has characters outside the vocabulary.
@@ -108,10 +115,10 @@ class Sampler:
         return start_tokens(prompt, self._tokenizer)
 
     def earn(self, training_seconds: float) -> None:
-        """Write for the share of time that this much training allows.
+        """Generate for the share of time that this much training allows.
 
-        A token that took longer than it might is paid back before the next one. Nothing is saved
-        up: time in which there was nothing to write is gone.
+        A token that took longer than allowed delays the next one. Time without a sample to generate
+        is not saved up.
         """
         self._credit += training_seconds * (1 / TRAINING_SHARE - 1)
         if self._jobs and self._credit > 0:
@@ -121,7 +128,7 @@ class Sampler:
         self._credit = min(self._credit, LONGEST_SLICE if self._jobs else 0.0)
 
     def run_for(self, seconds: float, automatic_first: bool = False) -> None:
-        """Write for about this long, at least one token."""
+        """Generate for about this long, at least one token."""
         deadline = time.perf_counter() + seconds
         while self._jobs:
             job = self._jobs[0]
@@ -132,11 +139,12 @@ class Sampler:
                 return
 
     def close(self) -> None:
-        """Keep what is written of unfinished samples."""
+        """End all samples; what was generated of them is kept."""
         while self._jobs:
             job = self._jobs[0]
             if not (job.started or job.automatic):
-                self._emit(Refused("Sample", "the run was closed before the text was begun"))
+                why = "the run was closed before the sample was started"
+                self._emit(Refused("Sample", why, request_id=job.request_id))
             self._finish(job)
 
     def _write_token(self, job: Job) -> None:
@@ -144,7 +152,11 @@ class Sampler:
         if not job.started:
             job.started = True
             settings = dataclasses.asdict(job.settings)
-            self._emit(SampleStarted(job.number, job.step, job.automatic, settings))
+            self._emit(
+                SampleStarted(
+                    job.number, job.step, job.automatic, settings, request_id=job.request_id
+                )
+            )
         try:
             (token,) = next(job.tokens)
         except (FloatingPointError, RuntimeError) as error:

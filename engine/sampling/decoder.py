@@ -1,6 +1,7 @@
-"""The fast way to write text: one new token for each text, all before it remembered.
+"""Incremental decoding with a KV cache.
 
-``GPT.forward`` is the plain reference; ``tests/engine/test_decoding.py`` holds this to it.
+``GPT.forward`` is the reference; ``tests/engine/sampling/test_decoder.py`` checks that both give
+the same logits.
 """
 
 from __future__ import annotations
@@ -19,76 +20,76 @@ from engine.model.language_model import LanguageModel
 from engine.model.positions import Rotary, rotary
 from engine.sampling.frozen import Identity, Part
 from engine.sampling.frozen_gpt import FrozenGPT
-from engine.sampling.kv_cache import Layer, Ring
+from engine.sampling.kv_cache import KVCache, Layer
 
-FEW = 16  # texts: on a CPU, up to so many, attention is faster in fp32 than in bf16
+SMALL_BATCH = 16  # on a CPU, up to this batch size attention is faster in fp32 than in bf16
 
 
 class Decoder(Protocol):
-    """Continues B texts side by side, with the weights of a frozen model."""
+    """Continues a batch of B sequences, one token of each per step."""
 
     @property
     def full(self) -> bool:
-        """Whether the texts must begin anew, with a part of themselves, before they go on."""
+        """Whether ``begin`` must be called, with the end of the sequences, before ``step``."""
 
     def begin(self, ids: Tensor) -> Tensor:
-        """Read texts from their start, and forget what was before.
+        """Process whole sequences from their start (prefill); replaces what was cached.
 
         Args:
-            ids: (B, T), or (1, T) for a start that all have in common; T at most ``block_size``.
+            ids: (B, T), or (1, T) for a start that all share; T at most ``block_size``.
 
         Returns:
             Logits of the next token: (B, vocab_size), or (1, vocab_size), in fp32.
         """
 
     def step(self, ids: Tensor) -> Tensor:
-        """Read one more token of each text: (B,) -> logits (B, vocab_size) in fp32."""
+        """Process one more token of each sequence: (B,) -> logits (B, vocab_size) in fp32."""
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with some of the texts alone: (B',) their numbers."""
+        """Continue with only these rows (B',) of the batch."""
 
 
 class Frozen(Protocol):
-    """An exact copy of a model's weights, ready to write with."""
+    """A copy of a model's weights, laid out for decoding."""
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of the weights."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """What it computes in."""
+        """The dtype of the weights."""
 
     @property
     def weights(self) -> int:
-        """How many there are."""
+        """Number of weights."""
 
     @property
     def block_size(self) -> int:
-        """Tokens it sees at once."""
+        """Context length in tokens."""
 
     @property
     def vocab_size(self) -> int:
-        """Number of distinct tokens."""
+        """Size of the vocabulary."""
 
     def cache_bytes(self, length: int) -> int:
-        """Memory that a text of so many tokens takes while it is written."""
+        """Return the size of the KV cache of one sequence of ``length`` tokens."""
 
     def decoder(self, batch_size: int, length: int) -> Decoder:
-        """For so many texts that, with their start, have no more tokens than this."""
+        """Create a decoder for sequences of at most ``length`` tokens, their start included."""
 
 
 def freeze(model: LanguageModel) -> Frozen:
-    """Copy the weights of this moment, in the dtype that the model computes in.
+    """Copy the current weights, so that training can go on while text is generated.
 
     Raises:
-        TypeError: The model is of a kind that is not known here.
+        TypeError: There is no decoder for this class of model.
     """
     if isinstance(model, GPT):
         return _GPT(model)
     if isinstance(model, Bigram):
         return _Bigram(model)
-    raise TypeError(f"no way is known to write with a {type(model).__name__}")
+    raise TypeError(f"there is no decoder for a {type(model).__name__}")
 
 
 class _GPT(FrozenGPT):
@@ -102,41 +103,41 @@ class _GPT(FrozenGPT):
 
 
 class GPTDecoder:
-    """Continues texts with a GPT; while it is in the context, every token is computed once.
+    """Decodes with a GPT and a KV cache: each token is processed once.
 
-    Past the context, rotary positions (and none) roll: the newest token takes the place of the
-    oldest. Learned and sinusoidal positions say where in the window a token stands, so that a
-    window which moves on makes every key wrong: the texts must begin anew (``full``).
+    Past the context length, a model with rotary or no positions uses a sliding window: the newest
+    token overwrites the oldest in the cache. Learned and sinusoidal positions are absolute within
+    the window, so moving it would invalidate every cached key: the decoder is then ``full``.
 
     Args:
         frozen: The weights.
-        batch_size: B, texts side by side.
-        length: Tokens of the longest of them, its start included.
+        batch_size: B, the number of sequences.
+        length: Most tokens of a sequence, its start included.
     """
 
     def __init__(self, frozen: FrozenGPT, batch_size: int, length: int) -> None:
         config, self._frozen = frozen.config, frozen
         self._heads = (config.n_head, config.kv_heads, config.kv_heads)  # of q, k and v
         self._head_size, self._width = config.head_size, config.n_embd
-        self._sharing = config.n_head // config.kv_heads  # query heads to a key head
+        self._group_size = config.n_head // config.kv_heads  # query heads per key and value head
         self._scale = config.head_size**-0.5
-        few = batch_size <= FEW and frozen.device.type == "cpu"
-        self._dtype = torch.float32 if few else frozen.dtype  # of attention
+        small = batch_size <= SMALL_BATCH and frozen.device.type == "cpu"
+        self._dtype = torch.float32 if small else frozen.dtype  # of attention
         self._casts = self._dtype != frozen.dtype
         self._capacity = min(length, config.block_size)
         shape = (config.n_layer, batch_size, config.kv_heads, config.head_size)
         like = torch.empty(0, dtype=self._dtype, device=frozen.device)
-        self._ring = Ring(shape, self._capacity, like)
+        self._cache = KVCache(shape, self._capacity, like)
         self._position = 0  # of the next token
-        self._reach = config.n_gram - 1  # tokens before its own that an embedding sums
-        self._before = like  # (B, 1, reach) ids before the next token, the last one first
-        self._rope: Rotary | None = None  # (capacity, 1, hs) each, for positions from
-        self._rope_start = 0
+        self._reach = config.n_gram - 1  # preceding tokens that an embedding sums
+        self._before = like  # (B, 1, reach) ids before the next token, the latest first
+        self._rope: Rotary | None = None  # (capacity, 1, hs) each, for positions …
+        self._rope_start = 0  # … from this one on
 
     @property
     def full(self) -> bool:
-        """Whether the texts must begin anew."""
-        return self._ring.full and not self._frozen.rolls
+        """Whether the window would have to move, and cannot."""
+        return self._cache.full and not self._frozen.rolls
 
     def begin(self, ids: Tensor) -> Tensor:
         """(B, T) or (1, T) -> logits (B, vocab_size) or (1, vocab_size)."""
@@ -145,11 +146,11 @@ class GPTDecoder:
         grams = padded.unfold(1, self._reach + 1, 1).flip(-1)  # (B, T, n_gram)
         x = self._frozen.embed(grams, 0)  # (B T, C)
         rope = self._rope_of(0, T)
-        for block, room in zip(self._frozen.blocks, self._ring.fill(T), strict=True):
-            x = block(x, partial(self._prefill, B, block.qk_norm, rope, room))
+        for block, slots in zip(self._frozen.blocks, self._cache.fill(T), strict=True):
+            x = block(x, partial(self._prefill, B, block.qk_norm, rope, slots))  # (B T, C)
         self._before = grams[:, -1:, :-1]
         self._position = T
-        return self._frozen.logits(x.view(B, T, -1)[:, -1])
+        return self._frozen.logits(x.view(B, T, -1)[:, -1])  # only the last position predicts
 
     def step(self, ids: Tensor) -> Tensor:
         """(B,) -> logits (B, vocab_size)."""
@@ -159,26 +160,26 @@ class GPTDecoder:
             self._before = grams[..., :-1]
         x = self._frozen.embed(grams, self._position)  # (B, C)
         rope = self._rope_of(self._position, 1)
-        room = self._ring.add()
-        for block, slot, seen in zip(self._frozen.blocks, room, self._ring.seen, strict=True):
-            x = block(x, partial(self._decode, block.qk_norm, rope, slot, seen))
+        slots = self._cache.add()
+        for block, slot, seen in zip(self._frozen.blocks, slots, self._cache.seen, strict=True):
+            x = block(x, partial(self._decode, block.qk_norm, rope, slot, seen))  # (B, C)
         self._position += 1
         return self._frozen.logits(x)
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with some of the texts alone: (B',) their numbers."""
-        self._ring.keep(rows)
-        if len(self._before) > 1:
+        """Continue with only these rows (B',) of the batch."""
+        self._cache.keep(rows)
+        if len(self._before) > 1:  # else one row that all sequences still share
             self._before = self._before[rows]
 
     def _prefill(
-        self, B: int, qk_norm: Part, rope: Rotary | None, room: Layer, qkv: Tensor
+        self, B: int, qk_norm: Part, rope: Rotary | None, slots: Layer, qkv: Tensor
     ) -> Tensor:
-        """Attention of whole texts: (B T, C + 2 nkv hs) -> (B T, C)."""
-        heads = qkv.view(B, -1, sum(self._heads), self._head_size)
+        """Compute the attention of whole sequences: (B T, C + 2 nkv hs) -> (B T, C)."""
+        heads = qkv.view(B, -1, sum(self._heads), self._head_size)  # (B, T, nh + 2 nkv, hs)
         parts = self._finish(heads, qk_norm, rope)
         q, k, v = (part.transpose(1, 2) for part in parts)  # (B, nh or nkv, T, hs)
-        keys, values = room
+        keys, values = slots
         keys.copy_(k)
         values.copy_(v)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
@@ -187,20 +188,21 @@ class GPTDecoder:
     def _decode(
         self, qk_norm: Part, rope: Rotary | None, slot: Layer, seen: Layer, qkv: Tensor
     ) -> Tensor:
-        """Attention of the newest tokens: (B, C + 2 nkv hs) -> (B, C)."""
-        heads = qkv.view(-1, sum(self._heads), self._head_size)
+        """Compute the attention of the newest tokens: (B, C + 2 nkv hs) -> (B, C)."""
+        heads = qkv.view(-1, sum(self._heads), self._head_size)  # (B, nh + 2 nkv, hs)
         q, k, v = self._finish(heads, qk_norm, rope)  # (B, nh or nkv, hs)
         slot[0].copy_(k)
         slot[1].copy_(v)
         keys, values = seen  # (B nkv, hs, T) and (B nkv, T, hs)
-        # the heads that share keys and values are rows of one product
-        q = q.reshape(-1, self._sharing, self._head_size)  # (B nkv, nh / nkv, hs)
-        scores = torch.baddbmm(self._ring.mask, q, keys, alpha=self._scale)
+        # query heads that share keys and values become rows of one matrix
+        q = q.reshape(-1, self._group_size, self._head_size)  # (B nkv, nh / nkv, hs)
+        # no causal mask: a single query may attend to everything in the cache
+        scores = torch.baddbmm(self._cache.mask, q, keys, alpha=self._scale)  # (B nkv, nh/nkv, T)
         y = torch.bmm(scores.softmax(-1), values).view(-1, self._width)
         return y.to(qkv.dtype) if self._casts else y
 
     def _finish(self, heads: Tensor, qk_norm: Part, rope: Rotary | None) -> Sequence[Tensor]:
-        """Norm, turn and part all heads (..., nh + 2 nkv, hs) into queries, keys and values."""
+        """Normalise, rotate and split heads (..., nh + 2 nkv, hs) into queries, keys and values."""
         nh, nkv, _ = self._heads
         if self._casts:
             heads = heads.to(self._dtype)
@@ -210,11 +212,12 @@ class GPTDecoder:
         qk = qk_norm(qk)
         if rope is not None:
             cos, sin = rope
+            # as ``rotate``: the sign of the first half is in the table of sines
             qk = torch.addcmul(qk * cos, qk.roll(self._head_size // 2, -1), sin)
         return [*torch.split_with_sizes(qk, (nh, nkv), -2), v]
 
     def _rope_of(self, start: int, count: int) -> Rotary | None:
-        """Turns of some positions, (count, 1, hs) each; see ``rotate`` for what they do."""
+        """Return cos and sin of ``count`` positions, (count, 1, hs) each; see ``rotate``."""
         config = self._frozen.config
         if config.position != "rotary":
             return None
@@ -229,7 +232,7 @@ class GPTDecoder:
 
 
 class _Bigram:
-    """The table of a bigram model, frozen."""
+    """A copy of a bigram model's table."""
 
     def __init__(self, model: Bigram) -> None:
         self.table = model.token_embedding.weight.detach().clone()  # (vocab_size, vocab_size)
@@ -245,7 +248,7 @@ class _Bigram:
 
 
 class BigramDecoder:
-    """Looks up what follows; there is nothing to remember.
+    """Looks up the logits of the next token; nothing is cached.
 
     Args:
         table: (vocab_size, vocab_size), row i the logits after token i.
@@ -265,4 +268,4 @@ class BigramDecoder:
         return self._table[ids]
 
     def keep(self, rows: Tensor) -> None:
-        """Nothing to forget."""
+        """Do nothing: there is no cache."""

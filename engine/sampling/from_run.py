@@ -1,4 +1,4 @@
-"""A trained run that writes text, computing as the run does; several write from one prompt."""
+"""Generate text from a checkpoint of a run."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from engine.sampling.decoder import freeze
 from engine.sampling.text import Text, write
 from engine.training.precision import DTYPES, SUPPORTED
 
-BROKEN_WEIGHTS = "this model's weights are no longer numbers, as after training that diverged"
+BROKEN_WEIGHTS = "this model's weights are not finite, as after training that diverged"
 
 
 @dataclass(frozen=True)
 class RunSampler:
-    """A run's model at a checkpoint.
+    """The model of a run at a checkpoint.
 
     Attributes:
         model: On the CPU, with its tokenizer.
-        step: Of the checkpoint.
-        settings: How this run samples.
-        threads: How many the run computes in; another number may change the last bits.
+        step: The checkpoint's.
+        settings: The run's own.
+        threads: The run's thread count; another one may change the last bits.
     """
 
     model: LanguageModel
@@ -34,15 +34,15 @@ class RunSampler:
     threads: int
 
     def write(self, settings: SampleConfig, show: Callable[[str], None] | None = None) -> Text:
-        """Write one text.
+        """Generate one text.
 
         Args:
-            settings: How; its seed is the text's.
-            show: Takes the pieces as they come; what it raises breaks the text off.
+            settings: Seed, prompt and the rest; they need not be the run's.
+            show: Called with each piece of text; an exception it raises ends the generation.
 
         Raises:
             InputError: The prompt has characters outside the vocabulary.
-            FloatingPointError: The model's weights are no longer numbers.
+            FloatingPointError: The model's logits are not finite.
         """
         assert self.model.tokenizer is not None  # a checkpoint holds its tokenizer
         seen = (lambda _, piece: show(piece)) if show else None
@@ -50,21 +50,21 @@ class RunSampler:
         return text
 
 
-def load_scribe(run: Path, which: str, warn: Callable[[str], None]) -> RunSampler:
-    """Read the model of a run's checkpoint.
+def load_sampler(run: Path, which: str, warn: Callable[[str], None]) -> RunSampler:
+    """Load the model of a run's checkpoint.
 
     Args:
-        run: The run's folder.
+        run: The run folder.
         which: ``best``, ``latest`` or a step.
-        warn: Takes a sentence where a damaged checkpoint was passed over.
+        warn: Called with a sentence if a damaged checkpoint was skipped.
 
     Raises:
-        InputError: There is no such checkpoint, or none is whole.
+        InputError: There is no such checkpoint, or none is intact.
     """
     found = read_good(run, which, with_optimizer=False)
     found.tell(warn)
     model, state = rebuild_model(found.path, found.snapshot), found.snapshot.state
-    runtime = state["runtime"]  # so that the text is the app's
+    runtime = state["runtime"]  # the run's dtype, so that the app gives the same text
     if runtime["precision"] in SUPPORTED["cpu"]:
         model.compute_dtype = DTYPES[runtime["precision"]]
     sample = config_from_dict(state["config"]).sample

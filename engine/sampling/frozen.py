@@ -1,8 +1,8 @@
-"""The parts of a model made ready for writing text: weights copied, cast and laid out once.
+"""Layers for decoding: weights copied, cast and laid out once.
 
-A token that is written passes through every weight for the sake of a few rows of numbers, so its
-time is that of reading the weights. What is read here is a copy in the dtype that computes, in the
-order that the machine reads fastest, and it stays what it was when the copy was made.
+Decoding is limited by memory bandwidth: every weight is read for the sake of a few rows of
+activations. The copies have the dtype of the computation and the fastest memory layout, and
+training does not change them.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from torch.nn import functional as F
 
 from engine.model.layers import LayerNorm, RMSNorm
 
-PACKED_FROM = 2**18  # weights of a matrix in fp32, from which packing is worth its overhead
-PACKED_ROWS = 64  # the blocked order is made for about as many rows; fewer do not suffer
+PACKED_FROM = 2**18  # weights of an fp32 matrix from which packing is worth its overhead
+PACKED_ROWS = 64  # batch size that the blocked layout is made for; smaller ones are not slower
 
 Part = Callable[[Tensor], Tensor]
 
 
 def frozen(parameter: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """A copy in the dtype that computes; never a view."""
+    """Copy and cast a parameter that may be None; never returns a view."""
     return None if parameter is None else parameter.detach().to(dtype, copy=True)
 
 
 class Product(Protocol):
-    """What stands where a linear layer may stand; all tensors are rows of numbers."""
+    """A linear layer or the identity."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, in) -> (N, out)."""
 
     def onto(self, stream: Tensor, x: Tensor) -> Tensor:
-        """The product added to the stream: (N, out) and (N, in) -> (N, out)."""
+        """Add the output to the residual stream: (N, out) and (N, in) -> (N, out)."""
 
 
 def frozen_linear(layer: nn.Module, dtype: torch.dtype) -> Product:
-    """A linear layer, frozen; what is no linear layer lets everything pass."""
+    """Copy a linear layer in its fastest form; any other module becomes the identity."""
     if not isinstance(layer, nn.Linear):
         return Identity()
     if layer.weight.device.type == "cpu" and dtype in (torch.float32, torch.bfloat16):
@@ -50,7 +50,7 @@ def frozen_linear(layer: nn.Module, dtype: torch.dtype) -> Product:
 
 
 def frozen_norm(norm: nn.Module | None, dtype: torch.dtype) -> Part:
-    """A norm over the last dimension, frozen; what is no norm lets everything pass."""
+    """Copy a norm over the last dimension; any other module becomes the identity."""
     if isinstance(norm, LayerNorm):
         shape, epsilon = list(norm.normalized_shape), norm.eps
         gain, bias = frozen(norm.weight, dtype), frozen(norm.bias, dtype)
@@ -62,14 +62,14 @@ def frozen_norm(norm: nn.Module | None, dtype: torch.dtype) -> Part:
 
 
 class Identity:
-    """Lets everything pass."""
+    """Returns its input."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The same."""
+        """(N, C) -> (N, C)."""
         return x
 
     def onto(self, stream: Tensor, x: Tensor) -> Tensor:
-        """The sum."""
+        """Add the input to the residual stream."""
         return stream + x
 
 
@@ -78,9 +78,9 @@ class FrozenLinear:
 
     def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
         weight = layer.weight.detach()  # (out, in)
-        # on a CPU, one row times a matrix is up to twice as fast along the matrix's longer side
-        turned = weight.size(0) > weight.size(1)
-        self._weight = _laid_out(weight.t(), dtype) if turned else _laid_out(weight, dtype).t()
+        # on a CPU, vector times matrix is up to twice as fast if memory runs along the longer side
+        transposed = weight.size(0) > weight.size(1)
+        self._weight = _laid_out(weight.t(), dtype) if transposed else _laid_out(weight, dtype).t()
         self._bias = frozen(layer.bias, dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -90,16 +90,16 @@ class FrozenLinear:
         return torch.addmm(self._bias, x, self._weight)
 
     def onto(self, stream: Tensor, x: Tensor) -> Tensor:
-        """The product added to the stream."""
+        """Add the output to the residual stream."""
         total = torch.addmm(stream, x, self._weight)
         return total if self._bias is None else total + self._bias
 
 
 class PackedLinear:
-    """A linear layer in the blocked order that oneDNN multiplies in.
+    """A linear layer in oneDNN's blocked layout.
 
-    It reads weights with all threads, even for a single row, and no product has to reorder them
-    first. A call costs some 13 µs more than ``torch.mm``, so it is for large matrices.
+    It uses all threads even for a single row, and does not reorder the weights at each call. A call
+    costs about 13 µs more than ``torch.mm``, so it pays only for large matrices.
     """
 
     def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
@@ -115,7 +115,7 @@ class PackedLinear:
         return product
 
     def onto(self, stream: Tensor, x: Tensor) -> Tensor:
-        """The product added to the stream."""
+        """Add the output to the residual stream."""
         total: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
             x, stream, self._weight, self._bias, "add"
         )
@@ -123,16 +123,15 @@ class PackedLinear:
 
 
 def _laid_out(matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """A copy whose rows lie one behind the other."""
+    """Copy a matrix in row-major order."""
     return matrix.to(dtype, copy=True, memory_format=torch.contiguous_format)
 
 
 @functools.cache
 def _can_pack(dtype: torch.dtype) -> bool:
-    """Whether this build of torch has oneDNN's packed products, and this CPU can do them.
+    """Return whether this build of torch and this CPU support oneDNN's packed layers.
 
-    They are what torch's compiler calls, not part of torch's documented interface, so they are
-    tried out before they are relied on.
+    The operators are used by torch's compiler and not documented, so a small case is tested.
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False

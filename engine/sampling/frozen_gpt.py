@@ -1,4 +1,4 @@
-"""A GPT's weights, frozen, and what each token does with them alone; see ``GPT``, ``Block``."""
+"""A copy of a GPT's weights for decoding: all of ``GPT`` and ``Block`` except attention itself."""
 
 from __future__ import annotations
 
@@ -14,21 +14,18 @@ from engine.model.gpt import GPT
 from engine.model.positions import sinusoidal
 from engine.sampling.frozen import Product, frozen_linear, frozen_norm
 
-# weights; on two cores with bf16 in hardware, one text of a model of 1.8 M had 2,290 tokens/s in
-# fp32 and 1,290 in bf16, one of 4.8 M 620 and 780
+# parameters; on two cores with bf16 in hardware, a single sequence of a 1.8 M model ran at 2,290
+# tokens/s in fp32 and 1,290 in bf16, of a 4.8 M model at 620 and 780
 REDUCED_FROM = 2_500_000
 
 Attend = Callable[[Tensor], Tensor]  # queries, keys and values (N, C + 2 nkv hs) -> (N, C)
 
 
 class FrozenGPT:
-    """An exact copy of a GPT's weights, in the dtype that it computes in.
+    """A copy of a GPT's weights in its compute dtype.
 
-    On a CPU a small model is kept in fp32 even so: what a product in bf16 costs to begin with is
-    then more than reading half the bytes saves.
-
-    Args:
-        model: May go on to learn.
+    On a CPU a small model stays in fp32: the overhead of a bf16 product exceeds what reading half
+    the bytes saves.
     """
 
     def __init__(self, model: GPT) -> None:
@@ -38,8 +35,8 @@ class FrozenGPT:
         self.dtype = self._worthwhile(model.compute_dtype)
         self.block_size, self.vocab_size = model.config.block_size, model.vocab_size
         self.tokens = _token_table(model)
-        rows = model.vocab_size + 1  # of each table; they lie one behind the other
-        self._shelves = torch.arange(model.config.n_gram, device=self.device) * rows
+        rows = model.vocab_size + 1  # of each table; they are stacked
+        self._table_starts = torch.arange(model.config.n_gram, device=self.device) * rows
         self.positions = _position_table(model)
         self.blocks = [FrozenBlock(block, self.dtype) for block in model.blocks]  # type: ignore[arg-type]
         self.norm = frozen_norm(model.norm, self.dtype)
@@ -51,14 +48,14 @@ class FrozenGPT:
 
     @property
     def rolls(self) -> bool:
-        """Whether keys keep their meaning as the window moves on, so that a text may go on."""
+        """Whether cached keys stay valid as the window moves past the context length."""
         return self.config.position in ("rotary", "none")
 
     def embed(self, grams: Tensor, start: int) -> Tensor:
-        """What tokens are plus where they stand.
+        """Add token and position embeddings.
 
         Args:
-            grams: (B, T, n_gram) the ids of each token and of those before it, the nearest first;
+            grams: (B, T, n_gram) ids of each token and those before it, the nearest first;
                 ``vocab_size`` where there is none.
             start: Position of the first token.
 
@@ -69,20 +66,20 @@ class FrozenGPT:
         if n == 1:
             x = torch.embedding(self.tokens, grams[..., 0])
         else:
-            x = torch.embedding(self.tokens, grams + self._shelves).sum(-2)
+            x = torch.embedding(self.tokens, grams + self._table_starts).sum(-2)  # (B, T, C)
         if self.positions is not None:
             x = x + self.positions[start : start + T]
         return x.to(self.dtype).flatten(0, 1)
 
     def logits(self, x: Tensor) -> Tensor:
-        """From the stream to scores of the next token: (B, C) -> (B, vocab_size), fp32."""
+        """Map the residual stream to logits: (B, C) -> (B, vocab_size), fp32."""
         logits = self.head(self.norm(x)).float()
         cap = self.config.logit_softcap
         return cap * torch.tanh(logits / cap) if cap else logits
 
 
 class FrozenBlock:
-    """A block's weights, frozen."""
+    """A copy of a block's weights."""
 
     def __init__(self, block: Block, dtype: torch.dtype) -> None:
         self.pre_norm, self.residual = block.pre_norm, block.residual
@@ -115,16 +112,16 @@ class FrozenBlock:
 
 
 def _token_table(model: GPT) -> Tensor:
-    """All embedding tables, with a row of zeros behind each: (n_gram (vocab_size + 1), C)."""
+    """Stack the embedding tables, each with a row of zeros: (n_gram (vocab_size + 1), C)."""
     tables = [model.token_embedding, *model.previous_embeddings]
     stacked = torch.cat([F.pad(table.weight.detach(), (0, 0, 0, 1)) for table in tables])
-    # the waves are made for embeddings scaled up, see GPT.embed
+    # sinusoidal positions need scaled embeddings, see GPT.embed
     sinusoidal = model.config.position == "sinusoidal"
     return stacked * math.sqrt(model.config.n_embd) if sinusoidal else stacked
 
 
 def _position_table(model: GPT) -> Tensor | None:
-    """What is added for each position (block_size, C), if anything is."""
+    """Return the position embeddings (block_size, C), if the model adds any."""
     config, device = model.config, model.token_embedding.weight.device
     if config.position == "learned":
         return model.position_embedding.weight.detach().clone()

@@ -1,76 +1,86 @@
-"""A ring of keys and values, in which the newest token takes the place of the oldest."""
+"""A KV cache as a ring buffer: past its capacity the newest token overwrites the oldest."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-Layer = tuple[Tensor, Tensor]  # of keys and of values
-GROWTH = 64  # room is made for a multiple of so many tokens
+Layer = tuple[Tensor, Tensor]  # keys and values
+GROWTH = 64  # memory grows in multiples of this many tokens
 
 
-class Ring:
-    """Keys and values of the last tokens, of all layers.
+class KVCache:
+    """Keys and values of the last tokens, for all layers.
 
-    Where in the ring a token lies does not matter: a single query looks at all that is there, and
-    softmax does not mind the order. What is looked at is always the whole room, the empty places
-    hidden by ``mask``: a part of it would be copied before each product.
+    The order of the slots does not matter, because a single query attends to all of them. Attention
+    always runs over the whole buffer, with ``mask`` hiding the empty slots: a slice of it would not
+    be contiguous, and so be copied before each product.
 
     Args:
-        shape: (L, B, nkv, hs) layers, texts, heads and numbers.
-        capacity: Tokens it holds at most; memory is taken as they come.
-        like: A tensor whose device and dtype the ring takes.
+        shape: (L, B, nkv, hs): layers, sequences, key and value heads, head size.
+        capacity: Most tokens it holds; memory is allocated as they come.
+        like: A tensor with the device and dtype of the cache.
     """
 
     def __init__(self, shape: tuple[int, int, int, int], capacity: int, like: Tensor) -> None:
-        layers, batch, heads, numbers = shape
+        layers, batch, heads, head_size = shape
         self._capacity = capacity
-        self._keys = like.new_zeros(layers, batch, heads, 0, numbers)  # (L, B, nkv, T, hs)
-        self._values = like.new_zeros(layers, batch, heads, 0, numbers)
-        self._hiding = like.new_zeros(0)  # (2 T,) zeros, then minus infinities
-        self.mask = like.new_zeros(0)  # (T,) minus infinity where nothing lies yet
-        self.seen: list[Layer] = []  # by layer all keys (B nkv, hs, T) and values (B nkv, T, hs)
-        self._count = 0  # tokens that were put in since it was last emptied
+        self._keys = like.new_zeros(layers, batch, heads, 0, head_size)  # (L, B, nkv, T, hs)
+        self._values = like.new_zeros(layers, batch, heads, 0, head_size)  # (L, B, nkv, T, hs)
+        self._mask_source = like.new_zeros(0)  # (2 T,) zeros, then -inf; ``mask`` is a view of it
+        self.mask = like.new_zeros(0)  # (T,) -inf for empty slots, added to the scores
+        self.seen: list[Layer] = []  # per layer: keys (B nkv, hs, T), values (B nkv, T, hs)
+        self._count = 0  # tokens added since the cache was last emptied
 
     @property
     def full(self) -> bool:
-        """Whether the next token takes the place of the oldest."""
+        """Whether the next token overwrites the oldest."""
         return self._count >= self._capacity
 
     def fill(self, count: int) -> list[Layer]:
-        """Empty it and make room for so many tokens: by layer two of (B, nkv, count, hs)."""
+        """Empty the cache and reserve the first slots.
+
+        Returns:
+            The keys and values to write to, (B, nkv, count, hs) each, for each layer.
+        """
         self._count = 0
         self._advance(count)
         return _layers(self._keys[..., :count, :], self._values[..., :count, :])
 
     def add(self) -> list[Layer]:
-        """Make room for one more token: by layer two of (B, nkv, hs)."""
+        """Reserve the slot of one more token.
+
+        Returns:
+            The keys and values to write to, (B, nkv, hs) each, for each layer.
+        """
         slot = self._count % self._capacity
         self._advance(1)
         return _layers(self._keys.select(-2, slot), self._values.select(-2, slot))
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with some of the texts alone: (B',) their numbers."""
-        self._hold(self._keys.index_select(1, rows), self._values.index_select(1, rows))
+        """Continue with only these rows (B',) of the batch."""
+        self._store(self._keys.index_select(1, rows), self._values.index_select(1, rows))
 
     def _advance(self, tokens: int) -> None:
         self._count += tokens
-        held = min(self._count, self._capacity)
-        if held > self._keys.size(-2):
-            self._grow(held)
-        room = self._keys.size(-2)
-        self.mask = self._hiding.narrow(0, room - held, room)
+        used = min(self._count, self._capacity)
+        if used > self._keys.size(-2):
+            self._grow(used)
+        allocated = self._keys.size(-2)
+        # ``used`` zeros, then -inf, without writing anything
+        self.mask = self._mask_source.narrow(0, allocated - used, allocated)
 
     def _grow(self, needed: int) -> None:
-        *outer, there, numbers = self._keys.shape
-        size = max(needed, there + there // 8)  # by a share, or long texts would copy for ever
+        *outer, allocated, head_size = self._keys.shape
+        # by a share of the size, so that copying costs O(1) per token
+        size = max(needed, allocated + allocated // 8)
         size = min(-(-size // GROWTH) * GROWTH, self._capacity)
-        room = self._keys.new_zeros(*outer, size - there, numbers)
-        nothing = room.new_full((size,), -torch.inf)
-        self._hiding = torch.cat((torch.zeros_like(nothing), nothing))
-        self._hold(torch.cat((self._keys, room), -2), torch.cat((self._values, room), -2))
+        added = self._keys.new_zeros(*outer, size - allocated, head_size)
+        hidden = added.new_full((size,), -torch.inf)
+        self._mask_source = torch.cat((torch.zeros_like(hidden), hidden))
+        self._store(torch.cat((self._keys, added), -2), torch.cat((self._values, added), -2))
 
-    def _hold(self, keys: Tensor, values: Tensor) -> None:
+    def _store(self, keys: Tensor, values: Tensor) -> None:
         self._keys, self._values = keys, values
         self.seen = _layers(keys.flatten(1, 2).mT, values.flatten(1, 2))
 

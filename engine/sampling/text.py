@@ -1,4 +1,4 @@
-"""Texts: what tokens become, until a stop string or the last token ends them."""
+"""Turn tokens into text, until a stop string or the last token."""
 
 from __future__ import annotations
 
@@ -9,44 +9,43 @@ from collections.abc import Callable, Sequence
 from data.tokenizers import Tokenizer
 from engine.config.schema import SampleConfig
 from engine.config.stop_strings import StopScan
-from engine.model.logits import Rules
 from engine.sampling.decoder import Frozen
 from engine.sampling.generate import Generation
 
-CACHE_BYTES = 2**30  # of keys and values at most, which bounds the texts written side by side
-SEEDS = 2**31  # there are so many
+CACHE_BYTES = 2**30  # most memory for the KV caches of one batch
+SEEDS = 2**31  # number of distinct seeds
 
 Show = Callable[[int, str], None]
 Decode = Callable[[int], str]
 
 
 class Text:
-    """One text that is being written.
+    """A text that is being generated.
 
     Args:
-        seed: Its own.
-        settings: Its stop strings and its length.
+        seed: Its seed, which may differ from ``settings.seed``.
+        settings: Only the stop strings and the length are used.
         decode: Turns a token into text; see ``decoder_of``.
     """
 
     def __init__(self, seed: int, settings: SampleConfig, decode: Decode) -> None:
         self.seed = seed
-        self.text = ""  # without the prompt, and without what stopped it
-        self.tokens = 0  # written, those of a stop string included
+        self.text = ""  # without the prompt and the stop string
+        self.tokens = 0  # generated, those of the stop string included
         self.seconds = 0.0
         self.stopped_by = ""  # "stop" or "max_tokens", once it is done
-        self.stop: str | None = None  # the stop string it ran into
+        self.stop: str | None = None  # the stop string that ended it
         self._max_tokens = settings.max_tokens
         self._scan = StopScan(settings.stops)
         self._decode = decode
 
     @property
     def done(self) -> bool:
-        """Whether nothing more is to come."""
+        """Whether a stop string or the last token was reached."""
         return bool(self.stopped_by)
 
     def add(self, token: int) -> str:
-        """Take a token; returns what it adds to the text that can be shown."""
+        """Add a token; return the new text that can be shown."""
         self.tokens += 1
         piece = self._scan.feed(self._decode(token))
         if self._scan.found is not None:
@@ -58,19 +57,19 @@ class Text:
         return piece
 
     def end(self) -> str:
-        """Break it off; returns what was held back."""
+        """End the text early; return what was held back as the possible start of a stop string."""
         held = self._scan.rest()
         self.text += held
         return held
 
 
 def decoder_of(tokenizer: Tokenizer) -> Decode:
-    """What single tokens stand for, looked up once each."""
+    """Return a cached function from one token to its text."""
     return functools.cache(lambda token: tokenizer.decode([token]))
 
 
 def start_tokens(prompt: str, tokenizer: Tokenizer) -> list[int]:
-    """The tokens a text starts from; an empty prompt starts on a new line.
+    """Encode a prompt; an empty one becomes a new line, as a model needs at least one token.
 
     Raises:
         InputError: The prompt has characters outside the vocabulary.
@@ -87,18 +86,18 @@ def write(
     seeds: Sequence[int],
     show: Show | None = None,
 ) -> list[Text]:
-    """Write a text for each seed, side by side as far as memory allows.
+    """Generate a text for each seed, in batches as large as memory allows.
 
     Args:
         frozen: From ``freeze``.
         tokenizer: The model's.
-        settings: How; its own seed plays no part.
-        seeds: One for each text.
-        show: Takes the pieces of the texts as they come: the text's number, and what it adds.
+        settings: Its seed is ignored.
+        seeds: One per text.
+        show: Called with a text's index and its next piece.
 
     Raises:
         InputError: The prompt has characters outside the vocabulary.
-        FloatingPointError: The model's logits are not numbers.
+        FloatingPointError: The model's logits are not finite.
     """
     start = start_tokens(settings.prompt, tokenizer)
     decode = decoder_of(tokenizer)
@@ -112,7 +111,7 @@ def write(
 
 
 def seeds_from(seed: int, count: int) -> list[int]:
-    """The seeds of several texts: the first one's, then those that follow it."""
+    """Return ``count`` consecutive seeds."""
     return [(seed + number) % SEEDS for number in range(count)]
 
 
@@ -125,7 +124,7 @@ def _write_together(
 ) -> None:
     began = time.perf_counter()
     seeds = [text.seed for _, text in texts]
-    generation = Generation(frozen, start, settings.max_tokens, Rules.of(settings), seeds)
+    generation = Generation(frozen, start, settings.max_tokens, settings, seeds)
     for ids in generation:
         for (number, text), token in zip(texts, ids, strict=True):
             if text.done:
@@ -134,9 +133,10 @@ def _write_together(
             text.seconds = time.perf_counter() - began
             if show and piece:
                 show(number, piece)
-        going_on = [row for row, (_, text) in enumerate(texts) if not text.done]
-        if not going_on:
+        unfinished = [row for row, (_, text) in enumerate(texts) if not text.done]
+        if not unfinished:
             return
-        if len(going_on) <= len(texts) // 2:  # fewer texts take less time, but keeping costs some
-            generation.keep(going_on)
-            texts = [texts[row] for row in going_on]
+        # a smaller batch is faster, but shrinking it copies the KV cache
+        if len(unfinished) <= len(texts) // 2:
+            generation.keep(unfinished)
+            texts = [texts[row] for row in unfinished]

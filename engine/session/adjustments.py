@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from engine.runs.database import RunDatabase
-from engine.runs.lineage import Stretch
+from engine.runs.lineage import Lineage
 
 Changes = dict[str, Any]
 
@@ -33,20 +33,18 @@ class Adjustments:
         ahead = [[step, dict(changes)] for step, changes in self._ahead]
         return {"journal_id": self.journal_id, "unapplied": ahead}
 
-    def read_journal(self, database: RunDatabase, stretches: Iterable[Stretch]) -> None:
-        """Find the changes made after the checkpoint, along some stretches of history.
+    def read_journal(self, database: RunDatabase, lineage: Lineage) -> None:
+        """Find the changes made after the checkpoint, along a lineage.
 
         A run that was taken up again at an earlier step may have entries out of order.
         """
-        lived = list(stretches)
-        for entry in database.journal("adjusted", after_id=self.journal_id):
-            step, changes = entry["step"], entry["detail"]["changes"]
-            self.journal_id = entry["id"]
-            if not any(one.holds_change(entry["branch"], step) for one in lived):
-                continue
-            self.forget_older(changes, from_step=step)
-            self._ahead.append((step, {key: pair[1] for key, pair in changes.items()}))
+        journal = database.journal("adjusted", after_id=self.journal_id)
+        for one in lineage.changes(journal):
+            self.forget_older(one.values, from_step=one.step)
+            self._ahead.append((one.step, one.values))
             self._ahead.sort(key=lambda one: one[0])  # stable: of one step, the later stays later
+        if journal:
+            self.journal_id = journal[-1]["id"]
 
     def take_wanted(self) -> Changes:
         """What was wanted since the last boundary."""

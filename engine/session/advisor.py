@@ -13,7 +13,7 @@ from data.errors import InputError
 from engine.diagnostics.advice import Advice, advise, advise_non_finite
 from engine.diagnostics.symptoms import BASE_STEPS, RULES, Kind, Record, Steps, Values
 from engine.protocol import Advised, Event, Silenced, Unsilenced
-from engine.runs.checkpoint_names import branch_of, list_checkpoints, step_of
+from engine.runs.checkpoint_names import list_checkpoints, step_of
 from engine.session.run_state import RunState
 
 LOOK_STEPS = 16
@@ -48,10 +48,8 @@ class Advisor:
         self.silenced = {one["detail"]["advice"] for one in silenced}
         self._since = self._comparable_since = run_state.first_step
         self._values_before: dict[str, Any] = {}
-        lived = run_state.lineage()
-        for entry in database.journal("adjusted"):
-            if any(one.holds_change(entry["branch"], entry["step"]) for one in lived):
-                self._note_change(entry["step"], entry["detail"]["changes"])
+        for change in run_state.lineage().changes(database.journal("adjusted")):
+            self._note_change(change.step, change.changes)
         self._next_look = min(self._next_look, run_state.step + REST_STEPS)
 
     def _note_change(self, step: int, changes: dict[str, list[Any]]) -> None:
@@ -62,7 +60,7 @@ class Advisor:
         if any(key.startswith("model.") for key in before):
             self._comparable_since = step  # dropout alone makes another loss
 
-    def silence(self, kind: str) -> None:
+    def silence(self, kind: str, request_id: int = 0) -> None:
         """Never again give a kind of advice in this run.
 
         Raises:
@@ -73,9 +71,9 @@ class Advisor:
             raise InputError(f"no advice {kind!r} to silence: there is {', '.join(known)}")
         self.silenced.add(kind)
         self._run_state.journal("silenced", advice=kind)
-        self._tell(Silenced(kind))
+        self._tell(Silenced(kind, request_id=request_id))
 
-    def unsilence(self) -> None:
+    def unsilence(self, request_id: int = 0) -> None:
         """Give all kinds of advice again, those too that were given before they were silenced.
 
         Raises:
@@ -87,7 +85,7 @@ class Advisor:
         self._told = {one: step for one, step in self._told.items() if one not in self.silenced}
         self.silenced.clear()
         self._run_state.journal("unsilenced", advice=kinds)
-        self._tell(Unsilenced(kinds))
+        self._tell(Unsilenced(kinds, request_id=request_id))
 
     def look(self) -> None:
         """Give advice, if it is time and there is any."""
@@ -164,11 +162,11 @@ class Advisor:
         """The newest checkpoint before a broken step whose loss was not out of hand yet."""
         run_state = self._run_state
         steps, losses = _finite(*self._column("train_loss", 0))
-        reach = {one.branch: one.up_to for one in run_state.lineage()}
+        lineage = run_state.lineage()
         for path in reversed(list_checkpoints(run_state.files.path)):
             step = step_of(path)
             lies_behind = run_state.first_step <= step < min(broken, run_state.step)
-            if lies_behind and step <= reach.get(branch_of(path), -1):
+            if lies_behind and lineage.holds_checkpoint(path):
                 recent = losses[steps <= step][-LOOK_STEPS:]
                 if not len(recent) or np.median(recent) <= losses[0]:
                     return step

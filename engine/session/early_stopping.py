@@ -30,8 +30,8 @@ def why_over(run_state: RunState) -> str:
 
 def evaluations_without_improvement(run_state: RunState) -> int:
     """The latest evaluations, none lower than all before, since the run's length last changed."""
-    database, lived = run_state.files.database, run_state.lineage()
-    evaluations = scheduled_evaluations(database, lived, run_state.step)
+    database, lineage = run_state.files.database, run_state.lineage()
+    evaluations = scheduled_evaluations(database, lineage, run_state.step)
     since = _length_changed_at(run_state)
     best, without = float("inf"), 0
     for step, measured in evaluations.items():
@@ -43,11 +43,10 @@ def evaluations_without_improvement(run_state: RunState) -> int:
 
 
 def _length_changed_at(run_state: RunState) -> int:
-    lived = run_state.lineage()
+    journal = run_state.files.database.journal("adjusted")
     changed = [
-        entry["step"]
-        for entry in run_state.files.database.journal("adjusted")
-        if any(one.holds_change(entry["branch"], entry["step"]) for one in lived)
-        and any(key in LENGTH for key in entry["detail"]["changes"])
+        one.step
+        for one in run_state.lineage().changes(journal)
+        if any(key in LENGTH for key in one.changes)
     ]
     return max(changed, default=0)

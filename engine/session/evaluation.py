@@ -47,7 +47,11 @@ class Evaluator:
         self._emit, self._warn = emit, warn
 
     def evaluation(
-        self, whole: bool = False, at_end: bool = False, scheduled: bool = False
+        self,
+        whole: bool = False,
+        at_end: bool = False,
+        scheduled: bool = False,
+        request_id: int = 0,
     ) -> Task:
         """Measure the validation loss of the weights as they are now.
 
@@ -55,11 +59,12 @@ class Evaluator:
             whole: Over the whole validation split.
             at_end: Whoever asks saves the run afterwards.
             scheduled: It is one of those at ``eval.interval``, which early stopping counts.
+            request_id: Of the command that it answers.
         """
         yield from self._await_automatic_sample()  # it belongs to the evaluation before
         self._results.read()
         evaluation = yield from self._measured(whole)
-        best = self._note(evaluation, scheduled)
+        best = self._note(evaluation, scheduled, request_id)
         self.sample_automatically()
         if not at_end:
             keep = self._saving.task(announce_again=False) if best else self._saving.history_task()
@@ -100,7 +105,7 @@ class Evaluator:
         losses = run_state.losses
         val_loss = losses.val_loss if job.step == losses.evaluated_step else None
         settings = dataclasses.asdict(job.settings)
-        branch = run_state.lineage(job.step)[-1].branch
+        branch = run_state.lineage(job.step).branch
         run_state.files.database.add_sample(branch, job.step, val_loss, settings, job.text)
 
     def _measured(
@@ -123,15 +128,17 @@ class Evaluator:
             self._sampler.run_for(SAMPLING_SECONDS, automatic_first=True)
             yield
 
-    def _note(self, evaluation: Evaluation, scheduled: bool) -> bool:
+    def _note(self, evaluation: Evaluation, scheduled: bool, request_id: int) -> bool:
         """Record a validation loss; returns whether it is the best so far."""
         run_state = self._run_state
-        measured = evaluation.described(run_state.trainer.config.train.batch_size)
+        measured = evaluation.measured_on(run_state.trainer.config.train.batch_size)
         best = run_state.losses.note_evaluation(evaluation, measured)
         run_state.recorder.record(evaluation.step, {"val_loss": evaluation.loss})
         facts = {"val_loss": evaluation.loss, "measured": measured, "scheduled": scheduled}
         run_state.journal("evaluated", **facts)
-        self._emit(Evaluated(evaluation.step, evaluation.loss, measured, best))
+        self._emit(
+            Evaluated(evaluation.step, evaluation.loss, measured, best, request_id=request_id)
+        )
         return best
 
     def _best_model(self) -> LanguageModel | None:

@@ -14,7 +14,6 @@ from engine.config.schema import Config, total_steps
 from engine.runs.checkpoint_names import pin
 from engine.runs.database import RunDatabase
 from engine.runs.folder import DATABASE_FILE, create_run, delete_run
-from engine.runs.lineage import Stretch
 from engine.session.fork_checks import check_end, check_fit
 from engine.session.losses import Losses
 from engine.session.recorder import metric_names
@@ -108,13 +107,9 @@ def _write_past(run_state: RunState, path: Path, snapshot: Snapshot) -> dict[str
         for metric in metric_names(parent, way):
             child.import_metric(metric, *parent.curve(metric, way))
         for one in parent.samples():
-            if _lies_on(way, one["branch"], one["step"]):
+            if way.holds_moment(one["branch"], one["step"]):
                 child.add_sample(0, one["step"], one["val_loss"], one["settings"], one["text"])
         child.add_journal(0, snapshot.step, "forked from", {"run": run_state.files.path.name})
         return remember(child)
     finally:
         child.close()
-
-
-def _lies_on(way: list[Stretch], branch: int, step: int) -> bool:
-    return any(one.branch == branch and one.after < step <= one.up_to for one in way)

@@ -57,9 +57,8 @@ class Pruner:
         """Ask the rule, if there is one and the run has just been evaluated."""
         run_state = self._run_state
         if self._rule and run_state.losses.evaluated_step == run_state.step:
-            own = scheduled_evaluations(
-                run_state.files.database, run_state.lineage(), run_state.step
-            )
+            database, lineage = run_state.files.database, run_state.lineage()
+            own = scheduled_evaluations(database, lineage, run_state.step)
             if run_state.step in own:
                 self._note(self._verdict(self._rule, own))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from engine.metrics import MetricStore
 from engine.runs.database import RunDatabase
-from engine.runs.lineage import Stretch, abandoned, lineage
+from engine.runs.lineage import Stretch
 from engine.sparkline import sparkline
 
 FLUSH_SECONDS = 1.0
@@ -87,22 +87,20 @@ class Recorder:
 
 def load_metrics(database: RunDatabase, metrics: MetricStore, branch: int = 0) -> None:
     """Fill a metric store from a run's database, marks and abandoned stretches included."""
-    branches = database.branches()
-    lived = lineage(branches, branch)
-    for name in metric_names(database, lived):
-        metrics.extend(name, *database.curve(name, lived))
+    lineage = database.lineage(branch)
+    for name in metric_names(database, lineage):
+        metrics.extend(name, *database.curve(name, lineage))
     if parent := database.meta().get("parent"):
         metrics.add_mark(parent["step"], f"forked from {parent['run']}")
-    for entry in database.journal("adjusted"):
-        label = describe_changes(entry["detail"]["changes"])
-        if label and any(one.holds_change(entry["branch"], entry["step"]) for one in lived):
-            metrics.add_mark(entry["step"], label)
-    for one in abandoned(branches, branch):
+    for change in lineage.changes(database.journal("adjusted")):
+        if label := describe_changes(change.changes):
+            metrics.add_mark(change.step, label)
+    for stretch in lineage.abandoned():
         for name in GHOSTS:
-            metrics.add_ghost(name, *database.curve(name, [one]))
+            metrics.add_ghost(name, *database.curve(name, [stretch]))
 
 
-def metric_names(database: RunDatabase, stretches: Sequence[Stretch]) -> list[str]:
+def metric_names(database: RunDatabase, stretches: Iterable[Stretch]) -> list[str]:
     """The metrics recorded along some stretches of history."""
     names = (name for one in stretches for name in database.metric_names(one.branch))
     return list(dict.fromkeys(names))

@@ -11,9 +11,9 @@ import numpy as np
 from data.errors import InputError
 from engine.checkpoint.store import LATEST, Snapshot, find_checkpoint, read_checkpoint, read_model
 from engine.model import LanguageModel
-from engine.protocol import Event, Refused, Rewound
-from engine.runs.checkpoint_names import branch_of, list_checkpoints, list_snapshots, step_of
-from engine.runs.lineage import Stretch
+from engine.protocol import Event, Fork, Rewind, Rewound
+from engine.runs.checkpoint_names import list_checkpoints, list_snapshots, step_of
+from engine.runs.lineage import Lineage
 from engine.sampling.background import Sampler
 from engine.session.losses import Losses
 from engine.session.results import Results
@@ -63,33 +63,33 @@ class Rewinder:
             what = f"from {first:,} to {now - 1:,}" if first < now else "none: nothing is trained"
             raise InputError(f"the run cannot go back to step {step:,}; the steps it can: {what}")
 
-    def task(self, step: int) -> Task:
+    def task(self, command: Rewind) -> Task:
         """Go back to a step that ``check`` has let through."""
-        run_state, left_at = self._run_state, self._run_state.step
-        way = run_state.lineage(step)
-        if not (yield from self._arrive(step, way)):
+        run_state, left_at, step = self._run_state, self._run_state.step, command.step
+        if not (yield from self._arrive(step, command)):
             return
         run_state.recorder.leave(step)
         self.under_way = False
         run_state.journal("rewound", left_at=left_at)
         self._saving.begin()
-        config = run_state.trainer.config.to_dict()
-        self._tell(Rewound(step, left_at, run_state.recorder.branch, config))
+        config, branch = run_state.trainer.config.to_dict(), run_state.recorder.branch
+        self._tell(Rewound(step, left_at, branch, config, request_id=command.request_id))
         yield from self._saving.until_written()
 
-    def visit(self, step: int, do: Callable[[], None]) -> Task:
-        """Go back to a step, do something there, and return to where the run is."""
-        if not (yield from self._arrive(step, self._run_state.lineage(step))):
+    def visit(self, step: int, command: Fork, do: Callable[[], None]) -> Task:
+        """Go back to a step, do there what a command asks for, and return to where the run is."""
+        if not (yield from self._arrive(step, command)):
             return
         try:
             do()
         except InputError as error:
-            self._tell(Refused("Fork", str(error)))
+            self._tell(command.refused(str(error)))
         finally:
             self.abort()
 
-    def _arrive(self, step: int, way: list[Stretch]) -> Generator[None, None, bool]:
+    def _arrive(self, step: int, command: Rewind | Fork) -> Generator[None, None, bool]:
         """Bring the trainer to a step, all before it being saved; False if that cannot be."""
+        way = self._run_state.lineage(step)
         self._sampler.close()
         yield from self._saving.task(announce_again=False)
         yield from self._saving.until_written()
@@ -100,7 +100,7 @@ class Rewinder:
             yield from lead_to(self._run_state, step, way, self._warn, self._report)
         except InputError as error:
             self.abort()
-            self._tell(Refused("Rewind", str(error)))
+            self._tell(command.refused(str(error)))
             return False
         finally:
             self._report("")
@@ -119,7 +119,7 @@ class Rewinder:
 def lead_to(
     run_state: RunState,
     step: int,
-    way: list[Stretch],
+    way: Lineage,
     warn: Callable[[str], None],
     report: Callable[[str], None],
 ) -> Generator[None, None, None]:
@@ -158,15 +158,14 @@ def lead_to(
 
 
 def nearest_snapshot(
-    run_state: RunState, step: int, way: list[Stretch], warn: Callable[[str], None]
+    run_state: RunState, step: int, way: Lineage, warn: Callable[[str], None]
 ) -> Snapshot:
     """The last full checkpoint at or before a step, along the way there; else the beginning.
 
     Damaged ones are named and passed over.
     """
-    reach = {one.branch: one.up_to for one in way}
     for path in reversed(list_checkpoints(run_state.files.path)):
-        if step_of(path) <= min(step, reach.get(branch_of(path), -1)):
+        if way.holds_checkpoint(path) and step_of(path) <= step:
             try:
                 return read_checkpoint(path)
             except InputError as error:
@@ -194,8 +193,8 @@ def kept_checkpoint(run_state: RunState, step: int) -> Path:
     Raises:
         InputError: There is none.
     """
-    way = {one.branch for one in run_state.lineage(step)}
-    kept = [path for path in list_snapshots(run_state.files.path) if branch_of(path) in way]
+    lineage = run_state.lineage()
+    kept = [path for path in list_snapshots(run_state.files.path) if lineage.holds_checkpoint(path)]
     for path in reversed(kept):
         if step_of(path) == step:
             return path
@@ -213,13 +212,13 @@ def untrained(run_state: RunState) -> Snapshot:
     return RunState(files, trainer, run_state.recorder).snapshot()
 
 
-def _seconds_at(run_state: RunState, way: list[Stretch]) -> float:
+def _seconds_at(run_state: RunState, way: Lineage) -> float:
     """How long the run had trained by the end of a way, as it was recorded."""
     seconds = run_state.files.database.curve("train_seconds", way)[1]
     return float(seconds[-1]) if len(seconds) else run_state.throughput.train_seconds
 
 
-def _standing_at(run_state: RunState, way: list[Stretch], step: int) -> Losses:
+def _standing_at(run_state: RunState, way: Lineage, step: int) -> Losses:
     """The figures of that moment, as they were recorded."""
     database = run_state.files.database
     figures: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from engine.checkpoint.run_record import remember
 from engine.checkpoint.store import Snapshot, restore, take_snapshot
 from engine.config.schema import config_from_dict
 from engine.runs.checkpoint_names import checkpoint_name
-from engine.runs.lineage import END, Stretch, lineage
+from engine.runs.lineage import END, Lineage
 from engine.runs.open import RunFiles
 from engine.session.adjustments import Adjustments
 from engine.session.losses import Losses
@@ -44,11 +44,11 @@ class RunState:
         best = self.losses.best_step
         if best is None:
             return None
-        return checkpoint_name(best, self.lineage(best)[-1].branch)
+        return checkpoint_name(best, self.lineage(best).branch)
 
-    def lineage(self, up_to: int = END) -> list[Stretch]:
-        """How the run came to be here, or at a step before; see ``engine.runs.lineage``."""
-        return lineage(self.files.database.branches(), self.recorder.branch, up_to)
+    def lineage(self, up_to: int = END) -> Lineage:
+        """How the run came to be here, or at a step before."""
+        return self.files.database.lineage(self.recorder.branch, up_to)
 
     @property
     def first_step(self) -> int:

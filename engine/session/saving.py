@@ -42,6 +42,7 @@ class Saving:
         self._emit, self._summary, self._give_up = emit, summary, give_up
         self._saved = self._being_saved = ""  # stands; see _stand
         self._path = run_state.files.path  # of the latest checkpoint
+        self._request_id = 0  # of the command that the checkpoint being written answers
 
     def note_saved(self, path: Path) -> None:
         """The course is what this checkpoint, the latest, holds."""
@@ -57,13 +58,13 @@ class Saving:
         run_state = self._run_state
         return json.dumps([run_state.recorder.branch, run_state.step, run_state.losses.to_dict()])
 
-    def task(self, announce_again: bool = True) -> Task:
+    def task(self, announce_again: bool = True, request_id: int = 0) -> Task:
         """Save if there is anything new; the writing itself goes on after the task."""
         yield from self.until_written()
         if not self.is_saved:
-            self.begin()
+            self.begin(request_id)
         elif announce_again:
-            self._announce()
+            self._announce(request_id)
 
     def history_task(self) -> Task:
         """Keep the weights of this step to look at later, unless a checkpoint holds them."""
@@ -80,14 +81,14 @@ class Saving:
             self.collect(0.01)
             yield
 
-    def begin(self) -> None:
+    def begin(self, request_id: int = 0) -> None:
         """Copy all there is and have it written; the last one must have been collected."""
         run_state = self._run_state
         self._results.read()
         run_state.recorder.flush(self._summary())
         database = run_state.files.database
         database.sync()
-        self._being_saved = self._stand()
+        self._being_saved, self._request_id = self._stand(), request_id
         # what waits in memory would be missing from a copy
         copied = None if database.writer.trouble else database.path
         self.saver.write(run_state.snapshot(), self._rules, run_state.best_checkpoint, copied)
@@ -110,7 +111,7 @@ class Saving:
         if path and is_full(path):
             self._saved, self._path = self._being_saved, path
             self.saved_step = step_of(path)
-            self._announce()
+            self._announce(self._request_id)
 
     def close(self) -> None:
         """Wait for the writer."""
@@ -128,6 +129,6 @@ class Saving:
             f"whole. Training is paused: make room, then resume it"
         )
 
-    def _announce(self) -> None:
+    def _announce(self, request_id: int) -> None:
         self._run_state.journal("saved", saved=self.saved_step)
-        self._emit(protocol.Saved(self.saved_step, str(self._path)))
+        self._emit(protocol.Saved(self.saved_step, str(self._path), request_id=request_id))

@@ -26,7 +26,7 @@ from engine.machine.memory import gpu_memory_ran_out, memory_now, why_killed
 from engine.metrics import MetricStore
 from engine.optim.schedule import COOLDOWN_SHARE
 from engine.program import program
-from engine.protocol import Adjusted, Event, Refused, State, Status, Warned
+from engine.protocol import Adjusted, Event, State, Status, Warned
 from engine.runs.checkpoint_names import pin, unpin
 from engine.runs.folder import typed_name
 from engine.runs.open import RunFiles
@@ -86,7 +86,8 @@ class Session:
         self.status = Status(State.PREPARING)
         self._tasks: deque[Task] = deque()
         self._step: Generator[None, None, StepResult] | None = None
-        self._single_steps = 0  # asked for and not yet taken
+        self._single_steps: deque[int] = deque()  # requests for one that is not yet taken
+        self._adjust_request = 0  # the last of those that wait for a boundary
         self._doing = ""  # besides training, in words
         self._ending = ""  # why the run ended before its last step, if it has
         self._before: dict[str, Any] = files.database.meta().get("summary", {})
@@ -142,7 +143,7 @@ class Session:
 
     # -- what the owner calls --------------------------------------------------------------------
 
-    def open(self, running: bool) -> None:
+    def open(self, running: bool, request_id: int = 0) -> None:
         """Announce the run; then train, or wait."""
         trainer, files = self.trainer, self.files
         self.emit(
@@ -158,6 +159,7 @@ class Session:
                 saved_step=self._saving.saved_step,
                 first_step=self.run_state.first_step,
                 last_sample=files.database.newest_id("samples"),
+                request_id=request_id,
             )
         )
         for message in files.told:
@@ -241,8 +243,8 @@ class Session:
             protocol.Pin: self._pin,
             protocol.Rewind: self._rewind,
             protocol.Fork: self._fork,
-            protocol.Silence: lambda command: self._advisor.silence(command.kind),
-            protocol.Unsilence: lambda _: self._advisor.unsilence(),
+            protocol.Silence: lambda one: self._advisor.silence(one.kind, one.request_id),
+            protocol.Unsilence: lambda one: self._advisor.unsilence(one.request_id),
         }
         handler = handlers.get(type(command))
         try:
@@ -252,10 +254,9 @@ class Session:
                 raise InputError("the run is going back: wait until it is there")
             handler(command)
         except InputError as error:
-            changes = command.changes if isinstance(command, protocol.Adjust) else {}
-            self.emit(Refused(type(command).__name__, str(error), changes))
+            self.emit(command.refused(str(error)))
 
-    def close(self, save: bool) -> None:
+    def close(self, save: bool, request_id: int = 0) -> None:
         """End the session; with ``save`` nothing that was trained or asked for is lost."""
         with ExitStack() as whatever_happens:
             whatever_happens.callback(self.files.close)
@@ -273,7 +274,7 @@ class Session:
             if save and self.trainer.step and not self._saving.is_saved:
                 self._saving.begin()
                 self._saving.collect(None)
-        self._set_state(self.state)
+        self._set_state(self.state, request_id)
 
     def _close_recorder(self) -> None:
         if self.state not in (State.FINISHED, State.FAILED):
@@ -286,31 +287,31 @@ class Session:
 
     # -- commands --------------------------------------------------------------------------------
 
-    def _pause(self, _: protocol.Pause) -> None:
+    def _pause(self, command: protocol.Pause) -> None:
         if self.state is State.RUNNING:
             self.run_state.journal("paused")
-            self._set_state(State.PAUSED)
+            self._set_state(State.PAUSED, command.request_id)
             self._results.read()
             self.recorder.flush(self.summary())
             self.recorder.database.fold()  # a run that rests is one file
         else:
-            self._set_state(self.state)
+            self._set_state(self.state, command.request_id)
 
-    def _resume(self, _: protocol.Resume) -> None:
+    def _resume(self, command: protocol.Resume) -> None:
         self._contest.overrule()
         if self._is_complete():
             raise InputError(
                 f"the run is finished at step {self.trainer.step}: {self._way_on} to go on"
             )
         self.run_state.journal("resumed")
-        self._set_state(State.RUNNING)
+        self._set_state(State.RUNNING, command.request_id)
 
-    def _take_single_step(self, _: protocol.Step) -> None:
+    def _take_single_step(self, command: protocol.Step) -> None:
         if self.state is State.RUNNING:
             raise InputError("pause the run to take single steps")
         if self._is_complete():
             raise InputError(f"the run is finished: {self._way_on} to go on")
-        self._single_steps += 1
+        self._single_steps.append(command.request_id)
 
     def _adjust(self, command: protocol.Adjust) -> None:
         for key in command.changes:
@@ -327,12 +328,13 @@ class Session:
         if "sample.prompt" in command.changes:
             self.sampler.start_tokens(config.sample.prompt)  # refuses unknown characters
         if all(key.startswith(IMMEDIATE_SECTIONS) for key in command.changes):
-            self._apply(command.changes)
+            self._apply(command.changes, command.request_id)
             return
         self._adjustments.wanted |= command.changes
+        self._adjust_request = command.request_id
         self._apply_if_still()
 
-    def _cool_down(self, _: protocol.CoolDown) -> None:
+    def _cool_down(self, command: protocol.CoolDown) -> None:
         """End the stable stretch of a schedule here: the decay begins, and the run ends with it."""
         optim, step = self.trainer.config.optim, self.trainer.step
         if optim.schedule not in ("wsd", "constant"):
@@ -348,7 +350,8 @@ class Session:
                     "optim.cooldown_steps": end - step,
                     "optim.decay_steps": end,
                     "train.max_steps": end,
-                }
+                },
+                request_id=command.request_id,
             )
         )
 
@@ -360,40 +363,46 @@ class Session:
             self._at_boundary()
 
     def _sample(self, command: protocol.Sample) -> None:
-        config = self.trainer.config.replace(
-            {f"sample.{name}": value for name, value in command.changes.items()}
-        )
+        changes = {f"sample.{name}": value for name, value in command.changes.items()}
+        request_id = command.request_id
+        if changes and command.keep:
+            self._adjust(protocol.Adjust(changes, request_id=request_id))
+        config = self.trainer.config.replace(changes)
         self.run_state.journal("sampled", **dataclasses.asdict(config.sample))
         trainer, step = self.trainer, command.step
         if step is None or step == trainer.step:
-            self.sampler.request(trainer.evaluated_model, trainer.step, config.sample, False)
+            model = trainer.evaluated_model
         else:
             model = kept_model(self.run_state, step).to(trainer.device)
             model.compute_dtype = trainer.dtype
-            self.sampler.request(model, step, config.sample, False)
+        at = trainer.step if step is None else step
+        self.sampler.request(model, at, config.sample, False, request_id)
 
     def _evaluate_now(self, command: protocol.Evaluate) -> None:
-        self._tasks.append(self._evaluator.evaluation(whole=command.whole))
+        self._tasks.append(
+            self._evaluator.evaluation(whole=command.whole, request_id=command.request_id)
+        )
 
-    def _save_now(self, _: protocol.Save) -> None:
-        self._tasks.append(self._saving.task())
+    def _save_now(self, command: protocol.Save) -> None:
+        self._tasks.append(self._saving.task(request_id=command.request_id))
 
     def _pin(self, command: protocol.Pin) -> None:
         path = kept_checkpoint(self.run_state, command.step)
         (pin if command.keep else unpin)(path)
         self.run_state.journal("pinned" if command.keep else "unpinned", of=command.step)
-        self._tell(protocol.Pinned(command.step, command.keep))
+        self._tell(protocol.Pinned(command.step, command.keep, request_id=command.request_id))
 
     def _rewind(self, command: protocol.Rewind) -> None:
         self._rewinder.check(command.step)
         self._tasks.clear()  # whatever was under way belongs to what is left behind
-        self._step, self._single_steps = None, 0
+        self._step = None
+        self._single_steps.clear()
         if self.state is not State.PAUSED:
             self._set_state(State.PAUSED)
-        self._tasks.append(self._going_back(command.step))
+        self._tasks.append(self._going_back(command))
 
-    def _going_back(self, step: int) -> Task:
-        yield from self._rewinder.task(step)
+    def _going_back(self, command: protocol.Rewind) -> Task:
+        yield from self._rewinder.task(command)
         self._advisor.read_journal()
         self._contest.read_journal()
 
@@ -407,12 +416,12 @@ class Session:
             return
         self._rewinder.check(step)
         self._step = None  # its gradients are of weights that come back anew
-        self._tasks.append(self._rewinder.visit(step, lambda: self._fork_here(command)))
+        self._tasks.append(self._rewinder.visit(step, command, lambda: self._fork_here(command)))
 
     def _fork_here(self, command: protocol.Fork) -> None:
         path = fork(self.run_state, command.changes, command.name)
         self.run_state.journal("forked", run=path.name)
-        self._tell(protocol.Forked(self.trainer.step, str(path)))
+        self._tell(protocol.Forked(self.trainer.step, str(path), request_id=command.request_id))
 
     # -- training --------------------------------------------------------------------------------
 
@@ -421,7 +430,7 @@ class Session:
             self._at_boundary()
             self._contest.judge()
             if self._is_at_end():
-                self._single_steps = 0
+                self._single_steps.clear()
                 self._tasks.append(self._finishing())
                 return
             self._step = self.trainer.step_quanta()
@@ -439,7 +448,8 @@ class Session:
 
     def _make_do_with_less_memory(self) -> None:
         """What is under way is dropped, and what was trained is saved; nothing of it is lost."""
-        self._step, self._single_steps = None, 0
+        self._step = None
+        self._single_steps.clear()
         self._tasks.clear()
         self.sampler.close()
         if self._rewinder.under_way:
@@ -472,11 +482,10 @@ class Session:
         self.sampler.earn(seconds)
         config, step = self.trainer.config, self.trainer.step
         if self._single_steps:
-            self._single_steps -= 1
             self._results.read()
-            self._set_state(self.state)
+            self._set_state(self.state, self._single_steps.popleft())
         if step >= self.trainer.total_steps and not self._adjustments.wanted:
-            self._single_steps = 0
+            self._single_steps.clear()
             self._tasks.append(self._finishing())  # evaluates and saves
             return
         if _is_due(step, config.eval.interval):
@@ -495,10 +504,10 @@ class Session:
         self.run_state.apply_journal(self._warn)
         wanted = self._adjustments.take_wanted()
         if wanted:
-            self._apply(wanted)
+            self._apply(wanted, self._adjust_request)
         self.run_state.throughput.expect(tokens_per_step(self.trainer.config))
 
-    def _apply(self, changes: dict[str, Any]) -> None:
+    def _apply(self, changes: dict[str, Any], request_id: int) -> None:
         before = self.trainer.config
         after = before.replace(changes)
         self.trainer.adjust(after)
@@ -512,7 +521,7 @@ class Session:
         self._advisor.read_journal()
         if self.state is State.FINISHED and not self._is_complete():
             self._set_state(State.PAUSED)
-        self._tell(Adjusted(step, told))
+        self._tell(Adjusted(step, told, request_id=request_id))
 
     def _advance_task(self) -> None:
         try:
@@ -606,10 +615,10 @@ class Session:
         self._update_status()
         self.emit(event)
 
-    def _set_state(self, state: State) -> None:
+    def _set_state(self, state: State, request_id: int = 0) -> None:
         self.state = state
         why = self._ending if state is State.FINISHED else ""
-        self._tell(protocol.StateChanged(state, self.trainer.step, why))
+        self._tell(protocol.StateChanged(state, self.trainer.step, why, request_id=request_id))
 
     def _set_finished(self) -> None:
         self._ending = self._contest.why or why_over(self.run_state)

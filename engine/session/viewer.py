@@ -18,9 +18,8 @@ from engine.metrics import MetricStore
 from engine.protocol import Event, State, Status
 from engine.runs.database import RunDatabase
 from engine.runs.folder import DATABASE_FILE, is_locked
-from engine.runs.lineage import lineage
 from engine.runs.open import read_run_config
-from engine.session.recorder import describe_changes, load_metrics, metric_names
+from engine.session.recorder import describe_changes, load_metrics
 
 PATIENCE = 0.5  # seconds between two looks
 # kinds of journal entries that are passed on; advice as a mere sentence: it is acted on over there
@@ -64,7 +63,7 @@ class Viewer:
         finally:
             database.close()
 
-    def open(self, running: bool) -> None:
+    def open(self, running: bool, request_id: int = 0) -> None:
         """Announce the run."""
         meta, status = self._meta, self.status
         corpus = meta.get("corpus", {})
@@ -82,6 +81,7 @@ class Viewer:
                 first_step=(meta.get("parent") or {}).get("step", 0),
                 last_sample=self._sample_id,
                 watching=True,
+                request_id=request_id,
             )
         )
         self._emit(protocol.StateChanged(status.state, status.step))
@@ -104,12 +104,13 @@ class Viewer:
             if self._gone
             else "another program trains this run: pause, sample and change it there"
         )
-        self._emit(protocol.Refused(type(command).__name__, why))
+        self._emit(command.refused(why))
 
-    def close(self, save: bool) -> None:
+    def close(self, save: bool, request_id: int = 0) -> None:
         """Nothing was opened for long."""
         self.status = dataclasses.replace(self.status, state=State.STOPPED)
-        self._emit(protocol.StateChanged(self.status.state, self.status.step))
+        state, step = self.status.state, self.status.step
+        self._emit(protocol.StateChanged(state, step, request_id=request_id))
 
     # -- looking ---------------------------------------------------------------------------------
 
@@ -154,8 +155,7 @@ class Viewer:
         load_metrics(database, self.metrics, self._branch)
 
     def _take_metrics(self, database: RunDatabase) -> None:
-        way = lineage(database.branches(), self._branch)
-        for name in metric_names(database, way[-1:]):
+        for name in database.metric_names(self._branch):
             column = self.metrics.column(name)
             last = -1 if column.last_step is None else column.last_step
             self.metrics.extend(name, *database.metric(self._branch, name, last))
@@ -210,11 +210,8 @@ def _config_in_force(
         branch: The line of history.
         before: The journal entry up to which changes count; None takes them all.
     """
-    config, lived = read_run_config(path), lineage(database.branches(), branch)
-    for entry in database.journal("adjusted"):
-        late = before is not None and entry["id"] > before
-        if late or not any(one.holds_change(entry["branch"], entry["step"]) for one in lived):
-            continue
-        changes = {key: pair[1] for key, pair in entry["detail"]["changes"].items()}
-        config, _ = config.check({"train.max_epochs": config.train.max_epochs, **changes})
+    config = read_run_config(path)
+    for change in database.lineage(branch).changes(database.journal("adjusted")):
+        if before is None or change.id <= before:
+            config, _ = config.check({"train.max_epochs": config.train.max_epochs, **change.values})
     return config

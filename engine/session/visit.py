@@ -17,7 +17,6 @@ from engine.runs.checkpoint_names import branch_of, list_checkpoints, step_of
 from engine.runs.curves import name_of_parent
 from engine.runs.database import RunDatabase, Unreadable
 from engine.runs.folder import DATABASE_FILE
-from engine.runs.lineage import lineage
 from engine.runs.open import Watcher, look_at_run
 from engine.session.recorder import Recorder
 from engine.session.rewind import lead_to
@@ -55,7 +54,7 @@ def visit(path: Path, step: int | None, report: Callable[[str], None]) -> Iterat
         run_state.recorder.branch = _branch_that_reached(
             files.database, path, step, run_state.first_step
         )
-        way = lineage(files.database.branches(), run_state.recorder.branch, step)
+        way = run_state.lineage(step)
         for _ in lead_to(run_state, step, way, report, now_and_then(report)):
             pass
         yield run_state

@@ -28,7 +28,6 @@ from engine.protocol import (
     Failed,
     FindLearningRate,
     Open,
-    Refused,
     Start,
     State,
     StateChanged,
@@ -108,9 +107,9 @@ class EngineLoop:
                 self._close(save=True)
             self._open(command, cancelled=lambda: self._stops > stops)
         elif isinstance(command, Stop):
-            self._close(command.save)
+            self._close(command.save, command.request_id)
         elif self._session is None:
-            self._emit(Refused(type(command).__name__, "there is no run open: start one first"))
+            self._emit(command.refused("there is no run open: start one first"))
         else:
             self._guard(lambda session: session.handle(command))
 
@@ -150,14 +149,14 @@ class EngineLoop:
             _discard(files)
             self._status = Status()
             message = "called off" if isinstance(error, Cancelled) else str(error)
-            self._emit(Refused(type(command).__name__, message))
+            self._emit(command.refused(message))
             self._emit(StateChanged(State.IDLE))
         except Exception as error:
             _discard(files)
             self._fail(error)
         else:
             running = isinstance(command, Start) or command.running
-            self._guard(lambda session: session.open(running))
+            self._guard(lambda session: session.open(running, command.request_id))
 
     def _build_session(
         self, files: RunFiles, command: Start | Open, cancelled: Callable[[], bool]
@@ -176,13 +175,14 @@ class EngineLoop:
 
         return Session(files, self.metrics, self._emit, report, changes, pruning_rule)
 
-    def _close(self, save: bool) -> None:
+    def _close(self, save: bool, request_id: int = 0) -> None:
         session = self._session
         if session is None:
-            self._emit(StateChanged(self._status.state, self._status.step))
+            state, step = self._status.state, self._status.step
+            self._emit(StateChanged(state, step, request_id=request_id))
             return
         try:
-            session.close(save)
+            session.close(save, request_id)
         except Exception as error:
             self._fail(error)
         else:

@@ -72,7 +72,7 @@ class Plan:
     trials: tuple[Trial, ...]
     impossible: tuple[Impossible, ...]
 
-    def in_vain(self) -> list[str]:
+    def ineffective_settings(self) -> list[str]:
         """A sentence for each setting that changes nothing in any of the runs."""
         told = []
         for key in self.trials[0].changes:
@@ -177,7 +177,7 @@ def plan(base: Config, combinations: Sequence[Mapping[str, Value]]) -> Plan:
     return Plan(tuple(trials), tuple(impossible))
 
 
-def described(changes: Mapping[str, Value]) -> str:
+def format_changes(changes: Mapping[str, Value]) -> str:
     """``optim.learning_rate=0.001 model.n_layer=4``."""
     return " ".join(f"{key}={SETTINGS[key].format(value)}" for key, value in changes.items())
 

@@ -82,7 +82,7 @@ def _median(numbers: Sequence[float]) -> float:
     return ordered[half] if len(numbers) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
-def in_vain(rule: MedianRule, configs: Sequence[Config]) -> list[str]:
+def rule_warnings(rule: MedianRule, configs: Sequence[Config]) -> list[str]:
     """A sentence if the rule cannot stop any of the runs."""
     if len(configs) <= rule.after_runs:
         return [

@@ -22,8 +22,8 @@ from engine.protocol import Open, Start, State
 from engine.runs.folder import CONFIG_FILE, NAME_PATTERN, check_word, is_locked, list_runs
 from engine.runs.notes import read_notes
 from engine.sweeps.median_rule import MedianRule
-from engine.sweeps.queue_entry import OVER, Entry, EntryState, Wish, is_run_of, with_path
-from engine.sweeps.queue_file import QueueFile, hold, set_values
+from engine.sweeps.queue_entry import OVER, Entry, EntryState, RunRequest, is_run_of, with_path
+from engine.sweeps.queue_file import QueueFile, set_values, try_lock
 
 
 class Queue:
@@ -86,7 +86,7 @@ class Queue:
 
     def add(
         self,
-        wishes: Sequence[Wish],
+        wishes: Sequence[RunRequest],
         command_line: str,
         sweep: str | None = None,
         rule: MedianRule | None = None,
@@ -149,7 +149,7 @@ class Queue:
             entry = self.file.entry(db, id)
             if entry.state not in (EntryState.FAILED, EntryState.CANCELLED):
                 raise InputError(
-                    f"entry {id} is {entry.format_state}: only what failed or was cancelled "
+                    f"entry {id} is {entry.state_name}: only what failed or was cancelled "
                     f"can be tried again"
                 )
             set_values(db, id, state=EntryState.WAITING, problem="", cleared=0)
@@ -163,7 +163,7 @@ class Queue:
         with self.file.change() as db:
             entry = self.file.entry(db, id)
             if entry.state is not EntryState.WAITING:
-                raise InputError(f"entry {id} is {entry.format_state}: only what waits can move")
+                raise InputError(f"entry {id} is {entry.state_name}: only what waits can move")
             line = [e for e in self.file.select(db) if e.state is EntryState.WAITING]
             places_taken = [one.position for one in line]
             old = next(i for i, one in enumerate(line) if one.id == id)
@@ -191,7 +191,7 @@ class Queue:
         with self.file.change() as db:
             entries = [one for one in self.file.select(db, sweep) if not one.is_over]
             for entry in sorted(entries, key=lambda one: one.state is EntryState.WAITING):
-                lock = hold(self.file.lock_file(entry.id))
+                lock = try_lock(self.file.lock_file(entry.id))
                 if lock is None:
                     continue
                 command = self._command(db, entry)

@@ -30,7 +30,7 @@ OVER = (EntryState.DONE, EntryState.FAILED, EntryState.CANCELLED)
 
 
 @dataclass(frozen=True)
-class Wish:
+class RunRequest:
     """A run to be queued: its settings, and those it is about."""
 
     config: Config
@@ -72,7 +72,7 @@ class Entry:
     rule: MedianRule | None = None
 
     @property
-    def format_state(self) -> str:
+    def state_name(self) -> str:
         """Its state; ``interrupted`` if it was begun and nobody trains it."""
         lies = self.state is EntryState.RUNNING and not self.live
         return "interrupted" if lies else str(self.state)

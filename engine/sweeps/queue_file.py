@@ -63,7 +63,7 @@ class QueueFile:
     def _read(self, row: tuple[Any, ...]) -> Entry:
         id, position, sweep, number, settings, changes, typed, state, run, *rest = row
         problem, created, rule = rest
-        held = state == EntryState.RUNNING and is_held(self.lock_file(id))
+        held = state == EntryState.RUNNING and is_locked(self.lock_file(id))
         return Entry(
             *(id, position, sweep, number, json.loads(settings), json.loads(changes)),
             *(typed, EntryState(state), run, problem, created, held),
@@ -146,7 +146,7 @@ def _version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def hold(path: Path) -> IO[str] | None:
+def try_lock(path: Path) -> IO[str] | None:
     """Hold an entry; None if somebody does. Only called while the queue is being changed."""
     file = open(path, "a")  # noqa: SIM115 - held as long as the lock
     try:
@@ -157,7 +157,7 @@ def hold(path: Path) -> IO[str] | None:
     return file
 
 
-def is_held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Whether some program trains the entry with this lock."""
     try:
         with open(path) as file:

@@ -1,1 +1,1 @@
-"""Training itself: the trainer and all that it computes with."""
+"""Training: the trainer, precision, CUDA graphs, and the choice of device and threads."""

@@ -1,9 +1,9 @@
-"""Pieces of a training step, captured once as CUDA graphs and replayed.
+"""Capture the parts of a training step as CUDA graphs and replay them.
 
-A small model's step is hundreds of kernels that each take less time than the CPU needs to launch
-them. A graph launches all of them at once. What it computes is the same to the bit: the same
-kernels read and write the same memory, so that whatever changes from step to step (the batch, the
-learning rate, the seed of dropout) has to reach them through memory that stays where it is.
+A step of a small model consists of hundreds of kernels, each of which takes less time than the CPU
+needs to launch it. A graph launches all of them at once, with bit-identical results. A replay reads
+and writes the same memory addresses, so anything that changes from step to step (the batch, the
+learning rate, the dropout seed) has to be passed in tensors that are reused.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Callable, Hashable
 import torch
 
 Work = Callable[[], None]
-Capture = Callable[[Work], Work]  # gives what repeats the work
+Capture = Callable[[Work], Work]  # returns a function that replays the work
 
 
 def cuda_capture() -> Capture:
-    """A way to capture work on the current CUDA device; all graphs share one pool of memory."""
+    """Return a function that captures work on the current device, in one shared memory pool."""
     pool = torch.cuda.graph_pool_handle()
 
     def capture(work: Work) -> Work:
         graph = torch.cuda.CUDAGraph()
-        # other threads may go on using the device meanwhile: a checkpoint's writer does
+        # thread_local: the thread that writes checkpoints may use the device at the same time
         with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             work()
         return graph.replay
@@ -31,12 +31,12 @@ def cuda_capture() -> Capture:
 
 
 class Replays:
-    """Runs named pieces of work: plainly at first, from the second round on by replaying them.
+    """Runs named pieces of work: eagerly in the first round, then from CUDA graphs.
 
-    The plain round warms up what a capture may not do, such as loading kernels.
+    The eager round does what a capture must not, such as loading kernels.
 
     Attributes:
-        tell: Takes the reason why a capture failed; the work then runs plainly from there on.
+        tell: Called with the reason if a capture fails; the work then always runs eagerly.
     """
 
     def __init__(self) -> None:
@@ -46,24 +46,24 @@ class Replays:
         self._captured: dict[Hashable, Work] = {}
 
     def capture_with(self, new_capture: Callable[[], Capture] | None) -> None:
-        """Settle how to capture: by what this gives; None always runs the work itself."""
+        """Set the way to capture, such as ``cuda_capture``; None always runs eagerly."""
         self.forget()
         self._new_capture = new_capture
 
     def run(self, name: Hashable, work: Work) -> None:
-        """Do a piece of work; pieces of one round always run in the same order."""
+        """Run a piece of work; the pieces of each round must come in the same order."""
         again = self._captured.get(name)
         if again is None and self._capture:
             again = self._captured_now(name, work)
         (again or work)()
 
     def end_round(self) -> None:
-        """All pieces have run once: capture them when they run again."""
+        """Mark the end of a round; the next one captures."""
         if self._new_capture and not self._capture:
             self._capture = self._new_capture()
 
     def forget(self) -> None:
-        """Something that was captured as a constant has changed, or memory has moved."""
+        """Drop all graphs, because a captured constant or an address has changed."""
         self._captured.clear()
         self._capture = None
 
@@ -71,7 +71,7 @@ class Replays:
         assert self._capture
         try:
             self._captured[name] = self._capture(work)
-        except Exception as error:  # drivers and kernels refuse in many ways; training need not
+        except Exception as error:  # drivers and kernels fail in many ways; training can go on
             self.capture_with(None)
             self.tell((str(error).strip().splitlines() or [type(error).__name__])[0])
         return self._captured.get(name)

@@ -1,4 +1,4 @@
-"""An average of the weights along the way (Polyak & Juditsky 1992)."""
+"""An exponential moving average of the weights (Polyak & Juditsky 1992)."""
 
 from __future__ import annotations
 
@@ -11,26 +11,22 @@ from engine.model import LanguageModel
 
 
 class WeightAverage:
-    """An exponential moving average of a model's weights.
-
-    Args:
-        model: Where the average starts.
-    """
+    """An exponential moving average of a model's weights, starting at ``model``."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, model: LanguageModel, decay: float, step: int) -> None:
-        """Move towards the weights of a step.
+        """Move the average towards the current weights.
 
         Args:
             model: The weights in training.
-            decay: Share of the average that stays; less in the first steps, whose weights say
-                little.
-            step: Steps done before this one.
+            decay: Weight of the old average.
+            step: Number of steps done before this one.
         """
-        stays = min(decay, (1 + step) / (10 + step))
-        ours: list[Tensor] = list(self.model.parameters())
-        theirs: list[Tensor] = list(model.parameters())
-        torch._foreach_lerp_(ours, theirs, 1 - stays)
+        # less in the first steps, so that the random initial weights are soon forgotten
+        decay = min(decay, (1 + step) / (10 + step))
+        averages: list[Tensor] = list(self.model.parameters())
+        weights: list[Tensor] = list(model.parameters())
+        torch._foreach_lerp_(averages, weights, 1 - decay)

@@ -1,4 +1,4 @@
-"""How long a training will take, from a moment of it."""
+"""Estimate how long training will take."""
 
 from __future__ import annotations
 
@@ -19,19 +19,16 @@ PROBE_SECONDS = 0.5
 def training_seconds(
     config: Config, split: Split, vocab_size: int, report: Say, warn: Say
 ) -> float:
-    """The time that all steps would take; evaluations, samples and checkpoints come on top.
+    """Estimate the time of all steps, without evaluations, samples and checkpoints.
 
-    Args:
-        config: The run.
-        split, vocab_size: What it would train on.
-        report, warn: As for ``resolve_runtime``.
+    It trains for about half a second. For ``report`` and ``warn`` see ``resolve_runtime``.
 
     Raises:
-        InputError: The memory cannot hold one micro-batch of the size asked for.
+        InputError: One micro-batch of the requested size does not fit into memory.
     """
     runtime = resolve_runtime(config, split, vocab_size, report, warn)
     torch.set_num_threads(runtime.threads)
-    report("training for a moment, to see how long it would take")
+    report("training briefly to measure the speed")
     trainer = Trainer(config, runtime, split, vocab_size)
     sequences = config.train.batch_size * config.train.grad_accum_steps
     micro_batches = math.ceil(sequences / min(runtime.micro_batch_size, config.train.batch_size))
@@ -40,7 +37,7 @@ def training_seconds(
 
 def _seconds_per_micro_batch(trainer: Trainer) -> float:
     quanta = _quanta(trainer)
-    next(quanta)  # warms up
+    next(quanta)  # warm-up: allocations, and loading kernels
     _wait_for(trainer.device)
     started, count = time.perf_counter(), 0
     while time.perf_counter() - started < PROBE_SECONDS:
@@ -51,7 +48,7 @@ def _seconds_per_micro_batch(trainer: Trainer) -> float:
 
 
 def _quanta(trainer: Trainer) -> Iterator[None]:
-    """Micro-batch after micro-batch; the updates fall between those of two steps."""
+    """Yield after each micro-batch; the updates run between the steps."""
     while True:
         yield from trainer.step_quanta()
 

@@ -1,4 +1,4 @@
-"""When a run that is taken up again cannot be promised to take the same course to the bit."""
+"""When a resumed run may differ in the last bits from one that was never stopped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.training.trainer import Runtime
 
-COMPUTING = ("torch", "numpy", "native kernels")  # versions that decide on the last bits
+COMPUTING = ("torch", "numpy", "native kernels")  # whose versions affect the last bits
 
 
 def what_differs(
@@ -17,13 +17,13 @@ def what_differs(
     versions: Mapping[str, str],
     cpus: tuple[str, str] = ("", ""),
 ) -> list[str]:
-    """What a run computes with now and did not when its checkpoint was taken, in words.
+    """List what has changed since the checkpoint that may affect the last bits.
 
     Args:
-        before: The state of the checkpoint, with ``runtime`` and ``versions``.
-        runtime: What it computes on now.
-        versions: Of the libraries now.
-        cpus: The processor's name then and now; empty where it is not known.
+        before: The checkpoint's state, with ``runtime`` and ``versions``.
+        runtime: The current one.
+        versions: The current ones.
+        cpus: Names of the processor then and now; empty if unknown.
     """
     differences = []
     then, now = before.get("runtime", {}), dataclasses.asdict(runtime)
@@ -35,20 +35,20 @@ def what_differs(
         if name in known and name in versions and known[name] != versions[name]:
             differences.append(f"{name} {known[name]} is now {versions[name]}")
     if all(cpus) and cpus[0] != cpus[1]:
-        differences.append(f"another processor, {cpus[1]} after {cpus[0]}")
+        differences.append(f"processor {cpus[0]} is now {cpus[1]}")
     return differences
 
 
 def not_promised(differences: list[str], device: str) -> str:
-    """One sentence on what cannot be promised; empty if everything can."""
+    """Return one sentence on what is not bit-exact; empty if everything is."""
     if differences:
         return (
-            f"from here on the last bits may differ from those of a run that was never closed: "
+            f"from here on the last bits may differ from those of an uninterrupted run: "
             f"{'; '.join(differences)}"
         )
     if device != "cpu":
         return (
-            "on a GPU a run that is opened again takes the same course up to rounding; to the bit "
-            "it is promised on a CPU only"
+            "on a GPU a resumed run matches an uninterrupted one up to rounding; bit-exact resume "
+            "is guaranteed on a CPU only"
         )
     return ""

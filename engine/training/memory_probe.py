@@ -1,4 +1,4 @@
-"""How much memory a pass takes, predicted from two small ones."""
+"""Predict the memory of a forward and backward pass from two small ones."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from data.errors import InputError
 from engine.machine.memory import LARGEST_SHARE, TRAINING_BYTES
 from engine.training.trainer import Trainer
 
-TRANSIENT_SHARE = 1.5  # gradients of activations and scratch space, beside what is kept
+TRANSIENT_SHARE = 1.5  # activations, with their gradients and scratch space, over activations
 
 
 def largest_micro_batch(trainer: Trainer, wanted: int) -> int:
-    """How many sequences fit one forward and backward pass.
+    """Return how many sequences fit into memory in one forward and backward pass.
 
     Args:
-        trainer: A trainer of the configuration; its weights stay as they are.
-        wanted: Sequences that are asked for; 0 if that is left open.
+        trainer: Its weights do not change.
+        wanted: The number of sequences that is needed; 0 for any.
 
     Returns:
-        At least 1; at least ``wanted``.
+        At least 1, and at least ``wanted``.
 
     Raises:
-        InputError: Not even one fits, or not as many as wanted; the sentence says how many do.
+        InputError: Not even one fits, or fewer than ``wanted``; the message says how many do.
     """
     if trainer.device.type == "cuda":
         one, two = peak_bytes(trainer, 1), peak_bytes(trainer, 2)
@@ -34,7 +34,8 @@ def largest_micro_batch(trainer: Trainer, wanted: int) -> int:
         one, two = kept_bytes(trainer, 1), kept_bytes(trainer, 2)
         each = max(1, two - one) * TRANSIENT_SHARE
     parameters = sum(p.numel() for p in trainer.model.parameters())
-    fixed = (TRAINING_BYTES - 4) * parameters + max(0, one - (two - one))  # weights are there
+    # the weights are allocated already; gradients and optimizer state are not
+    fixed = (TRAINING_BYTES - 4) * parameters + max(0, one - (two - one))
     there = LARGEST_SHARE * available_bytes(trainer.device.type)
     fits = int((there - fixed) // each)
     if fits >= max(1, wanted):
@@ -47,12 +48,12 @@ def largest_micro_batch(trainer: Trainer, wanted: int) -> int:
     )
     raise InputError(
         f"a pass over {max(1, wanted)} sequences would take about {needed:,.1f} GB of memory, and "
-        f"{there / 1e9:,.1f} GB are to be had: {remedy}"
+        f"{there / 1e9:,.1f} GB are available: {remedy}"
     )
 
 
 def kept_bytes(trainer: Trainer, size: int) -> int:
-    """Bytes that a forward pass over ``size`` sequences keeps for the backward pass."""
+    """Measure what a forward pass over ``size`` sequences saves for the backward pass."""
     weights = {p.untyped_storage().data_ptr() for p in trainer.model.parameters()}
     kept: dict[int, int] = {}
 
@@ -68,7 +69,7 @@ def kept_bytes(trainer: Trainer, size: int) -> int:
 
 
 def peak_bytes(trainer: Trainer, size: int) -> int:
-    """Bytes of a GPU that a pass over ``size`` sequences takes for a while."""
+    """Measure the peak of GPU memory that a pass over ``size`` sequences adds."""
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     trainer.forward_backward(size)
@@ -76,7 +77,7 @@ def peak_bytes(trainer: Trainer, size: int) -> int:
 
 
 def available_bytes(device: str = "cpu") -> int:
-    """Memory a program may still take without swapping; of a GPU, what is left of its own."""
+    """Return the free memory of a GPU, or what the CPU can still allocate without swapping."""
     if device == "cuda":
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info()

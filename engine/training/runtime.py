@@ -1,4 +1,4 @@
-"""From ``auto`` to a decision: device, kernels, precision, threads, micro-batch size."""
+"""Resolve the ``auto`` settings of ``system``: device, kernels, precision, threads, micro-batch."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from engine.training.memory_probe import largest_micro_batch
 from engine.training.precision import SUPPORTED
 from engine.training.trainer import Runtime, Trainer
 
-QUANTUM_SECONDS = 0.2  # a micro-batch takes at most about this long, so that pausing is prompt
-PROBE_TOKENS = 768  # what one probing forward and backward pass works on, roughly
-PROBE_FLOPS = 6e9  # … but no more work than this
-PROBE_SECONDS = 0.15  # for each way to compute, unless one pass takes longer
-SLOW_SECONDS = 2.0  # of a pass: no second one is made, and ways to compute are left out
-MEASURING_SECONDS = 10.0  # after which no other way is tried
+QUANTUM_SECONDS = 0.2  # longest micro-batch, roughly, so that a pause takes effect promptly
+PROBE_TOKENS = 768  # per forward and backward pass of a measurement, roughly
+PROBE_FLOPS = 6e9  # … but not more work than this
+PROBE_SECONDS = 0.15  # for each combination, unless a single pass takes longer
+SLOW_SECONDS = 2.0  # a pass that takes longer is not repeated
+MEASURING_SECONDS = 10.0  # after which the remaining combinations are skipped
 
 
 NO_ROOM = (
-    "this model and its optimizer do not fit the memory of the GPU: lower model.n_layer or "
+    "this model and its optimizer do not fit into the GPU's memory: lower model.n_layer or "
     "model.n_embd, or set system.device to cpu"
 )
 
@@ -42,19 +42,20 @@ Say = Callable[[str], None]
 def resolve_runtime(
     config: Config, split: Split, vocab_size: int, report: Say, warn: Say
 ) -> Runtime:
-    """Settle every ``auto`` of the ``system`` section, by measuring where it matters.
+    """Resolve every ``auto`` of the ``system`` section, by measuring where it matters.
 
-    Call it in the thread that will train: the number of threads belongs to it.
+    Call it in the thread that will train, because torch's thread count is set per thread.
 
     Args:
-        config: What is asked for.
-        split, vocab_size: What is trained on.
-        report: Takes a line on what is being done.
-        warn: Takes a sentence for each wish this machine cannot fulfil, and what is done instead.
+        config: The requested settings.
+        split: The tokens to train on.
+        vocab_size: Size of the vocabulary.
+        report: Called with a line of progress; an exception it raises cancels.
+        warn: Called with a sentence for each setting that is not available here, and what replaces
+            it.
 
     Raises:
-        InputError: The memory cannot hold one micro-batch of the size asked for.
-        Exception: Whatever ``report`` raises to call it off.
+        InputError: One micro-batch of the requested size does not fit into memory.
     """
     device = resolve_device(config.system.device, warn)
     kernels = resolve_kernels(device, config.system, report, warn)
@@ -70,7 +71,7 @@ def resolve_runtime(
 
 
 def resolve_device(asked: str, warn: Say) -> str:
-    """The device to use: the one asked for, or the best there is."""
+    """Return the requested device if it is available, else the fastest one."""
     there = available_devices()
     best = there[0]
     if asked == "auto" and best == "cpu" and probably_has_cuda():
@@ -78,30 +79,30 @@ def resolve_device(asked: str, warn: Say) -> str:
     if asked in ("auto", *there):
         return best if asked == "auto" else asked
     warn(
-        f"system.device is {asked}, but this machine has none that PyTorch can use: "
+        f"system.device is {asked}, but PyTorch finds no such device on this machine: "
         f"training on {best} instead"
     )
     return best
 
 
 def available_devices() -> list[str]:
-    """What PyTorch can train on here, the fastest kind first."""
+    """List the devices that PyTorch can use here, the fastest first."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     return [*(device for device, available in there.items() if available), "cpu"]
 
 
 def _why_no_cuda() -> str:
     if torch.version.cuda is None:
-        return "this PyTorch is built without CUDA (pytorch.org tells how to install one with it)"
+        return "this PyTorch is built without CUDA (see pytorch.org for a build with CUDA)"
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        torch.cuda.is_available()  # of an old driver it warns
+        torch.cuda.is_available()  # warns about an old driver
     reasons = [str(one.message).split(" (Triggered")[0].strip() for one in said]
     return f"PyTorch cannot use it ({reasons[0] if reasons else 'it finds no device'})"
 
 
 def resolve_precision(device: str, asked: str, warn: Say) -> str:
-    """The precision to use; ``auto`` stays open on a CPU, where it is measured."""
+    """Return the precision to use; on a CPU ``auto`` stays, to be measured later."""
     supported = list(SUPPORTED[device])
     if device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         supported.remove("bf16")
@@ -112,29 +113,29 @@ def resolve_precision(device: str, asked: str, warn: Say) -> str:
     if asked in supported:
         return asked
     warn(
-        f"system.precision is {asked}, but on this machine {device} computes "
-        f"{' and '.join(supported)} only: training in fp32 instead"
+        f"system.precision is {asked}, but {device} on this machine supports only "
+        f"{' and '.join(supported)}: training in fp32 instead"
     )
     return "fp32"
 
 
 def resolve_kernels(device: str, system: SystemConfig, report: Say, warn: Say) -> str:
-    """Whose kernels to use: ``torch`` or ``native``; compiles those now, if they are not yet."""
+    """Return ``torch`` or ``native``; native kernels are compiled now, if they are not yet."""
     if device not in ("cpu", "cuda"):
         if system.kernels == "native":
-            warn(f"system.kernels native is for a CPU or CUDA: {device} computes with PyTorch's")
+            warn(f"system.kernels native supports cpu and cuda only: {device} uses PyTorch's")
         return "torch"
     by_default = sys.platform.startswith("linux") and not system.compile
     if system.kernels == "torch" or (system.kernels == "auto" and not by_default):
         return "torch"
     if device == "cpu" and not kernels.are_compiled():
-        report("compiling the kernels for this processor (some seconds, once)")
+        report("compiling the kernels for this processor (takes some seconds, once)")
     try:
         kernels.load_for(device)
     except kernels.NoKernels as reason:
         warn(
-            f"training with PyTorch's kernels, which are slower than our own: {reason}, or set "
-            f"system.kernels to torch"
+            f"training with PyTorch's kernels, which are slower than the native ones: {reason}, or "
+            f"set system.kernels to torch"
         )
         return "torch"
     return "native"
@@ -143,12 +144,12 @@ def resolve_kernels(device: str, system: SystemConfig, report: Say, warn: Say) -
 def _fitting_micro_batch(
     config: Config, split: Split, vocab_size: int, device: str, report: Say
 ) -> int:
-    """What is asked for, or as much of a batch as fits the memory; CUDA alone tells how much."""
+    """Return the requested size, or the largest that fits; only CUDA reports its memory."""
     system, batch = config.system, config.train.batch_size
     wanted = min(system.micro_batch_size, batch)
     if device != "cuda":
         return wanted or batch
-    report("measuring how much of a batch fits the GPU")
+    report("measuring how many sequences fit into the GPU's memory")
     runtime = Runtime(device, system.precision, 1, 1, False, system.kernels)
     try:
         fits = largest_micro_batch(Trainer(config, runtime, split, vocab_size), wanted)
@@ -156,7 +157,7 @@ def _fitting_micro_batch(
         if not gpu_memory_ran_out(error):
             raise
         raise InputError(NO_ROOM) from None
-    torch.cuda.empty_cache()  # the trainer itself needs it
+    torch.cuda.empty_cache()  # return the probe's memory to the device
     return wanted or _largest_divisor(batch, fits)
 
 
@@ -183,14 +184,14 @@ def _measure_cpu(config: Config, split: Split, vocab_size: int, report: Say) -> 
 def _measured(
     probe: Trainer, plan: list[tuple[str, int]], size: int, report: Say
 ) -> dict[tuple[str, int], float]:
-    """Seconds per sequence of each way to compute, as far as there is time to try them.
+    """Measure the seconds per sequence of each (precision, threads), as far as time allows.
 
-    The last ways are the most likely: with all cores.
+    It starts at the end, with all cores, which are the most likely choice.
     """
     seconds: dict[tuple[str, int], float] = {}
     started = time.perf_counter()
     for number, way in enumerate(reversed(plan), 1):
-        report(f"measuring what is fastest here ({number} of {len(plan)})")
+        report(f"measuring which precision and thread count is fastest ({number} of {len(plan)})")
         seconds[way] = _seconds_per_sequence(probe, *way, size)
         if time.perf_counter() - started > MEASURING_SECONDS:
             break
@@ -198,7 +199,7 @@ def _measured(
 
 
 def _thread_counts() -> list[int]:
-    """1, 2, 4 … up to the cores this process may use."""
+    """Return 1, 2, 4 … and the number of cores this process may use."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
@@ -209,13 +210,13 @@ def _thread_counts() -> list[int]:
 
 
 def _probe_size(config: Config, parameters: int) -> int:
-    """Sequences in a probing pass."""
+    """Return the number of sequences in a measured pass."""
     tokens = min(PROBE_TOKENS, PROBE_FLOPS / (6 * parameters))
     return max(1, min(config.train.batch_size, round(tokens / config.model.block_size)))
 
 
 def _seconds_per_sequence(probe: Trainer, precision: str, threads: int, size: int) -> float:
-    """The best of a few forward and backward passes, per sequence."""
+    """Return the fastest of a few forward and backward passes, per sequence."""
     torch.set_num_threads(threads)
     probe.compute_with(replace(probe.runtime, precision=precision, threads=threads))
     best, deadline = float("inf"), time.perf_counter() + PROBE_SECONDS
@@ -223,7 +224,7 @@ def _seconds_per_sequence(probe: Trainer, precision: str, threads: int, size: in
         start = time.perf_counter()
         probe.forward_backward(size)
         elapsed = time.perf_counter() - start
-        if attempt or elapsed > SLOW_SECONDS:  # the first one warms up
+        if attempt or elapsed > SLOW_SECONDS:  # the first one is a warm-up
             best = min(best, elapsed)
             if start + elapsed > deadline:
                 break
@@ -231,12 +232,12 @@ def _seconds_per_sequence(probe: Trainer, precision: str, threads: int, size: in
 
 
 def _largest_divisor(number: int, limit: float) -> int:
-    """The largest divisor of ``number`` that does not exceed ``limit`` (at least 1)."""
+    """Return the largest divisor of ``number`` up to ``limit``, at least 1."""
     return max(d for d in range(1, number + 1) if number % d == 0 and (d <= limit or d == 1))
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes, for the record of a run."""
+    """Return the versions of the libraries, to be recorded with a run."""
     import numpy
 
     found = {
@@ -251,7 +252,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: str) -> dict[str, str | int]:
-    """The machine, for the record of a run."""
+    """Describe the machine, to be recorded with a run."""
     found: dict[str, str | int] = {
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),

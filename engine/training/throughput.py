@@ -1,4 +1,4 @@
-"""How fast training goes, and how far the host may run ahead of a GPU."""
+"""Measure throughput, and limit how far the host runs ahead of a GPU."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections import deque
 
 import torch
 
-SPEED_SECONDS = 3.0  # the speed shown is that of the last few seconds of training
-SETTLING_SECONDS = 1.0  # so long after steps of another size begin, no speed is told
-READ_SECONDS = 0.1  # losses are fetched from a GPU this often
-READ_STEPS = 64
-STEPS_AHEAD = 2  # a pause is prompt only if few steps are queued on the GPU
+SPEED_SECONDS = 3.0  # tokens per second are averaged over this much training time
+SETTLING_SECONDS = 1.0  # after a change of the step size, before a speed is shown
+READ_SECONDS = 0.1  # losses are copied from a GPU at most this late …
+READ_STEPS = 64  # … or after this many steps
+STEPS_AHEAD = 2  # steps queued on the GPU; with more of them a pause would take effect late
 
 
 class Throughput:
-    """Counts training time (evaluation, sampling and saving left out) and speed."""
+    """Measures training time, without evaluation, sampling and saving, and tokens per second."""
 
     def __init__(self) -> None:
         self.train_seconds = 0.0
@@ -27,15 +27,15 @@ class Throughput:
         self._queued: deque[torch.cuda.Event] = deque()
 
     def restart(self, train_seconds: float) -> None:
-        """Go on counting from so many seconds; the speed of before says nothing any more."""
+        """Continue from this much training time, and measure the speed anew."""
         self.train_seconds, self._settled_at = train_seconds, train_seconds
         self._forget_speed()
 
     def expect(self, tokens_per_step: int) -> None:
-        """Say how many tokens the next step takes.
+        """Set the number of tokens of the next step.
 
-        If they are others than before, so is the speed: it is measured anew, and is 0 until the
-        first such step, which may be slow, and a moment are over.
+        If it changes, the speed is measured anew, and is 0 for the first second: the first step of
+        another size may be slow.
         """
         before, self._tokens_per_step = self._tokens_per_step, tokens_per_step
         if before not in (None, tokens_per_step):
@@ -47,7 +47,7 @@ class Throughput:
         self._recent.clear()
 
     def add(self, seconds: float, tokens: int | None = None) -> None:
-        """Count a quantum; with ``tokens``, those seen so far, the end of a step."""
+        """Add the time of a quantum; at the end of a step, pass the tokens seen so far."""
         self.train_seconds += seconds
         if tokens is None:
             return
@@ -60,7 +60,7 @@ class Throughput:
             self.tokens_per_second = (recent[-1][1] - recent[0][1]) / elapsed
 
     def mark_step(self, device: torch.device) -> None:
-        """After a step was queued on a GPU: wait until at most ``STEPS_AHEAD`` are."""
+        """Wait, after queuing a step on a GPU, until at most ``STEPS_AHEAD`` are unfinished."""
         if device.type != "cuda":
             return
         event: torch.cuda.Event = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -70,7 +70,10 @@ class Throughput:
             self._queued.popleft().synchronize()
 
     def should_read(self, unread: int) -> bool:
-        """Whether it is time to fetch results from the device."""
+        """Return whether to copy the ``unread`` results from the device now.
+
+        Each copy waits for the GPU, so results are read in batches.
+        """
         now = time.perf_counter()
         if unread < READ_STEPS and now - self._last_read < READ_SECONDS:
             return False

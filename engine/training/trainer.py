@@ -1,8 +1,7 @@
-"""The trainer: a plain object that advances in small quanta.
+"""The training loop, as generators that yield after each micro-batch (a quantum).
 
-It is synchronous and deterministic and knows no thread, queue or clock. Its generators yield after
-each micro-batch, so that whoever drives them can do something else in between; the weights change
-only at the end of a step.
+The trainer is synchronous and deterministic; it has no threads, queues or clocks. Its caller can do
+something else between two quanta. The weights change only at the end of a step.
 """
 
 from __future__ import annotations
@@ -34,20 +33,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Runtime:
-    """What every ``auto`` of ``system`` came to; settled once, when a run is created."""
+    """The resolved settings of ``system``, without ``auto``; chosen once, when a run is created."""
 
     device: str
     precision: str
     threads: int
     micro_batch_size: int
     compile: bool
-    kernels: str = "torch"  # runs from before there was a choice have none on record
+    kernels: str = "torch"  # the default is for runs that were recorded without one
     cuda_graph: bool = False
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one optimizer step did. The tensors stay on the device until somebody needs them."""
+    """The result of one optimizer step; reading its tensors makes the host wait for a GPU."""
 
     step: int  # steps done, this one included
     tokens: int  # tokens seen, this step's included
@@ -58,57 +57,51 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A validation loss and what it was measured on."""
+    """A validation loss and the part of the split it was measured on."""
 
     step: int
     loss: float  # nats per token
-    windows: int  # contexts measured
-    of: int  # contexts in the whole split
+    windows: int  # windows of block_size tokens that were measured
+    of: int  # windows in the whole split
 
     @property
     def whole(self) -> bool:
         """Whether the whole validation split was measured."""
         return self.windows == self.of
 
-    def described(self, batch_size: int) -> str:
-        """What it was measured on."""
+    def measured_on(self, batch_size: int) -> str:
+        """Return "whole split", or how many of its batches were measured."""
         if self.whole:
             return "whole split"
         return f"{self.windows // batch_size} of {self.of // batch_size} batches"
 
 
 class Trainer:
-    """Trains one model on one text.
-
-    Args:
-        config: What is asked for.
-        runtime: What it runs on.
-        split: The tokens.
-        vocab_size: Number of distinct tokens.
-    """
+    """Trains a model on the tokens of a split."""
 
     def __init__(self, config: Config, runtime: Runtime, split: Split, vocab_size: int) -> None:
         self.config = config
         self.device = torch.device(runtime.device)
         reseed(config.train.seed, Stream.INIT)
-        # built on the CPU, so that the weights begin the same on every device
+        # built on the CPU, so that every device starts from the same weights
         self.model = build_model(config.model, vocab_size).to(self.device)
         self.optimizer = Optimizer(self.model, config.optim)
-        self.graph = Replays()  # of the pieces of a step
-        self._loss_sum = torch.zeros((), device=self.device)  # of the step in flight
+        self.graph = Replays()
+        self._loss_sum = torch.zeros((), device=self.device)  # of the current step's micro-batches
         self.compute_with(runtime)
         self.average = WeightAverage(self.model) if config.optim.ema_decay else None
-        self.forward: torch.nn.Module = self.model
+        self.forward: torch.nn.Module = self.model  # or the compiled model
+        # all tokens live on the device: a batch is then an indexing operation, not a copy
         self.train_tokens = _on_device(split.train, self.device)  # (n_train,)
         self.val_tokens = _on_device(split.val, self.device)  # (n_val,)
         self.step = 0
         self.tokens = 0
 
     def compute_with(self, runtime: Runtime) -> None:
-        """Settle how to compute; the device must stay.
+        """Apply another runtime, on the same device.
 
         Raises:
-            InputError: Native kernels are wanted, and this machine has none.
+            InputError: It has native kernels, and they are not available on this machine.
         """
         self.runtime = runtime
         self.dtype = DTYPES[runtime.precision]
@@ -123,9 +116,9 @@ class Trainer:
         self.forget_graph()
 
     def forget_graph(self) -> None:
-        """Capture the step anew: what it reads is elsewhere now, or a constant has changed."""
+        """Drop the captured CUDA graphs, because a constant or an address has changed."""
         self.graph.forget()
-        # where the sequences of a micro-batch start: (b,)
+        # (b,) where the sequences of a micro-batch start; reused, so that graphs can read it
         self._starts = torch.zeros(self._micro_batch_size, dtype=torch.long, device=self.device)
 
     @property
@@ -141,17 +134,17 @@ class Trainer:
 
     @property
     def evaluated_model(self) -> LanguageModel:
-        """Whose loss is measured and whose text is sampled: the average, where there is one."""
+        """The model to evaluate and sample from: the averaged weights, if there are any."""
         return self.average.model if self.average else self.model
 
     @property
     def total_steps(self) -> int:
-        """Steps the run is to take."""
+        """Number of steps of the whole run."""
         return total_steps(self.config, len(self.train_tokens))
 
     @property
     def epoch(self) -> float:
-        """How often the training split has been seen, in tokens."""
+        """Tokens seen, over the tokens of the training split."""
         return self.tokens / len(self.train_tokens)
 
     @property
@@ -160,10 +153,10 @@ class Trainer:
         return learning_rate(self.config.optim, self.step, self.total_steps)
 
     def compile(self) -> None:
-        """Train through a compiled twin of the model; evaluation and sampling stay uncompiled.
+        """Compile the model for training; evaluation and sampling stay uncompiled.
 
         Raises:
-            Exception: Whatever the compiler throws, at once rather than at the first step.
+            Exception: Any error of the compiler, now rather than at the first step.
         """
         uncompiled, self.forward = self.forward, torch.compile(self.model)  # type: ignore[assignment]
         self.forget_graph()
@@ -174,14 +167,14 @@ class Trainer:
             raise
 
     def forward_backward(self, size: int) -> None:
-        """One pass over ``size`` sequences whose gradients are dropped, to warm up or to time."""
+        """Run a pass over ``size`` sequences and discard the gradients, to warm up or measure."""
         starts = torch.zeros(size, dtype=torch.long, device=self.device)
         x, y = self._windows(self.train_tokens, starts)  # (size, T) each
         self._loss(self.forward, x, y).backward()  # type: ignore[no-untyped-call]
         self.model.zero_grad(set_to_none=True)
 
     def adjust(self, config: Config) -> None:
-        """Take over a configuration with other live settings, between two steps."""
+        """Apply a configuration with other live settings; call it between two steps."""
         before, self.config = self.config, config
         self.optimizer.configure(config.optim)
         self.model.set_dropout(config.model)
@@ -189,14 +182,14 @@ class Trainer:
             self.forget_graph()
 
     def train_step(self) -> StepResult:
-        """Do one whole optimizer step."""
+        """Run one optimizer step."""
         return drain(self.step_quanta())
 
     def step_quanta(self) -> Generator[None, None, StepResult]:
-        """One optimizer step, yielding after each micro-batch.
+        """Run one optimizer step, yielding after each micro-batch.
 
-        Dropping the generator half-way is harmless: the weights have not changed, and the next one
-        draws the same batch and the same dropout.
+        The generator may be closed half-way: the weights have not changed, and the next one draws
+        the same batch and the same dropout masks.
         """
         config, step = self.config, self.step
         if not self.model.training:
@@ -205,8 +198,10 @@ class Trainer:
         rate = self.learning_rate
         self.optimizer.set_rate(rate)
         for micro_step, part in enumerate(_parts(offsets, self._micro_batch_size)):
+            # random numbers depend on the step alone, so there is no generator state to save
             if config.model.drops:
                 reseed(config.train.seed, Stream.DROPOUT, step, micro_step)
+            # the last micro-batch may be smaller, so each one counts by its share of the step
             size, share, first = len(part), len(part) / len(offsets), micro_step == 0
             self._starts[:size].copy_(_to_copy(part, self.device), non_blocking=True)
             work = partial(self._accumulate, size, share, first)
@@ -218,19 +213,21 @@ class Trainer:
             self.average.update(self.model, config.optim.ema_decay, step)
         self.step += 1
         self.tokens += tokens_per_step(config)
+        # copied, because the next step writes to the same tensors
         loss, grad_norm = torch.stack((self._loss_sum, self._grad_norm)).unbind()
         return StepResult(self.step, self.tokens, loss, grad_norm, rate)
 
     def _accumulate(self, size: int, share: float, first: bool) -> None:
-        """Add a micro-batch's share to the gradients and to the loss of the step.
+        """Run a micro-batch and accumulate its gradients and its loss.
 
         Args:
-            size: b, its sequences; they start at the first of ``_starts``.
-            share: Of the step's sequences.
-            first: Whether it is the first of the step.
+            size: b, the number of sequences, which start at the first b of ``_starts``.
+            share: Of the step's sequences; scales the loss, as the step's loss is their mean.
+            first: Whether to reset the gradients and the loss.
         """
         if first:
-            self.model.zero_grad(set_to_none=True)  # the optimizer's would import the compiler
+            # not the optimizer's zero_grad, which would import the compiler
+            self.model.zero_grad(set_to_none=True)
             self._loss_sum.zero_()
         x, y = self._windows(self.train_tokens, self._starts[:size])  # (b, T) each
         loss = self._loss(self.forward, x, y) * share
@@ -244,11 +241,13 @@ class Trainer:
     def evaluate_quanta(
         self, whole: bool = False, model: LanguageModel | None = None
     ) -> Generator[None, None, Evaluation]:
-        """Measure the validation loss, yielding after each batch. The same windows every time.
+        """Measure the validation loss, yielding after each batch.
+
+        It uses the same windows every time, so that the noise of drawing them is not in the curve.
 
         Args:
-            whole: Take the whole split instead of ``eval.batches`` evenly spaced batches.
-            model: Other weights to measure than those in training.
+            whole: Use the whole split instead of ``eval.batches`` evenly spaced batches.
+            model: Evaluate this model instead of ``evaluated_model``.
         """
         model, config, step = model or self.evaluated_model, self.config, self.step
         self._settle(model)
@@ -260,7 +259,7 @@ class Trainer:
             with torch.no_grad(), _eval_mode(model):
                 starts = _to_copy(part, self.device).to(self.device, non_blocking=True)
                 x, y = self._windows(self.val_tokens, starts)  # (b, T) each
-                total += self._loss(model, x, y) * len(part)
+                total += self._loss(model, x, y) * len(part)  # stays on the device
             yield
         return Evaluation(step, float(total) / len(offsets), len(offsets), len(every))
 
@@ -280,39 +279,39 @@ class Trainer:
 
     @property
     def _eval_batch_size(self) -> int:
-        # without a backward pass twice the sequences take less time and memory
+        # without a backward pass, twice as many sequences take less time and memory
         return 2 * self._micro_batch_size
 
     def _windows(self, tokens: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs and targets (b, T) for windows that start at ``starts`` (b,)."""
-        reach = torch.arange(self.config.model.block_size + 1, device=self.device)
+        """Return inputs and targets, (b, T) each, of the windows that start at ``starts`` (b,)."""
+        reach = torch.arange(self.config.model.block_size + 1, device=self.device)  # (T + 1,)
         windows = tokens[starts[:, None] + reach].long()  # (b, T + 1)
-        return windows[:, :-1], windows[:, 1:]
+        return windows[:, :-1], windows[:, 1:]  # each target is the token after its input
 
     def _loss(self, model: torch.nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Mean cross-entropy () of predicting ``y`` (b, T) from ``x`` (b, T)."""
+        """Compute the mean cross-entropy () of ``y`` (b, T) given ``x`` (b, T)."""
         logits = model(x)  # (b, T, vocab_size)
-        return F.cross_entropy(logits.flatten(0, 1), y.flatten())
+        return F.cross_entropy(logits.flatten(0, 1), y.flatten())  # over b * T positions
 
     def _backward(self, loss: Tensor) -> None:
         scaled = loss * self.loss_scale.scale if self.loss_scale else loss
         scaled.backward()  # type: ignore[no-untyped-call]
 
     def _clip(self, gradients: list[Tensor]) -> Tensor:
-        """Scale the gradients down if their norm, which is returned, is above ``grad_clip``."""
+        """Clip the gradients to the norm ``grad_clip``; return their norm () before."""
         clip = self.config.optim.grad_clip
         if self._uses_cpu_kernels and all(g.is_contiguous() for g in gradients):
             return kernels.clip_gradients(gradients, clip or float("inf"))
         norm = torch.nn.utils.get_total_norm(gradients)
-        if clip:
+        if clip:  # always multiplied: comparing on the host would wait for the GPU
             torch._foreach_mul_(gradients, (clip / (norm + 1e-6)).clamp(max=1.0))
         return norm
 
     def _update(self) -> None:
-        """Clip, then apply the gradients; leaves their norm () before clipping in ``_grad_norm``.
+        """Clip and apply the gradients; store their norm () before clipping in ``_grad_norm``.
 
-        A gradient that is not finite leaves the weights as they are. The check stays on the
-        device, so that a GPU need not wait for the host.
+        If the norm is not finite, the weights do not change. The check stays on the device, so that
+        a GPU need not wait for the host.
         """
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         if self.loss_scale:
@@ -325,7 +324,7 @@ class Trainer:
 
 
 def drain(quanta: Generator[None, None, T]) -> T:
-    """Run a generator of quanta to its end and give its result."""
+    """Run a generator of quanta to its end and return its result."""
     while True:
         try:
             next(quanta)
@@ -339,7 +338,7 @@ def _load_kernels(device: str) -> None:
         kernels.load_for(device)
     except kernels.NoKernels as reason:
         raise InputError(
-            f"this run was trained with kernels of our own, and they cannot be had here: {reason}"
+            f"this run was trained with native kernels, which are not available here: {reason}"
         ) from None
 
 
@@ -348,19 +347,19 @@ def _parts(offsets: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 
 def _on_device(tokens: np.ndarray, device: torch.device) -> Tensor:
-    """As small as can be indexed on every device."""
+    """Copy tokens in the smallest integer dtype that every device can index."""
     small = np.int16 if not len(tokens) or tokens.max() < 2**15 else np.int32
     return torch.from_numpy(tokens.astype(small)).to(device)
 
 
 def _to_copy(offsets: np.ndarray, device: torch.device) -> Tensor:
-    """Offsets on the CPU, ready to be copied without a wait for what the device still does."""
+    """Put offsets into pinned memory, from which a GPU copies without a synchronisation."""
     on_host = torch.from_numpy(offsets)
     return on_host.pin_memory() if device.type == "cuda" else on_host
 
 
 def _constants(config: Config) -> tuple[object, ...]:
-    """The live settings that a captured step holds as constants."""
+    """Return the live settings that a CUDA graph captures as constants."""
     optim, train = config.optim, config.train
     clip_and_decay = optim.grad_clip, optim.weight_decay
     averages = optim.beta1, optim.beta2, optim.momentum

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from benchmarks.report import Row, Spread, abba, bootstrap_interval, tell
 from tests.benchmarks.front_door import benchmark
 
 
-def last_json(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
-    told: dict[str, object] = json.loads(capsys.readouterr().out.splitlines()[-1])
+def last_json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
     return told
 
 
@@ -173,9 +174,9 @@ def test_overhead_end_to_end(small_text_file: Path, capsys: pytest.CaptureFixtur
     assert benchmark("overhead", "--json", "--pairs", "1", "--seconds", "2", *options) == 0
     told = last_json(capsys)
     assert {"ours", "peer", "ratio", "ratio_interval", "screen_share"} < set(told)
-    (pair,) = told["pairs"]  # type: ignore[misc]
+    (pair,) = told["pairs"]
     assert pair["app"]["steps"] == pair["headless"]["steps"] == told["steps_per_window"]
-    assert told["machine"]["threads"] == 1  # type: ignore[index]
+    assert told["machine"]["threads"] == 1
 
 
 @pytest.mark.slow
@@ -184,5 +185,5 @@ def test_startup_end_to_end(small_text_file: Path, capsys: pytest.CaptureFixture
     assert benchmark("startup", "--json", "--runs", "1", *options) == 0
     told = last_json(capsys)
     assert told["torch_before_paint"] is False
-    assert told["first_paint_seconds"]["count"] == 1  # type: ignore[index]
-    assert told["training_seconds"]["median"] > 0  # type: ignore[index]
+    assert told["first_paint_seconds"]["count"] == 1
+    assert told["training_seconds"]["median"] > 0

@@ -19,9 +19,9 @@ from benchmarks import loss_race, programs, throughput, time_to_loss
 from benchmarks.loss_race import OurRun, interleaved
 from benchmarks.nanogpt import NanoGptLog, recipe_flags
 from benchmarks.peers import Peer, gpt2_shape, load_text, parse_peers, write_nanogpt_data
-from benchmarks.race import Timed
+from benchmarks.race import Setup, Timed
 from benchmarks.report import parameters_row
-from benchmarks.throughput import Limits, Setup
+from benchmarks.throughput import Limits
 from benchmarks.time_to_loss import Reached
 from benchmarks.workers import ask, hf, matmul_peak, nanogpt_loss, our_loss, products
 from benchmarks.workers.measure import whole_split_loss
@@ -134,14 +134,14 @@ def test_compiling_counts_and_what_comes_before_the_first_iteration_does_not() -
 def test_where_only_every_tenth_iteration_is_printed_the_clock_decides() -> None:
     log = log_of(EVERY_TENTH, [0, 5.0, 6.0, 7.0, 60.0, 61.0])
     assert log.training_seconds(30) == pytest.approx(5 + 1 + 1 + 9 * 0.1)
-    assert log.after(10) == (10, pytest.approx(1.0))  # the last stretch holds an evaluation
+    assert log.after(10) == pytest.approx((10, 1.0))  # the last stretch holds an evaluation
 
 
 def test_the_warm_up_is_not_timed() -> None:
     times = [500, 400, *[40] * 8, *[20] * 5]
     lines = [f"iter {i}: loss 4, time {ms:.2f}ms, mfu 1%" for i, ms in enumerate(times)]
     log = NanoGptLog.read(zip(accumulate(ms / 1000 for ms in times), lines, strict=True))
-    assert log.after(10) == (5, pytest.approx(0.1))
+    assert log.after(10) == pytest.approx((5, 0.1))
     with pytest.raises(programs.BenchmarkError, match="nothing after its 15 first"):
         log.after(15)
 

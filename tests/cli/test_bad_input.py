@@ -140,7 +140,7 @@ def test_zero_stands_for_off_and_the_refusal_of_less_says_so(quick_train: Cli, c
 def test_cuda_where_there_is_none_is_told_and_the_best_there_is_trains(quick_train: Cli) -> None:
     answer = quick_train("--set", "system.device=cuda")
     assert answer.code == 0
-    assert "system.device is cuda, but this machine has none that PyTorch can use" in answer.err
+    assert "system.device is cuda, but PyTorch finds no such device on this machine" in answer.err
 
 
 def test_name_that_is_taken(quick_train: Cli, cli: Cli) -> None:

@@ -44,9 +44,9 @@ def test_the_list_of_presets_fits_the_terminal(
     assert all(preset.help in joined for preset in PRESETS.values())
 
 
-def test_the_readme_names_every_preset() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [name for name in PRESETS if f"`{name}`" not in readme] == []
+def test_the_page_of_settings_names_every_preset() -> None:
+    page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    assert [name for name in PRESETS if f"`{name}`" not in page] == []
 
 
 def test_presets_as_json_hold_their_values(cli: Cli) -> None:

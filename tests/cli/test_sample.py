@@ -128,7 +128,7 @@ def test_weights_that_are_no_numbers_any_more_are_said_to_be_so(
 
     monkeypatch.setattr("engine.checkpoint.store.load_weights", load_nothing)
     assert cli("sample", "tiny-1", "--json").problem == (
-        "this model's weights are no longer numbers, as after training that diverged: choose an "
+        "this model's weights are not finite, as after training that diverged: choose an "
         "earlier checkpoint with --checkpoint STEP"
     )
 

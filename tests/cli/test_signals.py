@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -122,13 +122,13 @@ def test_signal_while_a_run_is_prepared_leaves_no_empty_run_and_an_old_one_as_it
     cli: Cli, quick_train: Cli, text: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from engine.session import build
+    from engine.training.runtime import resolve_runtime
 
     assert quick_train().code == 0
-    resolve = build.resolve_runtime
 
-    def interrupted(*arguments: object) -> object:
+    def interrupted(*arguments: Any) -> object:
         os.kill(os.getpid(), signal.SIGTERM)
-        return resolve(*arguments)  # type: ignore[arg-type]
+        return resolve_runtime(*arguments)
 
     with monkeypatch.context() as patched:
         patched.setattr(build, "resolve_runtime", interrupted)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.checkpoint.store import list_checkpoints
+from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.database import RunDatabase
 from engine.sweeps.queue import Queue
 from tests.cli.conftest import QUICK, Answer, Cli, Sweep, start_process
@@ -169,7 +169,7 @@ def test_training_that_gives_up_is_noted_with_its_reason(
     assert answer.code == 1
     failed, trained = by_number(answer)
     assert (failed["state"], trained["state"]) == ("failed", "done")
-    assert "is not a number" in failed["problem"]
+    assert "is not finite" in failed["problem"]
     assert cli("queue", "retry", "1").code == 0
     assert [run["state"] for run in by_number(cli("sweep", "--resume", "--json"))] == ["done"] * 2
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.checkpoint.store import list_checkpoints
+from engine.runs.checkpoint_names import list_checkpoints
 from engine.sweeps.queue import Queue
 from tests.cli.conftest import QUICK, Answer, Cli, Sweep, start_process
 from tests.cli.test_signals import wait_for

@@ -219,7 +219,7 @@ def test_training_that_pauses_of_itself_ends_saved(
     answer = quick_train()
     assert answer.code == 1
     assert (answer.json["state"], answer.json["steps"]) == ("stopped", 4)
-    assert "the gradient of step 4 is not a number" in answer.err
+    assert "the gradient of step 4 is not finite" in answer.err
     resume = "gpt-tui train --resume tiny-1"
     assert f"{resume} --set optim.learning_rate=0.0003\n" in answer.err
     assert answer.err.rstrip().endswith(resume)

@@ -160,7 +160,7 @@ class Rig:
         session.handle(command)
         return self.events[before:]
 
-    def until(self, session: Session, done: Callable[[], bool]) -> None:
+    def until(self, session: Session, done: Callable[[], object]) -> None:
         """Advance until something holds."""
         for _ in range(100_000):
             if done():

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from hypothesis import assume
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from engine.config.schema import SETTINGS, ModelConfig
 from engine.model import GPT, LanguageModel, build_model
 
 VOCAB = 65
 SHAPE: dict[str, Any] = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12}
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def small_config(**changes: Any) -> ModelConfig:
@@ -30,7 +32,7 @@ def small_model(seed: int = 0, **changes: Any) -> GPT:
     return scatter(GPT(small_config(**changes), VOCAB).eval())
 
 
-def scatter(model: Any) -> Any:
+def scatter(model: ModuleT) -> ModuleT:
     """Give every parameter, gains and biases too, a random value that keeps numbers around one."""
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
@@ -39,6 +41,13 @@ def scatter(model: Any) -> Any:
             else:
                 nn.init.normal_(parameter, mean=float(name == "weight"), std=0.3)
     return model
+
+
+def scale_gradient(model: nn.Module, name: str, factor: float) -> RemovableHandle:
+    """Multiply the gradient of a parameter by ``factor`` in every backward pass, until removed."""
+    parameter = model.get_parameter(name)
+    handle: RemovableHandle = parameter.register_hook(lambda g: g * factor)  # type: ignore[no-untyped-call]
+    return handle
 
 
 def some_tokens(batch: int = 3, length: int = 12, seed: int = 1) -> Tensor:
@@ -95,8 +104,7 @@ def model_configs(draw: st.DrawFn) -> ModelConfig:
 def random_model(config: ModelConfig, seed: int = 0) -> LanguageModel:
     """Such a model, with weights of some size."""
     torch.manual_seed(seed)
-    model: LanguageModel = scatter(build_model(config, VOCAB).eval())
-    return model
+    return scatter(build_model(config, VOCAB).eval())
 
 
 def with_dropout(model: LanguageModel, **rates: float) -> LanguageModel:

@@ -12,7 +12,7 @@ import torch
 import engine
 from engine.config.presets import PRESETS
 from engine.model import LanguageModel
-from engine.sampling.generate import write_fast
+from engine.sampling.generate import use_fast_generate
 from tests.engine.models import VOCAB, random_model, small_config
 
 POSITIONS = ["learned", "sinusoidal", "rotary", "none"]
@@ -74,7 +74,7 @@ def test_the_plain_way_to_write_and_the_fast_one_write_the_same(
     plain = model.generate([1, 2, 3], room, seed=5, **rules)
     assert plain[:3].tolist() == [1, 2, 3] and len(plain) == 3 + room
     assert max(plain.tolist()) < VOCAB
-    fast = write_fast(model).generate([1, 2, 3], room, seed=5, **rules)
+    fast = use_fast_generate(model).generate([1, 2, 3], room, seed=5, **rules)
     assert torch.equal(plain, fast)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -217,8 +218,8 @@ def test_going_back_and_forth_again_leaves_no_trace(
         rewound.append(step, values[step])
     for one, other in zip(straight.snapshot(), rewound.snapshot(), strict=True):
         np.testing.assert_array_equal(one, other)
-    for one, other in zip(straight.min_max(0, 200, 2), rewound.min_max(0, 200, 2), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for seen, again in zip(straight.min_max(0, 200, 2), rewound.min_max(0, 200, 2), strict=True):
+        np.testing.assert_array_equal(seen, again)
 
 
 def test_what_a_reader_holds_survives_truncation() -> None:
@@ -283,6 +284,7 @@ def test_curves_appear_when_they_are_first_named() -> None:
 def test_the_version_rises_with_every_change_and_with_nothing_else() -> None:
     store = MetricStore()
     seen = [store.version]
+    change: Callable[[], object]
     for change in (
         lambda: store.append("loss", 1, 1.0),
         lambda: store.extend("loss", [2, 3], [1.0, 2.0]),

@@ -13,6 +13,8 @@ from engine.protocol import (
     Command,
     Event,
     Message,
+    Pause,
+    Refused,
     State,
     StateChanged,
     Status,
@@ -68,7 +70,14 @@ def test_what_is_no_message_is_refused(values: dict[str, Any]) -> None:
 
 
 def test_commands_carry_what_they_were_given() -> None:
-    assert Adjust({"a.b": 1}).to_dict() == {"type": "Adjust", "changes": {"a.b": 1}}
+    command = Adjust({"a.b": 1}, request_id=3)
+    assert command.to_dict() == {"type": "Adjust", "request_id": 3, "changes": {"a.b": 1}}
+
+
+def test_a_refusal_names_the_command_and_carries_its_request() -> None:
+    assert Pause(request_id=7).refused("why") == Refused("Pause", "why", request_id=7)
+    adjust = Adjust({"a.b": 1}, request_id=8)
+    assert adjust.refused("why") == Refused("Adjust", "why", {"a.b": 1}, request_id=8)
 
 
 def test_time_left_is_that_of_the_steps_left_at_the_present_speed() -> None:

@@ -197,6 +197,7 @@ def test_a_disk_that_turns_read_only_pauses_training_and_it_goes_on(
     rig.to_step(session, 6)
     rig.until(session, lambda: not session.saver.busy)
     session.recorder.database.close()  # a file that is open for writing forbids the remount
+    assert session.files.lock is not None
     session.files.lock.release()
     path = session.files.path
     remount("ro")

@@ -29,7 +29,6 @@ from engine.protocol import Message, Open, Start
 from engine.runs.checkpoint_names import branch_of, list_checkpoints, list_snapshots, step_of
 from engine.runs.database import RunDatabase
 from engine.runs.folder import is_locked
-from engine.runs.lineage import lineage
 from engine.runs.open import Watcher, open_run
 from engine.session.session import Session
 from engine.training.trainer import Runtime, Trainer
@@ -40,7 +39,13 @@ SEED = int(os.environ.get("GPT_TUI_KILL_SEED", "1"))
 INTERVAL = 15
 FILES: dict[str, tuple[tuple[str, ...], int]] = {  # and the last line that may be drawn
     "start": (
-        ("run/opening.py", "run/folder.py", "run/database.py", "building.py", "recovery.py"),
+        (
+            "runs/open.py",
+            "runs/folder.py",
+            "runs/database.py",
+            "session/build.py",
+            "checkpoint/load.py",
+        ),
         90,
     ),
     "step": (
@@ -49,12 +54,12 @@ FILES: dict[str, tuple[tuple[str, ...], int]] = {  # and the last line that may 
     ),
     "evaluation": (("engine/session/evaluation.py", "engine/session/losses.py"), 150),
     "checkpoint": (
-        ("engine/checkpoint/store.py", "engine/checkpoint/writer.py", "run/checkpoints.py"),
+        ("engine/checkpoint/store.py", "engine/checkpoint/writer.py", "runs/checkpoint_names.py"),
         700,
     ),
-    "database": (("run/database.py", "engine/session/recorder.py"), 800),
+    "database": (("runs/database.py", "engine/session/recorder.py"), 800),
     "rewinding": (
-        ("engine/session/rewind.py", "engine/checkpoint/store.py", "run/database.py"),
+        ("engine/session/rewind.py", "engine/checkpoint/store.py", "runs/database.py"),
         400,
     ),
     "any time": ((), 0),
@@ -160,7 +165,7 @@ class Witness:
             for branch in branches:
                 self._never_changes(branch.id, *database.metric(branch.id, "train_loss"))
             if newest:
-                way = lineage(branches, branch_of(newest))
+                way = database.lineage(branch_of(newest))
                 steps, _ = database.curve("train_loss", way)
                 recorded = int(steps[-1]) if len(steps) else 0
                 assert steps.tolist() == list(range(1, recorded + 1))
@@ -191,12 +196,9 @@ def open_session(path: Path) -> Session:
 def changes_of_the_learning_rate(session: Session) -> dict[int, float]:
     """From the journal: what it became at which step, along the run's line of history."""
     rates: dict[int, float] = {}
-    way = session.run_state.lineage()
-    for entry in session.files.database.journal("adjusted"):
-        step, changes = entry["step"], entry["detail"]["changes"]
-        if any(one.holds_change(entry["branch"], step) for one in way):
-            rates = {s: rate for s, rate in rates.items() if s < step}  # a newer word
-            rates[step] = changes["optim.learning_rate"][1]
+    for one in session.run_state.lineage().changes(session.files.database.journal("adjusted")):
+        rates = {s: rate for s, rate in rates.items() if s < one.step}  # a newer word
+        rates[one.step] = one.values["optim.learning_rate"]
     return rates
 
 

@@ -109,5 +109,5 @@ class Victim:
 
 def live(command: dict[str, Any], doom: Doom, channel: Connection) -> None:
     """The main function of such a program."""
-    engine.session.recorder.FLUSH_SECONDS = 0.01  # type: ignore[misc]
+    engine.session.recorder.FLUSH_SECONDS = 0.01
     Victim(doom, channel).run(from_dict(command))

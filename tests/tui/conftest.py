@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widgets import Input
 
 from engine.config.presets import preset_config
@@ -72,6 +74,10 @@ class Person:
         assert path is not None
         return path
 
+    def shows(self, kind: builtins.type[Screen[Any]]) -> bool:
+        """Whether a screen of this kind is in front."""
+        return isinstance(self.app.screen, kind)
+
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
         await self.pilot.pause(0)
@@ -99,12 +105,12 @@ class Person:
     async def until_state(self, state: State) -> None:
         await self.until(lambda: self.status.state is state, f"state {state}")
 
-    async def until_heard(self, kind: type[EventT], **fields: Any) -> EventT:
+    async def until_heard(self, kind: builtins.type[EventT], **fields: Any) -> EventT:
         """Wait for an event of this kind; returns the latest."""
         await self.until(lambda: self.heard(kind, **fields), f"{kind.__name__} {fields}")
         return self.heard(kind, **fields)[-1]
 
-    def heard(self, kind: type[EventT], **fields: Any) -> list[EventT]:
+    def heard(self, kind: builtins.type[EventT], **fields: Any) -> list[EventT]:
         return [
             event
             for event in self.app.heard

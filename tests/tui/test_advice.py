@@ -142,7 +142,7 @@ async def test_from_what_is_no_number_y_goes_back_and_on_with_a_lower_rate(
         advice = await person.until_heard(Advised)
         await person.until_state(State.PAUSED)
         assert person.notice.splitlines() == [
-            "the gradient of step 6 is not a number: update left out, run paused",
+            "the gradient of step 6 is not finite: update skipped, run paused",
             "y go back to step 3, learning_rate 0.0003 · space skip the batch · q stop",
         ]
         await person.press("X")  # this cannot be silenced

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,8 @@ async def test_keys_choose_what_is_drawn_over_what(compare: Compare, pair: list[
         for key in "xxxvv":
             before = looker.title()
             await looker.press(key)
-            await looker.until(lambda before=before: looker.title() != before, "another title")
+            changed = partial(lambda before: looker.title() != before, before)
+            await looker.until(changed, "another title")
             titles.append(looker.title().removeprefix("compare · "))
         assert titles == [
             "training loss (smoothed) over tokens",
@@ -286,7 +288,8 @@ async def test_the_table_has_what_differs_and_the_best_in_bold(
         losses = [run.summary.best_val_loss for run in screen.runs]
         row = list(table).index("best val")
         bold = [cell.style == "bold" for cell in screen.table.get_row_at(row)[1:]]
-        assert bold == [loss == min(losses) for loss in losses]
+        best = min(loss for loss in losses if loss is not None)
+        assert bold == [loss == best for loss in losses]
 
 
 async def test_what_cannot_be_read_is_named_and_the_rest_is_shown(
@@ -432,13 +435,14 @@ def ready(*keys: str, texts: bool = False) -> Callable[[Pilot[None]], Any]:
             before = looker.title()
             await looker.press(key)
             if key in "xv":
-                await looker.until(
-                    lambda before=before: (
+                changed = partial(
+                    lambda before: (
                         looker.title() != before
                         and all(r.view == app.compare._view for r in app.compare._readings.values())
                     ),
-                    "the other view",
+                    before,
                 )
+                await looker.until(changed, "the other view")
         if texts:
             app.compare._switch_to("beside")
             beside = app.compare.beside
@@ -475,7 +479,7 @@ def learned(
 ) -> Path:
     """A run whose loss falls towards a floor, with some settings of its own."""
     losses = [floor + 2.4 * math.exp(-step / 150) for step in range(1, steps + 1)]
-    best = {"best_val_loss": floor + 0.1, "best_step": steps - 40, "step": steps}
+    best: dict[str, Any] = {"best_val_loss": floor + 0.1, "best_step": steps - 40, "step": steps}
     path = write_run(runs_dir, name, parent=parent, **best)
     config = read_config(path / "config.toml").replace(
         {key.replace("__", "."): value for key, value in changes.items()}

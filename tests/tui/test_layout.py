@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import pytest
@@ -77,7 +78,7 @@ async def test_the_chart_is_drawn_anew_after_a_resize(open_app: Open) -> None:
         await person.start_and_pause()
         for width, height in ((120, 40), (60, 16), (200, 50)):
             await person.pilot.resize_terminal(width, height)
-            await person.until(lambda width=width: person.cockpit.size.width == width)
+            await person.until(partial(lambda width: person.cockpit.size.width == width, width))
             chart = person.cockpit.chart
             lines = [chart.render_line(y).text for y in range(chart.size.height)]
             assert {len(line) for line in lines} == {chart.size.width}

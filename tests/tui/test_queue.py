@@ -12,11 +12,11 @@ from engine.config.schema import config_from_dict
 from engine.protocol import RunOpened, State
 from engine.sweeps.median_rule import MedianRule
 from engine.sweeps.queue import Queue
-from engine.sweeps.queue_entry import Entry, Wish
+from engine.sweeps.queue_entry import Entry, RunRequest
 from tests.tui.conftest import Open, Person
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
-from tui.widgets.checkbox import Checkbox
+from tui.widgets.tick_box import TickBox
 
 RATE, LAYERS = "optim.learning_rate", "model.n_layer"
 SHORT = {"train.max_steps": 6}
@@ -33,7 +33,7 @@ def entries(person: Person) -> list[Entry]:
 
 
 def states(person: Person) -> list[str]:
-    return [one.format_state for one in entries(person)]
+    return [one.state_name for one in entries(person)]
 
 
 async def add(person: Person, axes: str = "") -> None:
@@ -64,7 +64,7 @@ def fill(runs_dir: Path, config: dict[str, Any], *rates: float) -> Queue:
     """As ``gpt-tui sweep --queue-only`` does."""
     queue = Queue(runs_dir)
     base = config_from_dict(config)
-    queue.add([Wish(base.replace({RATE: rate}), {RATE: rate}) for rate in rates], "", "")
+    queue.add([RunRequest(base.replace({RATE: rate}), {RATE: rate}) for rate in rates], "", "")
     return queue
 
 
@@ -212,7 +212,7 @@ async def test_a_run_that_went_wrong_is_left_for_the_next_one_if_nobody_helps(
         await add(person, f"{RATE}=1e-3,2e-3")
         await person.press("space")
         await person.until(lambda: states(person) == ["failed", "done"], "the second run")
-        assert "is not a number" in entries(person)[0].problem
+        assert "is not finite" in entries(person)[0].problem
 
 
 async def test_leaving_keeps_the_run_for_the_next_time(open_app: Open, runs_dir: Path) -> None:
@@ -225,7 +225,7 @@ async def test_leaving_keeps_the_run_for_the_next_time(open_app: Open, runs_dir:
         await person.press("q", "s")
         assert await person.until_gone() == 0
     (entry,) = Queue(runs_dir).entries()
-    assert entry.format_state == "interrupted"
+    assert entry.state_name == "interrupted"
     async with open_app() as person:
         await person.until(lambda: "the queue holds 1 run: Q shows it" in person.notice)
         await look(person)
@@ -257,9 +257,9 @@ async def tick_and_add(person: Person, axes: str) -> None:
     await person.until(lambda: isinstance(person.app.screen, QueueDialog), "the dialog")
     person.app.screen.query_one(Input).value = axes
     await person.press("tab")
-    await person.until(lambda: person.app.screen.query_one(Checkbox).has_focus, "the box")
+    await person.until(lambda: person.app.screen.query_one(TickBox).has_focus, "the box")
     await person.press("space")
-    await person.until(lambda: person.app.screen.query_one(Checkbox).value, "the tick")
+    await person.until(lambda: person.app.screen.query_one(TickBox).value, "the tick")
     await person.press("enter")
     await person.until(lambda: person.app.screen is person.cockpit, "the cockpit")
 
@@ -293,7 +293,7 @@ async def test_a_hopeless_run_gives_way_to_the_next_and_goes_on_if_the_person_wa
         {"train.max_steps": 12, "eval.interval": 4, "optim.warmup_steps": 0, "optim.min_lr": 0}
     )
     good, again = {RATE: 1e-2}, {RATE: 1e-2, "sample.temperature": 0.5}  # they learn alike
-    wishes = [Wish(base.replace(one), one) for one in (good, {RATE: 1e-6}, again)]
+    wishes = [RunRequest(base.replace(one), one) for one in (good, {RATE: 1e-6}, again)]
     Queue(runs_dir).add(wishes, "", "", MedianRule(after_runs=1))
     async with open_app() as person:
         person.app.control.queue.held = True

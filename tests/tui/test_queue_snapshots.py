@@ -15,7 +15,7 @@ from engine.runs.database import RunDatabase
 from engine.runs.folder import create_run
 from engine.sweeps.grid import grid, parse_axes
 from engine.sweeps.queue import Queue
-from engine.sweeps.queue_entry import Wish
+from engine.sweeps.queue_entry import RunRequest
 from tests.tui.test_snapshots import PAUSED, Snap, StillApp, after, still
 from tui.app import GptTuiApp
 
@@ -37,7 +37,9 @@ def queue(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
     base = preset_config("nanogpt-cpu")
     axes, _ = parse_axes(AXES)
     queue = Queue(runs_dir)
-    queue.add([Wish(base.replace(one), one) for one in grid(axes)], "gpt-tui sweep …", "depth")
+    queue.add(
+        [RunRequest(base.replace(one), one) for one in grid(axes)], "gpt-tui sweep …", "depth"
+    )
     for loss in LOSSES:
         taken = queue.take()
         assert taken is not None

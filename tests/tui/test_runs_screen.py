@@ -279,13 +279,13 @@ async def test_enter_opens_a_run_paused(open_app: Open) -> None:
         await person.press("escape", "delete")
         assert "cannot be deleted now" in told(person)
         await person.press("enter")  # it is there already
-        assert isinstance(person.app.screen, CockpitScreen)
+        assert person.shows(CockpitScreen)
 
         await look(person)
         await person.press("end", "enter")
-        assert isinstance(person.app.screen, OpenRunDialog)
+        assert person.shows(OpenRunDialog)
         await person.press("escape")
-        assert isinstance(person.app.screen, RunsScreen)
+        assert person.shows(RunsScreen)
         assert person.status.state is State.RUNNING
         await person.press("enter", "enter")
         await person.until(lambda: person.run == first)

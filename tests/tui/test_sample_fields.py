@@ -6,7 +6,7 @@ import pytest
 from textual import events
 from textual.widgets import Input, Static
 
-from engine.protocol import Adjusted, Refused, SampleFinished, SampleStarted
+from engine.protocol import Adjusted, Command, Refused, Sample, SampleFinished, SampleStarted
 from tests.tui.conftest import Open, Person
 
 
@@ -142,6 +142,32 @@ async def test_a_prompt_that_the_engine_refuses_stays_to_be_mended(open_app: Ope
         await person.press("escape")
         assert field(person, "prompt").value == "caf☃"
         assert person.app.control.draft.value("sample.prompt") == ""  # as before
+
+
+# ---- one round trip ------------------------------------------------------------------------------
+
+
+async def test_a_prompt_takes_one_command_and_holds_from_then_on(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        sent: list[Command] = []
+        send = person.app.control.engine.send
+        monkeypatch.setattr(
+            person.app.control.engine, "send", lambda one: (sent.append(one), send(one))
+        )
+        await person.press("p", *"The ", "enter")
+        started = await person.until_heard(SampleStarted, automatic=False)
+        (command,) = sent
+        assert command == Sample({"prompt": "The "}, keep=True, request_id=command.request_id)
+        assert command.request_id == started.request_id > 0
+        (adjusted,) = person.heard(Adjusted)
+        assert adjusted.changes == {"sample.prompt": ["", "The "]}
+        await person.until(lambda: person.app.control.draft.base.sample.prompt == "The ")
+        assert [one["detail"] for one in person.journal("adjusted")] == [
+            {"changes": adjusted.changes}
+        ]
 
 
 # ---- room ----------------------------------------------------------------------------------------

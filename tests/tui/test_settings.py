@@ -227,9 +227,9 @@ async def test_an_edit_made_while_the_run_is_prepared_is_not_forgotten(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edited = threading.Event()
-    load = open.load_text
+    load = opening.load_text
 
-    def slow_load(config: Config, watcher: open.Watcher) -> Any:
+    def slow_load(config: Config, watcher: opening.Watcher) -> Any:
         watcher.report("reading")
         assert edited.wait(PATIENCE)
         return load(config, watcher)

@@ -18,9 +18,9 @@ from tui.app import GptTuiApp
 from tui.charts.loss import preload
 from tui.control.launch import Launch
 from tui.control.run import RunControl
+from tui.control.run_facts import RunFacts
 from tui.screens.quit_dialog import QuitDialog
 from tui.widgets.sample_pane import SampleRecord
-from tui.widgets.status_bar import RunFacts
 
 SIZES = {"80x24": (80, 24), "120x40": (120, 40)}
 PAUSED = Status(
@@ -63,14 +63,14 @@ class StillControl(RunControl):
     """Stands where it is told."""
 
     stands_at = Status()
-    store: MetricStore | None = None
+    store = MetricStore()
 
     @property
     def status(self) -> Status:
         return self.stands_at
 
     @property
-    def metrics(self) -> MetricStore | None:
+    def metrics(self) -> MetricStore:
         return self.store
 
 

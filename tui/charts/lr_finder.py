@@ -1,4 +1,4 @@
-"""The picture of a learning-rate range test: the loss over the logarithm of the rate."""
+"""The picture of a learning-rate finder: the loss over the logarithm of the rate."""
 
 from __future__ import annotations
 

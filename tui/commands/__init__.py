@@ -14,6 +14,8 @@ class CommandEntry(NamedTuple):
     help: str
 
 
+FORMER_NAMES = {"lr-test": "lr-finder"}  # still understood
+
 COMMANDS = {
     "open": CommandEntry("tui.commands.open", "open a run in the app (short: gpt-tui RUN)"),
     "train": CommandEntry("tui.commands.train", "train without a screen"),
@@ -23,7 +25,7 @@ COMMANDS = {
     "verify": CommandEntry("tui.commands.verify", "check that a run is whole, to the bit"),
     "sweep": CommandEntry("tui.commands.sweep", "train a run with different settings"),
     "queue": CommandEntry("tui.commands.queue", "the runs that are to come"),
-    "lr-test": CommandEntry("tui.commands.lr_test", "find a learning rate by a short test"),
+    "lr-finder": CommandEntry("tui.commands.lr_finder", "find a learning rate in a short training"),
     "settings": CommandEntry("tui.commands.settings", "list every setting"),
     "presets": CommandEntry("tui.commands.presets", "list the presets"),
     "model": CommandEntry("tui.commands.model", "show a model's parts, cost and inner workings"),

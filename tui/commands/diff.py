@@ -107,13 +107,13 @@ def _samples(runs: list[ComparedRun], wishes: dict[str, Any]) -> list[dict[str, 
     """A text of each run, or why there is none; all with the sampling of the first."""
     import torch
 
-    from engine.sampling.from_run import load_scribe
+    from engine.sampling.from_run import load_sampler
 
     samples: list[dict[str, Any]] = []
     settings = dataclasses.replace(runs[0].sampling(), **wishes)
     for run in runs:
         try:
-            run_sampler = load_scribe(run.path, "best", warn)
+            run_sampler = load_sampler(run.path, "best", warn)
             torch.set_num_threads(run_sampler.threads)
             samples.append(_sample(run_sampler, settings))
         except InputError as error:

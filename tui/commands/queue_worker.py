@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from data.errors import InputError
-from engine.sweeps.grid import described
+from engine.sweeps.grid import format_changes
 from engine.sweeps.queue import Queue, Taken
 from tui.commands import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.commands.headless import train
@@ -41,7 +41,9 @@ def _train(taken: Taken, others: int) -> int:
     """One run, and what became of it into the queue."""
     more = f", {others} more to come" if others else ""
     print(
-        f"\n{taken.entry.run}: {described(taken.entry.changes)}{more}", file=sys.stderr, flush=True
+        f"\n{taken.entry.run}: {format_changes(taken.entry.changes)}{more}",
+        file=sys.stderr,
+        flush=True,
     )
     try:
         outcome = train(taken.command, sys.stderr)

@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
         _write(model, settings, count, args.json)
     except FloatingPointError:
         raise InputError(
-            "this model's weights are no longer numbers, as after training that diverged: choose "
+            "this model's weights are not finite, as after training that diverged: choose "
             "an earlier checkpoint with --checkpoint STEP"
         ) from None
     return EXIT_DONE
@@ -112,9 +112,9 @@ def _load(run: Path, which: str) -> tuple[LanguageModel, SampleConfig]:
     """The model of a checkpoint, computing as the run does, and the run's own sample settings."""
     import torch
 
-    from engine.sampling.from_run import load_scribe
+    from engine.sampling.from_run import load_sampler
 
-    run_sampler = load_scribe(run, which, warn)
+    run_sampler = load_sampler(run, which, warn)
     torch.set_num_threads(run_sampler.threads)
     return run_sampler.model, run_sampler.settings
 

@@ -15,14 +15,14 @@ HEADER = ("setting", "default", "allowed", "unit", "may change", "what it is")
 def main(argv: list[str]) -> int:
     """List every setting."""
     parser = Parser("gpt-tui settings", "List every setting, as the schema declares it.")
-    parser.add_argument("--markdown", action="store_true", help="as the table of the README")
+    parser.add_argument("--markdown", action="store_true", help="as the table of docs/settings.md")
     args = parser.parse_args(argv)
     put(settings_markdown() if args.markdown else table(HEADER, map(_row, SETTINGS.values())))
     return EXIT_DONE
 
 
 def settings_markdown() -> str:
-    """The table in the README."""
+    """The table in docs/settings.md."""
     rows = [[_markdown(cell) for cell in _row(one)] for one in SETTINGS.values()]
     for row in rows:
         row[0] = f"`{row[0]}`"

@@ -17,15 +17,15 @@ from engine.sweeps.grid import (
     Impossible,
     Plan,
     Trial,
-    described,
     draw,
+    format_changes,
     grid,
     parse_axes,
     plan,
 )
-from engine.sweeps.median_rule import AFTER_RUNS, MedianRule, in_vain
+from engine.sweeps.median_rule import AFTER_RUNS, MedianRule, rule_warnings
 from engine.sweeps.queue import Queue
-from engine.sweeps.queue_entry import Wish
+from engine.sweeps.queue_entry import RunRequest
 from tui.commands import EXIT_DONE
 from tui.commands.options import (
     Parser,
@@ -60,12 +60,12 @@ def main(argv: list[str]) -> int:
     else:
         planned = _fitting(_planned(args))
         rule = _rule(args)
-        for told in planned.in_vain() + _idle_rule(rule, planned):
+        for told in planned.ineffective_settings() + _idle_rule(rule, planned):
             warn(told)
         if args.dry_run:
             _print_plan(args, planned, None)
             return EXIT_DONE
-        wishes = [Wish(trial.config, trial.changes) for trial in planned.trials]
+        wishes = [RunRequest(trial.config, trial.changes) for trial in planned.trials]
         name = queue.add(wishes, command_line("gpt-tui sweep", argv), args.name or "", rule)
         if args.queue_only:
             _print_plan(args, planned, name)
@@ -170,7 +170,7 @@ def _rule(args: argparse.Namespace) -> MedianRule | None:
 
 
 def _idle_rule(rule: MedianRule | None, planned: Plan) -> list[str]:
-    return in_vain(rule, [trial.config for trial in planned.trials]) if rule else []
+    return rule_warnings(rule, [trial.config for trial in planned.trials]) if rule else []
 
 
 def _combinations(axes: Sequence[Axis], count: int | None, seed: int) -> list[dict[str, Value]]:
@@ -235,7 +235,7 @@ def _trial_table(trials: Sequence[Trial]) -> str:
 
 
 def _refusal(one: Impossible) -> str:
-    return f"  {described(one.changes)}: {'; '.join(one.problems)}"
+    return f"  {format_changes(one.changes)}: {'; '.join(one.problems)}"
 
 
 # -- going on ------------------------------------------------------------------------------------

@@ -7,11 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from data.errors import InputError
-from engine.protocol import Command
+from engine.protocol import Command, Refused
 from engine.sweeps.grid import Plan, grid, parse_axes, plan, split_axes
 from engine.sweeps.median_rule import MedianRule
 from engine.sweeps.queue import Queue, Taken
-from engine.sweeps.queue_entry import Entry, EntryState, Wish
+from engine.sweeps.queue_entry import Entry, EntryState, RunRequest
 from tui.control.draft import Draft
 
 
@@ -20,15 +20,16 @@ class QueueControl:
 
     Args:
         runs_dir: The folder.
-        send: Takes commands for the engine.
+        send: Takes commands for the engine, and returns the ids of the requests.
     """
 
-    def __init__(self, runs_dir: Path, send: Callable[[Command], None]) -> None:
+    def __init__(self, runs_dir: Path, send: Callable[[Command], int]) -> None:
         self.queue = Queue(runs_dir)
         self.held = False  # the person wants nothing to begin of itself
         self._send = send
         self._taken: Taken | None = None
         self._opened = False  # the engine has the run of what is taken
+        self._request_id = 0  # by which the engine was told to train it
 
     @property
     def taken(self) -> Entry | None:
@@ -39,6 +40,10 @@ class QueueControl:
     def is_beginning(self) -> bool:
         """Whether the engine was told to train an entry and has not yet begun."""
         return self._taken is not None and not self._opened
+
+    def is_refusal(self, event: Refused) -> bool:
+        """Whether the engine says that it cannot begin what it was told to train."""
+        return self.is_beginning and event.request_id == self._request_id
 
     # -- filling ---------------------------------------------------------------------------------
 
@@ -57,7 +62,7 @@ class QueueControl:
             InputError: They cannot be, or the queue cannot be written.
         """
         planned = plan_of(draft, axes)
-        wishes = [Wish(one.config, draft.edits | one.changes) for one in planned.trials]
+        wishes = [RunRequest(one.config, draft.edits | one.changes) for one in planned.trials]
         sweep = "" if len(wishes) > 1 else None
         self.queue.add(wishes, command_line, sweep, rule)
         draft.forget_edits()  # they have found their run
@@ -85,7 +90,7 @@ class QueueControl:
         if taken is None:
             return None
         self._taken, self._opened = taken, False
-        self._send(taken.command)
+        self._request_id = self._send(taken.command)
         return taken.entry
 
     def note_opened(self, run: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from engine.session.worker import ThreadEngine
 
 OPEN_STATES = (State.RUNNING, State.PAUSED, State.FINISHED)
+SAMPLING = "sample."  # what the keys of the sampling settings begin with
 
 
 class RunControl:
@@ -71,7 +74,8 @@ class RunControl:
         self.watching = False  # another program trains the run
         self._name = launch.name
         self._wanted_there: dict[str, Any] = {}  # where the run goes back to, on advice
-        self.asked: set[str] = set()  # kinds of events whose arrival is worth a word
+        self._request_ids = itertools.count(1)
+        self._early_sample = 0  # the request for a text that waits for the run to be there
         self._begun = False
         self.queue = QueueControl(launch.runs_dir, self._send)
 
@@ -157,15 +161,13 @@ class RunControl:
         """Write a text from the present weights."""
         self._send(Sample())
 
-    def evaluate(self) -> None:
-        """Measure the validation loss."""
-        self.asked.add("Evaluated")
-        self._send(Evaluate())
+    def evaluate(self) -> int:
+        """Measure the validation loss; returns the id of the request."""
+        return self._send(Evaluate())
 
-    def save(self) -> None:
-        """Write a checkpoint."""
-        self.asked.add("Saved")
-        self._send(Save())
+    def save(self) -> int:
+        """Write a checkpoint; returns the id of the request."""
+        return self._send(Save())
 
     def edit(self, changes: dict[str, Value]) -> None:
         """Change settings: at once those that can be, the others for when they may.
@@ -184,19 +186,22 @@ class RunControl:
         for key in changes.keys() - live.keys():
             self.draft.edit(key, changes[key])
 
-    def sample_with(self, changes: dict[str, Value]) -> None:
-        """Change sampling settings; if a run is open, write a text once it has taken them over.
+    def sample_with(self, changes: dict[str, Value]) -> int | None:
+        """Change sampling settings, and write a text with them; returns the id of the request.
+
+        While a run is being prepared the text waits for it; without a run there is none.
 
         Raises:
             InputError: They cannot be.
         """
+        if self.is_open:
+            self.draft.base.replace(changes)
+            return self._send(_sample_with(changes))
         self.edit(changes)
-        if changes and self.is_open:
-            self.asked.add("Sample")  # with the new settings, once they hold
-        elif self.is_open:
-            self.sample()
-        elif self.status.state is State.PREPARING:
-            self.asked.add("Sample")  # as soon as the run is there
+        if self.status.state is not State.PREPARING:
+            return None
+        self._early_sample = next(self._request_ids)
+        return self._early_sample
 
     @property
     def branch(self) -> int:
@@ -216,10 +221,14 @@ class RunControl:
         self._wanted_there = {}
         self._send(Rewind(step))
 
-    def fork(self, step: int) -> None:
-        """Begin another run from a step of this one, with what was edited and fits its weights."""
+    def fork(self, step: int) -> int:
+        """Begin another run from a step of this one, with what was edited and fits its weights.
+
+        Returns:
+            The id of the request.
+        """
         changes = {key: value for key, value in self.draft.edits.items() if not held_by(key)}
-        self._send(Fork(changes, None, step))
+        return self._send(Fork(changes, None, step))
 
     def open_run(self, path: Path, keep_edits: bool = False) -> None:
         """Open another run, paused; the one that is open is saved and closed."""
@@ -247,11 +256,11 @@ class RunControl:
         """Begin the decay of the learning rate now."""
         self._send(CoolDown())
 
-    def try_rates(self, config: Config, number: int) -> None:
-        """Test learning rates on a throw-away model."""
-        self._send(FindLearningRate(config.to_dict(), number))
+    def find_learning_rate(self, config: Config) -> int:
+        """Test learning rates on a throw-away model; returns the id of the request."""
+        return self._send(FindLearningRate(config.to_dict()))
 
-    def end_trial(self) -> None:
+    def end_learning_rate_finder(self) -> None:
         """End the test of learning rates."""
         self._send(EndLearningRateFinder())
 
@@ -285,9 +294,19 @@ class RunControl:
             threads=runtime["threads"],
         )
         self.draft.rebase(config_from_dict(event.config))
-        late = self.draft.edits_for(When.LIVE)  # typed while the run was being prepared
-        if late and not self.queue.taken:  # a queued run is to be as it was queued
-            self._send(Adjust(late))
+        self._send_what_was_typed_early()
+
+    def _send_what_was_typed_early(self) -> None:
+        """Hand on what was typed while the run was being prepared."""
+        early = self.draft.edits_for(When.LIVE)
+        request_id, self._early_sample = self._early_sample, 0
+        if self.queue.taken:  # a queued run is to be as it was queued
+            return
+        if request_id:
+            sampling = {key: early.pop(key) for key in list(early) if key.startswith(SAMPLING)}
+            self._send(_sample_with(sampling), request_id)
+        if early:
+            self._send(Adjust(early))
 
     def note_rewound(self, event: Rewound) -> None:
         """The run is back at a step, and its settings with it; edits that wait still do."""
@@ -307,5 +326,18 @@ class RunControl:
         assert not problems, problems
         self.draft.rebase(base)
 
-    def _send(self, command: Command) -> None:
-        self.engine.send(command)
+    def _send(self, command: Command, request_id: int = 0) -> int:
+        """Hand a command to the engine; returns the id that its answer will carry.
+
+        Args:
+            command: What is wanted.
+            request_id: If it was given out already.
+        """
+        request_id = request_id or next(self._request_ids)
+        self.engine.send(dataclasses.replace(command, request_id=request_id))
+        return request_id
+
+
+def _sample_with(changes: dict[str, Value]) -> Sample:
+    """A text with settings changed from now on."""
+    return Sample({key.removeprefix(SAMPLING): changes[key] for key in changes}, keep=True)

@@ -117,10 +117,13 @@ class CockpitScreen(Screen[None]):
         self._travelling = CockpitTimeline(self)
         self._trying = CockpitLRFinder(self)
         self._state_told = State.IDLE
+        self._evaluation: int | None = None  # requests whose answers are worth a word
+        self._checkpoint: int | None = None
+        self._sampling: int | None = None
         self._told_on_the_way: list[str] = []  # warnings of a run that is being prepared
         self.queueing = CockpitQueue(self, self._show_settings)
         self._runs_view = RunsView(control.launch.runs_dir)
-        self._handlers: dict[type[protocol.Event], Callable[[Any], None]] = {
+        self._handlers: dict[type[protocol.Event], Callable[[Any], object]] = {
             protocol.StateChanged: self._on_state,
             protocol.RunOpened: self._on_run_opened,
             protocol.Evaluated: self._on_evaluated,
@@ -295,8 +298,7 @@ class CockpitScreen(Screen[None]):
     def _on_evaluated(self, event: protocol.Evaluated) -> None:
         self.samples.label_val_loss(event.step, event.val_loss)
         self._show_chart_source()
-        if "Evaluated" in self.control.asked:
-            self.control.asked.discard("Evaluated")
+        if event.request_id == self._evaluation:
             self.app.notify(f"validation loss {loss(event.val_loss)} ({event.measured})")
 
     def _on_sample_started(self, event: protocol.SampleStarted) -> None:
@@ -313,17 +315,13 @@ class CockpitScreen(Screen[None]):
         self.samples.finish(event.sample)
 
     def _on_saved(self, event: protocol.Saved) -> None:
-        if "Saved" in self.control.asked:
-            self.control.asked.discard("Saved")
+        if event.request_id == self._checkpoint:
             self.app.notify(f"saved step {event.step:,}")
 
     def _on_adjusted(self, event: protocol.Adjusted) -> None:
         self.control.note_adjusted(event)
         if self._advice and self._advice.changes.keys() & event.changes.keys():
             self.action_dismiss_notice()  # the person had an idea of their own
-        if "Sample" in self.control.asked:
-            self.control.asked.discard("Sample")
-            self.control.sample()
         self._show_settings()
         self._show_chart_source()
 
@@ -348,16 +346,13 @@ class CockpitScreen(Screen[None]):
 
     def _on_refused(self, event: protocol.Refused) -> None:
         """Say it beside the field it is about, if there is one."""
-        control = self.control
-        if event.command == "Adjust" and "Sample" in control.asked:
-            control.asked.discard("Sample")
+        if event.request_id == self._sampling and self.samples.has_focus_within:
             self.samples.show_problem(event.message)
-        elif event.command == "TryRates":
-            self._trying.hear(event)
+        elif self._trying.hear(event):
+            return
         elif not self.settings.take_back(event.changes, event.message):
             self.notice.say(event.message, "error")
-            if event.command in ("Start", "Open"):
-                self.queueing.note_refused(event.message)
+            self.queueing.note_refused(event)
             self.refresh_bindings()
 
     def _on_failed(self, event: protocol.Failed) -> None:
@@ -506,11 +501,11 @@ class CockpitScreen(Screen[None]):
 
     def action_evaluate(self) -> None:
         """Measure the validation loss."""
-        self.control.evaluate()
+        self._evaluation = self.control.evaluate()
 
     def action_save(self) -> None:
         """Write a checkpoint."""
-        self.control.save()
+        self._checkpoint = self.control.save()
 
     def action_cool_down(self) -> None:
         """Begin the decay of the learning rate."""
@@ -608,7 +603,7 @@ class CockpitScreen(Screen[None]):
     def on_sample_pane_edited(self, message: SamplePane.Edited) -> None:
         """Sampling settings were typed in: take them over, and sample with them."""
         try:
-            self.control.sample_with(message.changes)
+            self._sampling = self.control.sample_with(message.changes)
         except InputError as error:
             self.samples.show_problem(str(error))
         else:

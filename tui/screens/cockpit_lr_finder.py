@@ -1,4 +1,4 @@
-"""The cockpit's dealings with the learning-rate range test."""
+"""The cockpit's dealings with the learning-rate finder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ class CockpitLRFinder:
     def __init__(self, cockpit: CockpitScreen) -> None:
         self._cockpit = cockpit
         self._screen: LRFinderScreen | None = None
-        self._count = 0  # of tests so far
 
     def begin(self) -> None:
         """Test the settings of the next run, or say why not now."""
@@ -39,15 +38,12 @@ class CockpitLRFinder:
         except InputError as error:
             cockpit.say_conflicts(error.problems)
             return
-        self._count += 1
-        self._screen = LRFinderScreen(control, config, self._count)
+        self._screen = LRFinderScreen(control, config, control.find_learning_rate(config))
         cockpit.app.push_screen(self._screen, self._answered)
-        control.try_rates(config, self._count)
 
-    def hear(self, event: Event) -> None:
-        """Hand an event to the screen, if it is still open."""
-        if self._screen is not None:
-            self._screen.hear(event)
+    def hear(self, event: Event) -> bool:
+        """Hand an event to the screen, if it is still open; False if it is not for it."""
+        return self._screen is not None and self._screen.hear(event)
 
     def _answered(self, changes: dict[str, Any] | None) -> None:
         self._screen = None

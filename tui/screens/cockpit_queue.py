@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textual.timer import Timer
 
 from data.errors import InputError
-from engine.protocol import Advised, State
+from engine.protocol import Advised, Refused, State
 from engine.sweeps.queue_entry import Entry
 from tui.screens.open_run_dialog import OpenRunDialog, is_busy
 from tui.screens.queue import QueueScreen
@@ -194,9 +194,12 @@ class CockpitQueue:
         if self._settled(self._queue.note_finished):
             self.announce_next(summary.splitlines()[0])
 
-    def note_refused(self, problem: str) -> None:
-        """A run could not be begun or opened."""
-        if self._queue.is_beginning and self._settled(lambda: self._queue.note_failed(problem)):
+    def note_refused(self, event: Refused) -> None:
+        """Something could not be done, perhaps to begin the run that the queue is at."""
+        problem = event.message
+        if self._queue.is_refusal(event) and self._settled(
+            lambda: self._queue.note_failed(problem)
+        ):
             self.announce_next(problem, "error")
 
     def note_advised(self, advice: Advised) -> None:

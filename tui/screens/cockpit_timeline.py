@@ -24,7 +24,7 @@ class CockpitTimeline:
 
     def __init__(self, cockpit: CockpitScreen) -> None:
         self._cockpit = cockpit
-        self._open_fork = False  # once it is made
+        self._to_open: int | None = None  # the request for a fork that is opened once it is made
 
     # -- keys ------------------------------------------------------------------------------------
 
@@ -45,8 +45,8 @@ class CockpitTimeline:
 
         def fork(answer: str | None) -> None:
             if answer:
-                self._open_fork = answer == "open"
-                control.fork(step)
+                request_id = control.fork(step)
+                self._to_open = request_id if answer == "open" else None
 
         self._cockpit.app.push_screen(ForkDialog(control.draft, control.facts.name, step), fork)
 
@@ -76,7 +76,7 @@ class CockpitTimeline:
     def on_forked(self, event: protocol.Forked) -> None:
         """A fork stands ready."""
         path = Path(event.path)
-        if self._open_fork:
+        if event.request_id == self._to_open:
             self._cockpit.control.open_run(path, keep_edits=True)  # it has those that fit it
             return
         self._cockpit.notice.say(

@@ -1,4 +1,4 @@
-"""The learning-rate range test: its curve as it grows, and the rate it suggests."""
+"""The learning-rate finder: its curve as it grows, and the rate it suggests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXPLANATION = (
     "No run comes of it, and an open one stays as it is, to the bit."
 )
 
-OPTIONS = "On the command line, gpt-tui lr-test has --from, --to and --steps for that."
+OPTIONS = "On the command line, gpt-tui lr-finder has --from, --to and --steps for that."
 SUGGESTION = "Suggestion: "
 
 
@@ -39,21 +39,21 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
     Args:
         control: Ends the test.
         config: What is tested.
-        number: Of the test; what is told of an earlier one is not for this screen.
+        request_id: Of the test; what is told of an earlier one is not for this screen.
     """
 
     AUTO_FOCUS = ""
-    CSS_PATH = "../styles/range_test.tcss"
+    CSS_PATH = "../styles/lr_finder.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "take", "Take it over", tooltip="as if it had been typed in the settings"),
         Binding("escape,q", "close", "Close", tooltip="leave everything as it was"),
     ]
 
-    def __init__(self, control: RunControl, config: Config, number: int) -> None:
+    def __init__(self, control: RunControl, config: Config, request_id: int) -> None:
         super().__init__()
         self.control = control
-        self._config, self._number = config, number
+        self._config, self._request_id = config, request_id
         self._doing = "getting ready"
         self._words = Text(EXPLANATION, "dim")
         self._over = False
@@ -76,13 +76,10 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
 
     # -- what the engine says --------------------------------------------------------------------
 
-    def hear(self, event: Event) -> None:
-        """The test gets ready, begins, or is over."""
-        if (
-            isinstance(event, LearningRateFinderPrepared | LearningRateFound)
-            and event.number != self._number
-        ):
-            return
+    def hear(self, event: Event) -> bool:
+        """The test gets ready, begins, or is over; False if the event is about something else."""
+        if event.request_id != self._request_id:
+            return False
         if isinstance(event, LearningRateFinderPrepared):
             self._doing, self._runtime = event.message.rstrip(" …"), event.runtime
         elif isinstance(event, LearningRateFound):
@@ -93,6 +90,7 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
         if self.is_mounted:
             self.show()
             self.refresh_bindings()
+        return True
 
     def _end(self, words: Text) -> None:
         self._doing, self._over, self._words = "", True, words
@@ -153,5 +151,5 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
     def action_close(self) -> None:
         """Close, and end the test if it is not over."""
         if not self._over:
-            self.control.end_trial()
+            self.control.end_learning_rate_finder()
         self.dismiss(None)

@@ -16,13 +16,13 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from data.errors import InputError
-from engine.sweeps.grid import Plan, described
-from engine.sweeps.median_rule import MedianRule, in_vain
+from engine.sweeps.grid import Plan, format_changes
+from engine.sweeps.median_rule import MedianRule, rule_warnings
 from tui.control.draft import Draft
 from tui.control.queue import plan_of
 from tui.screens.new_run_dialog import differences
 from tui.text.numbers import counted
-from tui.widgets.checkbox import Checkbox
+from tui.widgets.tick_box import TickBox
 
 EXAMPLE = "optim.learning_rate=1e-4..1e-2 log x5 model.n_layer=2,4"
 SHOWN_RUNS = 4
@@ -68,7 +68,7 @@ class QueueDialog(ModalScreen[Wanted | None]):
                 yield Static(self._settings(), markup=False)
             yield Static("Values to try (optional): section.name=a,b or LOW..HIGH log x5")
             yield Input(placeholder=EXAMPLE, id="axes", compact=True)
-            yield Checkbox("stop hopeless runs early (median rule)", id="rule")
+            yield TickBox("stop hopeless runs early (median rule)", id="rule")
             with VerticalScroll(id="preview"):
                 yield Static(id="runs", markup=False)
             yield Static(
@@ -92,7 +92,7 @@ class QueueDialog(ModalScreen[Wanted | None]):
         """Say what it comes to while it is typed."""
         self._show()
 
-    def on_tick_changed(self) -> None:
+    def on_tick_box_changed(self) -> None:
         """Say whether the rule can do anything."""
         self._show()
 
@@ -107,7 +107,7 @@ class QueueDialog(ModalScreen[Wanted | None]):
 
     @property
     def _rule(self) -> MedianRule | None:
-        return MedianRule() if self.query_one(Checkbox).value else None
+        return MedianRule() if self.query_one(TickBox).value else None
 
     def _show(self) -> None:
         planned = self._plan()
@@ -127,12 +127,12 @@ def _described(planned: Plan, rule: MedianRule | None) -> Text:
     trials = planned.trials
     text = Text.assemble((counted(len(trials), "run"), "bold"))
     if len(trials) > 1:
-        lines = [described(trial.changes) for trial in trials[:SHOWN_RUNS]]
+        lines = [format_changes(trial.changes) for trial in trials[:SHOWN_RUNS]]
         more = len(trials) - len(lines)
         lines += [f"… and {more:,} more"] if more else []
         text.append("\n" + "\n".join(lines))
-    idle = in_vain(rule, [trial.config for trial in trials]) if rule else []
-    for told in planned.in_vain() + idle:
+    idle = rule_warnings(rule, [trial.config for trial in trials]) if rule else []
+    for told in planned.ineffective_settings() + idle:
         text.append(f"\n{told}", "yellow")
     if planned.impossible:
         text.append(f"\n{len(planned.impossible):,} cannot be and are left out: ", "yellow")

@@ -35,7 +35,7 @@ def pruned(place: Place) -> str:
 
 def format_state(place: Place) -> str:
     """What has become of a run: ``done``, or ``stopped early`` by the rule of its sweep."""
-    return "stopped early" if pruned(place) else place.entry.format_state
+    return "stopped early" if pruned(place) else place.entry.state_name
 
 
 def _row(place: Place, keys: Sequence[str]) -> tuple[str, ...]:
@@ -56,8 +56,7 @@ def queue_table(entries: Sequence[Entry]) -> str:
     """What is to come, in its order."""
     header = ("id", "state", "sweep", "run", "settings")
     rows = [
-        (str(e.id), e.format_state, e.sweep or "–", e.run or "–", format_settings(e))
-        for e in entries
+        (str(e.id), e.state_name, e.sweep or "–", e.run or "–", format_settings(e)) for e in entries
     ]
     return table(header, rows, right=(0,), wrap=True)
 
@@ -102,7 +101,7 @@ def entry_facts(entry: Entry, runs_dir: Path) -> dict[str, Any]:
     return {
         "id": entry.id,
         "sweep": entry.sweep or None,
-        "state": entry.format_state,
+        "state": entry.state_name,
         "name": entry.run or None,
         "run": str(runs_dir / entry.run) if entry.run else None,
         "settings": entry.changes,

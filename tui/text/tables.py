@@ -10,11 +10,11 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from engine.protocol import PRUNED_KEY
 from tui.terminal.stdout import complain
 
 if TYPE_CHECKING:
-    from engine.protocol import PRUNED_KEY
-from engine.runs.summary import RunSummary
+    from engine.runs.summary import RunSummary
 
 NARROWEST = 20  # columns that a wrapped cell gets, however narrow the terminal
 

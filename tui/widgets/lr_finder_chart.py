@@ -1,4 +1,4 @@
-"""The curve of a learning-rate range test, as it grows."""
+"""The curve of a learning-rate finder, as it grows."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from engine.config.model_size import flops_per_token, kv_cache_numbers, matrix_w
 from engine.config.presets import preset_config
 from engine.config.schema import Config
 from engine.model import build_model
-from engine.sampling.decoder import freeze
+from engine.sampling.decoder import GPTDecoder, freeze
 
 VOCAB_SIZE = 65
 # dropout has attention spelled out, the way that torch's counter can read
@@ -35,7 +35,8 @@ def counted(config: Config, training: bool) -> float:
         logits = model(input_ids)
         if training:
             logits.sum().backward()
-    return counter.get_total_flops() / input_ids.numel()
+    flops: int = counter.get_total_flops()
+    return flops / input_ids.numel()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -65,5 +66,6 @@ def test_the_cache_keeps_as_many_numbers_as_told(name: str) -> None:
     config = preset_config(name).model
     decoder = freeze(build_model(config, VOCAB_SIZE)).decoder(1, config.block_size)
     decoder.begin(torch.zeros(1, config.block_size, dtype=torch.long))
-    held = sum(part.numel() for layer in decoder._ring.seen for part in layer)
+    assert isinstance(decoder, GPTDecoder)
+    held = sum(part.numel() for layer in decoder._cache.seen for part in layer)
     assert kv_cache_numbers(config) == held

@@ -84,6 +84,6 @@ def test_overfitting_is_met_with_dropout_then_patience_then_nothing() -> None:
 
 def test_what_is_no_number_is_met_by_going_back_with_a_tenth_of_the_rate() -> None:
     advice = advise_non_finite(620, "gradient", 500, Config())
-    assert "the gradient of step 620 is not a number" in advice.message
+    assert "the gradient of step 620 is not finite" in advice.message
     assert advice.action == "go back to step 500, learning_rate 0.0001"
     assert (advice.rewind_to, advice.changes) == (500, {"optim.learning_rate": 1e-4})

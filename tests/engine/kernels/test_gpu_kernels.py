@@ -70,7 +70,7 @@ def test_queries_keys_and_values(
     rope = rotary(torch.arange(T, device="cuda"), hs, torch.float32) if rotates else None
     q, k, v = (
         part.view(B, T, -1, hs).transpose(1, 2)
-        for part in plain.split((nh * hs, nkv * hs, nkv * hs), dim=-1)
+        for part in torch.split(plain, [nh * hs, nkv * hs, nkv * hs], dim=-1)
     )
     if norm == "layer":
         q, k = (F.layer_norm(x, (hs,), eps=EPSILON) for x in (q, k))

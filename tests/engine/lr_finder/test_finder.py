@@ -187,13 +187,13 @@ def bench(runs_dir: Path) -> Bench:
 def test_a_test_without_a_run_tells_its_suggestion_and_leaves_no_folder(
     bench: Bench, make_config: MakeConfig
 ) -> None:
-    bench.do(FindLearningRate(make_config().to_dict(), number=7))
+    bench.do(FindLearningRate(make_config().to_dict(), request_id=7))
     bench.rest()
-    assert {event.number for event in bench.said(LearningRateFinderPrepared)} == {7}
+    assert {event.request_id for event in bench.said(LearningRateFinderPrepared)} == {7}
     assert [event.message for event in bench.said(LearningRateFinderPrepared)][-1] == ""
     assert bench.said(LearningRateFinderPrepared)[-1].runtime["threads"] == 1
     (tried,) = bench.said(LearningRateFound)
-    assert tried.number == 7
+    assert tried.request_id == 7
     assert tried.changes["optim.learning_rate"] > 0
     assert len(bench.loop.lr_finder.metrics.column("train_loss")) > 50
     assert list(bench.runs_dir.glob("*")) == []
@@ -231,7 +231,12 @@ def test_the_run_computes_with_its_own_threads_after_each_quantum(
 ) -> None:
     asked: list[int] = []
     settle = torch.set_num_threads
-    monkeypatch.setattr(torch, "set_num_threads", lambda n: (asked.append(n), settle(n)))
+
+    def set_num_threads(n: int) -> None:
+        asked.append(n)
+        settle(n)
+
+    monkeypatch.setattr(torch, "set_num_threads", set_num_threads)
     bench.do(FindLearningRate(make_config(system__threads=2).to_dict()))
     for _ in range(3):
         assert torch.get_num_threads() == 1
@@ -246,7 +251,7 @@ def test_a_run_in_training_is_not_disturbed(bench: Bench, make_config: MakeConfi
     bench.do(FindLearningRate(make_config().to_dict()))
     (refused,) = bench.said(Refused)
     assert refused == Refused(
-        "TryRates", "pause the run first: a learning-rate test needs its processor"
+        "FindLearningRate", "pause the run first: the learning-rate finder needs its processor"
     )
     assert bench.loop.status.state is State.RUNNING
     bench.finish()
@@ -254,7 +259,8 @@ def test_a_run_in_training_is_not_disturbed(bench: Bench, make_config: MakeConfi
 
 def test_whatever_is_wanted_next_ends_the_test(bench: Bench, make_config: MakeConfig) -> None:
     bench.do(FindLearningRate(make_config().to_dict()))
-    assert bench.loop.lr_finder.under_way
+    under_way = bench.loop.lr_finder.under_way
+    assert under_way
     bench.start(make_config(train__max_steps=2), "run")
     assert bench.said(LearningRateFound) == [LearningRateFound("")]
     assert len(bench.said(RunOpened)) == 1
@@ -296,7 +302,7 @@ def test_a_text_that_cannot_be_read_refuses_the_test(
     config = make_config(data__corpus=str(tmp_path / "gone.txt"))
     bench.do(FindLearningRate(config.to_dict()))
     (refused,) = bench.said(Refused)
-    assert refused.command == "TryRates" and "gone.txt" in refused.message
+    assert refused.command == "FindLearningRate" and "gone.txt" in refused.message
 
 
 def test_a_model_too_large_for_the_memory_is_refused_before_it_is_built(
@@ -319,6 +325,6 @@ def test_a_failure_of_the_test_is_told_and_the_run_lives_on(
     bench.do(FindLearningRate(make_config().to_dict()))
     bench.rest()
     (refused,) = bench.said(Refused)
-    assert refused.message.startswith("the test failed: ZeroDivisionError")
+    assert refused.message.startswith("the learning-rate finder failed: ZeroDivisionError")
     bench.do(Resume())
     bench.finish()

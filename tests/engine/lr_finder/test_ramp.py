@@ -10,7 +10,7 @@ import pytest
 from data.errors import InputError
 from engine.config.presets import preset_config
 from engine.config.schema import Config
-from engine.lr_finder.ramp import Ramp, as_settings, at_rate, rise_for, suggest
+from engine.lr_finder.ramp import Ramp, as_settings, at_rate, ramp_for, suggest
 from engine.metrics import Column
 
 RISE = Ramp(1e-6, 1.0, 100)
@@ -60,7 +60,7 @@ def test_everything_wrong_with_the_rates_is_said_at_once() -> None:
         (1e-6, 11.0, 100, "--to must be at most 10, not 11"),
     ):
         with pytest.raises(InputError) as caught:
-            rise_for(Config(), first, last, steps)
+            ramp_for(Config(), first, last, steps)
         assert len(caught.value.problems) == len(words)
         assert all(word in str(caught.value) for word in words)
 
@@ -85,10 +85,12 @@ def test_both_rates_rise_in_proportion_and_nothing_else_moves_them() -> None:
 
 def test_muons_rate_stays_within_its_bound_at_the_end_of_the_rise() -> None:
     muon = Config().replace({"optim.optimizer": "muon"})  # 1e-3 and 2e-2
-    assert rise_for(muon).last == pytest.approx(0.5)
-    assert rise_for(Config()).last == 1.0  # AdamW's rate alone
-    with pytest.raises(InputError, match=r"at most 0\.5, or optim\.muon_lr would pass its bound"):
-        rise_for(muon, last=1.0)
+    assert ramp_for(muon).last == pytest.approx(0.5)
+    assert ramp_for(Config()).last == 1.0  # AdamW's rate alone
+    with pytest.raises(
+        InputError, match=r"at most 0\.5, or optim\.muon_lr would exceed its maximum"
+    ):
+        ramp_for(muon, last=1.0)
 
 
 # What a curve suggests
@@ -142,7 +144,7 @@ def test_a_loss_that_still_falls_at_the_end_says_so() -> None:
     falling = 4.17 - np.linspace(0, 1, RISE.steps) ** 4
     found = suggest(RISE, smoothed(falling), diverged=False)
     assert found.learning_rate is not None
-    assert "it was falling still at 1" in found.why
+    assert "it was still falling at 1" in found.why
 
 
 # What to set

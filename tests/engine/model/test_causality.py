@@ -34,7 +34,8 @@ def effect_of_another_token(model: LanguageModel, place: int, seed: int) -> Tens
     tokens = some_tokens(1, LENGTH, seed)
     changed = tokens.clone()
     changed[0, place] = (changed[0, place] + 1 + seed % (VOCAB - 1)) % VOCAB
-    return (model(changed) - model(tokens))[0].abs().amax(-1)
+    effect: Tensor = (model(changed) - model(tokens))[0].abs().amax(-1)
+    return effect
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

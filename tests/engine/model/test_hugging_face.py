@@ -99,7 +99,7 @@ def llama_names(ours: Tensors) -> Tensors:
     }
     for i in range(LAYERS):
         here = {name.removeprefix(f"blocks.{i}."): tensor for name, tensor in ours.items()}
-        q, k, v = here["attention.qkv.weight"].split([32, 16, 16])
+        q, k, v = torch.split(here["attention.qkv.weight"], [32, 16, 16])
         gate, up = here["feed_forward.up.weight"].chunk(2)
         inside = {
             "input_layernorm": here["norm_1.weight"],
@@ -135,7 +135,7 @@ def learn(ours: GPT, theirs: Any) -> None:
     x, y = tokens[:, :-1], tokens[:, 1:]
     for model, logits in ((ours, ours(x)), (theirs, theirs(x).logits)):
         model.zero_grad()
-        F.cross_entropy(logits.flatten(0, 1), y.flatten()).backward()
+        torch.autograd.backward(F.cross_entropy(logits.flatten(0, 1), y.flatten()))
 
 
 def test_logits_are_those_of_hugging_face(twins: Twins) -> None:

@@ -24,12 +24,14 @@ def run_both(heights: list[int], columns: int, dtype: torch.dtype) -> tuple[Tens
     """How far ours moves a weight, and torch's the parts of it, on the same gradients."""
     start = noise(sum(heights), columns)
     weight = start.clone().requires_grad_()
-    parts = [part.clone().requires_grad_() for part in start.split(heights)]
+    parts = [part.clone().requires_grad_() for part in torch.split(start, heights)]
     ours = Muon([(weight, heights)], dtype, MOMENTUM, DECAY)
-    theirs = torch.optim.Muon(parts, lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
+    theirs: torch.optim.Optimizer = torch.optim.Muon(
+        parts, lr=RATE, momentum=MOMENTUM, weight_decay=DECAY
+    )
     for step in range(STEPS):
         weight.grad = noise(sum(heights), columns, seed=10 + step)
-        for part, gradient in zip(parts, weight.grad.split(heights), strict=True):
+        for part, gradient in zip(parts, torch.split(weight.grad, heights), strict=True):
             part.grad = gradient.clone()
         ours.step(RATE)
         theirs.step()

@@ -93,7 +93,7 @@ def torchs_muon(theirs: GPT, rate: float) -> tuple[torch.optim.Optimizer, list[T
     matrices = [
         part.detach().clone().requires_grad_()
         for weight, heights in stacked(theirs)
-        for part in weight.split(heights)
+        for part in torch.split(weight, heights)
     ]
     return torch.optim.Muon(matrices, lr=rate, weight_decay=0.2, momentum=0.9), matrices
 
@@ -101,15 +101,17 @@ def torchs_muon(theirs: GPT, rate: float) -> tuple[torch.optim.Optimizer, list[T
 def stacked(model: GPT) -> list[tuple[Tensor, list[int]]]:
     """The matrices of two blocks of width 16: their keys and values have one head of 8."""
     gate = model.config.d_ff
-    found = []
-    for block in model.blocks:
-        found += [
-            (block.attention.qkv.weight, [16, 8, 8]),
-            (block.attention.proj.weight, [16]),
-            (block.feed_forward.up.weight, [gate, gate]),
-            (block.feed_forward.proj.weight, [16]),
-        ]
-    return found
+    heights = {
+        "attention.qkv": [16, 8, 8],
+        "attention.proj": [16],
+        "feed_forward.up": [gate, gate],
+        "feed_forward.proj": [16],
+    }
+    return [
+        (block.get_parameter(f"{name}.weight"), parts)
+        for block in model.blocks
+        for name, parts in heights.items()
+    ]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
@@ -128,7 +130,7 @@ def test_muon_moves_the_matrices_as_torchs_does_and_adamw_the_rest(
         monkeypatch.setattr(Tensor, "bfloat16", lambda tensor: tensor.clone())
     for step in range(STEPS):
         give_gradients(step, ours, theirs)
-        gradients = [g for weight, h in stacked(theirs) for g in _grad(weight).split(h)]
+        gradients = [g for weight, h in stacked(theirs) for g in torch.split(_grad(weight), h)]
         for matrix, gradient in zip(matrices, gradients, strict=True):
             matrix.grad = gradient.clone()
         take_step(optimizer, 0.01, GO)
@@ -186,9 +188,10 @@ def test_a_model_without_blocks_is_adamws_alone() -> None:
     optimizer = Optimizer(bigram, optim("muon"))
     assert optimizer.muon is None
     give_gradients(0, bigram)
-    before = bigram.token_embedding.weight.detach().clone()
+    weight = bigram.get_parameter("token_embedding.weight")
+    before = weight.detach().clone()
     take_step(optimizer, 0.01, GO)
-    assert (bigram.token_embedding.weight != before).any()
+    assert (weight != before).any()
 
 
 def test_a_model_without_projections_is_all_moved() -> None:
@@ -223,7 +226,7 @@ def test_muons_rate_goes_up_and_down_with_the_schedule() -> None:
     moved = []
     for rate in (0.01, 0.005):
         ours = model()
-        weight = ours.blocks[0].attention.proj.weight
+        weight = ours.get_parameter("blocks.0.attention.proj.weight")
         before = weight.detach().clone()
         give_gradients(0, ours)
         take_step(Optimizer(ours, optim("muon", weight_decay=0.0)), rate, GO)

@@ -13,8 +13,14 @@ import pytest
 from data.errors import InputError
 from engine.config.schema import SETTINGS
 from engine.protocol import Adjust, Resume, Rewind
-from engine.runs.comparison import cautions, differing_settings, described, read_compared
-from engine.runs.curves import Axis, find_origin, ghost_of_parent, read_loss_curves, read_later_curve
+from engine.runs.comparison import cautions, described, differing_settings, read_compared
+from engine.runs.curves import (
+    Axis,
+    find_origin,
+    ghost_of_parent,
+    read_later_curve,
+    read_loss_curves,
+)
 from engine.runs.notes import change_notes
 from engine.session.fork import fork
 from engine.session.visit import visit

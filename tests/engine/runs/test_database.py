@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from data.errors import InputError
 from engine.metrics import MetricStore
 from engine.runs.database import BLOCK_STEPS, RunDatabase
-from engine.runs.lineage import abandoned, lineage
 from engine.runs.retrying_writer import PATIENTLY
 from engine.session.recorder import Recorder, load_metrics
 
@@ -335,14 +334,14 @@ def test_a_course_follows_the_lineage_of_a_branch(path: Path) -> None:
     two = database.add_branch(one, 9)
     database.add_metrics(two, [("loss", 10, 210.0)])
     three = database.add_branch(0, 4)
-    branches = database.branches()
-    steps, values = database.curve("loss", lineage(branches, two))
+    lineage = database.lineage(two)
+    steps, values = database.curve("loss", lineage)
     assert steps.tolist() == [*range(1, 7), 7, 8, 9, 10]
     assert values.tolist() == [1, 2, 3, 4, 5, 6, 107, 108, 109, 210]
-    assert database.curve("loss", lineage(branches, two, 8))[0].tolist() == list(range(1, 9))
-    assert database.curve("loss", lineage(branches, two, 3))[1].tolist() == [1, 2, 3]
-    assert database.curve("loss", lineage(branches, three))[0].tolist() == [1, 2, 3, 4]
-    ghosts = [database.curve("loss", [one])[0].tolist() for one in abandoned(branches, two)]
+    assert database.curve("loss", database.lineage(two, 8))[0].tolist() == list(range(1, 9))
+    assert database.curve("loss", database.lineage(two, 3))[1].tolist() == [1, 2, 3]
+    assert database.curve("loss", database.lineage(three))[0].tolist() == [1, 2, 3, 4]
+    ghosts = [database.curve("loss", [one])[0].tolist() for one in lineage.abandoned()]
     assert ghosts == [[7, 8, 9, 10], [10, 11, 12], []]
 
 

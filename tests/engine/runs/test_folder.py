@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,7 @@ def test_whoever_only_looks_does_not_keep_a_writer_out(
     (run / "lock").touch()
     looker = open(run / "lock")  # noqa: SIM115
     fcntl.flock(looker, fcntl.LOCK_SH)
-    monkeypatch.setattr(folder.time, "sleep", lambda seconds: looker.close())
+    monkeypatch.setattr(time, "sleep", lambda seconds: looker.close())
     RunLock(run).release()
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,7 @@ def test_what_cannot_be_a_tag_is_refused(run: Path, tag: str) -> None:
 @pytest.mark.parametrize("text", ["tags = [", "tags = 3", 'note = ["a"]', "tags = [1]"])
 def test_a_damaged_file_is_named_and_left_as_it_is(run: Path, text: str) -> None:
     (run / NOTES_FILE).write_text(text)
+    attempt: Callable[[], object]
     for attempt in (lambda: read_notes(run), lambda: set_note(run, "new")):
         with pytest.raises(InputError, match=r"notes\.toml cannot be read"):
             attempt()

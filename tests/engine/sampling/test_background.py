@@ -169,7 +169,7 @@ def test_numbers_that_break_end_the_text_with_a_word(sampler: Sampler, events: l
     sampler.request(model, 7, SampleConfig(), automatic=False)
     finish(sampler, events)
     (warned,) = [event for event in events if isinstance(event, Warned)]
-    assert warned.message == "the sample of step 7 ended early: the model's logits are not numbers"
+    assert warned.message == "the sample of step 7 ended early: the model's logits are not finite"
 
 
 def test_freezing_is_cheap() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -18,8 +19,8 @@ from engine.model.block import Block
 from engine.model.positions import rotary
 from engine.sampling import frozen as frozen_module
 from engine.sampling import frozen_gpt as frozen_gpt_module
-from engine.sampling.decoder import FEW, freeze
-from engine.sampling.kv_cache import GROWTH, Ring
+from engine.sampling.decoder import SMALL_BATCH, freeze
+from engine.sampling.kv_cache import GROWTH, KVCache
 from tests.engine.models import (
     VOCAB,
     model_configs,
@@ -133,12 +134,13 @@ def test_where_positions_are_places_a_full_context_says_so(position: str) -> Non
     model, ids = small_model(position=position), some_tokens(batch=2, length=18)
     decoder = freeze(model).decoder(2, 18)
     decoder.begin(ids[:, :11])
-    assert not decoder.full
+    full = [decoder.full]
     decoder.step(ids[:, 11])
-    assert decoder.full
+    full.append(decoder.full)
     again = decoder.begin(ids[:, 6:12])
     assert relative_error(again, expected(model, ids[:, 6:12], 6)[:, 0]) < SUMMATION
-    assert not decoder.full
+    full.append(decoder.full)
+    assert full == [False, True, False]
 
 
 # Frozen means frozen
@@ -189,7 +191,7 @@ def reduced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "gpt-2": {"bias": True},
     "modern": {"position": "rotary", "qk_norm": True, "activation": "relu2", "n_gram": 3},
     "llama": {"position": "rotary", "norm": "rms", "activation": "swiglu", "n_kv_head": 1},
@@ -199,7 +201,7 @@ VARIANTS = {
 
 @pytest.mark.usefixtures("reduced")
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("batch", [2, FEW + 1])
+@pytest.mark.parametrize("batch", [2, SMALL_BATCH + 1])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_in_bf16_it_is_about_as_near_the_plain_fp32_numbers_as_the_model_itself(
     monkeypatch: pytest.MonkeyPatch, variant: str, batch: int, packed: bool
@@ -249,13 +251,13 @@ def test_a_build_without_packed_products_writes_the_same(monkeypatch: pytest.Mon
 
 
 def test_a_long_context_takes_memory_only_as_the_text_grows() -> None:
-    ring = Ring((1, 1, 1, 2), 131_072, torch.empty(0))
-    ring.fill(3)
-    assert ring.mask.tolist() == [0.0] * 3 + [-torch.inf] * (GROWTH - 3)
+    cache = KVCache((1, 1, 1, 2), 131_072, torch.empty(0))
+    cache.fill(3)
+    assert cache.mask.tolist() == [0.0] * 3 + [-torch.inf] * (GROWTH - 3)
     grown = 0
     for _ in range(5000):
-        before = len(ring.mask)
-        ring.add()
-        grown += len(ring.mask) > before
-    assert 5003 <= len(ring.mask) < 1.2 * 5003
+        before = len(cache.mask)
+        cache.add()
+        grown += len(cache.mask) > before
+    assert 5003 <= len(cache.mask) < 1.2 * 5003
     assert grown < 40  # each copies all that is there

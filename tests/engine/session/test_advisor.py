@@ -26,6 +26,7 @@ from engine.protocol import (
 )
 from engine.session.session import Session
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits, weights
+from tests.engine.models import scale_gradient
 
 SCALED: dict[str, Any] = {  # a preset's recipe, in a model that learns in a second
     "model.n_layer": 2,
@@ -184,7 +185,7 @@ def test_what_cannot_be_silenced_is_refused(rig: Rig, make_config: MakeConfig, k
 def _break_at(session: Session, rig: Rig, step: int) -> Advised:
     """Give the gradients of a step no values."""
     rig.to_step(session, step - 1)
-    hook = session.trainer.model.head.weight.register_hook(lambda g: g * math.nan)
+    hook = scale_gradient(session.trainer.model, "head.weight", math.nan)
     rig.until(session, lambda: session.state is State.PAUSED)
     hook.remove()
     advice = rig.said(Advised)[-1]

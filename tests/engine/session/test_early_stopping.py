@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -23,7 +23,9 @@ def evaluates(monkeypatch: pytest.MonkeyPatch) -> Evaluates:
     """Have evaluations find these losses at these steps; whole-split ones find 2.6 anywhere."""
 
     def settle(losses: dict[int, float]) -> None:
-        def quanta(trainer: Trainer, whole: bool = False, model: Any = None) -> Iterator[None]:
+        def quanta(
+            trainer: Trainer, whole: bool = False, model: Any = None
+        ) -> Generator[None, None, Evaluation]:
             yield
             loss = 2.6 if whole else losses.get(trainer.step, 9.0)
             return Evaluation(trainer.step, loss, 1, 1 if whole else 2)

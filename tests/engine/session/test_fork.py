@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,7 @@ def test_a_run_forked_at_a_step_before_goes_on_as_if_nobody_had_asked(
         rig.to_step(one, 13)
         one.handle(Pause())
         one.handle(Save())
-        rig.until(one, lambda s=one: s.status.saved_step == 13)
+        rig.until(one, partial(lambda session: session.status.saved_step == 13, one))
         if running:
             one.handle(Resume())
         one.handle(Adjust({"optim.learning_rate": 4e-3}))

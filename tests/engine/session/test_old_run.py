@@ -16,7 +16,6 @@ import pytest
 from engine.checkpoint.store import find_checkpoint, read_checkpoint
 from engine.protocol import Fork, Forked, Resume, Rewind, Rewound, State, Warned
 from engine.repair.replay import replay
-from engine.runs.lineage import lineage
 from engine.session.session import Session
 from engine.training.runtime import hardware, versions
 from tests.engine.conftest import Rig
@@ -43,7 +42,7 @@ def losses(session: Session) -> list[float]:
     """Of training, from the first step on, as they are recorded."""
     database, branch = session.files.database, session.recorder.branch
     session.recorder.flush(session.summary())
-    _, values = database.curve("train_loss", lineage(database.branches(), branch))
+    _, values = database.curve("train_loss", database.lineage(branch))
     return [float(value) for value in values]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,17 @@ WHY = (
 )
 
 WINDOWS = 8  # that an evaluation takes: two batches
-Contend, Trained = Callable[..., Session], Callable[..., Path]
+Contend = Callable[..., Session]
+Trained = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
 def evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
     """Evaluations find 5 on the way, whole-split ones 4."""
 
-    def quanta(trainer: Trainer, whole: bool = False, model: Any = None) -> Iterator[None]:
+    def quanta(
+        trainer: Trainer, whole: bool = False, model: Any = None
+    ) -> Generator[None, None, Evaluation]:
         yield
         return Evaluation(trainer.step, 4.0 if whole else 5.0, WINDOWS, WINDOWS if whole else 20)
 
@@ -46,7 +49,7 @@ def trained(runs_dir: Path, make_config: MakeConfig) -> Trained:
     def write(loss: float, batch_size: int = 4) -> Path:
         run = create_run(make_config(), runs_dir, None)
         database = RunDatabase(run / "run.db")
-        measured = Evaluation(0, loss, WINDOWS, 20).described(batch_size)
+        measured = Evaluation(0, loss, WINDOWS, 20).measured_on(batch_size)
         for step in (4, 8, 12, 16):
             facts = {"val_loss": loss, "measured": measured, "scheduled": True}
             database.add_journal(0, step, "evaluated", facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -153,7 +154,8 @@ def test_what_was_best_after_the_step_gone_back_to_is_so_no_more(
 ) -> None:
     session = rig.new(make_config(**RICH))
     rig.to_step(session, 24)
-    assert session.losses.best_step
+    best = session.losses.best_step
+    assert best
     go_back(rig, session, 3)  # nothing was measured so early
     path = rig.close(session)
     assert session.losses.best_step is None
@@ -204,6 +206,10 @@ def test_a_finished_run_can_go_back_and_finish_again(rig: Rig, make_config: Make
     assert session.status.val_loss == first.val_loss
 
 
+def _is_going_back(session: Session) -> bool:
+    return session._rewinder.under_way
+
+
 @pytest.mark.parametrize("quanta", [1, 4, 9])
 def test_a_run_killed_or_closed_on_its_way_back_is_where_it_was(
     rig: Rig, make_config: MakeConfig, quanta: int
@@ -214,7 +220,7 @@ def test_a_run_killed_or_closed_on_its_way_back_is_where_it_was(
     expected = bits(session)
     for end in (rig.crash, rig.close):
         session.handle(Rewind(8))
-        rig.until(session, lambda s=session: s._rewinder.under_way)
+        rig.until(session, partial(_is_going_back, session))
         for _ in range(quanta):
             session.advance()
         assert session._rewinder.under_way

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ from engine.protocol import (
 from engine.sampling.generate import generate
 from engine.session import build
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
+from tests.engine.models import scale_gradient
 
 
 def kinds(session: Any) -> list[str]:
@@ -129,7 +131,7 @@ def test_raising_max_steps_while_the_end_is_measured_is_answered(
     rig.to_step(session, 4)
     for _ in range(5):
         session.advance()
-    assert session.state is State.RUNNING
+    assert session.status.state is State.RUNNING
     assert rig.send(session, Adjust({"train.max_steps": 8})) == []
     rig.rest(session)
     assert rig.said(Adjusted)[-1].changes == {"train.max_steps": [4, 8]}
@@ -325,6 +327,32 @@ def test_a_run_is_not_begun_with_a_prompt_it_cannot_read(rig: Rig, make_config: 
     assert list(rig.runs_dir.glob("*")) == []
 
 
+def test_what_a_sample_is_to_keep_holds_from_then_on(rig: Rig, make_config: MakeConfig) -> None:
+    session = rig.new(make_config(), running=False)
+    rig.rest(session)
+    (adjusted,) = rig.send(session, Sample({"prompt": "The ", "max_tokens": 3}, keep=True))
+    assert adjusted.changes == {"sample.prompt": ["", "The "], "sample.max_tokens": [12, 3]}
+    rig.send(session, Sample({"prompt": "So"}))
+    rig.send(session, Sample(keep=True))  # nothing to keep
+    rig.rest(session)
+    prompts = [one.settings["prompt"] for one in rig.said(SampleStarted)]
+    assert prompts[1:] == ["The ", "So", "The "]
+    assert session.trainer.config.sample.prompt == "The "
+    kinds = [one["kind"] for one in session.files.database.journal()]
+    assert [one for one in kinds if one in ("adjusted", "sampled")] == [
+        "adjusted",
+        *["sampled"] * 3,
+    ]
+
+
+def test_what_a_sample_cannot_be_made_with_is_not_kept(rig: Rig, make_config: MakeConfig) -> None:
+    session = rig.new(make_config(), running=False)
+    (refused,) = rig.send(session, Sample({"prompt": "☃"}, keep=True))
+    assert isinstance(refused, Refused) and "'☃'" in refused.message
+    assert session.trainer.config.sample.prompt == ""
+    assert session.files.database.journal("sampled") == []
+
+
 def test_a_person_is_served_before_what_nobody_waits_for(rig: Rig, make_config: MakeConfig) -> None:
     session = rig.new(make_config(sample__max_tokens=500), running=False)
     rig.send(session, Sample({"max_tokens": 5}))
@@ -375,10 +403,10 @@ def test_weights_without_numbers_end_a_sample_with_a_warning(
     session = rig.new(make_config(), running=False)
     rig.rest(session)
     with torch.no_grad():
-        session.trainer.model.norm.weight.fill_(math.nan)
+        session.trainer.model.get_parameter("norm.weight").fill_(math.nan)
     rig.send(session, Sample())
     rig.rest(session)
-    assert "not numbers" in rig.said(Warned)[0].message
+    assert "not finite" in rig.said(Warned)[0].message
     assert rig.said(SampleFinished)[-1].tokens == 0
 
 
@@ -438,11 +466,11 @@ def test_a_save_that_fails_pauses_with_a_warning_and_the_next_one_works(
 def test_a_gradient_that_is_no_number_pauses_with_advice(rig: Rig, make_config: MakeConfig) -> None:
     session = rig.new(make_config())
     rig.to_step(session, 2)
-    hook = session.trainer.model.head.weight.register_hook(lambda g: g * math.nan)
+    hook = scale_gradient(session.trainer.model, "head.weight", math.nan)
     rig.until(session, lambda: session.state is State.PAUSED)
     hook.remove()
     (advised,) = rig.said(Advised)
-    assert "gradient of step 3 is not a number" in advised.message
+    assert "gradient of step 3 is not finite" in advised.message
     assert (advised.rewind_to, advised.action) == (0, "go back to step 0, learning_rate 0.001")
     assert session.trainer.step == 3
     rig.send(session, Resume())
@@ -503,11 +531,12 @@ def test_changes_that_cannot_be_are_refused_before_anything_is_done(
     rig.to_step(session, 2)
     path = rig.close(session)
     monkeypatch.setattr(build, "resolve_runtime", None)
-    for changes, why in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"model__n_layer": 3}, "new run"),
         ({"optim__learning_rate": -1}, "must be"),
         ({"system__threads": -1}, "must be"),
-    ):
+    )
+    for changes, why in cases:
         with pytest.raises(InputError, match=why):
             rig.open(path, **changes)
     assert rig.open(path).trainer.step == 2
@@ -553,7 +582,7 @@ def test_every_command_but_those_of_the_loop_has_a_handler(
         command = given[kind] if kind in given else kind()
         before = len(rig.events)
         session.handle(command)
-        rig.until(session, lambda before=before: len(rig.events) > before)
+        rig.until(session, partial(lambda known: len(rig.events) > known, before))
 
 
 # The cool-down of a schedule that is stable till told

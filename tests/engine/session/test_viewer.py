@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -33,6 +34,8 @@ from engine.session.viewer import Viewer
 from engine.session.worker import EngineLoop
 from tests.engine.conftest import MakeConfig, Rig
 
+E = TypeVar("E", bound=Event)
+
 
 class Watcher:
     """Someone who watches."""
@@ -43,11 +46,12 @@ class Watcher:
         self.viewing = Viewer(path, self.metrics, self.events.append)
         self.viewing.open(running=False)
 
-    def said(self, kind: type[Event]) -> list[Event]:
+    def said(self, kind: type[E]) -> list[E]:
         return [event for event in self.events if isinstance(event, kind)]
 
     def steps(self, name: str = "train_loss") -> list[int]:
-        return self.metrics.column(name).snapshot()[0].tolist()
+        steps: list[int] = self.metrics.column(name).snapshot()[0].tolist()
+        return steps
 
 
 def write_down(session: Session) -> None:
@@ -67,7 +71,8 @@ def test_what_the_other_program_does_is_seen_and_no_byte_is_written(
     assert isinstance(opened, RunOpened)
     assert (opened.step, opened.total_steps) == (8, 5000)
     assert opened.config["optim"]["learning_rate"] == 5e-3
-    assert watcher.viewing.status.state is State.RUNNING
+    status = watcher.viewing.status
+    assert status.state is State.RUNNING
     assert watcher.steps() == list(range(1, 9))
     rig.to_step(session, 1100)  # past the first packed stretch
     session.handle(Adjust({"optim.learning_rate": 4e-3}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,25 +15,39 @@ from engine.protocol import (
     Adjust,
     Adjusted,
     Command,
+    CoolDown,
+    EndLearningRateFinder,
     Evaluate,
     Evaluated,
     Event,
     Failed,
+    FindLearningRate,
+    Fork,
+    Forked,
+    LearningRateFound,
     Open,
     Pause,
+    Pin,
+    Pinned,
     Refused,
     Resume,
+    Rewind,
+    Rewound,
     RunOpened,
     Sample,
     SampleFinished,
     SampleStarted,
     Save,
     Saved,
+    Silence,
+    Silenced,
     Start,
     State,
     StateChanged,
     Step,
     Stop,
+    Unsilence,
+    Unsilenced,
 )
 from engine.runs.database import RunDatabase
 from engine.runs.folder import is_locked
@@ -111,11 +126,51 @@ def test_each_command_is_answered_by_its_event(talk: Talk, make_config: MakeConf
     assert talk.state(Resume(), State.RUNNING)
     assert talk.ask(Adjust({"optim.beta1": 0.7}), Adjusted)
     assert talk.ask(Adjust({"optim.beta1": 7}), Refused).command == "Adjust"
+    assert talk.ask(Sample({"prompt": "a"}, keep=True), Adjusted).changes == {
+        "sample.prompt": ["", "a"]
+    }
     assert talk.state(Stop(), State.STOPPED)
     assert any(isinstance(e, SampleFinished) and e.sample == number for e in talk.events)
     kinds = [e["kind"] for e in RunDatabase(Path(opened.path) / "run.db", True).journal()]
     for kind in ("started", "paused", "adjusted", "sampled", "evaluated", "saved", "resumed"):
         assert kind in kinds
+
+
+def test_each_answer_carries_the_id_of_its_request(talk: Talk, make_config: MakeConfig) -> None:
+    config = make_config(train__max_steps=100_000, optim__schedule="constant").to_dict()
+    asked: list[tuple[Command, type[Event]]] = [
+        (Start(config, str(talk.runs_dir)), RunOpened),
+        (Pause(), StateChanged),
+        (Step(), StateChanged),
+        (Adjust({"optim.beta1": 0.8}), Adjusted),
+        (Adjust({"sample.seed": 3}), Adjusted),
+        (Sample({"max_tokens": 4}), SampleStarted),
+        (Sample({"max_tokens": 5}, keep=True), Adjusted),
+        (Sample({"prompt": "☃"}), Refused),
+        (Evaluate(), Evaluated),
+        (Step(), StateChanged),
+        (Save(), Saved),
+        (Save(), Saved),  # nothing new: it says so again
+        (Pin(2), Pinned),
+        (Fork(step=1), Forked),
+        (Fork(), Forked),
+        (Fork({"model.n_layer": 7}), Refused),
+        (Rewind(9), Refused),
+        (Rewind(1), Rewound),
+        (CoolDown(), Adjusted),
+        (Silence("spike"), Silenced),
+        (Unsilence(), Unsilenced),
+        (Unsilence(), Refused),
+        (FindLearningRate(config), LearningRateFound),
+        (EndLearningRateFinder(), LearningRateFound),
+        (Resume(), StateChanged),
+        (Stop(), StateChanged),
+        (Stop(), StateChanged),
+        (Resume(), Refused),
+    ]
+    for request_id, (command, kind) in enumerate(asked, 1):
+        sent = dataclasses.replace(command, request_id=request_id)
+        talk.ask(sent, kind, lambda event, mine=request_id: event.request_id == mine)
 
 
 def test_pause_sample_and_stop_are_prompt_although_a_step_takes_minutes(
@@ -271,8 +326,13 @@ def test_ending_the_loop_saves_what_was_trained(runs_dir: Path, make_config: Mak
 
 def test_the_status_never_goes_back_while_a_run_closes(talk: Talk, make_config: MakeConfig) -> None:
     talk.start(make_config, train__max_steps=10**6)
-    seen = []
-    talk.engine._emit = lambda event: (seen.append(talk.engine.status.state), talk._hear(event))
+    seen: list[State] = []
+
+    def hear(event: Event) -> None:
+        seen.append(talk.engine.status.state)
+        talk._hear(event)
+
+    talk.engine._emit = hear
     talk.state(Stop(), State.STOPPED)
     assert State.PREPARING not in seen
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from data.errors import InputError
 from engine.config.schema import SETTINGS, Config
-from engine.sweeps.grid import Axis, described, draw, grid, parse_axes, plan, split_axes
+from engine.sweeps.grid import Axis, draw, format_changes, grid, parse_axes, plan, split_axes
 
 RATE, LAYERS = "optim.learning_rate", "model.n_layer"
 
@@ -155,13 +155,13 @@ def test_draws_are_different_within_their_spans_and_the_same_for_a_seed(
     assert drawn == draw(axes, count, seed)
     assert len({tuple(one.values()) for one in drawn}) == len(drawn) == count
     for one in drawn:
-        assert 1e-4 <= one[RATE] <= 1e-2
+        assert 1e-4 <= float(one[RATE]) <= 1e-2
         assert one[LAYERS] in (1, 2, 3)
         assert isinstance(one["train.batch_size"], int)
 
 
 def test_log_draws_visit_every_decade_alike() -> None:
-    rates = [one[RATE] for one in draw([axis(f"{RATE}=1e-4..1e-2 log")], 400, 0)]
+    rates = [float(one[RATE]) for one in draw([axis(f"{RATE}=1e-4..1e-2 log")], 400, 0)]
     assert 150 < sum(rate < 1e-3 for rate in rates) < 250
 
 
@@ -178,16 +178,16 @@ def test_the_number_of_draws_is_bounded(count: int) -> None:
 
 def test_a_setting_that_changes_nothing_in_any_run_is_told() -> None:
     rates, _ = parse_axes(["optim.muon_lr=0.01,0.02"])
-    (told,) = plan(Config(), grid(rates)).in_vain()
+    (told,) = plan(Config(), grid(rates)).ineffective_settings()
     assert told.startswith("optim.muon_lr")
     both, _ = parse_axes(["optim.muon_lr=0.01,0.02", "optim.optimizer=adamw,muon"])
-    assert plan(Config(), grid(both)).in_vain() == []
+    assert plan(Config(), grid(both)).ineffective_settings() == []
 
 
 def test_combinations_that_cannot_be_are_set_aside() -> None:
     axes, _ = parse_axes(["model.n_head=2,3,4", f"{RATE}=1e-5,1e-3"])
     planned = plan(Config(), grid(axes))
-    assert [described(one.changes) for one in planned.trials] == [
+    assert [format_changes(one.changes) for one in planned.trials] == [
         f"model.n_head=2 {RATE}=0.001",
         f"model.n_head=4 {RATE}=0.001",
     ]

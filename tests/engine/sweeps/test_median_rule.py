@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.config.schema import Config
-from engine.sweeps.median_rule import History, MedianRule, best_by, in_vain, verdict
+from engine.sweeps.median_rule import History, MedianRule, best_by, rule_warnings, verdict
 
 NAN = math.nan
 THREE: list[History] = [
@@ -129,16 +129,17 @@ def sweep(key: str, *values: object, **others: object) -> list[Config]:
 def test_a_rule_that_can_stop_nobody_says_why() -> None:
     rule, four = MedianRule(), (1e-4, 1e-3, 1e-2, 1e-1)
     rate = "optim.learning_rate"
-    assert in_vain(rule, sweep(rate, *four)) == []
-    assert "there are 3" in in_vain(rule, sweep(rate, *four[:3]))[0]
+    assert rule_warnings(rule, sweep(rate, *four)) == []
+    assert "there are 3" in rule_warnings(rule, sweep(rate, *four[:3]))[0]
     for interval in (0, 100, 500):
         assert (
-            "lower eval.interval" in in_vain(rule, sweep(rate, *four, eval__interval=interval))[0]
+            "lower eval.interval"
+            in rule_warnings(rule, sweep(rate, *four, eval__interval=interval))[0]
         )
-    assert in_vain(rule, sweep(rate, *four, eval__interval=99)) == []
+    assert rule_warnings(rule, sweep(rate, *four, eval__interval=99)) == []
     late = MedianRule(after_steps=81)
-    assert "lower eval.interval" in in_vain(late, sweep(rate, *four))[0]
-    batches = in_vain(rule, sweep("train.batch_size", 1, 2, 4, 8))
+    assert "lower eval.interval" in rule_warnings(late, sweep(rate, *four))[0]
+    batches = rule_warnings(rule, sweep("train.batch_size", 1, 2, 4, 8))
     assert batches == [
         "the median rule stops none: runs that differ in train.batch_size are measured "
         "differently and not compared"

@@ -24,7 +24,7 @@ from engine.session.session import Session
 from engine.sweeps.leaderboard import leaderboard
 from engine.sweeps.median_rule import MedianRule
 from engine.sweeps.queue import Queue, Taken
-from engine.sweeps.queue_entry import EntryState, Wish, varying
+from engine.sweeps.queue_entry import EntryState, RunRequest, varying
 from tests.engine.conftest import MakeConfig, Rig
 
 RATE = "optim.learning_rate"
@@ -55,7 +55,7 @@ def add(queue: Queue, make_config: MakeConfig) -> Callable[..., str]:
         wishes = []
         for rate in rates:
             changes: dict[str, Value] = {RATE: rate}
-            wishes.append(Wish(make_config().replace(changes), changes))
+            wishes.append(RunRequest(make_config().replace(changes), changes))
         return queue.add(wishes, "gpt-tui sweep …", sweep, rule)
 
     return call
@@ -71,7 +71,7 @@ def taken_from(queue: Queue, sweep: str | None = None) -> Taken:
 
 
 def states(queue: Queue) -> list[str]:
-    return [one.format_state for one in queue.entries()]
+    return [one.state_name for one in queue.entries()]
 
 
 def make_run(taken: Taken) -> Path:
@@ -108,8 +108,8 @@ def test_a_file_of_text_is_found_from_any_folder(
     queue: Queue, make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    queue.add([Wish(make_config(data__corpus="a.txt"), {})], "")
-    queue.add([Wish(make_config(data__corpus="python-docs"), {})], "")
+    queue.add([RunRequest(make_config(data__corpus="a.txt"), {})], "")
+    queue.add([RunRequest(make_config(data__corpus="python-docs"), {})], "")
     corpora = [one.value("data.corpus") for one in queue.entries()]
     assert corpora == [str(tmp_path / "a.txt"), "python-docs"]
 
@@ -123,8 +123,8 @@ def test_names_of_sweeps_are_fit_and_used_once(add: Add) -> None:
 
 
 def test_adding_is_all_or_nothing(queue: Queue, make_config: MakeConfig) -> None:
-    wish = Wish(make_config(), {})
-    unwritable = Wish(make_config(), {RATE: object()})  # type: ignore[dict-item]
+    wish = RunRequest(make_config(), {})
+    unwritable = RunRequest(make_config(), {RATE: object()})  # type: ignore[dict-item]
     with pytest.raises(TypeError):
         queue.add([wish, unwritable], "")
     assert queue.entries() == []
@@ -287,7 +287,7 @@ def test_no_entry_is_taken_twice_however_many_take(queue: Queue, add: Add) -> No
 
     def take_all(_: int) -> list[Taken]:
         mine = Queue(queue.runs_dir)
-        return list(iter(mine.take, None))  # type: ignore[arg-type]
+        return list(iter(mine.take, None))
 
     with ThreadPoolExecutor(4) as pool:
         taken = [one for some in pool.map(take_all, range(4)) for one in some]
@@ -391,7 +391,7 @@ def test_runs_of_a_sweep_are_computed_alike_whatever_is_measured(
 ) -> None:
     wish = make_config(system__precision="auto", system__micro_batch_size=0)
     rates = [{RATE: rate} for rate in (1e-3, 1e-2)]
-    queue.add([Wish(wish.replace(rate), rate) for rate in rates], "gpt-tui sweep …", "")
+    queue.add([RunRequest(wish.replace(rate), rate) for rate in rates], "gpt-tui sweep …", "")
 
     first = begin(queue, rig)
     assert first.files.database.meta().get("like") is None
@@ -410,7 +410,7 @@ def test_what_was_measured_on_another_machine_says_nothing(
 ) -> None:
     wish = make_config(system__precision="auto", system__micro_batch_size=0)
     rates = [{RATE: rate} for rate in (1e-3, 1e-2)]
-    queue.add([Wish(wish.replace(rate), rate) for rate in rates], "gpt-tui sweep …", "")
+    queue.add([RunRequest(wish.replace(rate), rate) for rate in rates], "gpt-tui sweep …", "")
     first = begin(queue, rig)
     meta = first.files.database.meta()
     impossible = meta["runtime"] | {"resolved": meta["runtime"]["resolved"] | {"threads": 77}}

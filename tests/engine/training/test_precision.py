@@ -136,11 +136,11 @@ def test_two_thousand_good_steps_double_the_scale_and_an_overflow_halves_it() ->
         scale.update(GOOD)
     assert scale.scale == 65536
     scale.update(GOOD)
-    assert (scale.scale, scale.good_steps) == (131072, 0)
+    assert (scale.scale.item(), scale.good_steps.item()) == (131072, 0)
     for _ in range(1999):
         scale.update(GOOD)
     scale.update(OVERFLOW)  # and the stretch begins anew
-    assert (scale.scale, scale.good_steps) == (65536, 0)
+    assert (scale.scale.item(), scale.good_steps.item()) == (65536, 0)
     for _ in range(1999):
         scale.update(GOOD)
     assert scale.scale == 65536
@@ -184,7 +184,7 @@ def test_an_overflow_halves_the_scale_and_leaves_the_step_out(
     scale.scale.fill_(2.0**30)
     result = trainer.train_step()
     assert not torch.isfinite(result.grad_norm) and torch.isfinite(result.loss)
-    assert (scale.scale, scale.good_steps) == (2.0**29, 0)
+    assert (scale.scale.item(), scale.good_steps.item()) == (2.0**29, 0)
     assert_same_bits(weights(trainer.model), before)
     now = {k: v for k, v in optimizer_tensors(trainer).items() if "scale" not in k}
     assert_same_bits(now, remembered)

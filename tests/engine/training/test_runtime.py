@@ -19,6 +19,7 @@ from engine.session import worker
 from engine.training import memory_probe, runtime
 from engine.training.memory_probe import largest_micro_batch
 from engine.training.runtime import resolve_precision, resolve_runtime
+from engine.training.trainer import Runtime
 from tests.engine.conftest import MakeConfig, MakeTrainer, Rig, assert_same_bits, weights
 
 AUTO: dict[str, Any] = {
@@ -75,7 +76,7 @@ def test_what_is_asked_for_is_not_measured(
     pretend(monkeypatch, {})
     config = make_config(system__kernels="torch")
     settled = resolve_runtime(config, split, 90, quiet, quiet)
-    assert settled == runtime.Runtime("cpu", "fp32", 1, 4, False, "torch")
+    assert settled == Runtime("cpu", "fp32", 1, 4, False, "torch")
 
 
 def test_measuring_for_real_changes_nothing_of_the_training(
@@ -101,7 +102,7 @@ def test_a_device_that_is_not_here_is_one_sentence_and_the_best_there_is(
     settled = resolve_runtime(make_config(system__device="cuda"), split, 90, quiet, said.append)
     assert settled.device == "cpu"
     assert said == [
-        "system.device is cuda, but this machine has none that PyTorch can use: "
+        "system.device is cuda, but PyTorch finds no such device on this machine: "
         "training on cpu instead"
     ]
 
@@ -114,7 +115,7 @@ def test_a_precision_the_cpu_cannot_compute_is_one_sentence_and_fp32(
     config = make_config(system__device="cpu", system__precision=precision)
     assert resolve_runtime(config, split, 90, quiet, said.append).precision == "fp32"
     assert said == [
-        f"system.precision is {precision}, but on this machine cpu computes fp32 and bf16 only: "
+        f"system.precision is {precision}, but cpu on this machine supports only fp32 and bf16: "
         f"training in fp32 instead"
     ]
 
@@ -257,7 +258,7 @@ def test_wherever_a_gpu_runs_out_of_memory_nothing_is_lost(
     with monkeypatch.context() as patch:
         patch.setattr("engine.sampling.background.freeze", out_of_memory)
         rig.send(session, Sample({}))
-        assert rig.said(Refused)[-1].message.startswith("the GPU has no memory left for text")
+        assert rig.said(Refused)[-1].message.startswith("the GPU has too little memory left")
     with monkeypatch.context() as patch:
         patch.setattr("engine.sampling.generate.Generation.__next__", out_of_memory)
         rig.send(session, Sample({}))
@@ -310,13 +311,13 @@ def test_measuring_ends_after_a_while_and_takes_the_best_it_knows(
     config = make_config(**AUTO, system__kernels="torch")
     settled = resolve_runtime(config, split, 90, said.append, quiet)
     assert (settled.precision, settled.threads) == ("bf16", 2)
-    assert said == ["measuring what is fastest here (1 of 4)"]
+    assert said == ["measuring which precision and thread count is fastest (1 of 4)"]
 
 
 @pytest.mark.parametrize(
     ("built_with", "reason"),
     [
-        (None, "this PyTorch is built without CUDA (pytorch.org tells how to install one with it)"),
+        (None, "this PyTorch is built without CUDA (see pytorch.org for a build with CUDA)"),
         ("12.8", "PyTorch cannot use it (The NVIDIA driver on your system is too old.)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""t: the learning-rate range test, from the key to the setting."""
+"""t: the learning-rate finder, from the key to the setting."""
 
 from __future__ import annotations
 
@@ -68,13 +68,15 @@ async def test_escape_ends_a_test_under_way_and_the_next_one_hears_nothing_of_it
 ) -> None:
     async with open_app({"model.n_embd": 128, "train.grad_accum_steps": 8}) as person:
         await person.press("t")
-        await person.until_heard(LearningRateFinderPrepared, message="")
+        first = await person.until_heard(LearningRateFinderPrepared, message="")
         await person.press("escape", "t")
-        await person.until_heard(LearningRateFinderPrepared, message="", number=2)
-        assert person.heard(LearningRateFound) == [LearningRateFound("", 1)]
+        await person.until(lambda: len(person.heard(LearningRateFinderPrepared, message="")) == 2)
+        second = person.heard(LearningRateFinderPrepared)[-1]
+        ended = LearningRateFound("", request_id=first.request_id)
+        assert person.heard(LearningRateFound) == [ended]
         assert "throw-away" in words(person)
         await person.press("escape")
-        await person.until_heard(LearningRateFound, number=2)
+        await person.until_heard(LearningRateFound, request_id=second.request_id)
         assert person.app.control.draft.edits == {}
 
 
@@ -102,7 +104,7 @@ async def test_a_refusal_stands_on_the_screen(
     monkeypatch.setattr("engine.training.memory_probe.available_bytes", lambda device: 1000)
     async with open_app() as person:
         await person.press("t")
-        await person.until_heard(Refused, command="TryRates")
+        await person.until_heard(Refused, command="FindLearningRate")
         await person.until(lambda: "GB of memory" in words(person))
         assert "enter" not in person.footer()
         await person.press("escape")

@@ -11,7 +11,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 
-class Checkbox(Widget, can_focus=True):
+class TickBox(Widget, can_focus=True):
     """A line with a box in front; space or a click ticks it.
 
     Enter is left to the dialog it stands in.
@@ -21,8 +21,8 @@ class Checkbox(Widget, can_focus=True):
     """
 
     DEFAULT_CSS = """
-    Tick { height: 1; }
-    Tick:focus { background: $block-cursor-background; color: $block-cursor-foreground; }
+    TickBox { height: 1; }
+    TickBox:focus { background: $block-cursor-background; color: $block-cursor-foreground; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "tick", "Tick")]
 

@@ -1,4 +1,4 @@
-"""``gpt-tui lr-test``: a short training with a rising learning rate, and the rate it suggests."""
+"""``gpt-tui lr-finder``: a short training with a rising learning rate, and the rate it suggests."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def main(argv: list[str]) -> int:
 
 def _parser() -> Parser:
     parser = Parser(
-        "gpt-tui lr-test",
+        "gpt-tui lr-finder",
         "Train a throw-away model while its learning rate rises, and suggest a rate "
         "(Smith 2017, section 3.3). No run comes of it.",
     )
@@ -81,14 +81,14 @@ def _wishes(args: argparse.Namespace) -> tuple[Config, Ramp]:
     """
     from data.errors import InputError
     from engine.config.schema import Config
-    from engine.lr_finder.ramp import Ramp, rise_for
+    from engine.lr_finder.ramp import Ramp, ramp_for
 
     problems: list[str] = []
     config, ramp = Config(), Ramp()
     with gathering(problems):
         config = config_of(args)
     with gathering(problems):
-        ramp = rise_for(config, args.first, args.last, args.steps)
+        ramp = ramp_for(config, args.first, args.last, args.steps)
     with gathering(problems):
         runs_dir_of(args)  # the command to go on with names it
     if problems:

@@ -1,4 +1,4 @@
-"""What the learning-rate range test looks like, over a recorded curve."""
+"""What the learning-rate finder looks like, over a recorded curve."""
 
 from __future__ import annotations
 

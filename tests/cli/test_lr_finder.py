@@ -1,4 +1,4 @@
-"""``gpt-tui lr-test``: a suggestion, why, and the command to go on with."""
+"""``gpt-tui lr-finder``: a suggestion, why, and the command to go on with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_rates(cli: Cli, text: Path) -> Cli:
     """Tests the tiny preset on a small text; further options may follow."""
 
     def call(*arguments: str | Path):  # type: ignore[no-untyped-def]
-        return cli("lr-test", "--preset", "tiny", "--data", text, *NOT_MEASURED, *arguments)
+        return cli("lr-finder", "--preset", "tiny", "--data", text, *NOT_MEASURED, *arguments)
 
     return call
 
@@ -54,7 +54,7 @@ def test_json_holds_the_curve_and_the_settings(test_rates: Cli) -> None:
 
 def test_the_command_names_the_preset_that_was_taken_for_granted(cli: Cli, text: Path) -> None:
     small = ("--set", "model.n_embd=16", "--set", "model.n_layer=1", "--steps", "30")
-    told = cli("lr-test", "--data", text, *NOT_MEASURED, *small, "--json").json
+    told = cli("lr-finder", "--data", text, *NOT_MEASURED, *small, "--json").json
     assert f"train --preset {told['preset']} --data {text}" in told["command"]
 
 
@@ -100,10 +100,10 @@ def test_a_test_that_ends_early_says_where(test_rates: Cli) -> None:
 def test_what_cannot_be_is_said_in_one_sentence(
     cli: Cli, arguments: list[str], sentence: str
 ) -> None:
-    assert sentence in cli("lr-test", *arguments).problem
+    assert sentence in cli("lr-finder", *arguments).problem
 
 
 def test_all_that_is_wrong_is_said_at_once(cli: Cli) -> None:
-    answer = cli("lr-test", "--steps", "1", "--from", "0", "--set", "a.b=1")
+    answer = cli("lr-finder", "--steps", "1", "--from", "0", "--set", "a.b=1")
     assert answer.code == 2
     assert len(answer.err.splitlines()) == 3
