@@ -131,6 +131,7 @@ def test_a_damaged_database_is_told_everywhere_and_restored(
     whole = database.read_bytes()
     database.write_bytes(bytes(4096) + whole[4096:])
     assert "gpt-tui verify tiny-1 --repair" in cli("runs", "export", "tiny-1").problem
+    command: tuple[str, ...]
     for command in (("runs",), ("runs", "show", "tiny-1"), ("verify", "tiny-1")):
         answer = cli(*command)
         told = " ".join((answer.out + answer.err).split())

@@ -25,7 +25,7 @@ import torch
 from data.errors import InputError
 from engine.checkpoint.restore_database import restore_database
 from engine.config.schema import Config
-from engine.protocol import Adjust, Rewind, Sample, State, Warned
+from engine.protocol import Adjust, Resume, Rewind, Sample, State, Warned
 from engine.repair.repair import find_damage, repair
 from engine.repair.verify import in_ranges, verify_files
 from engine.runs import retrying_writer
@@ -89,7 +89,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, small_text_file: Path) ->
         rig.to_step(session, step)
         session.handle(Adjust({"optim.learning_rate": 1 / (step + 10)}))
         session.handle(Sample({"max_tokens": 3}))
-        session._resume(None)  # type: ignore[arg-type]
+        session.handle(Resume())
         session.files.database.fold()
     rig.to_step(session, KILLED)
     rig.until(session, lambda: not session.saver.busy)
