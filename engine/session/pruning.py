@@ -6,10 +6,9 @@ runs are stopped hangs on what these have recorded, and on no clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from engine.protocol import PruningRule
 from engine.runs.evaluations import Measured, read_evaluations, scheduled_evaluations
 from engine.session.run_state import RunState
 from engine.sweeps.median_rule import MedianRule, verdict
@@ -21,15 +20,14 @@ class Pruner:
     """The word of the rule on one run.
 
     Args:
-        course: The run.
-        held_to: A rule and its ``rivals``, as in ``Start``; empty if nothing stops the run.
+        run_state: The run.
+        rule: None if nothing stops the run.
     """
 
-    def __init__(self, run_state: RunState, pruning_rule: Mapping[str, Any]) -> None:
-        rule = {key: value for key, value in pruning_rule.items() if key != "rivals"}
+    def __init__(self, run_state: RunState, rule: PruningRule | None) -> None:
         self._run_state = run_state
-        self._rule = MedianRule(**rule) if pruning_rule else None
-        self._rivals = [Path(rival) for rival in pruning_rule.get("rivals", ())]
+        self._rule = MedianRule(rule.after_runs, rule.after_steps) if rule else None
+        self._rivals = [Path(rival) for rival in rule.rivals] if rule else []
         self._read: list[dict[int, Measured]] | None = None
         self.read_journal()
 

@@ -26,7 +26,7 @@ from engine.machine.memory import gpu_memory_ran_out, memory_now, why_killed
 from engine.metrics import MetricStore
 from engine.optim.schedule import COOLDOWN_SHARE
 from engine.program import program
-from engine.protocol import Adjusted, Event, Refused, State, Status, Warned
+from engine.protocol import Adjusted, Event, PruningRule, Refused, State, Status, Warned
 from engine.runs.checkpoint_names import pin, unpin
 from engine.runs.folder import typed_name
 from engine.runs.open import RunFiles
@@ -62,7 +62,7 @@ class Session:
         emit: Takes the events.
         report: Takes a line on what is being prepared.
         changes: Settings of an existing run to change as it is opened.
-        held_to: The rule that may stop the run, and the runs it is compared with.
+        pruning_rule: What may stop the run, and the runs it is compared with.
 
     Raises:
         InputError: The device is not there, or the checkpoint is damaged.
@@ -77,7 +77,7 @@ class Session:
         emit: Emit,
         report: Callable[[str], None],
         changes: dict[str, Any] | None = None,
-        pruning_rule: dict[str, Any] | None = None,
+        pruning_rule: PruningRule | None = None,
     ) -> None:
         self.files = files
         self.emit = emit
@@ -90,12 +90,15 @@ class Session:
         self._doing = ""  # besides training, in words
         self._ending = ""  # why the run ended before its last step, if it has
         self._before: dict[str, Any] = files.database.meta().get("summary", {})
-        self._build(changes or {}, pruning_rule or {}, report)
+        self._build(changes or {}, pruning_rule, report)
 
     # -- coming to be ----------------------------------------------------------------------------
 
     def _build(
-        self, changes: dict[str, Any], pruning_rule: dict[str, Any], report: Callable[[str], None]
+        self,
+        changes: dict[str, Any],
+        pruning_rule: PruningRule | None,
+        report: Callable[[str], None],
     ) -> None:
         files, emit = self.files, self.emit
         self.trainer, snapshot = build_trainer(files, changes, self.recorder, report, self._warn)

@@ -15,7 +15,7 @@ from data.tokenizers import CharTokenizer
 from engine.checkpoint.store import optimizer_tensors
 from engine.config.schema import Config, config_from_dict
 from engine.metrics import MetricStore
-from engine.protocol import Command, Event, Start
+from engine.protocol import Command, Event, PruningRule, Start
 from engine.runs.open import RunFiles, Watcher, new_run, open_run
 from engine.session.session import Session
 from engine.training.trainer import Runtime, Trainer
@@ -107,7 +107,7 @@ class Rig:
         self._sessions: list[Session] = []
 
     def new(
-        self, config: Config, running: bool = True, pruning_rule: dict[str, Any] | None = None
+        self, config: Config, running: bool = True, pruning_rule: PruningRule | None = None
     ) -> Session:
         """A session of a new run."""
         files = new_run(config, self.runs_dir, None, "test", SILENT)
@@ -123,7 +123,7 @@ class Rig:
         self,
         path: Path,
         running: bool = True,
-        pruning_rule: dict[str, Any] | None = None,
+        pruning_rule: PruningRule | None = None,
         **changes: Any,
     ) -> Session:
         """A session of an existing run; changes as in ``make_config``."""
@@ -135,7 +135,7 @@ class Rig:
         files: RunFiles,
         running: bool,
         changes: dict[str, Any],
-        pruning_rule: dict[str, Any] | None = None,
+        pruning_rule: PruningRule | None = None,
     ) -> Session:
         try:
             session = Session(

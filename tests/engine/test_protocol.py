@@ -13,6 +13,7 @@ from engine.protocol import (
     Command,
     Event,
     Message,
+    PruningRule,
     State,
     StateChanged,
     Status,
@@ -30,6 +31,7 @@ EXAMPLES: dict[str, Any] = {
     "dict[str, Any]": {"optim.learning_rate": 0.1, "nested": {"list": [1, None, "x"]}},
     "dict[str, list[Any]]": {"model.dropout": [0.0, 0.2]},
     "list[str]": ["plateau", "spike"],
+    "PruningRule | None": PruningRule(3, 0, ("/runs/one", "/runs/two")),
 }
 KINDS = [*Command.__subclasses__(), *Event.__subclasses__()]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.protocol import Evaluate, Resume, Rewind, State, StateChanged, Step
+from engine.protocol import Evaluate, PruningRule, Resume, Rewind, State, StateChanged, Step
 from engine.runs.database import RunDatabase
 from engine.runs.evaluations import read_evaluations
 from engine.runs.folder import create_run
@@ -74,8 +74,8 @@ def contend(rig: Rig, make_config: MakeConfig, rivals: list[Path]) -> Contend:
     return begin
 
 
-def terms(*rivals: Path) -> dict[str, Any]:
-    return {"after_runs": 3, "after_steps": 7, "rivals": [str(one) for one in rivals]}
+def terms(*rivals: Path) -> PruningRule:
+    return PruningRule(after_runs=3, after_steps=7, rivals=tuple(map(str, rivals)))
 
 
 def test_it_ends_at_an_evaluation_whole_saved_and_with_its_reason(
