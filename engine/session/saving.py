@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 
-from engine import protocol
 from engine.checkpoint.retention import Rules
 from engine.checkpoint.writer import Saver
+from engine.protocol import Saved
 from engine.runs.checkpoint_names import is_full, step_of
-from engine.session.results import Results
+from engine.session.outlet import Outlet
 from engine.session.run_state import RunState
 
 Task = Generator[None, None, None]
@@ -19,32 +19,19 @@ Task = Generator[None, None, None]
 class Saving:
     """Saves a run at step boundaries, while its training goes on.
 
-    Args:
-        course: What is saved.
-        readout: Read first, so that a checkpoint and the metrics agree.
-        emit: Takes ``Saved``.
-        summary: The run in one row, written beside each checkpoint.
-        give_up: Takes the sentence when saving has failed; to train on would be to gamble.
+    Whoever begins it has read all results, so that a checkpoint and the metrics agree.
     """
 
-    def __init__(
-        self,
-        run_state: RunState,
-        results: Results,
-        emit: Callable[[protocol.Event], None],
-        summary: Callable[[], dict[str, object]],
-        give_up: Callable[[str], None],
-    ) -> None:
+    def __init__(self, run_state: RunState, outlet: Outlet) -> None:
         self.saver = Saver(run_state.files.path)
-        self.saved_step = 0
-        self._run_state, self._results = run_state, results
-        self._emit, self._summary, self._give_up = emit, summary, give_up
+        self._run_state, self._outlet = run_state, outlet
         self._saved = self._being_saved = ""  # stands; see _stand
         self._path = run_state.files.path  # of the latest checkpoint
 
     def note_saved(self, path: Path) -> None:
-        """The course is what this checkpoint, the latest, holds."""
-        self.saved_step, self._saved, self._path = self._run_state.step, self._stand(), path
+        """The run is what this checkpoint, the latest, holds."""
+        self._run_state.saved_step = self._run_state.step
+        self._saved, self._path = self._stand(), path
 
     @property
     def is_saved(self) -> bool:
@@ -70,7 +57,7 @@ class Saving:
         run_state = self._run_state
         interval = run_state.trainer.config.checkpoint.interval
         due = interval and run_state.step % interval == 0  # a full one comes next
-        if self._rules.history_bytes and not due and self.saved_step != run_state.step:
+        if self._rules.history_bytes and not due and run_state.saved_step != run_state.step:
             self.saver.write(run_state.snapshot(light=True), self._rules, run_state.best_checkpoint)
 
     def until_written(self) -> Task:
@@ -82,8 +69,7 @@ class Saving:
     def begin(self) -> None:
         """Copy all there is and have it written; the last one must have been collected."""
         run_state = self._run_state
-        self._results.read()
-        run_state.recorder.flush(self._summary())
+        self._outlet.flush()
         run_state.files.database.sync()
         self._being_saved = self._stand()
         self.saver.write(run_state.snapshot(), self._rules, run_state.best_checkpoint)
@@ -98,11 +84,12 @@ class Saving:
         try:
             path = self.saver.collect(seconds)
         except OSError as error:
-            self._give_up(self._why_not(error))
+            self._outlet.warn(self._why_not(error))
+            self._outlet.pause()
             return
         if path and is_full(path):
             self._saved, self._path = self._being_saved, path
-            self.saved_step = step_of(path)
+            self._run_state.saved_step = step_of(path)
             self._announce()
 
     def close(self) -> None:
@@ -122,5 +109,6 @@ class Saving:
         )
 
     def _announce(self) -> None:
-        self._run_state.journal("saved", saved=self.saved_step)
-        self._emit(protocol.Saved(self.saved_step, str(self._path)))
+        step = self._run_state.saved_step
+        self._outlet.journal("saved", saved=step)
+        self._outlet.tell(Saved(step, str(self._path)))

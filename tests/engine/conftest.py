@@ -184,7 +184,7 @@ class Rig:
     def crash(self, session: Session) -> Path:
         """Drop a session as kill -9 would: nothing more is written."""
         self._sessions.remove(session)
-        session.saver.close()
+        session.saving.saver.close()
         session.files.close()
         return session.files.path
 
@@ -215,7 +215,7 @@ def bits(session: Session) -> dict[str, np.ndarray]:
 
 def recorded_losses(session: Session) -> dict[int, float]:
     """The training losses a run recorded, by step."""
-    session.recorder.flush(session.summary())
+    session.outlet.flush()
     steps, values = session.files.database.metric(0, "train_loss")
     assert len(set(steps.tolist())) == len(steps)
     return dict(zip(steps.tolist(), values.tolist(), strict=True))

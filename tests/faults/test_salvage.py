@@ -84,8 +84,8 @@ def template(tmp_path_factory: pytest.TempPathFactory, small_text_file: Path) ->
         session._resume(None)  # type: ignore[arg-type]
         session.files.database.fold()
     rig.to_step(session, END)
-    rig.until(session, lambda: not session.saver.busy)
-    session.recorder.flush(session.summary())
+    rig.until(session, lambda: not session.saving.saver.busy)
+    session.outlet.flush()
     live = Path(shutil.copytree(session.files.path, folder / "live"))
     path = rig.close(session)
     again = rig.open(Path(shutil.copytree(path, folder / "again")))
@@ -197,7 +197,7 @@ def test_a_run_goes_on_to_the_same_bits_and_the_damaged_database_is_kept(
     assert "was not closed the last time" not in str(rig.said(Warned))
     rig.to_step(session, LATER)
     assert_same_bits(bits(session), template.later)
-    session.recorder.flush(session.summary())
+    session.outlet.flush()
     steps, _ = session.files.database.metric(1, "train_loss", END)
     assert steps.tolist() == list(range(END + 1, LATER + 1))
 
