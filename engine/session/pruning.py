@@ -40,10 +40,11 @@ class Pruner:
 
     def read_journal(self) -> None:
         """Take up the last word, as when the run is opened or has gone back."""
-        self._run_state.verdict = Verdict()
-        for entry in self._run_state.files.database.journal(PRUNED)[-1:]:
-            verdict = Verdict(entry["branch"], entry["step"], entry["detail"]["why"])
-            self._run_state.verdict = verdict
+        said = [
+            Verdict(entry["branch"], entry["step"], entry["detail"]["why"])
+            for entry in self._run_state.files.database.journal(PRUNED)
+        ]
+        self._run_state.verdict = said[-1] if said else Verdict()
 
     def judge(self) -> None:
         """Ask the rule, if there is one and the run has just been evaluated."""

@@ -39,21 +39,27 @@ SEED = int(os.environ.get("GPT_TUI_KILL_SEED", "1"))
 INTERVAL = 15
 FILES: dict[str, tuple[tuple[str, ...], int]] = {  # and the last line that may be drawn
     "start": (
-        ("run/opening.py", "run/folder.py", "run/database.py", "building.py", "recovery.py"),
+        (
+            "runs/open.py",
+            "runs/folder.py",
+            "runs/database.py",
+            "session/build.py",
+            "checkpoint/load.py",
+        ),
         90,
     ),
     "step": (
         ("engine/training/trainer.py", "engine/session/results.py", "engine/session/run_state.py"),
         800,
     ),
-    "evaluation": (("engine/session/evaluation.py", "engine/session/losses.py"), 150),
+    "evaluation": (("engine/session/evaluation.py", "engine/session/run_state.py"), 150),
     "checkpoint": (
-        ("engine/checkpoint/store.py", "engine/checkpoint/writer.py", "run/checkpoints.py"),
+        ("engine/checkpoint/store.py", "engine/checkpoint/writer.py", "runs/checkpoint_names.py"),
         700,
     ),
-    "database": (("run/database.py", "engine/session/recorder.py"), 800),
+    "database": (("runs/database.py", "engine/session/recorder.py"), 800),
     "rewinding": (
-        ("engine/session/rewind.py", "engine/checkpoint/store.py", "run/database.py"),
+        ("engine/session/rewind.py", "engine/checkpoint/store.py", "runs/database.py"),
         400,
     ),
     "any time": ((), 0),
