@@ -51,6 +51,21 @@ class Command(Message):
 
 
 @dataclass(frozen=True)
+class PruningRule:
+    """What may stop a run of a sweep before its end: see ``engine.sweeps.median_rule``.
+
+    Attributes:
+        after_runs: Other runs that must have come as far.
+        after_steps: Steps that every run takes; 0 for a quarter of its own.
+        rivals: The folders of the runs that it is compared with.
+    """
+
+    after_runs: int
+    after_steps: int
+    rivals: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Start(Command):
     """Start a new run. Answered by ``RunOpened``, then ``StateChanged``."""
 
@@ -59,7 +74,7 @@ class Start(Command):
     name: str | None = None
     command_line: str = ""
     like: str = ""  # the folder of a run whose measured precision and threads to use
-    pruning_rule: dict[str, Any] = field(default_factory=dict)  # see engine.session.pruning
+    pruning_rule: PruningRule | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ class Open(Command):
     running: bool = True  # false opens it paused
     watch: bool = False  # open it read-only if another process is training it
     changes: dict[str, Any] = field(default_factory=dict)
-    pruning_rule: dict[str, Any] = field(default_factory=dict)  # as in Start
+    pruning_rule: PruningRule | None = None
 
 
 @dataclass(frozen=True)
@@ -427,6 +442,8 @@ def from_dict(values: dict[str, Any]) -> Message:
     if "state" in fields:
         fields["state"] = State(fields["state"])
     try:
+        if rule := fields.get("pruning_rule"):
+            fields["pruning_rule"] = PruningRule(**rule | {"rivals": tuple(rule["rivals"])})
         return kind(**fields)
-    except TypeError as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"not a {kind.__name__}: {error}") from None

@@ -1,7 +1,7 @@
 """Lines of history: a run that goes back begins a new branch, and the old one stays.
 
 Branch 0 begins with the run. Every other one leaves its parent at a step: up to and with that step
-its course is the parent's, after it its own. What was noted in the state of that step itself (a
+it is what its parent was, after it its own. What was noted in the state of that step itself (a
 checkpoint, a sample, an evaluation) may stand on either.
 """
 

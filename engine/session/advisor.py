@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -12,8 +11,9 @@ import numpy as np
 from data.errors import InputError
 from engine.diagnostics.advice import Advice, advise, advise_non_finite
 from engine.diagnostics.symptoms import BASE_STEPS, RULES, Kind, Record, Steps, Values
-from engine.protocol import Advised, Event, Silenced, Unsilenced
+from engine.protocol import Advised, Silenced, Unsilenced
 from engine.runs.checkpoint_names import list_checkpoints, step_of
+from engine.session.outlet import Outlet
 from engine.session.run_state import RunState
 
 LOOK_STEPS = 16
@@ -28,14 +28,10 @@ class Advisor:
     """Says what is wrong with a run, and what would help.
 
     What was said is not said again until a setting is changed.
-
-    Args:
-        course: What is watched.
-        tell: Takes ``Advised``, ``Silenced`` and ``Unsilenced``.
     """
 
-    def __init__(self, run_state: RunState, tell: Callable[[Event], None]) -> None:
-        self._run_state, self._tell = run_state, tell
+    def __init__(self, run_state: RunState, outlet: Outlet) -> None:
+        self._run_state, self._outlet = run_state, outlet
         self._told: dict[Kind, int] = {}  # with the step of the change that it came after
         self._next_look = 0
         self.read_journal()
@@ -70,8 +66,8 @@ class Advisor:
         if kind not in known:
             raise InputError(f"no advice {kind!r} to silence: there is {', '.join(known)}")
         self.silenced.add(kind)
-        self._run_state.journal("silenced", advice=kind)
-        self._tell(Silenced(kind, request_id=request_id))
+        self._outlet.journal("silenced", advice=kind)
+        self._outlet.tell(Silenced(kind, request_id=request_id))
 
     def unsilence(self, request_id: int = 0) -> None:
         """Give all kinds of advice again, those too that were given before they were silenced.
@@ -84,8 +80,8 @@ class Advisor:
             raise InputError("no kind of advice was silenced in this run: all are given")
         self._told = {one: step for one, step in self._told.items() if one not in self.silenced}
         self.silenced.clear()
-        self._run_state.journal("unsilenced", advice=kinds)
-        self._tell(Unsilenced(kinds, request_id=request_id))
+        self._outlet.journal("unsilenced", advice=kinds)
+        self._outlet.tell(Unsilenced(kinds, request_id=request_id))
 
     def look(self) -> None:
         """Give advice, if it is time and there is any."""
@@ -105,8 +101,8 @@ class Advisor:
     def _give(self, advice: Advice) -> None:
         self._told[advice.kind] = self._since
         self._next_look = self._run_state.step + REST_STEPS
-        self._run_state.journal("advised", advice=str(advice.kind), message=advice.message)
-        self._tell(
+        self._outlet.journal("advised", advice=str(advice.kind), message=advice.message)
+        self._outlet.tell(
             Advised(
                 str(advice.kind), advice.message, advice.action, advice.changes, advice.rewind_to
             )

@@ -16,7 +16,8 @@ from engine.checkpoint.store import Snapshot, restore, tidy_checkpoints
 from engine.config.schema import SETTINGS, Config, config_from_dict
 from engine.config.setting import When
 from engine.machine.allocator import keep_freed_memory
-from engine.machine.memory import gpu_memory_ran_out
+from engine.machine.memory import gpu_memory_ran_out, memory_now, why_killed
+from engine.protocol import State
 from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.open import RunFiles
 from engine.runs.summary import open_database
@@ -26,6 +27,7 @@ from engine.training.runtime import NO_ROOM, available_devices, hardware, resolv
 from engine.training.trainer import Runtime, Trainer
 
 Say = Callable[[str], None]
+UNCLOSED_STATES = (None, State.PREPARING, State.RUNNING, State.PAUSED)
 TAKEN_OVER = ("precision", "threads", "kernels")  # by a run that is to be compared with another
 
 
@@ -68,6 +70,23 @@ def build_trainer(
         restore(trainer, snapshot)
         _say_what_is_not_promised(files, snapshot, runtime, warn)
     return trainer, snapshot
+
+
+def described_crash(files: RunFiles, trainer: Trainer) -> str:
+    """What became of the program that had the run before; empty if it came to close it."""
+    database = files.database
+    before = database.meta().get("summary", {})
+    new_fork = "parent" in database.meta() and not database.journal("opened")
+    if files.is_new or new_fork or before.get("state") not in UNCLOSED_STATES:
+        return ""
+    lost = before.get("step", 0) - trainer.step
+    again = f"; {lost:,} steps after it are trained again" if lost > 0 else ""
+    size = min(trainer.runtime.micro_batch_size, trainer.config.train.batch_size)
+    why = why_killed(before.get("memory"), memory_now(), size)
+    return (
+        f"this run was not closed the last time ({why or 'a crash, a kill or a power cut'}"
+        f"): it goes on from step {trainer.step:,}{again}"
+    )
 
 
 def _say_what_is_not_promised(

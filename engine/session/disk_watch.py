@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from engine.protocol import State
 from engine.runs.open import RunFiles
+from engine.session.outlet import Outlet
 
 
 class DiskWatch:
@@ -12,25 +12,23 @@ class DiskWatch:
 
     Args:
         files: Of the run; what its database cannot take now, it takes later.
-        warn: Takes a sentence.
-        pause: Called when to train on would be to gamble.
+        outlet: Told so, and paused when to train on would be to gamble.
     """
 
-    def __init__(
-        self, files: RunFiles, warn: Callable[[str], None], pause: Callable[[], None]
-    ) -> None:
-        self._files, self._warn, self._pause = files, warn, pause
+    def __init__(self, files: RunFiles, outlet: Outlet) -> None:
+        self._files, self._outlet = files, outlet
         self._told = ""
 
-    def look(self, is_running: bool) -> None:
+    def look(self) -> None:
         """See how it is now."""
         what, may_go_on = self._trouble()
+        is_running = self._outlet.state is State.RUNNING
         if what and (what != self._told or (is_running and not may_go_on)):
-            self._warn(what)
+            self._outlet.warn(what)
             if not may_go_on:
-                self._pause()
+                self._outlet.pause()
         elif self._told and not what:
-            self._warn("the run can be written again: nothing that was recorded is missing")
+            self._outlet.warn("the run can be written again: nothing that was recorded is missing")
         self._told = what
 
     def _trouble(self) -> tuple[str, bool]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 
 from data.errors import InputError
 from engine.checkpoint.store import read_model
 from engine.model import LanguageModel
-from engine.protocol import Evaluated, Event
+from engine.protocol import Evaluated
 from engine.runs.folder import CHECKPOINTS_FOLDER
-from engine.sampling.background import Job, Sampler
+from engine.sampling.background import Sampler
+from engine.session.outlet import Outlet
 from engine.session.results import Results
 from engine.session.run_state import RunState
 from engine.session.saving import Saving, Task
@@ -25,26 +25,23 @@ class Evaluator:
     """Measures validation losses, has a sample written after each, and holds the end's reckoning.
 
     Args:
-        course: What is measured.
-        readout: Read before an evaluation, so that the metrics are in order.
+        run_state: What is measured.
+        outlet: Told what came out.
+        results: Read before an evaluation, so that the metrics are in order.
         sampler: Writes the automatic samples.
         saving: Keeps the best weights.
-        emit: Takes ``Evaluated``.
-        warn: Takes a sentence when something could not be done.
     """
 
     def __init__(
         self,
         run_state: RunState,
+        outlet: Outlet,
         results: Results,
         sampler: Sampler,
         saving: Saving,
-        emit: Callable[[Event], None],
-        warn: Callable[[str], None],
     ) -> None:
-        self._run_state, self._results = run_state, results
+        self._run_state, self._outlet, self._results = run_state, outlet, results
         self._sampler, self._saving = sampler, saving
-        self._emit, self._warn = emit, warn
 
     def evaluation(
         self,
@@ -87,7 +84,7 @@ class Evaluator:
         self._saving.begin()
         yield from self._saving.until_written()
         yield from self._await_automatic_sample()  # the last text is whole, too
-        run_state.journal("finished")
+        self._outlet.journal("finished")
 
     def sample_automatically(self) -> None:
         """Have a text written from the weights that are evaluated."""
@@ -97,16 +94,7 @@ class Evaluator:
                 trainer.evaluated_model, trainer.step, trainer.config.sample, True
             )
         except InputError as error:
-            self._warn(f"no sample: {error}")
-
-    def keep_sample(self, job: Job) -> None:
-        """Write a finished text down."""
-        run_state = self._run_state
-        losses = run_state.losses
-        val_loss = losses.val_loss if job.step == losses.evaluated_step else None
-        settings = dataclasses.asdict(job.settings)
-        branch = run_state.lineage(job.step).branch
-        run_state.files.database.add_sample(branch, job.step, val_loss, settings, job.text)
+            self._outlet.warn(f"no sample: {error}")
 
     def _measured(
         self, whole: bool, model: LanguageModel | None = None
@@ -135,8 +123,8 @@ class Evaluator:
         best = run_state.losses.note_evaluation(evaluation, measured)
         run_state.recorder.record(evaluation.step, {"val_loss": evaluation.loss})
         facts = {"val_loss": evaluation.loss, "measured": measured, "scheduled": scheduled}
-        run_state.journal("evaluated", **facts)
-        self._emit(
+        self._outlet.journal("evaluated", **facts)
+        self._outlet.tell(
             Evaluated(evaluation.step, evaluation.loss, measured, best, request_id=request_id)
         )
         return best
@@ -153,5 +141,5 @@ class Evaluator:
         try:
             return read_model(path).to(run_state.trainer.device)
         except InputError as error:
-            self._warn(f"the best weights so far cannot be measured again: {error}")
+            self._outlet.warn(f"the best weights so far cannot be measured again: {error}")
             return None

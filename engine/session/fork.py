@@ -15,16 +15,15 @@ from engine.runs.checkpoint_names import pin
 from engine.runs.database import RunDatabase
 from engine.runs.folder import DATABASE_FILE, create_run, delete_run
 from engine.session.fork_checks import check_end, check_fit
-from engine.session.losses import Losses
 from engine.session.recorder import metric_names
-from engine.session.run_state import RunState
+from engine.session.run_state import Losses, RunState
 
 
 def fork(run_state: RunState, changes: dict[str, Any], name: str | None) -> Path:
-    """Make a run from where a course stands.
+    """Make a run from where another one is.
 
     Args:
-        course: The parent; it stays as it is.
+        run_state: The parent; it stays as it is.
         changes: Settings that the new run has otherwise.
         name: None takes the parent's and a number.
 

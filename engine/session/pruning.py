@@ -6,12 +6,12 @@ runs are stopped hangs on what these have recorded, and on no clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from engine.protocol import PruningRule
 from engine.runs.evaluations import Measured, read_evaluations, scheduled_evaluations
-from engine.session.run_state import RunState
+from engine.session.outlet import Outlet
+from engine.session.run_state import RunState, Verdict
 from engine.sweeps.median_rule import MedianRule, verdict
 
 PRUNED = "outdone"  # in the journal; the newest one counts, an empty reason takes it back
@@ -21,15 +21,15 @@ class Pruner:
     """The word of the rule on one run.
 
     Args:
-        course: The run.
-        held_to: A rule and its ``rivals``, as in ``Start``; empty if nothing stops the run.
+        run_state: The run; the last word on it is its ``verdict``.
+        outlet: Keeps the word in the journal.
+        rule: None if nothing stops the run.
     """
 
-    def __init__(self, run_state: RunState, pruning_rule: Mapping[str, Any]) -> None:
-        rule = {key: value for key, value in pruning_rule.items() if key != "rivals"}
-        self._run_state = run_state
-        self._rule = MedianRule(**rule) if pruning_rule else None
-        self._rivals = [Path(rival) for rival in pruning_rule.get("rivals", ())]
+    def __init__(self, run_state: RunState, outlet: Outlet, rule: PruningRule | None) -> None:
+        self._run_state, self._outlet = run_state, outlet
+        self._rule = MedianRule(rule.after_runs, rule.after_steps) if rule else None
+        self._rivals = [Path(rival) for rival in rule.rivals] if rule else []
         self._read: list[dict[int, Measured]] | None = None
         self.read_journal()
 
@@ -38,20 +38,13 @@ class Pruner:
         """Whether a rule may stop the run."""
         return self._rule is not None
 
-    @property
-    def why(self) -> str:
-        """Why the run ends where it is; empty if the rule has not stopped it here."""
-        run_state = self._run_state
-        here = (run_state.recorder.branch, run_state.step) == self._where
-        return self._why if here and run_state.step < run_state.trainer.total_steps else ""
-
     def read_journal(self) -> None:
         """Take up the last word, as when the run is opened or has gone back."""
-        last = self._run_state.files.database.journal(PRUNED)[-1:]
-        self._where, self._why = (-1, -1), ""
-        for entry in last:
-            self._where = (entry["branch"], entry["step"])
-            self._why = entry["detail"]["why"]
+        said = [
+            Verdict(entry["branch"], entry["step"], entry["detail"]["why"])
+            for entry in self._run_state.files.database.journal(PRUNED)
+        ]
+        self._run_state.verdict = said[-1] if said else Verdict()
 
     def judge(self) -> None:
         """Ask the rule, if there is one and the run has just been evaluated."""
@@ -64,7 +57,7 @@ class Pruner:
 
     def overrule(self) -> None:
         """The person wants the run to go on: it does, and is not stopped again."""
-        if self.why:
+        if self._run_state.pruned:
             self._rule = None
             self._note("")
 
@@ -78,10 +71,10 @@ class Pruner:
         return verdict(rule, _alike(own, on), [_alike(one, on) for one in self._read], step, total)
 
     def _note(self, why: str) -> None:
-        if why or self.why:
-            self._run_state.journal(PRUNED, why=why)
-            self._where = (self._run_state.recorder.branch, self._run_state.step)
-            self._why = why
+        run_state = self._run_state
+        if why or run_state.pruned:
+            self._outlet.journal(PRUNED, why=why)
+            run_state.verdict = Verdict(run_state.recorder.branch, run_state.step, why)
 
 
 def _alike(evaluations: dict[int, Measured], on: str) -> dict[int, float]:

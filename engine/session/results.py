@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
+from engine.session.advisor import Advisor
+from engine.session.outlet import Outlet
 from engine.session.run_state import RunState
+from engine.session.saving import Saving
 from engine.training.trainer import StepResult
 
 EXPECTED_OVERFLOWS = 20  # in a row, while fp16's loss scale finds its place
@@ -25,15 +27,13 @@ class _Unread:
 
 
 class Results:
-    """Keeps results until they are read, records them, and tells of those that are no numbers.
+    """Keeps results until they are read, records them, and pauses at those that are no numbers."""
 
-    Args:
-        course: Whose steps these are.
-        broken: Takes the step and ``loss`` or ``gradient``; its update was left out.
-    """
-
-    def __init__(self, run_state: RunState, broken: Callable[[int, str], None]) -> None:
-        self._run_state, self._broken = run_state, broken
+    def __init__(
+        self, run_state: RunState, outlet: Outlet, saving: Saving, advisor: Advisor
+    ) -> None:
+        self._run_state, self._outlet = run_state, outlet
+        self._saving, self._advisor = saving, advisor
         self._unread: deque[_Unread] = deque()
         self._overflows = 0  # steps in a row
 
@@ -58,7 +58,7 @@ class Results:
             self._record(one, loss, norm)
         for one, (loss, norm) in zip(steps, losses_and_norms, strict=True):
             if self._is_broken(loss, norm):
-                self._broken(one.result.step, "gradient" if math.isfinite(loss) else "loss")
+                self._stop(one.result.step, "gradient" if math.isfinite(loss) else "loss")
                 return
 
     def _record(self, one: _Unread, loss: float, norm: float) -> None:
@@ -72,6 +72,12 @@ class Results:
         }
         run_state.recorder.record(result.step, figures)
         run_state.losses.train_loss = loss
+
+    def _stop(self, step: int, what: str) -> None:
+        """The update of a broken step was left out; whether to go on is for the person to say."""
+        self._saving.collect(None)  # one that is being written is one to go back to
+        self._advisor.tell_non_finite(step, what)
+        self._outlet.pause()
 
     def _is_broken(self, loss: float, norm: float) -> bool:
         overflow = math.isfinite(loss) and not math.isfinite(norm)

@@ -11,45 +11,40 @@ import numpy as np
 from data.errors import InputError
 from engine.checkpoint.store import LATEST, Snapshot, find_checkpoint, read_checkpoint, read_model
 from engine.model import LanguageModel
-from engine.protocol import Event, Fork, Rewind, Rewound
+from engine.protocol import Fork, Rewind, Rewound
 from engine.runs.checkpoint_names import list_checkpoints, list_snapshots, step_of
 from engine.runs.lineage import Lineage
 from engine.sampling.background import Sampler
-from engine.session.losses import Losses
+from engine.session.outlet import Outlet
 from engine.session.results import Results
-from engine.session.run_state import RunState
+from engine.session.run_state import Losses, RunState
 from engine.session.saving import Saving, Task
 from engine.training.trainer import Runtime, Trainer
 
 
 class Rewinder:
-    """Brings the course of a run back to a step; what came after it stays as a branch of its own.
+    """Brings a run back to a step; what came after it stays as a branch of its own.
 
     Training again records nothing: it only leads to the weights of a step whose figures are known.
 
     Args:
-        course: What goes back.
-        readout: Read first.
+        run_state: What goes back.
+        outlet: Told when it is there, how far it is, and when the way back is not exact.
+        results: Read first.
         sampler: Its texts belong to the stretch that is left; they are kept as far as they are.
         saving: Saves the end of that stretch first, and the place gone back to at last.
-        tell: Takes ``Rewound``.
-        warn: Takes a sentence when the way back is not exact.
-        report: Takes a line on how far it is; empty when it is there.
     """
 
     def __init__(
         self,
         run_state: RunState,
+        outlet: Outlet,
         results: Results,
         sampler: Sampler,
         saving: Saving,
-        tell: Callable[[Event], None],
-        warn: Callable[[str], None],
-        report: Callable[[str], None],
     ) -> None:
-        self._run_state, self._results = run_state, results
+        self._run_state, self._outlet, self._results = run_state, outlet, results
         self._sampler, self._saving = sampler, saving
-        self._tell, self._warn, self._report = tell, warn, report
         self.under_way = False  # and the trainer is where the run is not
 
     def check(self, step: int) -> None:
@@ -66,45 +61,43 @@ class Rewinder:
     def task(self, command: Rewind) -> Task:
         """Go back to a step that ``check`` has let through."""
         run_state, left_at, step = self._run_state, self._run_state.step, command.step
-        if not (yield from self._arrive(step, command)):
+        if not (yield from self.visit(step, command)):
             return
         run_state.recorder.leave(step)
         self.under_way = False
-        run_state.journal("rewound", left_at=left_at)
+        self._outlet.journal("rewound", left_at=left_at)
         self._saving.begin()
         config, branch = run_state.trainer.config.to_dict(), run_state.recorder.branch
-        self._tell(Rewound(step, left_at, branch, config, request_id=command.request_id))
+        self._outlet.tell(Rewound(step, left_at, branch, config, request_id=command.request_id))
         yield from self._saving.until_written()
 
-    def visit(self, step: int, command: Fork, do: Callable[[], None]) -> Task:
-        """Go back to a step, do there what a command asks for, and return to where the run is."""
-        if not (yield from self._arrive(step, command)):
-            return
-        try:
-            do()
-        except InputError as error:
-            self._tell(command.refused(str(error)))
-        finally:
-            self.abort()
+    def visit(self, step: int, command: Rewind | Fork) -> Generator[None, None, bool]:
+        """Bring the trainer to a step, all before it being saved, until ``abort``.
 
-    def _arrive(self, step: int, command: Rewind | Fork) -> Generator[None, None, bool]:
-        """Bring the trainer to a step, all before it being saved; False if that cannot be."""
+        Args:
+            step: Where to.
+            command: What it is for, which is refused if that cannot be.
+
+        Returns:
+            Whether it is there; else it was said why not.
+        """
         way = self._run_state.lineage(step)
         self._sampler.close()
+        self._results.read()
         yield from self._saving.task(announce_again=False)
         yield from self._saving.until_written()
         if not self._saving.is_saved:
             return False  # it said why; what would be left behind could not be kept
-        self.under_way = True
+        outlet, self.under_way = self._outlet, True
         try:
-            yield from lead_to(self._run_state, step, way, self._warn, self._report)
+            yield from lead_to(self._run_state, step, way, outlet.warn, outlet.report)
         except InputError as error:
             self.abort()
-            self._tell(command.refused(str(error)))
+            outlet.tell(command.refused(str(error)))
             return False
         finally:
-            self._report("")
-        self._run_state.losses = _standing_at(self._run_state, way, step)
+            outlet.report("")
+        self._run_state.losses = _losses_at(self._run_state, way, step)
         return True
 
     def abort(self) -> None:
@@ -112,7 +105,7 @@ class Rewinder:
         run_state = self._run_state
         run_state.go_to(read_checkpoint(find_checkpoint(run_state.files.path, LATEST)))
         run_state.adjustments.read_journal(run_state.files.database, run_state.lineage())
-        run_state.apply_journal(self._warn)  # what was changed since that checkpoint
+        run_state.apply_journal(self._outlet.warn)  # what was changed since that checkpoint
         self.under_way = False
 
 
@@ -123,10 +116,10 @@ def lead_to(
     warn: Callable[[str], None],
     report: Callable[[str], None],
 ) -> Generator[None, None, None]:
-    """Bring the trainer to a step; the course then still counts as where it was.
+    """Bring the trainer to a step; the run then still counts as where it was.
 
     Args:
-        course: Of the run; nothing is recorded or written.
+        run_state: Of the run; nothing is recorded or written.
         step: At or before its latest.
         way: The lineage up to it.
         warn: Takes a sentence when the way is not exact.
@@ -218,7 +211,7 @@ def _seconds_at(run_state: RunState, way: Lineage) -> float:
     return float(seconds[-1]) if len(seconds) else run_state.throughput.train_seconds
 
 
-def _standing_at(run_state: RunState, way: Lineage, step: int) -> Losses:
+def _losses_at(run_state: RunState, way: Lineage, step: int) -> Losses:
     """The figures of that moment, as they were recorded."""
     database = run_state.files.database
     figures: dict[str, Any] = {}

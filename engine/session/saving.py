@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 
-from engine import protocol
 from engine.checkpoint.retention import Rules
 from engine.checkpoint.writer import Saver
+from engine.protocol import Saved
 from engine.runs.checkpoint_names import is_full, step_of
 from engine.runs.database import Unreadable
-from engine.session.results import Results
+from engine.session.outlet import Outlet
 from engine.session.run_state import RunState
 
 Task = Generator[None, None, None]
@@ -20,33 +20,20 @@ Task = Generator[None, None, None]
 class Saving:
     """Saves a run at step boundaries, while its training goes on.
 
-    Args:
-        course: What is saved.
-        readout: Read first, so that a checkpoint and the metrics agree.
-        emit: Takes ``Saved``.
-        summary: The run in one row, written beside each checkpoint.
-        give_up: Takes the sentence when saving has failed; to train on would be to gamble.
+    Whoever begins it has read all results, so that a checkpoint and the metrics agree.
     """
 
-    def __init__(
-        self,
-        run_state: RunState,
-        results: Results,
-        emit: Callable[[protocol.Event], None],
-        summary: Callable[[], dict[str, object]],
-        give_up: Callable[[str], None],
-    ) -> None:
+    def __init__(self, run_state: RunState, outlet: Outlet) -> None:
         self.saver = Saver(run_state.files.path)
-        self.saved_step = 0
-        self._run_state, self._results = run_state, results
-        self._emit, self._summary, self._give_up = emit, summary, give_up
+        self._run_state, self._outlet = run_state, outlet
         self._saved = self._being_saved = ""  # stands; see _stand
         self._path = run_state.files.path  # of the latest checkpoint
         self._request_id = 0  # of the command that the checkpoint being written answers
 
     def note_saved(self, path: Path) -> None:
-        """The course is what this checkpoint, the latest, holds."""
-        self.saved_step, self._saved, self._path = self._run_state.step, self._stand(), path
+        """The run is what this checkpoint, the latest, holds."""
+        self._run_state.saved_step = self._run_state.step
+        self._saved, self._path = self._stand(), path
 
     @property
     def is_saved(self) -> bool:
@@ -72,7 +59,7 @@ class Saving:
         run_state = self._run_state
         interval = run_state.trainer.config.checkpoint.interval
         due = interval and run_state.step % interval == 0  # a full one comes next
-        if self._rules.history_bytes and not due and self.saved_step != run_state.step:
+        if self._rules.history_bytes and not due and run_state.saved_step != run_state.step:
             self.saver.write(run_state.snapshot(light=True), self._rules, run_state.best_checkpoint)
 
     def until_written(self) -> Task:
@@ -84,8 +71,7 @@ class Saving:
     def begin(self, request_id: int = 0) -> None:
         """Copy all there is and have it written; the last one must have been collected."""
         run_state = self._run_state
-        self._results.read()
-        run_state.recorder.flush(self._summary())
+        self._outlet.flush()
         database = run_state.files.database
         database.sync()
         self._being_saved, self._request_id = self._stand(), request_id
@@ -110,12 +96,16 @@ class Saving:
             return
         if path and is_full(path):
             self._saved, self._path = self._being_saved, path
-            self.saved_step = step_of(path)
+            self._run_state.saved_step = step_of(path)
             self._announce(self._request_id)
 
     def close(self) -> None:
         """Wait for the writer."""
         self.saver.close()
+
+    def _give_up(self, why: str) -> None:
+        self._outlet.warn(why)
+        self._outlet.pause()
 
     def _why_not(self, error: OSError) -> str:
         path = self._run_state.files.path
@@ -130,5 +120,6 @@ class Saving:
         )
 
     def _announce(self, request_id: int) -> None:
-        self._run_state.journal("saved", saved=self.saved_step)
-        self._emit(protocol.Saved(self.saved_step, str(self._path), request_id=request_id))
+        step = self._run_state.saved_step
+        self._outlet.journal("saved", saved=step)
+        self._outlet.tell(Saved(step, str(self._path), request_id=request_id))

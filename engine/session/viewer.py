@@ -1,6 +1,6 @@
 """A run that another program trains, watched: read from its folder, never written.
 
-``Viewing`` answers as a session does, so that whoever watches cannot tell the two apart, but for
+``Viewer`` answers as a session does, so that whoever watches cannot tell the two apart, but for
 the wishes that it refuses. Nothing here needs torch.
 """
 

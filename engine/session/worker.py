@@ -206,7 +206,7 @@ class EngineLoop:
     def _save_what_is_left(self, session: Session) -> None:
         """After a failure the checkpoints stand as they are; metrics and journal are closed."""
         try:
-            session.state = State.FAILED
+            session.outlet.state = State.FAILED
             session.close(save=False)
         except Exception as error:
             self._emit(

@@ -15,10 +15,10 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from data.errors import InputError
-from engine.protocol import Open, Start, State
+from engine.protocol import Open, PruningRule, Start, State
 from engine.runs.folder import CONFIG_FILE, NAME_PATTERN, check_word, is_locked, list_runs
 from engine.runs.notes import read_notes
 from engine.sweeps.median_rule import MedianRule
@@ -215,20 +215,19 @@ class Queue:
                 set_values(db, entry.id, state=EntryState.DONE)
                 return None
             set_values(db, entry.id, state=EntryState.RUNNING, run=run.name)
-            return Open(str(run), running=True, pruning_rule=self._held_to(db, entry))
+            return Open(str(run), running=True, pruning_rule=self._pruning_rule(db, entry))
         name = self._free_name(db, entry)
         set_values(db, entry.id, state=EntryState.RUNNING, run=name)
         like = next(self._siblings(db, entry), "")
-        pruning_rule = self._held_to(db, entry)
-        return Start(
-            entry.settings, str(self.runs_dir), name, entry.command_line, like, pruning_rule
-        )
+        rule = self._pruning_rule(db, entry)
+        return Start(entry.settings, str(self.runs_dir), name, entry.command_line, like, rule)
 
-    def _held_to(self, db: sqlite3.Connection, entry: Entry) -> dict[str, Any]:
+    def _pruning_rule(self, db: sqlite3.Connection, entry: Entry) -> PruningRule | None:
         """Return the pruning rule of an entry, and the finished runs to compare with."""
         if entry.rule is None:
-            return {}
-        return asdict(entry.rule) | {"rivals": list(self._siblings(db, entry, EntryState.DONE))}
+            return None
+        rivals = tuple(self._siblings(db, entry, EntryState.DONE))
+        return PruningRule(entry.rule.after_runs, entry.rule.after_steps, rivals)
 
     def _siblings(
         self, db: sqlite3.Connection, entry: Entry, state: EntryState | None = None

@@ -15,7 +15,7 @@ from data.tokenizers import CharTokenizer
 from engine.checkpoint.store import optimizer_tensors
 from engine.config.schema import Config, config_from_dict
 from engine.metrics import MetricStore
-from engine.protocol import Command, Event, Start
+from engine.protocol import Command, Event, PruningRule, Start
 from engine.runs.open import RunFiles, Watcher, new_run
 from engine.session.restore import open_or_restore
 from engine.session.session import Session
@@ -108,7 +108,7 @@ class Rig:
         self._sessions: list[Session] = []
 
     def new(
-        self, config: Config, running: bool = True, pruning_rule: dict[str, Any] | None = None
+        self, config: Config, running: bool = True, pruning_rule: PruningRule | None = None
     ) -> Session:
         """A session of a new run."""
         files = new_run(config, self.runs_dir, None, "test", SILENT)
@@ -124,7 +124,7 @@ class Rig:
         self,
         path: Path,
         running: bool = True,
-        pruning_rule: dict[str, Any] | None = None,
+        pruning_rule: PruningRule | None = None,
         **changes: Any,
     ) -> Session:
         """A session of an existing run; changes as in ``make_config``."""
@@ -136,7 +136,7 @@ class Rig:
         files: RunFiles,
         running: bool,
         changes: dict[str, Any],
-        pruning_rule: dict[str, Any] | None = None,
+        pruning_rule: PruningRule | None = None,
     ) -> Session:
         try:
             session = Session(
@@ -185,7 +185,7 @@ class Rig:
     def crash(self, session: Session) -> Path:
         """Drop a session as kill -9 would: nothing more is written."""
         self._sessions.remove(session)
-        session.saver.close()
+        session.saving.saver.close()
         session.files.close()
         return session.files.path
 
@@ -216,7 +216,7 @@ def bits(session: Session) -> dict[str, np.ndarray]:
 
 def recorded_losses(session: Session) -> dict[int, float]:
     """The training losses a run recorded, by step."""
-    session.recorder.flush(session.summary())
+    session.outlet.flush()
     steps, values = session.files.database.metric(0, "train_loss")
     assert len(set(steps.tolist())) == len(steps)
     return dict(zip(steps.tolist(), values.tolist(), strict=True))

@@ -14,6 +14,7 @@ from engine.protocol import (
     Event,
     Message,
     Pause,
+    PruningRule,
     Refused,
     State,
     StateChanged,
@@ -32,6 +33,7 @@ EXAMPLES: dict[str, Any] = {
     "dict[str, Any]": {"optim.learning_rate": 0.1, "nested": {"list": [1, None, "x"]}},
     "dict[str, list[Any]]": {"model.dropout": [0.0, 0.2]},
     "list[str]": ["plateau", "spike"],
+    "PruningRule | None": PruningRule(3, 0, ("/runs/one", "/runs/two")),
 }
 KINDS = [*Command.__subclasses__(), *Event.__subclasses__()]
 

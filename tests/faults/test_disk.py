@@ -97,19 +97,23 @@ def test_a_full_disk_pauses_training_and_room_lets_it_go_on(
     rig.until(session, lambda: bool(rig.said(Saved)))
     whole = {path.name for path in list_checkpoints(session.files.path)}
     filler = fill(small_disk)
-    rig.until(session, lambda: session.state is State.PAUSED and not session.saver.busy)
+    rig.until(
+        session, lambda: session.status.state is State.PAUSED and not session.saving.saver.busy
+    )
     assert "make room" in warnings(rig)[-1].lower()
     assert whole <= {path.name for path in list_checkpoints(session.files.path)}
     for path in list_checkpoints(session.files.path):
         read_checkpoint(path)  # each is whole
     session.handle(Resume())  # nothing has changed: it pauses again, and says so
-    rig.until(session, lambda: session.state is State.PAUSED and not session.saver.busy)
+    rig.until(
+        session, lambda: session.status.state is State.PAUSED and not session.saving.saver.busy
+    )
 
     filler.unlink()
     session.handle(Resume())
     rig.to_step(session, session.trainer.step + 10)
     rig.until(session, lambda: rig.said(Saved)[-1].step == session.status.saved_step)
-    assert session.state is State.RUNNING
+    assert session.status.state is State.RUNNING
     other = Rig(small_disk.with_name("elsewhere"))
     assert_undisturbed(other, make_config, session)
     path = rig.close(session)
@@ -141,12 +145,12 @@ def until(done):
     raise AssertionError("it never came")
 until(lambda: session.status.saved_step >= 10)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
-until(lambda: session.state is State.PAUSED and not session.saver.busy)
+until(lambda: session.status.state is State.PAUSED and not session.saving.saver.busy)
 print([e.message for e in events if isinstance(e, Warned)][-1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
 session.handle(Resume())
 until(lambda: session.status.saved_step > session.trainer.step - 5 > 20)
-assert session.state is State.RUNNING
+assert session.status.state is State.RUNNING
 session.close(save=True)
 print(session.trainer.step)
 """
@@ -178,7 +182,7 @@ def test_a_folder_made_read_only_under_a_run_pauses_it(rig: Rig, make_config: Ma
     rig.to_step(session, 6)
     folder = session.files.path / "checkpoints"
     folder.chmod(0o500)
-    rig.until(session, lambda: session.state is State.PAUSED)
+    rig.until(session, lambda: session.status.state is State.PAUSED)
     assert "could not be written (Permission denied)" in warnings(rig)[-1]
     folder.chmod(0o700)
     session.handle(Resume())
@@ -195,7 +199,7 @@ def test_a_disk_that_turns_read_only_pauses_training_and_it_goes_on(
     rig = Rig(small_disk / "runs")
     session = rig.new(make_config(**BUSY))
     rig.to_step(session, 6)
-    rig.until(session, lambda: not session.saver.busy)
+    rig.until(session, lambda: not session.saving.saver.busy)
     session.recorder.database.close()  # a file that is open for writing forbids the remount
     assert session.files.lock is not None
     session.files.lock.release()
@@ -220,9 +224,9 @@ def test_a_run_whose_folder_is_deleted_pauses_and_lives_on_in_a_fork(
 ) -> None:
     session = rig.new(make_config(**BUSY))
     rig.to_step(session, 12)
-    rig.until(session, lambda: not session.saver.busy)  # or it is there again at once
+    rig.until(session, lambda: not session.saving.saver.busy)  # or it is there again at once
     shutil.rmtree(session.files.path)
-    rig.until(session, lambda: session.state is State.PAUSED)
+    rig.until(session, lambda: session.status.state is State.PAUSED)
     assert "is gone" in warnings(rig)[-1] and "fork it" in warnings(rig)[-1]
     step, before = session.trainer.step, bits(session)
     session.handle(Fork({}, None))
@@ -245,7 +249,7 @@ def test_a_locked_database_stops_nothing_and_misses_nothing(
     other = sqlite3.connect(session.files.path / "run.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     rig.to_step(session, 20)
-    assert session.state is State.RUNNING
+    assert session.status.state is State.RUNNING
     assert len([told for told in warnings(rig) if "another program holds" in told]) == 1
     evaluations = [event.step for event in rig.said(Evaluated)]
     assert max(evaluations) >= 16

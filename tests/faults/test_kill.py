@@ -52,7 +52,7 @@ FILES: dict[str, tuple[tuple[str, ...], int]] = {  # and the last line that may 
         ("engine/training/trainer.py", "engine/session/results.py", "engine/session/run_state.py"),
         800,
     ),
-    "evaluation": (("engine/session/evaluation.py", "engine/session/losses.py"), 150),
+    "evaluation": (("engine/session/evaluation.py", "engine/session/run_state.py"), 150),
     "checkpoint": (
         ("engine/checkpoint/store.py", "engine/checkpoint/writer.py", "runs/checkpoint_names.py"),
         700,

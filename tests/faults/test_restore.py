@@ -92,8 +92,8 @@ def template(tmp_path_factory: pytest.TempPathFactory, small_text_file: Path) ->
         session.handle(Resume())
         session.files.database.fold()
     rig.to_step(session, KILLED)
-    rig.until(session, lambda: not session.saver.busy)
-    session.recorder.flush(session.summary())
+    session.saving.collect(None)  # without another step, however slow the disk
+    session.outlet.flush()
     live = Path(shutil.copytree(session.files.path, folder / "live"))
     rig.to_step(session, END)
     path = rig.close(session)
@@ -287,7 +287,7 @@ def test_what_was_trained_since_the_checkpoint_is_trained_again(
     session = rig.open(killed)
     assert session.trainer.step == 220
     rig.to_step(session, END)
-    rig.until(session, lambda: not session.saver.busy)
+    rig.until(session, lambda: not session.saving.saver.busy)
     assert_it_ends_as_the_twin(rig, template, killed, session)
 
 
@@ -465,11 +465,11 @@ def test_figures_that_wait_in_memory_are_missing_from_no_copy(
     monkeypatch.setattr(retrying_writer, "RETRY_SECONDS", 0.0)
     session = rig.new(make_config(**PLAIN))
     rig.to_step(session, 6)
-    rig.until(session, lambda: not session.saver.busy)
+    rig.until(session, lambda: not session.saving.saver.busy)
     other = sqlite3.connect(session.files.path / "run.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     rig.to_step(session, 11)
-    rig.until(session, lambda: not session.saver.busy)
+    rig.until(session, lambda: not session.saving.saver.busy)
     other.execute("COMMIT")
     other.close()
     path = rig.close(session)
@@ -482,7 +482,7 @@ def test_a_database_damaged_under_a_run_pauses_it_and_the_older_copies_stay(
 ) -> None:
     session = rig.new(make_config(**PLAIN))
     rig.to_step(session, 6)
-    rig.until(session, lambda: not session.saver.busy)
+    rig.until(session, lambda: not session.saving.saver.busy)
     path, step = session.files.path, session.trainer.step
     saved = len(list_checkpoints(path))
     session.files.database.fold()
@@ -494,7 +494,9 @@ def test_a_database_damaged_under_a_run_pauses_it_and_the_older_copies_stay(
         file.seek((number - 1) * PAGE)
         file.write(b"\x55" * PAGE)
     with suppress(sqlite3.DatabaseError):  # if the training itself comes upon it first
-        rig.until(session, lambda: session.state is State.PAUSED or session.trainer.step > 50)
+        rig.until(
+            session, lambda: session.status.state is State.PAUSED or session.trainer.step > 50
+        )
         told = rig.said(Warned)[-1].message
         assert told.startswith("the checkpoint was not written, and training is paused: ")
         assert "--repair" in told

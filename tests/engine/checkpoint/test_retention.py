@@ -102,7 +102,7 @@ def test_a_pinned_checkpoint_stays_full(rig: Rig, make_config: MakeConfig) -> No
     config = make_config(checkpoint__interval=2, checkpoint__keep=2, train__max_steps=30)
     session = rig.new(config)
     rig.to_step(session, 3)
-    rig.until(session, lambda: not session.saver.busy)
+    rig.until(session, lambda: not session.saving.saver.busy)
     pin(list_checkpoints(session.files.path)[0])
     rig.rest(session)
     assert [step_of(path) for path in list_checkpoints(session.files.path)] == [2, 28, 30]
@@ -128,13 +128,13 @@ def test_weights_a_person_pins_stay_whatever_the_rules_say(
     )
     session = rig.new(config)
     rig.to_step(session, 5)
-    rig.until(session, lambda: not session.saver.busy)
+    rig.until(session, lambda: not session.saving.saver.busy)
     (pinned,) = rig.send(session, Pin(4))
     assert pinned == Pinned(4, True)
     (refused,) = rig.send(session, Pin(3))
     assert isinstance(refused, Refused) and "weights of step 3 are not kept" in refused.message
     rig.to_step(session, 20)
-    rig.until(session, lambda: not session.saver.busy)
+    rig.until(session, lambda: not session.saving.saver.busy)
     steps = [step_of(path) for path in list_checkpoints(session.files.path)]
     assert steps[0] == 4 and len(steps) == 3
     moments = {one.step: one for one in read_moments(session.files.path, 0)}

@@ -79,7 +79,7 @@ def advised(rig: Rig, session: Session) -> Advised:
 def test_a_healthy_recipe_is_given_no_advice(rig: Rig, scaled: Any, preset: str) -> None:
     session = rig.new(scaled(preset))
     rig.rest(session)
-    assert session.state is State.FINISHED
+    assert session.status.state is State.FINISHED
     assert rig.said(Advised) == []
 
 
@@ -127,7 +127,7 @@ def test_a_loss_that_overflows_pauses_before_the_update(rig: Rig, scaled: Any) -
     session = rig.new(scaled("nanogpt-cpu", optim__optimizer="sgd", **rates))
     advice = advised(rig, session)
     assert (advice.kind, advice.rewind_to) == (Kind.NON_FINITE, 0)
-    assert session.state is State.PAUSED
+    assert session.status.state is State.PAUSED
     assert all(p.isfinite().all() for p in session.trainer.model.parameters())
 
 
@@ -186,7 +186,7 @@ def _break_at(session: Session, rig: Rig, step: int) -> Advised:
     """Give the gradients of a step no values."""
     rig.to_step(session, step - 1)
     hook = scale_gradient(session.trainer.model, "head.weight", math.nan)
-    rig.until(session, lambda: session.state is State.PAUSED)
+    rig.until(session, lambda: session.status.state is State.PAUSED)
     hook.remove()
     advice = rig.said(Advised)[-1]
     assert isinstance(advice, Advised)
@@ -204,7 +204,7 @@ def test_the_newest_good_checkpoint_is_offered_and_leads_on(
     rig.send(session, Adjust(advice.changes))
     rig.send(session, Resume())
     rig.rest(session)
-    assert session.state is State.FINISHED
+    assert session.status.state is State.FINISHED
     assert session.trainer.config.optim.learning_rate == pytest.approx(1e-3)
     assert all(math.isfinite(v) for v in session.recorder.metrics.column("grad_norm").snapshot()[1])
 
@@ -230,7 +230,7 @@ def test_going_on_leaves_the_batch_out(rig: Rig, make_config: MakeConfig) -> Non
     assert_same_bits(weights(session.trainer.model), before)
     rig.send(session, Resume())
     rig.rest(session)
-    assert session.state is State.FINISHED
+    assert session.status.state is State.FINISHED
 
 
 def test_batches_left_out_are_left_out_again_when_the_run_goes_back(rig: Rig, scaled: Any) -> None:
@@ -240,10 +240,10 @@ def test_batches_left_out_are_left_out_again_when_the_run_goes_back(rig: Rig, sc
     first = session.trainer.step
     for _ in range(3):
         rig.send(session, Resume())
-        rig.until(session, lambda: session.state is State.PAUSED)
+        rig.until(session, lambda: session.status.state is State.PAUSED)
     then = bits(session)
     rig.send(session, Resume())
-    rig.until(session, lambda: session.state is State.PAUSED)
+    rig.until(session, lambda: session.status.state is State.PAUSED)
     session.handle(Rewind(first + 3))
     rig.rest(session)
     assert session.trainer.step == first + 3

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.protocol import Adjust, Evaluate, Refused, Resume, Rewind, State, StateChanged
-from engine.session.early_stopping import evaluations_without_improvement, why_over
+from engine.session.early_stopping import evaluations_without_improvement, why_stopped_early
 from engine.session.session import Session
 from engine.training.trainer import Evaluation, Trainer
 from tests.engine.conftest import MakeConfig, Rig
@@ -49,12 +49,12 @@ def last_words(rig: Rig) -> str:
 
 def test_it_ends_when_patience_does_and_says_why(rig: Rig, impatient: Session) -> None:
     rig.rest(impatient)
-    assert (impatient.state, impatient.trainer.step) == (State.FINISHED, 16)
+    assert (impatient.status.state, impatient.trainer.step) == (State.FINISHED, 16)
     assert last_words(rig) == (
         "stopped early: no lower validation loss in 2 evaluations (eval.patience)"
     )
     assert impatient.status.total_steps == 40
-    assert impatient.losses.final_step == 16
+    assert impatient.run_state.losses.final_step == 16
     assert impatient.status.val_measured == "whole split"
     assert impatient.files.database.journal("finished")[-1]["step"] == 16
 
@@ -75,7 +75,7 @@ def test_an_ended_run_is_still_ended_when_it_is_opened(
     rig.rest(impatient)
     session = rig.open(close(rig, impatient))
     rig.rest(session)
-    assert (session.state, session.trainer.step) == (State.FINISHED, 16)
+    assert (session.status.state, session.trainer.step) == (State.FINISHED, 16)
     assert last_words(rig).startswith("stopped early")
     (refused,) = rig.send(session, Resume())
     assert isinstance(refused, Refused)
@@ -96,10 +96,10 @@ def test_more_patience_or_more_steps_go_on_from_there(
 ) -> None:
     rig.rest(impatient)
     rig.send(impatient, Adjust(change))
-    assert impatient.state is State.PAUSED
+    assert impatient.status.state is State.PAUSED
     rig.send(impatient, Resume())
     rig.rest(impatient)
-    assert (impatient.state, impatient.trainer.step) == (State.FINISHED, ends)
+    assert (impatient.status.state, impatient.trainer.step) == (State.FINISHED, ends)
 
 
 def test_a_closed_run_is_given_more_patience_as_it_is_opened(rig: Rig, impatient: Session) -> None:
@@ -114,18 +114,18 @@ def test_a_killed_run_ends_where_it_would_have(rig: Rig, impatient: Session, ste
     rig.to_step(impatient, step)
     session = rig.open(rig.crash(impatient))
     rig.rest(session)
-    assert (session.state, session.trainer.step) == (State.FINISHED, 16)
+    assert (session.status.state, session.trainer.step) == (State.FINISHED, 16)
 
 
 def test_a_run_killed_before_its_end_was_measured_measures_it(rig: Rig, impatient: Session) -> None:
     rig.until(impatient, lambda: evaluations_without_improvement(impatient.run_state) == 2)
-    impatient._saving.collect(None)
-    impatient._saving.begin()
-    impatient._saving.collect(None)
+    impatient.saving.collect(None)
+    impatient.saving.begin()
+    impatient.saving.collect(None)
     session = rig.open(rig.crash(impatient))
     rig.rest(session)
-    assert (session.state, session.trainer.step) == (State.FINISHED, 16)
-    assert session.losses.final_step == 16
+    assert (session.status.state, session.trainer.step) == (State.FINISHED, 16)
+    assert session.run_state.losses.final_step == 16
 
 
 def test_looking_changes_nothing(rig: Rig, impatient: Session) -> None:
@@ -144,7 +144,7 @@ def test_going_back_takes_the_evaluations_back_too(
     impatient.handle(Rewind(10))
     rig.rest(impatient)
     assert evaluations_without_improvement(impatient.run_state) == 0
-    assert why_over(impatient.run_state) == ""
+    assert why_stopped_early(impatient.run_state) == ""
     evaluates(COURSE | {12: 1.8, 16: 1.85})
     impatient.handle(Resume())
     rig.rest(impatient)

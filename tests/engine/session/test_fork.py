@@ -79,7 +79,7 @@ def test_only_a_fork_that_was_opened_before_can_have_been_left_open(
     child = rig.open(path)
     assert not rig.said(Warned)
     rig.to_step(child, 11)
-    child.recorder.flush(child.summary())
+    child.outlet.flush()
     child.files.close()  # as when it is killed
     rig.open(path)
     assert "was not closed the last time" in rig.said(Warned)[-1].message
@@ -158,7 +158,7 @@ def test_any_step_of_a_run_in_training_can_be_visited_and_forked(
     rig.to_step(parent, 9)
     expected = {9: bits(parent)}
     rig.to_step(parent, 21)
-    rig.until(parent, lambda: not parent.saver.busy)
+    rig.until(parent, lambda: not parent.saving.saver.busy)
     before = parent.files.database.journal()
     with visit(parent.files.path, step, lambda message: None) as there:
         assert there.step == (20 if step is None else step)
@@ -168,7 +168,7 @@ def test_any_step_of_a_run_in_training_can_be_visited_and_forked(
     if step in expected:
         assert_same_bits(bits(child), expected[step])
     assert sorted(run_state(child)) == list(range(1, child.trainer.step + 1))
-    assert child.state is State.PAUSED
+    assert child.status.state is State.PAUSED
 
 
 def test_a_step_the_run_never_was_at_cannot_be_visited(rig: Rig, make_config: MakeConfig) -> None:

@@ -41,7 +41,7 @@ def old_run(tmp_path: Path) -> Path:
 def losses(session: Session) -> list[float]:
     """Of training, from the first step on, as they are recorded."""
     database, branch = session.files.database, session.recorder.branch
-    session.recorder.flush(session.summary())
+    session.outlet.flush()
     _, values = database.curve("train_loss", database.lineage(branch))
     return [float(value) for value in values]
 
@@ -56,10 +56,10 @@ def test_it_opens_with_all_it_recorded_and_goes_on_to_the_same_bits(
     rig: Rig, old_run: Path
 ) -> None:
     session = rig.open(old_run, train__max_steps=60)
-    assert (session.trainer.step, session.state) == (40, State.RUNNING)
-    assert session.losses.best_step == 40
+    assert (session.trainer.step, session.status.state) == (40, State.RUNNING)
+    assert session.run_state.losses.best_step == 40
     assert len(session.files.database.samples()) == 5
-    rig.until(session, lambda: session.state is State.FINISHED)
+    rig.until(session, lambda: session.status.state is State.FINISHED)
     check(losses(session))
     assert len(losses(session)) == 60
     assert not [warned for warned in rig.said(Warned) if SAME_MACHINE]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.protocol import Evaluate, Resume, Rewind, State, StateChanged, Step
+from engine.protocol import Evaluate, PruningRule, Resume, Rewind, State, StateChanged, Step
 from engine.runs.database import RunDatabase
 from engine.runs.evaluations import read_evaluations
 from engine.runs.folder import create_run
@@ -77,8 +77,8 @@ def contend(rig: Rig, make_config: MakeConfig, rivals: list[Path]) -> Contend:
     return begin
 
 
-def terms(*rivals: Path) -> dict[str, Any]:
-    return {"after_runs": 3, "after_steps": 7, "rivals": [str(one) for one in rivals]}
+def terms(*rivals: Path) -> PruningRule:
+    return PruningRule(after_runs=3, after_steps=7, rivals=tuple(map(str, rivals)))
 
 
 def test_it_ends_at_an_evaluation_whole_saved_and_with_its_reason(
@@ -86,7 +86,7 @@ def test_it_ends_at_an_evaluation_whole_saved_and_with_its_reason(
 ) -> None:
     session = contend()
     rig.rest(session)
-    assert (session.state, session.trainer.step) == (State.FINISHED, 8)
+    assert (session.status.state, session.trainer.step) == (State.FINISHED, 8)
     assert rig.said(StateChanged)[-1].message == WHY
     assert session.files.database.journal("finished")[-1]["step"] == 8
     summary = read_summary(rig.close(session))
@@ -109,7 +109,7 @@ def test_it_is_still_stopped_when_it_is_opened_to_be_looked_at(
     rig.rest(session)
     session = rig.open(close(rig, session), running=False)
     rig.rest(session)
-    assert (session.state, session.trainer.step) == (State.FINISHED, 8)
+    assert (session.status.state, session.trainer.step) == (State.FINISHED, 8)
     assert session.status.pruned == rig.said(StateChanged)[-1].message == WHY
 
 
@@ -120,7 +120,7 @@ def test_the_persons_wish_beats_the_rule_at_once_or_later(rig: Rig, contend: Con
     assert "resume it to go on" in rig.events[-1].message  # type: ignore[attr-defined]
     rig.send(session, Resume())
     rig.rest(session)
-    assert (session.state, session.trainer.step, session.status.pruned) == (
+    assert (session.status.state, session.trainer.step, session.status.pruned) == (
         State.FINISHED,
         20,
         "",
@@ -129,7 +129,7 @@ def test_the_persons_wish_beats_the_rule_at_once_or_later(rig: Rig, contend: Con
     other = contend()
     rig.rest(other)
     other = rig.open(rig.close(other))
-    assert other.state is State.RUNNING
+    assert other.status.state is State.RUNNING
     rig.rest(other)
     assert (other.trainer.step, read_summary(rig.close(other)).pruned) == (20, "")
 
@@ -156,17 +156,17 @@ def test_a_run_that_is_killed_is_judged_again_where_the_queue_opens_it(
 
     session = contend()  # this one is killed between the verdict and its end
     rig.until(session, lambda: session.status.pruned)
-    rig.until(session, lambda: not session.saver.busy)
+    rig.until(session, lambda: not session.saving.saver.busy)
     again = rig.open(rig.crash(session), pruning_rule=terms(*rivals))
     rig.rest(again)
-    assert (again.state, again.trainer.step, again.status.pruned) == (State.FINISHED, 8, WHY)
+    assert (again.status.state, again.trainer.step, again.status.pruned) == (State.FINISHED, 8, WHY)
 
 
 def test_going_back_from_the_stop_is_a_way_on(rig: Rig, contend: Contend) -> None:
     session = contend()
     rig.rest(session)
     rig.send(session, Rewind(4))
-    rig.until(session, lambda: session.trainer.step == 4 and session.state is State.PAUSED)
+    rig.until(session, lambda: session.trainer.step == 4 and session.status.state is State.PAUSED)
     rig.rest(session)
     assert session.status.pruned == ""
     rig.send(session, Resume())

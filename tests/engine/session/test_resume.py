@@ -150,13 +150,13 @@ def test_raising_the_end_of_a_finished_run_survives_a_crash(
     rig: Rig, make_config: MakeConfig
 ) -> None:
     session = rig.new(make_config(train__max_steps=4))
-    rig.until(session, lambda: session.state is State.FINISHED)
+    rig.until(session, lambda: session.status.state is State.FINISHED)
     session = rig.open(rig.close(session))
     session.handle(Adjust({"train.max_steps": 9}))
     session = rig.open(rig.crash(session))
-    assert session.state is State.RUNNING
+    assert session.status.state is State.RUNNING
     assert session.status.total_steps == 9
-    rig.until(session, lambda: session.state is State.FINISHED)
+    rig.until(session, lambda: session.status.state is State.FINISHED)
     assert session.trainer.step == 9
 
 
@@ -208,7 +208,7 @@ def test_looking_changes_nothing(rig: Rig, make_config: MakeConfig, seed: int, k
     while session.trainer.step < END:
         if chance.random() < 0.03:
             chance.choice(looks)()
-        if session.state is State.PAUSED and chance.random() < 0.5:
+        if session.status.state is State.PAUSED and chance.random() < 0.5:
             session.handle(Resume())
         session.advance()
     session.handle(Pause())
@@ -226,7 +226,7 @@ def test_a_run_that_was_not_closed_says_so_and_one_that_was_does_not(
     rig.until(session, lambda: session.status.saved_step == 2)
     session.handle(Resume())
     rig.to_step(session, 4)
-    session.recorder.flush(session.summary())
+    session.outlet.flush()
     trained = session.trainer.step
     again = rig.open(rig.crash(session), running=False)
     lost = trained - 2
@@ -242,10 +242,10 @@ def test_a_run_that_was_killed_for_memory_says_so_and_offers_a_smaller_micro_bat
 ) -> None:
     with monkeypatch.context() as patch:
         scarce = {"held": 7_000_000_000, "left": 100_000_000, "kills": 0}
-        patch.setattr("engine.session.session.memory_now", lambda: scarce)
+        patch.setattr("engine.session.outlet.memory_now", lambda: scarce)
         session = rig.new(make_config(system__micro_batch_size=4))
         rig.to_step(session, 3)
-        session.recorder.flush(session.summary())
+        session.outlet.flush()
         path = rig.crash(session)
     rig.open(path, running=False)
     (told,) = [event.message for event in rig.said(Warned)]

@@ -34,7 +34,7 @@ RICH: dict[str, Any] = {
 
 def run_state(session: Session, metric: str = "train_loss") -> dict[int, float]:
     """A metric as a reader of the run sees it."""
-    session.recorder.flush(session.summary())
+    session.outlet.flush()
     steps, values = session.files.database.curve(metric, session.run_state.lineage())
     return dict(zip(steps.tolist(), values.tolist(), strict=True))
 
@@ -56,7 +56,7 @@ def test_going_back_is_being_there_again_to_the_bit(
     go_back(rig, session, step)
     rig.to_step(other, step)
     assert_same_bits(bits(session), bits(other))
-    assert session.state is State.PAUSED
+    assert session.status.state is State.PAUSED
     session.handle(Resume())
     for one in (session, other):
         rig.to_step(one, 30)
@@ -137,12 +137,12 @@ def test_the_best_weights_may_be_kept_without_what_training_needs(
     evaluated = run_state(session, "val_loss")
     step = next(s for path in light if (s := step_of(path)) in evaluated and s > 6)
     go_back(rig, session, step)
-    assert session.losses.best_step == step
+    assert session.run_state.losses.best_step == step
     session.handle(Adjust({"optim.learning_rate": 10.0}))
     session.handle(Resume())
     rig.to_step(session, step + 30)
     rig.close(session)
-    assert session.losses.best_step == step, "nothing after it is any good"
+    assert session.run_state.losses.best_step == step, "nothing after it is any good"
     best = find_checkpoint(run, "best")
     assert step_of(best) == step
     assert not is_full(best)
@@ -154,11 +154,11 @@ def test_what_was_best_after_the_step_gone_back_to_is_so_no_more(
 ) -> None:
     session = rig.new(make_config(**RICH))
     rig.to_step(session, 24)
-    best = session.losses.best_step
+    best = session.run_state.losses.best_step
     assert best
     go_back(rig, session, 3)  # nothing was measured so early
     path = rig.close(session)
-    assert session.losses.best_step is None
+    assert session.run_state.losses.best_step is None
     assert find_checkpoint(path, "best") == find_checkpoint(path, "latest")
     assert step_of(find_checkpoint(path, "best")) == 3
 
@@ -202,7 +202,7 @@ def test_a_finished_run_can_go_back_and_finish_again(rig: Rig, make_config: Make
     assert session.status.best_step is not None and session.status.best_step <= 33
     session.handle(Resume())
     rig.rest(session)
-    assert session.state is State.FINISHED
+    assert session.status.state is State.FINISHED
     assert session.status.val_loss == first.val_loss
 
 
@@ -261,7 +261,7 @@ def test_a_damaged_checkpoint_on_the_way_is_passed_over(rig: Rig, make_config: M
     config = make_config(**RICH)
     session, other = rig.new(config), rig.new(config)
     rig.to_step(session, 25)
-    rig.until(session, lambda: not session.saver.busy)
+    rig.until(session, lambda: not session.saving.saver.busy)
     (damaged,) = [p for p in list_checkpoints(session.files.path) if step_of(p) == 20]
     (damaged / "model.safetensors").write_bytes(b"x")
     go_back(rig, session, 22)
@@ -283,7 +283,7 @@ def test_the_checkpoint_gone_back_to_is_the_latest(rig: Rig, make_config: MakeCo
     rig.to_step(opened, 14)
     assert sorted(run_state(opened)) == list(range(1, 15))
     assert np.isfinite(list(run_state(opened).values())).all()
-    assert not isinstance(opened.state, Stop)
+    assert not isinstance(opened.status.state, Stop)
 
 
 def test_a_loss_that_was_no_number_is_not_the_best_of_a_run_that_goes_back(
@@ -291,7 +291,7 @@ def test_a_loss_that_was_no_number_is_not_the_best_of_a_run_that_goes_back(
 ) -> None:
     session = rig.new(make_config(**RICH))
     rig.to_step(session, 13)
-    session.recorder.flush(session.summary())
+    session.outlet.flush()
     session.files.database.add_metrics(0, [("val_loss", 12, float("nan"))])
     expected = run_state(session, "val_loss")[6]
     go_back(rig, session, 12)

@@ -72,7 +72,7 @@ def test_a_run_is_announced_trained_evaluated_saved_and_finished(
     assert len(rig.said(SampleFinished)) == 4
     assert {5, 10} <= {event.step for event in rig.said(Saved)}
     assert rig.events[-1] == StateChanged(State.FINISHED, 10)
-    assert session.summary()["state"] == "finished"
+    assert session.outlet.summary()["state"] == "finished"
     assert kinds(session)[0] == "runtime" and kinds(session)[-1] == "finished"
 
 
@@ -117,10 +117,10 @@ def test_raising_max_steps_goes_on_with_a_finished_run(rig: Rig, make_config: Ma
     (refused,) = rig.send(session, Step())
     assert isinstance(refused, Refused)
     rig.send(session, Adjust({"train.max_steps": 7}))
-    assert session.state is State.PAUSED
+    assert session.status.state is State.PAUSED
     rig.send(session, Resume())
     rig.rest(session)
-    assert (session.state, session.trainer.step) == (State.FINISHED, 7)
+    assert (session.status.state, session.trainer.step) == (State.FINISHED, 7)
     assert [event.step for event in rig.said(Evaluated)] == [4, 7]
 
 
@@ -131,11 +131,11 @@ def test_raising_max_steps_while_the_end_is_measured_is_answered(
     rig.to_step(session, 4)
     for _ in range(5):
         session.advance()
-    assert session.status.state is State.RUNNING
+    assert session.outlet.state is State.RUNNING
     assert rig.send(session, Adjust({"train.max_steps": 8})) == []
     rig.rest(session)
     assert rig.said(Adjusted)[-1].changes == {"train.max_steps": [4, 8]}
-    assert session.state is State.PAUSED
+    assert session.status.state is State.PAUSED
 
 
 # Pause, resume, step
@@ -181,7 +181,7 @@ def test_the_last_step_taken_singly_finishes_the_run(rig: Rig, make_config: Make
     for _ in range(3):
         rig.send(session, Step())
     rig.rest(session)
-    assert (session.state, session.trainer.step) == (State.FINISHED, 2)
+    assert (session.status.state, session.trainer.step) == (State.FINISHED, 2)
     assert len(rig.said(Evaluated)) == 1
 
 
@@ -453,7 +453,7 @@ def test_a_save_that_fails_pauses_with_a_warning_and_the_next_one_works(
     with monkeypatch.context() as patch:
         patch.setattr(store, "_write_files", full)
         rig.send(session, Save())
-        rig.until(session, lambda: session.state is State.PAUSED)
+        rig.until(session, lambda: session.status.state is State.PAUSED)
     assert "No space left on device" in rig.said(Warned)[0].message
     assert rig.said(Saved) == []
     rig.send(session, Resume())
@@ -468,7 +468,7 @@ def test_a_gradient_that_is_no_number_pauses_with_advice(rig: Rig, make_config: 
     session = rig.new(make_config())
     rig.to_step(session, 2)
     hook = scale_gradient(session.trainer.model, "head.weight", math.nan)
-    rig.until(session, lambda: session.state is State.PAUSED)
+    rig.until(session, lambda: session.status.state is State.PAUSED)
     hook.remove()
     (advised,) = rig.said(Advised)
     assert "gradient of step 3 is not finite" in advised.message
@@ -602,7 +602,7 @@ def test_a_cool_down_can_be_started_any_time(rig: Rig, make_config: MakeConfig) 
     rig.to_step(session, 6)
     assert session.trainer.learning_rate == 0.01
     rig.send(session, CoolDown())
-    rig.until(session, lambda: session.state is State.FINISHED)
+    rig.until(session, lambda: session.status.state is State.FINISHED)
     assert session.trainer.step == 10
     rates = session.recorder.metrics.column("learning_rate").snapshot()[1]
     assert rates[4:10].tolist() == pytest.approx([0.01, 0.01, 0.01, 0.0075, 0.005, 0.0025])

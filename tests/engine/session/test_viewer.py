@@ -55,7 +55,7 @@ class Watcher:
 
 
 def write_down(session: Session) -> None:
-    session.recorder.flush(session.summary())
+    session.outlet.flush()
 
 
 def test_what_the_other_program_does_is_seen_and_no_byte_is_written(

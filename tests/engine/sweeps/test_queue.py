@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import pytest
 from data.errors import InputError
 from engine.config.schema import config_from_dict
 from engine.config.setting import Value
-from engine.protocol import Open, Start
+from engine.protocol import Open, PruningRule, Start
 from engine.runs.folder import RunLock, create_run
 from engine.runs.transfer import rename_run
 from engine.session.session import Session
@@ -361,7 +362,7 @@ def test_the_queue_of_an_older_program_is_read_as_it_is_and_changed_as_ours(
     assert queue.file.path.read_bytes() == before
     add(2e-2, sweep="new", rule=MedianRule())
     assert [one.rule for one in queue.entries()] == [None, MedianRule()]
-    assert taken_from(queue).command.pruning_rule == {}
+    assert taken_from(queue).command.pruning_rule is None
 
 
 def test_a_folder_that_cannot_be_written_is_told(queue: Queue, add: Add) -> None:
@@ -430,20 +431,20 @@ def test_a_run_is_held_to_those_of_its_sweep_that_are_trained(queue: Queue, add:
     runs = [make_run(one) for one in (done, failed, running)]
     done.finish()
     failed.fail("no memory")
-    terms = {"after_runs": 2, "after_steps": 7, "rivals": [str(runs[0])]}
+    rule = PruningRule(2, 7, (str(runs[0]),))
     last = taken_from(queue, "lr")
-    assert last.command.pruning_rule == terms
+    assert last.command.pruning_rule == rule
     run = make_run(last)
     last.release()
     renamed = rename_run(runs[0], "best")
     again = taken_from(queue, "lr").command
-    assert again == Open(str(run), running=True, pruning_rule=terms | {"rivals": [str(renamed)]})
+    assert again == Open(str(run), running=True, pruning_rule=replace(rule, rivals=(str(renamed),)))
 
 
 def test_runs_of_their_own_are_held_to_nobody(queue: Queue, add: Add) -> None:
     add(1e-2, 2e-2, sweep=None, rule=MedianRule())
     taken_from(queue).finish()
-    assert taken_from(queue).command.pruning_rule == {}
+    assert taken_from(queue).command.pruning_rule is None
 
 
 def begin(queue: Queue, rig: Rig) -> Session:

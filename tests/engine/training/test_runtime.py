@@ -221,7 +221,7 @@ def test_a_gpu_out_of_memory_pauses_training_and_names_the_way_out(
 
     with monkeypatch.context() as patch:
         patch.setattr(session.trainer, "_loss", out_of_memory)
-        rig.until(session, lambda: session.state is State.PAUSED)
+        rig.until(session, lambda: session.status.state is State.PAUSED)
     assert rig.said(Warned)[-1].message == (
         "the GPU ran out of memory, so training is paused and saved: gpt-tui train --resume "
         "run-1 --set system.micro_batch_size=2 takes the same steps in more passes"
@@ -253,7 +253,7 @@ def test_wherever_a_gpu_runs_out_of_memory_nothing_is_lost(
 
     with monkeypatch.context() as patch:
         patch.setattr(session.trainer, "evaluate_quanta", out_of_memory)
-        rig.until(session, lambda: session.state is State.PAUSED)
+        rig.until(session, lambda: session.status.state is State.PAUSED)
     rig.until(session, lambda: session.status.saved_step == 3)
     with monkeypatch.context() as patch:
         patch.setattr("engine.sampling.background.freeze", out_of_memory)

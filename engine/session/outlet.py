@@ -1,0 +1,136 @@
+"""What a session says: events, warnings, entries of the journal, and its status."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from engine.config.schema import tokens_per_step
+from engine.machine.memory import memory_now
+from engine.protocol import PRUNED_KEY, Event, State, StateChanged, Status, Warned
+from engine.session.recorder import Recorder
+from engine.session.run_state import RunState
+
+
+class Outlet:
+    """The one way out for a session and its tasks.
+
+    Args:
+        recorder: Takes the journal.
+        emit: Takes the events.
+    """
+
+    def __init__(self, recorder: Recorder, emit: Callable[[Event], None]) -> None:
+        self.status = Status(State.PREPARING)  # replaced whole: other threads read it
+        self.state = State.PREPARING
+        self._recorder, self._emit = recorder, emit
+        self._run_state: RunState | None = None
+        self._doing = ""  # besides training, in words
+        self._ending = ""  # why the run ended before its last step, if it has
+
+    @property
+    def _step(self) -> int:
+        return self._run_state.step if self._run_state else 0
+
+    def follow(self, run_state: RunState) -> None:
+        """Speak of this run; what is said before it is built counts as of step 0."""
+        self._run_state = run_state
+
+    def tell(self, event: Event) -> None:
+        """Say something that the status knows by then."""
+        self.refresh()
+        self._emit(event)
+
+    def warn(self, sentence: str) -> None:
+        """Say something the person should know, and keep it."""
+        self.journal("warned", message=sentence)
+        self._emit(Warned(sentence))
+
+    def report(self, line: str) -> None:
+        """Say what is being done besides training; empty when it is done."""
+        self._doing = line
+        self.refresh()
+
+    def journal(self, kind: str, **detail: Any) -> int:
+        """Note on disk that something happened now; returns the entry's id."""
+        return self._recorder.journal(self._step, kind, **detail)
+
+    # -- the state -------------------------------------------------------------------------------
+
+    def set_state(self, state: State, request_id: int = 0) -> None:
+        """Be in a state, and say so, be it a new one or not."""
+        self.state = state
+        why = self._ending if state is State.FINISHED else ""
+        self.tell(StateChanged(state, self._step, why, request_id=request_id))
+
+    def finish(self, why: str) -> None:
+        """The run is over; empty if it came to its last step."""
+        self._ending = why
+        self.set_state(State.FINISHED)
+
+    def pause(self) -> None:
+        """Stop training, if it goes on: to train on would be to gamble."""
+        if self.state is State.RUNNING:
+            self.set_state(State.PAUSED)
+
+    # -- what there is to know -------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Bring the status up to date."""
+        run_state = self._run_state
+        if run_state is None:
+            return
+        trainer, losses, throughput = run_state.trainer, run_state.losses, run_state.throughput
+        self.status = Status(
+            state=self.state,
+            message=self._doing,
+            step=trainer.step,
+            total_steps=trainer.total_steps,
+            tokens=trainer.tokens,
+            epoch=trainer.epoch,
+            learning_rate=trainer.learning_rate,
+            train_loss=losses.train_loss,
+            val_loss=losses.val_loss,
+            val_measured=losses.val_measured,
+            best_val_loss=losses.best_val_loss,
+            best_step=losses.best_step,
+            saved_step=run_state.saved_step,
+            branch=run_state.recorder.branch,
+            train_seconds=throughput.train_seconds,
+            tokens_per_second=throughput.tokens_per_second,
+            tokens_per_step=tokens_per_step(trainer.config),
+            pruned=run_state.pruned,
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """The run in one row, for lists and for ``--json``."""
+        assert self._run_state
+        self.refresh()
+        figures = dataclasses.asdict(self.status)
+        del figures["message"]
+        figures[PRUNED_KEY] = figures.pop("pruned")
+        trainer = self._run_state.trainer
+        return figures | {
+            "device": trainer.runtime.device,
+            "precision": trainer.runtime.precision,
+            "threads": trainer.runtime.threads,
+            "parameters": self._run_state.parameters,
+            "corpus": self._run_state.files.corpus.name,
+            "preset": trainer.config.preset,
+            "memory": memory_now(),
+        }
+
+    def flush(self) -> None:
+        """Write what is recorded and not written yet, and the summary."""
+        self._recorder.flush(self.summary())
+
+    def close(self) -> None:
+        """Note that the session ends, and write all there is."""
+        if self.state not in (State.FINISHED, State.FAILED):
+            self.state = State.STOPPED
+        self.refresh()
+        try:
+            self.journal("closed", saved=self.status.saved_step)
+        finally:
+            self._recorder.close(self.summary())
