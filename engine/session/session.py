@@ -211,6 +211,7 @@ class Session:
         """End the session; with ``save`` nothing that was trained or asked for is lost."""
         with ExitStack() as whatever_happens:
             whatever_happens.callback(self.files.close)
+            whatever_happens.callback(self.trainer.graph.forget)  # the next run needs its memory
             whatever_happens.callback(self.outlet.close)
             whatever_happens.callback(self.saving.close)
             if self._rewinder.under_way:
