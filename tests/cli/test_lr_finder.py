@@ -86,7 +86,7 @@ def test_a_test_that_ends_early_says_where(test_rates: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--from", "0.1", "--to", "0.01"], "--from 0.1 must be below --to 0.01: the rate is to"),
+        (["--from", "0.1", "--to", "0.01"], "--from 0.1 must be below --to 0.01"),
         (["--from", "0"], "--from must be above 0, not 0"),
         (["--steps", "9"], "--steps must be 10 to 100,000, not 9"),
         (["--preset", "tiny", "--to", "100"], "--to must be at most 10, not 100"),
