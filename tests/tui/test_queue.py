@@ -388,6 +388,15 @@ async def test_an_empty_queue_says_how_it_is_filled(open_app: Open) -> None:
         assert "a adds the edited settings" in str(person.app.screen.query_one("#empty").render())
 
 
+async def test_a_screen_that_goes_away_is_asked_for_its_keys_in_vain(open_app: Open) -> None:
+    """The footer may ask once more while the screen is taken apart."""
+    async with open_app() as person:
+        await person.press("Q")
+        await person.until(lambda: person.app.screen.has_class("-empty"), "the empty screen")
+        await person.app.screen.query("#runs").remove()
+        assert person.app.screen.check_action("cancel", ()) is False
+
+
 async def test_a_queue_that_cannot_be_read_is_told_and_training_works(
     open_app: Open, runs_dir: Path, config: Any
 ) -> None:

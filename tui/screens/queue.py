@@ -91,9 +91,11 @@ class QueueScreen(Screen[None]):
 
     @property
     def current(self) -> Entry | None:
-        """The entry under the cursor."""
-        row = self.table.cursor_row
-        return self.places[row].entry if 0 <= row < len(self.places) else None
+        """The entry under the cursor; None, too, while the screen comes to be or goes."""
+        for table in self.query("#runs").results(DataTable):
+            if 0 <= table.cursor_row < len(self.places):
+                return self.places[table.cursor_row].entry
+        return None
 
     def on_mount(self) -> None:
         """Show what there is, and keep it true."""
