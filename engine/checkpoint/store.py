@@ -28,6 +28,7 @@ from data.errors import InputError
 from data.tokenizers import load_tokenizer
 from engine.checkpoint.retention import Kept, Rules, plan
 from engine.config.schema import ModelConfig
+from engine.machine.memory import gpu_memory_ran_out
 from engine.model import LanguageModel, build_model
 from engine.program import program
 from engine.runs.checkpoint_names import (
@@ -114,8 +115,9 @@ def take_snapshot(trainer: Trainer, state: dict[str, Any], light: bool = False) 
     if trainer.device.type == "cuda":
         try:
             copies = _clone(model), optimizer and _clone(optimizer)
-        except torch.OutOfMemoryError:
-            pass
+        except RuntimeError as error:
+            if not gpu_memory_ran_out(error):
+                raise
         else:
             copied: torch.cuda.Event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             copied.record()

@@ -14,6 +14,7 @@ from engine.config.schema import Config
 from engine.config.setting import Value
 from engine.lr_finder.ramp import DIVERGED, Ramp, Suggestion, as_settings, at_rate, suggest
 from engine.machine.allocator import keep_freed_memory
+from engine.machine.memory import gpu_memory_ran_out
 from engine.metrics import Column
 from engine.runs.open import Watcher, load_text
 from engine.training.precision import use_tf32
@@ -45,7 +46,9 @@ class LRFinder:
         self.config, self.ramp, self.losses = config, ramp, losses
         try:
             self._trainer = Trainer(at_rate(config, ramp.first), runtime, split, vocab_size)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not gpu_memory_ran_out(error):
+                raise
             raise InputError(OUT_OF_MEMORY) from None
 
     @property
@@ -73,7 +76,9 @@ class LRFinder:
             trainer.adjust(at_rate(self.config, self.ramp.rate(step)))
             try:
                 result = yield from trainer.step_quanta()
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not gpu_memory_ran_out(error):
+                    raise
                 raise InputError(OUT_OF_MEMORY) from None
             self.losses.append(step, float(result.loss))
             diverged = self._has_diverged()

@@ -50,7 +50,9 @@ class CausalSelfAttention(nn.Module):
         """Mix information between positions: (B, T, C) -> (B, T, C)."""
         if self.native and kernels.takes(x, torch.float32, torch.bfloat16):
             return self._forward_native(x, rope)
-        if self.native and kernels.gpu.takes(x) and (self.qk_norm or rope):
+        changes_heads = self.qk_norm is not None or rope is not None
+        even = self.head_size % 2 == 0  # the kernel works on the two halves of a head
+        if self.native and kernels.gpu.takes(x) and changes_heads and even:
             q, k, v = self._heads_on_gpu(x, rope)
         else:
             q, k, v = self.heads(x, rope)

@@ -147,9 +147,9 @@ def _fitting_micro_batch(
 ) -> int:
     """Return the requested size, or the largest that fits; only CUDA reports its memory."""
     system, batch = config.system, config.train.batch_size
-    wanted = min(system.micro_batch_size, batch)
     if device != "cuda":
-        return wanted or batch
+        return system.micro_batch_size or batch
+    wanted = min(system.micro_batch_size, batch)
     report("measuring how many sequences fit into the GPU's memory")
     runtime = Runtime(device, system.precision, 1, 1, False, system.kernels)
     try:
@@ -159,7 +159,7 @@ def _fitting_micro_batch(
             raise
         raise InputError(NO_ROOM) from None
     torch.cuda.empty_cache()  # return the probe's memory to the device
-    return wanted or _largest_divisor(batch, fits)
+    return system.micro_batch_size or _largest_divisor(batch, fits)
 
 
 def _measure_cpu(config: Config, split: Split, vocab_size: int, report: Say) -> Runtime:

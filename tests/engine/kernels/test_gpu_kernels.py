@@ -119,6 +119,7 @@ def test_activations(dtype: torch.dtype, name: str, shape: tuple[int, ...]) -> N
         {"model__position": "rotary", "model__qk_norm": True, "model__activation": "relu2"},
         {"model__position": "rotary", "model__norm": "rms", "model__activation": "swiglu"},
         {"model__qk_norm": True, "model__norm": "rms", "model__n_kv_head": 1},
+        {"model__qk_norm": True, "model__n_embd": 6, "model__n_head": 2},  # heads of 3 numbers
         {"model__bias": True},
         {"model__norm_place": "post", "model__bias": True, "model__position": "rotary"},
     ],
