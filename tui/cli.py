@@ -51,6 +51,11 @@ def exit_code(work: Callable[[], int]) -> int:
 
 def _carry_out(arguments: list[str]) -> int:
     name = FORMER_NAMES.get(arguments[0], arguments[0]) if arguments else ""
+    if name == "bench":
+        raise InputError(
+            "the benchmarks are beside the program now: in a checkout of it, type make bench, or "
+            "make bench ARGS=NAME"
+        )
     if name in COMMANDS:
         return _main_of(COMMANDS[name].module)(arguments[1:])
     return _main_of("tui.commands.app")(arguments)

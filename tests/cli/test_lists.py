@@ -57,3 +57,9 @@ def test_presets_as_json_hold_their_values(cli: Cli) -> None:
     assert by_name["residual"]["lecture_loss"] == 2.08
     assert by_name["gpt2"]["lecture_loss"] is None
     assert [one["default"] for one in listed].count(True) == 1
+
+
+def test_the_former_place_of_the_benchmarks_names_the_new_one(cli: Cli) -> None:
+    answer = cli("bench", "startup")
+    assert answer.code == 2
+    assert "make bench ARGS=NAME" in answer.problem
