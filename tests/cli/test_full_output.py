@@ -53,7 +53,7 @@ def on_a_full_disk(
 @pytest.mark.parametrize(
     "command",
     ["runs", "runs --json", "presets", "presets --json", "settings", "settings --markdown",
-     "queue", "model tiny --vocab-size 65", "runs trash", "bench --help"],
+     "queue", "model tiny --vocab-size 65", "runs trash"],
 )  # fmt: skip
 def test_it_is_told(on_a_full_disk: Run, command: str) -> None:
     answer = on_a_full_disk(*command.split())
