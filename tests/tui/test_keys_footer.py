@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from textual.widgets._footer import FooterKey
 
 from tests.tui.conftest import Open, Person
-from tui.widgets.keys_footer import those_that_fit
+from tui.screens.runs import RunsScreen
+from tui.widgets.keys_footer import FooterKey, KeysFooter, those_that_fit
 
 
 def actions(person: Person) -> list[str]:
     """What the footer offers; nothing of it may be cut."""
-    keys = list(person.app.screen.query(FooterKey))
-    assert all(key.region.right <= person.app.size.width for key in keys)
+    keys = person.app.screen.query_one(KeysFooter).keys
+    assert sum(key.width for key in keys) <= person.app.size.width
     return [key.action for key in keys]
 
 
@@ -26,10 +26,7 @@ def test_what_gives_way_is_the_last_that_can_be_done_without() -> None:
             ("q", "Quit", "app.leave"),  # 7
         )
     ]
-    left = {
-        width: [one.key for one in those_that_fit(keys, width) if isinstance(one, FooterKey)]
-        for width in (28, 27, 20, 3)
-    }
+    left = {width: [one.key for one in those_that_fit(keys, width)] for width in (28, 27, 20, 3)}
     assert left == {28: [*"az?q"], 27: [*"a?q"], 20: [*"?q"], 3: [*"?q"]}
 
 
@@ -65,3 +62,12 @@ async def test_with_more_room_there_are_more_keys(open_app: Open) -> None:
         few = len(actions(person))
         await person.pilot.resize_terminal(120, 40)
         await person.until(lambda: len(actions(person)) > few, "more keys")
+
+
+async def test_a_click_on_a_key_presses_it(open_app: Open) -> None:
+    async with open_app(size=(120, 40)) as person:
+        await person.start_and_pause()
+        footer = person.app.screen.query_one(KeysFooter)
+        before = footer.keys[: [key.key for key in footer.keys].index("r")]
+        await person.pilot.click(KeysFooter, offset=(sum(key.width for key in before), 0))
+        await person.until(lambda: person.shows(RunsScreen), "the runs screen")

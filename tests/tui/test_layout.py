@@ -13,7 +13,15 @@ from tests.tui.conftest import Open, Person
 
 def parts(person: Person) -> dict[str, Region]:
     """Where the parts are that can be seen."""
-    names = ("StatusBar", "Notice", "#chart-frame", "#samples", "#settings", "#too-small", "Footer")
+    names = (
+        "StatusBar",
+        "Notice",
+        "#chart-frame",
+        "#samples",
+        "#settings",
+        "#too-small",
+        "KeysFooter",
+    )
     found = {name: person.cockpit.query_one(name) for name in names}
     return {name: part.region for name, part in found.items() if part.display and part.region}
 
@@ -40,7 +48,7 @@ def assert_whole(person: Person, *expected: str) -> None:
 async def test_the_cockpit_is_whole(
     open_app: Open, size: tuple[int, int], has_settings: bool
 ) -> None:
-    always = ("StatusBar", "#chart-frame", "#samples", "Footer")
+    always = ("StatusBar", "#chart-frame", "#samples", "KeysFooter")
     async with open_app(size=size) as person:
         assert_whole(person, *always)
         assert ("#settings" in parts(person)) == has_settings
@@ -70,7 +78,7 @@ async def test_a_terminal_too_small_gets_a_sentence_and_no_more(open_app: Open) 
 
         await person.pilot.resize_terminal(80, 24)
         await person.until(lambda: "#too-small" not in parts(person))
-        assert_whole(person, "StatusBar", "#chart-frame", "#samples", "Footer")
+        assert_whole(person, "StatusBar", "#chart-frame", "#samples", "KeysFooter")
 
 
 async def test_the_chart_is_drawn_anew_after_a_resize(open_app: Open) -> None:

@@ -16,6 +16,7 @@ from tests.tui.conftest import Open, Person
 from tui.screens.cockpit import CockpitScreen
 from tui.screens.fork_dialog import ForkDialog
 from tui.screens.timeline import TimelineScreen
+from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart
 
 EVALUATED: dict[str, Any] = {"eval.interval": 5, "checkpoint.interval": 10, "sample.max_tokens": 8}
@@ -144,8 +145,9 @@ async def test_at_60_columns_the_facts_are_cut_and_no_key_is(open_app: Open) -> 
         await train_to(person, 22)
         screen = await open_timeline(person)
         await person.press("home", "right", "right")
-        await person.until(lambda: len(screen.query("FooterKey")) == 7, "all keys")
-        assert all(key.region.right <= 60 for key in screen.query("FooterKey"))
+        keys = screen.query_one(KeysFooter)
+        await person.until(lambda: len(keys.keys) == 7, "all keys")
+        assert sum(key.width for key in keys.keys) <= 60
         await person.press("g", "1", "3", "enter")
         assert "no weights; kept at" in shown(screen, "#timeline-facts")
         assert "ago" not in shown(screen, "#timeline-facts")

@@ -7,6 +7,7 @@ rule: a test that looks then sees half a footer, and a key overtakes the change 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -15,20 +16,23 @@ from textual.message_pump import MessagePump
 from textual.pilot import Pilot
 
 MOST_ROUNDS = 30  # an app whose engine trains is never quite still
+MOST_TURNS = 100
 
 wait_once = Pilot._wait_for_screen
 press_at_once = Pilot.press
 
 
 async def wait_for_screen(pilot: Pilot[Any], timeout: float = 30.0) -> bool:
-    """Wait until nothing is on its way between widgets, twice in a row."""
-    still = 0
+    """Wait until nothing is on its way between widgets, and none is at work."""
     for _ in range(MOST_ROUNDS):
         pilot.app._check_resize()  # which Textual would do in 8 ms, in case there is more to come
-        if not await wait_once(pilot, timeout):
+        for _ in range(MOST_TURNS):  # cheap: the loop's other tasks have a turn each
+            if not under_way(pilot.app):
+                break
+            await asyncio.sleep(0)
+        if not await wait_once(pilot, timeout):  # dear: each widget is sent a callback
             return False
-        still = 0 if under_way(pilot.app) else still + 1
-        if still == 2:
+        if not under_way(pilot.app):
             break
     return True
 

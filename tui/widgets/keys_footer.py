@@ -1,55 +1,144 @@
-"""A footer that never cuts off the keys that lead out and to the help."""
+"""A footer that never cuts off the keys that lead out and to the help.
+
+Textual's own footer mounts a widget for each key and builds them all anew whenever a key may have
+changed, which costs a layout of the whole screen after most key presses. This one is a single line.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar, NamedTuple
 
 from rich.cells import cell_len
 from textual import events
-from textual.app import ComposeResult
+from textual.content import Content
+from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer
-from textual.widgets._footer import FooterKey  # Textual names it nowhere else
 
 INDISPENSABLE = ("help", "leave", "app.leave", "close", "dismiss", "leave_field", "cancel")
 
 
-class KeysFooter(Footer):
+class FooterKey(NamedTuple):
+    """A key as the footer shows it."""
+
+    key: str
+    display: str
+    description: str
+    action: str
+    enabled: bool = True
+
+    @property
+    def width(self) -> int:
+        """In cells: the key, a space, its description and the space after it."""
+        return cell_len(self.display) + 1 + cell_len(self.description) + 1
+
+
+class KeysFooter(Widget):
     """Shows as many keys as there is room for, and of what gives way the last ones first.
 
     The help names those that gave way.
     """
 
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"key", "description", "disabled", "hovered"}
+    DEFAULT_CSS = """
+    KeysFooter {
+        dock: bottom;
+        height: 1;
+        color: $footer-foreground;
+        background: $footer-background;
+        & > .key { color: $footer-key-foreground; text-style: bold; }
+        & > .description { color: $footer-description-foreground; }
+        & > .disabled { text-style: dim; }
+        & > .hovered { color: $footer-key-foreground; background: $block-hover-background; }
+    }
+    """
+
     def __init__(self) -> None:
-        super().__init__(compact=True, show_command_palette=False)  # the keys take all the room
-        self._width = 0  # that the keys were chosen for
+        super().__init__()
+        self.keys: list[FooterKey] = []
+        self._hovered: FooterKey | None = None
 
-    def compose(self) -> ComposeResult:
-        """The keys that fit."""
-        self._width = self.screen.size.width
-        yield from those_that_fit(list(super().compose()), self._width)
+    def on_mount(self) -> None:
+        """Follow the bindings of the screen."""
+        self.screen.bindings_updated_signal.subscribe(self, self._choose)
+        self._choose(self.screen)
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self) -> None:
         """Other keys fit now."""
-        if event.size.width != self._width:
-            self.call_after_refresh(self.recompose)
+        self._choose(self.screen)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Show which key a click would press."""
+        self._hover(self._key_at(event.x))
+
+    def on_leave(self) -> None:
+        """None any more."""
+        self._hover(None)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a key is as good as the key."""
+        key = self._key_at(event.x)
+        if key and key.enabled:
+            self.app.simulate_key(key.key)
+        elif key:
+            self.app.bell()
+
+    def render(self) -> Content:
+        """The keys, each with its description."""
+        return Content.assemble(*(part for key in self.keys for part in self._parts_of(key)))
+
+    def _parts_of(self, key: FooterKey) -> Iterable[Content | str]:
+        hovered = ["hovered"] * (key is self._hovered and key.enabled)
+        state = hovered or ["disabled"] * (not key.enabled)
+        text = Content.assemble(
+            (key.display, self.get_visual_style("key")),
+            (f" {key.description}", self.get_visual_style("description")),
+        )
+        yield text.stylize(self.get_visual_style(*state, partial=True)) if state else text
+        yield " "
+
+    def _choose(self, screen: Screen[object]) -> None:
+        """Which keys there are and fit now; painted only where that changed."""
+        if not self.is_attached or screen is not self.screen or not self.app.app_focus:
+            return
+        shown = [one for one in screen.active_bindings.values() if one.binding.show]
+        one_each = {one.binding.action: one for one in reversed(shown)}  # the first key wins
+        keys = those_that_fit(
+            (
+                FooterKey(
+                    one.binding.key,
+                    self.app.get_key_display(one.binding),
+                    one.binding.description,
+                    one.binding.action,
+                    one.enabled,
+                )
+                for one in shown
+                if one_each[one.binding.action] is one
+            ),
+            screen.size.width,
+        )
+        if keys != self.keys:
+            self.keys = keys
+            self.refresh()
+
+    def _key_at(self, x: int) -> FooterKey | None:
+        for key in self.keys:
+            if x < key.width - 1:
+                return key if x >= 0 else None
+            x -= key.width
+        return None
+
+    def _hover(self, key: FooterKey | None) -> None:
+        if key is not self._hovered:
+            self._hovered = key
+            self.refresh()
 
 
-def those_that_fit(keys: Iterable[Widget], width: int) -> list[Widget]:
+def those_that_fit(keys: Iterable[FooterKey], width: int) -> list[FooterKey]:
     """Leave out keys, from the last on, until the others fit into a width in cells."""
     kept = list(keys)
-    droppable = [one for one in kept if not _is_indispensable(one)]
-    while droppable and sum(map(_width_of, kept)) > width:
+    droppable = [key for key in kept if key.action.partition("(")[0] not in INDISPENSABLE]
+    while droppable and sum(key.width for key in kept) > width:
         kept.remove(droppable.pop())
     return kept
-
-
-def _is_indispensable(key: Widget) -> bool:
-    return isinstance(key, FooterKey) and key.action.partition("(")[0] in INDISPENSABLE
-
-
-def _width_of(key: Widget) -> int:
-    """The key, a space, its word and the space after it."""
-    if not isinstance(key, FooterKey):
-        return 0
-    return cell_len(key.key_display) + 1 + cell_len(key.description) + 1
