@@ -26,6 +26,7 @@ from tui.messages import EngineEvent
 from tui.screens.cockpit import HEAR_AGAIN, CockpitScreen
 from tui.screens.quit_dialog import QuitDialog
 from tui.screens.text_screen import TextScreen
+from tui.terminal.input import accept_any_bytes
 from tui.terminal.keys import KeysInOrder
 from tui.terminal.stderr import ErrorLog, errors_off_screen, is_gone
 from tui.terminal.stdout import silence
@@ -179,6 +180,7 @@ class GptTuiApp(KeysInOrder[int]):
 
 def run_app(launch: Launch) -> int:
     """Run the app until the person leaves; returns the exit code."""
+    accept_any_bytes()
     with errors_off_screen() as errors:
         app = GptTuiApp(launch, errors)
         try:

@@ -82,3 +82,14 @@ def test_no_terminal_if_one_end_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _has_terminal()
     monkeypatch.setattr(sys, "stdin", None)
     assert not _has_terminal()
+
+
+@pytest.mark.parametrize("term", ["", "dumb"])
+def test_a_terminal_that_moves_no_cursor_is_refused(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, term: str
+) -> None:
+    monkeypatch.setattr("tui.commands.app._has_terminal", lambda: True)
+    monkeypatch.setenv("TERM", term)
+    problem = cli().problem
+    assert problem.startswith("the app cannot be drawn with TERM=")
+    assert " train', or name the terminal" in problem

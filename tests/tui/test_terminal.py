@@ -104,7 +104,10 @@ class Terminal:
             return True
 
     def press(self, keys: str) -> None:
-        os.write(self.master, keys.encode())
+        self.send(keys.encode())
+
+    def send(self, sent: bytes) -> None:
+        os.write(self.master, sent)
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -204,6 +207,7 @@ def test_a_session_leaves_the_terminal_as_it_was_and_says_how_to_go_on(
 ) -> None:
     terminal = open_terminal(NATIVE_CHATTER)
     terminal.train()
+    terminal.send(b"\xff\xe9\x1b[M \xa0!")  # no UTF-8, and a mouse report in the X10 encoding
     terminal.until(
         lambda: b"native-code" in (terminal.run / "log.txt").read_bytes(), "the log of native code"
     )

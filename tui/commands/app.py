@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tui.control.launch import Launch
 
 DESCRIPTION = "Train a small GPT in your terminal and watch it learn."
+NO_SCREEN = ("", "dumb", "unknown")  # values of TERM for terminals that move no cursor
 USAGE = "gpt-tui [options]\n       gpt-tui [open] RUN\n       gpt-tui COMMAND [options]"
 
 
@@ -48,12 +50,14 @@ def launch_app(launch: Launch) -> int:
         InputError: There is no terminal.
     """
     if not _has_terminal():
-        from engine.program import program
-        from engine.runs.folder import typed_name
-
-        resumed = f" --resume {typed_name(launch.run)}" if launch.run else ""
         raise InputError(
-            f"the app needs a terminal, and there is none here: use '{program()} train{resumed}'"
+            f"the app needs a terminal, and there is none here: use '{_without_app(launch)}'"
+        )
+    term = os.environ.get("TERM", "")
+    if term in NO_SCREEN:
+        raise InputError(
+            f"the app cannot be drawn with TERM='{term}': use '{_without_app(launch)}', "
+            "or name the terminal, as in TERM=xterm-256color"
         )
     from tui.app import run_app
 
@@ -98,6 +102,15 @@ def _find(run: str, runs_dir: Path) -> Path:
 
 def _has_terminal() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+
+
+def _without_app(launch: Launch) -> str:
+    """The command that trains the same without a screen."""
+    from engine.program import program
+    from engine.runs.folder import typed_name
+
+    resumed = f" --resume {typed_name(launch.run)}" if launch.run else ""
+    return f"{program()} train{resumed}"
 
 
 def _parser() -> Parser:
