@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
+from engine.config.changes import changes_training
 from engine.diagnostics.advice import Advice, advise, advise_non_finite
 from engine.diagnostics.symptoms import BASE_STEPS, RULES, Kind, Record, Steps, Values
 from engine.protocol import Advised, Silenced, Unsilenced
@@ -21,7 +22,6 @@ REST_STEPS = 100  # after a piece of advice, for it to be read and to take effec
 LATEST = 10_000  # losses; looking at more takes time and tells no more
 COUNTED_TOKENS = 1_000_000  # for their frequencies
 DECAYED_SHARE = 0.2  # of the peak learning rate
-WITHOUT_EFFECT = ("sample.", "eval.", "checkpoint.")  # on the training loss
 
 
 class Advisor:
@@ -49,7 +49,7 @@ class Advisor:
         self._next_look = min(self._next_look, run_state.step + REST_STEPS)
 
     def _note_change(self, step: int, changes: dict[str, list[Any]]) -> None:
-        before = {k: pair[0] for k, pair in changes.items() if not k.startswith(WITHOUT_EFFECT)}
+        before = {key: pair[0] for key, pair in changes.items() if changes_training(key)}
         if not before:
             return
         self._since, self._values_before = step, before

@@ -13,7 +13,8 @@ from data.errors import InputError
 from engine import kernels
 from engine.checkpoint.load import recover_latest
 from engine.checkpoint.store import Snapshot, restore, tidy_checkpoints
-from engine.config.schema import SETTINGS, Config, config_from_dict
+from engine.config.changes import why_not_now
+from engine.config.schema import Config, config_from_dict
 from engine.config.setting import When
 from engine.machine.allocator import keep_freed_memory
 from engine.machine.memory import gpu_memory_ran_out, memory_now, why_killed
@@ -46,7 +47,8 @@ def build_trainer(
     Raises:
         InputError: A change cannot be, the device is not there or no checkpoint is whole.
     """
-    _refuse_new_run_settings(changes)
+    if problems := [why for key in changes if (why := why_not_now(key, When.RESUME))]:
+        raise InputError(*problems)
     keep_freed_memory()
     tidy_checkpoints(files.path)
     snapshot = _latest_snapshot(files, warn)
@@ -199,13 +201,3 @@ def _compile(trainer: Trainer, report: Say, warn: Say) -> None:
     except Exception as error:  # compilers fail in many ways; training need not
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         warn(f"the model could not be compiled, so it trains uncompiled: {reason}")
-
-
-def _refuse_new_run_settings(changes: dict[str, Any]) -> None:
-    problems = [
-        f"{key} can change only in a new run"
-        for key in changes
-        if key in SETTINGS and SETTINGS[key].when is When.NEW_RUN
-    ]
-    if problems:
-        raise InputError(*problems)

@@ -10,11 +10,11 @@ from typing import Any
 from engine.checkpoint.retention import Rules
 from engine.checkpoint.run_record import remember
 from engine.checkpoint.store import Snapshot, write_checkpoint
+from engine.config.changes import check_fork, check_fork_end
 from engine.config.schema import Config, total_steps
 from engine.runs.checkpoint_names import pin
 from engine.runs.database import RunDatabase
 from engine.runs.folder import DATABASE_FILE, create_run, delete_run
-from engine.session.fork_checks import check_end, check_fit
 from engine.session.recorder import metric_names
 from engine.session.run_state import Losses, RunState
 
@@ -53,9 +53,9 @@ def check_changes(run_state: RunState, step: int, changes: dict[str, Any]) -> Co
     Raises:
         InputError: They do not fit the weights, or it would end where it begins.
     """
-    check_fit(changes)
+    check_fork(changes)
     config = run_state.trainer.config.replace(changes)
-    check_end(step, total_steps(config, len(run_state.trainer.train_tokens)))
+    check_fork_end(step, total_steps(config, len(run_state.trainer.train_tokens)))
     return config
 
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from engine.config.changes import changes_training
+from engine.config.schema import SETTINGS
 from engine.metrics import MetricStore
 from engine.runs.database import RunDatabase
 from engine.runs.lineage import Stretch
@@ -108,11 +110,9 @@ def metric_names(database: RunDatabase, stretches: Iterable[Stretch]) -> list[st
 
 def describe_changes(changes: dict[str, list[Any]]) -> str:
     """Changes that matter to the curve, for a mark on the chart: ``learning_rate 0.001→0.0003``."""
-    from engine.config.schema import SETTINGS
-
     parts = []
     for key, (before, after) in changes.items():
-        if not key.startswith(("sample.", "eval.", "checkpoint.")):
+        if changes_training(key):
             one = SETTINGS[key]
             parts.append(f"{one.name} {one.format(before)}→{one.format(after)}")
     return ", ".join(parts)

@@ -167,10 +167,7 @@ class RunState:
     def apply_journal(self, warn: Callable[[str], None]) -> None:
         """Settings that the journal changes at the steps up to here take effect again."""
         for step, changes in self.adjustments.take_due(self.step):
-            config = self.trainer.config
-            # naming max_steps alone would turn max_epochs off
-            changes.setdefault("train.max_epochs", config.train.max_epochs)
-            config, problems = config.check(changes)
+            config, problems = self.trainer.config.check(changes)
             if problems:
                 warn(f"a change made at step {step} was left out: {problems[0]}")
             else:

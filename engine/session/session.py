@@ -19,7 +19,8 @@ import torch
 from data.errors import InputError
 from engine import protocol
 from engine.checkpoint.store import LATEST, find_checkpoint
-from engine.config.schema import SETTINGS, tokens_per_step, total_steps
+from engine.config.changes import changes_training, why_not_now
+from engine.config.schema import tokens_per_step, total_steps
 from engine.config.setting import When
 from engine.machine.memory import gpu_memory_ran_out
 from engine.metrics import MetricStore
@@ -44,8 +45,6 @@ from engine.session.rewind import Rewinder, kept_checkpoint, kept_model
 from engine.session.run_state import RunState
 from engine.session.saving import Saving, Task
 from engine.training.trainer import StepResult
-
-IMMEDIATE_SECTIONS = ("sample.", "eval.", "checkpoint.")  # they do not touch the step in flight
 
 
 class Session:
@@ -257,9 +256,11 @@ class Session:
 
     def _adjust(self, command: protocol.Adjust) -> None:
         for key in command.changes:
-            if key in SETTINGS and SETTINGS[key].when is not When.LIVE:
-                again = f"{program()} train --resume {typed_name(self.files.path)} --set {key}=…"
-                raise InputError(f"{key} can change only {_when_words(SETTINGS[key].when, again)}")
+            if why := why_not_now(key, When.LIVE):
+                if not why_not_now(key, When.RESUME):
+                    resume = f"{program()} train --resume {typed_name(self.files.path)}"
+                    why += f": {resume} --set {key}=…"
+                raise InputError(why)
         config = self.trainer.config.replace(
             {**self.run_state.adjustments.wanted, **command.changes}
         )
@@ -271,7 +272,7 @@ class Session:
             )
         if "sample.prompt" in command.changes:
             self.sampler.start_tokens(config.sample.prompt)  # refuses unknown characters
-        if all(key.startswith(IMMEDIATE_SECTIONS) for key in command.changes):
+        if not any(map(changes_training, command.changes)):  # the step in flight stays as it is
             self._apply(command.changes, command.request_id)
             return
         self.run_state.adjustments.wanted |= command.changes
@@ -294,6 +295,7 @@ class Session:
                     "optim.cooldown_steps": end - step,
                     "optim.decay_steps": end,
                     "train.max_steps": end,
+                    "train.max_epochs": 0.0,  # it would take precedence
                 },
                 request_id=command.request_id,
             )
@@ -485,9 +487,3 @@ class Session:
 
 def _is_due(step: int, interval: int) -> bool:
     return bool(interval) and step > 0 and step % interval == 0
-
-
-def _when_words(when: When, again: str) -> str:
-    if when is When.RESUME:
-        return f"when the run is opened again: {again}"
-    return "in a new run"

@@ -213,5 +213,5 @@ def _config_in_force(
     config = read_run_config(path)
     for change in database.lineage(branch).changes(database.journal("adjusted")):
         if before is None or change.id <= before:
-            config, _ = config.check({"train.max_epochs": config.train.max_epochs, **change.values})
+            config, _ = config.check(change.values)
     return config

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.config.changes import turn_off_epochs, why_not_in_fork
 from engine.config.schema import SETTINGS, Config, config_from_dict
 from engine.config.setting import Value, When
 from engine.protocol import (
@@ -39,7 +40,6 @@ from engine.protocol import (
     Stop,
     Unsilence,
 )
-from engine.session.fork_checks import held_by
 from tui.control.draft import Draft
 from tui.control.launch import Launch
 from tui.control.queue import QueueControl
@@ -176,6 +176,7 @@ class RunControl:
         Raises:
             InputError: With the other settings they cannot be.
         """
+        changes = turn_off_epochs(changes)
         live = {
             key: value
             for key, value in changes.items()
@@ -228,7 +229,8 @@ class RunControl:
         Returns:
             The id of the request.
         """
-        changes = {key: value for key, value in self.draft.edits.items() if not held_by(key)}
+        edits = self.draft.edits
+        changes = {key: edits[key] for key in edits if not why_not_in_fork(key)}
         return self._send(Fork(changes, None, step))
 
     def open_run(self, path: Path, keep_edits: bool = False) -> None:

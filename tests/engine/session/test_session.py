@@ -254,7 +254,7 @@ def test_a_change_that_waits_for_a_boundary_is_not_lost_when_the_run_is_closed(
     [
         ({"model.n_layer": 3}, "model.n_layer can change only in a new run"),
         ({"train.seed": 3}, "train.seed can change only in a new run"),
-        ({"system.threads": 2}, "system.threads can change only when the run is opened again"),
+        ({"system.threads": 2}, "system.threads can change only when the run is resumed"),
         ({"optim.learning_rate": 11}, "optim.learning_rate must be above 0, at most 10, not 11"),
         ({"optim.learning_rate": "fast"}, "optim.learning_rate must be a number, not 'fast'"),
         ({"optim.learning_rate": 1e-6}, "lower optim.min_lr too"),
