@@ -1,4 +1,4 @@
-"""From the files of a run to a trainer that stands where its latest checkpoint was taken."""
+"""Build the trainer of a run, at its latest checkpoint."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def build_trainer(
     Args:
         files: The open run.
         changes: Settings to change as it is opened; those of ``system`` take effect here.
-        recorder: Takes down what every ``auto`` came to.
-        report: Takes a line on what is being done.
-        warn: Takes a sentence if a checkpoint is damaged or the model cannot be compiled.
+        recorder: Records the runtime that was chosen.
+        report: Called with lines of progress.
+        warn: Called with a sentence if a checkpoint is damaged or the model cannot be compiled.
 
     Raises:
-        InputError: A change cannot be, the device is not there or no checkpoint is whole.
+        InputError: A change is invalid, the device is missing or no checkpoint is intact.
     """
     if problems := [why for key in changes if (why := why_not_now(key, When.RESUME))]:
         raise InputError(*problems)
@@ -53,9 +53,9 @@ def build_trainer(
     tidy_checkpoints(files.path)
     snapshot = _latest_snapshot(files, warn)
     config = config_from_dict(snapshot.state["config"]) if snapshot else files.config
-    config.replace(changes)  # whatever is wrong with them is said before anything is done
+    config.replace(changes)  # invalid ones are refused before anything is done
     known = _settled_before(files.database.meta())
-    if known:  # the last word on the system is the record of it, not the checkpoint
+    if known:  # newer than the checkpoint
         config = config.replace({f"system.{name}": v for name, v in known["asked"].items()})
     config = config.replace({k: v for k, v in changes.items() if k.startswith("system.")})
     step = snapshot.step if snapshot else 0
@@ -75,7 +75,7 @@ def build_trainer(
 
 
 def described_crash(files: RunFiles, trainer: Trainer) -> str:
-    """What became of the program that had the run before; empty if it came to close it."""
+    """Return why the run was not closed the last time; empty if it was."""
     database = files.database
     before = database.meta().get("summary", {})
     new_fork = "parent" in database.meta() and not database.journal("opened")
@@ -130,7 +130,7 @@ def _settle(
     report: Say,
     warn: Say,
 ) -> Runtime:
-    """Settle every ``auto`` once; a run that was settled before keeps what it had."""
+    """Resolve every ``auto`` once; a run that has a runtime keeps it."""
     asked = dataclasses.asdict(config.system)
     if known and known["resolved"]["device"] in available_devices():
         lost = known["resolved"]["kernels"] == "native" and not kernels.are_there(
@@ -152,7 +152,7 @@ def _settle(
 
 
 def _settled_before(meta: dict[str, Any]) -> dict[str, Any] | None:
-    """What was asked and settled when a run was last opened; nothing, if it never was."""
+    """Return what was asked and resolved when a run was last opened, if it was."""
     known = meta.get("runtime")
     if not known:
         return None
@@ -164,9 +164,9 @@ def _settled_before(meta: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _as_sibling(files: RunFiles, config: Config) -> Config:
-    """Take over what was measured for a run that this one is to be compared with.
+    """Take over what was measured for another run of the sweep.
 
-    Measured anew, one run of a sweep might come to bf16 and the next to fp32.
+    Measured again, one run might get bf16 and the next fp32.
     """
     like = files.database.meta().get("like")
     if not like:
@@ -184,7 +184,7 @@ def _as_sibling(files: RunFiles, config: Config) -> Config:
 
 
 def _keep_settled(config: Config, known: dict[str, Any]) -> Config:
-    """Put what was settled in the place of each ``auto`` that nobody has asked to change."""
+    """Replace each ``auto`` that was not changed by what it was resolved to before."""
     asked, before = dataclasses.asdict(config.system), known["asked"]
     if asked["device"] != before["device"]:
         return config

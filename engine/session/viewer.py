@@ -1,7 +1,6 @@
-"""A run that another program trains, watched: read from its folder, never written.
+"""Watch a run that another program trains, from its folder, which is never written.
 
-``Viewer`` answers as a session does, so that whoever watches cannot tell the two apart, but for
-the wishes that it refuses. Nothing here needs torch.
+``Viewer`` has the methods of ``Session``; it refuses all commands. Nothing here needs PyTorch.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from engine.runs.folder import DATABASE_FILE, is_locked
 from engine.runs.open import read_run_config
 from engine.session.recorder import describe_changes, load_metrics
 
-PATIENCE = 0.5  # seconds between two looks
-# kinds of journal entries that are passed on; advice as a mere sentence: it is acted on over there
+POLL_SECONDS = 0.5
+# kinds of journal entries to pass on; advice as a warning, since it cannot be followed here
 TOLD = ("evaluated", "adjusted", "warned", "advised")
 
 
@@ -32,13 +31,13 @@ class Viewer:
     Args:
         path: The run's folder.
         metrics: Filled for the charts.
-        emit: Takes the events.
+        emit: Called with each event.
 
     Raises:
-        InputError: There is nothing to be seen yet, or it is damaged.
+        InputError: The run is just being created, or is damaged.
     """
 
-    patience: float | None = PATIENCE
+    poll_interval: float | None = POLL_SECONDS
 
     def __init__(self, path: Path, metrics: MetricStore, emit: Callable[[Event], None]) -> None:
         self.path, self.metrics, self._emit = path, metrics, emit
@@ -92,7 +91,7 @@ class Viewer:
         )
 
     def advance(self) -> bool:
-        """Look once; there is never more to do at once."""
+        """Read what is new."""
         if not self._gone:
             self._look()
         return False
@@ -107,7 +106,7 @@ class Viewer:
         self._emit(command.refused(why))
 
     def close(self, save: bool, request_id: int = 0) -> None:
-        """Nothing was opened for long."""
+        """Announce the end; no file is open."""
         self.status = dataclasses.replace(self.status, state=State.STOPPED)
         state, step = self.status.state, self.status.step
         self._emit(protocol.StateChanged(state, step, request_id=request_id))
@@ -149,7 +148,7 @@ class Viewer:
         self.status = Status(**figures, message=f"watching: {figures['state']}")
 
     def _go_back(self, database: RunDatabase) -> None:
-        """The other program went back in the run: everything is read afresh."""
+        """Read everything again after the other program rewound the run."""
         self._branch = self.status.branch
         self.metrics.clear()
         load_metrics(database, self.metrics, self._branch)
@@ -202,13 +201,13 @@ class Viewer:
 def _config_in_force(
     path: Path, database: RunDatabase, branch: int, before: int | None = None
 ) -> Config:
-    """The settings of the beginning, with all that was changed on the way to a line of history.
+    """Return the first configuration of a run with the changes along a branch.
 
     Args:
         path: The run's folder.
         database: Of the run.
-        branch: The line of history.
-        before: The journal entry up to which changes count; None takes them all.
+        branch: Of the run.
+        before: The last journal entry to count; None for all.
     """
     config = read_run_config(path)
     for change in database.lineage(branch).changes(database.journal("adjusted")):

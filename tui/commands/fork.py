@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
     check_fork(changes)  # before training up to the step, which may take long
     _check_end(parent, args.at, changes)
     from engine.session.fork import fork
-    from engine.session.visit import visit
+    from engine.session.rewind import visit
 
     with visit(parent, args.at, _say) as run_state:
         path = fork(run_state, changes, args.name)

@@ -121,8 +121,8 @@ class SettingsPanel(Vertical):
         """
         if not changes or self._editing or not self.has_focus_within:
             return False
-        if self._handed_on and self._handed_on[0].items() <= changes.items():
-            (key,), text = self._handed_on
+        if self._handed_on and self._handed_on[0] == changes:
+            (key,), text = changes, self._handed_on[1]
             if self.list.highlighted_key != key:
                 self.list.go_to(key)
             self._open_editor(SETTINGS[key], text)

@@ -28,7 +28,7 @@ from engine.protocol import (
 from engine.runs.checkpoint_names import is_pinned, list_checkpoints
 from engine.runs.summary import read_summary
 from engine.session.fork import fork
-from engine.session.visit import visit
+from engine.session.rewind import visit
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
 from tests.engine.session.test_rewind import RICH, run_state
 
