@@ -29,11 +29,7 @@ if TYPE_CHECKING:
 
 
 class BackgroundFinder:
-    """Runs at most one learning-rate finder, a quantum at a time.
-
-    Args:
-        emit: Called with each event.
-    """
+    """Runs at most one learning-rate finder, a quantum at a time."""
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit
@@ -51,11 +47,11 @@ class BackgroundFinder:
     def begin(
         self, command: FindLearningRate, state: State, called_off: Callable[[], bool]
     ) -> None:
-        """Load the text and build the model; blocks for some seconds.
+        """Load the text and build the model, which blocks for some seconds.
 
         Args:
             command: The configuration to test.
-            state: The engine's; it must not be training.
+            state: Of the open run; refused while it trains.
             called_off: Polled; true cancels.
         """
 

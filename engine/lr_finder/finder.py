@@ -24,13 +24,7 @@ from engine.training.trainer import Runtime, StepResult, Trainer
 class LRFinder:
     """Trains a newly initialised model of its own; nothing is written to disk.
 
-    Args:
-        config: The configuration to find a learning rate for.
-        split: The tokens to train on.
-        vocab_size: Size of the vocabulary.
-        runtime: Device, precision and so on.
-        ramp: The learning rate of each step.
-        losses: Receives the training loss of each step, from 0.
+    ``losses`` receives the training loss of each step, from 0.
     """
 
     def __init__(
@@ -114,10 +108,10 @@ def prepare(
     Args:
         config: The configuration to find a learning rate for.
         ramp: The learning rate of each step.
-        losses: Receives the training losses.
-        report: Called with a line of progress; an exception it raises cancels.
+        losses: As for ``LRFinder``.
+        report: Called with lines of progress; an exception it raises cancels.
         warn: Called with a sentence for each setting that is not available here.
-        cancelled: Polled during a download; true cancels.
+        cancelled: Polled during a download.
 
     Raises:
         InputError: The text cannot be used, or there is too little memory.

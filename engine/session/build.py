@@ -37,12 +37,7 @@ def build_trainer(
 ) -> tuple[Trainer, Snapshot | None]:
     """Build the trainer of a run, restored from its latest checkpoint if there is one.
 
-    Args:
-        files: The open run.
-        changes: Settings to change as it is opened; those of ``system`` take effect here.
-        recorder: Records the runtime that was chosen.
-        report: Called with lines of progress.
-        warn: Called with a sentence if a checkpoint is damaged or the model cannot be compiled.
+    Of the changes, those in ``system`` take effect here.
 
     Raises:
         InputError: A change is invalid, the device is missing or no checkpoint is intact.
@@ -62,7 +57,12 @@ def build_trainer(
     runtime = _settle(files, config, known, recorder, step, report, warn)
     torch.set_num_threads(runtime.threads)
     report("building the model")
-    trainer = _build(config, runtime, files)
+    try:
+        trainer = Trainer(config, runtime, files.split, files.tokenizer.vocab_size)
+    except RuntimeError as error:
+        if not gpu_memory_ran_out(error):
+            raise
+        raise InputError(NO_ROOM) from None
     trainer.graph.tell = lambda reason: warn(
         f"the steps could not be captured as a CUDA graph, so they are slower: {reason}"
     )
@@ -99,15 +99,6 @@ def _say_what_is_not_promised(
     sentence = not_promised(what_differs(snapshot.state, runtime, versions(), cpus), runtime.device)
     if sentence:
         warn(sentence)
-
-
-def _build(config: Config, runtime: Runtime, files: RunFiles) -> Trainer:
-    try:
-        return Trainer(config, runtime, files.split, files.tokenizer.vocab_size)
-    except RuntimeError as error:
-        if not gpu_memory_ran_out(error):
-            raise
-        raise InputError(NO_ROOM) from None
 
 
 def _latest_snapshot(files: RunFiles, warn: Say) -> Snapshot | None:

@@ -68,7 +68,7 @@ def _as_first(snapshot: Snapshot, config: Config, record: dict[str, Any]) -> Sna
     )
     changed = {
         "config": config.to_dict(),
-        "standing": losses.to_dict(),
+        "standing": dataclasses.asdict(losses),
         "branch": 0,
         "journal_id": 0,
         "unapplied": [],

@@ -14,12 +14,7 @@ from engine.session.run_state import RunState
 
 
 class Outlet:
-    """Reports for a session and its tasks.
-
-    Args:
-        recorder: Writes the journal.
-        emit: Called with each event.
-    """
+    """Reports for a session and its tasks."""
 
     def __init__(self, recorder: Recorder, emit: Callable[[Event], None]) -> None:
         self.status = Status(State.PREPARING)  # replaced whole: other threads read it

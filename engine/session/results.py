@@ -39,14 +39,10 @@ class _Unread:
 
 
 class Results:
-    """Records the results of steps and evaluations, and pauses at one that is not finite.
+    """Records the results of steps and evaluations.
 
-    Args:
-        run_state: The run.
-        outlet: Reports the evaluations.
-        saving: Saves the best weights.
-        advisor: Says how to continue after a loss that is not finite.
-        sampler: Writes a sample after each evaluation.
+    It pauses at a loss that is not finite, with advice, and after each evaluation requests a sample
+    and saves the best weights.
     """
 
     def __init__(

@@ -47,10 +47,6 @@ class Losses:
             self.best_val_loss, self.best_step = evaluation.loss, evaluation.step
         return best
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for a checkpoint."""
-        return dataclasses.asdict(self)
-
 
 class Adjustments:
     """Changes in the journal that were made after the checkpoint.
@@ -186,7 +182,7 @@ class RunState:
                 "corpus_sha256": self.files.corpus.sha256,
                 "train_seconds": self.throughput.train_seconds,
                 **self.adjustments.to_dict(),
-                "standing": self.losses.to_dict(),
+                "standing": dataclasses.asdict(self.losses),
                 "branch": self.recorder.branch,
                 "versions": versions(),
                 "record": remember(self.files.database),

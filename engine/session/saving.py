@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Generator
 from pathlib import Path
@@ -44,7 +45,8 @@ class Saving:
     def _content(self) -> str:
         """Everything that makes a new checkpoint worthwhile: a step or an evaluation since."""
         run_state = self._run_state
-        return json.dumps([run_state.recorder.branch, run_state.step, run_state.losses.to_dict()])
+        losses = dataclasses.asdict(run_state.losses)
+        return json.dumps([run_state.recorder.branch, run_state.step, losses])
 
     def task(self, announce_again: bool = True, request_id: int = 0) -> Task:
         """Save if there is anything new; the writing itself goes on after the task."""

@@ -45,18 +45,10 @@ from engine.training.trainer import StepResult
 
 
 class Session:
-    """Trains one run.
-
-    Args:
-        files: The open run.
-        metrics: Filled for the charts.
-        emit: Called with each event.
-        report: Called with lines on what is being prepared.
-        changes: Settings of an existing run to change as it is opened.
-        pruning_rule: Of the sweep that the run belongs to.
+    """Trains one run; ``changes`` are settings of an existing run to change as it is opened.
 
     Raises:
-        InputError: The device is not there, or the checkpoint is damaged.
+        InputError: The device is missing, or the checkpoint is damaged.
     """
 
     poll_interval: float | None = None  # without work it waits for commands, however long

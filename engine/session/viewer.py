@@ -28,11 +28,6 @@ TOLD = ("evaluated", "adjusted", "warned", "advised")
 class Viewer:
     """Follows a run on the disk.
 
-    Args:
-        path: The run's folder.
-        metrics: Filled for the charts.
-        emit: Called with each event.
-
     Raises:
         InputError: The run is just being created, or is damaged.
     """
@@ -203,11 +198,7 @@ def _config_in_force(
 ) -> Config:
     """Return the first configuration of a run with the changes along a branch.
 
-    Args:
-        path: The run's folder.
-        database: Of the run.
-        branch: Of the run.
-        before: The last journal entry to count; None for all.
+    Journal entries after the id ``before`` do not count.
     """
     config = read_run_config(path)
     for change in database.lineage(branch).changes(database.journal("adjusted")):

@@ -47,11 +47,7 @@ Emit = Callable[[Event], None]
 
 
 class EngineLoop:
-    """Takes commands and drives at most one session.
-
-    Args:
-        emit: Called with each event, in the loop's thread.
-    """
+    """Takes commands and drives at most one session; events are emitted in the loop's thread."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit

@@ -70,9 +70,7 @@ class RunFacts:
 class RunControl:
     """Holds the engine, the draft and the facts about the open run.
 
-    Args:
-        launch: What the app was started for.
-        emit: Called with each event, in the engine's thread.
+    Events are emitted in the engine's thread.
     """
 
     def __init__(self, launch: Launch, emit: Callable[[Event], None]) -> None:

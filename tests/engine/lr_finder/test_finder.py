@@ -242,7 +242,7 @@ def test_the_run_computes_with_its_own_threads_after_each_quantum(
         assert torch.get_num_threads() == 1
         asked.clear()
         bench.loop._advance()
-        assert asked == [2, 1]
+        assert set(asked[::2]) == {2} and set(asked[1::2]) == {1}
     bench.do(EndLearningRateFinder())
 
 

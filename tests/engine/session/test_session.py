@@ -608,6 +608,17 @@ def test_a_cool_down_can_be_started_any_time(rig: Rig, make_config: MakeConfig) 
     assert rates[4:10].tolist() == pytest.approx([0.01, 0.01, 0.01, 0.0075, 0.005, 0.0025])
 
 
+def test_a_cool_down_ends_a_run_whose_length_is_in_epochs(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(optim__schedule="constant", train__max_epochs=900.0))
+    rig.to_step(session, 2)
+    rig.send(session, CoolDown())
+    rig.until(session, lambda: session.status.state is State.FINISHED)
+    (adjusted,) = rig.said(Adjusted)
+    assert adjusted.changes["train.max_epochs"] == [900.0, 0.0]
+
+
 def test_a_cool_down_of_a_schedule_that_decays_by_itself_is_refused(
     rig: Rig, make_config: MakeConfig
 ) -> None:
