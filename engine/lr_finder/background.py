@@ -44,19 +44,17 @@ class BackgroundFinder:
         """Whether a finder is running."""
         return self._quanta is not None
 
-    def begin(
-        self, command: FindLearningRate, state: State, called_off: Callable[[], bool]
-    ) -> None:
+    def begin(self, command: FindLearningRate, state: State, cancelled: Callable[[], bool]) -> None:
         """Load the text and build the model, which blocks for some seconds.
 
         Args:
             command: The configuration to test.
             state: Of the open run; refused while it trains.
-            called_off: Polled; true cancels.
+            cancelled: Polled; true cancels.
         """
 
         def report(message: str) -> None:
-            if called_off():
+            if cancelled():
                 raise Cancelled
             self._emit(LearningRateFinderPrepared(message, request_id=command.request_id))
 
@@ -74,7 +72,7 @@ class BackgroundFinder:
 
             losses = self.metrics.column("train_loss")
             warn = lambda message: self._emit(Warned(message))  # noqa: E731
-            self._finder = prepare(config, self.ramp, losses, report, warn, called_off)
+            self._finder = prepare(config, self.ramp, losses, report, warn, cancelled)
         except Cancelled:
             self._emit(LearningRateFound("", request_id=command.request_id))
         except Exception as error:  # only the finder ends; an open run and the worker go on

@@ -148,7 +148,7 @@ class Session:
 
     def _advance(self) -> bool:
         self.saving.collect()
-        self._apply_if_still()
+        self._apply_if_paused()
         if self._tasks:
             if next(self._tasks[0], True):  # a task yields None
                 self._tasks.popleft()
@@ -225,7 +225,7 @@ class Session:
             self.outlet.set_state(State.PAUSED, command.request_id)
             self._results.read()
             self.outlet.flush()
-            self.recorder.database.fold()  # a run that rests is one file
+            self.recorder.database.fold()  # the folder of a paused run has no write-ahead log
         else:
             self.outlet.set_state(self.outlet.state, command.request_id)
 
@@ -265,7 +265,7 @@ class Session:
             return
         self._wanted |= command.changes
         self._adjust_request = command.request_id
-        self._apply_if_still()
+        self._apply_if_paused()
 
     def _cool_down(self, command: protocol.CoolDown) -> None:
         """Start the decay of a schedule now, and end the run with it."""
@@ -289,10 +289,10 @@ class Session:
             )
         )
 
-    def _apply_if_still(self) -> None:
+    def _apply_if_paused(self) -> None:
         """Apply wanted settings at once while nothing is trained."""
-        still = self.outlet.state is not State.RUNNING and not self._single_steps
-        if still and self._wanted and not self._rewinder.under_way:
+        paused = self.outlet.state is not State.RUNNING and not self._single_steps
+        if paused and self._wanted and not self._rewinder.under_way:
             self._step = None  # a step begun is computed again, with the new settings
             self._at_boundary()
 

@@ -44,8 +44,8 @@ class Viewer:
             meta = database.meta()
             if "runtime" not in meta or "summary" not in meta:
                 raise InputError(
-                    f"the run {path.name!r} is just being made by another program: "
-                    f"look again in a moment"
+                    f"the run {path.name!r} is just being created by another program: "
+                    f"try again in a moment"
                 )
             self._meta = meta
             self._take_summary(meta["summary"])

@@ -145,7 +145,7 @@ class EngineLoop:
             if files:
                 files.discard()
             self._status = Status()
-            message = "called off" if isinstance(error, Cancelled) else str(error)
+            message = "cancelled" if isinstance(error, Cancelled) else str(error)
             self._emit(command.refused(message))
             self._emit(StateChanged(State.IDLE))
         except Exception as error:
@@ -199,11 +199,11 @@ class EngineLoop:
             log_file = session.files.path / LOG_FILE
             with suppress(OSError), log_file.open("a", encoding="utf-8") as log:
                 log.write(detail)
-            self._save_what_is_left(session)
+            self._close_after_failure(session)
         self._emit(Failed(_described(error, session), detail))
         self._emit(StateChanged(State.FAILED, self._status.step))
 
-    def _save_what_is_left(self, session: Session) -> None:
+    def _close_after_failure(self, session: Session) -> None:
         """Close metrics and journal after a failure; no checkpoint is written."""
         try:
             session.outlet.state = State.FAILED
