@@ -58,6 +58,7 @@ class EngineLoop:
         self.metrics = MetricStore()
         self.lr_finder = BackgroundFinder(emit)
         self._status = Status()
+        self._thread: threading.Thread | None = None
 
     @property
     def status(self) -> Status:
@@ -75,6 +76,18 @@ class EngineLoop:
         """End the loop after the commands sent so far."""
         self._stops += 1
         self._inbox.put((None, self._stops))
+
+    def start(self) -> None:
+        """Start a daemon thread that runs the loop."""
+        self._thread = threading.Thread(target=self.run, name="engine", daemon=True)
+        self._thread.start()
+
+    def join(self, seconds: float) -> bool:
+        """End the loop and wait for its thread; return whether it ended in time."""
+        assert self._thread
+        self.end()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def run(self) -> None:
         """Carry out commands until ``end``; block while there is nothing to do."""
@@ -212,24 +225,6 @@ class EngineLoop:
             self._emit(
                 Warned(f"the run could not be closed in order: {_described(error, session)}")
             )
-
-
-class ThreadEngine(EngineLoop):
-    """The engine in a daemon thread of this process."""
-
-    def __init__(self, emit: Emit) -> None:
-        super().__init__(emit)
-        self._thread = threading.Thread(target=self.run, name="engine", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def join(self, seconds: float) -> bool:
-        """End the loop and wait for it; return whether it ended in time."""
-        self.end()
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
 
 
 def _open_files(command: Start | Open, watcher: Watcher) -> RunFiles:

@@ -36,7 +36,7 @@ from tui.control.queue import QueueControl
 if TYPE_CHECKING:
     from engine.lr_finder.background import BackgroundFinder
     from engine.metrics import MetricStore
-    from engine.session.worker import ThreadEngine
+    from engine.session.worker import EngineLoop
 
 OPEN_STATES = (State.RUNNING, State.PAUSED, State.FINISHED)
 NOT_BEGUN = Status()
@@ -91,11 +91,11 @@ class RunControl:
         self.queue = QueueControl(launch.runs_dir, self.send)
 
     @cached_property
-    def engine(self) -> ThreadEngine:
+    def engine(self) -> EngineLoop:
         """The engine; created after the first paint, because it imports numpy."""
-        from engine.session.worker import ThreadEngine
+        from engine.session.worker import EngineLoop
 
-        return ThreadEngine(self._emit)
+        return EngineLoop(self._emit)
 
     @property
     def status(self) -> Status:

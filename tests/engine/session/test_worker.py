@@ -52,7 +52,7 @@ from engine.protocol import (
 )
 from engine.runs.database import RunDatabase
 from engine.runs.folder import is_locked
-from engine.session.worker import EngineLoop, ThreadEngine
+from engine.session.worker import EngineLoop
 from engine.training import trainer as trainer_module
 from tests.engine.conftest import MakeConfig
 
@@ -70,7 +70,7 @@ class Talk:
         self.runs_dir = runs_dir
         self.events: list[Event] = []
         self._said = threading.Condition()
-        self.engine = ThreadEngine(self._hear)
+        self.engine = EngineLoop(self._hear)
         self.engine.start()
 
     def _hear(self, event: Event) -> None:
