@@ -110,7 +110,7 @@ def _write_runs(runs_dir: Path, count: int) -> Path:
 async def _time_screen(runs_dir: Path, count: int) -> tuple[Spread, Spread]:
     """Seconds until the table is painted, and for each page down."""
     from tui.app import GptTuiApp
-    from tui.control.launch import Launch
+    from tui.control.run import Launch
 
     app = GptTuiApp(Launch(_config(), runs_dir))
     opened: list[float] = []

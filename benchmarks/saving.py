@@ -98,7 +98,8 @@ def run(argv: list[str]) -> int:
 
 def _quiet(config: Config) -> Config:
     """Nothing but training: no evaluation, and no checkpoint that was not asked for."""
-    return config.replace({"eval.interval": 0, "checkpoint.interval": 0, "train.max_steps": 10**6})
+    endless = {"train.max_steps": 10**6, "train.max_epochs": 0}
+    return config.replace({"eval.interval": 0, "checkpoint.interval": 0, **endless})
 
 
 def _measure(config: Config, runs_dir: Path, pairs: int, steps: int) -> Measured:

@@ -20,7 +20,7 @@ from textual.pilot import Pilot
 from engine.config.presets import preset_config
 from engine.protocol import State
 from tui.app import GptTuiApp
-from tui.control.launch import Launch
+from tui.control.run import Launch
 
 PICTURES = Path(__file__).parent / "pictures"
 FONT = "DejaVu Sans Mono"

@@ -1,14 +1,12 @@
 """Messages between the engine and its clients: commands in, events out.
 
-All are frozen and serialisable (``to_dict``, ``from_dict``), so that the engine may run in this
-process, in another one or on another machine. Events carry no data points, which go to the metric
-store. Every command is answered by the event that its docstring names, or by ``Refused``; the
-answer carries the request id of its command.
+All are frozen dataclasses of plain values, so that they may cross threads and processes. Events
+carry no data points, which go to the metric store. Every command is answered by the event that its
+docstring names, or by ``Refused``; the answer carries the request id of its command.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -27,16 +25,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Message:
-    """A command or an event."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, with the class name as ``type``."""
-        return {"type": type(self).__name__, **dataclasses.asdict(self)}
-
-
-@dataclass(frozen=True)
-class Command(Message):
+class Command:
     """A request to the engine.
 
     Attributes:
@@ -111,10 +100,6 @@ class Adjust(Command):
     """
 
     changes: dict[str, Any]
-
-    def refused(self, why: str) -> Refused:
-        """The answer if it cannot be carried out, with what was asked for."""
-        return dataclasses.replace(super().refused(why), changes=self.changes)
 
 
 @dataclass(frozen=True)
@@ -203,7 +188,7 @@ class Stop(Command):
 
 
 @dataclass(frozen=True)
-class Event(Message):
+class Event:
     """Something that happened.
 
     Attributes:
@@ -332,7 +317,7 @@ class Advised(Event):
 
     kind: str  # a value of engine.diagnostics.symptoms.Kind
     message: str  # one sentence
-    action: str  # what the changes do, as an imperative
+    action: str  # what following the advice does, as an imperative
     changes: dict[str, Any]  # the live settings to change
     rewind_to: int | None = None  # the step to go back to first; training is paused then
 
@@ -369,17 +354,10 @@ class LearningRateFound(Event):
 
 @dataclass(frozen=True)
 class Refused(Event):
-    """A command could not be carried out; nothing changed.
+    """A command could not be carried out; nothing changed."""
 
-    Attributes:
-        command: The name of its class.
-        message: The reason.
-        changes: The changes of an ``Adjust``.
-    """
-
-    command: str
-    message: str
-    changes: dict[str, Any] = field(default_factory=dict)
+    command: str  # the name of its class
+    message: str  # the reason
 
 
 @dataclass(frozen=True)
@@ -426,24 +404,3 @@ class Status:
             return None
         tokens_left = (self.total_steps - self.step) * self.tokens_per_step
         return tokens_left / self.tokens_per_second
-
-
-def from_dict(values: dict[str, Any]) -> Message:
-    """Return the message that ``to_dict`` was called on.
-
-    Raises:
-        ValueError: The type or its fields are unknown.
-    """
-    kinds = {cls.__name__: cls for base in (Command, Event) for cls in base.__subclasses__()}
-    fields = dict(values)
-    kind = kinds.get(fields.pop("type", ""))
-    if kind is None:
-        raise ValueError(f"no such message: {values.get('type')!r}")
-    if "state" in fields:
-        fields["state"] = State(fields["state"])
-    try:
-        if rule := fields.get("pruning_rule"):
-            fields["pruning_rule"] = PruningRule(**rule | {"rivals": tuple(rule["rivals"])})
-        return kind(**fields)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"not a {kind.__name__}: {error}") from None

@@ -32,7 +32,7 @@ FLOORS = (
     ("engine",),
     ("tui",),
     ("tui.terminal", "tui.text", "tui.charts"),
-    ("tui.control", "tui.messages", "tui.widgets"),
+    ("tui.control", "tui.widgets"),
     ("tui.screens", "tui.app"),
     ("tui.commands", "tui.cli", "tui.__main__"),
     ("benchmarks",),

@@ -18,12 +18,10 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from engine.program import PROGRAM, program
-from engine.protocol import Event, State
+from engine.protocol import Event, State, Stop, Unsilence
 from engine.runs.folder import CONFIG_FILE, LOG_FILE, typed_name
-from tui.control.launch import Launch
-from tui.control.run import RunControl
-from tui.messages import EngineEvent
-from tui.screens.cockpit import HEAR_AGAIN, CockpitScreen
+from tui.control.run import Launch, RunControl
+from tui.screens.cockpit import HEAR_AGAIN, CockpitScreen, EngineEvent
 from tui.screens.quit_dialog import QuitDialog
 from tui.screens.text_screen import TextScreen
 from tui.terminal.input import accept_any_bytes
@@ -130,7 +128,7 @@ class GptTuiApp(KeysInOrder[int]):
             return
         self.leaving = code
         self.cockpit.notice.say("saving …" if save else "closing …", "information")
-        self.control.stop(save)
+        self.control.send(Stop(save))
         self._exit_when_closed(code)
 
     @work(thread=True)
@@ -153,7 +151,7 @@ class GptTuiApp(KeysInOrder[int]):
                 yield SystemCommand(
                     HEAR_AGAIN,
                     "Give those kinds of advice again that X took away in this run",
-                    self.control.unsilence,
+                    lambda: self.control.send(Unsilence()),
                 )
         for command in super().get_system_commands(screen):
             if command.title != "Quit":  # ours asks first

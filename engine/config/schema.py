@@ -625,8 +625,7 @@ class Config:
     def replace(self, values: Mapping[str, object]) -> Config:
         """Return a configuration with some settings changed, validated as a whole.
 
-        Values may have their type or be text. Setting ``train.max_steps`` without
-        ``train.max_epochs`` turns the latter off.
+        Values may have their type or be text.
 
         Raises:
             InputError: One or more problems, all reported at once.
@@ -640,9 +639,6 @@ class Config:
         """Do as ``replace``, but return the problems; invalid settings keep their old values."""
         problems = []
         changed: dict[str, dict[str, Value]] = {}
-        values = dict(values)
-        if "train.max_steps" in values:
-            values.setdefault("train.max_epochs", 0.0)
         for key, value in values.items():
             if key not in SETTINGS:
                 problems.append(unknown_setting(key))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from engine.config.schema import SETTINGS, Config
 from engine.diagnostics.symptoms import Kind, Symptom
+from engine.protocol import Advised
 
 DROPOUT = 0.2  # nanoGPT's value for a small text, against overfitting
 PATIENCE = 1  # evaluations without improvement, for a model that already has dropout
@@ -14,26 +14,7 @@ RATES = ("optim.learning_rate", "optim.muon_lr", "optim.min_lr")
 MUCH_LOWER, LOWER, HIGHER = 0.1, 0.3, 10.0  # factors of the learning rate
 
 
-@dataclass(frozen=True)
-class Advice:
-    """Advice shown to the user.
-
-    Attributes:
-        kind: The problem.
-        message: One sentence that describes it.
-        action: What following the advice does, as an imperative; empty if there is nothing to do.
-        changes: The live settings to change.
-        rewind_to: The step to go back to first; None to stay.
-    """
-
-    kind: Kind
-    message: str
-    action: str
-    changes: dict[str, Any]
-    rewind_to: int | None = None
-
-
-def advise(symptom: Symptom, config: Config, before: dict[str, Any]) -> Advice | None:
+def advise(symptom: Symptom, config: Config, before: dict[str, Any]) -> Advised | None:
     """Return the advice on a symptom; None if there is nothing left to change.
 
     Args:
@@ -65,10 +46,10 @@ def advise(symptom: Symptom, config: Config, before: dict[str, Any]) -> Advice |
         case _:
             message = f"the loss has stayed at {now} since step {step}"
             changes = scaled_rate(config, LOWER)
-    return Advice(symptom.kind, message, format_changes(changes), changes) if changes else None
+    return Advised(symptom.kind, message, format_changes(changes), changes) if changes else None
 
 
-def advise_non_finite(step: int, what: str, rewind_to: int, config: Config) -> Advice:
+def advise_non_finite(step: int, what: str, rewind_to: int, config: Config) -> Advised:
     """Return the advice on a loss or gradient that is not finite.
 
     Args:
@@ -79,7 +60,7 @@ def advise_non_finite(step: int, what: str, rewind_to: int, config: Config) -> A
     """
     changes = scaled_rate(config, MUCH_LOWER)
     rate = SETTINGS["optim.learning_rate"].format(changes["optim.learning_rate"])
-    return Advice(
+    return Advised(
         Kind.NON_FINITE,
         f"the {what} of step {step:,} is not finite: update skipped, run paused",
         f"go back to step {rewind_to:,}, learning_rate {rate}",

@@ -6,12 +6,12 @@ import dataclasses
 import sys
 import traceback
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from data.errors import Cancelled, InputError
 from engine.config.schema import config_from_dict
-from engine.lr_finder.ramp import Ramp, Suggestion, ramp_for
+from engine.config.setting import Value
+from engine.lr_finder.ramp import Ramp, Suggestion, as_settings, ramp_for
 from engine.metrics import MetricStore
 from engine.protocol import (
     Command,
@@ -20,7 +20,6 @@ from engine.protocol import (
     FindLearningRate,
     LearningRateFinderPrepared,
     LearningRateFound,
-    Refused,
     State,
     Warned,
 )
@@ -30,17 +29,13 @@ if TYPE_CHECKING:
 
 
 class BackgroundFinder:
-    """Runs at most one learning-rate finder, a quantum at a time.
-
-    Args:
-        emit: Called with each event.
-    """
+    """Runs at most one learning-rate finder, a quantum at a time."""
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit
-        self._test: LRFinder | None = None
+        self._command = FindLearningRate({})  # the latest
+        self._finder: LRFinder | None = None
         self._quanta: Generator[None, None, Suggestion] | None = None
-        self._request_id = 0  # of the latest test
         self.ramp = Ramp()
         self.metrics = MetricStore(self.ramp.smoothing)  # train_loss by step, from 0
 
@@ -49,23 +44,21 @@ class BackgroundFinder:
         """Whether a finder is running."""
         return self._quanta is not None
 
-    def begin(
-        self, command: FindLearningRate, state: State, called_off: Callable[[], bool]
-    ) -> None:
-        """Load the text and build the model; blocks for some seconds.
+    def begin(self, command: FindLearningRate, state: State, cancelled: Callable[[], bool]) -> None:
+        """Load the text and build the model, which blocks for some seconds.
 
         Args:
             command: The configuration to test.
-            state: The engine's; it must not be training.
-            called_off: Polled; true cancels.
+            state: Of the open run; refused while it trains.
+            cancelled: Polled; true cancels.
         """
 
         def report(message: str) -> None:
-            if called_off():
+            if cancelled():
                 raise Cancelled
             self._emit(LearningRateFinderPrepared(message, request_id=command.request_id))
 
-        self._request_id = command.request_id
+        self._command = command
         try:
             if state is State.RUNNING:
                 raise InputError(
@@ -78,58 +71,43 @@ class BackgroundFinder:
             from engine.lr_finder.finder import prepare
 
             losses = self.metrics.column("train_loss")
-            with _computing_as_before():
-                self._test = prepare(config, self.ramp, losses, report, self._warn, called_off)
+            warn = lambda message: self._emit(Warned(message))  # noqa: E731
+            self._finder = prepare(config, self.ramp, losses, report, warn, cancelled)
         except Cancelled:
-            self._emit(LearningRateFound("", request_id=self._request_id))
+            self._emit(LearningRateFound("", request_id=command.request_id))
         except Exception as error:  # only the finder ends; an open run and the worker go on
             self._give_up(error)
         else:
-            self._quanta = self._test.quanta()
-            runtime = dataclasses.asdict(self._test.runtime)
-            self._emit(LearningRateFinderPrepared("", runtime, request_id=self._request_id))
+            self._quanta = self._finder.quanta()
+            runtime = dataclasses.asdict(self._finder.runtime)
+            self._emit(LearningRateFinderPrepared("", runtime, request_id=command.request_id))
 
     def advance(self) -> None:
         """Run one quantum; after the last one, emit the result."""
-        assert self._test and self._quanta
+        assert self._finder and self._quanta
         try:
-            with _computing_as_before():
-                self._test.settle()
-                next(self._quanta)
+            next(self._quanta)
         except StopIteration as stop:
             suggestion: Suggestion = stop.value
-            changes = self._test.settings(suggestion)
-            self._forget()
-            self._emit(LearningRateFound(suggestion.why, changes, request_id=self._request_id))
+            self._end(suggestion.why, as_settings(self._finder.config, suggestion))
         except Exception as error:
             self._give_up(error)
 
     def end(self, command: Command) -> None:
         """End the finder before another command; ``EndLearningRateFinder`` is always answered."""
         if self.under_way:
-            self._forget()
-            self._emit(LearningRateFound("", request_id=self._request_id))
+            self._end("", {})
         elif isinstance(command, EndLearningRateFinder):
             self._emit(LearningRateFound("", request_id=command.request_id))
 
-    def _warn(self, message: str) -> None:
-        self._emit(Warned(message))
+    def _end(self, why: str, changes: dict[str, Value]) -> None:
+        self._finder = self._quanta = None
+        self._emit(LearningRateFound(why, changes, request_id=self._command.request_id))
 
     def _give_up(self, error: Exception) -> None:
-        self._forget()
-        if isinstance(error, InputError):
-            refused = Refused(FindLearningRate.__name__, str(error), request_id=self._request_id)
-            self._emit(refused)
-            return
-        traceback.print_exception(error, file=sys.__stderr__)  # the app keeps it in its log
-        told = f"the learning-rate finder failed: {type(error).__name__}: {error}"
-        self._emit(Refused(FindLearningRate.__name__, told, request_id=self._request_id))
-
-    def _forget(self) -> None:
-        self._test = self._quanta = None
-
-
-def _computing_as_before() -> AbstractContextManager[None]:
-    from engine.lr_finder.finder import computing_as_before
-
-    return computing_as_before()
+        self._finder = self._quanta = None
+        message = str(error)
+        if not isinstance(error, InputError):
+            traceback.print_exception(error, file=sys.__stderr__)  # the app keeps it in its log
+            message = f"the learning-rate finder failed: {type(error).__name__}: {message}"
+        self._emit(self._command.refused(message))

@@ -11,27 +11,20 @@ import torch
 from data.batches import Split
 from data.errors import InputError
 from engine.config.schema import Config
-from engine.config.setting import Value
-from engine.lr_finder.ramp import DIVERGED, Ramp, Suggestion, as_settings, at_rate, suggest
+from engine.lr_finder.ramp import DIVERGED, Ramp, Suggestion, at_rate, suggest
 from engine.machine.allocator import keep_freed_memory
 from engine.machine.memory import gpu_memory_ran_out
 from engine.metrics import Column
 from engine.runs.open import Watcher, load_text
 from engine.training.precision import use_tf32
 from engine.training.runtime import Say, resolve_runtime
-from engine.training.trainer import Runtime, Trainer
+from engine.training.trainer import Runtime, StepResult, Trainer
 
 
 class LRFinder:
     """Trains a newly initialised model of its own; nothing is written to disk.
 
-    Args:
-        config: The configuration to find a learning rate for.
-        split: The tokens to train on.
-        vocab_size: Size of the vocabulary.
-        runtime: Device, precision and so on.
-        ramp: The learning rate of each step.
-        losses: Receives the training loss of each step, from 0.
+    ``losses`` receives the training loss of each step, from 0.
     """
 
     def __init__(
@@ -56,12 +49,6 @@ class LRFinder:
         """Device, precision and so on."""
         return self._trainer.runtime
 
-    def settle(self) -> None:
-        """Apply the runtime's thread count and tf32 mode to this thread."""
-        torch.set_num_threads(self.runtime.threads)
-        if self.runtime.device == "cuda":
-            use_tf32(self.runtime.precision == "tf32")
-
     def quanta(self) -> Generator[None, None, Suggestion]:
         """Take the steps, yielding after each micro-batch, and return the suggestion.
 
@@ -74,22 +61,31 @@ class LRFinder:
         trainer, diverged = self._trainer, False
         for step in range(self.ramp.steps):
             trainer.adjust(at_rate(self.config, self.ramp.rate(step)))
-            try:
-                result = yield from trainer.step_quanta()
-            except RuntimeError as error:
-                if not gpu_memory_ran_out(error):
-                    raise
-                raise InputError(OUT_OF_MEMORY) from None
+            quanta = trainer.step_quanta()
+            while (result := self._advance(quanta)) is None:
+                yield
             self.losses.append(step, float(result.loss))
             diverged = self._has_diverged()
             if diverged:
                 break
         return suggest(self.ramp, self.losses.snapshot()[2], diverged)
 
-    def settings(self, suggestion: Suggestion) -> dict[str, Value]:
-        """Return the settings that follow a suggestion; empty if it has no rate."""
-        rate = suggestion.learning_rate
-        return {} if rate is None else as_settings(self.config, rate)
+    def _advance(self, quanta: Generator[None, None, StepResult]) -> StepResult | None:
+        """Run one micro-batch with the finder's own thread count and tf32 mode."""
+        with _restoring_threads_and_tf32():
+            torch.set_num_threads(self.runtime.threads)
+            if self.runtime.device == "cuda":
+                use_tf32(self.runtime.precision == "tf32")
+            try:
+                next(quanta)
+                return None
+            except StopIteration as stop:
+                result: StepResult = stop.value
+                return result
+            except RuntimeError as error:
+                if not gpu_memory_ran_out(error):
+                    raise
+                raise InputError(OUT_OF_MEMORY) from None
 
     def _has_diverged(self) -> bool:
         last = self.losses.last
@@ -112,10 +108,10 @@ def prepare(
     Args:
         config: The configuration to find a learning rate for.
         ramp: The learning rate of each step.
-        losses: Receives the training losses.
-        report: Called with a line of progress; an exception it raises cancels.
+        losses: As for ``LRFinder``.
+        report: Called with lines of progress; an exception it raises cancels.
         warn: Called with a sentence for each setting that is not available here.
-        cancelled: Polled during a download; true cancels.
+        cancelled: Polled during a download.
 
     Raises:
         InputError: The text cannot be used, or there is too little memory.
@@ -124,15 +120,15 @@ def prepare(
     corpus, tokenizer, split = load_text(config, Watcher(report, cancelled))
     if corpus.note:
         warn(corpus.note)
-    runtime = resolve_runtime(config, split, tokenizer.vocab_size, report, warn)
-    report("building the model")
-    test = LRFinder(config, split, tokenizer.vocab_size, runtime, ramp, losses)
-    test.settle()
-    return test
+    with _restoring_threads_and_tf32():
+        runtime = resolve_runtime(config, split, tokenizer.vocab_size, report, warn)
+        torch.set_num_threads(runtime.threads)
+        report("building the model")
+        return LRFinder(config, split, tokenizer.vocab_size, runtime, ramp, losses)
 
 
 @contextmanager
-def computing_as_before() -> Iterator[None]:
+def _restoring_threads_and_tf32() -> Iterator[None]:
     """Restore the thread count and the tf32 mode on exit, for a run that is open."""
     threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
     try:

@@ -137,9 +137,11 @@ def suggest(ramp: Ramp, smoothed: Values, diverged: bool) -> Suggestion:
     )
 
 
-def as_settings(config: Config, rate: float) -> dict[str, Value]:
-    """Return the settings for a suggested rate, with ``muon_lr`` and ``min_lr`` where needed."""
-    optim = config.optim
+def as_settings(config: Config, suggestion: Suggestion) -> dict[str, Value]:
+    """Return the suggested settings, with ``muon_lr`` and ``min_lr`` where needed."""
+    optim, rate = config.optim, suggestion.learning_rate
+    if rate is None:
+        return {}
     settings: dict[str, Value] = {"optim.learning_rate": rate}
     if uses_muon(config):
         settings["optim.muon_lr"] = _rounded(rate * _muon_share(optim))

@@ -121,8 +121,7 @@ def first_config(run: Path) -> tuple[Config, bool]:
         raise Unreadable(database.path, str(error)) from None
     finally:
         database.close()
-    # naming max_steps alone would turn max_epochs off
-    return config.replace({"train.max_epochs": config.train.max_epochs, **first}), is_known
+    return config.replace(first), is_known
 
 
 def _needs_config(run: Path) -> bool:

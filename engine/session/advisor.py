@@ -1,4 +1,4 @@
-"""Watches a run in training and gives advice: one piece at a time, and none twice in a row."""
+"""Give advice on a run in training: one piece at a time, and none twice in a row."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
-from engine.diagnostics.advice import Advice, advise, advise_non_finite
-from engine.diagnostics.symptoms import BASE_STEPS, RULES, Kind, Record, Steps, Values
+from engine.config.changes import changes_training
+from engine.diagnostics.advice import advise, advise_non_finite
+from engine.diagnostics.symptoms import BASE_STEPS, RULES, Record, Steps, Values
 from engine.protocol import Advised, Silenced, Unsilenced
 from engine.runs.checkpoint_names import list_checkpoints, step_of
 from engine.session.outlet import Outlet
@@ -21,23 +22,19 @@ REST_STEPS = 100  # after a piece of advice, for it to be read and to take effec
 LATEST = 10_000  # losses; looking at more takes time and tells no more
 COUNTED_TOKENS = 1_000_000  # for their frequencies
 DECAYED_SHARE = 0.2  # of the peak learning rate
-WITHOUT_EFFECT = ("sample.", "eval.", "checkpoint.")  # on the training loss
 
 
 class Advisor:
-    """Says what is wrong with a run, and what would help.
-
-    What was said is not said again until a setting is changed.
-    """
+    """Looks for symptoms in the curves and emits advice, each kind once per change of settings."""
 
     def __init__(self, run_state: RunState, outlet: Outlet) -> None:
         self._run_state, self._outlet = run_state, outlet
-        self._told: dict[Kind, int] = {}  # with the step of the change that it came after
+        self._told: dict[str, int] = {}  # kind -> step of the change that it came after
         self._next_look = 0
         self.read_journal()
 
     def read_journal(self) -> None:
-        """See what was changed and silenced; the run may have gone back."""
+        """Read what was changed and silenced, at first and after a rewind."""
         run_state, database = self._run_state, self._run_state.files.database
         taken_back = max((one["id"] for one in database.journal("unsilenced")), default=0)
         silenced = database.journal("silenced", after_id=taken_back)
@@ -49,7 +46,7 @@ class Advisor:
         self._next_look = min(self._next_look, run_state.step + REST_STEPS)
 
     def _note_change(self, step: int, changes: dict[str, list[Any]]) -> None:
-        before = {k: pair[0] for k, pair in changes.items() if not k.startswith(WITHOUT_EFFECT)}
+        before = {key: pair[0] for key, pair in changes.items() if changes_training(key)}
         if not before:
             return
         self._since, self._values_before = step, before
@@ -57,10 +54,10 @@ class Advisor:
             self._comparable_since = step  # dropout alone makes another loss
 
     def silence(self, kind: str, request_id: int = 0) -> None:
-        """Never again give a kind of advice in this run.
+        """Give no more advice of a kind in this run.
 
         Raises:
-            InputError: There is no such kind, or training would stop without a word.
+            InputError: There is no such kind, or it cannot be silenced.
         """
         known = [str(one) for one in RULES]
         if kind not in known:
@@ -70,7 +67,7 @@ class Advisor:
         self._outlet.tell(Silenced(kind, request_id=request_id))
 
     def unsilence(self, request_id: int = 0) -> None:
-        """Give all kinds of advice again, those too that were given before they were silenced.
+        """Give all kinds of advice again.
 
         Raises:
             InputError: None was silenced.
@@ -84,7 +81,7 @@ class Advisor:
         self._outlet.tell(Unsilenced(kinds, request_id=request_id))
 
     def look(self) -> None:
-        """Give advice, if it is time and there is any."""
+        """Give advice, if it is due and there is any."""
         step = self._run_state.step
         if step < self._next_look:
             return
@@ -94,21 +91,17 @@ class Advisor:
             self._give(advice)
 
     def tell_non_finite(self, step: int, what: str) -> None:
-        """Training is paused for a ``loss`` or ``gradient`` that is not a number."""
+        """Give advice on a ``loss`` or ``gradient`` that is not finite."""
         config = self._run_state.trainer.config
         self._give(advise_non_finite(step, what, self._good_step(step), config))
 
-    def _give(self, advice: Advice) -> None:
+    def _give(self, advice: Advised) -> None:
         self._told[advice.kind] = self._since
         self._next_look = self._run_state.step + REST_STEPS
-        self._outlet.journal("advised", advice=str(advice.kind), message=advice.message)
-        self._outlet.tell(
-            Advised(
-                str(advice.kind), advice.message, advice.action, advice.changes, advice.rewind_to
-            )
-        )
+        self._outlet.journal("advised", advice=advice.kind, message=advice.message)
+        self._outlet.tell(advice)
 
-    def _find(self) -> Advice | None:
+    def _find(self) -> Advised | None:
         record = self._record()
         if not len(record.losses):
             return None
@@ -142,20 +135,20 @@ class Advisor:
         )
 
     def _column(self, name: str, after: int) -> tuple[Steps, Values]:
-        """A metric after a step."""
+        """Return a metric after a step."""
         steps, values, _ = self._run_state.recorder.metrics.column(name).snapshot()
         first = int(np.searchsorted(steps, after, side="right")) if after else 0
         return steps[first:], values[first:]
 
     @cached_property
     def _frequency_loss(self) -> float:
-        """The entropy of the tokens' frequencies, in nats."""
+        """The entropy of the token frequencies, in nats."""
         counts = np.bincount(np.asarray(self._run_state.files.split.train[:COUNTED_TOKENS]))
         shares = counts[counts > 0] / counts.sum()
         return float(-(shares * np.log(shares)).sum())
 
     def _good_step(self, broken: int) -> int:
-        """The newest checkpoint before a broken step whose loss was not out of hand yet."""
+        """Return the newest checkpoint before a broken step whose loss had not risen."""
         run_state = self._run_state
         steps, losses = _finite(*self._column("train_loss", 0))
         lineage = run_state.lineage()
@@ -170,6 +163,6 @@ class Advisor:
 
 
 def _finite(steps: Steps, values: Values) -> tuple[Steps, Values]:
-    """Without what is not a number."""
+    """Return the finite values and their steps."""
     finite = np.isfinite(values)
     return steps[finite], values[finite]

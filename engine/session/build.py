@@ -1,4 +1,4 @@
-"""From the files of a run to a trainer that stands where its latest checkpoint was taken."""
+"""Build the trainer of a run, at its latest checkpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from data.errors import InputError
 from engine import kernels
 from engine.checkpoint.load import recover_latest
 from engine.checkpoint.store import Snapshot, restore, tidy_checkpoints
-from engine.config.schema import SETTINGS, Config, config_from_dict
+from engine.config.changes import why_not_now
+from engine.config.schema import Config, config_from_dict
 from engine.config.setting import When
 from engine.machine.allocator import keep_freed_memory
 from engine.machine.memory import gpu_memory_ran_out, memory_now, why_killed
@@ -36,31 +37,32 @@ def build_trainer(
 ) -> tuple[Trainer, Snapshot | None]:
     """Build the trainer of a run, restored from its latest checkpoint if there is one.
 
-    Args:
-        files: The open run.
-        changes: Settings to change as it is opened; those of ``system`` take effect here.
-        recorder: Takes down what every ``auto`` came to.
-        report: Takes a line on what is being done.
-        warn: Takes a sentence if a checkpoint is damaged or the model cannot be compiled.
+    Of the changes, those in ``system`` take effect here.
 
     Raises:
-        InputError: A change cannot be, the device is not there or no checkpoint is whole.
+        InputError: A change is invalid, the device is missing or no checkpoint is intact.
     """
-    _refuse_new_run_settings(changes)
+    if problems := [why for key in changes if (why := why_not_now(key, When.RESUME))]:
+        raise InputError(*problems)
     keep_freed_memory()
     tidy_checkpoints(files.path)
     snapshot = _latest_snapshot(files, warn)
     config = config_from_dict(snapshot.state["config"]) if snapshot else files.config
-    config.replace(changes)  # whatever is wrong with them is said before anything is done
+    config.replace(changes)  # invalid ones are refused before anything is done
     known = _settled_before(files.database.meta())
-    if known:  # the last word on the system is the record of it, not the checkpoint
+    if known:  # newer than the checkpoint
         config = config.replace({f"system.{name}": v for name, v in known["asked"].items()})
     config = config.replace({k: v for k, v in changes.items() if k.startswith("system.")})
     step = snapshot.step if snapshot else 0
     runtime = _settle(files, config, known, recorder, step, report, warn)
     torch.set_num_threads(runtime.threads)
     report("building the model")
-    trainer = _build(config, runtime, files)
+    try:
+        trainer = Trainer(config, runtime, files.split, files.tokenizer.vocab_size)
+    except RuntimeError as error:
+        if not gpu_memory_ran_out(error):
+            raise
+        raise InputError(NO_ROOM) from None
     trainer.graph.tell = lambda reason: warn(
         f"the steps could not be captured as a CUDA graph, so they are slower: {reason}"
     )
@@ -73,7 +75,7 @@ def build_trainer(
 
 
 def described_crash(files: RunFiles, trainer: Trainer) -> str:
-    """What became of the program that had the run before; empty if it came to close it."""
+    """Return why the run was not closed the last time; empty if it was."""
     database = files.database
     before = database.meta().get("summary", {})
     new_fork = "parent" in database.meta() and not database.journal("opened")
@@ -99,15 +101,6 @@ def _say_what_is_not_promised(
         warn(sentence)
 
 
-def _build(config: Config, runtime: Runtime, files: RunFiles) -> Trainer:
-    try:
-        return Trainer(config, runtime, files.split, files.tokenizer.vocab_size)
-    except RuntimeError as error:
-        if not gpu_memory_ran_out(error):
-            raise
-        raise InputError(NO_ROOM) from None
-
-
 def _latest_snapshot(files: RunFiles, warn: Say) -> Snapshot | None:
     if list_checkpoints(files.path):
         return recover_latest(files.path, warn)
@@ -128,7 +121,7 @@ def _settle(
     report: Say,
     warn: Say,
 ) -> Runtime:
-    """Settle every ``auto`` once; a run that was settled before keeps what it had."""
+    """Resolve every ``auto`` once; a run that has a runtime keeps it."""
     asked = dataclasses.asdict(config.system)
     if known and known["resolved"]["device"] in available_devices():
         lost = known["resolved"]["kernels"] == "native" and not kernels.are_there(
@@ -150,7 +143,7 @@ def _settle(
 
 
 def _settled_before(meta: dict[str, Any]) -> dict[str, Any] | None:
-    """What was asked and settled when a run was last opened; nothing, if it never was."""
+    """Return what was asked and resolved when a run was last opened, if it was."""
     known = meta.get("runtime")
     if not known:
         return None
@@ -162,9 +155,9 @@ def _settled_before(meta: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _as_sibling(files: RunFiles, config: Config) -> Config:
-    """Take over what was measured for a run that this one is to be compared with.
+    """Take over what was measured for another run of the sweep.
 
-    Measured anew, one run of a sweep might come to bf16 and the next to fp32.
+    Measured again, one run might get bf16 and the next fp32.
     """
     like = files.database.meta().get("like")
     if not like:
@@ -182,7 +175,7 @@ def _as_sibling(files: RunFiles, config: Config) -> Config:
 
 
 def _keep_settled(config: Config, known: dict[str, Any]) -> Config:
-    """Put what was settled in the place of each ``auto`` that nobody has asked to change."""
+    """Replace each ``auto`` that was not changed by what it was resolved to before."""
     asked, before = dataclasses.asdict(config.system), known["asked"]
     if asked["device"] != before["device"]:
         return config
@@ -199,13 +192,3 @@ def _compile(trainer: Trainer, report: Say, warn: Say) -> None:
     except Exception as error:  # compilers fail in many ways; training need not
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         warn(f"the model could not be compiled, so it trains uncompiled: {reason}")
-
-
-def _refuse_new_run_settings(changes: dict[str, Any]) -> None:
-    problems = [
-        f"{key} can change only in a new run"
-        for key in changes
-        if key in SETTINGS and SETTINGS[key].when is When.NEW_RUN
-    ]
-    if problems:
-        raise InputError(*problems)

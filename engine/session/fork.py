@@ -1,4 +1,4 @@
-"""A new run that begins where another one is, with its weights and its past."""
+"""Fork a run: create another one with its weights and its history."""
 
 from __future__ import annotations
 
@@ -10,25 +10,22 @@ from typing import Any
 from engine.checkpoint.retention import Rules
 from engine.checkpoint.run_record import remember
 from engine.checkpoint.store import Snapshot, write_checkpoint
+from engine.config.changes import check_fork, check_fork_end
 from engine.config.schema import Config, total_steps
 from engine.runs.checkpoint_names import pin
 from engine.runs.database import RunDatabase
 from engine.runs.folder import DATABASE_FILE, create_run, delete_run
-from engine.session.fork_checks import check_end, check_fit
 from engine.session.recorder import metric_names
 from engine.session.run_state import Losses, RunState
 
 
 def fork(run_state: RunState, changes: dict[str, Any], name: str | None) -> Path:
-    """Make a run from where another one is.
+    """Create a run that goes on as its parent would, but for the changes; return its folder.
 
     Args:
-        run_state: The parent; it stays as it is.
-        changes: Settings that the new run has otherwise.
-        name: None takes the parent's and a number.
-
-    Returns:
-        The new run's folder. Opened, it goes on as the parent would have, but for the changes.
+        run_state: The parent, at the step of the fork.
+        changes: The settings that differ.
+        name: None for the parent's and a number.
 
     Raises:
         InputError: A change does not fit the weights, or the name is taken.
@@ -48,19 +45,19 @@ def fork(run_state: RunState, changes: dict[str, Any], name: str | None) -> Path
 
 
 def check_changes(run_state: RunState, step: int, changes: dict[str, Any]) -> Config:
-    """The settings of a fork at a step.
+    """Return the configuration of a fork at a step.
 
     Raises:
-        InputError: They do not fit the weights, or it would end where it begins.
+        InputError: It does not fit the weights, or the fork would end where it begins.
     """
-    check_fit(changes)
+    check_fork(changes)
     config = run_state.trainer.config.replace(changes)
-    check_end(step, total_steps(config, len(run_state.trainer.train_tokens)))
+    check_fork_end(step, total_steps(config, len(run_state.trainer.train_tokens)))
     return config
 
 
 def _as_first(snapshot: Snapshot, config: Config, record: dict[str, Any]) -> Snapshot:
-    """The same weights as the first checkpoint of another run."""
+    """Return the snapshot as the first checkpoint of the fork."""
     before = Losses(**snapshot.state["standing"])
     evaluated_here = before.evaluated_step == snapshot.step
     losses = dataclasses.replace(
@@ -71,7 +68,7 @@ def _as_first(snapshot: Snapshot, config: Config, record: dict[str, Any]) -> Sna
     )
     changed = {
         "config": config.to_dict(),
-        "standing": losses.to_dict(),
+        "standing": dataclasses.asdict(losses),
         "branch": 0,
         "journal_id": 0,
         "unapplied": [],
@@ -81,10 +78,10 @@ def _as_first(snapshot: Snapshot, config: Config, record: dict[str, Any]) -> Sna
 
 
 def _write_past(run_state: RunState, path: Path, snapshot: Snapshot) -> dict[str, Any]:
-    """Copy what the parent recorded up to the fork, so that the new run stands alone.
+    """Copy what the parent recorded up to the fork, so that the new run needs no other.
 
     Returns:
-        What its first checkpoint is to remember of it.
+        The record for the first checkpoint.
     """
     parent, branch = run_state.files.database, run_state.recorder.branch
     way = run_state.lineage(snapshot.step)

@@ -1,4 +1,4 @@
-"""What a session says: events, warnings, entries of the journal, and its status."""
+"""What a session reports: events, warnings, journal entries, and its status."""
 
 from __future__ import annotations
 
@@ -14,67 +14,62 @@ from engine.session.run_state import RunState
 
 
 class Outlet:
-    """The one way out for a session and its tasks.
-
-    Args:
-        recorder: Takes the journal.
-        emit: Takes the events.
-    """
+    """Reports for a session and its tasks."""
 
     def __init__(self, recorder: Recorder, emit: Callable[[Event], None]) -> None:
         self.status = Status(State.PREPARING)  # replaced whole: other threads read it
         self.state = State.PREPARING
         self._recorder, self._emit = recorder, emit
         self._run_state: RunState | None = None
-        self._doing = ""  # besides training, in words
-        self._ending = ""  # why the run ended before its last step, if it has
+        self._doing = ""  # what is done besides training
+        self._ending = ""  # why the run ended before its last step
 
     @property
     def _step(self) -> int:
         return self._run_state.step if self._run_state else 0
 
     def follow(self, run_state: RunState) -> None:
-        """Speak of this run; what is said before it is built counts as of step 0."""
+        """Report on this run; what is reported before counts as of step 0."""
         self._run_state = run_state
 
     def tell(self, event: Event) -> None:
-        """Say something that the status knows by then."""
+        """Emit an event, with the status up to date."""
         self.refresh()
         self._emit(event)
 
     def warn(self, sentence: str) -> None:
-        """Say something the person should know, and keep it."""
+        """Emit a warning and write it into the journal."""
         self.journal("warned", message=sentence)
         self._emit(Warned(sentence))
 
     def report(self, line: str) -> None:
-        """Say what is being done besides training; empty when it is done."""
+        """Show in the status what is being done besides training; empty when it is done."""
         self._doing = line
         self.refresh()
 
     def journal(self, kind: str, **detail: Any) -> int:
-        """Note on disk that something happened now; returns the entry's id."""
+        """Write an entry of the journal; return its id."""
         return self._recorder.journal(self._step, kind, **detail)
 
     # -- the state -------------------------------------------------------------------------------
 
     def set_state(self, state: State, request_id: int = 0) -> None:
-        """Be in a state, and say so, be it a new one or not."""
+        """Set the state and announce it, even if it is the old one."""
         self.state = state
         why = self._ending if state is State.FINISHED else ""
         self.tell(StateChanged(state, self._step, why, request_id=request_id))
 
     def finish(self, why: str) -> None:
-        """The run is over; empty if it came to its last step."""
+        """Announce the end of the run, and why it came before the last step, if it did."""
         self._ending = why
         self.set_state(State.FINISHED)
 
     def pause(self) -> None:
-        """Stop training, if it goes on: to train on would be to gamble."""
+        """Pause training, if it is running."""
         if self.state is State.RUNNING:
             self.set_state(State.PAUSED)
 
-    # -- what there is to know -------------------------------------------------------------------
+    # -- the status ------------------------------------------------------------------------------
 
     def refresh(self) -> None:
         """Bring the status up to date."""
@@ -104,7 +99,7 @@ class Outlet:
         )
 
     def summary(self) -> dict[str, Any]:
-        """The run in one row, for lists and for ``--json``."""
+        """Return the run in one row, for lists and for ``--json``."""
         assert self._run_state
         self.refresh()
         figures = dataclasses.asdict(self.status)
@@ -122,11 +117,11 @@ class Outlet:
         }
 
     def flush(self) -> None:
-        """Write what is recorded and not written yet, and the summary."""
+        """Write the metrics recorded since the last time, and the summary."""
         self._recorder.flush(self.summary())
 
     def close(self) -> None:
-        """Note that the session ends, and write all there is."""
+        """Write everything, and that the session was closed."""
         if self.state not in (State.FINISHED, State.FAILED):
             self.state = State.STOPPED
         self.refresh()

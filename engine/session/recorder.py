@@ -1,4 +1,4 @@
-"""Everything a run leaves behind: metrics, samples, journal, summary."""
+"""The metrics of a run: in the metric store for the charts, and in the run's database."""
 
 from __future__ import annotations
 
@@ -6,50 +6,45 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from engine.config.changes import changes_training
+from engine.config.schema import SETTINGS
 from engine.metrics import MetricStore
 from engine.runs.database import RunDatabase
 from engine.runs.lineage import Stretch
 from engine.sparkline import sparkline
 
 FLUSH_SECONDS = 1.0
-GHOSTS = ("train_loss", "val_loss")  # what is shown of abandoned stretches
+GHOSTS = ("train_loss", "val_loss")  # what charts show of abandoned branches
 
 
 class Recorder:
-    """Keeps the metric store and writes it to the run's database once a second.
+    """Records metrics, which are written to the run's database once a second."""
 
-    Args:
-        database: Open for writing.
-        metrics: What the charts read.
-        branch: The line of history that is being written.
-    """
-
-    def __init__(self, database: RunDatabase, metrics: MetricStore, branch: int = 0) -> None:
-        self.database = database
-        self.metrics = metrics
-        self.branch = branch
+    def __init__(self, database: RunDatabase, metrics: MetricStore) -> None:
+        self.database, self.metrics = database, metrics
+        self.branch = 0  # that is being recorded
         self._unwritten: list[tuple[str, int, float]] = []
         self._next_flush = 0.0
 
     def load(self, up_to_step: int) -> None:
-        """Read the run's past into the metric store, forgetting what came after a step."""
+        """Load what was recorded up to a step; forget later steps, which are trained again."""
         self.database.truncate_metrics(self.branch, up_to_step)
         load_metrics(self.database, self.metrics, self.branch)
 
     def record(self, step: int, values: dict[str, float]) -> None:
-        """Note the metrics of a step."""
+        """Record the metrics of a step."""
         for name, value in values.items():
             self.metrics.append(name, step, value)
             self._unwritten.append((name, step, value))
 
     def journal(self, step: int, kind: str, **detail: Any) -> int:
-        """Note, at once and on disk, that something happened."""
+        """Write an entry of the journal at once; return its id."""
         return self.database.add_journal(self.branch, step, kind, detail)
 
     def leave(self, step: int) -> None:
-        """Begin a new line of history at a step before; what comes after it stays as a ghost.
+        """Begin a branch at an earlier step; the later ones remain as a ghost curve.
 
-        All that was recorded must have been written.
+        Everything recorded must have been written.
         """
         assert not self._unwritten
         self.branch = self.database.add_branch(self.branch, step)
@@ -69,7 +64,7 @@ class Recorder:
         return bool(self._unwritten)
 
     def flush(self, summary: dict[str, Any]) -> None:
-        """Write what is not written yet."""
+        """Write what was recorded since the last flush."""
         self.database.add_metrics(self.branch, self._unwritten)
         self._unwritten.clear()
         curve = sparkline(self.metrics, "train_loss")
@@ -77,7 +72,7 @@ class Recorder:
         self._next_flush = time.monotonic() + FLUSH_SECONDS
 
     def close(self, summary: dict[str, Any]) -> None:
-        """Write all and leave a single file."""
+        """Write everything and leave a single file."""
         try:
             self.flush(summary)
             self.database.fold()
@@ -86,7 +81,7 @@ class Recorder:
 
 
 def load_metrics(database: RunDatabase, metrics: MetricStore, branch: int = 0) -> None:
-    """Fill a metric store from a run's database, marks and abandoned stretches included."""
+    """Fill a metric store from a run's database, with marks and ghost curves."""
     lineage = database.lineage(branch)
     for name in metric_names(database, lineage):
         metrics.extend(name, *database.curve(name, lineage))
@@ -101,18 +96,16 @@ def load_metrics(database: RunDatabase, metrics: MetricStore, branch: int = 0) -
 
 
 def metric_names(database: RunDatabase, stretches: Iterable[Stretch]) -> list[str]:
-    """The metrics recorded along some stretches of history."""
+    """Return the names of the metrics recorded along a lineage."""
     names = (name for one in stretches for name in database.metric_names(one.branch))
     return list(dict.fromkeys(names))
 
 
 def describe_changes(changes: dict[str, list[Any]]) -> str:
-    """Changes that matter to the curve, for a mark on the chart: ``learning_rate 0.001→0.0003``."""
-    from engine.config.schema import SETTINGS
-
+    """Format changes that affect the curve, as a mark: ``learning_rate 0.001→0.0003``."""
     parts = []
     for key, (before, after) in changes.items():
-        if not key.startswith(("sample.", "eval.", "checkpoint.")):
+        if changes_training(key):
             one = SETTINGS[key]
             parts.append(f"{one.name} {one.format(before)}→{one.format(after)}")
     return ", ".join(parts)

@@ -1,25 +1,37 @@
-"""Results of steps, fetched from the device now and then: the one place that waits for a GPU."""
+"""What a run in training measures: the losses of its steps, and its evaluations.
+
+Results of steps are fetched from the device now and then: the one place that waits for a GPU.
+"""
 
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
 
+from data.errors import InputError
+from engine.checkpoint.store import read_model
+from engine.model import LanguageModel
+from engine.protocol import Evaluated
+from engine.runs.folder import CHECKPOINTS_FOLDER
+from engine.sampling.background import Sampler
 from engine.session.advisor import Advisor
 from engine.session.outlet import Outlet
 from engine.session.run_state import RunState
-from engine.session.saving import Saving
-from engine.training.trainer import StepResult
+from engine.session.saving import Saving, Task
+from engine.training.trainer import Evaluation, StepResult
 
 EXPECTED_OVERFLOWS = 20  # in a row, while fp16's loss scale finds its place
+SAMPLING_SECONDS = 0.02  # of a quantum that only generates text
 
 
 @dataclass(frozen=True)
 class _Unread:
-    """A step whose loss is still on the device, and the clock when it was handed over."""
+    """A step whose loss is still on the device, and the throughput when it was done."""
 
     result: StepResult
     train_seconds: float
@@ -27,13 +39,22 @@ class _Unread:
 
 
 class Results:
-    """Keeps results until they are read, records them, and pauses at those that are no numbers."""
+    """Records the results of steps and evaluations.
+
+    It pauses at a loss that is not finite, with advice, and after each evaluation requests a sample
+    and saves the best weights.
+    """
 
     def __init__(
-        self, run_state: RunState, outlet: Outlet, saving: Saving, advisor: Advisor
+        self,
+        run_state: RunState,
+        outlet: Outlet,
+        saving: Saving,
+        advisor: Advisor,
+        sampler: Sampler,
     ) -> None:
         self._run_state, self._outlet = run_state, outlet
-        self._saving, self._advisor = saving, advisor
+        self._saving, self._advisor, self._sampler = saving, advisor, sampler
         self._unread: deque[_Unread] = deque()
         self._overflows = 0  # steps in a row
 
@@ -41,7 +62,7 @@ class Results:
         return len(self._unread)
 
     def add(self, result: StepResult) -> None:
-        """Take a step's result as it is, without waiting for it; the pace knows of it already."""
+        """Keep a step's result without waiting for the device."""
         throughput = self._run_state.throughput
         self._unread.append(_Unread(result, throughput.train_seconds, throughput.tokens_per_second))
 
@@ -74,8 +95,8 @@ class Results:
         run_state.losses.train_loss = loss
 
     def _stop(self, step: int, what: str) -> None:
-        """The update of a broken step was left out; whether to go on is for the person to say."""
-        self._saving.collect(None)  # one that is being written is one to go back to
+        """Pause: the step's update was skipped, and whether to go on is the person's decision."""
+        self._saving.collect(None)  # a checkpoint being written is one to go back to
         self._advisor.tell_non_finite(step, what)
         self._outlet.pause()
 
@@ -84,3 +105,103 @@ class Results:
         self._overflows = self._overflows + 1 if overflow else 0
         expected = self._run_state.trainer.loss_scale and self._overflows <= EXPECTED_OVERFLOWS
         return not math.isfinite(loss) or (overflow and not expected)
+
+    # -- evaluations -----------------------------------------------------------------------------
+
+    def evaluation(
+        self,
+        whole: bool = False,
+        at_end: bool = False,
+        scheduled: bool = False,
+        request_id: int = 0,
+    ) -> Task:
+        """Measure the validation loss of the current weights.
+
+        Args:
+            whole: Over the whole validation split.
+            at_end: The run is saved afterwards in any case.
+            scheduled: One of those at ``eval.interval``, which early stopping counts.
+            request_id: Of the command that it answers.
+        """
+        yield from self._finish_automatic_sample()  # it belongs to the evaluation before
+        self.read()
+        evaluation = yield from self._measure(whole)
+        best = self._note(evaluation, scheduled, request_id)
+        self.sample_automatically()
+        if not at_end:
+            keep = self._saving.task(announce_again=False) if best else self._saving.history_task()
+            yield from keep
+
+    def finish(self) -> Task:
+        """Measure the last and the best weights over the whole split, and save."""
+        yield from self._saving.until_written()
+        run_state = self._run_state
+        earlier_step, earlier = run_state.losses.best_step, self._best_model()
+        yield from self.evaluation(whole=True, at_end=True)
+        losses = run_state.losses
+        last_loss = math.nan if losses.val_loss is None else losses.val_loss
+        losses.best_step, losses.best_val_loss = run_state.step, last_loss
+        if earlier:  # the best by an estimate; now both are measured on the same
+            best = yield from self._measure(True, earlier)
+            if best.loss < last_loss or not math.isfinite(last_loss):
+                losses.best_step, losses.best_val_loss = earlier_step, best.loss
+        losses.final_step = run_state.step
+        self._saving.begin()
+        yield from self._saving.until_written()
+        yield from self._finish_automatic_sample()
+        self._outlet.journal("finished")
+
+    def sample_automatically(self) -> None:
+        """Request a sample from the weights that are evaluated."""
+        trainer = self._run_state.trainer
+        model, settings = trainer.evaluated_model, trainer.config.sample
+        try:
+            self._sampler.request(model, trainer.step, settings, True)
+        except InputError as error:
+            self._outlet.warn(f"no sample: {error}")
+
+    def _measure(
+        self, whole: bool, model: LanguageModel | None = None
+    ) -> Generator[None, None, Evaluation]:
+        """Measure the validation loss; samples stream on meanwhile, as during training."""
+        quanta = self._run_state.trainer.evaluate_quanta(whole, model)
+        while True:
+            started = time.perf_counter()
+            try:
+                next(quanta)
+            except StopIteration as stop:
+                evaluation: Evaluation = stop.value
+                return evaluation
+            self._sampler.earn(time.perf_counter() - started)
+            yield
+
+    def _finish_automatic_sample(self) -> Task:
+        while self._sampler.writes_automatic:
+            self._sampler.run_for(SAMPLING_SECONDS, automatic_first=True)
+            yield
+
+    def _note(self, evaluation: Evaluation, scheduled: bool, request_id: int) -> bool:
+        """Record a validation loss; return whether it is the best so far."""
+        run_state = self._run_state
+        step, loss = evaluation.step, evaluation.loss
+        measured = evaluation.measured_on(run_state.trainer.config.train.batch_size)
+        best = run_state.losses.note_evaluation(evaluation, measured)
+        run_state.recorder.record(step, {"val_loss": loss})
+        self._outlet.journal("evaluated", val_loss=loss, measured=measured, scheduled=scheduled)
+        self._outlet.tell(Evaluated(step, loss, measured, best, request_id=request_id))
+        return best
+
+    def _best_model(self) -> LanguageModel | None:
+        """Return the best weights before the last ones, if they are on the disk."""
+        run_state = self._run_state
+        name = run_state.best_checkpoint
+        if name is None or run_state.losses.best_step == run_state.step:
+            return None
+        path = run_state.files.path / CHECKPOINTS_FOLDER / name
+        if not path.is_dir():
+            return None
+        try:
+            return read_model(path).to(run_state.trainer.device)
+        except InputError as error:
+            self._outlet.warn(f"the best weights so far cannot be measured again: {error}")
+            return None

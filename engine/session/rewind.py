@@ -1,54 +1,52 @@
-"""Going back in a run: to any step, to the bit, by its nearest checkpoint and training again."""
+"""A run at any of its steps, to the bit: the nearest checkpoint, and training again from there.
+
+``Rewinder`` takes an open run back to a step; ``visit`` looks at one without changing the run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from data.errors import InputError
-from engine.checkpoint.store import LATEST, Snapshot, find_checkpoint, read_checkpoint, read_model
-from engine.model import LanguageModel
+from engine.checkpoint.store import LATEST, Snapshot, find_checkpoint, read_checkpoint
+from engine.machine.allocator import keep_freed_memory
+from engine.machine.progress import now_and_then
+from engine.metrics import MetricStore
 from engine.protocol import Fork, Rewind, Rewound
-from engine.runs.checkpoint_names import list_checkpoints, list_snapshots, step_of
+from engine.runs.checkpoint_names import branch_of, list_checkpoints, list_snapshots, step_of
+from engine.runs.curves import name_of_parent
+from engine.runs.database import RunDatabase, Unreadable
+from engine.runs.folder import DATABASE_FILE
 from engine.runs.lineage import Lineage
-from engine.sampling.background import Sampler
+from engine.runs.open import Watcher, look_at_run
 from engine.session.outlet import Outlet
-from engine.session.results import Results
+from engine.session.recorder import Recorder
 from engine.session.run_state import Losses, RunState
 from engine.session.saving import Saving, Task
 from engine.training.trainer import Runtime, Trainer
 
+Say = Callable[[str], None]
+
 
 class Rewinder:
-    """Brings a run back to a step; what came after it stays as a branch of its own.
+    """Takes a run back to a step; the later steps remain as an abandoned branch.
 
-    Training again records nothing: it only leads to the weights of a step whose figures are known.
-
-    Args:
-        run_state: What goes back.
-        outlet: Told when it is there, how far it is, and when the way back is not exact.
-        results: Read first.
-        sampler: Its texts belong to the stretch that is left; they are kept as far as they are.
-        saving: Saves the end of that stretch first, and the place gone back to at last.
+    Steps that are trained again are not recorded: their figures are known. Results must be read
+    and the sampler closed before.
     """
 
-    def __init__(
-        self,
-        run_state: RunState,
-        outlet: Outlet,
-        results: Results,
-        sampler: Sampler,
-        saving: Saving,
-    ) -> None:
-        self._run_state, self._outlet, self._results = run_state, outlet, results
-        self._sampler, self._saving = sampler, saving
-        self.under_way = False  # and the trainer is where the run is not
+    def __init__(self, run_state: RunState, outlet: Outlet, saving: Saving) -> None:
+        self._run_state, self._outlet, self._saving = run_state, outlet, saving
+        self.under_way = False  # the trainer is at another step than the run
 
     def check(self, step: int) -> None:
-        """Refuse a step that cannot be gone back to.
+        """Refuse a step that the run cannot go back to.
 
         Raises:
             InputError: It lies ahead, or before the run begins.
@@ -59,9 +57,9 @@ class Rewinder:
             raise InputError(f"the run cannot go back to step {step:,}; the steps it can: {what}")
 
     def task(self, command: Rewind) -> Task:
-        """Go back to a step that ``check`` has let through."""
+        """Go back to a step that passed ``check``."""
         run_state, left_at, step = self._run_state, self._run_state.step, command.step
-        if not (yield from self.visit(step, command)):
+        if not (yield from self.go_to(step, command)):
             return
         run_state.recorder.leave(step)
         self.under_way = False
@@ -71,23 +69,17 @@ class Rewinder:
         self._outlet.tell(Rewound(step, left_at, branch, config, request_id=command.request_id))
         yield from self._saving.until_written()
 
-    def visit(self, step: int, command: Rewind | Fork) -> Generator[None, None, bool]:
-        """Bring the trainer to a step, all before it being saved, until ``abort``.
-
-        Args:
-            step: Where to.
-            command: What it is for, which is refused if that cannot be.
+    def go_to(self, step: int, command: Rewind | Fork) -> Generator[None, None, bool]:
+        """Save the run, then bring the trainer to a step, until ``abort``.
 
         Returns:
-            Whether it is there; else it was said why not.
+            Whether it is there; if not, the person was told why.
         """
         way = self._run_state.lineage(step)
-        self._sampler.close()
-        self._results.read()
         yield from self._saving.task(announce_again=False)
         yield from self._saving.until_written()
         if not self._saving.is_saved:
-            return False  # it said why; what would be left behind could not be kept
+            return False  # the later steps would be lost
         outlet, self.under_way = self._outlet, True
         try:
             yield from lead_to(self._run_state, step, way, outlet.warn, outlet.report)
@@ -97,39 +89,91 @@ class Rewinder:
             return False
         finally:
             outlet.report("")
-        self._run_state.losses = _losses_at(self._run_state, way, step)
+        self._run_state.losses = _losses_at(self._run_state, way)
         return True
 
     def abort(self) -> None:
-        """Be again where the run is: it was only left for a look, or is closed on its way back."""
+        """Bring the trainer back to where the run is."""
         run_state = self._run_state
         run_state.go_to(read_checkpoint(find_checkpoint(run_state.files.path, LATEST)))
         run_state.adjustments.read_journal(run_state.files.database, run_state.lineage())
-        run_state.apply_journal(self._outlet.warn)  # what was changed since that checkpoint
+        run_state.apply_journal(self._outlet.warn)  # changes made since that checkpoint
         self.under_way = False
 
 
-def lead_to(
-    run_state: RunState,
-    step: int,
-    way: Lineage,
-    warn: Callable[[str], None],
-    report: Callable[[str], None],
-) -> Generator[None, None, None]:
-    """Bring the trainer to a step; the run then still counts as where it was.
+@contextmanager
+def visit(path: Path, step: int | None, report: Say) -> Iterator[RunState]:
+    """Open a run as it was at a step; nothing is written, and others may be training it.
 
     Args:
-        run_state: Of the run; nothing is recorded or written.
+        path: The run's folder.
+        step: None takes the latest checkpoint; one of an abandoned branch is found there.
+        report: Called with lines of progress and warnings.
+
+    Raises:
+        InputError: It was never at that step, or its files are damaged.
+    """
+    latest = find_checkpoint(path, LATEST)
+    if step is None:
+        step = step_of(latest)
+    files = look_at_run(path, Watcher(report, lambda: False))
+    try:
+        known = files.database.meta().get("runtime")
+        if not known:
+            raise Unreadable(path / DATABASE_FILE, "its content is gone")
+        runtime = Runtime(**known["resolved"])
+        keep_freed_memory()
+        torch.set_num_threads(runtime.threads)
+        trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
+        run_state = RunState(files, trainer, Recorder(files.database, MetricStore()))
+        run_state.recorder.branch = _branch_that_reached(
+            files.database, path, step, run_state.first_step
+        )
+        way = run_state.lineage(step)
+        for _ in lead_to(run_state, step, way, report, now_and_then(report)):
+            pass
+        yield run_state
+    finally:
+        files.close()
+
+
+def _branch_that_reached(database: RunDatabase, path: Path, step: int, first: int) -> int:
+    """Return the newest branch that has a step; the current one, if it has."""
+    ends = {branch_of(one): step_of(one) for one in list_checkpoints(path)}
+    for branch in database.branches():
+        steps, _ = database.metric(branch.id, "train_loss")
+        last = int(steps[-1]) if len(steps) else branch.step
+        ends[branch.id] = max(last, ends.get(branch.id, 0))
+    reached = [branch for branch, last in ends.items() if last >= step]
+    if 0 <= step < first:
+        raise InputError(
+            f"step {step:,} is of the run that {path.name!r} was forked from at step {first:,}, "
+            f"{name_of_parent(path)}: take it from there"
+        )
+    if not reached or step < first:
+        raise InputError(
+            f"the run {path.name!r} has steps {first:,} to {max(ends.values()):,}, and not {step:,}"
+        )
+    return max(reached)
+
+
+def lead_to(
+    run_state: RunState, step: int, way: Lineage, warn: Say, report: Say
+) -> Generator[None, None, None]:
+    """Bring the trainer to a step, without recording or writing anything.
+
+    Args:
+        run_state: The run; its branch stays.
         step: At or before its latest.
         way: The lineage up to it.
-        warn: Takes a sentence when the way is not exact.
-        report: Takes a line on how far it is.
+        warn: Called with a sentence if the way is not exact.
+        report: Called with lines of progress.
 
     Yields:
         After each micro-batch.
     """
     trainer = run_state.trainer
-    start = nearest_snapshot(run_state, step, way, warn)
+    start = _nearest_snapshot(run_state, step, way, warn)
     again = f"steps {start.step + 1:,} to {step:,} are trained again"
     if start.step < step and Runtime(**start.state["runtime"]) != trainer.runtime:
         warn(f"{again} on other hardware settings than before, so the last bits may differ")
@@ -146,17 +190,15 @@ def lead_to(
             yield
         run_state.throughput.mark_step(trainer.device)
     if start.step < step:
-        run_state.throughput.restart(_seconds_at(run_state, way))
+        seconds = run_state.files.database.curve("train_seconds", way)[1]
+        run_state.throughput.restart(
+            float(seconds[-1]) if len(seconds) else run_state.throughput.train_seconds
+        )
     run_state.adjustments.forget_ahead()
 
 
-def nearest_snapshot(
-    run_state: RunState, step: int, way: Lineage, warn: Callable[[str], None]
-) -> Snapshot:
-    """The last full checkpoint at or before a step, along the way there; else the beginning.
-
-    Damaged ones are named and passed over.
-    """
+def _nearest_snapshot(run_state: RunState, step: int, way: Lineage, warn: Say) -> Snapshot:
+    """Return the last intact checkpoint at or before a step, else the run before its first step."""
     for path in reversed(list_checkpoints(run_state.files.path)):
         if way.holds_checkpoint(path) and step_of(path) <= step:
             try:
@@ -171,17 +213,15 @@ def nearest_snapshot(
     return untrained(run_state)
 
 
-def kept_model(run_state: RunState, step: int) -> LanguageModel:
-    """The model as it was at a step before, if its weights are on the disk.
-
-    Raises:
-        InputError: They are not, or are damaged.
-    """
-    return read_model(kept_checkpoint(run_state, step))
+def untrained(run_state: RunState) -> Snapshot:
+    """Return a snapshot of the run before its first step."""
+    files, runtime = run_state.files, run_state.trainer.runtime
+    trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
+    return RunState(files, trainer, run_state.recorder).snapshot()
 
 
 def kept_checkpoint(run_state: RunState, step: int) -> Path:
-    """The checkpoint of a step on the way to where the run is, light or full.
+    """Return the checkpoint of an earlier step, light or full.
 
     Raises:
         InputError: There is none.
@@ -198,21 +238,8 @@ def kept_checkpoint(run_state: RunState, step: int) -> Path:
     )
 
 
-def untrained(run_state: RunState) -> Snapshot:
-    """The run before its first step."""
-    files, runtime = run_state.files, run_state.trainer.runtime
-    trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
-    return RunState(files, trainer, run_state.recorder).snapshot()
-
-
-def _seconds_at(run_state: RunState, way: Lineage) -> float:
-    """How long the run had trained by the end of a way, as it was recorded."""
-    seconds = run_state.files.database.curve("train_seconds", way)[1]
-    return float(seconds[-1]) if len(seconds) else run_state.throughput.train_seconds
-
-
-def _losses_at(run_state: RunState, way: Lineage, step: int) -> Losses:
-    """The figures of that moment, as they were recorded."""
+def _losses_at(run_state: RunState, way: Lineage) -> Losses:
+    """Return the figures at the end of a way, as they were recorded."""
     database = run_state.files.database
     figures: dict[str, Any] = {}
     losses, values = database.curve("train_loss", way)
@@ -220,7 +247,7 @@ def _losses_at(run_state: RunState, way: Lineage, step: int) -> Losses:
         figures["train_loss"] = float(values[-1])
     evaluated, values = database.curve("val_loss", way)
     if len(evaluated):
-        # a loss that is no number is never the best one
+        # a loss that is not a number is never the best one
         best = int(np.where(np.isnan(values), np.inf, values).argmin())
         figures |= {
             "val_loss": float(values[-1]),

@@ -1,4 +1,4 @@
-"""What a run in training consists of, and how it goes into a checkpoint and comes out of it."""
+"""The state of a run in training, and how a checkpoint stores and restores it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Losses:
     final_step: int | None = None  # whose weights were measured as the last ones
 
     def note_evaluation(self, evaluation: Evaluation, measured: str) -> bool:
-        """Take over a validation loss; returns whether it is the best so far."""
+        """Take over a validation loss; return whether it is the best so far."""
         self.val_loss, self.val_measured = evaluation.loss, measured
         self.evaluated_step = evaluation.step
         best = evaluation.loss < (math.inf if self.best_val_loss is None else self.best_val_loss)
@@ -47,37 +47,32 @@ class Losses:
             self.best_val_loss, self.best_step = evaluation.loss, evaluation.step
         return best
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as checkpoints keep them."""
-        return dataclasses.asdict(self)
-
 
 class Adjustments:
-    """Changes of live settings that are still to take effect.
+    """Changes in the journal that were made after the checkpoint.
 
-    After a crash the journal holds changes made after the checkpoint; they take effect again, each
-    at its step. The newest word on a setting outlives what is still ahead of an older one.
+    After a crash they take effect again, each at its step. A newer change of a setting replaces
+    older ones that are still ahead.
     """
 
     def __init__(self) -> None:
-        self.wanted: Changes = {}  # since the last step boundary
-        self.journal_id = 0  # of the last entry that is known here
+        self.journal_id = 0  # of the last entry that was read
         self._ahead: list[tuple[int, Changes]] = []  # from the journal, by step
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what a checkpoint knew."""
+        """Restore from a checkpoint."""
         self.journal_id = state["journal_id"]
         self._ahead = [(step, changes) for step, changes in state["unapplied"]]
 
     def to_dict(self) -> dict[str, Any]:
-        """What a checkpoint has to know."""
+        """Return plain values, for a checkpoint."""
         ahead = [[step, dict(changes)] for step, changes in self._ahead]
         return {"journal_id": self.journal_id, "unapplied": ahead}
 
     def read_journal(self, database: RunDatabase, lineage: Lineage) -> None:
-        """Find the changes made after the checkpoint, along a lineage.
+        """Read the changes made after the checkpoint, along a lineage.
 
-        A run that was taken up again at an earlier step may have entries out of order.
+        The entries of a run that was resumed at an earlier step may be out of order.
         """
         journal = database.journal("adjusted", after_id=self.journal_id)
         for one in lineage.changes(journal):
@@ -87,22 +82,17 @@ class Adjustments:
         if journal:
             self.journal_id = journal[-1]["id"]
 
-    def take_wanted(self) -> Changes:
-        """What was wanted since the last boundary."""
-        wanted, self.wanted = self.wanted, {}
-        return wanted
-
     def take_due(self, step: int) -> Iterator[tuple[int, Changes]]:
-        """What the journal holds for the steps up to here, with the step of each."""
+        """Yield the changes at the steps up to here, each with its step, and forget them."""
         while self._ahead and self._ahead[0][0] <= step:
             yield self._ahead.pop(0)
 
     def forget_ahead(self) -> None:
-        """What is still ahead belongs to a stretch that the run has left."""
+        """Forget the changes ahead: they belong to steps that the run has left."""
         self._ahead.clear()
 
     def forget_older(self, changes: Changes, from_step: int = 0) -> None:
-        """A newer word was given on these settings, and holds from a step on."""
+        """Forget older changes of these settings, from a step on."""
         for step, older in self._ahead:
             if step >= from_step:
                 for key in changes:
@@ -111,7 +101,7 @@ class Adjustments:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The last word of the pruning rule: where it was spoken, and why the run ends there."""
+    """The latest decision of the pruning rule: at which step, and why the run ends there."""
 
     branch: int = -1
     step: int = -1
@@ -138,12 +128,12 @@ class RunState:
 
     @cached_property
     def parameters(self) -> int:
-        """How many the model has."""
+        """Number of the model's parameters."""
         return self.trainer.model.parameter_count()
 
     @property
     def best_checkpoint(self) -> str | None:
-        """The name that the checkpoint of the best step has, if there is a best step."""
+        """The name of the best step's checkpoint, if there is a best step."""
         best = self.losses.best_step
         return None if best is None else checkpoint_name(best, self.lineage(best).branch)
 
@@ -155,7 +145,7 @@ class RunState:
         return verdict.why if here and trainer.step < trainer.total_steps else ""
 
     def lineage(self, up_to: int = END) -> Lineage:
-        """How the run came to be here, or at a step before."""
+        """Return the branches that lead to here, or to an earlier step."""
         return self.files.database.lineage(self.recorder.branch, up_to)
 
     @property
@@ -165,19 +155,16 @@ class RunState:
         return int(parent["step"]) if parent else 0
 
     def apply_journal(self, warn: Callable[[str], None]) -> None:
-        """Settings that the journal changes at the steps up to here take effect again."""
+        """Apply the changes that the journal has at the steps up to here."""
         for step, changes in self.adjustments.take_due(self.step):
-            config = self.trainer.config
-            # naming max_steps alone would turn max_epochs off
-            changes.setdefault("train.max_epochs", config.train.max_epochs)
-            config, problems = config.check(changes)
+            config, problems = self.trainer.config.check(changes)
             if problems:
                 warn(f"a change made at step {step} was left out: {problems[0]}")
             else:
                 self.trainer.adjust(config)
 
     def keep_sample(self, job: Job) -> None:
-        """Write a finished text down, with the loss of the weights that wrote it."""
+        """Store a finished sample, with the validation loss of its weights."""
         losses = self.losses
         val_loss = losses.val_loss if job.step == losses.evaluated_step else None
         settings = dataclasses.asdict(job.settings)
@@ -185,7 +172,7 @@ class RunState:
         self.files.database.add_sample(branch, job.step, val_loss, settings, job.text)
 
     def snapshot(self, light: bool = False) -> Snapshot:
-        """All it takes to be here again; a light one holds the weights alone."""
+        """Return everything needed to resume here; a light one has only the weights."""
         return take_snapshot(
             self.trainer,
             {
@@ -195,7 +182,7 @@ class RunState:
                 "corpus_sha256": self.files.corpus.sha256,
                 "train_seconds": self.throughput.train_seconds,
                 **self.adjustments.to_dict(),
-                "standing": self.losses.to_dict(),
+                "standing": dataclasses.asdict(self.losses),
                 "branch": self.recorder.branch,
                 "versions": versions(),
                 "record": remember(self.files.database),
@@ -205,9 +192,9 @@ class RunState:
         )
 
     def go_to(self, snapshot: Snapshot) -> None:
-        """Be where a snapshot was taken, weights, settings and figures, to the bit.
+        """Restore a snapshot to the bit: weights, settings and losses.
 
-        What it runs on stays what it is now.
+        The settings in ``system`` stay as they are.
         """
         config = config_from_dict(snapshot.state["config"])
         self.trainer.adjust(dataclasses.replace(config, system=self.trainer.config.system))
@@ -215,7 +202,7 @@ class RunState:
         self.resume_from(snapshot.state)
 
     def resume_from(self, state: dict[str, Any]) -> None:
-        """Take over what a checkpoint knows besides the trainer."""
+        """Restore what a checkpoint has besides the trainer's state."""
         self.throughput.restart(state["train_seconds"])
         self.adjustments.restore(state)
         self.losses = Losses(**state["standing"])

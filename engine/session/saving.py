@@ -1,14 +1,15 @@
-"""When a run in training is saved, and what came of it."""
+"""When a run in training is saved, and what to do if its folder cannot be written."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Generator
 from pathlib import Path
 
 from engine.checkpoint.retention import Rules
 from engine.checkpoint.writer import Saver
-from engine.protocol import Saved
+from engine.protocol import Saved, State
 from engine.runs.checkpoint_names import is_full, step_of
 from engine.runs.database import Unreadable
 from engine.session.outlet import Outlet
@@ -18,32 +19,34 @@ Task = Generator[None, None, None]
 
 
 class Saving:
-    """Saves a run at step boundaries, while its training goes on.
+    """Saves a run between steps; the file is written while training goes on.
 
-    Whoever begins it has read all results, so that a checkpoint and the metrics agree.
+    Results must be read before, so that a checkpoint and the metrics agree.
     """
 
     def __init__(self, run_state: RunState, outlet: Outlet) -> None:
         self.saver = Saver(run_state.files.path)
         self._run_state, self._outlet = run_state, outlet
-        self._saved = self._being_saved = ""  # stands; see _stand
+        self._saved = self._being_saved = ""  # what there was to save; see _content
         self._path = run_state.files.path  # of the latest checkpoint
         self._request_id = 0  # of the command that the checkpoint being written answers
+        self._trouble_told = ""
 
     def note_saved(self, path: Path) -> None:
-        """The run is what this checkpoint, the latest, holds."""
+        """Take the run to be what this checkpoint, the latest, holds."""
         self._run_state.saved_step = self._run_state.step
-        self._saved, self._path = self._stand(), path
+        self._saved, self._path = self._content(), path
 
     @property
     def is_saved(self) -> bool:
-        """Whether the latest checkpoint holds all there is to hold."""
-        return self._saved == self._stand()
+        """Whether the latest checkpoint holds everything."""
+        return self._saved == self._content()
 
-    def _stand(self) -> str:
-        """All that makes a checkpoint worth writing anew: a step, or an evaluation since."""
+    def _content(self) -> str:
+        """Everything that makes a new checkpoint worthwhile: a step or an evaluation since."""
         run_state = self._run_state
-        return json.dumps([run_state.recorder.branch, run_state.step, run_state.losses.to_dict()])
+        losses = dataclasses.asdict(run_state.losses)
+        return json.dumps([run_state.recorder.branch, run_state.step, losses])
 
     def task(self, announce_again: bool = True, request_id: int = 0) -> Task:
         """Save if there is anything new; the writing itself goes on after the task."""
@@ -69,12 +72,12 @@ class Saving:
             yield
 
     def begin(self, request_id: int = 0) -> None:
-        """Copy all there is and have it written; the last one must have been collected."""
+        """Take a snapshot and have it written; the last one must have been collected."""
         run_state = self._run_state
         self._outlet.flush()
         database = run_state.files.database
         database.sync()
-        self._being_saved, self._request_id = self._stand(), request_id
+        self._being_saved, self._request_id = self._content(), request_id
         # what waits in memory would be missing from a copy
         copied = None if database.writer.trouble else database.path
         self.saver.write(run_state.snapshot(), self._rules, run_state.best_checkpoint, copied)
@@ -85,14 +88,18 @@ class Saving:
         return Rules(asked.keep, asked.keep_every, asked.history_mb * 10**6)
 
     def collect(self, seconds: float | None = 0.0) -> None:
-        """See whether a checkpoint has come to be, waiting so long for it; None: to the end."""
+        """Announce a checkpoint that was written, after waiting at most so long; None: no limit."""
         try:
             path = self.saver.collect(seconds)
         except OSError as error:
-            self._give_up(self._why_not(error))
+            why = (
+                f"the checkpoint could not be written ({error.strerror or error}); the older ones "
+                f"are whole. Training is paused: make room, then resume it"
+            )
+            self._pause(why if self._run_state.files.path.is_dir() else self._folder_is_gone)
             return
         except Unreadable as error:
-            self._give_up(f"the checkpoint was not written, and training is paused: {error}")
+            self._pause(f"the checkpoint was not written, and training is paused: {error}")
             return
         if path and is_full(path):
             self._saved, self._path = self._being_saved, path
@@ -103,21 +110,49 @@ class Saving:
         """Wait for the writer."""
         self.saver.close()
 
-    def _give_up(self, why: str) -> None:
+    def check_folder(self) -> None:
+        """Warn once if the run cannot be written, and once when it can be again.
+
+        Training is paused, unless the database is only locked: what is recorded meanwhile is
+        written later.
+        """
+        database = self._run_state.files.database
+        writer, locked = database.writer, False
+        if not database.path.exists():
+            trouble = self._folder_is_gone
+        elif writer.trouble and writer.is_locked:
+            locked = True
+            trouble = (
+                "another program holds the run's database: training goes on, and the figures are "
+                "written as soon as it lets go"
+            )
+        elif writer.trouble:
+            trouble = (
+                f"the run's database cannot be written ({writer.trouble}): training is paused, and "
+                f"what was recorded is kept in memory. Make room, then resume it"
+            )
+        else:
+            trouble = ""
+        was_resumed = self._outlet.state is State.RUNNING and not locked
+        if trouble and (trouble != self._trouble_told or was_resumed):
+            if locked:
+                self._outlet.warn(trouble)
+            else:
+                self._pause(trouble)
+        elif self._trouble_told and not trouble:
+            self._outlet.warn("the run can be written again: nothing that was recorded is missing")
+        self._trouble_told = trouble
+
+    @property
+    def _folder_is_gone(self) -> str:
+        return (
+            f"the run's folder {self._run_state.files.path} is gone: training is paused. Its "
+            f"weights and figures are still in memory: fork it to keep them in a new run"
+        )
+
+    def _pause(self, why: str) -> None:
         self._outlet.warn(why)
         self._outlet.pause()
-
-    def _why_not(self, error: OSError) -> str:
-        path = self._run_state.files.path
-        if not path.is_dir():
-            return (
-                f"the run's folder {path} is gone: training is paused. Its "
-                f"weights and figures are still in memory: fork it to keep them in a new run"
-            )
-        return (
-            f"the checkpoint could not be written ({error.strerror or error}); the older ones are "
-            f"whole. Training is paused: make room, then resume it"
-        )
 
     def _announce(self, request_id: int) -> None:
         step = self._run_state.saved_step

@@ -1,8 +1,8 @@
-"""One run in training: what happens between the quanta of the trainer.
+"""One run in training: the commands, and what happens between the quanta of the trainer.
 
-A session is as synchronous as the trainer it drives. ``advance`` does one quantum of whatever is
-most pressing and returns; ``handle`` carries out a command. Whoever owns the session (a thread, the
-command line) calls the two in turn.
+A session is as synchronous as the trainer it drives: its owner (a thread, the command line) calls
+``advance``, which does one quantum of the most urgent work, and ``handle``, which carries out a
+command.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import torch
 
 from data.errors import InputError
 from engine import protocol
-from engine.checkpoint.store import LATEST, find_checkpoint
-from engine.config.schema import SETTINGS, tokens_per_step, total_steps
+from engine.checkpoint.store import LATEST, find_checkpoint, read_model
+from engine.config.changes import changes_training, why_not_now
+from engine.config.schema import tokens_per_step, total_steps
 from engine.config.setting import When
 from engine.machine.memory import gpu_memory_ran_out
 from engine.metrics import MetricStore
@@ -32,38 +33,25 @@ from engine.runs.open import RunFiles
 from engine.sampling.background import Sampler
 from engine.session.advisor import Advisor
 from engine.session.build import build_trainer, described_crash
-from engine.session.disk_watch import DiskWatch
-from engine.session.early_stopping import is_at_end, is_complete, way_on, why_ended
-from engine.session.evaluation import SAMPLING_SECONDS, Evaluator
+from engine.session.ending import Pruner, is_at_end, is_complete, way_on, why_ended
 from engine.session.fork import check_changes, fork
 from engine.session.outlet import Outlet
-from engine.session.pruning import Pruner
 from engine.session.recorder import Recorder, describe_changes
-from engine.session.results import Results
-from engine.session.rewind import Rewinder, kept_checkpoint, kept_model
+from engine.session.results import SAMPLING_SECONDS, Results
+from engine.session.rewind import Rewinder, kept_checkpoint
 from engine.session.run_state import RunState
 from engine.session.saving import Saving, Task
 from engine.training.trainer import StepResult
 
-IMMEDIATE_SECTIONS = ("sample.", "eval.", "checkpoint.")  # they do not touch the step in flight
-
 
 class Session:
-    """Trains one run.
-
-    Args:
-        files: The open run.
-        metrics: Filled for the charts.
-        emit: Takes the events.
-        report: Takes a line on what is being prepared.
-        changes: Settings of an existing run to change as it is opened.
-        pruning_rule: What may stop the run, and the runs it is compared with.
+    """Trains one run; ``changes`` are settings of an existing run to change as it is opened.
 
     Raises:
-        InputError: The device is not there, or the checkpoint is damaged.
+        InputError: The device is missing, or the checkpoint is damaged.
     """
 
-    patience: float | None = None  # a session that rests waits for commands, however long
+    poll_interval: float | None = None  # without work it waits for commands, however long
 
     def __init__(
         self,
@@ -90,15 +78,14 @@ class Session:
         run_state.apply_journal(outlet.warn)
         self._advisor = Advisor(run_state, outlet)
         self._pruner = Pruner(run_state, outlet, pruning_rule)
-        self._disk = DiskWatch(files, outlet)
-        results = self._results = Results(run_state, outlet, self.saving, self._advisor)
         self.sampler = Sampler(files.tokenizer, outlet.tell, run_state.keep_sample)
-        self._evaluator = Evaluator(run_state, outlet, results, self.sampler, self.saving)
-        self._rewinder = Rewinder(run_state, outlet, results, self.sampler, self.saving)
+        self._results = Results(run_state, outlet, self.saving, self._advisor, self.sampler)
+        self._rewinder = Rewinder(run_state, outlet, self.saving)
         self._tasks: deque[Task] = deque()
         self._step: Generator[None, None, StepResult] | None = None
-        self._single_steps: deque[int] = deque()  # requests for one that is not yet taken
-        self._adjust_request = 0  # the last of those that wait for a boundary
+        self._single_steps: deque[int] = deque()  # ids of requests for one
+        self._wanted: dict[str, Any] = {}  # settings to change between two steps
+        self._adjust_request = 0  # id of the last request for them
         outlet.refresh()
         live = {k: v for k, v in changes.items() if not k.startswith("system.")}
         if live:
@@ -112,7 +99,7 @@ class Session:
     # -- what the owner calls --------------------------------------------------------------------
 
     def open(self, running: bool, request_id: int = 0) -> None:
-        """Announce the run; then train, or wait."""
+        """Announce the run; then train or stay paused."""
         trainer, files = self.trainer, self.files
         self.outlet.tell(
             protocol.RunOpened(
@@ -136,12 +123,12 @@ class Session:
             self.outlet.warn(told)
         self.outlet.journal("started" if files.is_new else "opened")
         if trainer.step == 0 and not files.database.samples():
-            self._evaluator.sample_automatically()
+            self._results.sample_automatically()
         if self.run_state.losses.evaluated_step != trainer.step < trainer.total_steps and _is_due(
             trainer.step, trainer.config.eval.interval
         ):
             # a session ended just before it
-            self._tasks.append(self._evaluator.evaluation(scheduled=True))
+            self._tasks.append(self._results.evaluation(scheduled=True))
         if running and not self._pruner.is_on:
             self._pruner.overrule()
         if is_complete(self.run_state):
@@ -150,18 +137,18 @@ class Session:
             self.outlet.set_state(State.RUNNING if running else State.PAUSED)
 
     def advance(self) -> bool:
-        """Do one quantum of work; False if there is none."""
+        """Do one quantum of work; return whether there was any."""
         try:
             return self._advance()
         except RuntimeError as error:
             if not gpu_memory_ran_out(error):
                 raise
-            self._make_do_with_less_memory()
+            self._pause_out_of_memory()
             return True
 
     def _advance(self) -> bool:
         self.saving.collect()
-        self._apply_if_still()
+        self._apply_if_paused()
         if self._tasks:
             if next(self._tasks[0], True):  # a task yields None
                 self._tasks.popleft()
@@ -177,7 +164,7 @@ class Session:
             return False
         if self.recorder.flush_is_due:
             self.outlet.flush()
-            self._disk.look()
+            self.saving.check_folder()
         return True
 
     def handle(self, command: protocol.Command) -> None:
@@ -188,8 +175,10 @@ class Session:
             protocol.Step: self._take_single_step,
             protocol.Adjust: self._adjust,
             protocol.Sample: self._sample,
-            protocol.Evaluate: self._evaluate_now,
-            protocol.Save: self._save_now,
+            protocol.Evaluate: lambda one: self._tasks.append(
+                self._results.evaluation(one.whole, request_id=one.request_id)
+            ),
+            protocol.Save: lambda one: self._tasks.append(self._save(request_id=one.request_id)),
             protocol.CoolDown: self._cool_down,
             protocol.Pin: self._pin,
             protocol.Rewind: self._rewind,
@@ -208,7 +197,7 @@ class Session:
             self.outlet.tell(command.refused(str(error)))
 
     def close(self, save: bool, request_id: int = 0) -> None:
-        """End the session; with ``save`` nothing that was trained or asked for is lost."""
+        """End the session; with ``save``, save what was trained and apply what was asked for."""
         with ExitStack() as whatever_happens:
             whatever_happens.callback(self.files.close)
             whatever_happens.callback(self.trainer.graph.forget)  # the next run needs its memory
@@ -218,7 +207,7 @@ class Session:
                 self.saving.collect(None)
                 self._rewinder.abort()
             self._results.read()
-            if save and self.run_state.adjustments.wanted:
+            if save and self._wanted:
                 self._step = None
                 self._at_boundary()
             self.sampler.close()
@@ -236,7 +225,7 @@ class Session:
             self.outlet.set_state(State.PAUSED, command.request_id)
             self._results.read()
             self.outlet.flush()
-            self.recorder.database.fold()  # a run that rests is one file
+            self.recorder.database.fold()  # the folder of a paused run has no write-ahead log
         else:
             self.outlet.set_state(self.outlet.state, command.request_id)
 
@@ -257,12 +246,12 @@ class Session:
 
     def _adjust(self, command: protocol.Adjust) -> None:
         for key in command.changes:
-            if key in SETTINGS and SETTINGS[key].when is not When.LIVE:
-                again = f"{program()} train --resume {typed_name(self.files.path)} --set {key}=…"
-                raise InputError(f"{key} can change only {_when_words(SETTINGS[key].when, again)}")
-        config = self.trainer.config.replace(
-            {**self.run_state.adjustments.wanted, **command.changes}
-        )
+            if why := why_not_now(key, When.LIVE):
+                if not why_not_now(key, When.RESUME):
+                    resume = f"{program()} train --resume {typed_name(self.files.path)}"
+                    why += f": {resume} --set {key}=…"
+                raise InputError(why)
+        config = self.trainer.config.replace({**self._wanted, **command.changes})
         end = total_steps(config, len(self.trainer.train_tokens))
         if end < self.trainer.step:
             raise InputError(
@@ -271,15 +260,15 @@ class Session:
             )
         if "sample.prompt" in command.changes:
             self.sampler.start_tokens(config.sample.prompt)  # refuses unknown characters
-        if all(key.startswith(IMMEDIATE_SECTIONS) for key in command.changes):
+        if not any(map(changes_training, command.changes)):  # the step in flight stays as it is
             self._apply(command.changes, command.request_id)
             return
-        self.run_state.adjustments.wanted |= command.changes
+        self._wanted |= command.changes
         self._adjust_request = command.request_id
-        self._apply_if_still()
+        self._apply_if_paused()
 
     def _cool_down(self, command: protocol.CoolDown) -> None:
-        """End the stable stretch of a schedule here: the decay begins, and the run ends with it."""
+        """Start the decay of a schedule now, and end the run with it."""
         optim, step = self.trainer.config.optim, self.trainer.step
         if optim.schedule not in ("wsd", "constant"):
             raise InputError(
@@ -294,16 +283,17 @@ class Session:
                     "optim.cooldown_steps": end - step,
                     "optim.decay_steps": end,
                     "train.max_steps": end,
+                    "train.max_epochs": 0.0,  # it would take precedence
                 },
                 request_id=command.request_id,
             )
         )
 
-    def _apply_if_still(self) -> None:
-        """While nothing is trained, what is wanted takes effect without waiting for a step."""
-        still = self.outlet.state is not State.RUNNING and not self._single_steps
-        if still and self.run_state.adjustments.wanted and not self._rewinder.under_way:
-            self._step = None  # half a step is computed afresh, with the new settings
+    def _apply_if_paused(self) -> None:
+        """Apply wanted settings at once while nothing is trained."""
+        paused = self.outlet.state is not State.RUNNING and not self._single_steps
+        if paused and self._wanted and not self._rewinder.under_way:
+            self._step = None  # a step begun is computed again, with the new settings
             self._at_boundary()
 
     def _sample(self, command: protocol.Sample) -> None:
@@ -317,18 +307,10 @@ class Session:
         if step is None or step == trainer.step:
             model = trainer.evaluated_model
         else:
-            model = kept_model(self.run_state, step).to(trainer.device)
+            model = read_model(kept_checkpoint(self.run_state, step)).to(trainer.device)
             model.compute_dtype = trainer.dtype
         at = trainer.step if step is None else step
         self.sampler.request(model, at, config.sample, False, request_id)
-
-    def _evaluate_now(self, command: protocol.Evaluate) -> None:
-        self._tasks.append(
-            self._evaluator.evaluation(whole=command.whole, request_id=command.request_id)
-        )
-
-    def _save_now(self, command: protocol.Save) -> None:
-        self._tasks.append(self._save(request_id=command.request_id))
 
     def _pin(self, command: protocol.Pin) -> None:
         path = kept_checkpoint(self.run_state, command.step)
@@ -338,7 +320,7 @@ class Session:
 
     def _rewind(self, command: protocol.Rewind) -> None:
         self._rewinder.check(command.step)
-        self._tasks.clear()  # whatever was under way belongs to what is left behind
+        self._tasks.clear()  # they belong to the steps that are abandoned
         self._step = None
         self._single_steps.clear()
         if self.outlet.state is not State.PAUSED:
@@ -346,6 +328,8 @@ class Session:
         self._tasks.append(self._going_back(command))
 
     def _going_back(self, command: protocol.Rewind) -> Task:
+        self.sampler.close()
+        self._results.read()
         yield from self._rewinder.task(command)
         self._advisor.read_journal()
         self._pruner.read_journal()
@@ -359,11 +343,13 @@ class Session:
             self._fork_here(command)
             return
         self._rewinder.check(step)
-        self._step = None  # its gradients are of weights that come back anew
+        self._step = None  # its gradients are of weights that will be loaded again
         self._tasks.append(self._forking(command, step))
 
     def _forking(self, command: protocol.Fork, step: int) -> Task:
-        if not (yield from self._rewinder.visit(step, command)):
+        self.sampler.close()
+        self._results.read()
+        if not (yield from self._rewinder.go_to(step, command)):
             return
         try:
             self._fork_here(command)
@@ -402,8 +388,8 @@ class Session:
         self.run_state.throughput.add(seconds)
         self.sampler.earn(seconds)
 
-    def _make_do_with_less_memory(self) -> None:
-        """What is under way is dropped, and what was trained is saved; nothing of it is lost."""
+    def _pause_out_of_memory(self) -> None:
+        """Pause after the GPU ran out of memory: drop what is under way, save what was trained."""
         self._step = None
         self._single_steps.clear()
         self._tasks.clear()
@@ -440,20 +426,20 @@ class Session:
         if self._single_steps:
             self._results.read()
             self.outlet.set_state(self.outlet.state, self._single_steps.popleft())
-        if step >= self.trainer.total_steps and not self.run_state.adjustments.wanted:
+        if step >= self.trainer.total_steps and not self._wanted:
             self._single_steps.clear()
             self._tasks.append(self._finishing())  # evaluates and saves
             return
         if _is_due(step, config.eval.interval):
-            self._tasks.append(self._evaluator.evaluation(scheduled=True))
+            self._tasks.append(self._results.evaluation(scheduled=True))
         if _is_due(step, config.checkpoint.interval):
             self._tasks.append(self._save(announce_again=False))
 
     def _at_boundary(self) -> None:
-        """Between two steps: what was asked for, or stands in the journal, takes effect."""
+        """Apply the settings that the journal or the person changes between these two steps."""
         self.run_state.apply_journal(self.outlet.warn)
-        wanted = self.run_state.adjustments.take_wanted()
-        if wanted:
+        if self._wanted:
+            wanted, self._wanted = self._wanted, {}
             self._apply(wanted, self._adjust_request)
         self.run_state.throughput.expect(tokens_per_step(self.trainer.config))
 
@@ -478,16 +464,10 @@ class Session:
         yield from self.saving.task(announce_again, request_id)
 
     def _finishing(self) -> Task:
-        yield from self._evaluator.finish()
+        yield from self._results.finish()
         self.outlet.finish(why_ended(self.run_state))
         self.outlet.flush()
 
 
 def _is_due(step: int, interval: int) -> bool:
     return bool(interval) and step > 0 and step % interval == 0
-
-
-def _when_words(when: When, again: str) -> str:
-    if when is When.RESUME:
-        return f"when the run is opened again: {again}"
-    return "in a new run"

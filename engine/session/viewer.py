@@ -1,7 +1,6 @@
-"""A run that another program trains, watched: read from its folder, never written.
+"""Watch a run that another program trains, from its folder, which is never written.
 
-``Viewer`` answers as a session does, so that whoever watches cannot tell the two apart, but for
-the wishes that it refuses. Nothing here needs torch.
+``Viewer`` has the methods of ``Session``; it refuses all commands. Nothing here needs PyTorch.
 """
 
 from __future__ import annotations
@@ -21,24 +20,19 @@ from engine.runs.folder import DATABASE_FILE, is_locked
 from engine.runs.open import read_run_config
 from engine.session.recorder import describe_changes, load_metrics
 
-PATIENCE = 0.5  # seconds between two looks
-# kinds of journal entries that are passed on; advice as a mere sentence: it is acted on over there
+POLL_SECONDS = 0.5
+# kinds of journal entries to pass on; advice as a warning, since it cannot be followed here
 TOLD = ("evaluated", "adjusted", "warned", "advised")
 
 
 class Viewer:
     """Follows a run on the disk.
 
-    Args:
-        path: The run's folder.
-        metrics: Filled for the charts.
-        emit: Takes the events.
-
     Raises:
-        InputError: There is nothing to be seen yet, or it is damaged.
+        InputError: The run is just being created, or is damaged.
     """
 
-    patience: float | None = PATIENCE
+    poll_interval: float | None = POLL_SECONDS
 
     def __init__(self, path: Path, metrics: MetricStore, emit: Callable[[Event], None]) -> None:
         self.path, self.metrics, self._emit = path, metrics, emit
@@ -50,8 +44,8 @@ class Viewer:
             meta = database.meta()
             if "runtime" not in meta or "summary" not in meta:
                 raise InputError(
-                    f"the run {path.name!r} is just being made by another program: "
-                    f"look again in a moment"
+                    f"the run {path.name!r} is just being created by another program: "
+                    f"try again in a moment"
                 )
             self._meta = meta
             self._take_summary(meta["summary"])
@@ -92,7 +86,7 @@ class Viewer:
         )
 
     def advance(self) -> bool:
-        """Look once; there is never more to do at once."""
+        """Read what is new."""
         if not self._gone:
             self._look()
         return False
@@ -107,7 +101,7 @@ class Viewer:
         self._emit(command.refused(why))
 
     def close(self, save: bool, request_id: int = 0) -> None:
-        """Nothing was opened for long."""
+        """Announce the end; no file is open."""
         self.status = dataclasses.replace(self.status, state=State.STOPPED)
         state, step = self.status.state, self.status.step
         self._emit(protocol.StateChanged(state, step, request_id=request_id))
@@ -149,7 +143,7 @@ class Viewer:
         self.status = Status(**figures, message=f"watching: {figures['state']}")
 
     def _go_back(self, database: RunDatabase) -> None:
-        """The other program went back in the run: everything is read afresh."""
+        """Read everything again after the other program rewound the run."""
         self._branch = self.status.branch
         self.metrics.clear()
         load_metrics(database, self.metrics, self._branch)
@@ -202,16 +196,12 @@ class Viewer:
 def _config_in_force(
     path: Path, database: RunDatabase, branch: int, before: int | None = None
 ) -> Config:
-    """The settings of the beginning, with all that was changed on the way to a line of history.
+    """Return the first configuration of a run with the changes along a branch.
 
-    Args:
-        path: The run's folder.
-        database: Of the run.
-        branch: The line of history.
-        before: The journal entry up to which changes count; None takes them all.
+    Journal entries after the id ``before`` do not count.
     """
     config = read_run_config(path)
     for change in database.lineage(branch).changes(database.journal("adjusted")):
         if before is None or change.id <= before:
-            config, _ = config.check({"train.max_epochs": config.train.max_epochs, **change.values})
+            config, _ = config.check(change.values)
     return config

@@ -1,7 +1,6 @@
-"""The thin loop around a session: it reads commands between quanta, in whatever thread runs it.
+"""The loop around a session: it reads commands between quanta, in the thread that runs it.
 
-Nothing here imports torch: the first ``Start`` does, after everything that can be wrong with the
-request has been found.
+PyTorch is imported by the first ``Start`` or ``Open``, after the request was checked.
 """
 
 from __future__ import annotations
@@ -35,9 +34,10 @@ from engine.protocol import (
     Stop,
     Warned,
 )
-from engine.runs.folder import LOG_FILE, RunIsTaken, find_run, typed_name
-from engine.runs.open import RunFiles, Watcher, new_run
-from engine.session.restore import open_or_restore
+from engine.runs.checkpoint_names import list_checkpoints
+from engine.runs.database import Unreadable
+from engine.runs.folder import LOG_FILE, RunIsTaken, RunLock, find_run, typed_name
+from engine.runs.open import RunFiles, Watcher, new_run, open_run
 from engine.session.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -47,11 +47,7 @@ Emit = Callable[[Event], None]
 
 
 class EngineLoop:
-    """Takes commands and drives at most one session.
-
-    Args:
-        emit: Takes the events, in the loop's thread.
-    """
+    """Takes commands and drives at most one session; events are emitted in the loop's thread."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
@@ -62,6 +58,7 @@ class EngineLoop:
         self.metrics = MetricStore()
         self.lr_finder = BackgroundFinder(emit)
         self._status = Status()
+        self._thread: threading.Thread | None = None
 
     @property
     def status(self) -> Status:
@@ -70,23 +67,35 @@ class EngineLoop:
         return session.status if session else self._status
 
     def send(self, command: Command) -> None:
-        """Leave a command; safe from any thread and from signal handlers."""
+        """Queue a command; safe from any thread and from signal handlers."""
         if isinstance(command, Stop):
-            self._stops += 1  # what is being prepared or downloaded is called off
+            self._stops += 1  # cancels what is being prepared or downloaded
         self._inbox.put((command, self._stops))
 
     def end(self) -> None:
-        """Leave the loop once every command before this one is carried out."""
+        """End the loop after the commands sent so far."""
         self._stops += 1
         self._inbox.put((None, self._stops))
 
+    def start(self) -> None:
+        """Start a daemon thread that runs the loop."""
+        self._thread = threading.Thread(target=self.run, name="engine", daemon=True)
+        self._thread.start()
+
+    def join(self, seconds: float) -> bool:
+        """End the loop and wait for its thread; return whether it ended in time."""
+        assert self._thread
+        self.end()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
     def run(self) -> None:
-        """Carry out commands until ``end``; blocks when there is nothing to do."""
+        """Carry out commands until ``end``; block while there is nothing to do."""
         idle = True
         while True:
             try:
-                patience = self._session.patience if self._session else None
-                command, stops = self._inbox.get(block=idle, timeout=patience)
+                timeout = self._session.poll_interval if self._session else None
+                command, stops = self._inbox.get(block=idle, timeout=timeout)
             except Empty:
                 idle = not self._advance()
                 continue
@@ -120,11 +129,11 @@ class EngineLoop:
         return bool(self._session and self._guard(lambda session: session.advance()))
 
     def _guard(self, work: Callable[[Session | Viewer], Any]) -> Any:
-        """Do some work of the session; a failure ends the session, never the loop."""
+        """Call the session; a failure ends the session, never the loop."""
         assert self._session is not None
         try:
             return work(self._session)
-        except Exception as error:  # whatever it is, the person sees it and the app lives on
+        except Exception as error:  # the person is told, and the app lives on
             self._fail(error)
             return False
 
@@ -146,13 +155,15 @@ class EngineLoop:
                     raise Cancelled
                 self._session = self._build_session(files, command, cancelled)
         except (InputError, Cancelled) as error:
-            _discard(files)
+            if files:
+                files.discard()
             self._status = Status()
-            message = "called off" if isinstance(error, Cancelled) else str(error)
+            message = "cancelled" if isinstance(error, Cancelled) else str(error)
             self._emit(command.refused(message))
             self._emit(StateChanged(State.IDLE))
         except Exception as error:
-            _discard(files)
+            if files:
+                files.discard()
             self._fail(error)
         else:
             running = isinstance(command, Start) or command.running
@@ -198,13 +209,15 @@ class EngineLoop:
         status = session.status if session else Status()
         self._status = dataclasses.replace(status, state=State.FAILED, message="")
         if session and not isinstance(session, Viewer):
-            _append_to_log(session.files.path, detail)
-            self._save_what_is_left(session)
+            log_file = session.files.path / LOG_FILE
+            with suppress(OSError), log_file.open("a", encoding="utf-8") as log:
+                log.write(detail)
+            self._close_after_failure(session)
         self._emit(Failed(_described(error, session), detail))
         self._emit(StateChanged(State.FAILED, self._status.step))
 
-    def _save_what_is_left(self, session: Session) -> None:
-        """After a failure the checkpoints stand as they are; metrics and journal are closed."""
+    def _close_after_failure(self, session: Session) -> None:
+        """Close metrics and journal after a failure; no checkpoint is written."""
         try:
             session.outlet.state = State.FAILED
             session.close(save=False)
@@ -212,24 +225,6 @@ class EngineLoop:
             self._emit(
                 Warned(f"the run could not be closed in order: {_described(error, session)}")
             )
-
-
-class ThreadEngine(EngineLoop):
-    """The engine in a daemon thread of this process: the handle the app holds."""
-
-    def __init__(self, emit: Emit) -> None:
-        super().__init__(emit)
-        self._thread = threading.Thread(target=self.run, name="engine", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def join(self, seconds: float) -> bool:
-        """End the loop and wait for it; False if it took longer."""
-        self.end()
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
 
 
 def _open_files(command: Start | Open, watcher: Watcher) -> RunFiles:
@@ -240,14 +235,32 @@ def _open_files(command: Start | Open, watcher: Watcher) -> RunFiles:
     return open_or_restore(find_run(command.run), watcher)
 
 
-def _discard(files: RunFiles | None) -> None:
-    if files:
-        files.discard()
+def open_or_restore(path: Path, watcher: Watcher) -> RunFiles:
+    """Open an existing run, after restoring its database if that is damaged.
 
+    Raises:
+        InputError: Another program writes it, it cannot be restored, or its text has changed.
+    """
+    try:
+        return open_run(path, watcher)
+    except Unreadable as error:
+        if error.may_pass or not list_checkpoints(path):
+            raise
+    watcher.report("restoring the run's database")
+    from engine.checkpoint.restore_database import restore_database  # imports PyTorch
 
-def _append_to_log(run: Path, text: str) -> None:
-    with suppress(OSError), (run / LOG_FILE).open("a", encoding="utf-8") as log:
-        log.write(text)
+    told: list[str] = []
+    lock = RunLock(path)
+    try:
+        restore_database(path, told.append)
+    except OSError as error:
+        raise InputError(
+            f"the database of the run {path.name!r} is damaged, and cannot be restored "
+            f"({error.strerror or error}): make room, or allow writing in {path}"
+        ) from None
+    finally:
+        lock.release()
+    return dataclasses.replace(open_run(path, watcher), told=tuple(told))
 
 
 def _described(error: Exception, session: Session | Viewer | None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import engine.session.visit
+import engine.session.rewind
 from engine.machine.progress import now_and_then
 from engine.runs.database import RunDatabase
 from engine.runs.summary import read_summary
@@ -48,7 +48,7 @@ def test_going_back_a_long_way_is_told_in_a_few_lines(
     a_step = 1 / 16  # seconds, exactly
     times = (a_step * number for number in range(60))
     monkeypatch.setattr(
-        engine.session.visit,
+        engine.session.rewind,
         "now_and_then",
         lambda report: now_and_then(report, lambda: next(times)),
     )

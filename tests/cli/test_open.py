@@ -9,7 +9,7 @@ import pytest
 
 import tui.app
 from tests.cli.conftest import Cli
-from tui.control.launch import Launch
+from tui.control.run import Launch
 
 
 class Terminal:

@@ -10,6 +10,7 @@ import pytest
 from engine.checkpoint.store import read_checkpoint
 from engine.runs.folder import RunLock
 from tests.cli.conftest import ROOT, Cli, train_command
+from tui.commands.options import Parser, add_new_run_options, config_of
 
 FACTS = {
     "run", "name", "state", "steps", "tokens", "train_loss", "val_loss", "val_measured",
@@ -33,6 +34,18 @@ def test_a_run_ends_with_one_line_of_json_and_no_chatter_on_stdout(
     assert facts["best_val_loss"] <= facts["val_loss"] < 4
     assert (facts["device"], facts["threads"], facts["corpus"]) == ("cpu", 1, "rhyme.txt")
     assert "step 3/6: val" in answer.err
+
+
+def test_steps_on_the_command_line_turn_epochs_off(tmp_path: Path) -> None:
+    file = tmp_path / "epochs.toml"
+    file.write_text("[train]\nmax_epochs = 3\nmax_steps = 9\n")
+    parser = Parser("gpt-tui train", "")
+    add_new_run_options(parser)
+    given = ["--preset", "tiny", "--config", str(file)]
+    train = config_of(parser.parse_args(given)).train
+    assert (train.max_epochs, train.max_steps) == (3, 9)  # both are named
+    train = config_of(parser.parse_args([*given, "--set", "train.max_steps=7"])).train
+    assert (train.max_epochs, train.max_steps) == (0, 7)
 
 
 def test_without_json_a_summary_tells_the_folder_and_the_way_on(

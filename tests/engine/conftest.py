@@ -17,8 +17,8 @@ from engine.config.schema import Config, config_from_dict
 from engine.metrics import MetricStore
 from engine.protocol import Command, Event, PruningRule, Start
 from engine.runs.open import RunFiles, Watcher, new_run
-from engine.session.restore import open_or_restore
 from engine.session.session import Session
+from engine.session.worker import open_or_restore
 from engine.training.trainer import Runtime, Trainer
 
 SILENT = Watcher(lambda message: None, lambda: False)

@@ -124,7 +124,7 @@ def test_what_is_not_damaged_is_not_called_so(run: Path, monkeypatch: pytest.Mon
 
 def test_a_fork_without_the_checkpoint_it_began_with_is_not_begun_anew(rig: Rig, run: Path) -> None:
     from engine.session.fork import fork
-    from engine.session.visit import visit
+    from engine.session.rewind import visit
 
     with visit(run, 15, lambda message: None) as run_state:
         child = fork(run_state, {}, "child")

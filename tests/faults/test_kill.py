@@ -25,7 +25,7 @@ from engine.checkpoint.store import read_checkpoint
 from engine.config.presets import preset_config
 from engine.config.schema import Config
 from engine.metrics import MetricStore
-from engine.protocol import Message, Open, Start
+from engine.protocol import Command, Open, Start
 from engine.runs.checkpoint_names import branch_of, list_checkpoints, list_snapshots, step_of
 from engine.runs.database import RunDatabase
 from engine.runs.folder import is_locked
@@ -52,7 +52,7 @@ FILES: dict[str, tuple[tuple[str, ...], int]] = {  # and the last line that may 
         ("engine/training/trainer.py", "engine/session/results.py", "engine/session/run_state.py"),
         800,
     ),
-    "evaluation": (("engine/session/evaluation.py", "engine/session/run_state.py"), 150),
+    "evaluation": (("engine/session/results.py", "engine/session/ending.py"), 600),
     "checkpoint": (
         ("engine/checkpoint/store.py", "engine/checkpoint/writer.py", "runs/checkpoint_names.py"),
         700,
@@ -103,10 +103,10 @@ class Killer:
             learning_rate=self._chance.uniform(1e-3, 5e-3),
         )
 
-    def kill(self, command: Message, doom: Doom) -> int | None:
+    def kill(self, command: Command, doom: Doom) -> int | None:
         """Let a program run until it is killed; the step at which it opened the run, if it did."""
         ours, theirs = self._context.Pipe(duplex=False)
-        victim = self._context.Process(target=live, args=(command.to_dict(), doom, theirs))
+        victim = self._context.Process(target=live, args=(command, doom, theirs))
         victim.start()
         theirs.close()
         if not doom.files:

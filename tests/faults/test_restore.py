@@ -35,8 +35,8 @@ from engine.runs.folder import RunLock
 from engine.runs.summary import read_summary
 from engine.runs.transfer import copy_run
 from engine.session.fork import fork
+from engine.session.rewind import visit
 from engine.session.session import Session
-from engine.session.visit import visit
 from tests.engine.conftest import SMALL, MakeConfig, Rig, assert_same_bits, bits, recorded_losses
 
 PAGE = 4096  # bytes, SQLite's usual

@@ -15,10 +15,10 @@ import engine.session.recorder
 import engine.session.session
 from engine.protocol import (
     Adjust,
+    Command,
     Evaluated,
     Event,
     Failed,
-    Message,
     Refused,
     Resume,
     Rewind,
@@ -26,7 +26,6 @@ from engine.protocol import (
     RunOpened,
     Sample,
     Save,
-    from_dict,
 )
 from engine.session.worker import EngineLoop
 
@@ -59,11 +58,11 @@ class Victim:
         self._evaluations = 0
         self._loop = EngineLoop(self._hear)
 
-    def run(self, command: Message) -> None:
+    def run(self, command: Command) -> None:
         """Carry out a command and train on, to the end that is set."""
         if self._doom.from_start:
             self._arm()
-        self._loop.send(command)  # type: ignore[arg-type]
+        self._loop.send(command)
         self._loop.run()
 
     def _hear(self, event: Event) -> None:
@@ -107,7 +106,7 @@ class Victim:
         return self._trace
 
 
-def live(command: dict[str, Any], doom: Doom, channel: Connection) -> None:
+def live(command: Command, doom: Doom, channel: Connection) -> None:
     """The main function of such a program."""
     engine.session.recorder.FLUSH_SECONDS = 0.01
-    Victim(doom, channel).run(from_dict(command))
+    Victim(doom, channel).run(command)

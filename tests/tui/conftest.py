@@ -22,7 +22,7 @@ from engine.protocol import Event, State, Status
 from engine.runs.database import RunDatabase
 from tests.tui.unhurried import have_patience
 from tui.app import GptTuiApp
-from tui.control.launch import Launch
+from tui.control.run import Launch
 from tui.screens.cockpit import CockpitScreen
 
 PATIENCE = 60.0  # seconds, on a machine that is busy with other things, too

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from data.errors import InputError
 from engine.config.presets import preset_config
 from engine.config.setting import When
 from tui.control.draft import Draft
+from tui.control.run import Launch, RunControl
 
 
 @pytest.fixture
@@ -66,3 +69,12 @@ def test_options_can_be_typed_in_a_shell(draft: Draft) -> None:
     assert draft.as_options() == (
         "--set model.n_layer=3 --set system.compile=on --set 'sample.prompt=To be, or'"
     )
+
+
+def test_steps_that_are_typed_turn_epochs_off_in_the_draft(tmp_path: Path) -> None:
+    epochs = preset_config("tiny").replace({"train.max_epochs": 3})
+    control = RunControl(Launch(epochs, tmp_path), lambda event: None)
+    assert control.edit({"train.max_steps": 50}) == 0  # no run is open
+    assert control.draft.edits == {"train.max_steps": 50, "train.max_epochs": 0.0}
+    control.edit({"train.max_epochs": 2.0})
+    assert control.draft.next_config().train.max_epochs == 2

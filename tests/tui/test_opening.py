@@ -20,13 +20,13 @@ from engine.protocol import (
     Saved,
     State,
     StateChanged,
+    Stop,
 )
 from engine.runs.timeline import read_samples
 from engine.training.trainer import Trainer
 from tests.tui.conftest import PATIENCE, SMALL, EventT, Open, Person, checkpoints
-from tui.control.launch import Launch
-from tui.control.run import RunControl
-from tui.messages import EngineEvent
+from tui.control.run import Launch, RunControl
+from tui.screens.cockpit import EngineEvent
 
 
 def values(person: Person) -> list[float]:
@@ -215,7 +215,7 @@ async def test_a_run_that_another_program_trains_is_watched_and_then_taken_over(
             await person.until(lambda: person.status.step > step + 5, "steps of the other program")
             assert person.status.message == "watching: training"
             assert not person.footer().keys() & {"space", "s", "v", "w"}
-            other.stop(save=True)
+            other.send(Stop())
             await person.until_state(State.STOPPED)
             await person.until(lambda: "space opens it here" in person.cockpit.notice.text)
             assert person.footer()["space"] == "Resume"

@@ -16,9 +16,7 @@ from engine.metrics import MetricStore
 from engine.protocol import State, Status
 from tui.app import GptTuiApp
 from tui.charts.loss import preload
-from tui.control.launch import Launch
-from tui.control.run import RunControl
-from tui.control.run_facts import RunFacts
+from tui.control.run import Launch, RunControl, RunFacts
 from tui.screens.quit_dialog import QuitDialog
 from tui.widgets.sample_pane import SampleRecord
 

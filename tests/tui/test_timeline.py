@@ -11,7 +11,7 @@ from textual.widgets import Input, Static
 from engine.protocol import Forked, Rewound, RunOpened, SampleFinished, State
 from engine.runs.folder import list_runs
 from engine.session.fork import fork
-from engine.session.visit import visit
+from engine.session.rewind import visit
 from tests.tui.conftest import Open, Person
 from tui.screens.cockpit import CockpitScreen
 from tui.screens.fork_dialog import ForkDialog

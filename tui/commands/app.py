@@ -22,7 +22,7 @@ from tui.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from tui.control.launch import Launch
+    from tui.control.run import Launch
 
 DESCRIPTION = "Train a small GPT in your terminal and watch it learn."
 NO_SCREEN = ("", "dumb", "unknown")  # values of TERM for terminals that move no cursor
@@ -67,14 +67,14 @@ def launch_app(launch: Launch) -> int:
 def existing_run(run: Path, runs_dir: Path, argv: list[str]) -> Launch:
     """What opens a run that is there."""
     from engine.runs.open import read_run_config
-    from tui.control.launch import Launch
+    from tui.control.run import Launch
 
     config = read_run_config(run)
     return Launch(config, runs_dir, run=run, command_line=command_line("gpt-tui", argv))
 
 
 def _new_run(args: argparse.Namespace, argv: list[str]) -> Launch:
-    from tui.control.launch import Launch
+    from tui.control.run import Launch
 
     typed = command_line("gpt-tui", argv)
     return Launch(config_of(args), runs_dir_of(args), args.name, command_line=typed)

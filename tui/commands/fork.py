@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from engine.config.changes import check_fork, check_fork_end
 from engine.config.schema import read_config
 from engine.program import program
 from engine.runs.folder import CONFIG_FILE, check_name, find_run, typed_name
 from engine.runs.summary import read_summary
-from engine.session.fork_checks import check_end, check_fit
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, add_set_option, changes_of, runs_dir_of
 from tui.terminal.stdout import put
@@ -25,10 +25,10 @@ def main(argv: list[str]) -> int:
     changes = changes_of(args, new_run=True)
     if args.name:
         check_name(args.name, parent.parent)
-    check_fit(changes)  # before training up to the step, which may take long
+    check_fork(changes)  # before training up to the step, which may take long
     _check_end(parent, args.at, changes)
     from engine.session.fork import fork
-    from engine.session.visit import visit
+    from engine.session.rewind import visit
 
     with visit(parent, args.at, _say) as run_state:
         path = fork(run_state, changes, args.name)
@@ -54,7 +54,7 @@ def _check_end(parent: Path, step: int | None, changes: dict[str, Any]) -> None:
         return
     end = changes.get("train.max_steps") or told.total_steps
     if end:
-        check_end(step, int(end))
+        check_fork_end(step, int(end))
 
 
 def _parser() -> Parser:

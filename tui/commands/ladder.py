@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data.errors import InputError
+from engine.config.changes import turn_off_epochs
 from engine.config.presets import LADDER, preset_config
 from engine.protocol import Start
 from engine.runs.summary import read_summary
@@ -85,7 +86,7 @@ def _chosen(args: argparse.Namespace) -> list[Rung]:
     rungs = []
     for preset in LADDER:
         if not args.rungs or preset.name in args.rungs:
-            config, found = preset_config(preset.name).check(changes)
+            config, found = preset_config(preset.name).check(turn_off_epochs(changes))
             problems += found
             rungs.append(Rung(preset, config))
     if problems:

@@ -42,12 +42,13 @@ def main(argv: list[str]) -> int:
     warn_of_unused(config, args.set)
 
     from engine.lr_finder.finder import prepare
+    from engine.lr_finder.ramp import as_settings
     from engine.metrics import Column
 
     losses = Column(ramp.smoothing)
     test = prepare(config, ramp, losses, _say, warn, lambda: False)
     suggestion = _carried_out(test)
-    settings = test.settings(suggestion)
+    settings = as_settings(config, suggestion)
     go_on = _go_on(args, config, settings)
     if args.json:
         print_last(to_json(_facts(test, suggestion, settings, go_on)))

@@ -98,6 +98,7 @@ def config_of(args: argparse.Namespace) -> Config:
     Raises:
         InputError: All that is wrong with the options, at once.
     """
+    from engine.config.changes import turn_off_epochs
     from engine.config.presets import preset_config
     from engine.config.schema import Config, flatten, read_toml
     from engine.runs.folder import check_name
@@ -113,11 +114,11 @@ def config_of(args: argparse.Namespace) -> Config:
     problems += [f"{args.config}: {problem}" for problem in found]
     with gathering(problems):
         config = preset_config(_preset_of(args, in_file, {**values, **assignments}))
-    config, found = config.check(values)
+    config, found = config.check(turn_off_epochs(values))
     problems += [f"{args.config}: {problem}" for problem in _without_conflicts(found, config)]
     if args.data is not None:
         assignments = {"data.corpus": args.data, **assignments}
-    config, found = config.check(assignments)
+    config, found = config.check(turn_off_epochs(assignments))
     problems += _without_conflicts(found, config)
     if args.name is not None:
         with gathering(problems):
@@ -177,6 +178,7 @@ def changes_of(args: argparse.Namespace, new_run: bool = False) -> dict[str, Val
     Raises:
         InputError: All that is wrong with them, at once.
     """
+    from engine.config.changes import turn_off_epochs, why_not_now
     from engine.config.schema import SETTINGS, unknown_setting
     from engine.config.setting import When
 
@@ -185,8 +187,8 @@ def changes_of(args: argparse.Namespace, new_run: bool = False) -> dict[str, Val
     for key, text in assignments.items():
         if key not in SETTINGS:
             problems.append(unknown_setting(key))
-        elif SETTINGS[key].when is When.NEW_RUN and not new_run:
-            problems.append(f"{key} can change only in a new run")
+        elif why := why_not_now(key, When.NEW_RUN if new_run else When.RESUME):
+            problems.append(why)
         else:
             try:
                 changes[key] = SETTINGS[key].check(text)
@@ -194,7 +196,7 @@ def changes_of(args: argparse.Namespace, new_run: bool = False) -> dict[str, Val
                 problems.append(str(error))
     if problems:
         raise InputError(*problems)
-    return changes
+    return turn_off_epochs(changes)
 
 
 def refuse_new_run_options(args: argparse.Namespace, names: tuple[str, ...], run: str) -> None:

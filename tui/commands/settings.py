@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.config.changes import WHEN_TEXTS
 from engine.config.schema import SETTINGS
 from engine.config.setting import Setting
 from tui.commands import EXIT_DONE
@@ -32,10 +33,9 @@ def settings_markdown() -> str:
 
 def _row(one: Setting) -> tuple[str, ...]:
     allowed = ", or ".join((one.bounds, *one.special.values()))
-    when = {"live": "any time", "at resume": "on resume", "new run": "new run"}[one.when]
     default = one.format(one.default) or '""'
     told = f"{one.help} ({one.source})" if one.source else one.help
-    return (one.key, default, allowed or "any text", one.unit, when, told)
+    return (one.key, default, allowed or "any text", one.unit, WHEN_TEXTS[one.when].column, told)
 
 
 def _markdown(text: str) -> str:

@@ -1,19 +1,18 @@
-"""The settings as the person sees them: what the run has, and what the next one will have."""
+"""The settings in the panel: those of the run, and edits for the next one."""
 
 from __future__ import annotations
 
 import shlex
 
-from data.errors import InputError
 from engine.config.schema import SETTINGS, Config
 from engine.config.setting import Value, When
 
 
 class Draft:
-    """A configuration with edits on top that no run has taken over yet.
+    """A configuration with edits that no run has taken over yet.
 
     Args:
-        base: Of the open run or, before the first one, of the preset.
+        base: Of the open run, or of the preset before the first run.
     """
 
     def __init__(self, base: Config) -> None:
@@ -21,46 +20,39 @@ class Draft:
         self.edits: dict[str, Value] = {}
 
     def value(self, key: str) -> Value:
-        """What the setting will be: the edit if there is one."""
+        """Return the edited value, else the run's."""
         return self.edits.get(key, self.base.get(key))
 
     def edit(self, key: str, value: Value) -> None:
-        """Keep an edit for the next run; an edit back to the old value is none."""
+        """Keep an edit for the next run, unless it restores the run's value."""
         if value == self.base.get(key):
             self.edits.pop(key, None)
         else:
             self.edits[key] = value
 
-    def forget_edits(self) -> None:
-        """Back to the settings of the run."""
-        self.edits = {}
-
     def rebase(self, base: Config) -> None:
-        """A run has (taken over) this configuration; edits it agrees with are done with."""
+        """Set the configuration of the run, and drop the edits that it contains."""
         self.base = base
         self.edits = {key: value for key, value in self.edits.items() if value != base.get(key)}
 
     def conflicts(self) -> list[str]:
-        """Combinations of the edited settings that cannot be, one sentence each."""
+        """Return one sentence for each invalid combination of the edited settings."""
         return self.base.check(self.edits)[1]
 
     def next_config(self) -> Config:
-        """The configuration of the next run.
+        """Return the configuration of the next run.
 
         Raises:
-            InputError: The edits do not go together.
+            InputError: The edits are an invalid combination.
         """
-        problems = self.conflicts()
-        if problems:
-            raise InputError(*problems)
         return self.base.replace(self.edits)
 
     def edits_for(self, when: When) -> dict[str, Value]:
-        """Edits of settings that may change then."""
+        """Return the edits of settings that may change then."""
         return {key: value for key, value in self.edits.items() if SETTINGS[key].when is when}
 
     def as_options(self) -> str:
-        """The edits as options of the command line."""
+        """Return the edits as command-line options."""
         return " ".join(
             f"--set {shlex.quote(f'{key}={SETTINGS[key].format(value)}')}"
             for key, value in self.edits.items()

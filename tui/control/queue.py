@@ -65,7 +65,7 @@ class QueueControl:
         wishes = [RunRequest(one.config, draft.edits | one.changes) for one in planned.trials]
         sweep = "" if len(wishes) > 1 else None
         self.queue.add(wishes, command_line, sweep, rule)
-        draft.forget_edits()  # they have found their run
+        draft.edits.clear()  # they have found their run
         return len(wishes)
 
     # -- going on --------------------------------------------------------------------------------

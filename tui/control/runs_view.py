@@ -1,4 +1,4 @@
-"""What the runs screen shows and remembers, also while it is not there. No widget in sight."""
+"""The state of the runs screen, which outlives it, without a widget."""
 
 from __future__ import annotations
 
@@ -19,23 +19,19 @@ DESCENDING_AT_FIRST = ("created", "step", "time", "parameters", "disk", "tags")
 
 @dataclass(frozen=True)
 class Order:
-    """By what runs are sorted, and whether the largest comes first."""
+    """How runs are sorted."""
 
     by: str = "created"
     descending: bool = True
 
     @property
     def arrow(self) -> str:
-        """Which way."""
+        """The direction, for the header of the column."""
         return "▼" if self.descending else "▲"
 
 
 class RunsView:
-    """The runs of a folder, those of them that a filter lets through, their order, and the marks.
-
-    Args:
-        runs_dir: Where they are.
-    """
+    """The runs of a folder: filter, order and marks."""
 
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
@@ -45,14 +41,14 @@ class RunsView:
         self.filter = ""
         self.order = Order()
         self.trashed: list[list[Trashed]] = []  # deletion by deletion
-        self.changes = 0  # made here; what was read before the last one is out of date
+        self.changes = 0  # made here: what was read before is out of date
         self._catalogue: Catalogue | None = None
         self._lock = Lock()
 
     @contextmanager
     def reading(self) -> Iterator[Catalogue | None]:
-        """What reads the runs, for a thread of its own; None while another thread is at it."""
-        from engine.runs.catalogue import Catalogue  # numpy waits for the first look
+        """Yield the reader of the runs; None while another thread uses it."""
+        from engine.runs.catalogue import Catalogue  # imports numpy
 
         if not self._lock.acquire(blocking=False):
             yield None
@@ -64,17 +60,17 @@ class RunsView:
             self._lock.release()
 
     def take(self, runs: list[RunSummary]) -> None:
-        """These are the runs now; marks on those that are gone are forgotten."""
+        """Set the runs; forget the marks of those that are gone."""
         self.runs = runs
         self.marked &= {run.path for run in runs}
 
     def forget(self, paths: set[str]) -> None:
-        """These runs are gone, before anybody has read it."""
+        """Remove deleted runs before they are read again."""
         self.changes += 1
         self.take([run for run in self.runs or () if run.path not in paths])
 
     def renamed(self, before: str, after: str) -> None:
-        """A run has another path now, before anybody has read it."""
+        """Change the path of a renamed run before it is read again."""
         self.changes += 1
         self.runs = [
             replace(run, path=after, name=Path(after).name) if run.path == before else run
@@ -84,7 +80,7 @@ class RunsView:
             self.marked = self.marked - {before} | {after}
 
     def chosen(self) -> list[RunSummary]:
-        """The runs that the filter lets through, in order."""
+        """Return the runs that match the filter, in order."""
         if not self.runs:
             return []
         from engine.runs.selection import matches, sort_by, sort_runs
@@ -95,19 +91,19 @@ class RunsView:
         return sort_runs(runs, self.order.by, self.order.descending)
 
     def sort_by(self, key: str) -> None:
-        """By this; what is the order already is turned round, what is no order is left alone."""
+        """Sort by a key, or reverse the order if that is the key; ignore unknown keys."""
         if key == self.order.by:
             self.order = replace(self.order, descending=not self.order.descending)
         elif key in _orders():
             self.order = Order(key, key in DESCENDING_AT_FIRST)
 
     def sort_by_next(self) -> None:
-        """By what comes after the present order."""
+        """Sort by the next key."""
         orders = _orders()
         self.sort_by(orders[(orders.index(self.order.by) + 1) % len(orders)])
 
     def why_empty(self) -> str:
-        """Why there is nothing to show."""
+        """Return why there is nothing to show."""
         if self.runs is None:
             return "reading the runs …"
         if self.runs:

@@ -11,6 +11,7 @@ from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
@@ -21,7 +22,6 @@ from engine.protocol import State
 from engine.runs.folder import LOG_FILE
 from tui.control.run import OPEN_STATES, RunControl
 from tui.control.runs_view import RunsView
-from tui.messages import EngineEvent
 from tui.screens.cockpit_keys import BINDINGS, SINGLE_KEYS, WORKS, Now
 from tui.screens.cockpit_lr_finder import CockpitLRFinder
 from tui.screens.cockpit_queue import CockpitQueue
@@ -48,6 +48,14 @@ TICKS_PER_CHART = (
     4  # painting takes the interpreter from training, so the chart moves once a second
 )
 MIN_WIDTH, MIN_HEIGHT = 60, 16
+
+
+class EngineEvent(Message):
+    """An event of the engine, posted from its thread."""
+
+    def __init__(self, event: protocol.Event) -> None:
+        super().__init__()
+        self.event = event
 
 
 class CockpitScreen(Screen[None]):
@@ -78,6 +86,7 @@ class CockpitScreen(Screen[None]):
         self._evaluation: int | None = None  # requests whose answers are worth a word
         self._checkpoint: int | None = None
         self._sampling: int | None = None
+        self._edit: tuple[int, dict[str, Value]] = 0, {}  # the latest, and its request
         self._told_on_the_way: list[str] = []  # warnings of a run that is being prepared
         outlet = Outlet(self.say, self.notify, self._push)
         self._timeline = CockpitTimeline(control, outlet)
@@ -251,7 +260,7 @@ class CockpitScreen(Screen[None]):
         control.take_over(event)
         self.query_one("#chart-frame").border_title = f"loss · {control.facts.corpus}"
         self.chart.show(control.metrics, max_step=event.total_steps, val_label=self._val_label())
-        kept = read_samples(Path(event.path), control.branch, event.last_sample)
+        kept = read_samples(Path(event.path), control.status.branch, event.last_sample)
         self.samples.open_run([_kept_sample(one) for one in kept])
         self._show_settings()
         self._say_what_is_known(self._told_on_the_way)
@@ -330,7 +339,6 @@ class CockpitScreen(Screen[None]):
         self.refresh_bindings()
         self.samples.forget_after(event.step)
         self._timeline.on_rewound(event)
-        self.control.go_on_as_advised()
 
     def _on_refused(self, event: protocol.Refused) -> None:
         """Say it beside the field it is about, if there is one."""
@@ -338,7 +346,7 @@ class CockpitScreen(Screen[None]):
             self.samples.show_problem(event.message)
         elif self._lr_finder.hear(event):
             return
-        elif not self.settings.take_back(event.changes, event.message):
+        elif not (event.request_id == self._edit[0] and self._take_back(event.message)):
             self.notice.say(event.message, "error")
             self.queueing.note_refused(event)
             self.refresh_bindings()
@@ -410,7 +418,7 @@ class CockpitScreen(Screen[None]):
 
     def action_pause(self) -> None:
         """Hold training."""
-        self.control.pause()
+        self.control.send(protocol.Pause())
 
     def action_resume(self) -> None:
         """Go on."""
@@ -418,11 +426,11 @@ class CockpitScreen(Screen[None]):
 
     def action_step(self) -> None:
         """Take one step."""
-        self.control.step()
+        self.control.send(protocol.Step())
 
     def action_sample(self) -> None:
         """Write a text now."""
-        self.control.sample()
+        self.control.send(protocol.Sample())
 
     def action_prompt(self) -> None:
         """Edit the prompt."""
@@ -478,15 +486,15 @@ class CockpitScreen(Screen[None]):
 
     def action_evaluate(self) -> None:
         """Measure the validation loss."""
-        self._evaluation = self.control.evaluate()
+        self._evaluation = self.control.send(protocol.Evaluate())
 
     def action_save(self) -> None:
         """Write a checkpoint."""
-        self._checkpoint = self.control.save()
+        self._checkpoint = self.control.send(protocol.Save())
 
     def action_cool_down(self) -> None:
         """Begin the decay of the learning rate."""
-        self.control.cool_down()
+        self.control.send(protocol.CoolDown())
 
     def action_timeline(self) -> None:
         """Look at the past; go back to it or fork from it."""
@@ -523,7 +531,7 @@ class CockpitScreen(Screen[None]):
         """Hear no more of this kind."""
         advice = self._advice
         if advice:
-            self.control.silence(advice.kind)
+            self.control.send(protocol.Silence(advice.kind))
             self.action_dismiss_notice()
 
     def action_dismiss_notice(self) -> None:
@@ -566,16 +574,20 @@ class CockpitScreen(Screen[None]):
     def edit(self, changes: dict[str, Value]) -> None:
         """Give settings new values, at once or for when they may change; say what cannot be."""
         problem = ""
+        self._edit = 0, changes
         try:
-            self.control.edit(changes)
+            self._edit = self.control.edit(changes), changes
         except InputError as error:
             problem = str(error)
         conflicts = self.control.draft.conflicts()
         self._show_settings()
-        if not (problem and self.settings.take_back(changes, problem)):
+        if not (problem and self._take_back(problem)):
             self.settings.show_problem(problem or "; ".join(conflicts))
         if self._conflicts_told and not conflicts:
             self.action_dismiss_notice()
+
+    def _take_back(self, problem: str) -> bool:
+        return self.settings.take_back(self._edit[1], problem)
 
     def on_sample_pane_edited(self, message: SamplePane.Edited) -> None:
         """Sampling settings were typed in: take them over, and sample with them."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.config.schema import SETTINGS
 from engine.config.setting import Value
-from engine.protocol import Event, State
+from engine.protocol import Event, FindLearningRate, State
 from tui.control.run import RunControl
 from tui.screens.lr_finder import LRFinderScreen
 from tui.screens.outlet import Outlet
@@ -40,7 +40,8 @@ class CockpitLRFinder:
             self._outlet.say(f"{first}: a learning-rate test needs the processor")
             return
         config = control.draft.next_config()
-        self._screen = LRFinderScreen(control, config, control.find_learning_rate(config))
+        request_id = control.send(FindLearningRate(config.to_dict()))
+        self._screen = LRFinderScreen(control, config, request_id)
         self._outlet.push(self._screen, self._answered)
 
     def hear(self, event: Event) -> bool:

@@ -11,8 +11,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from engine.config.changes import why_not_in_fork
 from engine.config.schema import SETTINGS
-from engine.session.fork_checks import held_by
 from tui.control.draft import Draft
 
 
@@ -45,13 +45,13 @@ class ForkDialog(ModalScreen[str | None]):
     def _text(self) -> Text:
         text = Text()
         edits = self.draft.edits
-        if all(held_by(key) for key in edits):
+        if all(why_not_in_fork(key) for key in edits):
             text.append("With the settings it had at that step; change them in the fork.\n")
         for key in edits:
-            if not held_by(key):
+            if not why_not_in_fork(key):
                 text.append_text(self._difference(key))
         for key in edits:
-            if why := held_by(key):
+            if why := why_not_in_fork(key):
                 text.append("\nnot in a fork: ", "dim").append_text(self._difference(key))
                 text.append(f"{why}; it waits for a new run\n", "dim")
         text.append(f"\n{self.parent_run} stays as it is.\n\n", "dim")

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from rich.text import Text
 from textual.binding import Binding
 
+from engine.config.changes import WHEN_TEXTS
+from engine.config.setting import When
 from tui.screens.text_screen import TextScreen
 from tui.text.numbers import short_path
 
@@ -20,9 +22,11 @@ PICTURE = (
     "evaluation the same prompt and seed are used again, so that the texts can be compared.",
 )
 
+AT_RESUME, IN_NEW_RUN = WHEN_TEXTS[When.RESUME], WHEN_TEXTS[When.NEW_RUN]
 SETTINGS_HELP = (
-    "Settings without a sign change live, at the next step. Those marked ↻ take effect when the "
-    "run is resumed, those marked + in a new run: edit them, then press n. Values that wait are "
+    f"Settings without a sign change live, {WHEN_TEXTS[When.LIVE].effect}. Those marked "
+    f"{AT_RESUME.sign} take effect {AT_RESUME.effect}, those marked {IN_NEW_RUN.sign} "
+    f"{IN_NEW_RUN.effect}: edit them, then press n. Values that wait are "
     "yellow. In the list, enter edits a value or folds a group, esc goes back; what is seldom "
     "changed waits behind 'more'."
 )

@@ -13,7 +13,13 @@ from textual.widgets import Static
 
 from engine.config.schema import SETTINGS, Config
 from engine.config.setting import Value
-from engine.protocol import Event, LearningRateFinderPrepared, LearningRateFound, Refused
+from engine.protocol import (
+    EndLearningRateFinder,
+    Event,
+    LearningRateFinderPrepared,
+    LearningRateFound,
+    Refused,
+)
 from tui.control.run import RunControl
 from tui.text.numbers import loss
 from tui.widgets.keys_footer import KeysFooter
@@ -151,5 +157,5 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
     def action_close(self) -> None:
         """Close, and end the test if it is not over."""
         if not self._over:
-            self.control.end_learning_rate_finder()
+            self.control.send(EndLearningRateFinder())
         self.dismiss(None)

@@ -14,7 +14,7 @@ from textual.screen import Screen
 from textual.widgets import Input, Label, Static
 
 from engine.program import program
-from engine.protocol import State
+from engine.protocol import Pin, Sample, State
 from engine.runs.folder import typed_name
 from tui.control.run import RunControl
 from tui.screens.kept_steps import KeptSteps
@@ -126,7 +126,7 @@ class TimelineScreen(Screen[Choice | None]):
         from engine.runs.curves import name_of_parent
         from engine.runs.timeline import read_abandoned, read_moments
 
-        path, branch = self.control.run_path, self.control.branch
+        path, branch = self.control.run_path, self.control.status.branch
         assert path
         parent = name_of_parent(path) if self.control.first_step else ""
         left = self._left  # which stays as it is: it is read once
@@ -301,13 +301,13 @@ class TimelineScreen(Screen[Choice | None]):
         """Have a text written with the weights of this moment."""
         self._texts_before = self._count_texts()
         self.query_one("#timeline-sample", VerticalScroll).border_title = "writing…"
-        self.control.sample_past(self.step)
+        self.control.send(Sample(step=self.step))
 
     def action_pin(self) -> None:
         """Keep the weights of this moment for good, or no longer."""
         moment = self._moment()
         assert moment  # or the key would not work
-        self.control.pin(self.step, not moment.pinned)
+        self.control.send(Pin(self.step, not moment.pinned))
         self._pinning = not moment.pinned
 
     def action_explain(self, action: str) -> None:

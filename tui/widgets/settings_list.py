@@ -9,11 +9,11 @@ from textual.binding import Binding, BindingType
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from engine.config.changes import WHEN_TEXTS
 from engine.config.schema import SECTIONS, SETTINGS
-from engine.config.setting import Setting, When
+from engine.config.setting import Setting
 from tui.control.draft import Draft
 
-WHEN_SIGNS = {When.LIVE: " ", When.RESUME: "↻", When.NEW_RUN: "+"}
 FOLDED_AT_FIRST = {"checkpoint", "system", "data", *(f"{section}.*" for section in SECTIONS)}
 
 
@@ -152,7 +152,7 @@ class SettingsList(OptionList):
         gap = " " * max(1, self._width - 3 - len(one.name) - len(value) - len(unit))
         value_style = "bold yellow" if waiting else ""
         return Text.assemble(
-            (f"{WHEN_SIGNS[one.when]} ", "yellow" if waiting else "dim"),
+            (f"{WHEN_TEXTS[one.when].sign} ", "yellow" if waiting else "dim"),
             one.name,
             gap,
             (value, value_style),

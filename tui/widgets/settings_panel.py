@@ -12,17 +12,12 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input, OptionList, Static
 
+from engine.config.changes import WHEN_TEXTS
 from engine.config.schema import SECTIONS, SETTINGS
 from engine.config.setting import Setting, Value, When
 from tui.control.draft import Draft
 from tui.widgets.escaping_input import EscapingInput
 from tui.widgets.settings_list import SettingsList
-
-WHEN_WORDS = {
-    When.LIVE: "live: takes effect at the next step",
-    When.RESUME: "↻ takes effect when the run is resumed",
-    When.NEW_RUN: "+ takes effect in a new run",
-}
 
 
 class SettingEditor(EscapingInput):
@@ -222,9 +217,9 @@ def _waiting(draft: Draft) -> str:
     at_resume = len(draft.edits_for(When.RESUME))
     parts = []
     if new_run := len(draft.edits) - at_resume:
-        parts.append(f"{new_run} for a new run")
+        parts.append(f"{new_run} for a {When.NEW_RUN}")
     if at_resume:
-        parts.append(f"{at_resume} at resume")
+        parts.append(f"{at_resume} {When.RESUME}")
     return " · ".join(parts)
 
 
@@ -238,5 +233,6 @@ def _explained(one: Setting, draft: Draft) -> Text:
         text.append(f"the run has {one.format(draft.base.get(one.key))}\n", "yellow")
     if one.source:
         text.append(f"{one.source}\n", "dim italic")
-    text.append(WHEN_WORDS[one.when], "dim")
+    when = WHEN_TEXTS[one.when]
+    text.append(f"{when.sign} takes effect {when.effect}".strip(), "dim")
     return text

@@ -7,7 +7,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from engine.protocol import State, Status
-from tui.control.run_facts import RunFacts
+from tui.control.run import RunFacts
 from tui.text.numbers import amount, duration, loss
 
 SIGNS = {

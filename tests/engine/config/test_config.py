@@ -238,14 +238,6 @@ def test_epochs_become_steps_that_cover_them() -> None:
     assert total_steps(config, 1) == 1
 
 
-def test_the_last_word_on_the_length_of_a_run_counts() -> None:
-    epochs = Config().replace({"train.max_epochs": 3})
-    assert epochs.replace({"train.max_steps": 50}).train.max_epochs == 0
-    both = epochs.replace({"train.max_steps": 50, "train.max_epochs": 2})
-    assert (both.train.max_steps, both.train.max_epochs) == (50, 2)
-    assert epochs.replace({"train.seed": 1}).train.max_epochs == 3
-
-
 # Presets
 
 

@@ -23,7 +23,7 @@ from engine.runs.curves import (
 )
 from engine.runs.notes import change_notes
 from engine.session.fork import fork
-from engine.session.visit import visit
+from engine.session.rewind import visit
 from tests.engine.conftest import MakeConfig, Rig
 
 TOKENS_A_STEP = 4 * 8  # batch_size · block_size

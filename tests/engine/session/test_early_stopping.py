@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.protocol import Adjust, Evaluate, Refused, Resume, Rewind, State, StateChanged
-from engine.session.early_stopping import evaluations_without_improvement, why_stopped_early
+from engine.session.ending import evaluations_without_improvement, why_stopped_early
 from engine.session.session import Session
 from engine.training.trainer import Evaluation, Trainer
 from tests.engine.conftest import MakeConfig, Rig

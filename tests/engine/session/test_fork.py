@@ -28,7 +28,7 @@ from engine.protocol import (
 from engine.runs.checkpoint_names import is_pinned, list_checkpoints
 from engine.runs.summary import read_summary
 from engine.session.fork import fork
-from engine.session.visit import visit
+from engine.session.rewind import visit
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
 from tests.engine.session.test_rewind import RICH, run_state
 
@@ -118,7 +118,7 @@ def test_dropout_may_change_in_a_fork(rig: Rig, make_config: MakeConfig) -> None
     [
         ({"model.n_layer": 3}, "model.n_layer cannot change in a fork: the weights were made"),
         ({"data.corpus": "python-docs"}, "data.corpus cannot change in a fork"),
-        ({"optim.optimizer": "sgd"}, "what the optimizer remembers would not fit"),
+        ({"optim.optimizer": "sgd"}, "the optimizer's state would not fit"),
         ({"train.max_steps": 14}, "begin at step 14 and end at step 14"),
         ({"optim.learning_rate": -1}, "optim.learning_rate must be above 0"),
     ],

@@ -9,8 +9,8 @@ import pytest
 
 from engine.protocol import Adjust, Adjusted, Evaluate, Pause, Resume, Sample, Save, State, Warned
 from engine.repair.verify import verify_files
+from engine.session.rewind import visit
 from engine.session.session import Session
-from engine.session.visit import visit
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits, recorded_losses
 
 HARD: dict[str, Any] = {

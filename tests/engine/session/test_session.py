@@ -254,7 +254,7 @@ def test_a_change_that_waits_for_a_boundary_is_not_lost_when_the_run_is_closed(
     [
         ({"model.n_layer": 3}, "model.n_layer can change only in a new run"),
         ({"train.seed": 3}, "train.seed can change only in a new run"),
-        ({"system.threads": 2}, "system.threads can change only when the run is opened again"),
+        ({"system.threads": 2}, "system.threads can change only when the run is resumed"),
         ({"optim.learning_rate": 11}, "optim.learning_rate must be above 0, at most 10, not 11"),
         ({"optim.learning_rate": "fast"}, "optim.learning_rate must be a number, not 'fast'"),
         ({"optim.learning_rate": 1e-6}, "lower optim.min_lr too"),
@@ -606,6 +606,17 @@ def test_a_cool_down_can_be_started_any_time(rig: Rig, make_config: MakeConfig) 
     assert session.trainer.step == 10
     rates = session.recorder.metrics.column("learning_rate").snapshot()[1]
     assert rates[4:10].tolist() == pytest.approx([0.01, 0.01, 0.01, 0.0075, 0.005, 0.0025])
+
+
+def test_a_cool_down_ends_a_run_whose_length_is_in_epochs(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(optim__schedule="constant", train__max_epochs=900.0))
+    rig.to_step(session, 2)
+    rig.send(session, CoolDown())
+    rig.until(session, lambda: session.status.state is State.FINISHED)
+    (adjusted,) = rig.said(Adjusted)
+    assert adjusted.changes["train.max_epochs"] == [900.0, 0.0]
 
 
 def test_a_cool_down_of_a_schedule_that_decays_by_itself_is_refused(

@@ -222,7 +222,7 @@ def test_the_loop_watches_what_is_taken_only_if_it_is_asked_to(
 def test_a_run_that_is_just_being_made_is_not_there_yet(rig: Rig, make_config: MakeConfig) -> None:
     session = rig.new(make_config(), running=False)
     session.files.database.set_meta(summary={})
-    with pytest.raises(InputError, match="look again in a moment"):
+    with pytest.raises(InputError, match="try again in a moment"):
         Viewer(_without_runtime(session), MetricStore(), lambda event: None)
 
 

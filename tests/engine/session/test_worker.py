@@ -52,7 +52,7 @@ from engine.protocol import (
 )
 from engine.runs.database import RunDatabase
 from engine.runs.folder import is_locked
-from engine.session.worker import EngineLoop, ThreadEngine
+from engine.session.worker import EngineLoop
 from engine.training import trainer as trainer_module
 from tests.engine.conftest import MakeConfig
 
@@ -70,7 +70,7 @@ class Talk:
         self.runs_dir = runs_dir
         self.events: list[Event] = []
         self._said = threading.Condition()
-        self.engine = ThreadEngine(self._hear)
+        self.engine = EngineLoop(self._hear)
         self.engine.start()
 
     def _hear(self, event: Event) -> None:
@@ -269,7 +269,7 @@ def test_a_stop_sent_after_a_start_calls_it_off_even_before_it_is_looked_at(
     loop.send(Start(make_config().to_dict(), str(runs_dir)))
     loop.send(Stop())
     loop.run()
-    assert Refused("Start", "called off") in events
+    assert Refused("Start", "cancelled") in events
     assert not any(isinstance(event, RunOpened) for event in events)
     assert not list(runs_dir.glob("*"))
 
@@ -357,6 +357,6 @@ def test_a_stop_calls_off_the_measuring_of_what_is_fastest(
     config = make_config(system__precision="auto", system__threads=0, system__micro_batch_size=0)
     loop.send(Start(config.to_dict(), str(runs_dir)))
     loop.run()
-    assert Refused("Start", "called off") in events
+    assert Refused("Start", "cancelled") in events
     assert not any("(2 of " in e.message for e in events if isinstance(e, StateChanged))
     assert list(runs_dir.iterdir()) == []

@@ -1,0 +1,98 @@
+"""What may change in a run that exists: when, in a fork, and what one setting does to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from data.errors import InputError
+from engine.config.schema import SETTINGS
+from engine.config.setting import When
+
+WITHOUT_EFFECT = ("sample.", "eval.", "checkpoint.")  # on the weights and the training loss
+SHAPES = ("model.", "data.")
+OPTIMIZER_STATE = ("optim.optimizer", "optim.ema_decay")
+
+
+@dataclass(frozen=True)
+class WhenText:
+    """How panel, messages and docs describe a ``When``."""
+
+    sign: str  # beside the setting
+    effect: str  # "takes effect …"
+    column: str  # in docs/settings.md
+
+
+WHEN_TEXTS = {
+    When.LIVE: WhenText(" ", "at the next step", "any time"),
+    When.RESUME: WhenText("↻", "when the run is resumed", "on resume"),
+    When.NEW_RUN: WhenText("+", "in a new run", "new run"),
+}
+
+
+def changes_training(key: str) -> bool:
+    """Return whether a setting has an effect on the weights."""
+    return not key.startswith(WITHOUT_EFFECT)
+
+
+def why_not_now(key: str, now: When) -> str:
+    """Return why a setting cannot change yet; empty if it can.
+
+    Args:
+        key: The setting; an unknown one is left to ``Config.check``.
+        now: ``LIVE`` in an open run, ``RESUME`` as it is opened, ``NEW_RUN`` before it exists.
+    """
+    order = list(When)
+    if key not in SETTINGS or order.index(SETTINGS[key].when) <= order.index(now):
+        return ""
+    return f"{key} can change only {WHEN_TEXTS[SETTINGS[key].when].effect}"
+
+
+def why_not_in_fork(key: str) -> str:
+    """Return why a fork cannot change a setting; empty if it can."""
+    if key in SETTINGS and SETTINGS[key].when is When.LIVE:
+        return ""
+    if key.startswith(SHAPES):
+        return "the weights were made for what it is"
+    if key in OPTIMIZER_STATE:
+        return "the optimizer's state would not fit"
+    return ""
+
+
+def check_fork(changes: Iterable[str]) -> None:
+    """Refuse settings that no fork can change, of whatever run at whatever step.
+
+    Raises:
+        InputError: The weights or the optimizer's state would not fit.
+    """
+    problems = [
+        f"{key} cannot change in a fork: {why}" for key in changes if (why := why_not_in_fork(key))
+    ]
+    if problems:
+        raise InputError(*problems)
+
+
+def check_fork_end(step: int, end: int) -> None:
+    """Refuse a fork without a step to train.
+
+    Raises:
+        InputError: It would end at ``step`` or before.
+    """
+    if end <= step:
+        raise InputError(
+            f"the fork would begin at step {step:,} and end at step {end:,}: set "
+            f"train.max_steps above that"
+        )
+
+
+def turn_off_epochs(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changes with ``train.max_epochs`` off if they name ``train.max_steps`` alone.
+
+    ``max_epochs`` takes precedence, so that a person who types a number of steps would see no
+    effect. Only for what a person types: a saved configuration, a journal or a fork means what it
+    says.
+    """
+    if "train.max_steps" in changes:
+        return {"train.max_epochs": 0.0, **changes}
+    return dict(changes)
