@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks import programs
 from data.batches import Split, check_long_enough, split_tokens
 from data.corpus import Corpus, load_corpus
+from data.download import Watcher
 from data.errors import InputError
 from data.tokenizers import CharTokenizer
 from engine.config.schema import Config, ModelConfig
@@ -148,7 +149,7 @@ def load_text(config: Config) -> Text:
     Raises:
         InputError: It is not there, or too short.
     """
-    corpus = load_corpus(config.data.corpus, report=programs.note)
+    corpus = load_corpus(config.data.corpus, Watcher(programs.note))
     tokenizer = CharTokenizer.train(corpus.text)
     split = split_tokens(tokenizer.encode(corpus.text))
     check_long_enough(split, config.model.block_size)

@@ -130,8 +130,9 @@ def _race(session: Session, pairs: int, steps: int) -> Measured:
 
 
 def _open(config: Config, runs_dir: Path) -> Session:
+    from data.download import Watcher
     from engine.metrics import MetricStore
-    from engine.runs.open import Watcher, new_run
+    from engine.runs.open import new_run
     from engine.session.session import Session
 
     watcher = Watcher(lambda message: None, lambda: False)

@@ -3,6 +3,7 @@
 * `data.corpus`: load a text (a file, a public text, or the built-in one).
 * `data.tokenizers`: text to token ids and back.
 * `data.batches`: the windows of tokens for each training step and evaluation.
+* `data.files`: atomic writes.
 * `data.errors`: errors that the user can fix.
 
 Nothing is re-exported, to keep `import data` cheap: only `data.batches` imports NumPy when it is

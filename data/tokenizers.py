@@ -1,17 +1,14 @@
-"""Tokenizers: text to token ids and back. They can be saved as JSON.
+"""Tokenizers: text to token ids and back. Checkpoints keep them as JSON.
 
 NumPy is imported where it is first needed, so that the app can start without it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from data.download import write_atomically
 from data.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,31 +18,6 @@ if TYPE_CHECKING:
 CODE_POINTS = 0x110000
 CHUNK_CHARACTERS = 1 << 20  # processed at a time, to limit the memory a long text needs
 SHOWN_UNKNOWN = 10
-
-
-class Tokenizer(Protocol):
-    """The interface of all tokenizers."""
-
-    kind: ClassVar[str]
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens; ids are 0 to `vocab_size - 1`."""
-
-    def encode(self, text: str, *, drop_unknown: bool = False) -> NDArray[Any]:
-        """Return token ids, as uint16 if they fit."""
-
-    def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
-        """Return the text of token ids."""
-
-    def unknown(self, text: str) -> list[str]:
-        """Return the distinct characters of `text` without a token, in order of appearance."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the tokenizer as JSON-compatible values, for `load_tokenizer`."""
-
-    def save(self, path: Path) -> None:
-        """Write `to_dict()` to `path` atomically."""
 
 
 class CharTokenizer:
@@ -79,11 +51,11 @@ class CharTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Number of characters."""
+        """Number of characters; ids are 0 to `vocab_size - 1`."""
         return len(self.characters)
 
     def encode(self, text: str, *, drop_unknown: bool = False) -> NDArray[Any]:
-        """Return one id per character.
+        """Return one id per character, as uint16 if they fit.
 
         Args:
             text: The text to encode.
@@ -129,7 +101,7 @@ class CharTokenizer:
         return sorted(set(text) - set(self.characters), key=text.index)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the tokenizer as JSON-compatible values."""
+        """Return the tokenizer as JSON-compatible values, for `load_tokenizer`."""
         # A list, not a string: JSON would merge two adjacent lone surrogates into one character.
         return {"kind": self.kind, "characters": list(self.characters)}
 
@@ -144,19 +116,6 @@ class CharTokenizer:
         if not isinstance(characters, list):
             raise InputError("The saved tokenizer is damaged: it has no list of characters.")
         return cls(characters)
-
-    def save(self, path: Path) -> None:
-        """Write the tokenizer to `path` as JSON, atomically."""
-        write_atomically(path, json.dumps(self.to_dict()).encode("ascii"))
-
-    @classmethod
-    def load(cls, path: Path) -> CharTokenizer:
-        """Load a tokenizer.
-
-        Raises:
-            InputError: The file is missing or invalid.
-        """
-        return cls.from_dict(_read_json(path))
 
     @cached_property
     def _code_of(self) -> NDArray[np.uint32]:
@@ -177,6 +136,7 @@ class CharTokenizer:
         return table
 
 
+Tokenizer = CharTokenizer  # the only kind so far; another one has the same methods
 TOKENIZERS: dict[str, type[CharTokenizer]] = {CharTokenizer.kind: CharTokenizer}
 
 
@@ -212,15 +172,3 @@ def _without_token(characters: list[str]) -> str:
         f"The model's training text has no {shown}{rest}. "
         "Remove them: a character model knows only the characters it was trained on."
     )
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        saved = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"The tokenizer {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise InputError(f"The tokenizer {path} is damaged: it is not JSON.") from error
-    if not isinstance(saved, dict):
-        raise InputError(f"The tokenizer {path} is damaged: it is not a JSON object.")
-    return saved

@@ -20,29 +20,22 @@ Steps: TypeAlias = NDArray[np.int64]
 Values: TypeAlias = NDArray[np.float64]
 Flags: TypeAlias = NDArray[np.bool_]
 
-# Rows summarised in one block. One level of blocks suffices: a query over a million rows in 240
-# columns reads 16 k blocks, and at most 63 single rows at either end of a column.
-BLOCK = 64
-
-FIRST_CAPACITY = 4 * BLOCK
-FEW_ROWS = 4 * BLOCK  # fewer are appended one by one, which is faster
+BLOCK = 64  # rows that are averaged by one matrix product
+FIRST_CAPACITY = 256
+FEW_ROWS = 256  # fewer are appended one by one, which is faster
+SPARKLINE_POINTS = 64
 WEIGHT_IS_ONE = 40.0  # 1 - exp(-40) is 1 in 64 bits
 
 
 class _Buffer:
-    """Rows and their block summaries; readers see the first `length` rows."""
+    """Preallocated rows; readers see the first `length` of them."""
 
-    __slots__ = ("block_bad", "block_high", "block_low", "length", "smoothed", "steps", "values")
+    __slots__ = ("length", "smoothed", "steps", "values")
 
     def __init__(self, capacity: int) -> None:
-        blocks = -(-capacity // BLOCK)
-        self.steps: Steps = np.zeros(blocks * BLOCK, dtype=np.int64)
-        self.values: Values = np.zeros(blocks * BLOCK, dtype=np.float64)
-        self.smoothed: Values = np.zeros(blocks * BLOCK, dtype=np.float64)
-        # One spare entry: np.reduceat needs every index, even an end, to be inside the array.
-        self.block_low: Values = np.zeros(blocks + 1, dtype=np.float64)
-        self.block_high: Values = np.zeros(blocks + 1, dtype=np.float64)
-        self.block_bad: Flags = np.zeros(blocks + 1, dtype=np.bool_)
+        self.steps: Steps = np.zeros(capacity, dtype=np.int64)
+        self.values: Values = np.zeros(capacity, dtype=np.float64)
+        self.smoothed: Values = np.zeros(capacity, dtype=np.float64)
         self.length = 0
 
     @property
@@ -54,18 +47,8 @@ class _Buffer:
         copy = _Buffer(capacity)
         for name in ("steps", "values", "smoothed"):
             getattr(copy, name)[:rows] = getattr(self, name)[:rows]
-        for name in ("block_low", "block_high", "block_bad"):
-            getattr(copy, name)[: rows // BLOCK] = getattr(self, name)[: rows // BLOCK]
         copy.length = rows
         return copy
-
-    def summarise_blocks(self, begin: int, end: int) -> None:
-        """Compute the minimum, the maximum and the non-finite flag of full blocks."""
-        rows = self.values[begin * BLOCK : end * BLOCK].reshape(-1, BLOCK)
-        finite = _finite_or_nan(rows)
-        self.block_low[begin:end] = np.fmin.reduce(finite, axis=1)
-        self.block_high[begin:end] = np.fmax.reduce(finite, axis=1)
-        self.block_bad[begin:end] = np.isnan(finite).any(axis=1)
 
 
 class Column:
@@ -113,10 +96,6 @@ class Column:
     def append(self, step: int, value: float) -> None:
         """Add one row.
 
-        Args:
-            step: Not below the last one.
-            value: May be NaN or infinite.
-
         Raises:
             ValueError: If the step lies before the last one.
         """
@@ -130,8 +109,6 @@ class Column:
         buffer.steps[row] = step
         buffer.values[row] = value
         buffer.smoothed[row] = self._average_with(value)
-        if (row + 1) % BLOCK == 0:
-            buffer.summarise_blocks(row // BLOCK, row // BLOCK + 1)
         buffer.length = row + 1
 
     def extend(self, steps: Iterable[int], values: Iterable[float]) -> None:
@@ -158,7 +135,6 @@ class Column:
         buffer.steps[row:end] = new_steps
         buffer.values[row:end] = new_values
         buffer.smoothed[row:end] = self._averages_with(new_values)
-        buffer.summarise_blocks(row // BLOCK, end // BLOCK)
         buffer.length = end
 
     def snapshot(self) -> tuple[Steps, Values, Values]:
@@ -189,11 +165,6 @@ class Column:
         Step s falls into column ⌊(s − first) · columns / (last − first)⌋; the last step itself
         belongs to the last column.
 
-        Args:
-            first_step: First step of the window.
-            last_step: Last step of the window, included.
-            columns: Number of columns.
-
         Returns:
             The minimum and the maximum finite value of each column (NaN if it has none), and
             whether it holds a value that is not finite.
@@ -201,9 +172,19 @@ class Column:
         buffer = self._buffer
         edges = column_edges(buffer.steps[: buffer.length], first_step, last_step, columns)
         begins, ends = edges[:-1], edges[1:]
-        if edges[-1] - edges[0] <= 2 * BLOCK * columns:
-            return _reduce_rows(buffer.values, begins, ends)
-        return _reduce_blocks(buffer, begins, ends)
+        low: Values = np.full(columns, nan)
+        high: Values = np.full(columns, nan)
+        bad: Flags = np.zeros(columns, dtype=np.bool_)
+        filled = np.flatnonzero(begins < ends)
+        if filled.size:
+            rows = buffer.values[edges[0] : edges[-1]]
+            rows = np.where(np.isfinite(rows), rows, nan)
+            # reduceat reduces up to the next start; columns between two filled ones are empty
+            starts = begins[filled] - edges[0]
+            low[filled] = np.fmin.reduceat(rows, starts)
+            high[filled] = np.fmax.reduceat(rows, starts)
+            bad[filled] = np.logical_or.reduceat(np.isnan(rows), starts)
+        return low, high, bad
 
     def _average_with(self, value: float) -> float:
         if isfinite(value):
@@ -311,14 +292,27 @@ class MetricStore:
         self.version += 1
 
 
+def sparkline(
+    metrics: MetricStore, name: str, points: int = SPARKLINE_POINTS
+) -> list[float | None]:
+    """Sample the running average of a metric at evenly spaced steps, first and last included.
+
+    Its cost does not depend on the length of the run, as it is called once a second.
+
+    Returns:
+        At most `points` averages, rounded to five digits; None before the first finite value.
+    """
+    if name not in metrics.names():
+        return []
+    steps, _, smoothed = metrics.column(name).snapshot()
+    if len(steps) > points:
+        wanted = np.linspace(steps[0], steps[-1], points)
+        smoothed = smoothed[np.searchsorted(steps, wanted)]
+    return [float(f"{value:.5g}") if isfinite(value) else None for value in smoothed.tolist()]
+
+
 def column_edges(steps: Steps, first_step: int, last_step: int, columns: int) -> Steps:
     """Return the row numbers that divide a window of steps into columns of equal width.
-
-    Args:
-        steps: The steps of all rows, ascending.
-        first_step: First step of the window.
-        last_step: Last step of the window, included.
-        columns: Number of columns.
 
     Returns:
         `columns + 1` row numbers; rows [edges[i], edges[i + 1]) belong to column i.
@@ -350,64 +344,3 @@ def _running_mean(values: Values, weight: float, start: float) -> Values:
     means += carried[:, None] * np.power(weight, np.arange(1, BLOCK + 1))
     result: Values = means.ravel()[: len(values)]
     return result
-
-
-def _finite_or_nan(values: Values) -> Values:
-    return np.where(np.isfinite(values), values, nan)
-
-
-def _reduce_rows(values: Values, begins: Steps, ends: Steps) -> tuple[Values, Values, Flags]:
-    """Reduce consecutive ranges of rows: each ends where the next begins."""
-    low = np.full(len(begins), nan)
-    high = np.full(len(begins), nan)
-    bad = np.zeros(len(begins), dtype=np.bool_)
-    filled = np.flatnonzero(begins < ends)
-    if filled.size:
-        start = begins[filled[0]]
-        rows = _finite_or_nan(values[start : ends[-1]])
-        # reduceat reduces up to the next start; columns between two filled ones are empty
-        starts = begins[filled] - start
-        low[filled] = np.fmin.reduceat(rows, starts)
-        high[filled] = np.fmax.reduceat(rows, starts)
-        bad[filled] = np.logical_or.reduceat(np.isnan(rows), starts)
-    return low, high, bad
-
-
-def _reduce_blocks(buffer: _Buffer, begins: Steps, ends: Steps) -> tuple[Values, Values, Flags]:
-    """Reduce ranges of rows from whole blocks and the single rows at both ends."""
-    first_block = -(-begins // BLOCK)
-    last_block = np.maximum(ends // BLOCK, first_block)
-    low, high, bad = _reduce_whole_blocks(buffer, first_block, last_block)
-    head = _loose_rows(buffer.values, begins, np.minimum(first_block * BLOCK, ends))
-    tail = _loose_rows(buffer.values, np.maximum(last_block * BLOCK, begins), ends)
-    for loose, present in (head, tail):
-        finite = np.where(present & np.isfinite(loose), loose, nan)
-        low = np.fmin(low, np.fmin.reduce(finite, axis=1))
-        high = np.fmax(high, np.fmax.reduce(finite, axis=1))
-        bad |= (present & ~np.isfinite(loose)).any(axis=1)
-    return low, high, bad
-
-
-def _reduce_whole_blocks(
-    buffer: _Buffer, first: Steps, last: Steps
-) -> tuple[Values, Values, Flags]:
-    low = np.full(len(first), nan)
-    high = np.full(len(first), nan)
-    bad = np.zeros(len(first), dtype=np.bool_)
-    filled = np.flatnonzero(first < last)
-    if filled.size:
-        # Pairs of begin and end: reduceat also reduces from each end to the next begin, so that
-        # only every other result counts.
-        pairs = np.stack([first[filled], last[filled]], axis=1).ravel()
-        stop = int(pairs[-1]) + 1
-        low[filled] = np.fmin.reduceat(buffer.block_low[:stop], pairs)[::2]
-        high[filled] = np.fmax.reduceat(buffer.block_high[:stop], pairs)[::2]
-        bad[filled] = np.logical_or.reduceat(buffer.block_bad[:stop], pairs)[::2]
-    return low, high, bad
-
-
-def _loose_rows(values: Values, begins: Steps, ends: Steps) -> tuple[Values, Flags]:
-    """Gather the rows of ranges shorter than BLOCK: (n, BLOCK - 1), and which are inside."""
-    rows = begins[:, None] + np.arange(BLOCK - 1)
-    present = rows < ends[:, None]
-    return values[np.minimum(rows, len(values) - 1)], present

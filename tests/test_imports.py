@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     ("data",),
     ("engine.program", "engine.rng", "engine.config"),
-    ("engine.metrics", "engine.protocol", "engine.sparkline"),
+    ("engine.metrics", "engine.protocol"),
     ("engine.kernels", "engine.machine", "engine.model"),
     ("engine.optim", "engine.training"),
     ("engine.runs", "engine.checkpoint", "engine.sampling"),

@@ -1,1 +1,1 @@
-"""Checkpoints: written, read, kept and dropped."""
+"""Checkpoints: writing, reading and retention."""

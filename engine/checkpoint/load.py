@@ -1,4 +1,4 @@
-"""What is done about damaged checkpoints: they are named, and the newest whole one is taken."""
+"""Load checkpoints; where the wanted one is damaged, the newest intact one instead."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ ASIDE = "damaged-"
 
 @dataclass(frozen=True)
 class Found:
-    """A checkpoint that is whole, and those that should have been taken but are damaged."""
+    """An intact checkpoint, and the damaged ones that were passed over for it."""
 
     path: Path
     snapshot: Snapshot
     passed_over: list[Damaged] = field(default_factory=list)
 
     def tell(self, warn: Callable[[str], None]) -> None:
-        """Say which were passed over and why."""
+        """Warn of the damaged checkpoints."""
         for one in self.passed_over:
             warn(
                 f"the checkpoint {one.path.name} is damaged ({one.why}): {self.path.name} is taken "
@@ -41,15 +41,13 @@ class Found:
 
 
 def read_good(run: Path, which: str, with_optimizer: bool = True) -> Found:
-    """Read a checkpoint; in the place of a damaged latest or best one the newest that is whole.
+    """Read a checkpoint; instead of a damaged latest or best one, the newest intact one.
 
     Args:
-        run: The run folder.
         which: ``latest``, ``best`` or a step; a step has no stand-in.
-        with_optimizer: Read what only training needs, too.
 
     Raises:
-        InputError: There is no such checkpoint, or none is whole.
+        InputError: There is no such checkpoint, or none is intact.
     """
     first = find_checkpoint(run, which)
     if which not in (LATEST, BEST):
@@ -62,13 +60,13 @@ def read_good(run: Path, which: str, with_optimizer: bool = True) -> Found:
         except Damaged as error:
             damaged.append(error)
     raise InputError(
-        f"no checkpoint of the run {run.name!r} is whole; the newest, {first.name}, is damaged "
+        f"no checkpoint of the run {run.name!r} is intact; the newest, {first.name}, is damaged "
         f"({damaged[0].why}): put one back from a copy"
     )
 
 
 def set_aside(path: Path) -> Path:
-    """Give a damaged checkpoint another name, under which nobody takes it for a whole one.
+    """Rename a damaged checkpoint, so that it is not used any more.
 
     Returns:
         Where it is now; nothing of it is deleted.
@@ -79,18 +77,18 @@ def set_aside(path: Path) -> Path:
 
 
 def place_aside(path: Path) -> Path:
-    """Where what is damaged is kept; something that lies aside already stays there."""
+    """Return a free path for a damaged file or folder that is kept."""
     names = (f"{ASIDE}{path.name}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
     return next(one for name in names if not (one := path.with_name(name)).exists())
 
 
 def recover_latest(run: Path, warn: Callable[[str], None]) -> Snapshot:
-    """The newest whole checkpoint of a run that is to go on; the damaged ones are set aside.
+    """Read the newest intact checkpoint of a run to resume; damaged ones are renamed.
 
-    Only for whoever holds the run's lock.
+    The caller holds the lock of the run.
 
     Raises:
-        InputError: None is whole; all are left where they are.
+        InputError: None is intact; all are left where they are.
     """
     found = read_good(run, LATEST)
     for one in found.passed_over:
@@ -103,12 +101,12 @@ def recover_latest(run: Path, warn: Callable[[str], None]) -> Snapshot:
 
 
 def load_model(run: Path, which: str) -> LanguageModel:
-    """The model of a run's checkpoint, in eval mode on the CPU, with its tokenizer.
+    """Load the model of a checkpoint, in eval mode on the CPU, with its tokenizer.
 
-    A damaged latest or best one is warned of and the newest whole one taken instead.
+    Instead of a damaged latest or best one, the newest intact one is loaded with a warning.
 
     Raises:
-        InputError: There is no such checkpoint, or none is whole.
+        InputError: There is no such checkpoint, or none is intact.
     """
     found = read_good(run, which, with_optimizer=False)
     found.tell(lambda message: warnings.warn(message, stacklevel=4))

@@ -1,25 +1,30 @@
-"""A run's database that is damaged or gone: its newest copy takes its place, and it is kept."""
+"""Restore a damaged or missing database of a run from the newest copy in a checkpoint.
+
+Where no checkpoint holds a copy, a new database begins with what the checkpoint's state records of
+the run: it opens, and its curves begin at the checkpoint.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import shutil
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from data.files import sync_to_disk
 from engine.checkpoint.load import place_aside, read_good, set_aside
-from engine.checkpoint.run_record import begin_database
 from engine.checkpoint.store import LATEST, copy_of_database, read_checkpoint
+from engine.program import program
 from engine.protocol import State
 from engine.runs.checkpoint_names import branch_of, list_checkpoints, list_snapshots, step_of
 from engine.runs.database import RunDatabase, Unreadable
-from engine.runs.folder import DATABASE_FILE, sync_to_disk
+from engine.runs.folder import DATABASE_FILE, typed_name
 
 RESTORED = "salvaged"  # the kind of journal entry that says so, as older versions named it
 BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a database
@@ -28,13 +33,13 @@ Say = Callable[[str], None]
 
 
 def restore_database(run: Path, say: Say) -> None:
-    """Put a new database in the place of one that is damaged or gone.
+    """Replace a damaged or missing database; the damaged one is kept.
 
-    It is the copy beside the newest whole checkpoint that has one; where none has, a new one that
-    begins at the newest. Only for whoever holds the run's lock.
+    The new one is the copy in the newest intact checkpoint that has one, else a new one that begins
+    at the newest. The caller holds the lock of the run.
 
     Raises:
-        InputError: No checkpoint is whole, and none holds a copy.
+        InputError: No checkpoint is intact, and none holds a copy.
         OSError: The folder takes nothing now.
     """
     file = run / DATABASE_FILE
@@ -44,7 +49,7 @@ def restore_database(run: Path, say: Say) -> None:
         lost, unknown = _write_anew(run, new)
         for path in unknown:
             aside = set_aside(path)
-            say(f"{path.name}, with no whole copy of {file.name}, is kept as {aside.name}")
+            say(f"{path.name}, with no intact copy of {file.name}, is kept as {aside.name}")
         kept = _set_file_aside(file)
         new.replace(file)
     except BaseException as error:
@@ -57,7 +62,7 @@ def restore_database(run: Path, say: Say) -> None:
 
 
 def _write_anew(run: Path, new: Path) -> tuple[str, list[Path]]:
-    """Write the database; what that means, in words, and the checkpoints it knows nothing of."""
+    """Write the new database; returns what is lost, and the checkpoints that it does not cover."""
     if not list_checkpoints(run):
         RunDatabase(new).close()
         return f"{DATABASE_FILE} is empty now: there is no checkpoint, so the run begins anew", []
@@ -69,17 +74,17 @@ def _write_anew(run: Path, new: Path) -> tuple[str, list[Path]]:
             f"step {step_of(path):,} is lost, and the steps after it are trained again"
         )
     else:
-        begin_database(new, state)
+        _begin_database(new, state)
         lost = (
-            f"no checkpoint holds a whole copy of {DATABASE_FILE} (older versions wrote none), so "
-            f"a new one begins at {path.name}: curves, samples and journal before it are lost"
+            f"no checkpoint holds an intact copy of {DATABASE_FILE} (older versions wrote none), "
+            f"so a new one begins at {path.name}: curves, samples and journal before it are lost"
         )
     _note(new, path, state, {"lost": [lost], "journal_is_whole": has_copy})
     return lost, _later_ones(run, path) if has_copy and state else []
 
 
 def _source(run: Path) -> tuple[Path, dict[str, Any], bool]:
-    """The checkpoint to take, its state if it is whole, and whether it has a copy."""
+    """Return the checkpoint to take, its state if it is intact, and whether it has a copy."""
     checkpoints = list_checkpoints(run)[::-1]
     for path in checkpoints:
         with suppress(InputError):
@@ -97,14 +102,14 @@ def _source(run: Path) -> tuple[Path, dict[str, Any], bool]:
 
 
 def _later_ones(run: Path, taken: Path) -> list[Path]:
-    """Checkpoints from the next full one on; lines of history may have begun in between."""
+    """Return the checkpoints from the next full one on; branches may have begun in between."""
     full, there = list_checkpoints(run), list_snapshots(run)
     later = full[full.index(taken) + 1 :]
     return there[there.index(later[0]) :] if later else []
 
 
 def _note(new: Path, path: Path, state: dict[str, Any], detail: dict[str, Any]) -> None:
-    """Write into a new database where the run stands now, and how that came."""
+    """Record in the new database the step of the run and that it was restored."""
     step, final = step_of(path), state.get("standing", {}).get("final_step")
     database = RunDatabase(new)  # brings one of an older version to the present format
     try:
@@ -114,26 +119,15 @@ def _note(new: Path, path: Path, state: dict[str, Any], detail: dict[str, Any]) 
             "saved_step": step,
         }
         database.set_meta(summary=database.meta().get("summary", {}) | stands)
+        seen = state.get("journal_id", 0)  # what the checkpoint has seen of the journal
+        database.add_journal(branch_of(path), step, RESTORED, detail, after_id=seen)
     finally:
         database.close()
-    with closing(sqlite3.connect(new)) as db, db:
-        db.execute(  # above what the checkpoint has seen of the journal
-            "INSERT INTO journal SELECT 1 + max(coalesce(max(id), 0), ?), ?, ?, ?, ?, ? "
-            "FROM journal",
-            (
-                state.get("journal_id", 0),
-                branch_of(path),
-                step,
-                RESTORED,
-                json.dumps(detail),
-                time.time(),
-            ),
-        )
     sync_to_disk(new)
 
 
 def _set_file_aside(file: Path) -> Path | None:
-    """Keep it under another name, too, and move what lies beside it, which is not the new one's.
+    """Keep the damaged file under another name, and move its write-ahead log away.
 
     Returns:
         Where it is now; None if it was gone.
@@ -157,3 +151,49 @@ def _beside(file: Path) -> list[Path]:
 def _remove(new: Path) -> None:
     for path in (new, *_beside(new)):
         path.unlink(missing_ok=True)
+
+
+# -- without a copy --------------------------------------------------------------------------------
+
+
+def remember(database: RunDatabase) -> dict[str, Any]:
+    """Return what a checkpoint records of the database: key-value pairs and branches."""
+    meta = database.meta()
+    if "summary" in meta:  # its curve is made anew from the figures
+        meta["summary"] = {k: v for k, v in meta["summary"].items() if k != "sparkline"}
+    return {"meta": meta, "branches": [dataclasses.astuple(one) for one in database.branches()]}
+
+
+def _begin_database(file: Path, state: dict[str, Any]) -> None:
+    """Write a new database that begins at a checkpoint.
+
+    Args:
+        state: Of the checkpoint; one that an older version wrote may lack the record.
+
+    Raises:
+        InputError: Nothing tells where the checkpoint's line of history began.
+    """
+    record = state.get("record") or {"meta": _facts(state), "branches": []}
+    if state["branch"] not in {0, *(number for number, *_ in record["branches"])}:
+        raise InputError(
+            f"no checkpoint tells where the line of history {state['branch']} of the run began, so "
+            f"that its {DATABASE_FILE} cannot be made anew: put it back from a copy of yours; "
+            f"{program()} sample {typed_name(file.parent)} still works"
+        )
+    RunDatabase(file).close()
+    with closing(sqlite3.connect(file)) as db, db:
+        facts = [(key, json.dumps(value)) for key, value in record["meta"].items()]
+        db.executemany("INSERT INTO meta VALUES (?, ?)", facts)
+        db.executemany("INSERT OR REPLACE INTO branches VALUES (?, ?, ?, ?)", record["branches"])
+
+
+def _facts(state: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run needs to be opened, for checkpoints without a record."""
+    config = state["config"]
+    corpus = {"name": Path(config["data"]["corpus"]).name, "note": ""}
+    return {
+        "preset": config["preset"],
+        "corpus": corpus | {"sha256": state["corpus_sha256"]},
+        "runtime": {"asked": config["system"], "resolved": state["runtime"]},
+        "versions": state["versions"],
+    }

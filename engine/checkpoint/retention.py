@@ -1,4 +1,4 @@
-"""Which checkpoints of a run stay, which become light, and which go.
+"""Decide which checkpoints of a run are kept, reduced to their weights, or deleted.
 
 Full ones, to go on from, are large: the newest few stay, the best, the latest, every k-th and
 those that are pinned. The others keep their weights alone, as a history to look at and sample
@@ -15,51 +15,37 @@ MOST_LIGHT = 256  # however small they are: a timeline is looked at by people
 
 @dataclass(frozen=True)
 class Kept:
-    """A checkpoint on the disk.
-
-    Attributes:
-        name: Of its folder.
-        step: Steps done.
-        full: Whether a run can go on from it.
-        light_bytes: What it takes, or would take, without the optimizer's state.
-    """
+    """A checkpoint on the disk."""
 
     name: str
     step: int
-    full: bool
-    light_bytes: int
+    full: bool  # whether a run can go on from it
+    light_bytes: int  # what it takes, or would take, without the optimizer's state
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What the settings in ``checkpoint`` ask for.
+    """What the settings in ``checkpoint`` ask for."""
 
-    Attributes:
-        keep: How many of the newest full ones stay.
-        keep_every: Full ones of every so many steps stay; 0 for none.
-        history_bytes: All that light ones may take.
-    """
-
-    keep: int
-    keep_every: int = 0
-    history_bytes: int = 0
+    keep: int  # how many of the newest full ones stay
+    keep_every: int = 0  # full ones of every so many steps stay; 0 for none
+    history_bytes: int = 0  # all that light ones may take
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The names of checkpoints that become light, and of those that go."""
+    """The names of checkpoints to reduce to their weights, and of those to delete."""
 
     lighten: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
 
 
 def plan(kept: Sequence[Kept], untouchable: Collection[str], rules: Rules) -> Plan:
-    """Decide on all checkpoints of a run.
+    """Apply the rules to all checkpoints of a run.
 
     Args:
         kept: Oldest first.
         untouchable: Names of those that stay as they are: latest, best, pinned.
-        rules: What is asked for.
     """
     full = [one for one in kept if one.full]
     stay_full = {one.name for one in full[-rules.keep :]} | set(untouchable)
@@ -77,10 +63,6 @@ def thinned(history: Sequence[Kept], budget: int) -> list[Kept]:
     """Drop light checkpoints until they fit, so that gaps grow with their distance from now.
 
     Each time the one goes whose absence leaves the smallest gap for its age.
-
-    Args:
-        history: Oldest first.
-        budget: Bytes they may take together.
     """
     left = list(history)
     size = sum(one.light_bytes for one in left)
@@ -91,7 +73,7 @@ def thinned(history: Sequence[Kept], budget: int) -> list[Kept]:
 
 
 def _loss_without(history: Sequence[Kept], index: int) -> float:
-    """The gap around a checkpoint as a share of its age; the ends are neighbours of nothing."""
+    """Return the gap that a checkpoint would leave, divided by its age."""
     step, now = history[index].step, max(one.step for one in history)
     before = history[index - 1].step if index else 0
     after = history[index + 1].step if index + 1 < len(history) else now + 1

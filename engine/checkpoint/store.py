@@ -1,4 +1,4 @@
-"""Checkpoints: written so that a crash at any moment leaves the older ones whole.
+"""Write and read checkpoints; a crash at any moment leaves the older ones intact.
 
 A checkpoint is a folder: ``model.safetensors``, ``optimizer.safetensors``, ``state.json`` and
 ``manifest.json`` with the hash of each, and in full ones ``run.db``, a copy of the run's database
@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data.errors import InputError
+from data.files import sync_to_disk, write_atomically
 from data.tokenizers import load_tokenizer
 from engine.checkpoint.retention import Kept, Rules, plan
 from engine.config.schema import ModelConfig
@@ -36,7 +37,6 @@ from engine.runs.checkpoint_names import (
     MODEL_FILE,
     OPTIMIZER_FILE,
     checkpoint_name,
-    checkpoints_in,
     is_full,
     is_pinned,
     list_checkpoints,
@@ -44,7 +44,7 @@ from engine.runs.checkpoint_names import (
     step_of,
 )
 from engine.runs.database import back_up
-from engine.runs.folder import CHECKPOINTS_FOLDER, DATABASE_FILE, sync_to_disk, typed_name
+from engine.runs.folder import CHECKPOINTS_FOLDER, DATABASE_FILE, typed_name
 from engine.training.trainer import Trainer
 
 FORMAT = 1
@@ -58,28 +58,21 @@ READ_FAILURES = (errno.EIO, errno.EISDIR, errno.ENOTDIR)  # of the files, not of
 
 
 class Damaged(InputError):
-    """A checkpoint is not what was written.
-
-    Attributes:
-        path: Its folder.
-        why: What is wrong with it.
-        what: Both, in words.
-    """
+    """A file of a checkpoint is missing or does not match its hash."""
 
     def __init__(self, path: Path, why: str) -> None:
-        others = [str(step_of(other)) for other in checkpoints_in(path.parent) if other != path]
-        hint = (
-            f"there are also those of steps {', '.join(others)}"
-            if others
-            else "it is the only one, so put it back from a copy"
-        )
+        others = [other for other in list_snapshots(path.parent.parent) if other != path]
+        steps = ", ".join(str(step_of(other)) for other in others)
+        hint = "it is the only one, so put it back from a copy"
+        if others:
+            hint = f"there are also those of steps {steps}"
         self.path, self.why, self.what = path, why, f"the checkpoint {path} is damaged ({why})"
         super().__init__(f"{self.what}: {hint}")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All a run needs to go on, copied out of the trainer at a step boundary."""
+    """All that is needed to resume a run, copied from the trainer between two steps."""
 
     step: int
     model: dict[str, Tensor]
@@ -88,7 +81,7 @@ class Snapshot:
     copied: torch.cuda.Event | None = None  # on a GPU: after it, the tensors hold the copy
 
     def on_host(self) -> Snapshot:
-        """The same in the CPU's memory, for the disk; a GPU trains on while it is fetched."""
+        """Copy the tensors to the CPU; a GPU goes on training meanwhile."""
         if self.copied is None:
             return self
         beside: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -103,11 +96,6 @@ def take_snapshot(trainer: Trainer, state: dict[str, Any], light: bool = False) 
     """Copy weights and optimizer state; training may go on while they are written.
 
     On a GPU the copy stays there, which takes a moment, unless there is no room for it.
-
-    Args:
-        trainer: What is copied, between two steps.
-        state: What else belongs to it.
-        light: The weights alone.
     """
     state = {"format": FORMAT, "step": trainer.step, "tokens": trainer.tokens, **state}
     model = model_tensors(trainer.evaluated_model)
@@ -126,7 +114,7 @@ def take_snapshot(trainer: Trainer, state: dict[str, Any], light: bool = False) 
 
 
 def model_tensors(model: LanguageModel) -> dict[str, Tensor]:
-    """The weights by name; a tied head is the token embedding and not named twice."""
+    """Return the weights by name, without a head that is tied to the token embedding."""
     tensors = dict(model.state_dict())
     if "head.weight" in tensors and model.config.tie_weights:
         del tensors["head.weight"]
@@ -134,7 +122,7 @@ def model_tensors(model: LanguageModel) -> dict[str, Tensor]:
 
 
 def optimizer_tensors(trainer: Trainer) -> dict[str, Tensor]:
-    """All that training needs besides the weights, as ``<parameter name>/<what>``."""
+    """Return the state of the optimizer, as ``<parameter name>/<what>``."""
     named = dict(trainer.model.named_parameters())
     tensors = {
         f"{name}/{what}": tensor
@@ -149,7 +137,7 @@ def optimizer_tensors(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def restore(trainer: Trainer, snapshot: Snapshot) -> None:
-    """Bring a trainer to where the snapshot was taken, to the bit."""
+    """Restore a trainer from a snapshot, bit by bit."""
     assert snapshot.optimizer is not None
     states: dict[str, dict[str, Tensor]] = {}
     for key, tensor in snapshot.optimizer.items():
@@ -191,9 +179,6 @@ def write_checkpoint(
     A light one, without the optimizer's state, is history and not the latest.
 
     Args:
-        run: The run folder.
-        snapshot: What to write.
-        rules: Which checkpoints stay.
         best: The name of the best checkpoint so far, if there is one.
         database: Copied beside it; what it records may be ahead of the snapshot, and not behind.
 
@@ -214,17 +199,17 @@ def write_checkpoint(
         _write_files(temporary, snapshot)
         _put_in_place(temporary, final)
     if snapshot.optimizer is not None:
-        _write_atomically(folder / LATEST, final.name)
+        write_atomically(folder / LATEST, f"{final.name}\n".encode())
     if best is not None and (folder / best).is_dir():
-        _write_atomically(folder / BEST, best)
+        write_atomically(folder / BEST, f"{best}\n".encode())
     elif snapshot.optimizer is not None:
         (folder / BEST).unlink(missing_ok=True)  # what the run went back from is not its best
-    _prune(folder, rules)
+    _prune(run, rules)
     return final
 
 
 def tidy_checkpoints(run: Path) -> None:
-    """Remove what a killed writer left half-done; only for whoever holds the run's lock."""
+    """Remove unfinished files of a killed writer; the caller holds the lock of the run."""
     folder = run / CHECKPOINTS_FOLDER
     for left in folder.glob(".step-*.old"):  # killed between the two renames of a replacement
         final = folder / left.name[1:].partition(".")[0]
@@ -240,7 +225,7 @@ def tidy_checkpoints(run: Path) -> None:
 
 
 def find_checkpoint(run: Path, which: str) -> Path:
-    """The folder of a checkpoint: ``latest``, ``best`` or a step.
+    """Find the folder of a checkpoint: ``latest``, ``best`` or a step.
 
     Raises:
         InputError: There is none; the sentence says which there are.
@@ -254,8 +239,11 @@ def find_checkpoint(run: Path, which: str) -> Path:
     if which == LATEST:
         return full[-1]  # not what the pointer says: a kill may have come before it was written
     if which == BEST:
-        best = best_of(run)
-        return best if best in there else full[-1]  # a light one has the weights, too
+        pointer = run / CHECKPOINTS_FOLDER / BEST
+        with suppress(OSError, ValueError):
+            best = pointer.with_name(pointer.read_text(encoding="utf-8").strip())
+            return best if best in there else full[-1]  # a light one has the weights, too
+        return full[-1]
     of_step = [path for path in there if which.isdecimal() and step_of(path) == int(which)]
     if of_step:
         return of_step[-1]
@@ -265,21 +253,12 @@ def find_checkpoint(run: Path, which: str) -> Path:
     )
 
 
-def best_of(run: Path) -> Path | None:
-    """Where the checkpoint of the best step is, or was; None if none was the best yet."""
-    pointer = run / CHECKPOINTS_FOLDER / BEST
-    try:
-        return pointer.with_name(pointer.read_text(encoding="utf-8").strip())
-    except (OSError, ValueError):
-        return None
-
-
 def read_checkpoint(path: Path, with_optimizer: bool = True) -> Snapshot:
-    """Read a checkpoint, every file held to its hash first.
+    """Read a checkpoint after comparing every file with its hash.
 
     Raises:
         Damaged: A file is missing, damaged or foreign.
-        InputError: It may be whole, but is a newer program's or cannot be read by this person.
+        InputError: It was written by a newer version, or the permissions do not allow to read it.
     """
     try:
         manifest = json.loads((path / MANIFEST_FILE).read_text(encoding="utf-8"))
@@ -312,7 +291,7 @@ def read_checkpoint(path: Path, with_optimizer: bool = True) -> Snapshot:
 
 
 def copy_of_database(path: Path) -> Path | None:
-    """The copy of the run's database in a checkpoint's folder; None if it has none.
+    """Return the path of the copy of the database in a checkpoint; None if it has none.
 
     Raises:
         Damaged: It is not what was written.
@@ -327,7 +306,7 @@ def copy_of_database(path: Path) -> Path | None:
 
 
 def read_model(path: Path) -> LanguageModel:
-    """The model in a checkpoint's folder, in eval mode on the CPU, with its tokenizer.
+    """Read the model of a checkpoint, in eval mode on the CPU, with its tokenizer.
 
     Raises:
         InputError: The checkpoint is damaged.
@@ -336,7 +315,7 @@ def read_model(path: Path) -> LanguageModel:
 
 
 def rebuild_model(path: Path, snapshot: Snapshot) -> LanguageModel:
-    """The model of a checkpoint that was read from ``path``; see ``read_model``."""
+    """Build the model of a checkpoint that was read; see ``read_model``."""
     try:
         tokenizer = load_tokenizer(snapshot.state["tokenizer"])
         config = ModelConfig(**snapshot.state["config"]["model"])
@@ -368,7 +347,7 @@ def _write_files(folder: Path, snapshot: Snapshot) -> None:
 
 
 def _seal(folder: Path) -> None:
-    """Write the hashes of what is there, and have it all on the disk."""
+    """Write the manifest with the hashes of all files, and flush everything to the disk."""
     files = [path for path in folder.iterdir() if path.name in HASHED]
     manifest = {"format": FORMAT, "sha256": {path.name: _sha256(path) for path in files}}
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -378,7 +357,7 @@ def _seal(folder: Path) -> None:
 
 @contextmanager
 def _beside(final: Path) -> Iterator[Path]:
-    """A new folder beside a checkpoint's place; what is still there afterwards goes."""
+    """Make a temporary folder next to a checkpoint; it is deleted unless it is renamed."""
     temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir()
@@ -388,7 +367,7 @@ def _beside(final: Path) -> Iterator[Path]:
 
 
 def _put_in_place(temporary: Path, final: Path) -> None:
-    """Rename; a checkpoint of the same step (from a run that went back) makes room."""
+    """Rename a finished checkpoint; it replaces one of the same step, as after a rewind."""
     old = temporary.with_suffix(".old")
     if final.exists():
         final.rename(old)
@@ -397,16 +376,9 @@ def _put_in_place(temporary: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    sync_to_disk(temporary)
-    temporary.replace(path)
-
-
-def _prune(folder: Path, rules: Rules) -> None:
+def _prune(run: Path, rules: Rules) -> None:
     """Carry out what ``engine.checkpoint.retention`` decides."""
-    there = checkpoints_in(folder)
+    folder, there = run / CHECKPOINTS_FOLDER, list_snapshots(run)
     untouchable = {path.name for path in there if is_pinned(path)}
     for which in (LATEST, BEST):
         if (folder / which).exists():
@@ -427,11 +399,11 @@ def _kept(path: Path) -> Kept:
 
 
 def _lighten(path: Path) -> None:
-    """Put a light checkpoint in the place of a full one."""
+    """Replace a full checkpoint by its weights."""
     try:
         read_checkpoint(path, with_optimizer=False)
     except InputError:
-        return  # damaged: that is for whoever opens it; new hashes would hide it
+        return  # damaged: new hashes would hide that
     with _beside(path) as temporary:
         for name in CONTENTS:
             shutil.copyfile(path / name, temporary / name)

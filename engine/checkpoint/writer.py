@@ -1,4 +1,4 @@
-"""Writes checkpoints in a helper thread, one at a time, while training goes on."""
+"""Write checkpoints in a thread, one at a time, while training goes on."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from engine.checkpoint.store import Snapshot, write_checkpoint
 
 
 class Saver:
-    """Writes the snapshots of one run.
-
-    Args:
-        run: The run folder.
-    """
+    """Writes the snapshots of one run."""
 
     def __init__(self, run: Path) -> None:
         self._run = run
@@ -23,20 +19,20 @@ class Saver:
 
     @property
     def busy(self) -> bool:
-        """Whether a snapshot is being written, or its outcome not yet asked for."""
+        """Whether a snapshot is being written, or its result was not collected yet."""
         return self._writing is not None
 
     def write(
         self, snapshot: Snapshot, rules: Rules, best: str | None, database: Path | None = None
     ) -> None:
-        """Begin to write; the last one's outcome must have been collected."""
+        """Begin to write; the result of the last one must have been collected."""
         assert self._writing is None
         self._writing = self._pool.submit(
             write_checkpoint, self._run, snapshot, rules, best, database
         )
 
     def collect(self, seconds: float | None = 0.0) -> Path | None:
-        """The checkpoint that has come to be on the disk since the last call, if any.
+        """Return the checkpoint that was completed since the last call, if any.
 
         Args:
             seconds: How long to wait for one being written; None waits for its end.
@@ -51,5 +47,5 @@ class Saver:
         return writing.result()
 
     def close(self) -> None:
-        """Wait for the writer."""
+        """Wait for the thread."""
         self._pool.shutdown()

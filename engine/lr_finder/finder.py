@@ -9,13 +9,14 @@ from contextlib import contextmanager
 import torch
 
 from data.batches import Split
+from data.download import Watcher
 from data.errors import InputError
 from engine.config.schema import Config
 from engine.lr_finder.ramp import DIVERGED, Ramp, Suggestion, at_rate, suggest
 from engine.machine.allocator import keep_freed_memory
 from engine.machine.memory import gpu_memory_ran_out
 from engine.metrics import Column
-from engine.runs.open import Watcher, load_text
+from engine.runs.open import load_text
 from engine.training.precision import use_tf32
 from engine.training.runtime import Say, resolve_runtime
 from engine.training.trainer import Runtime, StepResult, Trainer

@@ -1,22 +1,21 @@
-"""What of a run can be made anew: its settings and its database. The damaged ones are kept."""
+"""Repair the settings and the database of a run. The damaged files are kept."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import tomli_w
 
-from data.download import write_atomically
 from data.errors import InputError
+from data.files import write_atomically
 from engine.checkpoint.load import place_aside, read_good
 from engine.checkpoint.restore_database import RESTORED, restore_database
 from engine.checkpoint.store import LATEST
 from engine.config.schema import Config, config_from_dict
 from engine.runs.checkpoint_names import list_checkpoints
-from engine.runs.database import RunDatabase, Unreadable
+from engine.runs.database import Unreadable, reading
 from engine.runs.folder import CONFIG_FILE, DATABASE_FILE, RunLock
 from engine.runs.open import read_run_config
 
@@ -26,71 +25,57 @@ Say = Callable[[str], None]
 
 
 def repair(run: Path, say: Say) -> None:
-    """Make anew what of a run's database and settings is damaged; what is whole stays as it is.
-
-    Args:
-        run: Its folder.
-        say: Takes sentences on what was done and what is lost.
+    """Restore the database and the settings of a run if they are damaged.
 
     Raises:
         InputError: Some program trains the run, there is nothing to restore it from, or the folder
             cannot be written.
     """
-    lock = RunLock(run)
     try:
-        damaged = find_damage(run) is not None
-        if damaged:
-            restore_database(run, say)
-        if _needs_config(run):
-            _restore_config(run, say)
-        elif not damaged:
-            say(f"{CONFIG_FILE} and {DATABASE_FILE} are whole: nothing is written")
+        with RunLock(run):
+            damaged = find_damage(run) is not None
+            if damaged:
+                restore_database(run, say)
+            if _needs_config(run):
+                _restore_config(run, say)
+            elif not damaged:
+                say(f"{CONFIG_FILE} and {DATABASE_FILE} are intact: nothing is written")
     except OSError as error:
         why = error.strerror or error
         raise InputError(f"the folder {run} cannot be read or written ({why})") from None
-    finally:
-        lock.release()
 
 
 # -- the database --------------------------------------------------------------------------------
 
 
 def find_damage(run: Path) -> Unreadable | None:
-    """What is wrong with a run's database, if it needs to be rebuilt.
+    """Return what is wrong with the database of a run; None if it is intact.
 
     Raises:
         InputError: It is a newer program's, or held by another one.
     """
-    file, is_saved = run / DATABASE_FILE, bool(list_checkpoints(run))
-    if not file.exists():
-        return Unreadable(file, "it is gone") if is_saved else None
     try:
-        database = RunDatabase(file, read_only=True)
-        try:
+        with reading(run) as database:
             problems = database.integrity_problems()
-            if not problems:
-                database.journal()
-                database.samples()
-            is_told = bool(problems) or "corpus" in database.meta()
-        finally:
-            database.close()
+            if problems:
+                raise Unreadable(database.path, problems[0])
+            database.journal()
+            database.samples()
+            if list_checkpoints(run) and "corpus" not in database.meta():
+                raise Unreadable(database.path, "its content is gone")
     except Unreadable as error:
         return error
-    except sqlite3.DatabaseError as error:
-        return Unreadable(file, str(error))
-    if problems:
-        return Unreadable(file, problems[0])
-    return Unreadable(file, "its content is gone") if is_saved and not is_told else None
+    return None
 
 
 # -- the settings --------------------------------------------------------------------------------
 
 
 def config_differences(run: Path, config: Config) -> list[str]:
-    """Where settings are not those that the run began with, in words; none if that is not known.
+    """Describe the settings that are not those the run began with; empty if that is not known.
 
     Raises:
-        InputError: No checkpoint is whole, or the database cannot be read.
+        InputError: No checkpoint is intact, or the database cannot be read.
     """
     first, is_known = first_config(run)
     return [
@@ -101,26 +86,21 @@ def config_differences(run: Path, config: Config) -> list[str]:
 
 
 def first_config(run: Path) -> tuple[Config, bool]:
-    """The settings that a run began with, whatever its ``config.toml`` says.
+    """Return the settings that a run began with, whatever its ``config.toml`` says.
 
     Returns:
         Them, and whether the journal of their changes is whole, so that they are sure.
 
     Raises:
-        InputError: No checkpoint is whole, or the database cannot be read.
+        InputError: No checkpoint is intact, or the database cannot be read.
     """
     config = config_from_dict(read_good(run, LATEST, with_optimizer=False).snapshot.state["config"])
-    database = RunDatabase(run / DATABASE_FILE, read_only=True)
-    try:
-        first: dict[str, object] = {}
+    first: dict[str, object] = {}
+    with reading(run) as database:
         for entry in database.journal("adjusted"):
             for key, (before, _) in entry["detail"]["changes"].items():
                 first.setdefault(key, before)
         is_known = all(one["detail"]["journal_is_whole"] for one in database.journal(RESTORED))
-    except sqlite3.DatabaseError as error:
-        raise Unreadable(database.path, str(error)) from None
-    finally:
-        database.close()
     return config.replace(first), is_known
 
 

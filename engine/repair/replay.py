@@ -1,11 +1,10 @@
-"""A run trained again from its settings and its journal, and held to what it recorded."""
+"""Train a run again from its settings and its journal, and compare it with what it recorded."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from data.download import Watcher
 from data.errors import InputError
 from engine.checkpoint.store import Snapshot, model_tensors, optimizer_tensors, read_checkpoint
 from engine.machine.allocator import keep_freed_memory
@@ -25,8 +25,7 @@ from engine.runs.checkpoint_names import (
     list_snapshots,
     step_of,
 )
-from engine.runs.lineage import Lineage
-from engine.runs.open import Watcher, look_at_run
+from engine.runs.open import look_at_run
 from engine.session.recorder import Recorder
 from engine.session.rewind import untrained
 from engine.session.run_state import RunState
@@ -36,23 +35,14 @@ from engine.training.trainer import Runtime, Trainer
 
 @dataclass(frozen=True)
 class Replay:
-    """What came of it.
+    """The result of training a run again."""
 
-    Attributes:
-        first_step: The first that was trained again.
-        last_step: The last one.
-        checkpoints: The steps of those whose weights were compared.
-        differs_at: The first step at which something was not the same bits; None: nowhere.
-        difference: What it was.
-        caveats: Why the same bits cannot be promised here, if so.
-    """
-
-    first_step: int
+    first_step: int  # that was trained again
     last_step: int
-    checkpoints: tuple[int, ...]
-    differs_at: int | None = None
-    difference: str = ""
-    caveats: tuple[str, ...] = ()
+    checkpoints: tuple[int, ...]  # the steps of those whose weights were compared
+    differs_at: int | None = None  # the first step at which the bits differ
+    difference: str = ""  # what differs there
+    caveats: tuple[str, ...] = ()  # why the same bits cannot be promised here, if so
 
     @property
     def described(self) -> str:
@@ -68,44 +58,32 @@ class Replay:
 
 
 def replay(run: Path, report: Callable[[str], None]) -> Replay:
-    """Train a run again, up to its last recorded step, as long as it is the same.
+    """Train a run again, up to its last recorded step or the first difference.
 
     A fork begins with its first checkpoint, any other run with its settings alone.
-
-    Args:
-        run: Its folder; nothing is written there.
-        report: Takes a line on how far it is.
 
     Raises:
         InputError: Its settings, database or text cannot be read, or a fork's beginning is gone.
     """
-    with _run_state(run, report) as run_state:
-        return _Replaying(run_state, report).run()
-
-
-@contextmanager
-def _run_state(run: Path, report: Callable[[str], None]) -> Iterator[RunState]:
-    """The run before its first step."""
-    files = look_at_run(run, Watcher(report, lambda: False))
+    files = look_at_run(run, Watcher(report))
     try:
         known = files.database.meta().get("runtime")
         if not known:
             raise InputError(f"the run {run.name!r} ended before its first step: nothing to replay")
-        keep_freed_memory()
         runtime = Runtime(**known["resolved"])
         if runtime.device not in available_devices():
-            raise InputError(f"the run was trained on {runtime.device}, which is not here")
+            raise InputError(f"the run was trained on {runtime.device}, which is not available")
+        keep_freed_memory()
         trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
         run_state = RunState(files, trainer, Recorder(files.database, MetricStore()))
-        saved = list_checkpoints(run)
-        run_state.recorder.branch = branch_of(saved[-1]) if saved else 0
-        yield run_state
+        run_state.recorder.branch = files.database.present_lineage().branch
+        return _Replaying(run_state, report).run()
     finally:
         files.close()
 
 
 class _Replaying:
-    """One way from the beginning of a run to its end."""
+    """A run being trained again."""
 
     def __init__(self, run_state: RunState, report: Callable[[str], None]) -> None:
         self._run_state, self._report = run_state, report
@@ -115,7 +93,8 @@ class _Replaying:
         steps, losses = database.curve("train_loss", self._way)
         self._losses = dict(zip(steps.tolist(), losses.tolist(), strict=True))
         self._runtimes = _runtimes(database.journal("runtime"))
-        self._saved = {step_of(path): path for path in _along(run_state.files.path, self._way)}
+        there = list_snapshots(run_state.files.path)
+        self._saved = {step_of(path): path for path in there if self._way.holds_checkpoint(path)}
         self._compared: list[int] = []
 
     def run(self) -> Replay:
@@ -145,7 +124,7 @@ class _Replaying:
         run_state.adjustments.read_journal(run_state.files.database, self._way)
 
     def _compute_as_it_did(self) -> None:
-        """What a run computed with may have changed when it was opened again."""
+        """Use what the run computed with at this step; it may change when a run is opened."""
         runtime = self._runtimes.pop(self._run_state.step, None)
         if runtime:
             torch.set_num_threads(runtime.threads)
@@ -154,7 +133,7 @@ class _Replaying:
                 self._run_state.trainer.compile()
 
     def _difference(self, loss: float) -> str:
-        """How the step just taken differs from the one recorded, if it does."""
+        """Describe how this step differs from the recorded one; empty if it does not."""
         step = self._run_state.step
         recorded = self._losses.get(step)
         if recorded is None:
@@ -168,7 +147,7 @@ class _Replaying:
         return _checkpoint_difference(self._run_state.trainer, saved)
 
     def _saved_at(self, step: int) -> Snapshot | None:
-        """The checkpoint of a step, if there is one and it is whole."""
+        """Return the checkpoint of a step, if there is one and it is intact."""
         path = self._saved.get(step)
         try:
             return read_checkpoint(path, with_optimizer=is_full(path)) if path else None
@@ -179,7 +158,7 @@ class _Replaying:
         self._report_progress(f"trained again: step {self._run_state.step:,} of {last:,}")
 
     def _caveats(self) -> Iterator[str]:
-        """What is not as it was, so that other bits would be no fault."""
+        """Yield reasons why different bits would not be an error."""
         known = self._run_state.files.database.meta()
         device = self._run_state.trainer.runtime.device
         if device != "cpu":
@@ -206,13 +185,8 @@ def _beginning(run_state: RunState) -> Snapshot:
     )
 
 
-def _along(run: Path, way: Lineage) -> list[Path]:
-    """The checkpoints, light ones too, that were written on a way."""
-    return [path for path in list_snapshots(run) if way.holds_step(branch_of(path), step_of(path))]
-
-
 def _runtimes(journal: list[dict[str, Any]]) -> dict[int, Runtime]:
-    """What was computed with, from which step on; a newer word holds from its step on."""
+    """Return the runtime by the step from which it was used; newer entries override older ones."""
     found: dict[int, Runtime] = {}
     for entry in journal:
         found = {step: one for step, one in found.items() if step < entry["step"]}
@@ -221,7 +195,7 @@ def _runtimes(journal: list[dict[str, Any]]) -> dict[int, Runtime]:
 
 
 def _checkpoint_difference(trainer: Trainer, saved: Snapshot) -> str:
-    """What of a checkpoint is not what the trainer has come to, if anything."""
+    """Describe how a checkpoint differs from the trainer; empty if it does not."""
     ours, theirs = model_tensors(trainer.evaluated_model), saved.model
     if saved.optimizer is not None:
         ours, theirs = ours | optimizer_tensors(trainer), theirs | saved.optimizer
@@ -231,7 +205,7 @@ def _checkpoint_difference(trainer: Trainer, saved: Snapshot) -> str:
 
 
 def _same_bits(ours: Tensor | None, theirs: Tensor) -> bool:
-    """NaNs that are the same bits are the same."""
+    """Compare bits, so that equal NaNs are equal."""
     if ours is None or ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         return False
     one, other = (t.detach().cpu().contiguous().view(-1) for t in (ours, theirs))

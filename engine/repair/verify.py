@@ -1,10 +1,9 @@
-"""Whether a run is whole: its settings, its database, its checkpoints. Nothing is written."""
+"""Check the settings, the database and the checkpoints of a run. Nothing is written."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from engine.runs.checkpoint_names import (
     list_snapshots,
     step_of,
 )
-from engine.runs.database import RunDatabase, Unreadable
-from engine.runs.folder import CONFIG_FILE, DATABASE_FILE
+from engine.runs.database import RunDatabase, reading
+from engine.runs.folder import CONFIG_FILE
 from engine.runs.lineage import END
 from engine.runs.open import read_run_config
 
@@ -30,21 +29,15 @@ EVERY_STEP = "train_loss"  # what is recorded of each step
 
 @dataclass(frozen=True)
 class Check:
-    """What was found of one part of a run.
+    """The result of checking one part of a run."""
 
-    Attributes:
-        part: ``config``, ``database``, ``checkpoint`` or ``replay``.
-        found: In words, what was looked at and how it is.
-        is_fine: Whether it is as it was written.
-    """
-
-    part: str
-    found: str
-    is_fine: bool = True
+    part: str  # ``config``, ``database``, ``checkpoint`` or ``replay``
+    found: str  # in words, what was looked at and how it is
+    is_fine: bool = True  # whether it is as it was written
 
 
 def verify_files(run: Path) -> list[Check]:
-    """Look at all files of a run; others may be training it."""
+    """Check all files of a run; another program may be training it."""
     checkpoints = list_checkpoints(run)  # first: what is saved later may not be recorded yet
     newest = checkpoints[-1] if checkpoints else None
     return [_check_config(run, newest), *_check_database(run, newest), *_check_checkpoints(run)]
@@ -78,7 +71,7 @@ def _check_checkpoints(run: Path) -> list[Check]:
                 told = error.what if isinstance(error, Damaged) else str(error)
                 problems.append(Check("checkpoint", told, False))
     if problems and not whole:
-        return [*problems, Check("checkpoint", "none is whole: put one back from a copy", False)]
+        return [*problems, Check("checkpoint", "none is intact: put one back from a copy", False)]
     return [*problems, Check("checkpoint", f"{whole:,} match their hashes")]
 
 
@@ -90,7 +83,7 @@ def _check_database(run: Path, newest: Path | None) -> list[Check]:
         damage = find_damage(run)
         if damage:
             raise damage
-        with _reading(run) as database:
+        with reading(run) as database:
             histories = list(_histories(database, newest))
     except InputError as error:
         return [Check("database", str(error), False)]
@@ -102,28 +95,16 @@ def _check_database(run: Path, newest: Path | None) -> list[Check]:
 
 
 def in_ranges(steps: np.ndarray, most: int = 5) -> str:
-    """Rising steps (n,) int64 in words: ``3 to 7, 12``; what is beyond ``most`` is counted."""
+    """Format rising steps (n,) int64: ``3 to 7, 12``; ranges beyond ``most`` are counted."""
     runs = np.split(steps, np.flatnonzero(np.diff(steps) > 1) + 1)
     told = [f"{run[0]:,} to {run[-1]:,}" if len(run) > 1 else f"{run[0]:,}" for run in runs]
-    more = [f"and {len(told) - most:,} stretches more"] if len(told) > most else []
+    more = [f"and {len(told) - most:,} ranges more"] if len(told) > most else []
     return ", ".join(told[:most] + more)
-
-
-@contextmanager
-def _reading(run: Path) -> Iterator[RunDatabase]:
-    file = run / DATABASE_FILE
-    database = RunDatabase(file, read_only=True)
-    try:
-        yield database
-    except (sqlite3.DatabaseError, ValueError) as error:
-        raise Unreadable(file, str(error)) from None
-    finally:
-        database.close()
 
 
 @dataclass(frozen=True)
 class _History:
-    """The steps recorded on a stretch, which should be all from ``first`` to ``last``."""
+    """The steps recorded on a segment, which should be all from ``first`` to ``last``."""
 
     branch: int
     first: int
@@ -140,7 +121,7 @@ class _History:
 
 
 def _histories(database: RunDatabase, newest: Path | None) -> Iterator[_History]:
-    """What the run is made of, up to its newest checkpoint at least; and what it left."""
+    """Yield the segments of the run, up to its newest checkpoint at least, and those it left."""
     branch, saved = (branch_of(newest), step_of(newest)) if newest else (0, 0)
     lineage = database.lineage(branch)
     for one in (*lineage, *lineage.abandoned()):

@@ -1,1 +1,1 @@
-"""The run folder: all that a run is lives there. Nothing here loads PyTorch."""
+"""The run folder, which holds all of a run. Nothing here imports PyTorch."""

@@ -1,9 +1,10 @@
-"""All runs of a folder, kept up to date by reading only those whose files have changed."""
+"""List the runs of a folder, reading again only those whose files have changed."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,11 +26,7 @@ class _Entry:
 
 
 class Catalogue:
-    """The runs of a folder; one thread at a time may ask.
-
-    Args:
-        runs_dir: Need not exist.
-    """
+    """The summaries of all runs of a folder; not thread-safe."""
 
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
@@ -37,7 +34,7 @@ class Catalogue:
         self._sizes: dict[Path, tuple[Signature, int]] = {}
 
     def read(self) -> list[RunSummary]:
-        """Every run, the oldest first.
+        """Return the summary of every run, the oldest first.
 
         Whether ``config.toml`` is damaged takes longest to find out, so that later calls do it,
         some runs at a time.
@@ -59,7 +56,7 @@ class Catalogue:
         )
 
     def sizes(self) -> dict[str, int]:
-        """What each run of the latest ``read`` takes on the disk, in bytes, by its path."""
+        """Return the size on disk of each run of the latest ``read``, in bytes, by path."""
         sizes: dict[Path, tuple[Signature, int]] = {}
         for path in self._entries:
             signature = _signature(path, (*WATCHED, CHECKPOINTS_FOLDER, "."))
@@ -77,23 +74,17 @@ class Catalogue:
 
 
 def disk_use(folder: Path) -> int:
-    """The bytes in all files of a folder; what disappears meanwhile does not count."""
-    total, folders = 0, [str(folder)]
-    while folders:
-        try:
-            with os.scandir(folders.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                    else:
-                        total += entry.stat(follow_symlinks=False).st_size
-        except OSError:
-            continue
+    """Return the size of all files in a folder, in bytes; files deleted meanwhile do not count."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(f"{path}/{name}").st_size
     return total
 
 
 def find_parent(run: RunSummary, runs: Iterable[RunSummary]) -> RunSummary | None:
-    """The run that a run was forked from, also if it was renamed since."""
+    """Find the run that a run was forked from, even if it was renamed since."""
     if not run.parent:
         return None
     older = [one for one in runs if one.created <= run.created and one.path != run.path]

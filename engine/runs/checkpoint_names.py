@@ -1,4 +1,4 @@
-"""The checkpoints of a run as folders: their names, their order, and which can be gone on from.
+"""The checkpoint folders of a run: their names, their order, and which can be resumed from.
 
 What is inside is read and written by ``engine.checkpoint.store``; nothing here needs torch.
 """
@@ -17,34 +17,35 @@ NAME = re.compile(r"step-(\d{8,})(?:-b(\d+))?")
 
 
 def list_snapshots(run: Path) -> list[Path]:
-    """All checkpoints of a run, light ones too, oldest first."""
-    return checkpoints_in(run / CHECKPOINTS_FOLDER)
+    """List all checkpoints of a run, including light ones, oldest first."""
+    folder = run / CHECKPOINTS_FOLDER
+    return sorted((path for path in folder.glob("step-*") if NAME.fullmatch(path.name)), key=_place)
 
 
 def list_checkpoints(run: Path) -> list[Path]:
-    """The checkpoints that a run can go on from, oldest first."""
+    """List the checkpoints that a run can be resumed from, oldest first."""
     return [path for path in list_snapshots(run) if is_full(path)]
 
 
 def pin(path: Path) -> None:
-    """Keep a checkpoint, whatever else is dropped."""
+    """Keep a checkpoint, whatever the retention rules say."""
     (path / PIN_FILE).touch()
 
 
 def unpin(path: Path) -> None:
-    """Keep a checkpoint no longer than others of its kind."""
+    """Let the retention rules decide on a checkpoint again."""
     (path / PIN_FILE).unlink(missing_ok=True)
 
 
 def is_pinned(path: Path) -> bool:
-    """Whether a checkpoint is to be kept."""
+    """Whether a checkpoint is pinned."""
     return (path / PIN_FILE).exists()
 
 
 def is_full(path: Path) -> bool:
-    """Whether a run can go on from a checkpoint; light ones hold weights alone.
+    """Whether a run can be resumed from a checkpoint; light ones hold the weights alone.
 
-    One that is damaged counts as what it was written as, so that whoever reads it can say so.
+    A damaged one counts as what it was written as, so that reading it reports the damage.
     """
     try:
         return OPTIMIZER_FILE in json.loads((path / MANIFEST_FILE).read_bytes())["sha256"]
@@ -53,17 +54,17 @@ def is_full(path: Path) -> bool:
 
 
 def checkpoint_name(step: int, branch: int = 0) -> str:
-    """The folder name of the checkpoint of a step on a line of history."""
+    """Return the folder name of the checkpoint of a step on a branch."""
     return f"step-{step:08d}" + (f"-b{branch}" if branch else "")
 
 
 def step_of(path: Path) -> int:
-    """The step of a checkpoint's folder."""
+    """Return the step of a checkpoint folder."""
     return _place(path)[1]
 
 
 def branch_of(path: Path) -> int:
-    """The line of history of a checkpoint's folder."""
+    """Return the branch of a checkpoint folder."""
     return _place(path)[0]
 
 
@@ -72,8 +73,3 @@ def _place(path: Path) -> tuple[int, int]:
     found = NAME.fullmatch(path.name)
     assert found, path
     return int(found[2] or 0), int(found[1])
-
-
-def checkpoints_in(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, oldest first."""
-    return sorted((path for path in folder.glob("step-*") if NAME.fullmatch(path.name)), key=_place)

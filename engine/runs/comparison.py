@@ -1,4 +1,4 @@
-"""Runs beside each other: the settings in which they differ, and what came of them."""
+"""Compare runs: the settings in which they differ, and their results."""
 
 from __future__ import annotations
 
@@ -11,21 +11,14 @@ from typing import Any
 from data.errors import InputError
 from engine.config.schema import SETTINGS, Config, SampleConfig, read_config
 from engine.config.setting import Value
-from engine.runs.database import RunDatabase
+from engine.runs.database import reading
 from engine.runs.folder import CONFIG_FILE
-from engine.runs.lineage import Lineage
-from engine.runs.summary import (
-    DAMAGED,
-    RunSummary,
-    open_database,
-    present_branch,
-    read_summary,
-)
+from engine.runs.summary import DAMAGED, RunSummary, read_summary
 
 
 @dataclass(frozen=True)
 class Change:
-    """A setting that got another value before a step was done."""
+    """A setting that was changed after a step."""
 
     step: int
     key: str
@@ -34,41 +27,33 @@ class Change:
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run as it is set beside others.
-
-    Attributes:
-        path: Of its folder.
-        summary: Its figures.
-        config: What it began with; what was left to the program is what that settled on.
-        changes: Of settings, by step, along the line of history that the run goes on with.
-        text: Identifies the text it learns from; empty if that was never read.
-    """
+    """What of a run is compared with others."""
 
     path: Path
     summary: RunSummary
-    config: Config
-    changes: tuple[Change, ...]
-    text: str
+    config: Config  # what it began with; where the program chose, what it chose
+    changes: tuple[Change, ...]  # by step, along the line of history that the run goes on with
+    text: str  # the hash of the text it learns from; empty if that was never read
 
     @property
     def name(self) -> str:
-        """The name of its folder."""
+        """The name of the run folder."""
         return self.path.name
 
     def values(self, key: str) -> tuple[Value, ...]:
-        """The values a setting had, one after another."""
+        """Return the values a setting had, in order."""
         values = [self.config.get(key)]
         values += [one.value for one in self.changes if one.key == key]
         return tuple(v for i, v in enumerate(values) if i == 0 or v != values[i - 1])
 
     def sampling(self) -> SampleConfig:
-        """How it samples now."""
+        """Return the sampling settings in force now."""
         names = [field.name for field in dataclasses.fields(SampleConfig)]
         latest = {name: self.values(f"sample.{name}")[-1] for name in names}
         return dataclasses.replace(self.config.sample, **latest)  # type: ignore[arg-type]
 
     def figures(self) -> dict[str, Any]:
-        """What came of it: losses in nats a token, the time in seconds of training."""
+        """Return the results: losses in nats per token, time in seconds of training."""
         run = self.summary
         return {
             "best_val_loss": run.best_val_loss,
@@ -90,7 +75,7 @@ class ComparedRun:
 
 
 def read_compared(path: Path) -> ComparedRun:
-    """Everything of a run but its courses.
+    """Read a run, except its curves.
 
     Raises:
         InputError: Its folder is gone or damaged.
@@ -100,28 +85,23 @@ def read_compared(path: Path) -> ComparedRun:
     if summary.state == DAMAGED:
         raise InputError(f"the run {path.name!r} cannot be compared: {summary.problem}")
     config = read_config(path / CONFIG_FILE)
-    with open_database(path) as database:
-        if database is None:
-            return ComparedRun(path, summary, config, (), "")
+    with reading(path) as database:
         meta = database.meta()
-        changes = _changes(database, database.lineage(present_branch(path)))
+        adjusted = database.present_lineage().changes(database.journal("adjusted"))
+        changes = [
+            Change(one.step, key, value)
+            for one in adjusted
+            for key, value in one.values.items()
+            if key in SETTINGS
+        ]
     config = _settled(config, meta.get("runtime", {}))
-    return ComparedRun(path, summary, config, changes, meta.get("corpus", {}).get("sha256", ""))
-
-
-def _changes(database: RunDatabase, lineage: Lineage) -> tuple[Change, ...]:
-    """What the journal says of settings, along a lineage."""
-    found = [
-        Change(one.step, key, value)
-        for one in lineage.changes(database.journal("adjusted"))
-        for key, value in one.values.items()
-        if key in SETTINGS
-    ]
-    return tuple(sorted(found, key=lambda change: change.step))
+    in_order = tuple(sorted(changes, key=lambda change: change.step))
+    text = meta.get("corpus", {}).get("sha256", "")
+    return ComparedRun(path, summary, config, in_order, text)
 
 
 def _settled(config: Config, runtime: dict[str, dict[str, Any]]) -> Config:
-    """Put what the program runs on in the place of what was asked for."""
+    """Replace each `auto` in the system settings by what it was resolved to."""
     known = {**runtime.get("asked", {}), **runtime.get("resolved", {})}
     changes = {f"system.{name}": value for name, value in known.items()}
     return config.check({key: value for key, value in changes.items() if key in SETTINGS})[0]
@@ -131,7 +111,7 @@ def _settled(config: Config, runtime: dict[str, dict[str, Any]]) -> Config:
 
 
 def differing_settings(runs: Sequence[ComparedRun]) -> dict[str, list[tuple[Value, ...]]]:
-    """Settings that are not the same in all runs: key -> the values each had, in order."""
+    """Return the settings that differ between runs: key -> the values each run had, in order."""
     runs = list(runs)
     all_values = {key: [run.values(key) for run in runs] for key in SETTINGS}
     return {
@@ -140,12 +120,12 @@ def differing_settings(runs: Sequence[ComparedRun]) -> dict[str, list[tuple[Valu
 
 
 def described(key: str, values: Sequence[Value]) -> str:
-    """The values a setting had: ``0.001→0.0003``."""
+    """Format the values a setting had: ``0.001→0.0003``."""
     return "→".join(SETTINGS[key].format(value) for value in values)
 
 
 def cautions(runs: Sequence[ComparedRun]) -> list[str]:
-    """Why figures of these runs do not say which is better, one sentence each."""
+    """Return the reasons why the losses of these runs are not comparable, one sentence each."""
     found = []
     if len({run.text for run in runs if run.text}) > 1:
         found.append("the runs learn from different texts, so their losses do not compare")

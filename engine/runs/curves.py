@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,9 +14,9 @@ from data.errors import InputError
 from engine.config.schema import tokens_per_step
 from engine.metrics import Column, Steps, Values
 from engine.runs.comparison import ComparedRun
+from engine.runs.database import Curve, reading
 from engine.runs.folder import CONFIG_FILE, list_runs
 from engine.runs.notes import read_notes
-from engine.runs.summary import open_database, present_branch
 
 LOSSES = ("train_loss", "val_loss")
 SIZE_OF_STEP = ("train.batch_size", "train.grad_accum_steps")
@@ -26,7 +25,7 @@ FAR_STEPS = 1_000_000  # how far tokens are known beyond the last figures of a r
 
 
 class Axis(StrEnum):
-    """What a course is drawn over."""
+    """The horizontal axis of a chart."""
 
     STEPS = "steps"
     TOKENS = "tokens"
@@ -34,32 +33,15 @@ class Axis(StrEnum):
 
 
 @dataclass(frozen=True)
-class Curve:
-    """A metric of a run by step: ``steps`` (n,) rising, ``values`` (n,)."""
-
-    steps: Steps
-    values: Values
-
-
-NOTHING = Curve(np.array([], np.int64), np.array([], np.float64))
-
-
-@dataclass(frozen=True)
 class LossCurves:
-    """The losses of a run, and how many tokens and how much time they had taken.
+    """The losses of a run, and the tokens and seconds of training by step."""
 
-    Attributes:
-        losses: Training and validation loss by name.
-        clock: Seconds of training by step.
-        tokens: Knots (step, tokens) between which tokens rise evenly.
-    """
-
-    losses: dict[str, Curve]
-    clock: Curve
-    tokens: Curve
+    losses: dict[str, Curve]  # training and validation loss by name
+    clock: Curve  # seconds of training by step
+    tokens: Curve  # knots (step, tokens) between which tokens rise evenly
 
     def along(self, axis: Axis, metric: str) -> tuple[Steps, Values]:
-        """A loss over steps, tokens or milliseconds of training.
+        """Return a loss over steps, tokens or milliseconds of training.
 
         Returns:
             Places (n,), whole numbers that do not fall, and values (n,).
@@ -75,102 +57,91 @@ class LossCurves:
 
 
 def read_loss_curves(run: ComparedRun) -> LossCurves:
-    """The losses of a run along the line of history that it goes on with.
+    """Read the losses of a run along its present branch.
 
     Raises:
         InputError: Its database is damaged.
     """
-    with open_database(run.path) as database:
-        if database is None:
-            return LossCurves(dict.fromkeys(LOSSES, NOTHING), _clock(NOTHING), _knots(run))
-        way = database.lineage(present_branch(run.path))
-        losses = {name: Curve(*database.curve(name, way)) for name in LOSSES}
-        clock = _clock(Curve(*database.curve("train_seconds", way)))
+    with reading(run.path) as database:
+        lineage = database.present_lineage()
+        losses = {name: database.curve(name, lineage) for name in LOSSES}
+        clock = _clock(database.curve("train_seconds", lineage))
     return LossCurves(losses, clock, _knots(run))
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a fork comes from: a step on a line of history of another run."""
+class Parent:
+    """The run that a run was forked from."""
 
-    path: Path
-    branch: int
-    step: int
+    name: str  # what it is called now, or was then if it is gone
+    path: Path | None  # its folder; None if it is gone
+    branch: int  # the branch that it was forked from
+    step: int  # at which it was forked
 
 
-def find_origin(path: Path) -> Origin | None:
-    """Where a run was forked off, if it was and that run is still there beside it.
+def read_parent(run: Path) -> Parent | None:
+    """Read which run a run was forked from; None if it is not a fork.
 
     Raises:
         InputError: The run's database is damaged.
     """
-    with open_database(path.resolve()) as database:
-        parent = database.meta().get("parent") if database else None
-    if not parent:
+    run = run.resolve()
+    with reading(run) as database:
+        known = database.meta().get("parent")
+    if not known:
         return None
-    for folder in (path.resolve().parent / parent["run"], *_renamed(path.resolve().parent, parent)):
+    for folder in (run.parent / known["run"], *_renamed(run.parent, known["run"])):
         if (folder / CONFIG_FILE).is_file():
-            return Origin(folder, parent["branch"], parent["step"])
-    return None
+            return Parent(folder.name, folder, known["branch"], known["step"])
+    return Parent(known["run"], None, known["branch"], known["step"])
 
 
-def name_of_parent(path: Path) -> str:
-    """What the run that a run was forked from is called now; nothing if it is no fork.
+def name_of_parent(run: Path) -> str:
+    """Return the present name of the run that a run was forked from; empty if it is not a fork.
 
     Raises:
         InputError: The run's database is damaged.
     """
-    origin = find_origin(path)
-    if origin:
-        return origin.path.name
-    with open_database(path.resolve()) as database:
-        parent = database.meta().get("parent") if database else None
-    return f"{parent['run']} (not here any more)" if parent else ""
+    parent = read_parent(run)
+    if parent is None:
+        return ""
+    return parent.name if parent.path else f"{parent.name} (not here any more)"
 
 
-def _renamed(runs_dir: Path, parent: dict[str, Any]) -> Iterator[Path]:
+def _renamed(runs_dir: Path, name: str) -> Iterator[Path]:
     for folder in list_runs(runs_dir):
         with suppress(InputError):  # a run whose notes are damaged is not known by other names
-            if parent["run"] in read_notes(folder).formerly:
+            if name in read_notes(folder).formerly:
                 yield folder
 
 
-def read_later_curve(origin: Origin, metric: str = "train_loss") -> Curve:
-    """How a metric of the run that was forked went on, on the same line of history.
-
-    Raises:
-        InputError: That run's database is damaged.
-    """
-    with open_database(origin.path) as database:
-        if database is None or all(one.id != origin.branch for one in database.branches()):
-            return NOTHING
-        way = database.lineage(origin.branch)
-        steps, values = database.curve(metric, way)
-    later = steps > origin.step
-    return Curve(steps[later], values[later])
-
-
 def ghost_of_parent(run: Path) -> tuple[str, Column | None]:
-    """How the run that another one was forked off went on, for that one's chart.
+    """Read how the parent of a fork went on, for the chart of the fork.
 
     Returns:
         The name of the parent and its later training loss; nothing where it is not a fork, or the
         parent is gone, damaged or went no further.
     """
     try:
-        origin = find_origin(run)
-        later = read_later_curve(origin) if origin else NOTHING
+        parent = read_parent(run)
+        if parent is None or parent.path is None:
+            return "", None
+        with reading(parent.path) as database:
+            if all(one.id != parent.branch for one in database.branches()):
+                return "", None
+            steps, values = database.curve("train_loss", database.lineage(parent.branch))
     except InputError:  # the parent has its own screen to say so
         return "", None
-    if origin is None or not len(later.steps):
+    later = steps > parent.step
+    if not later.any():
         return "", None
     ghost = Column()
-    ghost.extend(later.steps, later.values)
-    return origin.path.name, ghost
+    ghost.extend(steps[later], values[later])
+    return parent.name, ghost
 
 
 def _clock(seconds: Curve) -> Curve:
-    """Seconds that never fall and are always numbers, from 0 on."""
+    """Return seconds that start at 0, never decrease and are finite."""
     sound = np.isfinite(seconds.values)
     rising = np.maximum.accumulate(np.maximum(seconds.values[sound], 0.0))
     return Curve(
@@ -180,9 +151,9 @@ def _clock(seconds: Curve) -> Curve:
 
 
 def _knots(run: ComparedRun) -> Curve:
-    """Tokens by step: between changes of the batch they rise evenly.
+    """Return tokens by step: linear between changes of the batch size.
 
-    How a fork's parent came to its tokens is not known here: evenly, it is taken to be.
+    The tokens of a fork's parent are taken to be linear, too.
     """
     began, now = run.summary.parent_step or 0, max(run.summary.step, 0)
     knots, tokens, config = [began], [0.0], run.config

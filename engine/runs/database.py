@@ -1,7 +1,7 @@
 """``run.db``: the metrics, samples and journal of one run, in SQLite.
 
-One writer, any number of readers in any process. Per metric, finished stretches of 1,024 steps are
-packed into blobs; the newest stretch is a short tail of rows. A journal in WAL mode means readers
+One writer, any number of readers in any process. Per metric, complete blocks of 1,024 steps are
+packed into blobs; the newest steps are rows. A journal in WAL mode means readers
 and the writer never wait for each other; ``close`` folds it in, so that a stopped run is one file.
 """
 
@@ -12,16 +12,20 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from data.errors import InputError
+from data.files import sync_to_disk
+from engine.metrics import Steps, Values
 from engine.program import program
-from engine.runs.folder import sync_to_disk, typed_name
-from engine.runs.lineage import END, Branch, Lineage, Stretch
-from engine.runs.retrying_writer import LOCKED, PASSING, PATIENTLY, RetryingWriter
+from engine.runs.checkpoint_names import branch_of, list_checkpoints, list_snapshots
+from engine.runs.folder import DATABASE_FILE, typed_name
+from engine.runs.lineage import END, Branch, Lineage, Segment
+from engine.runs.retrying_writer import LOCKED, LONG_TIMEOUT, PASSING, RetryingWriter
 
 SCHEMA_VERSION = 3
 BLOCK_STEPS = 1024
@@ -53,22 +57,41 @@ CREATE TABLE journal (
 MIGRATIONS = {1: BRANCHES, 2: ""}  # from 3 on, steps without a gap are kept as their first
 
 
+class Curve(NamedTuple):
+    """A metric by step: steps (n,) rising, values (n,)."""
+
+    steps: Steps
+    values: Values
+
+
+NOTHING = Curve(np.array([], np.int64), np.array([], np.float64))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A validation loss, and a description of what it was measured on."""
+
+    loss: float
+    on: str
+
+
 class Unreadable(InputError):
-    """A run's database is damaged, or gone; the sentence says what can be done.
+    """A run's database is damaged or gone; the message says what can be done.
 
     Args:
-        path: Of the file.
-        why: What is wrong with it.
-        may_pass: Whether that may only be the disk, or who may read it, and not the file.
+        may_pass: Whether the disk or the permissions may be at fault, and not the file.
+
+    Attributes:
+        is_restorable: Whether opening the run for training restores it from a checkpoint.
     """
 
     def __init__(self, path: Path, why: str, may_pass: bool = False) -> None:
         self.why = why = " ".join(why.replace("*** in database main ***", "").split())
-        self.may_pass = may_pass
-        super().__init__(  # the way out comes first: a list cuts what is long
-            f"{path} cannot be read: {program()} verify {typed_name(path.parent)} --repair "
-            f"restores it from a checkpoint ({why})"
-        )
+        self.is_restorable = not may_pass and bool(list_checkpoints(path.parent))
+        repair = f"{program()} verify {typed_name(path.parent)} --repair"
+        way_out = f"opening the run, or {repair}," if self.is_restorable else repair
+        # the way out comes first: a list cuts what is long
+        super().__init__(f"{path} cannot be read: {way_out} restores it from a checkpoint ({why})")
 
 
 class RunDatabase:
@@ -76,7 +99,6 @@ class RunDatabase:
 
     Args:
         path: Of ``run.db``; made if it is not there and ``read_only`` is false.
-        read_only: For looking at a run, live or not.
 
     Raises:
         Unreadable: It is not a run's database, or damaged.
@@ -87,12 +109,17 @@ class RunDatabase:
         self.path = path
         try:
             self._db = _connect(path, read_only)
-            if not read_only and not self._has_tables():
+            tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if not read_only and not tables:
                 self._alter(SCHEMA + BRANCHES, SCHEMA_VERSION)
             self._check_version()
             if not read_only:
-                self._check_quickly()
-                self._migrate()
+                # find out now that pages are missing, and not hours into a training
+                found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+                if found != "ok":
+                    raise sqlite3.DatabaseError(found)
+                for version in range(self._version, SCHEMA_VERSION):
+                    self._alter(MIGRATIONS[version], version + 1)
             self._next_ids = {table: self.newest_id(table) + 1 for table in ("samples", "journal")}
         except sqlite3.DatabaseError as error:
             if _has_code(error, LOCKED):
@@ -103,21 +130,18 @@ class RunDatabase:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """What cannot be put off: the past is changed, and read again at once.
+        """A transaction that cannot be deferred, because its result is read at once.
 
         Raises:
             OSError: The file takes nothing now.
         """
         self.writer.settle()
         try:
-            with self.writer.patience(), self._db:
+            with self.writer.long_timeout(), self._db:
                 yield
         except sqlite3.OperationalError as error:
             self.writer.note(error)
             raise OSError(f"the run's database cannot be written: {error}") from None
-
-    def _has_tables(self) -> bool:
-        return bool(self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
 
     def _check_version(self) -> None:
         if self._version == 0:
@@ -128,60 +152,49 @@ class RunDatabase:
                 f"{SCHEMA_VERSION}: open it with the version that wrote it"
             )
 
-    def _check_quickly(self) -> None:
-        """Find out now that pages are missing, and not hours into a training."""
-        found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise sqlite3.DatabaseError(found)
-
-    def _migrate(self) -> None:
-        """Bring an older run to the present format, a version at a time."""
-        for version in range(self._version, SCHEMA_VERSION):
-            self._alter(MIGRATIONS[version], version + 1)
-
     @property
     def _version(self) -> int:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     def _alter(self, script: str, version: int) -> None:
-        """Change the tables and the version, all or nothing."""
+        """Change the tables and the version in one transaction."""
         self._db.executescript(f"BEGIN; {script} PRAGMA user_version = {version}; COMMIT;")
 
     # -- small facts -----------------------------------------------------------------------------
 
     def set_meta(self, **facts: Any) -> None:
-        """Write facts about the run, each a JSON value."""
+        """Write key-value pairs about the run, each value as JSON."""
         rows = [(key, json.dumps(value)) for key, value in facts.items()]
         self._soon("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
     def _soon(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
-        self.writer.write(lambda: void(self._db.executemany(statement, rows)))
+        self.writer.write(lambda: self._db.executemany(statement, rows))
 
     def meta(self) -> dict[str, Any]:
-        """All facts."""
+        """Return all key-value pairs about the run."""
         return {key: self._value(text) for key, text in self._db.execute("SELECT * FROM meta")}
 
     def _value(self, text: str) -> Any:
         try:
             return json.loads(text)
         except ValueError:
-            raise Unreadable(self.path, "some of its JSON is none") from None
+            raise Unreadable(self.path, "it holds invalid JSON") from None
 
     # -- branches --------------------------------------------------------------------------------
 
     def branches(self) -> list[Branch]:
-        """All lines of history, the first one first."""
+        """Return all branches, the first one first."""
         if self._version < 2:  # it is only read, and not brought to the present format
             return [Branch(0, None, 0, 0.0)]
         rows = self._db.execute("SELECT id, parent, step, created FROM branches ORDER BY id")
         return [Branch(*row) for row in rows]
 
     def lineage(self, branch: int, up_to: int = END) -> Lineage:
-        """How a line of history came to be, up to its last step or to one before."""
+        """Return the lineage of a branch, up to its last step or to an earlier one."""
         return Lineage(self.branches(), branch, up_to)
 
     def add_branch(self, parent: int, step: int) -> int:
-        """Begin a new line of history that leaves another at a step; returns its id."""
+        """Begin a branch that leaves another one at a step; returns its id."""
         with self._writing():
             cursor = self._db.execute(
                 "INSERT INTO branches (parent, step, created) VALUES (?, ?, ?)",
@@ -189,15 +202,34 @@ class RunDatabase:
             )
         return int(cursor.lastrowid or 0)
 
-    def curve(self, metric: str, stretches: Iterable[Stretch]) -> tuple[np.ndarray, np.ndarray]:
-        """A metric along some stretches of history; as ``metric``."""
-        steps, values = [np.array([], np.int64)], [np.array([], np.float64)]
-        for one in stretches:
+    def present_lineage(self) -> Lineage:
+        """Return the lineage that the run goes on with: that of its newest full checkpoint."""
+        saved = list_checkpoints(self.path.parent)
+        # without a checkpoint, the run cannot have been rewound
+        return self.lineage(branch_of(saved[-1]) if saved else 0)
+
+    def curve(self, metric: str, segments: Iterable[Segment]) -> Curve:
+        """Return a metric along some segments."""
+        steps, values = [NOTHING.steps], [NOTHING.values]
+        for one in segments:
             all_steps, all_values = self.metric(one.branch, metric)
             lived = (all_steps > one.after) & (all_steps <= one.up_to)
             steps.append(all_steps[lived])
             values.append(all_values[lived])
-        return np.concatenate(steps), np.concatenate(values)
+        return Curve(np.concatenate(steps), np.concatenate(values))
+
+    def evaluations(self, lineage: Lineage, up_to: int = END) -> dict[int, Measured]:
+        """Return the evaluations at ``eval.interval`` along a lineage, by rising step.
+
+        Those that the user asked for are left out: they must not change the training.
+        """
+        found: dict[int, Measured] = {}  # of a step that was trained again, the newer one
+        for entry in self.journal("evaluated"):
+            step, detail = entry["step"], entry["detail"]
+            on_way = step <= up_to and lineage.holds_moment(entry["branch"], step)
+            if on_way and detail.get("scheduled"):
+                found[step] = Measured(detail["val_loss"], detail.get("measured", ""))
+        return dict(sorted(found.items()))
 
     # -- metrics ---------------------------------------------------------------------------------
 
@@ -211,35 +243,35 @@ class RunDatabase:
 
         self.writer.write(write)
 
-    def metric(
-        self, branch: int, metric: str, after_step: int = -1
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The course of a metric after a step: steps (n,) int64 and values (n,) float64."""
-        steps, values = [], []
+    def metric(self, branch: int, metric: str, after_step: int = -1) -> Curve:
+        """Return a metric of a branch after a step."""
         with self._one_moment():
             blocks = self._db.execute(
                 "SELECT steps, vals FROM metric_blocks "
                 "WHERE branch = ? AND metric = ? AND block >= ? ORDER BY block",
                 (branch, metric, (after_step + 1) // BLOCK_STEPS),
             ).fetchall()
-            tail = self._db.execute(
-                "SELECT step, value FROM metric_tail "
-                "WHERE branch = ? AND metric = ? AND step > ? ORDER BY step",
-                (branch, metric, after_step),
-            ).fetchall()
-        for s, v in blocks:
-            values.append(np.frombuffer(v, np.float64))
-            steps.append(unpacked(s, len(values[-1])))
+            tail = self._tail(branch, metric, after_step)
+        curves = [*(_unpack(*block) for block in blocks), tail]
+        steps = np.concatenate([one.steps for one in curves])
+        values = np.concatenate([one.values for one in curves])
+        newer = steps > after_step
+        return Curve(steps[newer], values[newer])
+
+    def _tail(self, branch: int, metric: str, after: int, before: int = END) -> Curve:
+        """Return the rows of a metric that are not packed, between two steps."""
+        rows = self._db.execute(
+            "SELECT step, value FROM metric_tail "
+            "WHERE branch = ? AND metric = ? AND step > ? AND step < ? ORDER BY step",
+            (branch, metric, after, before),
+        ).fetchall()
         # SQLite keeps NaN as NULL
-        steps.append(np.array([step for step, _ in tail], np.int64))
-        values.append(np.array([np.nan if v is None else v for _, v in tail], np.float64))
-        all_steps, all_values = np.concatenate(steps), np.concatenate(values)
-        newer = all_steps > after_step
-        return all_steps[newer], all_values[newer]
+        values = [np.nan if value is None else value for _, value in rows]
+        return Curve(np.array([step for step, _ in rows], np.int64), np.array(values, np.float64))
 
     @contextmanager
     def _one_moment(self) -> Iterator[None]:
-        """Several reads of one state: a writer may pack stretches in between."""
+        """Read several times in one transaction, as a writer may pack rows in between."""
         if self._db.in_transaction:
             yield
             return
@@ -250,44 +282,63 @@ class RunDatabase:
             self._db.execute("COMMIT")
 
     def import_metric(self, metric: str, steps: np.ndarray, values: np.ndarray) -> None:
-        """Write the whole past of a metric into the first branch of a new run.
-
-        Args:
-            metric: Of which nothing is recorded yet.
-            steps: (n,) int64, rising.
-            values: (n,) float64.
-        """
-        blocks = steps // BLOCK_STEPS
-        last = int(blocks[-1]) if len(blocks) else 0
+        """Write all of a metric to the first branch of a new run."""
+        first_open = int(steps[-1]) // BLOCK_STEPS * BLOCK_STEPS if len(steps) else 0
+        done = steps < first_open
         with self._writing():
-            for block in np.unique(blocks[blocks < last]).tolist():
-                of_it = blocks == block
-                self._db.execute(
-                    "INSERT INTO metric_blocks VALUES (0, ?, ?, ?, ?)",
-                    (metric, block, _packed(steps[of_it]), values[of_it].tobytes()),
-                )
-            tail = zip(steps[blocks == last].tolist(), values[blocks == last].tolist(), strict=True)
-            self._db.executemany(
-                "INSERT INTO metric_tail VALUES (0, ?, ?, ?)",
-                ((metric, step, value) for step, value in tail),
+            self._put_blocks(0, metric, Curve(steps[done], values[done]))
+            self._put_rows(0, metric, Curve(steps[~done], values[~done]))
+
+    def _put_rows(self, branch: int, metric: str, curve: Curve) -> None:
+        rows = zip(curve.steps.tolist(), curve.values.tolist(), strict=True)
+        self._db.executemany(
+            "INSERT INTO metric_tail VALUES (?, ?, ?, ?)",
+            ((branch, metric, step, value) for step, value in rows),
+        )
+
+    def _put_blocks(self, branch: int, metric: str, curve: Curve) -> None:
+        """Pack rows of a metric into blocks; newer values of the same steps replace older ones."""
+        blocks = curve.steps // BLOCK_STEPS
+        for block in np.unique(blocks).tolist():
+            steps, values = curve.steps[blocks == block], curve.values[blocks == block]
+            packed = self._db.execute(
+                "SELECT steps, vals FROM metric_blocks "
+                "WHERE branch = ? AND metric = ? AND block = ?",
+                (branch, metric, block),
+            ).fetchone()
+            if packed:
+                before = _unpack(*packed)
+                # of the same step, the first one stays
+                steps, first = np.unique(np.concatenate([steps, before.steps]), return_index=True)
+                values = np.concatenate([values, before.values])[first]
+            follow = steps[-1] - steps[0] == len(steps) - 1  # then the first step tells them all
+            self._db.execute(
+                "INSERT OR REPLACE INTO metric_blocks VALUES (?, ?, ?, ?, ?)",
+                (
+                    branch,
+                    metric,
+                    block,
+                    (steps[:1] if follow else steps).tobytes(),
+                    values.tobytes(),
+                ),
             )
 
-    def metric_names(self, branch: int) -> list[str]:
-        """The metrics recorded."""
+    def metric_names(self, *branches: int) -> list[str]:
+        """Return the names of the metrics recorded on some branches."""
         query = (
             "SELECT metric FROM metric_tail WHERE branch = ?1 "
             "UNION SELECT metric FROM metric_blocks WHERE branch = ?1"
         )
-        return [name for (name,) in self._db.execute(query, (branch,))]
+        rows = (row for branch in branches for row in self._db.execute(query, (branch,)))
+        return list(dict.fromkeys(name for (name,) in rows))
 
     def truncate_metrics(self, branch: int, after_step: int) -> None:
-        """Forget what was measured after a step, because the run goes back to it."""
+        """Delete the metrics and samples after a step, which will be trained again."""
         last_block = after_step // BLOCK_STEPS
         with self._writing():
             for metric in self.metric_names(branch):
                 steps, values = self.metric(branch, metric, last_block * BLOCK_STEPS - 1)
                 kept = (steps // BLOCK_STEPS == last_block) & (steps <= after_step)
-                rows = zip(steps[kept].tolist(), values[kept].tolist(), strict=True)
                 self._db.execute(
                     "DELETE FROM metric_blocks WHERE branch = ? AND metric = ? AND block >= ?",
                     (branch, metric, last_block),
@@ -296,71 +347,54 @@ class RunDatabase:
                     "DELETE FROM metric_tail WHERE branch = ? AND metric = ? AND step >= ?",
                     (branch, metric, last_block * BLOCK_STEPS),
                 )
-                self._db.executemany(
-                    "INSERT INTO metric_tail VALUES (?, ?, ?, ?)",
-                    ((branch, metric, step, value) for step, value in rows),
-                )
+                self._put_rows(branch, metric, Curve(steps[kept], values[kept]))
             self._db.execute(
                 "DELETE FROM samples WHERE branch = ? AND step > ?", (branch, after_step)
             )
 
     def _pack(self, branch: int) -> None:
-        """Turn stretches that are over into blobs."""
+        """Pack complete blocks into blobs."""
         newest = self._db.execute(
             "SELECT max(step) FROM metric_tail WHERE branch = ?", (branch,)
         ).fetchone()[0]
         first_open = (newest or 0) // BLOCK_STEPS * BLOCK_STEPS
-        done = self._db.execute(
-            "SELECT metric, step, value FROM metric_tail WHERE branch = ? AND step < ? "
-            "ORDER BY metric, step",
-            (branch, first_open),
-        ).fetchall()
-        if not done:
-            return
-        for (metric, block), steps, values in _stretches(done):
-            packed = self._db.execute(
-                "SELECT steps, vals FROM metric_blocks "
-                "WHERE branch = ? AND metric = ? AND block = ?",
-                (branch, metric, block),
-            ).fetchone()
-            if packed:  # late values for a stretch that was packed before
-                steps, values = _merge(packed, steps, values)
-            self._db.execute(
-                "INSERT OR REPLACE INTO metric_blocks VALUES (?, ?, ?, ?, ?)",
-                (branch, metric, block, _packed(steps), values.tobytes()),
-            )
-        self._db.execute(
-            "DELETE FROM metric_tail WHERE branch = ? AND step < ?", (branch, first_open)
-        )
+        done = (branch, first_open)
+        for (metric,) in self._db.execute(
+            "SELECT DISTINCT metric FROM metric_tail WHERE branch = ? AND step < ?", done
+        ).fetchall():
+            self._put_blocks(branch, metric, self._tail(branch, metric, -1, first_open))
+        self._db.execute("DELETE FROM metric_tail WHERE branch = ? AND step < ?", done)
 
     # -- samples and journal ---------------------------------------------------------------------
 
     def add_sample(
         self, branch: int, step: int, val_loss: float | None, settings: dict[str, Any], text: str
     ) -> int:
-        """Keep a generated text; returns its id."""
-        number = self._take_id("samples")
-        row = (number, branch, step, val_loss, json.dumps(settings), text, time.time())
-        self._soon(
-            "INSERT INTO samples (id, branch, step, val_loss, settings, text, created) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [row],
-        )
-        return number
+        """Add a generated text; returns its id."""
+        return self._add("samples", branch, step, val_loss, json.dumps(settings), text)
 
-    def _take_id(self, table: str) -> int:
-        """The id of a row that may be written later; there is only one writer."""
+    def add_journal(
+        self, branch: int, step: int, kind: str, detail: dict[str, Any], after_id: int = 0
+    ) -> int:
+        """Record something that happened at a step; returns the entry's id, above ``after_id``."""
+        self._next_ids["journal"] = max(self._next_ids["journal"], after_id + 1)
+        return self._add("journal", branch, step, kind, json.dumps(detail))
+
+    def _add(self, table: str, *values: Any) -> int:
+        """Add a row, whose id is known although it may be written later: there is one writer."""
         number = self._next_ids[table]
         self._next_ids[table] += 1
+        row = (number, *values, time.time())
+        self._soon(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", [row])
         return number
 
     def newest_id(self, table: str) -> int:
-        """The id of the newest row of ``samples`` or ``journal``; 0 if there is none."""
+        """Return the id of the newest row of ``samples`` or ``journal``; 0 if there is none."""
         (number,) = self._db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
         return int(number)
 
     def samples(self, after_id: int = 0) -> list[dict[str, Any]]:
-        """The texts kept, oldest first."""
+        """Return the generated texts, oldest first."""
         rows = self._db.execute(
             "SELECT id, branch, step, val_loss, settings, text FROM samples "
             "WHERE id > ? ORDER BY id",
@@ -371,19 +405,8 @@ class RunDatabase:
             dict(zip(names, row, strict=True)) | {"settings": self._value(row[4])} for row in rows
         ]
 
-    def add_journal(self, branch: int, step: int, kind: str, detail: dict[str, Any]) -> int:
-        """Record something that happened at a step; returns the entry's id."""
-        number = self._take_id("journal")
-        row = (number, branch, step, kind, json.dumps(detail), time.time())
-        self._soon(
-            "INSERT INTO journal (id, branch, step, kind, detail, created) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            [row],
-        )
-        return number
-
     def journal(self, kind: str | None = None, after_id: int = 0) -> list[dict[str, Any]]:
-        """The entries, oldest first."""
+        """Return the journal entries, oldest first."""
         rows = self._db.execute(
             "SELECT id, branch, step, kind, detail, created FROM journal "
             "WHERE id > ? AND (?2 IS NULL OR kind = ?2) ORDER BY id",
@@ -395,32 +418,32 @@ class RunDatabase:
         ]
 
     def fold(self) -> None:
-        """Bring all that is in the write-ahead log into the one file, if that can be now."""
+        """Checkpoint the write-ahead log into the database file, unless it is locked."""
         try:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.OperationalError as error:
             self.writer.note(error)
 
     def sync(self) -> None:
-        """Have what was written on the disk itself: a checkpoint must not outlive its figures."""
+        """Flush what was written to the disk: a checkpoint must not be ahead of its metrics."""
         with suppress(FileNotFoundError):
             sync_to_disk(self.path.with_name(f"{self.path.name}-wal"))
 
     def integrity_problems(self) -> list[str]:
-        """What SQLite finds wrong with the file."""
+        """Return the problems that SQLite finds in the file."""
         found = [row[0] for row in self._db.execute("PRAGMA integrity_check(5)")]
         return [] if found == ["ok"] else found
 
     def copy_to(self, path: Path) -> None:
-        """Write all there is at this moment to a new file, while others may go on writing here."""
+        """Copy the database to a new file; others may write to it meanwhile."""
         with closing(sqlite3.connect(path)) as copy:
             self._db.backup(copy)
 
     def close(self) -> None:
-        """Close; the last one to close leaves a single file.
+        """Close the connection; the last one to be closed leaves a single file.
 
         Raises:
-            OSError: The last that was recorded could not be written.
+            OSError: What was recorded last could not be written.
         """
         try:
             self.writer.close()
@@ -428,12 +451,30 @@ class RunDatabase:
             self._db.close()
 
 
-def void(_: object) -> None:
-    """Drop a result."""
+@contextmanager
+def reading(run: Path) -> Iterator[RunDatabase]:
+    """Open the database of a run to read; an empty one if the run ended before it had one.
+
+    Raises:
+        InputError: It is damaged, or was lost.
+    """
+    file = run.resolve() / DATABASE_FILE
+    is_there = file.exists()
+    if not is_there and list_snapshots(run):
+        raise Unreadable(file, "it is gone")
+    try:
+        database = RunDatabase(file if is_there else Path(":memory:"), read_only=is_there)
+        database.path = file
+        try:
+            yield database
+        finally:
+            database.close()
+    except (sqlite3.Error, ValueError) as error:
+        raise Unreadable(file, str(error)) from None
 
 
 def back_up(source: Path, target: Path) -> bool:
-    """Write what a database holds at this moment to a new file, while its writer goes on.
+    """Copy a database to a new file while its writer goes on.
 
     Returns:
         Whether it was done; not where another program holds the database.
@@ -447,7 +488,7 @@ def back_up(source: Path, target: Path) -> bool:
     uri = f"{source.absolute().as_uri()}?mode=rw"
     try:
         with (
-            closing(sqlite3.connect(uri, uri=True, timeout=PATIENTLY / 1000)) as db,
+            closing(sqlite3.connect(uri, uri=True, timeout=LONG_TIMEOUT / 1000)) as db,
             closing(sqlite3.connect(target, isolation_level=None)) as copy,
         ):
             copy.execute("PRAGMA journal_mode = OFF")  # who wants it on the disk syncs it
@@ -474,7 +515,7 @@ def _has_code(error: sqlite3.DatabaseError, codes: Sequence[int]) -> bool:
 def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
     if read_only:
         return _connect_read_only(path)
-    db = sqlite3.connect(path, timeout=PATIENTLY / 1000, check_same_thread=False)
+    db = sqlite3.connect(path, timeout=LONG_TIMEOUT / 1000, check_same_thread=False)
     mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":  # some network file systems cannot share the log's memory
         db.execute("PRAGMA journal_mode = TRUNCATE")
@@ -500,7 +541,7 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
 
 
 def _is_at_rest(path: Path) -> bool:
-    """Whether nobody can be writing: the database keeps a write-ahead log, and there is none."""
+    """Whether nobody can be writing: the database uses a write-ahead log, and there is none."""
     try:
         with path.open("rb") as file:
             keeps_log = file.read(20)[18:19] == b"\x02"  # the file format's write version
@@ -509,37 +550,9 @@ def _is_at_rest(path: Path) -> bool:
     return keeps_log and not path.with_name(f"{path.name}-wal").exists()
 
 
-def _packed(steps: np.ndarray) -> bytes:
-    """Steps (n,) int64 for a blob; of those without a gap, as most are, the first alone."""
-    follow = steps[-1] - steps[0] == len(steps) - 1
-    return (steps[:1] if follow else steps).tobytes()
-
-
-def unpacked(blob: bytes, count: int) -> np.ndarray:
-    """The steps (count,) int64 of a blob."""
-    steps = np.frombuffer(blob, np.int64)
-    return np.arange(steps[0], steps[0] + count) if len(steps) == 1 else steps
-
-
-def _merge(
-    packed: tuple[bytes, bytes], steps: np.ndarray, values: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """A packed stretch and newer rows, by step; of the same step the newer value stays."""
-    packed_values = np.frombuffer(packed[1], np.float64)
-    all_steps = np.concatenate([steps, unpacked(packed[0], len(packed_values))])
-    all_values = np.concatenate([values, packed_values])
-    merged, first = np.unique(all_steps, return_index=True)
-    return merged, all_values[first]
-
-
-def _stretches(
-    rows: list[tuple[str, int, float | None]],
-) -> Iterator[tuple[tuple[str, int], np.ndarray, np.ndarray]]:
-    """Group sorted ``(metric, step, value)`` rows by metric and block."""
-    groups: dict[tuple[str, int], list[tuple[int, float]]] = {}
-    for metric, step, value in rows:
-        key = (metric, step // BLOCK_STEPS)
-        groups.setdefault(key, []).append((step, np.nan if value is None else value))
-    for key, pairs in groups.items():
-        steps = np.array([step for step, _ in pairs], np.int64)
-        yield key, steps, np.array([value for _, value in pairs], np.float64)
+def _unpack(steps: bytes, values: bytes) -> Curve:
+    """Return the rows of a packed block; of steps without a gap only the first is stored."""
+    all_steps, all_values = np.frombuffer(steps, np.int64), np.frombuffer(values, np.float64)
+    if len(all_steps) == 1:
+        all_steps = np.arange(all_steps[0], all_steps[0] + len(all_values))
+    return Curve(all_steps, all_values)

@@ -16,8 +16,8 @@ from pathlib import Path
 import platformdirs
 import tomli_w
 
-from data.download import write_atomically
 from data.errors import InputError
+from data.files import write_atomically
 from engine.config.schema import Config
 from engine.program import program
 
@@ -36,22 +36,22 @@ def default_runs_dir() -> Path:
 
 
 def is_default(runs_dir: Path) -> bool:
-    """Whether a runs folder is the one that is found without being named."""
+    """Whether a runs folder is the default one."""
     return runs_dir.resolve() == default_runs_dir().resolve()
 
 
 def typed_name(run: Path) -> str:
-    """What to type for a run: its name if it is in the default runs folder, else its path."""
+    """Return the argument for a run: its name in the default runs folder, else its path."""
     return shlex.quote(run.name if is_default(run.parent) else str(run))
 
 
 def in_runs_dir(runs_dir: Path) -> str:
-    """The option, with a space before it, that a command needs to find a runs folder."""
+    """Return the ``--runs-dir`` option with a space before it; empty for the default folder."""
     return "" if is_default(runs_dir) else f" --runs-dir {shlex.quote(str(runs_dir))}"
 
 
 def find_run(run: str, runs_dir: Path | None = None) -> Path:
-    """The folder of a run, given its name in the runs folder or its path.
+    """Find the folder of a run, given its name in the runs folder or its path.
 
     Raises:
         InputError: There is none; the sentence names the nearest.
@@ -67,7 +67,7 @@ def find_run(run: str, runs_dir: Path | None = None) -> Path:
 
 
 def list_runs(runs_dir: Path) -> list[Path]:
-    """The folders of all runs, by name; hidden ones are the trash and copies under way."""
+    """List the folders of all runs, by name; hidden folders are the trash and unfinished copies."""
     if not runs_dir.is_dir():
         return []
     return sorted(
@@ -76,19 +76,15 @@ def list_runs(runs_dir: Path) -> list[Path]:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is a run's; it remains one that lost its settings or its database."""
+    """Whether a folder is that of a run, even if its settings or its database are missing."""
     return (path / CONFIG_FILE).is_file() or (path / DATABASE_FILE).is_file()
 
 
 def check_word(name: str, what: str) -> None:
-    """Refuse a name that no folder of ours may have.
-
-    Args:
-        name: What a person would call it.
-        what: What it would name, as in "run".
+    """Check that a name can be used for a folder.
 
     Raises:
-        InputError: It has other characters, too many of them, or begins with a sign.
+        InputError: It has other characters or too many of them, or begins with a sign.
     """
     if NAME_PATTERN.fullmatch(name):
         return
@@ -98,33 +94,33 @@ def check_word(name: str, what: str) -> None:
     raise InputError(f"{name!r} cannot name a {what}: {rule}")
 
 
-def check_name(name: str, runs_dir: Path) -> None:
-    """Refuse a name that cannot be a run's.
+def check_name(name: str, folder: Path, way_out: str = "") -> Path:
+    """Check the name of a new run; returns the path it will have.
 
     Raises:
-        InputError: It is taken, or is no fit name for a folder.
+        InputError: The name is taken or invalid.
     """
     check_word(name, "run")
-    if (runs_dir / name).exists():
-        raise InputError(
-            f"there is already a run {name!r} in {runs_dir}: choose another --name, "
-            f"or go on with it: {program()} train --resume {typed_name(runs_dir / name)}"
-        )
+    path = folder / name
+    if path.exists():
+        resume = f"go on with it: {program()} train --resume {typed_name(path)}"
+        way_out = way_out or f"choose another --name, or {resume}"
+        what = "a run" if is_run(path) else "something"
+        raise InputError(f"there is already {what} {name!r} in {folder}: {way_out}")
+    return path
 
 
 def create_run(
     config: Config, runs_dir: Path, name: str | None = None, stem: str | None = None
 ) -> Path:
-    """Make a run's folder with its ``config.toml``.
+    """Create the folder of a run with its ``config.toml``.
 
     Args:
-        config: What is asked for.
-        runs_dir: Made if need be.
         name: None takes ``stem`` and the next free number.
         stem: None takes the preset's name.
 
     Raises:
-        InputError: The name is taken or unfit, or the folder cannot be written.
+        InputError: The name is taken or invalid, or the folder cannot be written.
     """
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
@@ -161,7 +157,7 @@ def _make_folder(runs_dir: Path, name: str | None, stem: str) -> Path:
 
 
 def delete_run(path: Path) -> None:
-    """Remove a run that never came to be."""
+    """Delete the folder of a run that could not be created."""
     shutil.rmtree(path, ignore_errors=True)
 
 
@@ -170,7 +166,7 @@ class RunIsTaken(InputError):
 
 
 class RunLock:
-    """The right to write a run; the operating system drops it with the process.
+    """The exclusive lock of a run for writing; the operating system releases it with the process.
 
     Raises:
         RunIsTaken: Another program holds it.
@@ -200,8 +196,14 @@ class RunLock:
         )
 
     def release(self) -> None:
-        """Give the right back."""
+        """Release the lock."""
         self._file.close()
+
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 def is_locked(run: Path) -> bool:
@@ -214,16 +216,3 @@ def is_locked(run: Path) -> bool:
     except OSError as error:
         return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
     return False
-
-
-def sync_to_disk(path: Path) -> None:
-    """Have a file's content, or the names in a folder, on the disk itself: a power cut may come.
-
-    Raises:
-        OSError: It is gone, or the disk refuses.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

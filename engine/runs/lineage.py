@@ -1,4 +1,4 @@
-"""Lines of history: a run that goes back begins a new branch, and the old one stays.
+"""Branches: a run that is rewound begins a new branch, and the old one stays.
 
 Branch 0 begins with the run. Every other one leaves its parent at a step: up to and with that step
 it is what its parent was, after it its own. What was noted in the state of that step itself (a
@@ -19,24 +19,17 @@ END = 2**62  # no run has so many steps
 
 @dataclass(frozen=True)
 class Branch:
-    """A line of history.
+    """A branch of the history of a run."""
 
-    Attributes:
-        id: 0 for the first.
-        parent: The branch it left; None for the first.
-        step: Where it left it.
-        created: Seconds since 1970.
-    """
-
-    id: int
-    parent: int | None
-    step: int
-    created: float
+    id: int  # 0 for the first
+    parent: int | None  # the branch it left; None for the first
+    step: int  # where it left it
+    created: float  # seconds since 1970
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """The steps after ``after``, up to and with ``up_to``, as ``branch`` took them."""
+class Segment:
+    """The steps of ``branch`` after ``after``, up to and including ``up_to``."""
 
     branch: int
     after: int
@@ -45,17 +38,11 @@ class Stretch:
 
 @dataclass(frozen=True)
 class SettingsChange:
-    """Live settings that were changed between two steps.
-
-    Attributes:
-        id: Of the journal's entry.
-        step: The one done last before they took effect.
-        changes: key -> [from, to].
-    """
+    """Live settings that were changed between two steps."""
 
     id: int
-    step: int
-    changes: dict[str, list[Any]]
+    step: int  # the one done last before they took effect
+    changes: dict[str, list[Any]]  # key -> [from, to]
 
     @property
     def values(self) -> dict[str, Any]:
@@ -64,64 +51,55 @@ class SettingsChange:
 
 
 class Lineage:
-    """How a branch came to be: stretches of history, the oldest first.
+    """The history of a branch: segments of it and of the branches it came from, the oldest first.
 
     The first one begins before step 0, where a run writes its first sample.
-
-    Args:
-        branches: All of the run.
-        branch: Whose past is wanted.
-        up_to: The last step of interest.
     """
 
     def __init__(self, branches: Sequence[Branch], branch: int, up_to: int = END) -> None:
         self._branches = branches
         by_id = {one.id: one for one in branches}
-        stretches: list[Stretch] = []
+        segments: list[Segment] = []
         one = by_id[branch]
         while one.parent is not None:
             if one.step < up_to:
-                stretches.append(Stretch(one.id, one.step, up_to))
+                segments.append(Segment(one.id, one.step, up_to))
             up_to = min(up_to, one.step)
             one = by_id[one.parent]
-        stretches.append(Stretch(one.id, -1, up_to))
-        self.stretches = tuple(reversed(stretches))
+        segments.append(Segment(one.id, -1, up_to))
+        self.segments = tuple(reversed(segments))
 
-    def __iter__(self) -> Iterator[Stretch]:
-        return iter(self.stretches)
+    def __iter__(self) -> Iterator[Segment]:
+        return iter(self.segments)
 
     @property
     def branch(self) -> int:
-        """The branch that its last step is on."""
-        return self.stretches[-1].branch
-
-    def holds_step(self, branch: int, step: int) -> bool:
-        """Whether a step of a branch was taken on the way."""
-        return any(one.branch == branch and one.after < step <= one.up_to for one in self)
+        """The branch of its last step."""
+        return self.segments[-1].branch
 
     def holds_moment(self, branch: int, step: int) -> bool:
-        """Whether what a branch noted at a step (weights, a sample, a loss) is of the way.
+        """Whether what a branch recorded at a step (a checkpoint, a loss) is in the lineage.
 
-        A branch also notes things at the step it begins with, which its parent took.
+        A branch also records things at the step it begins with, which its parent trained.
         """
         return any(one.branch == branch and one.after <= step <= one.up_to for one in self)
 
     def holds_checkpoint(self, path: Path) -> bool:
-        """Whether a checkpoint was written on the way."""
+        """Whether a checkpoint is part of the lineage."""
         return self.holds_moment(branch_of(path), step_of(path))
 
     def holds_change(self, branch: int, step: int) -> bool:
-        """Whether a setting changed at a step of a branch, so for the next step, counts."""
+        """Whether a setting changed at a step of a branch, so for the next step, is in force."""
         return any(one.branch == branch and one.after <= step < one.up_to for one in self)
 
     def changes(self, adjusted: Iterable[dict[str, Any]]) -> Iterator[SettingsChange]:
-        """The changes of settings on the way, among the ``adjusted`` entries of a journal."""
+        """Yield the changes of settings in the lineage, from ``adjusted`` entries of a journal."""
         for entry in adjusted:
             if self.holds_change(entry["branch"], entry["step"]):
                 yield SettingsChange(entry["id"], entry["step"], entry["detail"]["changes"])
 
-    def abandoned(self) -> list[Stretch]:
-        """What was trained and then gone back from: the ghosts on the branch's chart."""
+    def abandoned(self) -> list[Segment]:
+        """Return the segments that the run was rewound from: the ghosts on the chart."""
         ends = {one.branch: one.up_to for one in self}
-        left = [Stretch(one.id, ends.get(one.id, one.step), END) for one in self._branches]
+        left = [Segment(one.id, ends.get(one.id, one.step), END) for one in self._branches]
         return [one for one in left if one.after < END]

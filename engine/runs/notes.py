@@ -1,4 +1,4 @@
-"""What a person writes on a run: tags, a note, and the names it had before.
+"""Tags and a note that the user gives a run, and its former names.
 
 They live in a small file of their own beside ``run.db``, replaced as a whole, so that they can be
 changed while another program trains the run.
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import tomli_w
 
-from data.download import write_atomically
 from data.errors import InputError
+from data.files import write_atomically
 
 NOTES_FILE = "notes.toml"
 TAG_PATTERN = re.compile(r"[\w][\w.:+-]{0,39}")
@@ -26,7 +26,7 @@ TAG_PATTERN = re.compile(r"[\w][\w.:+-]{0,39}")
 
 @dataclass(frozen=True)
 class Notes:
-    """All that is written on a run."""
+    """The tags, the note and the former names of a run."""
 
     tags: tuple[str, ...] = ()
     note: str = ""  # one line
@@ -34,7 +34,7 @@ class Notes:
 
 
 def read_notes(run: Path) -> Notes:
-    """What is written on a run.
+    """Read the notes of a run.
 
     Raises:
         InputError: The file is damaged.
@@ -53,11 +53,7 @@ def read_notes(run: Path) -> Notes:
 
 
 def change_notes(run: Path, change: Callable[[Notes], Notes]) -> Notes:
-    """Write something else on a run, live or not; returns what stands there now.
-
-    Args:
-        run: Its folder.
-        change: Makes the new notes of those that are there.
+    """Change the notes of a run, even while it is trained; returns the new ones.
 
     Raises:
         InputError: The file is damaged (and left as it is), or cannot be written.
@@ -82,13 +78,13 @@ def set_note(run: Path, text: str) -> Notes:
 
 
 def set_tags(run: Path, tags: Iterable[str]) -> Notes:
-    """Replace all tags. As ``change_notes``; unfit tags are refused."""
+    """Replace all tags. As ``change_notes``; invalid tags are refused."""
     wanted = check_tags(tags)
     return change_notes(run, lambda notes: replace(notes, tags=wanted))
 
 
 def change_tags(run: Path, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Notes:
-    """Add and remove some tags. As ``change_notes``; unfit tags are refused."""
+    """Add and remove some tags. As ``change_notes``; invalid tags are refused."""
     added, removed = check_tags(add), set(remove)
 
     def changed(notes: Notes) -> Notes:
@@ -99,15 +95,15 @@ def change_tags(run: Path, add: Iterable[str] = (), remove: Iterable[str] = ()) 
 
 
 def split_tags(text: str) -> list[str]:
-    """The tags in a line: words, with commas or without."""
+    """Split a line into tags, at spaces and commas."""
     return text.replace(",", " ").split()
 
 
 def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """Each tag once.
+    """Validate tags; returns each of them once.
 
     Raises:
-        InputError: Some are no fit tags.
+        InputError: Some are not valid tags.
     """
     tags = tuple(dict.fromkeys(tags))
     unfit = [tag for tag in tags if not TAG_PATTERN.fullmatch(tag)]
@@ -120,13 +116,13 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def one_line(text: str) -> str:
-    """A text without the ends of its lines."""
+    """Replace line breaks and runs of spaces by single spaces."""
     return " ".join(text.split())
 
 
 @contextmanager
 def _one_at_a_time(run: Path) -> Iterator[None]:
-    """Two programs that change the notes do so one after the other."""
+    """Lock the notes, so that two programs change them one after the other."""
     folder = os.open(run, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
@@ -140,4 +136,4 @@ def _are_texts(value: object) -> bool:
 
 
 def _damaged(file: Path, why: str) -> InputError:
-    return InputError(f"{file} cannot be read ({why}): mend it, or move it away")
+    return InputError(f"{file} cannot be read ({why}): repair it by hand, or move it away")

@@ -1,20 +1,21 @@
-"""From a wish to the files of a run: everything that needs no torch.
+"""Create and open the files of a run: everything that does not need PyTorch.
 
-Whatever can be wrong with the text, the settings or the folder is found here, before the first
-heavy import, and before a run folder exists.
+Problems with the text, the settings or the folder are found here, before the first slow import,
+and before a run folder exists.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data.batches import Split, check_long_enough, split_tokens
 from data.corpus import Corpus, load_corpus
+from data.download import Watcher
 from data.errors import InputError
 from data.tokenizers import TOKENIZERS, Tokenizer
 from engine.config.schema import Config, DataConfig, ModelConfig, read_config
@@ -32,13 +33,10 @@ from engine.runs.folder import (
     typed_name,
 )
 
-Report = Callable[[str], None]
-Cancelled = Callable[[], bool]
-
 
 @dataclass
 class RunFiles:
-    """An open run: its folder, its text and, unless it is only looked at, the right to write it."""
+    """An open run: its folder, its text and, unless it is read-only, its lock."""
 
     path: Path
     config: Config
@@ -51,29 +49,16 @@ class RunFiles:
     told: tuple[str, ...] = ()  # what was done before it could be opened
 
     def close(self) -> None:
-        """Let go of the run."""
+        """Close the run."""
         self.database.close()
         if self.lock:
             self.lock.release()
 
     def discard(self) -> None:
-        """Let go of a run, and remove it if it never came to be."""
+        """Close the run, and delete it if it is new."""
         self.close()
         if self.is_new:
             delete_run(self.path)
-
-
-@dataclass(frozen=True)
-class Watcher:
-    """Who is told what is going on, and may call it off."""
-
-    report: Report
-    cancelled: Cancelled
-
-    def progress(self, done: int, total: int | None) -> None:
-        """Say how far a download is."""
-        of = f" of {total / 1e6:.1f}" if total else ""
-        self.report(f"downloading: {done / 1e6:.1f}{of} MB")
 
 
 def new_run(
@@ -84,14 +69,9 @@ def new_run(
     watcher: Watcher,
     like: str = "",
 ) -> RunFiles:
-    """Load the text, then make the run's folder.
+    """Create a run: load the text, then make the folder.
 
     Args:
-        config: Of the run.
-        runs_dir: Where its folder goes.
-        name: Of the folder; None makes one up.
-        command_line: What a person typed.
-        watcher: Is told what is going on.
         like: The folder of a run it is to be computed like.
 
     Raises:
@@ -127,48 +107,39 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
         InputError: It is being written elsewhere, its files are damaged, or its text has changed.
     """
     config = read_run_config(path)
-    lock = RunLock(path)
-    try:
-        file = path / DATABASE_FILE
-        if list_checkpoints(path) and not (file.exists() and file.stat().st_size):
+    with ExitStack() as undo:
+        lock = undo.enter_context(RunLock(path))
+        file, is_saved = path / DATABASE_FILE, bool(list_checkpoints(path))
+        if is_saved and not (file.exists() and file.stat().st_size):
             raise Unreadable(file, "it is empty" if file.exists() else "it is gone")
-        database = RunDatabase(path / DATABASE_FILE)
-    except BaseException:
-        lock.release()
-        raise
-    try:
+        database = undo.enter_context(closing(RunDatabase(file)))
         known = database.meta().get("corpus")
         config, corpus, tokenizer, split = _load_known_text(config, known, watcher)
         if not known:  # its first program was killed before it could note it
-            if list_checkpoints(path):
-                raise Unreadable(path / DATABASE_FILE, "its content is gone")
+            if is_saved:
+                raise Unreadable(file, "its content is gone")
             database.set_meta(created=time.time(), corpus=corpus_facts(corpus))
-    except BaseException:
-        database.close()
-        lock.release()
-        raise
+        undo.pop_all()
     return RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=False)
 
 
 def look_at_run(path: Path, watcher: Watcher) -> RunFiles:
-    """Open an existing run without the right to write it; some other program may.
+    """Open an existing run to read; another program may be writing it.
 
     Raises:
         InputError: Its files are damaged, or its text has changed.
     """
     config = read_run_config(path)
-    database = RunDatabase(path / DATABASE_FILE, read_only=True)
-    try:
+    with ExitStack() as undo:
+        database = undo.enter_context(closing(RunDatabase(path / DATABASE_FILE, read_only=True)))
         known = database.meta().get("corpus")
         config, corpus, tokenizer, split = _load_known_text(config, known, watcher)
-    except BaseException:
-        database.close()
-        raise
+        undo.pop_all()
     return RunFiles(path, config, corpus, tokenizer, split, database, None, is_new=False)
 
 
 def read_run_config(path: Path) -> Config:
-    """The settings of a run.
+    """Read the settings of a run.
 
     Raises:
         InputError: They cannot be read; the sentence says how they come back, if they can.
@@ -185,8 +156,8 @@ def read_run_config(path: Path) -> Config:
 def _load_known_text(
     config: Config, known: dict[str, Any] | None, watcher: Watcher
 ) -> tuple[Config, Corpus, Tokenizer, Split]:
-    if known:
-        config = _with_recorded_corpus(config, known)
+    if known and known["note"]:  # a run that began on a stand-in text goes on with it
+        config = config.replace({"data.corpus": known["name"]})
     corpus, tokenizer, split = load_text(config, watcher)
     if known and known["sha256"] != corpus.sha256:
         raise InputError(
@@ -197,21 +168,14 @@ def _load_known_text(
 
 
 def corpus_facts(corpus: Corpus) -> dict[str, Any]:
-    """What is worth recording of a text."""
+    """Return what a run records of its text."""
     facts = {field.name: getattr(corpus, field.name) for field in dataclasses.fields(corpus)}
     text = facts.pop("text")
     return facts | {"characters": len(text)}
 
 
-def _with_recorded_corpus(config: Config, known: dict[str, Any]) -> Config:
-    """A run that began on a stand-in text goes on with it."""
-    if known["note"] and known["name"] != config.data.corpus:
-        return config.replace({"data.corpus": known["name"]})
-    return config
-
-
 def load_text(config: Config, watcher: Watcher) -> tuple[Corpus, Tokenizer, Split]:
-    """The text of a configuration, and what its characters become.
+    """Load and tokenize the text of a configuration, and check that it is long enough.
 
     Raises:
         InputError: It cannot be used, is too short, or the model cannot fit the memory.
@@ -222,25 +186,20 @@ def load_text(config: Config, watcher: Watcher) -> tuple[Corpus, Tokenizer, Spli
 
 
 def read_text(data: DataConfig, watcher: Watcher) -> tuple[Corpus, Tokenizer, Split]:
-    """A text, and what its characters become.
+    """Load and tokenize a text.
 
     Raises:
         InputError: It cannot be used.
     """
     watcher.report(f"reading {data.corpus}")
-    corpus = load_corpus(
-        data.corpus,
-        report=watcher.report,
-        progress=watcher.progress,
-        cancelled=watcher.cancelled,
-    )
+    corpus = load_corpus(data.corpus, watcher)
     tokenizer = TOKENIZERS[data.tokenizer].train(corpus.text)
     split = split_tokens(tokenizer.encode(corpus.text))
     return corpus, tokenizer, split
 
 
 def check_fit(model: ModelConfig, tokenizer: Tokenizer, split: Split) -> None:
-    """Refuse a model that a text or the memory is too small for.
+    """Check that the text is long enough for a model and that the model fits the memory.
 
     Raises:
         InputError: It does not fit.

@@ -1,4 +1,4 @@
-"""Writing to a database that may be locked, or on a disk that may be full: later, in order."""
+"""Deferred writes to a database that is locked, or on a disk that is full."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 RETRY_SECONDS = 1.0
-BRIEFLY, PATIENTLY = 200, 5_000  # milliseconds to wait for another program's lock
+SHORT_TIMEOUT, LONG_TIMEOUT = 200, 5_000  # of another program's lock, in milliseconds
 LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 PASSING = (
     *LOCKED,
@@ -20,7 +20,7 @@ PASSING = (
 
 
 class RetryingWriter:
-    """Writes what it is given, each time all or nothing; what cannot be written now is kept.
+    """Runs writes in a transaction; those that fail now are kept and retried, in order.
 
     Args:
         db: Where it is written to; nobody else in this process writes to it.
@@ -34,32 +34,32 @@ class RetryingWriter:
     def __init__(self, db: sqlite3.Connection, passing: Sequence[int] = PASSING) -> None:
         self.trouble, self.is_locked = "", False
         self._db, self._passing = db, passing
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: list[Callable[[], object]] = []
         self._next_try = 0.0
 
-    def write(self, work: Callable[[], None]) -> None:
-        """Do some writing, after all that was given before; if that cannot be now, later."""
+    def write(self, work: Callable[[], object]) -> None:
+        """Run a write after all earlier ones, now or, if that fails, later."""
         self._waiting.append(work)
         if not self.is_locked or time.monotonic() >= self._next_try:  # for a lock one has to wait
             self._try()
 
     def settle(self) -> None:
-        """Write all that waits.
+        """Run all pending writes.
 
         Raises:
-            OSError: It cannot be written, although it was waited for.
+            OSError: They still fail after the long timeout.
         """
         if self._waiting:
-            with self.patience():
+            with self.long_timeout():
                 self._try()
             if self.trouble:
                 raise OSError(f"the run's database cannot be written: {self.trouble}")
 
     def close(self) -> None:
-        """Write what waits, for the last time.
+        """Run all pending writes, for the last time.
 
         Raises:
-            OSError: It cannot be written and is lost.
+            OSError: They fail and are lost.
         """
         try:
             self.settle()
@@ -67,15 +67,15 @@ class RetryingWriter:
             self._waiting.clear()
 
     @contextmanager
-    def patience(self) -> Iterator[None]:
-        """For a while wait longer for other programs' locks."""
-        self._wait_for_locks(PATIENTLY)
+    def long_timeout(self) -> Iterator[None]:
+        """Wait longer for other programs' locks within the block."""
+        self._set_lock_timeout(LONG_TIMEOUT)
         try:
             yield
         finally:
-            self._wait_for_locks(BRIEFLY)
+            self._set_lock_timeout(SHORT_TIMEOUT)
 
-    def _wait_for_locks(self, milliseconds: int) -> None:
+    def _set_lock_timeout(self, milliseconds: int) -> None:
         self._db.execute(f"PRAGMA busy_timeout = {milliseconds}")
 
     def _try(self) -> None:
@@ -91,7 +91,7 @@ class RetryingWriter:
             self.trouble, self.is_locked = "", False
 
     def note(self, error: sqlite3.OperationalError) -> None:
-        """Take down a failure that may pass; any other is raised again."""
+        """Record a failure that may pass; any other is raised again."""
         code = error.sqlite_errorcode & 0xFF
         if code not in self._passing:
             self._waiting.clear()  # it would fail again and again

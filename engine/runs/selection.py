@@ -1,4 +1,4 @@
-"""Which runs a list shows, and in what order: the same words in the app and for commands."""
+"""Filter and sort runs, in the app and for the commands alike."""
 
 from __future__ import annotations
 
@@ -37,11 +37,9 @@ FIELDS: dict[str, Callable[[RunSummary], str]] = {
 
 
 def sort_runs(runs: Iterable[RunSummary], by: str, descending: bool = False) -> list[RunSummary]:
-    """Put runs in order.
+    """Sort runs.
 
     Args:
-        runs: Of those alike, the older comes first.
-        by: One of ``SORTS``.
         descending: The largest first; those without a value stay last.
 
     Raises:
@@ -57,7 +55,7 @@ def sort_runs(runs: Iterable[RunSummary], by: str, descending: bool = False) -> 
 def sort_by(
     runs: Iterable[RunSummary], value: Callable[[RunSummary], Any], descending: bool = False
 ) -> list[RunSummary]:
-    """As ``sort_runs``, by whatever a run is given."""
+    """Sort runs by a function, as ``sort_runs``."""
     in_order = sorted(runs, key=lambda run: (run.created, run.name))
     known = [run for run in in_order if _is_known(value(run))]
     unknown = [run for run in in_order if not _is_known(value(run))]
@@ -65,7 +63,7 @@ def sort_by(
 
 
 def matches(run: RunSummary, text: str) -> bool:
-    """Whether a run has every word of a filter, in any case.
+    """Whether a run matches every word of a filter, ignoring case.
 
     A word is looked for in all of ``FIELDS``, ``field:word`` in one of them, and ``-word`` must not
     be there.

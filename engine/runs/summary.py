@@ -1,37 +1,27 @@
-"""Reads the runs on a disk, live or not, without writing to them."""
+"""Read a summary of a run, even while it is trained, without writing to it."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
-from engine.metrics import MetricStore
+from engine.metrics import MetricStore, sparkline
 from engine.protocol import PRUNED_KEY, State
-from engine.runs.checkpoint_names import branch_of, is_full, list_snapshots
-from engine.runs.database import RunDatabase, Unreadable
-from engine.runs.folder import (
-    CONFIG_FILE,
-    DATABASE_FILE,
-    is_locked,
-    list_runs,
-)
+from engine.runs.database import Unreadable, reading
+from engine.runs.folder import CONFIG_FILE, is_locked, list_runs
 from engine.runs.notes import Notes, read_notes
 from engine.runs.open import read_run_config
-from engine.sparkline import sparkline
 
 INTERRUPTED, DAMAGED = "interrupted", "damaged"  # besides the states of the engine
-AT_WORK = (State.PREPARING, State.RUNNING, State.PAUSED)
+UNCLOSED = (State.PREPARING, State.RUNNING, State.PAUSED)  # recorded by a program at work
 FROM_CONFIG = ("preset", "corpus", "total_steps")  # until the summary knows them
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run in one row, as it was last written down."""
+    """A run in one row, as it was last recorded."""
 
     path: str
     name: str
@@ -63,30 +53,30 @@ class RunSummary:
     sparkline: tuple[float | None, ...] = ()  # of the training loss, at evenly spaced steps
     pruned: str = ""  # why the rule of its sweep has stopped it
     problem: str = ""  # what is damaged
+    is_restorable: bool = False  # damaged, but opening the run restores its database
 
     @property
     def tokens_per_second(self) -> float:
-        """The mean speed of the whole training."""
+        """The mean throughput of the whole training."""
         return self.tokens / self.train_seconds if self.train_seconds else 0.0
 
 
 def read_summaries(runs_dir: Path) -> list[RunSummary]:
-    """All runs of a folder, the newest last."""
+    """Read the summaries of all runs of a folder, the newest last."""
     return sorted(map(read_summary, list_runs(runs_dir)), key=lambda run: (run.created, run.name))
 
 
 def read_summary(path: Path, check_config: bool = True) -> RunSummary:
-    """A run in one row; a damaged one says so and raises nothing.
+    """Read the summary of a run; a damaged run has the state ``damaged``, and nothing is raised.
 
     Args:
-        path: Of its folder.
         check_config: Read ``config.toml`` even if all it could tell is known without: that takes
             most of the time, and finds out whether it is damaged.
     """
     path = path.resolve()
     live = is_locked(path)
     notes, problem = _notes_or_problem(path)
-    written: dict[str, Any] = vars(notes)
+    about = {**vars(notes), "path": str(path), "name": path.name, "live": live}
     try:
         facts = _read_facts(path)
         if check_config or not facts.keys() >= {*FROM_CONFIG}:
@@ -94,24 +84,20 @@ def read_summary(path: Path, check_config: bool = True) -> RunSummary:
             known = (config.preset, config.data.corpus, config.train.max_steps)
             facts = {**dict(zip(FROM_CONFIG, known, strict=True)), **facts}
         state = _state(facts.pop("state", None), live)
-        about = {"path": str(path), "name": path.name, "live": live, "problem": problem}
-        return RunSummary(**facts | written | about, state=state)
+        return RunSummary(**facts | about, state=state, problem=problem)
     except (InputError, OSError, TypeError, KeyError, AttributeError) as error:
         damage = "\n".join(one for one in (str(error), problem) if one)
         return RunSummary(
-            str(path), path.name, DAMAGED, live, created=_changed(path), problem=damage, **written
+            **about,
+            state=DAMAGED,
+            created=_changed(path),
+            problem=damage,
+            is_restorable=isinstance(error, Unreadable) and error.is_restorable,
         )
 
 
-def present_branch(run: Path) -> int:
-    """The line of history that a run goes on with: that of its newest full checkpoint."""
-    newest = next((path for path in reversed(list_snapshots(run)) if is_full(path)), None)
-    # nothing is saved yet, so that nothing can have been gone back from
-    return branch_of(newest) if newest else 0
-
-
 def _changed(path: Path) -> float:
-    """When something was last put into a folder; 0 if it is gone by now."""
+    """Return the modification time of a folder; 0 if it does not exist any more."""
     try:
         return path.stat().st_mtime
     except OSError:
@@ -126,13 +112,15 @@ def _notes_or_problem(path: Path) -> tuple[Notes, str]:
 
 
 def _read_facts(path: Path) -> dict[str, Any]:
-    """What the run's database knows of the fields of ``RunSummary``."""
-    with open_database(path) as database:
-        meta = database.meta() if database else {}
+    """Read the fields of ``RunSummary`` that are in the database."""
+    with reading(path) as database:
+        meta = database.meta()
         summary = meta.get("summary", {})
         curve = summary.get("sparkline")
-        if curve is None and database:  # it was written by an older version, or only just forked
-            curve = _read_curve(database)
+        if curve is None:  # it was written by an older version, or only just forked
+            metrics = MetricStore()
+            metrics.extend("train_loss", *database.metric(0, "train_loss"))
+            curve = sparkline(metrics, "train_loss")
     corpus, created, parent = meta.get("corpus", {}), meta.get("created"), meta.get("parent")
     if created is None:
         created = (path / CONFIG_FILE).stat().st_mtime
@@ -141,43 +129,14 @@ def _read_facts(path: Path) -> dict[str, Any]:
         facts |= {"parent": parent["run"], "parent_step": parent["step"]}
         facts |= {"state": State.STOPPED, "step": parent["step"]}  # until it is opened
     pruned = summary.get(PRUNED_KEY, "")
-    facts |= {**summary, "pruned": pruned, "sparkline": tuple(curve or ())}
+    facts |= {**summary, "pruned": pruned, "sparkline": tuple(curve)}
     if "name" in corpus:
         facts["corpus"] = corpus["name"]
     return {key: value for key, value in facts.items() if key in RunSummary.__dataclass_fields__}
 
 
-def _read_curve(database: RunDatabase) -> list[float | None]:
-    metrics = MetricStore()
-    metrics.extend("train_loss", *database.metric(0, "train_loss"))
-    return sparkline(metrics, "train_loss")
-
-
-@contextmanager
-def open_database(path: Path) -> Iterator[RunDatabase | None]:
-    """A run's database to read; None if the run ended before it had one.
-
-    Raises:
-        InputError: It is damaged, or was lost.
-    """
-    file = path / DATABASE_FILE
-    if not file.exists():
-        if list_snapshots(path):
-            raise Unreadable(file, "it is gone")
-        yield None
-        return
-    try:
-        database = RunDatabase(file, read_only=True)
-        try:
-            yield database
-        finally:
-            database.close()
-    except (sqlite3.Error, ValueError) as error:
-        raise Unreadable(file, str(error)) from None
-
-
 def _state(recorded: str | None, live: bool) -> str:
-    """The state written down, unless the program that wrote it is gone."""
+    """Return the recorded state, or ``interrupted`` if the program that recorded it is gone."""
     if recorded is None:
         recorded = State.PREPARING
-    return INTERRUPTED if recorded in AT_WORK and not live else str(recorded)
+    return INTERRUPTED if recorded in UNCLOSED and not live else str(recorded)

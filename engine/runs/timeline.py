@@ -1,4 +1,4 @@
-"""The past of a run, moment by moment: what was measured, written and kept at each."""
+"""The timeline of a run: evaluations, samples and checkpoints by step."""
 
 from __future__ import annotations
 
@@ -9,50 +9,37 @@ from typing import Any
 import numpy as np
 
 from engine.runs.checkpoint_names import is_full, is_pinned, list_snapshots, step_of
-from engine.runs.database import RunDatabase
-from engine.runs.folder import DATABASE_FILE
-from engine.runs.lineage import Lineage
-from engine.runs.summary import open_database
+from engine.runs.database import reading
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A step at which something was measured, written or kept.
-
-    Attributes:
-        step: Steps done.
-        val_loss: Measured at this very step; None if it was not.
-        weights: Whether the weights are on the disk: ``full`` to go on from, ``light`` to sample
-            from, or an empty string.
-        samples: The texts written then, as ``RunDatabase.samples`` gives them.
-        pinned: Whether the weights are kept for good.
-    """
+    """A step with an evaluation, samples or a checkpoint."""
 
     step: int
-    val_loss: float | None
-    weights: str
-    samples: tuple[dict[str, Any], ...]
-    pinned: bool = False
+    val_loss: float | None  # measured at this very step
+    weights: str  # on the disk: "full" to go on from, "light" to sample from, or empty
+    samples: tuple[dict[str, Any], ...]  # the texts generated then, as ``RunDatabase.samples``
+    pinned: bool = False  # whether the weights are kept for good
 
 
 def read_moments(run: Path, branch: int) -> list[Moment]:
-    """The moments of a line of history and of what it came from, by step.
+    """Read the moments of the lineage of a branch, by step.
 
     Raises:
         InputError: The run's database is damaged.
     """
-    database = RunDatabase(run / DATABASE_FILE, read_only=True)
-    try:
-        way = database.lineage(branch)
-        steps, values = database.curve("val_loss", way)
-        losses = dict(zip(steps.tolist(), values.tolist(), strict=True))
+    with reading(run) as database:
+        lineage = database.lineage(branch)
+        steps, values = database.curve("val_loss", lineage)
         samples: dict[int, list[dict[str, Any]]] = {}
         for one in database.samples():
-            if way.holds_moment(one["branch"], one["step"]):
+            if lineage.holds_moment(one["branch"], one["step"]):
                 samples.setdefault(one["step"], []).append(one)
-    finally:
-        database.close()
-    weights = kept_weights(run, way)
+    losses = dict(zip(steps.tolist(), values.tolist(), strict=True))
+    weights = {
+        step_of(path): path for path in list_snapshots(run) if lineage.holds_checkpoint(path)
+    }
     return [
         Moment(
             step,
@@ -67,17 +54,11 @@ def read_moments(run: Path, branch: int) -> list[Moment]:
 
 @dataclass(frozen=True)
 class Abandoned:
-    """A stretch that a run went back from.
+    """A segment that a run was rewound from."""
 
-    Attributes:
-        steps: Those trained on it, (n,) rising.
-        losses: Their training losses, (n,).
-        moments: Of it and of all that came before it.
-    """
-
-    steps: np.ndarray
-    losses: np.ndarray
-    moments: list[Moment]
+    steps: np.ndarray  # those trained on it, (n,) rising
+    losses: np.ndarray  # their training losses, (n,)
+    moments: list[Moment]  # of it and of all that came before it
 
     @property
     def last(self) -> int:
@@ -86,54 +67,36 @@ class Abandoned:
 
 
 def read_abandoned(run: Path, branch: int) -> list[Abandoned]:
-    """The stretches that a run went back from, as seen from a line of history, the oldest first.
+    """Read the segments that a run was rewound from, seen from a branch, the oldest first.
 
     Raises:
         InputError: The run's database is damaged.
     """
-    database = RunDatabase(run / DATABASE_FILE, read_only=True)
-    try:
-        stretches = database.lineage(branch).abandoned()
-        curves = [database.curve("train_loss", [one]) for one in stretches]
-    finally:
-        database.close()
+    with reading(run) as database:
+        segments = database.lineage(branch).abandoned()
+        curves = [database.curve("train_loss", [one]) for one in segments]
     return [
         Abandoned(steps, losses, read_moments(run, one.branch))
-        for one, (steps, losses) in zip(stretches, curves, strict=True)
+        for one, (steps, losses) in zip(segments, curves, strict=True)
     ]
 
 
 def read_samples(run: Path, branch: int = 0, last: int | None = None) -> list[dict[str, Any]]:
-    """The texts of a line of history and of what it came from, oldest first.
+    """Read the samples of the lineage of a branch, oldest first.
 
     Args:
-        run: The run's folder.
-        branch: The line of history.
         last: The id of the newest text to read; all if None.
 
     Raises:
         InputError: The run's database is damaged.
     """
-    with open_database(run.resolve()) as database:
-        if database is None:
-            return []
-        way = database.lineage(branch)
+    with reading(run) as database:
+        lineage = database.lineage(branch)
         kept = [one for one in database.samples() if last is None or one["id"] <= last]
-        return [one for one in kept if way.holds_moment(one["branch"], one["step"])]
-
-
-def kept_weights(run: Path, way: Lineage) -> dict[int, Path]:
-    """The checkpoints along a lineage, light ones too, by step."""
-    return {step_of(path): path for path in list_snapshots(run) if way.holds_checkpoint(path)}
+    return [one for one in kept if lineage.holds_moment(one["branch"], one["step"])]
 
 
 def figures_at(steps: np.ndarray, values: np.ndarray, step: int) -> float | None:
-    """The value of a metric at a step, or the last one before it.
-
-    Args:
-        steps: (n,) rising.
-        values: (n,) of those steps.
-        step: Any.
-    """
+    """Return the value of a metric at a step, or else the last one before it."""
     row = int(np.searchsorted(steps, step, side="right")) - 1
     return float(values[row]) if row >= 0 else None

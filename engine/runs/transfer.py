@@ -1,57 +1,64 @@
-"""Runs as folders that move: renamed, put elsewhere, copied while they are being trained."""
+"""Rename, copy, delete and restore runs.
+
+Deleted runs are kept in a hidden folder of the runs folder, the trash.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from data.errors import InputError
-from engine.runs.database import RunDatabase
+from engine.program import program
+from engine.runs.database import RunDatabase, reading
 from engine.runs.folder import (
     CHECKPOINTS_FOLDER,
     DATABASE_FILE,
     LOCK_FILE,
     RunLock,
-    check_word,
+    check_name,
+    in_runs_dir,
     is_run,
 )
 from engine.runs.notes import change_notes
-from engine.runs.summary import open_database
 
 POINTERS = ("latest", "best")  # files in the folder of checkpoints that name one of them
 ATTEMPTS = 10
+TRASH_FOLDER = ".trash"
+STAMP = "%Y%m%d-%H%M%S-%f"
+ENTRY_PATTERN = re.compile(r"(.+)-(\d{8}-\d{6}-\d{6})")
 
 
 def rename_run(run: Path, name: str) -> Path:
-    """Call a run something else; returns its new folder.
+    """Rename a run; returns its new folder.
 
     Its former name stays in its notes, so that runs forked from it find it.
 
     Raises:
-        InputError: The name is taken or unfit, or some program is training the run.
+        InputError: The name is taken or invalid, or some program is training the run.
     """
     if name == run.name:
         return run
-    place = free_place(run.parent, name, "choose another name")
-    with held_still(run):
+    place = check_name(name, run.parent, "choose another name")
+    with RunLock(run):
         change_notes(run, lambda notes: replace(notes, formerly=(*notes.formerly, run.name)))
-        move(run, place)
+        _move(run, place)
     return place
 
 
 def copy_run(run: Path, destination: Path) -> Path:
-    """Copy a run as it is at this moment; some program may go on training it.
+    """Copy a run, even while another program trains it.
 
     Checkpoints never change, so that on the same disk both runs share their files.
 
     Args:
-        run: Its folder.
         destination: The new folder, or an existing one to put it in under its name.
 
     Returns:
@@ -66,7 +73,7 @@ def copy_run(run: Path, destination: Path) -> Path:
         place = place / run.name
     if run in place.parents:
         raise InputError(f"a run cannot be copied into itself: choose a folder outside {run}")
-    free_place(place.parent, place.name, "choose another folder")
+    check_name(place.name, place.parent, "choose another folder")
     part = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
     try:
         part.mkdir(parents=True)
@@ -82,35 +89,91 @@ def copy_run(run: Path, destination: Path) -> Path:
     return place
 
 
-def free_place(folder: Path, name: str, way_out: str) -> Path:
-    """Where a run of this name would be.
+@dataclass(frozen=True)
+class Trashed:
+    """A deleted run."""
+
+    path: Path  # in the trash
+    name: str  # before it was deleted
+    deleted: float  # seconds since 1970
+
+
+def trash_run(run: Path) -> Trashed:
+    """Move a run to the trash of its runs folder.
 
     Raises:
-        InputError: There is something already, or the name is unfit.
+        InputError: Some program is training it, or the folder cannot be written.
     """
-    check_word(name, "run")
-    place = folder / name
-    if place.exists():
-        what = "a run" if is_run(place) else "something"
-        raise InputError(f"there is already {what} {name!r} in {folder}: {way_out}")
+    now = datetime.now()
+    place = run.parent / TRASH_FOLDER / f"{run.name}-{now.strftime(STAMP)}"
+    with RunLock(run):
+        _move(run, place)
+    return Trashed(place, run.name, now.timestamp())
+
+
+def list_trash(runs_dir: Path) -> list[Trashed]:
+    """List the deleted runs, the latest last."""
+    folder = runs_dir / TRASH_FOLDER
+    if not folder.is_dir():
+        return []
+    found = [(path, ENTRY_PATTERN.fullmatch(path.name)) for path in folder.iterdir()]
+    trashed = [
+        Trashed(path, match[1], datetime.strptime(match[2], STAMP).timestamp())
+        for path, match in found
+        if match
+    ]
+    return sorted(trashed, key=lambda one: (one.deleted, one.name))
+
+
+def find_trashed(name: str, runs_dir: Path) -> Trashed:
+    """Find a deleted run by the name it had (the latest of several) or by its name in the trash.
+
+    Raises:
+        InputError: There is none.
+    """
+    trashed = list_trash(runs_dir)
+    for one in reversed(trashed):
+        if name in (one.name, one.path.name):
+            return one
+    names = ", ".join(dict.fromkeys(one.name for one in reversed(trashed)))
+    hint = f"there are {names}" if names else "it is empty"
+    raise InputError(f"there is no run {name!r} in the trash of {runs_dir}: {hint}")
+
+
+def restore_run(trashed: Trashed, name: str | None = None) -> Path:
+    """Restore a deleted run; returns its folder.
+
+    Raises:
+        InputError: The name is taken or invalid, or the folder cannot be written.
+    """
+    if not trashed.path.is_dir():
+        raise InputError(f"the run {trashed.name!r} is no longer in the trash")
+    runs_dir = trashed.path.parent.parent
+    command = f"{program()} runs restore {trashed.path.name}{in_runs_dir(runs_dir)}"
+    way_out = f"give another name: {command} --name NAME"
+    place = check_name(name or trashed.name, runs_dir, way_out)
+    _move(trashed.path, place)
     return place
 
 
-@contextmanager
-def held_still(run: Path) -> Iterator[None]:
-    """While nobody trains the run, and nobody begins to.
+def empty_trash(runs_dir: Path) -> list[Trashed]:
+    """Delete the runs in the trash permanently; returns them.
 
     Raises:
-        InputError: Some program does.
+        InputError: Something could not be deleted.
     """
-    lock = RunLock(run)
-    try:
-        yield
-    finally:
-        lock.release()
+    trashed = list_trash(runs_dir)
+    for one in trashed:
+        try:
+            shutil.rmtree(one.path)
+        except OSError as error:
+            raise InputError(
+                f"{one.path} cannot be deleted ({error.strerror}): delete it by hand"
+            ) from None
+    return trashed
 
 
-def move(run: Path, place: Path) -> None:
+def _move(run: Path, place: Path) -> None:
     """Rename a run's folder.
 
     Raises:
@@ -126,10 +189,10 @@ def move(run: Path, place: Path) -> None:
 
 
 def _copy_files(run: Path, part: Path) -> None:
-    """The checkpoints first: what was recorded may be ahead of them, never behind."""
+    """Copy the checkpoints first: the database may be ahead of them, never behind."""
     _copy_checkpoints(run / CHECKPOINTS_FOLDER, part / CHECKPOINTS_FOLDER)
-    with open_database(run) as database:
-        if database:
+    with reading(run) as database:
+        if (run / DATABASE_FILE).exists():
             _copy_database(database, part / DATABASE_FILE)
     for path in run.iterdir():
         apart = path.name.startswith((".", DATABASE_FILE)) or path.name in (

@@ -18,17 +18,16 @@ from engine.config.schema import Config, config_from_dict
 from engine.config.setting import When
 from engine.machine.allocator import keep_freed_memory
 from engine.machine.memory import gpu_memory_ran_out, memory_now, why_killed
-from engine.protocol import State
 from engine.runs.checkpoint_names import list_checkpoints
+from engine.runs.database import reading
 from engine.runs.open import RunFiles
-from engine.runs.summary import open_database
+from engine.runs.summary import UNCLOSED
 from engine.session.recorder import Recorder
 from engine.training.exactness import not_promised, what_differs
 from engine.training.runtime import NO_ROOM, available_devices, hardware, resolve_runtime, versions
 from engine.training.trainer import Runtime, Trainer
 
 Say = Callable[[str], None]
-UNCLOSED_STATES = (None, State.PREPARING, State.RUNNING, State.PAUSED)
 TAKEN_OVER = ("precision", "threads", "kernels")  # by a run that is to be compared with another
 
 
@@ -79,7 +78,7 @@ def described_crash(files: RunFiles, trainer: Trainer) -> str:
     database = files.database
     before = database.meta().get("summary", {})
     new_fork = "parent" in database.meta() and not database.journal("opened")
-    if files.is_new or new_fork or before.get("state") not in UNCLOSED_STATES:
+    if files.is_new or new_fork or before.get("state") not in (None, *UNCLOSED):
         return ""
     lost = before.get("step", 0) - trainer.step
     again = f"; {lost:,} steps after it are trained again" if lost > 0 else ""
@@ -162,8 +161,8 @@ def _as_sibling(files: RunFiles, config: Config) -> Config:
     like = files.database.meta().get("like")
     if not like:
         return config
-    with open_database(Path(like)) as database:
-        meta = database.meta() if database else {}
+    with reading(Path(like)) as database:
+        meta = database.meta()
     known = _settled_before(meta)
     asked = dataclasses.asdict(config.system)
     if not known or known["asked"] != asked:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from data.errors import InputError
 from engine.protocol import PruningRule
-from engine.runs.evaluations import Measured, read_evaluations, scheduled_evaluations
+from engine.runs.database import Measured, reading
 from engine.session.outlet import Outlet
 from engine.session.run_state import RunState, Verdict
 from engine.sweeps.median_rule import MedianRule, verdict
@@ -66,7 +67,7 @@ def evaluations_without_improvement(run_state: RunState) -> int:
     changes = lineage.changes(database.journal("adjusted"))
     since = max((one.step for one in changes if one.changes.keys() & set(LENGTH)), default=0)
     best, without = float("inf"), 0
-    for step, measured in scheduled_evaluations(database, lineage, run_state.step).items():
+    for step, measured in database.evaluations(lineage, run_state.step).items():
         if measured.loss < best:
             best, without = measured.loss, 0
         elif step > since:
@@ -103,7 +104,7 @@ class Pruner:
         run_state = self._run_state
         if self._rule and run_state.losses.evaluated_step == run_state.step:
             database, lineage = run_state.files.database, run_state.lineage()
-            own = scheduled_evaluations(database, lineage, run_state.step)
+            own = database.evaluations(lineage, run_state.step)
             if run_state.step in own:
                 self._note(self._verdict(self._rule, own))
 
@@ -127,6 +128,15 @@ class Pruner:
         if why or run_state.pruned:
             self._outlet.journal(PRUNED, why=why)
             run_state.verdict = Verdict(run_state.recorder.branch, run_state.step, why)
+
+
+def read_evaluations(run: Path) -> dict[int, Measured]:
+    """Read the evaluations of a run, even while it is trained; none if it cannot be read."""
+    try:
+        with reading(run) as database:
+            return database.evaluations(database.present_lineage())
+    except (InputError, OSError, KeyError, TypeError):  # damaged: its own screens say so
+        return {}
 
 
 def _alike(evaluations: dict[int, Measured], on: str) -> dict[int, float]:

@@ -7,15 +7,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from engine.checkpoint.restore_database import remember
 from engine.checkpoint.retention import Rules
-from engine.checkpoint.run_record import remember
 from engine.checkpoint.store import Snapshot, write_checkpoint
 from engine.config.changes import check_fork, check_fork_end
 from engine.config.schema import Config, total_steps
 from engine.runs.checkpoint_names import pin
 from engine.runs.database import RunDatabase
 from engine.runs.folder import DATABASE_FILE, create_run, delete_run
-from engine.session.recorder import metric_names
 from engine.session.run_state import Losses, RunState
 
 
@@ -100,7 +99,7 @@ def _write_past(run_state: RunState, path: Path, snapshot: Snapshot) -> dict[str
             },
             **{key: known[key] for key in kept if key in known},
         )
-        for metric in metric_names(parent, way):
+        for metric in parent.metric_names(*(one.branch for one in way)):
             child.import_metric(metric, *parent.curve(metric, way))
         for one in parent.samples():
             if way.holds_moment(one["branch"], one["step"]):

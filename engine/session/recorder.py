@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import Any
 
 from engine.config.changes import changes_training
 from engine.config.schema import SETTINGS
-from engine.metrics import MetricStore
+from engine.metrics import MetricStore, sparkline
 from engine.runs.database import RunDatabase
-from engine.runs.lineage import Stretch
-from engine.sparkline import sparkline
 
 FLUSH_SECONDS = 1.0
 GHOSTS = ("train_loss", "val_loss")  # what charts show of abandoned branches
@@ -83,7 +80,7 @@ class Recorder:
 def load_metrics(database: RunDatabase, metrics: MetricStore, branch: int = 0) -> None:
     """Fill a metric store from a run's database, with marks and ghost curves."""
     lineage = database.lineage(branch)
-    for name in metric_names(database, lineage):
+    for name in database.metric_names(*(one.branch for one in lineage)):
         metrics.extend(name, *database.curve(name, lineage))
     if parent := database.meta().get("parent"):
         metrics.add_mark(parent["step"], f"forked from {parent['run']}")
@@ -93,12 +90,6 @@ def load_metrics(database: RunDatabase, metrics: MetricStore, branch: int = 0) -
     for stretch in lineage.abandoned():
         for name in GHOSTS:
             metrics.add_ghost(name, *database.curve(name, [stretch]))
-
-
-def metric_names(database: RunDatabase, stretches: Iterable[Stretch]) -> list[str]:
-    """Return the names of the metrics recorded along a lineage."""
-    names = (name for one in stretches for name in database.metric_names(one.branch))
-    return list(dict.fromkeys(names))
 
 
 def describe_changes(changes: dict[str, list[Any]]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from data.download import Watcher
 from data.errors import InputError
 from engine.checkpoint.store import LATEST, Snapshot, find_checkpoint, read_checkpoint
 from engine.machine.allocator import keep_freed_memory
@@ -24,7 +25,7 @@ from engine.runs.curves import name_of_parent
 from engine.runs.database import RunDatabase, Unreadable
 from engine.runs.folder import DATABASE_FILE
 from engine.runs.lineage import Lineage
-from engine.runs.open import Watcher, look_at_run
+from engine.runs.open import look_at_run
 from engine.session.outlet import Outlet
 from engine.session.recorder import Recorder
 from engine.session.run_state import Losses, RunState

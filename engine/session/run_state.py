@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from engine.checkpoint.run_record import remember
+from engine.checkpoint.restore_database import remember
 from engine.checkpoint.store import Snapshot, restore, take_snapshot
 from engine.config.schema import config_from_dict
 from engine.runs.checkpoint_names import checkpoint_name

@@ -15,6 +15,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from data.download import Watcher
 from data.errors import Cancelled, InputError
 from engine.config.schema import config_from_dict
 from engine.lr_finder.background import BackgroundFinder
@@ -34,10 +35,9 @@ from engine.protocol import (
     Stop,
     Warned,
 )
-from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.database import Unreadable
 from engine.runs.folder import LOG_FILE, RunIsTaken, RunLock, find_run, typed_name
-from engine.runs.open import RunFiles, Watcher, new_run, open_run
+from engine.runs.open import RunFiles, new_run, open_run
 from engine.session.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def open_or_restore(path: Path, watcher: Watcher) -> RunFiles:
     try:
         return open_run(path, watcher)
     except Unreadable as error:
-        if error.may_pass or not list_checkpoints(path):
+        if not error.is_restorable:
             raise
     watcher.report("restoring the run's database")
     from engine.checkpoint.restore_database import restore_database  # imports PyTorch

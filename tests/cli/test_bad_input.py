@@ -200,7 +200,7 @@ def test_no_checkpoint_is_whole(quick_train: Cli, cli: Cli, runs_dir: Path) -> N
         weights.write_bytes(weights.read_bytes()[:-1])
     for command in (("sample", "tiny-1"), ("train", "--resume", "tiny-1", *LONGER)):
         problem = cli(*command).problem
-        assert "no checkpoint of the run 'tiny-1' is whole" in problem
+        assert "no checkpoint of the run 'tiny-1' is intact" in problem
         assert "put one back from a copy" in problem
     assert not list((runs_dir / "tiny-1/checkpoints").glob("damaged*"))  # a copy fits their names
 

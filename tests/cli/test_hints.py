@@ -17,7 +17,7 @@ from engine.protocol import Advised, State
 from engine.runs.database import RunDatabase
 from engine.runs.folder import create_run, find_run
 from engine.runs.open import read_run_config
-from engine.runs.trash import list_trash, restore_run, trash_run
+from engine.runs.transfer import list_trash, restore_run, trash_run
 from tests.cli.conftest import Cli
 from tui.app import _say_goodbye
 from tui.text.advice import format_advice

@@ -172,7 +172,7 @@ def test_metrics_go_to_a_file(cli: Cli, tmp_path: Path) -> None:
     assert "add --force" in cli("runs", "export", "first", "-o", file).problem
     assert cli("runs", "export", "first", "-o", file, "--force").code == 0
     assert file.read_text().startswith("step,train_loss")
-    assert sorted(tmp_path.glob(".*.part")) == []
+    assert sorted(tmp_path.glob(".*.tmp")) == []
 
 
 def test_an_export_leaves_links_pipes_and_devices_what_they_are(cli: Cli, tmp_path: Path) -> None:

@@ -102,8 +102,9 @@ def test_other_signals_at_any_time(
 def test_signal_before_anything_is_made(
     cli: Cli, text: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from data.download import Watcher
     from data.errors import Cancelled
-    from engine.runs.open import RunFiles, Watcher
+    from engine.runs.open import RunFiles
     from engine.session import worker
 
     def slow_download(command: object, watcher: Watcher) -> RunFiles:

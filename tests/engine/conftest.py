@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from data.batches import Split, split_tokens
+from data.download import Watcher
 from data.tokenizers import CharTokenizer
 from engine.checkpoint.store import optimizer_tensors
 from engine.config.schema import Config, config_from_dict
 from engine.metrics import MetricStore
 from engine.protocol import Command, Event, PruningRule, Start
-from engine.runs.open import RunFiles, Watcher, new_run
+from engine.runs.open import RunFiles, new_run
 from engine.session.session import Session
 from engine.session.worker import open_or_restore
 from engine.training.trainer import Runtime, Trainer

@@ -39,9 +39,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What happens once a second happens at every step, and nobody waits for a lock."""
     monkeypatch.setattr("engine.session.recorder.FLUSH_SECONDS", 0.0)
     monkeypatch.setattr(retrying_writer, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(retrying_writer, "BRIEFLY", 1)
+    monkeypatch.setattr(retrying_writer, "SHORT_TIMEOUT", 1)
     for module in (retrying_writer, database):
-        monkeypatch.setattr(module, "PATIENTLY", 50)
+        monkeypatch.setattr(module, "LONG_TIMEOUT", 50)
 
 
 def warnings(rig: Rig) -> list[str]:
@@ -130,7 +130,8 @@ import engine.session.recorder
 from engine.config.schema import Config
 from engine.metrics import MetricStore
 from engine.protocol import Resume, State, Warned
-from engine.runs.open import Watcher, new_run
+from data.download import Watcher
+from engine.runs.open import new_run
 from engine.session.session import Session
 engine.session.recorder.FLUSH_SECONDS = 0.0
 config, runs = Config().replace(json.loads(sys.argv[1])), Path(sys.argv[2])

@@ -30,7 +30,8 @@ from pathlib import Path
 import torch
 from data.errors import InputError
 from engine.metrics import MetricStore
-from engine.runs.open import Watcher, open_run
+from data.download import Watcher
+from engine.runs.open import open_run
 from engine.runs.summary import read_summary
 from engine.runs.timeline import read_samples
 from engine.session.session import Session

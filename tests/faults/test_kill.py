@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from data.batches import split_tokens
+from data.download import Watcher
 from data.tokenizers import CharTokenizer
 from engine.checkpoint.store import read_checkpoint
 from engine.config.presets import preset_config
@@ -29,7 +30,7 @@ from engine.protocol import Command, Open, Start
 from engine.runs.checkpoint_names import branch_of, list_checkpoints, list_snapshots, step_of
 from engine.runs.database import RunDatabase
 from engine.runs.folder import is_locked
-from engine.runs.open import Watcher, open_run
+from engine.runs.open import open_run
 from engine.session.session import Session
 from engine.training.trainer import Runtime, Trainer
 from tests.faults.victim import Doom, live
@@ -54,7 +55,7 @@ FILES: dict[str, tuple[tuple[str, ...], int]] = {  # and the last line that may 
     ),
     "evaluation": (("engine/session/results.py", "engine/session/ending.py"), 600),
     "checkpoint": (
-        ("engine/checkpoint/store.py", "engine/checkpoint/writer.py", "runs/checkpoint_names.py"),
+        ("engine/checkpoint/store.py", "data/files.py", "runs/checkpoint_names.py"),
         700,
     ),
     "database": (("runs/database.py", "engine/session/recorder.py"), 800),

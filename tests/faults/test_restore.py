@@ -312,7 +312,7 @@ def test_the_newest_whole_copy_beside_whole_weights_is_taken(
     left = {path.name: path.read_bytes() for path in newest.iterdir()}
     assert any(newest.name in one.found for one in verify_files(run) if not one.is_fine)
     told = mended(run)
-    assert f"{newest.name}, with no whole copy of run.db, is kept as damaged-{newest.name}" in told
+    assert f"{newest.name}, with no intact copy of run.db, is kept as damaged-{newest.name}" in told
     aside = newest.with_name(f"damaged-{newest.name}")
     assert {path.name: path.read_bytes() for path in aside.iterdir()} == left
     session = rig.open(run)
@@ -329,7 +329,7 @@ def test_with_no_whole_checkpoint_what_is_recorded_is_saved_all_the_same(
     mended(run)
     assert record_of(run) == template.record
     told = [one.found for one in verify_files(run) if one.part == "checkpoint"]
-    assert told[-1] == "none is whole: put one back from a copy"
+    assert told[-1] == "none is intact: put one back from a copy"
     assert "there are also those of" not in str(told)
 
 
@@ -374,7 +374,7 @@ def test_without_a_copy_the_run_opens_and_its_curves_begin_there(
     session = rig.open(run)
     told = told or rig.said(Warned)[0].message
     assert told == (
-        "no checkpoint holds a whole copy of run.db (older versions wrote none), so a new one "
+        "no checkpoint holds an intact copy of run.db (older versions wrote none), so a new one "
         f"begins at step-{END:08}-b1: curves, samples and journal before it are lost; the damaged "
         "one is kept as damaged-run.db"
     )

@@ -9,8 +9,8 @@ import time
 import pytest
 from textual.widgets import Static
 
+from data.download import Watcher
 from engine.protocol import Saved, State, StateChanged
-from engine.runs.open import Watcher
 from engine.runs.summary import read_summary
 from tests.tui.conftest import Open, Person, checkpoints
 from tui.screens.quit_dialog import QuitDialog

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from textual.widgets import Input, Static
 
-from engine.protocol import RunOpened, State
+from engine.protocol import RunOpened, State, Warned
 from engine.runs.folder import RunLock
 from engine.runs.notes import read_notes, set_note
 from engine.runs.summary import RunSummary, read_summary
-from engine.runs.trash import list_trash
+from engine.runs.transfer import list_trash
 from tests.engine.run_folders import write_run, write_runs
 from tests.tui.conftest import Open, Person
 from tui.control.runs_view import Order
@@ -314,13 +315,36 @@ async def test_edits_are_not_carried_into_another_run_unasked(
         assert person.app.control.draft.edits == {"optim.learning_rate": 0.02}
 
 
-async def test_a_damaged_run_says_what_is_wrong(open_app: Open, five: list[Path]) -> None:
+async def test_a_run_that_cannot_be_restored_says_what_is_wrong(
+    open_app: Open, five: list[Path]
+) -> None:
     (five[4] / "run.db").write_bytes(b"no database" * 100)
+    shutil.rmtree(five[4] / "checkpoints")
     async with open_app() as person:
         screen = await look(person)
         assert "cannot be read: gpt-tui verify e --repair" in details(screen)
         await person.press("enter")
         assert "cannot be read: gpt-tui verify e --repair" in told(person)
+
+
+async def test_a_run_with_a_damaged_database_is_restored_as_it_is_opened(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        damaged = person.run
+        await person.press("w")
+        await person.press("n", "enter")
+        await person.until(lambda: len(person.heard(RunOpened)) == 2)
+        (damaged / "run.db").write_bytes(b"no database" * 100)
+        screen = await look(person)
+        await person.press("end")
+        assert here(screen) == damaged.name
+        assert "cannot be read: opening the run, or gpt-tui verify" in details(screen)
+        await person.press("enter", "enter")
+        await person.until(lambda: person.run == damaged)
+        assert any(
+            "run.db is restored from its copy" in one.message for one in person.heard(Warned)
+        )
+        assert read_summary(damaged).state != "damaged"
 
 
 async def test_marked_runs_are_compared(open_app: Open, five: list[Path]) -> None:

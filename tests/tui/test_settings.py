@@ -9,6 +9,7 @@ import pytest
 from textual import events
 from textual.widgets import Input, Static
 
+from data.download import Watcher
 from engine.config.schema import SETTINGS, Config, read_config
 from engine.protocol import Adjusted, Refused, RunOpened, SampleFinished, SampleStarted, State
 from engine.runs import open as opening
@@ -229,7 +230,7 @@ async def test_an_edit_made_while_the_run_is_prepared_is_not_forgotten(
     edited = threading.Event()
     load = opening.load_text
 
-    def slow_load(config: Config, watcher: opening.Watcher) -> Any:
+    def slow_load(config: Config, watcher: Watcher) -> Any:
         watcher.report("reading")
         assert edited.wait(PATIENCE)
         return load(config, watcher)

@@ -158,8 +158,9 @@ def _climb(rungs: list[Rung], runs_dir: Path, budget: float, typed: str) -> int:
 
 def _measured(rung: Rung, budget: float) -> Rung:
     """The rung with its size and its time, and whether that is too long."""
+    from data.download import Watcher
     from engine.inspect.summary import summarize
-    from engine.runs.open import Watcher, load_text
+    from engine.runs.open import load_text
     from engine.training.estimate import training_seconds
 
     _, tokenizer, split = load_text(rung.config, Watcher(_say, lambda: False))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 
 from data.errors import InputError
+from data.files import replacing
 from engine.runs.export import WRITERS, Curves, read_curves
 from engine.runs.folder import find_run
 from engine.runs.transfer import copy_run
@@ -71,24 +70,16 @@ def export(argv: list[str]) -> int:
 
 
 def _write(curves: Curves, file: Path, form: str, long: bool) -> None:
-    """Write beside the place and rename: a table is whole or not there.
-
-    Into a pipe or a device it is written straight, and these stay what they are.
-    """
+    """Write a table, whole or not at all; straight into a pipe or a device, which stays one."""
+    options = {"mode": "wb"} if form in BINARY else {"mode": "w", "encoding": "utf-8"}
     straight = file.exists() and not file.is_file()
-    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
-    mode = {"mode": "wb"} if form in BINARY else {"mode": "w", "encoding": "utf-8"}
     try:
-        with open(file if straight else part, **mode) as out:  # type: ignore[call-overload]
+        with open(file, **options) if straight else replacing(file, **options) as out:  # type: ignore[call-overload]
             WRITERS[form](curves, out, long)
-        if not straight:
-            os.replace(part, file)
     except OSError as error:
         raise InputError(
             f"{file} cannot be written ({error.strerror}): choose another file, or make room"
         ) from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _export_parser() -> Parser:

@@ -11,7 +11,7 @@ from engine.program import program
 from engine.runs.catalogue import disk_use
 from engine.runs.folder import find_run, in_runs_dir
 from engine.runs.summary import read_summary
-from engine.runs.trash import (
+from engine.runs.transfer import (
     Trashed,
     empty_trash,
     find_trashed,

@@ -186,7 +186,8 @@ def _fitting(planned: Plan) -> Plan:
     Raises:
         InputError: A text cannot be used, or none of the runs fits.
     """
-    from engine.runs.open import Watcher, check_fit, read_text
+    from data.download import Watcher
+    from engine.runs.open import check_fit, read_text
 
     watcher = Watcher(lambda line: print(f"{line} …", file=sys.stderr), lambda: False)
     wanted = dict.fromkeys(trial.config.data for trial in planned.trials)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engine.runs.catalogue import Catalogue
     from engine.runs.summary import RunSummary
-    from engine.runs.trash import Trashed
+    from engine.runs.transfer import Trashed
 
 DESCENDING_AT_FIRST = ("created", "step", "time", "parameters", "disk", "tags")
 

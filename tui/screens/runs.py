@@ -28,7 +28,7 @@ from tui.widgets.runs_table import RunsTable
 
 if TYPE_CHECKING:
     from engine.runs.summary import RunSummary
-    from engine.runs.trash import Trashed
+    from engine.runs.transfer import Trashed
 
 REFRESH_SECONDS = 2.0
 KEEP_HINT = "enter: keep · esc: as before"
@@ -326,7 +326,7 @@ class RunsScreen(Screen[None]):
 
     def action_trash(self) -> None:
         """Move the marked runs, or the one under the cursor, to the trash."""
-        from engine.runs.trash import trash_run
+        from engine.runs.transfer import trash_run
 
         def trash(path: Path) -> Trashed:
             self._refuse_open(path, "deleted")
@@ -344,7 +344,7 @@ class RunsScreen(Screen[None]):
 
     def action_undo(self) -> None:
         """Bring back what was deleted last."""
-        from engine.runs.trash import restore_run
+        from engine.runs.transfer import restore_run
 
         if not self.view.trashed:
             return
@@ -368,7 +368,7 @@ class RunsScreen(Screen[None]):
             return
         if self._is_open_here(Path(run.path)):
             self.dismiss()
-        elif run.state == "damaged":
+        elif run.state == "damaged" and not run.is_restorable:
             self._say(run.problem)
         elif is_busy(control) or control.draft.edits:
             path = Path(run.path)

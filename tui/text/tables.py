@@ -76,6 +76,7 @@ def run_facts(run: RunSummary) -> dict[str, Any]:
     """A run as the JSON of ``train`` and ``runs`` names it."""
     facts = dataclasses.asdict(run)
     facts[PRUNED_KEY] = facts.pop("pruned")
+    del facts["is_restorable"]  # which the problem says in words
     path, steps = facts.pop("path") or None, facts.pop("step")
     return {"run": path, "steps": steps, **facts, "tokens_per_second": run.tokens_per_second}
 

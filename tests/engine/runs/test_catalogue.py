@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,18 @@ def test_a_filter_is_words_that_must_all_be_there(text: str, found: bool) -> Non
         "first", corpus="tinyshakespeare", tags=("good", "old"), note="higher learning rate"
     )
     assert matches(run, text) is found
+
+
+def test_a_damaged_run_says_whether_opening_it_restores_it(runs_dir: Path) -> None:
+    saved, unsaved, unset = write_runs(runs_dir, ["saved", "unsaved", "unset"])
+    for run in (saved, unsaved):
+        (run / "run.db").unlink()  # the runs share the file
+        (run / "run.db").write_bytes(b"no database" * 100)
+    shutil.rmtree(unsaved / "checkpoints")
+    (unset / "config.toml").unlink()
+    (unset / "config.toml").write_text("[model")
+    found = {run.name: run for run in map(read_summary, (saved, unsaved, unset))}
+    assert {run.state for run in found.values()} == {"damaged"}
+    assert [name for name, run in found.items() if run.is_restorable] == ["saved"]
+    assert "cannot be read: opening the run, or " in found["saved"].problem
+    assert "opening the run" not in found["unsaved"].problem

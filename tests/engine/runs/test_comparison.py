@@ -14,13 +14,7 @@ from data.errors import InputError
 from engine.config.schema import SETTINGS
 from engine.protocol import Adjust, Resume, Rewind
 from engine.runs.comparison import cautions, described, differing_settings, read_compared
-from engine.runs.curves import (
-    Axis,
-    find_origin,
-    ghost_of_parent,
-    read_later_curve,
-    read_loss_curves,
-)
+from engine.runs.curves import Axis, ghost_of_parent, read_loss_curves, read_parent
 from engine.runs.notes import change_notes
 from engine.session.fork import fork
 from engine.session.rewind import visit
@@ -180,15 +174,14 @@ def test_a_fork_knows_its_parent_and_how_that_went_on(rig: Rig, make_config: Mak
     session = rig.open(child)
     rig.to_step(session, 8)
     rig.close(session)
-    origin = find_origin(child)
+    origin = read_parent(child)
     assert origin is not None and (origin.path, origin.step) == (parent, 6)
-    assert read_later_curve(origin).steps.tolist() == [7, 8, 9]
     run = read_compared(child)
     assert (run.figures()["parent"], run.figures()["parent_step"]) == (parent.name, 6)
     places, _ = read_loss_curves(run).along(Axis.TOKENS, "train_loss")
     assert (places / TOKENS_A_STEP).tolist() == [1, 2, 3, 4, 5, 6, 8, 10]
     assert differing_settings([read_compared(parent), run]) == {"train.batch_size": [(4,), (8,)]}
-    assert find_origin(parent) is None
+    assert read_parent(parent) is None
 
 
 def test_a_parent_is_found_under_its_new_name_and_missed_quietly(
@@ -200,10 +193,11 @@ def test_a_parent_is_found_under_its_new_name_and_missed_quietly(
     old, renamed = parent.name, parent.with_name("renamed")
     change_notes(parent, lambda notes: type(notes)(formerly=(old,)))
     parent.rename(renamed)
-    origin = find_origin(child)
+    origin = read_parent(child)
     assert origin is not None and origin.path == renamed
     renamed.rename(rig.runs_dir.parent / "elsewhere")
-    assert find_origin(child) is None
+    origin = read_parent(child)
+    assert origin is not None and (origin.name, origin.path) == (old, None)
     assert ghost_of_parent(child) == ("", None)
 
 

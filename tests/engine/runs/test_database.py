@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from data.errors import InputError
 from engine.metrics import MetricStore
 from engine.runs.database import BLOCK_STEPS, RunDatabase
-from engine.runs.retrying_writer import PATIENTLY
+from engine.runs.retrying_writer import LONG_TIMEOUT
 from engine.session.recorder import Recorder, load_metrics
 
 nan = float("nan")
@@ -174,7 +174,7 @@ def test_a_reader_beside_a_live_writer_sees_what_is_committed_and_stops_nobody(
     assert_holds(reader, curve(1, 10))
     start = time.perf_counter()
     database.add_metrics(0, curve(11, 20))
-    assert time.perf_counter() - start < PATIENTLY / 1000  # seconds that a lock is waited for
+    assert time.perf_counter() - start < LONG_TIMEOUT / 1000  # seconds that a lock is waited for
     assert_holds(reader, curve(1, 20))
     reader.close()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import InputError
-from engine.metrics import MetricStore
+from engine.metrics import MetricStore, sparkline
 from engine.runs.folder import RunLock
 from engine.runs.notes import (
     NOTES_FILE,
@@ -19,7 +19,6 @@ from engine.runs.notes import (
     set_tags,
     split_tags,
 )
-from engine.sparkline import sparkline
 
 
 @pytest.fixture

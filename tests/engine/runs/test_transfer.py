@@ -15,8 +15,15 @@ from engine.runs.database import RunDatabase
 from engine.runs.folder import RunLock, list_runs
 from engine.runs.notes import read_notes, set_note
 from engine.runs.summary import read_summary
-from engine.runs.transfer import copy_run, rename_run
-from engine.runs.trash import empty_trash, find_trashed, list_trash, restore_run, trash_run
+from engine.runs.transfer import (
+    copy_run,
+    empty_trash,
+    find_trashed,
+    list_trash,
+    rename_run,
+    restore_run,
+    trash_run,
+)
 from tests.engine.run_folders import SUMMARY, write_run
 
 

@@ -11,10 +11,9 @@ import pytest
 
 from engine.protocol import Evaluate, PruningRule, Resume, Rewind, State, StateChanged, Step
 from engine.runs.database import RunDatabase
-from engine.runs.evaluations import read_evaluations
 from engine.runs.folder import create_run
 from engine.runs.summary import read_summary
-from engine.session.ending import PRUNED
+from engine.session.ending import PRUNED, read_evaluations
 from engine.session.session import Session
 from engine.training.trainer import Evaluation, Trainer
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits

@@ -1,0 +1,58 @@
+"""Files that are replaced as a whole, and kept through a power cut."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+
+@contextmanager
+def replacing(path: Path, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
+    """Open a file that takes the place of `path` once the block has ended without an error.
+
+    Args:
+        path: Until then it is as it was.
+        mode: As for `open`, to write.
+        options: As for `open`.
+
+    Raises:
+        OSError: It could not be written; no temporary file is left behind.
+    """
+    # Not a file of tempfile, which is readable by its owner alone, whatever the umask.
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with part.open(mode.replace("w", "x"), **options) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the new name on an empty file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, body: bytes) -> None:
+    """Write a file, and its folder if need be: `path` has its old content or all of `body`.
+
+    Raises:
+        OSError: It could not be written; no temporary file is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(body)
+
+
+def sync_to_disk(path: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk itself (fsync).
+
+    Raises:
+        OSError: It does not exist, or the disk refuses.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
