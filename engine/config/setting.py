@@ -164,10 +164,9 @@ def _number(value: float | None) -> str:
     return f"{int(value):,}" if whole else f"{value:g}"
 
 
-def setting(default: Value, help: str, when: When, **details: Any) -> Any:
-    """Declare a field of a configuration section as a setting."""
-    details |= {"help": help, "when": when}
-    return dataclasses.field(default=default, metadata={"setting": details})
+def setting(default: Value, help: str, **details: Any) -> Any:
+    """Declare a field of a configuration section as a setting, with details of ``Setting``."""
+    return dataclasses.field(default=default, metadata={"setting": {"help": help} | details})
 
 
 def settings_of(section: str, cls: type) -> dict[str, Setting]:
@@ -177,8 +176,8 @@ def settings_of(section: str, cls: type) -> dict[str, Setting]:
     for field in dataclasses.fields(cls):
         if "setting" not in field.metadata:
             raise TypeError(f"{section}.{field.name} is declared without setting(...)")
-        kind = types[str(field.type)]
+        details = {"when": cls.WHEN} | field.metadata["setting"]  # type: ignore[attr-defined]
         default: Any = field.default
-        one = Setting(section, field.name, kind, default, **field.metadata["setting"])
+        one = Setting(section, field.name, types[str(field.type)], default, **details)
         declared[one.key] = one
     return declared

@@ -10,8 +10,8 @@ from engine.checkpoint.load import read_good
 from engine.checkpoint.store import rebuild_model
 from engine.config.schema import SampleConfig, config_from_dict
 from engine.model import LanguageModel
-from engine.sampling.decoder import freeze
-from engine.sampling.text import Text, write
+from engine.sampling.frozen import freeze
+from engine.sampling.generate import Text, write
 from engine.training.precision import DTYPES, SUPPORTED
 
 BROKEN_WEIGHTS = "this model's weights are not finite, as after training that diverged"

@@ -20,8 +20,8 @@ from tui.text.tables import to_json, warn
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
     from engine.model import LanguageModel
-    from engine.sampling.decoder import Frozen
-    from engine.sampling.text import Text
+    from engine.sampling.frozen import Frozen
+    from engine.sampling.generate import Text
 
 MOST_SAMPLES = 10_000
 METAVARS = {
@@ -131,8 +131,8 @@ def _known(prompt: str, tokenizer: Tokenizer, drop_unknown: bool) -> str:
 
 
 def _write(model: LanguageModel, settings: SampleConfig, count: int, as_json: bool) -> None:
-    from engine.sampling.decoder import freeze
-    from engine.sampling.text import seeds_from, write
+    from engine.sampling.frozen import freeze
+    from engine.sampling.generate import seeds_from, write
 
     assert model.tokenizer is not None
     frozen, seeds = freeze(model), seeds_from(settings.seed, count)
