@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from data.errors import InputError
 from engine.config.escapes import parse_stops
@@ -34,8 +34,6 @@ def _own_dropout(help: str) -> Any:
 @dataclass(frozen=True)
 class ModelConfig:
     """The architecture of the model."""
-
-    WHEN: ClassVar[When] = NEW_RUN  # unless a setting has its own
 
     architecture: str = setting(
         "gpt",
@@ -251,8 +249,6 @@ class ModelConfig:
 class DataConfig:
     """The text to train on."""
 
-    WHEN: ClassVar[When] = NEW_RUN  # unless a setting has its own
-
     corpus: str = setting(
         "tinyshakespeare", "tinyshakespeare, python-docs or the path of a text file."
     )
@@ -264,8 +260,6 @@ class DataConfig:
 @dataclass(frozen=True)
 class OptimConfig:
     """The optimizer and its learning-rate schedule."""
-
-    WHEN: ClassVar[When] = LIVE  # unless a setting has its own
 
     optimizer: str = setting(
         "adamw",
@@ -334,8 +328,6 @@ class OptimConfig:
 class TrainConfig:
     """The length of the run and the batch size."""
 
-    WHEN: ClassVar[When] = LIVE  # unless a setting has its own
-
     batch_size: int = setting(12, "Sequences per batch.", minimum=1, maximum=65536, unit="seqs")
     max_steps: int = setting(2000, "Stop after this many steps.", **STEPS)
     max_epochs: float = setting(
@@ -362,8 +354,6 @@ class TrainConfig:
 class EvalConfig:
     """How the validation loss is measured."""
 
-    WHEN: ClassVar[When] = LIVE  # unless a setting has its own
-
     interval: int = setting(250, "Steps between evaluations.", **STEPS, zero="end only")
     batches: int = setting(
         20, "Batches per evaluation; the final one uses the whole split.", minimum=1, maximum=10**6
@@ -382,8 +372,6 @@ class EvalConfig:
 @dataclass(frozen=True)
 class SampleConfig:
     """How text is generated."""
-
-    WHEN: ClassVar[When] = LIVE  # unless a setting has its own
 
     prompt: str = setting(
         "", r"Text to continue, \n breaks a line; empty starts on a new line.", escaped=True
@@ -438,8 +426,6 @@ class SampleConfig:
 class CheckpointConfig:
     """When checkpoints are written and how many are kept."""
 
-    WHEN: ClassVar[When] = LIVE  # unless a setting has its own
-
     interval: int = setting(500, "Steps between checkpoints.", **STEPS, zero="end only")
     keep: int = setting(3, "Latest checkpoints to keep, besides the best.", minimum=2, maximum=1000)
     keep_every: int = setting(
@@ -463,8 +449,6 @@ class CheckpointConfig:
 @dataclass(frozen=True)
 class SystemConfig:
     """The hardware to use. Every "auto" is resolved once, when the run is created."""
-
-    WHEN: ClassVar[When] = RESUME  # unless a setting has its own
 
     device: str = setting(
         "auto",
@@ -583,19 +567,15 @@ def _nearest_multiple(number: int, of: int) -> int:
     return max(of, round(number / of) * of)
 
 
-SECTIONS: dict[str, type] = {
-    "model": ModelConfig,
-    "data": DataConfig,
-    "optim": OptimConfig,
-    "train": TrainConfig,
-    "eval": EvalConfig,
-    "sample": SampleConfig,
-    "checkpoint": CheckpointConfig,
-    "system": SystemConfig,
+SECTIONS: dict[str, Any] = {
+    one.name: one.default_factory for one in dataclasses.fields(Config) if one.name != "preset"
 }
+WHEN = {"model": NEW_RUN, "data": NEW_RUN, "system": RESUME}  # unless a setting has its own
 
 SETTINGS: dict[str, Setting] = {
-    key: one for section, cls in SECTIONS.items() for key, one in settings_of(section, cls).items()
+    one.key: one
+    for section, cls in SECTIONS.items()
+    for one in settings_of(section, cls, WHEN.get(section, LIVE))
 }
 
 
@@ -625,15 +605,13 @@ def unknown_setting(key: str) -> str:
     return f"there is no setting {key!r}: {hint}"
 
 
-def config_from_dict(values: Mapping[str, Any], base: Config | None = None) -> Config:
-    """Build a configuration from nested values, on top of ``base``.
+def config_from_dict(values: Mapping[str, Any]) -> Config:
+    """Build a configuration from nested values; those that are missing have their defaults.
 
     Raises:
         InputError: Unknown sections or settings, or invalid values, all reported at once.
     """
-    base = base or Config()
-    if "preset" in values:
-        base = dataclasses.replace(base, preset=str(values["preset"]))
+    base = Config(preset=str(values.get("preset", "")))
     flat, problems = flatten(values)
     config, found = base.check(flat)
     if problems + found:
@@ -653,7 +631,7 @@ def flatten(values: Mapping[str, Any]) -> tuple[dict[str, object], list[str]]:
     return flat, problems
 
 
-def read_config(path: Path, base: Config | None = None) -> Config:
+def read_config(path: Path) -> Config:
     """Read a ``config.toml``.
 
     Raises:
@@ -661,7 +639,7 @@ def read_config(path: Path, base: Config | None = None) -> Config:
     """
     values = read_toml(path)
     try:
-        return config_from_dict(values, base)
+        return config_from_dict(values)
     except InputError as error:
         raise InputError(*(f"{path}: {problem}" for problem in error.problems)) from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -169,15 +170,12 @@ def setting(default: Value, help: str, **details: Any) -> Any:
     return dataclasses.field(default=default, metadata={"setting": {"help": help} | details})
 
 
-def settings_of(section: str, cls: type) -> dict[str, Setting]:
-    """Return the settings that a section's dataclass declares, by full name."""
+def settings_of(section: str, cls: type, when: When) -> Iterator[Setting]:
+    """Yield the settings that a section's dataclass declares; ``when`` is their default."""
     types = {"int": int, "float": float, "bool": bool, "str": str}
-    declared = {}
     for field in dataclasses.fields(cls):
         if "setting" not in field.metadata:
             raise TypeError(f"{section}.{field.name} is declared without setting(...)")
-        details = {"when": cls.WHEN} | field.metadata["setting"]  # type: ignore[attr-defined]
+        details = {"when": when} | field.metadata["setting"]
         default: Any = field.default
-        one = Setting(section, field.name, types[str(field.type)], default, **details)
-        declared[one.key] = one
-    return declared
+        yield Setting(section, field.name, types[str(field.type)], default, **details)

@@ -124,6 +124,7 @@ class GPTDecoder:
         # query heads that share keys and values become rows of one matrix
         q = q.reshape(-1, self._group_size, self._head_size)  # (B nkv, nh / nkv, hs)
         # no causal mask: a single query may attend to everything in the cache
+        # scale * q k^T + mask in one kernel
         scores = torch.baddbmm(self._cache.mask, q, keys, alpha=self._scale)  # (B nkv, nh/nkv, T)
         y = torch.bmm(scores.softmax(-1), values).view(-1, self._width)
         return y.to(qkv.dtype) if self._casts else y

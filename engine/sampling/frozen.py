@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -180,16 +179,6 @@ def frozen(parameter: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     return None if parameter is None else parameter.detach().to(dtype, copy=True)
 
 
-class Product(Protocol):
-    """A linear layer or the identity."""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """(N, in) -> (N, out)."""
-
-    def onto(self, stream: Tensor, x: Tensor) -> Tensor:
-        """Add the output to the residual stream: (N, out) and (N, in) -> (N, out)."""
-
-
 def frozen_linear(layer: nn.Module, dtype: torch.dtype) -> Product:
     """Copy a linear layer in its fastest form; any other module becomes the identity."""
     if not isinstance(layer, nn.Linear):
@@ -232,7 +221,9 @@ class FrozenLinear:
         weight = layer.weight.detach()  # (out, in)
         # on a CPU, vector times matrix is up to twice as fast if memory runs along the longer side
         transposed = weight.size(0) > weight.size(1)
-        self._weight = _laid_out(weight.t(), dtype) if transposed else _laid_out(weight, dtype).t()
+        rows = weight.t() if transposed else weight
+        rows = rows.to(dtype, copy=True, memory_format=torch.contiguous_format)
+        self._weight = rows if transposed else rows.t()  # (in, out)
         self._bias = frozen(layer.bias, dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -274,9 +265,7 @@ class PackedLinear:
         return total
 
 
-def _laid_out(matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """Copy a matrix in row-major order."""
-    return matrix.to(dtype, copy=True, memory_format=torch.contiguous_format)
+Product = Identity | FrozenLinear | PackedLinear
 
 
 @functools.cache
