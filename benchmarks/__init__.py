@@ -1,19 +1,15 @@
-"""``python -m benchmarks``: the program's own figures, measured again on this machine.
+"""``python -m benchmarks``: measure this program's figures on this machine.
 
-One file a benchmark. Each has ``run(argv)``, which takes its own options and returns an exit code.
+One file a benchmark; ``benchmarks/harness.py`` runs them.
 """
 
 from __future__ import annotations
 
 import difflib
-import importlib
-import signal
-import sys
-from collections.abc import Callable
 from typing import NamedTuple
 
 from data.errors import InputError
-from tui.commands import EXIT_DONE, EXIT_FAILED
+from tui.commands import EXIT_DONE
 from tui.terminal.stdout import put
 
 
@@ -40,6 +36,8 @@ BENCHMARKS = {
 
 def main(argv: list[str]) -> int:
     """Run the benchmark that is named; all of them if none is."""
+    from benchmarks.harness import run, terminable
+
     if argv and argv[0] in ("-h", "--help"):
         put(_help())
         return EXIT_DONE
@@ -47,30 +45,8 @@ def main(argv: list[str]) -> int:
     if named and argv[0] not in BENCHMARKS:
         raise InputError(_unknown(argv[0]))
     names, options = ([argv[0]], argv[1:]) if named else (list(BENCHMARKS), argv)
-    before = signal.signal(signal.SIGTERM, _interrupt)  # so that what was started is ended, too
-    try:
-        return max(_run(name, options) for name in names)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _run(name: str, options: list[str]) -> int:
-    from benchmarks.programs import BenchmarkError
-
-    try:
-        return _entry(name)(options)
-    except BenchmarkError as error:
-        print(f"python -m benchmarks {name}: {error}", file=sys.stderr)
-        return EXIT_FAILED
-
-
-def _entry(name: str) -> Callable[[list[str]], int]:
-    entry: Callable[[list[str]], int] = importlib.import_module(BENCHMARKS[name].module).run
-    return entry
+    with terminable():
+        return max(run(one, BENCHMARKS[one].module, options) for one in names)
 
 
 def _help() -> str:

@@ -83,7 +83,7 @@ class Results:
     same_tokens: list[OurRun]
 
 
-def measure(plan: Plan, folder: Path, same_tokens: bool) -> Results:
+def run_all(plan: Plan, folder: Path, same_tokens: bool) -> Results:
     """Run everything.
 
     Args:

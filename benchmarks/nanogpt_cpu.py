@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import programs
+from benchmarks import harness, programs
+from benchmarks.harness import BenchmarkParser, Report
 from benchmarks.peers import NANOGPT, Peer, gpt2_shape, load_text, parse_peer
 from benchmarks.programs import BenchmarkError
 from benchmarks.race import Setup, race
-from benchmarks.report import Row, Spread, tell
+from benchmarks.report import Row, Spread
 from data.errors import InputError
 from engine.config.presets import preset_config
 
@@ -38,42 +39,33 @@ class Race:
     threads: int
 
 
-def run(argv: list[str]) -> int:
-    """Train the preset to its end; race nanoGPT."""
-    args = _parser().parse_args(argv)
+def parser() -> BenchmarkParser:
+    """Declare the options."""
+    made = BenchmarkParser("nanogpt-cpu", "loss and speed of nanoGPT's recipe for a CPU", PRESET)
+    made.add_argument(
+        "--peer", metavar="nanogpt=PATH", help="also time a checkout of karpathy/nanoGPT"
+    )
+    made.add_count("--steps", 300, "timed steps")
+    made.add_count("--rounds", 5, "rounds, each of both programs", "R")
+    made.add_count("--threads", None, "threads of both (default: the number of cores)")
+    made.add_argument("--skip-quality", action="store_true", help="only compare the speeds")
+    return made
+
+
+def measure(args: argparse.Namespace) -> Report:
+    """Train the preset to its end, and compare its speed with nanoGPT's."""
     peer = parse_peer(args.peer, [NANOGPT]) if args.peer else None
     if args.skip_quality and not peer:
         raise InputError("--skip-quality leaves only the race: name its --peer nanogpt=PATH")
-    options = programs.new_run_options(args)
+    options = harness.new_run_options(args)
     quality = race = None
-    with programs.runs_folder(args) as runs_dir:
+    with harness.runs_folder(args) as runs_dir:
         if not args.skip_quality:
             quality = _quality(runs_dir, options)
         if peer:
             race = _race(runs_dir, options, peer, args)
         machine = programs.machine(runs_dir / ("quality" if quality else "race-1"))
-    rows, result = _summary(quality, race, machine)
-    tell(rows, result, args.json)
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = programs.parser("nanogpt-cpu", "loss and speed of nanoGPT's recipe for a CPU")
-    parser.set_defaults(preset=PRESET)
-    parser.add_argument(
-        "--peer", metavar="nanogpt=PATH", help="race a checkout of karpathy/nanoGPT"
-    )
-    parser.add_argument(
-        "--steps", type=programs.count, default=300, metavar="N", help="of a race (%(default)s)"
-    )
-    parser.add_argument(
-        "--rounds", type=programs.count, default=5, metavar="R", help="of the race (%(default)s)"
-    )
-    parser.add_argument(
-        "--threads", type=programs.count, metavar="N", help="of the race (the number of cores)"
-    )
-    parser.add_argument("--skip-quality", action="store_true", help="run only the race")
-    return parser
+    return _summary(quality, race, machine)
 
 
 # -- quality -------------------------------------------------------------------------------------
@@ -100,7 +92,7 @@ def _race(runs_dir: Path, options: list[str], peer: Peer, args: argparse.Namespa
     if args.data:
         config = config.replace({"data.corpus": args.data})
     gpt2_shape(config.model)  # refuses what nanoGPT cannot train
-    threads = args.threads or programs.cores()
+    threads = args.threads or harness.cores()
     setup = Setup(config, options, load_text(config), args.steps, "cpu", threads, "fp32")
     ours, theirs = zip(*race(setup, [peer], runs_dir, args.rounds), strict=True)
     our_ms, peer_ms = (statistics.median(one.step_ms for one in arm) for arm in (ours, theirs))
@@ -111,9 +103,7 @@ def _race(runs_dir: Path, options: list[str], peer: Peer, args: argparse.Namespa
 # -- the result ----------------------------------------------------------------------------------
 
 
-def _summary(
-    quality: dict[str, Any] | None, race: Race | None, machine: dict[str, Any]
-) -> tuple[list[Row], dict[str, Any]]:
+def _summary(quality: dict[str, Any] | None, race: Race | None, machine: dict[str, Any]) -> Report:
     rows: list[Row] = []
     result: dict[str, Any] = {"bench": "nanogpt-cpu"}
     if quality:

@@ -9,6 +9,7 @@ trainer that waits for the interpreter while the screen is painted is found out.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,10 +18,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks import programs
+from benchmarks import harness, programs
+from benchmarks.harness import BenchmarkParser, Report
 from benchmarks.programs import BenchmarkError
 from benchmarks.pty_app import PtyApp
-from benchmarks.report import Row, Spread, abba, bootstrap_interval, tell
+from benchmarks.report import Row, Spread, abba, bootstrap_interval
 from benchmarks.startup import shows_whole_screen
 
 RATIO_GOAL, SCREEN_GOAL = 0.95, 0.04
@@ -44,31 +46,29 @@ class Window:
         return self.steps / self.seconds
 
 
-def run(argv: list[str]) -> int:
+def parser() -> BenchmarkParser:
+    """Declare the options."""
+    made = BenchmarkParser("overhead", "training in the app over training without a screen")
+    made.add_count("--pairs", 12, "pairs of a run in the app and one without a screen")
+    made.add_argument(
+        "--seconds",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="length of a window (default: %(default)s)",
+    )
+    made.add_count("--threads", None, "CPU threads (default: measured)")
+    return made
+
+
+def measure(args: argparse.Namespace) -> Report:
     """Measure interleaved pairs of the app and of headless training."""
-    parser = programs.parser("overhead", "training in the app over training without a screen")
-    parser.add_argument(
-        "--pairs",
-        type=programs.count,
-        default=12,
-        metavar="N",
-        help="of a run in the app and one without (%(default)s)",
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=10.0, metavar="S", help="length of a window (%(default)s)"
-    )
-    parser.add_argument(
-        "--threads", type=programs.count, metavar="N", help="CPU threads (what suits the machine)"
-    )
-    args = parser.parse_args(argv)
-    options = programs.new_run_options(args)
-    with programs.runs_folder(args) as runs_dir:
+    options = harness.new_run_options(args)
+    with harness.runs_folder(args) as runs_dir:
         plan = _calibrate(runs_dir, options, args.seconds, args.threads)
         pairs = _measure(runs_dir, [*options, *plan.options], plan, args.pairs)
         machine = programs.machine(runs_dir / "headless-1")
-    rows, result = _summary(pairs, plan, machine)
-    tell(rows, result, args.json)
-    return 0
+    return _summary(pairs, plan, machine)
 
 
 # -- the plan ------------------------------------------------------------------------------------
@@ -197,9 +197,7 @@ def at(samples: list[tuple[float, float]], moment: float) -> float:
 # -- the result ----------------------------------------------------------------------------------
 
 
-def _summary(
-    pairs: list[tuple[Window, Window]], plan: Plan, machine: dict[str, Any]
-) -> tuple[list[Row], dict[str, Any]]:
+def _summary(pairs: list[tuple[Window, Window]], plan: Plan, machine: dict[str, Any]) -> Report:
     ratios = [app.speed / headless.speed for headless, app in pairs]
     ratio = statistics.median(ratios)
     low, high = bootstrap_interval(ratios)

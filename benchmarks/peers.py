@@ -5,7 +5,6 @@ Here is how they are asked for and what they are given to train on.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import pickle
 from collections.abc import Iterable, Sequence
@@ -38,18 +37,6 @@ class Peer:
 
 
 # -- asking for one ------------------------------------------------------------------------------
-
-
-def add_peer_option(parser: argparse.ArgumentParser) -> None:
-    """``--peer``, as often as needed."""
-    parser.add_argument(
-        "--peer",
-        action="append",
-        default=[],
-        metavar="NAME[=PATH]",
-        help="run another program beside ours: nanogpt=PATH or nanogpt-compiled=PATH, a checkout "
-        "of karpathy/nanoGPT, or hf, transformers' GPT-2; may be repeated",
-    )
 
 
 def parse_peers(asked: Iterable[str]) -> list[Peer]:

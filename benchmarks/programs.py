@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import sqlite3
@@ -17,10 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
-from engine.config.schema import Config
 from engine.runs.database import RunDatabase
 from engine.runs.folder import DATABASE_FILE
-from tui.commands.options import Parser, config_of, runs_dir_of
 
 PROGRAM = (sys.executable, "-m", "tui")
 END_SECONDS = 60.0
@@ -28,70 +25,6 @@ END_SECONDS = 60.0
 
 class BenchmarkError(RuntimeError):
     """What was to be measured did not come about."""
-
-
-def parser(name: str, description: str) -> Parser:
-    """The options that every benchmark has."""
-    made = Parser(f"python -m benchmarks {name}", description)
-    made.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
-    made.add_argument("--preset", default="nanogpt-cpu", metavar="P", help="settings (%(default)s)")
-    made.add_argument("--data", metavar="SPEC", help="text to train on (default: the preset's)")
-    return made
-
-
-def count(text: str) -> int:
-    """A number of times, at least one, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1 is needed")
-    return number
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def new_run_options(args: argparse.Namespace) -> list[str]:
-    """What the commands are told of the run; wrong ones are refused before anything starts."""
-    from engine.config.presets import preset_config
-
-    preset_config(args.preset)
-    words = ["--preset", args.preset, *(["--data", args.data] if args.data else [])]
-    return words + [word for pair in getattr(args, "set", []) for word in ("--set", pair)]
-
-
-def add_setting_options(made: argparse.ArgumentParser, of: str) -> None:
-    """``--set``, and two settings that have an option of their own.
-
-    Args:
-        made: Gets the options.
-        of: Whose settings they are.
-    """
-    made.set_defaults(config=None, name=None)  # the other words on a run, which have no place here
-    made.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="section.name=value",
-        help=f"change a setting of {of}; may be repeated",
-    )
-    made.add_argument("--precision", metavar="P", help="of ours (default: the preset's)")
-    made.add_argument("--threads", type=count, metavar="N", help="of both (the number of cores)")
-
-
-def asked_config(args: argparse.Namespace) -> Config:
-    """The configuration that the options of ``add_setting_options`` describe; threads settled.
-
-    Raises:
-        InputError: All that is wrong with them, at once.
-    """
-    if args.precision:
-        args.set.append(f"system.precision={args.precision}")
-    if args.threads:
-        args.set.append(f"system.threads={args.threads}")
-    config = config_of(args)
-    return config.replace({"system.threads": config.system.threads or cores()})
 
 
 def settings(**values: object) -> list[str]:
@@ -104,16 +37,6 @@ def environment(**more: str) -> dict[str, str]:
     """A person's environment: compiled modules are kept, and nothing is traced."""
     dropped = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "GPT_TUI_RUNS")
     return {key: value for key, value in os.environ.items() if key not in dropped} | more
-
-
-@contextmanager
-def runs_folder(args: argparse.Namespace) -> Iterator[Path]:
-    """Where a benchmark's runs go: a temporary folder, unless one was asked for."""
-    if args.runs_dir:
-        yield runs_dir_of(args)
-        return
-    with tempfile.TemporaryDirectory(prefix="gpt-tui-bench-") as folder:
-        yield Path(folder)
 
 
 def note(text: str) -> None:

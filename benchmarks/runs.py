@@ -6,6 +6,7 @@ an app without a terminal, with PyTorch loaded beforehand, as it is when a perso
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import shutil
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks import programs
-from benchmarks.report import Row, Spread, tell
+from benchmarks.harness import BenchmarkParser, Report
+from benchmarks.report import Row, Spread
 from engine.config.presets import preset_config
 from engine.config.schema import Config
 from engine.metrics import MetricStore
@@ -28,7 +30,6 @@ from engine.runs.database import RunDatabase
 from engine.runs.folder import DATABASE_FILE, create_run
 from engine.runs.summary import read_summary
 from engine.session.recorder import Recorder
-from tui.commands.options import Parser
 from tui.text.numbers import with_unit
 
 if TYPE_CHECKING:
@@ -42,17 +43,16 @@ PAGES, REPEATS = 20, 3
 SIZE = (120, 40)
 
 
-def run(argv: list[str]) -> int:
-    """Write the runs, open them, and tell how long it took."""
-    parser = Parser("python -m benchmarks runs", __doc__.splitlines()[0].partition(": ")[2])
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
-    parser.add_argument(
-        "--runs", type=programs.count, default=1000, metavar="N", help="%(default)s"
-    )
-    parser.add_argument(
-        "--steps", type=programs.count, default=1_000_000, metavar="N", help="%(default)s"
-    )
-    args = parser.parse_args(argv)
+def parser() -> BenchmarkParser:
+    """Declare the options."""
+    made = BenchmarkParser("runs", "seconds to open many runs, and a run of many steps", None)
+    made.add_count("--runs", 1000, "number of runs")
+    made.add_count("--steps", 1_000_000, "steps of the long run")
+    return made
+
+
+def measure(args: argparse.Namespace) -> Report:
+    """Write the runs, and measure opening them."""
     import engine.session.session  # noqa: F401 - the app loads it behind the first paint
 
     with tempfile.TemporaryDirectory(prefix="gpt-tui-bench-") as folder:
@@ -89,8 +89,7 @@ def run(argv: list[str]) -> int:
         "goals": {"open_seconds": OPEN_GOAL, "page_seconds": PAGE_GOAL, "bytes": SIZE_GOAL},
         "reached": all(one.reached for one in rows),
     }
-    tell(rows, result, args.json)
-    return 0
+    return rows, result
 
 
 # -- many runs -----------------------------------------------------------------------------------

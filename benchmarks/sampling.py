@@ -13,19 +13,19 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks import programs
+from benchmarks import harness, programs
+from benchmarks.harness import BenchmarkParser, Report
 from benchmarks.peers import (
     COMPILED,
     HF,
     NANOGPT,
     Peer,
-    add_peer_option,
     gpt2_shape,
     load_text,
     parse_peers,
     peer_precision,
 )
-from benchmarks.report import Row, Spread, abba, tell
+from benchmarks.report import Row, Spread, abba
 from benchmarks.workers import ask
 from data.errors import InputError
 from engine.config.presets import preset_config
@@ -87,42 +87,35 @@ class Setup:
         }
 
 
-def run(argv: list[str]) -> int:
-    """Measure sampling at the shape of a preset, beside peers if there are any."""
-    args = _parser().parse_args(argv)
+def parser() -> BenchmarkParser:
+    """Declare the options."""
+    made = BenchmarkParser(
+        "sampling", "tokens/s of generated text, within and past the context", preset="nanogpt"
+    )
+    made.add_settings()
+    made.add_peers()
+    made.add_count("--rounds", 3, "rounds, each of all programs", "R")
+    return made
+
+
+def measure(args: argparse.Namespace) -> Report:
+    """Measure sampling at the shape of a preset, and that of peers if there are any."""
     peers = parse_peers(args.peer)
     if any(peer.name == COMPILED for peer in peers):
         raise InputError("nanoGPT samples uncompiled here: give --peer nanogpt=PATH instead")
-    config = programs.asked_config(args)
+    config = harness.asked_config(args)
     if peers:
-        gpt2_shape(config.model)  # refuses what they cannot be
-    setup = _course(args, config, peers)
+        gpt2_shape(config.model)  # rejects shapes that peers cannot have
+    setup = _setup(args, config, peers)
     speeds: Speeds = {}
     for measured in _rounds(setup, args.rounds):
         for arm, tasks in measured.items():
             for task, speed in tasks.items():
                 speeds.setdefault(arm, {}).setdefault(task, []).append(speed)
-    rows, result = _summary(setup, speeds, args.rounds)
-    tell(rows, result, args.json)
-    return 0
+    return _summary(setup, speeds, args.rounds)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = programs.parser("sampling", "tokens a second of text, within the context and past it")
-    programs.add_setting_options(parser, "the model")
-    parser.set_defaults(preset="nanogpt")
-    add_peer_option(parser)
-    parser.add_argument(
-        "--rounds",
-        type=programs.count,
-        default=3,
-        metavar="R",
-        help="all of them in turn, so often (%(default)s)",
-    )
-    return parser
-
-
-def _course(args: argparse.Namespace, config: Config, peers: list[Peer]) -> Setup:
+def _setup(args: argparse.Namespace, config: Config, peers: list[Peer]) -> Setup:
     from engine.training.precision import SUPPORTED
     from engine.training.runtime import resolve_device
 
@@ -208,7 +201,7 @@ class Best:
         return f"{Spread.of(self.speeds).described('tokens/s', 0)}, {self.arm.described}"
 
 
-def _summary(setup: Setup, speeds: Speeds, rounds: int) -> tuple[list[Row], dict[str, Any]]:
+def _summary(setup: Setup, speeds: Speeds, rounds: int) -> Report:
     ours = {task: Best.of(speeds, "ours", task) for task in IN_WORDS}
     batch = ours[BATCH].over(ours[WITHIN])
     goals = _goals(setup)

@@ -7,6 +7,7 @@ longer is what a checkpoint costs, and is set against the steps from one checkpo
 
 from __future__ import annotations
 
+import argparse
 import math
 import statistics
 import time
@@ -15,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import programs
-from benchmarks.report import Row, Spread, abba, bootstrap_interval, tell
+from benchmarks import harness, programs
+from benchmarks.harness import BenchmarkParser, Report
+from benchmarks.report import Row, Spread, abba, bootstrap_interval
 from engine.config.schema import CheckpointConfig, Config
 from engine.runs.database import RunDatabase
 
@@ -70,30 +72,23 @@ class Measured:
         return statistics.median(self.without) / self.steps
 
 
-def run(argv: list[str]) -> int:
-    """Measure both, and write a long record."""
-    parser = programs.parser("saving", "what saving and recording cost training")
-    programs.add_setting_options(parser, "the run")
-    parser.add_argument(
-        "--pairs", type=programs.count, default=6, metavar="N", help="of windows (%(default)s)"
-    )
-    parser.add_argument(
-        "--steps", type=programs.count, default=8, metavar="N", help="of a window (%(default)s)"
-    )
-    parser.add_argument(
-        "--history",
-        type=programs.count,
-        default=1_000_000,
-        metavar="STEPS",
-        help="of a record of ten metrics whose size is told (%(default)s)",
-    )
-    args = parser.parse_args(argv)
+def parser() -> BenchmarkParser:
+    """Declare the options."""
+    made = BenchmarkParser("saving", "what saving and recording cost training")
+    made.add_settings()
+    made.add_count("--pairs", 6, "pairs of windows, one with a checkpoint and one without")
+    made.add_count("--steps", 8, "steps of a window")
+    made.add_count("--history", 1_000_000, "steps of the record whose size is measured", "STEPS")
+    return made
+
+
+def measure(args: argparse.Namespace) -> Report:
+    """Measure saving and recording, and the size of a long record."""
     interval = CheckpointConfig().interval
-    with programs.runs_folder(args) as runs_dir:
-        measured = _measure(_quiet(programs.asked_config(args)), runs_dir, args.pairs, args.steps)
+    with harness.runs_folder(args) as runs_dir:
+        measured = _measure(_quiet(harness.asked_config(args)), runs_dir, args.pairs, args.steps)
         size = _history_bytes(runs_dir / "history.db", args.history)
-    tell(*_summary(measured, interval, args.history, size), args.json)
-    return 0
+    return _summary(measured, interval, args.history, size)
 
 
 def _quiet(config: Config) -> Config:
@@ -172,9 +167,7 @@ def _history_bytes(path: Path, steps: int) -> int:
     return path.stat().st_size
 
 
-def _summary(
-    measured: Measured, interval: int, history: int, size: int
-) -> tuple[list[Row], dict[str, Any]]:
+def _summary(measured: Measured, interval: int, history: int, size: int) -> Report:
     extra = Spread.of(measured.extra)
     between = interval * measured.step_seconds
     share = extra.median / between

@@ -6,6 +6,7 @@ that nothing is hidden in the time a person would look at it: loading PyTorch co
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 import tempfile
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import programs
+from benchmarks import harness, programs
+from benchmarks.harness import BenchmarkParser, Report
 from benchmarks.pty_app import PtyApp
-from benchmarks.report import Row, Spread, tell
+from benchmarks.report import Row, Spread
 
 PAINT_GOAL, TRAINING_GOAL = 0.5, 4.0
 PATIENCE_SECONDS = 120.0
@@ -49,22 +51,24 @@ class Start:
     shown: float  # from space until the screen shows a step
 
 
-def run(argv: list[str]) -> int:
-    """Start the app some times and tell how long it took."""
-    parser = programs.parser("startup", __doc__.splitlines()[0].partition(": ")[2])
-    parser.add_argument(
-        "--runs", type=programs.count, default=5, metavar="N", help="starts measured (%(default)s)"
-    )
-    parser.add_argument(
+def parser() -> BenchmarkParser:
+    """Declare the options."""
+    made = BenchmarkParser("startup", "seconds to the first painted screen, and to training")
+    made.add_count("--runs", 5, "measured starts")
+    made.add_argument(
         "--look",
         type=float,
         default=0.0,
         metavar="S",
-        help="seconds a person looks at the screen before pressing space (%(default)s)",
+        help="seconds between the first paint and pressing space (default: %(default)s)",
     )
-    args = parser.parse_args(argv)
-    options = programs.new_run_options(args)
-    with programs.runs_folder(args) as runs_dir:
+    return made
+
+
+def measure(args: argparse.Namespace) -> Report:
+    """Start the app some times."""
+    options = harness.new_run_options(args)
+    with harness.runs_folder(args) as runs_dir:
         programs.note("warming up")
         _start(runs_dir, "startup-warm", options, args.look)
         starts = []
@@ -74,9 +78,7 @@ def run(argv: list[str]) -> int:
         lazy = not _torch_before_paint(runs_dir, options)
         machine = programs.machine(runs_dir / "startup-1")
     rows, result = _summary(starts, lazy, machine)
-    result["look_seconds"] = args.look
-    tell(rows, result, args.json)
-    return 0
+    return rows, result | {"look_seconds": args.look}
 
 
 def _start(runs_dir: Path, name: str, options: list[str], look: float) -> Start:
@@ -128,9 +130,7 @@ def _torch_before_paint(runs_dir: Path, options: list[str]) -> bool:
             return told.read_text() == "before"
 
 
-def _summary(
-    starts: list[Start], lazy: bool, machine: dict[str, Any]
-) -> tuple[list[Row], dict[str, Any]]:
+def _summary(starts: list[Start], lazy: bool, machine: dict[str, Any]) -> Report:
     paint, whole, training, shown = (
         Spread.of([getattr(start, name) for start in starts])
         for name in ("paint", "whole", "training", "shown")

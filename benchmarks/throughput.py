@@ -15,19 +15,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import programs
+from benchmarks import harness, programs
+from benchmarks.harness import BenchmarkParser, Report
 from benchmarks.peers import (
     COMPILED,
     NANOGPT,
     Peer,
-    add_peer_option,
     gpt2_shape,
     load_text,
     parse_peers,
     peer_precision,
 )
 from benchmarks.race import Setup, Timed, race
-from benchmarks.report import Row, Spread, parameters_row, tell
+from benchmarks.report import Row, Spread, parameters_row
 from benchmarks.workers import ask
 from engine.config.presets import preset_config
 from engine.config.schema import Config, tokens_per_step
@@ -118,51 +118,41 @@ class Arm:
         )
 
 
-def run(argv: list[str]) -> int:
-    """Measure training at the shape of a preset, beside peers if there are any."""
-    args = _parser().parse_args(argv)
+def parser() -> BenchmarkParser:
+    """Declare the options."""
+    made = BenchmarkParser("throughput", "tokens/s of training, and the share of the peak FLOP/s")
+    made.add_settings()
+    made.add_peers()
+    made.add_count("--steps", 100, "steps of a round, after a warm-up")
+    made.add_count("--rounds", 5, "rounds, each of all programs", "R")
+    return made
+
+
+def measure(args: argparse.Namespace) -> Report:
+    """Measure training at the shape of a preset, and that of peers if there are any."""
     peers = parse_peers(args.peer)
-    config = programs.asked_config(args)
+    config = harness.asked_config(args)
     if peers:
-        gpt2_shape(config.model)  # refuses what they cannot train
-    setup = _course(args, config)
+        gpt2_shape(config.model)  # rejects shapes that peers cannot have
+    setup = _setup(args, config)
     rounds, limits = [], defaultdict[str, Limits](Limits)
-    with programs.runs_folder(args) as runs_dir:
+    with harness.runs_folder(args) as runs_dir:
         for timed in race(setup, peers, runs_dir, args.rounds):
             rounds.append(timed)
             _measure_limits(setup, {one.precision for one in timed}, limits)
         machine = programs.machine(runs_dir / "race-1")
     arms = _arms(setup, peers, rounds, limits)
     rows, result = _summary(setup, peers, arms, rounds, limits)
-    tell(rows, {**result, "machine": machine}, args.json)
-    return 0
+    return rows, {**result, "machine": machine}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = programs.parser("throughput", "tokens a second of training, and the machine's share")
-    programs.add_setting_options(parser, "ours and of the peers: shape, batch, recipe")
-    add_peer_option(parser)
-    parser.add_argument(
-        "--steps", type=programs.count, default=100, metavar="N",
-        help="timed in a round, after a warm-up (%(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--rounds",
-        type=programs.count,
-        default=5,
-        metavar="R",
-        help="all of them in turn, so often (%(default)s)",
-    )
-    return parser
-
-
-def _course(args: argparse.Namespace, config: Config) -> Setup:
+def _setup(args: argparse.Namespace, config: Config) -> Setup:
     from engine.training.runtime import resolve_device
 
     device = resolve_device(config.system.device, programs.note)
     return Setup(
         config,
-        programs.new_run_options(args),
+        harness.new_run_options(args),
         load_text(config),
         args.steps,
         device,
@@ -223,7 +213,7 @@ def _summary(
     arms: list[Arm],
     rounds: list[list[Timed]],
     limits: dict[str, Limits],
-) -> tuple[list[Row], dict[str, Any]]:
+) -> Report:
     tokens, (ours, *others) = tokens_per_step(setup.config), arms
     rows: list[Row] = []
     told: list[dict[str, Any]] = []

@@ -14,19 +14,19 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import programs
-from benchmarks.loss_race import OurRun, PeerRun, Plan, Results, measure
+from benchmarks import harness, programs
+from benchmarks.harness import BenchmarkParser, Report
+from benchmarks.loss_race import OurRun, PeerRun, Plan, Results, run_all
 from benchmarks.peers import (
     COMPILED,
     NANOGPT,
     Peer,
-    add_peer_option,
     gpt2_shape,
     load_text,
     parse_peers,
     peer_precision,
 )
-from benchmarks.report import Row, Spread, parameters_row, tell
+from benchmarks.report import Row, Spread, parameters_row
 from data.errors import InputError
 from engine.config.changes import turn_off_epochs
 from engine.config.presets import preset_config
@@ -40,48 +40,49 @@ PLANNED_STEPS = 180  # enough for ``fast`` to get below it, see docs/experiments
 RATIO_GOAL, SAME_TOKENS_GOAL = 10.0, 1.57
 
 
-def run(argv: list[str]) -> int:
-    """Race to a loss."""
-    args = _parser().parse_args(argv)
-    plan = _plan(args)
-    with programs.runs_folder(args) as folder:
-        folder.mkdir(parents=True, exist_ok=True)
-        results = measure(plan, folder, args.same_tokens)
-    rows, result = _summary(plan, results, args.target)
-    tell(rows, result, args.json)
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = programs.parser("time-to-loss", "seconds of training to the loss nanoGPT ends at")
-    parser.set_defaults(preset=PRESET)
-    programs.add_setting_options(parser, "ours")
-    add_peer_option(parser)
-    count = programs.count
-    parser.add_argument("--steps", type=count, metavar="N", default=PLANNED_STEPS,
-                        help="ours are planned for so many, at whose end the learning rate is "
-                        "lowest (%(default)s)")  # fmt: skip
-    parser.add_argument("--every", type=count, default=10, metavar="N",
-                        help="steps between two looks at our loss (%(default)s)")  # fmt: skip
-    parser.add_argument("--seeds", type=count, default=3, metavar="N",
-                        help="ours run from so many (%(default)s)")  # fmt: skip
-    parser.add_argument("--rounds", type=count, default=1, metavar="R",
-                        help="each peer once and each seed once (%(default)s)")  # fmt: skip
-    parser.add_argument("--target", type=float, metavar="LOSS",
-                        help=f"to reach, where no peer sets it ({KNOWN_LOSS})")  # fmt: skip
-    parser.add_argument("--peer-preset", default=PEER_PRESET, metavar="P",
-                        help="shape and recipe of the peers (%(default)s)")  # fmt: skip
-    parser.add_argument(
+def parser() -> BenchmarkParser:
+    """Declare the options."""
+    made = BenchmarkParser(
+        "time-to-loss", "seconds of training to nanoGPT's final loss", preset=PRESET
+    )
+    made.add_settings()
+    made.add_peers()
+    made.add_count("--steps", PLANNED_STEPS, "planned steps of ours, at the end of the schedule")
+    made.add_count("--every", 10, "steps between two measurements of our loss")
+    made.add_count("--seeds", 3, "seeds of ours")
+    made.add_count("--rounds", 1, "rounds, each of all peers and all seeds", "R")
+    made.add_argument(
+        "--target",
+        type=float,
+        metavar="LOSS",
+        help=f"loss to reach if there is no peer (default: {KNOWN_LOSS})",
+    )
+    made.add_argument(
+        "--peer-preset",
+        default=PEER_PRESET,
+        metavar="P",
+        help="shape and recipe of the peers (default: %(default)s)",
+    )
+    made.add_argument(
         "--peer-best",
         action="store_true",
         help="take nanoGPT's best weights by its own estimate, and the time to them, not its last",
     )
-    parser.add_argument(
+    made.add_argument(
         "--same-tokens",
         action="store_true",
         help="also train ours on as many tokens as the peers' recipe takes",
     )
-    return parser
+    return made
+
+
+def measure(args: argparse.Namespace) -> Report:
+    """Train ours and the peers, and compare the times to a loss."""
+    plan = _plan(args)
+    with harness.runs_folder(args) as folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        results = run_all(plan, folder, args.same_tokens)
+    return _summary(plan, results, args.target)
 
 
 def _plan(args: argparse.Namespace) -> Plan:
@@ -91,7 +92,7 @@ def _plan(args: argparse.Namespace) -> Plan:
     peers = parse_peers(args.peer)
     if peers and args.target is not None:
         raise InputError("--target cannot go with --peer, whose own loss is the target")
-    config, peer_config = programs.asked_config(args), preset_config(args.peer_preset)
+    config, peer_config = harness.asked_config(args), preset_config(args.peer_preset)
     config = config.replace(turn_off_epochs({"train.max_steps": args.steps}))
     peer_config = peer_config.replace({"data.corpus": config.data.corpus})
     if peers:
@@ -188,7 +189,7 @@ class Reached:
         )
 
 
-def _summary(plan: Plan, results: Results, asked: float | None) -> tuple[list[Row], dict[str, Any]]:
+def _summary(plan: Plan, results: Results, asked: float | None) -> Report:
     tokens, first = tokens_per_step(plan.config), results.ours[0][0].facts
     rows: list[Row] = []
     peers = []
@@ -234,7 +235,7 @@ def _summary(plan: Plan, results: Results, asked: float | None) -> tuple[list[Ro
 
 def _beside(
     plan: Plan, ours: list[list[OurRun]], peer: Peer, runs: list[PeerRun], parameters: int
-) -> tuple[list[Row], dict[str, Any]]:
+) -> Report:
     """Ours and one peer, whose own loss is what ours are to reach."""
     losses, seconds = Spread.of([r.loss for r in runs]), Spread.of([r.seconds for r in runs])
     reached, tokens = Reached.of(ours, losses.median), tokens_per_step(plan.config)

@@ -50,18 +50,17 @@ def new(preset: str, seed: int | None = None) -> LanguageModel:
         The model in eval mode on the CPU, with the tokenizer of the preset's text.
 
     Raises:
-        data.errors.InputError: There is no such preset, or its text is not available.
+        data.errors.InputError: There is no such preset, its text is not available, or it does
+            not fit into memory.
     """
     from data.corpus import load_corpus
     from data.tokenizers import CharTokenizer
     from engine.config.presets import preset_config
-    from engine.model import build_model
-    from engine.rng import Stream, reseed
+    from engine.inspect.trace import initial_model
     from engine.sampling.generate import use_fast_generate
 
     config = preset_config(preset)
+    if seed is not None:
+        config = config.replace({"train.seed": seed})
     tokenizer = CharTokenizer.train(load_corpus(config.data.corpus).text)
-    reseed(config.train.seed if seed is None else seed, Stream.INIT)
-    model = build_model(config.model, tokenizer.vocab_size)
-    model.tokenizer = tokenizer
-    return use_fast_generate(model.eval())
+    return use_fast_generate(initial_model(config, tokenizer).eval())

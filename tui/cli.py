@@ -29,11 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def exit_code(work: Callable[[], int]) -> int:
-    """Do the work of a command; what is wrong is told, and becomes the exit code."""
+    """Do the work of a command; print its errors, and return the exit code."""
     make_streams_usable()
     try:
         code = work()
-        put("", end="")  # what a command left in the buffer is lost now or never
+        put("", end="")  # flush the buffer now, to notice a write error
         return code
     except InputError as error:
         for problem in error.problems:
@@ -44,7 +44,7 @@ def exit_code(work: Callable[[], int]) -> int:
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_SIGNAL
-    except BrokenPipeError:  # whoever reads has seen enough, as in `gpt-tui runs | head`
+    except BrokenPipeError:  # the reader has stopped, as in `gpt-tui runs | head`
         silence(sys.stdout)
         return EXIT_DONE
 
@@ -53,7 +53,7 @@ def _carry_out(arguments: list[str]) -> int:
     name = FORMER_NAMES.get(arguments[0], arguments[0]) if arguments else ""
     if name == "bench":
         raise InputError(
-            "the benchmarks are beside the program now: in a checkout of it, type make bench, or "
+            "the benchmarks are no longer part of gpt-tui: in a checkout, run make bench, or "
             "make bench ARGS=NAME"
         )
     if name in COMMANDS:

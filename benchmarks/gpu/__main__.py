@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from benchmarks.gpu.runner import Outcome, Results, Stage, run_stage, stage_environment
 from benchmarks.gpu.stages import Plan, machine, parts
 from benchmarks.gpu.table import table_of
+from benchmarks.harness import terminable
 from benchmarks.peers import nanogpt_folder
 from benchmarks.programs import note
 from data.errors import InputError
@@ -37,26 +37,18 @@ def run(argv: list[str]) -> int:
     stages = [stage for part in listed if args.part in (part, ALL) for stage in listed[part]]
     outcomes: list[Outcome] = []
     results = Results(args.out.absolute())
-    before = signal.signal(signal.SIGTERM, _interrupt)  # so that what was started is ended, too
     interrupted = False
     try:
-        with tempfile.TemporaryDirectory(prefix="gpt-tui-gpu-") as work:
+        with terminable(), tempfile.TemporaryDirectory(prefix="gpt-tui-gpu-") as work:
             _run_all([machine(plan), *stages], results, Path(work), corpus, outcomes)
     except KeyboardInterrupt:
         interrupted = True
-    finally:
-        signal.signal(signal.SIGTERM, before)
     told = table_of(outcomes)
     results.add_table(told)
     print_last(told)
     if interrupted:
         return EXIT_SIGNAL
     return EXIT_FAILED if any(one.failure for one in outcomes) else EXIT_DONE
-
-
-def _interrupt(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would leave things running
-    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:

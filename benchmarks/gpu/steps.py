@@ -6,10 +6,9 @@ not end the others.
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from benchmarks import programs
+from benchmarks.harness import BenchmarkParser, asked_config
 from benchmarks.programs import BenchmarkError
 from benchmarks.workers import ask
 from data.errors import InputError
@@ -38,7 +37,7 @@ WAYS = {  # what takes a compiler comes last, for it may take all the time there
 def run(argv: list[str]) -> int:
     """Print a line for each way."""
     args = _parser().parse_args(argv)
-    config = programs.asked_config(args)
+    config = asked_config(args)
     failed = False
     for way in args.way or WAYS:
         what = {"preset": args.preset, "way": way}
@@ -55,14 +54,19 @@ def run(argv: list[str]) -> int:
     return int(failed)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = programs.parser("steps", "milliseconds of a step, in each way to compute it")
-    parser.set_defaults(preset="nanogpt")
-    programs.add_setting_options(parser, "the run")
-    parser.add_argument("--steps", type=programs.count, default=30, metavar="N",
-                        help=f"timed together, {ROUNDS} times (%(default)s)")  # fmt: skip
-    parser.add_argument("--way", action="append", choices=list(WAYS), metavar="WAY",
-                        help=f"one of: {'; '.join(WAYS)} (all of them)")  # fmt: skip
+def _parser() -> BenchmarkParser:
+    parser = BenchmarkParser(
+        "steps", "milliseconds of a step, in each way to compute it", "nanogpt"
+    )
+    parser.add_settings()
+    parser.add_count("--steps", 30, f"steps timed together, {ROUNDS} times")
+    parser.add_argument(
+        "--way",
+        action="append",
+        choices=list(WAYS),
+        metavar="WAY",
+        help=f"one of: {'; '.join(WAYS)} (default: all of them)",
+    )
     return parser
 
 

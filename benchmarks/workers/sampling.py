@@ -66,7 +66,7 @@ def _ours(request: dict[str, Any], config: ModelConfig, asked: str) -> tuple[str
 
     from engine.config.schema import SampleConfig
     from engine.model import build_model
-    from engine.sampling.decoder import freeze
+    from engine.sampling.frozen import freeze
     from engine.sampling.generate import Generation
     from engine.training.precision import DTYPES
 

@@ -87,7 +87,7 @@ def _step_ms(trainer: Trainer, steps: int) -> float:
 def _beside_text(trainer: Trainer, steps: int) -> dict[str, float]:
     """A token of one text after each step, with as many steps queued on a GPU as in a run."""
     from engine.config.schema import SampleConfig
-    from engine.sampling.decoder import freeze
+    from engine.sampling.frozen import freeze
     from engine.sampling.generate import Generation
     from engine.training.throughput import Throughput
 

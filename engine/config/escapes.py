@@ -1,19 +1,23 @@
-"""Escape sequences, to write text of several lines on one: new line, tab and backslash."""
+r"""Escape sequences, which write text of several lines on one: ``\n``, ``\t`` and ``\\``."""
 
 from __future__ import annotations
 
-ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
+from collections.abc import Iterator
+
+ESCAPES = {"n": ("\n", "is a new line"), "t": ("\t", "a tab"), "\\": ("\\", "a backslash")}
+BAR = "|"  # between stop strings
+ESCAPES_OF_STOPS = {"n": ESCAPES["n"], "t": ESCAPES["t"], BAR: (BAR, "a bar"), "\\": ESCAPES["\\"]}
 
 
 def escape(text: str) -> str:
-    r"""Escape a text; ``unescape`` reverses it."""
+    """Escape a text; ``unescape`` reverses it."""
     for letter in ("\\", "n", "t"):  # the backslash first, as the others add backslashes
-        text = text.replace(ESCAPES[letter], f"\\{letter}")
+        text = text.replace(ESCAPES[letter][0], f"\\{letter}")
     return text
 
 
 def unescape(written: str, name: str) -> str:
-    r"""Replace ``\n`` by a new line, ``\t`` by a tab and ``\\`` by a backslash.
+    """Replace the escape sequences by what they stand for.
 
     Args:
         written: The escaped text.
@@ -22,12 +26,41 @@ def unescape(written: str, name: str) -> str:
     Raises:
         ValueError: Any other character follows a backslash; the message is one sentence.
     """
+    return "".join(letter for letter, _ in _read(written, name, ESCAPES))
+
+
+def parse_stops(written: str) -> tuple[str, ...]:
+    r"""Parse ``sample.stop``: stop strings separated by ``|``, where ``\|`` is a bar.
+
+    Raises:
+        ValueError: The syntax is invalid; the message is one sentence.
+    """
+    stops = [""] if written else []
+    for letter, was_escaped in _read(written, "sample.stop", ESCAPES_OF_STOPS):
+        if letter == BAR and not was_escaped:
+            stops.append("")
+        else:
+            stops[-1] += letter
+    if "" in stops:
+        raise ValueError(
+            r"sample.stop has no text on one side of a bar: remove the bar, or write \| to stop "
+            "at a bar"
+        )
+    return tuple(stops)
+
+
+def _read(
+    written: str, name: str, escapes: dict[str, tuple[str, str]]
+) -> Iterator[tuple[str, bool]]:
+    """Yield each character, and whether it was escaped."""
     letters = iter(written)
-    return "".join(_read(next(letters, ""), name) if one == "\\" else one for one in letters)
-
-
-def _read(letter: str, name: str) -> str:
-    if letter in ESCAPES:
-        return ESCAPES[letter]
-    where = f"has a backslash before {letter!r}" if letter else "ends in a single backslash"
-    raise ValueError(rf"{name} {where}: \n is a new line, \t a tab and \\ a backslash")
+    for letter in letters:
+        if letter != "\\":
+            yield letter, False
+            continue
+        letter = next(letters, "")
+        if letter not in escapes:
+            where = f"has a backslash before {letter!r}" if letter else "ends in a single backslash"
+            *first, last = (rf"\{one} {means}" for one, (_, means) in escapes.items())
+            raise ValueError(f"{name} {where}: {', '.join(first)} and {last}")
+        yield escapes[letter][0], True

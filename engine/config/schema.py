@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from engine.config.escapes import parse_stops
 from engine.config.setting import Setting, Value, When, setting, settings_of
-from engine.config.stop_strings import parse_stops
 from engine.program import program
 
 LIVE, RESUME, NEW_RUN = When.LIVE, When.RESUME, When.NEW_RUN
-
+STEPS: dict[str, Any] = {"minimum": 1, "maximum": 10**9, "unit": "steps"}
 
 GPT2_STD = 0.02  # standard deviation of GPT-2's initial weights
 SAME = -1.0  # value of embd_, attn_ and resid_dropout: the same as model.dropout
 
 
 def _own_dropout(help: str) -> Any:
-    return setting(SAME, help, LIVE, minimum=0, maximum=0.95, unset="as dropout", seldom=True)
+    return setting(SAME, help, when=LIVE, minimum=0, maximum=0.95, unset="as dropout", seldom=True)
 
 
 @dataclass(frozen=True)
@@ -38,23 +38,17 @@ class ModelConfig:
     architecture: str = setting(
         "gpt",
         "gpt is a transformer; bigram is a table of next-token logits.",
-        NEW_RUN,
         seldom=True,
         choices=("gpt", "bigram"),
         source="Karpathy 2023, Let's build GPT",
     )
-    n_layer: int = setting(4, "Number of transformer blocks.", NEW_RUN, minimum=1, maximum=200)
+    n_layer: int = setting(4, "Number of transformer blocks.", minimum=1, maximum=200)
     n_head: int = setting(
-        4,
-        "Attention heads per block, each of size n_embd / n_head.",
-        NEW_RUN,
-        minimum=1,
-        maximum=200,
+        4, "Attention heads per block, each of size n_embd / n_head.", minimum=1, maximum=200
     )
     n_kv_head: int = setting(
         0,
         "Key and value heads; fewer than n_head is grouped-query attention.",
-        NEW_RUN,
         seldom=True,
         minimum=1,
         maximum=200,
@@ -62,12 +56,11 @@ class ModelConfig:
         source="GQA: Ainslie et al. 2023",
     )
     n_embd: int = setting(
-        128, "Embedding size: the width of the residual stream.", NEW_RUN, minimum=1, maximum=32768
+        128, "Embedding size: the width of the residual stream.", minimum=1, maximum=32768
     )
     mlp_ratio: float = setting(
         4.0,
         "Hidden size of the MLP, as a multiple of n_embd.",
-        NEW_RUN,
         seldom=True,
         above=0,
         maximum=64,
@@ -77,7 +70,6 @@ class ModelConfig:
     block_size: int = setting(
         64,
         "Context length: how many tokens the model sees at once.",
-        NEW_RUN,
         minimum=1,
         maximum=131072,
         unit="tokens",
@@ -85,14 +77,12 @@ class ModelConfig:
     position: str = setting(
         "learned",
         "Position encoding.",
-        NEW_RUN,
         choices=("learned", "sinusoidal", "rotary", "none"),
         source="Vaswani et al. 2017; RoPE: Su et al. 2021",
     )
     rope_theta: float = setting(
         10_000.0,
         "RoPE base: the longest wavelength is about 2 pi times this.",
-        NEW_RUN,
         seldom=True,
         above=1,
         maximum=1e9,
@@ -102,7 +92,6 @@ class ModelConfig:
     n_gram: int = setting(
         1,
         "Token embeddings summed per position: its own and preceding ones.",
-        NEW_RUN,
         seldom=True,
         minimum=1,
         maximum=16,
@@ -111,42 +100,32 @@ class ModelConfig:
     norm: str = setting(
         "layer",
         "Normalisation layer.",
-        NEW_RUN,
         choices=("layer", "rms", "none"),
         source="Ba et al. 2016; RMS: Zhang & Sennrich 2019",
     )
     norm_place: str = setting(
         "pre",
         "Norm before each sublayer, or after its residual addition.",
-        NEW_RUN,
         seldom=True,
         choices=("pre", "post"),
         source="Xiong et al. 2020",
     )
     qk_norm: bool = setting(
-        False, "Normalise queries and keys.", NEW_RUN, seldom=True, source="Henry et al. 2020"
+        False, "Normalise queries and keys.", seldom=True, source="Henry et al. 2020"
     )
     activation: str = setting(
         "gelu",
         "Activation function of the MLP.",
-        NEW_RUN,
         choices=("gelu", "relu", "relu2", "swiglu"),
         source="GELU: Hendrycks & Gimpel 2016; ReLU²: So et al. 2021; SwiGLU: Shazeer 2020",
     )
     residual: bool = setting(
-        True,
-        "Residual connections around attention and MLP.",
-        NEW_RUN,
-        seldom=True,
-        source="He et al. 2015",
+        True, "Residual connections around attention and MLP.", seldom=True, source="He et al. 2015"
     )
-    output_proj: bool = setting(
-        True, "Output projections of attention and MLP.", NEW_RUN, seldom=True
-    )
+    output_proj: bool = setting(True, "Output projections of attention and MLP.", seldom=True)
     init: str = setting(
         "gpt2",
         "Initial weights: GPT-2's N(0, 0.02), or the defaults of torch.nn.",
-        NEW_RUN,
         seldom=True,
         choices=("gpt2", "torch"),
         source="Radford et al. 2019 (GPT-2); torch.nn",
@@ -154,14 +133,12 @@ class ModelConfig:
     zero_init: bool = setting(
         False,
         "Initialise output projections and an untied head to zero.",
-        NEW_RUN,
         seldom=True,
         source="Zhang et al. 2019 (Fixup)",
     )
     logit_softcap: float = setting(
         0.0,
         "Limit logits smoothly (by tanh) to this magnitude.",
-        NEW_RUN,
         seldom=True,
         above=0,
         maximum=1000,
@@ -171,7 +148,6 @@ class ModelConfig:
     embd_std: float = setting(
         GPT2_STD,
         "Standard deviation of the initial token embeddings.",
-        NEW_RUN,
         seldom=True,
         above=0,
         maximum=10,
@@ -180,7 +156,7 @@ class ModelConfig:
     dropout: float = setting(
         0.0,
         "Dropout probability of activations and attention weights.",
-        LIVE,
+        when=LIVE,
         minimum=0,
         maximum=0.95,
         source="Srivastava et al. 2014",
@@ -189,12 +165,11 @@ class ModelConfig:
     attn_dropout: float = _own_dropout("Dropout of the attention weights.")
     resid_dropout: float = _own_dropout("Dropout of attention and MLP outputs.")
     bias: bool = setting(
-        False, "Biases in linear layers and layer norms, as in GPT-2.", NEW_RUN, seldom=True
+        False, "Biases in linear layers and layer norms, as in GPT-2.", seldom=True
     )
     tie_weights: bool = setting(
         True,
         "The output head shares the token embedding's weights.",
-        NEW_RUN,
         seldom=True,
         source="Press & Wolf 2017",
     )
@@ -275,13 +250,10 @@ class DataConfig:
     """The text to train on."""
 
     corpus: str = setting(
-        "tinyshakespeare", "tinyshakespeare, python-docs or the path of a text file.", NEW_RUN
+        "tinyshakespeare", "tinyshakespeare, python-docs or the path of a text file."
     )
     tokenizer: str = setting(
-        "char",
-        "How text is split into tokens; char: one per character.",
-        NEW_RUN,
-        choices=("char",),
+        "char", "How text is split into tokens; char: one per character.", choices=("char",)
     )
 
 
@@ -292,60 +264,37 @@ class OptimConfig:
     optimizer: str = setting(
         "adamw",
         "muon: Muon for the matrices of blocks, AdamW for the rest.",
-        NEW_RUN,
+        when=NEW_RUN,
         choices=("adamw", "muon", "sgd"),
         source="Loshchilov & Hutter 2019; Muon: Jordan et al. 2024",
     )
-    learning_rate: float = setting(
-        1e-3, "Peak learning rate, after warm-up.", LIVE, above=0, maximum=10
-    )
+    learning_rate: float = setting(1e-3, "Peak learning rate, after warm-up.", above=0, maximum=10)
     muon_lr: float = setting(
-        2e-2, "Peak learning rate of the matrices updated by Muon.", LIVE, above=0, maximum=10
+        2e-2, "Peak learning rate of the matrices updated by Muon.", above=0, maximum=10
     )
-    min_lr: float = setting(
-        1e-4, "Learning rate at the end of the decay.", LIVE, minimum=0, maximum=10
-    )
+    min_lr: float = setting(1e-4, "Learning rate at the end of the decay.", minimum=0, maximum=10)
     schedule: str = setting(
         "cosine",
         "Decay after warm-up; wsd: constant, then a cool-down at the end.",
-        LIVE,
         choices=("cosine", "linear", "constant", "wsd"),
         source="cosine: Loshchilov & Hutter 2017; wsd: Hu et al. 2024",
     )
     decay_steps: int = setting(
-        0,
-        "Step at which the decay ends.",
-        LIVE,
-        seldom=True,
-        minimum=1,
-        maximum=10**9,
-        unit="steps",
-        zero="max_steps",
+        0, "Step at which the decay ends.", seldom=True, **STEPS, zero="max_steps"
     )
     cooldown_steps: int = setting(
-        0,
-        "Length of wsd's cool-down.",
-        LIVE,
-        seldom=True,
-        minimum=1,
-        maximum=10**9,
-        unit="steps",
-        zero="a fifth",
+        0, "Length of wsd's cool-down.", seldom=True, **STEPS, zero="a fifth"
     )
-    warmup_steps: int = setting(
-        100, "Steps of linear warm-up.", LIVE, minimum=0, maximum=10**9, unit="steps"
-    )
+    warmup_steps: int = setting(100, "Steps of linear warm-up.", **(STEPS | {"minimum": 0}))
     weight_decay: float = setting(
         0.1,
         "Weight decay of matrices and embeddings; decoupled except for sgd.",
-        LIVE,
         minimum=0,
         maximum=10,
     )
     beta1: float = setting(
         0.9,
         "AdamW: decay rate of the gradient's running mean.",
-        LIVE,
         seldom=True,
         minimum=0,
         maximum=0.9999,
@@ -353,21 +302,20 @@ class OptimConfig:
     beta2: float = setting(
         0.99,
         "AdamW: decay rate of the squared gradient's running mean.",
-        LIVE,
         seldom=True,
         minimum=0,
         maximum=0.99999,
     )
     momentum: float = setting(
-        0.95, "Momentum of Muon and SGD.", LIVE, seldom=True, minimum=0, maximum=0.9999
+        0.95, "Momentum of Muon and SGD.", seldom=True, minimum=0, maximum=0.9999
     )
     grad_clip: float = setting(
-        1.0, "Clip gradients to this norm.", LIVE, minimum=0, maximum=1e6, zero="off"
+        1.0, "Clip gradients to this norm.", minimum=0, maximum=1e6, zero="off"
     )
     ema_decay: float = setting(
         0.0,
         "Decay of a moving average of the weights, used to evaluate and sample.",
-        NEW_RUN,
+        when=NEW_RUN,
         seldom=True,
         above=0,
         maximum=0.99999,
@@ -380,28 +328,23 @@ class OptimConfig:
 class TrainConfig:
     """The length of the run and the batch size."""
 
-    batch_size: int = setting(
-        12, "Sequences per batch.", LIVE, minimum=1, maximum=65536, unit="seqs"
-    )
-    max_steps: int = setting(
-        2000, "Stop after this many steps.", LIVE, minimum=1, maximum=10**9, unit="steps"
-    )
+    batch_size: int = setting(12, "Sequences per batch.", minimum=1, maximum=65536, unit="seqs")
+    max_steps: int = setting(2000, "Stop after this many steps.", **STEPS)
     max_epochs: float = setting(
         0.0,
         "Stop after this many epochs instead of max_steps.",
-        LIVE,
         minimum=0,
         maximum=1e6,
         unit="epochs",
         zero="off",
     )
     grad_accum_steps: int = setting(
-        1, "Batches whose gradients are accumulated for one step.", LIVE, minimum=1, maximum=65536
+        1, "Batches whose gradients are accumulated for one step.", minimum=1, maximum=65536
     )
     seed: int = setting(
         1337,
         "Seed of the initial weights, the batches and dropout.",
-        NEW_RUN,
+        when=NEW_RUN,
         minimum=0,
         maximum=2**31 - 1,
     )
@@ -411,26 +354,13 @@ class TrainConfig:
 class EvalConfig:
     """How the validation loss is measured."""
 
-    interval: int = setting(
-        250,
-        "Steps between evaluations.",
-        LIVE,
-        minimum=1,
-        maximum=10**9,
-        unit="steps",
-        zero="end only",
-    )
+    interval: int = setting(250, "Steps between evaluations.", **STEPS, zero="end only")
     batches: int = setting(
-        20,
-        "Batches per evaluation; the final one uses the whole split.",
-        LIVE,
-        minimum=1,
-        maximum=10**6,
+        20, "Batches per evaluation; the final one uses the whole split.", minimum=1, maximum=10**6
     )
     patience: int = setting(
         0,
         "Stop after this many evaluations without a lower validation loss.",
-        LIVE,
         minimum=1,
         maximum=10**6,
         unit="evals",
@@ -444,29 +374,20 @@ class SampleConfig:
     """How text is generated."""
 
     prompt: str = setting(
-        "", r"Text to continue, \n breaks a line; empty starts on a new line.", LIVE, escaped=True
+        "", r"Text to continue, \n breaks a line; empty starts on a new line.", escaped=True
     )
     temperature: float = setting(
-        0.8,
-        "Below 1 more predictable, above 1 more random; 0 is greedy.",
-        LIVE,
-        minimum=0,
-        maximum=10,
+        0.8, "Below 1 more predictable, above 1 more random; 0 is greedy.", minimum=0, maximum=10
     )
     top_k: int = setting(
-        0, "Sample among the k most likely tokens.", LIVE, minimum=1, maximum=10**6, zero="off"
+        0, "Sample among the k most likely tokens.", minimum=1, maximum=10**6, zero="off"
     )
     top_p: float = setting(
-        1.0,
-        "Sample among the most likely tokens with this total probability.",
-        LIVE,
-        above=0,
-        maximum=1,
+        1.0, "Sample among the most likely tokens with this total probability.", above=0, maximum=1
     )
     min_p: float = setting(
         0.0,
         "Sample among tokens at least this likely relative to the top one.",
-        LIVE,
         seldom=True,
         above=0,
         maximum=1,
@@ -476,22 +397,16 @@ class SampleConfig:
     repetition_penalty: float = setting(
         1.0,
         "Above 1, tokens already in the text become less likely.",
-        LIVE,
         seldom=True,
         above=0,
         maximum=10,
         source="CTRL: Keskar et al. 2019",
     )
     stop: str = setting(
-        "",
-        r"Text that ends a sample; \n is a new line, | separates several.",
-        LIVE,
-        seldom=True,
+        "", r"Text that ends a sample; \n is a new line, | separates several.", seldom=True
     )
-    max_tokens: int = setting(
-        300, "Tokens to generate.", LIVE, minimum=1, maximum=10**6, unit="tokens"
-    )
-    seed: int = setting(1, "Same seed and weights, same text.", LIVE, minimum=0, maximum=2**31 - 1)
+    max_tokens: int = setting(300, "Tokens to generate.", minimum=1, maximum=10**6, unit="tokens")
+    seed: int = setting(1, "Same seed and weights, same text.", minimum=0, maximum=2**31 - 1)
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -511,32 +426,18 @@ class SampleConfig:
 class CheckpointConfig:
     """When checkpoints are written and how many are kept."""
 
-    interval: int = setting(
-        500,
-        "Steps between checkpoints.",
-        LIVE,
-        minimum=1,
-        maximum=10**9,
-        unit="steps",
-        zero="end only",
-    )
-    keep: int = setting(
-        3, "Latest checkpoints to keep, besides the best.", LIVE, minimum=2, maximum=1000
-    )
+    interval: int = setting(500, "Steps between checkpoints.", **STEPS, zero="end only")
+    keep: int = setting(3, "Latest checkpoints to keep, besides the best.", minimum=2, maximum=1000)
     keep_every: int = setting(
         0,
         "Also keep checkpoints at multiples of this many steps.",
-        LIVE,
         seldom=True,
-        minimum=1,
-        maximum=10**9,
-        unit="steps",
+        **STEPS,
         zero="none",
     )
     history_mb: int = setting(
         512,
         "Space for weights of earlier steps; older ones are thinned out.",
-        LIVE,
         seldom=True,
         minimum=1,
         maximum=10**7,
@@ -552,35 +453,26 @@ class SystemConfig:
     device: str = setting(
         "auto",
         "auto: CUDA, else Apple's MPS, else the CPU.",
-        RESUME,
         choices=("auto", "cpu", "cuda", "mps"),
     )
     precision: str = setting(
         "auto",
         "auto: bf16 on CUDA; on a CPU whichever measures faster.",
-        RESUME,
         choices=("auto", "fp32", "tf32", "bf16", "fp16"),
     )
-    compile: bool = setting(False, "Use torch.compile (slow to start, then faster).", RESUME)
+    compile: bool = setting(False, "Use torch.compile (slow to start, then faster).")
     cuda_graph: bool = setting(
-        True,
-        "On CUDA, replay each step as a CUDA graph: faster, bit-identical.",
-        RESUME,
-        seldom=True,
+        True, "On CUDA, replay each step as a CUDA graph: faster, bit-identical.", seldom=True
     )
     kernels: str = setting(
         "auto",
         "native: own kernels compiled by g++ or Triton; auto uses them on Linux.",
-        RESUME,
         choices=("auto", "torch", "native"),
     )
-    threads: int = setting(
-        0, "CPU threads; auto measures.", RESUME, minimum=1, maximum=1024, zero="auto"
-    )
+    threads: int = setting(0, "CPU threads; auto measures.", minimum=1, maximum=1024, zero="auto")
     micro_batch_size: int = setting(
         0,
         "Sequences per forward pass; auto keeps pauses prompt.",
-        RESUME,
         minimum=1,
         maximum=65536,
         unit="seqs",
@@ -675,19 +567,15 @@ def _nearest_multiple(number: int, of: int) -> int:
     return max(of, round(number / of) * of)
 
 
-SECTIONS: dict[str, type] = {
-    "model": ModelConfig,
-    "data": DataConfig,
-    "optim": OptimConfig,
-    "train": TrainConfig,
-    "eval": EvalConfig,
-    "sample": SampleConfig,
-    "checkpoint": CheckpointConfig,
-    "system": SystemConfig,
+SECTIONS: dict[str, Any] = {
+    one.name: one.default_factory for one in dataclasses.fields(Config) if one.name != "preset"
 }
+WHEN = {"model": NEW_RUN, "data": NEW_RUN, "system": RESUME}  # unless a setting has its own
 
 SETTINGS: dict[str, Setting] = {
-    key: one for section, cls in SECTIONS.items() for key, one in settings_of(section, cls).items()
+    one.key: one
+    for section, cls in SECTIONS.items()
+    for one in settings_of(section, cls, WHEN.get(section, LIVE))
 }
 
 
@@ -717,15 +605,13 @@ def unknown_setting(key: str) -> str:
     return f"there is no setting {key!r}: {hint}"
 
 
-def config_from_dict(values: Mapping[str, Any], base: Config | None = None) -> Config:
-    """Build a configuration from nested values, on top of ``base``.
+def config_from_dict(values: Mapping[str, Any]) -> Config:
+    """Build a configuration from nested values; those that are missing have their defaults.
 
     Raises:
         InputError: Unknown sections or settings, or invalid values, all reported at once.
     """
-    base = base or Config()
-    if "preset" in values:
-        base = dataclasses.replace(base, preset=str(values["preset"]))
+    base = Config(preset=str(values.get("preset", "")))
     flat, problems = flatten(values)
     config, found = base.check(flat)
     if problems + found:
@@ -745,7 +631,7 @@ def flatten(values: Mapping[str, Any]) -> tuple[dict[str, object], list[str]]:
     return flat, problems
 
 
-def read_config(path: Path, base: Config | None = None) -> Config:
+def read_config(path: Path) -> Config:
     """Read a ``config.toml``.
 
     Raises:
@@ -753,7 +639,7 @@ def read_config(path: Path, base: Config | None = None) -> Config:
     """
     values = read_toml(path)
     try:
-        return config_from_dict(values, base)
+        return config_from_dict(values)
     except InputError as error:
         raise InputError(*(f"{path}: {problem}" for problem in error.problems)) from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -164,21 +165,17 @@ def _number(value: float | None) -> str:
     return f"{int(value):,}" if whole else f"{value:g}"
 
 
-def setting(default: Value, help: str, when: When, **details: Any) -> Any:
-    """Declare a field of a configuration section as a setting."""
-    details |= {"help": help, "when": when}
-    return dataclasses.field(default=default, metadata={"setting": details})
+def setting(default: Value, help: str, **details: Any) -> Any:
+    """Declare a field of a configuration section as a setting, with details of ``Setting``."""
+    return dataclasses.field(default=default, metadata={"setting": {"help": help} | details})
 
 
-def settings_of(section: str, cls: type) -> dict[str, Setting]:
-    """Return the settings that a section's dataclass declares, by full name."""
+def settings_of(section: str, cls: type, when: When) -> Iterator[Setting]:
+    """Yield the settings that a section's dataclass declares; ``when`` is their default."""
     types = {"int": int, "float": float, "bool": bool, "str": str}
-    declared = {}
     for field in dataclasses.fields(cls):
         if "setting" not in field.metadata:
             raise TypeError(f"{section}.{field.name} is declared without setting(...)")
-        kind = types[str(field.type)]
+        details = {"when": when} | field.metadata["setting"]
         default: Any = field.default
-        one = Setting(section, field.name, kind, default, **field.metadata["setting"])
-        declared[one.key] = one
-    return declared
+        yield Setting(section, field.name, types[str(field.type)], default, **details)

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 from engine.config.schema import SETTINGS, Config
 
 BIGRAM_SETTINGS = {"model.architecture", "model.block_size", "model.init"}  # all it uses
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """Settings without effect in some configurations."""
-
-    keys: Collection[str]
-    applies: Callable[[Config], bool]
-    reason: str
 
 
 def _is_bigram(config: Config) -> bool:
@@ -28,48 +18,49 @@ def uses_muon(config: Config) -> bool:
     return config.optim.optimizer == "muon" and not _is_bigram(config)
 
 
-RULES = (
-    _Rule(
+# settings, when they have no effect, and why
+RULES: tuple[tuple[Collection[str], Callable[[Config], bool], str], ...] = (
+    (
         {key for key in SETTINGS if key.startswith("model.")} - BIGRAM_SETTINGS,
         _is_bigram,
         "a bigram model has only one table",
     ),
-    _Rule(
+    (
         {"optim.optimizer"},
         lambda config: config.optim.optimizer == "muon" and _is_bigram(config),
         "Muon updates the matrices of blocks; a bigram model has none and is trained with AdamW",
     ),
-    _Rule(
+    (
         {"model.rope_theta"},
         lambda config: config.model.position != "rotary" and not _is_bigram(config),
         "it applies to model.position rotary",
     ),
-    _Rule(
+    (
         {"model.activation"},
         lambda config: not config.model.mlp_ratio and not _is_bigram(config),
         "model.mlp_ratio is off, so there is no MLP",
     ),
-    _Rule(
+    (
         {"optim.muon_lr"},
         lambda config: not uses_muon(config),
         "it applies to optim.optimizer muon, and to a model with blocks",
     ),
-    _Rule(
+    (
         {"optim.momentum"},
         lambda config: config.optim.optimizer != "sgd" and not uses_muon(config),
         "AdamW uses optim.beta1 instead",
     ),
-    _Rule(
+    (
         {"optim.beta1", "optim.beta2"},
         lambda config: config.optim.optimizer == "sgd",
         "they apply to AdamW; SGD uses optim.momentum",
     ),
-    _Rule(
+    (
         {"optim.cooldown_steps"},
         lambda config: config.optim.schedule in ("cosine", "linear"),
         "it applies to optim.schedule wsd",
     ),
-    _Rule(
+    (
         {"train.max_steps"},
         lambda config: config.train.max_epochs > 0,
         "train.max_epochs is set and takes precedence",
@@ -85,9 +76,9 @@ def without_effect(config: Config, given: Collection[str]) -> list[str]:
         given: Keys such as ``optim.muon_lr``, in the order to name them.
     """
     told = []
-    for rule in RULES:
-        keys = [key for key in given if key in rule.keys]
-        if keys and rule.applies(config):
+    for settings, applies, reason in RULES:
+        keys = [key for key in given if key in settings]
+        if keys and applies(config):
             verb = "has" if len(keys) == 1 else "have"
-            told.append(f"{' and '.join(keys)} {verb} no effect here: {rule.reason}")
+            told.append(f"{' and '.join(keys)} {verb} no effect here: {reason}")
     return told

@@ -13,7 +13,7 @@ from engine.config.presets import probably_has_cuda
 from engine.config.schema import ModelConfig
 
 TRAINING_BYTES = 16  # per parameter: weight, gradient and AdamW's two moments, in fp32
-BUILDING_BYTES = 4  # per parameter in main memory, if there is a GPU to train on
+BUILDING_BYTES = 4  # per parameter: the weight alone, as where there is a GPU to train on
 LARGEST_SHARE = 0.9  # of the available memory that may be used
 LITTLE_LEFT = 0.05  # of held and free memory; with less free, the next large tensor may fail
 PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
@@ -37,13 +37,18 @@ def check_memory(model: ModelConfig, vocab_size: int) -> None:
     """
     parameters = parameter_estimate(model, vocab_size)
     needed = parameters * (BUILDING_BYTES if probably_has_cuda() else TRAINING_BYTES)
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    there = physical_bytes()
     if needed > LARGEST_SHARE * there:
         raise InputError(
             f"this model has {parameters / 1e9:,.1f} billion parameters and needs "
             f"{needed / 1e9:,.0f} GB of memory, and this machine has {there / 1e9:,.0f} GB: "
             f"lower model.n_layer or model.n_embd"
         )
+
+
+def physical_bytes() -> int:
+    """Return the size of the main memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def gpu_memory_ran_out(error: RuntimeError) -> bool:

@@ -32,6 +32,7 @@ class CausalSelfAttention(nn.Module):
         self.n_head, self.n_kv_head = config.n_head, config.kv_heads
         self.head_size = config.head_size
         # queries, keys and values of all heads in one matrix multiplication
+        # queries: what a token looks for; keys: what it offers; values: what it passes on
         self.qkv = Linear(config.n_embd, sum(self.widths), bias=config.bias)
         self.dropout = Dropout("attn", config.dropout_of("attn"))
         self.qk_norm = _qk_norm(config)
@@ -53,7 +54,14 @@ class CausalSelfAttention(nn.Module):
         changes_heads = self.qk_norm is not None or rope is not None
         even = self.head_size % 2 == 0  # the kernel works on the two halves of a head
         if self.native and kernels.gpu.takes(x) and changes_heads and even:
-            q, k, v = self._heads_on_gpu(x, rope)
+            q, k, v = kernels.gpu.heads(
+                self.qkv(x),
+                self.n_head,
+                self.n_kv_head,
+                norm=self._kind_of_norm,
+                epsilon=EPSILON,
+                rope=rope,
+            )
         else:
             q, k, v = self.heads(x, rope)
         return self.merge(self.attend(q, k, v))
@@ -72,17 +80,6 @@ class CausalSelfAttention(nn.Module):
         out: Tensor = self.proj_dropout(self.proj(y))
         return out
 
-    def _heads_on_gpu(self, x: Tensor, rope: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute ``heads`` in one fused kernel of ``engine.kernels``."""
-        return kernels.gpu.heads(
-            self.qkv(x),
-            self.n_head,
-            self.n_kv_head,
-            norm=self._kind_of_norm,
-            epsilon=EPSILON,
-            rope=rope,
-        )
-
     @property
     def _kind_of_norm(self) -> str:
         """The norm of queries and keys, as ``engine.kernels`` names it."""
@@ -97,7 +94,7 @@ class CausalSelfAttention(nn.Module):
             part.view(B, T, -1, self.head_size).transpose(1, 2)
             for part in self.qkv(x).split(self.widths, dim=-1)
         )
-        if self.qk_norm is not None:
+        if self.qk_norm is not None:  # over each head's hs elements
             q, k = self.qk_norm(q), self.qk_norm(k)
         if rope is not None:
             q, k = rotate(q, rope), rotate(k, rope)
@@ -151,7 +148,7 @@ class CausalSelfAttention(nn.Module):
         """
         q, k, v = self.heads(x, rope)
         k, v = self._repeat_kv(k), self._repeat_kv(v)  # (B, nh, T, hs)
-        weights = reference_weights(q, k)
+        weights = reference_weights(q, k)  # (B, nh, T, T), the lecture's ``wei``
         return self.merge(weights @ v), weights
 
     def _repeat_kv(self, x: Tensor) -> Tensor:

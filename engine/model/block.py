@@ -22,6 +22,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.activation = config.activation
         hidden = config.d_ff
+        # the hidden layer is wider (4x by default): this is where most parameters are
         # SwiGLU has a second matrix of the same shape for its gate (Shazeer 2020); both in one
         # matrix multiplication
         widened = 2 * hidden if self.activation == "swiglu" else hidden
@@ -106,4 +107,5 @@ class Block(nn.Module):
         return normalised
 
     def _residual_add(self, x: Tensor, update: Tensor) -> Tensor:
+        # gradients flow through the addition unchanged, so that deep models can be trained
         return x + update if self.residual else update

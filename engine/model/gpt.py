@@ -33,7 +33,7 @@ class GPT(LanguageModel):
         # pre-norm blocks leave the residual stream unnormalised; post-norm blocks end with a norm
         pre_norm = config.norm_place == "pre"
         self.norm = build_norm(config, config.n_embd) if pre_norm else nn.Identity()
-        self.head = Linear(config.n_embd, vocab_size, bias=False)
+        self.head = Linear(config.n_embd, vocab_size, bias=False)  # the lecture's ``lm_head``
         if config.tie_weights:  # one matrix: tokens with similar meaning get similar logits
             self.head.weight = self.token_embedding.weight
         self._init_weights()
@@ -42,7 +42,7 @@ class GPT(LanguageModel):
         """(B, T) -> (B, T, vocab_size)."""
         positions = self._positions(input_ids)  # (T,)
         x, rope = self.embed(input_ids, positions), self._rope(positions)  # x: (B, T, C)
-        for block in self.blocks:
+        for block in self.blocks:  # each adds to the residual stream x
             x = block(x, rope)  # (B, T, C)
         return self.logits(x)
 

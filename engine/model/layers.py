@@ -61,13 +61,13 @@ def cast(parameter: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     return None if parameter is None else parameter.to(dtype)
 
 
-def build_norm(config: ModelConfig, width: int, gain: bool = True) -> nn.Module:
+def build_norm(config: ModelConfig, width: int) -> nn.Module:
     """Build the norm that ``config.norm`` names, over the last dimension of size ``width``."""
     if config.norm == "none":
         return nn.Identity()
     if config.norm == "rms":
-        return RMSNorm(width, EPSILON, elementwise_affine=gain)
-    return LayerNorm(width, EPSILON, elementwise_affine=gain, bias=config.bias)
+        return RMSNorm(width, EPSILON)
+    return LayerNorm(width, EPSILON, bias=config.bias)
 
 
 class Dropout(nn.Module):

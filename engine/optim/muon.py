@@ -115,7 +115,9 @@ class Muon:
         before = torch.stack(buffers)  # (n, r, c)
         gradients = torch.stack([part.of(_gradient(part.weight)) for part in parts])  # (n, r, c)
         averages = before.lerp(gradients, 1 - self.momentum)  # (n, r, c)
+        # Nesterov: one step ahead of the average, towards the current gradient
         nesterov = gradients.lerp(averages, self.momentum)  # (n, r, c)
+        # a gradient has a few large singular values; equal ones update all directions alike
         directions = orthogonalize(nesterov, self.dtype)  # (n, r, c)
         keep: float | Tensor = 1 - rate * self.weight_decay  # decoupled weight decay
         if skip is not None:  # selected on the device: reading ``skip`` would make the GPU wait

@@ -60,6 +60,7 @@ class Optimizer:
         self.muon = Muon(matrices) if matrices else None
         theirs = {id(weight) for weight, _ in matrices}
         rest = [p for p in model.parameters() if p.requires_grad and id(p) not in theirs]
+        # two groups, because only matrices and embeddings decay
         groups = [
             {"params": [p for p in rest if p.dim() >= 2], "decays": True},
             {"params": [p for p in rest if p.dim() < 2], "decays": False},

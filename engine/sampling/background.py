@@ -14,9 +14,8 @@ from engine.config.schema import SampleConfig
 from engine.machine.memory import gpu_memory_ran_out
 from engine.model import LanguageModel
 from engine.protocol import Event, Refused, SampleFinished, SampleStarted, SampleText, Warned
-from engine.sampling.decoder import freeze
-from engine.sampling.generate import Generation
-from engine.sampling.text import Text, decoder_of, start_tokens
+from engine.sampling.frozen import freeze
+from engine.sampling.generate import Generation, Text, decoder_of, start_tokens
 
 TRAINING_SHARE = 0.85  # of the time while a sample is generated during training
 LONGEST_SLICE = 0.2  # seconds of sampling at a time, so that commands are answered promptly
@@ -107,7 +106,7 @@ class Sampler:
         return job.number
 
     def start_tokens(self, prompt: str) -> list[int]:
-        """Encode a prompt; see ``engine.sampling.text.start_tokens``.
+        """Encode a prompt; see ``engine.sampling.generate.start_tokens``.
 
         Raises:
             InputError: The prompt has characters outside the vocabulary.

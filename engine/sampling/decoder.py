@@ -8,102 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.model.bigram import Bigram
-from engine.model.gpt import GPT
-from engine.model.language_model import LanguageModel
 from engine.model.positions import Rotary, rotary
-from engine.sampling.frozen import Identity, Part
-from engine.sampling.frozen_gpt import FrozenGPT
-from engine.sampling.kv_cache import KVCache, Layer
+from engine.sampling.frozen import Frozen, FrozenBigram, FrozenGPT, Identity, Part
 
 SMALL_BATCH = 16  # on a CPU, up to this batch size attention is faster in fp32 than in bf16
+GROWTH = 64  # memory of the cache grows in multiples of this many tokens
 
-
-class Decoder(Protocol):
-    """Continues a batch of B sequences, one token of each per step."""
-
-    @property
-    def full(self) -> bool:
-        """Whether ``begin`` must be called, with the end of the sequences, before ``step``."""
-
-    def begin(self, ids: Tensor) -> Tensor:
-        """Process whole sequences from their start (prefill); replaces what was cached.
-
-        Args:
-            ids: (B, T), or (1, T) for a start that all share; T at most ``block_size``.
-
-        Returns:
-            Logits of the next token: (B, vocab_size), or (1, vocab_size), in fp32.
-        """
-
-    def step(self, ids: Tensor) -> Tensor:
-        """Process one more token of each sequence: (B,) -> logits (B, vocab_size) in fp32."""
-
-    def keep(self, rows: Tensor) -> None:
-        """Continue with only these rows (B',) of the batch."""
-
-
-class Frozen(Protocol):
-    """A copy of a model's weights, laid out for decoding."""
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the weights."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the weights."""
-
-    @property
-    def weights(self) -> int:
-        """Number of weights."""
-
-    @property
-    def block_size(self) -> int:
-        """Context length in tokens."""
-
-    @property
-    def vocab_size(self) -> int:
-        """Size of the vocabulary."""
-
-    def cache_bytes(self, length: int) -> int:
-        """Return the size of the KV cache of one sequence of ``length`` tokens."""
-
-    def decoder(self, batch_size: int, length: int) -> Decoder:
-        """Create a decoder for sequences of at most ``length`` tokens, their start included."""
-
-
-def freeze(model: LanguageModel) -> Frozen:
-    """Copy the current weights, so that training can go on while text is generated.
-
-    Raises:
-        TypeError: There is no decoder for this class of model.
-    """
-    if isinstance(model, GPT):
-        return _GPT(model)
-    if isinstance(model, Bigram):
-        return _Bigram(model)
-    raise TypeError(f"there is no decoder for a {type(model).__name__}")
-
-
-class _GPT(FrozenGPT):
-    def cache_bytes(self, length: int) -> int:
-        config = self.config
-        numbers = 2 * config.n_layer * config.kv_heads * config.head_size
-        return numbers * min(length, config.block_size) * self.dtype.itemsize
-
-    def decoder(self, batch_size: int, length: int) -> GPTDecoder:
-        return GPTDecoder(self, batch_size, length)
+Layer = tuple[Tensor, Tensor]  # keys and values
 
 
 class GPTDecoder:
-    """Decodes with a GPT and a KV cache: each token is processed once.
+    """Continues a batch of B sequences with a GPT: each token is processed once.
 
     Past the context length, a model with rotary or no positions uses a sliding window: the newest
     token overwrites the oldest in the cache. Learned and sinusoidal positions are absolute within
@@ -111,7 +31,7 @@ class GPTDecoder:
 
     Args:
         frozen: The weights.
-        batch_size: B, the number of sequences.
+        batch_size: B.
         length: Most tokens of a sequence, its start included.
     """
 
@@ -136,11 +56,18 @@ class GPTDecoder:
 
     @property
     def full(self) -> bool:
-        """Whether the window would have to move, and cannot."""
+        """Whether ``begin`` must be called, with the end of the sequences, before ``step``."""
         return self._cache.full and not self._frozen.rolls
 
     def begin(self, ids: Tensor) -> Tensor:
-        """(B, T) or (1, T) -> logits (B, vocab_size) or (1, vocab_size)."""
+        """Process whole sequences from their start (prefill); replaces what was cached.
+
+        Args:
+            ids: (B, T), or (1, T) for a start that all share; T at most ``block_size``.
+
+        Returns:
+            Logits of the next token: (B, vocab_size), or (1, vocab_size), in fp32.
+        """
         B, T = ids.shape
         padded = F.pad(ids, (self._reach, 0), value=self._frozen.vocab_size)
         grams = padded.unfold(1, self._reach + 1, 1).flip(-1)  # (B, T, n_gram)
@@ -153,7 +80,7 @@ class GPTDecoder:
         return self._frozen.logits(x.view(B, T, -1)[:, -1])  # only the last position predicts
 
     def step(self, ids: Tensor) -> Tensor:
-        """(B,) -> logits (B, vocab_size)."""
+        """Process one more token of each sequence: (B,) -> logits (B, vocab_size) in fp32."""
         grams = ids[:, None, None]  # (B, 1, n_gram)
         if self._reach:
             grams = torch.cat((grams, self._before.expand(len(ids), 1, -1)), -1)
@@ -197,6 +124,7 @@ class GPTDecoder:
         # query heads that share keys and values become rows of one matrix
         q = q.reshape(-1, self._group_size, self._head_size)  # (B nkv, nh / nkv, hs)
         # no causal mask: a single query may attend to everything in the cache
+        # scale * q k^T + mask in one kernel
         scores = torch.baddbmm(self._cache.mask, q, keys, alpha=self._scale)  # (B nkv, nh/nkv, T)
         y = torch.bmm(scores.softmax(-1), values).view(-1, self._width)
         return y.to(qkv.dtype) if self._casts else y
@@ -231,33 +159,13 @@ class GPTDecoder:
         return cos, sin
 
 
-class _Bigram:
-    """A copy of a bigram model's table."""
-
-    def __init__(self, model: Bigram) -> None:
-        self.table = model.token_embedding.weight.detach().clone()  # (vocab_size, vocab_size)
-        self.device, self.dtype = self.table.device, self.table.dtype
-        self.weights = self.table.numel()
-        self.block_size, self.vocab_size = model.config.block_size, model.vocab_size
-
-    def cache_bytes(self, length: int) -> int:
-        return 0
-
-    def decoder(self, batch_size: int, length: int) -> BigramDecoder:
-        return BigramDecoder(self.table)
-
-
 class BigramDecoder:
-    """Looks up the logits of the next token; nothing is cached.
-
-    Args:
-        table: (vocab_size, vocab_size), row i the logits after token i.
-    """
+    """Does as ``GPTDecoder`` by looking up the last token; nothing is cached."""
 
     full = False
 
-    def __init__(self, table: Tensor) -> None:
-        self._table = table
+    def __init__(self, frozen: FrozenBigram) -> None:
+        self._table = frozen.table  # (vocab_size, vocab_size), row i the logits after token i
 
     def begin(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, vocab_size)."""
@@ -269,3 +177,94 @@ class BigramDecoder:
 
     def keep(self, rows: Tensor) -> None:
         """Do nothing: there is no cache."""
+
+
+Decoder = GPTDecoder | BigramDecoder
+
+
+def decoder_for(frozen: Frozen, batch_size: int, length: int) -> Decoder:
+    """Create a decoder for sequences of at most ``length`` tokens, their start included."""
+    if isinstance(frozen, FrozenGPT):
+        return GPTDecoder(frozen, batch_size, length)
+    assert isinstance(frozen, FrozenBigram)
+    return BigramDecoder(frozen)
+
+
+class KVCache:
+    """Keys and values of the last tokens, for all layers.
+
+    The order of the slots does not matter, because a single query attends to all of them. Attention
+    always runs over the whole buffer, with ``mask`` hiding the empty slots: a slice of it would not
+    be contiguous, and so be copied before each product.
+
+    Args:
+        shape: (L, B, nkv, hs): layers, sequences, key and value heads, head size.
+        capacity: Most tokens it holds; memory is allocated as they come.
+        like: A tensor with the device and dtype of the cache.
+    """
+
+    def __init__(self, shape: tuple[int, int, int, int], capacity: int, like: Tensor) -> None:
+        layers, batch, heads, head_size = shape
+        self._capacity = capacity
+        self._keys = like.new_zeros(layers, batch, heads, 0, head_size)  # (L, B, nkv, T, hs)
+        self._values = like.new_zeros(layers, batch, heads, 0, head_size)  # (L, B, nkv, T, hs)
+        self._mask_source = like.new_zeros(0)  # (2 T,) zeros, then -inf; ``mask`` is a view of it
+        self.mask = like.new_zeros(0)  # (T,) -inf for empty slots, added to the scores
+        self.seen: list[Layer] = []  # per layer: keys (B nkv, hs, T), values (B nkv, T, hs)
+        self._count = 0  # tokens added since the cache was last emptied
+
+    @property
+    def full(self) -> bool:
+        """Whether the next token overwrites the oldest."""
+        return self._count >= self._capacity
+
+    def fill(self, count: int) -> list[Layer]:
+        """Empty the cache and reserve the first slots.
+
+        Returns:
+            The keys and values to write to, (B, nkv, count, hs) each, for each layer.
+        """
+        self._count = 0
+        self._advance(count)
+        return _layers(self._keys[..., :count, :], self._values[..., :count, :])
+
+    def add(self) -> list[Layer]:
+        """Reserve the slot of one more token.
+
+        Returns:
+            The keys and values to write to, (B, nkv, hs) each, for each layer.
+        """
+        slot = self._count % self._capacity
+        self._advance(1)
+        return _layers(self._keys.select(-2, slot), self._values.select(-2, slot))
+
+    def keep(self, rows: Tensor) -> None:
+        """Continue with only these rows (B',) of the batch."""
+        self._store(self._keys.index_select(1, rows), self._values.index_select(1, rows))
+
+    def _advance(self, tokens: int) -> None:
+        self._count += tokens
+        used = min(self._count, self._capacity)
+        if used > self._keys.size(-2):
+            self._grow(used)
+        allocated = self._keys.size(-2)
+        # ``used`` zeros, then -inf, without writing anything
+        self.mask = self._mask_source.narrow(0, allocated - used, allocated)
+
+    def _grow(self, needed: int) -> None:
+        *outer, allocated, head_size = self._keys.shape
+        # by a share of the size, so that copying costs O(1) per token
+        size = max(needed, allocated + allocated // 8)
+        size = min(-(-size // GROWTH) * GROWTH, self._capacity)
+        added = self._keys.new_zeros(*outer, size - allocated, head_size)
+        hidden = added.new_full((size,), -torch.inf)
+        self._mask_source = torch.cat((torch.zeros_like(hidden), hidden))
+        self._store(torch.cat((self._keys, added), -2), torch.cat((self._values, added), -2))
+
+    def _store(self, keys: Tensor, values: Tensor) -> None:
+        self._keys, self._values = keys, values
+        self.seen = _layers(keys.flatten(1, 2).mT, values.flatten(1, 2))
+
+
+def _layers(keys: Tensor, values: Tensor) -> list[Layer]:
+    return list(zip(keys.unbind(0), values.unbind(0), strict=True))

@@ -6,32 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.errors import InputError
 from engine.checkpoint.load import read_good
 from engine.checkpoint.store import rebuild_model
 from engine.config.schema import SampleConfig, config_from_dict
 from engine.model import LanguageModel
-from engine.sampling.decoder import freeze
-from engine.sampling.text import Text, write
+from engine.sampling.frozen import freeze
+from engine.sampling.generate import Text, write
 from engine.training.precision import DTYPES, SUPPORTED
-
-BROKEN_WEIGHTS = "this model's weights are not finite, as after training that diverged"
 
 
 @dataclass(frozen=True)
 class RunSampler:
-    """The model of a run at a checkpoint.
+    """The model of a run at a checkpoint."""
 
-    Attributes:
-        model: On the CPU, with its tokenizer.
-        step: The checkpoint's.
-        settings: The run's own.
-        threads: The run's thread count; another one may change the last bits.
-    """
-
-    model: LanguageModel
+    model: LanguageModel  # on the CPU, with its tokenizer
     step: int
-    settings: SampleConfig
-    threads: int
+    settings: SampleConfig  # the run's own
+    threads: int  # the run's; another number may change the last bits
 
     def write(self, settings: SampleConfig, show: Callable[[str], None] | None = None) -> Text:
         """Generate one text.
@@ -41,12 +33,18 @@ class RunSampler:
             show: Called with each piece of text; an exception it raises ends the generation.
 
         Raises:
-            InputError: The prompt has characters outside the vocabulary.
-            FloatingPointError: The model's logits are not finite.
+            InputError: The prompt has characters outside the vocabulary, or the model's weights are
+                not finite.
         """
         assert self.model.tokenizer is not None  # a checkpoint holds its tokenizer
         seen = (lambda _, piece: show(piece)) if show else None
-        (text,) = write(freeze(self.model), self.model.tokenizer, settings, [settings.seed], seen)
+        frozen, seeds = freeze(self.model), [settings.seed]
+        try:
+            (text,) = write(frozen, self.model.tokenizer, settings, seeds, seen)
+        except FloatingPointError:
+            raise InputError(
+                "this model's weights are not finite, as after training that diverged"
+            ) from None
         return text
 
 

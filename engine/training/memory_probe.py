@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 from torch import Tensor
 
 from data.errors import InputError
-from engine.machine.memory import LARGEST_SHARE, TRAINING_BYTES
+from engine.machine.memory import LARGEST_SHARE, TRAINING_BYTES, memory_now, physical_bytes
 from engine.training.trainer import Trainer
 
 TRANSIENT_SHARE = 1.5  # activations, with their gradients and scratch space, over activations
@@ -82,11 +80,5 @@ def available_bytes(device: str = "cpu") -> int:
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info()
         return free
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:  # Linux only
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    now = memory_now()
+    return now["left"] if now else physical_bytes()

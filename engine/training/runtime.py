@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -29,7 +30,7 @@ PROBE_FLOPS = 6e9  # … but not more work than this
 PROBE_SECONDS = 0.15  # for each combination, unless a single pass takes longer
 SLOW_SECONDS = 2.0  # a pass that takes longer is not repeated
 MEASURING_SECONDS = 10.0  # after which the remaining combinations are skipped
-
+ESTIMATE_SECONDS = 0.5  # of training, from which the time of all steps is estimated
 
 NO_ROOM = (
     "this model and its optimizer do not fit into the GPU's memory: lower model.n_layer or "
@@ -235,6 +236,48 @@ def _seconds_per_sequence(probe: Trainer, precision: str, threads: int, size: in
 def _largest_divisor(number: int, limit: float) -> int:
     """Return the largest divisor of ``number`` up to ``limit``, at least 1."""
     return max(d for d in range(1, number + 1) if number % d == 0 and (d <= limit or d == 1))
+
+
+def training_seconds(
+    config: Config, split: Split, vocab_size: int, report: Say, warn: Say
+) -> float:
+    """Estimate the time of all steps, without evaluations, samples and checkpoints.
+
+    It trains for about half a second. For ``report`` and ``warn`` see ``resolve_runtime``.
+
+    Raises:
+        InputError: One micro-batch of the requested size does not fit into memory.
+    """
+    runtime = resolve_runtime(config, split, vocab_size, report, warn)
+    torch.set_num_threads(runtime.threads)
+    report("training briefly to measure the speed")
+    trainer = Trainer(config, runtime, split, vocab_size)
+    sequences = config.train.batch_size * config.train.grad_accum_steps
+    micro_batches = math.ceil(sequences / min(runtime.micro_batch_size, config.train.batch_size))
+    return trainer.total_steps * micro_batches * _seconds_per_micro_batch(trainer)
+
+
+def _seconds_per_micro_batch(trainer: Trainer) -> float:
+    quanta = _quanta(trainer)
+    next(quanta)  # warm-up: allocations, and loading kernels
+    _wait_for(trainer.device)
+    started, count = time.perf_counter(), 0
+    while time.perf_counter() - started < ESTIMATE_SECONDS:
+        next(quanta)
+        _wait_for(trainer.device)
+        count += 1
+    return (time.perf_counter() - started) / count
+
+
+def _quanta(trainer: Trainer) -> Iterator[None]:
+    """Yield after each micro-batch; the updates run between the steps."""
+    while True:
+        yield from trainer.step_quanta()
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)  # kernels run asynchronously: wait before reading the clock
 
 
 def versions() -> dict[str, str]:

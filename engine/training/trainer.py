@@ -108,7 +108,8 @@ class Trainer:
         if runtime.kernels == "native":
             _load_kernels(runtime.device)
         self._settle(self.model)
-        self.optimizer.compute_with(self._muon_dtype, self._uses_cpu_kernels)
+        muon_dtype = torch.bfloat16 if self.dtype == torch.bfloat16 else torch.float32
+        self.optimizer.compute_with(muon_dtype, self._uses_cpu_kernels)
         # fp16 gradients underflow; bf16 has the exponent range of fp32
         self.loss_scale = LossScale(self.device) if runtime.precision == "fp16" else None
         if self.device.type == "cuda":
@@ -128,10 +129,6 @@ class Trainer:
 
     def _settle(self, model: LanguageModel) -> None:
         model.compute_with(self.dtype, self.runtime.kernels == "native")
-
-    @property
-    def _muon_dtype(self) -> torch.dtype:
-        return torch.bfloat16 if self.dtype == torch.bfloat16 else torch.float32
 
     @property
     def evaluated_model(self) -> LanguageModel:
@@ -195,7 +192,8 @@ class Trainer:
         config, step = self.config, self.step
         if not self.model.training:
             self.model.train()  # enables dropout
-        offsets = self._step_offsets()  # (S,) starts of the sequences of this step
+        # (S,) random starts of the sequences of this step, as ``get_batch`` in the lecture
+        offsets = self._step_offsets()
         rate = self.learning_rate
         self.optimizer.set_rate(rate)
         for micro_step, part in enumerate(_parts(offsets, self._micro_batch_size)):
@@ -231,7 +229,7 @@ class Trainer:
             self.model.zero_grad(set_to_none=True)
             self._loss_sum.zero_()
         x, y = self._windows(self.train_tokens, self._starts[:size])  # (b, T) each
-        loss = self._loss(self.forward, x, y) * share
+        loss = self._loss(self.forward, x, y) * share  # (); gradients add up to those of the mean
         self._backward(loss)
         self._loss_sum += loss.detach()  # else every micro-batch's graph would be kept alive
 
@@ -256,7 +254,8 @@ class Trainer:
         wanted = config.eval.batches * config.train.batch_size
         offsets = every if whole or wanted >= len(every) else evenly_spaced(every, wanted)
         total = torch.zeros((), device=self.device)
-        for part in _parts(offsets, self._eval_batch_size):
+        # without a backward pass, twice as many sequences take less time and memory
+        for part in _parts(offsets, 2 * self._micro_batch_size):
             with torch.no_grad(), _eval_mode(model):  # no graph for backward, no dropout
                 starts = _to_copy(part, self.device).to(self.device, non_blocking=True)
                 x, y = self._windows(self.val_tokens, starts)  # (b, T) each
@@ -277,11 +276,6 @@ class Trainer:
     @property
     def _micro_batch_size(self) -> int:
         return min(self.runtime.micro_batch_size, self.config.train.batch_size)
-
-    @property
-    def _eval_batch_size(self) -> int:
-        # without a backward pass, twice as many sequences take less time and memory
-        return 2 * self._micro_batch_size
 
     def _windows(self, tokens: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs and targets, (b, T) each, of the windows that start at ``starts`` (b,)."""

@@ -140,7 +140,7 @@ class Workers:
 def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
     workers = Workers()
     monkeypatch.setattr(bench, "ask", workers.ask)
-    monkeypatch.setattr("benchmarks.programs.cores", lambda: 2)
+    monkeypatch.setattr("benchmarks.harness.cores", lambda: 2)
     return workers
 
 

@@ -224,7 +224,7 @@ def test_checkpoint_that_is_not_there(quick_train: Cli, cli: Cli) -> None:
 def test_prompt_with_unknown_characters(quick_train: Cli, cli: Cli) -> None:
     quick_train()
     problem = cli("sample", "tiny-1", "--prompt", "fish→é").problem
-    assert "never saw ('→', 'é')" in problem
+    assert "does not know ('→', 'é')" in problem
     assert "--drop-unknown" in problem
 
 
@@ -241,9 +241,9 @@ def test_bad_sample_settings_are_told_at_once(quick_train: Cli, cli: Cli) -> Non
         (["trian"], "there is no command or run 'trian': did you mean gpt-tui train?"),
         (["trian", "--json"], "there is no command or run 'trian': did you mean gpt-tui train?"),
         (["--name", "x", "train"], "a command comes first: gpt-tui train [options]"),
-        (["train", "--jsno"], "unrecognized arguments: --jsno (gpt-tui train --help shows"),
-        (["sample"], "the following arguments are required: RUN (gpt-tui sample --help"),
-        (["--frobnicate"], "unrecognized arguments: --frobnicate (gpt-tui --help shows"),
+        (["train", "--jsno"], "unrecognized arguments: --jsno (see gpt-tui train --help)"),
+        (["sample"], "the following arguments are required: RUN (see gpt-tui sample --help)"),
+        (["--frobnicate"], "unrecognized arguments: --frobnicate (see gpt-tui --help)"),
     ],
 )
 def test_mistyped_command(cli: Cli, words: list[str], sentence: str) -> None:

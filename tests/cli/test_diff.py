@@ -80,7 +80,7 @@ def test_a_run_that_cannot_write_the_prompt_says_so_and_the_others_write(
     how = ("--samples", "--prompt", "red", "--max-tokens", "5")
     answer = cli("runs", "diff", "words", "digits", *how)
     assert answer.code == 0
-    assert "--- digits, step" not in answer.out and "--- digits ---\nnot written: " in answer.out
+    assert "--- digits, step" in answer.out and "---\nno text: " in answer.out
     assert "'r'" in answer.out
     assert "note: the runs learn from different texts" in answer.out
 
@@ -99,7 +99,7 @@ def test_equal_settings_are_said_to_be_equal(cli: Cli, runs_dir: Path) -> None:
         (["calm"], "name two or more different runs to compare"),
         (["calm", "calm"], "name two or more different runs to compare"),
         (["calm", "bald"], "did you mean 'bold'?"),
-        (["calm", "bold", "--seed", "3"], "--seed is about the samples: add --samples"),
+        (["calm", "bold", "--seed", "3"], "--seed is for the samples: add --samples"),
         (["calm", "bold", "--samples", "--max-tokens", "many"], "sample.max_tokens"),
     ],
 )

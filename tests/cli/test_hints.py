@@ -150,10 +150,10 @@ def test_what_brings_runs_back_looks_in_the_trash_they_are_in(cli: Cli, tmp_path
     told = cli("runs", "rm", *(tmp_path / run for run in ("r/a", "s/c", "r/b"))).out
     assert told.splitlines() == [
         "in the trash: a, c, b",
-        f"  bring back  gpt-tui runs restore a b --runs-dir {tmp_path}/r",
-        f"  bring back  gpt-tui runs restore c --runs-dir {tmp_path}/s",
+        f"  restore  gpt-tui runs restore a b --runs-dir {tmp_path}/r",
+        f"  restore  gpt-tui runs restore c --runs-dir {tmp_path}/s",
     ]
-    assert cli(*told.splitlines()[1].split()[3:]).out == "a, b are back\n"
+    assert cli(*told.splitlines()[1].split()[2:]).out == "restored: a, b\n"
     assert list_trash(tmp_path / "r") == []
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.config.presets import LADDER, preset_config
-from engine.training import estimate
+from engine.training import runtime
 from tests.cli.conftest import ROOT, Answer, Cli
 from tui.commands import headless
 
@@ -23,7 +23,7 @@ SMALL = [
 @pytest.fixture
 def ladder(cli: Cli, text: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
     """Climbs two steps a rung."""
-    monkeypatch.setattr(estimate, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(runtime, "ESTIMATE_SECONDS", 0.01)
 
     def call(*arguments: str | Path) -> Answer:
         return cli("ladder", "--data", text, "--steps", "2", *SMALL, *arguments)
@@ -51,7 +51,7 @@ def test_rungs_are_trained_from_the_bottom_up_and_set_beside_the_lecture(
         name: f"{finals[name]:.3f}" for name in table
     }
     assert {path.name for path in runs_dir.iterdir()} == {"bigram-1", "multi-head-1"}
-    assert "beside another text's they say nothing" in answer.out
+    assert "not comparable with those of another text" in answer.out
 
 
 def test_json_tells_of_each_rung(ladder: Callable[..., Answer], runs_dir: Path) -> None:
@@ -133,7 +133,7 @@ def test_interrupted_between_two_runs_what_is_trained_is_told(
             return one
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(estimate, "training_seconds", training_seconds)
+    monkeypatch.setattr(runtime, "training_seconds", training_seconds)
     answer = ladder("bigram", "multi-head", "--json")
     assert answer.code == 130
     assert [told["state"] for told in answer.json["rungs"]] == ["finished", "not run"]

@@ -73,7 +73,7 @@ def test_a_text_to_trace_gives_a_published_model_its_own_vocabulary(cli: Cli, te
 def test_a_text_is_followed_through_a_fresh_model(cli: Cli, text: Path) -> None:
     command = ("model", "layer-norm", "--data", text, "--trace", "red")
     out = cli(*command).out
-    assert "'red' (3 tokens) through a fresh model, train.seed 1337" in out
+    assert "'red' (3 tokens) through a new model, train.seed 1337" in out
     for told in ("block 2", "B nh T hs  1 4 3 8", "entropy of its heads", "likeliest next: "):
         assert told in out
     assert cli(*command).out == out

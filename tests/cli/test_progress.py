@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from engine.protocol import State, Status
-from tui.commands import progress
-from tui.commands.progress import CLEAR_LINE, Progress, progress_line
+from tui.commands import headless as progress
+from tui.commands.headless import CLEAR_LINE, Progress, progress_line
 
 STATUS = Status(
     state=State.RUNNING,

@@ -103,7 +103,7 @@ def test_deleted_runs_come_back(cli: Cli, runs_dir: Path) -> None:
     assert names(cli) == []
     assert [one["name"] for one in cli("runs", "trash", "--json").json] == ["first", "second"]
     assert cli("runs", "trash").out.splitlines()[1].startswith("first ")
-    assert cli("runs", "restore", "first").out == "first is back\n"
+    assert cli("runs", "restore", "first").out == "restored: first\n"
     (again,) = cli("runs", "restore", "second", "--name", "again", "--json").json
     assert again["name"] == "again"
     assert names(cli) == ["first", "again"]
@@ -119,7 +119,7 @@ def test_several_runs_come_back_at_once(cli: Cli, runs_dir: Path) -> None:
         in cli("runs", "restore", "first", "second", "--name", "x").problem
     )
     assert names(cli) == []
-    assert cli("runs", "restore", "second", "first").out == "second, first are back\n"
+    assert cli("runs", "restore", "second", "first").out == "restored: second, first\n"
     assert names(cli) == ["first", "second"]
 
 
@@ -127,7 +127,7 @@ def test_what_cannot_come_back_keeps_nothing_else(cli: Cli, runs_dir: Path) -> N
     cli("runs", "rm", "first", "second")
     (runs_dir / "first").mkdir()
     answer = cli("runs", "restore", "first", "second")
-    assert (answer.code, answer.out) == (2, "second is back\n")
+    assert (answer.code, answer.out) == (2, "restored: second\n")
     assert "there is already something 'first'" in answer.err
 
 

@@ -8,7 +8,7 @@ EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_SIGNAL = 0, 1, 2, 130
 
 
 class CommandEntry(NamedTuple):
-    """Where a command lives, and what it is for."""
+    """The module of a command, and its help."""
 
     module: str
     help: str
@@ -19,15 +19,17 @@ FORMER_NAMES = {"lr-test": "lr-finder"}  # still understood
 COMMANDS = {
     "open": CommandEntry("tui.commands.open", "open a run in the app (short: gpt-tui RUN)"),
     "train": CommandEntry("tui.commands.train", "train without a screen"),
-    "sample": CommandEntry("tui.commands.sample", "print text that a run's model writes"),
-    "runs": CommandEntry("tui.commands.runs", "list runs; tag, copy, export, delete them"),
-    "fork": CommandEntry("tui.commands.fork", "begin a new run where another one was"),
-    "verify": CommandEntry("tui.commands.verify", "check that a run is whole, to the bit"),
-    "sweep": CommandEntry("tui.commands.sweep", "train a run with different settings"),
-    "queue": CommandEntry("tui.commands.queue", "the runs that are to come"),
-    "lr-finder": CommandEntry("tui.commands.lr_finder", "find a learning rate in a short training"),
+    "sample": CommandEntry("tui.commands.sample", "generate text with a run's model"),
+    "runs": CommandEntry("tui.commands.runs", "list, compare, tag, copy, export and delete runs"),
+    "fork": CommandEntry("tui.commands.fork", "start a new run from a step of another one"),
+    "verify": CommandEntry("tui.commands.verify", "check, repair or replay a run"),
+    "sweep": CommandEntry("tui.commands.sweep", "train runs with different settings"),
+    "queue": CommandEntry("tui.commands.queue", "list and train queued runs"),
+    "lr-finder": CommandEntry("tui.commands.lr_finder", "suggest a learning rate"),
     "settings": CommandEntry("tui.commands.settings", "list every setting"),
     "presets": CommandEntry("tui.commands.presets", "list the presets"),
-    "model": CommandEntry("tui.commands.model", "show a model's parts, cost and inner workings"),
-    "ladder": CommandEntry("tui.commands.ladder", "train the rungs of Karpathy's lecture"),
+    "model": CommandEntry(
+        "tui.commands.model", "show the modules and the cost of a model, or trace it"
+    ),
+    "ladder": CommandEntry("tui.commands.ladder", "train the models of Karpathy's lecture"),
 }

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
 
 
 def launch_app(launch: Launch) -> int:
-    """Hand over to the app.
+    """Start the app.
 
     Raises:
         InputError: There is no terminal.
@@ -65,7 +65,7 @@ def launch_app(launch: Launch) -> int:
 
 
 def existing_run(run: Path, runs_dir: Path, argv: list[str]) -> Launch:
-    """What opens a run that is there."""
+    """Return what opens an existing run."""
     from engine.runs.open import read_run_config
     from tui.control.run import Launch
 
@@ -81,7 +81,7 @@ def _new_run(args: argparse.Namespace, argv: list[str]) -> Launch:
 
 
 def _find(run: str, runs_dir: Path) -> Path:
-    """The run's folder; a word that is none may be a mistyped command."""
+    """Return the run's folder; if there is none, the word may be a mistyped command."""
     import difflib
 
     from engine.program import program

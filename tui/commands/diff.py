@@ -1,88 +1,75 @@
-"""``gpt-tui runs diff A B …``: the settings in which runs differ, and what came of them."""
+"""``gpt-tui runs diff A B …``: compare the settings and results of runs."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data.errors import InputError
-from engine.config.schema import SETTINGS
 from engine.runs.comparison import ComparedRun, cautions, differing_settings, read_compared
 from engine.runs.folder import find_run
 from tui.commands import EXIT_DONE
-from tui.commands.options import Parser, runs_dir_of
-from tui.terminal.stdout import put
+from tui.commands.options import (
+    Parser,
+    add_sample_options,
+    gathering,
+    runs_dir_of,
+    sample_changes,
+)
+from tui.terminal.stdout import complain, put
 from tui.text.comparison import figure_lines, setting_lines
-from tui.text.tables import columns, to_json, warn
-
-if TYPE_CHECKING:
-    from engine.config.schema import SampleConfig
-    from engine.sampling.from_run import RunSampler
+from tui.text.tables import columns, to_json
 
 SAMPLING = ("prompt", "seed", "max_tokens")
 
 
-def main(argv: list[str]) -> int:
-    """Print the comparison; with ``--samples`` a text of each run below it."""
+def diff(argv: list[str]) -> int:
+    """Print the comparison; with ``--samples`` also a text of each run."""
     args = _parser().parse_args(argv)
-    wishes = _wishes(args)
+    sampling = _sampling(args)
     runs = _read(args.runs, runs_dir_of(args))
     if args.json:
-        samples = _samples(runs, wishes) if args.samples else None
+        samples = _samples(runs, sampling) if args.samples else None
         put(to_json(_facts(runs, samples)))
         return EXIT_DONE
     _print_table(runs)
-    for run, sample in zip(runs, _samples(runs, wishes) if args.samples else [], strict=False):
-        told = f"not written: {sample['problem']}" if "problem" in sample else sample["text"]
+    for run, sample in zip(runs, _samples(runs, sampling) if args.samples else [], strict=False):
+        told = f"no text: {sample['problem']}" if "problem" in sample else sample["text"]
         at = f", step {sample['step']:,}" if "step" in sample else ""
         put(f"\n--- {run.name}{at} ---\n{told}")
     return EXIT_DONE
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        "gpt-tui runs diff", "Set runs beside each other: the settings that differ, the figures."
-    )
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="names or paths of two or more")
-    parser.add_argument("--json", action="store_true", help="as one line of JSON")
+    parser = Parser("gpt-tui runs diff", "Compare runs: the settings that differ, and the results.")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="names or paths of two or more runs")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON instead")
     parser.add_argument(
         "--samples",
         action="store_true",
-        help="also a text of each, from its best checkpoint, all with the first run's sampling",
+        help="also generate a text from the best checkpoint of each, with the first run's settings",
     )
-    for name in SAMPLING:
-        words = SETTINGS[f"sample.{name}"].help.replace("%", "%%")
-        option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, metavar=name[0].upper(), help=f"of the samples: {words}")
+    add_sample_options(parser, SAMPLING, "for the samples: ")
     return parser
 
 
-def _wishes(args: argparse.Namespace) -> dict[str, Any]:
-    """How the samples are to be, checked."""
-    given = {name: getattr(args, name) for name in SAMPLING if getattr(args, name) is not None}
-    problems, wishes = [], {}
-    for name, text in given.items():
-        if not args.samples:
-            problems.append(f"--{name.replace('_', '-')} is about the samples: add --samples")
-            continue
-        try:
-            wishes[name] = SETTINGS[f"sample.{name}"].parse(text)
-        except ValueError as error:
-            problems.append(str(error))
-    if problems:
-        raise InputError(*problems)
-    return wishes
+def _sampling(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings for the samples that were given, checked."""
+    given = [name for name in SAMPLING if getattr(args, name) is not None]
+    if given and not args.samples:
+        options = [f"--{name.replace('_', '-')}" for name in given]
+        raise InputError(*(f"{option} is for the samples: add --samples" for option in options))
+    return sample_changes(args, given)
 
 
 def _read(names: list[str], runs_dir: Path) -> list[ComparedRun]:
-    paths, problems = [], []
+    paths: list[Path] = []
+    problems: list[str] = []
     for name in names:
-        try:
+        with gathering(problems):
             paths.append(find_run(name, runs_dir))
-        except InputError as error:
-            problems += error.problems
     if problems:
         raise InputError(*problems)
     if len(set(paths)) < 2 or len(set(paths)) < len(paths):
@@ -103,42 +90,32 @@ def _print_table(runs: list[ComparedRun]) -> None:
         put(f"\nnote: {caution}")
 
 
-def _samples(runs: list[ComparedRun], wishes: dict[str, Any]) -> list[dict[str, Any]]:
-    """A text of each run, or why there is none; all with the sampling of the first."""
+def _samples(runs: list[ComparedRun], changes: dict[str, Any]) -> list[dict[str, Any]]:
+    """Generate a text of each run, all with the settings of the first, or say why there is none."""
     import torch
 
     from engine.sampling.from_run import load_sampler
 
+    settings = dataclasses.replace(runs[0].sampling(), **changes)
     samples: list[dict[str, Any]] = []
-    settings = dataclasses.replace(runs[0].sampling(), **wishes)
     for run in runs:
+        sample: dict[str, Any] = {}
+        samples.append(sample)
         try:
-            run_sampler = load_sampler(run.path, "best", warn)
+            run_sampler = load_sampler(run.path, "best", complain)
+            sample["step"] = run_sampler.step
             torch.set_num_threads(run_sampler.threads)
-            samples.append(_sample(run_sampler, settings))
+            text = run_sampler.write(settings)
         except InputError as error:
-            samples.append({"problem": str(error)})
+            sample["problem"] = str(error)
+            continue
+        sample |= {"prompt": settings.prompt, "seed": settings.seed}
+        sample |= {"text": settings.prompt + text.text, "tokens": text.tokens}
     return samples
 
 
-def _sample(run_sampler: RunSampler, settings: SampleConfig) -> dict[str, Any]:
-    from engine.sampling.from_run import BROKEN_WEIGHTS
-
-    try:
-        text = run_sampler.write(settings)
-    except FloatingPointError:
-        return {"step": run_sampler.step, "problem": BROKEN_WEIGHTS}
-    return {
-        "step": run_sampler.step,
-        "prompt": settings.prompt,
-        "seed": settings.seed,
-        "text": settings.prompt + text.text,
-        "tokens": text.tokens,
-    }
-
-
 def _facts(runs: list[ComparedRun], samples: list[dict[str, Any]] | None) -> dict[str, Any]:
-    """What ``--json`` prints; lists are in the order of the runs."""
+    """Return what ``--json`` prints; lists are in the order of the runs."""
     return {
         "runs": [{"run": str(run.path), "name": run.name, **run.figures()} for run in runs],
         "settings": {

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 from engine.config.changes import check_fork, check_fork_end
 from engine.config.schema import read_config
 from engine.program import program
-from engine.runs.folder import CONFIG_FILE, check_name, find_run, typed_name
+from engine.runs.folder import CONFIG_FILE, check_name, typed_name
 from engine.runs.summary import read_summary
 from tui.commands import EXIT_DONE
-from tui.commands.options import Parser, add_set_option, changes_of, runs_dir_of
+from tui.commands.options import RunParser, add_set_option, changes_of, say
 from tui.terminal.stdout import put
 from tui.text.numbers import short_path
 from tui.text.tables import to_json
@@ -20,8 +19,7 @@ from tui.text.tables import to_json
 
 def main(argv: list[str]) -> int:
     """Make the new run; it is not trained yet."""
-    args = _parser().parse_args(argv)
-    parent = find_run(args.run, runs_dir_of(args))
+    args, parent = _parser().parse_run(argv)
     changes = changes_of(args, new_run=True)
     if args.name:
         check_name(args.name, parent.parent)
@@ -30,7 +28,7 @@ def main(argv: list[str]) -> int:
     from engine.session.fork import fork
     from engine.session.rewind import visit
 
-    with visit(parent, args.at, _say) as run_state:
+    with visit(parent, args.at, say) as run_state:
         path = fork(run_state, changes, args.name)
         step = run_state.step
     if args.json:
@@ -57,17 +55,11 @@ def _check_end(parent: Path, step: int | None, changes: dict[str, Any]) -> None:
         check_fork_end(step, int(end))
 
 
-def _parser() -> Parser:
-    parser = Parser("gpt-tui fork", "Begin a new run where another one was at a step.")
-    parser.add_argument("run", metavar="RUN", help="name or path of the run to fork")
+def _parser() -> RunParser:
+    parser = RunParser("gpt-tui fork", "Create a new run from any step of another one.")
     parser.add_argument(
-        "--at", type=int, metavar="STEP", help="any step it has trained (default: its latest)"
+        "--at", type=int, metavar="STEP", help="any step that RUN has trained (default: its latest)"
     )
     add_set_option(parser)
-    parser.add_argument("--name", help="of the new run (default: the parent's and a number)")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("--name", help="name of the new run (default: that of RUN and a number)")
     return parser
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr)

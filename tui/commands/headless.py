@@ -1,14 +1,16 @@
-"""Drives the engine in the main thread, with nobody watching but a log and the signals."""
+"""Training without a screen: runs the engine in the main thread, and prints its progress."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, TextIO
 
 from data.errors import InputError
@@ -23,24 +25,27 @@ from engine.protocol import (
     Start,
     State,
     StateChanged,
+    Status,
     Stop,
     Warned,
 )
 from engine.runs.folder import LOG_FILE
 from engine.session.worker import EngineLoop
 from tui.commands import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
-from tui.commands.progress import Progress
+from tui.terminal.stdout import harmless
 from tui.text.advice import format_advice
-from tui.text.numbers import amount, loss, short_path
+from tui.text.numbers import amount, duration, loss, short_path
 from tui.text.tables import format_threads
 
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STDERR = 2
+TERMINAL_SECONDS, PLAIN_SECONDS = 0.25, 5.0  # between two lines of progress
+CLEAR_LINE = "\r\x1b[K"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it ended, the run if there is one, and what the engine gave up for."""
+    """The exit code, the run if there is one, and why the engine gave up."""
 
     code: int
     run: Path | None
@@ -51,17 +56,17 @@ def train(command: Start | Open, stream: TextIO) -> Outcome:
     """Train until the run is finished or a signal stops it.
 
     Args:
-        command: What to begin or to open.
-        stream: Takes the progress.
+        command: Starts a new run, or opens one.
+        stream: Where to print the progress.
 
     Raises:
-        InputError: The engine cannot do what was asked for; nothing was made.
+        InputError: The engine refused the command; no run was created.
     """
     return _Headless(stream).train(command)
 
 
 class _Headless:
-    """One run without a screen. Events arrive in the thread that trains."""
+    """Trains one run; events arrive in the thread that trains."""
 
     def __init__(self, stream: TextIO) -> None:
         self._loop = EngineLoop(self._hear)
@@ -71,7 +76,7 @@ class _Headless:
         self._refused: str | None = None
         self._failed = False
         self._ending = ""
-        self._problem = ""  # the last thing there was to say
+        self._problem = ""  # the last warning or error
 
     def train(self, command: Start | Open) -> Outcome:
         self._loop.send(command)
@@ -130,7 +135,7 @@ class _Headless:
                 self._fail(event)
 
     def _say_why(self, ending: str) -> None:
-        """Why it ended early; a finished run says so again when it is closed."""
+        """Print why the run ended; closing it repeats the event."""
         if ending != self._ending:
             self._ending = ending
             self._progress.say(ending)
@@ -142,7 +147,7 @@ class _Headless:
         self._progress.say(format_advice(event, self._run))
 
     def _give_up(self) -> None:
-        """The engine paused of itself and said why; nobody is here to press a key."""
+        """Stop, as the engine paused because of a problem, and there is no user to resume it."""
         self._failed = True
         self._loop.send(Stop(save=True))
         self._loop.end()
@@ -175,7 +180,7 @@ def _evaluation(event: Evaluated, total_steps: int) -> str:
 
 @contextmanager
 def _handling_signals(handler: Any) -> Iterator[None]:
-    """Send the stopping signals to a handler; a hang-up that is ignored (nohup) stays so."""
+    """Install a handler for the stopping signals; an ignored SIGHUP (nohup) stays ignored."""
     before = {}
     for number in STOPPING_SIGNALS:
         if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
@@ -189,8 +194,105 @@ def _handling_signals(handler: Any) -> Iterator[None]:
 
 
 def _write_to_stderr(text: str) -> None:
-    """Past Python's buffers, whose locks the interrupted code may hold."""
+    """Write without Python's buffers, whose locks the interrupted code may hold."""
     try:
         os.write(STDERR, text.encode())
     except OSError:
         return  # the terminal is gone
+
+
+# -- progress -------------------------------------------------------------------------------------
+
+
+class Progress:
+    """Prints the progress of a run from its own thread, so that training never waits for it.
+
+    Args:
+        stream: Where to write; if it breaks (a closed terminal), nothing more is written.
+        status: Returns the current status.
+    """
+
+    def __init__(self, stream: TextIO, status: Callable[[], Status]) -> None:
+        self._stream = stream
+        self._status = status
+        self._on_terminal = stream.isatty()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="progress", daemon=True)
+        self._shown = ""  # the current text of the line that is updated in place
+        self._topic = ""  # of the last preparation message
+        self._last_step = -1
+
+    def __enter__(self) -> Progress:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        with self._lock:
+            self._show("")
+
+    def say(self, text: str) -> None:
+        """Print a permanent line."""
+        with self._lock:
+            shown, self._shown = self._shown, ""
+            self._write((CLEAR_LINE if shown else "") + harmless(text) + "\n")
+            self._show(shown)
+
+    def prepare(self, message: str) -> None:
+        """Print a preparation message; off a terminal, one line per topic (such as a download)."""
+        topic, message = message.partition(":")[0], message.rstrip("…")
+        if self._on_terminal:
+            with self._lock:
+                self._show(f"{message} …")
+        elif topic != self._topic:
+            self.say(f"{message} …")
+        self._topic = topic
+
+    def _follow(self) -> None:
+        while not self._ended.wait(TERMINAL_SECONDS if self._on_terminal else PLAIN_SECONDS):
+            status = self._status()
+            if status.state is State.RUNNING and status.step != self._last_step:
+                self._last_step = status.step
+                self._tell(progress_line(status))
+
+    def _tell(self, line: str) -> None:
+        if not self._on_terminal:
+            self.say(line)
+            return
+        with self._lock:
+            self._show(line)
+
+    def _show(self, line: str) -> None:
+        """Replace the line that is updated in place."""
+        if not self._on_terminal or line == self._shown:
+            return
+        columns = shutil.get_terminal_size().columns
+        self._write(CLEAR_LINE + harmless(line)[: columns - 1])
+        self._shown = line
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._ended.set()  # the terminal is gone; training goes on without it
+
+
+def progress_line(status: Status) -> str:
+    """Format a status as one line."""
+    parts = [
+        f"step {status.step:,}/{status.total_steps:,}",
+        f"epoch {status.epoch:.2f}",
+        f"loss {loss(status.train_loss)}",
+        f"val {loss(status.val_loss)}",
+        f"{amount(status.tokens_per_second)} tokens/s",
+        f"{duration(status.seconds_left)} left",
+    ]
+    return " · ".join(parts)

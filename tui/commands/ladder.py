@@ -1,4 +1,4 @@
-"""``gpt-tui ladder``: the rungs of the lecture, trained one after the other."""
+"""``gpt-tui ladder``: train the models of Karpathy's lecture one after the other."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from engine.protocol import Start
 from engine.runs.summary import read_summary
 from tui.commands import EXIT_DONE, EXIT_SIGNAL
 from tui.commands.headless import train
+from tui.commands.ladder_report import Rung, described, facts, page
 from tui.commands.options import (
     Parser,
     add_set_option,
     command_line,
     parse_assignments,
     runs_dir_of,
+    say,
+    say_begun,
 )
-from tui.terminal.stdout import print_last
-from tui.text.ladder import Rung, described, facts
+from tui.terminal.stdout import complain, print_last
 from tui.text.numbers import roughly
 from tui.text.tables import to_json
 
@@ -32,15 +34,15 @@ NAMES = [rung.name for rung in LADDER]
 
 
 def main(argv: list[str]) -> int:
-    """Train the rungs, then set them beside the lecture."""
+    """Train the rungs, then compare them with the lecture."""
     args = _parser().parse_args(argv)
     rungs = _chosen(args)
     _check_writable(args.write)
     typed = command_line("gpt-tui ladder", argv)
-    code = _climb(rungs, runs_dir_of(args), args.budget, typed)
+    code = _train(rungs, runs_dir_of(args), args.budget, typed)
     try:
         print_last(to_json(facts(rungs)) if args.json else described(rungs))
-    finally:  # what took so long to train is worth a page, also if nothing can be printed
+    finally:  # after so much training the page is written even if nothing can be printed
         if args.write is not None:
             _write(args.write, rungs, typed, code)
     return code
@@ -49,8 +51,8 @@ def main(argv: list[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         "gpt-tui ladder",
-        "Train the rungs of Karpathy's lecture one after the other, as runs of their own, and "
-        "set their losses beside the video's. Ctrl-C keeps what is trained.",
+        "Train the models of Karpathy's lecture (the rungs) one after the other, and compare their "
+        "losses with the video's. Ctrl-C saves the current run and stops.",
     )
     parser.add_argument("rungs", nargs="*", metavar="RUNG", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--data", metavar="SPEC", help="tinyshakespeare, python-docs or a file")
@@ -61,7 +63,7 @@ def _parser() -> Parser:
         type=float,
         default=BUDGET_SECONDS,
         metavar="S",
-        help="leave out a rung that would train for longer (default: %(default)g seconds)",
+        help="skip rungs that would train for more seconds than this (default: %(default)g)",
     )
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write a page in Markdown")
@@ -69,10 +71,10 @@ def _parser() -> Parser:
 
 
 def _chosen(args: argparse.Namespace) -> list[Rung]:
-    """The rungs asked for, from the bottom up.
+    """Return the requested rungs, in the order of the lecture.
 
     Raises:
-        InputError: All that is wrong with the options, at once.
+        InputError: All problems of the options at once.
     """
     problems = [_unknown(name) for name in args.rungs if name not in NAMES]
     if not args.budget > 0:
@@ -110,10 +112,8 @@ def _check_writable(page: Path | None) -> None:
 
 
 def _write(path: Path, rungs: list[Rung], typed: str, code: int) -> None:
-    from tui.commands.ladder_page import page
-
     if code != EXIT_DONE:
-        print(f"gpt-tui: {path} is left as it was, the ladder is not done", file=sys.stderr)
+        complain(f"{path} is not written, because the ladder was stopped")
         return
     try:
         path.write_text(page(rungs, typed), encoding="utf-8")
@@ -121,11 +121,8 @@ def _write(path: Path, rungs: list[Rung], typed: str, code: int) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
 
 
-# -- climbing ------------------------------------------------------------------------------------
-
-
-def _climb(rungs: list[Rung], runs_dir: Path, budget: float, typed: str) -> int:
-    """Train one rung after the other, noting in the list what became of each.
+def _train(rungs: list[Rung], runs_dir: Path, budget: float, typed: str) -> int:
+    """Train one rung after the other; store each result in the list.
 
     Raises:
         InputError: None of them can be trained.
@@ -133,10 +130,10 @@ def _climb(rungs: list[Rung], runs_dir: Path, budget: float, typed: str) -> int:
     refused: list[InputError] = []
     for i, rung in enumerate(rungs):
         try:
-            print(f"\n{rung.preset.name} ({i + 1} of {len(rungs)})", file=sys.stderr, flush=True)
-            rungs[i] = rung = _measured(rung, budget)
+            say(f"\n{rung.preset.name} ({i + 1} of {len(rungs)})")
+            rungs[i] = rung = _estimate(rung, budget)
             if rung.problem:
-                print(f"not run: {rung.problem}", file=sys.stderr)
+                say(rung.fate)
                 continue
             start = Start(rung.config.to_dict(), str(runs_dir), None, typed)
             outcome = train(start, sys.stderr)
@@ -156,27 +153,24 @@ def _climb(rungs: list[Rung], runs_dir: Path, budget: float, typed: str) -> int:
     return EXIT_DONE
 
 
-def _measured(rung: Rung, budget: float) -> Rung:
-    """The rung with its size and its time, and whether that is too long."""
+def _estimate(rung: Rung, budget: float) -> Rung:
+    """Return the rung with its size and training time, and a problem if that is too long."""
     from data.download import Watcher
     from engine.inspect.summary import summarize
     from engine.runs.open import load_text
-    from engine.training.estimate import training_seconds
+    from engine.training.runtime import training_seconds
 
-    _, tokenizer, split = load_text(rung.config, Watcher(_say, lambda: False))
+    _, tokenizer, split = load_text(rung.config, Watcher(say_begun, lambda: False))
     parameters = summarize(rung.config, tokenizer.vocab_size).total
-    _say("trying how long the training would take")
-    vocab_size = tokenizer.vocab_size  # what there is to warn of, the run itself will say
-    seconds = training_seconds(rung.config, split, vocab_size, _say_nothing, _say_nothing)
+    say_begun("estimating the time of the training")
+    seconds = training_seconds(
+        rung.config,
+        split,
+        tokenizer.vocab_size,
+        lambda message: None,
+        lambda message: None,  # the run itself will warn
+    )
     problem = ""
     if seconds > budget:
         problem = f"about {roughly(seconds)} of training here, and --budget is {budget:g} seconds"
     return replace(rung, parameters=parameters, estimate=seconds, problem=problem)
-
-
-def _say(message: str) -> None:
-    print(f"{message} …", file=sys.stderr, flush=True)
-
-
-def _say_nothing(message: str) -> None:
-    pass

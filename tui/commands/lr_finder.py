@@ -1,4 +1,4 @@
-"""``gpt-tui lr-finder``: a short training with a rising learning rate, and the rate it suggests."""
+"""``gpt-tui lr-finder``: suggest a learning rate, by a short training with a rising rate."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 from engine.program import program
 from engine.runs.folder import in_runs_dir
 from tui.commands import EXIT_DONE
+from tui.commands.headless import CLEAR_LINE
 from tui.commands.options import (
     Parser,
     add_config_options,
     config_of,
     gathering,
     runs_dir_of,
+    say_begun,
     warn_of_unused,
 )
-from tui.commands.progress import CLEAR_LINE
-from tui.terminal.stdout import print_last
+from tui.terminal.stdout import complain, print_last
 from tui.text.numbers import loss
-from tui.text.tables import to_json, warn
+from tui.text.tables import to_json
 
 if TYPE_CHECKING:
     from engine.config.schema import Config
@@ -36,9 +37,9 @@ WIDEST, CHART_ROWS = 100, 16
 
 
 def main(argv: list[str]) -> int:
-    """Test a configuration's learning rates; no run comes of it."""
+    """Suggest a learning rate for a configuration; no run is created."""
     args = _parser().parse_args(argv)
-    config, ramp = _wishes(args)
+    config, ramp = _asked(args)
     warn_of_unused(config, args.set)
 
     from engine.lr_finder.finder import prepare
@@ -46,8 +47,8 @@ def main(argv: list[str]) -> int:
     from engine.metrics import Column
 
     losses = Column(ramp.smoothing)
-    test = prepare(config, ramp, losses, _say, warn, lambda: False)
-    suggestion = _carried_out(test)
+    test = prepare(config, ramp, losses, say_begun, complain, lambda: False)
+    suggestion = _find(test)
     settings = as_settings(config, suggestion)
     go_on = _go_on(args, config, settings)
     if args.json:
@@ -60,25 +61,34 @@ def main(argv: list[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         "gpt-tui lr-finder",
-        "Train a throw-away model while its learning rate rises, and suggest a rate "
-        "(Smith 2017, section 3.3). No run comes of it.",
+        "Train a temporary model while its learning rate rises, and suggest a rate "
+        "(Smith 2017, section 3.3). No run is created.",
     )
     add_config_options(parser)
     parser.add_argument(
-        "--from", dest="first", type=float, default=1e-6, metavar="LR", help="begin (default: 1e-6)"
+        "--from",
+        dest="first",
+        type=float,
+        default=1e-6,
+        metavar="LR",
+        help="first rate (default: 1e-6)",
     )
-    parser.add_argument("--to", dest="last", type=float, metavar="LR", help="end (default: 1)")
-    parser.add_argument("--steps", type=int, default=100, metavar="N", help="default: 100")
+    parser.add_argument(
+        "--to", dest="last", type=float, metavar="LR", help="last rate (default: 1)"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=100, metavar="N", help="number of steps (default: 100)"
+    )
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
     parser.set_defaults(name=None)
     return parser
 
 
-def _wishes(args: argparse.Namespace) -> tuple[Config, Ramp]:
-    """What is to be trained, and at which rates.
+def _asked(args: argparse.Namespace) -> tuple[Config, Ramp]:
+    """Return the configuration to train, and its rates.
 
     Raises:
-        InputError: All that is wrong with the options, at once.
+        InputError: All problems of the options at once.
     """
     from data.errors import InputError
     from engine.config.schema import Config
@@ -91,14 +101,14 @@ def _wishes(args: argparse.Namespace) -> tuple[Config, Ramp]:
     with gathering(problems):
         ramp = ramp_for(config, args.first, args.last, args.steps)
     with gathering(problems):
-        runs_dir_of(args)  # the command to go on with names it
+        runs_dir_of(args)  # the suggested command contains it
     if problems:
         raise InputError(*problems)
     return config, ramp
 
 
-def _carried_out(test: LRFinder) -> Suggestion:
-    """Take the steps, and say on a terminal how far they are."""
+def _find(test: LRFinder) -> Suggestion:
+    """Run the finder; on a terminal, show its progress."""
     quanta, on_terminal = test.quanta(), sys.stderr.isatty()
     try:
         while True:
@@ -119,33 +129,25 @@ def _how_far(test: LRFinder) -> str:
     return f"step {len(losses)}/{ramp.steps} · rate {rate:.1e} · loss {loss(losses.last_smoothed)}"
 
 
-def _say(message: str) -> None:
-    print(f"{message.rstrip('…')} …", file=sys.stderr, flush=True)
-
-
 # -- the report ----------------------------------------------------------------------------------
 
 
 def _go_on(args: argparse.Namespace, config: Config, settings: dict[str, Value]) -> str:
-    """The command that trains with the suggestion; empty if there is none."""
+    """Return the command that trains with the suggestion; empty if there is none."""
     if not settings:
         return ""
     from engine.config.schema import SETTINGS
 
-    preset = args.preset if args.config else config.preset  # else the file has the say
-    given = [
-        *_option("--preset", preset),
-        *_option("--config", args.config),
-        *_option("--data", args.data),
-    ]
     kept = [pair for pair in args.set if pair.partition("=")[0].strip() not in settings]
     kept += [f"{key}={SETTINGS[key].format(value)}" for key, value in settings.items()]
-    given += [word for pair in kept for word in ("--set", pair)]
-    return f"{program()} train {shlex.join(given)}{in_runs_dir(runs_dir_of(args))}"
-
-
-def _option(name: str, value: object) -> list[str]:
-    return [] if value is None else [name, str(value)]
+    options = [
+        ("--preset", args.preset if args.config else config.preset),  # the file may name another
+        ("--config", args.config),
+        ("--data", args.data),
+        *(("--set", pair) for pair in kept),
+    ]
+    words = [str(word) for option in options if option[1] is not None for word in option]
+    return f"{program()} train {shlex.join(words)}{in_runs_dir(runs_dir_of(args))}"
 
 
 def _facts(
@@ -177,7 +179,7 @@ def _described(
     rows = [*_picture(ramp, losses, suggestion), "", *_sentence(suggestion.why)]
     if len(losses) < ramp.steps:
         ended = f"ended at {ramp.rate(len(losses) - 1):.2g}, step {len(losses)} of {ramp.steps}"
-        rows += _sentence(f"the test {ended}: the loss had left its lowest far behind")
+        rows += _sentence(f"the test {ended}: the loss had risen far above its minimum")
     if not settings:
         return "\n".join(rows)
     words = " and ".join(f"{key} {value:g}" for key, value in settings.items())

@@ -1,21 +1,20 @@
-"""``gpt-tui model``: what a model is made of, what it costs and how a text goes through it."""
+"""``gpt-tui model``: the modules and the cost of a model, and a trace of a forward pass."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, add_set_option, config_of, runs_dir_of, warn_of_unused
-from tui.terminal.stdout import put
-from tui.text.tables import to_json, warn
+from tui.terminal.stdout import complain, put
+from tui.text.tables import to_json
 
 if TYPE_CHECKING:
-    from data.tokenizers import Tokenizer
     from engine.config.schema import Config
     from engine.model import LanguageModel
 
@@ -25,22 +24,22 @@ MOST_TOKENS = 10**9  # with the widest model, the numbers of a table still fit 6
 
 @dataclass(frozen=True)
 class Subject:
-    """What is looked at."""
+    """The model to describe."""
 
     config: Config
     vocab_size: int
     vocabulary: str  # where it comes from
-    model: LanguageModel | None = None  # with weights, if a text is to go through it
+    model: LanguageModel | None = None  # with weights, for --trace
     weights: str = ""  # where they come from
 
 
 def main(argv: list[str]) -> int:
-    """Show a model; with ``--trace`` also a text on its way through it."""
+    """Describe a model; with ``--trace`` also trace a text through it."""
     args = _parser().parse_args(argv)
     subject = _of_run(args) if args.run is not None else _of_config(args)
 
     from engine.inspect.summary import summarize
-    from engine.inspect.trace_run import trace_text
+    from engine.inspect.trace import trace_text
     from tui.text.model import format_model, format_trace
 
     known = summarize(subject.config, subject.vocab_size)
@@ -62,25 +61,30 @@ def main(argv: list[str]) -> int:
 
 def _parser() -> Parser:
     parser = Parser(
-        "gpt-tui model", "Show what a model is made of and what it costs; nothing is trained."
+        "gpt-tui model",
+        "Show the modules, parameters, FLOPs and memory of a model, untrained or of a run.",
     )
     parser.add_argument("preset", nargs="?", metavar="PRESET", help="gpt-tui presets lists them")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in a TOML file")
-    parser.add_argument("--data", metavar="SPEC", help="the text whose vocabulary it gets")
+    parser.add_argument("--data", metavar="SPEC", help="take the vocabulary of this text")
     add_set_option(parser)
-    parser.add_argument("--vocab-size", type=int, metavar="N", help="tokens, instead of a text's")
-    parser.add_argument("--trace", metavar="TEXT", help="take this text through it, stage by stage")
-    parser.add_argument("--run", metavar="RUN", help="look at a run's model and its weights")
     parser.add_argument(
-        "--checkpoint", metavar="WHICH", help="of the run: best (default), latest or a step"
+        "--vocab-size", type=int, metavar="N", help="size of the vocabulary, instead of a text's"
     )
-    parser.add_argument("--json", action="store_true", help="as one line of JSON")
+    parser.add_argument(
+        "--trace", metavar="TEXT", help="trace a forward pass of this text, tensor by tensor"
+    )
+    parser.add_argument("--run", metavar="RUN", help="show the model of a run, with its weights")
+    parser.add_argument(
+        "--checkpoint", metavar="WHICH", help="of RUN: best (default), latest or a step"
+    )
+    parser.add_argument("--json", action="store_true", help="print one line of JSON instead")
     parser.set_defaults(name=None)
     return parser
 
 
 def _of_run(args: argparse.Namespace) -> Subject:
-    """A trained model."""
+    """Describe the model of a run."""
     from engine.checkpoint.load import read_good
     from engine.checkpoint.store import rebuild_model
     from engine.config.schema import config_from_dict
@@ -98,7 +102,7 @@ def _of_run(args: argparse.Namespace) -> Subject:
         raise InputError(f"a run has its own settings and text: leave {' and '.join(extra)} out")
     run = find_run(args.run, runs_dir_of(args))
     found = read_good(run, args.checkpoint or "best", with_optimizer=False)
-    found.tell(warn)
+    found.tell(complain)
     model, checkpoint = rebuild_model(found.path, found.snapshot), found.snapshot
     return Subject(
         config_from_dict(checkpoint.state["config"]),
@@ -110,52 +114,37 @@ def _of_run(args: argparse.Namespace) -> Subject:
 
 
 def _of_config(args: argparse.Namespace) -> Subject:
-    """A model that is not trained yet."""
+    """Describe a model that is not trained yet."""
+    from data.corpus import load_corpus
+    from data.tokenizers import TOKENIZERS
+    from engine.config.presets import PRESETS
+    from engine.inspect.trace import initial_model
+
     if args.checkpoint is not None:
         raise InputError("--checkpoint belongs to a run: name it with --run")
     if args.vocab_size is not None and not 1 <= args.vocab_size <= MOST_TOKENS:
         raise InputError(f"--vocab-size must be 1 to {MOST_TOKENS:,}, not {args.vocab_size:,}")
     config = config_of(args)
     warn_of_unused(config, args.set)
+    published = PRESETS[config.preset].vocab_size
     if args.trace is None:
-        return Subject(config, *_vocabulary(args, config))
-    if args.vocab_size is not None:
+        if args.vocab_size is not None:
+            return Subject(config, args.vocab_size, "as asked for")
+        if published and args.data is None:
+            return Subject(config, published, "as published")
+    elif args.vocab_size is not None:
         raise InputError("--trace needs the vocabulary of a text: leave --vocab-size out")
-
-    from engine.config.presets import PRESETS
-    from engine.inspect.trace_run import initial_model
-
-    tokenizer, name = _tokenizer(config)
-    published = PRESETS[config.preset].vocab_size
-    if published:
-        warn(
-            f"{config.preset} was published with {published:,} tokens: to trace a text, it gets "
-            f"the {tokenizer.vocab_size:,} of {name}"
-        )
-    model = initial_model(config, tokenizer)
-    weights = f"a fresh model, train.seed {config.train.seed}"
-    return Subject(config, tokenizer.vocab_size, f"of {name}", model, weights)
-
-
-def _vocabulary(args: argparse.Namespace, config: Config) -> tuple[int, str]:
-    """How many tokens there are, and why."""
-    from engine.config.presets import PRESETS
-
-    if args.vocab_size is not None:
-        return args.vocab_size, "as asked for"
-    published = PRESETS[config.preset].vocab_size
-    if published and args.data is None:
-        return published, "as published"
-    tokenizer, name = _tokenizer(config)
-    return tokenizer.vocab_size, f"of {name}"
-
-
-def _tokenizer(config: Config) -> tuple[Tokenizer, str]:
-    """The tokenizer of the configuration's text, and the text's name."""
-    from data.corpus import load_corpus
-    from data.tokenizers import TOKENIZERS
-
     corpus = load_corpus(config.data.corpus)
     if corpus.note:
-        warn(corpus.note)
-    return TOKENIZERS[config.data.tokenizer].train(corpus.text), corpus.name
+        complain(corpus.note)
+    tokenizer = TOKENIZERS[config.data.tokenizer].train(corpus.text)
+    subject = Subject(config, tokenizer.vocab_size, f"of {corpus.name}")
+    if args.trace is None:
+        return subject
+    if published:
+        complain(
+            f"{config.preset} was published with {published:,} tokens: to trace a text, it gets "
+            f"the {tokenizer.vocab_size:,} of {corpus.name}"
+        )
+    weights = f"a new model, train.seed {config.train.seed}"
+    return replace(subject, model=initial_model(config, tokenizer), weights=weights)

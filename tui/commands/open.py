@@ -1,4 +1,4 @@
-"""``gpt-tui open RUN``: the app on a run that is there."""
+"""``gpt-tui open RUN``: open a run in the app."""
 
 from __future__ import annotations
 

@@ -1,17 +1,18 @@
-"""What several commands ask for in the same words, and what is made of it."""
+"""The options that several commands share, and what they stand for."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from data.errors import InputError
-from tui.terminal.stdout import put
+from tui.terminal.stdout import complain, put
 
 if TYPE_CHECKING:
     from engine.config.schema import Config
@@ -21,7 +22,7 @@ NEW_RUN_OPTIONS = ("preset", "config", "data", "name")
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong as the rest of the program does; every command takes ``--runs-dir``."""
+    """An argument parser with ``--runs-dir``; it raises ``InputError`` instead of exiting."""
 
     def __init__(self, prog: str, description: str, **more: Any) -> None:
         super().__init__(prog=prog, description=description, allow_abbrev=False, **more)
@@ -33,45 +34,102 @@ class Parser(argparse.ArgumentParser):
         )
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """Make sure that ``--help`` and ``--version`` were printed."""
+        """Raise ``OutputLost`` if ``--help`` or ``--version`` could not be printed."""
         put("", end="")
         super().exit(status, message)
 
     def error(self, message: str) -> NoReturn:
-        """Turn argparse's complaint into ours."""
-        raise InputError(f"{message} ({self.prog} --help shows what it takes)")
+        """Raise the error as an ``InputError``."""
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+class RunParser(Parser):
+    """A parser of a command for one run: its first argument is RUN, and it takes ``--json``."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog, description)
+        self.add_argument("run", metavar="RUN", help="name or path of the run")
+        self.add_argument("--json", action="store_true", help="print one line of JSON instead")
+
+    def parse_run(self, argv: list[str]) -> tuple[argparse.Namespace, Path]:
+        """Parse the arguments and find the run's folder.
+
+        Raises:
+            InputError: The arguments are wrong, or there is no such run.
+        """
+        from engine.runs.folder import find_run
+
+        args = self.parse_args(argv)
+        return args, find_run(args.run, runs_dir_of(args))
 
 
 def add_new_run_options(parser: argparse.ArgumentParser) -> None:
-    """Everything that describes a run to begin."""
+    """Add the options of a new run."""
     add_config_options(parser)
-    parser.add_argument("--name", help="of the run (default: the preset's and a number)")
+    parser.add_argument("--name", help="name of the run (default: that of the preset and a number)")
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """The settings of runs to begin."""
-    parser.add_argument("--preset", metavar="P", help="named settings: gpt-tui presets lists them")
+    """Add the options for the settings of new runs."""
+    parser.add_argument("--preset", metavar="P", help="a preset; gpt-tui presets lists them")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in a TOML file")
     parser.add_argument("--data", metavar="SPEC", help="tinyshakespeare, python-docs or a file")
     add_set_option(parser)
 
 
 def add_set_option(parser: argparse.ArgumentParser) -> None:
-    """``--set``, as often as needed."""
+    """Add ``--set``, which can be repeated."""
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="section.name=value",
-        help="change one setting, on top of all else; gpt-tui settings lists them",
+        help="change one setting, after all other options; repeatable; gpt-tui settings lists them",
     )
 
 
-def runs_dir_of(args: argparse.Namespace) -> Path:
-    """The runs folder that was asked for, else the default one; it may be still to be made.
+def add_sample_options(
+    parser: argparse.ArgumentParser, names: Iterable[str], prefix: str = ""
+) -> None:
+    """Add an option for each of these settings of ``sample``."""
+    from engine.config.schema import SETTINGS
+
+    for name in names:
+        one = SETTINGS[f"sample.{name}"]
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            metavar={str: "TEXT", int: "N", float: "X"}[one.type],
+            help=prefix + one.help.replace("%", "%%"),
+        )
+
+
+def sample_changes(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Value]:
+    """Return the settings of ``sample`` that were given as options, by name.
 
     Raises:
-        InputError: There is something else in its place.
+        InputError: All problems at once.
+    """
+    from engine.config.schema import SETTINGS, SampleConfig
+
+    changes: dict[str, Any] = {}
+    problems: list[str] = []
+    for name in names:
+        if getattr(args, name) is not None:
+            try:
+                changes[name] = SETTINGS[f"sample.{name}"].parse(getattr(args, name))
+            except ValueError as error:
+                problems.append(str(error))
+    problems += SampleConfig(**changes).conflicts()
+    if problems:
+        raise InputError(*problems)
+    return changes
+
+
+def runs_dir_of(args: argparse.Namespace) -> Path:
+    """Return the runs folder: ``--runs-dir``, or the default. It need not exist yet.
+
+    Raises:
+        InputError: There is a file in its place.
     """
     from engine.runs.folder import default_runs_dir
 
@@ -88,15 +146,15 @@ def runs_dir_of(args: argparse.Namespace) -> Path:
 
 
 def command_line(command: str, argv: list[str]) -> str:
-    """The command as it can be typed again."""
+    """Return the command line as it was typed."""
     return shlex.join([*command.split(), *argv])
 
 
 def config_of(args: argparse.Namespace) -> Config:
-    """The configuration of a run to begin: preset < ``--config`` < ``--data`` < ``--set``.
+    """Return the configuration of a new run: preset < ``--config`` < ``--data`` < ``--set``.
 
     Raises:
-        InputError: All that is wrong with the options, at once.
+        InputError: All problems of the options at once.
     """
     from engine.config.changes import turn_off_epochs
     from engine.config.presets import preset_config
@@ -130,12 +188,11 @@ def config_of(args: argparse.Namespace) -> Config:
 
 
 def warn_of_unused(config: Config, pairs: list[str]) -> None:
-    """Say on standard error which of the settings given with ``--set`` change nothing."""
+    """Warn on standard error of settings given with ``--set`` that have no effect."""
     from engine.config.unused import without_effect
-    from tui.text.tables import warn
 
     for told in without_effect(config, list(parse_assignments(pairs)[0])):
-        warn(told)
+        complain(told)
 
 
 def _preset_of(
@@ -148,13 +205,13 @@ def _preset_of(
 
 
 def _without_conflicts(problems: list[str], config: Config) -> list[str]:
-    """Problems of single values: what does not go together may yet be changed by a later word."""
+    """Return the problems of single values; a later option may still resolve conflicts."""
     conflicts = config.conflicts()
     return [problem for problem in problems if problem not in conflicts]
 
 
 def parse_assignments(pairs: list[str]) -> tuple[dict[str, str], list[str]]:
-    """``section.name=value`` texts as a mapping, and what is wrong with them."""
+    """Parse ``section.name=value`` texts; return them as a mapping, and their problems."""
     from engine.config.schema import SETTINGS
 
     assignments, problems = {}, []
@@ -173,10 +230,10 @@ def parse_assignments(pairs: list[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def changes_of(args: argparse.Namespace, new_run: bool = False) -> dict[str, Value]:
-    """The settings to change, of an existing run or of a new one made from it.
+    """Return the settings that ``--set`` changes, in a run or (``new_run``) in its fork.
 
     Raises:
-        InputError: All that is wrong with them, at once.
+        InputError: All problems at once.
     """
     from engine.config.changes import turn_off_epochs, why_not_now
     from engine.config.schema import SETTINGS, unknown_setting
@@ -200,7 +257,7 @@ def changes_of(args: argparse.Namespace, new_run: bool = False) -> dict[str, Val
 
 
 def refuse_new_run_options(args: argparse.Namespace, names: tuple[str, ...], run: str) -> None:
-    """Refuse options that describe a new run beside an existing one.
+    """Refuse options of new runs for an existing run.
 
     Raises:
         InputError: Some were given.
@@ -209,13 +266,23 @@ def refuse_new_run_options(args: argparse.Namespace, names: tuple[str, ...], run
     if given:
         raise InputError(
             f"{' and '.join(given)} cannot go with the existing run {run!r}: "
-            f"leave it out, or begin a new run"
+            f"leave it out, or start a new run"
         )
+
+
+def say(message: str) -> None:
+    """Print a line on standard error."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def say_begun(message: str) -> None:
+    """Print on standard error what is being done, followed by an ellipsis."""
+    say(f"{message.rstrip('…')} …")
 
 
 @contextmanager
 def gathering(problems: list[str]) -> Iterator[None]:
-    """Keep the problems of what is done inside, and go on."""
+    """Add the problems of an ``InputError`` to a list instead of raising it."""
     try:
         yield
     except InputError as error:

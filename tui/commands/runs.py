@@ -1,4 +1,4 @@
-"""``gpt-tui runs``: what there is, and what can be done with it."""
+"""``gpt-tui runs``: list the runs, show one; the other actions have modules of their own."""
 
 from __future__ import annotations
 
@@ -6,55 +6,58 @@ import argparse
 import difflib
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from data.errors import InputError
 from engine.program import program
+from engine.runs.catalogue import disk_use, find_parent
 from engine.runs.folder import in_runs_dir
 from engine.runs.selection import SORTS, matches, sort_runs
-from engine.runs.summary import DAMAGED, RunSummary, read_summaries
+from engine.runs.summary import DAMAGED, RunSummary, read_summaries, read_summary
+from tui.charts.sparkline import spark
 from tui.commands import EXIT_DONE
-from tui.commands.options import Parser, runs_dir_of
+from tui.commands.options import Parser, RunParser, runs_dir_of
 from tui.terminal.stdout import put
-from tui.text.numbers import amount, duration, loss
-from tui.text.tables import run_facts, table, to_json
+from tui.text.numbers import amount, duration, loss, moment, short_path, with_unit
+from tui.text.tables import columns, format_threads, run_facts, table, to_json
 
 
 class Action(NamedTuple):
-    """Where something that can be done with a run lives, and what it is."""
+    """The module of an action, with a function of its name, and what it does."""
 
     module: str
-    function: str
     help: str
 
 
 ACTIONS = {
-    "show": Action("tui.commands.runs_show", "main", "all that is known of a run"),
-    "diff": Action("tui.commands.diff", "main", "how runs differ"),
-    "tag": Action("tui.commands.runs_write", "tag", "read, add and remove tags"),
-    "note": Action("tui.commands.runs_write", "note", "read and write the note"),
-    "rename": Action("tui.commands.runs_write", "rename", "give a run another name"),
-    "rm": Action("tui.commands.runs_trash", "remove", "move runs to the trash"),
-    "restore": Action("tui.commands.runs_trash", "restore", "bring runs back from the trash"),
-    "trash": Action("tui.commands.runs_trash", "trash", "list the trash, or empty it"),
-    "copy": Action("tui.commands.runs_copy", "copy", "copy a run elsewhere, also in training"),
-    "export": Action("tui.commands.runs_copy", "export", "metrics as CSV, JSON lines or Parquet"),
+    "show": Action("tui.commands.runs", "all that is known of a run"),
+    "diff": Action("tui.commands.diff", "how runs differ"),
+    "tag": Action("tui.commands.runs_actions", "read, add and remove tags"),
+    "note": Action("tui.commands.runs_actions", "read and write the note"),
+    "rename": Action("tui.commands.runs_actions", "rename a run"),
+    "rm": Action("tui.commands.runs_actions", "move runs to the trash"),
+    "restore": Action("tui.commands.runs_actions", "restore runs from the trash"),
+    "trash": Action("tui.commands.runs_actions", "list the trash, or empty it"),
+    "copy": Action("tui.commands.runs_actions", "copy a run, also in training"),
+    "export": Action("tui.commands.runs_export", "metrics as CSV, JSON lines or Parquet"),
 }
+SPARK_WIDTH = 40
 USAGE = "gpt-tui runs [options]\n       gpt-tui runs ACTION [RUN …] [options]"
 HEADER = ("name", "state", "preset", "parameters", "step", "best val", "train time", "data", "tags")
 RIGHT = (3, 4, 5, 6)
 
 
 def main(argv: list[str]) -> int:
-    """List the runs, or do something with one."""
+    """List the runs, or carry out an action."""
     if argv and argv[0] in ACTIONS:
-        action = ACTIONS[argv[0]]
-        act: Callable[[list[str]], int] = getattr(
-            importlib.import_module(action.module), action.function
-        )
+        module = importlib.import_module(ACTIONS[argv[0]].module)
+        act: Callable[[list[str]], int] = getattr(module, argv[0])
         return act(argv[1:])
     if argv and not argv[0].startswith("-"):
-        raise InputError(_unknown(argv[0]))
+        near = difflib.get_close_matches(argv[0], ACTIONS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(ACTIONS)}"
+        raise InputError(f"'gpt-tui runs' has no action {argv[0]!r}: {hint}")
     return _list(argv)
 
 
@@ -74,7 +77,7 @@ def _list(argv: list[str]) -> int:
     elif everything:
         put(f"none of the {len(everything)} runs in {runs_dir} matches {args.filter!r}")
     else:
-        put(f"no runs in {runs_dir} yet: {program()}{in_runs_dir(runs_dir)} begins one")
+        put(f"no runs in {runs_dir} yet: {program()}{in_runs_dir(runs_dir)} starts one")
     return EXIT_DONE
 
 
@@ -98,7 +101,7 @@ def _parser() -> Parser:
     width = max(map(len, ACTIONS)) + 2
     parser = Parser(
         "gpt-tui runs",
-        "List the runs, the newest last, or do something with one.",
+        "List the runs, the newest last, or carry out an action on a run.",
         usage=USAGE,
         epilog="actions (gpt-tui runs ACTION --help says more):\n"
         + "\n".join(f"  {name:<{width}}{one.help}" for name, one in ACTIONS.items()),
@@ -110,7 +113,7 @@ def _parser() -> Parser:
         default="",
         metavar="WORDS",
         help="only runs with all these words in name, parent, state, preset, data, tags or note; "
-        "tag:WORD looks in one of them, --filter=-WORD leaves out those that have it",
+        "tag:WORD searches one of them, --filter=-WORD excludes runs with the word",
     )
     parser.add_argument(
         "--sort",
@@ -118,11 +121,57 @@ def _parser() -> Parser:
         metavar="BY",
         help=f"{', '.join(SORTS)} (%(default)s)",
     )
-    parser.add_argument("--reverse", action="store_true", help="the largest first")
+    parser.add_argument("--reverse", action="store_true", help="reverse the order")
     return parser
 
 
-def _unknown(action: str) -> str:
-    near = difflib.get_close_matches(action, ACTIONS, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(ACTIONS)}"
-    return f"'gpt-tui runs' cannot {action!r}: {hint}"
+# -- one run -------------------------------------------------------------------------------------
+
+
+def show(argv: list[str]) -> int:
+    """Print all that is known of a run."""
+    parser = RunParser("gpt-tui runs show", "Print all that is known of a run.")
+    args, path = parser.parse_run(argv)
+    run = read_summary(path)
+    size = disk_use(path)
+    if args.json:
+        put(to_json(run_facts(run) | {"bytes": size}))
+    else:
+        put(columns([(name, text) for name, text in _facts(run, size) if text]))
+    return EXIT_DONE
+
+
+def _facts(run: RunSummary, size: int) -> list[tuple[str, str]]:
+    """Return the facts and their names; empty ones are not printed."""
+    best = f" at step {run.best_step:,}" if run.best_step is not None else ""
+    parameters = "" if run.parameters is None else f"{amount(run.parameters)} parameters"
+    machine = [run.device, run.precision, format_threads(run.threads) if run.threads else None]
+    return [
+        ("run", run.name),
+        ("state", f"{run.state} (live)" if run.live else run.state),
+        ("", run.pruned),
+        ("problem", run.problem.replace("\n", "; ")),
+        ("tags", " ".join(run.tags)),
+        ("note", run.note),
+        ("model", ", ".join(word for word in (run.preset, parameters) if word)),
+        ("data", f"{run.corpus} (stand-in)" if run.corpus_note else run.corpus),
+        ("steps", f"{run.step:,} of {run.total_steps:,}, {amount(run.tokens)} tokens"),
+        ("loss", spark(run.sparkline, SPARK_WIDTH)),
+        ("", f"train {loss(run.train_loss)}, val {loss(run.val_loss)}"),
+        ("best val", loss(run.best_val_loss) + best),
+        ("trained", f"{duration(run.train_seconds)} ({amount(run.tokens_per_second)} tokens/s)"),
+        ("on", ", ".join(word for word in machine if word)),
+        ("begun", moment(run.created)),
+        ("forked from", _parent(run)),
+        ("formerly", " ".join(run.formerly)),
+        ("on disk", with_unit(size, "B")),
+        ("kept in", short_path(run.path)),
+    ]
+
+
+def _parent(run: RunSummary) -> str:
+    if not run.parent:
+        return ""
+    parent = find_parent(run, read_summaries(Path(run.path).parent))
+    step = f" at step {run.parent_step:,}" if run.parent_step is not None else ""
+    return (parent.name if parent else f"{run.parent} (not here any more)") + step

@@ -8,7 +8,7 @@ from engine.config.setting import Setting
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser
 from tui.terminal.stdout import put
-from tui.text.tables import table
+from tui.text.tables import markdown, table
 
 HEADER = ("setting", "default", "allowed", "unit", "may change", "what it is")
 
@@ -24,11 +24,8 @@ def main(argv: list[str]) -> int:
 
 def settings_markdown() -> str:
     """The table in docs/settings.md."""
-    rows = [[_markdown(cell) for cell in _row(one)] for one in SETTINGS.values()]
-    for row in rows:
-        row[0] = f"`{row[0]}`"
-    lines = [HEADER, ["---"] * len(HEADER), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    rows = [[cell.replace("|", "\\|") for cell in _row(one)] for one in SETTINGS.values()]
+    return markdown(HEADER, [[f"`{name}`", *others] for name, *others in rows])
 
 
 def _row(one: Setting) -> tuple[str, ...]:
@@ -36,7 +33,3 @@ def _row(one: Setting) -> tuple[str, ...]:
     default = one.format(one.default) or '""'
     told = f"{one.help} ({one.source})" if one.source else one.help
     return (one.key, default, allowed or "any text", one.unit, WHEN_TEXTS[one.when].column, told)
-
-
-def _markdown(text: str) -> str:
-    return text.replace("|", "\\|")

@@ -35,10 +35,10 @@ from tui.commands.options import (
     gathering,
     runs_dir_of,
 )
-from tui.terminal.stdout import print_last
+from tui.terminal.stdout import complain, print_last
 from tui.text.leaderboard import leaderboard_table, place_facts, short, shown
 from tui.text.numbers import counted
-from tui.text.tables import table, to_json, warn
+from tui.text.tables import table, to_json
 
 if TYPE_CHECKING:
     from engine.config.schema import Config
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
         planned = _fitting(_planned(args))
         rule = _rule(args)
         for told in planned.ineffective_settings() + _idle_rule(rule, planned):
-            warn(told)
+            complain(told)
         if args.dry_run:
             _print_plan(args, planned, None)
             return EXIT_DONE

@@ -1,4 +1,4 @@
-"""``gpt-tui train``: the engine without a screen."""
+"""``gpt-tui train``: train without a screen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tui.commands.options import (
     runs_dir_of,
     warn_of_unused,
 )
-from tui.terminal.stdout import print_last
+from tui.terminal.stdout import complain, print_last
 from tui.text.numbers import amount, duration, loss, short_path
 from tui.text.tables import format_threads, run_facts, to_json
 
@@ -32,7 +32,7 @@ NOTHING_KEPT = RunSummary(path="", name="", state=State.STOPPED)
 
 
 def main(argv: list[str]) -> int:
-    """Train a new run, or go on with one."""
+    """Train a new run, or resume one."""
     args = _parser().parse_args(argv)
     command = _resume(args) if args.resume is not None else _start(args, argv)
     if command is None:
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     else:
         outcome = train(command, sys.stderr)
     if outcome.run and not (outcome.run / CONFIG_FILE).is_file():
-        print(f"gpt-tui: the folder {outcome.run} is gone, and the run with it", file=sys.stderr)
+        complain(f"the folder {outcome.run} is gone, and the run with it")
         return EXIT_FAILED
     _report(outcome, args.json)
     return outcome.code
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
 def _parser() -> Parser:
     parser = Parser("gpt-tui train", "Train without a screen. Stop it with Ctrl-C: it is saved.")
     add_new_run_options(parser)
-    parser.add_argument("--resume", metavar="RUN", help="go on with a run: its name or path")
+    parser.add_argument("--resume", metavar="RUN", help="resume a run: its name or path")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
     return parser
 
@@ -62,7 +62,7 @@ def _start(args: argparse.Namespace, argv: list[str]) -> Start:
 
 
 def _resume(args: argparse.Namespace) -> Open | None:
-    """What to ask of the engine; None if the run is finished and nothing is to change."""
+    """Return the command for the engine; None if the run is finished and nothing changes."""
     refuse_new_run_options(args, NEW_RUN_OPTIONS, args.resume)
     run = find_run(args.resume, runs_dir_of(args))
     changes = changes_of(args)
@@ -74,7 +74,7 @@ def _resume(args: argparse.Namespace) -> Open | None:
 
 
 def _report(outcome: Outcome, as_json: bool) -> None:
-    """The last word, on standard output."""
+    """Print the result on standard output."""
     run = read_summary(outcome.run) if outcome.run else None
     if as_json:
         print_last(to_json(run_facts(run or NOTHING_KEPT)))
@@ -83,7 +83,7 @@ def _report(outcome: Outcome, as_json: bool) -> None:
 
 
 def described(run: RunSummary) -> str:
-    """A run and the ways on from it, in a few lines."""
+    """Describe a run, and the commands to continue with, in a few lines."""
     path, command = Path(run.path), program()
     name = typed_name(path)
     ended_early = run.step < run.total_steps
@@ -100,7 +100,7 @@ def described(run: RunSummary) -> str:
         f"run {run.name}: {run.state}, step {run.step:,} of {run.total_steps:,}{note}\n"
         f"  train loss {loss(run.train_loss)}, validation loss {loss(run.val_loss)}"
         f"{f' ({run.val_measured})' if run.val_measured else ''}, best {loss(run.best_val_loss)}\n"
-        f"{effort if run.device else ''}"  # which one that never stood ready does not know
+        f"{effort if run.device else ''}"  # unknown if the run never got ready to train
         f"  kept in  {short_path(path)}\n"
         f"  go on    {command} train --resume {name}{more}\n"
         f"{sample}"

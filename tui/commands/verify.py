@@ -1,15 +1,14 @@
-"""``gpt-tui verify RUN``: is all that was written still there, and would it come out the same?"""
+"""``gpt-tui verify RUN``: check the files of a run, and replay its training."""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data.errors import InputError
-from engine.runs.folder import find_run
 from tui.commands import EXIT_DONE, EXIT_FAILED
-from tui.commands.options import Parser, runs_dir_of
+from tui.commands.options import RunParser, say
 from tui.terminal.stdout import put
 from tui.text.tables import table, to_json
 
@@ -19,36 +18,43 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str]) -> int:
-    """Look at the run's files, and train it again if that is asked for."""
-    args = _parser().parse_args(argv)
-    run = find_run(args.run, runs_dir_of(args))
+    """Check a run; ``--repair`` it before, or ``--replay`` it after."""
+    args, run = _parser().parse_run(argv)
     from engine.repair.verify import verify_files
 
     if args.repair:
         from engine.repair.repair import repair
 
-        repair(run, _say)
+        repair(run, say)
     checks, replayed = verify_files(run), None
     if args.replay:
         replayed = _replay(run, checks)
     is_fine = all(check.is_fine for check in checks)
     if args.json:
-        facts = {"run": run.name, "path": str(run), "fine": is_fine}
-        put(to_json(facts | {"checks": _plain(checks), "replay": _replay_facts(replayed)}))
+        facts = {
+            "run": run.name,
+            "path": str(run),
+            "fine": is_fine,
+            "checks": [
+                {"part": check.part, "fine": check.is_fine, "found": check.found}
+                for check in checks
+            ],
+            "replay": dataclasses.asdict(replayed) if replayed else None,
+        }
+        put(to_json(facts))
     else:
-        rows = [(check.part, _mark(check), check.found) for check in checks]
+        rows = [(check.part, "ok" if check.is_fine else "BAD", check.found) for check in checks]
         put(table(("part", "", f"the run {run.name}"), rows, wrap=True))
         for caveat in replayed.caveats if replayed else ():
-            put(f"other bits would be no fault here: {caveat}")
+            put(f"different bits would not be an error here: {caveat}")
     return EXIT_DONE if is_fine else EXIT_FAILED
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def _parser() -> RunParser:
+    parser = RunParser(
         "gpt-tui verify",
-        "Check that nothing of a run is missing or damaged. Exit code 0: all is well, 1: not.",
+        "Check that no file of a run is missing or damaged. Exit code 0: none is, 1: some are.",
     )
-    parser.add_argument("run", metavar="RUN", help="name or path of the run")
     parser.add_argument(
         "--replay",
         action="store_true",
@@ -57,38 +63,21 @@ def _parser() -> Parser:
     parser.add_argument(
         "--repair",
         action="store_true",
-        help="first make a damaged config.toml anew, and restore a damaged run.db from its copy "
-        "in a checkpoint; the damaged one is kept",
+        help="first restore a damaged config.toml, or a damaged run.db from its copy in a "
+        "checkpoint; the damaged file is kept",
     )
-    parser.add_argument("--json", action="store_true", help="as one line of JSON")
     return parser
 
 
-def _replay(run: Any, checks: list[Check]) -> Replay | None:
-    """Train it again and add what came of it to the checks."""
+def _replay(run: Path, checks: list[Check]) -> Replay | None:
+    """Train the run again and add the result to the checks."""
     from engine.repair.replay import replay
     from engine.repair.verify import Check
 
     try:
-        result = replay(run, _say)
+        result = replay(run, say)
     except InputError as error:
         checks.append(Check("replay", str(error), False))
         return None
     checks.append(Check("replay", result.described, result.differs_at is None))
     return result
-
-
-def _replay_facts(replayed: Replay | None) -> dict[str, Any] | None:
-    return dataclasses.asdict(replayed) if replayed else None
-
-
-def _plain(checks: list[Check]) -> list[dict[str, Any]]:
-    return [{"part": check.part, "fine": check.is_fine, "found": check.found} for check in checks]
-
-
-def _mark(check: Check) -> str:
-    return "ok" if check.is_fine else "BAD"
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""A model, and a text on its way through it, as they are printed."""
+"""Format a model and a trace for the terminal."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from tui.text.tables import columns, table
 
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
-    from engine.inspect.modules import Part
-    from engine.inspect.summary import ModelSummary
+    from engine.inspect.summary import ModelSummary, Part
     from engine.inspect.trace import Stage, Trace
 
 STAGE_HEADER = ("", "axes", "shape", "mean", "std", "min", "max", "zeros")

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.protocol import PRUNED_KEY
-from tui.terminal.stdout import complain
 
 if TYPE_CHECKING:
     from engine.runs.summary import RunSummary
@@ -46,6 +45,12 @@ def columns(rows: Sequence[Sequence[str]], right: Iterable[int] = (), wrap: bool
         return text.rjust(widths[column]) if column in to_right else text.ljust(widths[column])
 
     return "\n".join("  ".join(cell(t, i) for i, t in enumerate(line)).rstrip() for line in lines)
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _wrap_last(rows: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -84,8 +89,3 @@ def run_facts(run: RunSummary) -> dict[str, Any]:
 def format_threads(threads: int | None) -> str:
     """``1 thread``, ``2 threads``."""
     return "1 thread" if threads == 1 else f"{threads} threads"
-
-
-def warn(message: str) -> None:
-    """Say something on standard error that is no failure."""
-    complain(message)

@@ -231,7 +231,7 @@ class SamplesBeside(Vertical):
 def _write_page(page: Page, settings: SampleConfig, worker: Worker[None]) -> None:
     import torch
 
-    from engine.sampling.from_run import BROKEN_WEIGHTS, load_sampler
+    from engine.sampling.from_run import load_sampler
 
     def show(piece: str) -> None:
         if worker.is_cancelled:
@@ -242,7 +242,4 @@ def _write_page(page: Page, settings: SampleConfig, worker: Worker[None]) -> Non
     run_sampler = load_sampler(page.run, "best", lambda message: None)
     page.step, page.state = run_sampler.step, "writing"
     torch.set_num_threads(run_sampler.threads)  # of this thread alone: training has its own
-    try:
-        run_sampler.write(settings, show)
-    except FloatingPointError:
-        page.problem = BROKEN_WEIGHTS
+    run_sampler.write(settings, show)

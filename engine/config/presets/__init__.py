@@ -9,18 +9,13 @@ import shutil
 from pathlib import Path
 
 from data.errors import InputError
-from engine.config.presets.gpt2 import GPT2
-from engine.config.presets.ladder import LADDER
-from engine.config.presets.origins import ORIGINS
-from engine.config.presets.preset import Preset
-from engine.config.presets.recipes import FAST, MODERN, RECIPES
+from engine.config.presets.lecture import LADDER, ORIGINS
+from engine.config.presets.recipes import GPT2, RECIPES, Preset
 from engine.config.schema import Config
 
 __all__ = [
-    "FAST",
     "GROUPS",
     "LADDER",
-    "MODERN",
     "PRESETS",
     "Preset",
     "default_preset",

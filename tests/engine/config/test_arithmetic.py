@@ -12,7 +12,8 @@ from engine.config.model_size import flops_per_token, kv_cache_numbers, matrix_w
 from engine.config.presets import preset_config
 from engine.config.schema import Config
 from engine.model import build_model
-from engine.sampling.decoder import GPTDecoder, freeze
+from engine.sampling.decoder import GPTDecoder, decoder_for
+from engine.sampling.frozen import freeze
 
 VOCAB_SIZE = 65
 # dropout has attention spelled out, the way that torch's counter can read
@@ -64,7 +65,7 @@ def test_a_bigram_multiplies_nothing() -> None:
 @pytest.mark.parametrize("name", ["nanogpt-cpu", "fast", "layer-norm"])
 def test_the_cache_keeps_as_many_numbers_as_told(name: str) -> None:
     config = preset_config(name).model
-    decoder = freeze(build_model(config, VOCAB_SIZE)).decoder(1, config.block_size)
+    decoder = decoder_for(freeze(build_model(config, VOCAB_SIZE)), 1, config.block_size)
     decoder.begin(torch.zeros(1, config.block_size, dtype=torch.long))
     assert isinstance(decoder, GPTDecoder)
     held = sum(part.numel() for layer in decoder._cache.seen for part in layer)

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import InputError
+from engine.config.escapes import parse_stops
 from engine.config.schema import Config, SampleConfig
-from engine.config.stop_strings import StopScan, parse_stops
+from engine.sampling.generate import StopScan
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,11 @@ def test_how_stop_strings_are_written(written: str, stops: tuple[str, ...]) -> N
             r"sample.stop has a backslash before 'q': \n is a new line, \t a tab, \| a bar and "
             r"\\ a backslash",
         ),
-        ("a\\", r"sample.stop ends in a single backslash: write \\ to stop at a backslash"),
+        (
+            "a\\",
+            r"sample.stop ends in a single backslash: \n is a new line, \t a tab, \| a bar and "
+            r"\\ a backslash",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_the_rest(written: str, sentence: str) -> None:

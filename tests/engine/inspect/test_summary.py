@@ -9,8 +9,7 @@ import torch
 
 from engine.config.presets import PRESETS, preset_config
 from engine.config.schema import Config
-from engine.inspect.modules import Part, tree
-from engine.inspect.summary import summarize
+from engine.inspect.summary import Part, summarize, tree
 from engine.model import build_model
 from engine.optim import Optimizer
 

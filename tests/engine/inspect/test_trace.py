@@ -12,8 +12,7 @@ from data.errors import InputError
 from data.tokenizers import CharTokenizer
 from engine.config.presets import PRESETS, preset_config
 from engine.config.schema import Config
-from engine.inspect.trace import Stage, Trace, trace
-from engine.inspect.trace_run import initial_model, trace_text
+from engine.inspect.trace import Stage, Trace, initial_model, trace, trace_text
 from engine.model import build_model
 from tests.engine.conftest import MakeTrainer, assert_same_bits, weights
 
@@ -150,5 +149,5 @@ def test_a_text_that_cannot_go_through_is_refused(
 
 def test_a_model_that_does_not_fit_is_refused_before_it_is_built(tokenizer: CharTokenizer) -> None:
     huge = preset_config("gpt2-xl").replace({"model.n_embd": 32_000, "model.n_layer": 200})
-    with pytest.raises(InputError, match="trace a smaller model"):
+    with pytest.raises(InputError, match="take a smaller one"):
         initial_model(huge, tokenizer)

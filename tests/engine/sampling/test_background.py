@@ -16,8 +16,8 @@ from engine.model import GPT, build_model
 from engine.protocol import Event, SampleFinished, SampleStarted, SampleText, Warned
 from engine.sampling import background as sampler_module
 from engine.sampling.background import Sampler
-from engine.sampling.decoder import freeze
-from engine.sampling.text import write
+from engine.sampling.frozen import freeze
+from engine.sampling.generate import write
 from tests.engine.models import VOCAB, small_model
 
 TOKENIZER = CharTokenizer("\n" + "".join(map(chr, range(40, 40 + VOCAB - 1))))

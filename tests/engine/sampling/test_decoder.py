@@ -18,9 +18,8 @@ from engine.model.attention import reference_weights
 from engine.model.block import Block
 from engine.model.positions import rotary
 from engine.sampling import frozen as frozen_module
-from engine.sampling import frozen_gpt as frozen_gpt_module
-from engine.sampling.decoder import SMALL_BATCH, freeze
-from engine.sampling.kv_cache import GROWTH, KVCache
+from engine.sampling.decoder import GROWTH, SMALL_BATCH, KVCache, decoder_for
+from engine.sampling.frozen import freeze
 from tests.engine.models import (
     VOCAB,
     model_configs,
@@ -37,7 +36,7 @@ SUMMATION = 1e-4  # relative; the same numbers in fp32, added up in another orde
 
 def read(model: LanguageModel, ids: Tensor, first: int) -> Tensor:
     """Logits (B, T - first + 1, vocab_size): the first tokens at once, the others one by one."""
-    decoder = freeze(model).decoder(*ids.shape)
+    decoder = decoder_for(freeze(model), *ids.shape)
     logits = [decoder.begin(ids[:, :first])]
     logits += [decoder.step(ids[:, i]) for i in range(first, ids.size(1))]
     return torch.stack(logits, dim=1)
@@ -65,7 +64,7 @@ def test_a_bigram_model_looks_up_the_last_token() -> None:
 def test_a_start_that_all_texts_share_is_read_once() -> None:
     model, ids = small_model(), some_tokens(batch=3)
     ids[:, :5] = ids[0, :5]
-    decoder = freeze(model).decoder(3, 12)
+    decoder = decoder_for(freeze(model), 3, 12)
     assert relative_error(decoder.begin(ids[:1, :5]), expected(model, ids[:1, :5], 5)[:, 0]) < 1e-5
     for i in range(5, 12):
         logits = decoder.step(ids[:, i])
@@ -82,7 +81,7 @@ def test_room_is_made_as_the_text_grows(position: str) -> None:
 
 def test_some_texts_may_be_left_behind() -> None:
     model, ids = small_model(position="rotary", n_gram=3), some_tokens(batch=4)
-    decoder = freeze(model).decoder(4, 12)
+    decoder = decoder_for(freeze(model), 4, 12)
     decoder.begin(ids[:, :6])
     decoder.keep(torch.tensor([0, 3]))
     for i in range(6, 12):
@@ -120,7 +119,7 @@ def test_past_the_context_the_oldest_token_gives_way(position: str, n_gram: int)
     model = small_model(position=position, n_gram=n_gram)
     ids = some_tokens(batch=2, length=40)
     frozen = freeze(model)
-    decoder = frozen.decoder(2, 40)
+    decoder = decoder_for(frozen, 2, 40)
     logits = [decoder.begin(ids[:, :7])]
     for i in range(7, 40):
         assert not decoder.full
@@ -132,7 +131,7 @@ def test_past_the_context_the_oldest_token_gives_way(position: str, n_gram: int)
 @pytest.mark.parametrize("position", ["learned", "sinusoidal"])
 def test_where_positions_are_places_a_full_context_says_so(position: str) -> None:
     model, ids = small_model(position=position), some_tokens(batch=2, length=18)
-    decoder = freeze(model).decoder(2, 18)
+    decoder = decoder_for(freeze(model), 2, 18)
     decoder.begin(ids[:, :11])
     full = [decoder.full]
     decoder.step(ids[:, 11])
@@ -151,7 +150,7 @@ def test_where_positions_are_places_a_full_context_says_so(position: str) -> Non
 def test_what_the_model_learns_later_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, packed: bool, precision: torch.dtype
 ) -> None:
-    monkeypatch.setattr(frozen_gpt_module, "REDUCED_FROM", 0)
+    monkeypatch.setattr(frozen_module, "REDUCED_FROM", 0)
     monkeypatch.setattr(frozen_module, "PACKED_FROM", 0 if packed else 10**9)
     model = small_model(position="learned", bias=True, n_gram=2, norm="rms", tie_weights=False)
     model.compute_dtype = precision
@@ -159,7 +158,7 @@ def test_what_the_model_learns_later_changes_nothing(
     frozen = freeze(model)
 
     def first_and_second() -> Tensor:
-        decoder = frozen.decoder(1, 12)
+        decoder = decoder_for(frozen, 1, 12)
         return torch.cat((decoder.begin(ids[:, :5]), decoder.step(ids[:, 5])))
 
     before = first_and_second()
@@ -187,7 +186,7 @@ def test_a_model_of_an_unknown_kind_is_refused() -> None:
 @pytest.fixture
 def reduced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Small models, too, are kept in the dtype that they compute in."""
-    monkeypatch.setattr(frozen_gpt_module, "REDUCED_FROM", 0)
+    monkeypatch.setattr(frozen_module, "REDUCED_FROM", 0)
     yield
 
 

@@ -12,7 +12,7 @@ import torch
 from engine.config.schema import SampleConfig
 from engine.model import GPT, LanguageModel
 from engine.model.logits import Draws
-from engine.sampling.decoder import freeze
+from engine.sampling.frozen import freeze
 from engine.sampling.generate import Generation, generate
 from tests.engine.models import VOCAB, random_model, small_config, small_model
 

@@ -7,10 +7,9 @@ import pytest
 from data.errors import InputError
 from data.tokenizers import CharTokenizer
 from engine.config.schema import SampleConfig
-from engine.sampling import text as writing_module
-from engine.sampling.decoder import Frozen, freeze
-from engine.sampling.generate import Generation
-from engine.sampling.text import Text, decoder_of, seeds_from, start_tokens, write
+from engine.sampling import generate as writing_module
+from engine.sampling.frozen import Frozen, freeze
+from engine.sampling.generate import Generation, Text, decoder_of, seeds_from, start_tokens, write
 from tests.engine.models import VOCAB, small_model
 
 TOKENIZER = CharTokenizer("\n" + "".join(map(chr, range(40, 40 + VOCAB - 1))))

@@ -9,7 +9,7 @@ import pytest
 from data.batches import Split
 from data.tokenizers import CharTokenizer
 from engine.config.schema import Config
-from engine.training import estimate
+from engine.training import runtime
 from tests.engine.conftest import MakeConfig
 
 
@@ -23,7 +23,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
         now += 0.1
         return now
 
-    monkeypatch.setattr(estimate, "time", SimpleNamespace(perf_counter=perf_counter))
+    monkeypatch.setattr(runtime, "time", SimpleNamespace(perf_counter=perf_counter))
 
 
 @pytest.mark.usefixtures("clock")
@@ -31,7 +31,7 @@ def test_it_grows_with_steps_and_micro_batches(
     make_config: MakeConfig, split: Split, tokenizer: CharTokenizer
 ) -> None:
     def seconds(config: Config) -> float:
-        return estimate.training_seconds(
+        return runtime.training_seconds(
             config, split, tokenizer.vocab_size, lambda message: None, lambda message: None
         )
 

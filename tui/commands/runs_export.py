@@ -1,4 +1,4 @@
-"""``gpt-tui runs copy`` and ``export``: a run taken elsewhere, whole or as a table."""
+"""``gpt-tui runs export``: the metrics of a run as a table."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from pathlib import Path
 from data.errors import InputError
 from data.files import replacing
 from engine.runs.export import WRITERS, Curves, read_curves
-from engine.runs.folder import find_run
-from engine.runs.transfer import copy_run
 from tui.commands import EXIT_DONE
-from tui.commands.options import Parser, runs_dir_of
+from tui.commands.options import RunParser
 from tui.terminal.stdout import put, standard_output
 from tui.text.numbers import counted, short_path
 from tui.text.tables import to_json
@@ -18,37 +16,15 @@ from tui.text.tables import to_json
 BINARY = ("parquet",)
 
 
-def copy(argv: list[str]) -> int:
-    """Copy a run."""
-    parser = Parser("gpt-tui runs copy", "Copy a run as it is now; it may be in training.")
-    parser.add_argument("run", metavar="RUN", help="name or path of the run")
-    parser.add_argument(
-        "destination",
-        type=Path,
-        metavar="DEST",
-        help="the folder to make, or an existing one to put it in under its name",
-    )
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    args = parser.parse_args(argv)
-    run = find_run(args.run, runs_dir_of(args))
-    made = copy_run(run, args.destination)
-    if args.json:
-        put(to_json({"run": str(run), "copy": str(made)}))
-    else:
-        put(f"copied {run.name} to {short_path(made)}")
-    return EXIT_DONE
-
-
 def export(argv: list[str]) -> int:
     """Write a run's metrics as a table."""
-    args = _export_parser().parse_args(argv)
+    args, run = _parser().parse_run(argv)
     if args.to not in WRITERS:
         raise InputError(f"there is no format {args.to!r}: there are {', '.join(WRITERS)}")
     if args.output is None and (args.to in BINARY or args.json):
         reason = "tells of a file" if args.json else "is binary"
         what = "--json" if args.json else f"--to {args.to}"
         raise InputError(f"{what} {reason}: say which with -o FILE")
-    run = find_run(args.run, runs_dir_of(args))
     curves = read_curves(run, args.metric)
     if args.output is None:
         with standard_output() as out:
@@ -70,7 +46,7 @@ def export(argv: list[str]) -> int:
 
 
 def _write(curves: Curves, file: Path, form: str, long: bool) -> None:
-    """Write a table, whole or not at all; straight into a pipe or a device, which stays one."""
+    """Write atomically; into a pipe or a device directly."""
     options = {"mode": "wb"} if form in BINARY else {"mode": "w", "encoding": "utf-8"}
     straight = file.exists() and not file.is_file()
     try:
@@ -82,12 +58,11 @@ def _write(curves: Curves, file: Path, form: str, long: bool) -> None:
         ) from None
 
 
-def _export_parser() -> Parser:
-    parser = Parser(
+def _parser() -> RunParser:
+    parser = RunParser(
         "gpt-tui runs export",
         "Write the metrics of a run as a table: a row for each step, a column for each metric.",
     )
-    parser.add_argument("run", metavar="RUN", help="name or path of the run")
     parser.add_argument(
         "--to", default="csv", metavar="FORMAT", help="csv, jsonl or parquet (%(default)s)"
     )
@@ -101,5 +76,4 @@ def _export_parser() -> Parser:
     parser.add_argument(
         "--long", action="store_true", help="a row for each value: step, metric, value"
     )
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     return parser
