@@ -24,7 +24,7 @@ COMMANDS = {
     "fork": CommandEntry("tui.commands.fork", "begin a new run where another one was"),
     "verify": CommandEntry("tui.commands.verify", "check that a run is whole, to the bit"),
     "sweep": CommandEntry("tui.commands.sweep", "train a run with different settings"),
-    "queue": CommandEntry("tui.commands.queue", "the runs that are to come"),
+    "queue": CommandEntry("tui.commands.queue", "show, change and train queued runs"),
     "lr-finder": CommandEntry("tui.commands.lr_finder", "find a learning rate in a short training"),
     "settings": CommandEntry("tui.commands.settings", "list every setting"),
     "presets": CommandEntry("tui.commands.presets", "list the presets"),
