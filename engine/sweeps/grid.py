@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from data.errors import InputError
+from engine.config.changes import turn_off_epochs
 from engine.config.schema import SETTINGS, Config, unknown_setting
 from engine.config.setting import Setting, Value
 from engine.config.unused import without_effect
@@ -25,21 +26,13 @@ NEXT_AXIS = re.compile(r"[;\s]+(?=[A-Za-z_]\w*\.\w+\s*=)")
 
 @dataclass(frozen=True)
 class Axis:
-    """A setting and its candidate values.
-
-    Attributes:
-        key: The setting.
-        values: The candidates; empty for a range to draw from.
-        low: The lower end of the range.
-        high: The upper end of the range.
-        log: Whether values are spaced or drawn evenly on a logarithmic scale.
-    """
+    """A setting and its candidate values."""
 
     key: str
-    values: tuple[Value, ...] = ()
+    values: tuple[Value, ...] = ()  # empty for a range to draw from
     low: float = 0.0
     high: float = 0.0
-    log: bool = False
+    log: bool = False  # values are spaced or drawn evenly on a logarithmic scale
 
     def draw(self, chance: random.Random) -> Value:
         """Draw a value at random."""
@@ -52,16 +45,9 @@ class Axis:
 class Trial:
     """A planned run: the settings of the sweep, and the whole configuration."""
 
-    changes: dict[str, Value]
+    changes: Mapping[str, Value]
     config: Config
-
-
-@dataclass(frozen=True)
-class Impossible:
-    """An invalid combination."""
-
-    changes: dict[str, Value]
-    problems: tuple[str, ...]
+    problems: tuple[str, ...] = ()  # why the run is not possible
 
 
 @dataclass(frozen=True)
@@ -69,7 +55,7 @@ class Plan:
     """The runs of a sweep, and the combinations that are left out."""
 
     trials: tuple[Trial, ...]
-    impossible: tuple[Impossible, ...]
+    impossible: tuple[Trial, ...]
 
     def ineffective_settings(self) -> list[str]:
         """Return a sentence for each setting that has no effect in any of the runs."""
@@ -136,12 +122,7 @@ def grid(axes: Sequence[Axis]) -> list[dict[str, Value]]:
 
 
 def draw(axes: Sequence[Axis], count: int, seed: int) -> list[dict[str, Value]]:
-    """Draw distinct combinations at random, reproducibly.
-
-    Args:
-        axes: Values and ranges to draw from.
-        count: How many; fewer are returned if there are no more.
-        seed: Of the random numbers.
+    """Draw distinct combinations at random; fewer are returned if there are no more.
 
     Raises:
         InputError: The count is out of range.
@@ -166,9 +147,9 @@ def plan(base: Config, combinations: Sequence[Mapping[str, Value]]) -> Plan:
     """
     trials, impossible = [], []
     for changes in combinations:
-        config, problems = base.check(changes)
+        config, problems = base.check(turn_off_epochs(changes))
         if problems:
-            impossible.append(Impossible(dict(changes), tuple(problems)))
+            impossible.append(Trial(dict(changes), config, tuple(problems)))
         else:
             trials.append(Trial(dict(changes), config))
     if not trials:

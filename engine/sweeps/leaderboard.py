@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from engine.runs.folder import CONFIG_FILE
+from engine.runs.folder import is_run
 from engine.runs.summary import RunSummary, read_summary
-from engine.sweeps.queue import Queue
-from engine.sweeps.queue_entry import Entry
+from engine.sweeps.queue import Entry, Queue
 
 
 @dataclass(frozen=True)
@@ -21,10 +19,25 @@ class Place:
     run: RunSummary | None
     rank: int | None
 
+    @property
+    def pruned(self) -> str:
+        """Why the pruning rule of its sweep has stopped the run; empty if it has not."""
+        return self.run.pruned if self.run and self.entry.is_over else ""
 
-def leaderboard(entries: Iterable[Entry], runs_dir: Path) -> list[Place]:
-    """Rank entries by the best validation loss of their runs; those without one come last."""
-    runs = [(entry, summary_of(entry, runs_dir)) for entry in entries]
+
+def leaderboard(
+    queue: Queue, entries: Iterable[Entry], before: Iterable[Place] = ()
+) -> list[Place]:
+    """Rank entries by the best validation loss of their runs; those without one come last.
+
+    Runs of entries that were over in ``before``, an earlier result, are not read again.
+    """
+    known = {place.entry.id: place for place in before if place.entry.is_over}
+    runs = []
+    for entry in entries:
+        place = known.get(entry.id)
+        unchanged = place and place.entry == entry
+        runs.append((entry, place.run if place and unchanged else _summary(queue, entry)))
     runs.sort(key=lambda pair: _score(pair[1]))  # stable: otherwise the queue's order stays
     return [
         Place(entry, run, rank if math.isfinite(_score(run)) else None)
@@ -32,12 +45,11 @@ def leaderboard(entries: Iterable[Entry], runs_dir: Path) -> list[Place]:
     ]
 
 
-def summary_of(entry: Entry, runs_dir: Path) -> RunSummary | None:
+def _summary(queue: Queue, entry: Entry) -> RunSummary | None:
     """Return the run of an entry, even if renamed; None if it has not begun or is deleted."""
-    run: Path | None = runs_dir / entry.run
-    if entry.run and not (runs_dir / entry.run / CONFIG_FILE).is_file():
-        run = Queue(runs_dir).run_of(entry)
-    return read_summary(run) if entry.run and run else None
+    run = queue.runs_dir / entry.run
+    path = run if entry.run and is_run(run) else queue.run_of(entry)
+    return read_summary(path) if path else None
 
 
 def _score(run: RunSummary | None) -> float:

@@ -26,15 +26,10 @@ MEASURED_BY = (  # validation losses are comparable only between runs that agree
 
 @dataclass(frozen=True)
 class MedianRule:
-    """When the rule starts to apply.
+    """When the rule starts to apply."""
 
-    Attributes:
-        after_runs: Number of other runs that must have reached the step.
-        after_steps: Steps that every run may take; 0 for a quarter of its own.
-    """
-
-    after_runs: int = AFTER_RUNS
-    after_steps: int = 0
+    after_runs: int = AFTER_RUNS  # other runs that must have reached the step
+    after_steps: int = 0  # steps that every run may take; 0 for a quarter of its own
 
     def warmup(self, total_steps: int) -> int:
         """Return the step before which a run is never stopped."""
@@ -46,19 +41,16 @@ def verdict(
 ) -> str:
     """Return why a run is stopped at a step; empty if it goes on.
 
-    Args:
-        rule: When it applies.
-        own: The run's evaluations.
-        others: The evaluations of the runs to compare with.
-        step: The run's current step.
-        total_steps: The run's planned length.
+    ``own`` are its evaluations, ``others`` those of the runs to compare with.
     """
     if step not in own or not rule.warmup(total_steps) <= step < total_steps:
         return ""
     bests = [best for other in others if (best := best_by(other, step)) is not None]
     if len(bests) < rule.after_runs:
         return ""
-    best, median = best_by(own, step), _median(bests)
+    from statistics import median as median_of  # slows down the start of the app
+
+    best, median = best_by(own, step), median_of(bests)
     if best is None or best <= median:
         return ""
     return (
@@ -73,12 +65,6 @@ def best_by(history: History, step: int) -> float | None:
         return None
     losses = (loss for at, loss in history.items() if at <= step and not math.isnan(loss))
     return min(losses, default=math.inf)
-
-
-def _median(numbers: Sequence[float]) -> float:
-    """Do as ``statistics.median``, whose import would slow down the start of the app."""
-    ordered, half = sorted(numbers), len(numbers) // 2
-    return ordered[half] if len(numbers) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def rule_warnings(rule: MedianRule, configs: Sequence[Config]) -> list[str]:

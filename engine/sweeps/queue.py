@@ -1,72 +1,150 @@
-"""A persistent queue of runs in the runs folder, shared by any number of processes.
+"""The queue of runs to train: one SQLite table in the runs folder, shared by several programs.
 
-It is a small SQLite file. The process that trains an entry holds a file lock on it, which the
-operating system releases when the process ends: an entry that was started but is not locked was
-interrupted, and is resumed before new ones start.
+The program that trains an entry holds a file lock, which the operating system releases when the
+program ends. An entry that was started and is not locked was interrupted; it is resumed before new
+ones start.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import sqlite3
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import IO
+from typing import Any
 
+from data.corpus import KNOWN_NAMES
 from data.errors import InputError
+from engine.config.schema import config_from_dict, read_config
+from engine.config.setting import Value
 from engine.protocol import Open, PruningRule, Start, State
-from engine.runs.folder import CONFIG_FILE, NAME_PATTERN, check_word, is_locked, list_runs
+from engine.runs.folder import (
+    CONFIG_FILE,
+    NAME_PATTERN,
+    RunIsTaken,
+    RunLock,
+    check_word,
+    is_locked,
+    list_runs,
+)
 from engine.runs.notes import read_notes
+from engine.sweeps.grid import Trial
 from engine.sweeps.median_rule import MedianRule
-from engine.sweeps.queue_entry import OVER, Entry, EntryState, RunRequest, is_run_of, with_path
-from engine.sweeps.queue_file import QueueFile, set_values, try_lock
+
+FOLDER, FILE = ".queue", "queue.db"  # the name of a run cannot start with a dot
+VERSION = 2  # of the table
+BUSY_SECONDS = 10.0  # lock timeout; transactions take milliseconds
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL, sweep TEXT NOT NULL,
+    number INTEGER NOT NULL, settings TEXT NOT NULL, changes TEXT NOT NULL,
+    command_line TEXT NOT NULL, state TEXT NOT NULL, run TEXT NOT NULL, problem TEXT NOT NULL,
+    created REAL NOT NULL, cleared INTEGER NOT NULL, rule TEXT NOT NULL)
+"""
+
+
+class EntryState(StrEnum):
+    """The state of an entry."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"  # stored as running, but no program holds the lock
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+OVER = (EntryState.DONE, EntryState.FAILED, EntryState.CANCELLED)
+PENDING = (EntryState.INTERRUPTED, EntryState.WAITING)  # in the order in which they are taken
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of the queue."""
+
+    id: int
+    sweep: str  # empty for a single run
+    number: int  # within the sweep, from 1
+    settings: dict[str, Any]  # all of them, as in config.toml
+    changes: dict[str, Value]  # the settings that were changed for it
+    command_line: str  # the command that added it
+    state: EntryState
+    run: str  # the name of its run; empty before it begins
+    problem: str  # why it failed
+    rule: MedianRule | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is done, failed or cancelled."""
+        return self.state in OVER
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it is to be trained and no program trains it now."""
+        return self.state in PENDING
+
+    def value(self, key: str) -> Value | None:
+        """Return the value of a setting; None if another version added it without that setting."""
+        section, name = key.split(".")
+        value: Value | None = self.settings.get(section, {}).get(name)
+        return value
 
 
 class Queue:
     """The queue of a runs folder; its file is created when something is added.
 
-    Every method raises ``InputError`` if the queue cannot be read or written.
+    Every method raises ``InputError`` if the file cannot be read or written, if there is no such
+    entry, or if its state does not allow the change.
     """
 
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
-        self.file = QueueFile(runs_dir)
+        self.path = runs_dir / FOLDER / FILE
+        self._locks: dict[int, RunLock] = {}  # of the entries that were taken here
 
     # -- reading ---------------------------------------------------------------------------------
 
     def entries(self, sweep: str | None = None, cleared: bool = False) -> list[Entry]:
-        """Return the entries in the order of the queue.
-
-        Args:
-            sweep: Only the entries of this sweep, cleared or not.
-            cleared: Include cleared entries.
-        """
-        if not self.file.path.exists():
+        """Return the entries in the order of the queue; of a sweep, also the cleared ones."""
+        if not self.path.exists():
             return []
-        with self.file.open() as db:
-            return self.file.select(db, sweep, cleared)
+        with self._open() as db:
+            return self._select(db, sweep, cleared)
+
+    def pending(self, sweep: str | None = None) -> list[Entry]:
+        """Return the entries to train, in the order in which they are taken."""
+        entries = [entry for entry in self.entries(sweep) if entry.is_pending]
+        return sorted(entries, key=lambda entry: PENDING.index(entry.state))
 
     def sweeps(self) -> list[str]:
         """Return the names of all sweeps, the newest last."""
-        return list(dict.fromkeys(one.sweep for one in self._by_age() if one.sweep))
+        by_age = sorted(self.entries(cleared=True), key=lambda entry: entry.id)
+        return list(dict.fromkeys(entry.sweep for entry in by_age if entry.sweep))
 
     def check_name(self, sweep: str) -> None:
-        """Check the name of a new sweep.
-
-        Raises:
-            InputError: It is taken or invalid.
-        """
-        _check_sweep_name(sweep, self.sweeps())
+        """Raise ``InputError`` if the name of a new sweep is taken or invalid."""
+        check_word(sweep, "sweep")
+        if sweep in self.sweeps():
+            raise InputError(
+                f"there is already a sweep {sweep!r}: choose another --name, or resume it: "
+                f"gpt-tui sweep --resume {sweep}"
+            )
 
     def run_of(self, entry: Entry) -> Path | None:
         """Return the run of an entry, even if renamed; None if it has not begun or is deleted."""
-        if not entry.run:
-            return None
-        return next((run for run in self._called(entry.run) if is_run_of(run, entry)), None)
+        for run in self._called(entry.run) if entry.run else ():
+            with suppress(InputError):
+                asked, made = config_from_dict(entry.settings), read_config(run / CONFIG_FILE)
+                # another program may have taken the name first; paths of texts may be resolved
+                if not asked.differences(made).keys() - {"data.corpus"}:
+                    return run
+        return None
 
     def _called(self, name: str) -> Iterator[Path]:
         """Yield the run folders that have or had a name."""
@@ -76,235 +154,210 @@ class Queue:
                 if name in read_notes(run).formerly:
                     yield run
 
-    def _by_age(self) -> list[Entry]:
-        return sorted(self.entries(cleared=True), key=lambda entry: entry.id)
-
     # -- changing --------------------------------------------------------------------------------
 
     def add(
         self,
-        requests: Sequence[RunRequest],
+        trials: Sequence[Trial],
         command_line: str,
         sweep: str | None = None,
         rule: MedianRule | None = None,
     ) -> str:
-        """Append runs to the queue, in one transaction.
+        """Append runs, all or none of them; return the name of their sweep.
 
-        Args:
-            requests: The runs.
-            command_line: The command that adds them, to be recorded.
-            sweep: The name of their sweep; empty for the next free number, None for no sweep.
-            rule: Prunes runs of the sweep.
-
-        Returns:
-            The name of the sweep.
-
-        Raises:
-            InputError: The name of the sweep is taken or invalid.
+        An empty name for the sweep takes the next free number; None is for single runs. The rule
+        prunes runs of the sweep.
         """
-        with self.file.change() as db:
-            name = "" if sweep is None else self._sweep_name(db, sweep)
+        with self._open(write=True) as db:
+            name = sweep or ""
+            if name:
+                self.check_name(name)
+            elif sweep is not None:
+                taken, numbers = self.sweeps(), itertools.count(1)
+                name = next(one for n in numbers if (one := f"sweep-{n}") not in taken)
             (last,) = db.execute("SELECT coalesce(max(position), 0) FROM entries").fetchone()
             kept_rule = json.dumps(asdict(rule)) if rule and name else ""
-            for number, request in enumerate(requests, start=1):
-                config = with_path(request.config).to_dict()
+            for number, trial in enumerate(trials, start=1):
+                config, corpus = trial.config, trial.config.data.corpus
+                if corpus not in KNOWN_NAMES:  # a file, to be found from any folder
+                    path = Path(corpus).expanduser().absolute()
+                    config = config.replace({"data.corpus": str(path)})
                 row = (
-                    *(last + number, name, number, json.dumps(config)),
-                    *(json.dumps(dict(request.changes)), command_line),
-                    *(EntryState.WAITING, "", "", time.time(), 0, kept_rule),
+                    *(last + number, name, number, json.dumps(config.to_dict())),
+                    *(json.dumps(dict(trial.changes)), command_line, time.time(), kept_rule),
                 )
                 db.execute(
                     "INSERT INTO entries (position, sweep, number, settings, changes, "
                     "command_line, state, run, problem, created, cleared, rule) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "VALUES (?, ?, ?, ?, ?, ?, 'waiting', '', '', ?, 0, ?)",
                     row,
                 )
         return name
 
     def cancel(self, id: int) -> None:
-        """Cancel an entry; its run is kept.
-
-        Raises:
-            InputError: There is no such entry, or it is being trained or over.
-        """
-        with self.file.change() as db:
-            entry = self.file.entry(db, id)
-            if entry.live:
-                raise InputError(
-                    f"entry {id} is being trained: stop it in the program that trains it"
-                )
-            if entry.is_over:
-                raise InputError(f"entry {id} is {entry.state} already")
-            set_values(db, id, state=EntryState.CANCELLED)
+        """Cancel an entry; its run is kept."""
+        with self._open(write=True) as db:
+            self._entry(db, id, PENDING, "cancelled")
+            _update(db, id, state=EntryState.CANCELLED)
 
     def retry(self, id: int) -> None:
-        """Queue a failed or cancelled entry again; its run is resumed.
-
-        Raises:
-            InputError: There is no such entry, or it is neither failed nor cancelled.
-        """
-        with self.file.change() as db:
-            entry = self.file.entry(db, id)
-            if entry.state not in (EntryState.FAILED, EntryState.CANCELLED):
-                raise InputError(
-                    f"entry {id} is {entry.state_name}: only failed and cancelled entries can be "
-                    f"retried"
-                )
-            set_values(db, id, state=EntryState.WAITING, problem="", cleared=0)
+        """Queue a failed or cancelled entry again; its run is resumed."""
+        with self._open(write=True) as db:
+            self._entry(db, id, (EntryState.FAILED, EntryState.CANCELLED), "retried")
+            _update(db, id, state=EntryState.WAITING, problem="", cleared=0)
 
     def move(self, id: int, places: int) -> None:
-        """Move a waiting entry towards the front (below 0) or the end of the queue.
+        """Move a waiting entry towards the front (below 0) or the end of the queue."""
+        with self._open(write=True) as db:
+            self._entry(db, id, (EntryState.WAITING,), "moved")
+            waiting = "SELECT id, position FROM entries WHERE state = 'waiting' ORDER BY position"
+            ids, positions = map(list, zip(*db.execute(waiting), strict=True))
+            new = min(max(ids.index(id) + places, 0), len(ids) - 1)
+            ids.remove(id)
+            ids.insert(new, id)
+            for one, position in zip(ids, positions, strict=True):
+                _update(db, one, position=position)
 
-        Raises:
-            InputError: There is no such entry, or it is not waiting.
+    def clear(self) -> None:
+        """Hide the entries that are over, but not from leaderboards."""
+        with self._open(write=True) as db:
+            db.execute("UPDATE entries SET cleared = 1 WHERE state IN (?, ?, ?)", OVER)
+
+    # -- training --------------------------------------------------------------------------------
+
+    def take(self, sweep: str | None = None) -> tuple[Entry, Start | Open] | None:
+        """Lock the next entry, so that no other program trains it until ``end``.
+
+        Also return the command that makes the engine train it. An entry whose run was finished
+        outside the queue is marked as done.
         """
-        with self.file.change() as db:
-            entry = self.file.entry(db, id)
-            if entry.state is not EntryState.WAITING:
-                raise InputError(
-                    f"entry {id} is {entry.state_name}: only waiting entries can be moved"
-                )
-            line = [e for e in self.file.select(db) if e.state is EntryState.WAITING]
-            places_taken = [one.position for one in line]
-            old = next(i for i, one in enumerate(line) if one.id == id)
-            new = min(max(old + places, 0), len(line) - 1)
-            line.insert(new, line.pop(old))
-            for one, position in zip(line, places_taken, strict=True):
-                set_values(db, one.id, position=position)
+        taken = None
+        with self._open(write=True) as db:
+            for entry in self.pending(sweep):
+                with suppress(RunIsTaken):
+                    self._lock_folder(entry.id).mkdir(exist_ok=True)
+                    lock = RunLock(self._lock_folder(entry.id))
+                    command = self._command(db, entry)
+                    if command:
+                        taken = self._entry(db, entry.id), command
+                        break
+                    lock.release()
+        if taken:  # and written
+            self._locks[taken[0].id] = lock
+        return taken
 
-    def clear(self) -> int:
-        """Hide entries that are over, but not from leaderboards; return how many."""
-        with self.file.change() as db:
-            marks = ", ".join("?" * len(OVER))
-            return db.execute(
-                f"UPDATE entries SET cleared = 1 WHERE cleared = 0 AND state IN ({marks})", OVER
-            ).rowcount
-
-    def take(self, sweep: str | None = None) -> Taken | None:
-        """Lock the next entry and return it; None if there is none.
-
-        Interrupted entries come first. An entry whose run was finished outside the queue is marked
-        as done.
-
-        Args:
-            sweep: Consider only the entries of this sweep.
-        """
-        with self.file.change() as db:
-            entries = [one for one in self.file.select(db, sweep) if not one.is_over]
-            for entry in sorted(entries, key=lambda one: one.state is EntryState.WAITING):
-                lock = try_lock(self.file.lock_file(entry.id))
-                if lock is None:
-                    continue
-                command = self._command(db, entry)
-                if command is not None:
-                    return Taken(self, self.file.entry(db, entry.id), command, lock)
-                lock.close()
-        return None
-
-    # -- taking ----------------------------------------------------------------------------------
+    def end(self, id: int, state: EntryState, problem: str = "") -> None:
+        """Record that an entry is done, failed, or interrupted to be resumed, and unlock it."""
+        lock = self._locks.pop(id)
+        try:
+            with self._open(write=True) as db:
+                if state is EntryState.INTERRUPTED:
+                    begun = (self.runs_dir / self._entry(db, id).run / CONFIG_FILE).is_file()
+                    state = EntryState.RUNNING if begun else EntryState.WAITING
+                _update(db, id, state=state, problem=problem)
+                shutil.rmtree(self._lock_folder(id), ignore_errors=True)
+        finally:
+            lock.release()
 
     def _command(self, db: sqlite3.Connection, entry: Entry) -> Start | Open | None:
         """Return the command that trains an entry; None if its run is in training or finished."""
         from engine.runs.summary import read_summary  # imports numpy, not needed before training
 
         run = self.run_of(entry)
-        if run is not None:
-            if is_locked(run):
-                return None
-            if read_summary(run).state == State.FINISHED:
-                set_values(db, entry.id, state=EntryState.DONE)
-                return None
-            set_values(db, entry.id, state=EntryState.RUNNING, run=run.name)
-            return Open(str(run), running=True, pruning_rule=self._pruning_rule(db, entry))
-        name = self._free_name(db, entry)
-        set_values(db, entry.id, state=EntryState.RUNNING, run=name)
-        like = next(self._siblings(db, entry), "")
-        rule = self._pruning_rule(db, entry)
+        if run and is_locked(run):
+            return None
+        if run and read_summary(run).state == State.FINISHED:
+            _update(db, entry.id, state=EntryState.DONE)
+            return None
+        sweep = self._select(db, entry.sweep) if entry.sweep else []
+        others = [one for one in sweep if one.id != entry.id]
+        rule = None
+        if entry.rule:
+            done = (self.run_of(one) for one in others if one.state is EntryState.DONE)
+            rivals = tuple(str(path) for path in done if path)
+            rule = PruningRule(entry.rule.after_runs, entry.rule.after_steps, rivals)
+        name = run.name if run else self._free_name(db, entry)
+        _update(db, entry.id, state=EntryState.RUNNING, run=name)
+        if run:
+            return Open(str(run), running=True, pruning_rule=rule)
+        like = next((str(path) for path in map(self.run_of, others) if path), "")
         return Start(entry.settings, str(self.runs_dir), name, entry.command_line, like, rule)
 
-    def _pruning_rule(self, db: sqlite3.Connection, entry: Entry) -> PruningRule | None:
-        """Return the pruning rule of an entry, and the finished runs to compare with."""
-        if entry.rule is None:
-            return None
-        rivals = tuple(self._siblings(db, entry, EntryState.DONE))
-        return PruningRule(entry.rule.after_runs, entry.rule.after_steps, rivals)
-
-    def _siblings(
-        self, db: sqlite3.Connection, entry: Entry, state: EntryState | None = None
-    ) -> Iterator[str]:
-        """Yield the folders of other runs of the same sweep, optionally of one state only."""
-        for one in self.file.select(db, entry.sweep) if entry.sweep else []:
-            if one.id != entry.id and state in (None, one.state) and (run := self.run_of(one)):
-                yield str(run)
-
     def _free_name(self, db: sqlite3.Connection, entry: Entry) -> str:
-        others = [one for one in self.file.select(db, cleared=True) if one.id != entry.id]
-        reserved = {one.run for one in others}
-        wanted = entry.sweep or str(entry.settings.get("preset"))
-        stem = wanted if NAME_PATTERN.fullmatch(wanted) else "run"
-        for number in itertools.count(entry.number):
-            name = f"{stem}-{number}"
-            if name not in reserved and not (self.runs_dir / name).exists():
-                return name
-        raise AssertionError("unreachable: the numbers do not end")
+        """Return a name for the run of an entry that no folder and no other entry has."""
+        taken = {one.run for one in self._select(db, cleared=True) if one.id != entry.id}
+        stem = entry.sweep or str(entry.settings.get("preset"))
+        stem = stem if NAME_PATTERN.fullmatch(stem) else "run"
+        names = (f"{stem}-{number}" for number in itertools.count(entry.number))
+        return next(n for n in names if n not in taken and not (self.runs_dir / n).exists())
 
-    def end(self, id: int, state: EntryState, problem: str = "") -> None:
-        """Record the state of an entry; to be called by the process that holds its lock."""
-        with self.file.change() as db:
-            set_values(db, id, state=state, problem=problem)
-            if state is not EntryState.RUNNING:
-                self.file.lock_file(id).unlink(missing_ok=True)
+    # -- the file --------------------------------------------------------------------------------
 
-    def _sweep_name(self, db: sqlite3.Connection, wanted: str) -> str:
-        taken = {one.sweep for one in self.file.select(db, cleared=True)}
-        if not wanted:
-            names = (f"sweep-{number}" for number in itertools.count(1))
-            return next(name for name in names if name not in taken)
-        _check_sweep_name(wanted, taken)
-        return wanted
-
-
-def _check_sweep_name(name: str, taken: Collection[str]) -> None:
-    check_word(name, "sweep")
-    if name in taken:
-        raise InputError(
-            f"there is already a sweep {name!r}: choose another --name, or resume it: "
-            f"gpt-tui sweep --resume {name}"
-        )
-
-
-class Taken:
-    """A locked entry, which no other process trains until it is finished, failed or released.
-
-    Attributes:
-        entry: Its state when it was taken.
-        command: Makes the engine train it.
-    """
-
-    def __init__(self, queue: Queue, entry: Entry, command: Start | Open, lock: IO[str]) -> None:
-        self.entry, self.command = entry, command
-        self._queue, self._lock = queue, lock
-
-    @property
-    def run(self) -> Path:
-        """The folder of its run, which may not exist yet."""
-        return self._queue.runs_dir / self.entry.run
-
-    def finish(self) -> None:
-        """Mark the entry as done."""
-        self._end(EntryState.DONE)
-
-    def fail(self, problem: str) -> None:
-        """Mark the entry as failed."""
-        self._end(EntryState.FAILED, problem)
-
-    def release(self) -> None:
-        """Return the entry to the queue, to be resumed later."""
-        begun = (self.run / CONFIG_FILE).is_file()
-        self._end(EntryState.RUNNING if begun else EntryState.WAITING)
-
-    def _end(self, state: EntryState, problem: str = "") -> None:
+    @contextmanager
+    def _open(self, write: bool = False) -> Iterator[sqlite3.Connection]:
+        """Open the file; to write, in a transaction that blocks other writers."""
         try:
-            self._queue.end(self.entry.id, state, problem)
-        finally:
-            self._lock.close()
+            if write:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+            with closing(connection) as db, db:  # commits, or rolls back after an error
+                db.row_factory = sqlite3.Row
+                (version,) = db.execute("PRAGMA user_version").fetchone()
+                if version not in (0, VERSION):
+                    raise InputError(f"{self.path} was written by another gpt-tui: use that one")
+                if version == 0:  # it is new; another program may do the same at this moment
+                    db.execute(SCHEMA)
+                    db.execute(f"PRAGMA user_version = {VERSION}")
+                if write:
+                    db.execute("BEGIN IMMEDIATE")
+                yield db
+        except (sqlite3.Error, OSError) as error:
+            what = getattr(error, "strerror", None) or str(error)
+            raise InputError(
+                f"the queue {self.path} cannot be used ({what}): check that the folder is writable "
+                f"and has space left; a damaged file can be moved away, the runs are not affected"
+            ) from None
+
+    def _select(
+        self, db: sqlite3.Connection, sweep: str | None = None, cleared: bool = False
+    ) -> list[Entry]:
+        """Return the entries in order; see ``entries``."""
+        rows = db.execute(
+            "SELECT id, sweep, number, settings, changes, command_line, state, run, problem, rule "
+            "FROM entries WHERE (?1 IS NULL AND cleared <= ?2) OR sweep = ?1 ORDER BY position",
+            (sweep, int(cleared)),
+        )
+        return [self._read(dict(row)) for row in rows]
+
+    def _read(self, row: dict[str, Any]) -> Entry:
+        state, rule = EntryState(row["state"]), row["rule"]
+        if state is EntryState.RUNNING and not is_locked(self._lock_folder(row["id"])):
+            state = EntryState.INTERRUPTED
+        parsed = {name: json.loads(row[name]) for name in ("settings", "changes")}
+        parsed |= {"state": state, "rule": MedianRule(**json.loads(rule)) if rule else None}
+        return Entry(**row | parsed)
+
+    def _entry(
+        self,
+        db: sqlite3.Connection,
+        id: int,
+        states: Collection[EntryState] = tuple(EntryState),
+        change: str = "",
+    ) -> Entry:
+        """Return an entry, which has to be in one of these states to be changed."""
+        entry = next((one for one in self._select(db, cleared=True) if one.id == id), None)
+        if entry is None:
+            raise InputError(f"there is no entry {id} in the queue: 'gpt-tui queue' lists them")
+        if entry.state not in states:
+            only = " and ".join(states)
+            raise InputError(f"entry {id} is {entry.state}: only {only} entries can be {change}")
+        return entry
+
+    def _lock_folder(self, id: int) -> Path:
+        """Return the folder whose lock file is held by the program that trains an entry."""
+        return self.path.with_name(f"{id}.training")
+
+
+def _update(db: sqlite3.Connection, id: int, **values: object) -> None:
+    assignments = ", ".join(f"{name} = ?" for name in values)
+    db.execute(f"UPDATE entries SET {assignments} WHERE id = ?", (*values.values(), id))

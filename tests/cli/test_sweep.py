@@ -41,7 +41,7 @@ def test_a_dry_run_lists_the_runs_and_what_cannot_be_and_makes_nothing(
     lines = [line.split() for line in answer.out.splitlines()]
     assert lines[:3] == [["n_head", "learning_rate"], ["1", "2", "0.001"], ["2", "2", "0.01"]]
     assert "2 runs" in answer.out
-    assert "left out, because they cannot be: 2" in answer.out
+    assert "left out, because they are not possible: 2" in answer.out
     assert "model.n_embd 64 is not divisible by model.n_head 3" in answer.out
     assert not runs_dir.exists()
 
@@ -229,7 +229,7 @@ def shorten(runs_dir: Path, step: int, entry: int) -> None:
     )
     database.close()
     queue = Queue(runs_dir)
-    with queue.file.change() as db:
+    with queue._open(write=True) as db:
         (settings,) = db.execute("SELECT settings FROM entries WHERE id = ?", (entry,)).fetchone()
         short = json.loads(settings)
         short["train"]["max_steps"] = 4

@@ -10,9 +10,9 @@ from textual.widgets import Input, Static
 
 from engine.config.schema import config_from_dict
 from engine.protocol import RunOpened, State
+from engine.sweeps.grid import Trial
 from engine.sweeps.median_rule import MedianRule
-from engine.sweeps.queue import Queue
-from engine.sweeps.queue_entry import Entry, RunRequest
+from engine.sweeps.queue import Entry, Queue
 from tests.tui.conftest import Open, Person
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
@@ -25,7 +25,7 @@ SHORT = {"train.max_steps": 6}
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody here reads what a finished run came to."""
-    monkeypatch.setattr("tui.screens.cockpit_queue.NEXT_SECONDS", 0.05)
+    monkeypatch.setattr("tui.control.queue.NEXT_SECONDS", 0.05)
 
 
 def entries(person: Person) -> list[Entry]:
@@ -33,7 +33,7 @@ def entries(person: Person) -> list[Entry]:
 
 
 def states(person: Person) -> list[str]:
-    return [one.state_name for one in entries(person)]
+    return [str(one.state) for one in entries(person)]
 
 
 async def add(person: Person, axes: str = "") -> None:
@@ -64,7 +64,7 @@ def fill(runs_dir: Path, config: dict[str, Any], *rates: float) -> Queue:
     """As ``gpt-tui sweep --queue-only`` does."""
     queue = Queue(runs_dir)
     base = config_from_dict(config)
-    queue.add([RunRequest(base.replace({RATE: rate}), {RATE: rate}) for rate in rates], "", "")
+    queue.add([Trial({RATE: rate}, base.replace({RATE: rate})) for rate in rates], "", "")
     return queue
 
 
@@ -155,16 +155,15 @@ async def test_h_on_the_queues_own_screen_goes_on_as_well(open_app: Open) -> Non
 async def test_a_person_who_reads_is_waited_for_but_not_for_ever(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.screens.cockpit_queue.LOOK_SECONDS", 0.02)
     async with open_app(SHORT) as person:
         await add(person, f"{RATE}=1e-3,2e-3")
         await person.press("h", "space", "question_mark")
         await person.until_state(State.FINISHED)
-        person.cockpit.queueing.toggle_hold()  # the reader is there before the queue goes on
+        person.app.control.queue.toggle_hold()  # the reader is there before the queue goes on
         await person.until(lambda: "next in" in person.notice)
         await person.pilot.pause(0.5)
         assert states(person) == ["waiting", "waiting"]
-        monkeypatch.setattr("tui.screens.cockpit_queue.BUSY_SECONDS", 0.04)
+        monkeypatch.setattr("tui.control.queue.BUSY_SECONDS", 0.04)
         await person.until(lambda: states(person) == ["done", "done"], "both runs")
 
 
@@ -207,7 +206,7 @@ async def test_a_run_that_went_wrong_is_left_for_the_next_one_if_nobody_helps(
         update(self)
 
     monkeypatch.setattr(Trainer, "_update", diverge)
-    monkeypatch.setattr("tui.screens.cockpit_queue.GIVE_UP_SECONDS", 0.3)
+    monkeypatch.setattr("tui.control.queue.GIVE_UP_SECONDS", 0.3)
     async with open_app({**SHORT, RATE: 5e-3}) as person:
         await add(person, f"{RATE}=1e-3,2e-3")
         await person.press("space")
@@ -225,7 +224,7 @@ async def test_leaving_keeps_the_run_for_the_next_time(open_app: Open, runs_dir:
         await person.press("q", "s")
         assert await person.until_gone() == 0
     (entry,) = Queue(runs_dir).entries()
-    assert entry.state_name == "interrupted"
+    assert entry.state == "interrupted"
     async with open_app() as person:
         await person.until(lambda: "the queue holds 1 run: Q shows it" in person.notice)
         await look(person)
@@ -293,7 +292,7 @@ async def test_a_hopeless_run_gives_way_to_the_next_and_goes_on_if_the_person_wa
         {"train.max_steps": 12, "eval.interval": 4, "optim.warmup_steps": 0, "optim.min_lr": 0}
     )
     good, again = {RATE: 1e-2}, {RATE: 1e-2, "sample.temperature": 0.5}  # they learn alike
-    wishes = [RunRequest(base.replace(one), one) for one in (good, {RATE: 1e-6}, again)]
+    wishes = [Trial(one, base.replace(one)) for one in (good, {RATE: 1e-6}, again)]
     Queue(runs_dir).add(wishes, "", "", MedianRule(after_runs=1))
     async with open_app() as person:
         person.app.control.queue.held = True
@@ -338,7 +337,7 @@ async def test_the_screen_shows_and_rearranges_the_queue(open_app: Open) -> None
         ]
         await person.press("down", "K")
         assert [row[3] for row in rows(screen)] == ["0.002", "0.001", "0.003"]
-        assert screen.current is not None and screen.current.value(RATE) == 2e-3
+        assert screen.place is not None and screen.place.entry.value(RATE) == 2e-3
         await person.press("J", "x")
         assert [row[1] for row in rows(screen)] == ["waiting", "cancelled", "waiting"]
         await person.press("t")
@@ -400,7 +399,7 @@ async def test_a_screen_that_goes_away_is_asked_for_its_keys_in_vain(open_app: O
 async def test_a_queue_that_cannot_be_read_is_told_and_training_works(
     open_app: Open, runs_dir: Path, config: Any
 ) -> None:
-    fill(runs_dir, config.to_dict(), 1e-3).file.path.write_bytes(b"no database" * 1000)
+    fill(runs_dir, config.to_dict(), 1e-3).path.write_bytes(b"no database" * 1000)
     async with open_app(SHORT) as person:
         await person.until(lambda: "cannot be used" in person.notice)
         await person.press("space")

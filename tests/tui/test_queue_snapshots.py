@@ -13,9 +13,8 @@ from engine.config.schema import config_from_dict
 from engine.protocol import Status
 from engine.runs.database import RunDatabase
 from engine.runs.folder import create_run
-from engine.sweeps.grid import grid, parse_axes
-from engine.sweeps.queue import Queue
-from engine.sweeps.queue_entry import RunRequest
+from engine.sweeps.grid import grid, parse_axes, plan
+from engine.sweeps.queue import EntryState, Queue
 from tests.tui.test_snapshots import PAUSED, Snap, StillApp, after, still
 from tui.app import GptTuiApp
 
@@ -37,16 +36,14 @@ def queue(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Queue:
     base = preset_config("nanogpt-cpu")
     axes, _ = parse_axes(AXES)
     queue = Queue(runs_dir)
-    queue.add(
-        [RunRequest(base.replace(one), one) for one in grid(axes)], "gpt-tui sweep …", "depth"
-    )
+    queue.add(plan(base, grid(axes)).trials, "gpt-tui sweep …", "depth")
     for loss in LOSSES:
         taken = queue.take()
         assert taken is not None
         trained = 2000 if loss != LOSSES[-1] else 850
-        write_down(runs_dir, taken.entry.run, loss, trained)
-        taken.finish() if trained == 2000 else taken.release()
-    with queue.file.change() as db:
+        write_down(runs_dir, taken[0].run, loss, trained)
+        queue.end(taken[0].id, EntryState.DONE if trained == 2000 else EntryState.INTERRUPTED)
+    with queue._open(write=True) as db:
         db.execute(
             "UPDATE entries SET state = 'failed', run = 'depth-6', problem = ? WHERE id = 6",
             ("memory ran out: lower train.batch_size, and open the run again",),

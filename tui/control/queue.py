@@ -1,131 +1,219 @@
-"""What the app does with the queue: fills it, and goes on with what waits. No widget in sight."""
+"""What the app does with the queue: adds to it, and trains one run after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from data.errors import InputError
-from engine.protocol import Command, Refused
+from engine.protocol import Advised, Command, Refused, State, Status
 from engine.sweeps.grid import Plan, grid, parse_axes, plan, split_axes
 from engine.sweeps.median_rule import MedianRule
-from engine.sweeps.queue import Queue, Taken
-from engine.sweeps.queue_entry import Entry, EntryState, RunRequest
+from engine.sweeps.queue import Entry, EntryState, Queue
 from tui.control.draft import Draft
+from tui.text.leaderboard import format_entry
+from tui.text.numbers import counted
+
+NEXT_SECONDS = 8.0  # to read what the finished run came to, and to hold the queue
+GIVE_UP_SECONDS = 60.0  # for a person to help a queued run that went wrong
+BUSY_SECONDS = 300.0  # a person who reads or types is waited for, but not one who has left
+AT_REST = (State.IDLE, State.FINISHED, State.STOPPED, State.FAILED)
 
 
 class QueueControl:
-    """Holds the queue of a runs folder and the entry that this app trains.
+    """The queue of a runs folder, and the entry of it that this app trains.
 
     Args:
         runs_dir: The folder.
-        send: Takes commands for the engine, and returns the ids of the requests.
+        send: Sends a command to the engine, and returns the id of the request.
+        status: Returns the engine's status.
     """
 
-    def __init__(self, runs_dir: Path, send: Callable[[Command], int]) -> None:
+    def __init__(
+        self, runs_dir: Path, send: Callable[[Command], int], status: Callable[[], Status]
+    ) -> None:
         self.queue = Queue(runs_dir)
-        self.held = False  # the person wants nothing to begin of itself
-        self._send = send
-        self._taken: Taken | None = None
-        self._opened = False  # the engine has the run of what is taken
-        self._request_id = 0  # by which the engine was told to train it
+        self.held = False  # no run starts by itself
+        self.taken: Entry | None = None  # the entry that is trained here
+        # both are set by the screen; `say` takes a severity, and stays until it is read
+        self.say: Callable[[str, str], None] = lambda text, severity: None
+        self.notify: Callable[[str], None] = lambda text: None
+        self._send, self._status = send, status
+        self._opened = False  # the engine has the run of the entry
+        self._request_id = 0  # of the command to train it
+        self._next_at = math.inf  # when the next run starts by itself, on the monotonic clock
+        self._give_up = ""  # if the paused run is to make way for it: what is wrong with that
 
-    @property
-    def taken(self) -> Entry | None:
-        """What this app trains, if it comes from the queue."""
-        return self._taken.entry if self._taken else None
+    # -- what the person does --------------------------------------------------------------------
+
+    def add(
+        self, draft: Draft, axes: str, command_line: str, rule: MedianRule | None = None
+    ) -> str:
+        """Queue the edited settings as a run or, with axes, as a sweep; return what to tell.
+
+        The edits are forgotten once they are queued.
+
+        Raises:
+            InputError: The settings are invalid, or the queue cannot be written.
+        """
+        trials = plan_of(draft, axes).trials
+        self.queue.add(trials, command_line, "" if len(trials) > 1 else None, rule)
+        draft.edits.clear()
+        how = "they follow the present run" if self._is_training else "Q, then r trains them"
+        return f"{counted(len(trials), 'run')} queued: {how}"
+
+    def start_next(self) -> None:
+        """Train the next entry now.
+
+        Raises:
+            InputError: A run is being trained, no entry is pending, or the queue cannot be used.
+        """
+        if self._is_training:
+            raise InputError("a run is being trained: the queue goes on when it is finished")
+        if not self._begin_next():
+            raise InputError("no run is waiting that another program does not train already")
+
+    def toggle_hold(self) -> None:
+        """Let no run start by itself, or go on."""
+        self.held = not self.held
+        self._next_at = math.inf
+        if self.held:
+            self.say("the queue is held: no run starts by itself (h goes on)", "warning")
+            return
+        self.say("", "warning")
+        with self._saying_errors():
+            if not self._announce("", "information"):
+                self.notify("the queue goes on by itself")
+
+    # -- autostart -------------------------------------------------------------------------------
+
+    def tick(self, is_busy: bool) -> None:
+        """Start the next run when its time has come, unless the person did something else.
+
+        While the person is busy, reads or types, it waits, but not for ever.
+        """
+        late = time.monotonic() - self._next_at
+        if late < 0 or (is_busy and late < BUSY_SECONDS):
+            return
+        self._next_at = math.inf
+        expected = (State.PAUSED,) if self._give_up else AT_REST
+        if self.is_beginning or self._status().state not in expected:
+            return
+        with self._saying_errors():
+            if self._give_up:
+                self._end(EntryState.FAILED, self._give_up)
+            self._begin_next()
 
     @property
     def is_beginning(self) -> bool:
         """Whether the engine was told to train an entry and has not yet begun."""
-        return self._taken is not None and not self._opened
+        return self.taken is not None and not self._opened
 
-    def is_refusal(self, event: Refused) -> bool:
-        """Whether the engine says that it cannot begin what it was told to train."""
-        return self.is_beginning and event.request_id == self._request_id
+    @property
+    def _is_training(self) -> bool:
+        return self._status().state in (State.RUNNING, State.PREPARING)
 
-    # -- filling ---------------------------------------------------------------------------------
+    def _announce(self, before: str, severity: str) -> bool:
+        """Say what follows, and start the countdown; return whether anything does."""
+        pending = self.queue.pending()
+        if not pending or self._status().state not in AT_REST:
+            return False
+        if self.held:
+            what = f"the queue is held, {counted(len(pending), 'run')} to go: h goes on"
+        else:
+            what = f"next in {NEXT_SECONDS:.0f} s: {format_entry(pending[0])} · h holds the queue"
+            self._next_at, self._give_up = time.monotonic() + NEXT_SECONDS, ""
+        self.say(f"{before}\n{what}".strip(), severity)
+        return True
 
-    def add(
-        self, draft: Draft, axes: str, command_line: str, rule: MedianRule | None = None
-    ) -> int:
-        """Queue the edited settings as a run or, with axes, as a sweep; returns how many runs.
-
-        Args:
-            draft: The edited settings, which are forgotten once they are queued.
-            axes: What else to vary.
-            command_line: What the app was begun with.
-            rule: Stops the runs of a sweep that the others have outdone.
-
-        Raises:
-            InputError: They cannot be, or the queue cannot be written.
-        """
-        planned = plan_of(draft, axes)
-        wishes = [RunRequest(one.config, draft.edits | one.changes) for one in planned.trials]
-        sweep = "" if len(wishes) > 1 else None
-        self.queue.add(wishes, command_line, sweep, rule)
-        draft.edits.clear()  # they have found their run
-        return len(wishes)
-
-    # -- going on --------------------------------------------------------------------------------
-
-    def waiting(self) -> list[Entry]:
-        """What is still to be trained and nobody trains, in order.
-
-        Raises:
-            InputError: The queue cannot be read.
-        """
-        left = [one for one in self.queue.entries() if not one.is_over and not one.live]
-        return sorted(left, key=lambda one: one.state is EntryState.WAITING)
-
-    def begin_next(self) -> Entry | None:
-        """Have the engine train the entry whose turn it is; None if there is none.
-
-        Raises:
-            InputError: The queue cannot be used.
-        """
+    def _begin_next(self) -> bool:
+        """Have the engine train the next entry; return whether there is one."""
         self.release()
+        self._next_at = math.inf
         taken = self.queue.take()
         if taken is None:
-            return None
-        self._taken, self._opened = taken, False
-        self._request_id = self._send(taken.command)
-        return taken.entry
+            return False
+        self.taken, command = taken
+        self._opened = False
+        self._request_id = self._send(command)
+        return True
+
+    # -- what the engine does --------------------------------------------------------------------
+
+    def welcome(self) -> None:
+        """At the start of the app: say that runs are waiting."""
+        with self._saying_errors():
+            if pending := self.queue.pending():
+                self.say(f"the queue holds {counted(len(pending), 'run')}: Q shows it", "warning")
 
     def note_opened(self, run: Path) -> None:
-        """The engine has opened a run, this one or another."""
-        if self._taken and self._taken.run.resolve() == run.resolve():
-            self._opened = True
-        else:
+        """The engine has opened a run, that of the entry or another."""
+        taken = self.taken
+        self._opened = bool(taken and (self.queue.runs_dir / taken.run).resolve() == run.resolve())
+        if not self._opened:
             self.release()
 
-    def note_finished(self) -> None:
-        """The open run is trained."""
-        taken = self._drop()
-        if taken:
-            taken.finish()
+    def note_begun(self) -> None:
+        """The open run is trained: say so if it comes from the queue."""
+        if self.taken:
+            self.say(f"from the queue: {format_entry(self.taken)}", "information")
 
-    def note_failed(self, problem: str) -> None:
-        """The open run, or what was to be one, cannot be trained."""
-        taken = self._drop()
-        if taken:
-            taken.fail(problem)
+    def note_finished(self, summary: str) -> None:
+        """The open run is finished; the first line of its summary stays on the screen."""
+        self._end_and_announce(EntryState.DONE, "", summary.splitlines()[0], "information")
+
+    def note_refused(self, event: Refused) -> None:
+        """The engine cannot do something, perhaps train the entry."""
+        if self.is_beginning and event.request_id == self._request_id:
+            self.note_failed(event.message, event.message)
+
+    def note_failed(self, problem: str, said: str) -> None:
+        """The open run cannot go on; ``said`` is what the person was told."""
+        if self.taken:
+            self._end_and_announce(EntryState.FAILED, problem, said, "error")
+
+    def note_advised(self, advice: Advised) -> None:
+        """Something is wrong; if it paused a queued run, others do not wait for ever."""
+        if not self.taken or advice.rewind_to is None or self.held:
+            return
+        with suppress(InputError):  # it is said when the queue is to go on
+            if self.queue.pending():
+                self._next_at = time.monotonic() + GIVE_UP_SECONDS
+                self._give_up = advice.message
+                self.notify(
+                    f"the queue goes on with the next run in {GIVE_UP_SECONDS:.0f} s · h holds it"
+                )
 
     def release(self) -> None:
-        """Leave what is taken for later; it goes on where it is."""
-        taken = self._drop()
-        if taken:
-            with suppress(InputError):  # the lock is gone all the same: it counts as interrupted
-                taken.release()
+        """Leave the entry for later, if there is one; its run is resumed then."""
+        with suppress(InputError):  # its lock is gone all the same: it counts as interrupted
+            self._end(EntryState.INTERRUPTED)
 
-    def _drop(self) -> Taken | None:
-        taken, self._taken = self._taken, None
-        return taken
+    def _end_and_announce(self, state: EntryState, problem: str, said: str, severity: str) -> None:
+        with self._saying_errors(said):
+            self._end(state, problem)
+            self._announce(said, severity)
+
+    def _end(self, state: EntryState, problem: str = "") -> None:
+        """Record what became of the entry that was trained here, if there is one."""
+        entry, self.taken = self.taken, None
+        if entry:
+            self._next_at = math.inf
+            self.queue.end(entry.id, state, problem)
+
+    @contextmanager
+    def _saying_errors(self, before: str = "") -> Iterator[None]:
+        try:
+            yield
+        except InputError as error:
+            self.say(f"{before}\n{error}".strip(), "error")
 
 
 def plan_of(draft: Draft, axes: str) -> Plan:
-    """The runs that the edited settings and some axes come to.
+    """Return the runs that the edited settings and some axes come to.
 
     Raises:
         InputError: All that is wrong with them, at once.

@@ -88,7 +88,7 @@ class RunControl:
         self._request_ids = itertools.count(1)
         self._early_sample = 0  # the request for a sample that waits for the run
         self._begun = False
-        self.queue = QueueControl(launch.runs_dir, self.send)
+        self.queue = QueueControl(launch.runs_dir, self.send, lambda: self.status)
 
     @cached_property
     def engine(self) -> EngineLoop:

@@ -24,12 +24,12 @@ from tui.control.run import OPEN_STATES, RunControl
 from tui.control.runs_view import RunsView
 from tui.screens.cockpit_keys import BINDINGS, SINGLE_KEYS, WORKS, Now
 from tui.screens.cockpit_lr_finder import CockpitLRFinder
-from tui.screens.cockpit_queue import CockpitQueue
 from tui.screens.cockpit_timeline import CockpitTimeline
 from tui.screens.help import help_screen
 from tui.screens.new_run_dialog import NewRunDialog
 from tui.screens.outlet import Answer, Outlet
 from tui.screens.queue import QueueScreen
+from tui.screens.queue_dialog import QueueDialog
 from tui.text.numbers import counted, duration, loss, short_path
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart
@@ -91,9 +91,7 @@ class CockpitScreen(Screen[None]):
         outlet = Outlet(self.say, self.notify, self._push)
         self._timeline = CockpitTimeline(control, outlet)
         self._lr_finder = CockpitLRFinder(control, outlet, self.edit)
-        self.queueing = CockpitQueue(
-            control, outlet, self._show_settings, self.set_timer, lambda: self._person_is_busy
-        )
+        control.queue.say, control.queue.notify = self.say, self.notify
         self._runs_view = RunsView(control.launch.runs_dir)
         self._handlers: dict[type[protocol.Event], Callable[[Any], object]] = {
             protocol.StateChanged: self._on_state,
@@ -185,7 +183,7 @@ class CockpitScreen(Screen[None]):
         self._show_settings()
         self._show_status()
         self.set_interval(TICK_SECONDS, self._tick)
-        self.call_after_refresh(self.queueing.welcome)
+        self.call_after_refresh(self.control.queue.welcome)
 
     def on_resize(self, event: events.Resize) -> None:
         """Below a certain size a sentence is better than a jumble."""
@@ -212,6 +210,7 @@ class CockpitScreen(Screen[None]):
             self._show_status()
         if self._ticks % TICKS_PER_CHART == 0:
             self.chart.refresh_data()
+        self.control.queue.tick(self._person_is_busy)
 
     def _show_status(self) -> None:
         bar = self.query_one(StatusBar)
@@ -237,14 +236,14 @@ class CockpitScreen(Screen[None]):
             early = f"{event.message}\n" if event.message else ""
             self.notice.say(early + self._summary(), "information")
             if before is State.RUNNING:
-                self.queueing.note_finished(early + self._summary())
+                self.control.queue.note_finished(early + self._summary())
         elif event.state is State.PREPARING and before is not State.PREPARING:
             self._told_on_the_way.clear()
         elif event.state is State.RUNNING:
             told = self._told_on_the_way if before is State.PREPARING else []
             self._say_what_is_known(told)
             if before is State.PREPARING and not self.notice.text:
-                self.queueing.note_begun()
+                self.control.queue.note_begun()
         elif before is State.FINISHED and event.state is State.PAUSED:
             self.notice.dismiss()  # its end was put off
         self.chart.empty_text = EMPTY_CHART.get(event.state, "no steps yet")
@@ -323,7 +322,7 @@ class CockpitScreen(Screen[None]):
 
     def _on_advised(self, event: protocol.Advised) -> None:
         self.notice.advise(event)
-        self.queueing.note_advised(event)
+        self.control.queue.note_advised(event)
         self.refresh_bindings()
 
     def _on_silenced(self, event: protocol.Silenced) -> None:
@@ -348,7 +347,7 @@ class CockpitScreen(Screen[None]):
             return
         elif not (event.request_id == self._edit[0] and self._take_back(event.message)):
             self.notice.say(event.message, "error")
-            self.queueing.note_refused(event)
+            self.control.queue.note_refused(event)
             self.refresh_bindings()
 
     def _on_failed(self, event: protocol.Failed) -> None:
@@ -359,7 +358,7 @@ class CockpitScreen(Screen[None]):
             log = short_path(f"{self.control.run_path}/{LOG_FILE}")
             more = f"\nspace goes on from {there}; details are in {log}"
         self.notice.say(event.message + more, "error")
-        self.queueing.note_failed(event.message, event.message + more)
+        self.control.queue.note_failed(event.message, event.message + more)
 
     def _show_chart_source(self) -> None:
         self.chart.show(
@@ -463,15 +462,20 @@ class CockpitScreen(Screen[None]):
 
     def action_add_to_queue(self) -> None:
         """Ask what to queue."""
-        self.queueing.add()
+        self.app.push_screen(QueueDialog(self.control), self._on_queued)
+
+    def _on_queued(self, said: str | None) -> None:
+        if said:
+            self._show_settings()
+            self.notify(said)
 
     def action_show_queue(self) -> None:
         """The queue's own screen."""
-        self.queueing.show()
+        self.app.push_screen(QueueScreen(self.control))
 
     def action_hold_queue(self) -> None:
         """Let no queued run begin of itself, or go on."""
-        self.queueing.toggle_hold()
+        self.control.queue.toggle_hold()
 
     def action_runs(self) -> None:
         """Look through all runs."""

@@ -1,4 +1,4 @@
-"""The queue: what is to come, what has become of the rest, and which is the best."""
+"""The queue: which runs are waiting, what became of the others, and which is the best."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Static
 
 from data.errors import InputError
-from engine.sweeps.queue_entry import Entry, EntryState, varying
-from tui.control.queue import QueueControl
-from tui.text.leaderboard import format_state, pruned, short, shown
-from tui.text.numbers import counted, duration, loss
+from engine.sweeps.queue import Entry, EntryState
+from tui.control.run import RunControl
+from tui.screens.open_run_dialog import OpenRunDialog, is_busy
+from tui.text.leaderboard import (
+    format_key,
+    format_progress,
+    format_state,
+    format_value,
+    varying_settings,
+)
+from tui.text.numbers import counted, loss
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.notice import Notice
 
@@ -39,44 +46,32 @@ EMPTY = (
 
 
 class QueueScreen(Screen[None]):
-    """A table of the queue, to be looked at and rearranged.
+    """A table of the queue, to look at and rearrange.
 
     Args:
-        control: The app's hand on the queue.
-        begin: Has the next run begin now, or says why it cannot.
-        toggle_hold: Lets nothing begin of itself, or go on.
-        open_run: Opens a run in the cockpit.
+        control: The queue, and the run that is open.
     """
 
     CSS_PATH = "../styles/queue.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "begin", "Run next", tooltip="train what comes next"),
-        Binding("h", "hold", "Hold", tooltip="let nothing begin of itself, or go on"),
-        Binding("l", "toggle_order", "Best first", tooltip="the best first, or in their order"),
-        Binding("x", "cancel", "Cancel", tooltip="take the run out of turn"),
-        Binding("t", "retry", "Retry", tooltip="train what failed or was cancelled after all"),
-        Binding("K", "move(-1)", "Sooner", tooltip="let it wait for less"),
-        Binding("J", "move(1)", "Later", tooltip="let it wait for longer"),
+        Binding("r", "start_next", "Run next", tooltip="train the next run now"),
+        Binding("h", "hold", "Hold", tooltip="let no run start by itself, or go on"),
+        Binding("l", "toggle_order", "Best first", tooltip="sort by loss, or in the queue's order"),
+        Binding("x", "cancel", "Cancel", tooltip="do not train the run; what it has is kept"),
+        Binding("t", "retry", "Retry", tooltip="queue a failed or cancelled run again"),
+        Binding("K", "move(-1)", "Sooner", tooltip="move the run towards the front"),
+        Binding("J", "move(1)", "Later", tooltip="move the run towards the end"),
         Binding("escape,Q", "dismiss", "Back"),
     ]
 
-    def __init__(
-        self,
-        control: QueueControl,
-        begin: Callable[[], None],
-        toggle_hold: Callable[[], None],
-        open_run: Callable[[Path], None],
-    ) -> None:
+    def __init__(self, control: RunControl) -> None:
         super().__init__()
-        self._open_run = open_run
-        self.control = control
-        self._begin, self._toggle_hold = begin, toggle_hold
+        self.control, self.queue = control, control.queue.queue
         self.best_first = False
-        self.places: list[Place] = []  # as they stand in the table
-        self._settled: dict[int, Place] = {}  # of entries that are over: they change no more
+        self.places: list[Place] = []  # as in the rows of the table
 
     def compose(self) -> ComposeResult:
-        """A heading, the table, and all there is to say of the row under the cursor."""
+        """A heading, the table, and details of the row under the cursor."""
         yield Static(id="heading", markup=False)
         yield Notice(id="queue-notice")
         yield DataTable(id="runs", cursor_type="row", zebra_stripes=True)
@@ -90,176 +85,160 @@ class QueueScreen(Screen[None]):
         return self.query_one("#runs", DataTable)
 
     @property
-    def current(self) -> Entry | None:
-        """The entry under the cursor; None, too, while the screen comes to be or goes."""
+    def place(self) -> Place | None:
+        """The row under the cursor; None also while the screen is built or removed."""
         for table in self.query("#runs").results(DataTable):
             if 0 <= table.cursor_row < len(self.places):
-                return self.places[table.cursor_row].entry
+                return self.places[table.cursor_row]
         return None
 
     def on_mount(self) -> None:
-        """Show what there is, and keep it true."""
+        """Show the queue, and what changes in it."""
         self.refresh_table()
         self.set_interval(REFRESH_SECONDS, self.refresh_table)
 
     # -- showing ---------------------------------------------------------------------------------
 
     def refresh_table(self) -> None:
-        """Bring the table in line with the queue, the cursor staying on its entry."""
+        """Read the queue again; the cursor stays on its entry."""
+        from engine.sweeps.leaderboard import leaderboard  # imports numpy
+
         try:
-            entries = self.control.queue.entries()
+            entries = self.queue.entries()
         except InputError as error:
-            self._say(str(error))
+            self.query_one(Notice).say(str(error), "error")
             return
-        places = self._places(entries)
+        places = leaderboard(self.queue, entries, self.places)
+        if not self.best_first:
+            order = [entry.id for entry in entries]
+            places.sort(key=lambda place: order.index(place.entry.id))
         self.query_one("#heading", Static).update(self._heading(entries))
         self.set_class(not entries, "-empty")
         if places != self.places or not self.table.columns:
             self._fill(places)
         self._show_detail()
 
-    def _places(self, entries: Sequence[Entry]) -> list[Place]:
-        from engine.sweeps.leaderboard import leaderboard  # numpy waits for the first look
-
-        for one in entries:
-            if not one.is_over:  # tried again, perhaps
-                self._settled.pop(one.id, None)
-        moving = [one for one in entries if one.id not in self._settled]
-        known = {one.id for one in entries} - {one.id for one in moving}
-        found = leaderboard(moving, self.control.queue.runs_dir)
-        self._settled |= {one.entry.id: one for one in found if one.entry.is_over}
-        places = found + [self._settled[id] for id in known]
-        places.sort(key=lambda one: (one.entry.position, one.entry.id))
-        if self.best_first:
-            places.sort(key=_score)
-        return places
-
     def _fill(self, places: list[Place]) -> None:
-        table, kept = self.table, self.current
-        keys = varying(place.entry for place in places)
+        table, before = self.table, self.place
+        keys = varying_settings(place.entry for place in places)
         self.places = places
         table.clear(columns=True)
         table.add_columns("run", "state")
-        for name in ("best val", *map(short, keys), "step", "time"):
+        for name in ("best val", *map(format_key, keys), "step", "time"):
             table.add_column(Text(name, justify="right"))
         for place in places:
             table.add_row(*_row(place, keys))
         ids = [place.entry.id for place in places]
-        if kept and kept.id in ids:
-            table.move_cursor(row=ids.index(kept.id), animate=False)
+        if before and before.entry.id in ids:
+            table.move_cursor(row=ids.index(before.entry.id), animate=False)
 
     def _heading(self, entries: Sequence[Entry]) -> Text:
-        left = sum(not one.is_over and not one.live for one in entries)
         text = Text("queue", "bold")
-        text.append(f" · {counted(left, 'run')} to go", "not bold")
-        if self.control.held:
-            text.append(" · held: nothing begins of itself", "yellow")
+        pending = sum(entry.is_pending for entry in entries)
+        text.append(f" · {counted(pending, 'run')} to go", "not bold")
+        if self.control.queue.held:
+            text.append(" · held: no run starts by itself", "yellow")
         if self.best_first:
             text.append(" · the best first", "dim")
         return text
 
     def _show_detail(self) -> None:
-        entry, text = self.current, Text()
-        if entry:
-            text.append(f"{entry.run or entry.sweep or 'to come'}  ", "bold")
-            place = self.places[self.table.cursor_row]
-            state = format_state(place)
+        place, text = self.place, Text()
+        if place:
+            entry, state = place.entry, format_state(place)
+            text.append(f"{entry.run or entry.sweep or 'waiting'}  ", "bold")
             text.append(state, STYLES.get(state, ""))
             if place.run:
                 text.append("  enter opens it", "dim")
-            words = [f"{key} {shown(key, value)}" for key, value in entry.changes.items()]
-            text.append("\n" + (" · ".join(words) or "settings as they were"))
-            if why := pruned(place):
-                text.append(f"\n{why}", "yellow")
-            if entry.problem:
-                text.append(f"\n{entry.problem}", "red")
+            words = [f"{key} {format_value(key, value)}" for key, value in entry.changes.items()]
+            text.append("\n" + (" · ".join(words) or "settings unchanged"))
+            for problem, style in ((place.pruned, "yellow"), (entry.problem, "red")):
+                text.append(f"\n{problem}" if problem else "", style)
         self.query_one("#detail", Static).update(text)
         self.refresh_bindings()
 
     def on_data_table_row_highlighted(self) -> None:
-        """Another row: say what it is."""
+        """The cursor is on another row."""
         self._show_detail()
-
-    def on_data_table_row_selected(self) -> None:
-        """Enter: open the run in the cockpit."""
-        place = self.places[self.table.cursor_row]
-        if place.run:
-            self.dismiss()
-            self._open_run(Path(place.run.path))
 
     # -- keys ------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Which keys make sense for the row under the cursor."""
-        entry = self.current
+        """Enable the keys that make sense for the row under the cursor."""
+        entry = self.place.entry if self.place else None
         state = entry.state if entry else None
         can = {
-            "cancel": entry is not None and not entry.is_over and not entry.live,
+            "cancel": entry is not None and entry.is_pending,
             "retry": state in (EntryState.FAILED, EntryState.CANCELLED),
             "move": state is EntryState.WAITING,
             "toggle_order": bool(self.places),
-            "begin": any(not one.entry.is_over and not one.entry.live for one in self.places),
+            "start_next": any(place.entry.is_pending for place in self.places),
         }
         return can.get(action, True)
 
-    def action_begin(self) -> None:
-        """Train what comes next."""
-        self._try(self._begin)
+    def on_data_table_row_selected(self) -> None:
+        """Enter: open the run in the cockpit; ask first if that interrupts another one."""
+        control = self.control
+        if not self.place or not self.place.run:
+            return
+        run = Path(self.place.run.path)
+        self.dismiss()
+        if control.is_open and control.run_path == run:
+            return
+        if is_busy(control) or control.draft.edits:
+            dialog = OpenRunDialog(control, run.name)
+            self.app.push_screen(dialog, lambda yes: control.open_run(run) if yes else None)
+        else:
+            control.open_run(run)
+
+    def action_start_next(self) -> None:
+        """Train the next run now."""
+        self._try(self.control.queue.start_next)
 
     def action_hold(self) -> None:
-        """Let nothing begin of itself, or go on."""
-        self._toggle_hold()
+        """Let no run start by itself, or go on."""
+        self.control.queue.toggle_hold()
         self.refresh_table()
 
     def action_toggle_order(self) -> None:
-        """The best first, or the order of the queue."""
+        """Sort by loss, or in the order of the queue."""
         self.best_first = not self.best_first
         self.refresh_table()
 
     def action_cancel(self) -> None:
-        """Take the entry out of turn."""
-        self._change(self.control.queue.cancel)
+        """Cancel the entry."""
+        self._change(self.queue.cancel)
 
     def action_retry(self) -> None:
-        """Train it after all."""
-        self._change(self.control.queue.retry)
+        """Queue the entry again."""
+        self._change(self.queue.retry)
 
     def action_move(self, places: int) -> None:
-        """Sooner or later."""
-        self._change(lambda id: self.control.queue.move(id, places))
+        """Move the entry."""
+        self._change(lambda id: self.queue.move(id, places))
 
     def _change(self, change: Callable[[int], None]) -> None:
-        entry = self.current
-        if entry:
-            self._try(lambda: change(entry.id))
+        place = self.place
+        if place:
+            self._try(lambda: change(place.entry.id))
 
-    def _try(self, wish: Callable[[], None]) -> None:
+    def _try(self, action: Callable[[], None]) -> None:
         try:
-            wish()
+            action()
             self.query_one(Notice).dismiss()
         except InputError as error:
-            self._say(str(error))
+            self.query_one(Notice).say(str(error), "error")
         self.refresh_table()
-
-    def _say(self, problem: str) -> None:
-        self.query_one(Notice).say(problem, "error")
-
-
-def _score(place: Place) -> float:
-    best = place.run.best_val_loss if place.run and place.rank else None
-    return float("inf") if best is None else best
 
 
 def _row(place: Place, keys: Sequence[str]) -> list[Text]:
-    entry, run = place.entry, place.run
-    state = format_state(place)
+    entry, run, state = place.entry, place.run, format_state(place)
     cells = [
         loss(run.best_val_loss if run else None),
-        *(shown(key, entry.value(key)) for key in keys),
-        f"{run.step:,}/{run.total_steps:,}" if run else "–",
-        duration(run.train_seconds if run else None),
+        *(format_value(key, entry.value(key)) for key in keys),
+        *format_progress(place),
     ]
-    named = run.name if run else entry.run  # it may have been renamed
-    name = Text(named or entry.sweep or "–", "" if named else "dim")
+    name = run.name if run else entry.run  # it may have been renamed
+    first = Text(name or entry.sweep or "–", "" if name else "dim")
     right = [Text(cell, justify="right") for cell in cells]
-    return [name, Text(state, STYLES.get(state, "")), *right]
+    return [first, Text(state, STYLES.get(state, "")), *right]

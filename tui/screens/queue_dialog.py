@@ -1,25 +1,23 @@
-"""Adding to the queue: the edited settings as one run, or several values of some of them.
-
-With several, hopeless ones can be stopped early.
-"""
+"""Add to the queue: the edited settings as one run, or several values of some of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
+from textual.events import Mount
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from data.errors import InputError
 from engine.sweeps.grid import Plan, format_changes
 from engine.sweeps.median_rule import MedianRule, rule_warnings
-from tui.control.draft import Draft
 from tui.control.queue import plan_of
+from tui.control.run import RunControl
 from tui.screens.new_run_dialog import differences
 from tui.text.numbers import counted
 from tui.widgets.tick_box import TickBox
@@ -28,24 +26,11 @@ EXAMPLE = "optim.learning_rate=1e-4..1e-2 log x5 model.n_layer=2,4"
 SHOWN_RUNS = 4
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be queued.
-
-    Attributes:
-        axes: The values to try; empty for a single run.
-        rule: What stops hopeless runs among several.
-    """
-
-    axes: str
-    rule: MedianRule | None
-
-
-class QueueDialog(ModalScreen[Wanted | None]):
-    """Asks what to queue; answers with None if nothing.
+class QueueDialog(ModalScreen[str | None]):
+    """Asks what to queue and queues it; returns what to tell the person, None if nothing.
 
     Args:
-        draft: The edited settings.
+        control: The edited settings, and the queue.
     """
 
     CSS_PATH = "../styles/queue.tcss"
@@ -56,16 +41,18 @@ class QueueDialog(ModalScreen[Wanted | None]):
         Binding("escape", "dismiss(None)", "Back"),
     ]
 
-    def __init__(self, draft: Draft) -> None:
+    def __init__(self, control: RunControl) -> None:
         super().__init__()
-        self.draft = draft
+        self.control = control
 
     def compose(self) -> ComposeResult:
-        """The differences, a field, what it comes to, and two answers."""
+        """The edited settings, a field and a box, the runs they come to, and the keys."""
+        draft = self.control.draft
+        so_far = differences(draft) if draft.edits else Text("With the settings as shown.\n")
         with Vertical(id="dialog", classes="-fixed") as dialog:
             dialog.border_title = "Add to the queue"
             with VerticalScroll(id="settings-so-far"):
-                yield Static(self._settings(), markup=False)
+                yield Static(so_far, markup=False)
             yield Static("Values to try (optional): section.name=a,b or LOW..HIGH log x5")
             yield Input(placeholder=EXAMPLE, id="axes", compact=True)
             yield TickBox("stop hopeless runs early (median rule)", id="rule")
@@ -79,51 +66,37 @@ class QueueDialog(ModalScreen[Wanted | None]):
                 markup=False,
             )
 
-    def _settings(self) -> Text:
-        return (
-            differences(self.draft) if self.draft.edits else Text("With the settings as shown.\n")
-        )
-
-    def on_mount(self) -> None:
-        """Say what there is so far."""
-        self._show()
-
-    def on_input_changed(self) -> None:
-        """Say what it comes to while it is typed."""
-        self._show()
-
-    def on_tick_box_changed(self) -> None:
-        """Say whether the rule can do anything."""
-        self._show()
-
-    def on_input_submitted(self) -> None:
-        """Add, if it can be."""
-        self.action_add()
-
+    @on(Input.Submitted)
     def action_add(self) -> None:
-        """Add, if it can be."""
-        if self._plan() is not None:
-            self.dismiss(Wanted(self.query_one(Input).value, self._rule))
+        """Queue the runs; if that is not possible, show why and stay."""
+        control, axes = self.control, self.query_one(Input).value
+        try:
+            typed = control.launch.command_line
+            self.dismiss(control.queue.add(control.draft, axes, typed, self._rule))
+        except InputError as error:
+            self._show(Text(str(error), "red"))
 
     @property
     def _rule(self) -> MedianRule | None:
         return MedianRule() if self.query_one(TickBox).value else None
 
-    def _show(self) -> None:
-        planned = self._plan()
-        if planned is not None:
-            self.query_one("#runs", Static).update(_described(planned, self._rule))
-
-    def _plan(self) -> Plan | None:
-        """What would be queued; if it cannot be, the reasons are shown."""
+    @on(Mount)
+    @on(Input.Changed)
+    @on(TickBox.Changed)
+    def preview(self) -> None:
+        """Show the runs that would be added, and whether the rule has an effect."""
         try:
-            return plan_of(self.draft, self.query_one(Input).value)
+            planned = plan_of(self.control.draft, self.query_one(Input).value)
+            self._show(format_plan(planned, self._rule))
         except InputError as error:
-            self.query_one("#runs", Static).update(Text(str(error), "red"))
-            return None
+            self._show(Text(str(error), "red"))
+
+    def _show(self, text: Text) -> None:
+        self.query_one("#runs", Static).update(text)
 
 
-def _described(planned: Plan, rule: MedianRule | None) -> Text:
+def format_plan(planned: Plan, rule: MedianRule | None) -> Text:
+    """Return the first runs, which settings have no effect, and what is left out."""
     trials = planned.trials
     text = Text.assemble((counted(len(trials), "run"), "bold"))
     if len(trials) > 1:
@@ -132,9 +105,9 @@ def _described(planned: Plan, rule: MedianRule | None) -> Text:
         lines += [f"… and {more:,} more"] if more else []
         text.append("\n" + "\n".join(lines))
     idle = rule_warnings(rule, [trial.config for trial in trials]) if rule else []
-    for told in planned.ineffective_settings() + idle:
-        text.append(f"\n{told}", "yellow")
+    for warning in planned.ineffective_settings() + idle:
+        text.append(f"\n{warning}", "yellow")
     if planned.impossible:
-        text.append(f"\n{len(planned.impossible):,} cannot be and are left out: ", "yellow")
+        text.append(f"\n{len(planned.impossible):,} are not valid and left out: ", "yellow")
         text.append(planned.impossible[0].problems[0])
     return text

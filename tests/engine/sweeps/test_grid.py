@@ -196,3 +196,10 @@ def test_combinations_that_cannot_be_are_set_aside() -> None:
     assert len(both.problems) == 2
     with pytest.raises(InputError, match="not divisible"):
         plan(Config(), [{"model.n_head": 3}])
+
+
+def test_a_number_of_steps_is_what_the_runs_train() -> None:
+    base = Config().replace({"train.max_epochs": 2.0})
+    planned = plan(base, [{"train.max_steps": 10}, {"train.max_steps": 10, "train.max_epochs": 1}])
+    assert [one.config.train.max_epochs for one in planned.trials] == [0, 1]
+    assert planned.trials[0].changes == {"train.max_steps": 10}  # as it was typed
