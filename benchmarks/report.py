@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tui.terminal.stdout import print_last
-from tui.text.tables import table, to_json
+from tui.text.tables import format_json, format_table
 
 RESAMPLES = 10_000
 PARAMETERS_APART = 0.05  # more, and a comparison is none
@@ -96,8 +96,8 @@ def parameters_row(ours: int, peer: str, theirs: int) -> Row:
 def tell(rows: Sequence[Row], result: Mapping[str, Any], as_json: bool) -> None:
     """Print the last words of a benchmark."""
     if as_json:
-        print_last(to_json(dict(result)))
+        print_last(format_json(dict(result)))
         return
     verdicts = {True: "reached", False: "not reached", None: ""}
     cells = [(row.figure, row.goal, row.measured, verdicts[row.reached]) for row in rows]
-    print_last(table(("figure", "goal", "measured", ""), cells))
+    print_last(format_table(("figure", "goal", "measured", ""), cells))

@@ -30,7 +30,7 @@ from engine.runs.database import RunDatabase
 from engine.runs.folder import DATABASE_FILE, create_run
 from engine.runs.summary import read_summary
 from engine.session.recorder import Recorder
-from tui.text.numbers import with_unit
+from tui.text.numbers import format_unit
 
 if TYPE_CHECKING:
     from tui.app import GptTuiApp
@@ -73,8 +73,8 @@ def measure(args: argparse.Namespace) -> Report:
             row.described("s", 4), row.median <= OPEN_GOAL),
         Row(f"… its {len(METRICS)} curves", f"≤ {OPEN_GOAL:g} s", curves.described("s"),
             curves.median <= OPEN_GOAL),
-        Row("… on the disk, without checkpoints", f"≤ {SIZE_GOAL / 1e6:g} MB", with_unit(size, "B"),
-            size <= SIZE_GOAL),
+        Row("… on the disk, without checkpoints", f"≤ {SIZE_GOAL / 1e6:g} MB",
+            format_unit(size, "B"), size <= SIZE_GOAL),
     ]  # fmt: skip
     result = {
         "bench": "runs",

@@ -22,13 +22,13 @@ from engine.protocol import Event, State, Stop, Unsilence
 from engine.runs.folder import CONFIG_FILE, LOG_FILE, typed_name
 from tui.control.run import Launch, RunControl
 from tui.screens.cockpit import HEAR_AGAIN, CockpitScreen, EngineEvent
-from tui.screens.quit_dialog import QuitDialog
-from tui.screens.text_screen import TextScreen
+from tui.screens.dialogs import QuitDialog
+from tui.screens.help import TextScreen, help_screen
 from tui.terminal.input import accept_any_bytes
 from tui.terminal.keys import KeysInOrder
 from tui.terminal.stderr import ErrorLog, errors_off_screen, is_gone
 from tui.terminal.stdout import silence
-from tui.text.numbers import loss, short_path
+from tui.text.numbers import format_loss, format_path
 
 EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL = 0, 1, 130
 CLOSE_SECONDS = 60.0  # to write the last checkpoint
@@ -51,6 +51,7 @@ class GptTuiApp(KeysInOrder[int]):
         Binding("ctrl+c", "interrupt", "Quit", show=False, priority=True),
         Binding("ctrl+q", "leave", "Quit", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
+        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="this page"),
     ]
 
     def __init__(self, launch: Launch, errors: ErrorLog | None = None) -> None:
@@ -88,6 +89,10 @@ class GptTuiApp(KeysInOrder[int]):
     def _hear(self, event: Event) -> None:
         """Called in the engine's thread."""
         self.cockpit.post_message(EngineEvent(event))
+
+    def action_help(self) -> None:
+        """Show the help of the screen."""
+        self.push_screen(help_screen(self.screen))
 
     # -- leaving ---------------------------------------------------------------------------------
 
@@ -144,9 +149,9 @@ class GptTuiApp(KeysInOrder[int]):
             "Show log", "What PyTorch and other native code printed", self._show_log
         )
         if screen is self.cockpit:
-            for binding in self.cockpit.BINDINGS:
-                if isinstance(binding, Binding) and self.cockpit.works_now(binding.action):
-                    yield self._as_command(binding)
+            for one in (*self.cockpit.BINDINGS, *self.BINDINGS):
+                if isinstance(one, Binding) and self._is_command(one):
+                    yield self._as_command(one)
             if self.control.is_open:
                 yield SystemCommand(
                     HEAR_AGAIN,
@@ -156,6 +161,9 @@ class GptTuiApp(KeysInOrder[int]):
         for command in super().get_system_commands(screen):
             if command.title != "Quit":  # ours asks first
                 yield command
+
+    def _is_command(self, binding: Binding) -> bool:
+        return bool(binding.tooltip) and self.cockpit.works_now(binding.action)
 
     def _as_command(self, binding: Binding) -> SystemCommand:
         async def run() -> None:
@@ -172,7 +180,7 @@ class GptTuiApp(KeysInOrder[int]):
             text = path.read_text(encoding="utf-8", errors="replace")
         else:
             text = self._errors.early_text() if self._errors else ""
-        title = f"log · {short_path(path)}" if path else "log"
+        title = f"log · {format_path(path)}" if path else "log"
         self.push_screen(TextScreen(title, Text(text or "nothing was written")))
 
 
@@ -204,7 +212,7 @@ def _say_what_failed(app: GptTuiApp, errors: ErrorLog) -> None:
     error = app._exception
     if error is None:
         return
-    details = f"details are in {short_path(errors.path)}" if errors.path else errors.early_text()
+    details = f"details are in {format_path(errors.path)}" if errors.path else errors.early_text()
     with suppress(OSError):
         print(f"gpt-tui failed: {type(error).__name__}: {error}\n{details}", file=sys.stderr)
 
@@ -217,9 +225,9 @@ def _say_goodbye(control: RunControl) -> None:
         run = control.run_path
         lines.append(
             f"run {run.name}: {status.state}, step {status.step:,} of {status.total_steps:,}, "
-            f"val {loss(status.val_loss)}, best {loss(status.best_val_loss)}"
+            f"val {format_loss(status.val_loss)}, best {format_loss(status.best_val_loss)}"
         )
-        lines.append(f"  kept in  {short_path(run)}")
+        lines.append(f"  kept in  {format_path(run)}")
         done = status.state is State.FINISHED
         lines.append(f"  {'look at' if done else 'go on':<9}{program()} {typed_name(run)}")
         again = f"{program()} --config {shlex.quote(str(run / CONFIG_FILE))}"
@@ -236,6 +244,6 @@ def _say_goodbye(control: RunControl) -> None:
 def _import_what_is_heavy() -> None:
     """Load PyTorch and the plotting library while the person looks at the settings."""
     import engine.session.session  # noqa: F401
-    from tui.charts.loss import preload
+    from tui.charts.picture import preload
 
     preload()

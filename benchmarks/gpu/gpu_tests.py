@@ -10,7 +10,7 @@ import sys
 from benchmarks.gpu.runner import ROOT
 from tui.cli import exit_code
 from tui.terminal.stdout import put
-from tui.text.tables import to_json
+from tui.text.tables import format_json
 
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")
 # one plugin: those that a machine happens to have may not suit this version of pytest
@@ -33,7 +33,7 @@ def run(argv: list[str]) -> int:
         check=False,
     )
     put(done.stdout)
-    put(to_json(counts(done.stdout)))
+    put(format_json(counts(done.stdout)))
     return done.returncode
 
 

@@ -10,7 +10,7 @@ from data.corpus import TINYSHAKESPEARE, load_corpus
 from data.errors import InputError
 from tui.cli import exit_code
 from tui.terminal.stdout import put
-from tui.text.tables import to_json
+from tui.text.tables import format_json
 
 
 def run(argv: list[str]) -> int:
@@ -33,7 +33,7 @@ def run(argv: list[str]) -> int:
         "corpus": corpus.name,
         "corpus_note": corpus.note,
     }
-    put(to_json(facts))
+    put(format_json(facts))
     return 0
 
 

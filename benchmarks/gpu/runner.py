@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tui.text.tables import to_json
+from tui.text.tables import format_json
 
 Facts = dict[str, Any]
 Row = tuple[str, str]  # a figure, and what was measured
@@ -84,7 +84,7 @@ class Results:
     def add(self, stage: str, facts: Facts) -> None:
         """Append a line of JSON."""
         with (self.folder / "results.jsonl").open("a", encoding="utf-8") as results:
-            results.write(to_json({"stage": stage, **facts}) + "\n")
+            results.write(format_json({"stage": stage, **facts}) + "\n")
 
     def log(self, text: str) -> None:
         """Append to the log, which also takes what stages print on standard error."""
@@ -127,7 +127,7 @@ def run_stage(outcome: Outcome, results: Results, environment: Mapping[str, str]
         outcome.seconds = round(time.monotonic() - begin, 1)
         if outcome.failure:
             said = _last_words(results.log_file, log_begin)
-            outcome.last_words = said or to_json(outcome.lines[-1:])
+            outcome.last_words = said or format_json(outcome.lines[-1:])
         results.add(stage.name, outcome.ended())
 
 

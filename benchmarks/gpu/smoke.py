@@ -23,7 +23,7 @@ from engine.config.presets import preset_config
 from tui.cli import exit_code
 from tui.commands.options import Parser
 from tui.terminal.stdout import put
-from tui.text.tables import to_json
+from tui.text.tables import format_json
 
 STEPS, MORE_STEPS = 4, 8  # a step is captured in the second
 LANES = 5
@@ -101,7 +101,7 @@ def _train(preset: str, phase: str, command: list[str], steps: int) -> bool:
     facts = {"preset": preset, "phase": phase, "ok": right}
     said = {} if right else {"exit_code": done.returncode, "said": done.stderr[-LAST_WORDS:]}
     with _printing:
-        put(to_json({**facts, "seconds": round(time.perf_counter() - begin, 1), **said}))
+        put(format_json({**facts, "seconds": round(time.perf_counter() - begin, 1), **said}))
     return right
 
 

@@ -15,7 +15,7 @@ from data.errors import InputError
 from engine.config.setting import Value
 from tui.cli import exit_code
 from tui.terminal.stdout import put
-from tui.text.tables import to_json
+from tui.text.tables import format_json
 
 ROUNDS = 3
 
@@ -50,7 +50,7 @@ def run(argv: list[str]) -> int:
             facts = ask("steps", request)
         except (BenchmarkError, InputError) as error:
             facts, failed = {"error": str(error)}, True
-        put(to_json({**what, **facts}))
+        put(format_json({**what, **facts}))
     return int(failed)
 
 

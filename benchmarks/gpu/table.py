@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers import IN_WORDS
-from tui.text.tables import table
+from tui.text.tables import format_table
 
 if TYPE_CHECKING:
     from benchmarks.gpu.runner import Facts, Outcome, Row
@@ -22,7 +22,7 @@ def table_of(outcomes: Iterable[Outcome]) -> str:
             rows.append((stage.name, f"left out: {stage.skip}"))
         elif outcome.failure:
             rows.append((stage.name, f"FAILED: {outcome.failure}, see log.txt"))
-    return table(("figure", "measured"), rows)
+    return format_table(("figure", "measured"), rows)
 
 
 def machine(lines: list[Facts]) -> list[Row]:

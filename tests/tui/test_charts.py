@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from engine.metrics import Column, Mark
 from tui.charts import raster
 from tui.charts.axes import Scale, nice_values, step_label, step_ticks, value_labels
-from tui.charts.decimate import spread, thin
-from tui.charts.loss import Chart, draw
+from tui.charts.canvas import spread, thin
+from tui.charts.loss import Chart
+from tui.charts.picture import draw
 from tui.charts.raster import ChartFrame, braille_masks
 
 nan, inf = math.nan, math.inf

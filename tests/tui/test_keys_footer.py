@@ -22,7 +22,7 @@ def test_what_gives_way_is_the_last_that_can_be_done_without() -> None:
         for key, word, action in (
             ("a", "Axis", "next_axis"),  # 7 cells, with the space after it
             ("z", "Zoom", "zoom"),  # 7
-            ("?", "Help", "help"),  # 7
+            ("?", "Help", "app.help"),  # 7
             ("q", "Quit", "app.leave"),  # 7
         )
     ]
@@ -36,14 +36,16 @@ async def test_the_runs_screen_says_how_to_leave_it(open_app: Open, size: tuple[
         await person.start_and_pause()
         await person.press("r")
         await person.until(lambda: "open" in actions(person), "keys for a run")
-        assert actions(person)[-2:] == ["help", "leave"]
+        assert actions(person)[-2:] == ["leave", "app.help"]
 
 
 async def test_the_timeline_says_how_to_leave_it(open_app: Open) -> None:
     async with open_app(size=(40, 10)) as person:
         await person.start_and_pause()
         await person.press("b")
-        await person.until(lambda: actions(person)[-1:] == ["dismiss"], "the key that closes it")
+        await person.until(
+            lambda: actions(person)[-2:] == ["dismiss", "app.help"], "the key that closes it"
+        )
 
 
 async def test_the_cockpit_says_how_to_leave_it_beside_a_message(open_app: Open) -> None:
@@ -51,7 +53,7 @@ async def test_the_cockpit_says_how_to_leave_it_beside_a_message(open_app: Open)
         await person.start_and_pause()
         person.cockpit.notice.say("something to know")
         person.cockpit.refresh_bindings()
-        await person.until(lambda: actions(person)[-2:] == ["help", "app.leave"], "the keys")
+        await person.until(lambda: actions(person)[-2:] == ["app.leave", "app.help"], "the keys")
 
 
 async def test_with_more_room_there_are_more_keys(open_app: Open) -> None:

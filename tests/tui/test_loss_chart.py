@@ -11,8 +11,10 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from engine.metrics import Column, MetricStore
+from tui.charts.axes import full_range, recent_range
 from tui.charts.raster import STYLES
-from tui.widgets.loss_chart import LossChart, full_range, number, recent_range
+from tui.text.numbers import format_loss
+from tui.widgets.loss_chart import LossChart
 
 
 class RecordingChart(LossChart):
@@ -64,8 +66,8 @@ async def test_it_shows_the_curves_and_their_latest_values(size: tuple[int, int]
         await pilot.pause()
         shown = lines(app.chart)
         assert [len(line) for line in shown] == [size[0]] * size[1]
-        assert f"train {number(store.column('train_loss').last)}" in shown[0]
-        assert f"val, 20 of 145 batches {number(store.column('val_loss').last)}" in shown[0]
+        assert f"train {format_loss(store.column('train_loss').last)}" in shown[0]
+        assert f"val, 20 of 145 batches {format_loss(store.column('val_loss').last)}" in shown[0]
         assert "".join(shown[1:]).count("●") == 7
         assert shown[-1].split() == ["0", *shown[-1].split()[1:-1], "2k"]
 

@@ -20,15 +20,15 @@ from tests.tui.test_charts import SERIES, cells, column
 from tui.charts import raster
 from tui.charts.axes import Scale, step_label, time_ticks
 from tui.charts.canvas import Field, Layout
-from tui.charts.overlay import Curve, Overlay, draw_overlay, overlay_extent
-from tui.charts.sharing import is_braille
-from tui.widgets.overlay_chart import LETTERS, NamedCurve, OverlayChart
+from tui.charts.overlay import Curve, Overlay, is_braille
+from tui.charts.picture import draw
+from tui.widgets.overlay_chart import LETTERS, OverlayChart
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 def curve(place: int, values: Column, smooth: bool = True) -> Curve:
-    return Curve(values, LETTERS[place], raster.FIRST_RUN + place, smooth)
+    return Curve(f"run-{place}", place, values, smooth)
 
 
 @settings(max_examples=100, deadline=None, database=None)
@@ -50,11 +50,11 @@ def any_overlay_is_drawn_in_the_size_asked_for(
 ) -> None:
     import plotext
 
-    draw, handed = plotext.figure.signal, []
+    signal, handed = plotext.figure.signal, []
 
     def watch(x: list[float], y: list[float], **more: object) -> object:
         handed.extend([*x, *y])
-        return draw(x, y, **more)
+        return signal(x, y, **more)
 
     plotext.figure.signal = watch
     try:
@@ -64,11 +64,9 @@ def any_overlay_is_drawn_in_the_size_asked_for(
             for place, (values, smooth, stride) in enumerate(series)
         ]
         ticks = {"ticks": time_ticks} if timed else {}
-        frame = draw_overlay(
-            Overlay(curves, first, first + span, log_y=log_y, marks=marks, **ticks), *size
-        )
+        frame = draw(Overlay(curves, first, first + span, log_y=log_y, marks=marks, **ticks), *size)
     finally:
-        plotext.figure.signal = draw
+        plotext.figure.signal = signal
     assert all(map(math.isfinite, handed))
     assert frame.size == size
     assert all(len(row) == size[0] for row in frame.text())
@@ -99,7 +97,7 @@ def test_any_mix_of_runs_is_drawn_and_never_ends_the_process() -> None:
 
 def test_each_run_has_its_colour_and_its_letter_at_the_end_of_its_line() -> None:
     low, high = column([2.0] * 300), column([3.0] * 500)
-    frame = draw_overlay(Overlay([curve(0, low), curve(1, high)], 0, 600), 80, 24)
+    frame = draw(Overlay([curve(0, low), curve(1, high)], 0, 600), 80, 24)
     for place, letter in enumerate("AB"):
         style = raster.FIRST_RUN + place
         ((y, x),) = [tuple(at) for at in np.argwhere(frame.characters == letter)]
@@ -111,7 +109,7 @@ def test_each_run_has_its_colour_and_its_letter_at_the_end_of_its_line() -> None
 
 def lengths(curves: list[Curve], last: int = 300) -> list[int]:
     """How many cells each curve has, its letter among them."""
-    frame = draw_overlay(Overlay(curves, 0, last), 80, 24)
+    frame = draw(Overlay(curves, 0, last), 80, 24)
     return [len(cells(frame, raster.FIRST_RUN + place)) for place in range(len(curves))]
 
 
@@ -123,7 +121,7 @@ def test_where_curves_run_through_the_same_cells_each_shows_in_turn() -> None:
 
 def test_the_end_of_a_curve_beneath_another_is_not_taken_for_the_others() -> None:
     long, short = column([2.0] * 300), column([2.0] * 150)
-    frame = draw_overlay(Overlay([curve(0, long), curve(1, short)], 0, 300), 80, 24)
+    frame = draw(Overlay([curve(0, long), curve(1, short)], 0, 300), 80, 24)
     above, beneath = (
         {x for _, x in cells(frame, style)} for style in (raster.FIRST_RUN, raster.FIRST_RUN + 1)
     )
@@ -141,7 +139,7 @@ def test_curves_apart_have_all_their_cells() -> None:
 def test_discs_in_the_same_place_take_turns_too() -> None:
     steps = list(range(0, 301, 25))
     same = [curve(place, column([2.0] * len(steps), steps), False) for place in range(2)]
-    frame = draw_overlay(Overlay(same, 0, 300), 80, 24)
+    frame = draw(Overlay(same, 0, 300), 80, 24)
     discs = [int(frame.styles[y, x]) for y, x in np.argwhere(frame.characters == "●")]
     assert len(discs) > 10
     assert min(discs.count(raster.FIRST_RUN + place) for place in range(2)) >= 3
@@ -150,9 +148,9 @@ def test_discs_in_the_same_place_take_turns_too() -> None:
 def test_a_line_runs_through_the_cells_it_is_drawn_in() -> None:
     wave = [3 + math.sin(step / 9) + (math.nan if 90 < step < 120 else 0) for step in range(300)]
     overlay = Overlay([curve(0, column(wave), False)], 0, 300)
-    frame = draw_overlay(overlay, 80, 24)
+    frame = draw(overlay, 80, 24)
     layout = Layout.within(80, 24, Scale.around(2, 4, log=False).ticks(7))
-    field = Field(0, 300, Scale.around(*overlay_extent(overlay, 80), log=False), layout)
+    field = Field(0, 300, Scale.around(*overlay.extent(80), log=False), layout)
     steps, values, _ = overlay.curves[0].column.snapshot()
     through = field.line(steps, values, values).cells(layout)
     drawn = is_braille(layout.canvas_of(frame).characters)
@@ -161,19 +159,19 @@ def test_a_line_runs_through_the_cells_it_is_drawn_in() -> None:
 
 
 def test_a_mark_of_no_character_takes_a_cell() -> None:
-    assert len(draw_overlay(Overlay([], 0, 1, marks=[Mark(0, "\0")]), 4, 1).text()[0]) == 4
+    assert len(draw(Overlay([], 0, 1, marks=[Mark(0, "\0")]), 4, 1).text()[0]) == 4
 
 
 def test_letters_do_not_cover_each_other() -> None:
     same = [curve(place, column([2.0] * 300)) for place in range(6)]
     for height in (24, 9):
-        text = "".join(draw_overlay(Overlay(same, 0, 299), 80, height).text())
+        text = "".join(draw(Overlay(same, 0, 299), 80, height).text())
         assert all(text.count(letter) == 1 for letter in LETTERS)
 
 
 def test_evaluations_are_discs_and_dense_curves_are_lines() -> None:
     sparse, dense = column([3.0, 2.0], [0, 300]), column([2.5] * 300)
-    frame = draw_overlay(Overlay([curve(0, sparse, False), curve(1, dense)], 0, 300), 80, 24)
+    frame = draw(Overlay([curve(0, sparse, False), curve(1, dense)], 0, 300), 80, 24)
     discs = np.argwhere(frame.characters == "●")
     assert {int(frame.styles[y, x]) for y, x in discs} == {raster.FIRST_RUN}
 
@@ -181,14 +179,14 @@ def test_evaluations_are_discs_and_dense_curves_are_lines() -> None:
 def test_the_axis_is_for_what_is_drawn_and_not_for_the_noise_beneath() -> None:
     noise = np.random.default_rng(0).normal(0, 1, 2000)
     falling = np.linspace(4, 3, 2000) + noise * 0.5
-    frame = draw_overlay(Overlay([curve(0, column(falling.tolist()))], 200, 2000), 80, 24)
+    frame = draw(Overlay([curve(0, column(falling.tolist()))], 200, 2000), 80, 24)
     shown = [y for y, _ in cells(frame, raster.FIRST_RUN)]
     assert max(shown) - min(shown) > 13
 
 
 def test_the_fall_within_the_first_column_does_not_push_the_rest_together() -> None:
     falling = [100.0 / (1 + step) + 3 - step / 50_000 for step in range(50_000)]
-    frame = draw_overlay(Overlay([curve(0, column(falling))], 0, 50_000), 80, 24)
+    frame = draw(Overlay([curve(0, column(falling))], 0, 50_000), 80, 24)
     shown = [y for y, _ in cells(frame, raster.FIRST_RUN)]
     assert max(shown) - min(shown) > 15
 
@@ -219,9 +217,9 @@ def lines(chart: OverlayChart) -> list[str]:
     return [chart.render_line(y).text for y in range(chart.size.height)]
 
 
-def some(count: int, name: str = "run") -> list[NamedCurve]:
+def some(count: int, name: str = "run") -> list[Curve]:
     return [
-        NamedCurve(f"{name}-{i}", i, column(np.linspace(4, 2 + i / 9, 200).tolist()), True)
+        Curve(f"{name}-{i}", i, column(np.linspace(4, 2 + i / 9, 200).tolist()), True)
         for i in range(count)
     ]
 
@@ -263,7 +261,7 @@ async def test_a_run_keeps_its_letter_when_others_are_hidden() -> None:
 async def test_a_log_axis_is_refused_aloud_and_zoom_shows_the_last_fifth() -> None:
     app = OverlayApp()
     async with app.run_test(size=(100, 24)) as pilot:
-        app.chart.show([NamedCurve("a", 0, column([1.0] * 300 + [-5.0] * 300), True)], Axis.STEPS)
+        app.chart.show([Curve("a", 0, column([1.0] * 300 + [-5.0] * 300), True)], Axis.STEPS)
         app.chart.log_y = True
         await pilot.pause()
         assert "no log: not all positive" in lines(app.chart)[0]
@@ -277,6 +275,6 @@ async def test_it_says_so_while_there_is_nothing_to_show() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         assert "reading the runs …" in lines(app.chart)[12]
-        app.chart.show([NamedCurve("a", 0, Column(), True)], Axis.TOKENS)
+        app.chart.show([Curve("a", 0, Column(), True)], Axis.TOKENS)
         app.chart.empty_text = "nothing was measured yet"
         assert "nothing was measured yet" in lines(app.chart)[12]

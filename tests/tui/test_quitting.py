@@ -13,7 +13,7 @@ from data.download import Watcher
 from engine.protocol import Saved, State, StateChanged
 from engine.runs.summary import read_summary
 from tests.tui.conftest import Open, Person, checkpoints
-from tui.screens.quit_dialog import QuitDialog
+from tui.screens.dialogs import QuitDialog
 
 
 async def ask(person: Person) -> str:

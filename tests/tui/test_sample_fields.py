@@ -109,7 +109,7 @@ async def test_a_refused_temperature_takes_no_prompt_with_it(open_app: Open) -> 
         await person.press("escape")
         assert (field(person, "temperature").value, said(person)) == ("0.8", "")
         assert field(person, "prompt").value == "The "
-        assert said(person, "waiting") == "not taken over yet: prompt (p, then enter)"
+        assert said(person, "waiting") == "not used yet: prompt (p, then enter)"
 
         await person.edit("optim.learning_rate", "2e-3")  # another change comes and goes
         await person.until_heard(Adjusted)

@@ -14,7 +14,7 @@ from engine.config.schema import SETTINGS, Config, read_config
 from engine.protocol import Adjusted, Refused, RunOpened, SampleFinished, SampleStarted, State
 from engine.runs import open as opening
 from tests.tui.conftest import PATIENCE, Open, Person, checkpoints
-from tui.screens.new_run_dialog import NewRunDialog
+from tui.screens.dialogs import NewRunDialog
 
 
 def problem(person: Person, field: str = "#setting-problem") -> str:

@@ -15,9 +15,9 @@ from engine.config.presets import preset_config
 from engine.metrics import MetricStore
 from engine.protocol import State, Status
 from tui.app import GptTuiApp
-from tui.charts.loss import preload
+from tui.charts.picture import preload
 from tui.control.run import Launch, RunControl, RunFacts
-from tui.screens.quit_dialog import QuitDialog
+from tui.screens.dialogs import QuitDialog
 from tui.widgets.sample_pane import SampleRecord
 
 SIZES = {"80x24": (80, 24), "120x40": (120, 40)}

@@ -14,7 +14,7 @@ from engine.session.fork import fork
 from engine.session.rewind import visit
 from tests.tui.conftest import Open, Person
 from tui.screens.cockpit import CockpitScreen
-from tui.screens.fork_dialog import ForkDialog
+from tui.screens.dialogs import ForkDialog
 from tui.screens.timeline import TimelineScreen
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tui.text.numbers import amount, counted, duration, loss, roughly, short_path, with_unit
+from tui.text.numbers import (
+    format_amount,
+    format_count,
+    format_duration,
+    format_estimate,
+    format_loss,
+    format_path,
+    format_rate,
+    format_steps,
+    format_unit,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +33,7 @@ from tui.text.numbers import amount, counted, duration, loss, roughly, short_pat
     ],
 )
 def test_duration(seconds: float | None, words: str) -> None:
-    assert duration(seconds) == words
+    assert format_duration(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -38,7 +48,7 @@ def test_duration(seconds: float | None, words: str) -> None:
     ],
 )
 def test_roughly(seconds: float, words: str) -> None:
-    assert roughly(seconds) == words
+    assert format_estimate(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -53,7 +63,7 @@ def test_roughly(seconds: float, words: str) -> None:
     ],
 )
 def test_with_unit(number: float, words: str) -> None:
-    assert with_unit(number, "B") == words
+    assert format_unit(number, "B") == words
 
 
 @pytest.mark.parametrize(
@@ -72,21 +82,30 @@ def test_with_unit(number: float, words: str) -> None:
     ],
 )
 def test_amount(number: float, words: str) -> None:
-    assert amount(number) == words
+    assert format_amount(number) == words
 
 
 def test_loss() -> None:
-    assert loss(None) == "–"
-    assert loss(1.90049) == "1.900"
-    assert loss(float("nan")) == "nan"
+    assert format_loss(None) == "–"
+    assert format_loss(1.90049) == "1.900"
+    assert format_loss(float("nan")) == "nan"
+    assert [format_loss(value) for value in (0.00125, 12345.0)] == ["0.00125", "1.23e+04"]
+
+
+def test_rate() -> None:
+    assert [format_rate(rate) for rate in (1e-3, 0.00435, 1.0)] == ["1e-3", "4.35e-3", "1"]
+
+
+def test_steps() -> None:
+    assert format_steps(120, 5000) == "120/5,000"
 
 
 def test_counted() -> None:
-    assert [counted(n, "step") for n in (0, 1, 2000)] == ["0 steps", "1 step", "2,000 steps"]
+    assert [format_count(n, "step") for n in (0, 1, 2000)] == ["0 steps", "1 step", "2,000 steps"]
 
 
 def test_short_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/you")
-    assert short_path(Path("/home/you/runs/x")) == "~/runs/x"
-    assert short_path("/srv/runs/x") == "/srv/runs/x"
-    assert short_path("/home/yours/x") == "/home/yours/x"
+    assert format_path(Path("/home/you/runs/x")) == "~/runs/x"
+    assert format_path("/srv/runs/x") == "/srv/runs/x"
+    assert format_path("/home/yours/x") == "/home/yours/x"

@@ -20,6 +20,16 @@ HUGE, TINY = 1e300, 1e-300
 # How far a logarithmic axis may reach either way: powers of ten that are still ordinary floats.
 MOST_DECADES = 307.0
 
+# How much of the steps so far the recent window shows.
+RECENT_SHARE = 0.2
+
+# The horizontal axis never ends earlier, so that the first steps do not race across it.
+EARLY_WINDOW = 100
+
+# Ends of the horizontal axis, as factors of a power of ten: fine enough that at least two thirds
+# of the axis are in use, coarse enough that it seldom moves.
+_ENDS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+
 Ticks: TypeAlias = list[tuple[float, str]]
 """Places along an axis from 0 to 1, with their labels."""
 
@@ -102,6 +112,38 @@ def nice_values(low: float, high: float, most: int, *, whole: bool = False) -> l
     slack = step * 1e-6
     first, last = math.ceil((low - slack) / step), math.floor((high + slack) / step)
     return [count * step for count in range(first, last + 1)]
+
+
+def full_range(last_step: int, max_step: int | None = None) -> tuple[int, int]:
+    """Return the ends of an axis over all steps: from 0 to the next round number.
+
+    Args:
+        last_step: The latest step there is.
+        max_step: Where the run will end, if that is known.
+    """
+    wanted = max(last_step, EARLY_WINDOW)
+    power = 10.0 ** math.floor(math.log10(wanted))
+    end = next(round(factor * power) for factor in _ENDS if factor * power >= wanted)
+    if max_step is not None and last_step <= max_step:
+        end = min(end, max_step)
+    return 0, max(end, 1)
+
+
+def recent_range(last_step: int, max_step: int | None = None) -> tuple[int, int]:
+    """Return the ends of an axis over the last fifth of the steps.
+
+    Args:
+        last_step: The latest step there is.
+        max_step: Where the run will end, if that is known.
+    """
+    width = max(last_step * RECENT_SHARE, EARLY_WINDOW)
+    # It moves on by leaps of a tenth to a fifth of its width: a picture that slides cannot be read.
+    power = 10 ** math.floor(math.log10(width / 10))
+    leap = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= width / 10)
+    end = (last_step // leap + 1) * leap
+    if max_step is not None and last_step <= max_step:
+        end = max(min(end, max_step), 1)
+    return max(int((last_step - width) // leap * leap), 0), end
 
 
 def step_ticks(first: int, last: int, most: int) -> Ticks:

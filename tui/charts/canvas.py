@@ -8,12 +8,12 @@ dot, and so that it is only ever handed finite numbers of ordinary size: a singl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from engine.metrics import Column, Flags, Steps, Values
+from engine.metrics import Column, Flags, Steps, Values, column_edges
 from tui.charts.axes import Scale, Ticks
-from tui.charts.decimate import spread, thin
 from tui.charts.raster import DOTS_ACROSS, DOTS_DOWN, ChartFrame, Masks, braille_masks, dot_rows
 
 # Below this many cells the axes are left out, and what room there is goes to the curve.
@@ -121,3 +121,52 @@ class Field:
         low, high, _ = column.min_max(self.first, self.last, dots)
         heights = self.scale.heights
         return braille_masks(heights(low), heights(high), self.layout.rows, self.layout.columns)
+
+
+class Thinned(NamedTuple):
+    """Which rows of a curve to draw, and which of them begin a new piece of the line."""
+
+    rows: Steps
+    begins: Flags
+
+
+def thin(steps: Steps, values: Values, first: int, last: int, columns: int) -> Thinned:
+    """Choose the last finite row of every cell column.
+
+    A column that holds rows but no finite one breaks the line; an empty column does not, since
+    evaluations lie far apart.
+
+    Args:
+        steps: Rising steps of all rows.
+        values: The values as measured; smoothed ones would hide the gaps.
+        first: First step of the window.
+        last: Last step of the window, included.
+        columns: Cell columns across the window.
+    """
+    edges = column_edges(steps, first, last, columns)
+    filled = np.flatnonzero(edges[:-1] < edges[1:])
+    rows = edges[filled + 1] - 1
+    for at in np.flatnonzero(~np.isfinite(values[rows])):
+        begin, end = edges[filled[at]], edges[filled[at] + 1]
+        finite = np.flatnonzero(np.isfinite(values[begin:end]))
+        rows[at] = begin + finite[-1] if finite.size else -1
+    drawn = rows >= 0
+    # A piece begins at the first point, and after every column that had to be left out.
+    after_gap = np.concatenate(([True], ~drawn[:-1])) if drawn.size else drawn
+    return Thinned(rows[drawn], after_gap[drawn])
+
+
+def spread(columns: Steps, apart: int) -> Flags:
+    """Choose points at least `apart` columns from each other, always with the last one.
+
+    Args:
+        columns: Rising cell columns of the points.
+        apart: The smallest distance between two chosen points.
+    """
+    chosen = np.zeros(len(columns), dtype=np.bool_)
+    free_up_to: int | None = None
+    for at in range(len(columns) - 1, -1, -1):
+        if free_up_to is None or columns[at] <= free_up_to:
+            chosen[at] = True
+            free_up_to = int(columns[at]) - apart
+    return chosen

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from engine.lr_finder.ramp import Ramp
 from engine.metrics import Column, Mark
 from tui.charts.axes import Ticks
 from tui.charts.loss import Chart
+from tui.charts.picture import MakeTicks
+from tui.text.numbers import format_rate
 
 ROOM = 1.25  # times the first loss: one that runs away must not flatten the fall before it
 MANTISSAS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))  # of the labels, the more the more room
@@ -18,11 +19,11 @@ def rate_chart(ramp: Ramp, losses: Column, suggested: float | None) -> Chart:
     """The losses by the number of their step, which is what the rate's logarithm rises with.
 
     Args:
-        rise: The rates.
+        ramp: The rates.
         losses: Of the steps, by their number from 0.
         suggested: The rate to mark, if there is one.
     """
-    marks = [Mark(_step_of(ramp, suggested), rate_label(suggested))] if suggested else []
+    marks = [Mark(_step_of(ramp, suggested), format_rate(suggested))] if suggested else []
     first = losses.snapshot()[2][:1]
     ceiling = ROOM * float(first[0]) if len(first) and math.isfinite(first[0]) else math.inf
     return Chart(
@@ -30,24 +31,16 @@ def rate_chart(ramp: Ramp, losses: Column, suggested: float | None) -> Chart:
     )
 
 
-def rate_ticks(ramp: Ramp) -> Callable[[int, int, int], Ticks]:
+def rate_ticks(ramp: Ramp) -> MakeTicks:
     """Round rates along the axis of a test."""
 
     def ticks(first: int, last: int, most: int) -> Ticks:
         found = [_round_rates(ramp, mantissas) for mantissas in MANTISSAS]
         fitting = [rates for rates in found if len(rates) <= most]
         chosen = max(fitting, key=len) if fitting else _thinned(found[0], most)
-        return [(_place(ramp, rate), rate_label(rate)) for rate in chosen]
+        return [(_place(ramp, rate), format_rate(rate)) for rate in chosen]
 
     return ticks
-
-
-def rate_label(rate: float) -> str:
-    """``1e-3``, ``4.3e-3``, ``1``: short, and the decade to be seen."""
-    if rate >= 1:
-        return f"{rate:g}"
-    mantissa, power = f"{rate:.1e}".split("e")
-    return f"{float(mantissa):g}e{int(power)}"
 
 
 def _round_rates(ramp: Ramp, mantissas: tuple[float, ...]) -> list[float]:

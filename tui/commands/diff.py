@@ -20,7 +20,7 @@ from tui.commands.options import (
 )
 from tui.terminal.stdout import complain, put
 from tui.text.comparison import figure_lines, setting_lines
-from tui.text.tables import columns, to_json
+from tui.text.tables import format_columns, format_json
 
 SAMPLING = ("prompt", "seed", "max_tokens")
 
@@ -32,7 +32,7 @@ def diff(argv: list[str]) -> int:
     runs = _read(args.runs, runs_dir_of(args))
     if args.json:
         samples = _samples(runs, sampling) if args.samples else None
-        put(to_json(_facts(runs, samples)))
+        put(format_json(_facts(runs, samples)))
         return EXIT_DONE
     _print_table(runs)
     for run, sample in zip(runs, _samples(runs, sampling) if args.samples else [], strict=False):
@@ -83,7 +83,7 @@ def _print_table(runs: list[ComparedRun]) -> None:
     rows = [[line.label, *line.cells] for line in settings]
     rows += [[""] * len(header)] if settings else []
     rows += [[line.label, *line.cells] for line in figure_lines(runs)]
-    put(columns([header, *rows]))
+    put(format_columns([header, *rows]))
     if not settings:
         put("\nno setting differs")
     for caution in cautions(runs):

@@ -13,8 +13,8 @@ from engine.runs.summary import read_summary
 from tui.commands import EXIT_DONE
 from tui.commands.options import RunParser, add_set_option, changes_of, say
 from tui.terminal.stdout import put
-from tui.text.numbers import short_path
-from tui.text.tables import to_json
+from tui.text.numbers import format_path
+from tui.text.tables import format_json
 
 
 def main(argv: list[str]) -> int:
@@ -32,12 +32,12 @@ def main(argv: list[str]) -> int:
         path = fork(run_state, changes, args.name)
         step = run_state.step
     if args.json:
-        put(to_json({"run": path.name, "path": str(path), "parent": parent.name, "step": step}))
+        put(format_json({"run": path.name, "path": str(path), "parent": parent.name, "step": step}))
     else:
         name, command = typed_name(path), program()
         put(
             f"run {path.name}: {parent.name} as it was at step {step:,}\n"
-            f"  kept in  {short_path(path)}\n"
+            f"  kept in  {format_path(path)}\n"
             f"  train    {command} train --resume {name}\n"
             f"  look     {command} {name}"
         )

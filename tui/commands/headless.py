@@ -34,7 +34,7 @@ from engine.session.worker import EngineLoop
 from tui.commands import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.terminal.stdout import harmless
 from tui.text.advice import format_advice
-from tui.text.numbers import amount, duration, loss, short_path
+from tui.text.numbers import format_amount, format_duration, format_loss, format_path
 from tui.text.tables import format_threads
 
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -154,7 +154,7 @@ class _Headless:
 
     def _fail(self, event: Failed) -> None:
         self._failed, self._problem = True, event.message
-        where = f" (details: {short_path(self._run / LOG_FILE)})" if self._run else ""
+        where = f" (details: {format_path(self._run / LOG_FILE)})" if self._run else ""
         self._progress.say(f"gpt-tui: {event.message}{where}")
         self._loop.end()
 
@@ -163,8 +163,8 @@ def _introduction(run: RunOpened) -> str:
     runtime = run.runtime
     own = ", native kernels" if runtime["kernels"] == "native" else ""
     lines = [
-        f"run {Path(run.path).name} in {short_path(run.path)}",
-        f"{amount(run.parameters)} parameters on {run.corpus}, {runtime['device']}, "
+        f"run {Path(run.path).name} in {format_path(run.path)}",
+        f"{format_amount(run.parameters)} parameters on {run.corpus}, {runtime['device']}, "
         f"{runtime['precision']}, {format_threads(runtime['threads'])}{own}, "
         f"from step {run.step:,} to {run.total_steps:,}",
     ]
@@ -173,9 +173,8 @@ def _introduction(run: RunOpened) -> str:
 
 def _evaluation(event: Evaluated, total_steps: int) -> str:
     best = ", the best so far" if event.best else ""
-    return (
-        f"step {event.step:,}/{total_steps:,}: val {loss(event.val_loss)} ({event.measured}){best}"
-    )
+    val = f"val {format_loss(event.val_loss)} ({event.measured}){best}"
+    return f"step {event.step:,}/{total_steps:,}: {val}"
 
 
 @contextmanager
@@ -290,9 +289,9 @@ def progress_line(status: Status) -> str:
     parts = [
         f"step {status.step:,}/{status.total_steps:,}",
         f"epoch {status.epoch:.2f}",
-        f"loss {loss(status.train_loss)}",
-        f"val {loss(status.val_loss)}",
-        f"{amount(status.tokens_per_second)} tokens/s",
-        f"{duration(status.seconds_left)} left",
+        f"loss {format_loss(status.train_loss)}",
+        f"val {format_loss(status.val_loss)}",
+        f"{format_amount(status.tokens_per_second)} tokens/s",
+        f"{format_duration(status.seconds_left)} left",
     ]
     return " · ".join(parts)

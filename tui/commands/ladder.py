@@ -26,8 +26,8 @@ from tui.commands.options import (
     say_begun,
 )
 from tui.terminal.stdout import complain, print_last
-from tui.text.numbers import roughly
-from tui.text.tables import to_json
+from tui.text.numbers import format_estimate
+from tui.text.tables import format_json
 
 BUDGET_SECONDS = 300.0
 NAMES = [rung.name for rung in LADDER]
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     typed = command_line("gpt-tui ladder", argv)
     code = _train(rungs, runs_dir_of(args), args.budget, typed)
     try:
-        print_last(to_json(facts(rungs)) if args.json else described(rungs))
+        print_last(format_json(facts(rungs)) if args.json else described(rungs))
     finally:  # after so much training the page is written even if nothing can be printed
         if args.write is not None:
             _write(args.write, rungs, typed, code)
@@ -172,5 +172,7 @@ def _estimate(rung: Rung, budget: float) -> Rung:
     )
     problem = ""
     if seconds > budget:
-        problem = f"about {roughly(seconds)} of training here, and --budget is {budget:g} seconds"
+        problem = (
+            f"about {format_estimate(seconds)} of training here, and --budget is {budget:g} seconds"
+        )
     return replace(rung, parameters=parameters, estimate=seconds, problem=problem)

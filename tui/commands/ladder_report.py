@@ -10,8 +10,8 @@ from engine.config.presets import LADDER, Preset, preset_config
 from engine.config.schema import SETTINGS, Config
 from engine.protocol import State
 from engine.runs.summary import RunSummary
-from tui.text.numbers import amount, duration, loss
-from tui.text.tables import markdown, table
+from tui.text.numbers import format_amount, format_duration, format_loss
+from tui.text.tables import format_table, markdown
 
 LECTURE_TEXT = "tinyshakespeare"
 OTHER_TEXT = (
@@ -55,7 +55,7 @@ class Rung:
 
 def described(rungs: Sequence[Rung]) -> str:
     """Return the table for the terminal."""
-    lines = table(HEADER, map(_row, rungs), RIGHT, wrap=True)
+    lines = format_table(HEADER, map(_row, rungs), RIGHT, wrap=True)
     return f"{lines}\n{OTHER_TEXT}" if _is_other_text(rungs) else lines
 
 
@@ -63,10 +63,10 @@ def _row(rung: Rung) -> tuple[str, ...]:
     fate = f" {rung.fate[0].upper()}{rung.fate[1:]}." if rung.fate else ""
     return (
         rung.preset.name,
-        "–" if rung.parameters is None else amount(rung.parameters),
-        loss(rung.final_loss),
+        "–" if rung.parameters is None else format_amount(rung.parameters),
+        format_loss(rung.final_loss),
         f"{rung.preset.lecture_loss:.2f}",
-        duration(rung.run.train_seconds if rung.run else None),
+        format_duration(rung.run.train_seconds if rung.run else None),
         f"{rung.preset.changed}{fate}",
     )
 
@@ -125,9 +125,11 @@ def _page_row(rung: Rung) -> tuple[str, ...]:
         f"`{rung.preset.name}`",
         rung.preset.changed,
         f"{rung.parameters or 0:,}",
-        loss(rung.final_loss),
+        format_loss(rung.final_loss),
         f"{rung.preset.lecture_loss:.2f}",
-        f"{rung.run.step:,} steps in {duration(rung.run.train_seconds)}" if rung.run else rung.fate,
+        f"{rung.run.step:,} steps in {format_duration(rung.run.train_seconds)}"
+        if rung.run
+        else rung.fate,
     )
 
 

@@ -23,8 +23,8 @@ from tui.commands.options import (
     warn_of_unused,
 )
 from tui.terminal.stdout import complain, print_last
-from tui.text.numbers import loss
-from tui.text.tables import to_json
+from tui.text.numbers import format_loss
+from tui.text.tables import format_json
 
 if TYPE_CHECKING:
     from engine.config.schema import Config
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     settings = as_settings(config, suggestion)
     go_on = _go_on(args, config, settings)
     if args.json:
-        print_last(to_json(_facts(test, suggestion, settings, go_on)))
+        print_last(format_json(_facts(test, suggestion, settings, go_on)))
     else:
         print_last(_described(ramp, losses, suggestion, settings, go_on))
     return EXIT_DONE
@@ -126,7 +126,8 @@ def _find(test: LRFinder) -> Suggestion:
 def _how_far(test: LRFinder) -> str:
     ramp, losses = test.ramp, test.losses
     rate = ramp.rate(len(losses) - 1)
-    return f"step {len(losses)}/{ramp.steps} · rate {rate:.1e} · loss {loss(losses.last_smoothed)}"
+    loss = format_loss(losses.last_smoothed)
+    return f"step {len(losses)}/{ramp.steps} · rate {rate:.1e} · loss {loss}"
 
 
 # -- the report ----------------------------------------------------------------------------------
@@ -195,8 +196,8 @@ def _width() -> int:
 
 
 def _picture(ramp: Ramp, losses: Column, suggestion: Suggestion) -> list[str]:
-    from tui.charts.loss import draw
     from tui.charts.lr_finder import rate_chart
+    from tui.charts.picture import draw
 
     chart = rate_chart(ramp, losses, suggestion.learning_rate)
     frame = draw(chart, _width(), CHART_ROWS)

@@ -12,7 +12,7 @@ from data.errors import InputError
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, add_set_option, config_of, runs_dir_of, warn_of_unused
 from tui.terminal.stdout import complain, put
-from tui.text.tables import to_json
+from tui.text.tables import format_json
 
 if TYPE_CHECKING:
     from engine.config.schema import Config
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
         seen = trace_text(subject.model, args.trace)
         told |= {"weights": subject.weights, "trace": dataclasses.asdict(seen)}
         words.append(format_trace(seen, args.trace, subject.weights, subject.model.tokenizer))
-    put(to_json(told) if args.json else "\n\n".join(words))
+    put(format_json(told) if args.json else "\n\n".join(words))
     return EXIT_DONE
 
 

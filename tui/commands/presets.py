@@ -8,7 +8,7 @@ from engine.config.presets import GROUPS, Preset, default_preset
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser
 from tui.terminal.stdout import put
-from tui.text.tables import columns, to_json
+from tui.text.tables import format_columns, format_json
 
 
 def main(argv: list[str]) -> int:
@@ -18,7 +18,7 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     here = default_preset()
     if args.json:
-        put(to_json([_facts(one, group, here) for group in GROUPS for one in GROUPS[group]]))
+        put(format_json([_facts(one, group, here) for group in GROUPS for one in GROUPS[group]]))
     else:
         put("\n".join(f"{group}\n{_listing(group, here)}" for group in GROUPS))
     return EXIT_DONE
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
 def _listing(group: str, here: str) -> str:
     width = max(len(one.name) for presets in GROUPS.values() for one in presets)
     rows = [(f"  {one.name:<{width}}", *_cells(one, here)) for one in GROUPS[group]]
-    return columns(rows, wrap=True)
+    return format_columns(rows, wrap=True)
 
 
 def _cells(preset: Preset, here: str) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from tui.commands import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.commands.options import Parser, runs_dir_of
 from tui.terminal.stdout import print_last
 from tui.text.leaderboard import entry_facts, format_queue
-from tui.text.numbers import counted
-from tui.text.tables import to_json
+from tui.text.numbers import format_count
+from tui.text.tables import format_json
 
 ACTIONS = ("list", "run", "cancel", "retry", "first", "clear")
 WITH_ENTRIES = ("cancel", "retry", "first")
@@ -56,13 +56,13 @@ def main(argv: list[str]) -> int:
 def _print(queue: Queue, cleared: bool, as_json: bool) -> None:
     entries = queue.entries(cleared=cleared)
     if as_json:
-        print_last(to_json([entry_facts(entry, queue.runs_dir) for entry in entries]))
+        print_last(format_json([entry_facts(entry, queue.runs_dir) for entry in entries]))
     elif not entries:
         print_last(f"nothing is queued in {queue.runs_dir}: gpt-tui sweep fills the queue")
     else:
         left = sum(not entry.is_over for entry in entries)
         go_on = f"{program()} queue run{in_runs_dir(queue.runs_dir)}"
-        more = f"\n{counted(left, 'run')} to go: {go_on}" if left else ""
+        more = f"\n{format_count(left, 'run')} to go: {go_on}" if left else ""
         print_last(format_queue(entries) + more)
 
 

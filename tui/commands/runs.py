@@ -19,8 +19,15 @@ from tui.charts.sparkline import spark
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, RunParser, runs_dir_of
 from tui.terminal.stdout import put
-from tui.text.numbers import amount, duration, loss, moment, short_path, with_unit
-from tui.text.tables import columns, format_threads, run_facts, table, to_json
+from tui.text.numbers import (
+    format_amount,
+    format_duration,
+    format_loss,
+    format_path,
+    format_time,
+    format_unit,
+)
+from tui.text.tables import format_columns, format_json, format_table, format_threads, run_facts
 
 
 class Action(NamedTuple):
@@ -68,9 +75,9 @@ def _list(argv: list[str]) -> int:
     chosen = (run for run in everything if matches(run, args.filter))
     runs = sort_runs(chosen, args.sort, args.reverse)
     if args.json:
-        put(to_json([run_facts(run) for run in runs]))
+        put(format_json([run_facts(run) for run in runs]))
     elif runs:
-        put(table(HEADER, map(_row, runs), RIGHT))
+        put(format_table(HEADER, map(_row, runs), RIGHT))
         for run in runs:
             if run.problem:  # below the table, which a sentence in a cell would make too wide
                 put(f"{run.name}: {run.problem.splitlines()[0]}")
@@ -88,10 +95,10 @@ def _row(run: RunSummary) -> tuple[str, ...]:
         run.name,
         f"{run.state} (live)" if run.live else run.state,
         run.preset,
-        "–" if run.parameters is None else amount(run.parameters),
+        "–" if run.parameters is None else format_amount(run.parameters),
         f"{run.step:,}/{run.total_steps:,}",
-        loss(run.best_val_loss),
-        duration(run.train_seconds),
+        format_loss(run.best_val_loss),
+        format_duration(run.train_seconds),
         f"{run.corpus} (stand-in)" if run.corpus_note else run.corpus,
         " ".join(run.tags),
     )
@@ -135,16 +142,17 @@ def show(argv: list[str]) -> int:
     run = read_summary(path)
     size = disk_use(path)
     if args.json:
-        put(to_json(run_facts(run) | {"bytes": size}))
+        put(format_json(run_facts(run) | {"bytes": size}))
     else:
-        put(columns([(name, text) for name, text in _facts(run, size) if text]))
+        put(format_columns([(name, text) for name, text in _facts(run, size) if text]))
     return EXIT_DONE
 
 
 def _facts(run: RunSummary, size: int) -> list[tuple[str, str]]:
     """Return the facts and their names; empty ones are not printed."""
     best = f" at step {run.best_step:,}" if run.best_step is not None else ""
-    parameters = "" if run.parameters is None else f"{amount(run.parameters)} parameters"
+    parameters = "" if run.parameters is None else f"{format_amount(run.parameters)} parameters"
+    speed = format_amount(run.tokens_per_second)
     machine = [run.device, run.precision, format_threads(run.threads) if run.threads else None]
     return [
         ("run", run.name),
@@ -155,17 +163,17 @@ def _facts(run: RunSummary, size: int) -> list[tuple[str, str]]:
         ("note", run.note),
         ("model", ", ".join(word for word in (run.preset, parameters) if word)),
         ("data", f"{run.corpus} (stand-in)" if run.corpus_note else run.corpus),
-        ("steps", f"{run.step:,} of {run.total_steps:,}, {amount(run.tokens)} tokens"),
+        ("steps", f"{run.step:,} of {run.total_steps:,}, {format_amount(run.tokens)} tokens"),
         ("loss", spark(run.sparkline, SPARK_WIDTH)),
-        ("", f"train {loss(run.train_loss)}, val {loss(run.val_loss)}"),
-        ("best val", loss(run.best_val_loss) + best),
-        ("trained", f"{duration(run.train_seconds)} ({amount(run.tokens_per_second)} tokens/s)"),
+        ("", f"train {format_loss(run.train_loss)}, val {format_loss(run.val_loss)}"),
+        ("best val", format_loss(run.best_val_loss) + best),
+        ("trained", f"{format_duration(run.train_seconds)} ({speed} tokens/s)"),
         ("on", ", ".join(word for word in machine if word)),
-        ("begun", moment(run.created)),
+        ("begun", format_time(run.created)),
         ("forked from", _parent(run)),
         ("formerly", " ".join(run.formerly)),
-        ("on disk", with_unit(size, "B")),
-        ("kept in", short_path(run.path)),
+        ("on disk", format_unit(size, "B")),
+        ("kept in", format_path(run.path)),
     ]
 
 

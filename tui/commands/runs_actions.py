@@ -25,8 +25,8 @@ from engine.runs.transfer import (
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, RunParser, gathering, runs_dir_of
 from tui.terminal.stdout import put
-from tui.text.numbers import counted, moment, short_path, with_unit
-from tui.text.tables import run_facts, table, to_json
+from tui.text.numbers import format_count, format_path, format_time, format_unit
+from tui.text.tables import format_json, format_table, run_facts
 
 # -- one run -------------------------------------------------------------------------------------
 
@@ -82,12 +82,12 @@ def copy(argv: list[str]) -> int:
     args, run = parser.parse_run(argv)
     made = copy_run(run, args.destination)
     facts = {"run": str(run), "copy": str(made)}
-    put(to_json(facts) if args.json else f"copied {run.name} to {short_path(made)}")
+    put(format_json(facts) if args.json else f"copied {run.name} to {format_path(made)}")
     return EXIT_DONE
 
 
 def _print_run(path: Path, as_json: bool, text: str) -> int:
-    put(to_json(run_facts(read_summary(path))) if as_json else text)
+    put(format_json(run_facts(read_summary(path))) if as_json else text)
     return EXIT_DONE
 
 
@@ -106,7 +106,7 @@ def rm(argv: list[str]) -> int:
         with gathering(problems):
             trashed.append(trash_run(path))
     if args.json:
-        put(to_json([_facts(one) for one in trashed]))
+        put(format_json([_facts(one) for one in trashed]))
     elif trashed:
         put(f"in the trash: {', '.join(one.name for one in trashed)}\n{_ways_back(trashed)}")
     if problems:
@@ -135,7 +135,7 @@ def restore(argv: list[str]) -> int:
         with gathering(problems):
             restored.append(restore_run(one, args.name))
     if args.json:
-        put(to_json([run_facts(read_summary(path)) for path in restored]))
+        put(format_json([run_facts(read_summary(path)) for path in restored]))
     elif restored:
         put(f"restored: {', '.join(path.name for path in restored)}")
     if problems:
@@ -153,20 +153,20 @@ def trash(argv: list[str]) -> int:
     runs_dir = runs_dir_of(args)
     trashed = list_trash(runs_dir)
     facts = [_facts(one) for one in trashed]
-    size = with_unit(sum(one["bytes"] for one in facts), "B")
+    size = format_unit(sum(one["bytes"] for one in facts), "B")
     if args.empty:
         if trashed and not args.yes:
             raise InputError(
-                f"{counted(len(trashed), 'run')} ({size}) would be gone for good: "
+                f"{format_count(len(trashed), 'run')} ({size}) would be gone for good: "
                 f"add --yes to delete, or look first: {program()} runs trash{in_runs_dir(runs_dir)}"
             )
         empty_trash(runs_dir)
     if args.json:
-        put(to_json(facts))
+        put(format_json(facts))
     elif args.empty:
-        put(f"deleted for good: {counted(len(trashed), 'run')}, {size}")
+        put(f"deleted for good: {format_count(len(trashed), 'run')}, {size}")
     elif trashed:
-        put(table(("name", "deleted", "size", "in the trash as"), map(_row, facts), (2,)))
+        put(format_table(("name", "deleted", "size", "in the trash as"), map(_row, facts), (2,)))
     else:
         put(f"the trash of {runs_dir} is empty")
     return EXIT_DONE
@@ -193,5 +193,5 @@ def _facts(one: Trashed) -> dict[str, Any]:
 
 
 def _row(facts: dict[str, Any]) -> tuple[str, ...]:
-    size = with_unit(facts["bytes"], "B")
-    return facts["name"], moment(facts["deleted"]), size, Path(facts["path"]).name
+    size = format_unit(facts["bytes"], "B")
+    return facts["name"], format_time(facts["deleted"]), size, Path(facts["path"]).name

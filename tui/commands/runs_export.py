@@ -10,8 +10,8 @@ from engine.runs.export import WRITERS, Curves, read_curves
 from tui.commands import EXIT_DONE
 from tui.commands.options import RunParser
 from tui.terminal.stdout import put, standard_output
-from tui.text.numbers import counted, short_path
-from tui.text.tables import to_json
+from tui.text.numbers import format_count, format_path
+from tui.text.tables import format_json
 
 BINARY = ("parquet",)
 
@@ -36,11 +36,11 @@ def export(argv: list[str]) -> int:
     _write(curves, file, args.to, args.long)
     if args.json:
         facts = {"run": str(run), "file": str(file), "format": args.to}
-        put(to_json(facts | {"steps": len(curves.steps), "metrics": list(curves.by_name)}))
+        put(format_json(facts | {"steps": len(curves.steps), "metrics": list(curves.by_name)}))
     else:
         put(
-            f"wrote {counted(len(curves.by_name), 'metric')} at "
-            f"{counted(len(curves.steps), 'step')} to {short_path(file)}"
+            f"wrote {format_count(len(curves.by_name), 'metric')} at "
+            f"{format_count(len(curves.steps), 'step')} to {format_path(file)}"
         )
     return EXIT_DONE
 

@@ -13,7 +13,7 @@ from engine.config.schema import SampleConfig
 from tui.commands import EXIT_DONE
 from tui.commands.options import RunParser, add_sample_options, gathering, sample_changes
 from tui.terminal.stdout import complain, print_last, put
-from tui.text.tables import to_json
+from tui.text.tables import format_json
 
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
@@ -113,7 +113,7 @@ def _write(model: LanguageModel, settings: SampleConfig, count: int, as_json: bo
     texts = write(frozen, model.tokenizer, settings, seeds, show if streams else None)
     seconds = time.perf_counter() - began
     if as_json:
-        print_last(to_json(_facts(settings, texts, seconds, frozen)))
+        print_last(format_json(_facts(settings, texts, seconds, frozen)))
     elif streams:
         put("", end="\n" if sys.stdout.isatty() else "")
     else:

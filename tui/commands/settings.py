@@ -8,7 +8,7 @@ from engine.config.setting import Setting
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser
 from tui.terminal.stdout import put
-from tui.text.tables import markdown, table
+from tui.text.tables import format_table, markdown
 
 HEADER = ("setting", "default", "allowed", "unit", "may change", "what it is")
 
@@ -18,7 +18,9 @@ def main(argv: list[str]) -> int:
     parser = Parser("gpt-tui settings", "List every setting, as the schema declares it.")
     parser.add_argument("--markdown", action="store_true", help="as the table of docs/settings.md")
     args = parser.parse_args(argv)
-    put(settings_markdown() if args.markdown else table(HEADER, map(_row, SETTINGS.values())))
+    put(
+        settings_markdown() if args.markdown else format_table(HEADER, map(_row, SETTINGS.values()))
+    )
     return EXIT_DONE
 
 

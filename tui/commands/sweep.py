@@ -26,8 +26,8 @@ from tui.commands.options import (
 from tui.commands.queue import train_queue
 from tui.terminal.stdout import complain, print_last
 from tui.text.leaderboard import format_key, format_leaderboard, format_value, place_facts
-from tui.text.numbers import counted
-from tui.text.tables import table, to_json
+from tui.text.numbers import format_count
+from tui.text.tables import format_json, format_table
 
 EXAMPLES = """examples:
   gpt-tui sweep "optim.learning_rate=1e-4..1e-2 log x5" model.n_layer=2,4
@@ -178,7 +178,7 @@ def _print_plan(planned: Plan, queue: Queue, name: str | None, as_json: bool) ->
         impossible = [
             {"settings": one.changes, "problems": list(one.problems)} for one in planned.impossible
         ]
-        print_last(to_json({"sweep": name, "runs": runs, "impossible": impossible}))
+        print_last(format_json({"sweep": name, "runs": runs, "impossible": impossible}))
         return
     print_last(format_plan(planned))
     if name is not None:
@@ -193,8 +193,8 @@ def format_plan(planned: Plan) -> str:
         for number, trial in enumerate(planned.trials, start=1)
     ]
     lines = [
-        table(("", *map(format_key, keys)), rows, right=range(len(keys) + 1)),
-        counted(len(rows), "run"),
+        format_table(("", *map(format_key, keys)), rows, right=range(len(keys) + 1)),
+        format_count(len(rows), "run"),
     ]
     if planned.impossible:
         lines.append(f"left out, because they are not possible: {len(planned.impossible)}")
@@ -243,10 +243,10 @@ def _print_leaderboard(queue: Queue, name: str, as_json: bool) -> None:
     places = leaderboard(queue, entries)
     if as_json:
         runs = [place_facts(place, queue.runs_dir) for place in places]
-        print_last(to_json({"sweep": name, "runs": runs}))
+        print_last(format_json({"sweep": name, "runs": runs}))
         return
     left = sum(not entry.is_over for entry in entries)
-    more = f"\n{counted(left, 'run')} to go: {_resume_command(name, queue)}" if left else ""
+    more = f"\n{format_count(left, 'run')} to go: {_resume_command(name, queue)}" if left else ""
     print_last(f"sweep {name}\n{format_leaderboard(places)}{more}")
 
 

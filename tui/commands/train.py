@@ -25,8 +25,8 @@ from tui.commands.options import (
     warn_of_unused,
 )
 from tui.terminal.stdout import complain, print_last
-from tui.text.numbers import amount, duration, loss, short_path
-from tui.text.tables import format_threads, run_facts, to_json
+from tui.text.numbers import format_amount, format_duration, format_loss, format_path
+from tui.text.tables import format_json, format_threads, run_facts
 
 NOTHING_KEPT = RunSummary(path="", name="", state=State.STOPPED)
 
@@ -77,7 +77,7 @@ def _report(outcome: Outcome, as_json: bool) -> None:
     """Print the result on standard output."""
     run = read_summary(outcome.run) if outcome.run else None
     if as_json:
-        print_last(to_json(run_facts(run or NOTHING_KEPT)))
+        print_last(format_json(run_facts(run or NOTHING_KEPT)))
     elif run:
         print_last(described(run))
 
@@ -93,15 +93,17 @@ def described(run: RunSummary) -> str:
     note = "".join(f"\n  {told}" for told in (run.pruned, run.corpus_note) if told)
     sample = f"  sample   {command} sample {name}\n" if list_checkpoints(path) else ""
     effort = (
-        f"  {duration(run.train_seconds)} of training, {amount(run.tokens_per_second)} tokens/s "
+        f"  {format_duration(run.train_seconds)} of training, "
+        f"{format_amount(run.tokens_per_second)} tokens/s "
         f"on {run.device} ({run.precision}, {format_threads(run.threads)})\n"
     )
     return (
         f"run {run.name}: {run.state}, step {run.step:,} of {run.total_steps:,}{note}\n"
-        f"  train loss {loss(run.train_loss)}, validation loss {loss(run.val_loss)}"
-        f"{f' ({run.val_measured})' if run.val_measured else ''}, best {loss(run.best_val_loss)}\n"
+        f"  train loss {format_loss(run.train_loss)}, validation loss {format_loss(run.val_loss)}"
+        f"{f' ({run.val_measured})' if run.val_measured else ''}, "
+        f"best {format_loss(run.best_val_loss)}\n"
         f"{effort if run.device else ''}"  # unknown if the run never got ready to train
-        f"  kept in  {short_path(path)}\n"
+        f"  kept in  {format_path(path)}\n"
         f"  go on    {command} train --resume {name}{more}\n"
         f"{sample}"
         f"  look     {command} {name}"

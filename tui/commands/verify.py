@@ -10,7 +10,7 @@ from data.errors import InputError
 from tui.commands import EXIT_DONE, EXIT_FAILED
 from tui.commands.options import RunParser, say
 from tui.terminal.stdout import put
-from tui.text.tables import table, to_json
+from tui.text.tables import format_json, format_table
 
 if TYPE_CHECKING:
     from engine.repair.replay import Replay
@@ -41,10 +41,10 @@ def main(argv: list[str]) -> int:
             ],
             "replay": dataclasses.asdict(replayed) if replayed else None,
         }
-        put(to_json(facts))
+        put(format_json(facts))
     else:
         rows = [(check.part, "ok" if check.is_fine else "BAD", check.found) for check in checks]
-        put(table(("part", "", f"the run {run.name}"), rows, wrap=True))
+        put(format_table(("part", "", f"the run {run.name}"), rows, wrap=True))
         for caveat in replayed.caveats if replayed else ():
             put(f"different bits would not be an error here: {caveat}")
     return EXIT_DONE if is_fine else EXIT_FAILED

@@ -15,7 +15,7 @@ from engine.sweeps.median_rule import MedianRule
 from engine.sweeps.queue import Entry, EntryState, Queue
 from tui.control.draft import Draft
 from tui.text.leaderboard import format_entry
-from tui.text.numbers import counted
+from tui.text.numbers import format_count
 
 NEXT_SECONDS = 8.0  # to read what the finished run came to, and to hold the queue
 GIVE_UP_SECONDS = 60.0  # for a person to help a queued run that went wrong
@@ -63,7 +63,7 @@ class QueueControl:
         self.queue.add(trials, command_line, "" if len(trials) > 1 else None, rule)
         draft.edits.clear()
         how = "they follow the present run" if self._is_training else "Q, then r trains them"
-        return f"{counted(len(trials), 'run')} queued: {how}"
+        return f"{format_count(len(trials), 'run')} queued: {how}"
 
     def start_next(self) -> None:
         """Train the next entry now.
@@ -122,7 +122,7 @@ class QueueControl:
         if not pending or self._status().state not in AT_REST:
             return False
         if self.held:
-            what = f"the queue is held, {counted(len(pending), 'run')} to go: h goes on"
+            what = f"the queue is held, {format_count(len(pending), 'run')} to go: h goes on"
         else:
             what = f"next in {NEXT_SECONDS:.0f} s: {format_entry(pending[0])} · h holds the queue"
             self._next_at, self._give_up = time.monotonic() + NEXT_SECONDS, ""
@@ -147,7 +147,9 @@ class QueueControl:
         """At the start of the app: say that runs are waiting."""
         with self._saying_errors():
             if pending := self.queue.pending():
-                self.say(f"the queue holds {counted(len(pending), 'run')}: Q shows it", "warning")
+                self.say(
+                    f"the queue holds {format_count(len(pending), 'run')}: Q shows it", "warning"
+                )
 
     def note_opened(self, run: Path) -> None:
         """The engine has opened a run, that of the entry or another."""

@@ -7,30 +7,29 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import events, work
+from textual import events, getters, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from data.errors import InputError
 from engine import protocol
+from engine.config.schema import SETTINGS
 from engine.config.setting import Value
 from engine.protocol import State
-from engine.runs.folder import LOG_FILE
 from tui.control.run import OPEN_STATES, RunControl
 from tui.control.runs_view import RunsView
-from tui.screens.cockpit_keys import BINDINGS, SINGLE_KEYS, WORKS, Now
-from tui.screens.cockpit_lr_finder import CockpitLRFinder
-from tui.screens.cockpit_timeline import CockpitTimeline
-from tui.screens.help import help_screen
-from tui.screens.new_run_dialog import NewRunDialog
-from tui.screens.outlet import Answer, Outlet
+from tui.screens.cockpit_keys import BINDINGS, HELP_PAGE, WORKS
+from tui.screens.dialogs import ForkDialog, NewRunDialog
+from tui.screens.lr_finder import LRFinderScreen
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
-from tui.text.numbers import counted, duration, loss, short_path
+from tui.screens.timeline import Choice, TimelineScreen
+from tui.text.notices import format_failed, format_finished, format_forked, format_rewound
+from tui.text.numbers import format_loss
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart
 from tui.widgets.notice import Notice
@@ -51,7 +50,7 @@ MIN_WIDTH, MIN_HEIGHT = 60, 16
 
 
 class EngineEvent(Message):
-    """An event of the engine, posted from its thread."""
+    """An event of the engine, on its way from its thread to the screen."""
 
     def __init__(self, event: protocol.Event) -> None:
         super().__init__()
@@ -74,6 +73,12 @@ class CockpitScreen(Screen[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
 
     BINDINGS: ClassVar[list[BindingType]] = BINDINGS
+    HELP = HELP_PAGE
+
+    chart = getters.query_one(LossChart)
+    samples = getters.query_one(SamplePane)
+    settings = getters.query_one(SettingsPanel)
+    notice = getters.query_one("#notice", Notice)
 
     def __init__(self, control: RunControl) -> None:
         super().__init__()
@@ -87,10 +92,9 @@ class CockpitScreen(Screen[None]):
         self._checkpoint: int | None = None
         self._sampling: int | None = None
         self._edit: tuple[int, dict[str, Value]] = 0, {}  # the latest, and its request
+        self._fork_to_open: int | None = None  # the request for a fork that is opened once made
+        self._lr_finder: LRFinderScreen | None = None
         self._told_on_the_way: list[str] = []  # warnings of a run that is being prepared
-        outlet = Outlet(self.say, self.notify, self._push)
-        self._timeline = CockpitTimeline(control, outlet)
-        self._lr_finder = CockpitLRFinder(control, outlet, self.edit)
         control.queue.say, control.queue.notify = self.say, self.notify
         self._runs_view = RunsView(control.launch.runs_dir)
         self._handlers: dict[type[protocol.Event], Callable[[Any], object]] = {
@@ -99,26 +103,25 @@ class CockpitScreen(Screen[None]):
             protocol.Evaluated: self._on_evaluated,
             protocol.SampleStarted: self._on_sample_started,
             protocol.SampleText: lambda e: self.samples.append(e.sample, e.text),
-            protocol.SampleFinished: self._on_sample_finished,
+            protocol.SampleFinished: lambda e: self.samples.finish(e.sample),
             protocol.Saved: self._on_saved,
             protocol.Adjusted: self._on_adjusted,
             protocol.Rewound: self._on_rewound,
             protocol.Pinned: lambda e: None,  # the timeline looks for itself
-            protocol.Forked: self._timeline.on_forked,
+            protocol.Forked: self._on_forked,
             protocol.Advised: self._on_advised,
             protocol.Silenced: self._on_silenced,
             protocol.Unsilenced: lambda e: self.app.notify(
                 f"advice is given again on: {', '.join(e.kinds)}"
             ),
-            protocol.LearningRateFinderPrepared: self._lr_finder.hear,
-            protocol.LearningRateFound: self._lr_finder.hear,
+            protocol.LearningRateFinderPrepared: self._tell_lr_finder,
+            protocol.LearningRateFound: self._tell_lr_finder,
             protocol.Warned: self._on_warned,
             protocol.Refused: self._on_refused,
             protocol.Failed: self._on_failed,
         }
 
     def compose(self) -> ComposeResult:
-        """Status above, chart and samples left, settings right, keys below."""
         yield StatusBar(id="status")
         yield Notice(id="notice")
         with Horizontal(id="main"):
@@ -133,40 +136,12 @@ class CockpitScreen(Screen[None]):
 
     # -- parts -----------------------------------------------------------------------------------
 
-    @property
-    def chart(self) -> LossChart:
-        """The loss chart."""
-        return self.query_one(LossChart)
-
-    @property
-    def samples(self) -> SamplePane:
-        """The sampling pane."""
-        return self.query_one(SamplePane)
-
-    @property
-    def settings(self) -> SettingsPanel:
-        """The hyperparameter panel."""
-        return self.query_one(SettingsPanel)
-
-    @property
-    def notice(self) -> Notice:
-        """The line of things to know."""
-        return self.query_one(Notice)
-
     # -- what the helpers reach the person with --------------------------------------------------
 
     def say(self, text: str, severity: str = "warning") -> None:
         """Show a text in the notice; an empty one takes it away."""
-        if text:
-            self.notice.say(text, severity)
-        else:
-            self.notice.dismiss()
+        self.notice.say(text, severity)
         self._look_at_keys()
-
-    def _push(
-        self, screen: Screen[Answer], answered: Callable[[Answer | None], None] | None = None
-    ) -> None:
-        self.app.push_screen(screen, answered)
 
     @property
     def _person_is_busy(self) -> bool:
@@ -193,14 +168,6 @@ class CockpitScreen(Screen[None]):
             f"this terminal is {event.size.width}x{event.size.height}:\n"
             f"gpt-tui needs {MIN_WIDTH}x{MIN_HEIGHT} at least"
         )
-
-    def on_descendant_focus(self) -> None:
-        """Single keys act only while no field is typed in; the footer follows."""
-        self.refresh_bindings()
-
-    def on_descendant_blur(self) -> None:
-        """See ``on_descendant_focus``."""
-        self.refresh_bindings()
 
     def _tick(self) -> None:
         self._ticks += 1
@@ -234,14 +201,14 @@ class CockpitScreen(Screen[None]):
         before, self._state_told = self._state_told, event.state
         if event.state is State.FINISHED:
             early = f"{event.message}\n" if event.message else ""
-            self.notice.say(early + self._summary(), "information")
+            told = early + format_finished(self.control.status, self.control.run_path)
+            self.notice.say(told, "information")
             if before is State.RUNNING:
-                self.control.queue.note_finished(early + self._summary())
+                self.control.queue.note_finished(told)
         elif event.state is State.PREPARING and before is not State.PREPARING:
             self._told_on_the_way.clear()
         elif event.state is State.RUNNING:
-            told = self._told_on_the_way if before is State.PREPARING else []
-            self._say_what_is_known(told)
+            self._say_what_is_known(self._told_on_the_way if before is State.PREPARING else [])
             if before is State.PREPARING and not self.notice.text:
                 self.control.queue.note_begun()
         elif before is State.FINISHED and event.state is State.PAUSED:
@@ -258,7 +225,7 @@ class CockpitScreen(Screen[None]):
         control = self.control
         control.take_over(event)
         self.query_one("#chart-frame").border_title = f"loss · {control.facts.corpus}"
-        self.chart.show(control.metrics, max_step=event.total_steps, val_label=self._val_label())
+        self._show_chart_source()
         kept = read_samples(Path(event.path), control.status.branch, event.last_sample)
         self.samples.open_run([_kept_sample(one) for one in kept])
         self._show_settings()
@@ -280,7 +247,7 @@ class CockpitScreen(Screen[None]):
 
     @work(thread=True, exclusive=True, group="parent")
     def _show_parent(self, run: Path) -> None:
-        """Show how the run went on that this one was forked off, if it still is there."""
+        """Show how the parent of a fork went on, if it is still there."""
         from engine.runs.curves import ghost_of_parent
 
         name, curve = ghost_of_parent(run)
@@ -294,7 +261,7 @@ class CockpitScreen(Screen[None]):
         self.samples.label_val_loss(event.step, event.val_loss)
         self._show_chart_source()
         if event.request_id == self._evaluation:
-            self.app.notify(f"validation loss {loss(event.val_loss)} ({event.measured})")
+            self.app.notify(f"validation loss {format_loss(event.val_loss)} ({event.measured})")
 
     def _on_sample_started(self, event: protocol.SampleStarted) -> None:
         self.samples.begin(
@@ -305,9 +272,6 @@ class CockpitScreen(Screen[None]):
                 number=event.sample,
             )
         )
-
-    def _on_sample_finished(self, event: protocol.SampleFinished) -> None:
-        self.samples.finish(event.sample)
 
     def _on_saved(self, event: protocol.Saved) -> None:
         if event.request_id == self._checkpoint:
@@ -337,13 +301,20 @@ class CockpitScreen(Screen[None]):
         self._show_status()
         self.refresh_bindings()
         self.samples.forget_after(event.step)
-        self._timeline.on_rewound(event)
+        assert self.control.run_path
+        self.say(format_rewound(event, self.control.status, self.control.run_path), "information")
+
+    def _on_forked(self, event: protocol.Forked) -> None:
+        if event.request_id == self._fork_to_open:
+            self.control.open_run(Path(event.path), keep_edits=True)  # it has those that fit it
+        else:
+            self.say(format_forked(event), "information")
 
     def _on_refused(self, event: protocol.Refused) -> None:
         """Say it beside the field it is about, if there is one."""
         if event.request_id == self._sampling and self.samples.has_focus_within:
             self.samples.show_problem(event.message)
-        elif self._lr_finder.hear(event):
+        elif self._tell_lr_finder(event):
             return
         elif not (event.request_id == self._edit[0] and self._take_back(event.message)):
             self.notice.say(event.message, "error")
@@ -351,45 +322,21 @@ class CockpitScreen(Screen[None]):
             self.refresh_bindings()
 
     def _on_failed(self, event: protocol.Failed) -> None:
-        more = ""
+        told = event.message
         if self._state_told in (*OPEN_STATES, State.FAILED):
-            saved = self.control.status.saved_step
-            there = f"the checkpoint of step {saved:,}" if saved else "the beginning"
-            log = short_path(f"{self.control.run_path}/{LOG_FILE}")
-            more = f"\nspace goes on from {there}; details are in {log}"
-        self.notice.say(event.message + more, "error")
-        self.control.queue.note_failed(event.message, event.message + more)
+            told = format_failed(told, self.control.status, self.control.run_path)
+        self.notice.say(told, "error")
+        self.control.queue.note_failed(event.message, told)
 
     def _show_chart_source(self) -> None:
-        self.chart.show(
-            self.control.metrics,
-            max_step=self.control.status.total_steps,
-            val_label=self._val_label(),
-        )
-
-    def _val_label(self) -> str:
-        measured = self.control.status.val_measured
-        return f"val, {measured}" if measured else "val"
-
-    def _summary(self) -> str:
         status = self.control.status
-        longer = "eval.patience" if status.step < status.total_steps else "train.max_steps"
-        way_on = "space goes on" if status.pruned else f"raise {longer} (e) to go on"
-        return (
-            f"finished: {counted(status.step, 'step')} in {duration(status.train_seconds)} · "
-            f"val {loss(status.val_loss)} · best {loss(status.best_val_loss)} at step "
-            f"{status.best_step or 0:,} (whole split)\n"
-            f"kept in {short_path(self.control.run_path or '')} · {way_on}, n begins a new run, "
-            f"s samples"
-        )
+        label = f"val, {status.val_measured}" if status.val_measured else "val"
+        self.chart.show(self.control.metrics, max_step=status.total_steps, val_label=label)
 
     # -- keys ------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Which keys work now: in a field they are letters."""
-        typing = isinstance(self.focused, Input) or self.settings.is_editing
-        if action in SINGLE_KEYS and typing:
-            return False
+        """Which keys work now."""
         return self.works_now(action)
 
     def works_now(self, action: str) -> bool:
@@ -401,10 +348,13 @@ class CockpitScreen(Screen[None]):
     def _look_at_keys(self) -> None:
         """See which keys work, now that what decides it may have changed."""
         self._status_seen = self.control.status
-        now = Now(self.control)
-        if self.is_mounted:
-            now = Now(self.control, self.notice.text, self.notice.advice)
-        self._works = {action: works(now) for action, works in WORKS.items()}
+        self._works = {action: works(self.control) for action, works in WORKS.items()}
+        advice = self._advice
+        self._works |= {
+            "follow_advice": advice is not None and self.control.is_open,
+            "silence_advice": advice is not None and advice.rewind_to is None,
+            "dismiss_notice": self.is_mounted and bool(self.notice.text),
+        }
 
     def refresh_bindings(self) -> None:
         """Have the footer show the keys that work now."""
@@ -412,56 +362,44 @@ class CockpitScreen(Screen[None]):
         super().refresh_bindings()
 
     def action_start(self) -> None:
-        """Begin the first run."""
         self._try(self.control.start)
 
     def action_pause(self) -> None:
-        """Hold training."""
         self.control.send(protocol.Pause())
 
     def action_resume(self) -> None:
-        """Go on."""
         self._try(self.control.resume)
 
     def action_step(self) -> None:
-        """Take one step."""
         self.control.send(protocol.Step())
 
     def action_sample(self) -> None:
-        """Write a text now."""
         self.control.send(protocol.Sample())
 
     def action_prompt(self) -> None:
-        """Edit the prompt."""
         self.samples.focus_prompt()
 
     def action_earlier(self) -> None:
-        """Show the sample before."""
         self.samples.move(-1)
 
     def action_later(self) -> None:
-        """Show the sample after."""
         self.samples.move(1)
 
     def action_edit(self) -> None:
-        """Go to the settings."""
         self.settings.add_class("-open")
         self.settings.list.focus()
 
     def action_new_run(self) -> None:
-        """Ask, then begin a new run."""
         control = self.control
         problems = control.draft.conflicts()
         if problems:
             self.say_conflicts(problems)
             return
         name = control.run_path.name if control.run_path else ""
-        self.app.push_screen(
-            NewRunDialog(control.draft, name), lambda yes: self._try(control.start) if yes else None
-        )
+        dialog = NewRunDialog(control.draft, name)
+        self.app.push_screen(dialog, lambda answer: self._try(control.start) if answer else None)
 
     def action_add_to_queue(self) -> None:
-        """Ask what to queue."""
         self.app.push_screen(QueueDialog(self.control), self._on_queued)
 
     def _on_queued(self, said: str | None) -> None:
@@ -470,54 +408,79 @@ class CockpitScreen(Screen[None]):
             self.notify(said)
 
     def action_show_queue(self) -> None:
-        """The queue's own screen."""
         self.app.push_screen(QueueScreen(self.control))
 
     def action_hold_queue(self) -> None:
-        """Let no queued run begin of itself, or go on."""
         self.control.queue.toggle_hold()
 
     def action_runs(self) -> None:
-        """Look through all runs."""
         from tui.screens.runs import RunsScreen  # with the engine's reader, and numpy
 
         self.app.push_screen(RunsScreen(self.control, self._runs_view))
 
     def action_test_rates(self) -> None:
-        """Try learning rates on a throw-away model."""
-        self._try(self._lr_finder.begin)
+        self._try(self._begin_lr_finder)
         self.refresh_bindings()
 
+    def _begin_lr_finder(self) -> None:
+        control = self.control
+        if control.status.state is State.RUNNING:
+            first = "wait: another program trains" if control.watching else "pause first (space)"
+            raise InputError(f"{first}: a learning-rate test needs the processor")
+        config = control.draft.next_config()
+        request_id = control.send(protocol.FindLearningRate(config.to_dict()))
+        self._lr_finder = LRFinderScreen(control, config, request_id)
+        self.app.push_screen(self._lr_finder, self._take_learning_rate)
+
+    def _take_learning_rate(self, changes: dict[str, Value] | None) -> None:
+        self._lr_finder = None
+        if changes:
+            self.edit(changes)
+            words = ", ".join(f"{key} {SETTINGS[key].format(changes[key])}" for key in changes)
+            self.notify(f"set: {words}", markup=False)
+
+    def _tell_lr_finder(self, event: protocol.Event) -> bool:
+        """Hand an event to the learning-rate finder; False if it is not for it."""
+        return self._lr_finder is not None and self._lr_finder.hear(event)
+
     def action_evaluate(self) -> None:
-        """Measure the validation loss."""
         self._evaluation = self.control.send(protocol.Evaluate())
 
     def action_save(self) -> None:
-        """Write a checkpoint."""
         self._checkpoint = self.control.send(protocol.Save())
 
     def action_cool_down(self) -> None:
-        """Begin the decay of the learning rate."""
         self.control.send(protocol.CoolDown())
 
     def action_timeline(self) -> None:
-        """Look at the past; go back to it or fork from it."""
-        self._timeline.look_back()
+        self.app.push_screen(TimelineScreen(self.control), self._answer_timeline)
+
+    def _answer_timeline(self, choice: Choice | None) -> None:
+        if choice and choice.action == "rewind":
+            self.control.rewind(choice.step)
+        elif choice:
+            self._ask_to_fork(choice.step)
 
     def action_fork(self) -> None:
-        """Begin another run from here."""
-        self._timeline.ask_to_fork(self.control.status.step)
+        self._ask_to_fork(self.control.status.step)
+
+    def _ask_to_fork(self, step: int) -> None:
+        control = self.control
+
+        def fork(answer: str | None) -> None:
+            if answer:
+                request_id = control.fork(step)
+                self._fork_to_open = request_id if answer == "open" else None
+
+        self.app.push_screen(ForkDialog(control.draft, control.facts.name, step), fork)
 
     def action_toggle_log(self) -> None:
-        """Logarithmic losses."""
         self.chart.toggle_log()
 
     def action_toggle_smooth(self) -> None:
-        """With the running average of the training loss, or only as it was measured."""
         self.chart.toggle_smooth()
 
     def action_toggle_window(self) -> None:
-        """The whole course or the recent part."""
         self.chart.toggle_window()
 
     @property
@@ -525,44 +488,33 @@ class CockpitScreen(Screen[None]):
         return self.notice.advice if self.is_mounted else None
 
     def action_follow_advice(self) -> None:
-        """Do what is advised."""
         advice = self._advice
         if advice:
             self.control.follow(advice)
             self.action_dismiss_notice()
 
     def action_silence_advice(self) -> None:
-        """Hear no more of this kind."""
         advice = self._advice
         if advice:
             self.control.send(protocol.Silence(advice.kind))
             self.action_dismiss_notice()
 
     def action_dismiss_notice(self) -> None:
-        """Take the message away."""
         self._conflicts_told = False
         self.notice.dismiss()
         self.refresh_bindings()
 
-    def action_help(self) -> None:
-        """Show the help page."""
-        bindings = {b.key: b for b in reversed(self.BINDINGS) if isinstance(b, Binding)}
-        in_order = reversed(bindings.values())  # of several for a key, the first
-        self.app.push_screen(help_screen(in_order, self.control.launch.runs_dir))
-
     def action_leave_settings(self) -> None:
-        """From the settings back to the keys."""
         self.settings.remove_class("-open")
         self.set_focus(None)
 
-    def action_leave_editor(self) -> None:
-        """From the field back to the list of settings."""
-        self.settings.close_editor()
-
     def action_leave_field(self) -> None:
-        """From a sampling field back to the keys."""
-        self.samples.leave_field()
-        self.set_focus(None)
+        """From the field of a setting to the list, from a sampling field to the keys."""
+        if self.settings.is_editing:
+            self.settings.close_editor()
+        else:
+            self.samples.leave_field()
+            self.set_focus(None)
 
     def leave_all_fields(self) -> None:
         """Back to the keys, from wherever the cursor is."""
@@ -602,9 +554,9 @@ class CockpitScreen(Screen[None]):
         else:
             self._show_settings()
 
-    def _try(self, wish: Callable[[], None]) -> None:
+    def _try(self, act: Callable[[], None]) -> None:
         try:
-            wish()
+            act()
         except InputError as error:
             self.say_conflicts(error.problems)
 

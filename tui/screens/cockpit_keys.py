@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from textual.binding import Binding, BindingType
 
-from engine.protocol import Advised, State
+from engine.config.changes import WHEN_TEXTS
+from engine.config.setting import When
+from engine.protocol import State
 from tui.control.run import RunControl
 
 BINDINGS: list[BindingType] = [
@@ -37,9 +38,9 @@ BINDINGS: list[BindingType] = [
     Binding("Q", "show_queue", "Queue", show=False,
             tooltip="the queue: what is to come, and which run is the best"),
     Binding("h", "hold_queue", "Hold queue", show=False,
-            tooltip="let no queued run begin of itself, or go on"),
+            tooltip="hold the queue: no queued run begins by itself; or release it"),
     Binding("t", "test_rates", "Test rates", show=False,
-            tooltip="find a learning rate: a short test with a rate that rises"),
+            tooltip="find a learning rate: a short test with a rising rate"),
     Binding("v", "evaluate", "Eval", show=False, tooltip="measure the validation loss now"),
     Binding("w", "save", "Save", show=False, tooltip="write a checkpoint now"),
     Binding("d", "cool_down", "Cool down", show=False,
@@ -48,79 +49,90 @@ BINDINGS: list[BindingType] = [
     Binding("m", "toggle_smooth", "Smooth", show=False,
             tooltip="the running average of the training loss on or off"),
     Binding("z", "toggle_window", "Zoom", show=False,
-            tooltip="the whole course, or its last fifth"),
+            tooltip="the whole run, or its last fifth"),
     Binding("y", "follow_advice", "Do it", show=False, tooltip="do what the advice says"),
     Binding("X", "silence_advice", "Never again", show=False,
             tooltip="take this kind of advice away for good, in this run"),
     Binding("x", "dismiss_notice", "Hide", tooltip="take the message away"),
-    Binding("question_mark", "help", "Help", key_display="?", tooltip="this page"),
     Binding("q", "app.leave", "Quit", tooltip="quit; a running run asks what to do"),
 ]  # fmt: skip
 
-SINGLE_KEYS = frozenset(binding.action for binding in BINDINGS if isinstance(binding, Binding))
+AT_RESUME, IN_NEW_RUN = WHEN_TEXTS[When.RESUME], WHEN_TEXTS[When.NEW_RUN]
+HELP_PAGE = f"""\
+gpt-tui trains a small GPT on a text and shows it learn.
+
+### Chart and texts
+
+The chart shows the training loss (raw values faint, smoothed ones bright) and the validation loss
+(dots), in nats per token; lower is better. A model that knows nothing about 65 characters has a
+loss of ln 65 = 4.17. Marks on the axis show where a setting was changed.
+
+The sampling pane shows text written by the weights of the step in its title. After each evaluation
+the same prompt and seed are used again, so that the texts can be compared.
+
+### Settings
+
+Settings without a sign take effect {WHEN_TEXTS[When.LIVE].effect}, those marked {AT_RESUME.sign}
+{AT_RESUME.effect}, those marked {IN_NEW_RUN.sign} {IN_NEW_RUN.effect}: edit them, then press
+n. Values that wait are yellow. In the list, enter
+edits a value or folds a group, esc goes back; what is seldom changed is behind 'more'.
+
+### Advice
+
+If the curves show that something is wrong (a jump, a learning rate too high or too low,
+overfitting, a plateau), one sentence says so, with the key that acts on it: y does what it says,
+x hides it, X never says it again in this run (ctrl+p, 'Hear all advice again' takes that back).
+
+A loss or gradient that is not a number pauses training before the weights change: y goes back to
+the last good checkpoint and on with a lower learning rate, space skips the batch.
+
+With eval.patience a run ends by itself once that many evaluations have brought no improvement. A
+sweep (a) can stop its hopeless runs: those whose best validation loss is above the median of the
+runs before, at the same step; space goes on with one all the same.
+
+### Runs
+
+Every run is a folder, and r lists them. After quitting, `gpt-tui RUN` opens one again,
+`gpt-tui train --resume RUN` goes on without a screen, `gpt-tui sample RUN` writes text,
+`gpt-tui runs` lists, tags, copies, exports and deletes them. Deleted ones stay in a trash.
+"""
 
 
-@dataclass(frozen=True)
-class Now:
-    """All that decides which keys work.
-
-    Attributes:
-        control: Of the run.
-        notice: What is shown there.
-        advice: The same, if it is advice.
-    """
-
-    control: RunControl
-    notice: str = ""
-    advice: Advised | None = None
-
-    @property
-    def state(self) -> State:
-        """What the engine is doing."""
-        return self.control.status.state
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the engine holds a run that takes commands."""
-        return self.control.is_open
-
-    @property
-    def has_run(self) -> bool:
-        """Whether there is a run, open or not."""
-        return self.control.run_path is not None
-
-    @property
-    def is_prepared(self) -> bool:
-        """Whether no run is just being made ready."""
-        return self.state is not State.PREPARING
+def _is_prepared(control: RunControl) -> bool:
+    """Whether no run is being prepared."""
+    return control.status.state is not State.PREPARING
 
 
-def _can_resume(now: Now) -> bool:
-    pruned = now.state is State.FINISHED and bool(now.control.status.pruned)
-    at_rest = now.state in (State.IDLE, State.PAUSED, State.STOPPED, State.FAILED) or pruned
-    return now.has_run and at_rest and (now.is_open or now.state is not State.PAUSED)
+def _has_run(control: RunControl) -> bool:
+    """Whether there is a run, open or not."""
+    return control.run_path is not None
 
 
-def _has_past(now: Now) -> bool:
+def _can_resume(control: RunControl) -> bool:
+    state = control.status.state
+    pruned = state is State.FINISHED and bool(control.status.pruned)
+    at_rest = state in (State.IDLE, State.PAUSED, State.STOPPED, State.FAILED) or pruned
+    return _has_run(control) and at_rest and (control.is_open or state is not State.PAUSED)
+
+
+def _has_past(control: RunControl) -> bool:
     """Whether there are moments to look back at, those included that the run has left."""
-    control = now.control
-    return now.has_run and (control.status.step > 0 or bool(control.metrics.ghosts("train_loss")))
+    if not _has_run(control):
+        return False
+    return control.status.step > 0 or bool(control.metrics.ghosts("train_loss"))
 
 
-WORKS: dict[str, Callable[[Now], bool]] = {  # whatever is not in here always does
-    "start": lambda now: now.state in (State.IDLE, State.FAILED) and not now.has_run,
-    "pause": lambda now: now.state is State.RUNNING and now.is_open,
+WORKS: dict[str, Callable[[RunControl], bool]] = {  # whatever is not in here always does
+    "start": lambda run: run.status.state in (State.IDLE, State.FAILED) and not _has_run(run),
+    "pause": lambda run: run.status.state is State.RUNNING and run.is_open,
     "resume": _can_resume,
-    "step": lambda now: now.state is State.PAUSED and now.is_open,
-    "sample": lambda now: now.is_open,
-    "evaluate": lambda now: now.is_open,
-    "save": lambda now: now.is_open,
-    "cool_down": lambda now: now.control.can_cool_down,
-    "timeline": lambda now: _has_past(now) and now.is_prepared,
-    "fork": lambda now: now.is_open and now.control.status.step > 0,
-    "new_run": lambda now: now.has_run and now.is_prepared,
-    "test_rates": lambda now: now.is_prepared,
-    "follow_advice": lambda now: now.advice is not None and now.is_open,
-    "silence_advice": lambda now: now.advice is not None and now.advice.rewind_to is None,
-    "dismiss_notice": lambda now: bool(now.notice),
+    "step": lambda run: run.status.state is State.PAUSED and run.is_open,
+    "sample": lambda run: run.is_open,
+    "evaluate": lambda run: run.is_open,
+    "save": lambda run: run.is_open,
+    "cool_down": lambda run: run.can_cool_down,
+    "timeline": lambda run: _has_past(run) and _is_prepared(run),
+    "fork": lambda run: run.is_open and run.status.step > 0,
+    "new_run": lambda run: _has_run(run) and _is_prepared(run),
+    "test_rates": _is_prepared,
 }

@@ -1,4 +1,4 @@
-"""Runs beside each other: their curves, what differs, what came of it, and what they write."""
+"""Several runs compared: their curves, differing settings, results and texts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rich.style import Style
 from rich.text import Text
-from textual import work
+from textual import getters, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -21,10 +21,9 @@ from textual.worker import get_current_worker
 
 from data.errors import InputError
 from engine.runs.folder import is_locked
-from tui.screens.text_screen import TextScreen
 from tui.widgets.comparison_table import ComparisonTable
 from tui.widgets.keys_footer import KeysFooter
-from tui.widgets.overlay_chart import LETTERS, NamedCurve, OverlayChart
+from tui.widgets.overlay_chart import LETTERS, OverlayChart
 from tui.widgets.samples_compare import SamplesBeside
 
 if TYPE_CHECKING:
@@ -39,13 +38,18 @@ SMOOTHING = 0.95  # of training losses: lines that cross all the time cannot be 
 MOST_RUNS = len(LETTERS)
 OF_CHART = ("next_axis", "next_metric", "toggle_log", "toggle_window", "toggle_run")
 
-HELP = (
-    "Each run keeps its letter, which stands at the end of its curve, and its colour; where curves "
-    "run through the same places each shows in turn, as dashes. The table has exactly the settings "
-    "that differ, those changed on the way with all their values (0.001→0.0003), then the figures; "
-    "the best validation loss is bold. Texts are written from each run's best checkpoint with the "
-    "first run's prompt, seed and sampling settings."
-)
+HELP_PAGE = """\
+The arrow keys move in the table, or in all texts at once.
+
+Each run keeps its letter, which stands at the end of its curve, and its colour; where curves run
+through the same cells, each shows in turn, as dashes.
+
+The table has exactly the settings that differ, those changed during training with all their values
+(0.001→0.0003), then the figures; the best validation loss is bold.
+
+Texts are written from each run's best checkpoint with the first run's prompt, seed and sampling
+settings.
+"""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class CompareScreen(Screen[None]):
         paths: Folders of two to six runs; of more, the first six are compared.
     """
 
+    HELP = HELP_PAGE
     CSS_PATH = "../styles/compare.tcss"
     AUTO_FOCUS = "ComparisonTable"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
@@ -82,7 +87,7 @@ class CompareScreen(Screen[None]):
         Binding("v", "next_metric", "Train/val",
                 tooltip="the smoothed training loss, or the validation loss"),
         Binding("l", "toggle_log", "Log", tooltip="logarithmic losses on or off"),
-        Binding("z", "toggle_window", "Zoom", tooltip="the whole course, or its last fifth"),
+        Binding("z", "toggle_window", "Zoom", tooltip="the whole run, or its last fifth"),
         Binding("s", "sample", "Samples",
                 tooltip="texts of all, from the same prompt and seed; again: with the next seed"),
         Binding("p", "prompt", "Prompt", tooltip="edit the prompt (enter: write, esc: back)"),
@@ -100,9 +105,12 @@ class CompareScreen(Screen[None]):
         Binding("pagedown", "scroll_texts(8, 0)", show=False),
         Binding("left", "scroll_texts(0, -1)", show=False),
         Binding("right", "scroll_texts(0, 1)", show=False),
-        Binding("question_mark", "help", "Help", key_display="?", tooltip="this page"),
         Binding("escape,q", "close", "Close", key_display="esc", tooltip="back"),
     ]  # fmt: skip
+
+    chart = getters.query_one(OverlayChart)
+    table = getters.query_one(ComparisonTable)
+    beside = getters.query_one(SamplesBeside)
 
     def __init__(self, paths: Sequence[Path]) -> None:
         super().__init__()
@@ -115,7 +123,6 @@ class CompareScreen(Screen[None]):
         self._next_look = 0.0  # by the monotonic clock
 
     def compose(self) -> ComposeResult:
-        """The chart above; the table or the texts below."""
         with Vertical(id="compare-chart"):
             yield OverlayChart(id="overlay")
         with ContentSwitcher(initial="differences", id="below"):
@@ -123,21 +130,6 @@ class CompareScreen(Screen[None]):
             yield SamplesBeside(id="beside")
         yield Static(id="compare-note", markup=False)
         yield KeysFooter()
-
-    @property
-    def chart(self) -> OverlayChart:
-        """The curves."""
-        return self.query_one(OverlayChart)
-
-    @property
-    def table(self) -> ComparisonTable:
-        """What differs, and the figures."""
-        return self.query_one(ComparisonTable)
-
-    @property
-    def beside(self) -> SamplesBeside:
-        """The texts."""
-        return self.query_one(SamplesBeside)
 
     @property
     def runs(self) -> list[ComparedRun]:
@@ -206,6 +198,8 @@ class CompareScreen(Screen[None]):
     # -- showing ---------------------------------------------------------------------------------
 
     def _show_chart(self) -> None:
+        from tui.charts.overlay import Curve
+
         assert self._view is not None
         smooth = self._view.metric == "train_loss"
         self.chart.empty_text = (
@@ -213,7 +207,7 @@ class CompareScreen(Screen[None]):
         )
         self.chart.show(
             [
-                NamedCurve(path.name, place, self._readings[path].column, smooth)
+                Curve(path.name, place, self._readings[path].column, smooth)
                 for place, path in enumerate(self.paths)
                 if path in self._readings and place not in self._hidden
             ],
@@ -279,7 +273,6 @@ class CompareScreen(Screen[None]):
         return self.query_one("#below", ContentSwitcher).current if self.is_mounted else None
 
     def action_next_axis(self) -> None:
-        """Steps, tokens, time, and again."""
         from engine.runs.curves import Axis
 
         assert self._view is not None
@@ -287,32 +280,26 @@ class CompareScreen(Screen[None]):
         self._go_to(View(self._view.metric, axes[(axes.index(self._view.axis) + 1) % len(axes)]))
 
     def action_next_metric(self) -> None:
-        """Training or validation loss."""
         assert self._view is not None
         metric = "val_loss" if self._view.metric == "train_loss" else "train_loss"
         self._go_to(View(metric, self._view.axis))
 
     def action_toggle_log(self) -> None:
-        """Logarithmic losses."""
-        self.chart.log_y = not self.chart.log_y
+        self.chart.toggle_log()
 
     def action_toggle_window(self) -> None:
-        """The whole course or the recent part."""
-        self.chart.window = "recent" if self.chart.window == "full" else "full"
+        self.chart.toggle_window()
 
     def action_toggle_run(self, place: int) -> None:
-        """Hide a curve, or show it again."""
         if place < len(self.paths):
             self._hidden ^= {place}
             self._show_chart()
 
     def action_toggle_chart(self) -> None:
-        """More room for what is below."""
         self.toggle_class("-no-chart")
         self.refresh_bindings()
 
     def action_table(self) -> None:
-        """Show the table."""
         self._switch_to("differences")
         self.table.focus()
 
@@ -324,12 +311,10 @@ class CompareScreen(Screen[None]):
             self._write(seed_step=int(again))
 
     def action_prompt(self) -> None:
-        """Edit the prompt."""
         self._switch_to("beside")
         self.set_focus(self.beside.prompt)
 
     def action_leave_field(self) -> None:
-        """Back to the keys."""
         self.set_focus(None)
         self.refresh_bindings()
 
@@ -340,21 +325,9 @@ class CompareScreen(Screen[None]):
         self._write()
 
     def action_scroll_texts(self, down: int, right: int) -> None:
-        """Move in all texts at once."""
         self.beside.scroll_texts(down, right)
 
-    def action_help(self) -> None:
-        """Say what the keys do."""
-        text = Text()
-        for one in self.BINDINGS:
-            if isinstance(one, Binding) and one.tooltip:
-                text.append(f"  {one.key_display or one.key:<6}", "bold").append(f"{one.tooltip}\n")
-        text.append("  ←↑↓→  ", "bold").append("move in the table, or in all texts at once\n\n")
-        text.append(HELP)
-        self.app.push_screen(TextScreen("compare", text))
-
     def action_close(self) -> None:
-        """Back to where the person came from."""
         self.dismiss()
 
     def _switch_to(self, what: str) -> None:

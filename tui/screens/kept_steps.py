@@ -45,7 +45,15 @@ class KeptSteps:
         return f"no weights; kept at {_numbers(near)}" if near else "no weights are kept"
 
     def why_not(self, action: str, step: int) -> str:
-        """Why a step cannot be gone back to, forked, sampled from or kept, and what can be done."""
+        """Why a step cannot be gone back to, forked, sampled from or kept, and what can be done.
+
+        Args:
+            action: rewind, fork, sample or pin.
+            step: Where.
+
+        Returns:
+            Nothing if it can.
+        """
         if self.is_inherited(step):
             return (
                 f"step {step:,} is of {self.parent}, from which this run was forked at step "
@@ -54,7 +62,10 @@ class KeptSteps:
         if self.now < step <= self.left:
             return self._why_left(step)
         if action in ("sample", "pin"):
-            return self._no_weights(step)
+            in_memory = step == self.now and action == "sample"
+            return "" if in_memory or step in self.kept else self._no_weights(step)
+        if step < self.now or (step == self.now and action == "fork"):
+            return ""
         return f"the run is at step {self.now:,}: ← goes to the moments before, to go back to"
 
     def _no_weights(self, step: int) -> str:

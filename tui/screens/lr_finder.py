@@ -21,7 +21,7 @@ from engine.protocol import (
     Refused,
 )
 from tui.control.run import RunControl
-from tui.text.numbers import loss
+from tui.text.numbers import format_loss, format_rate
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.lr_finder_chart import LRFinderChart
 
@@ -45,7 +45,7 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
     Args:
         control: Ends the test.
         config: What is tested.
-        request_id: Of the test; what is told of an earlier one is not for this screen.
+        request_id: Of the test; events of an earlier one are ignored.
     """
 
     AUTO_FOCUS = ""
@@ -67,7 +67,6 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
         self._changes: dict[str, Any] = {}  # that are suggested
 
     def compose(self) -> ComposeResult:
-        """The chart, a line on how far it is, what came out, and the keys."""
         with Vertical(id="rate-frame") as frame:
             frame.border_title = "learning-rate test: training loss over learning rate"
             yield LRFinderChart(id="rate-chart")
@@ -128,7 +127,6 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
         self.query_one("#rate-words", Static).update(self._words)
 
     def _facts(self, trying: BackgroundFinder) -> Text:
-        from tui.charts.lr_finder import rate_label
 
         column = trying.metrics.column("train_loss")
         if not self._runtime or not len(column):
@@ -138,9 +136,9 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
         return Text.assemble(
             (f"{state} · step {taken} of {ramp.steps}", "bold"),
             ("  rate ", "dim"),
-            rate_label(ramp.rate(taken - 1)),
+            format_rate(ramp.rate(taken - 1)),
             ("  loss ", "dim"),
-            loss(column.last_smoothed),
+            format_loss(column.last_smoothed),
             (f"  {self._runtime['device']} {self._runtime['precision']}", "dim"),
         )
 
@@ -151,7 +149,6 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
         return action != "take" or bool(self._changes)
 
     def action_take(self) -> None:
-        """Close with the suggestion."""
         self.dismiss(self._changes)
 
     def action_close(self) -> None:

@@ -15,7 +15,7 @@ from textual.widgets import DataTable, Static
 from data.errors import InputError
 from engine.sweeps.queue import Entry, EntryState
 from tui.control.run import RunControl
-from tui.screens.open_run_dialog import OpenRunDialog, is_busy
+from tui.screens.dialogs import OpenRunDialog, is_busy
 from tui.text.leaderboard import (
     format_key,
     format_progress,
@@ -23,7 +23,7 @@ from tui.text.leaderboard import (
     format_value,
     varying_settings,
 )
-from tui.text.numbers import counted, loss
+from tui.text.numbers import format_count, format_loss
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.notice import Notice
 
@@ -135,7 +135,7 @@ class QueueScreen(Screen[None]):
     def _heading(self, entries: Sequence[Entry]) -> Text:
         text = Text("queue", "bold")
         pending = sum(entry.is_pending for entry in entries)
-        text.append(f" · {counted(pending, 'run')} to go", "not bold")
+        text.append(f" · {format_count(pending, 'run')} to go", "not bold")
         if self.control.queue.held:
             text.append(" · held: no run starts by itself", "yellow")
         if self.best_first:
@@ -234,7 +234,7 @@ class QueueScreen(Screen[None]):
 def _row(place: Place, keys: Sequence[str]) -> list[Text]:
     entry, run, state = place.entry, place.run, format_state(place)
     cells = [
-        loss(run.best_val_loss if run else None),
+        format_loss(run.best_val_loss if run else None),
         *(format_value(key, entry.value(key)) for key in keys),
         *format_progress(place),
     ]

@@ -18,8 +18,8 @@ from engine.sweeps.grid import Plan, format_changes
 from engine.sweeps.median_rule import MedianRule, rule_warnings
 from tui.control.queue import plan_of
 from tui.control.run import RunControl
-from tui.screens.new_run_dialog import differences
-from tui.text.numbers import counted
+from tui.screens.dialogs import differences
+from tui.text.numbers import format_count
 from tui.widgets.tick_box import TickBox
 
 EXAMPLE = "optim.learning_rate=1e-4..1e-2 log x5 model.n_layer=2,4"
@@ -48,7 +48,11 @@ class QueueDialog(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         """The edited settings, a field and a box, the runs they come to, and the keys."""
         draft = self.control.draft
-        so_far = differences(draft) if draft.edits else Text("With the settings as shown.\n")
+        so_far = (
+            differences(draft, draft.edits)
+            if draft.edits
+            else Text("With the settings as shown.\n")
+        )
         with Vertical(id="dialog", classes="-fixed") as dialog:
             dialog.border_title = "Add to the queue"
             with VerticalScroll(id="settings-so-far"):
@@ -98,7 +102,7 @@ class QueueDialog(ModalScreen[str | None]):
 def format_plan(planned: Plan, rule: MedianRule | None) -> Text:
     """Return the first runs, which settings have no effect, and what is left out."""
     trials = planned.trials
-    text = Text.assemble((counted(len(trials), "run"), "bold"))
+    text = Text.assemble((format_count(len(trials), "run"), "bold"))
     if len(trials) > 1:
         lines = [format_changes(trial.changes) for trial in trials[:SHOWN_RUNS]]
         more = len(trials) - len(lines)

@@ -1,4 +1,4 @@
-"""All runs: looked through, written on, tidied up, opened and set beside each other."""
+"""All runs in a table: sort, filter, tag, rename, delete, open, compare."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from rich.text import Text
-from textual import work
+from textual import getters, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from data.errors import InputError
 from tui.control.run import OPEN_STATES, RunControl
 from tui.control.runs_view import RunsView
-from tui.screens.open_run_dialog import OpenRunDialog, is_busy
-from tui.screens.runs_help import runs_help
-from tui.text.numbers import counted, short_path, with_unit
+from tui.screens.dialogs import OpenRunDialog, is_busy
+from tui.text.fit import fit_items
+from tui.text.numbers import format_count, format_path, format_unit
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.line_editor import LineEditor
-from tui.widgets.run_details import RunDetails, fit_items
+from tui.widgets.run_details import RunDetails
 from tui.widgets.runs_table import RunsTable
 
 if TYPE_CHECKING:
@@ -31,8 +30,23 @@ if TYPE_CHECKING:
     from engine.runs.transfer import Trashed
 
 REFRESH_SECONDS = 2.0
-KEEP_HINT = "enter: keep · esc: as before"
+OF_A_RUN = ("open", "mark", "trash", "compare")
 Result = TypeVar("Result")
+
+HELP_PAGE = """\
+The table has all runs, those in training included.
+
+A filter is words that must all be there, in the name, state, preset, data, tags, note or parent.
+`name:`, `state:`, `preset:`, `data:`, `tag:`, `note:` and `parent:` before a word look in one of
+them, and `-word` must not be there.
+
+Tags and note are kept in the run's folder (`notes.toml`) and can be changed while it trains; a run
+in training can be neither renamed nor deleted.
+
+Deleted runs stay in the trash until it is emptied: `gpt-tui runs trash` lists them,
+`gpt-tui runs restore RUN` brings one back. `gpt-tui runs` can do all of this, too, and copy and
+export runs.
+"""
 
 
 class RunsScreen(Screen[None]):
@@ -43,43 +57,32 @@ class RunsScreen(Screen[None]):
         view: What is shown; it outlives the screen.
     """
 
+    HELP = HELP_PAGE
     CSS_PATH = "../styles/runs.tcss"
     AUTO_FOCUS = "RunsTable"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open",
                 tooltip="open it in the cockpit; if others train it, watch it"),
-        Binding("slash", "filter", "Filter", key_display="/",
+        Binding("slash", "edit('filter')", "Filter", key_display="/",
                 tooltip="only runs that have all these words"),
         Binding("s", "sort", "Sort",
                 tooltip="sort by the next column (or click on a title)"),
         Binding("S", "reverse", "Reverse", show=False, tooltip="sort the other way round"),
-        Binding("t", "tags", "Tags", show=False, tooltip="edit the tags"),
-        Binding("n", "note", "Note", show=False, tooltip="edit the note"),
-        Binding("R", "rename", "Rename", show=False, tooltip="give the run another name"),
+        Binding("t", "edit('tags')", "Tags", show=False, tooltip="edit the tags"),
+        Binding("n", "edit('note')", "Note", show=False, tooltip="edit the note"),
+        Binding("R", "edit('name')", "Rename", show=False, tooltip="give the run another name"),
         Binding("space", "mark", "Mark", tooltip="mark the run, or no longer"),
-        Binding("c", "compare", "Compare", tooltip="set the marked runs beside each other"),
+        Binding("c", "compare", "Compare", tooltip="compare the marked runs"),
         Binding("delete,backspace", "trash", "Trash", key_display="del",
                 tooltip="move the marked runs shown, or this one, to the trash"),
         Binding("u", "undo", "Undo", tooltip="bring back what was moved to the trash last"),
-        Binding("question_mark", "help", "Help", key_display="?", tooltip="this page"),
         Binding("escape,r", "leave", "Back", key_display="esc",
                 tooltip="back to the cockpit (first out of a filter)"),
     ]  # fmt: skip
 
-    class Read(Message):
-        """The runs, as they were after so many changes made here."""
-
-        def __init__(self, runs: list[RunSummary], changes: int) -> None:
-            super().__init__()
-            self.runs, self.changes = runs, changes
-
-    class Measured(Message):
-        """What they take on the disk, in bytes by path."""
-
-        def __init__(self, sizes: dict[str, int]) -> None:
-            super().__init__()
-            self.sizes = sizes
+    table = getters.query_one(RunsTable)
+    editor = getters.query_one(LineEditor)
 
     def __init__(self, control: RunControl, view: RunsView) -> None:
         super().__init__()
@@ -89,23 +92,12 @@ class RunsScreen(Screen[None]):
         self._filter_before = ""
 
     def compose(self) -> ComposeResult:
-        """A heading, the table, the run under the cursor, and a line to type in."""
         yield Static(id="heading", markup=False)
         yield RunsTable(self.view, id="runs")
         yield Static(id="empty", markup=False)
         yield LineEditor(id="editor")
         yield RunDetails(id="details")
         yield KeysFooter()
-
-    @property
-    def table(self) -> RunsTable:
-        """The table."""
-        return self.query_one(RunsTable)
-
-    @property
-    def editor(self) -> LineEditor:
-        """Where names, tags, notes and filters are typed."""
-        return self.query_one(LineEditor)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -133,21 +125,25 @@ class RunsScreen(Screen[None]):
         with self.view.reading() as catalogue:
             if catalogue:
                 changes = self.view.changes
-                self.post_message(self.Read(catalogue.read(), changes))
-                self.post_message(self.Measured(catalogue.sizes()))
+                self.call_later(self.take, catalogue.read(), changes)
+                self.call_later(self._take_sizes, catalogue.sizes())
 
-    def on_runs_screen_read(self, message: Read) -> None:
-        """Show them, unless something was changed while they were read."""
-        if message.changes != self.view.changes:
+    def take(self, runs: list[RunSummary], changes: int) -> None:
+        """Show runs, unless something was changed while they were read.
+
+        Args:
+            runs: As they were read.
+            changes: How many had been made here when reading began.
+        """
+        if changes != self.view.changes:
             self.read()
-        elif message.runs != self.view.runs:
-            self.view.take(message.runs)
+        elif runs != self.view.runs:
+            self.view.take(runs)
             self._show()
 
-    def on_runs_screen_measured(self, message: Measured) -> None:
-        """Show that, too."""
-        if message.sizes != self.view.sizes:
-            self.view.sizes = message.sizes
+    def _take_sizes(self, sizes: dict[str, int]) -> None:
+        if sizes != self.view.sizes:
+            self.view.sizes = sizes
             self.table.lay_out()
             self._show()
             self._show_details()
@@ -162,13 +158,13 @@ class RunsScreen(Screen[None]):
 
     def _show_heading(self) -> None:
         view = self.view
-        size, order, runs_dir = sum(view.sizes.values()), view.order, short_path(view.runs_dir)
+        size, order, runs_dir = sum(view.sizes.values()), view.order, format_path(view.runs_dir)
         found = f"{len(self.table.runs):,} with {view.filter!r}" if view.filter else ""
         items = [
-            Text(counted(len(view.runs or ()), "run"), "bold"),
+            Text(format_count(len(view.runs or ()), "run"), "bold"),
             Text(found, "yellow"),
             Text(f"{len(view.marked):,} marked" if view.marked else "", "bold"),
-            Text(with_unit(size, "B") if size else ""),
+            Text(format_unit(size, "B") if size else ""),
             Text(f"by {order.by} {order.arrow}", "dim"),
             Text(runs_dir, "dim"),
         ]
@@ -194,19 +190,15 @@ class RunsScreen(Screen[None]):
 
     def _refresh_keys(self) -> None:
         """Bring the footer in line; it is built anew, so only if other keys work than before."""
-        now = [self.check_action(action, ()) for action in sorted(SINGLE_KEYS)]
+        now = [self.check_action(action, ()) for action in (*OF_A_RUN, "undo")]
         if now != self._keys_shown:
             self._keys_shown = now
             self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While something is typed the keys are letters; without a run some make no sense."""
-        if action not in SINGLE_KEYS:
-            return True
-        if not self.is_mounted or self.editor.is_open:
-            return False
-        if action in ("open", "tags", "note", "rename", "mark", "trash", "compare"):
-            return self.table.current is not None
+        """Without a run some keys make no sense."""
+        if action in OF_A_RUN or (action == "edit" and parameters != ("filter",)):
+            return self.is_mounted and self.table.current is not None
         return action != "undo" or bool(self.view.trashed)
 
     def action_leave(self) -> None:
@@ -217,23 +209,15 @@ class RunsScreen(Screen[None]):
         else:
             self.dismiss()
 
-    def action_help(self) -> None:
-        """Say what the keys do."""
-        bindings = [one for one in self.BINDINGS if isinstance(one, Binding)]
-        self.app.push_screen(runs_help(bindings))
-
     def action_mark(self) -> None:
-        """Mark the run under the cursor."""
         self.table.toggle_mark()
         self._show_heading()
 
     def action_sort(self) -> None:
-        """By the next column."""
         self.view.sort_by_next()
         self._show()
 
     def action_reverse(self) -> None:
-        """The other way round."""
         self.view.sort_by(self.view.order.by)
         self._show()
 
@@ -244,51 +228,37 @@ class RunsScreen(Screen[None]):
 
     # -- writing on runs -------------------------------------------------------------------------
 
-    def action_filter(self) -> None:
-        """Type a filter; the table follows."""
+    def action_edit(self, what: str) -> None:
+        run = self.table.current
+        texts = {"filter": self.view.filter}
+        if run:
+            texts |= {"tags": " ".join(run.tags), "note": run.note, "name": run.name}
+        self._editing = run.path if run else None
         self._filter_before = self.view.filter
-        self._edit("filter", self.view.filter, "words, tag:WORD, state:WORD, -WORD")
-
-    def action_tags(self) -> None:
-        """Edit the tags."""
-        if self.table.current:
-            self._edit("tags", " ".join(self.table.current.tags))
-
-    def action_note(self) -> None:
-        """Edit the note."""
-        if self.table.current:
-            self._edit("note", self.table.current.note)
-
-    def action_rename(self) -> None:
-        """Edit the name."""
-        if self.table.current:
-            self._edit("name", self.table.current.name)
-
-    def _edit(self, what: str, text: str, example: str = "") -> None:
-        self._editing = self.table.current.path if self.table.current else None
-        self.editor.open(what, text, KEEP_HINT, example)
+        example = "words, tag:WORD, state:WORD, -WORD" if what == "filter" else ""
+        self.editor.open(what, texts[what], example)
         self._refresh_keys()
 
-    def on_line_editor_changed(self, message: LineEditor.Changed) -> None:
+    def on_input_changed(self, event: Input.Changed) -> None:
         """A filter works as it is typed."""
-        if message.what == "filter":
-            self.view.filter = message.text.strip()
+        self.editor.problem.dismiss()
+        if self.editor.what == "filter":
+            self.view.filter = event.value.strip()
             self._show()
 
-    def on_line_editor_submitted(self, message: LineEditor.Submitted) -> None:
+    def on_input_submitted(self, event: Input.Submitted) -> None:
         """Keep what was typed, or say why not."""
         try:
-            if message.what != "filter":
-                self._write(message.what, message.text)
+            if self.editor.what != "filter":
+                self._write(self.editor.what, event.value)
         except InputError as error:
-            self.editor.show_problem(str(error))
+            self.editor.problem.say(str(error), "problem")
             return
-        self.editor.close()
         self._back_to_table()
 
-    def on_line_editor_cancelled(self, message: LineEditor.Cancelled) -> None:
+    def action_leave_field(self) -> None:
         """Leave all as it was."""
-        if message.what == "filter":
+        if self.editor.what == "filter":
             self.view.filter = self._filter_before
             self._show()
         self._back_to_table()
@@ -318,6 +288,7 @@ class RunsScreen(Screen[None]):
 
     def _back_to_table(self) -> None:
         self._editing = None
+        self.editor.close()
         self.table.focus()
         self._refresh_keys()
         self.read()
@@ -336,14 +307,13 @@ class RunsScreen(Screen[None]):
         trashed = [one for one in tried.values() if one]
         if trashed:
             self.view.trashed.append(trashed)
-            what = trashed[0].name if len(trashed) == 1 else counted(len(trashed), "run")
+            what = trashed[0].name if len(trashed) == 1 else format_count(len(trashed), "run")
             self.notify(f"{what} moved to the trash: u brings it back", markup=False)
             self.view.forget({str(path) for path, one in tried.items() if one})
             self._show()
             self.read()
 
     def action_undo(self) -> None:
-        """Bring back what was deleted last."""
         from engine.runs.transfer import restore_run
 
         if not self.view.trashed:
@@ -373,7 +343,8 @@ class RunsScreen(Screen[None]):
         elif is_busy(control) or control.draft.edits:
             path = Path(run.path)
             self.app.push_screen(
-                OpenRunDialog(control, run.name), lambda yes: self._open(path) if yes else None
+                OpenRunDialog(control, run.name),
+                lambda answer: self._open(path) if answer else None,
             )
         else:
             self._open(Path(run.path))
@@ -383,7 +354,7 @@ class RunsScreen(Screen[None]):
         self.dismiss()
 
     def action_compare(self) -> None:
-        """Set the marked runs beside each other; one marked run beside the one under the cursor."""
+        """Compare the marked runs; a single one with the run under the cursor."""
         chosen = set(self.view.marked)
         if len(chosen) < 2 and self.table.current:
             chosen.add(self.table.current.path)
@@ -424,8 +395,3 @@ class RunsScreen(Screen[None]):
 
     def _say(self, problem: str) -> None:
         self.notify(problem, severity="warning", markup=False)
-
-
-SINGLE_KEYS = frozenset(
-    binding.action for binding in RunsScreen.BINDINGS if isinstance(binding, Binding)
-)

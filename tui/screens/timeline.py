@@ -18,7 +18,8 @@ from engine.protocol import Pin, Sample, State
 from engine.runs.folder import typed_name
 from tui.control.run import RunControl
 from tui.screens.kept_steps import KeptSteps
-from tui.text.numbers import counted, loss
+from tui.text.numbers import format_count, format_loss
+from tui.widgets.field import Field
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart, last_step_of
 
@@ -37,14 +38,8 @@ class Choice:
     step: int
 
 
-class StepField(Input):
-    """Takes a step number; Escape leaves it."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "screen.leave_field", "Back")]
-
-
 class TimelineScreen(Screen[Choice | None]):
-    """The past of the open run. Its answer is a wish, or None.
+    """The past of the open run. Its result is what to do, or None.
 
     Args:
         control: What is known of the run.
@@ -71,10 +66,22 @@ class TimelineScreen(Screen[Choice | None]):
         Binding("f", "explain('fork')", show=False),
         Binding("s", "explain('sample')", show=False),
         Binding("k", "explain('pin')", show=False),
-        Binding("comma", "move_to_weights(-1)", show=False),
-        Binding("full_stop", "move_to_weights(1)", show=False),
-        Binding("l", "toggle_log", "Log", show=False),
-        Binding("escape,q,b", "dismiss", "Close"),
+        Binding(
+            "comma",
+            "move_to_weights(-1)",
+            key_display=",",
+            show=False,
+            tooltip="the last moment before whose weights are kept",
+        ),
+        Binding(
+            "full_stop",
+            "move_to_weights(1)",
+            key_display=".",
+            show=False,
+            tooltip="the next moment whose weights are kept",
+        ),
+        Binding("l", "toggle_log", "Log", show=False, tooltip="logarithmic losses on or off"),
+        Binding("escape,q,b", "dismiss", "Close", key_display="esc", tooltip="back to the cockpit"),
     ]
 
     def __init__(self, control: RunControl) -> None:
@@ -89,14 +96,13 @@ class TimelineScreen(Screen[Choice | None]):
         self._texts_before: int | None = None  # how many there were when one was asked for
 
     def compose(self) -> ComposeResult:
-        """The chart with a cursor, the figures of the moment, and what it wrote."""
         with Vertical(id="timeline-chart") as frame:
             frame.border_title = "timeline"
             yield LossChart(id="chart")
         yield Static(id="timeline-facts", markup=False)
         with Horizontal(id="timeline-step"):
             yield Label("go to step")
-            yield StepField(type="integer", compact=True)
+            yield Field(id="step", restrict="[0-9]*")
         with VerticalScroll(id="timeline-sample") as sample:
             sample.border_title = "text"
             yield Static(id="timeline-text", markup=False)
@@ -214,9 +220,14 @@ class TimelineScreen(Screen[Choice | None]):
         if here and here.pinned:
             weights += ", kept for good"
         now = self.control.status.step
-        distance = "now" if self.step >= now else f"{counted(now - self.step, 'step')} ago"
+        distance = "now" if self.step >= now else f"{format_count(now - self.step, 'step')} ago"
         figures = Text.assemble(
-            ("  loss ", "dim"), loss(train), ("  val ", "dim"), loss(val), "  ", (weights, "dim")
+            ("  loss ", "dim"),
+            format_loss(train),
+            ("  val ", "dim"),
+            format_loss(val),
+            "  ",
+            (weights, "dim"),
         )
         step, width = Text(f"step {self.step:,}", "bold"), self.size.width - 2
         facts = Text.assemble(step, f" ({'abandoned' if left else distance})", figures)
@@ -228,18 +239,13 @@ class TimelineScreen(Screen[Choice | None]):
     # -- keys ------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """In the field, keys are digits."""
-        if isinstance(self.focused, Input):
-            return action in ("leave_field", "quit")
-        if action == "choose" and not self.control.is_open:
+        """Which keys work for the moment under the cursor."""
+        if action not in ("choose", "sample", "pin", "explain"):
+            return True
+        if not self.control.is_open:
             return False
-        if action == "choose":
-            first, now = self.control.first_step, self.control.status.step
-            going_back = parameters == ("rewind",)
-            return first <= self.step < now or (not going_back and self.step == now)
-        if action in ("sample", "pin"):
-            return self.control.is_open and self._has_weights(to_keep=action == "pin")
-        return action != "explain" or self.control.is_open
+        can = not self._reach().why_not(str(parameters[0] if parameters else action), self.step)
+        return can != (action == "explain")
 
     def action_move(self, by: int) -> None:
         """Move to another moment; from between two, to the next one in that direction."""
@@ -268,14 +274,12 @@ class TimelineScreen(Screen[Choice | None]):
         self.refresh_bindings()
 
     def action_type_step(self) -> None:
-        """Ask for a number."""
         self.query_one("#timeline-step").add_class("-open")
-        field = self.query_one(StepField)
+        field = self.query_one(Field)
         field.value = ""
         self.set_focus(field)  # at once: the next key is a digit, and enter would go back
 
     def action_leave_field(self) -> None:
-        """Back to the keys."""
         self.query_one("#timeline-step").remove_class("-open")
         self.set_focus(None)
         self.refresh_bindings()
@@ -294,41 +298,27 @@ class TimelineScreen(Screen[Choice | None]):
         self.refresh_bindings()
 
     def action_choose(self, action: str) -> None:
-        """Close with a wish."""
         self.dismiss(Choice(action, self.step))
 
     def action_sample(self) -> None:
-        """Have a text written with the weights of this moment."""
         self._texts_before = self._count_texts()
         self.query_one("#timeline-sample", VerticalScroll).border_title = "writing…"
         self.control.send(Sample(step=self.step))
 
     def action_pin(self) -> None:
-        """Keep the weights of this moment for good, or no longer."""
         moment = self._moment()
         assert moment  # or the key would not work
         self.control.send(Pin(self.step, not moment.pinned))
         self._pinning = not moment.pinned
 
     def action_explain(self, action: str) -> None:
-        """Say why a key has nothing to do here."""
         self._say(self._reach().why_not(action, self.step))
 
     def _say(self, why_not: str) -> None:
         self.app.notify(why_not, severity="warning", markup=False)
 
-    def _has_weights(self, to_keep: bool) -> bool:
-        """Whether there are weights of this step: on the disk, or, to sample from, in memory."""
-        now = self.control.status.step
-        if self.step == now and not to_keep:
-            return True
-        moment = self._moment()
-        here = moment is not None and moment.step == self.step and bool(moment.weights)
-        return here and self.control.first_step <= self.step <= now
-
     def _count_texts(self) -> int:
         return sum(len(one.samples) for one in self._moments)
 
     def action_toggle_log(self) -> None:
-        """Logarithmic losses."""
         self.query_one(LossChart).toggle_log()

@@ -43,7 +43,7 @@ class KeysInOrder(App[ReturnType], Generic[ReturnType]):
         self._follow(number, self._way_of(target))
 
     def _way_of(self, target: DOMNode) -> Iterator[MessagePump]:
-        """Whom a key passes: from its widget up to the app, and so does what the widget tells.
+        """The way of a key: from its widget up to the app, as the messages of the widget go.
 
         After that, the screen that it led to, which gives the focus to one of its widgets.
         """

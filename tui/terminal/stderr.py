@@ -87,7 +87,7 @@ def is_gone(terminal: IO[str] | None) -> bool:
     if terminal is None:
         return True
     poll = select.poll()
-    poll.register(terminal, 0)  # being gone is told unasked
+    poll.register(terminal, 0)  # POLLHUP is always reported
     return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 

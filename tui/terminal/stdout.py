@@ -1,4 +1,4 @@
-"""Standard output: each piece is written at once, and what cannot be written is told."""
+"""Standard output: each piece is written at once, and errors of writing are reported."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def complain(text: str) -> None:
 def harmless(text: str) -> str:
     """A text whose control characters show instead of acting on the terminal.
 
-    What is told of a run may have been written by a stranger.
+    Names and texts of a run may come from a stranger.
     """
     return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 

@@ -1,4 +1,4 @@
-"""Runs beside each other in words: what the command and the screen both show."""
+"""Runs compared, as text: what the command and the screen both show."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from engine.runs.comparison import ComparedRun, described, differing_settings
 from engine.runs.summary import RunSummary
-from tui.text.numbers import amount, duration, loss
+from tui.text.numbers import UNKNOWN, format_amount, format_duration, format_loss, format_steps
 
 
 class Line(NamedTuple):
@@ -44,29 +44,28 @@ def figure_lines(runs: Sequence[ComparedRun]) -> list[Line]:
         Line(label, [words(run.summary) for run in runs], _best(label, runs))
         for label, words in FIGURES.items()
     ]
-    return [line for line in lines if any(cell != NONE for cell in line.cells)]
+    return [line for line in lines if any(cell != UNKNOWN for cell in line.cells)]
 
 
-NONE = "–"
 MOST_LETTERS = 40  # of a value in its cell
 
 FIGURES: dict[str, Callable[[RunSummary], str]] = {
     "best val": lambda run: _at(run.best_val_loss, run.best_step),
-    "last val": lambda run: loss(run.val_loss),
-    "measured on": lambda run: run.val_measured or NONE,
-    "last train": lambda run: loss(run.train_loss),
-    "steps": lambda run: f"{run.step:,}/{run.total_steps:,}",
-    "tokens": lambda run: amount(run.tokens),
-    "train time": lambda run: duration(run.train_seconds),
-    "tokens/s": lambda run: f"{run.tokens_per_second:,.0f}" if run.tokens_per_second else NONE,
-    "parameters": lambda run: NONE if run.parameters is None else amount(run.parameters),
+    "last val": lambda run: format_loss(run.val_loss),
+    "measured on": lambda run: run.val_measured or UNKNOWN,
+    "last train": lambda run: format_loss(run.train_loss),
+    "steps": lambda run: format_steps(run.step, run.total_steps),
+    "tokens": lambda run: format_amount(run.tokens),
+    "train time": lambda run: format_duration(run.train_seconds),
+    "tokens/s": lambda run: f"{run.tokens_per_second:,.0f}" if run.tokens_per_second else UNKNOWN,
+    "parameters": lambda run: format_amount(run.parameters),
     "state": lambda run: f"{run.state} (live)" if run.live else run.state,
-    "forked from": lambda run: f"{run.parent} at {run.parent_step:,}" if run.parent else NONE,
+    "forked from": lambda run: f"{run.parent} at {run.parent_step:,}" if run.parent else UNKNOWN,
 }
 
 
 def _at(value: float | None, step: int | None) -> str:
-    return loss(value) if step is None else f"{loss(value)} at {step:,}"
+    return format_loss(value) if step is None else f"{format_loss(value)} at {step:,}"
 
 
 def _best(label: str, runs: Sequence[ComparedRun]) -> frozenset[int]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from engine.config.schema import SETTINGS
 from engine.config.setting import Value
 from engine.sweeps.queue import Entry
-from tui.text.numbers import duration, loss
-from tui.text.tables import table
+from tui.text.numbers import format_duration, format_loss
+from tui.text.tables import format_table
 
 if TYPE_CHECKING:
     from engine.sweeps.leaderboard import Place
@@ -21,7 +21,7 @@ def format_leaderboard(places: Sequence[Place]) -> str:
     keys = varying_settings(place.entry for place in places)
     header = ("", "run", "state", "best val", "at step", "step", "time", *map(format_key, keys))
     rows = [_row(place, keys) for place in places]
-    lines = [table(header, rows, right=(0, 3, 4, 5, 6, *range(7, len(header))))]
+    lines = [format_table(header, rows, right=(0, 3, 4, 5, 6, *range(7, len(header))))]
     lines += [f"{place.run.name}: {place.pruned}" for place in places if place.run and place.pruned]
     failed = [place.entry for place in places if place.entry.problem]
     lines += [f"{one.run}: {one.problem} (gpt-tui queue retry {one.id})" for one in failed]
@@ -34,7 +34,7 @@ def _row(place: Place, keys: Sequence[str]) -> tuple[str, ...]:
         "" if place.rank is None else str(place.rank),
         (run.name if run else place.entry.run) or "–",
         format_state(place),
-        loss(run.best_val_loss if run else None),
+        format_loss(run.best_val_loss if run else None),
         f"{run.best_step:,}" if run and run.best_step is not None else "–",
         *format_progress(place),
         *(format_value(key, place.entry.value(key)) for key in keys),
@@ -44,7 +44,11 @@ def _row(place: Place, keys: Sequence[str]) -> tuple[str, ...]:
 def format_progress(place: Place) -> tuple[str, str]:
     """Return the steps of a run, taken and planned, and its training time."""
     run = place.run
-    return (f"{run.step:,}/{run.total_steps:,}", duration(run.train_seconds)) if run else ("–", "–")
+    return (
+        (f"{run.step:,}/{run.total_steps:,}", format_duration(run.train_seconds))
+        if run
+        else ("–", "–")
+    )
 
 
 def format_state(place: Place) -> str:
@@ -56,7 +60,7 @@ def format_queue(entries: Sequence[Entry]) -> str:
     """Return a table of the entries in their order."""
     header = ("id", "state", "sweep", "run", "settings")
     rows = [(str(e.id), e.state, e.sweep or "–", e.run or "–", _about(e)) for e in entries]
-    return table(header, rows, right=(0,), wrap=True)
+    return format_table(header, rows, right=(0,), wrap=True)
 
 
 def format_entry(entry: Entry) -> str:

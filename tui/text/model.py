@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from engine.config.schema import Config, tokens_per_step
-from tui.text.numbers import with_unit
-from tui.text.tables import columns, table
+from tui.text.numbers import format_unit
+from tui.text.tables import format_columns, format_table
 
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
@@ -25,13 +25,13 @@ LETTERS = "B texts, T tokens, C width, nh heads of hs each, F hidden width, V vo
 def format_model(one: ModelSummary, config: Config, vocabulary: str) -> str:
     """The tree, then what it costs."""
     tokens = tokens_per_step(config)
-    per_step = f"{with_unit(one.flops_step, 'FLOP')} a step of {tokens:,} tokens"
+    per_step = f"{format_unit(one.flops_step, 'FLOP')} a step of {tokens:,} tokens"
     return "\n\n".join(
         (
-            columns(list(_tree(one.tree)), right=(2,)) + f"\n(vocabulary {vocabulary})",
+            format_columns(list(_tree(one.tree)), right=(2,)) + f"\n(vocabulary {vocabulary})",
             _parameters(one),
-            f"computing  {with_unit(one.flops_forward, 'FLOP')} a token forward, "
-            f"{with_unit(one.flops_training, 'FLOP')} in training\n           {per_step}",
+            f"computing  {format_unit(one.flops_forward, 'FLOP')} a token forward, "
+            f"{format_unit(one.flops_training, 'FLOP')} in training\n           {per_step}",
             _memory(one, config),
         )
     )
@@ -59,7 +59,7 @@ def _parameters(one: ModelSummary) -> str:
     ]
     rows.append(("  in total", f"{one.total:,}", ""))
     rows.append(("  without positions, as nanoGPT counts", f"{one.without_positions:,}", ""))
-    return "parameters\n" + columns(rows, right=(1, 2))
+    return "parameters\n" + format_columns(rows, right=(1, 2))
 
 
 def _memory(one: ModelSummary, config: Config) -> str:
@@ -76,11 +76,11 @@ def _memory(one: ModelSummary, config: Config) -> str:
         rows.append(("  average of the weights", _bytes(memory.average), ""))
     context = f"{config.model.block_size:,} tokens, {memory.kv_cache_dtype}"
     rows.append(("  KV cache of a text", _bytes(memory.kv_cache), context))
-    return "memory, without activations\n" + columns(rows, right=(1,))
+    return "memory, without activations\n" + format_columns(rows, right=(1,))
 
 
 def _bytes(number: int) -> str:
-    return with_unit(number, "B")
+    return format_unit(number, "B")
 
 
 def format_trace(trace: Trace, text: str, weights: str, tokenizer: Tokenizer) -> str:
@@ -92,7 +92,7 @@ def format_trace(trace: Trace, text: str, weights: str, tokenizer: Tokenizer) ->
 
 def _stages(trace: Trace) -> str:
     rows = [(f"  {one.name}" if one.where else one.name, *_cells(one)) for one in trace.stages]
-    header, *lines = table(STAGE_HEADER, rows, STAGE_FIGURES).splitlines()
+    header, *lines = format_table(STAGE_HEADER, rows, STAGE_FIGURES).splitlines()
     told, where = [header], ""
     for stage, line in zip(trace.stages, lines, strict=True):
         if stage.where != where and stage.where:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NARROWEST = 20  # columns that a wrapped cell gets, however narrow the terminal
 
 
-def table(
+def format_table(
     header: Sequence[str],
     rows: Iterable[Sequence[str]],
     right: Iterable[int] = (),
@@ -32,10 +32,12 @@ def table(
         right: Columns that lean to the right.
         wrap: Break the last column into lines that fit the terminal.
     """
-    return columns([header, *rows], right, wrap)
+    return format_columns([header, *rows], right, wrap)
 
 
-def columns(rows: Sequence[Sequence[str]], right: Iterable[int] = (), wrap: bool = False) -> str:
+def format_columns(
+    rows: Sequence[Sequence[str]], right: Iterable[int] = (), wrap: bool = False
+) -> str:
     """A table without a header."""
     lines = _wrap_last(rows) if wrap else rows
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -64,7 +66,7 @@ def _wrap_last(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     return lines
 
 
-def to_json(value: Any) -> str:
+def format_json(value: Any) -> str:
     """One line of JSON, in which numbers that are not finite are null."""
     return json.dumps(_finite(value), allow_nan=False, ensure_ascii=False)
 

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 from rich.segment import Segment
 from textual.geometry import Region, Size
+from textual.reactive import var
 from textual.strip import Strip
 from textual.widget import Widget
+
+if TYPE_CHECKING:
+    # Drawing loads numpy and plotext, and there is nothing to draw before the first paint.
+    from tui.charts.picture import Picture
 
 Row: TypeAlias = list[tuple[str, str]]
 """One screen row as stretches of text, each with the name of its style."""
 
+Window: TypeAlias = Literal["full", "recent"]
+PictureT = TypeVar("PictureT", bound="Picture")
 
-class ChartWidget(Widget):
+SMALLEST_CHART = 5  # rows; in fewer the curves need those of the legend
+
+
+class ChartWidget(Widget, Generic[PictureT]):
     """Draws when asked to, and paints no more than has changed.
 
     Nothing happens by itself: whoever owns the chart calls `refresh_data` now and then, which is
     nearly free while nothing has changed.
     """
+
+    log_y: var[bool] = var(False)
+    """Logarithmic losses, where all of them are positive."""
+
+    window: var[Window] = var[Window]("full")
+    """All steps, or the last fifth of them."""
+
+    empty_text: var[str] = var("")
+    """What to say while there is nothing to show."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "chart--axis",
@@ -66,22 +85,74 @@ class ChartWidget(Widget):
     }
     """
 
-    def __init__(
-        self, *, name: str | None = None, id: str | None = None, classes: str | None = None
-    ) -> None:
-        super().__init__(name=name, id=id, classes=classes)
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self._rows: list[Row] = []
         self._strips: dict[int, Strip] = {}
         self._drawn_size: Size | None = None
         self._drawn_state: object = None
 
-    def state(self) -> object:
-        """Return everything a drawing depends on but its size."""
+    def data_state(self) -> object:
+        """Return what the picture depends on, besides this class's own attributes."""
         raise NotImplementedError
 
-    def drawing(self, width: int, height: int) -> list[Row]:
-        """Return the rows of the picture."""
+    def picture(self) -> PictureT | None:
+        """Return what to draw; None while there is nothing to show."""
         raise NotImplementedError
+
+    def legend(self, picture: PictureT, width: int) -> list[Row]:
+        """Return the rows above the picture."""
+        raise NotImplementedError
+
+    def state(self) -> object:
+        """Return everything a drawing depends on but its size."""
+        return self.data_state(), self.log_y, self.window, self.empty_text
+
+    def drawing(self, width: int, height: int) -> list[Row]:
+        """Return the legend and the rows of the picture, or a word on why there is none."""
+        picture = self.picture()
+        if picture is None:
+            return centred(self.empty_text, width, height)
+        from tui.charts.picture import draw
+
+        legend = self.legend(picture, width)[: max(height - SMALLEST_CHART, 0)]
+        frame = draw(picture, width, height - len(legend))
+        return [*legend, *(frame.row(y) for y in range(height - len(legend)))]
+
+    def flags(self, picture: PictureT, width: int) -> list[str]:
+        """Return what the legend says of the axes."""
+        from tui.charts.axes import RECENT_SHARE
+
+        flags = []
+        if self.log_y:
+            positive = picture.can_be_logarithmic(width)
+            flags.append("log" if positive else "no log: not all positive")
+        if self.window == "recent":
+            flags.append(f"last {RECENT_SHARE:.0%}")
+        return flags
+
+    def steps_shown(self, last: int, max_step: int | None = None) -> tuple[int, int]:
+        """Return the ends of the horizontal axis, given the latest step and the run's last one."""
+        from tui.charts.axes import full_range, recent_range
+
+        return (recent_range if self.window == "recent" else full_range)(last, max_step)
+
+    def toggle_log(self) -> None:
+        """Switch between a linear and a logarithmic axis."""
+        self.log_y = not self.log_y
+
+    def toggle_window(self) -> None:
+        """Switch between all steps and the recent ones."""
+        self.window = "recent" if self.window == "full" else "full"
+
+    def watch_log_y(self) -> None:
+        self.refresh_data()
+
+    def watch_window(self) -> None:
+        self.refresh_data()
+
+    def watch_empty_text(self) -> None:
+        self.refresh_data()
 
     def refresh_data(self) -> None:
         """Draw again if anything has changed since, and repaint the rows that differ."""

@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 
-INDISPENSABLE = ("help", "leave", "app.leave", "close", "dismiss", "leave_field", "cancel")
+INDISPENSABLE = ("app.help", "leave", "app.leave", "close", "dismiss", "leave_field", "cancel")
 
 
 class FooterKey(NamedTuple):

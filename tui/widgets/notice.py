@@ -1,4 +1,4 @@
-"""A message that stays until the person has read it."""
+"""A message that stays; hidden while there is nothing to say."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from engine.protocol import Advised
 
 
 class Notice(Static):
-    """One to a few lines below the status bar; empty means hidden."""
+    """One to a few lines; empty means hidden."""
 
     DEFAULT_CSS = """
     Notice { display: none; height: auto; max-height: 6; padding: 0 1; }
@@ -16,6 +16,9 @@ class Notice(Static):
     Notice.-information { background: $success-muted; color: $text-success; }
     Notice.-warning { background: $warning-muted; color: $text-warning; }
     Notice.-error { background: $error-muted; color: $text-error; }
+    /* beside a field */
+    Notice.-problem { padding: 0; color: $text-error; }
+    Notice.-hint { padding: 0; color: $text-warning; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -35,13 +38,17 @@ class Notice(Static):
         self.advice = advice
 
     def say(self, text: str, severity: str = "warning") -> None:
-        """Show a text; ``severity`` is information, warning or error."""
+        """Show a text; an empty one takes away what is shown.
+
+        Args:
+            text: Of one or more lines.
+            severity: information, warning or error; beside a field, hint or problem.
+        """
         self.text, self.advice = text, None
         self.update(text)
-        self.set_classes(f"-shown -{severity}")
+        self.set_classes(f"-shown -{severity}" if text else "")
         self.refresh(layout=True)
 
     def dismiss(self) -> None:
         """Hide it."""
-        self.text, self.advice = "", None
-        self.set_classes("")
+        self.say("")

@@ -8,12 +8,17 @@ from rich.text import Text
 from textual.widget import Widget
 
 from engine.runs.summary import DAMAGED, RunSummary
-from tui.text.numbers import amount, loss, moment, short_path, with_unit
+from tui.text.fit import SEPARATOR, fit_items
+from tui.text.numbers import (
+    format_amount,
+    format_loss,
+    format_path,
+    format_steps,
+    format_time,
+    format_unit,
+)
+from tui.text.run_states import format_state, state_colour
 from tui.text.tables import format_threads
-from tui.widgets.runs_columns import STATE_SIGNS, state_cell
-
-INKS = {"success": "green", "warning": "yellow", "error": "red", "quiet": "dim"}
-SEPARATOR = " · "
 
 
 class RunDetails(Widget):
@@ -55,18 +60,20 @@ class RunDetails(Widget):
 
 
 def _standing(run: RunSummary, width: int) -> list[Text]:
-    ink = INKS[STATE_SIGNS.get(run.state, ("?", "quiet"))[1]]
     live = " (a program has it open)" if run.live else ""
     best = "" if run.best_step is None else f" @{run.best_step:,}"
-    name, state = Text(run.name, "bold"), Text(state_cell(run) + live, ink)
+    name, state = (
+        Text(run.name, "bold"),
+        Text(format_state(run.state) + live, state_colour(run.state)),
+    )
     if run.state == DAMAGED:
         return [_cut(name, _room(width, [state]), width // 3), state]
     facts = [
         state,
-        Text(f"step {run.step:,}/{run.total_steps:,}"),
-        Text(f"train {loss(run.train_loss)}"),
-        Text(f"val {loss(run.val_loss)}"),
-        Text(f"best {loss(run.best_val_loss)}{best}"),
+        Text(f"step {format_steps(run.step, run.total_steps)}"),
+        Text(f"train {format_loss(run.train_loss)}"),
+        Text(f"val {format_loss(run.val_loss)}"),
+        Text(f"best {format_loss(run.best_val_loss)}{best}"),
     ]
     return [_cut(name, _room(width, facts), width // 3), *facts]
 
@@ -80,11 +87,11 @@ def _making(run: RunSummary) -> list[Text]:
         machine += f", {format_threads(run.threads)}"
     facts = [
         run.preset,
-        "" if run.parameters is None else f"{amount(run.parameters)} parameters",
+        "" if run.parameters is None else f"{format_amount(run.parameters)} parameters",
         f"{run.corpus} (stand-in)" if run.corpus_note else run.corpus.rpartition("/")[2],
         machine,
-        f"{amount(run.tokens)} tokens" if run.tokens else "",
-        f"{amount(run.tokens_per_second)} tok/s" if run.tokens_per_second else "",
+        f"{format_amount(run.tokens)} tokens" if run.tokens else "",
+        f"{format_amount(run.tokens_per_second)} tok/s" if run.tokens_per_second else "",
     ]
     return [Text(fact, "dim") for fact in facts if fact]
 
@@ -93,11 +100,11 @@ def _keeping(run: RunSummary, size: int | None, parent: str, width: int) -> list
     step = "" if run.parent_step is None else f" at step {run.parent_step:,}"
     mother = _cut(Text(parent or run.parent), width // 4, 0)
     origin = f"forked from {mother}{step}" if run.parent else ""
-    age = f"begun {moment(run.created)}"
-    space = "" if size is None else with_unit(size, "B")
+    age = f"begun {format_time(run.created)}"
+    space = "" if size is None else format_unit(size, "B")
     before, after = ([Text(one, "dim") for one in part if one] for part in ([origin], [age, space]))
     half = min(width // 2, _room(width, before))  # what comes after may give way
-    folder = _cut(Text(short_path(run.path), "dim"), _room(width, [*before, *after]), half)
+    folder = _cut(Text(format_path(run.path), "dim"), _room(width, [*before, *after]), half)
     formerly = [Text(f"formerly {' '.join(run.formerly)}", "dim")] if run.formerly else []
     return [*before, folder, *after, *formerly]
 
@@ -115,17 +122,5 @@ def _room(width: int, beside: Sequence[Text]) -> int:
 def _written(label: str, text: str, width: int) -> Text:
     """What a person writes; the first letter is the key for it."""
     line = Text.assemble((label[0], "bold yellow"), (f"{label[1:]}  ", "dim"), text or ("–", "dim"))
-    line.truncate(width, overflow="ellipsis")
-    return line
-
-
-def fit_items(items: Sequence[Text], width: int) -> Text:
-    """As many items as fit; of the first one at least its beginning."""
-    line = Text(no_wrap=True)
-    for item in items:
-        gap = Text(SEPARATOR if line else "", "dim")
-        if line and line.cell_len + gap.cell_len + item.cell_len > width:
-            break
-        line.append_text(gap).append_text(item)
     line.truncate(width, overflow="ellipsis")
     return line

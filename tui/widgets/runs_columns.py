@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.runs.summary import DAMAGED, INTERRUPTED, RunSummary
+from engine.runs.summary import RunSummary
 from tui.charts.sparkline import spark
-from tui.text.numbers import amount, duration, loss, moment, with_unit
+from tui.text.numbers import (
+    format_amount,
+    format_duration,
+    format_loss,
+    format_steps,
+    format_time,
+    format_unit,
+)
+from tui.text.run_states import format_state
 
 GAP = 2
-UNKNOWN = "–"
-
-STATE_SIGNS = {
-    "preparing": ("◌", "warning"),
-    "training": ("●", "success"),
-    "paused": ("‖", "warning"),
-    "finished": ("✓", "success"),
-    "stopped": ("■", "quiet"),
-    "failed": ("✗", "error"),
-    INTERRUPTED: ("!", "warning"),
-    DAMAGED: ("✗", "error"),
-}
-"""How each state looks: its sign, and the kind of style it has."""
 
 Cell = Callable[[RunSummary, int], str]
 
@@ -48,20 +43,14 @@ class Column:
     right: bool = False
 
 
-def state_cell(run: RunSummary, _: int = 0) -> str:
-    """Sign and word of a run's state."""
-    return f"{STATE_SIGNS.get(run.state, ('?', ''))[0]} {run.state}"
-
-
 def _steps(run: RunSummary, width: int) -> str:
-    whole = f"{run.step:,}/{run.total_steps:,}"
-    if run.step == run.total_steps:
-        whole = f"{run.step:,}"
-    return whole if len(whole) <= width else f"{amount(run.step)}/{amount(run.total_steps)}"
-
-
-def _parameters(run: RunSummary, _: int) -> str:
-    return UNKNOWN if run.parameters is None else amount(run.parameters)
+    done = run.step == run.total_steps
+    whole = f"{run.step:,}" if done else format_steps(run.step, run.total_steps)
+    return (
+        whole
+        if len(whole) <= width
+        else f"{format_amount(run.step)}/{format_amount(run.total_steps)}"
+    )
 
 
 def columns_of(sizes: Mapping[str, int]) -> list[Column]:
@@ -73,21 +62,21 @@ def columns_of(sizes: Mapping[str, int]) -> list[Column]:
 
     def size(run: RunSummary, _: int) -> str:
         known = sizes.get(run.path)
-        return "" if known is None else with_unit(known, "B")
+        return "" if known is None else format_unit(known, "B")
 
     return [
         Column("name", "name", lambda run, _: run.name, 14, 24),
-        Column("state", "state", state_cell, 13),
+        Column("state", "state", lambda run, _: format_state(run.state), 13),
         Column("loss", "loss", lambda run, width: spark(run.sparkline, width), 8, 16),
-        Column("best", "best", lambda run, _: loss(run.best_val_loss), 6, right=True),
+        Column("best", "best", lambda run, _: format_loss(run.best_val_loss), 6, right=True),
         Column("step", "step", _steps, 13, right=True),
-        Column("time", "time", lambda run, _: duration(run.train_seconds), 7, right=True),
-        Column("parameters", "params", _parameters, 6, right=True),
+        Column("time", "time", lambda run, _: format_duration(run.train_seconds), 7, right=True),
+        Column("parameters", "params", lambda run, _: format_amount(run.parameters), 6, right=True),
         Column("preset", "preset", lambda run, _: run.preset, 11),
         Column("data", "data", lambda run, _: run.corpus.rpartition("/")[2], 15),
         Column("disk", "disk", size, 7, right=True),
         Column("tags", "tags", lambda run, _: " ".join(run.tags), 12, 24),
-        Column("created", "begun", lambda run, _: moment(run.created), 16),
+        Column("created", "begun", lambda run, _: format_time(run.created), 16),
         Column("note", "note", lambda run, _: run.note, 20, 80),
     ]
 

@@ -22,7 +22,8 @@ from textual.strip import Strip
 
 from engine.runs.summary import DAMAGED, RunSummary
 from tui.control.runs_view import Order, RunsView
-from tui.widgets.runs_columns import GAP, OF_TRAINING, STATE_SIGNS, Column, columns_of, fitting
+from tui.text.run_states import state_colour
+from tui.widgets.runs_columns import GAP, OF_TRAINING, Column, columns_of, fitting
 
 HEADER_LINES = 1
 MARK = " ●"
@@ -46,8 +47,7 @@ class RunsTable(ScrollView, can_focus=True):
     ]
 
     COMPONENT_CLASSES = {
-        "table--header", "table--cursor", "table--mark", "table--curve",
-        "table--success", "table--warning", "table--error", "table--quiet",
+        "table--header", "table--cursor", "table--mark", "table--curve", "table--quiet",
     }  # fmt: skip
 
     DEFAULT_CSS = """
@@ -60,9 +60,6 @@ class RunsTable(ScrollView, can_focus=True):
         & > .table--cursor { background: $primary 40%; }
         & > .table--mark { color: $accent; text-style: bold; }
         & > .table--curve { color: $primary; }
-        & > .table--success { color: $text-success; }
-        & > .table--warning { color: $text-warning; }
-        & > .table--error { color: $text-error; }
         & > .table--quiet { color: $foreground 60%; }
     }
     """
@@ -158,11 +155,9 @@ class RunsTable(ScrollView, can_focus=True):
         self.post_message(self.Moved())
 
     def action_move(self, rows: int) -> None:
-        """Up or down."""
         self.cursor += rows
 
     def action_move_page(self, pages: int) -> None:
-        """A screenful up or down."""
         self.cursor += pages * max(1, self.size.height - HEADER_LINES - 1)
 
     def action_move_to(self, row: int) -> None:
@@ -251,7 +246,7 @@ class RunsTable(ScrollView, can_focus=True):
 
     def _ink_of(self, key: str, run: RunSummary) -> Style:
         if key == "state":
-            return self._ink(STATE_SIGNS.get(run.state, ("?", "quiet"))[1])
+            return Style.parse(state_colour(run.state))
         if key == "loss":
             return self._ink("curve")
         return Style() if key in ("name", "best", "tags", "note") else self._ink("quiet")

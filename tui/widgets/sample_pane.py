@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from rich.text import Text
+from textual import getters
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -15,7 +16,8 @@ from textual.widgets import Input, Label, Static
 
 from engine.config.schema import SETTINGS
 from engine.config.setting import Value
-from tui.widgets.escaping_input import EscapingInput
+from tui.widgets.field import Field
+from tui.widgets.notice import Notice
 
 FIELDS = ("sample.prompt", "sample.temperature", "sample.top_k")
 LABELS = {"sample.prompt": "prompt", "sample.temperature": "temp", "sample.top_k": "top-k"}
@@ -36,16 +38,13 @@ class SampleRecord:
     parts: list[str] = field(default_factory=list)
 
 
-class SampleField(EscapingInput):
-    """A field of the sampling settings; Escape gives back what holds, and leaves it."""
+class SampleField(Field):
+    """A field of the sampling settings."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Sample"),
-        Binding("escape", "screen.leave_field", "Back"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "submit", "Sample")]
 
     def __init__(self, key: str) -> None:
-        super().__init__(id=key.replace(".", "-"), compact=True, select_on_focus=False)
+        super().__init__(id=key.replace(".", "-"))
         self.key = key
         self.escaped = SETTINGS[key].escaped
         self._filled = ""
@@ -102,10 +101,6 @@ class SamplePane(Vertical):
     SamplePane #sample-top_k { width: 7; }
     SamplePane SampleField.-typed:blur { color: $text-warning; }
     SamplePane SampleField.-faulty, SamplePane SampleField.-faulty:blur { color: $text-error; }
-    SamplePane #sample-waiting { display: none; color: $text-warning; height: auto; }
-    SamplePane #sample-waiting.-shown { display: block; }
-    SamplePane #sample-problem { display: none; color: $text-error; height: auto; }
-    SamplePane #sample-problem.-shown { display: block; }
     SamplePane #sample-body { height: 1fr; margin-top: 1; scrollbar-size-vertical: 1; }
     SamplePane #sample-text { height: auto; min-height: 100%; }
     SamplePane.-slim #sample-fields SampleField { width: 4; margin-right: 1; }
@@ -119,6 +114,8 @@ class SamplePane(Vertical):
 
         changes: dict[str, Value]
 
+    waiting = getters.query_one("#sample-waiting", Notice)
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.records: list[SampleRecord] = []
@@ -130,15 +127,14 @@ class SamplePane(Vertical):
         self._streaming: SampleRecord | None = None  # of which the end is on screen
 
     def compose(self) -> ComposeResult:
-        """Fields above, text below."""
         with Horizontal(id="sample-fields"):
             for id, keys in (("sample-first", FIELDS[:1]), ("sample-others", FIELDS[1:])):
                 with Horizontal(id=id):
                     for key in keys:
                         yield Label(LABELS[key])
                         yield SampleField(key)
-        yield Static(id="sample-waiting", markup=False)
-        yield Static(id="sample-problem", markup=False)
+        yield Notice(id="sample-waiting")
+        yield Notice(id="sample-problem")
         with VerticalScroll(id="sample-body", can_focus=False):
             yield Static(id="sample-text", markup=False)
 
@@ -162,7 +158,7 @@ class SamplePane(Vertical):
         for one in self._fields:
             one.settle(values[one.key])
         if not self._typed:
-            self.query_one("#sample-waiting").remove_class("-shown")
+            self.waiting.dismiss()
 
     def leave_field(self) -> None:
         """Take back what was typed in the field with the cursor; what was in others waits."""
@@ -175,9 +171,7 @@ class SamplePane(Vertical):
     def _tell_waiting(self) -> None:
         """Say which fields hold what no run has taken over, once the cursor has left them."""
         names = " and ".join(LABELS[one.key] for one in self._typed)
-        waiting = self.query_one("#sample-waiting", Static)
-        waiting.update(f"not taken over yet: {names} (p, then enter)")
-        waiting.set_class(bool(names), "-shown")
+        self.waiting.say(names and f"not used yet: {names} (p, then enter)", "hint")
 
     # -- samples ---------------------------------------------------------------------------------
 
@@ -303,14 +297,12 @@ class SamplePane(Vertical):
 
     def focus_prompt(self) -> None:
         """Put the cursor into the prompt."""
-        self.query_one("#sample-waiting").remove_class("-shown")
+        self.waiting.dismiss()
         self.screen.set_focus(self._fields[0])  # at once: the next key is a letter
 
     def show_problem(self, text: str) -> None:
         """Explain what is wrong with a field; empty takes it back."""
-        problem = self.query_one("#sample-problem", Static)
-        problem.update(text)
-        problem.set_class(bool(text), "-shown")
+        self.query_one("#sample-problem", Notice).say(text, "problem")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Say at once whether what is typed can be."""
@@ -331,7 +323,7 @@ class SamplePane(Vertical):
         for one in self._fields:
             value, problem = one.parsed()
             if value is None:
-                self.screen.set_focus(one)  # where it is to be mended
+                self.screen.set_focus(one)  # to be corrected
                 self.show_problem(problem)
                 return
             if value != self._values[one.key]:

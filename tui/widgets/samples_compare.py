@@ -6,19 +6,18 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual import work
+from textual import getters, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, HorizontalScroll, Vertical, VerticalScroll
 from textual.widgets import Label, Static
 from textual.worker import get_current_worker
 
 from data.errors import InputError
 from engine.config.schema import SETTINGS
-from tui.widgets.escaping_input import EscapingInput
+from tui.widgets.field import Field
 
 if TYPE_CHECKING:
     from textual.worker import Worker
@@ -45,17 +44,6 @@ class BrokenOff(Exception):
     """Nobody waits for the text any more."""
 
 
-class PromptField(EscapingInput):
-    """Takes the prompt; Escape leaves it."""
-
-    escaped = True
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Sample"),
-        Binding("escape", "screen.leave_field", "Back"),
-    ]
-
-
 class SamplesBeside(Vertical):
     """A column for each run, written one after another by a thread."""
 
@@ -63,8 +51,8 @@ class SamplesBeside(Vertical):
     SamplesBeside { height: 1fr; }
     SamplesBeside #prompt-line { height: 1; padding: 0 1; }
     SamplesBeside #prompt-line Label { color: $foreground 60%; margin-right: 1; }
-    SamplesBeside PromptField { width: 1fr; background: $surface; }
-    SamplesBeside PromptField:focus { background: $boost; }
+    SamplesBeside Field { width: 1fr; background: $surface; }
+    SamplesBeside Field:focus { background: $boost; }
     SamplesBeside #how { color: $foreground 60%; padding: 0 1; height: 1; }
     SamplesBeside #pages { height: 1fr; }
     SamplesBeside .page {
@@ -77,6 +65,8 @@ class SamplesBeside(Vertical):
     SamplesBeside .page Static { height: auto; padding-right: 1; }
     """
 
+    prompt = getters.query_one(Field)
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.pages: list[Page] = []
@@ -85,21 +75,17 @@ class SamplesBeside(Vertical):
         self._drawn: list[Page | None] = []
 
     def compose(self) -> ComposeResult:
-        """The prompt, how the texts are drawn, and room for them."""
         with Horizontal(id="prompt-line"):
             yield Label("prompt")
-            yield PromptField(placeholder="empty: a new line", compact=True, select_on_focus=False)
+            prompt = Field(placeholder="empty: a new line")
+            prompt.escaped = True
+            yield prompt
         yield Static(id="how", markup=False)
         yield HorizontalScroll(id="pages", can_focus=False)
 
     def on_mount(self) -> None:
         """Show what is written as it comes."""
         self.set_interval(TEXT_SECONDS, self.refresh_text)
-
-    @property
-    def prompt(self) -> PromptField:
-        """The field of the prompt."""
-        return self.query_one(PromptField)
 
     @property
     def has_begun(self) -> bool:

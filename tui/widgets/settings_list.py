@@ -89,7 +89,6 @@ class SettingsList(OptionList):
         self.redraw()
 
     def action_fold(self) -> None:
-        """Fold the group the cursor is in."""
         key = self.highlighted_key or ""
         group = key.split(".")[0]
         if key == seldom_of(group) or (key in SETTINGS and SETTINGS[key].seldom):
@@ -99,7 +98,6 @@ class SettingsList(OptionList):
             self.highlighted = self.get_option_index(group)
 
     def action_unfold(self) -> None:
-        """Unfold the group under the cursor."""
         if self.highlighted_key in self._folded:
             self.toggle(str(self.highlighted_key))
 
@@ -107,7 +105,8 @@ class SettingsList(OptionList):
         rows = []
         for section in SECTIONS:
             folded = section in self._folded
-            rows.append(Option(self._header_row(section, folded), id=section))
+            keys = [key for key in SETTINGS if key.startswith(f"{section}.")]
+            rows.append(Option(self._fold_row(section, keys, folded, "bold"), id=section))
             if not folded:
                 rows += self._rows_of(section)
         return rows
@@ -121,23 +120,19 @@ class SettingsList(OptionList):
         if seldom:
             group = seldom_of(section)
             folded = group in self._folded
-            rows.append(Option(self._more_row(seldom, folded), id=group))
+            keys = [one.key for one in seldom]
+            row = self._fold_row(f"{len(seldom)} more", keys, folded, "dim")
+            rows.append(Option(row, id=group))
             if not folded:
                 rows += [Option(self._setting_row(one), id=one.key) for one in seldom]
         return rows
 
-    def _more_row(self, seldom: list[Setting], folded: bool) -> Text:
-        edited = sum(one.key in self.draft.edits for one in seldom)
-        row = Text.assemble(
-            ("  ▸ " if folded else "  ▾ ", "dim"), (f"{len(seldom)} more", "dim"), no_wrap=True
-        )
-        if folded and edited:
-            row.append(f"  {edited} edited", "yellow")
-        return row
-
-    def _header_row(self, section: str, folded: bool) -> Text:
-        edited = sum(key.startswith(f"{section}.") for key in self.draft.edits)
-        row = Text.assemble(("▸ " if folded else "▾ ", "dim"), (section, "bold"), no_wrap=True)
+    def _fold_row(self, title: str, keys: list[str], folded: bool, style: str) -> Text:
+        """The head of a group; it says how many edits are folded away."""
+        sign = "▸" if folded else "▾"
+        indent = "" if title in SECTIONS else "  "
+        row = Text.assemble((f"{indent}{sign} ", "dim"), (title, style), no_wrap=True)
+        edited = sum(key in self.draft.edits for key in keys)
         if folded and edited:
             row.append(f"  {edited} edited", "yellow")
         return row

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from rich.text import Text
+from textual import getters
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input, OptionList, Static
@@ -16,20 +15,9 @@ from engine.config.changes import WHEN_TEXTS
 from engine.config.schema import SECTIONS, SETTINGS
 from engine.config.setting import Setting, Value, When
 from tui.control.draft import Draft
-from tui.widgets.escaping_input import EscapingInput
+from tui.widgets.field import Field
+from tui.widgets.notice import Notice
 from tui.widgets.settings_list import SettingsList
-
-
-class SettingEditor(EscapingInput):
-    """Where a new value is typed; Escape leaves the old one."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Change"),
-        Binding("escape", "screen.leave_editor", "Back"),
-    ]
-
-    def __init__(self) -> None:
-        super().__init__(id="setting-editor", compact=True)
 
 
 class SettingsPanel(Vertical):
@@ -52,8 +40,6 @@ class SettingsPanel(Vertical):
     SettingsPanel #setting-editor { display: none; background: $boost; }
     SettingsPanel #setting-editor.-open { display: block; }
     SettingsPanel #setting-editor.-faulty { color: $text-error; }
-    SettingsPanel #setting-problem { color: $text-error; height: auto; display: none; }
-    SettingsPanel #setting-problem.-shown { display: block; }
     SettingsPanel #setting-help { height: auto; }
     """
 
@@ -64,6 +50,9 @@ class SettingsPanel(Vertical):
         key: str
         value: Value
 
+    list = getters.query_one(SettingsList)
+    editor = getters.query_one("#setting-editor", Field)
+
     def __init__(self, draft: Draft, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.draft = draft
@@ -71,27 +60,16 @@ class SettingsPanel(Vertical):
         self._handed_on: tuple[dict[str, Value], str] | None = None  # last, and as it was typed
 
     def compose(self) -> ComposeResult:
-        """List above, detail below."""
         yield SettingsList(self.draft, id="settings-list")
         with Vertical(id="setting-detail"):
-            yield SettingEditor()
-            yield Static(id="setting-problem", markup=False)
+            yield Field(id="setting-editor")
+            yield Notice(id="setting-problem")
             yield Static(id="setting-help", markup=False)
 
     def on_mount(self) -> None:
         """Name the panel."""
         self.border_title = "settings"
         self.refresh_values()
-
-    @property
-    def list(self) -> SettingsList:
-        """The list of settings."""
-        return self.query_one(SettingsList)
-
-    @property
-    def editor(self) -> SettingEditor:
-        """The field a value is typed into."""
-        return self.query_one(SettingEditor)
 
     @property
     def is_editing(self) -> bool:
@@ -109,12 +87,10 @@ class SettingsPanel(Vertical):
 
     def show_problem(self, text: str) -> None:
         """Explain, beside the field, what is wrong; empty takes it back."""
-        problem = self.query_one("#setting-problem", Static)
-        problem.update(text)
-        problem.set_class(bool(text), "-shown")
+        self.query_one("#setting-problem", Notice).say(text, "problem")
 
     def take_back(self, changes: dict[str, Value], problem: str) -> bool:
-        """Say why changes cannot be, with what was typed in its field again, to be mended.
+        """Say why changes are refused, with what was typed in its field again, to be corrected.
 
         Returns:
             Whether that was done: not once the person has gone on to something else.
@@ -190,7 +166,7 @@ class SettingsPanel(Vertical):
         with editor.prevent(Input.Changed):
             editor.value = one.format(self.draft.value(one.key)) if typed is None else typed
         editor.add_class("-open")
-        editor.focus()
+        self.screen.set_focus(editor)  # at once: the next key is a letter
         editor.action_select_all()
         self._show_detail()
 

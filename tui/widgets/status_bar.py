@@ -1,4 +1,4 @@
-"""Two lines that say where the run stands."""
+"""Two lines on the run: state, progress, losses, speed."""
 
 from __future__ import annotations
 
@@ -8,18 +8,12 @@ from textual.widget import Widget
 
 from engine.protocol import State, Status
 from tui.control.run import RunFacts
-from tui.text.numbers import amount, duration, loss
+from tui.text.fit import fit_items
+from tui.text.numbers import format_amount, format_duration, format_loss, format_rate, format_steps
+from tui.text.run_states import SIGNS
 
-SIGNS = {
-    State.IDLE: ("○", "dim"),
-    State.PREPARING: ("◌", "yellow"),
-    State.RUNNING: ("●", "green"),
-    State.PAUSED: ("‖", "yellow"),
-    State.FINISHED: ("✓", "green"),
-    State.STOPPED: ("■", "dim"),
-    State.FAILED: ("✗", "red"),
-}
 BAR_WIDTH = 16
+GAP = "  "
 
 
 class StatusBar(Widget):
@@ -36,8 +30,8 @@ class StatusBar(Widget):
         """Both lines, each cut at whole items."""
         width = self.size.width
         lines = [
-            _fit(_progress_items(self.status, self.facts), width),
-            _fit(_figure_items(self.status, self.facts), width),
+            fit_items(_progress_items(self.status, self.facts), width, GAP),
+            fit_items(_figure_items(self.status, self.facts), width, GAP),
         ]
         return Text("\n").join(lines)
 
@@ -54,55 +48,39 @@ def _progress_items(status: Status, facts: RunFacts) -> list[Text]:
     filled = round(share * BAR_WIDTH)
     bar = Text.assemble(("━" * filled, "green"), ("─" * (BAR_WIDTH - filled), "dim"))
     items += [
-        _item("step", f"{status.step:,}/{status.total_steps:,}"),
+        _item("step", format_steps(status.step, status.total_steps)),
         bar,
         _item("epoch", f"{status.epoch:.2f}"),
     ]
     if status.state is State.RUNNING:
-        items.append(_item("left", duration(status.seconds_left)))
+        items.append(_item("left", format_duration(status.seconds_left)))
     else:
-        items.append(_item("trained", duration(status.train_seconds)))
+        items.append(_item("trained", format_duration(status.train_seconds)))
     items.append(Text(facts.name, "bold"))
     items.append(Text(facts.corpus, "dim"))
     return items
 
 
 def _figure_items(status: Status, facts: RunFacts) -> list[Text]:
-    best = loss(status.best_val_loss)
+    best = format_loss(status.best_val_loss)
     if status.best_step is not None:
         best += f" @{status.best_step:,}"
     items = [
-        _item("loss", loss(status.train_loss)),
-        _item("val", loss(status.val_loss)),
+        _item("loss", format_loss(status.train_loss)),
+        _item("val", format_loss(status.val_loss)),
         _item("best", best),
     ]
     if facts.parameters:
         items += [
-            _item("", f"{_speed(status)} tok/s"),
+            _item("", f"{format_amount(status.tokens_per_second or None)} tok/s"),
             _item("", f"{facts.device} {facts.precision}"),
-            _item("", f"{amount(facts.parameters)} params"),
-            _item("lr", f"{status.learning_rate:.2e}"),
+            _item("", f"{format_amount(facts.parameters)} params"),
+            _item("lr", format_rate(status.learning_rate)),
         ]
         if facts.device == "cpu":
             items.append(_item("threads", str(facts.threads)))
     return items
 
 
-def _speed(status: Status) -> str:
-    return amount(status.tokens_per_second) if status.tokens_per_second else "–"
-
-
 def _item(label: str, value: str) -> Text:
     return Text.assemble((f"{label} " if label else "", "dim"), value)
-
-
-def _fit(items: list[Text], width: int) -> Text:
-    """As many items as fit, most important first."""
-    line = Text(no_wrap=True)
-    for item in items:
-        gap = 2 if line else 0
-        if line.cell_len + gap + item.cell_len > width:
-            break
-        line.append(" " * gap)
-        line.append_text(item)
-    return line

@@ -48,5 +48,4 @@ class TickBox(Widget, can_focus=True):
         self.action_tick()
 
     def action_tick(self) -> None:
-        """Tick it, or take the tick away."""
         self.value = not self.value

@@ -1,17 +1,36 @@
-"""A field of one line for a text of several: a line break is written ``\\n`` in it."""
+"""A field of one line, also for a text of several: a line break is written ``\\n`` in it."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual import events
+from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from engine.config.escapes import escape
 
 
-class EscapingInput(Input):
-    """Takes what is pasted whole, where ``escaped`` is set; else its first line, as any field."""
+class Field(Input):
+    """A compact field that Escape leaves, by the screen's action ``leave_field``.
+
+    Where ``escaped`` is set it takes what is pasted whole; else its first line, as any field.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "Submit"),
+        Binding("escape", "screen.leave_field", "Back"),
+    ]
 
     escaped = False
+
+    def __init__(
+        self, *, id: str | None = None, placeholder: str = "", restrict: str | None = None
+    ) -> None:
+        # what is typed replaces nothing: a field may get the focus while the person types
+        super().__init__(
+            placeholder=placeholder, restrict=restrict, id=id, compact=True, select_on_focus=False
+        )
 
     def _on_paste(self, event: events.Paste) -> None:
         if self.escaped:

@@ -1,0 +1,31 @@
+"""How each state of a run looks, wherever runs are shown."""
+
+from __future__ import annotations
+
+from engine.protocol import State
+from engine.runs.summary import DAMAGED, INTERRUPTED
+
+SIGNS: dict[str, tuple[str, str]] = {
+    State.IDLE: ("○", "dim"),
+    State.PREPARING: ("◌", "yellow"),
+    State.RUNNING: ("●", "green"),
+    State.PAUSED: ("‖", "yellow"),
+    State.FINISHED: ("✓", "green"),
+    State.STOPPED: ("■", "dim"),
+    State.FAILED: ("✗", "red"),
+    INTERRUPTED: ("!", "yellow"),
+    DAMAGED: ("✗", "red"),
+}
+"""Sign and colour by state."""
+
+UNKNOWN = ("?", "dim")  # a state that a newer version wrote
+
+
+def format_state(state: str) -> str:
+    """``● training``."""
+    return f"{SIGNS.get(state, UNKNOWN)[0]} {state}"
+
+
+def state_colour(state: str) -> str:
+    """Return the name of a state's colour."""
+    return SIGNS.get(state, UNKNOWN)[1]
