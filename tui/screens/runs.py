@@ -198,7 +198,8 @@ class RunsScreen(Screen[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Without a run some keys make no sense."""
         if action in OF_A_RUN or (action == "edit" and parameters != ("filter",)):
-            return self.is_mounted and self.table.current is not None
+            # none, too, while the screen is taken apart
+            return any(table.current for table in self.query(RunsTable))
         return action != "undo" or bool(self.view.trashed)
 
     def action_leave(self) -> None:
