@@ -24,6 +24,10 @@ class State(StrEnum):
     FAILED = "failed"
 
 
+UNCLOSED = (State.PREPARING, State.RUNNING, State.PAUSED)  # recorded by a program at work
+INTERRUPTED, DAMAGED = "interrupted", "damaged"  # what else the files of a run can tell
+
+
 @dataclass(frozen=True)
 class Command:
     """A request to the engine.

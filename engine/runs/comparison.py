@@ -11,9 +11,10 @@ from typing import Any
 from data.errors import InputError
 from engine.config.schema import SETTINGS, Config, SampleConfig, read_config
 from engine.config.setting import Value
+from engine.protocol import DAMAGED
 from engine.runs.database import reading
 from engine.runs.folder import CONFIG_FILE
-from engine.runs.summary import DAMAGED, RunSummary, read_summary
+from engine.runs.summary import RunSummary, read_summary
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,12 @@ from typing import Any
 
 from data.errors import InputError
 from engine.metrics import MetricStore, sparkline
-from engine.protocol import PRUNED_KEY, State
+from engine.protocol import DAMAGED, INTERRUPTED, PRUNED_KEY, UNCLOSED, State
 from engine.runs.database import Unreadable, reading
 from engine.runs.folder import CONFIG_FILE, is_locked, list_runs
 from engine.runs.notes import Notes, read_notes
 from engine.runs.open import read_run_config
 
-INTERRUPTED, DAMAGED = "interrupted", "damaged"  # besides the states of the engine
-UNCLOSED = (State.PREPARING, State.RUNNING, State.PAUSED)  # recorded by a program at work
 FROM_CONFIG = ("preset", "corpus", "total_steps")  # until the summary knows them
 
 

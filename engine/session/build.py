@@ -18,10 +18,10 @@ from engine.config.schema import Config, config_from_dict
 from engine.config.setting import When
 from engine.machine.allocator import keep_freed_memory
 from engine.machine.memory import gpu_memory_ran_out, memory_now, why_killed
+from engine.protocol import UNCLOSED
 from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.database import reading
 from engine.runs.open import RunFiles
-from engine.runs.summary import UNCLOSED
 from engine.session.recorder import Recorder
 from engine.training.exactness import not_promised, what_differs
 from engine.training.runtime import NO_ROOM, available_devices, hardware, resolve_runtime, versions

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from data.errors import InputError
 from engine.program import program
+from engine.protocol import DAMAGED
 from engine.runs.catalogue import disk_use, find_parent
 from engine.runs.folder import in_runs_dir
 from engine.runs.selection import SORTS, matches, sort_runs
-from engine.runs.summary import DAMAGED, RunSummary, read_summaries, read_summary
+from engine.runs.summary import RunSummary, read_summaries, read_summary
 from tui.charts.sparkline import spark
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, RunParser, runs_dir_of

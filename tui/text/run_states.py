@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from engine.protocol import State
-from engine.runs.summary import DAMAGED, INTERRUPTED
+from engine.protocol import DAMAGED, INTERRUPTED, State
 
 SIGNS: dict[str, tuple[str, str]] = {
     State.IDLE: ("○", "dim"),

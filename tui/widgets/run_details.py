@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from rich.text import Text
 from textual.widget import Widget
 
-from engine.runs.summary import DAMAGED, RunSummary
+from engine.protocol import DAMAGED
+from engine.runs.summary import RunSummary
 from tui.text.fit import SEPARATOR, fit_items
 from tui.text.numbers import (
     format_amount,

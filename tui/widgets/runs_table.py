@@ -20,7 +20,8 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from engine.runs.summary import DAMAGED, RunSummary
+from engine.protocol import DAMAGED
+from engine.runs.summary import RunSummary
 from tui.control.runs_view import Order, RunsView
 from tui.text.run_states import state_colour
 from tui.widgets.runs_columns import GAP, OF_TRAINING, Column, columns_of, fitting
