@@ -45,7 +45,6 @@ class Watcher:
     cancelled: Callable[[], bool] = lambda: False
 
     def progress(self, received: int, total: int | None) -> None:
-        """Report how far a download is, in bytes."""
         of = f" of {total / 1e6:.1f}" if total else ""
         self.report(f"downloading: {received / 1e6:.1f}{of} MB")
 
@@ -181,7 +180,6 @@ def has_pip() -> bool:
 
 
 def pip_download_command(requirement: str, folder: Path) -> list[str]:
-    """Return the command that downloads the wheel of `requirement` to `folder`."""
     what = ["download", "--no-deps", "--only-binary=:all:", "--dest", str(folder), requirement]
     manner = ["--quiet", "--no-input", "--disable-pip-version-check", "--retries=1", "--timeout=10"]
     return [sys.executable, "-m", "pip", *what, *manner]

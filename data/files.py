@@ -14,10 +14,7 @@ from typing import IO, Any
 def replacing(path: Path, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
     """Open a file that takes the place of `path` once the block has ended without an error.
 
-    Args:
-        path: Until then it is as it was.
-        mode: As for `open`, to write.
-        options: As for `open`.
+    Until then `path` is unchanged. `mode` and `options` are those of `open`.
 
     Raises:
         OSError: It could not be written; no temporary file is left behind.

@@ -41,7 +41,6 @@ class CharTokenizer:
 
     @classmethod
     def train(cls, text: str) -> CharTokenizer:
-        """Return a tokenizer for the characters in `text`."""
         import numpy as np
 
         seen = np.zeros(CODE_POINTS, dtype=bool)
@@ -58,7 +57,6 @@ class CharTokenizer:
         """Return one id per character, as uint16 if they fit.
 
         Args:
-            text: The text to encode.
             drop_unknown: Drop characters without a token, instead of raising.
 
         Raises:
