@@ -43,7 +43,6 @@ class _Buffer:
         return len(self.steps)
 
     def first_rows(self, rows: int, capacity: int) -> _Buffer:
-        """Copy the first `rows` rows into a new buffer."""
         copy = _Buffer(capacity)
         for name in ("steps", "values", "smoothed"):
             getattr(copy, name)[:rows] = getattr(self, name)[:rows]
@@ -89,7 +88,6 @@ class Column:
 
     @property
     def last_step(self) -> int | None:
-        """The latest step; None if there is none."""
         buffer = self._buffer
         return int(buffer.steps[buffer.length - 1]) if buffer.length else None
 
@@ -239,12 +237,10 @@ class MetricStore:
         self._ghosts: dict[str, list[Column]] = {}
 
     def append(self, name: str, step: int, value: float) -> None:
-        """Append one value to a curve."""
         self.column(name).append(step, value)
         self.version += 1
 
     def extend(self, name: str, steps: Iterable[int], values: Iterable[float]) -> None:
-        """Append many values to a curve, in order."""
         self.column(name).extend(steps, values)
         self.version += 1
 
@@ -261,7 +257,6 @@ class MetricStore:
         return list(self._columns)
 
     def add_mark(self, step: int, label: str) -> None:
-        """Mark a change at a step."""
         self.marks = [*self.marks, Mark(step, label)]
         self.version += 1
 
@@ -278,7 +273,6 @@ class MetricStore:
         return self._ghosts.get(name, [])
 
     def clear(self) -> None:
-        """Remove all curves and marks."""
         self.marks = []
         self._columns.clear()
         self._ghosts.clear()

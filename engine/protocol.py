@@ -13,8 +13,6 @@ from typing import Any
 
 
 class State(StrEnum):
-    """The state of the engine."""
-
     IDLE = "idle"  # no run is open
     PREPARING = "preparing"
     RUNNING = "training"
@@ -204,8 +202,6 @@ class Event:
 
 @dataclass(frozen=True)
 class StateChanged(Event):
-    """The state of the engine has changed."""
-
     state: State
     step: int = 0
     message: str = ""
@@ -213,8 +209,6 @@ class StateChanged(Event):
 
 @dataclass(frozen=True)
 class RunOpened(Event):
-    """A run was opened."""
-
     path: str
     config: dict[str, Any]
     runtime: dict[str, Any]
@@ -241,8 +235,6 @@ class Evaluated(Event):
 
 @dataclass(frozen=True)
 class SampleStarted(Event):
-    """A sample was started."""
-
     sample: int
     step: int
     automatic: bool
@@ -251,16 +243,12 @@ class SampleStarted(Event):
 
 @dataclass(frozen=True)
 class SampleText(Event):
-    """A piece of a sample's text."""
-
     sample: int
     text: str
 
 
 @dataclass(frozen=True)
 class SampleFinished(Event):
-    """A sample is complete."""
-
     sample: int
     tokens: int
     tokens_per_second: float
@@ -268,8 +256,6 @@ class SampleFinished(Event):
 
 @dataclass(frozen=True)
 class Saved(Event):
-    """A checkpoint was written."""
-
     step: int
     path: str
 
@@ -310,7 +296,7 @@ class Adjusted(Event):
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """A warning for the user; training may go on."""
+    """A warning for the user; training may continue."""
 
     message: str
 

@@ -32,10 +32,9 @@ class Found:
     passed_over: list[Damaged] = field(default_factory=list)
 
     def tell(self, warn: Callable[[str], None]) -> None:
-        """Warn of the damaged checkpoints."""
         for one in self.passed_over:
             warn(
-                f"the checkpoint {one.path.name} is damaged ({one.why}): {self.path.name} is taken "
+                f"the checkpoint {one.path.name} is damaged ({one.why}): {self.path.name} is used "
                 f"instead"
             )
 
@@ -66,11 +65,7 @@ def read_good(run: Path, which: str, with_optimizer: bool = True) -> Found:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged checkpoint, so that it is not used any more.
-
-    Returns:
-        Where it is now; nothing of it is deleted.
-    """
+    """Rename a damaged checkpoint, so that it is no longer used; return its new path."""
     aside = place_aside(path)
     path.rename(aside)
     return aside
@@ -95,7 +90,7 @@ def recover_latest(run: Path, warn: Callable[[str], None]) -> Snapshot:
         aside = set_aside(one.path)
         warn(
             f"the checkpoint {one.path.name} is damaged ({one.why}): it was moved to {aside.name}, "
-            f"and the run goes on from {found.path.name}"
+            f"and the run continues from {found.path.name}"
         )
     return found.snapshot
 

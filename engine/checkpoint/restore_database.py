@@ -40,7 +40,7 @@ def restore_database(run: Path, say: Say) -> None:
 
     Raises:
         InputError: No checkpoint is intact, and none holds a copy.
-        OSError: The folder takes nothing now.
+        OSError: The folder cannot be written.
     """
     file = run / DATABASE_FILE
     new = file.with_name(f".{file.name}.new")
@@ -127,11 +127,7 @@ def _note(new: Path, path: Path, state: dict[str, Any], detail: dict[str, Any]) 
 
 
 def _set_file_aside(file: Path) -> Path | None:
-    """Keep the damaged file under another name, and move its write-ahead log away.
-
-    Returns:
-        Where it is now; None if it was gone.
-    """
+    """Rename a damaged file and its write-ahead log; return the new path, None if it was gone."""
     aside = place_aside(file)
     if file.exists():  # not moved: a kill before the new one is in its place leaves all as it was
         try:

@@ -1,6 +1,6 @@
 """Decide which checkpoints of a run are kept, reduced to their weights, or deleted.
 
-Full ones, to go on from, are large: the newest few stay, the best, the latest, every k-th and
+Full ones, to continue from, are large: the newest few stay, the best, the latest, every k-th and
 those that are pinned. The others keep their weights alone, as a history to look at and sample
 from, the denser the nearer to now, within a budget.
 """
@@ -15,11 +15,9 @@ MOST_LIGHT = 256  # however small they are: a timeline is looked at by people
 
 @dataclass(frozen=True)
 class Kept:
-    """A checkpoint on the disk."""
-
     name: str
     step: int
-    full: bool  # whether a run can go on from it
+    full: bool  # whether a run can continue from it
     light_bytes: int  # what it takes, or would take, without the optimizer's state
 
 

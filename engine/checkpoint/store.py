@@ -81,7 +81,7 @@ class Snapshot:
     copied: torch.cuda.Event | None = None  # on a GPU: after it, the tensors hold the copy
 
     def on_host(self) -> Snapshot:
-        """Copy the tensors to the CPU; a GPU goes on training meanwhile."""
+        """Copy the tensors to the CPU; a GPU continues training meanwhile."""
         if self.copied is None:
             return self
         beside: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -93,7 +93,7 @@ class Snapshot:
 
 
 def take_snapshot(trainer: Trainer, state: dict[str, Any], light: bool = False) -> Snapshot:
-    """Copy weights and optimizer state; training may go on while they are written.
+    """Copy weights and optimizer state; training may continue while they are written.
 
     On a GPU the copy stays there, which takes a moment, unless there is no room for it.
     """
@@ -137,7 +137,6 @@ def optimizer_tensors(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def restore(trainer: Trainer, snapshot: Snapshot) -> None:
-    """Restore a trainer from a snapshot, bit by bit."""
     assert snapshot.optimizer is not None
     states: dict[str, dict[str, Tensor]] = {}
     for key, tensor in snapshot.optimizer.items():
@@ -158,7 +157,6 @@ def restore(trainer: Trainer, snapshot: Snapshot) -> None:
 
 
 def load_weights(model: LanguageModel, tensors: dict[str, Tensor]) -> None:
-    """Copy weights into a model of the same shape."""
     own = model_tensors(model)
     if own.keys() != tensors.keys() or any(own[n].shape != tensors[n].shape for n in own):
         raise InputError("the checkpoint's weights are not those of the model in its state.json")
@@ -181,9 +179,6 @@ def write_checkpoint(
     Args:
         best: The name of the best checkpoint so far, if there is one.
         database: Copied beside it; what it records may be ahead of the snapshot, and not behind.
-
-    Returns:
-        The checkpoint's folder.
 
     Raises:
         OSError: The disk is full, or the folder gone; the older checkpoints are as they were.
@@ -270,8 +265,8 @@ def read_checkpoint(path: Path, with_optimizer: bool = True) -> Snapshot:
         hashes = manifest["sha256"]
         if with_optimizer and OPTIMIZER_FILE not in hashes:
             raise InputError(
-                f"the checkpoint {path} holds the weights alone: sample from it, or go on from a "
-                f"full one"
+                f"the checkpoint {path} holds the weights alone: sample from it, or continue "
+                f"from a full one"
             )
         for name in (*CONTENTS, OPTIMIZER_FILE) if OPTIMIZER_FILE in hashes else CONTENTS:
             if _sha256(path / name) != hashes[name]:

@@ -1,4 +1,4 @@
-"""Write checkpoints in a thread, one at a time, while training goes on."""
+"""Write checkpoints in a thread, one at a time, while training continues."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from engine.checkpoint.store import Snapshot, write_checkpoint
 
 
 class Saver:
-    """Writes the snapshots of one run."""
-
     def __init__(self, run: Path) -> None:
         self._run = run
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint-writer")
@@ -47,5 +45,4 @@ class Saver:
         return writing.result()
 
     def close(self) -> None:
-        """Wait for the thread."""
         self._pool.shutdown()

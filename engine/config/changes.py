@@ -89,9 +89,9 @@ def check_fork_end(step: int, end: int) -> None:
 def turn_off_epochs(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the changes with ``train.max_epochs`` off if they name ``train.max_steps`` alone.
 
-    ``max_epochs`` takes precedence, so that a person who types a number of steps would see no
-    effect. Only for what a person types: a saved configuration, a journal or a fork means what it
-    says.
+    ``max_epochs`` takes precedence, so that a user who types a number of steps would see no
+    effect. Only for what a user types: saved configurations, journals and forks are applied as
+    written.
     """
     if "train.max_steps" in changes:
         return {"train.max_epochs": 0.0, **changes}

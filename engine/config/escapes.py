@@ -20,7 +20,6 @@ def unescape(written: str, name: str) -> str:
     """Replace the escape sequences by what they stand for.
 
     Args:
-        written: The escaped text.
         name: The setting to name in the error message.
 
     Raises:

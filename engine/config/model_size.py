@@ -17,8 +17,6 @@ def flops_per_token(config: ModelConfig, vocab_size: int, training: bool = True)
     only the weights of matrices, not untied embeddings, gains and biases.
 
     Args:
-        config: The architecture.
-        vocab_size: Size of the vocabulary.
         training: Include the backward pass.
     """
     if config.architecture == "bigram":

@@ -176,12 +176,10 @@ class ModelConfig:
 
     @property
     def head_size(self) -> int:
-        """Size of an attention head."""
         return self.n_embd // self.n_head
 
     @property
     def kv_heads(self) -> int:
-        """Number of key and value heads."""
         return self.n_kv_head or self.n_head
 
     @property
@@ -410,11 +408,9 @@ class SampleConfig:
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """The stop strings."""
         return parse_stops(self.stop)
 
     def conflicts(self) -> list[str]:
-        """Return one sentence for each problem."""
         try:
             parse_stops(self.stop)
         except ValueError as error:
@@ -666,6 +662,5 @@ def total_steps(config: Config, train_tokens: int) -> int:
 
 
 def tokens_per_step(config: Config) -> int:
-    """Return the number of tokens in one optimizer step."""
     train = config.train
     return train.batch_size * train.grad_accum_steps * config.model.block_size

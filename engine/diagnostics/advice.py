@@ -18,8 +18,6 @@ def advise(symptom: Symptom, config: Config, before: dict[str, Any]) -> Advised 
     """Return the advice on a symptom; None if there is nothing left to change.
 
     Args:
-        symptom: The problem.
-        config: The current one.
         before: The values before the latest change, if it may have caused the symptom.
     """
     was, now, step = f"{symptom.before:.2f}", f"{symptom.now:.2f}", f"{symptom.step:,}"
@@ -56,7 +54,6 @@ def advise_non_finite(step: int, what: str, rewind_to: int, config: Config) -> A
         step: The step whose update was skipped.
         what: ``loss`` or ``gradient``.
         rewind_to: The last step known to be good.
-        config: The current one.
     """
     changes = scaled_rate(config, MUCH_LOWER)
     rate = SETTINGS["optim.learning_rate"].format(changes["optim.learning_rate"])

@@ -80,8 +80,6 @@ class Record:
 
 @dataclass(frozen=True)
 class Symptom:
-    """A problem that a rule detected."""
-
     kind: Kind
     before: float  # the loss before, in nats per token
     now: float  # the loss now
@@ -189,7 +187,6 @@ RULES: dict[Kind, Callable[[Record], Symptom | None]] = {
 
 
 def _has_moved(record: Record) -> bool:
-    """Return whether the loss has changed noticeably since the start."""
     if _has_learned(record):
         return True
     losses, first = record.losses, record.first_loss
@@ -206,7 +203,6 @@ def _improves(losses: Values) -> bool:
 
 
 def _has_learned(record: Record) -> bool:
-    """Return whether the loss is below that of the token frequencies."""
     return median(record.losses[-CLIMB_STEPS:]) < UNLEARNED_SHARE * record.frequency_loss
 
 

@@ -56,8 +56,6 @@ class Memory:
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """Parameters, FLOPs and memory of a model."""
-
     tree: Part
     parameters: dict[str, int]  # by purpose
     total: int
@@ -69,7 +67,6 @@ class ModelSummary:
 
 
 def summarize(config: Config, vocab_size: int) -> ModelSummary:
-    """Summarise the model of a configuration."""
     with torch.device("meta"):  # shapes without memory
         model = build_model(config.model, vocab_size)
     training = flops_per_token(config.model, vocab_size)
@@ -85,9 +82,6 @@ def summarize(config: Config, vocab_size: int) -> ModelSummary:
     )
 
 
-# -- parameters ----------------------------------------------------------------------------------
-
-
 def _count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
@@ -99,9 +93,6 @@ def _by_purpose(model: LanguageModel) -> dict[str, int]:
         purpose = next(purpose for key, purpose in PURPOSES.items() if key in name)
         counts[purpose] += parameter.numel()
     return {purpose: count for purpose, count in counts.items() if count}
-
-
-# -- memory --------------------------------------------------------------------------------------
 
 
 def _memory(config: Config, model: LanguageModel) -> Memory:
@@ -127,9 +118,6 @@ def _remembered(model: LanguageModel, optimizer: str, momentum: float) -> int:
         return numbers if momentum else 0
     matrices = block_matrices(model) if optimizer == "muon" else []
     return 2 * numbers - sum(weight.numel() for weight, *_ in matrices)
-
-
-# -- modules --------------------------------------------------------------------------------------
 
 
 def tree(model: LanguageModel) -> Part:
@@ -172,7 +160,6 @@ def _fold(parts: Iterator[Part]) -> Iterator[Part]:
 
 
 def _kind(module: nn.Module) -> str:
-    """Return a short description of a module."""
     match module:
         case nn.Linear():
             return f"Linear {module.in_features} -> {module.out_features}"

@@ -40,8 +40,6 @@ class Stage:
 
 @dataclass(frozen=True)
 class Trace:
-    """The stages of a forward pass, and its prediction."""
-
     stages: tuple[Stage, ...]
     likeliest: tuple[tuple[int, float], ...]  # token and probability, the most likely first
 
@@ -52,7 +50,6 @@ def trace(model: LanguageModel, tokens: Sequence[int], top: int = 5) -> Trace:
     Args:
         model: Its training mode is restored afterwards.
         tokens: T token ids, at least one and at most ``block_size``.
-        top: Number of most likely next tokens to return.
     """
     was_training = model.training
     device = next(model.parameters()).device
@@ -109,14 +106,11 @@ def trace_text(model: LanguageModel, text: str) -> Trace:
 
 
 class _Notes:
-    """Records the stages in order."""
-
     def __init__(self) -> None:
         self.stages: list[Stage] = []
         self.where = ""
 
     def take(self, name: str, axes: str, tensor: Tensor, entropy: tuple[float, ...] = ()) -> Tensor:
-        """Record a tensor and return it."""
         x = tensor.double()
         stage = Stage(
             self.where,

@@ -41,16 +41,13 @@ class BackgroundFinder:
 
     @property
     def under_way(self) -> bool:
-        """Whether a finder is running."""
         return self._quanta is not None
 
     def begin(self, command: FindLearningRate, state: State, cancelled: Callable[[], bool]) -> None:
         """Load the text and build the model, which blocks for some seconds.
 
         Args:
-            command: The configuration to test.
             state: Of the open run; refused while it trains.
-            cancelled: Polled; true cancels.
         """
 
         def report(message: str) -> None:
@@ -75,7 +72,7 @@ class BackgroundFinder:
             self._finder = prepare(config, self.ramp, losses, report, warn, cancelled)
         except Cancelled:
             self._emit(LearningRateFound("", request_id=command.request_id))
-        except Exception as error:  # only the finder ends; an open run and the worker go on
+        except Exception as error:  # only the finder ends; an open run and the worker continue
             self._give_up(error)
         else:
             self._quanta = self._finder.quanta()

@@ -47,7 +47,6 @@ class LRFinder:
 
     @property
     def runtime(self) -> Runtime:
-        """Device, precision and so on."""
         return self._trainer.runtime
 
     def quanta(self) -> Generator[None, None, Suggestion]:
@@ -107,8 +106,6 @@ def prepare(
     """Load the text, resolve the runtime as for a run, and build the model.
 
     Args:
-        config: The configuration to find a learning rate for.
-        ramp: The learning rate of each step.
         losses: As for ``LRFinder``.
         report: Called with lines of progress; an exception it raises cancels.
         warn: Called with a sentence for each setting that is not available here.

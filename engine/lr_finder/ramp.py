@@ -52,9 +52,7 @@ def ramp_for(
 
     Args:
         config: If it uses Muon, ``muon_lr`` must stay within its bounds, too.
-        first: The lowest rate.
         last: The highest rate; None for 1, or as far as the bound of ``muon_lr`` allows.
-        steps: Number of steps.
 
     Raises:
         InputError: One or more problems, all reported at once.
@@ -111,7 +109,6 @@ def suggest(ramp: Ramp, smoothed: Values, diverged: bool) -> Suggestion:
     """Suggest the rate at which the loss had completed three fifths of its fall.
 
     Args:
-        ramp: The rates that were tried.
         smoothed: (n,) the running average of the loss in the n steps taken.
         diverged: Whether it ended early because the loss diverged.
     """

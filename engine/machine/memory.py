@@ -47,7 +47,6 @@ def check_memory(model: ModelConfig, vocab_size: int) -> None:
 
 
 def physical_bytes() -> int:
-    """Return the size of the main memory."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -80,7 +79,6 @@ def why_killed(before: dict[str, Any] | None, now: dict[str, int] | None, size: 
 
     Args:
         before: The last ``memory_now`` that the run recorded.
-        now: The current one.
         size: The run's micro-batch size.
     """
     if not before:

@@ -36,7 +36,10 @@ class GPT(LanguageModel):
         self.head = Linear(config.n_embd, vocab_size, bias=False)  # the lecture's ``lm_head``
         if config.tie_weights:  # one matrix: tokens with similar meaning get similar logits
             self.head.weight = self.token_embedding.weight
-        self._init_weights()
+        if config.init == "gpt2":  # else keep the initialisation of torch's layers
+            self._init_as_gpt2()
+        if config.zero_init:
+            self._zero_init()
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, vocab_size)."""
@@ -106,12 +109,6 @@ class GPT(LanguageModel):
             x, seen = block.reference(x, rope)
             weights.append(seen)
         return weights
-
-    def _init_weights(self) -> None:
-        if self.config.init == "gpt2":  # else keep the initialisation of torch's layers
-            self._init_as_gpt2()
-        if self.config.zero_init:
-            self._zero_init()
 
     def _init_as_gpt2(self) -> None:
         """Draw weights from N(0, 0.02), output projections from N(0, 0.02 / sqrt(2 n_layer))."""

@@ -93,7 +93,6 @@ class Dropout(nn.Module):
         return kept
 
     def extra_repr(self) -> str:
-        """See ``nn.Module.extra_repr``."""
         return f"{self.kind}, p={self.p:g}"
 
 

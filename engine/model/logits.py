@@ -27,7 +27,6 @@ class Draws:
         settings: Only the five settings above are used.
         seeds: One per sequence.
         start: Token ids that all sequences begin with; the repetition penalty counts them.
-        vocab_size: Size of the vocabulary.
     """
 
     def __init__(

@@ -31,7 +31,6 @@ class Part:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns)."""
         return (self.rows.stop - self.rows.start, self.weight.size(1))
 
     @property

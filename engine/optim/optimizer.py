@@ -124,11 +124,7 @@ class Optimizer:
             self.muon.step(self._muon_rate, skip)
 
     def _check_memory(self) -> None:
-        """Fail before any parameter changed, not half-way, if the GPU has too little memory.
-
-        Raises:
-            torch.OutOfMemoryError: The temporary tensors of a step do not fit.
-        """
+        """Raise an out-of-memory error before any parameter has changed, not half-way."""
         torch.empty(self._numbers_of_a_step(), device="cuda")
 
     def _numbers_of_a_step(self) -> int:

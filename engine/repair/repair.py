@@ -45,9 +45,6 @@ def repair(run: Path, say: Say) -> None:
         raise InputError(f"the folder {run} cannot be read or written ({why})") from None
 
 
-# -- the database --------------------------------------------------------------------------------
-
-
 def find_damage(run: Path) -> Unreadable | None:
     """Return what is wrong with the database of a run; None if it is intact.
 
@@ -66,9 +63,6 @@ def find_damage(run: Path) -> Unreadable | None:
     except Unreadable as error:
         return error
     return None
-
-
-# -- the settings --------------------------------------------------------------------------------
 
 
 def config_differences(run: Path, config: Config) -> list[str]:
@@ -105,12 +99,12 @@ def first_config(run: Path) -> tuple[Config, bool]:
 
 
 def _needs_config(run: Path) -> bool:
-    """Whether ``config.toml`` cannot be read, or is not what the run began with."""
+    """Return whether ``config.toml`` cannot be read, or is not what the run began with."""
     try:
         config = read_run_config(run)
     except InputError:
         return True
-    with suppress(InputError):  # there is nothing to hold it to
+    with suppress(InputError):  # there is nothing to compare it with
         return bool(config_differences(run, config))
     return False
 
@@ -126,6 +120,6 @@ def _restore_config(run: Path, say: Say) -> None:
     say(f"{CONFIG_FILE} is written anew{kept}")
     if not is_known:
         say(
-            f"a part of the journal is lost: what was changed on the way may stand in "
+            f"a part of the journal is lost: later changes of settings may be in "
             f"{CONFIG_FILE} as if the run had begun with it"
         )

@@ -46,7 +46,6 @@ class Replay:
 
     @property
     def described(self) -> str:
-        """The result in one sentence."""
         what = f"steps {self.first_step:,} to {self.last_step:,}"
         if self.differs_at is not None:
             return f"{what}: step {self.differs_at:,} is the first that differs: {self.difference}"
@@ -83,8 +82,6 @@ def replay(run: Path, report: Callable[[str], None]) -> Replay:
 
 
 class _Replaying:
-    """A run being trained again."""
-
     def __init__(self, run_state: RunState, report: Callable[[str], None]) -> None:
         self._run_state, self._report = run_state, report
         self._report_progress = now_and_then(report)
@@ -104,7 +101,7 @@ class _Replaying:
         result = Replay(first, last, (), caveats=tuple(self._caveats()))
         difference = ""
         while trainer.step < last and not difference:
-            self._tell(last)
+            self._report_progress(f"trained again: step {run_state.step:,} of {last:,}")
             self._compute_as_it_did()
             run_state.apply_journal(self._report)
             loss = float(trainer.train_step().loss)
@@ -152,10 +149,7 @@ class _Replaying:
         try:
             return read_checkpoint(path, with_optimizer=is_full(path)) if path else None
         except InputError:
-            return None  # which is no matter of training again
-
-    def _tell(self, last: int) -> None:
-        self._report_progress(f"trained again: step {self._run_state.step:,} of {last:,}")
+            return None  # verify reports damaged checkpoints
 
     def _caveats(self) -> Iterator[str]:
         """Yield reasons why different bits would not be an error."""

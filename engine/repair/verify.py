@@ -29,10 +29,8 @@ EVERY_STEP = "train_loss"  # what is recorded of each step
 
 @dataclass(frozen=True)
 class Check:
-    """The result of checking one part of a run."""
-
     part: str  # ``config``, ``database``, ``checkpoint`` or ``replay``
-    found: str  # in words, what was looked at and how it is
+    found: str  # what was checked, and the result
     is_fine: bool = True  # whether it is as it was written
 
 
@@ -49,14 +47,11 @@ def _check_config(run: Path, newest: Path | None) -> Check:
     except InputError as error:
         return Check("config", str(error), False)
     if newest:
-        with suppress(InputError):  # what it is held to is damaged, and other checks say so
+        with suppress(InputError):  # the checkpoint is damaged: another check reports it
             different = config_differences(run, config)
             if different:
                 return Check("config", f"{CONFIG_FILE} was changed: {'; '.join(different)}", False)
     return Check("config", "every setting is valid")
-
-
-# -- checkpoints ---------------------------------------------------------------------------------
 
 
 def _check_checkpoints(run: Path) -> list[Check]:
@@ -73,9 +68,6 @@ def _check_checkpoints(run: Path) -> list[Check]:
     if problems and not whole:
         return [*problems, Check("checkpoint", "none is intact: put one back from a copy", False)]
     return [*problems, Check("checkpoint", f"{whole:,} match their hashes")]
-
-
-# -- the database --------------------------------------------------------------------------------
 
 
 def _check_database(run: Path, newest: Path | None) -> list[Check]:

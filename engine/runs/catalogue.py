@@ -13,7 +13,7 @@ from engine.runs.notes import NOTES_FILE
 from engine.runs.summary import RunSummary, read_summary
 
 WATCHED = (CONFIG_FILE, DATABASE_FILE, f"{DATABASE_FILE}-wal", NOTES_FILE)
-CHECKED_AT_ONCE = 50  # so that a look at the configurations of many runs stops nobody
+CHECKED_AT_ONCE = 50  # so that reading many configurations does not block the caller
 
 Signature = tuple[tuple[int, int] | None, ...]
 

@@ -38,12 +38,11 @@ def unpin(path: Path) -> None:
 
 
 def is_pinned(path: Path) -> bool:
-    """Whether a checkpoint is pinned."""
     return (path / PIN_FILE).exists()
 
 
 def is_full(path: Path) -> bool:
-    """Whether a run can be resumed from a checkpoint; light ones hold the weights alone.
+    """Return whether a run can be resumed from a checkpoint; light ones hold the weights alone.
 
     A damaged one counts as what it was written as, so that reading it reports the damage.
     """
@@ -54,17 +53,14 @@ def is_full(path: Path) -> bool:
 
 
 def checkpoint_name(step: int, branch: int = 0) -> str:
-    """Return the folder name of the checkpoint of a step on a branch."""
     return f"step-{step:08d}" + (f"-b{branch}" if branch else "")
 
 
 def step_of(path: Path) -> int:
-    """Return the step of a checkpoint folder."""
     return _place(path)[1]
 
 
 def branch_of(path: Path) -> int:
-    """Return the branch of a checkpoint folder."""
     return _place(path)[0]
 
 

@@ -28,17 +28,14 @@ class Change:
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """What of a run is compared with others."""
-
     path: Path
     summary: RunSummary
     config: Config  # what it began with; where the program chose, what it chose
-    changes: tuple[Change, ...]  # by step, along the line of history that the run goes on with
-    text: str  # the hash of the text it learns from; empty if that was never read
+    changes: tuple[Change, ...]  # by step, along its present lineage
+    text: str  # the hash of its text; empty if that was never read
 
     @property
     def name(self) -> str:
-        """The name of the run folder."""
         return self.path.name
 
     def values(self, key: str) -> tuple[Value, ...]:
@@ -72,9 +69,6 @@ class ComparedRun:
         }
 
 
-# ------------------------------------------------------------------------------------- reading
-
-
 def read_compared(path: Path) -> ComparedRun:
     """Read a run, except its curves.
 
@@ -106,9 +100,6 @@ def _settled(config: Config, runtime: dict[str, dict[str, Any]]) -> Config:
     known = {**runtime.get("asked", {}), **runtime.get("resolved", {})}
     changes = {f"system.{name}": value for name, value in known.items()}
     return config.check({key: value for key, value in changes.items() if key in SETTINGS})[0]
-
-
-# ----------------------------------------------------------------------------------- comparing
 
 
 def differing_settings(runs: Sequence[ComparedRun]) -> dict[str, list[tuple[Value, ...]]]:

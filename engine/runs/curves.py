@@ -25,8 +25,6 @@ FAR_STEPS = 1_000_000  # how far tokens are known beyond the last figures of a r
 
 
 class Axis(StrEnum):
-    """The horizontal axis of a chart."""
-
     STEPS = "steps"
     TOKENS = "tokens"
     SECONDS = "training time"
@@ -34,8 +32,6 @@ class Axis(StrEnum):
 
 @dataclass(frozen=True)
 class LossCurves:
-    """The losses of a run, and the tokens and seconds of training by step."""
-
     losses: dict[str, Curve]  # training and validation loss by name
     clock: Curve  # seconds of training by step
     tokens: Curve  # knots (step, tokens) between which tokens rise evenly
@@ -71,8 +67,6 @@ def read_loss_curves(run: ComparedRun) -> LossCurves:
 
 @dataclass(frozen=True)
 class Parent:
-    """The run that a run was forked from."""
-
     name: str  # what it is called now, or was then if it is gone
     path: Path | None  # its folder; None if it is gone
     branch: int  # the branch that it was forked from

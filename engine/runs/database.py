@@ -69,8 +69,6 @@ NOTHING = Curve(np.array([], np.int64), np.array([], np.float64))
 
 @dataclass(frozen=True)
 class Measured:
-    """A validation loss, and a description of what it was measured on."""
-
     loss: float
     on: str
 
@@ -133,7 +131,7 @@ class RunDatabase:
         """A transaction that cannot be deferred, because its result is read at once.
 
         Raises:
-            OSError: The file takes nothing now.
+            OSError: The file cannot be written.
         """
         self.writer.settle()
         try:
@@ -171,7 +169,6 @@ class RunDatabase:
         self.writer.write(lambda: self._db.executemany(statement, rows))
 
     def meta(self) -> dict[str, Any]:
-        """Return all key-value pairs about the run."""
         return {key: self._value(text) for key, text in self._db.execute("SELECT * FROM meta")}
 
     def _value(self, text: str) -> Any:
@@ -194,7 +191,7 @@ class RunDatabase:
         return Lineage(self.branches(), branch, up_to)
 
     def add_branch(self, parent: int, step: int) -> int:
-        """Begin a branch that leaves another one at a step; returns its id."""
+        """Begin a branch that leaves another one at a step; return its id."""
         with self._writing():
             cursor = self._db.execute(
                 "INSERT INTO branches (parent, step, created) VALUES (?, ?, ?)",
@@ -203,13 +200,12 @@ class RunDatabase:
         return int(cursor.lastrowid or 0)
 
     def present_lineage(self) -> Lineage:
-        """Return the lineage that the run goes on with: that of its newest full checkpoint."""
+        """Return the lineage that the run continues with: that of its newest full checkpoint."""
         saved = list_checkpoints(self.path.parent)
         # without a checkpoint, the run cannot have been rewound
         return self.lineage(branch_of(saved[-1]) if saved else 0)
 
     def curve(self, metric: str, segments: Iterable[Segment]) -> Curve:
-        """Return a metric along some segments."""
         steps, values = [NOTHING.steps], [NOTHING.values]
         for one in segments:
             all_steps, all_values = self.metric(one.branch, metric)
@@ -324,7 +320,6 @@ class RunDatabase:
             )
 
     def metric_names(self, *branches: int) -> list[str]:
-        """Return the names of the metrics recorded on some branches."""
         query = (
             "SELECT metric FROM metric_tail WHERE branch = ?1 "
             "UNION SELECT metric FROM metric_blocks WHERE branch = ?1"
@@ -353,7 +348,6 @@ class RunDatabase:
             )
 
     def _pack(self, branch: int) -> None:
-        """Pack complete blocks into blobs."""
         newest = self._db.execute(
             "SELECT max(step) FROM metric_tail WHERE branch = ?", (branch,)
         ).fetchone()[0]
@@ -370,7 +364,7 @@ class RunDatabase:
     def add_sample(
         self, branch: int, step: int, val_loss: float | None, settings: dict[str, Any], text: str
     ) -> int:
-        """Add a generated text; returns its id."""
+        """Add a generated text; return its id."""
         return self._add("samples", branch, step, val_loss, json.dumps(settings), text)
 
     def add_journal(
@@ -430,7 +424,6 @@ class RunDatabase:
             sync_to_disk(self.path.with_name(f"{self.path.name}-wal"))
 
     def integrity_problems(self) -> list[str]:
-        """Return the problems that SQLite finds in the file."""
         found = [row[0] for row in self._db.execute("PRAGMA integrity_check(5)")]
         return [] if found == ["ok"] else found
 
@@ -474,13 +467,13 @@ def reading(run: Path) -> Iterator[RunDatabase]:
 
 
 def back_up(source: Path, target: Path) -> bool:
-    """Copy a database to a new file while its writer goes on.
+    """Copy a database to a new file while its writer continues.
 
     Returns:
         Whether it was done; not where another program holds the database.
 
     Raises:
-        OSError: The database cannot be read now, or the disk takes no more.
+        OSError: The database cannot be read now, or the disk is full.
         Unreadable: The database is damaged, and no copy of it is left.
     """
     # a connection of its own, as one held up by this would hold up the training, too; not to
@@ -491,7 +484,7 @@ def back_up(source: Path, target: Path) -> bool:
             closing(sqlite3.connect(uri, uri=True, timeout=LONG_TIMEOUT / 1000)) as db,
             closing(sqlite3.connect(target, isolation_level=None)) as copy,
         ):
-            copy.execute("PRAGMA journal_mode = OFF")  # who wants it on the disk syncs it
+            copy.execute("PRAGMA journal_mode = OFF")  # the caller syncs the file
             db.execute("BEGIN")  # held from here on, so that the copying waits for no lock
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()
             db.backup(copy)
@@ -541,7 +534,7 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
 
 
 def _is_at_rest(path: Path) -> bool:
-    """Whether nobody can be writing: the database uses a write-ahead log, and there is none."""
+    """Return whether no process can be writing: it is in WAL mode, and there is no log."""
     try:
         with path.open("rb") as file:
             keeps_log = file.read(20)[18:19] == b"\x02"  # the file format's write version

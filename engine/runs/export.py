@@ -1,7 +1,7 @@
 """The metrics of a run as a table that other programs read: CSV, JSON lines, Parquet.
 
 Wide tables have a row for each step and a column for each metric; long ones a row for each value.
-Both follow the lineage that the run goes on with: what it was rewound from is left out.
+Both follow the lineage that the run continues with: what it was rewound from is left out.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ Table = dict[str, np.ndarray]  # by column, each (n,); what was not measured is 
 
 @dataclass(frozen=True)
 class Curves:
-    """The metrics of a run by name."""
-
     by_name: dict[str, Curve]
 
     @cached_property

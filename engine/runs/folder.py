@@ -36,7 +36,6 @@ def default_runs_dir() -> Path:
 
 
 def is_default(runs_dir: Path) -> bool:
-    """Whether a runs folder is the default one."""
     return runs_dir.resolve() == default_runs_dir().resolve()
 
 
@@ -76,7 +75,7 @@ def list_runs(runs_dir: Path) -> list[Path]:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder is that of a run, even if its settings or its database are missing."""
+    """Return whether a folder is a run, even if its settings or its database are missing."""
     return (path / CONFIG_FILE).is_file() or (path / DATABASE_FILE).is_file()
 
 
@@ -103,7 +102,7 @@ def check_name(name: str, folder: Path, way_out: str = "") -> Path:
     check_word(name, "run")
     path = folder / name
     if path.exists():
-        resume = f"go on with it: {program()} train --resume {typed_name(path)}"
+        resume = f"continue it: {program()} train --resume {typed_name(path)}"
         way_out = way_out or f"choose another --name, or {resume}"
         what = "a run" if is_run(path) else "something"
         raise InputError(f"there is already {what} {name!r} in {folder}: {way_out}")
@@ -189,14 +188,13 @@ class RunLock:
                 if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                     self._file.close()
                     raise
-            time.sleep(LOCK_SECONDS)  # it may only be someone looking: see is_locked
+            time.sleep(LOCK_SECONDS)  # is_locked holds it for a moment
         self._file.close()
         raise RunIsTaken(
             f"the run {run.name!r} is being trained by another program: stop it there first"
         )
 
     def release(self) -> None:
-        """Release the lock."""
         self._file.close()
 
     def __enter__(self) -> RunLock:
@@ -207,7 +205,7 @@ class RunLock:
 
 
 def is_locked(run: Path) -> bool:
-    """Whether some program is writing this run now."""
+    """Return whether some program is writing this run now."""
     try:
         with open(run / LOCK_FILE) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -19,8 +19,6 @@ END = 2**62  # no run has so many steps
 
 @dataclass(frozen=True)
 class Branch:
-    """A branch of the history of a run."""
-
     id: int  # 0 for the first
     parent: int | None  # the branch it left; None for the first
     step: int  # where it left it
@@ -46,7 +44,6 @@ class SettingsChange:
 
     @property
     def values(self) -> dict[str, Any]:
-        """What the settings were changed to."""
         return {key: pair[1] for key, pair in self.changes.items()}
 
 
@@ -78,18 +75,17 @@ class Lineage:
         return self.segments[-1].branch
 
     def holds_moment(self, branch: int, step: int) -> bool:
-        """Whether what a branch recorded at a step (a checkpoint, a loss) is in the lineage.
+        """Return whether what a branch recorded at a step (a checkpoint, a loss) is in the lineage.
 
         A branch also records things at the step it begins with, which its parent trained.
         """
         return any(one.branch == branch and one.after <= step <= one.up_to for one in self)
 
     def holds_checkpoint(self, path: Path) -> bool:
-        """Whether a checkpoint is part of the lineage."""
         return self.holds_moment(branch_of(path), step_of(path))
 
     def holds_change(self, branch: int, step: int) -> bool:
-        """Whether a setting changed at a step of a branch, so for the next step, is in force."""
+        """Return whether a setting changed after a step of a branch is in force."""
         return any(one.branch == branch and one.after <= step < one.up_to for one in self)
 
     def changes(self, adjusted: Iterable[dict[str, Any]]) -> Iterator[SettingsChange]:

@@ -26,8 +26,6 @@ TAG_PATTERN = re.compile(r"[\w][\w.:+-]{0,39}")
 
 @dataclass(frozen=True)
 class Notes:
-    """The tags, the note and the former names of a run."""
-
     tags: tuple[str, ...] = ()
     note: str = ""  # one line
     formerly: tuple[str, ...] = ()  # names, the oldest first

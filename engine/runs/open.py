@@ -49,7 +49,6 @@ class RunFiles:
     told: tuple[str, ...] = ()  # what was done before it could be opened
 
     def close(self) -> None:
-        """Close the run."""
         self.database.close()
         if self.lock:
             self.lock.release()
@@ -72,7 +71,7 @@ def new_run(
     """Create a run: load the text, then make the folder.
 
     Args:
-        like: The folder of a run it is to be computed like.
+        like: The folder of a run whose measured precision and threads to use.
 
     Raises:
         InputError: The text, the name or the folder cannot be used; nothing was made.
@@ -156,7 +155,7 @@ def read_run_config(path: Path) -> Config:
 def _load_known_text(
     config: Config, known: dict[str, Any] | None, watcher: Watcher
 ) -> tuple[Config, Corpus, Tokenizer, Split]:
-    if known and known["note"]:  # a run that began on a stand-in text goes on with it
+    if known and known["note"]:  # a run that began on a substitute text keeps it
         config = config.replace({"data.corpus": known["name"]})
     corpus, tokenizer, split = load_text(config, watcher)
     if known and known["sha256"] != corpus.sha256:
@@ -168,7 +167,6 @@ def _load_known_text(
 
 
 def corpus_facts(corpus: Corpus) -> dict[str, Any]:
-    """Return what a run records of its text."""
     facts = {field.name: getattr(corpus, field.name) for field in dataclasses.fields(corpus)}
     text = facts.pop("text")
     return facts | {"characters": len(text)}

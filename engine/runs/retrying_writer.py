@@ -40,7 +40,7 @@ class RetryingWriter:
     def write(self, work: Callable[[], object]) -> None:
         """Run a write after all earlier ones, now or, if that fails, later."""
         self._waiting.append(work)
-        if not self.is_locked or time.monotonic() >= self._next_try:  # for a lock one has to wait
+        if not self.is_locked or time.monotonic() >= self._next_try:  # each try waits for the lock
             self._try()
 
     def settle(self) -> None:

@@ -63,7 +63,7 @@ def sort_by(
 
 
 def matches(run: RunSummary, text: str) -> bool:
-    """Whether a run matches every word of a filter, ignoring case.
+    """Return whether a run matches every word of a filter, ignoring case.
 
     A word is looked for in all of ``FIELDS``, ``field:word`` in one of them, and ``-word`` must not
     be there.

@@ -18,7 +18,7 @@ class Moment:
 
     step: int
     val_loss: float | None  # measured at this very step
-    weights: str  # on the disk: "full" to go on from, "light" to sample from, or empty
+    weights: str  # on the disk: "full" to continue from, "light" to sample from, or empty
     samples: tuple[dict[str, Any], ...]  # the texts generated then, as ``RunDatabase.samples``
     pinned: bool = False  # whether the weights are kept for good
 

@@ -91,8 +91,6 @@ def copy_run(run: Path, destination: Path) -> Path:
 
 @dataclass(frozen=True)
 class Trashed:
-    """A deleted run."""
-
     path: Path  # in the trash
     name: str  # before it was deleted
     deleted: float  # seconds since 1970
@@ -174,11 +172,6 @@ def empty_trash(runs_dir: Path) -> list[Trashed]:
 
 
 def _move(run: Path, place: Path) -> None:
-    """Rename a run's folder.
-
-    Raises:
-        InputError: It cannot be written.
-    """
     try:
         place.parent.mkdir(exist_ok=True)
         os.rename(run, place)

@@ -28,8 +28,6 @@ TEXT_SECONDS = 0.04  # text is sent this often: an event per token would be too 
 
 @dataclass
 class Job:
-    """A requested sample."""
-
     number: int
     step: int
     automatic: bool
@@ -43,18 +41,11 @@ class Job:
 
     @property
     def text(self) -> str:
-        """The text generated so far."""
         return self.written.text
 
 
 class Sampler:
-    """Generates requested samples one after another, the user's before automatic ones.
-
-    Args:
-        tokenizer: The model's.
-        emit: Called with each event.
-        keep: Called with each finished job.
-    """
+    """Generates requested samples one after another, the user's before automatic ones."""
 
     def __init__(
         self, tokenizer: Tokenizer, emit: Callable[[Event], None], keep: Callable[[Job], None]
@@ -68,12 +59,10 @@ class Sampler:
 
     @property
     def active(self) -> bool:
-        """Whether any sample is unfinished."""
         return bool(self._jobs)
 
     @property
     def writes_automatic(self) -> bool:
-        """Whether an automatic sample is unfinished."""
         return any(job.automatic for job in self._jobs)
 
     def request(

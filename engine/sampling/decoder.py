@@ -30,7 +30,6 @@ class GPTDecoder:
     the window, so moving it would invalidate every cached key: the decoder is then ``full``.
 
     Args:
-        frozen: The weights.
         batch_size: B.
         length: Most tokens of a sequence, its start included.
     """

@@ -52,7 +52,6 @@ def load_sampler(run: Path, which: str, warn: Callable[[str], None]) -> RunSampl
     """Load the model of a run's checkpoint.
 
     Args:
-        run: The run folder.
         which: ``best``, ``latest`` or a step.
         warn: Called with a sentence if a damaged checkpoint was skipped.
 

@@ -48,8 +48,6 @@ class Frozen:
 
 
 class FrozenBigram(Frozen):
-    """A copy of a bigram model's table."""
-
     def __init__(self, model: Bigram) -> None:
         super().__init__(model)
         self.table = model.token_embedding.weight.detach().clone()  # (vocab_size, vocab_size)
@@ -107,8 +105,6 @@ class FrozenGPT(Frozen):
 
 
 class FrozenBlock:
-    """A copy of a block's weights."""
-
     def __init__(self, block: Block, dtype: torch.dtype) -> None:
         self.pre_norm, self.residual = block.pre_norm, block.residual
         self.norm_1 = frozen_norm(block.norm_1, dtype)
@@ -159,7 +155,7 @@ def _position_table(model: GPT) -> Tensor | None:
 
 
 def freeze(model: LanguageModel) -> Frozen:
-    """Copy the current weights, so that training can go on while text is generated.
+    """Copy the current weights, so that training can continue while text is generated.
 
     Raises:
         TypeError: There is no decoder for this class of model.

@@ -99,7 +99,7 @@ class Generation:
                 ids = self._draws.draw(self._logits())
                 self._recent.append(ids.to(self._frozen.device))
         finally:
-            torch.set_num_threads(before)  # training goes on in the same thread
+            torch.set_num_threads(before)  # training continues in the same thread
         tokens: list[int] = ids.tolist()
         return tokens
 
@@ -246,9 +246,7 @@ def write(
 
     Args:
         frozen: From ``freeze``.
-        tokenizer: The model's.
         settings: Its seed is ignored.
-        seeds: One per text.
         show: Called with a text's index and its next piece.
 
     Raises:
@@ -267,7 +265,6 @@ def write(
 
 
 def seeds_from(seed: int, count: int) -> list[int]:
-    """Return ``count`` consecutive seeds."""
     return [(seed + number) % SEEDS for number in range(count)]
 
 

@@ -135,7 +135,6 @@ class Advisor:
         )
 
     def _column(self, name: str, after: int) -> tuple[Steps, Values]:
-        """Return a metric after a step."""
         steps, values, _ = self._run_state.recorder.metrics.column(name).snapshot()
         first = int(np.searchsorted(steps, after, side="right")) if after else 0
         return steps[first:], values[first:]
@@ -163,6 +162,5 @@ class Advisor:
 
 
 def _finite(steps: Steps, values: Values) -> tuple[Steps, Values]:
-    """Return the finite values and their steps."""
     finite = np.isfinite(values)
     return steps[finite], values[finite]

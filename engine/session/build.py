@@ -86,7 +86,7 @@ def described_crash(files: RunFiles, trainer: Trainer) -> str:
     why = why_killed(before.get("memory"), memory_now(), size)
     return (
         f"this run was not closed the last time ({why or 'a crash, a kill or a power cut'}"
-        f"): it goes on from step {trainer.step:,}{again}"
+        f"): it continues from step {trainer.step:,}{again}"
     )
 
 
@@ -146,7 +146,7 @@ def _settled_before(meta: dict[str, Any]) -> dict[str, Any] | None:
     known = meta.get("runtime")
     if not known:
         return None
-    # runs from before there was a choice of kernels, or graphs, go on as they were
+    # runs from before there was a choice of kernels, or graphs, continue as they were
     return {
         "asked": {"kernels": "auto", "cuda_graph": True} | known["asked"],
         "resolved": {"kernels": "torch", "cuda_graph": False} | known["resolved"],

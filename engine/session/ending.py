@@ -90,7 +90,6 @@ class Pruner:
 
     @property
     def is_on(self) -> bool:
-        """Whether a rule may end the run."""
         return self._rule is not None
 
     def read_journal(self) -> None:
@@ -109,7 +108,7 @@ class Pruner:
                 self._note(self._verdict(self._rule, own))
 
     def overrule(self) -> None:
-        """Let a pruned run go on, and do not prune it again."""
+        """Let a pruned run continue, and do not prune it again."""
         if self._run_state.pruned:
             self._rule = None
             self._note("")

@@ -19,11 +19,10 @@ from engine.session.run_state import Losses, RunState
 
 
 def fork(run_state: RunState, changes: dict[str, Any], name: str | None) -> Path:
-    """Create a run that goes on as its parent would, but for the changes; return its folder.
+    """Create a run that continues as its parent would, but for the changes; return its folder.
 
     Args:
         run_state: The parent, at the step of the fork.
-        changes: The settings that differ.
         name: None for the parent's and a number.
 
     Raises:

@@ -65,14 +65,12 @@ class Outlet:
         self.set_state(State.FINISHED)
 
     def pause(self) -> None:
-        """Pause training, if it is running."""
         if self.state is State.RUNNING:
             self.set_state(State.PAUSED)
 
     # -- the status ------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Bring the status up to date."""
         run_state = self._run_state
         if run_state is None:
             return

@@ -29,7 +29,6 @@ class Recorder:
         load_metrics(self.database, self.metrics, self.branch)
 
     def record(self, step: int, values: dict[str, float]) -> None:
-        """Record the metrics of a step."""
         for name, value in values.items():
             self.metrics.append(name, step, value)
             self._unwritten.append((name, step, value))
@@ -52,16 +51,13 @@ class Recorder:
 
     @property
     def flush_is_due(self) -> bool:
-        """Whether a second has passed since the last flush."""
         return time.monotonic() >= self._next_flush
 
     @property
     def has_unwritten(self) -> bool:
-        """Whether there is anything to flush."""
         return bool(self._unwritten)
 
     def flush(self, summary: dict[str, Any]) -> None:
-        """Write what was recorded since the last flush."""
         self.database.add_metrics(self.branch, self._unwritten)
         self._unwritten.clear()
         curve = sparkline(self.metrics, "train_loss")

@@ -95,7 +95,7 @@ class Results:
         run_state.losses.train_loss = loss
 
     def _stop(self, step: int, what: str) -> None:
-        """Pause: the step's update was skipped, and whether to go on is the person's decision."""
+        """Pause: the step's update was skipped, and the user decides whether to continue."""
         self._saving.collect(None)  # a checkpoint being written is one to go back to
         self._advisor.tell_non_finite(step, what)
         self._outlet.pause()

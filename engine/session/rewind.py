@@ -74,7 +74,7 @@ class Rewinder:
         """Save the run, then bring the trainer to a step, until ``abort``.
 
         Returns:
-            Whether it is there; if not, the person was told why.
+            Whether it is there; if not, the user was told why.
         """
         way = self._run_state.lineage(step)
         yield from self._saving.task(announce_again=False)
@@ -107,7 +107,6 @@ def visit(path: Path, step: int | None, report: Say) -> Iterator[RunState]:
     """Open a run as it was at a step; nothing is written, and others may be training it.
 
     Args:
-        path: The run's folder.
         step: None takes the latest checkpoint; one of an abandoned branch is found there.
         report: Called with lines of progress and warnings.
 

@@ -28,11 +28,9 @@ Changes = dict[str, Any]  # settings
 
 @dataclass
 class Losses:
-    """The latest and the best figures of a run."""
-
     train_loss: float | None = None
     val_loss: float | None = None
-    val_measured: str = ""  # what the validation loss was measured on, in words
+    val_measured: str = ""  # what the validation loss was measured on
     evaluated_step: int = 0
     best_val_loss: float | None = None
     best_step: int | None = None
@@ -60,12 +58,10 @@ class Adjustments:
         self._ahead: list[tuple[int, Changes]] = []  # from the journal, by step
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore from a checkpoint."""
         self.journal_id = state["journal_id"]
         self._ahead = [(step, changes) for step, changes in state["unapplied"]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for a checkpoint."""
         ahead = [[step, dict(changes)] for step, changes in self._ahead]
         return {"journal_id": self.journal_id, "unapplied": ahead}
 
@@ -123,12 +119,10 @@ class RunState:
 
     @property
     def step(self) -> int:
-        """Steps done."""
         return self.trainer.step
 
     @cached_property
     def parameters(self) -> int:
-        """Number of the model's parameters."""
         return self.trainer.model.parameter_count()
 
     @property

@@ -19,7 +19,7 @@ Task = Generator[None, None, None]
 
 
 class Saving:
-    """Saves a run between steps; the file is written while training goes on.
+    """Saves a run between steps; the file is written while training continues.
 
     Results must be read before, so that a checkpoint and the metrics agree.
     """
@@ -49,7 +49,7 @@ class Saving:
         return json.dumps([run_state.recorder.branch, run_state.step, losses])
 
     def task(self, announce_again: bool = True, request_id: int = 0) -> Task:
-        """Save if there is anything new; the writing itself goes on after the task."""
+        """Save if there is anything new; the writing itself continues after the task."""
         yield from self.until_written()
         if not self.is_saved:
             self.begin(request_id)
@@ -78,7 +78,7 @@ class Saving:
         database = run_state.files.database
         database.sync()
         self._being_saved, self._request_id = self._content(), request_id
-        # what waits in memory would be missing from a copy
+        # pending writes would be missing from a copy
         copied = None if database.writer.trouble else database.path
         self.saver.write(run_state.snapshot(), self._rules, run_state.best_checkpoint, copied)
 
@@ -106,10 +106,6 @@ class Saving:
             self._run_state.saved_step = step_of(path)
             self._announce(self._request_id)
 
-    def close(self) -> None:
-        """Wait for the writer."""
-        self.saver.close()
-
     def check_folder(self) -> None:
         """Warn once if the run cannot be written, and once when it can be again.
 
@@ -123,8 +119,8 @@ class Saving:
         elif writer.trouble and writer.is_locked:
             locked = True
             trouble = (
-                "another program holds the run's database: training goes on, and the figures are "
-                "written as soon as it lets go"
+                "another program holds the run's database: training continues, and the figures are "
+                "written once it is closed there"
             )
         elif writer.trouble:
             trouble = (

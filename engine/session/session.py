@@ -51,7 +51,7 @@ class Session:
         InputError: The device is missing, or the checkpoint is damaged.
     """
 
-    poll_interval: float | None = None  # without work it waits for commands, however long
+    poll_interval: float | None = None  # without work, block until a command arrives
 
     def __init__(
         self,
@@ -93,7 +93,6 @@ class Session:
 
     @property
     def status(self) -> Status:
-        """Where the run stands."""
         return self.outlet.status
 
     # -- what the owner calls --------------------------------------------------------------------
@@ -202,7 +201,7 @@ class Session:
             whatever_happens.callback(self.files.close)
             whatever_happens.callback(self.trainer.graph.forget)  # the next run needs its memory
             whatever_happens.callback(self.outlet.close)
-            whatever_happens.callback(self.saving.close)
+            whatever_happens.callback(self.saving.saver.close)
             if self._rewinder.under_way:
                 self.saving.collect(None)
                 self._rewinder.abort()
@@ -233,7 +232,7 @@ class Session:
         self._pruner.overrule()
         if is_complete(self.run_state):
             on = way_on(self.run_state)
-            raise InputError(f"the run is finished at step {self.trainer.step}: {on} to go on")
+            raise InputError(f"the run is finished at step {self.trainer.step}: {on} to continue")
         self.outlet.journal("resumed")
         self.outlet.set_state(State.RUNNING, command.request_id)
 
@@ -241,7 +240,7 @@ class Session:
         if self.outlet.state is State.RUNNING:
             raise InputError("pause the run to take single steps")
         if is_complete(self.run_state):
-            raise InputError(f"the run is finished: {way_on(self.run_state)} to go on")
+            raise InputError(f"the run is finished: {way_on(self.run_state)} to continue")
         self._single_steps.append(command.request_id)
 
     def _adjust(self, command: protocol.Adjust) -> None:
@@ -436,7 +435,7 @@ class Session:
             self._tasks.append(self._save(announce_again=False))
 
     def _at_boundary(self) -> None:
-        """Apply the settings that the journal or the person changes between these two steps."""
+        """Apply the settings that the journal or the user changes between these two steps."""
         self.run_state.apply_journal(self.outlet.warn)
         if self._wanted:
             wanted, self._wanted = self._wanted, {}

@@ -58,7 +58,6 @@ class Viewer:
             database.close()
 
     def open(self, running: bool, request_id: int = 0) -> None:
-        """Announce the run."""
         meta, status = self._meta, self.status
         corpus = meta.get("corpus", {})
         self._emit(
@@ -86,7 +85,6 @@ class Viewer:
         )
 
     def advance(self) -> bool:
-        """Read what is new."""
         if not self._gone:
             self._look()
         return False
@@ -94,7 +92,7 @@ class Viewer:
     def handle(self, command: protocol.Command) -> None:
         """Refuse what would change the run."""
         why = (
-            "the program that trained this run has ended: press space to go on with it here"
+            "the program that trained this run has ended: press space to continue it here"
             if self._gone
             else "another program trains this run: pause, sample and change it there"
         )

@@ -62,7 +62,6 @@ class EngineLoop:
 
     @property
     def status(self) -> Status:
-        """Where the run stands now."""
         session = self._session  # read once: another thread may ask while it closes
         return session.status if session else self._status
 
@@ -78,7 +77,6 @@ class EngineLoop:
         self._inbox.put((None, self._stops))
 
     def start(self) -> None:
-        """Start a daemon thread that runs the loop."""
         self._thread = threading.Thread(target=self.run, name="engine", daemon=True)
         self._thread.start()
 
@@ -133,7 +131,7 @@ class EngineLoop:
         assert self._session is not None
         try:
             return work(self._session)
-        except Exception as error:  # the person is told, and the app lives on
+        except Exception as error:  # reported to the user; the app continues
             self._fail(error)
             return False
 
@@ -278,8 +276,8 @@ def _described(error: Exception, session: Session | Viewer | None) -> str:
     if "cuda error" in told or "device-side assert" in told:
         reason = str(error).strip().splitlines()[0]
         return (
-            f"the GPU failed ({reason}), and no program can go on with it after that: close "
-            f"gpt-tui and start it again; the run goes on from its last checkpoint"
+            f"the GPU failed ({reason}), and cannot be used by this process any more: close "
+            f"gpt-tui and start it again; the run continues from its last checkpoint"
         )
     if "database is locked" in told:
         return "another program holds the run's database: close it there and open the run again"

@@ -26,8 +26,6 @@ NEXT_AXIS = re.compile(r"[;\s]+(?=[A-Za-z_]\w*\.\w+\s*=)")
 
 @dataclass(frozen=True)
 class Axis:
-    """A setting and its candidate values."""
-
     key: str
     values: tuple[Value, ...] = ()  # empty for a range to draw from
     low: float = 0.0
@@ -35,7 +33,6 @@ class Axis:
     log: bool = False  # values are spaced or drawn evenly on a logarithmic scale
 
     def draw(self, chance: random.Random) -> Value:
-        """Draw a value at random."""
         if self.values:
             return chance.choice(self.values)
         return _value_at(self, chance.random())

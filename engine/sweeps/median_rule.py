@@ -39,7 +39,7 @@ class MedianRule:
 def verdict(
     rule: MedianRule, own: History, others: Iterable[History], step: int, total_steps: int
 ) -> str:
-    """Return why a run is stopped at a step; empty if it goes on.
+    """Return why a run is stopped at a step; empty if it continues.
 
     ``own`` are its evaluations, ``others`` those of the runs to compare with.
     """

@@ -50,8 +50,6 @@ CREATE TABLE IF NOT EXISTS entries (
 
 
 class EntryState(StrEnum):
-    """The state of an entry."""
-
     WAITING = "waiting"
     RUNNING = "running"
     INTERRUPTED = "interrupted"  # stored as running, but no program holds the lock
@@ -66,8 +64,6 @@ PENDING = (EntryState.INTERRUPTED, EntryState.WAITING)  # in the order in which 
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of the queue."""
-
     id: int
     sweep: str  # empty for a single run
     number: int  # within the sweep, from 1
@@ -81,7 +77,6 @@ class Entry:
 
     @property
     def is_over(self) -> bool:
-        """Whether it is done, failed or cancelled."""
         return self.state in OVER
 
     @property
@@ -321,7 +316,6 @@ class Queue:
     def _select(
         self, db: sqlite3.Connection, sweep: str | None = None, cleared: bool = False
     ) -> list[Entry]:
-        """Return the entries in order; see ``entries``."""
         rows = db.execute(
             "SELECT id, sweep, number, settings, changes, command_line, state, run, problem, rule "
             "FROM entries WHERE (?1 IS NULL AND cleared <= ?2) OR sweep = ?1 ORDER BY position",

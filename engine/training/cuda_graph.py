@@ -71,7 +71,7 @@ class Replays:
         assert self._capture
         try:
             self._captured[name] = self._capture(work)
-        except Exception as error:  # drivers and kernels fail in many ways; training can go on
+        except Exception as error:  # drivers and kernels fail in many ways; training can continue
             self.capture_with(None)
             self.tell((str(error).strip().splitlines() or [type(error).__name__])[0])
         return self._captured.get(name)

@@ -21,7 +21,6 @@ class WeightAverage:
         """Move the average towards the current weights.
 
         Args:
-            model: The weights in training.
             decay: Weight of the old average.
             step: Number of steps done before this one.
         """

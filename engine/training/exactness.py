@@ -21,8 +21,6 @@ def what_differs(
 
     Args:
         before: The checkpoint's state, with ``runtime`` and ``versions``.
-        runtime: The current one.
-        versions: The current ones.
         cpus: Names of the processor then and now; empty if unknown.
     """
     differences = []

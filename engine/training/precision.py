@@ -19,7 +19,6 @@ SUPPORTED = {  # by device type; older CUDA devices lack bf16
 
 
 def use_tf32(wanted: bool) -> None:
-    """Allow or forbid tf32 in fp32 matrix products on CUDA."""
     torch.backends.cuda.matmul.allow_tf32 = wanted
     torch.backends.cudnn.allow_tf32 = wanted
 
@@ -40,7 +39,6 @@ class LossScale:
         self.good_steps = torch.zeros((), device=device)  # (), since the scale last changed
 
     def unscale(self, gradients: list[Tensor]) -> None:
-        """Divide the gradients by the scale, in place."""
         torch._foreach_mul_(gradients, 1 / self.scale)
 
     def update(self, overflow: Tensor) -> None:
@@ -56,6 +54,5 @@ class LossScale:
         return {"scale": self.scale, "good_steps": self.good_steps}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Load what ``state`` returned."""
         self.scale.copy_(state["scale"])
         self.good_steps.copy_(state["good_steps"])

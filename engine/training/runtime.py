@@ -48,9 +48,6 @@ def resolve_runtime(
     Call it in the thread that will train, because torch's thread count is set per thread.
 
     Args:
-        config: The requested settings.
-        split: The tokens to train on.
-        vocab_size: Size of the vocabulary.
         report: Called with a line of progress; an exception it raises cancels.
         warn: Called with a sentence for each setting that is not available here, and what replaces
             it.
@@ -212,7 +209,6 @@ def _thread_counts() -> list[int]:
 
 
 def _probe_size(config: Config, parameters: int) -> int:
-    """Return the number of sequences in a measured pass."""
     tokens = min(PROBE_TOKENS, PROBE_FLOPS / (6 * parameters))
     return max(1, min(config.train.batch_size, round(tokens / config.model.block_size)))
 

@@ -57,8 +57,6 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A validation loss and the part of the split it was measured on."""
-
     step: int
     loss: float  # nats per token
     windows: int  # windows of block_size tokens that were measured
@@ -66,7 +64,6 @@ class Evaluation:
 
     @property
     def whole(self) -> bool:
-        """Whether the whole validation split was measured."""
         return self.windows == self.of
 
     def measured_on(self, batch_size: int) -> str:
@@ -77,8 +74,6 @@ class Evaluation:
 
 
 class Trainer:
-    """Trains a model on the tokens of a split."""
-
     def __init__(self, config: Config, runtime: Runtime, split: Split, vocab_size: int) -> None:
         self.config = config
         self.device = torch.device(runtime.device)
@@ -137,7 +132,6 @@ class Trainer:
 
     @property
     def total_steps(self) -> int:
-        """Number of steps of the whole run."""
         return total_steps(self.config, len(self.train_tokens))
 
     @property
@@ -180,7 +174,6 @@ class Trainer:
             self.forget_graph()
 
     def train_step(self) -> StepResult:
-        """Run one optimizer step."""
         return drain(self.step_quanta())
 
     def step_quanta(self) -> Generator[None, None, StepResult]:
@@ -230,7 +223,8 @@ class Trainer:
             self._loss_sum.zero_()
         x, y = self._windows(self.train_tokens, self._starts[:size])  # (b, T) each
         loss = self._loss(self.forward, x, y) * share  # (); gradients add up to those of the mean
-        self._backward(loss)
+        scaled = loss * self.loss_scale.scale if self.loss_scale else loss
+        scaled.backward()  # type: ignore[no-untyped-call]
         self._loss_sum += loss.detach()  # else every micro-batch's graph would be kept alive
 
     def evaluate(self, whole: bool = False, model: LanguageModel | None = None) -> Evaluation:
@@ -288,10 +282,6 @@ class Trainer:
         logits = model(x)  # (b, T, vocab_size)
         return F.cross_entropy(logits.flatten(0, 1), y.flatten())  # over b * T positions
 
-    def _backward(self, loss: Tensor) -> None:
-        scaled = loss * self.loss_scale.scale if self.loss_scale else loss
-        scaled.backward()  # type: ignore[no-untyped-call]
-
     def _clip(self, gradients: list[Tensor]) -> Tensor:
         """Clip the gradients to the norm ``grad_clip``; return their norm () before."""
         clip = self.config.optim.grad_clip
@@ -319,7 +309,6 @@ class Trainer:
 
 
 def drain(quanta: Generator[None, None, T]) -> T:
-    """Run a generator of quanta to its end and return its result."""
     while True:
         try:
             next(quanta)

@@ -188,7 +188,7 @@ def test_damaged_checkpoint(quick_train: Cli, cli: Cli, runs_dir: Path) -> None:
         assert "step-00000003 is taken instead" in answer.err
     answer = cli("train", "--resume", "tiny-1", *LONGER)
     assert answer.code == 0
-    assert "moved to damaged-step-00000006, and the run goes on from step-00000003" in answer.err
+    assert "moved to damaged-step-00000006, and the run continues from step-00000003" in answer.err
     aside = weights.parent.with_name("damaged-step-00000006") / weights.name
     assert aside.read_bytes() == content
     assert cli("sample", "tiny-1", "--checkpoint", "6").code == 0  # trained again

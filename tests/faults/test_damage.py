@@ -73,7 +73,7 @@ def test_a_run_goes_on_from_the_newest_whole_checkpoint_and_keeps_the_damaged_on
     assert session.trainer.step == session.status.saved_step == 15
     (told,) = [one.message for one in rig.said(Warned)]
     assert told.startswith("the checkpoint step-00000017 is damaged (")
-    assert "moved to damaged-step-00000017, and the run goes on from step-00000015" in told
+    assert "moved to damaged-step-00000017, and the run continues from step-00000015" in told
     aside = run / "checkpoints/damaged-step-00000017"
     assert sorted(file.name for file in aside.iterdir()) == damaged
     rig.to_step(session, 20)
@@ -96,7 +96,7 @@ def test_several_damaged_ones_are_all_passed_over_and_named(rig: Rig, run: Path)
 def test_whoever_only_looks_is_warned_and_moves_nothing(run: Path) -> None:
     flip_a_bit(run / "checkpoints/step-00000017/model.safetensors")
     before = sorted(run.rglob("*"))
-    with pytest.warns(UserWarning, match="step-00000017 is damaged .* step-00000015 is taken"):
+    with pytest.warns(UserWarning, match="step-00000017 is damaged .* step-00000015 is used"):
         model = engine.load(run, "latest")
     assert model.tokenizer is not None
     with warnings.catch_warnings():

@@ -79,7 +79,7 @@ def test_an_ended_run_is_still_ended_when_it_is_opened(
     assert last_words(rig).startswith("stopped early")
     (refused,) = rig.send(session, Resume())
     assert isinstance(refused, Refused)
-    assert "raise eval.patience to go on" in refused.message
+    assert "raise eval.patience to continue" in refused.message
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_the_persons_wish_beats_the_rule_at_once_or_later(rig: Rig, contend: Con
     session = contend()
     rig.rest(session)
     rig.send(session, Step())
-    assert "resume it to go on" in rig.events[-1].message  # type: ignore[attr-defined]
+    assert "resume it to continue" in rig.events[-1].message  # type: ignore[attr-defined]
     rig.send(session, Resume())
     rig.rest(session)
     assert (session.status.state, session.trainer.step, session.status.pruned) == (

@@ -232,7 +232,7 @@ def test_a_run_that_was_not_closed_says_so_and_one_that_was_does_not(
     lost = trained - 2
     told = [event.message for event in rig.said(Warned)]
     assert len(told) == 1
-    assert f"it goes on from step 2; {lost:,} steps after it are trained again" in told[0]
+    assert f"it continues from step 2; {lost:,} steps after it are trained again" in told[0]
     rig.open(rig.close(again), running=False)
     assert len(rig.said(Warned)) == 1
 
