@@ -37,17 +37,13 @@ class LRFinder:
         ramp: Ramp,
         losses: Column,
     ) -> None:
-        self.config, self.ramp, self.losses = config, ramp, losses
+        self.config, self.runtime, self.ramp, self.losses = config, runtime, ramp, losses
         try:
             self._trainer = Trainer(at_rate(config, ramp.first), runtime, split, vocab_size)
         except RuntimeError as error:
             if not gpu_memory_ran_out(error):
                 raise
             raise InputError(OUT_OF_MEMORY) from None
-
-    @property
-    def runtime(self) -> Runtime:
-        return self._trainer.runtime
 
     def quanta(self) -> Generator[None, None, Suggestion]:
         """Take the steps, yielding after each micro-batch, and return the suggestion.

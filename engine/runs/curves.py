@@ -152,10 +152,10 @@ def _knots(run: ComparedRun) -> Curve:
     began, now = run.summary.parent_step or 0, max(run.summary.step, 0)
     knots, tokens, config = [began], [0.0], run.config
     for change in (one for one in run.changes if one.key in SIZE_OF_STEP):
-        _go_on(knots, tokens, max(change.step, began), tokens_per_step(config))
+        _extend(knots, tokens, max(change.step, began), tokens_per_step(config))
         config = config.check({change.key: change.value})[0]
     size = tokens_per_step(config)
-    _go_on(knots, tokens, max(now, knots[-1]), size)
+    _extend(knots, tokens, max(now, knots[-1]), size)
     before = max(run.summary.tokens - tokens[-1], 0.0) if began else 0.0
     # a run in training has come further than its summary
     far = knots[-1] + FAR_STEPS
@@ -165,6 +165,6 @@ def _knots(run: ComparedRun) -> Curve:
     )
 
 
-def _go_on(knots: list[int], tokens: list[float], step: int, size: int) -> None:
+def _extend(knots: list[int], tokens: list[float], step: int, size: int) -> None:
     tokens.append(tokens[-1] + (step - knots[-1]) * size)
     knots.append(step)

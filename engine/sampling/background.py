@@ -79,7 +79,7 @@ class Sampler:
             InputError: The prompt has characters outside the vocabulary, or the GPU has too little
                 memory for a copy of the weights.
         """
-        start, seed = self.start_tokens(settings.prompt), settings.seed
+        start, seed = start_tokens(settings.prompt, self._tokenizer), settings.seed
         try:
             tokens = Generation(freeze(model), start, settings.max_tokens, settings, [seed])
         except RuntimeError as error:
@@ -93,14 +93,6 @@ class Sampler:
         place = len(self._jobs) if automatic else sum(not job.automatic for job in self._jobs)
         self._jobs.insert(place, job)
         return job.number
-
-    def start_tokens(self, prompt: str) -> list[int]:
-        """Encode a prompt; see ``engine.sampling.generate.start_tokens``.
-
-        Raises:
-            InputError: The prompt has characters outside the vocabulary.
-        """
-        return start_tokens(prompt, self._tokenizer)
 
     def earn(self, training_seconds: float) -> None:
         """Generate for the share of time that this much training allows.

@@ -31,6 +31,7 @@ from engine.runs.checkpoint_names import pin, unpin
 from engine.runs.folder import typed_name
 from engine.runs.open import RunFiles
 from engine.sampling.background import Sampler
+from engine.sampling.generate import start_tokens
 from engine.session.advisor import Advisor
 from engine.session.build import build_trainer, described_crash
 from engine.session.ending import Pruner, is_at_end, is_complete, way_on, why_ended
@@ -258,7 +259,7 @@ class Session:
                 f"give it a later end"
             )
         if "sample.prompt" in command.changes:
-            self.sampler.start_tokens(config.sample.prompt)  # refuses unknown characters
+            start_tokens(config.sample.prompt, self.files.tokenizer)  # refuses unknown characters
         if not any(map(changes_training, command.changes)):  # the step in flight stays as it is
             self._apply(command.changes, command.request_id)
             return

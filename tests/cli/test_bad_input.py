@@ -185,7 +185,7 @@ def test_damaged_checkpoint(quick_train: Cli, cli: Cli, runs_dir: Path) -> None:
         answer = cli("sample", "tiny-1", "--checkpoint", which)
         assert answer.code == 0
         assert "step-00000006 is damaged (model.safetensors does not match" in answer.err
-        assert "step-00000003 is taken instead" in answer.err
+        assert "step-00000003 is used instead" in answer.err
     answer = cli("train", "--resume", "tiny-1", *LONGER)
     assert answer.code == 0
     assert "moved to damaged-step-00000006, and the run continues from step-00000003" in answer.err
