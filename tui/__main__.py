@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def _forget_working_folder() -> None:
-    """Import nothing from the folder we are called in, unless this package itself is there.
+    """Remove the working folder from the import path, unless this package is there.
 
     Python puts it first on the path, and it may well hold a ``data`` folder or an ``engine.py``.
     """

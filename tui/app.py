@@ -1,4 +1,4 @@
-"""The Textual app: one engine, one cockpit, and an orderly way in and out."""
+"""The Textual app: one engine, one cockpit, and how the app starts and quits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engine.program import PROGRAM, program
 from engine.protocol import Event, State, Stop, Unsilence
 from engine.runs.folder import CONFIG_FILE, LOG_FILE, typed_name
 from tui.control.run import Launch, RunControl
-from tui.screens.cockpit import HEAR_AGAIN, CockpitScreen, EngineEvent
+from tui.screens.cockpit import SHOW_ALL_ADVICE, CockpitScreen, EngineEvent
 from tui.screens.dialogs import QuitDialog
 from tui.screens.help import TextScreen, help_screen
 from tui.terminal.input import accept_any_bytes
@@ -37,12 +37,7 @@ ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 class GptTuiApp(KeysInOrder[int]):
-    """Trains in a background thread and shows it.
-
-    Args:
-        launch: What to train, or which run to open.
-        errors: Where stray output of native code goes; None leaves it alone.
-    """
+    """Trains in a background thread and shows it."""
 
     TITLE = "gpt-tui"
     CSS_PATH = [STYLES / "app.tcss", STYLES / "cockpit.tcss", STYLES / "timeline.tcss"]
@@ -56,48 +51,46 @@ class GptTuiApp(KeysInOrder[int]):
 
     def __init__(self, launch: Launch, errors: ErrorLog | None = None) -> None:
         super().__init__()
-        self.control = RunControl(launch, self._hear)
+        self.control = RunControl(launch, self._post_event)
         self.cockpit = CockpitScreen(self.control)
-        self._errors = errors
-        self.leaving: int | None = None  # with this exit code
+        self._errors = errors  # where output of native code goes; None leaves it alone
+        self.leaving: int | None = None  # the exit code, once the app is closing
 
     def get_default_screen(self) -> Screen[None]:
-        """The cockpit."""
         return self.cockpit
 
     def on_mount(self) -> None:
-        """Paint first; everything heavy comes after."""
+        """Paint first; start the engine and import PyTorch after."""
         loop = asyncio.get_running_loop()
         for number in ENDING_SIGNALS:
             if threading.current_thread() is threading.main_thread():
                 loop.add_signal_handler(number, self._leave_by_signal)
         if not self.is_headless:
-            self.set_interval(1.0, self._leave_if_the_terminal_is_gone)
+            self.set_interval(1.0, self._leave_if_terminal_is_gone)
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         # twice: Textual fills the footer after the first refresh
         self.call_after_refresh(self.call_after_refresh, self._begin)
 
     def log_to_run(self, run: str) -> None:
-        """From now on stray output goes to this run's log."""
+        """Append output of native code to this run's log from now on."""
         if self._errors:
             self._errors.move_to(Path(run) / LOG_FILE)
 
     def _begin(self) -> None:
         self.control.begin()
-        threading.Thread(target=_import_what_is_heavy, name="imports", daemon=True).start()
+        threading.Thread(target=_import_heavy_modules, name="imports", daemon=True).start()
 
-    def _hear(self, event: Event) -> None:
-        """Called in the engine's thread."""
+    def _post_event(self, event: Event) -> None:
+        # called in the engine's thread
         self.cockpit.post_message(EngineEvent(event))
 
     def action_help(self) -> None:
-        """Show the help of the screen."""
         self.push_screen(help_screen(self.screen))
 
     # -- leaving ---------------------------------------------------------------------------------
 
     def action_leave(self) -> None:
-        """Quit; ask first if that would cost training."""
+        """Quit; ask first if that would lose training steps."""
         if isinstance(self.screen, QuitDialog) or self.leaving is not None:
             return
         if self.control.has_unsaved_steps:
@@ -110,7 +103,7 @@ class GptTuiApp(KeysInOrder[int]):
             self._leave(save=True, code=EXIT_DONE)
 
     def action_interrupt(self) -> None:
-        """Ctrl-C asks; a second one saves and quits."""
+        """Ask to quit; a second Ctrl-C saves and quits."""
         if isinstance(self.screen, QuitDialog):
             self.screen.action_answer("save")
         else:
@@ -123,7 +116,7 @@ class GptTuiApp(KeysInOrder[int]):
     def _leave_by_signal(self) -> None:
         self._leave(save=True, code=EXIT_SIGNAL)
 
-    def _leave_if_the_terminal_is_gone(self) -> None:
+    def _leave_if_terminal_is_gone(self) -> None:
         # only a terminal that controls the process sends it a signal, and 'setsid gpt-tui' has none
         if is_gone(sys.__stdin__):
             self._leave_by_signal()
@@ -144,7 +137,7 @@ class GptTuiApp(KeysInOrder[int]):
     # -- command palette -------------------------------------------------------------------------
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """The cockpit's keys, the log, and what Textual brings along."""
+        """Yield the log, the cockpit's keys, and Textual's own commands."""
         yield SystemCommand(
             "Show log", "What PyTorch and other native code printed", self._show_log
         )
@@ -154,8 +147,8 @@ class GptTuiApp(KeysInOrder[int]):
                     yield self._as_command(one)
             if self.control.is_open:
                 yield SystemCommand(
-                    HEAR_AGAIN,
-                    "Give those kinds of advice again that X took away in this run",
+                    SHOW_ALL_ADVICE,
+                    "Show advice again that was hidden with X in this run",
                     lambda: self.control.send(Unsilence()),
                 )
         for command in super().get_system_commands(screen):
@@ -185,7 +178,7 @@ class GptTuiApp(KeysInOrder[int]):
 
 
 def run_app(launch: Launch) -> int:
-    """Run the app until the person leaves; returns the exit code."""
+    """Run the app until the user quits; return the exit code."""
     accept_any_bytes()
     with errors_off_screen() as errors:
         app = GptTuiApp(launch, errors)
@@ -193,22 +186,22 @@ def run_app(launch: Launch) -> int:
             code = app.run()
         finally:
             saved = app.control.end(CLOSE_SECONDS)
-    if code is None:  # it fell over, perhaps because its terminal was taken away
+    if code is None:  # it crashed, perhaps because its terminal is gone
         code = app.leaving if app.leaving is not None else EXIT_FAILED
-        _say_what_failed(app, errors)
+        _print_error(app, errors)
     run = app.control.run_path
     if run and app.control.facts.name and not (run / CONFIG_FILE).is_file():
         print(f"gpt-tui: the folder {run} is gone, and the run with it", file=sys.stderr)
         return EXIT_FAILED
-    _say_goodbye(app.control)
+    _print_summary(app.control)
     if not saved:
         print("gpt-tui: the run could not be closed in time", file=sys.stderr)
         return EXIT_FAILED
     return code
 
 
-def _say_what_failed(app: GptTuiApp, errors: ErrorLog) -> None:
-    """The log has the whole of it: Python writes to descriptor 2, too."""
+def _print_error(app: GptTuiApp, errors: ErrorLog) -> None:
+    # the traceback is in the log: Python writes to descriptor 2, too
     error = app._exception
     if error is None:
         return
@@ -217,8 +210,8 @@ def _say_what_failed(app: GptTuiApp, errors: ErrorLog) -> None:
         print(f"gpt-tui failed: {type(error).__name__}: {error}\n{details}", file=sys.stderr)
 
 
-def _say_goodbye(control: RunControl) -> None:
-    """What stays on the terminal: the run and the way back to it."""
+def _print_summary(control: RunControl) -> None:
+    """Print the state of the run, and the commands to continue."""
     lines = []
     status, draft = control.status, control.draft
     if control.run_path and control.facts.name:
@@ -229,7 +222,7 @@ def _say_goodbye(control: RunControl) -> None:
         )
         lines.append(f"  kept in  {format_path(run)}")
         done = status.state is State.FINISHED
-        lines.append(f"  {'look at' if done else 'go on':<9}{program()} {typed_name(run)}")
+        lines.append(f"  {'open' if done else 'continue':<9}{program()} {typed_name(run)}")
         again = f"{program()} --config {shlex.quote(str(run / CONFIG_FILE))}"
     else:
         again = program() + control.launch.command_line.removeprefix(PROGRAM)
@@ -241,8 +234,8 @@ def _say_goodbye(control: RunControl) -> None:
         silence(sys.stdout)
 
 
-def _import_what_is_heavy() -> None:
-    """Load PyTorch and the plotting library while the person looks at the settings."""
+def _import_heavy_modules() -> None:
+    """Import PyTorch and plotext while the user reads the first screen."""
     import engine.session.session  # noqa: F401
     from tui.charts.picture import preload
 

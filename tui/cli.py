@@ -1,7 +1,6 @@
-"""The command line: finds the command, loads what it needs and answers with an exit code.
+"""The command line: finds the command, imports its module and returns the exit code.
 
-Nothing heavy is imported here, so that ``--version`` and ``--help`` answer at once; a command's
-module is loaded when it is called.
+Nothing heavy is imported here, so that ``--version`` and ``--help`` are printed at once.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from tui.terminal.stdout import OutputLost, complain, make_streams_usable, put, 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out a command line.
+    """Run a command line.
 
     Args:
         argv: The arguments after the program's name; None takes the process's own.
@@ -29,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def exit_code(work: Callable[[], int]) -> int:
-    """Do the work of a command; print its errors, and return the exit code."""
+    """Call a command; print its errors, and return the exit code."""
     make_streams_usable()
     try:
         code = work()
@@ -44,7 +43,7 @@ def exit_code(work: Callable[[], int]) -> int:
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_SIGNAL
-    except BrokenPipeError:  # the reader has stopped, as in `gpt-tui runs | head`
+    except BrokenPipeError:  # the reader has closed the pipe, as in `gpt-tui runs | head`
         silence(sys.stdout)
         return EXIT_DONE
 

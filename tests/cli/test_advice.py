@@ -31,7 +31,7 @@ def test_advice_says_the_command_that_follows_it(run: Path) -> None:
 def test_what_is_no_number_leaves_three_ways_on(run: Path) -> None:
     advice = Advised("non-finite", "the loss is not a number", "go back", CHANGES, 500)
     assert format_advice(advice, run).splitlines() == [
-        "gpt-tui: the loss is not a number. To go on",
+        "gpt-tui: the loss is not a number. To continue",
         f"  from step 500, as a new run:    gpt-tui fork tiny-1 --at 500 {OPTIONS}",
         f"  with a lower learning rate:     gpt-tui train --resume tiny-1 {OPTIONS}",
         "  without this batch:             gpt-tui train --resume tiny-1",

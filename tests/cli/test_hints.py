@@ -19,7 +19,7 @@ from engine.runs.folder import create_run, find_run
 from engine.runs.open import read_run_config
 from engine.runs.transfer import list_trash, restore_run, trash_run
 from tests.cli.conftest import Cli
-from tui.app import _say_goodbye
+from tui.app import _print_summary
 from tui.text.advice import format_advice
 
 Start = Callable[[Path], None]
@@ -91,7 +91,7 @@ def leave(run: Path | None, edits: str = "") -> None:
         facts=SimpleNamespace(name=run and run.name),
         launch=SimpleNamespace(command_line="gpt-tui --preset tiny"),
     )
-    _say_goodbye(control)  # type: ignore[arg-type]
+    _print_summary(control)  # type: ignore[arg-type]
 
 
 def test_the_apps_goodbye_names_a_command_that_works(
@@ -99,7 +99,7 @@ def test_the_apps_goodbye_names_a_command_that_works(
 ) -> None:
     started_as(tmp_path / ".venv/bin/gpt-tui")
     leave((runs_dir / "fast-1").resolve())
-    assert "  go on    .venv/bin/gpt-tui fast-1\n" in capsys.readouterr().out
+    assert "  continue .venv/bin/gpt-tui fast-1\n" in capsys.readouterr().out
     leave(None, "--set train.seed=2")
     assert capsys.readouterr().out == (
         "  settings not used yet: .venv/bin/gpt-tui --preset tiny --set train.seed=2\n"

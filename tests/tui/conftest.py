@@ -48,9 +48,9 @@ class ListeningApp(GptTuiApp):
         self.heard: list[Event] = []
         super().__init__(launch)
 
-    def _hear(self, event: Event) -> None:
+    def _post_event(self, event: Event) -> None:
         self.heard.append(event)
-        super()._hear(event)
+        super()._post_event(event)
 
 
 @dataclass

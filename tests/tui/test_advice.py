@@ -31,7 +31,7 @@ TOO_HIGH = Advised(
 
 async def hear(person: Person, advice: Advised) -> None:
     """Have the engine say it."""
-    person.app._hear(advice)
+    person.app._post_event(advice)
     await person.until(lambda: advice.message in person.notice, "the advice")
 
 
@@ -92,7 +92,7 @@ async def test_a_capital_x_silences_it_for_good(open_app: Open) -> None:
 
 async def test_silenced_advice_is_brought_back_from_the_palette(open_app: Open) -> None:
     async with open_app() as person:
-        offered = "Hear all advice again"
+        offered = "Show all advice again"
         assert offered not in palette(person)  # no run is there yet
         await person.start_and_pause()
         await hear(person, TOO_HIGH)
@@ -179,4 +179,4 @@ async def test_a_run_that_stopped_early_says_why_and_what_goes_on(
         why, finished, ways = person.notice.splitlines()
         assert why == "stopped early: no lower validation loss in 1 evaluation (eval.patience)"
         assert finished.startswith("finished: ")
-        assert "raise eval.patience (e) to go on" in ways
+        assert "raise eval.patience (e) to continue" in ways

@@ -157,7 +157,7 @@ async def test_a_failure_is_shown_and_the_run_can_be_opened_again(
             await person.until_heard(Failed)
             await person.until_heard(StateChanged, state=State.FAILED)
         assert "RuntimeError: the matrix is tired" in person.notice
-        assert f"space goes on from the checkpoint of step {saved}" in person.notice
+        assert f"space continues from the checkpoint of step {saved}" in person.notice
         assert "the matrix is tired" in (person.run / "log.txt").read_text()
         assert person.footer()["space"] == "Resume"
 

@@ -132,7 +132,7 @@ async def test_a_held_queue_waits_and_h_goes_on(open_app: Open) -> None:
         assert "the queue is held" in person.notice
         await person.press("space")
         await person.until_state(State.FINISHED)
-        await person.until(lambda: "held, 1 run to go: h goes on" in person.notice)
+        await person.until(lambda: "held, 1 run to go: h continues" in person.notice)
         await person.pilot.pause(0.3)
         assert states(person) == ["waiting"]
         await person.press("h")
@@ -144,7 +144,7 @@ async def test_h_on_the_queues_own_screen_goes_on_as_well(open_app: Open) -> Non
         await add(person, f"{RATE}=1e-3")
         await person.press("h", "space")
         await person.until_state(State.FINISHED)
-        await person.until(lambda: "h goes on" in person.notice)
+        await person.until(lambda: "h continues" in person.notice)
         await look(person)
         await person.press("h")
         await person.until(lambda: states(person) == ["done"], "the queued run")
@@ -314,12 +314,12 @@ async def test_a_hopeless_run_gives_way_to_the_next_and_goes_on_if_the_person_wa
 
         await person.press("enter")
         await person.until(lambda: person.run.name == "sweep-1-2", "the stopped run")
-        await person.until(lambda: "space goes on" in person.notice, "the way on")
+        await person.until(lambda: "space continues" in person.notice, "the way on")
         assert "stopped at step 4 of 12 by the median rule" in person.notice
         await person.press("space")
         await person.until(lambda: person.status.step == 12, "its end")
         await person.until_state(State.FINISHED)
-        await person.until(lambda: "raise train.max_steps (e) to go on" in person.notice)
+        await person.until(lambda: "raise train.max_steps (e) to continue" in person.notice)
         assert person.status.pruned == ""
 
 

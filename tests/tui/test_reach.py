@@ -67,7 +67,7 @@ def test_the_cursor_goes_as_far_as_the_run_ever_came() -> None:
 @pytest.mark.parametrize("action", ["rewind", "fork", "sample", "pin"])
 def test_what_the_run_has_left_is_taken_up_by_a_command(action: str) -> None:
     back = replace(REACH, left=350)
-    assert back.why_not(action, 320).endswith(": gpt-tui fork /r/fast-1 --at 320 takes it up")
-    assert back.why_not(action, 350).endswith(": gpt-tui fork /r/fast-1 --at 349 takes it up")
+    assert back.why_not(action, 320).endswith(": gpt-tui fork /r/fast-1 --at 320 continues it")
+    assert back.why_not(action, 350).endswith(": gpt-tui fork /r/fast-1 --at 349 continues it")
     last = replace(REACH, left=301).why_not(action, 301)
     assert last == "step 301 is on the faint line, which the run has left"

@@ -225,7 +225,7 @@ def test_a_session_leaves_the_terminal_as_it_was_and_says_how_to_go_on(
     step = terminal.summary.step
     assert f"run tiny-1: stopped, step {step:,} of 100,000" in terminal.goodbye
     assert f"kept in  {terminal.run}" in terminal.goodbye
-    assert f"go on    gpt-tui {terminal.run}" in terminal.goodbye
+    assert f"continue gpt-tui {terminal.run}" in terminal.goodbye
 
 
 def test_signals_and_a_lost_terminal_save_and_end(open_terminal: OpenTerminal) -> None:

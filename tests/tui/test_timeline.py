@@ -93,7 +93,7 @@ async def test_enter_goes_back_and_training_goes_on_from_there(open_app: Open) -
         assert isinstance(person.app.screen, CockpitScreen)
         said = person.cockpit.notice.text
         assert "back at step 13" in said
-        assert f"gpt-tui fork {person.run.name} --at {now} takes it up" in said
+        assert f"gpt-tui fork {person.run.name} --at {now} continues it" in said
         metrics = person.app.control.metrics
         assert metrics.column("train_loss").last_step == 13
         assert [ghost.last_step for ghost in metrics.ghosts("train_loss")] == [now]
@@ -198,7 +198,7 @@ async def test_what_the_run_has_left_can_be_looked_at_and_is_marked(open_app: Op
         assert {"Go back", "Fork", "Sample", "Keep"}.isdisjoint(offered(screen))
         await person.press("enter")
         assert said(person)[-1] == (
-            f"step 24 is on the faint line, which the run has left: {hint} takes it up"
+            f"step 24 is on the faint line, which the run has left: {hint} continues it"
         )
         await person.press("g", "9", "9", "enter")
         assert said(person)[-1] == "the run is at step 10, and has no step 99 yet"

@@ -1,1 +1,1 @@
-"""Charts as cells: numbers in, characters and style names out. Nothing here knows Textual."""
+"""Charts as cells: numbers in, characters and style names out; independent of Textual."""

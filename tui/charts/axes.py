@@ -14,20 +14,20 @@ from engine.metrics import Flags, Values
 # Share of the data's range left free above and below it, together.
 PADDING = 0.10
 
-# Magnitudes no loss has, far enough from the ends of what floats hold to calculate with.
+# Magnitudes that no loss has, far enough from the limits of floats to calculate with.
 HUGE, TINY = 1e300, 1e-300
 
-# How far a logarithmic axis may reach either way: powers of ten that are still ordinary floats.
+# Limits of a logarithmic axis, as powers of ten that are still normal floats.
 MOST_DECADES = 307.0
 
 # How much of the steps so far the recent window shows.
 RECENT_SHARE = 0.2
 
-# The horizontal axis never ends earlier, so that the first steps do not race across it.
+# Shortest horizontal axis: the first steps must not rescale it all the time.
 EARLY_WINDOW = 100
 
 # Ends of the horizontal axis, as factors of a power of ten: fine enough that at least two thirds
-# of the axis are in use, coarse enough that it seldom moves.
+# of the axis are used, coarse enough that it seldom changes.
 _ENDS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 Ticks: TypeAlias = list[tuple[float, str]]
@@ -44,7 +44,7 @@ class Scale:
 
     @classmethod
     def around(cls, low: float, high: float, *, log: bool) -> Scale:
-        """Return a scale with some room around the data; log only where all of it is positive."""
+        """Return a scale with some padding around the data; log only if all of it is positive."""
         if math.isnan(low):
             return cls(0.0, 1.0)
         if log and low > 0:
@@ -53,7 +53,7 @@ class Scale:
             return cls(clamped(bottom, MOST_DECADES), clamped(top, MOST_DECADES), log=True)
         low, high = clamped(low, HUGE), clamped(high, HUGE)
         bottom, top = _padded(low, high, flat_room=abs(low) * PADDING if abs(low) > TINY else 1.0)
-        # A loss is never negative: do not spend rows on what lies below zero.
+        # A loss is never negative: do not use rows for values below zero.
         return cls(max(bottom, 0.0) if 0 <= low < high else bottom, top)
 
     def heights(self, values: Values) -> Values:
@@ -90,14 +90,14 @@ def _padded(low: float, high: float, flat_room: float) -> tuple[float, float]:
     span = high - low
     if span <= max(1e-9 * max(abs(low), abs(high)), TINY):
         return low - flat_room, high + flat_room
-    # Rounded outwards, so that the axis stands still while the extremes creep on.
+    # Rounded outwards, so that the axis does not change with each new extreme.
     grain = nice_step(span / 25)
     room = span * PADDING / 2
     return math.floor((low - room) / grain) * grain, math.ceil((high + room) / grain) * grain
 
 
 def nice_step(at_least: float, *, whole: bool = False) -> float:
-    """Return the smallest of 1, 2, 2.5, 5 times a power of ten that is not less than asked."""
+    """Return the smallest of 1, 2, 2.5, 5 times a power of ten that is at least this large."""
     power = 10.0 ** math.floor(math.log10(at_least))
     for factor in (1.0, 2.0, 2.5, 5.0, 10.0):
         step = factor * power
@@ -115,12 +115,7 @@ def nice_values(low: float, high: float, most: int, *, whole: bool = False) -> l
 
 
 def full_range(last_step: int, max_step: int | None = None) -> tuple[int, int]:
-    """Return the ends of an axis over all steps: from 0 to the next round number.
-
-    Args:
-        last_step: The latest step there is.
-        max_step: Where the run will end, if that is known.
-    """
+    """Return the ends of an axis over all steps: 0 and a round number, or `max_step` if earlier."""
     wanted = max(last_step, EARLY_WINDOW)
     power = 10.0 ** math.floor(math.log10(wanted))
     end = next(round(factor * power) for factor in _ENDS if factor * power >= wanted)
@@ -130,14 +125,9 @@ def full_range(last_step: int, max_step: int | None = None) -> tuple[int, int]:
 
 
 def recent_range(last_step: int, max_step: int | None = None) -> tuple[int, int]:
-    """Return the ends of an axis over the last fifth of the steps.
-
-    Args:
-        last_step: The latest step there is.
-        max_step: Where the run will end, if that is known.
-    """
+    """Return the ends of an axis over the last fifth of the steps, at most `max_step`."""
     width = max(last_step * RECENT_SHARE, EARLY_WINDOW)
-    # It moves on by leaps of a tenth to a fifth of its width: a picture that slides cannot be read.
+    # It moves in leaps of a tenth to a fifth of its width: a chart that slides cannot be read.
     power = 10 ** math.floor(math.log10(width / 10))
     leap = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= width / 10)
     end = (last_step // leap + 1) * leap
@@ -166,7 +156,7 @@ _TIMES = ((3_600_000, " h"), (60_000, " min"), (1_000, " s"), (1, " ms"))
 
 
 def step_label(step: int) -> str:
-    """Write a step shortly: 500, 1.5k, 20k, 1.2M, 3B."""
+    """Format a step: 500, 1.5k, 20k, 1.2M, 3B."""
     if step >= 1_000_000_000:
         return f"{step / 1_000_000_000:g}B"
     if step >= 1_000_000:
@@ -175,7 +165,7 @@ def step_label(step: int) -> str:
 
 
 def value_labels(values: Sequence[float]) -> list[str]:
-    """Write evenly spaced values with as many decimals as tell them apart, all alike."""
+    """Format evenly spaced values with as many decimals as distinguish them, all alike."""
     largest = max(map(abs, values), default=0.0)
     smallest = min((abs(value) for value in values if value), default=1.0)
     if largest >= 1e6 or smallest < 1e-4:

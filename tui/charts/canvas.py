@@ -1,8 +1,7 @@
-"""The field of a chart: which step and which value lie in which cell.
+"""Maps steps and values to the cells of a chart.
 
-Values are turned into places here, not by plotext, so that its lines and our raster agree to the
-dot, and so that it is only ever handed finite numbers of ordinary size: a single NaN makes plotext
-6.1 abort the process.
+This is not left to plotext, so that its lines and our raster agree to the dot, and so that plotext
+only receives finite numbers of normal size: a single NaN makes plotext 6.1 abort the process.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from engine.metrics import Column, Flags, Steps, Values, column_edges
 from tui.charts.axes import Scale, Ticks
 from tui.charts.raster import DOTS_ACROSS, DOTS_DOWN, ChartFrame, Masks, braille_masks, dot_rows
 
-# Below this many cells the axes are left out, and what room there is goes to the curve.
+# Below this many cells the axes are left out, to give their room to the curve.
 SMALLEST_CANVAS = (8, 2)
 
 # Evaluations are drawn as discs this many columns apart, so that the line between them shows.
@@ -46,14 +45,14 @@ class Line:
         return braille_masks(low / rows, high / rows, rows, layout.columns) > 0
 
     def discs(self) -> Line:
-        """Return some of its points, none joined to another."""
+        """Return some of its points, not connected to each other."""
         chosen = spread(self.x.astype(np.int64), DISC_SPACING)
         return Line(self.x[chosen], self.y[chosen], np.ones(int(chosen.sum()), dtype=np.bool_))
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where things lie: the canvas, left of it the labels and an axis, below an axis and labels."""
+    """The canvas, with an axis and its labels to the left of it and below."""
 
     width: int
     height: int
@@ -62,7 +61,7 @@ class Layout:
 
     @classmethod
     def within(cls, width: int, height: int, y_ticks: Ticks) -> Layout:
-        """Make room for the axes, or leave them out where the canvas would get too small."""
+        """Leave room for the axes, unless the canvas would get too small."""
         left = max((len(label) for _, label in y_ticks), default=0) + 1
         columns, rows = SMALLEST_CANVAS
         if width - left < columns or height - 2 < rows:
@@ -71,16 +70,13 @@ class Layout:
 
     @property
     def columns(self) -> int:
-        """Width of the canvas."""
         return self.width - self.left
 
     @property
     def has_axes(self) -> bool:
-        """Whether axes and labels are drawn."""
         return self.left > 0
 
     def canvas_of(self, frame: ChartFrame) -> ChartFrame:
-        """Return the part of a frame that is the canvas."""
         return frame.part(slice(0, self.rows), slice(self.left, self.left + self.columns))
 
 
@@ -99,12 +95,12 @@ class Field:
         return min((step - self.first) * columns // (self.last - self.first), columns - 1)
 
     def line(self, steps: Steps, measured: Values, shown: Values) -> Line:
-        """Lay a curve through the canvas, at most one point a cell column.
+        """Return a curve with at most one point per cell column.
 
         Args:
             steps: Rising steps of all rows.
             measured: The values as measured: where they are not finite, the line has a gap.
-            shown: Those to draw; finite where the measured ones are.
+            shown: The values to draw; finite where the measured ones are.
         """
         layout = self.layout
         rows, begins = thin(steps, measured, self.first, self.last, layout.columns)
@@ -124,7 +120,7 @@ class Field:
 
 
 class Thinned(NamedTuple):
-    """Which rows of a curve to draw, and which of them begin a new piece of the line."""
+    """The rows of a curve to draw, and which of them begin a new piece of the line."""
 
     rows: Steps
     begins: Flags
@@ -157,12 +153,7 @@ def thin(steps: Steps, values: Values, first: int, last: int, columns: int) -> T
 
 
 def spread(columns: Steps, apart: int) -> Flags:
-    """Choose points at least `apart` columns from each other, always with the last one.
-
-    Args:
-        columns: Rising cell columns of the points.
-        apart: The smallest distance between two chosen points.
-    """
+    """Choose, from rising `columns`, those at least `apart` from each other, with the last one."""
     chosen = np.zeros(len(columns), dtype=np.bool_)
     free_up_to: int | None = None
     for at in range(len(columns) - 1, -1, -1):

@@ -1,4 +1,4 @@
-"""The chart of one run: lines by plotext, the dense raw values beneath in our own braille."""
+"""The chart of one run: lines by plotext, above the raw values as braille dots."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tui.charts.picture import MakeTicks, Picture, extent, paint_gaps, paint_mar
 from tui.charts.plotext_backend import draw_lines
 from tui.charts.raster import ChartFrame
 
-# How far ghosts may widen the vertical axis either way, as a share of what the curves need: one
-# that went astray must not flatten them.
+# How far ghosts may widen the vertical axis either way, as a share of the range of the curves: a
+# ghost that diverged must not flatten them.
 GHOST_ROOM = 0.5
 
 
@@ -28,15 +28,10 @@ class Chart(Picture):
     Args:
         train: The dense curve, raw values and running average.
         val: The sparse curve, shown as measured.
-        first: Step at the left edge.
-        last: Step at the right edge, after `first`.
-        marks: Places where a setting changed.
-        log_y: Logarithmic losses, where all of them are positive.
         smooth: Whether the training curve is smoothed.
-        ghosts: Smoothed curves, faint beneath the training curve: steps that the run went back
-            from, how the run went on that it was forked from.
-        ticks: Labels of the horizontal axis.
-        ceiling: The vertical axis does not reach higher; what does lies at its upper edge.
+        ghosts: Smoothed curves, faint beneath the training curve: abandoned steps, and the parent
+            of a fork after the fork.
+        ceiling: Upper limit of the vertical axis; higher values are drawn at its upper edge.
     """
 
     train: Column
@@ -51,7 +46,7 @@ class Chart(Picture):
     ceiling: float = math.inf
 
     def extent(self, columns: int) -> tuple[float, float]:
-        """Return the range of the raw values and the average, with some room for ghosts."""
+        """Return the range of the raw values and the average, widened a little for ghosts."""
         low, high = extent((self.train, self.val), self.first, self.last)
         if self.smooth:
             start = average_before(self.train, self.first)
@@ -60,7 +55,6 @@ class Chart(Picture):
         return _widened(low, high, *extent(self.ghosts, self.first, self.last))
 
     def paint(self, field: Field, x_ticks: Ticks, y_ticks: Ticks) -> ChartFrame:
-        """Draw the lines above each other, and the raw values beneath."""
         layout = field.layout
         val = _val_line(self, field)
         ghosts = [(_ghost_line(ghost, field), raster.GHOST) for ghost in self.ghosts]
@@ -86,13 +80,13 @@ def average_before(column: Column, first: int) -> float:
 
 
 def _widened(low: float, high: float, ghost_low: float, ghost_high: float) -> tuple[float, float]:
-    """Make room for ghosts, as far as they may have it; each pair may be NaN."""
+    """Widen a range for ghosts, within limits; each pair may be NaN."""
     if math.isnan(ghost_low):
         return low, high
-    if not low < high:  # no curve, or a flat one, has no say in how much is too much
+    if not low < high:  # no curve, or a flat one: there is no range to limit them by
         return float(np.fmin(low, ghost_low)), float(np.fmax(high, ghost_high))
     room = (high - low) * GHOST_ROOM
-    lowest = max(low - room, low / 2) if low > 0 else low - room  # ghosts do not forbid a log axis
+    lowest = max(low - room, low / 2) if low > 0 else low - room  # keeps a log axis possible
     return min(low, max(ghost_low, lowest)), max(high, min(ghost_high, high + room))
 
 
@@ -107,8 +101,8 @@ def _ghost_line(ghost: Column, field: Field) -> Line:
 def _train_line(chart: Chart, field: Field) -> Line:
     steps, values, smoothed = chart.train.snapshot()
     if not chart.smooth:
-        # Thinning raw values would show chance, not the curve: unless they are sparse, the
-        # raster alone, which hides nothing, is the picture.
+        # One raw value per column would be noise, not the curve: unless they are sparse, draw
+        # only the raster, which has all of them.
         first, last = np.searchsorted(steps, [chart.first, chart.last + 1])
         if last - first > field.layout.columns:
             steps = steps[:0]

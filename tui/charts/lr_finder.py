@@ -1,4 +1,4 @@
-"""The picture of a learning-rate finder: the loss over the logarithm of the rate."""
+"""The chart of the learning-rate finder: the loss over the logarithm of the rate."""
 
 from __future__ import annotations
 
@@ -11,18 +11,12 @@ from tui.charts.loss import Chart
 from tui.charts.picture import MakeTicks
 from tui.text.numbers import format_rate
 
-ROOM = 1.25  # times the first loss: one that runs away must not flatten the fall before it
+ROOM = 1.25  # times the first loss: divergence must not flatten the fall before it
 MANTISSAS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))  # of the labels, the more the more room
 
 
 def rate_chart(ramp: Ramp, losses: Column, suggested: float | None) -> Chart:
-    """The losses by the number of their step, which is what the rate's logarithm rises with.
-
-    Args:
-        ramp: The rates.
-        losses: Of the steps, by their number from 0.
-        suggested: The rate to mark, if there is one.
-    """
+    """Return the chart of losses by step, counted from 0: the rate's logarithm is linear in it."""
     marks = [Mark(_step_of(ramp, suggested), format_rate(suggested))] if suggested else []
     first = losses.snapshot()[2][:1]
     ceiling = ROOM * float(first[0]) if len(first) and math.isfinite(first[0]) else math.inf
@@ -32,8 +26,6 @@ def rate_chart(ramp: Ramp, losses: Column, suggested: float | None) -> Chart:
 
 
 def rate_ticks(ramp: Ramp) -> MakeTicks:
-    """Round rates along the axis of a test."""
-
     def ticks(first: int, last: int, most: int) -> Ticks:
         found = [_round_rates(ramp, mantissas) for mantissas in MANTISSAS]
         fitting = [rates for rates in found if len(rates) <= most]

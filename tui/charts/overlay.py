@@ -1,4 +1,4 @@
-"""The chart of several runs: a line each, with a letter at its end, over steps, tokens or time."""
+"""The chart of several runs: a line for each, with a letter at its end."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tui.charts.picture import MakeTicks, Picture, extent, paint_gaps, paint_mar
 from tui.charts.plotext_backend import DISC, draw_lines
 from tui.charts.raster import FIRST_BRAILLE, FIRST_RUN, LAST_BRAILLE, RUNS, Characters, ChartFrame
 
-# Columns that a shared stretch is of one colour. Discs lie four columns apart: with dashes of two
-# or four they would all take the same turn.
+# Columns of one colour where curves share cells. Discs are four columns apart: with dashes of two
+# or four columns all of them would have the same colour.
 DASH = 3
 
 
@@ -24,11 +24,9 @@ class Curve:
     """The curve of a run.
 
     Args:
-        name: Of the run.
-        place: Which run it is; it keeps its letter and its colour whatever else is shown.
-        column: What to draw; its steps may be any whole numbers along the horizontal axis.
-        smooth: Whether its running average is drawn, as of dense curves; else its values, with
-            discs.
+        place: Determines letter and colour, whatever other runs are shown.
+        column: Its steps may be any whole numbers along the horizontal axis.
+        smooth: Draw the running average, as for dense curves; else the values, with discs.
     """
 
     name: str
@@ -38,27 +36,16 @@ class Curve:
 
     @property
     def letter(self) -> str:
-        """What marks it at its end and in the legend."""
         return RUNS[self.place][-1].upper()
 
     @property
     def style(self) -> int:
-        """The index of its style."""
         return FIRST_RUN + self.place
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay(Picture):
-    """What to draw.
-
-    Args:
-        curves: Where they run through the same cells, each shows in turn.
-        first: Left edge.
-        last: Right edge, after `first`.
-        ticks: Labels of the horizontal axis.
-        log_y: Logarithmic losses, where all of them are positive.
-        marks: Places where one run was forked from another.
-    """
+    """What to draw: curves that share cells alternate there."""
 
     curves: Sequence[Curve]
     first: int
@@ -70,7 +57,7 @@ class Overlay(Picture):
     def extent(self, columns: int) -> tuple[float, float]:
         """Return the range of what is drawn.
 
-        Of dense curves that is one average a column: their values, and the steep fall within the
+        For dense curves that is one average per column: their values, and the steep fall within the
         first column of a long run, would leave few rows to the rest.
         """
         low = high = np.nan
@@ -96,7 +83,7 @@ class Overlay(Picture):
         paint_gaps(canvas, field, [curve.column for curve in curves])
         paint_marks(frame, field, self.marks)
         ends = [(line, one) for one, (line, _) in zip(curves, lines, strict=True) if len(line.x)]
-        ends.sort(key=lambda end: -end[0].y[-1])  # where there is no room, the lower one gives way
+        ends.sort(key=lambda end: -end[0].y[-1])  # the upper one gets the place next to its end
         for line, curve in ends:
             _paint_letter(canvas, line, curve)
         return frame
@@ -118,7 +105,7 @@ def _line(curve: Curve, field: Field) -> Line:
 
 
 def _paint_letter(canvas: ChartFrame, line: Line, curve: Curve) -> None:
-    """Write the letter right of the line's end, or as near to it as others leave room."""
+    """Write the letter to the right of the line's end, or above or below other letters there."""
     columns, rows = canvas.size
     x, end = min(int(line.x[-1]) + 1, columns - 1), rows - 1 - int(line.y[-1])
     for away in range(rows):
@@ -133,9 +120,9 @@ def _share_cells(
     curves: Sequence[tuple[Flags, int]],
     drawn: Callable[[Characters], Flags],
 ) -> None:
-    """Colour the cells of several curves by turns; a terminal has one colour for a cell.
+    """Alternate the colours of cells that several curves share; a cell has only one colour.
 
-    Without this the curve drawn last takes all of them, and the others seem to end there.
+    Otherwise the curve drawn last has all of them, and the others seem to end there.
 
     Args:
         canvas: With the curves drawn on it.
@@ -154,12 +141,11 @@ def _share_cells(
 
 
 def is_braille(characters: Characters) -> Flags:
-    """Which cells are part of a line."""
+    """Return which cells are part of a line."""
     within: Flags = (characters >= FIRST_BRAILLE) & (characters <= LAST_BRAILLE)
     return within
 
 
 def _is_disc(characters: Characters) -> Flags:
-    """Which cells hold a disc."""
     discs: Flags = characters == DISC
     return discs

@@ -1,4 +1,4 @@
-"""What the charts have in common: axes around a canvas, marks of events, signs of bad values."""
+"""The base of the charts: axes around a canvas, marks of events, signs of bad values."""
 
 from __future__ import annotations
 
@@ -17,41 +17,33 @@ from tui.charts.raster import ChartFrame
 GAP_SIGN, MARK_SIGN, MARK_LINE = "×", "▲", "┊"
 
 MakeTicks: TypeAlias = Callable[[int, int, int], Ticks]
-"""Makes labels for the horizontal axis, of its ends and about how many there may be."""
+"""Makes the labels of the horizontal axis, given its ends and about how many to make."""
 
 
 class Picture(ABC):
-    """Curves over a window of steps.
-
-    Attributes:
-        first: Left edge.
-        last: Right edge, after `first`.
-        log_y: Logarithmic losses, where all of them are positive.
-        marks: Places along the horizontal axis, each with a label.
-        ticks: Labels of the horizontal axis.
-    """
+    """Curves over a window of steps."""
 
     first: int
-    last: int
-    log_y: bool
+    last: int  # above `first`
+    log_y: bool  # where all values are positive
     marks: Sequence[Mark]
     ticks: MakeTicks
 
     @abstractmethod
     def extent(self, columns: int) -> tuple[float, float]:
-        """Return the smallest and the largest value in so many columns, NaN where none is."""
+        """Return the smallest and the largest value to draw, NaN if there is none."""
 
     @abstractmethod
     def paint(self, field: Field, x_ticks: Ticks, y_ticks: Ticks) -> ChartFrame:
         """Draw axes, curves and marks."""
 
     def can_be_logarithmic(self, columns: int) -> bool:
-        """Whether there are values in the window and all of them are positive."""
+        """Return whether there are values and all of them are positive."""
         return self.extent(columns)[0] > 0
 
 
 def preload() -> None:
-    """Import plotext now (0.2 s), from a thread for instance, rather than at the first chart."""
+    """Import plotext (0.2 s) before the first chart, for instance in a thread."""
     import plotext  # noqa: F401
 
 
@@ -67,7 +59,7 @@ def draw(picture: Picture, width: int, height: int) -> ChartFrame:
 
 
 def extent(columns: Sequence[Column], first: int, last: int) -> tuple[float, float]:
-    """Return the smallest and the largest finite value in a window, NaN where there is none."""
+    """Return the smallest and the largest finite value in a window, NaN if there is none."""
     low = high = np.nan
     for column in columns:
         lows, highs, _ = column.min_max(first, last, 1)
@@ -76,7 +68,7 @@ def extent(columns: Sequence[Column], first: int, last: int) -> tuple[float, flo
 
 
 def paint_gaps(canvas: ChartFrame, field: Field, columns: Sequence[Column]) -> None:
-    """Sign the columns that hold a value without a place on the axis, at the upper edge."""
+    """Mark columns with a value that is not on the axis, such as NaN, at the upper edge."""
     width, _ = canvas.size
     for column in columns:
         _, _, bad = column.min_max(field.first, field.last, width)
@@ -85,7 +77,7 @@ def paint_gaps(canvas: ChartFrame, field: Field, columns: Sequence[Column]) -> N
 
 
 def paint_marks(frame: ChartFrame, field: Field, all_marks: Sequence[Mark]) -> None:
-    """Show where settings changed: a sign on the axis, a dotted line, the newest ones' labels."""
+    """Draw a sign on the axis and a dotted line for each mark, and the labels of the newest."""
     layout = field.layout
     canvas = layout.canvas_of(frame)
     marks = [mark for mark in all_marks if field.first <= mark.step <= field.last]
@@ -96,7 +88,7 @@ def paint_marks(frame: ChartFrame, field: Field, all_marks: Sequence[Mark]) -> N
     if places:
         newest = [mark.label for mark in marks if mark.step == marks[-1].step]
         _paint_mark_label(canvas, places[-1], list(dict.fromkeys(newest)))
-    # Where settings change all the time, lines everywhere would bury the curve: the newest only.
+    # Many lines would hide the curve: then only that of the newest mark.
     lined = places if len(set(places)) <= layout.columns // 8 else places[-1:]
     for place in lined:
         free = canvas.styles[:, place] == raster.BLANK
@@ -105,7 +97,7 @@ def paint_marks(frame: ChartFrame, field: Field, all_marks: Sequence[Mark]) -> N
 
 
 def _paint_mark_label(canvas: ChartFrame, place: int, labels: Sequence[str]) -> None:
-    """Write all labels of a place; the first and how many more, where there is no room for all."""
+    """Write all labels of a place, or the first and how many more where all do not fit."""
     texts = [", ".join(labels)]
     if len(labels) > 1:
         texts.append(f"{labels[0]} +{len(labels) - 1}")
@@ -115,7 +107,7 @@ def _paint_mark_label(canvas: ChartFrame, place: int, labels: Sequence[str]) -> 
 
 
 def _paint_beside(canvas: ChartFrame, place: int, text: str) -> bool:
-    """Write beside a column, where nothing else is; False if there is no room."""
+    """Write beside a column, into blank cells; return False if there are none."""
     columns, rows = canvas.size
     for start in (place + 1, place - len(text)):
         if start < 0 or start + len(text) > columns:

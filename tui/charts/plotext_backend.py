@@ -1,4 +1,4 @@
-"""Axes and lines by plotext, as cells."""
+"""Axes and lines drawn by plotext, as cells."""
 
 from __future__ import annotations
 
@@ -29,11 +29,8 @@ def draw_lines(
     """Let plotext draw axes and lines; colours of its palette stand for our styles.
 
     Args:
-        layout: Where things lie.
         lines: Each with its style, the lowest first.
-        discs: Points shown as discs above all lines, each with its style.
-        x_ticks: Of the steps.
-        y_ticks: Of the values.
+        discs: Points drawn as discs above all lines, each with its style.
     """
     import plotext
 
@@ -66,7 +63,7 @@ def _set_axes(figure: Any, layout: Layout, x_ticks: Ticks, y_ticks: Ticks) -> No
 
 
 def _add_line(figure: Any, line: Line, marker: Any) -> None:
-    # The last gate before plotext: it must never see a value that is not finite.
+    # plotext aborts the process on values that are not finite
     finite = np.isfinite(line.x) & np.isfinite(line.y)
     if not finite.any():
         return
@@ -78,7 +75,7 @@ def _add_line(figure: Any, line: Line, marker: Any) -> None:
 
 
 def _parse(drawn: str, width: int, height: int) -> ChartFrame:
-    """Turn plotext's coloured text into a frame."""
+    """Parse plotext's coloured text."""
     # split() alternates between text and the colour code of the text after it
     parts = _ANSI.split(drawn)
     texts, codes = parts[0::2], parts[1::2]

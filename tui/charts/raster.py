@@ -15,10 +15,10 @@ Characters: TypeAlias = NDArray[np.str_]
 Masks: TypeAlias = NDArray[np.uint8]
 
 RUNS = ("run-a", "run-b", "run-c", "run-d", "run-e", "run-f")
-"""Names of the styles of runs that are drawn over each other."""
+"""Names of the styles of runs in one chart."""
 
 STYLES = ("blank", "axis", "tick", "train", "val", "mark", "raw", "bad", "hint", "ghost", *RUNS)
-"""Names of the styles a cell may have; cells store the index. A widget gives them colours."""
+"""Names of the styles of cells, which store the index; the widget has their colours."""
 
 BLANK, AXIS, TICK, TRAIN, VAL, MARK, RAW, BAD, HINT, GHOST = range(len(STYLES) - len(RUNS))
 FIRST_RUN = len(STYLES) - len(RUNS)
@@ -27,19 +27,18 @@ FIRST_RUN = len(STYLES) - len(RUNS)
 DOTS_ACROSS, DOTS_DOWN = 2, 4
 _DOT_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint8)
 _BRAILLE = np.array([chr(0x2800 + mask) for mask in range(256)])
-FIRST_BRAILLE, LAST_BRAILLE = _BRAILLE[1], _BRAILLE[-1]  # but for the empty one
+FIRST_BRAILLE, LAST_BRAILLE = _BRAILLE[1], _BRAILLE[-1]  # without the empty one
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ChartFrame:
-    """A drawn chart: one character and one style index for every cell."""
+    """A drawn chart: a character and a style index for each cell."""
 
     characters: Characters
     styles: NDArray[np.uint8]
 
     @classmethod
     def blank(cls, width: int, height: int) -> ChartFrame:
-        """Return a frame of spaces."""
         return cls(np.full((height, width), " "), np.zeros((height, width), dtype=np.uint8))
 
     @property
@@ -55,7 +54,6 @@ class ChartFrame:
         return [(text[a:b], STYLES[styles[a]]) for a, b in pairwise(borders) if a < b]
 
     def text(self) -> list[str]:
-        """Return the rows as plain text."""
         return ["".join(row) for row in self.characters]
 
     def part(self, rows: slice, columns: slice) -> ChartFrame:
@@ -64,7 +62,7 @@ class ChartFrame:
 
     def write(self, x: int, y: int, text: str, style: int) -> None:
         """Write text that fits into row `y` from column `x` on."""
-        # a NUL would be no character at all: numpy's texts end at it
+        # numpy drops a NUL at the end of a string, so that the cell would be empty
         self.characters[y, x : x + len(text)] = list(text.replace("\0", " "))
         self.styles[y, x : x + len(text)] = style
 
@@ -82,8 +80,8 @@ def braille_masks(low: Values, high: Values, rows: int, columns: int) -> Masks:
         low: Lower ends, two for each cell column, as heights from 0 (bottom) to 1 (top); NaN
             leaves the dot column empty.
         high: Upper ends likewise.
-        rows: Height of the picture in cells.
-        columns: Width of the picture in cells.
+        rows: Height of the canvas in cells.
+        columns: Width of the canvas in cells.
 
     Returns:
         The dots of each cell as a bit mask, to be added to U+2800.
@@ -99,8 +97,8 @@ def braille_masks(low: Values, high: Values, rows: int, columns: int) -> Masks:
 
 
 def dot_rows(heights: Values, rows: int) -> NDArray[np.int64]:
-    """Turn heights from 0 to 1 into rows of dots, counted from the top of the picture."""
+    """Turn heights from 0 to 1 into rows of dots, counted from the top."""
     dots = rows * DOTS_DOWN
-    # rounded, so that the last bits of an average do not make a level line jump
+    # rounded, so that the last bits of an average do not move a level line
     from_top = np.clip(dots * (1.0 - heights), 0, dots - 1)
     return np.round(from_top, 9).astype(np.int64)

@@ -10,11 +10,9 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def spark(points: Sequence[float | None], width: int) -> str:
-    """Draw values as blocks of eight heights, the lowest of them at the bottom.
+    """Draw evenly spaced values as blocks of eight heights, in at most `width` columns.
 
-    Args:
-        points: Evenly spaced; None and what is not finite is a gap.
-        width: Columns at most; fewer values take fewer.
+    None, and values that are not finite, are gaps.
     """
     width = min(width, len(points))
     edges = [round(i * len(points) / width) for i in range(width + 1)] if width else []

@@ -34,7 +34,6 @@ NAMES = [rung.name for rung in LADDER]
 
 
 def main(argv: list[str]) -> int:
-    """Train the rungs, then compare them with the lecture."""
     args = _parser().parse_args(argv)
     rungs = _chosen(args)
     _check_writable(args.write)

@@ -54,7 +54,6 @@ class Rung:
 
 
 def described(rungs: Sequence[Rung]) -> str:
-    """Return the table for the terminal."""
     lines = format_table(HEADER, map(_row, rungs), RIGHT, wrap=True)
     return f"{lines}\n{OTHER_TEXT}" if _is_other_text(rungs) else lines
 
@@ -72,7 +71,6 @@ def _row(rung: Rung) -> tuple[str, ...]:
 
 
 def facts(rungs: Sequence[Rung]) -> dict[str, object]:
-    """Return what ``--json`` prints."""
     return {"rungs": [_rung_facts(rung) for rung in rungs]}
 
 

@@ -37,7 +37,6 @@ WIDEST, CHART_ROWS = 100, 16
 
 
 def main(argv: list[str]) -> int:
-    """Suggest a learning rate for a configuration; no run is created."""
     args = _parser().parse_args(argv)
     config, ramp = _asked(args)
     warn_of_unused(config, args.set)

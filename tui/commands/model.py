@@ -34,7 +34,6 @@ class Subject:
 
 
 def main(argv: list[str]) -> int:
-    """Describe a model; with ``--trace`` also trace a text through it."""
     args = _parser().parse_args(argv)
     subject = _of_run(args) if args.run is not None else _of_config(args)
 
@@ -84,7 +83,6 @@ def _parser() -> Parser:
 
 
 def _of_run(args: argparse.Namespace) -> Subject:
-    """Describe the model of a run."""
     from engine.checkpoint.load import read_good
     from engine.checkpoint.store import rebuild_model
     from engine.config.schema import config_from_dict
@@ -114,7 +112,6 @@ def _of_run(args: argparse.Namespace) -> Subject:
 
 
 def _of_config(args: argparse.Namespace) -> Subject:
-    """Describe a model that is not trained yet."""
     from data.corpus import load_corpus
     from data.tokenizers import TOKENIZERS
     from engine.config.presets import PRESETS

@@ -8,7 +8,6 @@ from tui.commands.options import Parser, runs_dir_of
 
 
 def main(argv: list[str]) -> int:
-    """Open a run in the app."""
     parser = Parser("gpt-tui open", "Open a run in the app.")
     parser.add_argument("run", metavar="RUN", help="name or path of the run")
     args = parser.parse_args(argv)

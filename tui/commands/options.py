@@ -39,7 +39,6 @@ class Parser(argparse.ArgumentParser):
         super().exit(status, message)
 
     def error(self, message: str) -> NoReturn:
-        """Raise the error as an ``InputError``."""
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
@@ -64,13 +63,11 @@ class RunParser(Parser):
 
 
 def add_new_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a new run."""
     add_config_options(parser)
     parser.add_argument("--name", help="name of the run (default: that of the preset and a number)")
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the settings of new runs."""
     parser.add_argument("--preset", metavar="P", help="a preset; gpt-tui presets lists them")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in a TOML file")
     parser.add_argument("--data", metavar="SPEC", help="tinyshakespeare, python-docs or a file")

@@ -12,7 +12,6 @@ from tui.text.tables import format_columns, format_json
 
 
 def main(argv: list[str]) -> int:
-    """List the presets."""
     parser = Parser("gpt-tui presets", "List the presets.")
     parser.add_argument("--json", action="store_true", help="as one line of JSON: an array")
     args = parser.parse_args(argv)

@@ -31,7 +31,6 @@ DESCRIPTION = """The queue: runs of sweeps, and runs that were added in the app.
 
 
 def main(argv: list[str]) -> int:
-    """Show the queue, change it or train its runs."""
     parser = _parser()
     args = parser.parse_args(argv)
     if bool(args.ids) != (args.action in WITH_ENTRIES):

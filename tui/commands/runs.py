@@ -57,7 +57,6 @@ RIGHT = (3, 4, 5, 6)
 
 
 def main(argv: list[str]) -> int:
-    """List the runs, or carry out an action."""
     if argv and argv[0] in ACTIONS:
         module = importlib.import_module(ACTIONS[argv[0]].module)
         act: Callable[[list[str]], int] = getattr(module, argv[0])
@@ -137,7 +136,6 @@ def _parser() -> Parser:
 
 
 def show(argv: list[str]) -> int:
-    """Print all that is known of a run."""
     parser = RunParser("gpt-tui runs show", "Print all that is known of a run.")
     args, path = parser.parse_run(argv)
     run = read_summary(path)

@@ -32,7 +32,6 @@ from tui.text.tables import format_json, format_table, run_facts
 
 
 def tag(argv: list[str]) -> int:
-    """Add and remove tags; without either, print them."""
     parser = RunParser("gpt-tui runs tag", "Add tags to a run, or remove them; print its tags.")
     parser.add_argument("tags", nargs="*", metavar="TAG", help="a tag to add")
     parser.add_argument(
@@ -51,7 +50,6 @@ def tag(argv: list[str]) -> int:
 
 
 def note(argv: list[str]) -> int:
-    """Write the note; without a text, print it."""
     parser = RunParser("gpt-tui runs note", "Write a note on a run, which may be in training.")
     parser.add_argument(
         "text", nargs="?", metavar="TEXT", help="the note; '' removes it (default: print it)"
@@ -62,7 +60,6 @@ def note(argv: list[str]) -> int:
 
 
 def rename(argv: list[str]) -> int:
-    """Rename a run."""
     parser = RunParser("gpt-tui runs rename", "Rename a run and its folder.")
     parser.add_argument("name", metavar="NAME", help="the new name")
     args, path = parser.parse_run(argv)
@@ -71,7 +68,6 @@ def rename(argv: list[str]) -> int:
 
 
 def copy(argv: list[str]) -> int:
-    """Copy a run."""
     parser = RunParser("gpt-tui runs copy", "Copy a run as it is now; it may be in training.")
     parser.add_argument(
         "destination",
@@ -95,7 +91,6 @@ def _print_run(path: Path, as_json: bool, text: str) -> int:
 
 
 def rm(argv: list[str]) -> int:
-    """Move runs to the trash."""
     parser = Parser("gpt-tui runs rm", "Move runs to the trash; 'gpt-tui runs restore' undoes it.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="name or path of a run")
     parser.add_argument("--json", action="store_true", help="print one line of JSON: an array")
@@ -115,7 +110,6 @@ def rm(argv: list[str]) -> int:
 
 
 def restore(argv: list[str]) -> int:
-    """Restore runs from the trash."""
     parser = Parser("gpt-tui runs restore", "Restore runs from the trash.")
     parser.add_argument(
         "runs",
@@ -144,7 +138,6 @@ def restore(argv: list[str]) -> int:
 
 
 def trash(argv: list[str]) -> int:
-    """List what is in the trash, or delete it for good."""
     parser = Parser("gpt-tui runs trash", "List the deleted runs, the latest last.")
     parser.add_argument("--empty", action="store_true", help="delete them for good (with --yes)")
     parser.add_argument("--yes", action="store_true", help="confirm that they are lost then")

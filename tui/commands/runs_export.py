@@ -17,7 +17,6 @@ BINARY = ("parquet",)
 
 
 def export(argv: list[str]) -> int:
-    """Write a run's metrics as a table."""
     args, run = _parser().parse_run(argv)
     if args.to not in WRITERS:
         raise InputError(f"there is no format {args.to!r}: there are {', '.join(WRITERS)}")

@@ -26,7 +26,6 @@ NAMES = [field.name for field in dataclasses.fields(SampleConfig)]
 
 
 def main(argv: list[str]) -> int:
-    """Print the prompt and its continuation, as it is generated."""
     args, run = _parser().parse_run(argv)
     changes, count = _asked(args)
     import torch

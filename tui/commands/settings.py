@@ -14,7 +14,6 @@ HEADER = ("setting", "default", "allowed", "unit", "may change", "what it is")
 
 
 def main(argv: list[str]) -> int:
-    """List every setting."""
     parser = Parser("gpt-tui settings", "List every setting, as the schema declares it.")
     parser.add_argument("--markdown", action="store_true", help="as the table of docs/settings.md")
     args = parser.parse_args(argv)

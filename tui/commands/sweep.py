@@ -38,7 +38,6 @@ EXAMPLES = """examples:
 
 
 def main(argv: list[str]) -> int:
-    """Queue a sweep and train it, or resume or rank an existing one."""
     args = _parser().parse_args(argv)
     queue = Queue(runs_dir_of(args))
     if args.resume is not None or args.leaderboard:

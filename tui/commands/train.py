@@ -32,7 +32,6 @@ NOTHING_KEPT = RunSummary(path="", name="", state=State.STOPPED)
 
 
 def main(argv: list[str]) -> int:
-    """Train a new run, or resume one."""
     args = _parser().parse_args(argv)
     command = _resume(args) if args.resume is not None else _start(args, argv)
     if command is None:
@@ -74,7 +73,6 @@ def _resume(args: argparse.Namespace) -> Open | None:
 
 
 def _report(outcome: Outcome, as_json: bool) -> None:
-    """Print the result on standard output."""
     run = read_summary(outcome.run) if outcome.run else None
     if as_json:
         print_last(format_json(run_facts(run or NOTHING_KEPT)))

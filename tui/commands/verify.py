@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str]) -> int:
-    """Check a run; ``--repair`` it before, or ``--replay`` it after."""
     args, run = _parser().parse_run(argv)
     from engine.repair.verify import verify_files
 

@@ -1,1 +1,1 @@
-"""What the app does, without a widget in sight."""
+"""The actions of the app, without widgets."""

@@ -9,18 +9,13 @@ from engine.config.setting import Value, When
 
 
 class Draft:
-    """A configuration with edits that no run has taken over yet.
-
-    Args:
-        base: Of the open run, or of the preset before the first run.
-    """
+    """A configuration with edits that no run uses yet."""
 
     def __init__(self, base: Config) -> None:
-        self.base = base
+        self.base = base  # of the open run; before the first run, of the preset
         self.edits: dict[str, Value] = {}
 
     def value(self, key: str) -> Value:
-        """Return the edited value, else the run's."""
         return self.edits.get(key, self.base.get(key))
 
     def edit(self, key: str, value: Value) -> None:
@@ -40,7 +35,7 @@ class Draft:
         return self.base.check(self.edits)[1]
 
     def next_config(self) -> Config:
-        """Return the configuration of the next run.
+        """Return the edited configuration.
 
         Raises:
             InputError: The edits are an invalid combination.
@@ -48,11 +43,9 @@ class Draft:
         return self.base.replace(self.edits)
 
     def edits_for(self, when: When) -> dict[str, Value]:
-        """Return the edits of settings that may change then."""
         return {key: value for key, value in self.edits.items() if SETTINGS[key].when is when}
 
     def as_options(self) -> str:
-        """Return the edits as command-line options."""
         return " ".join(
             f"--set {shlex.quote(f'{key}={SETTINGS[key].format(value)}')}"
             for key, value in self.edits.items()

@@ -1,4 +1,4 @@
-"""What the app does with the queue: adds to it, and trains one run after the other."""
+"""The queue in the app: adding runs, and training one after the other."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tui.control.draft import Draft
 from tui.text.leaderboard import format_entry
 from tui.text.numbers import format_count
 
-NEXT_SECONDS = 8.0  # to read what the finished run came to, and to hold the queue
-GIVE_UP_SECONDS = 60.0  # for a person to help a queued run that went wrong
-BUSY_SECONDS = 300.0  # a person who reads or types is waited for, but not one who has left
+NEXT_SECONDS = 8.0  # to read the results of the finished run, and to hold the queue
+GIVE_UP_SECONDS = 60.0  # for the user to act on a queued run with a problem
+BUSY_SECONDS = 300.0  # how long a user who reads or types delays the next run
 AT_REST = (State.IDLE, State.FINISHED, State.STOPPED, State.FAILED)
 
 
@@ -27,9 +27,7 @@ class QueueControl:
     """The queue of a runs folder, and the entry of it that this app trains.
 
     Args:
-        runs_dir: The folder.
         send: Sends a command to the engine, and returns the id of the request.
-        status: Returns the engine's status.
     """
 
     def __init__(
@@ -45,16 +43,16 @@ class QueueControl:
         self._opened = False  # the engine has the run of the entry
         self._request_id = 0  # of the command to train it
         self._next_at = math.inf  # when the next run starts by itself, on the monotonic clock
-        self._give_up = ""  # if the paused run is to make way for it: what is wrong with that
+        self._give_up = ""  # the problem of the paused run, if the next one replaces it
 
-    # -- what the person does --------------------------------------------------------------------
+    # -- actions ---------------------------------------------------------------------------------
 
     def add(
         self, draft: Draft, axes: str, command_line: str, rule: MedianRule | None = None
     ) -> str:
-        """Queue the edited settings as a run or, with axes, as a sweep; return what to tell.
+        """Queue the edited settings as a run or, with axes, as a sweep; return a message.
 
-        The edits are forgotten once they are queued.
+        The edits are removed from the draft.
 
         Raises:
             InputError: The settings are invalid, or the queue cannot be written.
@@ -62,7 +60,7 @@ class QueueControl:
         trials = plan_of(draft, axes).trials
         self.queue.add(trials, command_line, "" if len(trials) > 1 else None, rule)
         draft.edits.clear()
-        how = "they follow the present run" if self._is_training else "Q, then r trains them"
+        how = "they follow the open run" if self._is_training else "Q, then r trains them"
         return f"{format_count(len(trials), 'run')} queued: {how}"
 
     def start_next(self) -> None:
@@ -72,44 +70,45 @@ class QueueControl:
             InputError: A run is being trained, no entry is pending, or the queue cannot be used.
         """
         if self._is_training:
-            raise InputError("a run is being trained: the queue goes on when it is finished")
-        if not self._begin_next():
-            raise InputError("no run is waiting that another program does not train already")
+            raise InputError("a run is being trained: the queue continues when it is finished")
+        if not self._start_next():
+            raise InputError("no run is pending, or other programs train them already")
 
     def toggle_hold(self) -> None:
-        """Let no run start by itself, or go on."""
+        """Let no run start by itself, or continue."""
         self.held = not self.held
         self._next_at = math.inf
         if self.held:
-            self.say("the queue is held: no run starts by itself (h goes on)", "warning")
+            self.say("the queue is held: no run starts by itself (h continues)", "warning")
             return
         self.say("", "warning")
-        with self._saying_errors():
+        with self._showing_errors():
             if not self._announce("", "information"):
-                self.notify("the queue goes on by itself")
+                self.notify("the queue continues by itself")
 
     # -- autostart -------------------------------------------------------------------------------
 
     def tick(self, is_busy: bool) -> None:
-        """Start the next run when its time has come, unless the person did something else.
+        """Start the next run when the countdown is over, unless the user started something else.
 
-        While the person is busy, reads or types, it waits, but not for ever.
+        Args:
+            is_busy: The user reads or types, which delays the run by at most `BUSY_SECONDS`.
         """
         late = time.monotonic() - self._next_at
         if late < 0 or (is_busy and late < BUSY_SECONDS):
             return
         self._next_at = math.inf
         expected = (State.PAUSED,) if self._give_up else AT_REST
-        if self.is_beginning or self._status().state not in expected:
+        if self.is_starting or self._status().state not in expected:
             return
-        with self._saying_errors():
+        with self._showing_errors():
             if self._give_up:
                 self._end(EntryState.FAILED, self._give_up)
-            self._begin_next()
+            self._start_next()
 
     @property
-    def is_beginning(self) -> bool:
-        """Whether the engine was told to train an entry and has not yet begun."""
+    def is_starting(self) -> bool:
+        """Whether the engine has the command to train an entry, and has not opened its run yet."""
         return self.taken is not None and not self._opened
 
     @property
@@ -117,19 +116,19 @@ class QueueControl:
         return self._status().state in (State.RUNNING, State.PREPARING)
 
     def _announce(self, before: str, severity: str) -> bool:
-        """Say what follows, and start the countdown; return whether anything does."""
+        """Show the next run and start the countdown; return False if no run is pending."""
         pending = self.queue.pending()
         if not pending or self._status().state not in AT_REST:
             return False
         if self.held:
-            what = f"the queue is held, {format_count(len(pending), 'run')} to go: h goes on"
+            what = f"the queue is held, {format_count(len(pending), 'run')} to go: h continues"
         else:
             what = f"next in {NEXT_SECONDS:.0f} s: {format_entry(pending[0])} · h holds the queue"
             self._next_at, self._give_up = time.monotonic() + NEXT_SECONDS, ""
         self.say(f"{before}\n{what}".strip(), severity)
         return True
 
-    def _begin_next(self) -> bool:
+    def _start_next(self) -> bool:
         """Have the engine train the next entry; return whether there is one."""
         self.release()
         self._next_at = math.inf
@@ -141,73 +140,75 @@ class QueueControl:
         self._request_id = self._send(command)
         return True
 
-    # -- what the engine does --------------------------------------------------------------------
+    # -- events ----------------------------------------------------------------------------------
 
     def welcome(self) -> None:
-        """At the start of the app: say that runs are waiting."""
-        with self._saying_errors():
+        """Show, at the start of the app, that runs are pending."""
+        with self._showing_errors():
             if pending := self.queue.pending():
                 self.say(
                     f"the queue holds {format_count(len(pending), 'run')}: Q shows it", "warning"
                 )
 
     def note_opened(self, run: Path) -> None:
-        """The engine has opened a run, that of the entry or another."""
+        """Handle an opened run: that of the entry, or another."""
         taken = self.taken
         self._opened = bool(taken and (self.queue.runs_dir / taken.run).resolve() == run.resolve())
         if not self._opened:
             self.release()
 
-    def note_begun(self) -> None:
-        """The open run is trained: say so if it comes from the queue."""
+    def note_started(self) -> None:
+        """Show that the run in training comes from the queue, if it does."""
         if self.taken:
             self.say(f"from the queue: {format_entry(self.taken)}", "information")
 
     def note_finished(self, summary: str) -> None:
-        """The open run is finished; the first line of its summary stays on the screen."""
+        """End the entry; the first line of the summary stays on the screen."""
         self._end_and_announce(EntryState.DONE, "", summary.splitlines()[0], "information")
 
     def note_refused(self, event: Refused) -> None:
-        """The engine cannot do something, perhaps train the entry."""
-        if self.is_beginning and event.request_id == self._request_id:
+        """Fail the entry if it is the one that the engine refused to train."""
+        if self.is_starting and event.request_id == self._request_id:
             self.note_failed(event.message, event.message)
 
-    def note_failed(self, problem: str, said: str) -> None:
-        """The open run cannot go on; ``said`` is what the person was told."""
+    def note_failed(self, problem: str, message: str) -> None:
+        """Fail the entry; ``message`` stays on the screen."""
         if self.taken:
-            self._end_and_announce(EntryState.FAILED, problem, said, "error")
+            self._end_and_announce(EntryState.FAILED, problem, message, "error")
 
     def note_advised(self, advice: Advised) -> None:
-        """Something is wrong; if it paused a queued run, others do not wait for ever."""
+        """Start a countdown if a problem paused the queued run, so that the others get trained."""
         if not self.taken or advice.rewind_to is None or self.held:
             return
-        with suppress(InputError):  # it is said when the queue is to go on
+        with suppress(InputError):  # shown when the queue continues
             if self.queue.pending():
                 self._next_at = time.monotonic() + GIVE_UP_SECONDS
                 self._give_up = advice.message
                 self.notify(
-                    f"the queue goes on with the next run in {GIVE_UP_SECONDS:.0f} s · h holds it"
+                    f"the queue continues with the next run in {GIVE_UP_SECONDS:.0f} s · h holds it"
                 )
 
     def release(self) -> None:
         """Leave the entry for later, if there is one; its run is resumed then."""
-        with suppress(InputError):  # its lock is gone all the same: it counts as interrupted
+        with suppress(InputError):  # its lock is released all the same: it counts as interrupted
             self._end(EntryState.INTERRUPTED)
 
-    def _end_and_announce(self, state: EntryState, problem: str, said: str, severity: str) -> None:
-        with self._saying_errors(said):
+    def _end_and_announce(
+        self, state: EntryState, problem: str, message: str, severity: str
+    ) -> None:
+        with self._showing_errors(message):
             self._end(state, problem)
-            self._announce(said, severity)
+            self._announce(message, severity)
 
     def _end(self, state: EntryState, problem: str = "") -> None:
-        """Record what became of the entry that was trained here, if there is one."""
+        """Record the state of the entry that was trained here, if there is one."""
         entry, self.taken = self.taken, None
         if entry:
             self._next_at = math.inf
             self.queue.end(entry.id, state, problem)
 
     @contextmanager
-    def _saying_errors(self, before: str = "") -> Iterator[None]:
+    def _showing_errors(self, before: str = "") -> Iterator[None]:
         try:
             yield
         except InputError as error:
@@ -215,10 +216,10 @@ class QueueControl:
 
 
 def plan_of(draft: Draft, axes: str) -> Plan:
-    """Return the runs that the edited settings and some axes come to.
+    """Return the runs for the edited settings and some axes.
 
     Raises:
-        InputError: All that is wrong with them, at once.
+        InputError: All problems at once.
     """
     parsed, problems = parse_axes(split_axes(axes))
     if problems:

@@ -34,18 +34,17 @@ from tui.control.draft import Draft
 from tui.control.queue import QueueControl
 
 if TYPE_CHECKING:
-    from engine.lr_finder.background import BackgroundFinder
     from engine.metrics import MetricStore
     from engine.session.worker import EngineLoop
 
 OPEN_STATES = (State.RUNNING, State.PAUSED, State.FINISHED)
-NOT_BEGUN = Status()
-SAMPLING = "sample."  # what the keys of the sampling settings begin with
+NOT_STARTED = Status()
+SAMPLING = "sample."  # prefix of the keys of the sampling settings
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What the command line asks the app for."""
+    """What to train, or which run to open, as the command line says."""
 
     config: Config  # of a new run
     runs_dir: Path
@@ -56,11 +55,11 @@ class Launch:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What does not change while a run trains, for the status bar."""
+    """Facts for the status bar that do not change while a run trains."""
 
     name: str = ""
     corpus: str = ""
-    preset: str = ""  # of a run that has not begun
+    preset: str = ""  # before the run starts
     parameters: int = 0
     device: str = ""
     precision: str = ""
@@ -68,9 +67,10 @@ class RunFacts:
 
 
 class RunControl:
-    """Holds the engine, the draft and the facts about the open run.
+    """The engine, the draft and the facts about the open run.
 
-    Events are emitted in the engine's thread.
+    Args:
+        emit: Called with each event, in the engine's thread.
     """
 
     def __init__(self, launch: Launch, emit: Callable[[Event], None]) -> None:
@@ -84,10 +84,10 @@ class RunControl:
         self.first_step = 0  # above 0 for a fork: it has no earlier weights
         self.watching = False  # another program trains the run
         self._name = launch.name
-        self._wanted_there: dict[str, Any] = {}  # after the rewind that advice asked for
+        self._changes_after_rewind: dict[str, Any] = {}  # after the rewind that advice asked for
         self._request_ids = itertools.count(1)
-        self._early_sample = 0  # the request for a sample that waits for the run
-        self._begun = False
+        self._early_sample = 0  # the id of a request that is sent once the run is open
+        self._started = False
         self.queue = QueueControl(launch.runs_dir, self.send, lambda: self.status)
 
     @cached_property
@@ -99,30 +99,23 @@ class RunControl:
 
     @property
     def status(self) -> Status:
-        """Where the run stands."""
-        return self.engine.status if self._begun else NOT_BEGUN
+        return self.engine.status if self._started else NOT_STARTED
 
     @property
     def metrics(self) -> MetricStore:
-        """The curves of the open run."""
         return self.engine.metrics
 
     @property
-    def lr_finder(self) -> BackgroundFinder:
-        """The learning-rate finder and its losses."""
-        return self.engine.lr_finder
-
-    @property
     def is_open(self) -> bool:
-        """Whether the engine holds a run that takes commands."""
+        """Whether a run is open here and takes commands."""
         return self.status.state in OPEN_STATES and not self.watching
 
     @property
     def has_unsaved_steps(self) -> bool:
         """Whether quitting without saving would lose steps."""
         status = self.status
-        at_work = status.state is State.RUNNING
-        return self.is_open and (at_work or status.step > status.saved_step)
+        training = status.state is State.RUNNING
+        return self.is_open and (training or status.step > status.saved_step)
 
     @property
     def can_cool_down(self) -> bool:
@@ -134,16 +127,16 @@ class RunControl:
 
     def begin(self) -> None:
         """Start the engine; open the run that the app was started for."""
-        self._begun = True
+        self._started = True
         self.engine.start()
         if self.launch.run:
             self.send(Open(str(self.launch.run), running=False, watch=True))
 
     def start(self) -> None:
-        """Begin a new run with the edited settings.
+        """Start a new run with the edited settings.
 
         Raises:
-            InputError: The edits do not go together.
+            InputError: The edits are an invalid combination.
         """
         config = self.draft.next_config()
         launch = self.launch
@@ -155,7 +148,7 @@ class RunControl:
         if self.is_open and self.status.state is not State.RUNNING and not edits:
             self.send(Resume())
             return
-        if not self.is_open:  # the run was closed, so that live settings had to wait, too
+        if not self.is_open:  # the run was closed: live settings are pending, too
             edits |= self.draft.edits_for(When.LIVE)
         assert self.run_path
         self.send(Open(str(self.run_path), running=True, changes=dict(edits)))
@@ -167,7 +160,7 @@ class RunControl:
             The id of the request; 0 if none was sent.
 
         Raises:
-            InputError: They do not go with the other settings.
+            InputError: They conflict with the other settings.
         """
         changes = turn_off_epochs(changes)
         live = {
@@ -184,10 +177,10 @@ class RunControl:
     def sample_with(self, changes: dict[str, Value]) -> int | None:
         """Change sampling settings and request a sample; return the id of the request.
 
-        While a run is being prepared the sample waits for it; without a run there is none.
+        While a run is being prepared the request is sent later; without a run there is none.
 
         Raises:
-            InputError: They do not go with the other settings.
+            InputError: They conflict with the other settings.
         """
         if self.is_open:
             self.draft.base.replace(changes)
@@ -199,8 +192,7 @@ class RunControl:
         return self._early_sample
 
     def rewind(self, step: int) -> None:
-        """Go back to a step of the open run."""
-        self._wanted_there = {}
+        self._changes_after_rewind = {}
         self.send(Rewind(step))
 
     def fork(self, step: int) -> int:
@@ -216,16 +208,16 @@ class RunControl:
         self.send(Open(str(path), running=False, watch=True))
 
     def follow(self, advice: Advised) -> None:
-        """Change the advised settings; if the advice rewinds, do so first and resume then."""
+        """Change the advised settings; if the advice rewinds, do so before, and resume after."""
         if advice.rewind_to is None:
             self.send(Adjust(advice.changes))
         else:
             self.rewind(advice.rewind_to)
-            self._wanted_there = advice.changes
+            self._changes_after_rewind = advice.changes
 
     def end(self, seconds: float) -> bool:
         """End the engine after saving the run; return whether it ended in time."""
-        ended = not self._begun or self.engine.join(seconds)
+        ended = not self._started or self.engine.join(seconds)
         if ended:
             self.queue.release()
         return ended
@@ -233,7 +225,7 @@ class RunControl:
     # -- events ----------------------------------------------------------------------------------
 
     def take_over(self, event: RunOpened) -> None:
-        """Show the run that was opened, and send what was typed while it was being prepared."""
+        """Take over the opened run, and send the edits made while it was being prepared."""
         self.run_path = Path(event.path)
         self.queue.note_opened(self.run_path)
         self._name = None
@@ -251,7 +243,7 @@ class RunControl:
         self.draft.rebase(config_from_dict(event.config))
         early = self.draft.edits_for(When.LIVE)
         request_id, self._early_sample = self._early_sample, 0
-        if self.queue.taken:  # a queued run is to be as it was queued
+        if self.queue.taken:  # a queued run is trained as it was queued
             return
         if request_id:
             sampling = {key: early.pop(key) for key in list(early) if key.startswith(SAMPLING)}
@@ -262,7 +254,7 @@ class RunControl:
     def note_rewound(self, event: Rewound) -> None:
         """Take over the settings of that step; if advice led there, follow it and resume."""
         self.draft.rebase(config_from_dict(event.config))
-        changes, self._wanted_there = self._wanted_there, {}
+        changes, self._changes_after_rewind = self._changes_after_rewind, {}
         if changes:
             self.send(Adjust(changes))
             self.send(Resume())

@@ -1,4 +1,4 @@
-"""The state of the runs screen, which outlives it, without a widget."""
+"""The state of the runs screen, kept while the screen is closed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ class Order:
 
     @property
     def arrow(self) -> str:
-        """The direction, for the header of the column."""
         return "▼" if self.descending else "▲"
 
 
@@ -41,7 +40,7 @@ class RunsView:
         self.filter = ""
         self.order = Order()
         self.trashed: list[list[Trashed]] = []  # deletion by deletion
-        self.changes = 0  # made here: what was read before is out of date
+        self.changes = 0  # counts changes made here, which outdate what was read before
         self._catalogue: Catalogue | None = None
         self._lock = Lock()
 
@@ -60,7 +59,7 @@ class RunsView:
             self._lock.release()
 
     def take(self, runs: list[RunSummary]) -> None:
-        """Set the runs; forget the marks of those that are gone."""
+        """Set the runs; remove the marks of deleted ones."""
         self.runs = runs
         self.marked &= {run.path for run in runs}
 
@@ -98,17 +97,15 @@ class RunsView:
             self.order = Order(key, key in DESCENDING_AT_FIRST)
 
     def sort_by_next(self) -> None:
-        """Sort by the next key."""
         orders = _orders()
         self.sort_by(orders[(orders.index(self.order.by) + 1) % len(orders)])
 
     def why_empty(self) -> str:
-        """Return why there is nothing to show."""
         if self.runs is None:
             return "reading the runs …"
         if self.runs:
             return f"no run has {self.filter!r}: esc shows all of them"
-        return "There are no runs yet: space in the cockpit begins one."
+        return "There are no runs yet: space in the cockpit starts one."
 
 
 def _orders() -> list[str]:

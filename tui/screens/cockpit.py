@@ -1,4 +1,4 @@
-"""The main screen: watch the curve and the text, touch the settings."""
+"""The main screen: the loss chart, texts and settings of the open run."""
 
 from __future__ import annotations
 
@@ -43,14 +43,12 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.25
 TICKS_PER_TEXT = 2  # beside training; while it is paused, each tick
 TICKS_PER_STATUS = 4  # together with the chart, so that both show the same figures
-TICKS_PER_CHART = (
-    4  # painting takes the interpreter from training, so the chart moves once a second
-)
+TICKS_PER_CHART = 4  # once a second, because painting holds the GIL, which training needs
 MIN_WIDTH, MIN_HEIGHT = 60, 16
 
 
 class EngineEvent(Message):
-    """An event of the engine, on its way from its thread to the screen."""
+    """An event of the engine, posted from its thread."""
 
     def __init__(self, event: protocol.Event) -> None:
         super().__init__()
@@ -58,13 +56,9 @@ class EngineEvent(Message):
 
 
 class CockpitScreen(Screen[None]):
-    """Chart, samples, settings and status of one run.
+    """Chart, samples, settings and status of one run."""
 
-    Args:
-        control: What the keys act on.
-    """
-
-    AUTO_FOCUS = ""  # no field has the focus until the person goes to one
+    AUTO_FOCUS = ""  # keys are commands until the user opens a field
     HORIZONTAL_BREAKPOINTS = [
         (0, "-narrow"),
         (110, "-wide"),
@@ -84,17 +78,20 @@ class CockpitScreen(Screen[None]):
         super().__init__()
         self.control = control
         self._status_seen: protocol.Status | None = None
-        self._works: dict[str, bool] = {}  # action -> whether it makes sense now
+        self._works: dict[str, bool] = {}  # action -> whether it is possible now
         self._ticks = 0
-        self._conflicts_told = False
-        self._state_told = State.IDLE
-        self._evaluation: int | None = None  # requests whose answers are worth a word
+        self._conflicts_shown = False
+        self._last_state = State.IDLE
+        self._evaluation: int | None = None  # ids of requests whose answers are shown
         self._checkpoint: int | None = None
         self._sampling: int | None = None
-        self._edit: tuple[int, dict[str, Value]] = 0, {}  # the latest, and its request
-        self._fork_to_open: int | None = None  # the request for a fork that is opened once made
+        self._edit: tuple[int, dict[str, Value]] = (
+            0,
+            {},
+        )  # id and changes of the latest edit
+        self._fork_to_open: int | None = None  # id of the request for a fork to be opened
         self._lr_finder: LRFinderScreen | None = None
-        self._told_on_the_way: list[str] = []  # warnings of a run that is being prepared
+        self._preparation_warnings: list[str] = []  # warnings of a run that is being prepared
         control.queue.say, control.queue.notify = self.say, self.notify
         self._runs_view = RunsView(control.launch.runs_dir)
         self._handlers: dict[type[protocol.Event], Callable[[Any], object]] = {
@@ -107,15 +104,15 @@ class CockpitScreen(Screen[None]):
             protocol.Saved: self._on_saved,
             protocol.Adjusted: self._on_adjusted,
             protocol.Rewound: self._on_rewound,
-            protocol.Pinned: lambda e: None,  # the timeline looks for itself
+            protocol.Pinned: lambda e: None,  # the timeline reads it from the run folder
             protocol.Forked: self._on_forked,
             protocol.Advised: self._on_advised,
             protocol.Silenced: self._on_silenced,
             protocol.Unsilenced: lambda e: self.app.notify(
                 f"advice is given again on: {', '.join(e.kinds)}"
             ),
-            protocol.LearningRateFinderPrepared: self._tell_lr_finder,
-            protocol.LearningRateFound: self._tell_lr_finder,
+            protocol.LearningRateFinderPrepared: self._pass_to_lr_finder,
+            protocol.LearningRateFound: self._pass_to_lr_finder,
             protocol.Warned: self._on_warned,
             protocol.Refused: self._on_refused,
             protocol.Failed: self._on_failed,
@@ -134,34 +131,30 @@ class CockpitScreen(Screen[None]):
         yield Static(id="too-small")
         yield KeysFooter()
 
-    # -- parts -----------------------------------------------------------------------------------
-
-    # -- what the helpers reach the person with --------------------------------------------------
-
     def say(self, text: str, severity: str = "warning") -> None:
-        """Show a text in the notice; an empty one takes it away."""
+        """Show a text in the notice; an empty one hides it."""
         self.notice.say(text, severity)
-        self._look_at_keys()
+        self._evaluate_keys()
 
     @property
-    def _person_is_busy(self) -> bool:
-        """Whether the finished run is being looked at, or something is typed."""
+    def _user_is_busy(self) -> bool:
+        """Whether another screen is open, or a field has the focus."""
         screen = self.app.screen
         if isinstance(screen, QueueScreen):
             return False
         return screen is not self or self.focused is not None
 
-    # -- life ------------------------------------------------------------------------------------
+    # -- refreshing ------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        """Show the settings there are; the engine begins after the first paint."""
+        """Show the settings; the engine starts after the first paint."""
         self._show_settings()
         self._show_status()
         self.set_interval(TICK_SECONDS, self._tick)
         self.call_after_refresh(self.control.queue.welcome)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Below a certain size a sentence is better than a jumble."""
+        """Show a message instead of the layout if the terminal is too small."""
         small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
         self.set_class(small, "-too-small")
         self.query_one("#too-small", Static).update(
@@ -177,7 +170,7 @@ class CockpitScreen(Screen[None]):
             self._show_status()
         if self._ticks % TICKS_PER_CHART == 0:
             self.chart.refresh_data()
-        self.control.queue.tick(self._person_is_busy)
+        self.control.queue.tick(self._user_is_busy)
 
     def _show_status(self) -> None:
         bar = self.query_one(StatusBar)
@@ -192,13 +185,12 @@ class CockpitScreen(Screen[None]):
     # -- events of the engine --------------------------------------------------------------------
 
     def on_engine_event(self, message: EngineEvent) -> None:
-        """Hand an event to what it concerns."""
         message.stop()
         self._handlers[type(message.event)](message.event)
-        self._look_at_keys()
+        self._evaluate_keys()
 
     def _on_state(self, event: protocol.StateChanged) -> None:
-        before, self._state_told = self._state_told, event.state
+        before, self._last_state = self._last_state, event.state
         if event.state is State.FINISHED:
             early = f"{event.message}\n" if event.message else ""
             told = early + format_finished(self.control.status, self.control.run_path)
@@ -206,13 +198,13 @@ class CockpitScreen(Screen[None]):
             if before is State.RUNNING:
                 self.control.queue.note_finished(told)
         elif event.state is State.PREPARING and before is not State.PREPARING:
-            self._told_on_the_way.clear()
+            self._preparation_warnings.clear()
         elif event.state is State.RUNNING:
-            self._say_what_is_known(self._told_on_the_way if before is State.PREPARING else [])
+            self._show_warnings(self._preparation_warnings if before is State.PREPARING else [])
             if before is State.PREPARING and not self.notice.text:
-                self.control.queue.note_begun()
+                self.control.queue.note_started()
         elif before is State.FINISHED and event.state is State.PAUSED:
-            self.notice.dismiss()  # its end was put off
+            self.notice.dismiss()  # train.max_steps was raised
         self.chart.empty_text = EMPTY_CHART.get(event.state, "no steps yet")
         self._show_status()
         self.chart.refresh_data()
@@ -221,7 +213,7 @@ class CockpitScreen(Screen[None]):
     def _on_run_opened(self, event: protocol.RunOpened) -> None:
         from engine.runs.timeline import read_samples  # numpy waits for the first paint
 
-        gc.freeze()  # PyTorch's modules are there to stay: going through them stops all for 0.1 s
+        gc.freeze()  # a collection through PyTorch's modules would pause the app for 0.1 s
         control = self.control
         control.take_over(event)
         self.query_one("#chart-frame").border_title = f"loss · {control.facts.corpus}"
@@ -229,17 +221,17 @@ class CockpitScreen(Screen[None]):
         kept = read_samples(Path(event.path), control.status.branch, event.last_sample)
         self.samples.open_run([_kept_sample(one) for one in kept])
         self._show_settings()
-        self._say_what_is_known(self._told_on_the_way)
+        self._show_warnings(self._preparation_warnings)
         self.app.log_to_run(event.path)  # type: ignore[attr-defined]
         self._show_parent(Path(event.path))
 
     def _on_warned(self, event: protocol.Warned) -> None:
-        if self._state_told is State.PREPARING:
-            self._told_on_the_way.append(event.message)
+        if self._last_state is State.PREPARING:
+            self._preparation_warnings.append(event.message)
         self.notice.say(event.message)
 
-    def _say_what_is_known(self, warnings: list[str]) -> None:
-        """What is to be known of the open run's text, and warnings; nothing else stays."""
+    def _show_warnings(self, warnings: list[str]) -> None:
+        """Show the note on the run's corpus, and warnings; hide everything else."""
         self.notice.dismiss()
         told = [self.control.note, *warnings] if self.control.note else warnings
         if told:
@@ -247,14 +239,14 @@ class CockpitScreen(Screen[None]):
 
     @work(thread=True, exclusive=True, group="parent")
     def _show_parent(self, run: Path) -> None:
-        """Show how the parent of a fork went on, if it is still there."""
+        """Show the parent's curve after the fork, if the parent still exists."""
         from engine.runs.curves import ghost_of_parent
 
         name, curve = ghost_of_parent(run)
         self.app.call_from_thread(self._take_parent, name, curve)
 
     def _take_parent(self, name: str, curve: Column | None) -> None:
-        for chart in self.query(LossChart):  # none, if the app was left in the meantime
+        for chart in self.query(LossChart):  # none if the app quits meanwhile
             chart.show_parent(name, curve)
 
     def _on_evaluated(self, event: protocol.Evaluated) -> None:
@@ -280,7 +272,7 @@ class CockpitScreen(Screen[None]):
     def _on_adjusted(self, event: protocol.Adjusted) -> None:
         self.control.note_adjusted(event)
         if self._advice and self._advice.changes.keys() & event.changes.keys():
-            self.action_dismiss_notice()  # the person had an idea of their own
+            self.action_dismiss_notice()  # the user has changed the setting
         self._show_settings()
         self._show_chart_source()
 
@@ -291,7 +283,7 @@ class CockpitScreen(Screen[None]):
 
     def _on_silenced(self, event: protocol.Silenced) -> None:
         self.app.notify(
-            f"no more advice on: {event.kind}\n(ctrl+p, {HEAR_AGAIN!r} takes that back)"
+            f"no more advice on: {event.kind}\n(ctrl+p, {SHOW_ALL_ADVICE!r} undoes that)"
         )
 
     def _on_rewound(self, event: protocol.Rewound) -> None:
@@ -306,15 +298,15 @@ class CockpitScreen(Screen[None]):
 
     def _on_forked(self, event: protocol.Forked) -> None:
         if event.request_id == self._fork_to_open:
-            self.control.open_run(Path(event.path), keep_edits=True)  # it has those that fit it
+            self.control.open_run(Path(event.path), keep_edits=True)  # the fork has those that fit
         else:
             self.say(format_forked(event), "information")
 
     def _on_refused(self, event: protocol.Refused) -> None:
-        """Say it beside the field it is about, if there is one."""
+        """Show the problem beside the field concerned, if there is one."""
         if event.request_id == self._sampling and self.samples.has_focus_within:
             self.samples.show_problem(event.message)
-        elif self._tell_lr_finder(event):
+        elif self._pass_to_lr_finder(event):
             return
         elif not (event.request_id == self._edit[0] and self._take_back(event.message)):
             self.notice.say(event.message, "error")
@@ -323,7 +315,7 @@ class CockpitScreen(Screen[None]):
 
     def _on_failed(self, event: protocol.Failed) -> None:
         told = event.message
-        if self._state_told in (*OPEN_STATES, State.FAILED):
+        if self._last_state in (*OPEN_STATES, State.FAILED):
             told = format_failed(told, self.control.status, self.control.run_path)
         self.notice.say(told, "error")
         self.control.queue.note_failed(event.message, told)
@@ -336,17 +328,15 @@ class CockpitScreen(Screen[None]):
     # -- keys ------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Which keys work now."""
         return self.works_now(action)
 
     def works_now(self, action: str) -> bool:
-        """Whether an action makes sense in the present state."""
         if self.control.status is not self._status_seen:  # the engine has replaced it
-            self._look_at_keys()
+            self._evaluate_keys()
         return self._works.get(action, True)
 
-    def _look_at_keys(self) -> None:
-        """See which keys work, now that what decides it may have changed."""
+    def _evaluate_keys(self) -> None:
+        """Evaluate which keys work."""
         self._status_seen = self.control.status
         self._works = {action: works(self.control) for action, works in WORKS.items()}
         advice = self._advice
@@ -357,8 +347,8 @@ class CockpitScreen(Screen[None]):
         }
 
     def refresh_bindings(self) -> None:
-        """Have the footer show the keys that work now."""
-        self._look_at_keys()
+        """Update the footer."""
+        self._evaluate_keys()
         super().refresh_bindings()
 
     def action_start(self) -> None:
@@ -439,9 +429,9 @@ class CockpitScreen(Screen[None]):
             words = ", ".join(f"{key} {SETTINGS[key].format(changes[key])}" for key in changes)
             self.notify(f"set: {words}", markup=False)
 
-    def _tell_lr_finder(self, event: protocol.Event) -> bool:
-        """Hand an event to the learning-rate finder; False if it is not for it."""
-        return self._lr_finder is not None and self._lr_finder.hear(event)
+    def _pass_to_lr_finder(self, event: protocol.Event) -> bool:
+        """Pass an event to the learning-rate finder; return False if it is of another request."""
+        return self._lr_finder is not None and self._lr_finder.handle_event(event)
 
     def action_evaluate(self) -> None:
         self._evaluation = self.control.send(protocol.Evaluate())
@@ -500,7 +490,7 @@ class CockpitScreen(Screen[None]):
             self.action_dismiss_notice()
 
     def action_dismiss_notice(self) -> None:
-        self._conflicts_told = False
+        self._conflicts_shown = False
         self.notice.dismiss()
         self.refresh_bindings()
 
@@ -509,7 +499,7 @@ class CockpitScreen(Screen[None]):
         self.set_focus(None)
 
     def action_leave_field(self) -> None:
-        """From the field of a setting to the list, from a sampling field to the keys."""
+        """Leave the field of a setting for the list, or a sampling field for the keys."""
         if self.settings.is_editing:
             self.settings.close_editor()
         else:
@@ -517,18 +507,17 @@ class CockpitScreen(Screen[None]):
             self.set_focus(None)
 
     def leave_all_fields(self) -> None:
-        """Back to the keys, from wherever the cursor is."""
+        """Close all fields, so that keys are commands again."""
         self.settings.close_editor()
         self.action_leave_settings()
 
     # -- edits -----------------------------------------------------------------------------------
 
     def on_settings_panel_edited(self, message: SettingsPanel.Edited) -> None:
-        """A setting was given a new value."""
         self.edit({message.key: message.value})
 
     def edit(self, changes: dict[str, Value]) -> None:
-        """Give settings new values, at once or for when they may change; say what cannot be."""
+        """Change settings, now or in the draft; show problems."""
         problem = ""
         self._edit = 0, changes
         try:
@@ -539,14 +528,14 @@ class CockpitScreen(Screen[None]):
         self._show_settings()
         if not (problem and self._take_back(problem)):
             self.settings.show_problem(problem or "; ".join(conflicts))
-        if self._conflicts_told and not conflicts:
+        if self._conflicts_shown and not conflicts:
             self.action_dismiss_notice()
 
     def _take_back(self, problem: str) -> bool:
         return self.settings.take_back(self._edit[1], problem)
 
     def on_sample_pane_edited(self, message: SamplePane.Edited) -> None:
-        """Sampling settings were typed in: take them over, and sample with them."""
+        """Change the sampling settings, and sample with them."""
         try:
             self._sampling = self.control.sample_with(message.changes)
         except InputError as error:
@@ -561,9 +550,9 @@ class CockpitScreen(Screen[None]):
             self.say_conflicts(error.problems)
 
     def say_conflicts(self, problems: Sequence[str]) -> None:
-        """Say which settings do not go together, until they do."""
+        """Show which settings conflict, until they do not."""
         self.notice.say("\n".join(problems), "error")
-        self._conflicts_told = True
+        self._conflicts_shown = True
         self.refresh_bindings()
 
 
@@ -573,7 +562,7 @@ EMPTY_CHART = {
     State.RUNNING: "training begins…",
 }
 
-HEAR_AGAIN = "Hear all advice again"  # in the command palette
+SHOW_ALL_ADVICE = "Show all advice again"  # in the command palette
 
 SETTINGS_OF_SAMPLES = ("sample.prompt", "sample.temperature", "sample.top_k")
 

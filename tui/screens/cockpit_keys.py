@@ -81,7 +81,7 @@ edits a value or folds a group, esc goes back; what is seldom changed is behind 
 
 If the curves show that something is wrong (a jump, a learning rate too high or too low,
 overfitting, a plateau), one sentence says so, with the key that acts on it: y does what it says,
-x hides it, X never says it again in this run (ctrl+p, 'Hear all advice again' takes that back).
+x hides it, X never says it again in this run (ctrl+p, 'Show all advice again' undoes that).
 
 A loss or gradient that is not a number pauses training before the weights change: y goes back to
 the last good checkpoint and on with a lower learning rate, space skips the batch.
@@ -98,13 +98,11 @@ Every run is a folder, and r lists them. After quitting, `gpt-tui RUN` opens one
 """
 
 
-def _is_prepared(control: RunControl) -> bool:
-    """Whether no run is being prepared."""
+def _is_not_preparing(control: RunControl) -> bool:
     return control.status.state is not State.PREPARING
 
 
 def _has_run(control: RunControl) -> bool:
-    """Whether there is a run, open or not."""
     return control.run_path is not None
 
 
@@ -116,13 +114,13 @@ def _can_resume(control: RunControl) -> bool:
 
 
 def _has_past(control: RunControl) -> bool:
-    """Whether there are moments to look back at, those included that the run has left."""
+    """Whether the timeline has any step, abandoned ones included."""
     if not _has_run(control):
         return False
     return control.status.step > 0 or bool(control.metrics.ghosts("train_loss"))
 
 
-WORKS: dict[str, Callable[[RunControl], bool]] = {  # whatever is not in here always does
+WORKS: dict[str, Callable[[RunControl], bool]] = {  # other actions are always possible
     "start": lambda run: run.status.state in (State.IDLE, State.FAILED) and not _has_run(run),
     "pause": lambda run: run.status.state is State.RUNNING and run.is_open,
     "resume": _can_resume,
@@ -131,8 +129,8 @@ WORKS: dict[str, Callable[[RunControl], bool]] = {  # whatever is not in here al
     "evaluate": lambda run: run.is_open,
     "save": lambda run: run.is_open,
     "cool_down": lambda run: run.can_cool_down,
-    "timeline": lambda run: _has_past(run) and _is_prepared(run),
+    "timeline": lambda run: _has_past(run) and _is_not_preparing(run),
     "fork": lambda run: run.is_open and run.status.step > 0,
-    "new_run": lambda run: _has_run(run) and _is_prepared(run),
-    "test_rates": _is_prepared,
+    "new_run": lambda run: _has_run(run) and _is_not_preparing(run),
+    "test_rates": _is_not_preparing,
 }

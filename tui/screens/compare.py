@@ -1,4 +1,4 @@
-"""Several runs compared: their curves, differing settings, results and texts."""
+"""Compares runs: curves, differing settings, results and texts."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from engine.runs.curves import Axis, LossCurves
 
 REFRESH_SECONDS = 2.0
-REST = 10  # times as long as reading took: a long run in training is not to wait for its readers
-SMOOTHING = 0.95  # of training losses: lines that cross all the time cannot be told apart
+REST = 10  # times the duration of reading: reading must not slow down training
+SMOOTHING = 0.95  # of training losses: lines that cross all the time cannot be distinguished
 MOST_RUNS = len(LETTERS)
 OF_CHART = ("next_axis", "next_metric", "toggle_log", "toggle_window", "toggle_run")
 
@@ -133,11 +133,10 @@ class CompareScreen(Screen[None]):
 
     @property
     def runs(self) -> list[ComparedRun]:
-        """Those that could be read, in order."""
+        """The runs that could be read, in order."""
         return [self._readings[path].run for path in self.paths if path in self._readings]
 
     def on_mount(self) -> None:
-        """Read the runs, and look again while one of them is in training."""
         from engine.runs.curves import Axis
 
         self._go_to(View("train_loss", Axis.STEPS))
@@ -147,7 +146,7 @@ class CompareScreen(Screen[None]):
     # -- reading ---------------------------------------------------------------------------------
 
     def refresh_runs(self) -> None:
-        """Read again if some run may have gone on, and the last reading is long enough ago."""
+        """Read again if a run is in training, and the last reading is long enough ago."""
         if time.monotonic() < self._next_look:
             return
         was_live = any(run.summary.live for run in self.runs)
@@ -165,7 +164,7 @@ class CompareScreen(Screen[None]):
         self._read_soon(view)
 
     def _read_soon(self, view: View) -> None:
-        self._next_look = math.inf  # a thread that reads cannot be called off
+        self._next_look = math.inf  # until it is read: the thread cannot be cancelled
         self._read(view)
 
     @work(thread=True, exclusive=True, group="read")
@@ -216,7 +215,7 @@ class CompareScreen(Screen[None]):
         )
 
     def _forks(self) -> list[Mark]:
-        """Where runs left others that are shown too; along the steps alone they are known."""
+        """Return the forks between shown runs; their position is known only along the steps."""
         from engine.metrics import Mark
         from engine.runs.curves import Axis
 
@@ -239,7 +238,7 @@ class CompareScreen(Screen[None]):
     def _name_of(self, path: Path) -> Text:
         letter = self._letter(path)
         colour = self.chart.get_component_rich_style(f"chart--run-{letter.lower()}").color
-        style = Style(color=colour, bold=True)  # on the header's ground, not the chart's
+        style = Style(color=colour, bold=True)  # without the background of the chart
         return Text.assemble((f"{letter} ", style), (path.name, "bold"))
 
     def _show_note(self) -> None:
@@ -255,7 +254,7 @@ class CompareScreen(Screen[None]):
     # -- keys ------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """In the field, keys are letters."""
+        """Disable the keys in a field, where they are letters."""
         if isinstance(self.focused, Input):
             return action in ("leave_field", "submit")
         texts = self._below == "beside"
@@ -304,10 +303,10 @@ class CompareScreen(Screen[None]):
         self.table.focus()
 
     def action_sample(self) -> None:
-        """Write texts, or others if there are some."""
-        again = self._below == "beside" and self.beside.has_begun
+        """Generate texts, or others with the next seed if there are some."""
+        again = self._below == "beside" and self.beside.has_texts
         self._switch_to("beside")
-        if again or not self.beside.has_begun:
+        if again or not self.beside.has_texts:
             self._write(seed_step=int(again))
 
     def action_prompt(self) -> None:
@@ -319,7 +318,6 @@ class CompareScreen(Screen[None]):
         self.refresh_bindings()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Write with the prompt that was typed."""
         event.stop()
         self.action_leave_field()
         self._write()
@@ -346,7 +344,7 @@ class CompareScreen(Screen[None]):
 
 
 def _reading(path: Path, view: View, before: Reading | None) -> Reading:
-    """Read a run; what has not changed since is taken from before."""
+    """Read a run, reusing what has not changed."""
     from engine.metrics import Column
     from engine.runs.comparison import read_compared
     from engine.runs.curves import read_loss_curves

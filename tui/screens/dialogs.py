@@ -1,4 +1,4 @@
-"""Questions before a run is left, opened, begun or forked."""
+"""Questions before the app quits, or a run is opened, started or forked."""
 
 from __future__ import annotations
 
@@ -21,12 +21,7 @@ from tui.text.numbers import format_count
 
 
 class Dialog(ModalScreen[str]):
-    """Asks a question; its result is the answer whose key was pressed, empty for none.
-
-    Args:
-        title: Of the frame.
-        question: All but the keys; the bindings say what they do.
-    """
+    """Asks a question; its result is the answer of the pressed key, empty for Escape."""
 
     def __init__(self, title: str, question: Text) -> None:
         super().__init__()
@@ -39,7 +34,7 @@ class Dialog(ModalScreen[str]):
                 yield Static(self.text(), markup=False)
 
     def text(self) -> Text:
-        """The question, and a line for each answer."""
+        """Return the question, and a line for each binding."""
         bindings = [one for one in self.BINDINGS if isinstance(one, Binding)]
         names = [one.key_display or one.key.split(",")[0] for one in bindings]
         width = max(map(len, names)) + 2
@@ -50,17 +45,11 @@ class Dialog(ModalScreen[str]):
         return Text.assemble(self.question, "\n", Text("\n").join(lines))
 
     def action_answer(self, answer: str) -> None:
-        """Close with an answer."""
         self.dismiss(answer)
 
 
 class NewRunDialog(Dialog):
-    """Asks before the open run gives way to a new one; answers ``start``.
-
-    Args:
-        draft: The edited settings.
-        old_run: Name of the open run.
-    """
+    """Asks before a new run replaces the open one; the answer is ``start``."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,n", "answer('start')", "start the new run"),
@@ -76,13 +65,7 @@ class NewRunDialog(Dialog):
 
 
 class ForkDialog(Dialog):
-    """Asks before another run is made of this one; answers ``open`` or ``stay``.
-
-    Args:
-        draft: The edited settings that the fork takes over.
-        parent: Name of the open run.
-        step: Where it is forked.
-    """
+    """Asks before the open run is forked; the answer is ``open`` or ``stay``."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,o", "answer('open')", "fork and open it, paused"),
@@ -104,12 +87,7 @@ class ForkDialog(Dialog):
 
 
 class OpenRunDialog(Dialog):
-    """Asks before the open run gives way to another one; answers ``open``.
-
-    Args:
-        control: Of the run that is open.
-        name: Of the run to open.
-    """
+    """Asks before another run replaces the open one; the answer is ``open``."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,o", "answer('open')", "open, paused"),
@@ -130,11 +108,11 @@ class OpenRunDialog(Dialog):
 
 
 class QuitDialog(Dialog):
-    """Asks before a running run is left; answers ``save`` or ``now``.
+    """Asks before the app quits during training; the answer is ``save`` or ``now``.
 
     Args:
-        status: Returns the state of the run, which goes on meanwhile.
-        is_gone: Whether the run's folder was removed, so that nothing can be saved in it.
+        status: Returns the state of the run, which continues meanwhile.
+        is_gone: Returns whether the run's folder was removed, so that nothing can be saved.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -150,11 +128,10 @@ class QuitDialog(Dialog):
         super().__init__("Leave this run?", Text())
 
     def on_mount(self) -> None:
-        """Keep the figures true."""
         self.set_interval(0.5, lambda: self.query_one(Static).update(self.text()))
 
     def text(self) -> Text:
-        """What each key would do at this moment."""
+        """Return what each key would do at this moment."""
         status = self._status()
         if self._is_gone():
             return Text.assemble(
@@ -163,7 +140,7 @@ class QuitDialog(Dialog):
                 ("esc", "bold"), "  stay: f keeps them in a new run",
             )  # fmt: skip
         saved, lost = status.saved_step, status.step - status.saved_step
-        if lost <= 0 and status.state is not State.RUNNING:  # it ended while the question stood
+        if lost <= 0 and status.state is not State.RUNNING:  # the run finished meanwhile
             return Text.assemble(
                 ("s", "bold"), f"    quit: step {saved:,} is saved (or enter)\n",
                 ("esc", "bold"), "  stay",
@@ -177,13 +154,13 @@ class QuitDialog(Dialog):
         )  # fmt: skip
 
     def action_answer(self, answer: str) -> None:
-        """Close with an answer; there is no saving where the folder is gone."""
+        """Close with an answer; ignore ``save`` if the folder is gone."""
         if answer != "save" or not self._is_gone():
             super().action_answer(answer)
 
 
 def differences(draft: Draft, keys: Iterable[str]) -> Text:
-    """Edits of a draft, a line each: from what to what."""
+    """Format edits of a draft, a line for each: old and new value."""
     text = Text()
     for key in keys:
         one = SETTINGS[key]
@@ -193,5 +170,5 @@ def differences(draft: Draft, keys: Iterable[str]) -> Text:
 
 
 def is_busy(control: RunControl) -> bool:
-    """Whether opening another run would interrupt training here."""
+    """Return whether opening another run would interrupt training here."""
     return control.status.state in (State.PREPARING, State.RUNNING) and not control.watching

@@ -16,13 +16,7 @@ PALETTE = ("ctrl+p", "the command palette: all commands, the log, themes")
 
 
 class TextScreen(ModalScreen[None]):
-    """Shows a text until Escape.
-
-    Args:
-        title: Of the frame.
-        text: Scrolls if it is long.
-        more: Markdown below it.
-    """
+    """Shows a text, and Markdown below it, until Escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark", "dismiss", "Back"),
@@ -42,7 +36,7 @@ class TextScreen(ModalScreen[None]):
 
 
 def help_screen(screen: Screen[Any]) -> TextScreen:
-    """The help page of a screen: the tooltips of its keys, then its ``HELP``."""
+    """Return the help page of a screen: the tooltips of its keys, then its ``HELP``."""
     text = Text()
     for key, tooltip in keys_of(screen):
         text.append(f"{key:<8}", "bold").append(f"{tooltip}\n")
@@ -50,7 +44,7 @@ def help_screen(screen: Screen[Any]) -> TextScreen:
 
 
 def keys_of(screen: Screen[Any]) -> Iterator[tuple[str, str]]:
-    """Keys and tooltips, each key once: of several bindings of a key, the first is explained."""
+    """Yield keys and tooltips; of several bindings of a key, only the first."""
     seen = set()
     for one in (*screen.BINDINGS, *screen.app.BINDINGS):
         if isinstance(one, Binding) and one.tooltip and one.key not in seen:

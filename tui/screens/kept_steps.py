@@ -1,4 +1,4 @@
-"""What of a run's past can be had, and what to say where something cannot."""
+"""Which steps of a run can be rewound, forked or sampled, and why others cannot."""
 
 from __future__ import annotations
 
@@ -8,35 +8,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class KeptSteps:
-    """How far the past of a run reaches.
+    """The steps of a run, and those whose weights are kept."""
 
-    Attributes:
-        fork: The command that forks it, but for the step.
-        parent: The name of the run it was forked from; empty if it is no fork.
-        first: Its first step, above 0 for a fork: what lies before is the parent's.
-        now: Where it stands.
-        left: The last step that it ever had and went back from; 0 if there is none.
-        kept: The steps whose weights are kept, rising.
-    """
-
-    fork: str
-    parent: str
-    first: int
+    fork: str  # the command that forks it, without the step
+    parent: str  # the run it was forked from; empty if it is no fork
+    first: int  # above 0 for a fork: the steps before are the parent's
     now: int
-    left: int
-    kept: tuple[int, ...]
+    left: int  # the last abandoned step; 0 if there is none
+    kept: tuple[int, ...]  # the steps whose weights are kept, rising
 
     def is_inherited(self, step: int) -> bool:
-        """Whether a step was trained by the parent."""
         return step < self.first
 
     def nearest(self, step: int) -> tuple[int, ...]:
-        """The steps with kept weights next to one, before and after it."""
+        """Return the nearest steps with kept weights, before and after a step."""
         before = self.kept[: bisect_left(self.kept, step)][-1:]
         return before + self.kept[bisect_right(self.kept, step) :][:1]
 
     def weights(self, step: int) -> str:
-        """In a few words where weights are, for a step that has none."""
+        """Return where the nearest weights are, for a step that has none."""
         if self.is_inherited(step):
             return f"of {self.parent}"
         if step == self.now:
@@ -45,15 +35,7 @@ class KeptSteps:
         return f"no weights; kept at {_numbers(near)}" if near else "no weights are kept"
 
     def why_not(self, action: str, step: int) -> str:
-        """Why a step cannot be gone back to, forked, sampled from or kept, and what can be done.
-
-        Args:
-            action: rewind, fork, sample or pin.
-            step: Where.
-
-        Returns:
-            Nothing if it can.
-        """
+        """Return why rewind, fork, sample or pin is impossible; empty if it is possible."""
         if self.is_inherited(step):
             return (
                 f"step {step:,} is of {self.parent}, from which this run was forked at step "
@@ -76,15 +58,14 @@ class KeptSteps:
         return f"the weights of step {step:,} are not kept; there are those of {' and '.join(ways)}"
 
     def why_not_at(self, step: int) -> str:
-        """Why the cursor cannot stand at a step; nothing if it can."""
+        """Return why the cursor cannot be at a step; empty if it can."""
         if step <= max(self.now, self.left):
             return ""
         return f"the run is at step {self.now:,}, and has no step {step:,} yet"
 
     def _why_left(self, step: int) -> str:
-        """What can be done with a step of what the run has left."""
-        at = min(step, self.left - 1)  # its very end may leave a fork nothing to do
-        fork = f": {self.fork} --at {at} takes it up" if at > self.now else ""
+        at = min(step, self.left - 1)  # a fork at the very end may have nothing to train
+        fork = f": {self.fork} --at {at} continues it" if at > self.now else ""
         return f"step {step:,} is on the faint line, which the run has left{fork}"
 
 

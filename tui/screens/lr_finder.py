@@ -40,11 +40,9 @@ SUGGESTION = "Suggestion: "
 
 
 class LRFinderScreen(Screen[dict[str, Any] | None]):
-    """Watches a test. Its answer is the settings to take over, or None.
+    """Shows a test; its result is the settings to use, or None.
 
     Args:
-        control: Ends the test.
-        config: What is tested.
         request_id: Of the test; events of an earlier one are ignored.
     """
 
@@ -75,21 +73,21 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
         yield KeysFooter()
 
     def on_mount(self) -> None:
-        """Look now and then, because the losses come without a word."""
+        """Refresh regularly, because no event announces the losses."""
         self.set_interval(TICK_SECONDS, self.show)
         self.show()
 
-    # -- what the engine says --------------------------------------------------------------------
+    # -- events ----------------------------------------------------------------------------------
 
-    def hear(self, event: Event) -> bool:
-        """The test gets ready, begins, or is over; False if the event is about something else."""
+    def handle_event(self, event: Event) -> bool:
+        """Handle an event of the test; return False if the event is of another request."""
         if event.request_id != self._request_id:
             return False
         if isinstance(event, LearningRateFinderPrepared):
             self._doing, self._runtime = event.message.rstrip(" …"), event.runtime
         elif isinstance(event, LearningRateFound):
             self._changes = event.changes
-            self._end(self._outcome(event))
+            self._end(self._format_result(event))
         elif isinstance(event, Refused):
             self._end(Text(event.message, "bold"))
         if self.is_mounted:
@@ -100,7 +98,7 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
     def _end(self, words: Text) -> None:
         self._doing, self._over, self._words = "", True, words
 
-    def _outcome(self, event: LearningRateFound) -> Text:
+    def _format_result(self, event: LearningRateFound) -> Text:
         if not event.message:
             return Text("The test was called off: something else was asked of the engine.")
         why = Text(f"{event.message[0].upper()}{event.message[1:]}.")
@@ -114,24 +112,23 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
         one = SETTINGS[key]
         return f"{key} {one.format(value)} (now {one.format(self._config.get(key))})"
 
-    # -- what is shown ---------------------------------------------------------------------------
+    # -- showing ---------------------------------------------------------------------------------
 
     def show(self) -> None:
-        """Bring the screen in line with what is known."""
-        chart, trying = self.query_one(LRFinderChart), self.control.lr_finder
+        """Update the screen."""
+        chart, finder = self.query_one(LRFinderChart), self.control.engine.lr_finder
         chart.empty_text = f"{self._doing}…" if self._doing else "nothing was measured"
         chart.suggested = self._changes.get("optim.learning_rate")
         if self._runtime:
-            chart.show(trying.ramp, trying.metrics)
-        self.query_one("#rate-facts", Static).update(self._facts(trying))
+            chart.show(finder.ramp, finder.metrics)
+        self.query_one("#rate-facts", Static).update(self._facts(finder))
         self.query_one("#rate-words", Static).update(self._words)
 
-    def _facts(self, trying: BackgroundFinder) -> Text:
-
-        column = trying.metrics.column("train_loss")
+    def _facts(self, finder: BackgroundFinder) -> Text:
+        column = finder.metrics.column("train_loss")
         if not self._runtime or not len(column):
             return Text("over" if self._over else "getting ready", "bold")
-        ramp, taken = trying.ramp, len(column)
+        ramp, taken = finder.ramp, len(column)
         state = "over" if self._over else "testing"
         return Text.assemble(
             (f"{state} · step {taken} of {ramp.steps}", "bold"),
@@ -145,7 +142,6 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
     # -- keys ------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """There is something to take over once there is a suggestion."""
         return action != "take" or bool(self._changes)
 
     def action_take(self) -> None:

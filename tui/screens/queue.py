@@ -1,4 +1,4 @@
-"""The queue: which runs are waiting, what became of the others, and which is the best."""
+"""The queue: its runs, their states and results."""
 
 from __future__ import annotations
 
@@ -46,11 +46,7 @@ EMPTY = (
 
 
 class QueueScreen(Screen[None]):
-    """A table of the queue, to look at and rearrange.
-
-    Args:
-        control: The queue, and the run that is open.
-    """
+    """A table of the queue, to view and rearrange."""
 
     CSS_PATH = "../styles/queue.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -71,7 +67,6 @@ class QueueScreen(Screen[None]):
         self.places: list[Place] = []  # as in the rows of the table
 
     def compose(self) -> ComposeResult:
-        """A heading, the table, and details of the row under the cursor."""
         yield Static(id="heading", markup=False)
         yield Notice(id="queue-notice")
         yield DataTable(id="runs", cursor_type="row", zebra_stripes=True)
@@ -81,7 +76,6 @@ class QueueScreen(Screen[None]):
 
     @property
     def table(self) -> DataTable[Text]:
-        """The runs."""
         return self.query_one("#runs", DataTable)
 
     @property
@@ -93,7 +87,6 @@ class QueueScreen(Screen[None]):
         return None
 
     def on_mount(self) -> None:
-        """Show the queue, and what changes in it."""
         self.refresh_table()
         self.set_interval(REFRESH_SECONDS, self.refresh_table)
 
@@ -158,13 +151,11 @@ class QueueScreen(Screen[None]):
         self.refresh_bindings()
 
     def on_data_table_row_highlighted(self) -> None:
-        """The cursor is on another row."""
         self._show_detail()
 
     # -- keys ------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Enable the keys that make sense for the row under the cursor."""
         entry = self.place.entry if self.place else None
         state = entry.state if entry else None
         can = {
@@ -177,7 +168,7 @@ class QueueScreen(Screen[None]):
         return can.get(action, True)
 
     def on_data_table_row_selected(self) -> None:
-        """Enter: open the run in the cockpit; ask first if that interrupts another one."""
+        """Open the run in the cockpit; ask first if that interrupts another one."""
         control = self.control
         if not self.place or not self.place.run:
             return
@@ -192,29 +183,23 @@ class QueueScreen(Screen[None]):
             control.open_run(run)
 
     def action_start_next(self) -> None:
-        """Train the next run now."""
         self._try(self.control.queue.start_next)
 
     def action_hold(self) -> None:
-        """Let no run start by itself, or go on."""
         self.control.queue.toggle_hold()
         self.refresh_table()
 
     def action_toggle_order(self) -> None:
-        """Sort by loss, or in the order of the queue."""
         self.best_first = not self.best_first
         self.refresh_table()
 
     def action_cancel(self) -> None:
-        """Cancel the entry."""
         self._change(self.queue.cancel)
 
     def action_retry(self) -> None:
-        """Queue the entry again."""
         self._change(self.queue.retry)
 
     def action_move(self, places: int) -> None:
-        """Move the entry."""
         self._change(lambda id: self.queue.move(id, places))
 
     def _change(self, change: Callable[[int], None]) -> None:

@@ -27,11 +27,7 @@ SHOWN_RUNS = 4
 
 
 class QueueDialog(ModalScreen[str | None]):
-    """Asks what to queue and queues it; returns what to tell the person, None if nothing.
-
-    Args:
-        control: The edited settings, and the queue.
-    """
+    """Asks what to queue and queues it; its result is a message, or None."""
 
     CSS_PATH = "../styles/queue.tcss"
     AUTO_FOCUS = "#axes"  # enter adds at once; the settings above it can be scrolled, too
@@ -46,7 +42,6 @@ class QueueDialog(ModalScreen[str | None]):
         self.control = control
 
     def compose(self) -> ComposeResult:
-        """The edited settings, a field and a box, the runs they come to, and the keys."""
         draft = self.control.draft
         so_far = (
             differences(draft, draft.edits)
@@ -100,7 +95,7 @@ class QueueDialog(ModalScreen[str | None]):
 
 
 def format_plan(planned: Plan, rule: MedianRule | None) -> Text:
-    """Return the first runs, which settings have no effect, and what is left out."""
+    """Format the first runs, the settings without effect, and what is left out."""
     trials = planned.trials
     text = Text.assemble((format_count(len(trials), "run"), "bold"))
     if len(trials) > 1:

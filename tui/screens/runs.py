@@ -50,12 +50,7 @@ export runs.
 
 
 class RunsScreen(Screen[None]):
-    """A table of all runs, kept up to date, and what can be done with them.
-
-    Args:
-        control: Of the run that is open in this app.
-        view: What is shown; it outlives the screen.
-    """
+    """A table of all runs, kept up to date, with actions on them."""
 
     HELP = HELP_PAGE
     CSS_PATH = "../styles/runs.tcss"
@@ -88,7 +83,7 @@ class RunsScreen(Screen[None]):
         super().__init__()
         self.control, self.view = control, view
         self._keys_shown: list[bool | None] = []
-        self._editing: str | None = None  # path of the run that is written on
+        self._editing: str | None = None  # path of the run whose name, tags or note are edited
         self._filter_before = ""
 
     def compose(self) -> ComposeResult:
@@ -102,17 +97,15 @@ class RunsScreen(Screen[None]):
     # -- reading ---------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        """Read what there is, and go on doing so."""
         self._show()
         self.read()
         self.set_interval(REFRESH_SECONDS, self._read_if_seen)
 
     def on_resize(self) -> None:
-        """The heading has more room now, or less."""
         self._show_heading()
 
     def on_screen_resume(self) -> None:
-        """What was hidden may be out of date."""
+        """Read again, as nothing was read while the screen was hidden."""
         self.read()
 
     def _read_if_seen(self) -> None:
@@ -129,12 +122,7 @@ class RunsScreen(Screen[None]):
                 self.call_later(self._take_sizes, catalogue.sizes())
 
     def take(self, runs: list[RunSummary], changes: int) -> None:
-        """Show runs, unless something was changed while they were read.
-
-        Args:
-            runs: As they were read.
-            changes: How many had been made here when reading began.
-        """
+        """Show runs, unless `changes` shows that something was changed while they were read."""
         if changes != self.view.changes:
             self.read()
         elif runs != self.view.runs:
@@ -172,7 +160,6 @@ class RunsScreen(Screen[None]):
         self.query_one("#heading", Static).update(text)
 
     def on_runs_table_moved(self) -> None:
-        """Show what is under the cursor now."""
         self._show_details()
 
     def _show_details(self) -> None:
@@ -189,21 +176,20 @@ class RunsScreen(Screen[None]):
     # -- keys ------------------------------------------------------------------------------------
 
     def _refresh_keys(self) -> None:
-        """Bring the footer in line; it is built anew, so only if other keys work than before."""
+        """Update the footer, only if other keys work than before."""
         now = [self.check_action(action, ()) for action in (*OF_A_RUN, "undo")]
         if now != self._keys_shown:
             self._keys_shown = now
             self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Without a run some keys make no sense."""
         if action in OF_A_RUN or (action == "edit" and parameters != ("filter",)):
-            # none, too, while the screen is taken apart
+            # none also while the screen is removed
             return any(table.current for table in self.query(RunsTable))
         return action != "undo" or bool(self.view.trashed)
 
     def action_leave(self) -> None:
-        """Out of the filter, then back to the cockpit."""
+        """Clear the filter; if there is none, go back to the cockpit."""
         if self.view.filter:
             self.view.filter = ""
             self._show()
@@ -223,7 +209,6 @@ class RunsScreen(Screen[None]):
         self._show()
 
     def on_runs_table_header_clicked(self, message: RunsTable.HeaderClicked) -> None:
-        """By this column; a second time the other way round."""
         self.view.sort_by(message.key)
         self._show()
 
@@ -241,14 +226,12 @@ class RunsScreen(Screen[None]):
         self._refresh_keys()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """A filter works as it is typed."""
         self.editor.problem.dismiss()
         if self.editor.what == "filter":
             self.view.filter = event.value.strip()
             self._show()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Keep what was typed, or say why not."""
         try:
             if self.editor.what != "filter":
                 self._write(self.editor.what, event.value)
@@ -258,7 +241,7 @@ class RunsScreen(Screen[None]):
         self._back_to_table()
 
     def action_leave_field(self) -> None:
-        """Leave all as it was."""
+        """Restore the previous filter, and discard what was typed."""
         if self.editor.what == "filter":
             self.view.filter = self._filter_before
             self._show()
@@ -329,11 +312,10 @@ class RunsScreen(Screen[None]):
     # -- opening and comparing -------------------------------------------------------------------
 
     def on_runs_table_chosen(self) -> None:
-        """Two clicks open a run."""
         self.action_open()
 
     def action_open(self) -> None:
-        """Open the run in the cockpit; what trains there is asked about, saved and kept."""
+        """Open the run in the cockpit; ask first if that interrupts another one."""
         run, control = self.table.current, self.control
         if run is None:
             return
@@ -367,10 +349,10 @@ class RunsScreen(Screen[None]):
 
             self.app.push_screen(CompareScreen(paths))
 
-    # -- small things ----------------------------------------------------------------------------
+    # -- helpers ---------------------------------------------------------------------------------
 
     def _marked_or_current(self) -> list[Path]:
-        """Of the marked runs those in sight: nothing happens to a run that a filter hides."""
+        """Return the marked runs that the filter does not hide, else the one at the cursor."""
         marked = [Path(run.path) for run in self.table.runs if run.path in self.view.marked]
         if marked:
             return marked
@@ -387,7 +369,7 @@ class RunsScreen(Screen[None]):
             )
 
     def _try(self, act: Callable[[], Result]) -> Result | None:
-        """Do something, or say why not."""
+        """Call a function; show an ``InputError`` instead of raising it."""
         try:
             return act()
         except InputError as error:

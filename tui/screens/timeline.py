@@ -1,4 +1,4 @@
-"""The timeline: look at any moment of the run, sample from it, go back to it or fork from it."""
+"""The timeline: view any step of the run, sample from it, go back to it or fork from it."""
 
 from __future__ import annotations
 
@@ -32,18 +32,14 @@ WEIGHTS = {"full": "checkpoint", "light": "weights kept"}
 
 @dataclass(frozen=True)
 class Choice:
-    """What the person wants with a step."""
+    """What to do with a step."""
 
     action: str  # "rewind" or "fork"
     step: int
 
 
 class TimelineScreen(Screen[Choice | None]):
-    """The past of the open run. Its result is what to do, or None.
-
-    Args:
-        control: What is known of the run.
-    """
+    """The past of the open run; its result is what to do, or None."""
 
     AUTO_FOCUS = ""
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
@@ -90,10 +86,10 @@ class TimelineScreen(Screen[Choice | None]):
         self.step = control.status.step
         self._moments: list[Moment] = []
         self._left: list[Abandoned] = []  # the newest last
-        self._left_as_of = -1  # the line of history from which they were seen
+        self._left_as_of = -1  # the branch for which they were read
         self._forked_from = "its parent"  # until its name is read
-        self._pinning: bool | None = None  # what was asked for and is not seen yet
-        self._texts_before: int | None = None  # how many there were when one was asked for
+        self._pinning: bool | None = None  # requested, and not recorded yet
+        self._texts_before: int | None = None  # number of texts when one was requested
 
     def compose(self) -> ComposeResult:
         with Vertical(id="timeline-chart") as frame:
@@ -109,7 +105,6 @@ class TimelineScreen(Screen[Choice | None]):
         yield KeysFooter()
 
     def on_mount(self) -> None:
-        """Show the present, and read the past."""
         status = self.control.status
         self.query_one(LossChart).show(self.control.metrics, max_step=status.total_steps)
         self._show()
@@ -117,7 +112,6 @@ class TimelineScreen(Screen[Choice | None]):
         self.set_interval(REFRESH_SECONDS, self._refresh)
 
     def on_resize(self) -> None:
-        """More fits on the line of facts, or less."""
         if self.is_mounted:
             self._show()
 
@@ -135,7 +129,7 @@ class TimelineScreen(Screen[Choice | None]):
         path, branch = self.control.run_path, self.control.status.branch
         assert path
         parent = name_of_parent(path) if self.control.first_step else ""
-        left = self._left  # which stays as it is: it is read once
+        left = self._left  # read once, because it does not change
         if branch != self._left_as_of:
             left = read_abandoned(path, branch) if self._has_ghosts() else []
         self.app.call_from_thread(self._take, read_moments(path, branch), left, branch, parent)
@@ -154,7 +148,7 @@ class TimelineScreen(Screen[Choice | None]):
     # -- the moment ------------------------------------------------------------------------------
 
     def _moment(self) -> Moment | None:
-        """What is known of the step under the cursor, or of the last moment before it."""
+        """Return the recorded moment at the cursor, or the last one before it."""
         before = self._moments_before()
         return before[-1] if before else None
 
@@ -162,19 +156,18 @@ class TimelineScreen(Screen[Choice | None]):
         return bool(self.control.metrics.ghosts("train_loss"))
 
     def _moments_before(self) -> list[Moment]:
-        """Those up to the step under the cursor, on the line that it stands on."""
+        """Return the moments up to the cursor, on its branch of the history."""
         left = self._abandoned()
         moments = left.moments if left else self._moments
         return [one for one in moments if one.step <= self.step]
 
     def _abandoned(self) -> Abandoned | None:
-        """What the cursor stands on, beyond where the run is: the newest that came so far."""
+        """Return the newest abandoned branch that has the step of the cursor, if any."""
         if self.step <= self.control.status.step:
             return None
         return next((one for one in reversed(self._left) if one.last >= self.step), None)
 
     def _reach(self) -> KeptSteps:
-        """How far the past goes, as it is now."""
         control = self.control
         first, now = control.first_step, control.status.step
         ghosts = control.metrics.ghosts("train_loss")
@@ -231,7 +224,7 @@ class TimelineScreen(Screen[Choice | None]):
         )
         step, width = Text(f"step {self.step:,}", "bold"), self.size.width - 2
         facts = Text.assemble(step, f" ({'abandoned' if left else distance})", figures)
-        if facts.cell_len > width and not left:  # how long ago it was can be seen above
+        if facts.cell_len > width and not left:  # the chart shows the distance
             facts = Text.assemble(step, figures)
         facts.truncate(width, overflow="ellipsis")
         return facts
@@ -239,7 +232,6 @@ class TimelineScreen(Screen[Choice | None]):
     # -- keys ------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Which keys work for the moment under the cursor."""
         if action not in ("choose", "sample", "pin", "explain"):
             return True
         if not self.control.is_open:
@@ -248,13 +240,13 @@ class TimelineScreen(Screen[Choice | None]):
         return can != (action == "explain")
 
     def action_move(self, by: int) -> None:
-        """Move to another moment; from between two, to the next one in that direction."""
+        """Move to another moment; between two, to the next one in that direction."""
         now = self.control.status.step
         lived = {one.step for one in self._moments if one.step <= now} | {now}
         ahead = {
             one.step for left in self._left for one in left.moments if now < one.step <= left.last
         }
-        steps = sorted(lived | ahead if self.step >= now else lived)  # it rests at the present
+        steps = sorted(lived | ahead if self.step >= now else lived)  # stop at the present
         if by < 0:
             reach = [step for step in steps if step < self.step]
             self.step = reach[max(by, -len(reach))] if reach else self.step
@@ -285,7 +277,6 @@ class TimelineScreen(Screen[Choice | None]):
         self.refresh_bindings()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Go to the step that was typed, or say why not."""
         self.action_leave_field()
         if not event.value.strip().isdecimal():
             return

@@ -1,1 +1,1 @@
-"""The terminal itself: its keys, and what is written to it."""
+"""Input from the terminal, and output to it."""

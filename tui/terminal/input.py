@@ -1,4 +1,4 @@
-"""Reads what a terminal sends, whatever it is.
+"""Input that is not valid UTF-8 does not end the app.
 
 Textual 8.2 decodes standard input as strict UTF-8 in a thread of its own, so one byte that is not
 (a paste in Latin-1, a mouse report in the old X10 encoding after a reattach, a letter cut in two)
@@ -15,7 +15,7 @@ from textual.drivers import linux_driver
 # CSI M, then the button, column and row as one byte each (XTerm Control Sequences, "X10"). Some
 # terminals send CSI M for F1 or delete-line; nothing that Textual asks for answers with it.
 X10_MOUSE = re.compile(rb"\x1b\[M[ -\xff]{3}", re.DOTALL)
-X10_BEGUN = re.compile(rb"\x1b\[M[ -\xff]{0,2}\Z", re.DOTALL)
+X10_PARTIAL = re.compile(rb"\x1b\[M[ -\xff]{0,2}\Z", re.DOTALL)
 
 
 class TerminalDecoder(codecs.IncrementalDecoder):
@@ -24,14 +24,14 @@ class TerminalDecoder(codecs.IncrementalDecoder):
     def __init__(self, errors: str = "replace") -> None:
         super().__init__(errors)
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._begun = b""  # an X10 report of which more is to come
+        self._partial = b""  # the beginning of an X10 report
 
     def decode(self, data: bytes, final: bool = False) -> str:  # type: ignore[override]
-        """Return the text of these bytes, less the mouse reports."""
-        data = X10_MOUSE.sub(b"", self._begun + data)
-        begun = None if final else X10_BEGUN.search(data)
-        self._begun = begun[0] if begun else b""
-        return self._utf8.decode(data[: begun.start()] if begun else data, final)
+        """Decode the bytes, without mouse reports."""
+        data = X10_MOUSE.sub(b"", self._partial + data)
+        partial = None if final else X10_PARTIAL.search(data)
+        self._partial = partial[0] if partial else b""
+        return self._utf8.decode(data[: partial.start()] if partial else data, final)
 
 
 def accept_any_bytes() -> None:

@@ -1,7 +1,7 @@
 """Keeps text that native code writes to file descriptor 2 off the screen.
 
 Textual draws through the same descriptor. It is given a duplicate of the terminal, and descriptor 2
-itself leads to a log: a temporary one first, then the run's own ``log.txt``.
+itself writes to a log: a temporary one first, then the run's own ``log.txt``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OUTPUT_DESCRIPTOR, ERROR_DESCRIPTOR = 1, 2
 
 
 class ErrorLog:
-    """Where descriptor 2 leads while the app runs."""
+    """The file that descriptor 2 writes to while the app runs."""
 
     def __init__(self) -> None:
         self.path: Path | None = None
@@ -29,7 +29,7 @@ class ErrorLog:
         os.dup2(self._early.fileno(), ERROR_DESCRIPTOR)
 
     def move_to(self, path: Path) -> None:
-        """Append to this file from now on, what was written before included."""
+        """Append to this file from now on, including what was written before."""
         if path == self.path:
             return
         with path.open("ab") as log:
@@ -41,15 +41,15 @@ class ErrorLog:
         self.path = path
 
     def early_text(self) -> str:
-        """What was written before there was a run."""
+        """Return what was written before there was a run."""
         self._early.seek(0)
         return self._early.read().decode(errors="replace")
 
 
 class Terminal(io.TextIOWrapper):
-    """Textual's own way to the terminal, which outlives it: what nobody can see is let go.
+    """Textual's stream to the terminal; output is discarded once the terminal is gone.
 
-    An error here would end the thread in which Textual writes, and the app would wait for it.
+    An error here would end Textual's writer thread, and the app would wait for it for ever.
     """
 
     def __init__(self, raw: io.FileIO) -> None:
@@ -57,20 +57,17 @@ class Terminal(io.TextIOWrapper):
         self._gone = False
 
     def write(self, text: str) -> int:
-        """As ever, while there is a terminal."""
         if not self._gone:
             with self._until_gone():
                 return super().write(text)
         return len(text)
 
     def flush(self) -> None:
-        """As ever, while there is a terminal."""
         if not self._gone:
             with self._until_gone():
                 super().flush()
 
     def close(self) -> None:
-        """Let go of the descriptor."""
         with self._until_gone():
             super().close()
 
@@ -83,7 +80,7 @@ class Terminal(io.TextIOWrapper):
 
 
 def is_gone(terminal: IO[str] | None) -> bool:
-    """Whether nobody is at the other end any more: a window was closed, a connection broke off."""
+    """Return whether the terminal is gone: its window was closed, or its connection lost."""
     if terminal is None:
         return True
     poll = select.poll()
@@ -93,7 +90,7 @@ def is_gone(terminal: IO[str] | None) -> bool:
 
 @contextmanager
 def errors_off_screen() -> Iterator[ErrorLog]:
-    """Give Textual a terminal of its own, and everybody else a log."""
+    """Give Textual a stream of its own, and redirect descriptor 2 to a log."""
     original = sys.__stderr__
     before = os.dup(ERROR_DESCRIPTOR)
     # 'gpt-tui 2> errors.txt' has redirected the descriptor that Textual would draw on

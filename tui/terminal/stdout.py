@@ -15,11 +15,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and new l
 
 
 class OutputLost(Exception):
-    """Standard output cannot be written, as on a full disk.
-
-    Attributes:
-        errno: The operating system's number for why.
-    """
+    """Standard output cannot be written, as on a full disk."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(
@@ -30,10 +26,10 @@ class OutputLost(Exception):
 
 @contextmanager
 def standard_output() -> Iterator[TextIO]:
-    """Standard output, flushed at the end; nothing else that fails may happen inside.
+    """Yield standard output, and flush it; nothing else may raise ``OSError`` inside.
 
     Raises:
-        BrokenPipeError: Whoever reads has seen enough.
+        BrokenPipeError: The reader has closed the pipe.
         OutputLost: It cannot be written for another reason.
     """
     try:
@@ -48,10 +44,10 @@ def standard_output() -> Iterator[TextIO]:
 
 
 def put(text: str, end: str = "\n") -> None:
-    """Print on standard output, at once: a buffer would hide until the end that it cannot be.
+    """Print on standard output, unbuffered, so that an error shows at once.
 
     Raises:
-        BrokenPipeError: Whoever reads has seen enough.
+        BrokenPipeError: The reader has closed the pipe.
         OutputLost: It cannot be written for another reason.
     """
     with standard_output() as out:
@@ -59,22 +55,22 @@ def put(text: str, end: str = "\n") -> None:
 
 
 def print_last(text: str) -> None:
-    """Print the last words of a command; if nobody is there any more to read them, quietly not.
+    """Print the result of a command; do nothing if the pipe or terminal was closed.
 
     Raises:
-        OutputLost: They were to be kept, and cannot be.
+        OutputLost: It cannot be written for another reason.
     """
     try:
         put(text)
     except BrokenPipeError:
         return
     except OutputLost as lost:
-        if lost.errno != errno.EIO:  # which is how a terminal that was closed answers
+        if lost.errno != errno.EIO:  # the error of a terminal that was closed
             raise
 
 
 def complain(text: str) -> None:
-    """Say on standard error why the command failed, if that can be written."""
+    """Print a problem on standard error, if that can be written."""
     try:
         print(f"gpt-tui: {harmless(text)}", file=sys.stderr)
     except OSError:
@@ -82,25 +78,22 @@ def complain(text: str) -> None:
 
 
 def harmless(text: str) -> str:
-    """A text whose control characters show instead of acting on the terminal.
-
-    Names and texts of a run may come from a stranger.
-    """
+    """Escape control characters: names and texts of a run may come from somebody else."""
     return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def make_streams_usable() -> None:
-    """One that is closed leads nowhere; where it knows but ASCII, the rest are question marks."""
+    """Redirect closed streams to the null device; print "?" for what a stream cannot encode."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # its number is free, and this takes it before a file of a run does
+        if stream is None:  # take its descriptor before a file of a run does
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def silence(stream: TextIO) -> None:
-    """Lead a stream nowhere, so that what is still buffered troubles nobody at the end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+    """Redirect a stream to the null device, so that flushing it at exit raises nothing."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

@@ -1,1 +1,1 @@
-"""Words and figures, shared by screens and commands."""
+"""Formatting shared by screens and commands."""

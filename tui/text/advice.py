@@ -1,4 +1,4 @@
-"""Advice where there is no screen: what is wrong, and the exact commands that act on it."""
+"""Advice on the command line: what is wrong, and the commands that act on it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from engine.runs.folder import typed_name
 
 
 def format_advice(advice: Advised, run: Path) -> str:
-    """A piece of advice as lines for a terminal."""
     name, options = typed_name(run), _options(advice)
     resume, step = f"{program()} train --resume {name}", advice.rewind_to
     if step is None:
@@ -25,7 +24,7 @@ def format_advice(advice: Advised, run: Path) -> str:
         "without this batch": resume,
     }
     lines = [f"  {f'{way}:':<32}{command}" for way, command in ways.items()]
-    return "\n".join([f"gpt-tui: {advice.message}. To go on", *lines])
+    return "\n".join([f"gpt-tui: {advice.message}. To continue", *lines])
 
 
 def _options(advice: Advised) -> str:

@@ -1,4 +1,4 @@
-"""Runs compared, as text: what the command and the screen both show."""
+"""The comparison of runs as text, for the command and the screen."""
 
 from __future__ import annotations
 
@@ -11,21 +11,15 @@ from tui.text.numbers import UNKNOWN, format_amount, format_duration, format_los
 
 
 class Line(NamedTuple):
-    """One line of the table.
-
-    Attributes:
-        label: What is compared.
-        cells: One for each run.
-        best: Which of them are the best, if one can say.
-    """
+    """One line of the table."""
 
     label: str
-    cells: list[str]
-    best: frozenset[int] = frozenset()
+    cells: list[str]  # one for each run
+    best: frozenset[int] = frozenset()  # indices of the best cells, if the line has any
 
 
 def setting_lines(runs: Sequence[ComparedRun]) -> list[Line]:
-    """The settings that differ, as ``optim.learning_rate  0.001→0.0003  0.001``."""
+    """Return the settings that differ, as ``optim.learning_rate  0.001→0.0003  0.001``."""
     return [
         Line(key, [_cut(described(key, one)) or "(empty)" for one in values])
         for key, values in differing_settings(runs).items()
@@ -33,13 +27,13 @@ def setting_lines(runs: Sequence[ComparedRun]) -> list[Line]:
 
 
 def _cut(words: str) -> str:
-    """No value, such as a long prompt, pushes the other runs out of sight."""
+    """Shorten a long value, such as a prompt, so that the other columns stay visible."""
     half = MOST_LETTERS // 2
     return words if len(words) <= MOST_LETTERS else f"{words[:half]}…{words[1 - half :]}"
 
 
 def figure_lines(runs: Sequence[ComparedRun]) -> list[Line]:
-    """What came of each run; lines that are empty for all are left out."""
+    """Return the results of each run, without lines that are empty for all."""
     lines = [
         Line(label, [words(run.summary) for run in runs], _best(label, runs))
         for label, words in FIGURES.items()

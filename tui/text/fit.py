@@ -10,7 +10,7 @@ SEPARATOR = " · "
 
 
 def fit_items(items: Sequence[Text], width: int, separator: str = SEPARATOR) -> Text:
-    """As many items as fit, the most important first; of the first one at least its beginning."""
+    """Join as many items as fit, the most important first; truncate the first one if need be."""
     line = Text(no_wrap=True)
     for item in items:
         gap = Text(separator if line else "", "dim")

@@ -43,21 +43,18 @@ def _row(place: Place, keys: Sequence[str]) -> tuple[str, ...]:
 
 def format_progress(place: Place) -> tuple[str, str]:
     """Return the steps of a run, taken and planned, and its training time."""
+    if not place.run:
+        return "–", "–"
     run = place.run
-    return (
-        (f"{run.step:,}/{run.total_steps:,}", format_duration(run.train_seconds))
-        if run
-        else ("–", "–")
-    )
+    return f"{run.step:,}/{run.total_steps:,}", format_duration(run.train_seconds)
 
 
 def format_state(place: Place) -> str:
-    """Return the state of an entry; ``stopped early`` if the pruning rule has ended its run."""
+    """Return the state of an entry; ``stopped early`` if the pruning rule ended its run."""
     return "stopped early" if place.pruned else place.entry.state
 
 
 def format_queue(entries: Sequence[Entry]) -> str:
-    """Return a table of the entries in their order."""
     header = ("id", "state", "sweep", "run", "settings")
     rows = [(str(e.id), e.state, e.sweep or "–", e.run or "–", _about(e)) for e in entries]
     return format_table(header, rows, right=(0,), wrap=True)
@@ -91,7 +88,7 @@ def format_key(key: str) -> str:
 
 
 def format_value(key: str, value: Value | None) -> str:
-    """Return the value of a setting as a person types it; a dash if there is none."""
+    """Return the value of a setting as the user types it; a dash if there is none."""
     return "–" if value is None else SETTINGS[key].format(value)
 
 

@@ -23,7 +23,6 @@ LETTERS = "B texts, T tokens, C width, nh heads of hs each, F hidden width, V vo
 
 
 def format_model(one: ModelSummary, config: Config, vocabulary: str) -> str:
-    """The tree, then what it costs."""
     tokens = tokens_per_step(config)
     per_step = f"{format_unit(one.flops_step, 'FLOP')} a step of {tokens:,} tokens"
     return "\n\n".join(
@@ -38,13 +37,7 @@ def format_model(one: ModelSummary, config: Config, vocabulary: str) -> str:
 
 
 def _tree(part: Part, lead: str = "", stem: str = "") -> Iterator[tuple[str, str, str]]:
-    """A line for each module.
-
-    Args:
-        part: The module.
-        lead: What stands before its name.
-        stem: What stands before the names of its parts.
-    """
+    """Yield a line for each module, with `lead` before its name and `stem` before its parts'."""
     many = f"{part.count} x {part.parameters:,}" if part.count > 1 else f"{part.parameters:,}"
     yield f"{lead}{part.name}", part.kind, many
     for i, child in enumerate(part.parts):
@@ -84,7 +77,6 @@ def _bytes(number: int) -> str:
 
 
 def format_trace(trace: Trace, text: str, weights: str, tokenizer: Tokenizer) -> str:
-    """Every stage in a line, then the likeliest next tokens."""
     tokens = trace.stages[0].shape[1]
     head = f"{text!r} ({tokens} tokens) through {weights}\n{LETTERS}"
     return "\n\n".join((head, _stages(trace), _likeliest(trace, tokenizer)))
@@ -93,25 +85,25 @@ def format_trace(trace: Trace, text: str, weights: str, tokenizer: Tokenizer) ->
 def _stages(trace: Trace) -> str:
     rows = [(f"  {one.name}" if one.where else one.name, *_cells(one)) for one in trace.stages]
     header, *lines = format_table(STAGE_HEADER, rows, STAGE_FIGURES).splitlines()
-    told, where = [header], ""
+    text, where = [header], ""
     for stage, line in zip(trace.stages, lines, strict=True):
         if stage.where != where and stage.where:
-            told.append(stage.where)
+            text.append(stage.where)
         where = stage.where
-        told += [line, *_entropy(stage)]
-    return "\n".join(told)
+        text += [line, *_entropy(stage)]
+    return "\n".join(text)
 
 
 def _cells(stage: Stage) -> tuple[str, ...]:
     shape = " ".join(map(str, stage.shape))
-    if stage.axes == "B T":  # the mean of names says nothing
+    if stage.axes == "B T":  # token ids: their mean says nothing
         return stage.axes, shape, "", "", "", "", ""
     figures = (stage.mean, stage.std, stage.minimum, stage.maximum)
     return stage.axes, shape, *map(_figure, figures), f"{stage.zeros:.0%}"
 
 
 def _figure(value: float) -> str:
-    """At most seven characters for anything usual."""
+    """Format a number in at most seven characters, unless it is huge."""
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
 
 
@@ -121,11 +113,11 @@ def _entropy(stage: Stage) -> list[str]:
     length = stage.shape[-1]
     even = sum(math.log2(seen) for seen in range(1, length + 1)) / length
     bits = " ".join(f"{one:.2f}" for one in stage.entropy)
-    told = f"entropy of its heads: {bits} bits (spread evenly: {even:.2f})"
+    text = f"entropy of its heads: {bits} bits (spread evenly: {even:.2f})"
     width = shutil.get_terminal_size().columns
-    return textwrap.wrap(told, width, initial_indent=" " * 4, subsequent_indent=" " * 6)
+    return textwrap.wrap(text, width, initial_indent=" " * 4, subsequent_indent=" " * 6)
 
 
 def _likeliest(trace: Trace, tokenizer: Tokenizer) -> str:
-    told = (f"{tokenizer.decode([token])!r} {chance:.1%}" for token, chance in trace.likeliest)
-    return "likeliest next: " + "  ".join(told)
+    tokens = (f"{tokenizer.decode([token])!r} {chance:.1%}" for token, chance in trace.likeliest)
+    return "likeliest next: " + "  ".join(tokens)

@@ -1,4 +1,4 @@
-"""What the app says of a run: at its end, after going back, of a fork."""
+"""Messages of the app about a run: finished, failed, rewound, forked."""
 
 from __future__ import annotations
 
@@ -11,42 +11,41 @@ from tui.text.numbers import format_count, format_duration, format_loss, format_
 
 
 def format_finished(status: Status, run: Path | None) -> str:
-    """What a run came to, and what can be done next."""
+    """Format the results of a run, and the keys to continue with."""
     longer = "eval.patience" if status.step < status.total_steps else "train.max_steps"
-    way_on = "space goes on" if status.pruned else f"raise {longer} (e) to go on"
+    way_on = "space continues" if status.pruned else f"raise {longer} (e) to continue"
     return (
         f"finished: {format_count(status.step, 'step')} in "
         f"{format_duration(status.train_seconds)} · "
         f"val {format_loss(status.val_loss)} · best {format_loss(status.best_val_loss)} at step "
         f"{status.best_step or 0:,} (whole split)\n"
-        f"kept in {format_path(run or '')} · {way_on}, n begins a new run, s samples"
+        f"kept in {format_path(run or '')} · {way_on}, n starts a new run, s samples"
     )
 
 
 def format_failed(message: str, status: Status, run: Path | None) -> str:
-    """Why a run failed, where it can go on, and where details are."""
+    """Format why a run failed, where it can continue, and where the details are."""
     saved = status.saved_step
     there = f"the checkpoint of step {saved:,}" if saved else "the beginning"
     log = format_path(f"{run}/{LOG_FILE}")
-    return f"{message}\nspace goes on from {there}; details are in {log}"
+    return f"{message}\nspace continues from {there}; details are in {log}"
 
 
 def format_rewound(event: Rewound, status: Status, run: Path) -> str:
-    """Where the run is now, and what became of the steps after."""
-    words = f"What came after it, up to step {event.left_at:,}, stays as a faint line"
+    """Format where the run is now, and what happens to the steps after that."""
+    words = f"The steps after it, up to {event.left_at:,}, stay as a faint line"
     finished = event.left_at >= status.total_steps
     last = event.left_at - finished  # a fork at the very end would have nothing to train
     if last > event.step:
         fork = f"{program()} fork {typed_name(run)} --at {last}"
-        words += f"; until the run is there again, {fork} takes it up"
+        words += f"; until the run is there again, {fork} continues it"
     return (
         f"back at step {event.step:,}. {words}.\n"
-        f"Change settings if you like, space goes on from here"
+        f"Change settings if you like; space continues from here"
     )
 
 
 def format_forked(event: Forked) -> str:
-    """What the fork is, and how to open it."""
     path = Path(event.path)
     return (
         f"{path.name} is this run as it was at step {event.step:,}: open it with r, or "

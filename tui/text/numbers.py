@@ -59,7 +59,7 @@ def format_loss(value: float | None) -> str:
 
 
 def format_rate(rate: float) -> str:
-    """``1e-3``, ``4.35e-3``, ``1``: a learning rate in three digits, its power of ten in sight."""
+    """``1e-3``, ``4.35e-3``, ``1``: a learning rate in three digits."""
     if rate >= 1:
         return f"{rate:g}"
     mantissa, power = f"{rate:.2e}".split("e")

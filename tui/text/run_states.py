@@ -1,4 +1,4 @@
-"""How each state of a run looks, wherever runs are shown."""
+"""The sign and colour of each state of a run, on every screen."""
 
 from __future__ import annotations
 
@@ -26,5 +26,4 @@ def format_state(state: str) -> str:
 
 
 def state_colour(state: str) -> str:
-    """Return the name of a state's colour."""
     return SIGNS.get(state, UNKNOWN)[1]

@@ -1,4 +1,4 @@
-"""What commands print: tables, JSON, and runs in words."""
+"""Tables and JSON for the commands."""
 
 from __future__ import annotations
 
@@ -24,21 +24,19 @@ def format_table(
     right: Iterable[int] = (),
     wrap: bool = False,
 ) -> str:
-    """Columns as wide as their widest cell.
-
-    Args:
-        header: Names of the columns.
-        rows: As many cells each.
-        right: Columns that lean to the right.
-        wrap: Break the last column into lines that fit the terminal.
-    """
+    """Format a table with a header; the options are those of `format_columns`."""
     return format_columns([header, *rows], right, wrap)
 
 
 def format_columns(
     rows: Sequence[Sequence[str]], right: Iterable[int] = (), wrap: bool = False
 ) -> str:
-    """A table without a header."""
+    """Align columns, each as wide as its widest cell.
+
+    Args:
+        right: Indices of the right-aligned columns.
+        wrap: Break the last column into lines that fit the terminal.
+    """
     lines = _wrap_last(rows) if wrap else rows
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     to_right = set(right)
@@ -50,7 +48,6 @@ def format_columns(
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -67,7 +64,7 @@ def _wrap_last(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def format_json(value: Any) -> str:
-    """One line of JSON, in which numbers that are not finite are null."""
+    """Format as one line of JSON, with null for numbers that are not finite."""
     return json.dumps(_finite(value), allow_nan=False, ensure_ascii=False)
 
 
@@ -80,10 +77,10 @@ def _finite(value: Any) -> Any:
 
 
 def run_facts(run: RunSummary) -> dict[str, Any]:
-    """A run as the JSON of ``train`` and ``runs`` names it."""
+    """Return a run under the JSON keys of ``train`` and ``runs``."""
     facts = dataclasses.asdict(run)
     facts[PRUNED_KEY] = facts.pop("pruned")
-    del facts["is_restorable"]  # which the problem says in words
+    del facts["is_restorable"]  # the problem says it
     path, steps = facts.pop("path") or None, facts.pop("step")
     return {"run": path, "steps": steps, **facts, "tokens_per_second": run.tokens_per_second}
 

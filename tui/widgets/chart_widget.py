@@ -138,11 +138,9 @@ class ChartWidget(Widget, Generic[PictureT]):
         return (recent_range if self.window == "recent" else full_range)(last, max_step)
 
     def toggle_log(self) -> None:
-        """Switch between a linear and a logarithmic axis."""
         self.log_y = not self.log_y
 
     def toggle_window(self) -> None:
-        """Switch between all steps and the recent ones."""
         self.window = "recent" if self.window == "full" else "full"
 
     def watch_log_y(self) -> None:
@@ -200,12 +198,10 @@ class ChartWidget(Widget, Generic[PictureT]):
 
 
 def length_of(row: Row) -> int:
-    """Return how many cells a row takes."""
     return sum(len(text) for text, _ in row)
 
 
 def centred(text: str, width: int, height: int) -> list[Row]:
-    """Return rows with one line of text in their middle."""
     rows: list[Row] = [[] for _ in range(height)]
     text = text[:width]
     if text and height:

@@ -54,7 +54,6 @@ class ComparisonTable(DataTable[Text]):
 
 
 def _rows(runs: Sequence[ComparedRun]) -> list[list[Text]]:
-    """The lines of the table: labels, then a cell for each run."""
     from tui.text.comparison import figure_lines, setting_lines
 
     settings, figures = setting_lines(runs), figure_lines(runs)

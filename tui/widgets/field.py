@@ -39,7 +39,6 @@ class Field(Input):
             self._take(event.text)
 
     def action_paste(self) -> None:
-        """Paste what was copied in the app."""
         if self.escaped:
             self._take(self.app.clipboard)
         else:

@@ -60,24 +60,19 @@ class KeysFooter(Widget):
         self._hovered: FooterKey | None = None
 
     def on_mount(self) -> None:
-        """Follow the bindings of the screen."""
         self.screen.bindings_updated_signal.subscribe(self, self._choose)
         self._choose(self.screen)
 
     def on_resize(self) -> None:
-        """Other keys fit now."""
         self._choose(self.screen)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Show which key a click would press."""
         self._hover(self._key_at(event.x))
 
     def on_leave(self) -> None:
-        """None any more."""
         self._hover(None)
 
     def on_click(self, event: events.Click) -> None:
-        """A click on a key is as good as the key."""
         key = self._key_at(event.x)
         if key and key.enabled:
             self.app.simulate_key(key.key)
@@ -85,7 +80,6 @@ class KeysFooter(Widget):
             self.app.bell()
 
     def render(self) -> Content:
-        """The keys, each with its description."""
         return Content.assemble(*(part for key in self.keys for part in self._parts_of(key)))
 
     def _parts_of(self, key: FooterKey) -> Iterable[Content | str]:

@@ -59,7 +59,6 @@ class LossChart(ChartWidget["Chart"]):
         self.refresh_data()
 
     def toggle_smooth(self) -> None:
-        """Switch the running average on or off."""
         self.smooth = not self.smooth
 
     def watch_smooth(self) -> None:
@@ -69,7 +68,6 @@ class LossChart(ChartWidget["Chart"]):
         self.refresh_data()
 
     def data_state(self) -> object:
-        """Return what the picture depends on."""
         store = self._store
         seen = (id(store), store.version) if store is not None else None
         return (
@@ -82,7 +80,6 @@ class LossChart(ChartWidget["Chart"]):
         )
 
     def picture(self) -> Chart | None:
-        """Return the curves in the window chosen; None while there is none."""
         store = self._store
         if store is None:
             return None

@@ -29,7 +29,6 @@ class LRFinderChart(ChartWidget["Chart"]):
         self._store: MetricStore | None = None
 
     def show(self, ramp: Ramp, store: MetricStore) -> None:
-        """Choose what to show: the losses of a store, whose steps are those of a ramp."""
         self._ramp, self._store = ramp, store
         self.refresh_data()
 
@@ -37,13 +36,11 @@ class LRFinderChart(ChartWidget["Chart"]):
         self.refresh_data()
 
     def data_state(self) -> object:
-        """Return what the picture depends on."""
         store = self._store
         seen = (id(store), len(store.column("train_loss"))) if store else None
         return seen, self._ramp, self.suggested
 
     def picture(self) -> Chart | None:
-        """Return the losses so far; None while there is none."""
         store, ramp = self._store, self._ramp
         if store is None or ramp is None or not len(store.column("train_loss")):
             return None
@@ -52,7 +49,6 @@ class LRFinderChart(ChartWidget["Chart"]):
         return rate_chart(ramp, store.column("train_loss"), self.suggested)
 
     def legend(self, picture: Chart, width: int) -> list[Row]:
-        """Return the last smoothed and raw loss."""
         column = picture.train
         row: Row = [
             ("━━ ", "train"),

@@ -50,5 +50,4 @@ class Notice(Static):
         self.refresh(layout=True)
 
     def dismiss(self) -> None:
-        """Hide it."""
         self.say("")

@@ -31,23 +31,14 @@ class OverlayChart(ChartWidget["Overlay"]):
         self._marks: tuple[Mark, ...] = ()
 
     def show(self, curves: Sequence[Curve], axis: Axis, marks: Sequence[Mark] = ()) -> None:
-        """Choose what to show.
-
-        Args:
-            curves: Where they run through the same cells, each shows in turn.
-            axis: What their steps are.
-            marks: Places along it where one run was forked from another.
-        """
         self._curves, self._axis, self._marks = tuple(curves), axis, tuple(marks)
         self.refresh_data()
 
     def data_state(self) -> object:
-        """Return what the picture depends on."""
         curves = [(one.name, one.place, id(one.column), one.smooth) for one in self._curves]
         return curves, self._axis, self._marks
 
     def picture(self) -> Overlay | None:
-        """Return the curves along the axis chosen; None while there is none."""
         if not any(len(one.column) for one in self._curves):
             return None
         from engine.runs.curves import Axis

@@ -46,7 +46,6 @@ class RunDetails(Widget):
             self.refresh()
 
     def render(self) -> Text:
-        """Five lines, or none."""
         (run, size, parent), width = self._told, self.size.width
         if run is None:
             return Text()

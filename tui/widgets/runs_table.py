@@ -91,7 +91,6 @@ class RunsTable(ScrollView, can_focus=True):
 
     @property
     def current(self) -> RunSummary | None:
-        """The run under the cursor."""
         return self.runs[self.cursor] if 0 <= self.cursor < len(self.runs) else None
 
     def show(self) -> None:
@@ -116,7 +115,6 @@ class RunsTable(ScrollView, can_focus=True):
             self.post_message(self.Moved())
 
     def go_to(self, path: str) -> None:
-        """Put the cursor on a run, if it is shown."""
         paths = [run.path for run in self.runs]
         if path in paths:
             self.cursor = paths.index(path)
@@ -145,11 +143,9 @@ class RunsTable(ScrollView, can_focus=True):
     # -- moving ----------------------------------------------------------------------------------
 
     def validate_cursor(self, row: int) -> int:
-        """The cursor stays within the table."""
         return max(0, min(row, len(self.runs) - 1))
 
     def watch_cursor(self, before: int, now: int) -> None:
-        """Draw the two rows concerned, and bring the cursor in sight."""
         self._refresh_row(before)
         self._keep_cursor_in_sight()
         self._refresh_row(now)
@@ -196,12 +192,10 @@ class RunsTable(ScrollView, can_focus=True):
     # -- drawing ---------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
-        """Other columns may fit now."""
         self.lay_out()
         self._keep_cursor_in_sight()
 
     def notify_style_update(self) -> None:
-        """Another theme."""
         super().notify_style_update()
         self.refresh()
 
@@ -213,7 +207,6 @@ class RunsTable(ScrollView, can_focus=True):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """The header, or one run."""
         row = y - HEADER_LINES + self.scroll_offset.y
         width = self.size.width
         if y < HEADER_LINES:

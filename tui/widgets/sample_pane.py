@@ -26,8 +26,6 @@ SLIM = 50  # columns of the whole pane; in fewer the prompt takes a line of its 
 
 @dataclass
 class SampleRecord:
-    """One generated text."""
-
     step: int
     automatic: bool
     settings: dict[str, Any]
@@ -70,7 +68,6 @@ class SampleField(Field):
             self.remove_class("-typed")
 
     def parsed(self) -> tuple[Value | None, str]:
-        """What is typed, or what is wrong with it."""
         try:
             return SETTINGS[self.key].parse(self.value), ""
         except ValueError as error:
@@ -139,7 +136,6 @@ class SamplePane(Vertical):
             yield Static(id="sample-text", markup=False)
 
     def on_mount(self) -> None:
-        """Show the empty state."""
         self.border_title = "sample"
         self.screen.screen_layout_refresh_signal.subscribe(self, self._fit)
         self._fields[0].placeholder = "empty: a new line"
@@ -208,7 +204,6 @@ class SamplePane(Vertical):
         self._dirty = True
 
     def finish(self, number: int) -> None:
-        """A text is whole."""
         for record in reversed(self.records):
             if record.number == number:
                 record.finished = True
@@ -229,7 +224,6 @@ class SamplePane(Vertical):
             self._redraw()
 
     def move(self, by: int) -> None:
-        """Go to an earlier (-1) or a later (+1) sample."""
         if not self.records:
             return
         last = len(self.records) - 1
@@ -240,7 +234,6 @@ class SamplePane(Vertical):
 
     @property
     def current(self) -> SampleRecord | None:
-        """The sample on screen."""
         return self.records[self._position] if self.records else None
 
     @property
@@ -296,7 +289,6 @@ class SamplePane(Vertical):
     # -- fields ----------------------------------------------------------------------------------
 
     def focus_prompt(self) -> None:
-        """Put the cursor into the prompt."""
         self.waiting.dismiss()
         self.screen.set_focus(self._fields[0])  # at once: the next key is a letter
 
@@ -305,7 +297,6 @@ class SamplePane(Vertical):
         self.query_one("#sample-problem", Notice).say(text, "problem")
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Say at once whether what is typed can be."""
         event.stop()
         one = event.input
         if isinstance(one, SampleField):
@@ -317,7 +308,6 @@ class SamplePane(Vertical):
             self.show_problem(problem)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter: hand on what was typed, in all fields."""
         event.stop()
         changes: dict[str, Value] = {}
         for one in self._fields:

@@ -84,12 +84,10 @@ class SamplesBeside(Vertical):
         yield HorizontalScroll(id="pages", can_focus=False)
 
     def on_mount(self) -> None:
-        """Show what is written as it comes."""
         self.set_interval(TEXT_SECONDS, self.refresh_text)
 
     @property
-    def has_begun(self) -> bool:
-        """Whether any text was asked for."""
+    def has_texts(self) -> bool:
         return bool(self.pages)
 
     def prepare(self, settings: SampleConfig) -> None:
@@ -122,7 +120,6 @@ class SamplesBeside(Vertical):
         self._writing = self._write_all(self.pages, self._settings)
 
     def on_unmount(self) -> None:
-        """Nobody waits for the texts any more."""
         if self._writing is not None:
             self._writing.cancel()
 

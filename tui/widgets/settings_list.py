@@ -51,7 +51,6 @@ class SettingsList(OptionList):
         self.redraw()
 
     def on_resize(self) -> None:
-        """Rows are as wide as the list."""
         if self.size.width != self._width:
             self._width = self.size.width
             self.redraw()
@@ -69,7 +68,6 @@ class SettingsList(OptionList):
         self.highlighted = ids.index(keep) if keep in ids else 0
 
     def redraw_values(self) -> None:
-        """Bring the rows in line with the draft."""
         for option in self.options:
             if option.id in SETTINGS:
                 self.replace_option_prompt(option.id, self._setting_row(SETTINGS[option.id]))

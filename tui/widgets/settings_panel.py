@@ -67,17 +67,14 @@ class SettingsPanel(Vertical):
             yield Static(id="setting-help", markup=False)
 
     def on_mount(self) -> None:
-        """Name the panel."""
         self.border_title = "settings"
         self.refresh_values()
 
     @property
     def is_editing(self) -> bool:
-        """Whether the field is open."""
         return self._editing is not None
 
     def refresh_values(self) -> None:
-        """The draft has changed."""
         self.list.redraw_values()
         self.border_subtitle = _waiting(self.draft)
         self._show_detail()
@@ -107,7 +104,6 @@ class SettingsPanel(Vertical):
         return True
 
     def close_editor(self) -> None:
-        """Back from the field to the list."""
         self._editing = None
         self.editor.remove_class("-open", "-faulty")
         self.show_problem("")
@@ -115,7 +111,6 @@ class SettingsPanel(Vertical):
         self._show_detail()
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Explain the setting under the cursor."""
         event.stop()
         if not self._editing:
             self.show_problem("")
@@ -138,7 +133,6 @@ class SettingsPanel(Vertical):
             self._open_editor(one)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Say at once whether what is typed can be."""
         event.stop()
         if self._editing:
             _, problem = self._parsed(event.value)
@@ -146,7 +140,6 @@ class SettingsPanel(Vertical):
             self.show_problem(problem)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter: hand on a value that is within its bounds."""
         event.stop()
         if not self._editing:
             return

@@ -27,7 +27,6 @@ class StatusBar(Widget):
     facts: reactive[RunFacts] = reactive(RunFacts())
 
     def render(self) -> Text:
-        """Both lines, each cut at whole items."""
         width = self.size.width
         lines = [
             fit_items(_progress_items(self.status, self.facts), width, GAP),

@@ -36,15 +36,12 @@ class TickBox(Widget, can_focus=True):
         self._label = label
 
     def render(self) -> Text:
-        """The box and the label."""
         return Text(f"[{'x' if self.value else ' '}] {self._label}", no_wrap=True)
 
     def watch_value(self) -> None:
-        """Tell the dialog."""
         self.post_message(self.Changed())
 
     def on_click(self) -> None:
-        """As space does."""
         self.action_tick()
 
     def action_tick(self) -> None:
