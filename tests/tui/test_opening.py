@@ -162,8 +162,8 @@ async def test_a_failure_is_shown_and_the_run_can_be_opened_again(
         assert person.footer()["space"] == "Resume"
 
         await person.press("space")
+        await person.until_state(State.RUNNING)
         await person.until(lambda: person.status.step > saved)
-        assert person.status.state is State.RUNNING
         assert person.heard(RunOpened)[-1].step == saved
         assert person.notice == ""
 
