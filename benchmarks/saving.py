@@ -150,7 +150,7 @@ def _window(session: Session, steps: int, save: bool) -> float:
     while session.trainer.step < end:
         session.advance()
     seconds = time.perf_counter() - started
-    if save and (session.saving.saver.busy or session.status.saved_step == saved):
+    if save and (session.saving.busy or session.status.saved_step == saved):
         raise programs.BenchmarkError("the window ended before the checkpoint: raise --steps")
     return seconds
 

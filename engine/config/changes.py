@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import InputError
-from engine.config.schema import SETTINGS
+from engine.config.schema import SETTINGS, Config
 from engine.config.setting import When
+from engine.config.unused import uses_muon
 
 WITHOUT_EFFECT = ("sample.", "eval.", "checkpoint.")  # on the weights and the training loss
 SHAPES = ("model.", "data.")
@@ -96,3 +97,25 @@ def turn_off_epochs(changes: Mapping[str, Any]) -> dict[str, Any]:
     if "train.max_steps" in changes:
         return {"train.max_epochs": 0.0, **changes}
     return dict(changes)
+
+
+def at_learning_rate(config: Config, rate: float) -> dict[str, Any]:
+    """Return the changes that set ``learning_rate`` and scale the rates that depend on it.
+
+    Rates are rounded to two digits; a ``min_lr`` that would be above the others is lowered.
+    """
+    optim = config.optim
+    changes = {"optim.learning_rate": rounded_rate(rate)}
+    if uses_muon(config):
+        changes["optim.muon_lr"] = rounded_rate(rate * optim.muon_lr / optim.learning_rate)
+    lowest = min(changes.values())
+    if optim.schedule != "constant" and optim.min_lr > lowest:
+        scaled = rounded_rate(rate * optim.min_lr / optim.learning_rate)
+        changes["optim.min_lr"] = min(scaled, lowest)
+    return changes
+
+
+def rounded_rate(rate: float) -> float:
+    """Round a learning rate to two digits, within the bounds of the setting."""
+    limit = SETTINGS["optim.learning_rate"].maximum
+    return min(float(f"{rate:.2g}"), limit if limit is not None else rate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.config.changes import at_learning_rate
 from engine.config.schema import SETTINGS, Config
 from engine.diagnostics.symptoms import Kind, Symptom
 from engine.protocol import Advised
@@ -74,14 +75,8 @@ def format_changes(changes: dict[str, Any]) -> str:
 
 
 def scaled_rate(config: Config, factor: float) -> dict[str, Any]:
-    """Scale the learning rates of all parameter groups, and ``min_lr`` if it would be higher."""
-    optim = config.optim
-    names = ["learning_rate", *(["muon_lr"] if optim.optimizer == "muon" else [])]
-    rates = {f"optim.{name}": _rounded(getattr(optim, name) * factor) for name in names}
-    lowest = min(rates.values())
-    if optim.min_lr > lowest:
-        rates["optim.min_lr"] = _rounded(min(optim.min_lr * factor, lowest))
-    return rates
+    """Scale the learning rates of all parameter groups."""
+    return at_learning_rate(config, config.optim.learning_rate * factor)
 
 
 def _raised_rate(config: Config) -> dict[str, Any]:
@@ -102,9 +97,3 @@ def _rate_before(before: dict[str, Any], config: Config) -> dict[str, Any]:
     rates = {key: value for key, value in before.items() if key in RATES}
     raised = any(value < config.get(key) for key, value in rates.items())
     return rates if raised else {}
-
-
-def _rounded(rate: float) -> float:
-    """Round to two digits, within the bounds of the setting."""
-    limit = SETTINGS["optim.learning_rate"].maximum
-    return min(float(f"{rate:.2g}"), limit if limit is not None else rate)

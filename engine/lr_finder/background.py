@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from data.errors import Cancelled, InputError
 from engine.config.schema import config_from_dict
 from engine.config.setting import Value
-from engine.lr_finder.ramp import Ramp, Suggestion, as_settings, ramp_for
+from engine.lr_finder.ramp import Ramp, Suggestion, ramp_for
 from engine.metrics import MetricStore
 from engine.protocol import (
     Command,
@@ -86,7 +86,7 @@ class BackgroundFinder:
             next(self._quanta)
         except StopIteration as stop:
             suggestion: Suggestion = stop.value
-            self._end(suggestion.why, as_settings(self._finder.config, suggestion))
+            self._end(suggestion.why, suggestion.changes(self._finder.config))
         except Exception as error:
             self._give_up(error)
 

@@ -13,8 +13,7 @@ from data.download import Watcher
 from data.errors import InputError
 from engine.config.schema import Config
 from engine.lr_finder.ramp import DIVERGED, Ramp, Suggestion, at_rate, suggest
-from engine.machine.allocator import keep_freed_memory
-from engine.machine.memory import gpu_memory_ran_out
+from engine.machine.memory import gpu_memory_ran_out, keep_freed_memory
 from engine.metrics import Column
 from engine.runs.open import load_text
 from engine.training.precision import use_tf32

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data.errors import InputError
+from engine.config.changes import at_learning_rate, rounded_rate
 from engine.config.schema import SETTINGS, Config, OptimConfig
 from engine.config.setting import Value
 from engine.config.unused import uses_muon
@@ -104,6 +105,10 @@ class Suggestion:
     learning_rate: float | None
     why: str
 
+    def changes(self, config: Config) -> dict[str, Value]:
+        """Return the settings to change, none without a suggestion."""
+        return {} if self.learning_rate is None else at_learning_rate(config, self.learning_rate)
+
 
 def suggest(ramp: Ramp, smoothed: Values, diverged: bool) -> Suggestion:
     """Suggest the rate at which the loss had completed three fifths of its fall.
@@ -120,7 +125,7 @@ def suggest(ramp: Ramp, smoothed: Values, diverged: bool) -> Suggestion:
         rose = diverged or bool(smoothed[-1] > (1 + LEAST_FALL) * start)
         return Suggestion(None, _way_out(ramp, rose))
     done = int(np.argmax(smoothed <= start - FALL_DONE * fall))
-    rate, bottom = _rounded(ramp.rate(done)), ramp.rate(lowest)
+    rate, bottom = rounded_rate(ramp.rate(done)), ramp.rate(lowest)
     fallen = f"at this rate the loss had completed {FALL_DONE:.0%} of its fall"
     if lowest == ramp.steps - 1:
         return Suggestion(
@@ -134,26 +139,8 @@ def suggest(ramp: Ramp, smoothed: Values, diverged: bool) -> Suggestion:
     )
 
 
-def as_settings(config: Config, suggestion: Suggestion) -> dict[str, Value]:
-    """Return the suggested settings, with ``muon_lr`` and ``min_lr`` where needed."""
-    optim, rate = config.optim, suggestion.learning_rate
-    if rate is None:
-        return {}
-    settings: dict[str, Value] = {"optim.learning_rate": rate}
-    if uses_muon(config):
-        settings["optim.muon_lr"] = _rounded(rate * _muon_share(optim))
-    if optim.schedule != "constant" and optim.min_lr > rate:
-        settings["optim.min_lr"] = _rounded(rate * optim.min_lr / optim.learning_rate)
-    return settings
-
-
 def _muon_share(optim: OptimConfig) -> float:
     return optim.muon_lr / optim.learning_rate
-
-
-def _rounded(rate: float) -> float:
-    """Round to two digits, which is more than the method's accuracy."""
-    return float(f"{rate:.1e}")
 
 
 def _way_out(ramp: Ramp, rose: bool) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 from data.download import Watcher
 from data.errors import InputError
 from engine.checkpoint.store import Snapshot, model_tensors, optimizer_tensors, read_checkpoint
-from engine.machine.allocator import keep_freed_memory
+from engine.machine.memory import keep_freed_memory
 from engine.machine.progress import now_and_then
 from engine.metrics import MetricStore
 from engine.runs.checkpoint_names import (

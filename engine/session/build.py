@@ -16,8 +16,7 @@ from engine.checkpoint.store import Snapshot, restore, tidy_checkpoints
 from engine.config.changes import why_not_now
 from engine.config.schema import Config, config_from_dict
 from engine.config.setting import When
-from engine.machine.allocator import keep_freed_memory
-from engine.machine.memory import gpu_memory_ran_out, memory_now, why_killed
+from engine.machine.memory import gpu_memory_ran_out, keep_freed_memory, memory_now, why_killed
 from engine.protocol import UNCLOSED
 from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.database import reading

@@ -16,7 +16,7 @@ import torch
 from data.download import Watcher
 from data.errors import InputError
 from engine.checkpoint.store import LATEST, Snapshot, find_checkpoint, read_checkpoint
-from engine.machine.allocator import keep_freed_memory
+from engine.machine.memory import keep_freed_memory
 from engine.machine.progress import now_and_then
 from engine.metrics import MetricStore
 from engine.protocol import Fork, Rewind, Rewound

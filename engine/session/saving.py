@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from engine.checkpoint.retention import Rules
-from engine.checkpoint.writer import Saver
+from engine.checkpoint.store import Snapshot, write_checkpoint
 from engine.protocol import Saved, State
 from engine.runs.checkpoint_names import is_full, step_of
 from engine.runs.database import Unreadable
@@ -25,7 +26,8 @@ class Saving:
     """
 
     def __init__(self, run_state: RunState, outlet: Outlet) -> None:
-        self.saver = Saver(run_state.files.path)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint-writer")
+        self._writing: Future[Path] | None = None
         self._run_state, self._outlet = run_state, outlet
         self._saved = self._being_saved = ""  # what there was to save; see _content
         self._path = run_state.files.path  # of the latest checkpoint
@@ -63,11 +65,11 @@ class Saving:
         interval = run_state.trainer.config.checkpoint.interval
         due = interval and run_state.step % interval == 0  # a full one comes next
         if self._rules.history_bytes and not due and run_state.saved_step != run_state.step:
-            self.saver.write(run_state.snapshot(light=True), self._rules, run_state.best_checkpoint)
+            self._write(run_state.snapshot(light=True))
 
     def until_written(self) -> Task:
         """Wait for a checkpoint that is being written."""
-        while self.saver.busy:
+        while self.busy:
             self.collect(0.01)
             yield
 
@@ -80,17 +82,34 @@ class Saving:
         self._being_saved, self._request_id = self._content(), request_id
         # pending writes would be missing from a copy
         copied = None if database.writer.trouble else database.path
-        self.saver.write(run_state.snapshot(), self._rules, run_state.best_checkpoint, copied)
+        self._write(run_state.snapshot(), copied)
+
+    def _write(self, snapshot: Snapshot, database: Path | None = None) -> None:
+        path, best = self._run_state.files.path, self._run_state.best_checkpoint
+        self._writing = self._pool.submit(
+            write_checkpoint, path, snapshot, self._rules, best, database
+        )
 
     @property
     def _rules(self) -> Rules:
         asked = self._run_state.trainer.config.checkpoint
         return Rules(asked.keep, asked.keep_every, asked.history_mb * 10**6)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a snapshot is being written, or its result was not collected yet."""
+        return self._writing is not None
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
     def collect(self, seconds: float | None = 0.0) -> None:
         """Announce a checkpoint that was written, after waiting at most so long; None: no limit."""
+        if self._writing is None or not wait([self._writing], seconds).done:
+            return
+        writing, self._writing = self._writing, None
         try:
-            path = self.saver.collect(seconds)
+            path = writing.result()
         except OSError as error:
             why = (
                 f"the checkpoint could not be written ({error.strerror or error}); the older ones "
@@ -101,7 +120,7 @@ class Saving:
         except Unreadable as error:
             self._pause(f"the checkpoint was not written, and training is paused: {error}")
             return
-        if path and is_full(path):
+        if is_full(path):
             self._saved, self._path = self._being_saved, path
             self._run_state.saved_step = step_of(path)
             self._announce(self._request_id)

@@ -156,7 +156,7 @@ class Session:
             self._advance_training()
         elif self.sampler.active:
             self.sampler.run_for(SAMPLING_SECONDS)
-        elif self.saving.saver.busy:
+        elif self.saving.busy:
             self.saving.collect(0.01)
         elif self.recorder.has_unwritten:
             self.outlet.flush()
@@ -202,7 +202,7 @@ class Session:
             whatever_happens.callback(self.files.close)
             whatever_happens.callback(self.trainer.graph.forget)  # the next run needs its memory
             whatever_happens.callback(self.outlet.close)
-            whatever_happens.callback(self.saving.saver.close)
+            whatever_happens.callback(self.saving.close)
             if self._rewinder.under_way:
                 self.saving.collect(None)
                 self._rewinder.abort()

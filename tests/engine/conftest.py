@@ -186,7 +186,7 @@ class Rig:
     def crash(self, session: Session) -> Path:
         """Drop a session as kill -9 would: nothing more is written."""
         self._sessions.remove(session)
-        session.saving.saver.close()
+        session.saving.close()
         session.files.close()
         return session.files.path
 

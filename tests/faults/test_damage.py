@@ -151,7 +151,7 @@ def test_there_are_always_two_whole_checkpoints_while_one_is_written(
     """Looked at before every change to the folder, from the second checkpoint on."""
     session = rig.new(make_config(**SAVED | {"checkpoint__keep": 2, "eval__interval": 3}))
     rig.to_step(session, 12)
-    rig.until(session, lambda: not session.saving.saver.busy)
+    rig.until(session, lambda: not session.saving.busy)
     looked = []
 
     def before(change: Any) -> Any:
@@ -165,7 +165,7 @@ def test_there_are_always_two_whole_checkpoints_while_one_is_written(
     for owner, name in ((Path, "rename"), (Path, "replace"), (shutil, "rmtree")):
         monkeypatch.setattr(owner, name, before(getattr(owner, name)))
     rig.to_step(session, 30)
-    rig.until(session, lambda: not session.saving.saver.busy)
+    rig.until(session, lambda: not session.saving.busy)
     assert len(looked) > 10
     assert min(looked) >= 2
 

@@ -97,17 +97,13 @@ def test_a_full_disk_pauses_training_and_room_lets_it_go_on(
     rig.until(session, lambda: bool(rig.said(Saved)))
     whole = {path.name for path in list_checkpoints(session.files.path)}
     filler = fill(small_disk)
-    rig.until(
-        session, lambda: session.status.state is State.PAUSED and not session.saving.saver.busy
-    )
+    rig.until(session, lambda: session.status.state is State.PAUSED and not session.saving.busy)
     assert "make room" in warnings(rig)[-1].lower()
     assert whole <= {path.name for path in list_checkpoints(session.files.path)}
     for path in list_checkpoints(session.files.path):
         read_checkpoint(path)  # each is whole
     session.handle(Resume())  # nothing has changed: it pauses again, and says so
-    rig.until(
-        session, lambda: session.status.state is State.PAUSED and not session.saving.saver.busy
-    )
+    rig.until(session, lambda: session.status.state is State.PAUSED and not session.saving.busy)
 
     filler.unlink()
     session.handle(Resume())
@@ -146,7 +142,7 @@ def until(done):
     raise AssertionError("it never came")
 until(lambda: session.status.saved_step >= 10)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
-until(lambda: session.status.state is State.PAUSED and not session.saving.saver.busy)
+until(lambda: session.status.state is State.PAUSED and not session.saving.busy)
 print([e.message for e in events if isinstance(e, Warned)][-1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
 session.handle(Resume())
@@ -200,7 +196,7 @@ def test_a_disk_that_turns_read_only_pauses_training_and_it_goes_on(
     rig = Rig(small_disk / "runs")
     session = rig.new(make_config(**BUSY))
     rig.to_step(session, 6)
-    rig.until(session, lambda: not session.saving.saver.busy)
+    rig.until(session, lambda: not session.saving.busy)
     session.recorder.database.close()  # a file that is open for writing forbids the remount
     assert session.files.lock is not None
     session.files.lock.release()
@@ -225,7 +221,7 @@ def test_a_run_whose_folder_is_deleted_pauses_and_lives_on_in_a_fork(
 ) -> None:
     session = rig.new(make_config(**BUSY))
     rig.to_step(session, 12)
-    rig.until(session, lambda: not session.saving.saver.busy)  # or it is there again at once
+    rig.until(session, lambda: not session.saving.busy)  # or it is there again at once
     shutil.rmtree(session.files.path)
     rig.until(session, lambda: session.status.state is State.PAUSED)
     assert "is gone" in warnings(rig)[-1] and "fork it" in warnings(rig)[-1]

@@ -287,7 +287,7 @@ def test_what_was_trained_since_the_checkpoint_is_trained_again(
     session = rig.open(killed)
     assert session.trainer.step == 220
     rig.to_step(session, END)
-    rig.until(session, lambda: not session.saving.saver.busy)
+    rig.until(session, lambda: not session.saving.busy)
     assert_it_ends_as_the_twin(rig, template, killed, session)
 
 
@@ -465,11 +465,11 @@ def test_figures_that_wait_in_memory_are_missing_from_no_copy(
     monkeypatch.setattr(retrying_writer, "RETRY_SECONDS", 0.0)
     session = rig.new(make_config(**PLAIN))
     rig.to_step(session, 6)
-    rig.until(session, lambda: not session.saving.saver.busy)
+    rig.until(session, lambda: not session.saving.busy)
     other = sqlite3.connect(session.files.path / "run.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     rig.to_step(session, 11)
-    rig.until(session, lambda: not session.saving.saver.busy)
+    rig.until(session, lambda: not session.saving.busy)
     other.execute("COMMIT")
     other.close()
     path = rig.close(session)
@@ -482,7 +482,7 @@ def test_a_database_damaged_under_a_run_pauses_it_and_the_older_copies_stay(
 ) -> None:
     session = rig.new(make_config(**PLAIN))
     rig.to_step(session, 6)
-    rig.until(session, lambda: not session.saving.saver.busy)
+    rig.until(session, lambda: not session.saving.busy)
     path, step = session.files.path, session.trainer.step
     saved = len(list_checkpoints(path))
     session.files.database.fold()

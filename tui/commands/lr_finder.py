@@ -42,13 +42,12 @@ def main(argv: list[str]) -> int:
     warn_of_unused(config, args.set)
 
     from engine.lr_finder.finder import prepare
-    from engine.lr_finder.ramp import as_settings
     from engine.metrics import Column
 
     losses = Column(ramp.smoothing)
     test = prepare(config, ramp, losses, say_begun, complain, lambda: False)
     suggestion = _find(test)
-    settings = as_settings(config, suggestion)
+    settings = suggestion.changes(config)
     go_on = _go_on(args, config, settings)
     if args.json:
         print_last(format_json(_facts(test, suggestion, settings, go_on)))

@@ -18,8 +18,8 @@ from data.errors import InputError
 from tui.control.run import OPEN_STATES, RunControl
 from tui.control.runs_view import RunsView
 from tui.screens.dialogs import OpenRunDialog, is_busy
-from tui.text.fit import fit_items
 from tui.text.numbers import format_count, format_path, format_unit
+from tui.text.tables import fit_items
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.line_editor import LineEditor
 from tui.widgets.run_details import RunDetails

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 from engine.protocol import PRUNED_KEY
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from engine.runs.summary import RunSummary
 
+SEPARATOR = " · "  # between items on a line
 NARROWEST = 20  # columns that a wrapped cell gets, however narrow the terminal
 
 
@@ -88,3 +91,17 @@ def run_facts(run: RunSummary) -> dict[str, Any]:
 def format_threads(threads: int | None) -> str:
     """``1 thread``, ``2 threads``."""
     return "1 thread" if threads == 1 else f"{threads} threads"
+
+
+def fit_items(items: Sequence[Text], width: int, separator: str = SEPARATOR) -> Text:
+    """Join as many items as fit, the most important first; truncate the first one if need be."""
+    from rich.text import Text  # not for every command
+
+    line = Text(no_wrap=True)
+    for item in items:
+        gap = Text(separator if line else "", "dim")
+        if line and line.cell_len + gap.cell_len + item.cell_len > width:
+            break
+        line.append_text(gap).append_text(item)
+    line.truncate(width, overflow="ellipsis")
+    return line

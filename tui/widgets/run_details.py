@@ -9,7 +9,6 @@ from textual.widget import Widget
 
 from engine.protocol import DAMAGED
 from engine.runs.summary import RunSummary
-from tui.text.fit import SEPARATOR, fit_items
 from tui.text.numbers import (
     format_amount,
     format_loss,
@@ -19,7 +18,7 @@ from tui.text.numbers import (
     format_unit,
 )
 from tui.text.run_states import format_state, state_colour
-from tui.text.tables import format_threads
+from tui.text.tables import SEPARATOR, fit_items, format_threads
 
 
 class RunDetails(Widget):

@@ -8,9 +8,9 @@ from textual.widget import Widget
 
 from engine.protocol import State, Status
 from tui.control.run import RunFacts
-from tui.text.fit import fit_items
 from tui.text.numbers import format_amount, format_duration, format_loss, format_rate, format_steps
 from tui.text.run_states import SIGNS
+from tui.text.tables import fit_items
 
 BAR_WIDTH = 16
 GAP = "  "

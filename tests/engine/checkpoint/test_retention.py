@@ -128,13 +128,13 @@ def test_weights_a_person_pins_stay_whatever_the_rules_say(
     )
     session = rig.new(config)
     rig.to_step(session, 5)
-    rig.until(session, lambda: not session.saving.saver.busy)
+    rig.until(session, lambda: not session.saving.busy)
     (pinned,) = rig.send(session, Pin(4))
     assert pinned == Pinned(4, True)
     (refused,) = rig.send(session, Pin(3))
     assert isinstance(refused, Refused) and "weights of step 3 are not kept" in refused.message
     rig.to_step(session, 20)
-    rig.until(session, lambda: not session.saving.saver.busy)
+    rig.until(session, lambda: not session.saving.busy)
     steps = [step_of(path) for path in list_checkpoints(session.files.path)]
     assert steps[0] == 4 and len(steps) == 3
     moments = {one.step: one for one in read_moments(session.files.path, 0)}

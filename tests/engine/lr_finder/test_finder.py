@@ -15,7 +15,7 @@ from data.batches import Split
 from data.tokenizers import CharTokenizer
 from engine.config.schema import Config
 from engine.lr_finder.finder import LRFinder
-from engine.lr_finder.ramp import Ramp, Suggestion, as_settings, at_rate
+from engine.lr_finder.ramp import Ramp, Suggestion, at_rate
 from engine.metrics import Column
 from engine.protocol import (
     Command,
@@ -96,7 +96,7 @@ def test_a_model_that_learns_gets_a_suggestion_it_can_be_trained_with(
     test = make_test(Ramp(1e-5, last, 60), optim__optimizer=optimizer, optim__learning_rate=0.02)
     suggestion = carried_out(test)
     assert suggestion.learning_rate is not None, suggestion.why
-    settings = as_settings(test.config, suggestion)
+    settings = suggestion.changes(test.config)
     assert ("optim.muon_lr" in settings) == (optimizer == "muon")
     assert test.config.check(settings)[1] == []
 

@@ -10,7 +10,7 @@ import pytest
 from data.errors import InputError
 from engine.config.presets import preset_config
 from engine.config.schema import Config
-from engine.lr_finder.ramp import Ramp, Suggestion, as_settings, at_rate, ramp_for, suggest
+from engine.lr_finder.ramp import Ramp, Suggestion, at_rate, ramp_for, suggest
 from engine.metrics import Column
 
 RISE = Ramp(1e-6, 1.0, 100)
@@ -151,17 +151,17 @@ def test_a_loss_that_still_falls_at_the_end_says_so() -> None:
 
 
 def test_the_settings_name_muons_rate_too() -> None:
-    assert as_settings(preset_config("fast"), Suggestion(0.0043, "")) == {
+    assert Suggestion(0.0043, "").changes(preset_config("fast")) == {
         "optim.learning_rate": 0.0043,
         "optim.muon_lr": 0.0086,
     }
-    assert as_settings(preset_config("nanogpt-cpu"), Suggestion(0.002, "")) == {
+    assert Suggestion(0.002, "").changes(preset_config("nanogpt-cpu")) == {
         "optim.learning_rate": 0.002
     }
 
 
 def test_a_floor_above_the_suggestion_is_lowered_with_it() -> None:
     config = preset_config("nanogpt-cpu")  # 1e-3, down to 1e-4
-    settings = as_settings(config, Suggestion(5e-5, ""))
+    settings = Suggestion(5e-5, "").changes(config)
     assert settings == {"optim.learning_rate": 5e-5, "optim.min_lr": 5e-6}
     assert config.check(settings)[1] == []

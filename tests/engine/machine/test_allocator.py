@@ -9,7 +9,7 @@ import pytest
 
 COUNT_FAULTS = """
 import resource, sys, threading
-from engine.machine.allocator import keep_freed_memory
+from engine.machine.memory import keep_freed_memory
 
 if sys.argv[1] == "keep":
     assert keep_freed_memory()

@@ -76,7 +76,7 @@ def test_what_was_changed_on_an_abandoned_stretch_does_not_count(
     session.handle(Adjust({"optim.learning_rate": 5e-3}))
     rig.to_step(session, 8)
     session.handle(Rewind(3))
-    rig.until(session, lambda: session.trainer.step == 3 and not session.saving.saver.busy)
+    rig.until(session, lambda: session.trainer.step == 3 and not session.saving.busy)
     session.handle(Resume())
     rig.to_step(session, 9)
     run = read_compared(rig.close(session))

@@ -158,7 +158,7 @@ def test_any_step_of_a_run_in_training_can_be_visited_and_forked(
     rig.to_step(parent, 9)
     expected = {9: bits(parent)}
     rig.to_step(parent, 21)
-    rig.until(parent, lambda: not parent.saving.saver.busy)
+    rig.until(parent, lambda: not parent.saving.busy)
     before = parent.files.database.journal()
     with visit(parent.files.path, step, lambda message: None) as there:
         assert there.step == (20 if step is None else step)

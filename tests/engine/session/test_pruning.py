@@ -155,7 +155,7 @@ def test_a_run_that_is_killed_is_judged_again_where_the_queue_opens_it(
 
     session = contend()  # this one is killed between the verdict and its end
     rig.until(session, lambda: session.status.pruned)
-    rig.until(session, lambda: not session.saving.saver.busy)
+    rig.until(session, lambda: not session.saving.busy)
     again = rig.open(rig.crash(session), pruning_rule=terms(*rivals))
     rig.rest(again)
     assert (again.status.state, again.trainer.step, again.status.pruned) == (State.FINISHED, 8, WHY)

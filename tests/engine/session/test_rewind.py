@@ -261,7 +261,7 @@ def test_a_damaged_checkpoint_on_the_way_is_passed_over(rig: Rig, make_config: M
     config = make_config(**RICH)
     session, other = rig.new(config), rig.new(config)
     rig.to_step(session, 25)
-    rig.until(session, lambda: not session.saving.saver.busy)
+    rig.until(session, lambda: not session.saving.busy)
     (damaged,) = [p for p in list_checkpoints(session.files.path) if step_of(p) == 20]
     (damaged / "model.safetensors").write_bytes(b"x")
     go_back(rig, session, 22)
