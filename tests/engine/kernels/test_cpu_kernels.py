@@ -492,11 +492,10 @@ def test_without_them_training_goes_on_with_torchs_and_says_why(
     assert "\n" not in sentence
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
-def test_a_library_in_pieces_is_compiled_again(fresh: Path, share: float) -> None:
+def test_a_library_in_pieces_is_compiled_again(fresh: Path) -> None:
     path = compiler.compiled()
     content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])  # to load this would end the program
+    path.write_bytes(content[: len(content) // 3])  # to load this would end the program
     assert not kernels.are_compiled()
     kernels.load()
     x = torch.randn(3, 5)
