@@ -133,8 +133,8 @@ def record_of(run: Path) -> Record:
             assert len(set(steps.tolist())) == len(steps), "some are recorded twice"
             if "seconds" not in name:
                 figures[branch.id, name] = dict(zip(steps.tolist(), values.tolist(), strict=True))
-    # at every hundredth step a checkpoint copies the database while a text is being generated: it may
-    # be missing from the copy
+    # at each hundredth step a checkpoint copies the database while a text is generated, which the
+    # copy may miss
     samples = [
         (one["step"], one["branch"], one["text"]) for one in database.samples() if one["step"] % 100
     ]
