@@ -70,8 +70,8 @@ def _write_anew(run: Path, new: Path) -> tuple[str, list[Path]]:
     if has_copy:
         shutil.copyfile(path / DATABASE_FILE, new)
         lost = (
-            f"{DATABASE_FILE} is restored from its copy in {path.name}: what was recorded after "
-            f"step {step_of(path):,} is lost, and the steps after it are trained again"
+            f"{DATABASE_FILE} is restored from its copy in {path.name}: anything that was recorded "
+            f"after step {step_of(path):,} is lost, and the steps after it are trained again"
         )
     else:
         _begin_database(new, state)

@@ -67,7 +67,7 @@ def _check_checkpoints(run: Path) -> list[Check]:
                 problems.append(Check("checkpoint", told, False))
     if problems and not whole:
         return [*problems, Check("checkpoint", "none is intact: put one back from a copy", False)]
-    return [*problems, Check("checkpoint", f"{whole:,} match their hashes")]
+    return [*problems, Check("checkpoint", f"{whole:,} intact, as their hashes say")]
 
 
 def _check_database(run: Path, newest: Path | None) -> list[Check]:

@@ -280,7 +280,7 @@ def test_what_was_trained_since_the_checkpoint_is_trained_again(
     log = (killed / "run.db-wal").read_bytes()
     assert log
     told = mended(killed)
-    assert "what was recorded after step 220 is lost, and the steps after it are trained a" in told
+    assert "recorded after step 220 is lost, and the steps after it are trained again" in told
     assert (killed / "damaged-run.db-wal").read_bytes() == log
     assert not (killed / "run.db-wal").exists()
     (entry,) = RunDatabase(killed / "run.db", read_only=True).journal("salvaged")

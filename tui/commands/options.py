@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from data.errors import InputError
+from engine.program import PROGRAM, program
 from tui.terminal.stdout import complain, put
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Parser(argparse.ArgumentParser):
         super().exit(status, message)
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message} (see {self.prog} --help)")
+        command = self.prog.replace(PROGRAM, program(), 1)
+        raise InputError(f"{message} (see {command} --help)")
 
 
 class RunParser(Parser):

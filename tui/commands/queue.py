@@ -57,7 +57,7 @@ def _print(queue: Queue, cleared: bool, as_json: bool) -> None:
     if as_json:
         print_last(format_json([entry_facts(entry, queue.runs_dir) for entry in entries]))
     elif not entries:
-        print_last(f"nothing is queued in {queue.runs_dir}: gpt-tui sweep fills the queue")
+        print_last(f"nothing is queued in {queue.runs_dir}: {program()} sweep adds runs")
     else:
         left = sum(not entry.is_over for entry in entries)
         go_on = f"{program()} queue run{in_runs_dir(queue.runs_dir)}"
