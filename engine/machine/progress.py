@@ -11,11 +11,9 @@ REPORT_SECONDS = 1.0
 def now_and_then(
     report: Callable[[str], None], clock: Callable[[], float] = time.monotonic
 ) -> Callable[[str], None]:
-    """Wrap ``report`` so that it is called at most once a second; other lines are dropped.
+    """Wrap ``report``: it is called with the first line, then at most once a second.
 
-    Args:
-        report: Called with the first line at once.
-        clock: Returns monotonic seconds.
+    The other lines are dropped; ``clock`` returns monotonic seconds.
     """
     due = -float("inf")
 
