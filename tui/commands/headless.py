@@ -281,7 +281,7 @@ class Progress:
             self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError):
-            self._ended.set()  # the terminal is gone; training goes on without it
+            self._ended.set()  # the terminal is gone; training continues without it
 
 
 def progress_line(status: Status) -> str:

@@ -23,7 +23,7 @@ from tui.commands.options import (
     parse_assignments,
     runs_dir_of,
     say,
-    say_begun,
+    say_started,
 )
 from tui.terminal.stdout import complain, print_last
 from tui.text.numbers import format_estimate
@@ -159,9 +159,9 @@ def _estimate(rung: Rung, budget: float) -> Rung:
     from engine.runs.open import load_text
     from engine.training.runtime import training_seconds
 
-    _, tokenizer, split = load_text(rung.config, Watcher(say_begun, lambda: False))
+    _, tokenizer, split = load_text(rung.config, Watcher(say_started, lambda: False))
     parameters = summarize(rung.config, tokenizer.vocab_size).total
-    say_begun("estimating the time of the training")
+    say_started("estimating the time of the training")
     seconds = training_seconds(
         rung.config,
         split,

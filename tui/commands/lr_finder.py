@@ -19,7 +19,7 @@ from tui.commands.options import (
     config_of,
     gathering,
     runs_dir_of,
-    say_begun,
+    say_started,
     warn_of_unused,
 )
 from tui.terminal.stdout import complain, print_last
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     from engine.metrics import Column
 
     losses = Column(ramp.smoothing)
-    test = prepare(config, ramp, losses, say_begun, complain, lambda: False)
+    test = prepare(config, ramp, losses, say_started, complain, lambda: False)
     suggestion = _find(test)
     settings = suggestion.changes(config)
     go_on = _go_on(args, config, settings)

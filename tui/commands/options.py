@@ -274,7 +274,7 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def say_begun(message: str) -> None:
+def say_started(message: str) -> None:
     """Print on standard error what is being done, followed by an ellipsis."""
     say(f"{message.rstrip('…')} …")
 

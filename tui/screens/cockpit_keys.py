@@ -88,12 +88,12 @@ the last good checkpoint and on with a lower learning rate, space skips the batc
 
 With eval.patience a run ends by itself once that many evaluations have brought no improvement. A
 sweep (a) can stop its hopeless runs: those whose best validation loss is above the median of the
-runs before, at the same step; space goes on with one all the same.
+runs before, at the same step; space continues one all the same.
 
 ### Runs
 
 Every run is a folder, and r lists them. After quitting, `gpt-tui RUN` opens one again,
-`gpt-tui train --resume RUN` goes on without a screen, `gpt-tui sample RUN` writes text,
+`gpt-tui train --resume RUN` continues without a screen, `gpt-tui sample RUN` writes text,
 `gpt-tui runs` lists, tags, copies, exports and deletes them. Deleted ones stay in a trash.
 """
 

@@ -27,7 +27,7 @@ class Field(Input):
     def __init__(
         self, *, id: str | None = None, placeholder: str = "", restrict: str | None = None
     ) -> None:
-        # what is typed replaces nothing: a field may get the focus while the person types
+        # what is typed replaces nothing: a field may get the focus while the user types
         super().__init__(
             placeholder=placeholder, restrict=restrict, id=id, compact=True, select_on_focus=False
         )

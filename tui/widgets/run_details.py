@@ -119,7 +119,7 @@ def _room(width: int, beside: Sequence[Text]) -> int:
 
 
 def _written(label: str, text: str, width: int) -> Text:
-    """What a person writes; the first letter is the key for it."""
+    """What the user writes; the first letter is the key for it."""
     line = Text.assemble((label[0], "bold yellow"), (f"{label[1:]}  ", "dim"), text or ("–", "dim"))
     line.truncate(width, overflow="ellipsis")
     return line

@@ -192,7 +192,7 @@ class SamplePane(Vertical):
         record.val_loss = self._val_losses.get(record.step)
         self.records.append(record)
         if not record.automatic:
-            self._shown = None  # the person asked for it, so it is shown
+            self._shown = None  # the user asked for it, so it is shown
         self._dirty = True
 
     def append(self, number: int, text: str) -> None:

@@ -90,7 +90,7 @@ class SettingsPanel(Vertical):
         """Say why changes are refused, with what was typed in its field again, to be corrected.
 
         Returns:
-            Whether that was done: not once the person has gone on to something else.
+            Whether that was done: not once the user is doing something else.
         """
         if not changes or self._editing or not self.has_focus_within:
             return False
