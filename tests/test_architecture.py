@@ -66,7 +66,9 @@ def test_every_file_that_code_or_a_page_names_exists() -> None:
     assert not [f"{file}: {name}" for file, name in named if not (ROOT / name).is_file()]
 
 
-@pytest.mark.parametrize(("walk", "most"), [("A setting", 9), ("A prompt", 10)])
+@pytest.mark.parametrize(
+    ("walk", "most"), [("A setting", 9), ("A loss", 10), ("A prompt", 10), ("A run", 15)]
+)
 def test_a_walk_opens_few_files(walk: str, most: int) -> None:
     (steps,) = (text for name, text in WALKS if name.startswith(walk))
     assert len(set(re.findall(r"`([\w/]+\.py)`", steps))) <= most
