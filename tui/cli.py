@@ -50,11 +50,6 @@ def exit_code(work: Callable[[], int]) -> int:
 
 def _carry_out(arguments: list[str]) -> int:
     name = FORMER_NAMES.get(arguments[0], arguments[0]) if arguments else ""
-    if name == "bench":
-        raise InputError(
-            "the benchmarks are no longer part of gpt-tui: in a checkout, run make bench, or "
-            "make bench ARGS=NAME"
-        )
     if name in COMMANDS:
         return _main_of(COMMANDS[name].module)(arguments[1:])
     return _main_of("tui.commands.app")(arguments)

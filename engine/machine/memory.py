@@ -66,16 +66,25 @@ def memory_now() -> dict[str, int] | None:
     """
     try:
         held = int((PROC / "self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        left = _field(PROC / "meminfo", "MemAvailable:") * 1024
         kills = _field(PROC / "vmstat", "oom_kill")
     except (OSError, ValueError):
         return None  # as on macOS
+    left = available_bytes()
+    return None if left is None else {"held": held, "left": left, "kills": kills}
+
+
+def available_bytes() -> int | None:
+    """Return what this process can still allocate without swapping; None if unknown."""
+    try:
+        left = _field(PROC / "meminfo", "MemAvailable:") * 1024
+    except (OSError, ValueError):
+        return None
     with suppress(OSError, ValueError):  # a container may have less than its machine
         limit = int((CGROUP / "memory.max").read_text())
         used = int((CGROUP / "memory.current").read_text())
         cached = _field(CGROUP / "memory.stat", "inactive_file")  # page cache, freed when needed
         left = min(left, limit - used + cached)
-    return {"held": held, "left": left, "kills": kills}
+    return left
 
 
 def why_killed(before: dict[str, Any] | None, now: dict[str, int] | None, size: int) -> str:

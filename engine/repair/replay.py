@@ -16,7 +16,6 @@ from data.download import Watcher
 from data.errors import InputError
 from engine.checkpoint.store import Snapshot, model_tensors, optimizer_tensors, read_checkpoint
 from engine.machine.memory import keep_freed_memory
-from engine.machine.progress import now_and_then
 from engine.metrics import MetricStore
 from engine.runs.checkpoint_names import (
     branch_of,
@@ -26,6 +25,7 @@ from engine.runs.checkpoint_names import (
     step_of,
 )
 from engine.runs.open import look_at_run
+from engine.session.outlet import now_and_then
 from engine.session.recorder import Recorder
 from engine.session.rewind import untrained
 from engine.session.run_state import RunState
@@ -91,7 +91,9 @@ class _Replaying:
         self._losses = dict(zip(steps.tolist(), losses.tolist(), strict=True))
         self._runtimes = _runtimes(database.journal("runtime"))
         there = list_snapshots(run_state.files.path)
-        self._saved = {step_of(path): path for path in there if self._way.holds_checkpoint(path)}
+        on_way = [path for path in there if self._way.holds_checkpoint(path)]
+        # of a step that the run was rewound to, the checkpoint of the parent branch, which is first
+        self._saved = {step_of(path): path for path in reversed(on_way)}
         self._compared: list[int] = []
 
     def run(self) -> Replay:

@@ -22,7 +22,7 @@ from data.errors import InputError
 from data.files import sync_to_disk
 from engine.metrics import Steps, Values
 from engine.program import program
-from engine.runs.checkpoint_names import branch_of, list_checkpoints, list_snapshots
+from engine.runs.checkpoint_names import branch_of, is_full, list_checkpoints, list_snapshots
 from engine.runs.folder import DATABASE_FILE, typed_name
 from engine.runs.lineage import END, Branch, Lineage, Segment
 from engine.runs.retrying_writer import LOCKED, LONG_TIMEOUT, PASSING, RetryingWriter
@@ -201,9 +201,10 @@ class RunDatabase:
 
     def present_lineage(self) -> Lineage:
         """Return the lineage that the run continues with: that of its newest full checkpoint."""
-        saved = list_checkpoints(self.path.parent)
-        # without a checkpoint, the run cannot have been rewound
-        return self.lineage(branch_of(saved[-1]) if saved else 0)
+        # from the newest on, as each look opens a file; without a full checkpoint, the run cannot
+        # have been rewound
+        newest = next(filter(is_full, reversed(list_snapshots(self.path.parent))), None)
+        return self.lineage(branch_of(newest) if newest else 0)
 
     def curve(self, metric: str, segments: Iterable[Segment]) -> Curve:
         steps, values = [NOTHING.steps], [NOTHING.values]

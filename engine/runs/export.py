@@ -102,7 +102,10 @@ def write_parquet(curves: Curves, file: IO[bytes], long: bool = False) -> None:
             "Parquet needs the library pyarrow: install it with pip install 'gpt-tui[parquet]', "
             "or take --to csv"
         ) from None
-    parquet.write_table(pyarrow.table(curves.table(long)), file)
+    columns: dict[str, Any] = dict(curves.table(long))
+    if long:
+        columns["metric"] = pyarrow.array(columns["metric"], pyarrow.string()).dictionary_encode()
+    parquet.write_table(pyarrow.table(columns), file)
 
 
 WRITERS: dict[str, Callable[[Curves, IO[Any], bool], None]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from engine.machine.memory import memory_now
 from engine.protocol import PRUNED_KEY, Event, State, StateChanged, Status, Warned
 from engine.session.recorder import Recorder
 from engine.session.run_state import RunState
+
+REPORT_SECONDS = 1.0
 
 
 class Outlet:
@@ -127,3 +130,22 @@ class Outlet:
             self.journal("closed", saved=self.status.saved_step)
         finally:
             self._recorder.close(self.summary())
+
+
+def now_and_then(
+    report: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+) -> Callable[[str], None]:
+    """Wrap ``report``: it is called with the first line, then at most once a second.
+
+    The other lines are dropped; ``clock`` returns monotonic seconds.
+    """
+    due = -float("inf")
+
+    def pass_on(message: str) -> None:
+        nonlocal due
+        now = clock()
+        if now >= due:
+            due = now + REPORT_SECONDS
+            report(message)
+
+    return pass_on

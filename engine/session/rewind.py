@@ -17,7 +17,6 @@ from data.download import Watcher
 from data.errors import InputError
 from engine.checkpoint.store import LATEST, Snapshot, find_checkpoint, read_checkpoint
 from engine.machine.memory import keep_freed_memory
-from engine.machine.progress import now_and_then
 from engine.metrics import MetricStore
 from engine.protocol import Fork, Rewind, Rewound
 from engine.runs.checkpoint_names import branch_of, list_checkpoints, list_snapshots, step_of
@@ -26,7 +25,7 @@ from engine.runs.database import RunDatabase, Unreadable
 from engine.runs.folder import DATABASE_FILE
 from engine.runs.lineage import Lineage
 from engine.runs.open import look_at_run
-from engine.session.outlet import Outlet
+from engine.session.outlet import Outlet, now_and_then
 from engine.session.recorder import Recorder
 from engine.session.run_state import Losses, RunState
 from engine.session.saving import Saving, Task

@@ -299,7 +299,10 @@ class Queue:
                 db.row_factory = sqlite3.Row
                 (version,) = db.execute("PRAGMA user_version").fetchone()
                 if version not in (0, VERSION):
-                    raise InputError(f"{self.path} was written by another gpt-tui: use that one")
+                    raise InputError(
+                        f"{self.path} was written by another gpt-tui: use that one, or move the "
+                        f"file away, the runs are not affected"
+                    )
                 if version == 0:  # it is new; another program may do the same at this moment
                     db.execute(SCHEMA)
                     db.execute(f"PRAGMA user_version = {VERSION}")

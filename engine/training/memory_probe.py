@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from data.errors import InputError
-from engine.machine.memory import LARGEST_SHARE, TRAINING_BYTES, memory_now, physical_bytes
+from engine.machine import memory
+from engine.machine.memory import LARGEST_SHARE, TRAINING_BYTES, physical_bytes
 from engine.training.trainer import Trainer
 
 TRANSIENT_SHARE = 1.5  # activations, with their gradients and scratch space, over activations
@@ -80,5 +81,5 @@ def available_bytes(device: str = "cpu") -> int:
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info()
         return free
-    now = memory_now()
-    return now["left"] if now else physical_bytes()
+    left = memory.available_bytes()
+    return physical_bytes() if left is None else left

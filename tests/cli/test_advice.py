@@ -8,7 +8,7 @@ import pytest
 
 from engine.protocol import Advised
 from tests.cli.conftest import Cli, train_command
-from tui.text.advice import format_advice
+from tui.text.notices import format_advice
 
 CHANGES = {"optim.learning_rate": 3e-4, "optim.min_lr": 1e-5}
 OPTIONS = "--set optim.learning_rate=0.0003 --set optim.min_lr=1e-05"

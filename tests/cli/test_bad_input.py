@@ -244,6 +244,7 @@ def test_bad_sample_settings_are_told_at_once(quick_train: Cli, cli: Cli) -> Non
         (["train", "--jsno"], "unrecognized arguments: --jsno (see gpt-tui train --help)"),
         (["sample"], "the following arguments are required: RUN (see gpt-tui sample --help)"),
         (["--frobnicate"], "unrecognized arguments: --frobnicate (see gpt-tui --help)"),
+        (["--presset", "tiny"], "unrecognized arguments: --presset (see gpt-tui --help)"),
     ],
 )
 def test_mistyped_command(cli: Cli, words: list[str], sentence: str) -> None:

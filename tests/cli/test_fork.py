@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import engine.session.rewind
-from engine.machine.progress import now_and_then
 from engine.runs.database import RunDatabase
 from engine.runs.summary import read_summary
+from engine.session.outlet import now_and_then
 from tests.cli.conftest import Cli
 
 

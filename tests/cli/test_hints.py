@@ -20,7 +20,7 @@ from engine.runs.open import read_run_config
 from engine.runs.transfer import list_trash, restore_run, trash_run
 from tests.cli.conftest import Cli
 from tui.app import _print_summary
-from tui.text.advice import format_advice
+from tui.text.notices import format_advice
 
 Start = Callable[[Path], None]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from rich.cells import cell_len
+from textual.events import AppBlur
 
 from tests.tui.conftest import Open, Person
 from tui.screens.runs import RunsScreen
@@ -11,8 +13,9 @@ from tui.widgets.keys_footer import FooterKey, KeysFooter, those_that_fit
 
 def actions(person: Person) -> list[str]:
     """What the footer offers; nothing of it may be cut."""
-    keys = person.app.screen.query_one(KeysFooter).keys
-    assert sum(key.width for key in keys) <= person.app.size.width
+    footer = person.app.screen.query_one(KeysFooter)
+    keys = footer.keys
+    assert cell_len(footer.render().plain.rstrip()) <= person.app.size.width
     return [key.action for key in keys]
 
 
@@ -73,3 +76,16 @@ async def test_a_click_on_a_key_presses_it(open_app: Open) -> None:
         before = footer.keys[: [key.key for key in footer.keys].index("r")]
         await person.pilot.click(KeysFooter, offset=(sum(key.width for key in before), 0))
         await person.until(lambda: person.shows(RunsScreen), "the runs screen")
+
+
+async def test_it_follows_a_terminal_without_the_focus(open_app: Open) -> None:
+    async with open_app(size=(120, 40)) as person:
+        await person.start_and_pause()
+        person.app.post_message(AppBlur())
+        await person.pilot.resize_terminal(60, 16)
+        assert actions(person)[-2:] == ["app.leave", "app.help"]
+        person.app.control.resume()
+        await person.until(
+            lambda: "Pause" in person.app.screen.query_one(KeysFooter).render().plain,
+            "the state's keys",
+        )

@@ -95,13 +95,13 @@ async def test_what_the_engine_refuses_stays_in_its_field_to_be_mended(open_app:
         assert editor.value == "1" and editor.has_class("-faulty")
         await person.press("end", *"000000", "enter")
         await person.until_heard(Adjusted, changes={"train.max_steps": [100_000, 1_000_000]})
-        assert problem(person) == "" and not person.cockpit.settings.is_editing
+        assert problem(person) == "" and not person.cockpit.settings.editor.display
 
         await person.edit("train.max_steps", "1")
         await person.until(lambda: len(person.heard(Refused)) == 2)
         await person.until(lambda: editor.has_focus, "the field again")
         await person.press("escape")  # gives it up
-        assert problem(person) == "" and not person.cockpit.settings.is_editing
+        assert problem(person) == "" and not person.cockpit.settings.editor.display
         assert person.app.control.draft.value("train.max_steps") == 1_000_000
 
 
@@ -112,7 +112,7 @@ async def test_what_is_refused_once_one_has_gone_on_takes_no_cursor_away(open_ap
         person.app.control.edit({"train.max_steps": 1})
         await person.until_heard(Refused, command="Adjust")
         await person.until(lambda: "the run would end at step 1" in person.notice)
-        assert not person.cockpit.settings.is_editing
+        assert not person.cockpit.settings.editor.display
         await person.press(*"so")
         assert person.cockpit.query_one("#sample-prompt", Input).value == "so"
 
@@ -123,7 +123,7 @@ async def test_a_conflict_with_another_live_setting_is_refused(open_app: Open) -
         await person.edit("optim.min_lr", "0.5")
         await person.until(lambda: problem(person), "a sentence")
         assert "optim.min_lr 0.5 is above optim.learning_rate" in problem(person)
-        assert person.cockpit.settings.is_editing  # still there to be mended
+        assert person.cockpit.settings.editor.display  # still there to be mended
         assert person.cockpit.settings.editor.value == "0.5"
         assert not person.heard(Adjusted)
 

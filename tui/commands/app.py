@@ -33,7 +33,8 @@ def main(argv: list[str]) -> int:
     """Open the app: on a new run, or on the run that is named."""
     parser = _parser()
     args, unknown = parser.parse_known_args(argv)
-    if args.run is not None:
+    mistyped_option = unknown and argv[0].startswith("-")  # then RUN may be its value
+    if args.run is not None and not mistyped_option:
         run = _find(args.run, runs_dir_of(args))  # first: a mistyped command has other options
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -90,6 +91,11 @@ def _find(run: str, runs_dir: Path) -> Path:
     try:
         return find_run(run, runs_dir)
     except InputError:
+        if run == "bench":
+            raise InputError(
+                "the benchmarks are no longer part of gpt-tui: in a checkout, run make bench, or "
+                "make bench ARGS=NAME"
+            ) from None
         if run in COMMANDS:
             raise InputError(f"a command comes first: {program()} {run} [options]") from None
         near = difflib.get_close_matches(run, COMMANDS, 1, cutoff=0.7)

@@ -33,7 +33,7 @@ from engine.runs.folder import LOG_FILE
 from engine.session.worker import EngineLoop
 from tui.commands import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.terminal.stdout import harmless
-from tui.text.advice import format_advice
+from tui.text.notices import format_advice
 from tui.text.numbers import format_amount, format_duration, format_loss, format_path
 from tui.text.tables import format_threads
 

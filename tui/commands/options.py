@@ -40,8 +40,7 @@ class Parser(argparse.ArgumentParser):
         super().exit(status, message)
 
     def error(self, message: str) -> NoReturn:
-        command = self.prog.replace(PROGRAM, program(), 1)
-        raise InputError(f"{message} (see {command} --help)")
+        raise InputError(f"{message} (see {self.prog.replace(PROGRAM, program(), 1)} --help)")
 
 
 class RunParser(Parser):

@@ -204,7 +204,7 @@ class CockpitScreen(Screen[None]):
             if before is State.PREPARING and not self.notice.text:
                 self.control.queue.note_started()
         elif before is State.FINISHED and event.state is State.PAUSED:
-            self.notice.dismiss()  # train.max_steps was raised
+            self.notice.say("")  # train.max_steps was raised
         self.chart.empty_text = EMPTY_CHART.get(event.state, "no steps yet")
         self._show_status()
         self.chart.refresh_data()
@@ -232,7 +232,7 @@ class CockpitScreen(Screen[None]):
 
     def _show_warnings(self, warnings: list[str]) -> None:
         """Show the note on the run's corpus, and warnings; hide everything else."""
-        self.notice.dismiss()
+        self.notice.say("")
         told = [self.control.note, *warnings] if self.control.note else warnings
         if told:
             self.notice.say("\n".join(told))
@@ -308,7 +308,7 @@ class CockpitScreen(Screen[None]):
             self.samples.show_problem(event.message)
         elif self._pass_to_lr_finder(event):
             return
-        elif not (event.request_id == self._edit[0] and self._take_back(event.message)):
+        elif not (0 < event.request_id == self._edit[0] and self._take_back(event.message)):
             self.notice.say(event.message, "error")
             self.control.queue.note_refused(event)
             self.refresh_bindings()
@@ -416,7 +416,8 @@ class CockpitScreen(Screen[None]):
         control = self.control
         if control.status.state is State.RUNNING:
             first = "wait: another program trains" if control.watching else "pause first (space)"
-            raise InputError(f"{first}: a learning-rate test needs the processor")
+            self.say(f"{first}: a learning-rate test needs the processor")
+            return
         config = control.draft.next_config()
         request_id = control.send(protocol.FindLearningRate(config.to_dict()))
         self._lr_finder = LRFinderScreen(control, config, request_id)
@@ -491,7 +492,7 @@ class CockpitScreen(Screen[None]):
 
     def action_dismiss_notice(self) -> None:
         self._conflicts_shown = False
-        self.notice.dismiss()
+        self.notice.say("")
         self.refresh_bindings()
 
     def action_leave_settings(self) -> None:
@@ -500,7 +501,7 @@ class CockpitScreen(Screen[None]):
 
     def action_leave_field(self) -> None:
         """Leave the field of a setting for the list, or a sampling field for the keys."""
-        if self.settings.is_editing:
+        if self.settings.editor.has_focus:
             self.settings.close_editor()
         else:
             self.samples.leave_field()

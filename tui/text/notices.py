@@ -1,11 +1,12 @@
-"""Messages of the app about a run: finished, failed, rewound, forked."""
+"""Messages about a run: finished, failed, rewound, forked, advice on the command line."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from engine.config.schema import SETTINGS
 from engine.program import program
-from engine.protocol import Forked, Rewound, Status
+from engine.protocol import Advised, Forked, Rewound, Status
 from engine.runs.folder import LOG_FILE, typed_name
 from tui.text.numbers import format_count, format_duration, format_loss, format_path
 
@@ -50,4 +51,27 @@ def format_forked(event: Forked) -> str:
     return (
         f"{path.name} is this run as it was at step {event.step:,}: open it with r, or "
         f"{program()} {typed_name(path)}"
+    )
+
+
+def format_advice(advice: Advised, run: Path) -> str:
+    name, options = typed_name(run), _options(advice)
+    resume, step = f"{program()} train --resume {name}", advice.rewind_to
+    if step is None:
+        return (
+            f"advice: {advice.message}\n  to {advice.action}, stop with Ctrl-C, then "
+            f"{resume} {options}"
+        )
+    ways = {
+        f"from step {step:,}, as a new run": f"{program()} fork {name} --at {step} {options}",
+        "with a lower learning rate": f"{resume} {options}",
+        "without this batch": resume,
+    }
+    lines = [f"  {f'{way}:':<32}{command}" for way, command in ways.items()]
+    return "\n".join([f"gpt-tui: {advice.message}. To continue", *lines])
+
+
+def _options(advice: Advised) -> str:
+    return " ".join(
+        f"--set {key}={SETTINGS[key].format(value)}" for key, value in advice.changes.items()
     )

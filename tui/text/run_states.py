@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.protocol import DAMAGED, INTERRUPTED, State
 
-SIGNS: dict[str, tuple[str, str]] = {
+SIGNS: dict[str, tuple[str, str]] = {  # sign and colour by state
     State.IDLE: ("○", "dim"),
     State.PREPARING: ("◌", "yellow"),
     State.RUNNING: ("●", "green"),
@@ -15,7 +15,6 @@ SIGNS: dict[str, tuple[str, str]] = {
     INTERRUPTED: ("!", "yellow"),
     DAMAGED: ("✗", "red"),
 }
-"""Sign and colour by state."""
 
 UNKNOWN = ("?", "dim")  # a state that a newer version wrote
 

@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 
-INDISPENSABLE = ("app.help", "leave", "app.leave", "close", "dismiss", "leave_field", "cancel")
+INDISPENSABLE = ("app.help", "leave", "app.leave", "close", "dismiss", "leave_field")
 
 
 class FooterKey(NamedTuple):
@@ -60,11 +60,11 @@ class KeysFooter(Widget):
         self._hovered: FooterKey | None = None
 
     def on_mount(self) -> None:
-        self.screen.bindings_updated_signal.subscribe(self, self._choose)
-        self._choose(self.screen)
+        self.screen.bindings_updated_signal.subscribe(self, self._bindings_changed)
+        self._choose()
 
     def on_resize(self) -> None:
-        self._choose(self.screen)
+        self._choose()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         self._hover(self._key_at(event.x))
@@ -92,10 +92,13 @@ class KeysFooter(Widget):
         yield text.stylize(self.get_visual_style(*state, partial=True)) if state else text
         yield " "
 
-    def _choose(self, screen: Screen[object]) -> None:
-        """Which keys there are and fit now; painted only where that changed."""
-        if not self.is_attached or screen is not self.screen or not self.app.app_focus:
-            return
+    def _bindings_changed(self, screen: Screen[object]) -> None:
+        if self.is_attached and screen is self.screen:
+            self._choose()
+
+    def _choose(self) -> None:
+        """Choose the keys that there are and that fit; repaint only if they changed."""
+        screen = self.screen
         shown = [one for one in screen.active_bindings.values() if one.binding.show]
         one_each = {one.binding.action: one for one in reversed(shown)}  # the first key wins
         keys = those_that_fit(

@@ -17,8 +17,8 @@ class Notice(Static):
     Notice.-warning { background: $warning-muted; color: $text-warning; }
     Notice.-error { background: $error-muted; color: $text-error; }
     /* beside a field */
-    Notice.-problem { padding: 0; color: $text-error; }
-    Notice.-hint { padding: 0; color: $text-warning; }
+    Notice.-problem { max-height: 100%; padding: 0; color: $text-error; }
+    Notice.-hint { max-height: 100%; padding: 0; color: $text-warning; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -48,6 +48,3 @@ class Notice(Static):
         self.update(text)
         self.set_classes(f"-shown -{severity}" if text else "")
         self.refresh(layout=True)
-
-    def dismiss(self) -> None:
-        self.say("")

@@ -70,10 +70,6 @@ class SettingsPanel(Vertical):
         self.border_title = "settings"
         self.refresh_values()
 
-    @property
-    def is_editing(self) -> bool:
-        return self._editing is not None
-
     def refresh_values(self) -> None:
         self.list.redraw_values()
         self.border_subtitle = _waiting(self.draft)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.machine.progress import now_and_then
+from engine.session.outlet import now_and_then
 
 
 def test_the_first_line_comes_at_once_and_then_one_a_second() -> None:
