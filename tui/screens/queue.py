@@ -210,7 +210,7 @@ class QueueScreen(Screen[None]):
     def _try(self, action: Callable[[], None]) -> None:
         try:
             action()
-            self.query_one(Notice).dismiss()
+            self.query_one(Notice).say("")
         except InputError as error:
             self.query_one(Notice).say(str(error), "error")
         self.refresh_table()

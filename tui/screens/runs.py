@@ -226,7 +226,7 @@ class RunsScreen(Screen[None]):
         self._refresh_keys()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        self.editor.problem.dismiss()
+        self.editor.problem.say("")
         if self.editor.what == "filter":
             self.view.filter = event.value.strip()
             self._show()

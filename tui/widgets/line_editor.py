@@ -51,7 +51,7 @@ class LineEditor(Vertical):
         """
         self.what = what
         self.query_one("#label", Static).update(what)
-        self.problem.dismiss()
+        self.problem.say("")
         self.field.placeholder = example
         with self.prevent(Input.Changed):
             self.field.value = text

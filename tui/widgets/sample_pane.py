@@ -154,7 +154,7 @@ class SamplePane(Vertical):
         for one in self._fields:
             one.settle(values[one.key])
         if not self._typed:
-            self.waiting.dismiss()
+            self.waiting.say("")
 
     def leave_field(self) -> None:
         """Take back what was typed in the field with the cursor; what was in others waits."""
@@ -289,7 +289,7 @@ class SamplePane(Vertical):
     # -- fields ----------------------------------------------------------------------------------
 
     def focus_prompt(self) -> None:
-        self.waiting.dismiss()
+        self.waiting.say("")
         self.screen.set_focus(self._fields[0])  # at once: the next key is a letter
 
     def show_problem(self, text: str) -> None:
