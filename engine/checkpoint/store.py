@@ -33,6 +33,7 @@ from engine.machine.memory import gpu_memory_ran_out
 from engine.model import LanguageModel, build_model
 from engine.program import program
 from engine.runs.checkpoint_names import (
+    CHECKPOINTS_FOLDER,
     MANIFEST_FILE,
     MODEL_FILE,
     OPTIMIZER_FILE,
@@ -44,7 +45,7 @@ from engine.runs.checkpoint_names import (
     step_of,
 )
 from engine.runs.database import back_up
-from engine.runs.folder import CHECKPOINTS_FOLDER, DATABASE_FILE, typed_name
+from engine.runs.folder import DATABASE_FILE, typed_name
 from engine.training.trainer import Trainer
 
 FORMAT = 1

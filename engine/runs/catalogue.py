@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.runs.folder import CHECKPOINTS_FOLDER, CONFIG_FILE, DATABASE_FILE, is_locked, list_runs
+from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER
+from engine.runs.folder import CONFIG_FILE, DATABASE_FILE, is_locked, list_runs
 from engine.runs.notes import NOTES_FILE
 from engine.runs.summary import RunSummary, read_summary
 

@@ -5,21 +5,39 @@ What is inside is read and written by ``engine.checkpoint.store``; nothing here 
 
 from __future__ import annotations
 
-import json
+import os
 import re
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from engine.runs.folder import CHECKPOINTS_FOLDER
+from data.reading import convert, parse_json, read_regular
 
+CHECKPOINTS_FOLDER = "checkpoints"
 MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
 MANIFEST_FILE, PIN_FILE = "manifest.json", "pinned"
-NAME = re.compile(r"step-(\d{8,})(?:-b(\d+))?")
+LATEST_STEP, LATEST_BRANCH = 10**9, 10**6  # what train.max_steps may be; far beyond any use
+NAME = re.compile(r"step-([0-9]{8,10})(?:-b([1-9][0-9]{0,6}))?")
+LARGEST_MANIFEST = 2**16  # bytes
 
 
 def list_snapshots(run: Path) -> list[Path]:
     """List all checkpoints of a run, including light ones, oldest first."""
     folder = run / CHECKPOINTS_FOLDER
-    return sorted((path for path in folder.glob("step-*") if NAME.fullmatch(path.name)), key=_place)
+    try:
+        names = os.listdir(folder)
+    except (OSError, ValueError):
+        return []  # who writes looks at the folder before
+    return sorted((folder / name for name in names if is_checkpoint_name(name)), key=_place)
+
+
+def is_checkpoint_name(name: str) -> bool:
+    """Return whether a folder of this name can be one that ``checkpoint_name`` named."""
+    found = NAME.fullmatch(name)
+    if not found:
+        return False
+    step, branch = int(found[1]), int(found[2] or 0)
+    return step <= LATEST_STEP and branch <= LATEST_BRANCH and checkpoint_name(step, branch) == name
 
 
 def list_checkpoints(run: Path) -> list[Path]:
@@ -41,14 +59,43 @@ def is_pinned(path: Path) -> bool:
     return (path / PIN_FILE).exists()
 
 
+@dataclass(frozen=True)
+class Manifest:
+    """``manifest.json``: the hash of each file of a checkpoint, in hexadecimal digits."""
+
+    format: int
+    sha256: dict[str, str]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read the manifest of a checkpoint.
+
+    Raises:
+        OSError: It is missing, no regular file or cannot be read.
+        ValueError: It is not one that gpt-tui wrote.
+    """
+    manifest = path / MANIFEST_FILE
+    found = convert(parse_json(read_regular(manifest, LARGEST_MANIFEST)), Manifest, MANIFEST_FILE)
+    if MODEL_FILE not in found.sha256:
+        raise ValueError(f"{MANIFEST_FILE} has no hash of {MODEL_FILE}")
+    return found
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a folder has the manifest of a checkpoint."""
+    with suppress(OSError, ValueError):
+        return bool(read_manifest(path))
+    return False
+
+
 def is_full(path: Path) -> bool:
     """Return whether a run can be resumed from a checkpoint; light ones hold the weights alone.
 
     A damaged one counts as what it was written as, so that reading it reports the damage.
     """
     try:
-        return OPTIMIZER_FILE in json.loads((path / MANIFEST_FILE).read_bytes())["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return OPTIMIZER_FILE in read_manifest(path).sha256
+    except (OSError, ValueError):
         return True
 
 

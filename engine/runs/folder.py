@@ -18,13 +18,17 @@ import tomli_w
 
 from data.errors import InputError
 from data.files import write_atomically
-from engine.config.schema import Config
+from data.reading import open_regular, read_regular
+from engine.config.schema import SECTIONS, Config
 from engine.program import program
+from engine.runs.checkpoint_names import is_checkpoint, list_snapshots
 
 CONFIG_FILE, DATABASE_FILE, LOG_FILE, LOCK_FILE = "config.toml", "run.db", "log.txt", "lock"
-CHECKPOINTS_FOLDER = "checkpoints"
 LOCK_ATTEMPTS, LOCK_SECONDS = 5, 0.02
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+SQLITE_HEADER, FORMATS = b"SQLite format 3\0", range(1, 100)  # newer ones are runs, too
+SECTION = re.compile(rb"^\s*\[\s*(\w+)\s*\]", re.MULTILINE)
+LARGEST_CONFIG = 2**20  # bytes
 
 
 def default_runs_dir() -> Path:
@@ -56,27 +60,100 @@ def find_run(run: str, runs_dir: Path | None = None) -> Path:
         InputError: There is none; the sentence names the nearest.
     """
     runs_dir = runs_dir or default_runs_dir()
-    for path in (runs_dir / run, Path(run).expanduser()):
-        if is_run(path):
-            return path.resolve()
+    path = _find(run, runs_dir)
+    if path:
+        return Path(os.path.realpath(path))
     near = difflib.get_close_matches(run, [path.name for path in list_runs(runs_dir)], 1)
     command = f"{program()} runs{in_runs_dir(runs_dir)}"
     hint = f"did you mean {near[0]!r}?" if near else f"{command} lists what is there."
     raise InputError(f"there is no run {run!r} in {runs_dir}: {hint}")
 
 
+def find_own_run(run: str, runs_dir: Path | None = None) -> Path:
+    """Find a run whose folder is to be moved; as ``find_run``, but a link to one is refused."""
+    runs_dir = runs_dir or default_runs_dir()
+    found, path = find_run(run, runs_dir), _find(run, runs_dir)
+    if path:
+        _refuse_link(path, found)
+    return found
+
+
+def check_own_run(run: Path, runs_dir: Path) -> None:
+    """Check that a run in a runs folder is not a link to a folder elsewhere, before it is moved.
+
+    Raises:
+        InputError: It is.
+    """
+    if run.parent != Path(os.path.realpath(runs_dir)):
+        for path in list_runs(runs_dir):
+            if os.path.realpath(path) == str(run):
+                _refuse_link(path, run)
+
+
+def _refuse_link(path: Path, found: Path) -> None:
+    if path.is_symlink():
+        raise InputError(
+            f"{path} is a link to the run {found}: give that path to move the run itself, or "
+            f"remove the link: rm {shlex.quote(str(path))}"
+        )
+
+
+def _find(run: str, runs_dir: Path) -> Path | None:
+    try:
+        elsewhere = Path(run).expanduser()
+    except RuntimeError:  # ~nobody
+        elsewhere = Path(run)
+    return next((path for path in (runs_dir / run, elsewhere) if run and is_run(path)), None)
+
+
 def list_runs(runs_dir: Path) -> list[Path]:
-    """List the folders of all runs, by name; hidden folders are the trash and unfinished copies."""
-    if not runs_dir.is_dir():
+    """List the folders of all runs, by name; hidden folders are the trash and unfinished copies.
+
+    Folders that may not be looked into are among them, as they may be runs.
+    """
+    try:
+        names = sorted(os.listdir(runs_dir))
+    except (OSError, ValueError):
         return []
-    return sorted(
-        path for path in runs_dir.iterdir() if not path.name.startswith(".") and is_run(path)
-    )
+    return [runs_dir / name for name in names if name[0] != "." and is_run(runs_dir / name)]
 
 
 def is_run(path: Path) -> bool:
-    """Return whether a folder is a run, even if its settings or its database are missing."""
-    return (path / CONFIG_FILE).is_file() or (path / DATABASE_FILE).is_file()
+    """Return whether a folder is a run, even if its settings or its database are damaged or gone.
+
+    Any other program may have a ``config.toml`` or a ``run.db``, too: their content decides.
+    """
+    try:
+        if _is_database(path) or _is_config(path):
+            return True
+    except PermissionError:  # reading it says what may not be read; beware of lost+found
+        return bool(NAME_PATTERN.fullmatch(path.name))
+    return any(map(is_checkpoint, list_snapshots(path)))
+
+
+def _is_database(run: Path) -> bool:
+    """Return whether a run's database is there.
+
+    Raises:
+        PermissionError: It, or the run, may not be looked into.
+    """
+    try:
+        with open(open_regular(run / DATABASE_FILE), "rb", buffering=0) as file:
+            header = file.read(100)
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise
+        return False
+    version = int.from_bytes(header[60:64], "big")
+    return header.startswith(SQLITE_HEADER) and version in FORMATS
+
+
+def _is_config(run: Path) -> bool:
+    try:
+        text = read_regular(run / CONFIG_FILE, LARGEST_CONFIG)
+    except OSError:
+        return False
+    return SECTIONS.keys() <= {name.decode() for name in SECTION.findall(text)}
 
 
 def check_word(name: str, what: str) -> None:
@@ -207,10 +284,13 @@ class RunLock:
 def is_locked(run: Path) -> bool:
     """Return whether some program is writing this run now."""
     try:
-        with open(run / LOCK_FILE) as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+        descriptor = open_regular(run / LOCK_FILE)
+    except OSError:
         return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
         return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+    finally:
+        os.close(descriptor)
     return False

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from data.errors import InputError
 from engine.program import program
+from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER
 from engine.runs.database import RunDatabase, reading
 from engine.runs.folder import (
-    CHECKPOINTS_FOLDER,
     DATABASE_FILE,
     LOCK_FILE,
     RunLock,

@@ -17,7 +17,7 @@ from data.errors import InputError
 from engine.checkpoint.store import read_model
 from engine.model import LanguageModel
 from engine.protocol import Evaluated
-from engine.runs.folder import CHECKPOINTS_FOLDER
+from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER
 from engine.sampling.background import Sampler
 from engine.session.advisor import Advisor
 from engine.session.outlet import Outlet

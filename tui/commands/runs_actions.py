@@ -9,7 +9,7 @@ from typing import Any
 from data.errors import InputError
 from engine.program import program
 from engine.runs.catalogue import disk_use
-from engine.runs.folder import find_run, in_runs_dir
+from engine.runs.folder import find_own_run, in_runs_dir
 from engine.runs.notes import change_tags, read_notes, set_note
 from engine.runs.summary import read_summary
 from engine.runs.transfer import (
@@ -62,7 +62,8 @@ def note(argv: list[str]) -> int:
 def rename(argv: list[str]) -> int:
     parser = RunParser("gpt-tui runs rename", "Rename a run and its folder.")
     parser.add_argument("name", metavar="NAME", help="the new name")
-    args, path = parser.parse_run(argv)
+    args, _ = parser.parse_run(argv)
+    path = find_own_run(args.run, runs_dir_of(args))
     renamed = rename_run(path, args.name)
     return _print_run(renamed, args.json, f"{path.name} is now {renamed.name}")
 
@@ -97,7 +98,7 @@ def rm(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     problems: list[str] = []
     trashed: list[Trashed] = []
-    for path in dict.fromkeys(find_run(run, runs_dir_of(args)) for run in args.runs):
+    for path in dict.fromkeys(find_own_run(run, runs_dir_of(args)) for run in args.runs):
         with gathering(problems):
             trashed.append(trash_run(path))
     if args.json:

@@ -264,7 +264,7 @@ class RunsScreen(Screen[None]):
     def _rename(self, run: Path, name: str) -> None:
         from engine.runs.transfer import rename_run
 
-        self._refuse_open(run, "renamed")
+        self._check_movable(run, "renamed")
         renamed = str(rename_run(run, name))
         self.view.renamed(str(run), renamed)
         self._show()
@@ -284,7 +284,7 @@ class RunsScreen(Screen[None]):
         from engine.runs.transfer import trash_run
 
         def trash(path: Path) -> Trashed:
-            self._refuse_open(path, "deleted")
+            self._check_movable(path, "deleted")
             return trash_run(path)
 
         tried = {path: self._try(partial(trash, path)) for path in self._marked_or_current()}
@@ -361,7 +361,10 @@ class RunsScreen(Screen[None]):
     def _is_open_here(self, path: Path) -> bool:
         return self.control.run_path == path and self.control.status.state in OPEN_STATES
 
-    def _refuse_open(self, path: Path, what: str) -> None:
+    def _check_movable(self, path: Path, what: str) -> None:
+        from engine.runs.folder import check_own_run
+
+        check_own_run(path, self.view.runs_dir)
         if self._is_open_here(path):
             raise InputError(
                 f"{path.name} is open in the cockpit, so that it cannot be {what} now: open "

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,14 +21,18 @@ from engine.runs import folder
 from engine.runs.folder import (
     RunLock,
     check_name,
+    check_own_run,
     create_run,
     default_runs_dir,
+    find_own_run,
     find_run,
     is_locked,
+    is_run,
     list_runs,
 )
 from engine.runs.open import open_run
 from tests.engine.conftest import SILENT, MakeConfig, Rig
+from tests.engine.run_folders import write_run
 
 
 def test_runs_go_where_the_environment_says(
@@ -96,6 +105,109 @@ def test_a_run_that_is_not_there_names_the_nearest(runs_dir: Path) -> None:
     create_run(Config(), runs_dir, "shakespeare")
     with pytest.raises(InputError, match="did you mean 'shakespeare'"):
         find_run("shakespear")
+
+
+# What a run is
+
+
+def another_database(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "run.db")) as db:
+        db.execute("CREATE TABLE runs (id)")
+
+
+def pipes(folder: Path) -> None:
+    for name in ("config.toml", "run.db", "lock"):
+        os.mkfifo(folder / name)
+
+
+def links_of(folder: Path) -> None:
+    for name in ("config.toml", "run.db", "checkpoints"):
+        (folder / name).symlink_to(folder.parent / "mine" / name)
+
+
+NOT_RUNS: dict[str, Callable[[Path], object]] = {
+    "empty": lambda folder: None,
+    "another program's settings": lambda folder: (folder / "config.toml").write_text("[model]\n"),
+    "another program's database": another_database,
+    "a database of no known format": lambda folder: (folder / "run.db").write_bytes(b"\0" * 100),
+    "another program's checkpoints": lambda folder: (
+        folder / "checkpoints/step-00000001/manifest.json"
+    ).mkdir(parents=True),
+    "pipes": pipes,
+    "links to a run's files": lambda folder: links_of(folder),
+    "a huge file": lambda folder: os.truncate(
+        os.open(folder / "config.toml", os.O_CREAT | os.O_WRONLY), 2**40
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_RUNS)
+def test_a_folder_that_only_looks_like_a_run_is_none(runs_dir: Path, kind: str) -> None:
+    write_run(runs_dir, "mine")
+    other = runs_dir / "other"
+    other.mkdir()
+    NOT_RUNS[kind](other)
+    assert list_runs(runs_dir) == [runs_dir / "mine"]
+    assert not is_locked(other)
+    with pytest.raises(InputError, match="there is no run 'other'"):
+        find_run("other")
+
+
+def test_a_run_is_one_as_long_as_one_of_its_parts_says_so(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config())
+    rig.to_step(session, 2)
+    path = rig.close(session)
+    for gone in ("run.db", "config.toml"):
+        (path / gone).write_bytes(b"damaged")
+        assert is_run(path)
+    (path / "run.db").unlink()
+    assert is_run(path)
+    shutil.rmtree(path / "checkpoints")
+    assert not is_run(path)
+
+
+@pytest.mark.parametrize("name", ["\0", "a" * 300, "a/" * 3000, "loop", "file", "", "~nobody-here"])
+def test_a_path_that_cannot_be_is_no_run(runs_dir: Path, name: str) -> None:
+    runs_dir.mkdir()
+    (runs_dir / "loop").symlink_to("loop")
+    (runs_dir / "file").touch()
+    assert not is_run(runs_dir / name)
+    assert not is_locked(runs_dir / name)
+    assert list_runs(runs_dir / name) == []
+    with pytest.raises(InputError, match="there is no run"):
+        find_run(name)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ELOOP, errno.EACCES])
+def test_a_file_system_that_fails_does_not_end_a_list(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    for name in ("mine", "lost+found"):
+        (runs_dir / name).mkdir(parents=True)
+
+    def failing(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "open", failing)
+    # what may not be looked into can be a run, and its row says why it cannot be read
+    assert list_runs(runs_dir) == [runs_dir / "mine"] * (code == errno.EACCES)
+    assert not is_locked(runs_dir / "mine")
+    monkeypatch.setattr(os, "listdir", failing)
+    assert list_runs(runs_dir) == []
+
+
+def test_a_link_to_a_run_is_read_and_not_moved(runs_dir: Path, tmp_path: Path) -> None:
+    path = write_run(tmp_path / "elsewhere", "mine")
+    runs_dir.mkdir()
+    (runs_dir / "linked").symlink_to(path)
+    assert list_runs(runs_dir) == [runs_dir / "linked"]
+    assert find_run("linked") == find_own_run(str(path)) == path
+    for move in (lambda: find_own_run("linked"), lambda: check_own_run(path, runs_dir)):
+        with pytest.raises(InputError, match=rf"linked is a link to the run {path}: .*: rm "):
+            move()
+    check_own_run(path, path.parent)
 
 
 # The lock
