@@ -165,7 +165,7 @@ def moments(run: Path, kind: str) -> list[tuple[int, float]]:
 def facts(run: Path) -> dict[str, Any]:
     """What is recorded of a run: corpus, runtime, hardware, versions and more."""
     with _database(run) as database:
-        return database.meta()
+        return {**database.meta()}
 
 
 def step_seconds(run: Path) -> list[float]:

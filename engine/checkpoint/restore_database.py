@@ -154,7 +154,7 @@ def _remove(new: Path) -> None:
 
 def remember(database: RunDatabase) -> dict[str, Any]:
     """Return what a checkpoint records of the database: key-value pairs and branches."""
-    meta = database.meta()
+    meta: dict[str, Any] = {**database.meta()}
     if "summary" in meta:  # its curve is made anew from the figures
         meta["summary"] = {k: v for k, v in meta["summary"].items() if k != "sparkline"}
     return {"meta": meta, "branches": [dataclasses.astuple(one) for one in database.branches()]}

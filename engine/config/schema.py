@@ -9,17 +9,20 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-import tomllib
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from data.reading import parse_toml, read_regular
 from engine.config.escapes import parse_stops
 from engine.config.setting import Setting, Value, When, setting, settings_of
 from engine.program import program
 
+MOST_BYTES = 2**17  # of a config.toml
+MOST_PROBLEMS = 20  # that are told at once
 LIVE, RESUME, NEW_RUN = When.LIVE, When.RESUME, When.NEW_RUN
 STEPS: dict[str, Any] = {"minimum": 1, "maximum": 10**9, "unit": "steps"}
 
@@ -607,9 +610,11 @@ def config_from_dict(values: Mapping[str, Any]) -> Config:
     Raises:
         InputError: Unknown sections or settings, or invalid values, all reported at once.
     """
-    base = Config(preset=str(values.get("preset", "")))
+    preset = values.get("preset", "")
     flat, problems = flatten(values)
-    config, found = base.check(flat)
+    if not isinstance(preset, str):
+        problems.append(f"preset must be text, not {reprlib.repr(preset)}")
+    config, found = Config(preset=str(preset) if not problems else "").check(flat)
     if problems + found:
         raise InputError(*problems, *found)
     return config
@@ -627,30 +632,36 @@ def flatten(values: Mapping[str, Any]) -> tuple[dict[str, object], list[str]]:
     return flat, problems
 
 
-def read_config(path: Path) -> Config:
+def read_config(path: Path, follow: bool = False) -> Config:
     """Read a ``config.toml``.
+
+    Args:
+        follow: Whether it may be a link.
 
     Raises:
         InputError: The file cannot be read, is not TOML or has invalid values.
     """
-    values = read_toml(path)
+    values = read_toml(path, follow)
     try:
         return config_from_dict(values)
     except InputError as error:
         raise InputError(*(f"{path}: {problem}" for problem in error.problems)) from None
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, follow: bool = False) -> dict[str, Any]:
     """Parse a TOML file.
+
+    Args:
+        follow: Whether it may be a link.
 
     Raises:
         InputError: The file cannot be read or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(read_regular(path, MOST_BYTES, follow))
     except OSError as error:
         raise InputError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is not a TOML file: {error}") from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def available_bytes() -> int | None:
     return left
 
 
-def why_killed(before: dict[str, Any] | None, now: dict[str, int] | None, size: int) -> str:
+def why_killed(before: Mapping[str, Any] | None, now: dict[str, int] | None, size: int) -> str:
     """Return one sentence if a run was probably killed for lack of memory, else an empty string.
 
     Args:

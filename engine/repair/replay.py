@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +24,7 @@ from engine.runs.checkpoint_names import (
     step_of,
 )
 from engine.runs.open import look_at_run
+from engine.runs.records import JournalEntry
 from engine.session.outlet import now_and_then
 from engine.session.recorder import Recorder
 from engine.session.rewind import untrained
@@ -159,8 +159,10 @@ class _Replaying:
         device = self._run_state.trainer.runtime.device
         if device != "cpu":
             yield f"it was trained on {device}, whose sums do not always come in the same order"
-        for what, now in (("versions", versions()), ("hardware", hardware(device))):
-            before = known.get(what, {})
+        for before, now in (
+            (known.get("versions", {}), versions()),
+            (known.get("hardware", {}), hardware(device)),
+        ):
             yield from (
                 f"{name} was {before[name]} and is {value}"
                 for name, value in now.items()
@@ -181,7 +183,7 @@ def _beginning(run_state: RunState) -> Snapshot:
     )
 
 
-def _runtimes(journal: list[dict[str, Any]]) -> dict[int, Runtime]:
+def _runtimes(journal: list[JournalEntry]) -> dict[int, Runtime]:
     """Return the runtime by the step from which it was used; newer entries override older ones."""
     found: dict[int, Runtime] = {}
     for entry in journal:

@@ -14,6 +14,7 @@ from engine.config.setting import Value
 from engine.protocol import DAMAGED
 from engine.runs.database import reading
 from engine.runs.folder import CONFIG_FILE
+from engine.runs.records import RuntimeFacts
 from engine.runs.summary import RunSummary, read_summary
 
 
@@ -89,15 +90,15 @@ def read_compared(path: Path) -> ComparedRun:
             for key, value in one.values.items()
             if key in SETTINGS
         ]
-    config = _settled(config, meta.get("runtime", {}))
+    config = _settled(config, meta.get("runtime"))
     in_order = tuple(sorted(changes, key=lambda change: change.step))
     text = meta.get("corpus", {}).get("sha256", "")
     return ComparedRun(path, summary, config, in_order, text)
 
 
-def _settled(config: Config, runtime: dict[str, dict[str, Any]]) -> Config:
+def _settled(config: Config, runtime: RuntimeFacts | None) -> Config:
     """Replace each `auto` in the system settings by what it was resolved to."""
-    known = {**runtime.get("asked", {}), **runtime.get("resolved", {})}
+    known = {**runtime["asked"], **runtime["resolved"]} if runtime else {}
     changes = {f"system.{name}": value for name, value in known.items()}
     return config.check({key: value for key, value in changes.items() if key in SETTINGS})[0]
 

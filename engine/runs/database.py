@@ -7,7 +7,9 @@ and the writer never wait for each other; ``close`` folds it in, so that a stopp
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,12 +22,26 @@ import numpy as np
 
 from data.errors import InputError
 from data.files import sync_to_disk
+from data.reading import convert, parse_json
 from engine.metrics import Steps, Values
 from engine.program import program
 from engine.runs.checkpoint_names import branch_of, is_full, list_checkpoints, list_snapshots
 from engine.runs.folder import DATABASE_FILE, typed_name
 from engine.runs.lineage import END, Branch, Lineage, Segment
+from engine.runs.records import (
+    BranchId,
+    Facts,
+    JournalEntry,
+    Loss,
+    RowId,
+    Seconds,
+    Step,
+    StoredSample,
+    check_detail,
+    check_facts,
+)
 from engine.runs.retrying_writer import LOCKED, LONG_TIMEOUT, PASSING, RetryingWriter
+from engine.runs.sqlite import Bounded, check_files, code_of, statements
 
 SCHEMA_VERSION = 3
 BLOCK_STEPS = 1024
@@ -52,6 +68,8 @@ CREATE TABLE journal (
     id INTEGER PRIMARY KEY, branch INTEGER NOT NULL, step INTEGER NOT NULL,
     kind TEXT NOT NULL, detail TEXT NOT NULL, created REAL NOT NULL);
 """
+
+TABLES = statements(SCHEMA + BRANCHES)
 
 # what brings a database of each older version to the next
 MIGRATIONS = {1: BRANCHES, 2: ""}  # from 3 on, steps without a gap are kept as their first
@@ -106,12 +124,17 @@ class RunDatabase:
     def __init__(self, path: Path, read_only: bool = False) -> None:
         self.path = path
         try:
+            check_files(path)
             self._db = _connect(path, read_only)
-            tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            self._bounded = Bounded(self._db)
+            ((tables,),) = self._select(tuple[int], "SELECT count(*) FROM sqlite_master")
             if not read_only and not tables:
                 self._alter(SCHEMA + BRANCHES, SCHEMA_VERSION)
             self._check_version()
+            without = {"branches"} if self._version < 2 else set()
+            self._bounded.check_tables({k: v for k, v in TABLES.items() if k not in without})
             if not read_only:
+                _keep_log(self._db)  # of ours: it changes the file
                 # find out now that pages are missing, and not hours into a training
                 found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
                 if found != "ok":
@@ -124,7 +147,24 @@ class RunDatabase:
                 told = f"{path} is held by another program ({error}): close it there, then open it"
                 raise InputError(told) from None
             raise Unreadable(path, str(error), _has_code(error, PASSING)) from None
+        except ValueError as error:
+            raise Unreadable(path, str(error)) from None
+        except OSError as error:
+            is_kind = error.errno in (errno.EINVAL, errno.ELOOP)  # and not a matter of permissions
+            raise Unreadable(path, str(error.strerror), not is_kind) from None
         self.writer = RetryingWriter(self._db, () if read_only else PASSING)
+
+    def _select(self, row: Any, query: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+        """Return the rows of a query.
+
+        Raises:
+            Unreadable: A row is not what this program writes.
+            sqlite3.Error: The file cannot be read.
+        """
+        try:
+            return self._bounded.select(row, query, parameters)
+        except ValueError as error:
+            raise Unreadable(self.path, str(error)) from None
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -168,14 +208,18 @@ class RunDatabase:
     def _soon(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         self.writer.write(lambda: self._db.executemany(statement, rows))
 
-    def meta(self) -> dict[str, Any]:
-        return {key: self._value(text) for key, text in self._db.execute("SELECT * FROM meta")}
+    def meta(self) -> Facts:
+        rows = self._select(tuple[str, str], "SELECT key, value FROM meta")
+        with self._foreign():
+            return check_facts({key: parse_json(text) for key, text in rows})
 
-    def _value(self, text: str) -> Any:
+    @contextmanager
+    def _foreign(self) -> Iterator[None]:
+        """Name this file in the error about a value that this program did not write."""
         try:
-            return json.loads(text)
-        except ValueError:
-            raise Unreadable(self.path, "it holds invalid JSON") from None
+            yield
+        except (ValueError, InputError) as error:
+            raise Unreadable(self.path, str(error)) from None
 
     # -- branches --------------------------------------------------------------------------------
 
@@ -183,12 +227,24 @@ class RunDatabase:
         """Return all branches, the first one first."""
         if self._version < 2:  # it is only read, and not brought to the present format
             return [Branch(0, None, 0, 0.0)]
-        rows = self._db.execute("SELECT id, parent, step, created FROM branches ORDER BY id")
-        return [Branch(*row) for row in rows]
+        row = tuple[BranchId, BranchId | None, Step, Seconds]
+        query = "SELECT id, parent, step, created FROM branches ORDER BY id"
+        branches = [Branch(*one) for one in self._select(row, query)]
+        known: set[int] = set()
+        for one in branches:  # each leaves an earlier one, so that following them ends
+            if one.parent not in (known if known else {None}):
+                raise Unreadable(self.path, f"its branch {one.id} leaves branch {one.parent}")
+            known.add(one.id)
+        if 0 not in known:
+            raise Unreadable(self.path, "its first branch is gone")
+        return branches
 
     def lineage(self, branch: int, up_to: int = END) -> Lineage:
         """Return the lineage of a branch, up to its last step or to an earlier one."""
-        return Lineage(self.branches(), branch, up_to)
+        branches = self.branches()
+        if branch not in {one.id for one in branches}:
+            raise Unreadable(self.path, f"its branch {branch} is gone")
+        return Lineage(branches, branch, up_to)
 
     def add_branch(self, parent: int, step: int) -> int:
         """Begin a branch that leaves another one at a step; return its id."""
@@ -243,13 +299,15 @@ class RunDatabase:
     def metric(self, branch: int, metric: str, after_step: int = -1) -> Curve:
         """Return a metric of a branch after a step."""
         with self._one_moment():
-            blocks = self._db.execute(
-                "SELECT steps, vals FROM metric_blocks "
+            blocks = self._select(
+                tuple[int, bytes, bytes],
+                "SELECT block, steps, vals FROM metric_blocks "
                 "WHERE branch = ? AND metric = ? AND block >= ? ORDER BY block",
                 (branch, metric, (after_step + 1) // BLOCK_STEPS),
-            ).fetchall()
+            )
             tail = self._tail(branch, metric, after_step)
-        curves = [*(_unpack(*block) for block in blocks), tail]
+        with self._foreign():
+            curves = [*(_unpack(*block) for block in blocks), tail]
         steps = np.concatenate([one.steps for one in curves])
         values = np.concatenate([one.values for one in curves])
         newer = steps > after_step
@@ -257,11 +315,12 @@ class RunDatabase:
 
     def _tail(self, branch: int, metric: str, after: int, before: int = END) -> Curve:
         """Return the rows of a metric that are not packed, between two steps."""
-        rows = self._db.execute(
+        rows = self._select(
+            tuple[Step, Loss],
             "SELECT step, value FROM metric_tail "
             "WHERE branch = ? AND metric = ? AND step > ? AND step < ? ORDER BY step",
             (branch, metric, after, before),
-        ).fetchall()
+        )
         # SQLite keeps NaN as NULL
         values = [np.nan if value is None else value for _, value in rows]
         return Curve(np.array([step for step, _ in rows], np.int64), np.array(values, np.float64))
@@ -298,13 +357,14 @@ class RunDatabase:
         blocks = curve.steps // BLOCK_STEPS
         for block in np.unique(blocks).tolist():
             steps, values = curve.steps[blocks == block], curve.values[blocks == block]
-            packed = self._db.execute(
-                "SELECT steps, vals FROM metric_blocks "
+            packed = self._select(
+                tuple[int, bytes, bytes],
+                "SELECT block, steps, vals FROM metric_blocks "
                 "WHERE branch = ? AND metric = ? AND block = ?",
                 (branch, metric, block),
-            ).fetchone()
+            )
             if packed:
-                before = _unpack(*packed)
+                before = _unpack(*packed[0])
                 # of the same step, the first one stays
                 steps, first = np.unique(np.concatenate([steps, before.steps]), return_index=True)
                 values = np.concatenate([values, before.values])[first]
@@ -325,7 +385,7 @@ class RunDatabase:
             "SELECT metric FROM metric_tail WHERE branch = ?1 "
             "UNION SELECT metric FROM metric_blocks WHERE branch = ?1"
         )
-        rows = (row for branch in branches for row in self._db.execute(query, (branch,)))
+        rows = (row for one in branches for row in self._select(tuple[str], query, (one,)))
         return list(dict.fromkeys(name for (name,) in rows))
 
     def truncate_metrics(self, branch: int, after_step: int) -> None:
@@ -349,14 +409,12 @@ class RunDatabase:
             )
 
     def _pack(self, branch: int) -> None:
-        newest = self._db.execute(
-            "SELECT max(step) FROM metric_tail WHERE branch = ?", (branch,)
-        ).fetchone()[0]
+        query = "SELECT max(step) FROM metric_tail WHERE branch = ?"
+        ((newest,),) = self._select(tuple[Step | None], query, (branch,))
         first_open = (newest or 0) // BLOCK_STEPS * BLOCK_STEPS
         done = (branch, first_open)
-        for (metric,) in self._db.execute(
-            "SELECT DISTINCT metric FROM metric_tail WHERE branch = ? AND step < ?", done
-        ).fetchall():
+        query = "SELECT DISTINCT metric FROM metric_tail WHERE branch = ? AND step < ?"
+        for (metric,) in self._select(tuple[str], query, done):
             self._put_blocks(branch, metric, self._tail(branch, metric, -1, first_open))
         self._db.execute("DELETE FROM metric_tail WHERE branch = ? AND step < ?", done)
 
@@ -385,32 +443,52 @@ class RunDatabase:
 
     def newest_id(self, table: str) -> int:
         """Return the id of the newest row of ``samples`` or ``journal``; 0 if there is none."""
-        (number,) = self._db.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
+        ((number,),) = self._select(tuple[int], f"SELECT coalesce(max(id), 0) FROM {table}")
         return int(number)
 
-    def samples(self, after_id: int = 0) -> list[dict[str, Any]]:
+    def samples(self, after_id: int = 0) -> list[StoredSample]:
         """Return the generated texts, oldest first."""
-        rows = self._db.execute(
+        rows = self._select(
+            tuple[RowId, BranchId, Step, Loss, str, str],
             "SELECT id, branch, step, val_loss, settings, text FROM samples "
             "WHERE id > ? ORDER BY id",
             (after_id,),
         )
         names = ("id", "branch", "step", "val_loss", "settings", "text")
-        return [
-            dict(zip(names, row, strict=True)) | {"settings": self._value(row[4])} for row in rows
-        ]
+        with self._foreign():
+            samples = [
+                dict(zip(names, row, strict=True)) | {"settings": parse_json(row[4])}
+                for row in rows
+            ]
+            return convert(samples, list[StoredSample], "samples")
 
-    def journal(self, kind: str | None = None, after_id: int = 0) -> list[dict[str, Any]]:
+    def journal(self, kind: str | None = None, after_id: int = 0) -> list[JournalEntry]:
         """Return the journal entries, oldest first."""
-        rows = self._db.execute(
+        rows = self._select(
+            tuple[RowId, BranchId, Step, str, str, Seconds],
             "SELECT id, branch, step, kind, detail, created FROM journal "
             "WHERE id > ? AND (?2 IS NULL OR kind = ?2) ORDER BY id",
             (after_id, kind),
         )
-        return [
-            {"id": i, "branch": b, "step": s, "kind": k, "detail": self._value(d), "created": c}
-            for i, b, s, k, d, c in rows
-        ]
+        with self._foreign():
+            return [
+                JournalEntry(
+                    id=i, branch=b, step=s, kind=k, detail=check_detail(k, parse_json(d)), created=c
+                )
+                for i, b, s, k, d, c in rows
+            ]
+
+    def check_content(self) -> None:
+        """Read everything once.
+
+        Raises:
+            Unreadable: Something is not what this program writes.
+        """
+        branches = [one.id for one in self.branches()]
+        self.meta(), self.journal(), self.samples()
+        for branch in branches:
+            for name in self.metric_names(branch):
+                self.metric(branch, name)
 
     def fold(self) -> None:
         """Checkpoint the write-ahead log into the database file, unless it is locked."""
@@ -453,7 +531,7 @@ def reading(run: Path) -> Iterator[RunDatabase]:
         InputError: It is damaged, or was lost.
     """
     file = run.resolve() / DATABASE_FILE
-    is_there = file.exists()
+    is_there = os.path.lexists(file)
     if not is_there and list_snapshots(run):
         raise Unreadable(file, "it is gone")
     try:
@@ -463,7 +541,7 @@ def reading(run: Path) -> Iterator[RunDatabase]:
             yield database
         finally:
             database.close()
-    except (sqlite3.Error, ValueError) as error:
+    except (sqlite3.Error, UnicodeError) as error:
         raise Unreadable(file, str(error)) from None
 
 
@@ -503,18 +581,21 @@ def back_up(source: Path, target: Path) -> bool:
 
 
 def _has_code(error: sqlite3.DatabaseError, codes: Sequence[int]) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in codes
+    return code_of(error) & 0xFF in codes
 
 
 def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
     if read_only:
         return _connect_read_only(path)
-    db = sqlite3.connect(path, timeout=LONG_TIMEOUT / 1000, check_same_thread=False)
+    return sqlite3.connect(path, timeout=LONG_TIMEOUT / 1000, check_same_thread=False)
+
+
+def _keep_log(db: sqlite3.Connection) -> None:
+    """Have readers and the writer never wait for each other."""
     mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":  # some network file systems cannot share the log's memory
         db.execute("PRAGMA journal_mode = TRUNCATE")
     db.execute("PRAGMA synchronous = NORMAL")
-    return db
 
 
 def _connect_read_only(path: Path) -> sqlite3.Connection:
@@ -544,9 +625,19 @@ def _is_at_rest(path: Path) -> bool:
     return keeps_log and not path.with_name(f"{path.name}-wal").exists()
 
 
-def _unpack(steps: bytes, values: bytes) -> Curve:
-    """Return the rows of a packed block; of steps without a gap only the first is stored."""
+def _unpack(block: int, steps: bytes, values: bytes) -> Curve:
+    """Return the rows of a packed block; of steps without a gap only the first is stored.
+
+    Raises:
+        ValueError: They are not rising steps of this block, with a value each.
+    """
     all_steps, all_values = np.frombuffer(steps, np.int64), np.frombuffer(values, np.float64)
     if len(all_steps) == 1:
         all_steps = np.arange(all_steps[0], all_steps[0] + len(all_values))
+    if not len(all_steps) == len(all_values) > 0:
+        raise ValueError("a block of figures has more or fewer values than steps")
+    first, last = int(all_steps[0]), int(all_steps[-1])
+    is_rising = bool((np.diff(all_steps) > 0).all())
+    if not (first // BLOCK_STEPS == block == last // BLOCK_STEPS and is_rising and first >= 0):
+        raise ValueError("a block of figures has steps of another one")
     return Curve(all_steps, all_values)

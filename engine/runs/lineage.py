@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.runs.checkpoint_names import branch_of, step_of
+from engine.runs.records import JournalEntry
 
 END = 2**62  # no run has so many steps
 
@@ -88,7 +89,7 @@ class Lineage:
         """Return whether a setting changed after a step of a branch is in force."""
         return any(one.branch == branch and one.after <= step < one.up_to for one in self)
 
-    def changes(self, adjusted: Iterable[dict[str, Any]]) -> Iterator[SettingsChange]:
+    def changes(self, adjusted: Iterable[JournalEntry]) -> Iterator[SettingsChange]:
         """Yield the changes of settings in the lineage, from ``adjusted`` entries of a journal."""
         for entry in adjusted:
             if self.holds_change(entry["branch"], entry["step"]):

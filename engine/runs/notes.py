@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -19,8 +18,10 @@ import tomli_w
 
 from data.errors import InputError
 from data.files import write_atomically
+from data.reading import convert, parse_toml, read_regular
 
 NOTES_FILE = "notes.toml"
+MOST_BYTES = 2**17
 TAG_PATTERN = re.compile(r"[\w][\w.:+-]{0,39}")
 
 
@@ -39,15 +40,14 @@ def read_notes(run: Path) -> Notes:
     """
     file = run / NOTES_FILE
     try:
-        found = tomllib.loads(file.read_text(encoding="utf-8"))
+        found = convert(parse_toml(read_regular(file, MOST_BYTES)), Notes, "notes")
     except FileNotFoundError:
         return Notes()
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise _damaged(file, str(error.strerror)) from None
+    except ValueError as error:
         raise _damaged(file, str(error)) from None
-    tags, note, formerly = (found.get(key, unset) for key, unset in asdict(Notes()).items())
-    if not (_are_texts(tags) and isinstance(note, str) and _are_texts(formerly)):
-        raise _damaged(file, "tags and formerly are lists of texts, note is a text")
-    return Notes(tuple(tags), one_line(note), tuple(formerly))
+    return replace(found, note=one_line(found.note))
 
 
 def change_notes(run: Path, change: Callable[[Notes], Notes]) -> Notes:
@@ -127,10 +127,6 @@ def _one_at_a_time(run: Path) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
-
-
-def _are_texts(value: object) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
 
 
 def _damaged(file: Path, why: str) -> InputError:

@@ -32,6 +32,7 @@ from engine.runs.folder import (
     delete_run,
     typed_name,
 )
+from engine.runs.records import CorpusFacts
 
 
 @dataclass
@@ -153,7 +154,7 @@ def read_run_config(path: Path) -> Config:
 
 
 def _load_known_text(
-    config: Config, known: dict[str, Any] | None, watcher: Watcher
+    config: Config, known: CorpusFacts | None, watcher: Watcher
 ) -> tuple[Config, Corpus, Tokenizer, Split]:
     if known and known["note"]:  # a run that began on a substitute text keeps it
         config = config.replace({"data.corpus": known["name"]})

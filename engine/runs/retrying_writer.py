@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from engine.runs.sqlite import code_of
+
 RETRY_SECONDS = 1.0
 SHORT_TIMEOUT, LONG_TIMEOUT = 200, 5_000  # of another program's lock, in milliseconds
 LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -92,7 +94,7 @@ class RetryingWriter:
 
     def note(self, error: sqlite3.OperationalError) -> None:
         """Record a failure that may pass; any other is raised again."""
-        code = error.sqlite_errorcode & 0xFF
+        code = code_of(error) & 0xFF
         if code not in self._passing:
             self._waiting.clear()  # it would fail again and again
             raise error

@@ -13,6 +13,7 @@ from engine.runs.database import Unreadable, reading
 from engine.runs.folder import CONFIG_FILE, is_locked, list_runs
 from engine.runs.notes import Notes, read_notes
 from engine.runs.open import read_run_config
+from engine.runs.records import SummaryFacts
 
 FROM_CONFIG = ("preset", "corpus", "total_steps")  # until the summary knows them
 
@@ -83,7 +84,7 @@ def read_summary(path: Path, check_config: bool = True) -> RunSummary:
             facts = {**dict(zip(FROM_CONFIG, known, strict=True)), **facts}
         state = _state(facts.pop("state", None), live)
         return RunSummary(**facts | about, state=state, problem=problem)
-    except (InputError, OSError, TypeError, KeyError, AttributeError) as error:
+    except (InputError, OSError) as error:
         damage = "\n".join(one for one in (str(error), problem) if one)
         return RunSummary(
             **about,
@@ -113,7 +114,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
     """Read the fields of ``RunSummary`` that are in the database."""
     with reading(path) as database:
         meta = database.meta()
-        summary = meta.get("summary", {})
+        summary: SummaryFacts = meta.get("summary", {})
         curve = summary.get("sparkline")
         if curve is None:  # it was written by an older version, or only just forked
             metrics = MetricStore()
@@ -122,7 +123,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
     corpus, created, parent = meta.get("corpus", {}), meta.get("created"), meta.get("parent")
     if created is None:
         created = (path / CONFIG_FILE).stat().st_mtime
-    facts = {"created": created, "corpus_note": corpus.get("note", "")}
+    facts: dict[str, Any] = {"created": created, "corpus_note": corpus.get("note", "")}
     if parent:
         facts |= {"parent": parent["run"], "parent_step": parent["step"]}
         facts |= {"state": State.STOPPED, "step": parent["step"]}  # until it is opened

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from engine.runs.checkpoint_names import is_full, is_pinned, list_snapshots, step_of
 from engine.runs.database import reading
+from engine.runs.records import StoredSample
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Moment:
     step: int
     val_loss: float | None  # measured at this very step
     weights: str  # on the disk: "full" to continue from, "light" to sample from, or empty
-    samples: tuple[dict[str, Any], ...]  # the texts generated then, as ``RunDatabase.samples``
+    samples: tuple[StoredSample, ...]  # the texts generated then, as ``RunDatabase.samples``
     pinned: bool = False  # whether the weights are kept for good
 
 
@@ -32,7 +32,7 @@ def read_moments(run: Path, branch: int) -> list[Moment]:
     with reading(run) as database:
         lineage = database.lineage(branch)
         steps, values = database.curve("val_loss", lineage)
-        samples: dict[int, list[dict[str, Any]]] = {}
+        samples: dict[int, list[StoredSample]] = {}
         for one in database.samples():
             if lineage.holds_moment(one["branch"], one["step"]):
                 samples.setdefault(one["step"], []).append(one)
@@ -81,7 +81,7 @@ def read_abandoned(run: Path, branch: int) -> list[Abandoned]:
     ]
 
 
-def read_samples(run: Path, branch: int = 0, last: int | None = None) -> list[dict[str, Any]]:
+def read_samples(run: Path, branch: int = 0, last: int | None = None) -> list[StoredSample]:
     """Read the samples of the lineage of a branch, oldest first.
 
     Args:

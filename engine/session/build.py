@@ -21,6 +21,7 @@ from engine.protocol import UNCLOSED
 from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.database import reading
 from engine.runs.open import RunFiles
+from engine.runs.records import Facts
 from engine.session.recorder import Recorder
 from engine.training.exactness import not_promised, what_differs
 from engine.training.runtime import NO_ROOM, available_devices, hardware, resolve_runtime, versions
@@ -93,7 +94,7 @@ def _say_what_is_not_promised(
     files: RunFiles, snapshot: Snapshot, runtime: Runtime, warn: Say
 ) -> None:
     known = files.database.meta().get("hardware", {}).get("cpu", "")
-    cpus = known, str(hardware("cpu")["cpu"])
+    cpus = str(known), str(hardware("cpu")["cpu"])
     sentence = not_promised(what_differs(snapshot.state, runtime, versions(), cpus), runtime.device)
     if sentence:
         warn(sentence)
@@ -140,7 +141,7 @@ def _settle(
     return runtime
 
 
-def _settled_before(meta: dict[str, Any]) -> dict[str, Any] | None:
+def _settled_before(meta: Facts) -> dict[str, Any] | None:
     """Return what was asked and resolved when a run was last opened, if it was."""
     known = meta.get("runtime")
     if not known:

@@ -96,7 +96,7 @@ def _write_past(run_state: RunState, path: Path, snapshot: Snapshot) -> dict[str
                 "epoch": run_state.trainer.epoch,
                 "train_seconds": run_state.throughput.train_seconds,
             },
-            **{key: known[key] for key in kept if key in known},
+            **{key: value for key, value in known.items() if key in kept},
         )
         for metric in parent.metric_names(*(one.branch for one in way)):
             child.import_metric(metric, *parent.curve(metric, way))

@@ -18,6 +18,7 @@ from engine.protocol import Event, State, Status
 from engine.runs.database import RunDatabase
 from engine.runs.folder import DATABASE_FILE, is_locked
 from engine.runs.open import read_run_config
+from engine.runs.records import JournalEntry, SummaryFacts
 from engine.session.recorder import describe_changes, load_metrics
 
 POLL_SECONDS = 0.5
@@ -59,19 +60,19 @@ class Viewer:
 
     def open(self, running: bool, request_id: int = 0) -> None:
         meta, status = self._meta, self.status
-        corpus = meta.get("corpus", {})
+        corpus, parent = meta.get("corpus"), meta.get("parent")
         self._emit(
             protocol.RunOpened(
                 path=str(self.path),
                 config=self._config.to_dict(),
-                runtime=meta["runtime"]["resolved"],
-                corpus=corpus.get("name", self._config.data.corpus),
-                note=corpus.get("note", ""),
+                runtime={**meta["runtime"]["resolved"]},
+                corpus=corpus["name"] if corpus else self._config.data.corpus,
+                note=corpus["note"] if corpus else "",
                 parameters=meta["summary"].get("parameters") or 0,
                 step=status.step,
                 total_steps=status.total_steps,
                 saved_step=status.saved_step,
-                first_step=(meta.get("parent") or {}).get("step", 0),
+                first_step=parent["step"] if parent else 0,
                 last_sample=self._sample_id,
                 watching=True,
                 request_id=request_id,
@@ -133,12 +134,12 @@ class Viewer:
         how = "the run is finished, r opens it here" if finished else "space opens it here"
         self._emit(protocol.Warned(f"the program that trained this run has ended: {how}"))
 
-    def _take_summary(self, summary: dict[str, Any]) -> None:
+    def _take_summary(self, summary: SummaryFacts) -> None:
         known = {field.name for field in dataclasses.fields(Status)}
-        summary = summary | {"pruned": summary.get(protocol.PRUNED_KEY, "")}
-        figures = {key: value for key, value in summary.items() if key in known}
-        figures["state"] = State(figures.get("state", State.PREPARING))
-        self.status = Status(**figures, message=f"watching: {figures['state']}")
+        figures: dict[str, Any] = {k: v for k, v in summary.items() if k in known}
+        state = State(summary.get("state", State.PREPARING))
+        figures |= {"state": state, "pruned": summary.get("outdone", "")}
+        self.status = Status(**figures, message=f"watching: {state}")
 
     def _go_back(self, database: RunDatabase) -> None:
         """Read everything again after the other program rewound the run."""
@@ -182,7 +183,7 @@ class Viewer:
         else:
             self._emit(protocol.Warned(detail["message"]))
 
-    def _tell_rewound(self, entry: dict[str, Any], database: RunDatabase) -> None:
+    def _tell_rewound(self, entry: JournalEntry, database: RunDatabase) -> None:
         step, branch, left_at = entry["step"], entry["branch"], entry["detail"]["left_at"]
         config = _config_in_force(self.path, database, branch, before=entry["id"])
         self._emit(protocol.Rewound(step, left_at, branch, config.to_dict()))

@@ -20,6 +20,7 @@ from engine.config.presets import preset_config
 from engine.config.schema import Config
 from engine.protocol import Event, State, Status
 from engine.runs.database import RunDatabase
+from engine.runs.records import JournalEntry
 from tests.tui.unhurried import have_patience
 from tui.app import GptTuiApp
 from tui.control.run import Launch
@@ -169,7 +170,7 @@ class Person:
     def texts(self) -> list[str]:
         return [record.text for record in self.cockpit.samples.records]
 
-    def journal(self, kind: str) -> list[dict[str, Any]]:
+    def journal(self, kind: str) -> list[JournalEntry]:
         database = RunDatabase(self.run / "run.db", read_only=True)
         try:
             return database.journal(kind)

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from engine.runs import timeline
+from engine.runs.records import StoredSample
 from engine.runs.timeline import Moment
 from tests.tui.test_snapshots import PAUSED, SIZES, TEXT, Snap, StillApp, after, still
 
 __all__ = ["still"]  # a fixture
 
+SAMPLE = StoredSample(id=1, branch=0, step=0, val_loss=None, settings={}, text=TEXT)
 MOMENTS = [
-    Moment(step, 1.97 + 2.2 * 0.4 ** (step / 250), kept, ({"text": TEXT, "settings": {}},))
+    Moment(step, 1.97 + 2.2 * 0.4 ** (step / 250), kept, (SAMPLE,))
     for step, kept in ((250, "light"), (500, "light"), (750, "light"), (1000, "full"), (1250, ""))
 ]
 

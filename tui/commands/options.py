@@ -163,7 +163,7 @@ def config_of(args: argparse.Namespace) -> Config:
     in_file: dict[str, Any] = {}
     config = Config()
     with gathering(problems):
-        in_file = read_toml(args.config) if args.config else {}
+        in_file = read_toml(args.config, follow=True) if args.config else {}
     assignments, found = parse_assignments(args.set)
     problems += found
     values, found = flatten(in_file)

@@ -39,6 +39,7 @@ from tui.widgets.status_bar import StatusBar
 
 if TYPE_CHECKING:
     from engine.metrics import Column
+    from engine.runs.records import StoredSample
 
 TICK_SECONDS = 0.25
 TICKS_PER_TEXT = 2  # beside training; while it is paused, each tick
@@ -568,7 +569,7 @@ SHOW_ALL_ADVICE = "Show all advice again"  # in the command palette
 SETTINGS_OF_SAMPLES = ("sample.prompt", "sample.temperature", "sample.top_k")
 
 
-def _kept_sample(kept: dict[str, Any]) -> SampleRecord:
+def _kept_sample(kept: StoredSample) -> SampleRecord:
     return SampleRecord(
         step=kept["step"],
         automatic=False,

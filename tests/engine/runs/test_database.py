@@ -146,11 +146,11 @@ def test_the_journal_keeps_its_order_and_can_be_read_from_a_place_on(
     database: RunDatabase,
 ) -> None:
     ids = [database.add_journal(0, step, kind, {"n": step}) for step, kind in
-           ((5, "adjusted"), (3, "paused"), (4, "adjusted"))]  # fmt: skip
+           ((5, "resumed"), (3, "paused"), (4, "resumed"))]  # fmt: skip
     assert ids == sorted(ids)
     assert [entry["step"] for entry in database.journal()] == [5, 3, 4]
-    assert [entry["detail"] for entry in database.journal("adjusted")] == [{"n": 5}, {"n": 4}]
-    assert [entry["step"] for entry in database.journal("adjusted", after_id=ids[0])] == [4]
+    assert [entry["detail"] for entry in database.journal("resumed")] == [{"n": 5}, {"n": 4}]
+    assert [entry["step"] for entry in database.journal("resumed", after_id=ids[0])] == [4]
 
 
 def test_samples_of_an_abandoned_stretch_go_with_it(database: RunDatabase) -> None:

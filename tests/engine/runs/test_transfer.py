@@ -46,13 +46,13 @@ def test_a_deleted_run_comes_back_as_it_was(runs_dir: Path) -> None:
 
 
 def test_of_several_deleted_runs_of_a_name_the_latest_comes_back(runs_dir: Path) -> None:
-    for note in ("older", "newer"):
-        trash_run(write_run(runs_dir, "first", state=note))
-    assert read_summary(restore_run(find_trashed("first", runs_dir))).state == "newer"
+    for device in ("cpu", "cuda"):
+        trash_run(write_run(runs_dir, "first", device=device))
+    assert read_summary(restore_run(find_trashed("first", runs_dir))).device == "cuda"
     with pytest.raises(InputError, match="there is already a run 'first'"):
         restore_run(find_trashed("first", runs_dir))
     older = restore_run(find_trashed("first", runs_dir), "second")
-    assert read_summary(older).state == "older"
+    assert read_summary(older).device == "cpu"
 
 
 def test_a_run_that_is_not_in_the_trash(runs_dir: Path) -> None:

@@ -156,8 +156,7 @@ def test_a_run_whose_device_is_gone_goes_on_with_the_best_there_is(
     session = rig.new(make_config())
     rig.to_step(session, 3)
     known = session.files.database.meta()["runtime"]
-    gone = {"asked": known["asked"] | {"device": "mps"}, "resolved": known["resolved"]}
-    gone["resolved"]["device"] = "mps"
+    gone = {what: {**known[what], "device": "mps"} for what in ("asked", "resolved")}
     session.files.database.set_meta(runtime=gone)
     session = rig.open(rig.close(session))
     assert session.trainer.runtime.device == "cpu"

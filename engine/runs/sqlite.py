@@ -1,0 +1,113 @@
+"""SQLite files whose content may be damaged or hostile: checked before they are used, and bounded.
+
+A file has the tables that we made and nothing else: no view, trigger or virtual table in their
+place. Rows are converted to the types that the caller names, and no query takes longer than
+``QUERY_SECONDS`` of processor time, as it does in a file whose pages refer to each other in a
+circle.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from data.reading import check_regular, convert
+
+BESIDE = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a database
+QUERY_SECONDS = 3.0
+PROGRESS_STEPS = 100_000  # of SQLite's virtual machine, about a millisecond
+MOST_BYTES = 2**26  # of one text or blob
+
+
+def check_files(path: Path) -> None:
+    """Check that a database, and what SQLite keeps beside it, are regular files or missing.
+
+    Raises:
+        OSError: One is a link, a pipe, a folder …
+    """
+    for one in (path, *(path.with_name(path.name + suffix) for suffix in BESIDE)):
+        try:
+            check_regular(one)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            error.strerror = f"{one.name}: {error.strerror}"
+            raise
+
+
+class Bounded:
+    """A connection whose reading queries are typed and bounded in time."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._deadline: float | None = None
+        db.execute("PRAGMA trusted_schema = OFF")
+        db.execute("PRAGMA cell_size_check = ON")
+        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
+        db.set_progress_handler(self._is_late, PROGRESS_STEPS)
+
+    def select(self, row: Any, query: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+        """Return all rows of a query.
+
+        Args:
+            row: What each row is, such as ``tuple[int, str]``.
+
+        Raises:
+            ValueError: A row is of another type, or the query takes too long.
+            sqlite3.Error: The file cannot be read.
+        """
+        # of this thread alone: waiting for a lock or a slow disk does not count
+        self._deadline = time.thread_time() + QUERY_SECONDS
+        try:
+            rows = self._db.execute(query, parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            if code_of(error) == sqlite3.SQLITE_INTERRUPT:
+                raise ValueError("it takes too long to read") from None
+            if not code_of(error):  # Python's own: it could not decode a text
+                raise ValueError("it holds text that is not UTF-8") from None
+            raise
+        finally:
+            self._deadline = None
+        return convert(rows, list[row], "row")
+
+    def check_tables(self, expected: Mapping[str, str]) -> None:
+        """Check that the file has these tables and no others.
+
+        Args:
+            expected: The statement that created each table.
+
+        Raises:
+            ValueError: It holds something else.
+        """
+        schema = tuple[str, str, str | None]
+        missing = set(expected)
+        for kind, name, sql in self.select(schema, "SELECT type, name, sql FROM sqlite_master"):
+            if kind == "index" and sql is None:  # of a primary key
+                continue
+            if kind == "table" and name.startswith("sqlite_"):  # of ANALYZE, of AUTOINCREMENT
+                continue
+            if kind != "table" or name not in expected:
+                raise ValueError(f"it holds a {kind} {name!r} that gpt-tui did not make")
+            if (sql or "").split() != expected[name].split():
+                raise ValueError(f"its table {name!r} is not as gpt-tui makes it")
+            missing.discard(name)
+        if missing:
+            raise ValueError(f"its table {min(missing)!r} is gone")
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.thread_time() > self._deadline
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """Return SQLite's extended code of an error; 0 if it is Python's own."""
+    return getattr(error, "sqlite_errorcode", 0)
+
+
+def statements(script: str) -> dict[str, str]:
+    """Return the ``CREATE TABLE`` statements of a script by the name of the table."""
+    found = (part.strip() for part in script.split(";"))
+    tables = [one for one in found if one.startswith("CREATE TABLE")]
+    return {one.partition("(")[0].split()[-1]: one for one in tables}
