@@ -28,6 +28,7 @@ from tui.terminal.input import accept_any_bytes
 from tui.terminal.keys import KeysInOrder
 from tui.terminal.stderr import ErrorLog, errors_off_screen, is_gone
 from tui.terminal.stdout import silence
+from tui.terminal.visible import protect_screen
 from tui.text.numbers import format_loss, format_path
 
 EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL = 0, 1, 130
@@ -51,6 +52,7 @@ class GptTuiApp(KeysInOrder[int]):
 
     def __init__(self, launch: Launch, errors: ErrorLog | None = None) -> None:
         super().__init__()
+        protect_screen()
         self.control = RunControl(launch, self._post_event)
         self.cockpit = CockpitScreen(self.control)
         self._errors = errors  # where output of native code goes; None leaves it alone

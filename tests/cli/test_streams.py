@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import ROOT, Cli
 from tests.engine.run_folders import write_run
-from tui.terminal.stdout import harmless
+from tui.terminal.visible import visible, visible_line
 
 PROGRAM = [sys.executable, "-m", "tui"]
 TITLE, RED = "\x1b]0;mine\x07", "\x1b[31m"
@@ -32,19 +32,30 @@ def test_what_a_stranger_wrote_does_not_act_on_the_terminal(hostile: Path, comma
     os.close(ours)
     shown = os.read(terminal, 100_000).decode()
     os.close(terminal)
-    assert "\\x1b]0;mine\\x07" in shown
+    assert "␛]0;mine␇" in shown
     assert "\x1b" not in shown
 
 
 def test_nor_do_messages(cli: Cli, tmp_path: Path) -> None:
     told = cli("train", "--preset", "tiny", "--data", f"{tmp_path}/{RED}none.txt").err
-    assert "\\x1b[31mnone.txt" in told
+    assert "␛[31mnone.txt" in told
     assert "\x1b" not in told
 
 
-def test_lines_tabs_and_letters_stay() -> None:
-    assert harmless("ä\tb\nc") == "ä\tb\nc"
-    assert harmless(TITLE + "\r\x9b") == "\\x1b]0;mine\\x07\\x0d\\x9b"
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("ä\tb\nc\xa0漢\u0301", "ä\tb\nc\xa0漢\u0301"),  # lines, tabs, letters and marks stay
+        (TITLE + "\r\0\x7f", "␛]0;mine␇␍␀␡"),
+        ("\x9b31m\x85", "\ufffd31m\ufffd"),  # C1
+        ("a\u202eb\u2066c\u200f\u061c\u2028", "a\ufffdb\ufffdc\ufffd\ufffd\ufffd"),  # direction
+        (os.fsdecode(b"caf\xe9"), "caf\ufffd"),  # a path that is not UTF-8
+    ],
+)
+def test_each_control_character_is_shown_as_one_character(written: str, shown: str) -> None:
+    assert visible(written) == shown
+    assert visible_line(written) == shown.replace("\t", "␉").replace("\n", "␊")
+    assert len(written) == len(shown)
 
 
 def test_an_encoding_that_lacks_a_sign_gets_a_question_mark(hostile: Path) -> None:

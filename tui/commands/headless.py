@@ -32,7 +32,7 @@ from engine.protocol import (
 from engine.runs.folder import LOG_FILE
 from engine.session.worker import EngineLoop
 from tui.commands import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
-from tui.terminal.stdout import harmless
+from tui.terminal.visible import Control, visible, visible_line
 from tui.text.notices import format_advice
 from tui.text.numbers import format_amount, format_duration, format_loss, format_path
 from tui.text.tables import format_threads
@@ -241,7 +241,7 @@ class Progress:
         """Print a permanent line."""
         with self._lock:
             shown, self._shown = self._shown, ""
-            self._write((CLEAR_LINE if shown else "") + harmless(text) + "\n")
+            self._write((CLEAR_LINE if shown else "") + visible(text) + "\n")
             self._show(shown)
 
     def prepare(self, message: str) -> None:
@@ -273,12 +273,13 @@ class Progress:
         if not self._on_terminal or line == self._shown:
             return
         columns = shutil.get_terminal_size().columns
-        self._write(CLEAR_LINE + harmless(line)[: columns - 1])
+        self._write(CLEAR_LINE + visible_line(line)[: columns - 1])
         self._shown = line
 
     def _write(self, text: str) -> None:
+        """Write text that is visible, and control sequences of our own."""
         try:
-            self._stream.write(text)
+            self._stream.write(Control(text))
             self._stream.flush()
         except (OSError, ValueError):
             self._ended.set()  # the terminal is gone; training continues without it

@@ -23,6 +23,7 @@ from tui.commands.options import (
     warn_of_unused,
 )
 from tui.terminal.stdout import complain, print_last
+from tui.terminal.visible import Control
 from tui.text.numbers import format_loss
 from tui.text.tables import format_json
 
@@ -112,13 +113,18 @@ def _find(test: LRFinder) -> Suggestion:
         while True:
             next(quanta)
             if on_terminal and len(test.losses):
-                print(f"{CLEAR_LINE}{_how_far(test)}", end="", file=sys.stderr, flush=True)
+                _show(_how_far(test))
     except StopIteration as stop:
         suggestion: Suggestion = stop.value
         return suggestion
     finally:
         if on_terminal:
-            print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
+            _show("")
+
+
+def _show(line: str) -> None:
+    sys.stderr.write(Control(CLEAR_LINE + line))
+    sys.stderr.flush()
 
 
 def _how_far(test: LRFinder) -> str:

@@ -53,7 +53,7 @@ class Terminal(io.TextIOWrapper):
     """
 
     def __init__(self, raw: io.FileIO) -> None:
-        super().__init__(io.BufferedWriter(raw), encoding="utf-8")
+        super().__init__(io.BufferedWriter(raw), encoding="utf-8", errors="replace")
         self._gone = False
 
     def write(self, text: str) -> int:

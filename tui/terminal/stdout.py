@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import TextIO
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and new lines
+from tui.terminal.visible import to_terminal, visible
 
 
 class OutputLost(Exception):
@@ -50,8 +49,8 @@ def put(text: str, end: str = "\n") -> None:
         BrokenPipeError: The reader has closed the pipe.
         OutputLost: It cannot be written for another reason.
     """
-    with standard_output() as out:
-        print(harmless(text) if out.isatty() else text, end=end)
+    with standard_output():
+        print(text, end=end)
 
 
 def print_last(text: str) -> None:
@@ -72,24 +71,24 @@ def print_last(text: str) -> None:
 def complain(text: str) -> None:
     """Print a problem on standard error, if that can be written."""
     try:
-        print(f"gpt-tui: {harmless(text)}", file=sys.stderr)
+        print(f"gpt-tui: {visible(text)}", file=sys.stderr)
     except OSError:
         silence(sys.stderr)
 
 
-def harmless(text: str) -> str:
-    """Escape control characters: names and texts of a run may come from somebody else."""
-    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
-
-
 def make_streams_usable() -> None:
-    """Redirect closed streams to the null device; print "?" for what a stream cannot encode."""
+    """Redirect closed streams to the null device; print "?" for what a stream cannot encode.
+
+    A terminal is shown control characters (`tui/terminal/visible.py`).
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # take its descriptor before a file of a run does
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
+            if stream.isatty():
+                setattr(sys, name, to_terminal(stream))
 
 
 def silence(stream: TextIO) -> None:

@@ -10,6 +10,8 @@ from textual.reactive import var
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.terminal.visible import visible_line
+
 if TYPE_CHECKING:
     # Drawing loads numpy and plotext, and there is nothing to draw before the first paint.
     from tui.charts.picture import Picture
@@ -191,7 +193,8 @@ class ChartWidget(Widget, Generic[PictureT]):
 
     def _strip(self, row: Row) -> Strip:
         segments = [
-            Segment(text, self.get_component_rich_style(f"chart--{style}")) for text, style in row
+            Segment(visible_line(text), self.get_component_rich_style(f"chart--{style}"))
+            for text, style in row
         ]
         blank = self.get_component_rich_style("chart--blank")
         return Strip(segments).adjust_cell_length(self.size.width, blank)

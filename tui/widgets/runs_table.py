@@ -23,6 +23,7 @@ from textual.strip import Strip
 from engine.protocol import DAMAGED
 from engine.runs.summary import RunSummary
 from tui.control.runs_view import Order, RunsView
+from tui.terminal.visible import visible_line
 from tui.text.run_states import state_colour
 from tui.widgets.runs_columns import GAP, OF_TRAINING, Column, columns_of, fitting
 
@@ -253,6 +254,7 @@ class RunsTable(ScrollView, can_focus=True):
 
 def _fit(text: str, width: int, right: bool) -> str:
     """A text of exactly so many cells; what is cut off shows."""
+    text = visible_line(text)
     if cell_len(text) > width:
         return set_cell_size(text, width - 1) + "…"
     return " " * (width - cell_len(text)) + text if right else set_cell_size(text, width)

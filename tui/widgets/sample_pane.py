@@ -252,7 +252,7 @@ class SamplePane(Vertical):
         self._show(text if record.finished else self._tail(text))
         self._label(
             _title(record),
-            f"\\[ earlier  {self._position + 1} of {len(self.records)}  later ]",
+            f"[ earlier  {self._position + 1} of {len(self.records)}  later ]",
         )
         if record.finished and self._streaming is record:
             self.query_one("#sample-body").scroll_end(animate=False)  # where its end has been

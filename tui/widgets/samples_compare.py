@@ -176,7 +176,7 @@ class SamplesBeside(Vertical):
             if page == old or not there:
                 continue
             step = "" if page.step is None else f" · step {page.step:,}"
-            column.border_title = f"{page.title}{step}".replace("[", "\\[")
+            column.border_title = f"{page.title}{step}"
             column.query_one(Static).update(self._words(page))
             if page.state == "writing":
                 column.scroll_end(animate=False)
