@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
-import signal
 import sys
 import threading
 from collections.abc import Iterable
@@ -12,29 +10,31 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual import work
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 
 from engine.program import PROGRAM, program
-from engine.protocol import Event, State, Stop, Unsilence
+from engine.protocol import Event, State, Unsilence
 from engine.runs.folder import CONFIG_FILE, LOG_FILE, typed_name
+from tui.control.leaving import Leaving
 from tui.control.run import Launch, RunControl
 from tui.screens.cockpit import SHOW_ALL_ADVICE, CockpitScreen, EngineEvent
 from tui.screens.dialogs import QuitDialog
 from tui.screens.help import TextScreen, help_screen
+from tui.terminal.driver import TerminalDriver, use_daemon_threads
+from tui.terminal.guard import TerminalGuard
 from tui.terminal.input import accept_any_bytes
 from tui.terminal.keys import KeysInOrder
-from tui.terminal.stderr import ErrorLog, errors_off_screen, is_gone
+from tui.terminal.signals import hear_in_thread
+from tui.terminal.stderr import ErrorLog, errors_off_screen, is_gone, screen_descriptor
 from tui.terminal.stdout import silence
 from tui.terminal.visible import protect_screen
 from tui.text.numbers import format_loss, format_path
 
 EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL = 0, 1, 130
-CLOSE_SECONDS = 60.0  # to write the last checkpoint
 STYLES = Path(__file__).parent / "styles"
-ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 class GptTuiApp(KeysInOrder[int]):
@@ -50,23 +50,33 @@ class GptTuiApp(KeysInOrder[int]):
         Binding("question_mark", "app.help", "Help", key_display="?", tooltip="this page"),
     ]
 
-    def __init__(self, launch: Launch, errors: ErrorLog | None = None) -> None:
+    def __init__(
+        self,
+        launch: Launch,
+        errors: ErrorLog | None = None,
+        guard: TerminalGuard | None = None,
+    ) -> None:
         super().__init__()
         protect_screen()
         self.control = RunControl(launch, self._post_event)
         self.cockpit = CockpitScreen(self.control)
         self._errors = errors  # where output of native code goes; None leaves it alone
-        self.leaving: int | None = None  # the exit code, once the app is closing
+        self._guard = guard  # what restores the terminal if this process cannot
+        self.leaving = Leaving(
+            self.control, self._exit_from_thread, guard, lambda: summary(self.control)
+        )
+
+    def get_driver_class(self) -> type[Driver]:
+        chosen = super().get_driver_class()  # TEXTUAL_DRIVER names another
+        return TerminalDriver if issubclass(TerminalDriver, chosen) else chosen
 
     def get_default_screen(self) -> Screen[None]:
         return self.cockpit
 
     def on_mount(self) -> None:
         """Paint first; start the engine and import PyTorch after."""
-        loop = asyncio.get_running_loop()
-        for number in ENDING_SIGNALS:
-            if threading.current_thread() is threading.main_thread():
-                loop.add_signal_handler(number, self._leave_by_signal)
+        if self._guard:
+            hear_in_thread(self._leave_by_signal)
         if not self.is_headless:
             self.set_interval(1.0, self._leave_if_terminal_is_gone)
         self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
@@ -75,8 +85,11 @@ class GptTuiApp(KeysInOrder[int]):
 
     def log_to_run(self, run: str) -> None:
         """Append output of native code to this run's log from now on."""
+        log = Path(run) / LOG_FILE
         if self._errors:
-            self._errors.move_to(Path(run) / LOG_FILE)
+            self._errors.move_to(log)
+        if self._guard:
+            self._guard.note(message=_after_a_crash(Path(run)), log=str(log))
 
     def _begin(self) -> None:
         self.control.begin()
@@ -93,7 +106,7 @@ class GptTuiApp(KeysInOrder[int]):
 
     def action_leave(self) -> None:
         """Quit; ask first if that would lose training steps."""
-        if isinstance(self.screen, QuitDialog) or self.leaving is not None:
+        if isinstance(self.screen, QuitDialog) or self.leaving.code is not None:
             return
         if self.control.has_unsaved_steps:
             run = self.control.run_path
@@ -124,17 +137,14 @@ class GptTuiApp(KeysInOrder[int]):
             self._leave_by_signal()
 
     def _leave(self, save: bool, code: int) -> None:
-        if self.leaving is not None:
-            return
-        self.leaving = code
-        self.cockpit.notice.say("saving …" if save else "closing …", "information")
-        self.control.send(Stop(save))
-        self._exit_when_closed(code)
+        # also called in the thread that hears signals
+        if self.leaving.begin(save, code):
+            told = "saving …" if save else "closing …"
+            self.call_later(self.cockpit.notice.say, told, "information")
 
-    @work(thread=True)
-    def _exit_when_closed(self, code: int) -> None:
-        closed = self.control.end(CLOSE_SECONDS)
-        self.call_from_thread(self.exit, code if closed else EXIT_FAILED)
+    def _exit_from_thread(self, code: int) -> None:
+        with suppress(RuntimeError):  # it has left by itself
+            self.call_later(self.exit, code)
 
     # -- command palette -------------------------------------------------------------------------
 
@@ -182,20 +192,31 @@ class GptTuiApp(KeysInOrder[int]):
 def run_app(launch: Launch) -> int:
     """Run the app until the user quits; return the exit code."""
     accept_any_bytes()
+    use_daemon_threads()
+    guard = TerminalDriver.guard = TerminalGuard(screen_descriptor())
+    try:
+        return _run(launch, guard)
+    finally:
+        guard.close()
+
+
+def _run(launch: Launch, guard: TerminalGuard) -> int:
     with errors_off_screen() as errors:
-        app = GptTuiApp(launch, errors)
+        app = GptTuiApp(launch, errors, guard)
         try:
             code = app.run()
         finally:
-            saved = app.control.end(CLOSE_SECONDS)
+            app.leaving.begin(save=True, code=EXIT_FAILED)
+            saved = app.leaving.wait()
+    app.leaving.goodbye = str  # it is said here
     if code is None:  # it crashed, perhaps because its terminal is gone
-        code = app.leaving if app.leaving is not None else EXIT_FAILED
+        code = app.leaving.code or EXIT_FAILED
         _print_error(app, errors)
     run = app.control.run_path
     if run and app.control.facts.name and not (run / CONFIG_FILE).is_file():
         print(f"gpt-tui: the folder {run} is gone, and the run with it", file=sys.stderr)
         return EXIT_FAILED
-    _print_summary(app.control)
+    _print(summary(app.control))
     if not saved:
         print("gpt-tui: the run could not be closed in time", file=sys.stderr)
         return EXIT_FAILED
@@ -212,8 +233,8 @@ def _print_error(app: GptTuiApp, errors: ErrorLog) -> None:
         print(f"gpt-tui failed: {type(error).__name__}: {error}\n{details}", file=sys.stderr)
 
 
-def _print_summary(control: RunControl) -> None:
-    """Print the state of the run, and the commands to continue."""
+def summary(control: RunControl) -> str:
+    """Return the state of the run, and the commands to continue."""
     lines = []
     status, draft = control.status, control.draft
     if control.run_path and control.facts.name:
@@ -230,10 +251,21 @@ def _print_summary(control: RunControl) -> None:
         again = program() + control.launch.command_line.removeprefix(PROGRAM)
     if draft.edits:
         lines.append(f"  settings not used yet: {again} {draft.as_options()}")
+    return "\n".join(lines)
+
+
+def _print(text: str) -> None:
     try:
-        print("\n".join(lines), flush=True) if lines else None
+        print(text, flush=True) if text else None
     except OSError:  # the terminal is gone; the run is saved
         silence(sys.stdout)
+
+
+def _after_a_crash(run: Path) -> str:
+    return (
+        f": the run is whole up to its newest checkpoint, and {program()} {typed_name(run)} "
+        f"continues it; details, if there are any, are in {format_path(run / LOG_FILE)}"
+    )
 
 
 def _import_heavy_modules() -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, TextIO
+from typing import TextIO
 
 from data.errors import InputError
 from engine.protocol import (
@@ -32,12 +32,12 @@ from engine.protocol import (
 from engine.runs.folder import LOG_FILE
 from engine.session.worker import EngineLoop
 from tui.commands import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
+from tui.terminal.signals import Handler, ending_signals, handle, name_of
 from tui.terminal.visible import Control, visible, visible_line
 from tui.text.notices import format_advice
 from tui.text.numbers import format_amount, format_duration, format_loss, format_path
 from tui.text.tables import format_threads
 
-STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STDERR = 2
 TERMINAL_SECONDS, PLAIN_SECONDS = 0.25, 5.0  # between two lines of progress
 CLEAR_LINE = "\r\x1b[K"
@@ -104,7 +104,7 @@ class _Headless:
         if not again:
             self._loop.send(Stop(save=True))
             self._loop.end()
-        name = signal.Signals(number).name
+        name = name_of(number)
         _write_to_stderr(f"\n{name}: {'still saving' if again else 'saving the run'} …\n")
 
     # -- events ----------------------------------------------------------------------------------
@@ -178,13 +178,9 @@ def _evaluation(event: Evaluated, total_steps: int) -> str:
 
 
 @contextmanager
-def _handling_signals(handler: Any) -> Iterator[None]:
-    """Install a handler for the stopping signals; an ignored SIGHUP (nohup) stays ignored."""
-    before = {}
-    for number in STOPPING_SIGNALS:
-        if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-            continue
-        before[number] = signal.signal(number, handler)
+def _handling_signals(handler: Handler) -> Iterator[None]:
+    """Install a handler for the signals that would end the process."""
+    before = handle(ending_signals(), handler)
     try:
         yield
     finally:

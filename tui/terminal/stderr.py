@@ -6,7 +6,6 @@ itself writes to a log: a temporary one first, then the run's own ``log.txt``.
 
 from __future__ import annotations
 
-import faulthandler
 import io
 import os
 import select
@@ -88,21 +87,23 @@ def is_gone(terminal: IO[str] | None) -> bool:
     return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
+def screen_descriptor() -> int:
+    """Return the descriptor of the terminal to draw on."""
+    # 'gpt-tui 2> errors.txt' has redirected the descriptor that Textual would draw on
+    return ERROR_DESCRIPTOR if os.isatty(ERROR_DESCRIPTOR) else OUTPUT_DESCRIPTOR
+
+
 @contextmanager
 def errors_off_screen() -> Iterator[ErrorLog]:
     """Give Textual a stream of its own, and redirect descriptor 2 to a log."""
     original = sys.__stderr__
     before = os.dup(ERROR_DESCRIPTOR)
-    # 'gpt-tui 2> errors.txt' has redirected the descriptor that Textual would draw on
-    screen = before if os.isatty(before) else OUTPUT_DESCRIPTOR
-    terminal = Terminal(io.FileIO(os.dup(screen), "w"))
+    terminal = Terminal(io.FileIO(os.dup(screen_descriptor()), "w"))
     sys.__stderr__ = terminal  # type: ignore[misc]
     log = ErrorLog()
-    faulthandler.enable(file=ERROR_DESCRIPTOR)  # a crash of native code leaves its trace there
     try:
         yield log
     finally:
-        faulthandler.disable()
         os.dup2(before, ERROR_DESCRIPTOR)
         os.close(before)
         sys.__stderr__ = original  # type: ignore[misc]

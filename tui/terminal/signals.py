@@ -1,0 +1,71 @@
+"""Signals that end a program unless it handles them, and what is done instead: save and leave."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+Handler = Callable[[int, FrameType | None], None]
+
+# A batch system warns with SIGUSR1, SIGUSR2 or SIGXCPU before it kills, a person with SIGQUIT.
+# Faults (SIGSEGV, SIGABRT) are not among them: what they interrupt cannot be trusted to save.
+_NAMES = (
+    *("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM"),
+    *("SIGPROF", "SIGXCPU", "SIGIO", "SIGPWR", "SIGSTKFLT", "SIGEMT", "SIGLOST"),
+)
+ALWAYS_HANDLED = {signal.SIGINT, signal.SIGTERM}
+
+
+def ending_signals() -> list[int]:
+    """Return those that this system has, and that nobody has asked to ignore or handles already.
+
+    SIGINT and SIGTERM are always among them; an ignored SIGHUP (nohup) is not.
+    """
+    numbers = {int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name)}
+    if hasattr(signal, "SIGRTMIN"):
+        numbers.update(range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
+    return sorted(
+        number
+        for number in numbers
+        if number in ALWAYS_HANDLED or signal.getsignal(number) is signal.SIG_DFL
+    )
+
+
+def handle(numbers: list[int], handler: Handler) -> dict[int, Any]:
+    """Install a handler; return the handlers before."""
+    before: dict[int, Any] = {}
+    for number in numbers:
+        with suppress(OSError, ValueError):  # the C library keeps some for itself
+            before[number] = signal.signal(number, handler)
+    return before
+
+
+def name_of(number: int) -> str:
+    """Return ``SIGTERM``, or ``signal 40`` for a real-time signal, which has no name."""
+    with suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"
+
+
+def hear_in_thread(hear: Callable[[], None]) -> None:
+    """Call `hear` when one of these signals arrives, in a thread of its own, until the end.
+
+    Python's own handlers run in the main thread, which may be stuck.
+    """
+    numbers = ending_signals()
+    handle(numbers, lambda *_: None)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def listen() -> None:
+        while arrived := os.read(reading, 64):
+            if any(number in numbers for number in arrived):
+                hear()
+
+    threading.Thread(target=listen, name="signals", daemon=True).start()
