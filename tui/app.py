@@ -32,6 +32,7 @@ from tui.terminal.stderr import ErrorLog, errors_off_screen, is_gone, screen_des
 from tui.terminal.stdout import silence
 from tui.terminal.visible import protect_screen
 from tui.text.numbers import format_loss, format_path
+from tui.widgets.option_lists import page_at_any_height
 
 EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL = 0, 1, 130
 STYLES = Path(__file__).parent / "styles"
@@ -58,6 +59,7 @@ class GptTuiApp(KeysInOrder[int]):
     ) -> None:
         super().__init__()
         protect_screen()
+        page_at_any_height()
         self.control = RunControl(launch, self._post_event)
         self.cockpit = CockpitScreen(self.control)
         self._errors = errors  # where output of native code goes; None leaves it alone
@@ -216,7 +218,7 @@ def _run(launch: Launch, guard: TerminalGuard) -> int:
     if run and app.control.facts.name and not (run / CONFIG_FILE).is_file():
         print(f"gpt-tui: the folder {run} is gone, and the run with it", file=sys.stderr)
         return EXIT_FAILED
-    _print(summary(app.control))
+    _print_summary(app.control)
     if not saved:
         print("gpt-tui: the run could not be closed in time", file=sys.stderr)
         return EXIT_FAILED
@@ -254,7 +256,8 @@ def summary(control: RunControl) -> str:
     return "\n".join(lines)
 
 
-def _print(text: str) -> None:
+def _print_summary(control: RunControl) -> None:
+    text = summary(control)
     try:
         print(text, flush=True) if text else None
     except OSError:  # the terminal is gone; the run is saved

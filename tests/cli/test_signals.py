@@ -17,6 +17,7 @@ from engine.protocol import Event, RunOpened
 from engine.runs.checkpoint_names import list_checkpoints
 from tests.cli.conftest import ROOT, Cli, start_process, train_command
 from tui.commands import headless
+from tui.terminal.signals import ending_signals, name_of
 
 ENDLESS = ("--set", "train.max_steps=1000000")
 
@@ -85,7 +86,7 @@ def test_closed_terminal(text: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=without_nohup)]
+    "number", [signal.SIGUSR1, pytest.param(signal.SIGHUP, marks=without_nohup)]
 )
 def test_other_signals_at_any_time(
     cli: Cli, text: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
@@ -97,6 +98,26 @@ def test_other_signals_at_any_time(
     assert answer.json["state"] == "stopped"
     assert f"{number.name}: saving the run" in answer.err
     assert signal.getsignal(number) is before
+
+
+def test_every_signal_that_would_end_the_process_is_heard() -> None:
+    numbers = ending_signals()
+    named = (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGXCPU)
+    assert {signal.SIGINT, signal.SIGTERM, *named} <= set(numbers)
+    heard = []
+    with headless._handling_signals(lambda number, _: heard.append(number)):
+        for number in numbers:
+            signal.raise_signal(number)
+    assert heard == numbers
+    assert all(name_of(number) for number in numbers)
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    try:
+        assert signal.SIGUSR2 not in ending_signals()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
 
 
 def test_signal_before_anything_is_made(

@@ -65,6 +65,55 @@ CockpitScreen._tick = broken
 """
 
 
+LIGHT = """
+import tui.app
+tui.app._import_heavy_modules = lambda: None  # nothing is trained
+"""
+
+# What hangs once "hangs" is written, in an app that has two seconds to leave.
+SOON = """
+import os, threading, time
+import tui.control.leaving
+tui.control.leaving.CLOSE_SECONDS, tui.control.leaving.EXIT_SECONDS = 1.0, 0.5
+
+def hang(*_):
+    os.write(1, b"hangs")
+    time.sleep(1000)
+
+from tui.screens.cockpit import CockpitScreen
+"""
+HANGS = {
+    "engine": SOON
+    + """
+import engine.session.worker
+engine.session.worker.EngineLoop.run = hang
+""",
+    "screen": SOON + "CockpitScreen._tick = hang\n",
+    "writer": SOON
+    + """
+from tui.terminal.stderr import Terminal
+drawn, write = [], Terminal.write
+
+def write_and_hang(self, text):
+    drawn.append(text)
+    return write(self, text) if "Start" not in "".join(drawn[:-1]) else hang()
+
+Terminal.write = write_and_hang
+""",
+    "exit": SOON + "threading.Thread(target=hang).start()\n",
+    "interpreter": SOON
+    + """
+import ctypes, tui.app
+
+def leave(*_):
+    ctypes.PyDLL(None).sleep(1000)  # with Python's lock
+
+os.write(1, b"hangs")
+tui.app.GptTuiApp._exit_from_thread = leave
+""",
+}
+
+
 class Terminal:
     """A terminal of 100x30 with the app in it."""
 
@@ -229,13 +278,14 @@ def test_a_session_leaves_the_terminal_as_it_was_and_says_how_to_go_on(
 
 
 def test_signals_and_a_lost_terminal_save_and_end(open_terminal: OpenTerminal) -> None:
-    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    signals = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
     terminals = [open_terminal() for _ in signals]  # at a time, which is faster
     lost = [open_terminal(), open_terminal(terminal=NOBODYS)]  # as when an ssh session breaks off
     for terminal in (*terminals, *lost):
         terminal.train()
     for number, terminal in zip(signals, terminals, strict=True):
         terminal.process.send_signal(number)
+        terminal.process.send_signal(signal.SIGTERM)  # once more while it leaves
     for terminal in lost:
         os.close(terminal.slave)
         os.close(terminal.master)
@@ -278,6 +328,56 @@ def test_ctrl_z_suspends_and_comes_back_whole(open_terminal: OpenTerminal) -> No
     terminal.process.terminate()
     assert terminal.wait() == 130
     terminal.assert_restored()
+
+
+def test_a_crash_restores_the_terminal_and_says_how_to_go_on(open_terminal: OpenTerminal) -> None:
+    crashed, killed = open_terminal(), open_terminal(LIGHT)
+    killed.until(lambda: b"Start" in killed.output, "the first paint")
+    killed.process.kill()
+    crashed.train()
+    crashed.process.send_signal(signal.SIGSEGV)
+    assert crashed.process.wait(PATIENCE) == -signal.SIGSEGV
+    assert termios.tcgetattr(crashed.slave) == crashed.attributes  # before the shell can draw
+    crashed.wait()
+    crashed.assert_restored()
+    assert "gpt-tui crashed (Segmentation fault): the run is whole" in crashed.goodbye
+    assert f"gpt-tui {crashed.run} continues it" in crashed.goodbye
+    log, fault = crashed.run / "log.txt", "Fatal Python error: Segmentation fault"
+    crashed.until(lambda: fault in log.read_text(), "the traceback")
+
+    assert killed.process.wait(PATIENCE) == -signal.SIGKILL
+    killed.until(lambda: b"gpt-tui was killed" in killed.output, "what the guard says")
+    killed.assert_restored()
+
+
+def test_leaving_ends_in_time_whatever_hangs(open_terminal: OpenTerminal) -> None:
+    hanging = {name: open_terminal(LIGHT + prelude) for name, prelude in HANGS.items()}
+    for terminal in hanging.values():
+        terminal.until(lambda one=terminal: b"hangs" in one.output, "the first paint, and the hang")
+    for terminal in hanging.values():
+        terminal.process.send_signal(signal.SIGTERM)
+    codes = {name: terminal.wait() for name, terminal in hanging.items()}
+    for terminal in hanging.values():
+        terminal.assert_restored()
+    # an engine that does not end may have lost steps; of one that ended, all is saved
+    assert codes == {"engine": 1, "screen": 130, "writer": 130, "exit": 130, "interpreter": 1}
+    assert "could not be closed in time" in hanging["engine"].goodbye
+    assert "could not be left in time" in hanging["interpreter"].goodbye
+
+
+def test_continuing_the_process_does_no_harm_at_any_time(open_terminal: OpenTerminal) -> None:
+    terminal = open_terminal(LIGHT)
+    terminal.until(lambda: b"Start" in terminal.output, "the first paint")
+    for drawn in (2, 3):  # as after kill -STOP: the screen is drawn anew
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.until(lambda n=drawn: terminal.output.count(TO_ALTERNATE_SCREEN) == n, "a screen")
+    terminal.process.terminate()
+    while terminal.process.poll() is None:
+        terminal.process.send_signal(signal.SIGCONT)
+        time.sleep(0.005)
+    assert terminal.wait() == 130
+    terminal.assert_restored()
+    assert "Traceback" not in terminal.text
 
 
 def is_stopped(process: int) -> bool:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
 from queue import Full
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
@@ -44,7 +44,7 @@ class TerminalDriver(LinuxDriver):
         """Take the terminal."""
         self.mode = Mode.DRAWING
         self._tell(drawing=True)
-        super().start_application_mode()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def suspend_application_mode(self) -> None:
         """Give the terminal back for a while."""
@@ -111,4 +111,5 @@ class TerminalDriver(LinuxDriver):
 
 def use_daemon_threads() -> None:
     """Have Python not wait for the thread that reads the keyboard when it exits."""
-    linux_driver.Thread = partial(threading.Thread, daemon=True)  # type: ignore[misc,assignment]
+    of_textual: Any = linux_driver
+    of_textual.Thread = partial(threading.Thread, daemon=True)

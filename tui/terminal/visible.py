@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
     from textual.content import Content
-    from textual.strip import Strip
 
 PICTURES = 0x2400  # where Unicode has a picture of each control character: U+241B is that of ESC
 DELETE, DELETE_PICTURE = 0x7F, "\u2421"
@@ -87,28 +86,26 @@ def protect_screen() -> None:
     """
     import rich.text
     import textual.content
-    from textual.content import Content
     from textual.strip import Strip
 
-    rich.text.strip_control_codes = visible
-    textual.content._strip_control_codes = visible
-    Content.from_markup = classmethod(_plain)  # type: ignore[assignment]
-    if Strip.render is not _render:
-        _original.append(Strip.render)
-        Strip.render = _render  # type: ignore[method-assign]
+    of_rich: Any = rich.text
+    of_rich.strip_control_codes = visible
+    of_textual: Any = textual.content
+    of_textual._strip_control_codes = visible
+    of_textual.Content.from_markup = classmethod(_without_markup)
+    strips: Any = Strip
+    if not hasattr(strips, "render_as_is"):
+        strips.render_as_is, strips.render = strips.render, _render
 
 
-_original: list[Any] = []  # Textual's `Strip.render`
-
-
-def _plain(cls: type[Content], markup: str | Content, **_: object) -> Content:
+def _without_markup(cls: Any, /, markup: str | Content, **_: object) -> Any:
     return cls(markup) if isinstance(markup, str) else markup
 
 
-def _render(strip: Strip, console: Console) -> str:
+def _render(strip: Any, console: Console) -> str:
     """Render a strip, the last place where text and control sequences are apart."""
     if strip._render_cache is None:
         for index, segment in enumerate(strip._segments):
             if not segment.text.isprintable():
                 strip._segments[index] = segment._replace(text=visible_line(segment.text))
-    return str(_original[0](strip, console))
+    return str(strip.render_as_is(console))
