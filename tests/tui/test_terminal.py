@@ -165,6 +165,9 @@ class Terminal:
                 raise AssertionError(f"{what} did not come to be:\n{self.text[-3000:]}")
             time.sleep(0.02)
 
+    def until_written(self, what: bytes, times: int = 1) -> None:
+        self.until(lambda: self.output.count(what) >= times, f"{what!r}")
+
     def train(self) -> None:
         """Start, and let a few steps be taken and written down."""
         self.until(lambda: b"Start" in self.output, "the first paint")
@@ -353,7 +356,7 @@ def test_a_crash_restores_the_terminal_and_says_how_to_go_on(open_terminal: Open
 def test_leaving_ends_in_time_whatever_hangs(open_terminal: OpenTerminal) -> None:
     hanging = {name: open_terminal(LIGHT + prelude) for name, prelude in HANGS.items()}
     for terminal in hanging.values():
-        terminal.until(lambda one=terminal: b"hangs" in one.output, "the first paint, and the hang")
+        terminal.until_written(b"hangs")
     for terminal in hanging.values():
         terminal.process.send_signal(signal.SIGTERM)
     codes = {name: terminal.wait() for name, terminal in hanging.items()}
@@ -370,7 +373,7 @@ def test_continuing_the_process_does_no_harm_at_any_time(open_terminal: OpenTerm
     terminal.until(lambda: b"Start" in terminal.output, "the first paint")
     for drawn in (2, 3):  # as after kill -STOP: the screen is drawn anew
         terminal.process.send_signal(signal.SIGCONT)
-        terminal.until(lambda n=drawn: terminal.output.count(TO_ALTERNATE_SCREEN) == n, "a screen")
+        terminal.until_written(TO_ALTERNATE_SCREEN, drawn)
     terminal.process.terminate()
     while terminal.process.poll() is None:
         terminal.process.send_signal(signal.SIGCONT)

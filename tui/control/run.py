@@ -127,8 +127,8 @@ class RunControl:
 
     def begin(self) -> None:
         """Start the engine; open the run that the app was started for."""
-        self._started = True
         self.engine.start()
+        self._started = True  # not before: a signal may end what has started
         if self.launch.run:
             self.send(Open(str(self.launch.run), running=False, watch=True))
 
