@@ -9,8 +9,6 @@ from pathlib import Path
 
 from data.errors import InputError
 from engine.checkpoint.store import (
-    BEST,
-    LATEST,
     Damaged,
     Snapshot,
     find_checkpoint,
@@ -18,7 +16,7 @@ from engine.checkpoint.store import (
     rebuild_model,
 )
 from engine.model import LanguageModel
-from engine.runs.checkpoint_names import list_checkpoints
+from engine.runs.checkpoint_names import BEST, LATEST, list_checkpoints
 
 ASIDE = "damaged-"
 

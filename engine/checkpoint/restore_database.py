@@ -19,10 +19,16 @@ from typing import Any
 from data.errors import InputError
 from data.files import sync_to_disk
 from engine.checkpoint.load import place_aside, read_good, set_aside
-from engine.checkpoint.store import LATEST, copy_of_database, read_checkpoint
+from engine.checkpoint.store import copy_of_database, read_checkpoint
 from engine.program import program
 from engine.protocol import State
-from engine.runs.checkpoint_names import branch_of, list_checkpoints, list_snapshots, step_of
+from engine.runs.checkpoint_names import (
+    LATEST,
+    branch_of,
+    list_checkpoints,
+    list_snapshots,
+    step_of,
+)
 from engine.runs.database import RunDatabase, Unreadable
 from engine.runs.folder import DATABASE_FILE, typed_name
 

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,28 +34,37 @@ from engine.machine.memory import gpu_memory_ran_out
 from engine.model import LanguageModel, build_model
 from engine.program import program
 from engine.runs.checkpoint_names import (
+    BEST,
     CHECKPOINTS_FOLDER,
+    LATEST,
     MANIFEST_FILE,
     MODEL_FILE,
     OPTIMIZER_FILE,
+    PIN_FILE,
     checkpoint_name,
+    is_checkpoint_name,
     is_full,
     is_pinned,
     list_checkpoints,
     list_snapshots,
+    read_pointer,
     step_of,
 )
 from engine.runs.database import back_up
 from engine.runs.folder import DATABASE_FILE, typed_name
+from engine.runs.own_files import find_foreign, has_only, remove_own_folder
 from engine.training.trainer import Trainer
 
 FORMAT = 1
+SQLITE_ENDS = ("journal", "wal", "shm")
 TRAINED = "trained_weight"  # beside an average, which is then the model
 LOSS_SCALE = "loss_scale"
 STATE_FILE = "state.json"
 CONTENTS = (MODEL_FILE, STATE_FILE)  # of every checkpoint
 HASHED = (*CONTENTS, OPTIMIZER_FILE, DATABASE_FILE)
-LATEST, BEST = "latest", "best"
+OWN_FILES = (*HASHED, MANIFEST_FILE, PIN_FILE, *(f"{DATABASE_FILE}-{end}" for end in SQLITE_ENDS))
+UNFINISHED = re.compile(r"\.(step-[0-9b-]+)\.[0-9]+\.(tmp|old)")
+UNFINISHED_POINTER = re.compile(rf"\.({LATEST}|{BEST})\.[0-9a-f]{{8}}\.tmp")
 READ_FAILURES = (errno.EIO, errno.EISDIR, errno.ENOTDIR)  # of the files, not of who reads them
 
 
@@ -186,6 +196,8 @@ def write_checkpoint(
         Unreadable: The database is damaged; the older checkpoints keep their copies of it.
     """
     snapshot = snapshot.on_host()
+    if told := find_foreign(run):
+        raise OSError(errno.EINVAL, told)
     folder = run / CHECKPOINTS_FOLDER
     folder.mkdir(exist_ok=True)
     final = folder / checkpoint_name(snapshot.step, snapshot.state.get("branch", 0))
@@ -205,19 +217,27 @@ def write_checkpoint(
 
 
 def tidy_checkpoints(run: Path) -> None:
-    """Remove unfinished files of a killed writer; the caller holds the lock of the run."""
+    """Remove unfinished files of a killed writer; the caller holds the lock of the run.
+
+    Only what has exactly our names and contents: anything else may be somebody's.
+    """
     folder = run / CHECKPOINTS_FOLDER
-    for left in folder.glob(".step-*.old"):  # killed between the two renames of a replacement
-        final = folder / left.name[1:].partition(".")[0]
-        if not final.exists():
-            left.rename(final)
-    for left in folder.glob(".*"):
-        if left.suffix not in (".tmp", ".old"):
-            continue
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        names = os.listdir(folder)
+        for name in names:
+            if (found := UNFINISHED.fullmatch(name)) and is_checkpoint_name(found[1]):
+                _tidy(folder / name, folder / found[1], is_old=found[2] == "old")
+            elif UNFINISHED_POINTER.fullmatch(name) and os.path.isfile(folder / name):
+                (folder / name).unlink()
+
+
+def _tidy(left: Path, final: Path, is_old: bool) -> None:
+    if not has_only(left, OWN_FILES):
+        return
+    if is_old and not final.exists():  # killed between the two renames of a replacement
+        left.rename(final)
+    else:
+        remove_own_folder(left, OWN_FILES)
 
 
 def find_checkpoint(run: Path, which: str) -> Path:
@@ -235,11 +255,8 @@ def find_checkpoint(run: Path, which: str) -> Path:
     if which == LATEST:
         return full[-1]  # not what the pointer says: a kill may have come before it was written
     if which == BEST:
-        pointer = run / CHECKPOINTS_FOLDER / BEST
-        with suppress(OSError, ValueError):
-            best = pointer.with_name(pointer.read_text(encoding="utf-8").strip())
-            return best if best in there else full[-1]  # a light one has the weights, too
-        return full[-1]
+        best = read_pointer(run, BEST)
+        return next((path for path in there if path.name == best), full[-1])  # maybe a light one
     of_step = [path for path in there if which.isdecimal() and step_of(path) == int(which)]
     if of_step:
         return of_step[-1]
@@ -355,11 +372,11 @@ def _seal(folder: Path) -> None:
 def _beside(final: Path) -> Iterator[Path]:
     """Make a temporary folder next to a checkpoint; it is deleted unless it is renamed."""
     temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    temporary.mkdir()
     try:
-        temporary.mkdir()
         yield temporary
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove_own_folder(temporary, OWN_FILES)
 
 
 def _put_in_place(temporary: Path, final: Path) -> None:
@@ -369,22 +386,21 @@ def _put_in_place(temporary: Path, final: Path) -> None:
         final.rename(old)
     temporary.rename(final)
     sync_to_disk(final.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    remove_own_folder(old, OWN_FILES)
 
 
 def _prune(run: Path, rules: Rules) -> None:
     """Carry out what ``engine.checkpoint.retention`` decides."""
     folder, there = run / CHECKPOINTS_FOLDER, list_snapshots(run)
-    untouchable = {path.name for path in there if is_pinned(path)}
-    for which in (LATEST, BEST):
-        if (folder / which).exists():
-            untouchable.add((folder / which).read_text().strip())
+    # with something of somebody else in it, a checkpoint is kept, too
+    untouchable = {path.name for path in there if is_pinned(path) or not has_only(path, OWN_FILES)}
+    untouchable |= {name for which in (LATEST, BEST) if (name := read_pointer(run, which))}
     decided = plan([_kept(path) for path in there], untouchable, rules)
     for name in decided.drop:
         # renamed first: killed half-way through, it must not look like a damaged checkpoint
         doomed = folder / f".{name}.{os.getpid()}.tmp"
         (folder / name).rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove_own_folder(doomed, OWN_FILES)
     for name in decided.lighten:
         _lighten(folder / name)
 

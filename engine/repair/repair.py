@@ -12,9 +12,8 @@ from data.errors import InputError
 from data.files import write_atomically
 from engine.checkpoint.load import place_aside, read_good
 from engine.checkpoint.restore_database import RESTORED, restore_database
-from engine.checkpoint.store import LATEST
 from engine.config.schema import Config, config_from_dict
-from engine.runs.checkpoint_names import list_checkpoints
+from engine.runs.checkpoint_names import LATEST, list_checkpoints
 from engine.runs.database import Unreadable, reading
 from engine.runs.folder import CONFIG_FILE, DATABASE_FILE, RunLock
 from engine.runs.open import read_run_config

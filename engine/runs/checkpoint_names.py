@@ -16,6 +16,7 @@ from data.reading import convert, parse_json, read_regular
 CHECKPOINTS_FOLDER = "checkpoints"
 MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
 MANIFEST_FILE, PIN_FILE = "manifest.json", "pinned"
+LATEST, BEST = "latest", "best"  # pointers: files beside the checkpoints that name one of them
 LATEST_STEP, LATEST_BRANCH = 10**9, 10**6  # what train.max_steps may be; far beyond any use
 NAME = re.compile(r"step-([0-9]{8,10})(?:-b([1-9][0-9]{0,6}))?")
 LARGEST_MANIFEST = 2**16  # bytes
@@ -46,17 +47,35 @@ def list_checkpoints(run: Path) -> list[Path]:
 
 
 def pin(path: Path) -> None:
-    """Keep a checkpoint, whatever the retention rules say."""
-    (path / PIN_FILE).touch()
+    """Keep a checkpoint, whatever the retention rules say.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    with suppress(FileExistsError):  # left as it is: a copy of the run may share the file
+        os.close(os.open(path / PIN_FILE, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 
 def unpin(path: Path) -> None:
-    """Let the retention rules decide on a checkpoint again."""
+    """Let the retention rules decide on a checkpoint again.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
     (path / PIN_FILE).unlink(missing_ok=True)
 
 
 def is_pinned(path: Path) -> bool:
-    return (path / PIN_FILE).exists()
+    return os.path.lexists(path / PIN_FILE)
+
+
+def read_pointer(run: Path, which: str) -> str | None:
+    """Return the name of the checkpoint that ``latest`` or ``best`` names; None if it is none."""
+    try:
+        name = read_regular(run / CHECKPOINTS_FOLDER / which, 100).decode().strip()
+    except (OSError, ValueError):
+        return None
+    return name if is_checkpoint_name(name) else None
 
 
 @dataclass(frozen=True)

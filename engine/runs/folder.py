@@ -11,7 +11,9 @@ import re
 import shlex
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import platformdirs
 import tomli_w
@@ -22,6 +24,7 @@ from data.reading import open_regular, read_regular
 from engine.config.schema import SECTIONS, Config
 from engine.program import program
 from engine.runs.checkpoint_names import is_checkpoint, list_snapshots
+from engine.runs.own_files import check_own_files
 
 CONFIG_FILE, DATABASE_FILE, LOG_FILE, LOCK_FILE = "config.toml", "run.db", "log.txt", "lock"
 LOCK_ATTEMPTS, LOCK_SECONDS = 5, 0.02
@@ -91,7 +94,7 @@ def check_own_run(run: Path, runs_dir: Path) -> None:
 
 
 def _refuse_link(path: Path, found: Path) -> None:
-    if path.is_symlink():
+    if os.path.islink(path):
         raise InputError(
             f"{path} is a link to the run {found}: give that path to move the run itself, or "
             f"remove the link: rm {shlex.quote(str(path))}"
@@ -178,7 +181,7 @@ def check_name(name: str, folder: Path, way_out: str = "") -> Path:
     """
     check_word(name, "run")
     path = folder / name
-    if path.exists():
+    if os.path.lexists(path):
         resume = f"continue it: {program()} train --resume {typed_name(path)}"
         way_out = way_out or f"choose another --name, or {resume}"
         what = "a run" if is_run(path) else "something"
@@ -250,26 +253,19 @@ class RunLock:
     """
 
     def __init__(self, run: Path) -> None:
+        check_own_files(run)
         try:
-            self._file = open(run / LOCK_FILE, "a")  # noqa: SIM115 - held as long as the lock
+            file = _lock(run / LOCK_FILE)
         except OSError as error:
             raise InputError(
                 f"the run folder {run} cannot be written ({error.strerror}): "
                 f"allow it, or copy the run elsewhere and open the copy"
             ) from None
-        for _ in range(LOCK_ATTEMPTS):
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except OSError as error:
-                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                    self._file.close()
-                    raise
-            time.sleep(LOCK_SECONDS)  # is_locked holds it for a moment
-        self._file.close()
-        raise RunIsTaken(
-            f"the run {run.name!r} is being trained by another program: stop it there first"
-        )
+        if file is None:
+            raise RunIsTaken(
+                f"the run {run.name!r} is being trained by another program: stop it there first"
+            )
+        self._file = file
 
     def release(self) -> None:
         self._file.close()
@@ -279,6 +275,33 @@ class RunLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def _lock(path: Path) -> BinaryIO | None:
+    """Lock a file, which is made if need be; return it, None if another program holds it."""
+    for _ in range(LOCK_ATTEMPTS):
+        file = os.fdopen(open_regular(path, os.O_RDWR | os.O_CREAT), "r+b", buffering=0)
+        if _has_locked(file):
+            found = os.fstat(file.fileno())
+            with suppress(FileNotFoundError):
+                if found.st_nlink == 1 and os.path.samestat(found, os.lstat(path)):
+                    return file
+                path.unlink()  # shared with a copy of the run, by hard links
+        else:
+            time.sleep(LOCK_SECONDS)  # is_locked holds it for a moment
+        file.close()
+    return None
+
+
+def _has_locked(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        file.close()
+        raise
+    return True
 
 
 def is_locked(run: Path) -> bool:

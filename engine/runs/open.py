@@ -26,12 +26,14 @@ from engine.runs.database import RunDatabase, Unreadable
 from engine.runs.folder import (
     CONFIG_FILE,
     DATABASE_FILE,
+    LOG_FILE,
     RunLock,
     check_name,
     create_run,
     delete_run,
     typed_name,
 )
+from engine.runs.own_files import check_own_files, unshare
 from engine.runs.records import CorpusFacts
 
 
@@ -106,9 +108,11 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
     Raises:
         InputError: It is being written elsewhere, its files are damaged, or its text has changed.
     """
+    check_own_files(path)
     config = read_run_config(path)
     with ExitStack() as undo:
         lock = undo.enter_context(RunLock(path))
+        _unshare(path)
         file, is_saved = path / DATABASE_FILE, bool(list_checkpoints(path))
         if is_saved and not (file.exists() and file.stat().st_size):
             raise Unreadable(file, "it is empty" if file.exists() else "it is gone")
@@ -122,6 +126,21 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
             database.set_meta(created=time.time(), corpus=corpus_facts(corpus))
         undo.pop_all()
     return RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=False)
+
+
+def _unshare(path: Path) -> None:
+    """Give a copy of a run that was made of hard links its own copy of what is written in place."""
+    try:
+        for name in (DATABASE_FILE, f"{DATABASE_FILE}-wal", LOG_FILE):
+            unshare(path / name)
+        memory = path / f"{DATABASE_FILE}-shm"
+        if memory.exists() and memory.stat().st_nlink > 1:
+            memory.unlink()  # SQLite makes it anew of the log
+    except OSError as error:
+        raise InputError(
+            f"{path} shares its files with another folder (hard links), and they cannot be copied "
+            f"({error.strerror}): make room"
+        ) from None
 
 
 def look_at_run(path: Path, watcher: Watcher) -> RunFiles:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shlex
 import shutil
 import sqlite3
 from contextlib import suppress
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from data.errors import InputError
 from engine.program import program
-from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER
+from engine.runs.checkpoint_names import BEST, CHECKPOINTS_FOLDER, LATEST, read_pointer
 from engine.runs.database import RunDatabase, reading
 from engine.runs.folder import (
     DATABASE_FILE,
@@ -28,12 +29,12 @@ from engine.runs.folder import (
     is_run,
 )
 from engine.runs.notes import change_notes
+from engine.runs.own_files import check_own_files
 
-POINTERS = ("latest", "best")  # files in the folder of checkpoints that name one of them
 ATTEMPTS = 10
 TRASH_FOLDER = ".trash"
 STAMP = "%Y%m%d-%H%M%S-%f"
-ENTRY_PATTERN = re.compile(r"(.+)-(\d{8}-\d{6}-\d{6})")
+ENTRY_PATTERN = re.compile(r"([A-Za-z0-9].*)-([0-9]{8}-[0-9]{6}-[0-9]{6})")
 
 
 def rename_run(run: Path, name: str) -> Path:
@@ -65,15 +66,12 @@ def copy_run(run: Path, destination: Path) -> Path:
         The new run's folder.
 
     Raises:
-        InputError: There is something already, the disk is full, or the run is damaged.
+        InputError: There is something already, the disk is full, the run is damaged, or links
+            lead out of it.
     """
-    run = run.resolve()
-    place = destination.expanduser().absolute()
-    if place.is_dir() and not is_run(place):
-        place = place / run.name
-    if run in place.parents:
-        raise InputError(f"a run cannot be copied into itself: choose a folder outside {run}")
-    check_name(place.name, place.parent, "choose another folder")
+    run = Path(os.path.realpath(run))
+    place = _place_of(run, destination)
+    check_own_files(run, deep=True)
     part = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
     try:
         part.mkdir(parents=True)
@@ -81,11 +79,24 @@ def copy_run(run: Path, destination: Path) -> Path:
         part.rename(place)
     except OSError as error:
         raise InputError(
-            f"{run} cannot be copied to {place} ({error.strerror}): choose another folder, or "
-            f"make room"
+            f"{run} cannot be copied to {place} ({error.strerror or error}): choose another "
+            f"folder, or make room"
         ) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    return place
+
+
+def _place_of(run: Path, destination: Path) -> Path:
+    try:
+        place = destination.expanduser().absolute()
+    except RuntimeError as error:  # ~nobody
+        raise InputError(f"{destination} is no folder ({error}): choose another one") from None
+    if os.path.isdir(place) and not is_run(place):
+        place = place / run.name
+    if run in (place.parent, *Path(os.path.realpath(place)).parents):
+        raise InputError(f"a run cannot be copied into itself: choose a folder outside {run}")
+    check_name(place.name, place.parent, "choose another folder")
     return place
 
 
@@ -103,24 +114,48 @@ def trash_run(run: Path) -> Trashed:
         InputError: Some program is training it, or the folder cannot be written.
     """
     now = datetime.now()
-    place = run.parent / TRASH_FOLDER / f"{run.name}-{now.strftime(STAMP)}"
+    place = _trash_of(run.parent) / f"{run.name}-{now.strftime(STAMP)}"
     with RunLock(run):
         _move(run, place)
     return Trashed(place, run.name, now.timestamp())
 
 
 def list_trash(runs_dir: Path) -> list[Trashed]:
-    """List the deleted runs, the latest last."""
-    folder = runs_dir / TRASH_FOLDER
-    if not folder.is_dir():
+    """List the deleted runs, the latest last.
+
+    Raises:
+        InputError: The trash cannot be read, or is a link.
+    """
+    folder = _trash_of(runs_dir)
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    found = [(path, ENTRY_PATTERN.fullmatch(path.name)) for path in folder.iterdir()]
-    trashed = [
-        Trashed(path, match[1], datetime.strptime(match[2], STAMP).timestamp())
-        for path, match in found
-        if match
-    ]
-    return sorted(trashed, key=lambda one: (one.deleted, one.name))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}): allow it") from None
+    found = [one for name in names if (one := _entry(folder / name))]
+    return sorted(found, key=lambda one: (one.deleted, one.name))
+
+
+def _entry(path: Path) -> Trashed | None:
+    """Return what a path in the trash is; None if it is no run that was put there."""
+    match = ENTRY_PATTERN.fullmatch(path.name)
+    if not match or os.path.islink(path) or not is_run(path):
+        return None
+    try:
+        return Trashed(path, match[1], datetime.strptime(match[2], STAMP).timestamp())
+    except (ValueError, OverflowError):  # there is no such day, or none that is counted
+        return None
+
+
+def _trash_of(runs_dir: Path) -> Path:
+    folder = runs_dir / TRASH_FOLDER
+    if os.path.islink(folder):
+        raise InputError(
+            f"{folder} is a link to {os.readlink(folder)}, and the trash is a folder of its own: "
+            f"remove the link: rm {shlex.quote(str(folder))}"
+        )
+    return folder
 
 
 def find_trashed(name: str, runs_dir: Path) -> Trashed:
@@ -144,9 +179,10 @@ def restore_run(trashed: Trashed, name: str | None = None) -> Path:
     Raises:
         InputError: The name is taken or invalid, or the folder cannot be written.
     """
-    if not trashed.path.is_dir():
-        raise InputError(f"the run {trashed.name!r} is no longer in the trash")
     runs_dir = trashed.path.parent.parent
+    _trash_of(runs_dir)
+    if not _entry(trashed.path):
+        raise InputError(f"the run {trashed.name!r} is no longer in the trash")
     command = f"{program()} runs restore {trashed.path.name}{in_runs_dir(runs_dir)}"
     way_out = f"give another name: {command} --name NAME"
     place = check_name(name or trashed.name, runs_dir, way_out)
@@ -166,7 +202,7 @@ def empty_trash(runs_dir: Path) -> list[Trashed]:
             shutil.rmtree(one.path)
         except OSError as error:
             raise InputError(
-                f"{one.path} cannot be deleted ({error.strerror}): delete it by hand"
+                f"{one.path} cannot be deleted ({error.strerror or error}): delete it by hand"
             ) from None
     return trashed
 
@@ -193,8 +229,14 @@ def _copy_files(run: Path, part: Path) -> None:
             CHECKPOINTS_FOLDER,
         )
         if not apart:
-            copy = shutil.copytree if path.is_dir() else shutil.copy2
-            copy(path, part / path.name)
+            _copy(path, part / path.name)
+
+
+def _copy(path: Path, target: Path) -> None:
+    if path.is_dir():
+        shutil.copytree(path, target, symlinks=True)
+    else:
+        shutil.copy2(path, target, follow_symlinks=False)
 
 
 def _copy_database(database: RunDatabase, target: Path) -> None:
@@ -220,15 +262,15 @@ def _copy_checkpoints(source: Path, target: Path) -> None:
 def _copy_checkpoints_once(source: Path, target: Path) -> None:
     target.mkdir()
     # read first: the checkpoint that one names is dropped later than those it does not
-    pointers = {name: source / name for name in POINTERS if (source / name).exists()}
-    named = {name: path.read_text(encoding="utf-8") for name, path in pointers.items()}
+    named = {which: read_pointer(source.parent, which) for which in (LATEST, BEST)}
+    there = {which: name for which, name in named.items() if name and (source / name).is_dir()}
     for folder in source.iterdir():
         if folder.is_dir() and not folder.name.startswith("."):
             _link_folder(folder, target / folder.name)
-    for name, text in named.items():
-        if not (target / text.strip()).is_dir():
-            raise FileNotFoundError(text)
-        (target / name).write_text(text, encoding="utf-8")
+    for which, name in there.items():
+        if not (target / name).is_dir():
+            raise FileNotFoundError(name)
+        (target / which).write_text(f"{name}\n", encoding="utf-8")
 
 
 def _link_folder(folder: Path, target: Path) -> None:
@@ -245,5 +287,5 @@ def _link_or_copy(file: Path, target: Path) -> None:
         os.link(file, target)
     except FileNotFoundError:
         raise
-    except OSError:  # another disk, or one that knows no links
-        shutil.copy2(file, target)
+    except OSError:  # another disk, or one that knows no links, or a folder
+        _copy(file, target)

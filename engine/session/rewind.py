@@ -15,11 +15,17 @@ import torch
 
 from data.download import Watcher
 from data.errors import InputError
-from engine.checkpoint.store import LATEST, Snapshot, find_checkpoint, read_checkpoint
+from engine.checkpoint.store import Snapshot, find_checkpoint, read_checkpoint
 from engine.machine.memory import keep_freed_memory
 from engine.metrics import MetricStore
 from engine.protocol import Fork, Rewind, Rewound
-from engine.runs.checkpoint_names import branch_of, list_checkpoints, list_snapshots, step_of
+from engine.runs.checkpoint_names import (
+    LATEST,
+    branch_of,
+    list_checkpoints,
+    list_snapshots,
+    step_of,
+)
 from engine.runs.curves import name_of_parent
 from engine.runs.database import RunDatabase, Unreadable
 from engine.runs.folder import DATABASE_FILE

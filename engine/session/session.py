@@ -18,7 +18,7 @@ import torch
 
 from data.errors import InputError
 from engine import protocol
-from engine.checkpoint.store import LATEST, find_checkpoint, read_model
+from engine.checkpoint.store import find_checkpoint, read_model
 from engine.config.changes import changes_training, why_not_now
 from engine.config.schema import tokens_per_step, total_steps
 from engine.config.setting import When
@@ -27,7 +27,7 @@ from engine.metrics import MetricStore
 from engine.optim.schedule import COOLDOWN_SHARE
 from engine.program import program
 from engine.protocol import Adjusted, Event, PruningRule, State, Status
-from engine.runs.checkpoint_names import pin, unpin
+from engine.runs.checkpoint_names import LATEST, pin, unpin
 from engine.runs.folder import typed_name
 from engine.runs.open import RunFiles
 from engine.sampling.background import Sampler

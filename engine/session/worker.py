@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
 import threading
 import traceback
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.download import Watcher
 from data.errors import Cancelled, InputError
+from data.reading import open_regular
 from engine.config.schema import config_from_dict
 from engine.lr_finder.background import BackgroundFinder
 from engine.metrics import MetricStore
@@ -208,8 +210,10 @@ class EngineLoop:
         self._status = dataclasses.replace(status, state=State.FAILED, message="")
         if session and not isinstance(session, Viewer):
             log_file = session.files.path / LOG_FILE
-            with suppress(OSError), log_file.open("a", encoding="utf-8") as log:
-                log.write(detail)
+            with suppress(OSError):
+                appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+                with open(open_regular(log_file, appending), "a", encoding="utf-8") as log:
+                    log.write(detail)
             self._close_after_failure(session)
         self._emit(Failed(_described(error, session), detail))
         self._emit(StateChanged(State.FAILED, self._status.step))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -290,7 +289,7 @@ def test_what_a_killed_writer_left_is_tidied_away_and_a_half_replaced_one_put_ba
     (folder / "step-00000009").rename(folder / ".step-00000009.123.old")
     (folder / ".step-00000009.123.tmp").mkdir()
     (folder / ".step-00000009.123.tmp" / "state.json").write_text("half")
-    (folder / ".latest.123.tmp").write_text("half")
+    (folder / ".latest.0123abcd.tmp").write_text("half")
     (folder / ".step-00000005.77.old").mkdir()
     tidy_checkpoints(run)
     assert everything_in(run) == ["latest", "step-00000005", "step-00000009"]
@@ -312,11 +311,11 @@ def test_a_prune_that_is_cut_off_leaves_no_half_a_checkpoint_under_its_name(
     for step in (1, 2):
         write_checkpoint(run, at(snapshot, step), Rules(2), None)
 
-    def cut_off(path: Path, **_: Any) -> None:
+    def cut_off(path: Path, *_: Any) -> None:
         for one in list(path.glob("*"))[:2]:
             one.unlink()
 
-    monkeypatch.setattr(shutil, "rmtree", cut_off)
+    monkeypatch.setattr(store, "remove_own_folder", cut_off)
     write_checkpoint(run, at(snapshot, 3), Rules(2), None)
     monkeypatch.undo()
     assert steps_in(run) == [2, 3]
