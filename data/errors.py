@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+MOST_SHOWN = 60  # characters of what was typed
+
+
+def brief(typed: str) -> str:
+    """Quote what was typed, as ``repr``, shortened."""
+    return repr(typed if len(typed) <= MOST_SHOWN else f"{typed[:MOST_SHOWN]}…")
+
 
 class InputError(Exception):
     """Invalid input; the message says what is wrong and how to fix it.

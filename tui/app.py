@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import threading
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.screen import Screen
 
+from data.paths import quoted
 from engine.program import PROGRAM, program
 from engine.protocol import Event, State, Unsilence
 from engine.runs.folder import CONFIG_FILE, LOG_FILE, typed_name
@@ -248,7 +248,7 @@ def summary(control: RunControl) -> str:
         lines.append(f"  kept in  {format_path(run)}")
         done = status.state is State.FINISHED
         lines.append(f"  {'open' if done else 'continue':<9}{program()} {typed_name(run)}")
-        again = f"{program()} --config {shlex.quote(str(run / CONFIG_FILE))}"
+        again = f"{program()} --config {quoted(run / CONFIG_FILE)}"
     else:
         again = program() + control.launch.command_line.removeprefix(PROGRAM)
     if draft.edits:

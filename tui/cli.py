@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from data.errors import InputError
+from data.paths import describe_os_error
 from tui.commands import COMMANDS, EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL, FORMER_NAMES
 from tui.terminal.stdout import OutputLost, complain, make_streams_usable, put, silence
 
@@ -46,6 +47,11 @@ def exit_code(work: Callable[[], int]) -> int:
     except BrokenPipeError:  # the reader has closed the pipe, as in `gpt-tui runs | head`
         silence(sys.stdout)
         return EXIT_DONE
+    except OSError as error:  # no permission on the way to a file, a name too long, a full disk
+        if error.filename is None:
+            raise
+        complain(describe_os_error(error))
+        return EXIT_BAD_INPUT
 
 
 def _carry_out(arguments: list[str]) -> int:

@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from data.errors import InputError
+from data.errors import InputError, brief
 from data.files import sync_to_disk, write_atomically
 from data.tokenizers import load_tokenizer
 from engine.checkpoint.retention import Kept, Rules, plan
@@ -257,12 +257,13 @@ def find_checkpoint(run: Path, which: str) -> Path:
     if which == BEST:
         best = read_pointer(run, BEST)
         return next((path for path in there if path.name == best), full[-1])  # maybe a light one
-    of_step = [path for path in there if which.isdecimal() and step_of(path) == int(which)]
+    of_step = [path for path in there if (which.lstrip("0") or "0") == str(step_of(path))]
     if of_step:
         return of_step[-1]
     steps = ", ".join(str(step) for step in sorted({step_of(path) for path in there}))
     raise InputError(
-        f"the run {run.name!r} has no checkpoint {which!r}: it has best, latest and steps {steps}"
+        f"the run {run.name!r} has no checkpoint {brief(which)}: it has best, latest and "
+        f"steps {steps}"
     )
 
 

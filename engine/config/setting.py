@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+from data.errors import brief
 from engine.config.escapes import escape, unescape
 
 Value: TypeAlias = bool | int | float | str
@@ -88,13 +89,8 @@ class Setting:
                 return True
             if word in FALSE_WORDS:
                 return False
-            raise ValueError(f"{self.key} must be on or off, not {text.strip()!r}")
-        try:
-            number = float(word.replace("_", ""))
-        except ValueError:
-            kind = "a whole number" if self.type is int else "a number"
-            raise ValueError(f"{self.key} must be {kind}, not {text.strip()!r}") from None
-        return self.check(number)
+            raise ValueError(f"{self.key} must be on or off, not {brief(text.strip())}")
+        return self.check(parse_number(text, self.key, whole=self.type is int))
 
     def check(self, value: object) -> Value:
         """Convert a value to this setting's type and check the bounds.
@@ -120,7 +116,8 @@ class Setting:
             return value
         if self.type in (int, float) and isinstance(value, (int, float)):
             if isinstance(value, bool) or not _is_finite(value):
-                raise ValueError(f"{self.key} must be a finite number, not {value}")
+                told = value if isinstance(value, bool | float) else "one of hundreds of digits"
+                raise ValueError(f"{self.key} must be a finite number, not {told}")
             if self.type is int and value != int(value):
                 raise ValueError(f"{self.key} must be a whole number, not {value:g}")
             return int(value) if self.type is int else float(value)
@@ -149,6 +146,33 @@ class Setting:
             short = f"{value:.6g}"
             return short if float(short) == value else repr(value)
         return escape(str(value)) if self.escaped else str(value)
+
+
+def parse_number(text: str, what: str, whole: bool) -> int | float:
+    """Parse a number that was typed, as Python writes it: ``5``, ``1e-3``, ``1_000``.
+
+    Args:
+        what: Its name in the message.
+        whole: Whether the number is to be a whole one; ``1e3`` is.
+
+    Raises:
+        ValueError: It is not a number, or not finite; the message is one sentence.
+    """
+    word = text.strip().replace("_", "")
+    shown = brief(text.strip())
+    try:
+        number = float(word)
+    except ValueError:
+        kind = "a whole number" if whole else "a number"
+        raise ValueError(f"{what} must be {kind}, not {shown}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{what} must be a finite number, not {shown}")
+    if not whole:
+        return number
+    if number != int(number):
+        raise ValueError(f"{what} must be a whole number, not {number:g}")
+    is_exact = abs(number) <= MOST_IN_FULL or not word.lstrip("+-").isdecimal()
+    return int(number) if is_exact else int(word)
 
 
 def _is_finite(value: float) -> bool:

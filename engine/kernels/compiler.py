@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from data.corpus import cache_folder
+from data.errors import InputError
+from data.paths import own_folder
 
 FOLDER = Path(__file__).parent
 SOURCES = (
@@ -88,9 +90,15 @@ def _find(folder: Path, key: str) -> Path | None:
 
 
 def kernels_folder() -> Path:
-    """Return the folder of compiled kernels: GPT_TUI_KERNELS, or one in the cache folder."""
-    chosen = os.environ.get("GPT_TUI_KERNELS")
-    return Path(chosen).expanduser() if chosen else cache_folder() / "kernels"
+    """Return the folder of compiled kernels: GPT_TUI_KERNELS, or one in the cache folder.
+
+    Raises:
+        NoKernels: The path cannot be used, or there is no home folder.
+    """
+    try:
+        return own_folder("GPT_TUI_KERNELS", lambda: cache_folder() / "kernels")
+    except InputError as error:
+        raise NoKernels(str(error)) from None
 
 
 @functools.cache

@@ -8,7 +8,6 @@ import fcntl
 import itertools
 import os
 import re
-import shlex
 import shutil
 import time
 from contextlib import suppress
@@ -20,6 +19,7 @@ import tomli_w
 
 from data.errors import InputError
 from data.files import write_atomically
+from data.paths import own_folder, quoted, typed_path
 from data.reading import open_regular, read_regular
 from engine.config.schema import SECTIONS, Config
 from engine.program import program
@@ -35,25 +35,34 @@ LARGEST_CONFIG = 2**20  # bytes
 
 
 def default_runs_dir() -> Path:
-    """``$GPT_TUI_RUNS``, else a folder in the user's data folder."""
-    asked = os.environ.get("GPT_TUI_RUNS")
-    if asked:
-        return Path(asked).expanduser()
-    return platformdirs.user_data_path("gpt-tui", appauthor=False) / "runs"
+    """Return ``$GPT_TUI_RUNS``, else a folder in the user's data folder.
+
+    Raises:
+        InputError: The path cannot be used, or there is no home folder.
+    """
+    return own_folder(
+        "GPT_TUI_RUNS",
+        lambda: platformdirs.user_data_path("gpt-tui", appauthor=False) / "runs",
+        option="--runs-dir",
+    )
 
 
 def is_default(runs_dir: Path) -> bool:
-    return runs_dir.resolve() == default_runs_dir().resolve()
+    """Return whether runs in this folder are found by their names."""
+    try:
+        return os.path.realpath(runs_dir) == os.path.realpath(default_runs_dir())
+    except InputError:  # there is no default
+        return False
 
 
 def typed_name(run: Path) -> str:
     """Return the argument for a run: its name in the default runs folder, else its path."""
-    return shlex.quote(run.name if is_default(run.parent) else str(run))
+    return quoted(run.name if is_default(run.parent) else run)
 
 
 def in_runs_dir(runs_dir: Path) -> str:
     """Return the ``--runs-dir`` option with a space before it; empty for the default folder."""
-    return "" if is_default(runs_dir) else f" --runs-dir {shlex.quote(str(runs_dir))}"
+    return "" if is_default(runs_dir) else f" --runs-dir {quoted(runs_dir)}"
 
 
 def find_run(run: str, runs_dir: Path | None = None) -> Path:
@@ -97,16 +106,15 @@ def _refuse_link(path: Path, found: Path) -> None:
     if os.path.islink(path):
         raise InputError(
             f"{path} is a link to the run {found}: give that path to move the run itself, or "
-            f"remove the link: rm {shlex.quote(str(path))}"
+            f"remove the link: rm {quoted(path)}"
         )
 
 
 def _find(run: str, runs_dir: Path) -> Path | None:
-    try:
-        elsewhere = Path(run).expanduser()
-    except RuntimeError:  # ~nobody
-        elsewhere = Path(run)
-    return next((path for path in (runs_dir / run, elsewhere) if run and is_run(path)), None)
+    path = typed_path(runs_dir / run)
+    if not run or not is_run(path):
+        path = typed_path(run)
+    return path if is_run(path) else None
 
 
 def list_runs(runs_dir: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from data.errors import InputError
+from data.paths import absolute, typed_path
 from engine.program import program
 from engine.runs.checkpoint_names import BEST, CHECKPOINTS_FOLDER, LATEST, read_pointer
 from engine.runs.database import RunDatabase, reading
@@ -88,10 +89,7 @@ def copy_run(run: Path, destination: Path) -> Path:
 
 
 def _place_of(run: Path, destination: Path) -> Path:
-    try:
-        place = destination.expanduser().absolute()
-    except RuntimeError as error:  # ~nobody
-        raise InputError(f"{destination} is no folder ({error}): choose another one") from None
+    place = absolute(typed_path(destination))
     if os.path.isdir(place) and not is_run(place):
         place = place / run.name
     if run in (place.parent, *Path(os.path.realpath(place)).parents):
@@ -185,7 +183,7 @@ def restore_run(trashed: Trashed, name: str | None = None) -> Path:
         raise InputError(f"the run {trashed.name!r} is no longer in the trash")
     command = f"{program()} runs restore {trashed.path.name}{in_runs_dir(runs_dir)}"
     way_out = f"give another name: {command} --name NAME"
-    place = check_name(name or trashed.name, runs_dir, way_out)
+    place = check_name(trashed.name if name is None else name, runs_dir, way_out)
     _move(trashed.path, place)
     return place
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.download import Watcher
 from data.errors import Cancelled, InputError
+from data.paths import describe_os_error
 from data.reading import open_regular
 from engine.config.schema import config_from_dict
 from engine.lr_finder.background import BackgroundFinder
@@ -230,6 +231,15 @@ class EngineLoop:
 
 
 def _open_files(command: Start | Open, watcher: Watcher) -> RunFiles:
+    try:
+        return _new_or_existing(command, watcher)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise InputError(describe_os_error(error)) from None
+
+
+def _new_or_existing(command: Start | Open, watcher: Watcher) -> RunFiles:
     if isinstance(command, Start):
         config = config_from_dict(command.config)
         runs_dir = Path(command.runs_dir)
@@ -292,4 +302,6 @@ def _described(error: Exception, session: Session | Viewer | None) -> str:
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full or "disk is full" in told:  # the latter is SQLite's
         return "the disk is full: make room and open the run again; its checkpoints are whole"
+    if isinstance(error, OSError) and error.filename:
+        return describe_os_error(error)
     return f"the engine failed: {type(error).__name__}: {error}"

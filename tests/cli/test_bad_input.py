@@ -132,7 +132,7 @@ def test_zero_stands_for_off_and_the_refusal_of_less_says_so(quick_train: Cli, c
     sample = ("sample", "tiny-1", "--top-k")
     assert cli(*sample, "0").out == cli(*sample, "off").out
     assert cli(*sample, "-1").problem == (
-        "sample.top_k must be 1 to 1,000,000 (or 'off', which is 0), not -1"
+        "--top-k must be 1 to 1,000,000 (or 'off', which is 0), not -1"
     )
 
 

@@ -83,7 +83,7 @@ def test_bad_wishes_get_a_sentence_and_make_nothing(
         (("--at", "3", "--set", "train.max_steps=2"), "begin at step 3 and end at step 2"),
         (("--set", "optim.lr=2"), "there is no setting 'optim.lr'"),
         (("--at", "2", "--name", "a"), "there is already a run 'a'"),
-        (("--at", "soon"), "invalid int value"),
+        (("--at", "soon"), "it must be a whole number, not 'soon'"),
     ):
         done = cli("fork", "a", *options)
         assert done.code == 2 and why in done.err, (options, done.err)

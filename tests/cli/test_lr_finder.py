@@ -92,7 +92,7 @@ def test_a_test_that_ends_early_says_where(test_rates: Cli) -> None:
         (["--preset", "tiny", "--to", "100"], "--to must be at most 10, not 100"),
         (["--set", "optim.rate=1"], "there is no setting 'optim.rate'"),
         (["--preset", "tiyn"], "there is no preset 'tiyn': did you mean 'tiny'?"),
-        (["--steps", "many"], "argument --steps: invalid int value: 'many'"),
+        (["--steps", "many"], "argument --steps: it must be a whole number, not 'many'"),
         (["--data", "gone.txt"], "gone.txt"),
         (["--runs-dir", __file__], "cannot be a runs folder, because it is a file"),
     ],

@@ -112,9 +112,9 @@ def test_all_that_is_wrong_is_said_at_once(cli: Cli) -> None:
                  "--num-samples", "none")  # fmt: skip
     assert (answer.code, answer.out) == (2, "")
     assert [line.split(" must be ")[0] for line in answer.err.splitlines()] == [
-        "gpt-tui: sample.min_p",
-        "gpt-tui: sample.repetition_penalty",
-        r"gpt-tui: sample.stop has no text on one side of a bar: remove the bar, or write \| to "
+        "gpt-tui: --min-p",
+        "gpt-tui: --repetition-penalty",
+        r"gpt-tui: --stop has no text on one side of a bar: remove the bar, or write \| to "
         "stop at a bar",
         "gpt-tui: --num-samples",
     ]

@@ -11,7 +11,7 @@ from engine.program import program
 from engine.runs.folder import CONFIG_FILE, check_name, typed_name
 from engine.runs.summary import read_summary
 from tui.commands import EXIT_DONE
-from tui.commands.options import RunParser, add_set_option, changes_of, say
+from tui.commands.options import RunParser, add_set_option, changes_of, say, whole_number
 from tui.terminal.stdout import put
 from tui.text.numbers import format_path
 from tui.text.tables import format_json
@@ -21,7 +21,7 @@ def main(argv: list[str]) -> int:
     """Make the new run; it is not trained yet."""
     args, parent = _parser().parse_run(argv)
     changes = changes_of(args, new_run=True)
-    if args.name:
+    if args.name is not None:
         check_name(args.name, parent.parent)
     check_fork(changes)  # before training up to the step, which may take long
     _check_end(parent, args.at, changes)
@@ -58,7 +58,10 @@ def _check_end(parent: Path, step: int | None, changes: dict[str, Any]) -> None:
 def _parser() -> RunParser:
     parser = RunParser("gpt-tui fork", "Create a new run from any step of another one.")
     parser.add_argument(
-        "--at", type=int, metavar="STEP", help="any step that RUN has trained (default: its latest)"
+        "--at",
+        type=whole_number,
+        metavar="STEP",
+        help="any step that RUN has trained (default: its latest)",
     )
     add_set_option(parser)
     parser.add_argument("--name", help="name of the new run (default: that of RUN and a number)")

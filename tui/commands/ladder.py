@@ -20,7 +20,9 @@ from tui.commands.options import (
     Parser,
     add_set_option,
     command_line,
+    finite_number,
     parse_assignments,
+    path_argument,
     runs_dir_of,
     say,
     say_started,
@@ -59,13 +61,15 @@ def _parser() -> Parser:
     add_set_option(parser)
     parser.add_argument(
         "--budget",
-        type=float,
+        type=finite_number,
         default=BUDGET_SECONDS,
         metavar="S",
         help="skip rungs that would train for more seconds than this (default: %(default)g)",
     )
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write a page in Markdown")
+    parser.add_argument(
+        "--write", type=path_argument, metavar="FILE", help="write a page in Markdown"
+    )
     return parser
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import shutil
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from data.paths import quoted
 from engine.program import program
 from engine.runs.folder import in_runs_dir
 from tui.commands import EXIT_DONE
@@ -17,10 +17,12 @@ from tui.commands.options import (
     Parser,
     add_config_options,
     config_of,
+    finite_number,
     gathering,
     runs_dir_of,
     say_started,
     warn_of_unused,
+    whole_number,
 )
 from tui.terminal.stdout import complain, print_last
 from tui.terminal.visible import Control
@@ -67,16 +69,20 @@ def _parser() -> Parser:
     parser.add_argument(
         "--from",
         dest="first",
-        type=float,
+        type=finite_number,
         default=1e-6,
         metavar="LR",
         help="first rate (default: 1e-6)",
     )
     parser.add_argument(
-        "--to", dest="last", type=float, metavar="LR", help="last rate (default: 1)"
+        "--to", dest="last", type=finite_number, metavar="LR", help="last rate (default: 1)"
     )
     parser.add_argument(
-        "--steps", type=int, default=100, metavar="N", help="number of steps (default: 100)"
+        "--steps",
+        type=whole_number,
+        default=100,
+        metavar="N",
+        help="number of steps (default: 100)",
     )
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
     parser.set_defaults(name=None)
@@ -152,7 +158,7 @@ def _go_on(args: argparse.Namespace, config: Config, settings: dict[str, Value])
         *(("--set", pair) for pair in kept),
     ]
     words = [str(word) for option in options if option[1] is not None for word in option]
-    return f"{program()} train {shlex.join(words)}{in_runs_dir(runs_dir_of(args))}"
+    return f"{program()} train {' '.join(map(quoted, words))}{in_runs_dir(runs_dir_of(args))}"
 
 
 def _facts(

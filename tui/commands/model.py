@@ -5,12 +5,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
 from tui.commands import EXIT_DONE
-from tui.commands.options import Parser, add_set_option, config_of, runs_dir_of, warn_of_unused
+from tui.commands.options import (
+    Parser,
+    add_set_option,
+    config_of,
+    path_argument,
+    runs_dir_of,
+    warn_of_unused,
+    whole_number,
+)
 from tui.terminal.stdout import complain, put
 from tui.text.tables import format_json
 
@@ -64,11 +71,16 @@ def _parser() -> Parser:
         "Show the modules, parameters, FLOPs and memory of a model, untrained or of a run.",
     )
     parser.add_argument("preset", nargs="?", metavar="PRESET", help="gpt-tui presets lists them")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in a TOML file")
+    parser.add_argument(
+        "--config", type=path_argument, metavar="FILE", help="settings in a TOML file"
+    )
     parser.add_argument("--data", metavar="SPEC", help="take the vocabulary of this text")
     add_set_option(parser)
     parser.add_argument(
-        "--vocab-size", type=int, metavar="N", help="size of the vocabulary, instead of a text's"
+        "--vocab-size",
+        type=whole_number,
+        metavar="N",
+        help="size of the vocabulary, instead of a text's",
     )
     parser.add_argument(
         "--trace", metavar="TEXT", help="trace a forward pass of this text, tensor by tensor"

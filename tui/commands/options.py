@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from data.errors import InputError
+from data.paths import absolute, quoted, typed_path
 from engine.program import PROGRAM, program
 from tui.terminal.stdout import complain, put
 
@@ -19,7 +20,39 @@ if TYPE_CHECKING:
     from engine.config.schema import Config
     from engine.config.setting import Value
 
+SAMPLE_SETTING = re.compile(r"^sample\.(\w+)")  # that a sentence begins with
+LARGEST = 2**63 - 1  # which SQLite and NumPy can hold
 NEW_RUN_OPTIONS = ("preset", "config", "data", "name")
+
+
+def path_argument(text: str) -> Path:
+    """Convert an argument to a path, with ``~`` expanded."""
+    try:
+        return typed_path(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def whole_number(text: str) -> int:
+    """Convert an argument to a whole number."""
+    number = _number(text, whole=True)
+    if abs(number) > LARGEST:
+        raise argparse.ArgumentTypeError(f"it must be at most {LARGEST:,}")
+    return int(number)
+
+
+def finite_number(text: str) -> float:
+    """Convert an argument to a number."""
+    return float(_number(text, whole=False))
+
+
+def _number(text: str, whole: bool) -> int | float:
+    from engine.config.setting import parse_number
+
+    try:
+        return parse_number(text, "it", whole)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,7 +62,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=prog, description=description, allow_abbrev=False, **more)
         self.add_argument(
             "--runs-dir",
-            type=Path,
+            type=path_argument,
             metavar="DIR",
             help="where runs are kept (default: $GPT_TUI_RUNS, else your data folder)",
         )
@@ -70,7 +103,9 @@ def add_new_run_options(parser: argparse.ArgumentParser) -> None:
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", metavar="P", help="a preset; gpt-tui presets lists them")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in a TOML file")
+    parser.add_argument(
+        "--config", type=path_argument, metavar="FILE", help="settings in a TOML file"
+    )
     parser.add_argument("--data", metavar="SPEC", help="tinyshakespeare, python-docs or a file")
     add_set_option(parser)
 
@@ -119,20 +154,23 @@ def sample_changes(args: argparse.Namespace, names: Iterable[str]) -> dict[str, 
                 problems.append(str(error))
     problems += SampleConfig(**changes).conflicts()
     if problems:
-        raise InputError(*problems)
+        raise InputError(*(SAMPLE_SETTING.sub(_option_of, problem) for problem in problems))
     return changes
+
+
+def _option_of(setting: re.Match[str]) -> str:
+    return f"--{setting[1].replace('_', '-')}"
 
 
 def runs_dir_of(args: argparse.Namespace) -> Path:
     """Return the runs folder: ``--runs-dir``, or the default. It need not exist yet.
 
     Raises:
-        InputError: There is a file in its place.
+        InputError: There is a file in its place, or the path cannot be used.
     """
     from engine.runs.folder import default_runs_dir
 
-    chosen: Path = args.runs_dir or default_runs_dir()
-    folder = chosen.expanduser().absolute()
+    folder: Path = absolute(args.runs_dir or default_runs_dir())
     there = next(one for one in (folder, *folder.parents) if os.path.exists(one))
     if not os.path.isdir(there):
         why = "it is" if there == folder else f"{there} is"
@@ -145,7 +183,7 @@ def runs_dir_of(args: argparse.Namespace) -> Path:
 
 def command_line(command: str, argv: list[str]) -> str:
     """Return the command line as it was typed."""
-    return shlex.join([*command.split(), *argv])
+    return " ".join([command, *map(quoted, argv)])
 
 
 def config_of(args: argparse.Namespace) -> Config:
@@ -198,8 +236,10 @@ def _preset_of(
 ) -> str:
     from engine.config.presets import default_preset
 
-    named = args.preset or in_file.get("preset")
-    return str(named or default_preset(str(values.get("system.device", "auto"))))
+    named = in_file.get("preset") if args.preset is None else args.preset
+    if named is None:
+        return default_preset(str(values.get("system.device", "auto")))
+    return str(named)
 
 
 def _without_conflicts(problems: list[str], config: Config) -> list[str]:

@@ -12,7 +12,7 @@ from engine.runs.folder import in_runs_dir
 from engine.sweeps.grid import format_changes
 from engine.sweeps.queue import Entry, EntryState, Queue
 from tui.commands import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
-from tui.commands.options import Parser, runs_dir_of
+from tui.commands.options import Parser, runs_dir_of, whole_number
 from tui.terminal.stdout import print_last
 from tui.text.leaderboard import entry_facts, format_queue
 from tui.text.numbers import format_count
@@ -70,7 +70,9 @@ def _parser() -> Parser:
         "gpt-tui queue", DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("action", nargs="?", default="list", choices=ACTIONS)
-    parser.add_argument("ids", nargs="*", type=int, metavar="ID", help="of an entry in the list")
+    parser.add_argument(
+        "ids", nargs="*", type=whole_number, metavar="ID", help="of an entry in the list"
+    )
     parser.add_argument("--all", action="store_true", help="include cleared entries")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     return parser

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from data.paths import quoted
 from engine.program import program
 from engine.runs.catalogue import disk_use
 from engine.runs.folder import find_own_run, in_runs_dir
@@ -23,7 +23,7 @@ from engine.runs.transfer import (
     trash_run,
 )
 from tui.commands import EXIT_DONE
-from tui.commands.options import Parser, RunParser, gathering, runs_dir_of
+from tui.commands.options import Parser, RunParser, gathering, path_argument, runs_dir_of
 from tui.terminal.stdout import put
 from tui.text.numbers import format_count, format_path, format_time, format_unit
 from tui.text.tables import format_json, format_table, run_facts
@@ -72,7 +72,7 @@ def copy(argv: list[str]) -> int:
     parser = RunParser("gpt-tui runs copy", "Copy a run as it is now; it may be in training.")
     parser.add_argument(
         "destination",
-        type=Path,
+        type=path_argument,
         metavar="DEST",
         help="the folder to create, or an existing one to copy it into under its name",
     )
@@ -122,7 +122,7 @@ def restore(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one line of JSON: an array")
     args = parser.parse_args(argv)
     found = dict.fromkeys(find_trashed(run, runs_dir_of(args)) for run in args.runs)
-    if args.name and len(found) > 1:
+    if args.name is not None and len(found) > 1:
         raise InputError("--name can name one run: restore the others without it")
     problems: list[str] = []
     restored: list[Path] = []
@@ -172,7 +172,7 @@ def _ways_back(trashed: list[Trashed]) -> str:
     for one in trashed:
         names.setdefault(one.path.parent.parent, []).append(one.name)
     return "\n".join(
-        f"  restore  {program()} runs restore {shlex.join(some)}{in_runs_dir(folder)}"
+        f"  restore  {program()} runs restore {' '.join(map(quoted, some))}{in_runs_dir(folder)}"
         for folder, some in names.items()
     )
 

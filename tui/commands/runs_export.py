@@ -8,7 +8,7 @@ from data.errors import InputError
 from data.files import replacing
 from engine.runs.export import WRITERS, Curves, read_curves
 from tui.commands import EXIT_DONE
-from tui.commands.options import RunParser
+from tui.commands.options import RunParser, path_argument
 from tui.terminal.stdout import put, standard_output
 from tui.text.numbers import format_count, format_path
 from tui.text.tables import format_json
@@ -29,7 +29,7 @@ def export(argv: list[str]) -> int:
         with standard_output() as out:
             WRITERS[args.to](curves, out, args.long)
         return EXIT_DONE
-    file = args.output.expanduser().resolve()  # where a link leads to
+    file = args.output.resolve()  # where a link leads to
     if file.is_file() and not args.force:
         raise InputError(f"{file} exists: choose another file, or add --force to replace it")
     _write(curves, file, args.to, args.long)
@@ -66,7 +66,11 @@ def _parser() -> RunParser:
         "--to", default="csv", metavar="FORMAT", help="csv, jsonl or parquet (%(default)s)"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="where to (default: standard output)"
+        "-o",
+        "--output",
+        type=path_argument,
+        metavar="FILE",
+        help="where to (default: standard output)",
     )
     parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
     parser.add_argument(

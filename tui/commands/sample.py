@@ -6,10 +6,12 @@ import argparse
 import dataclasses
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from data.errors import InputError
+from data.errors import InputError, brief
 from engine.config.schema import SampleConfig
+from engine.config.setting import parse_number
 from tui.commands import EXIT_DONE
 from tui.commands.options import RunParser, add_sample_options, gathering, sample_changes
 from tui.terminal.stdout import complain, print_last, put
@@ -76,9 +78,11 @@ def _asked(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     with gathering(problems):
         changes = sample_changes(args, NAMES)
     asked = args.num_samples
-    count = int(asked) if asked.isascii() and asked.isdecimal() else 0
+    count = 0
+    with suppress(ValueError):
+        count = int(parse_number(asked, "--num-samples", whole=True))
     if not 1 <= count <= MOST_SAMPLES:
-        problems.append(f"--num-samples must be 1 to {MOST_SAMPLES:,}, not {asked!r}")
+        problems.append(f"--num-samples must be 1 to {MOST_SAMPLES:,}, not {brief(asked)}")
     if problems:
         raise InputError(*problems)
     return changes, count

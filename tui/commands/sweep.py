@@ -22,6 +22,7 @@ from tui.commands.options import (
     config_of,
     gathering,
     runs_dir_of,
+    whole_number,
 )
 from tui.commands.queue import train_queue
 from tui.terminal.stdout import complain, print_last
@@ -77,20 +78,24 @@ def _parser() -> Parser:
         help="a,b,c or LOW..HIGH with xN values, spaced evenly or, with 'log', logarithmically",
     )
     add_config_options(parser)
-    parser.add_argument("--random", type=int, metavar="N", help="draw N combinations, not all")
-    parser.add_argument("--seed", type=int, metavar="S", help="of the random draws (default: 0)")
+    parser.add_argument(
+        "--random", type=whole_number, metavar="N", help="draw N combinations, not all"
+    )
+    parser.add_argument(
+        "--seed", type=whole_number, metavar="S", help="of the random draws (default: 0)"
+    )
     parser.add_argument(
         "--stop", choices=("median",), help="stop runs that are worse than half of the others"
     )
     parser.add_argument(
         "--stop-after-runs",
-        type=int,
+        type=whole_number,
         metavar="N",
         help=f"but only when N others have reached the same step (default: {AFTER_RUNS})",
     )
     parser.add_argument(
         "--stop-after-steps",
-        type=int,
+        type=whole_number,
         metavar="N",
         help="and never before step N (default: a quarter of the steps)",
     )
@@ -127,7 +132,7 @@ def _plan(args: argparse.Namespace, queue: Queue) -> Plan:
             problems.append(f"{option} goes with --stop median")
         elif number is not None and number < 1:
             problems.append(f"{option} takes 1 or more, not {number:,}")
-    if args.name:
+    if args.name is not None:
         with gathering(problems):
             queue.check_name(args.name)
     with gathering(problems):  # --name is the sweep's here, not a run's

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-
+from data.paths import quoted
 from engine.config.schema import SETTINGS, Config
 from engine.config.setting import Value, When
 
@@ -47,6 +46,6 @@ class Draft:
 
     def as_options(self) -> str:
         return " ".join(
-            f"--set {shlex.quote(f'{key}={SETTINGS[key].format(value)}')}"
+            f"--set {quoted(f'{key}={SETTINGS[key].format(value)}')}"
             for key, value in self.edits.items()
         )

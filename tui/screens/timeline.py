@@ -13,6 +13,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Input, Label, Static
 
+from engine.config.setting import parse_number
 from engine.program import program
 from engine.protocol import Pin, Sample, State
 from engine.runs.folder import typed_name
@@ -278,9 +279,13 @@ class TimelineScreen(Screen[Choice | None]):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.action_leave_field()
-        if not event.value.strip().isdecimal():
+        if not event.value:
             return
-        step = int(event.value)
+        try:
+            step = int(parse_number(event.value, "the step", whole=True))
+        except ValueError as error:
+            self._say(str(error))
+            return
         if why_not := self._reach().why_not_at(step):
             self._say(why_not)
             return

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from datetime import datetime
 from pathlib import Path
+
+from data.paths import shown_path
 
 UNKNOWN = "–"
 
@@ -77,7 +80,7 @@ def format_time(seconds: float) -> str:
 
 
 def format_path(path: Path | str) -> str:
-    """A path with the home folder as ``~``."""
-    path = Path(path)
-    home = Path.home()
-    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+    """A path with the home folder, if there is one, as ``~``."""
+    path, home = Path(path), Path(os.path.expanduser("~"))  # stays ~ if there is none
+    inside = path.is_relative_to(home)
+    return f"~/{shown_path(path.relative_to(home))}" if inside else shown_path(path)

@@ -1,0 +1,134 @@
+"""Paths that a user typed or set in the environment, and the folders of this program.
+
+A path is checked where it enters: what is returned here can be passed to the system, although it
+need not exist.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from data.errors import InputError, brief
+
+MISSING = (errno.ENOENT, errno.ENOTDIR)
+NOT_UTF8 = re.compile("[\udc80-\udcff]")  # how Python has bytes that are not UTF-8
+NO_HOME = "there is no home folder, as HOME is not set"
+WAYS_OUT = {
+    errno.ENAMETOOLONG: "use a shorter one",
+    errno.EACCES: "allow it, or choose another",
+    errno.EPERM: "allow it, or choose another",
+    errno.EROFS: "choose another",
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.ENOENT: "it may have been deleted just now",
+    errno.EIO: "the disk may be failing, so copy what is on it",
+}
+
+
+def typed_path(text: str | os.PathLike[str], what: str = "") -> Path:
+    """Return the path that a text names, with ``~`` expanded.
+
+    Args:
+        what: The environment variable that the text is from.
+
+    Raises:
+        InputError: It is empty, cannot be looked up, or its ``~`` has no meaning here.
+    """
+    text = os.fspath(text)
+    if problem := _problem_of(text):
+        reason, way_out = problem
+        named = f"{what}={brief(text)}" if what else brief(text)
+        raise InputError(f"{named} cannot be used ({reason}): {way_out}")
+    return Path(text).expanduser()
+
+
+def absolute(path: Path) -> Path:
+    """Return a path that does not depend on the current folder.
+
+    Raises:
+        InputError: The current folder was deleted.
+    """
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        raise InputError("the current folder was deleted: change to another (cd ~)") from None
+
+
+def own_folder(variable: str, default: Callable[[], Path], option: str = "") -> Path:
+    """Return the folder that an environment variable names, or else the user's own.
+
+    Args:
+        default: Returns the user's own folder; relative if there is no home folder.
+        option: Can be used instead of the variable.
+
+    Raises:
+        InputError: The variable's value cannot be used, or there is no home folder.
+    """
+    if chosen := os.environ.get(variable):
+        return absolute(typed_path(chosen, variable))
+    folder = default()
+    if not folder.is_absolute():  # platformdirs leaves a ~ that cannot be expanded
+        raise InputError(f"{NO_HOME}: set {variable}{f', or use {option}' if option else ''}")
+    return typed_path(folder)
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return what the system refused and why, and a way out."""
+    way_out = WAYS_OUT.get(error.errno or 0, "check it, or choose another")
+    return f"{shown_path(error.filename)} cannot be used ({error.strerror}): {way_out}"
+
+
+def shown_path(path: str | bytes | os.PathLike[str]) -> str:
+    """Return a path as text that can be encoded; bytes that are not UTF-8 become ``\\xff``."""
+    return NOT_UTF8.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", os.fsdecode(path))
+
+
+def quoted(text: str | os.PathLike[str]) -> str:
+    """Quote a text for a shell; what cannot be printed is escaped, as in ``$'caf\\xe9'``."""
+    text = os.fspath(text)
+    if text.isprintable():
+        return shlex.quote(text)
+    return f"$'{''.join(map(_escaped, text))}'"
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be stored in UTF-8; file names that are not UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _problem_of(text: str) -> tuple[str, str] | None:
+    """Return why a text cannot be a path, and a way out."""
+    if not text:
+        return "it is empty", "name a file or a folder"
+    if "\0" in text:
+        return "it has a NUL character", "leave that out"
+    try:
+        path = Path(text).expanduser()
+        os.lstat(path)
+    except RuntimeError:
+        if user := Path(text).parts[0][1:]:
+            return f"there is no user {user!r}", "check the name"
+        return NO_HOME, "write it without ~"
+    except UnicodeEncodeError:
+        return "it has characters that no file name has", "check it"
+    except OSError as error:
+        if error.errno not in MISSING:
+            reason = error.strerror or str(error)
+            return reason, WAYS_OUT.get(error.errno or 0, "check it, or choose another")
+    return None
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return f"\\{character}" if character in "'\\" else character
+    errors = "surrogateescape" if NOT_UTF8.match(character) else "surrogatepass"
+    return "".join(f"\\x{byte:02x}" for byte in character.encode(errors=errors))
