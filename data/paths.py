@@ -10,7 +10,8 @@ import errno
 import os
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from data.errors import InputError, brief
@@ -63,7 +64,7 @@ def own_folder(variable: str, default: Callable[[], Path], option: str = "") -> 
     """Return the folder that an environment variable names, or else the user's own.
 
     Args:
-        default: Returns the user's own folder; relative if there is no home folder.
+        default: Returns the user's own folder, by platformdirs.
         option: Can be used instead of the variable.
 
     Raises:
@@ -71,8 +72,11 @@ def own_folder(variable: str, default: Callable[[], Path], option: str = "") -> 
     """
     if chosen := os.environ.get(variable):
         return absolute(typed_path(chosen, variable))
-    folder = default()
-    if not folder.is_absolute():  # platformdirs leaves a ~ that cannot be expanded
+    try:
+        folder = default()
+    except RuntimeError:  # platformdirs finds no home folder; older versions leave a ~
+        folder = Path("~")
+    if not folder.is_absolute():
         raise InputError(f"{NO_HOME}: set {variable}{f', or use {option}' if option else ''}")
     return typed_path(folder)
 
@@ -80,11 +84,11 @@ def own_folder(variable: str, default: Callable[[], Path], option: str = "") -> 
 def describe_os_error(error: OSError) -> str:
     """Return what the system refused and why, and a way out."""
     way_out = WAYS_OUT.get(error.errno or 0, "check it, or choose another")
-    return f"{shown_path(error.filename)} cannot be used ({error.strerror}): {way_out}"
+    return f"{utf8_text(error.filename)} cannot be used ({error.strerror}): {way_out}"
 
 
-def shown_path(path: str | bytes | os.PathLike[str]) -> str:
-    """Return a path as text that can be encoded; bytes that are not UTF-8 become ``\\xff``."""
+def utf8_text(path: str | bytes | os.PathLike[str]) -> str:
+    """Return a path, or a text with paths in it; bytes that are not UTF-8 become ``\\xff``."""
     return NOT_UTF8.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", os.fsdecode(path))
 
 
@@ -94,6 +98,41 @@ def quoted(text: str | os.PathLike[str]) -> str:
     if text.isprintable():
         return shlex.quote(text)
     return f"$'{''.join(map(_escaped, text))}'"
+
+
+@contextmanager
+def utf8_path(folder: Path) -> Iterator[Path]:
+    """Yield a path of a folder in UTF-8, for libraries that take no other.
+
+    Names that are not UTF-8 are as good as only found on Linux, where a folder that is open has
+    another name.
+    """
+    if is_unicode(str(folder)):
+        yield folder
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
+def check_storable(path: str) -> None:
+    """Check that a path can be stored in a run, whose files are in UTF-8.
+
+    Raises:
+        InputError: It cannot; the sentence says how to rename it.
+    """
+    if is_unicode(path):
+        return
+    parts = Path(path).parts
+    first = next(i for i, part in enumerate(parts) if not is_unicode(part))
+    old = Path(*parts[: first + 1])
+    new = old.with_name(NOT_UTF8.sub("_", old.name))
+    raise InputError(
+        f"{utf8_text(path)} cannot be used (its name is not UTF-8): rename it with "
+        f"mv -n -- {quoted(old)} {quoted(new)}"
+    )
 
 
 def is_unicode(text: str) -> bool:

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from data.errors import InputError, brief
 from data.files import sync_to_disk, write_atomically
+from data.paths import utf8_path
 from data.tokenizers import load_tokenizer
 from engine.checkpoint.retention import Kept, Rules, plan
 from engine.config.schema import ModelConfig
@@ -291,8 +292,10 @@ def read_checkpoint(path: Path, with_optimizer: bool = True) -> Snapshot:
             if _sha256(path / name) != hashes[name]:
                 raise Damaged(path, f"{name} does not match its hash")
         state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
-        optimizer = load_file(path / OPTIMIZER_FILE) if with_optimizer else None
-        return Snapshot(state["step"], load_file(path / MODEL_FILE), optimizer, state)
+        with utf8_path(path) as folder:
+            optimizer = load_file(folder / OPTIMIZER_FILE) if with_optimizer else None
+            model = load_file(folder / MODEL_FILE)
+        return Snapshot(state["step"], model, optimizer, state)
     except FileNotFoundError as error:
         missing = Path(error.filename).name if error.filename else "a file"
         raise Damaged(path, f"{missing} is missing") from None
@@ -351,9 +354,10 @@ def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _write_files(folder: Path, snapshot: Snapshot) -> None:
     try:
-        save_file(snapshot.model, folder / MODEL_FILE)
-        if snapshot.optimizer is not None:
-            save_file(snapshot.optimizer, folder / OPTIMIZER_FILE)
+        with utf8_path(folder) as place:
+            save_file(snapshot.model, place / MODEL_FILE)
+            if snapshot.optimizer is not None:
+                save_file(snapshot.optimizer, place / OPTIMIZER_FILE)
     except SafetensorError as error:  # which is how it says that the disk is full
         raise OSError(str(error)) from error
     (folder / STATE_FILE).write_text(json.dumps(snapshot.state, indent=1), encoding="utf-8")

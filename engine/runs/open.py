@@ -7,6 +7,7 @@ and before a run folder exists.
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from data.batches import Split, check_long_enough, split_tokens
 from data.corpus import Corpus, load_corpus
 from data.download import Watcher
 from data.errors import InputError
+from data.paths import check_storable
 from data.tokenizers import TOKENIZERS, Tokenizer
 from engine.config.schema import Config, DataConfig, ModelConfig, read_config
 from engine.machine.memory import check_memory
@@ -84,6 +86,7 @@ def new_run(
     corpus, tokenizer, split = load_text(config, watcher)
     tokenizer.encode(config.sample.prompt)  # refuses unknown characters before there is a run
     if Path(corpus.source).is_absolute():  # a file: the run is opened from any folder later
+        check_storable(corpus.source)
         config = config.replace({"data.corpus": corpus.source})
     path = create_run(config, runs_dir, name)
     try:
@@ -94,7 +97,8 @@ def new_run(
             command_line=command_line,
             preset=config.preset,
             corpus=corpus_facts(corpus),
-            **({"like": like} if like else {}),
+            # from here, as a path of its own may have bytes that are not UTF-8
+            **({"like": os.path.relpath(like, path)} if like else {}),
         )
     except BaseException:
         delete_run(path)

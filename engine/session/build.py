@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -161,7 +160,7 @@ def _as_sibling(files: RunFiles, config: Config) -> Config:
     like = files.database.meta().get("like")
     if not like:
         return config
-    with reading(Path(like)) as database:
+    with reading(files.path / like) as database:
         meta = database.meta()
     known = _settled_before(meta)
     asked = dataclasses.asdict(config.system)

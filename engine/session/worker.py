@@ -213,8 +213,8 @@ class EngineLoop:
             log_file = session.files.path / LOG_FILE
             with suppress(OSError):
                 appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-                with open(open_regular(log_file, appending), "a", encoding="utf-8") as log:
-                    log.write(detail)
+                with open(open_regular(log_file, appending), "ab") as log:
+                    log.write(detail.encode(errors="backslashreplace"))
             self._close_after_failure(session)
         self._emit(Failed(_described(error, session), detail))
         self._emit(StateChanged(State.FAILED, self._status.step))

@@ -21,6 +21,7 @@ from typing import Any
 
 from data.corpus import KNOWN_NAMES
 from data.errors import InputError
+from data.paths import absolute, check_storable, typed_path, utf8_text
 from engine.config.schema import config_from_dict, read_config
 from engine.config.setting import Value
 from engine.protocol import Open, PruningRule, Start, State
@@ -175,7 +176,8 @@ class Queue:
             for number, trial in enumerate(trials, start=1):
                 config, corpus = trial.config, trial.config.data.corpus
                 if corpus not in KNOWN_NAMES:  # a file, to be found from any folder
-                    path = Path(corpus).expanduser().absolute()
+                    path = absolute(typed_path(corpus))
+                    check_storable(str(path))
                     config = config.replace({"data.corpus": str(path)})
                 row = (
                     *(last + number, name, number, json.dumps(config.to_dict())),
@@ -249,7 +251,7 @@ class Queue:
                 if state is EntryState.INTERRUPTED:
                     begun = (self.runs_dir / self._entry(db, id).run / CONFIG_FILE).is_file()
                     state = EntryState.RUNNING if begun else EntryState.WAITING
-                _update(db, id, state=state, problem=problem)
+                _update(db, id, state=state, problem=utf8_text(problem))
                 shutil.rmtree(self._lock_folder(id), ignore_errors=True)
         finally:
             lock.release()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import InputError
-from data.paths import own_folder, quoted, shown_path, typed_path
+from data.paths import own_folder, quoted, typed_path, utf8_text
 
 NAMES = (b"plain", b"two words", b"caf\xe9", b"it's\n'here\\", b"\x1b[31m", "ä\u202e".encode())
 
@@ -23,8 +23,8 @@ def test_a_quoted_name_reaches_the_program_as_it_was(name: bytes) -> None:
 
 
 def test_bytes_that_are_not_utf8_are_shown_as_such() -> None:
-    assert shown_path(os.fsdecode(b"/tmp/caf\xe9/\xff")) == "/tmp/caf\\xe9/\\xff"
-    assert shown_path(Path("/tmp/café")) == "/tmp/café"
+    assert utf8_text(os.fsdecode(b"/tmp/caf\xe9/\xff")) == "/tmp/caf\\xe9/\\xff"
+    assert utf8_text(Path("/tmp/café")) == "/tmp/café"
 
 
 def test_without_a_home_folder_the_variable_to_set_is_named(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data.errors import InputError
+from data.paths import utf8_text
 from engine.config.changes import turn_off_epochs
 from engine.config.presets import LADDER, preset_config
 from engine.protocol import Start
@@ -119,7 +120,7 @@ def _write(path: Path, rungs: list[Rung], typed: str, code: int) -> None:
         complain(f"{path} is not written, because the ladder was stopped")
         return
     try:
-        path.write_text(page(rungs, typed), encoding="utf-8")
+        path.write_text(utf8_text(page(rungs, typed)), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from data.errors import InputError
-from data.paths import absolute, quoted, typed_path
+from data.paths import absolute, check_storable, quoted, typed_path
 from engine.program import PROGRAM, program
 from tui.terminal.stdout import complain, put
 
@@ -212,6 +212,11 @@ def config_of(args: argparse.Namespace) -> Config:
     problems += [f"{args.config}: {problem}" for problem in _without_conflicts(found, config)]
     if args.data is not None:
         assignments = {"data.corpus": args.data, **assignments}
+    try:
+        check_storable(assignments.get("data.corpus", ""))
+    except InputError as error:
+        problems += error.problems
+        del assignments["data.corpus"]
     config, found = config.check(turn_off_epochs(assignments))
     problems += _without_conflicts(found, config)
     if args.name is not None:

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from data.paths import is_unicode
 from engine.protocol import PRUNED_KEY
 
 if TYPE_CHECKING:
@@ -67,8 +68,12 @@ def _wrap_last(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def format_json(value: Any) -> str:
-    """Format as one line of JSON, with null for numbers that are not finite."""
-    return json.dumps(_finite(value), allow_nan=False, ensure_ascii=False)
+    """Format as one line of JSON, with null for numbers that are not finite.
+
+    Bytes of a path that are not UTF-8 are escaped, as Python's ``json`` reads them.
+    """
+    text = json.dumps(_finite(value), allow_nan=False, ensure_ascii=False)
+    return text if is_unicode(text) else json.dumps(_finite(value), allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

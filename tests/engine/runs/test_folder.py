@@ -176,7 +176,7 @@ def test_a_path_that_cannot_be_is_no_run(runs_dir: Path, name: str) -> None:
     assert not is_run(runs_dir / name)
     assert not is_locked(runs_dir / name)
     assert list_runs(runs_dir / name) == []
-    with pytest.raises(InputError, match="there is no run|cannot be used"):
+    with pytest.raises(InputError, match=r"there is no run|cannot be used"):
         find_run(name)
 
 
