@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,23 @@ class Bounded:
             ValueError: A row is of another type, or the query takes too long.
             sqlite3.Error: The file cannot be read.
         """
-        # of this thread alone: waiting for a lock or a slow disk does not count
-        self._deadline = time.thread_time() + QUERY_SECONDS
-        try:
+        with self.in_time():
             rows = self._db.execute(query, parameters).fetchall()
+        return convert(rows, list[row], "row")
+
+    @contextmanager
+    def in_time(self) -> Iterator[None]:
+        """Bound the time of the queries in the block.
+
+        Raises:
+            ValueError: One takes too long, or finds text that is not UTF-8.
+            sqlite3.Error: The file cannot be read.
+        """
+        before = self._deadline
+        # of this thread alone: waiting for a lock or a slow disk does not count
+        self._deadline = before or time.thread_time() + QUERY_SECONDS
+        try:
+            yield
         except sqlite3.OperationalError as error:
             if code_of(error) == sqlite3.SQLITE_INTERRUPT:
                 raise ValueError("it takes too long to read") from None
@@ -70,8 +84,7 @@ class Bounded:
                 raise ValueError("it holds text that is not UTF-8") from None
             raise
         finally:
-            self._deadline = None
-        return convert(rows, list[row], "row")
+            self._deadline = before
 
     def check_tables(self, expected: Mapping[str, str]) -> None:
         """Check that the file has these tables and no others.
@@ -89,13 +102,27 @@ class Bounded:
                 continue
             if kind == "table" and name.startswith("sqlite_"):  # of ANALYZE, of AUTOINCREMENT
                 continue
-            if kind != "table" or name not in expected:
-                raise ValueError(f"it holds a {kind} {name!r} that gpt-tui did not make")
-            if (sql or "").split() != expected[name].split():
+            is_plain = kind == "table" and (sql or "").startswith("CREATE TABLE")
+            if not is_plain or name not in expected:
+                raise ValueError(f"it holds the {kind} {name!r}, which gpt-tui did not make")
+            if (sql or "").split() != expected[name].split() and not self._has_columns(
+                name, expected[name]
+            ):
                 raise ValueError(f"its table {name!r} is not as gpt-tui makes it")
             missing.discard(name)
         if missing:
             raise ValueError(f"its table {min(missing)!r} is gone")
+
+    def _has_columns(self, name: str, statement: str) -> bool:
+        """Return whether a table has the columns of a statement and stores all of them.
+
+        One that an older version extended has another text.
+        """
+        with closing(sqlite3.connect(":memory:")) as model:
+            model.execute(statement)
+            wanted = model.execute(f"SELECT name, 0 FROM pragma_table_xinfo({name!r})").fetchall()
+        query = f"SELECT name, hidden FROM pragma_table_xinfo({name!r})"
+        return sorted(self.select(tuple[str, int], query)) == sorted(wanted)
 
     def _is_late(self) -> bool:
         return self._deadline is not None and time.thread_time() > self._deadline
@@ -110,4 +137,4 @@ def statements(script: str) -> dict[str, str]:
     """Return the ``CREATE TABLE`` statements of a script by the name of the table."""
     found = (part.strip() for part in script.split(";"))
     tables = [one for one in found if one.startswith("CREATE TABLE")]
-    return {one.partition("(")[0].split()[-1]: one for one in tables}
+    return {one.partition("(")[0].split()[-1]: one.replace("IF NOT EXISTS ", "") for one in tables}

@@ -14,7 +14,7 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from typing import Any
 from data.corpus import KNOWN_NAMES
 from data.errors import InputError
 from data.paths import absolute, check_storable, typed_path, utf8_text
-from engine.config.schema import config_from_dict, read_config
+from data.reading import convert, parse_json
+from engine.config.schema import SETTINGS, config_from_dict, read_config
 from engine.config.setting import Value
 from engine.protocol import Open, PruningRule, Start, State
 from engine.runs.folder import (
@@ -35,6 +36,7 @@ from engine.runs.folder import (
     list_runs,
 )
 from engine.runs.notes import read_notes
+from engine.runs.sqlite import Bounded, check_files, statements
 from engine.sweeps.grid import Trial
 from engine.sweeps.median_rule import MedianRule
 
@@ -48,6 +50,12 @@ CREATE TABLE IF NOT EXISTS entries (
     command_line TEXT NOT NULL, state TEXT NOT NULL, run TEXT NOT NULL, problem TEXT NOT NULL,
     created REAL NOT NULL, cleared INTEGER NOT NULL, rule TEXT NOT NULL)
 """
+
+
+STORED = (
+    *("id", "sweep", "number", "settings", "changes", "command_line", "state", "run", "problem"),
+    "rule",
+)
 
 
 class EntryState(StrEnum):
@@ -68,7 +76,7 @@ class Entry:
     id: int
     sweep: str  # empty for a single run
     number: int  # within the sweep, from 1
-    settings: dict[str, Any]  # all of them, as in config.toml
+    settings: dict[str, str | dict[str, Value]]  # all of them, as in config.toml
     changes: dict[str, Value]  # the settings that were changed for it
     command_line: str  # the command that added it
     state: EntryState
@@ -81,6 +89,11 @@ class Entry:
         return self.state in OVER
 
     @property
+    def is_damaged(self) -> bool:
+        """Whether its row in the file could not be read: ``problem`` says why."""
+        return not self.settings
+
+    @property
     def is_pending(self) -> bool:
         """Whether it is to be trained and no program trains it now."""
         return self.state in PENDING
@@ -88,8 +101,8 @@ class Entry:
     def value(self, key: str) -> Value | None:
         """Return the value of a setting; None if another version added it without that setting."""
         section, name = key.split(".")
-        value: Value | None = self.settings.get(section, {}).get(name)
-        return value
+        settings = self.settings.get(section)
+        return settings.get(name) if isinstance(settings, dict) else None
 
 
 class Queue:
@@ -200,7 +213,9 @@ class Queue:
     def retry(self, id: int) -> None:
         """Queue a failed or cancelled entry again; its run is resumed."""
         with self._open(write=True) as db:
-            self._entry(db, id, (EntryState.FAILED, EntryState.CANCELLED), "retried")
+            entry = self._entry(db, id, (EntryState.FAILED, EntryState.CANCELLED), "retried")
+            if entry.is_damaged:
+                raise InputError(f"entry {id} cannot be retried: {entry.problem}")
             _update(db, id, state=EntryState.WAITING, problem="", cleared=0)
 
     def move(self, id: int, places: int) -> None:
@@ -296,9 +311,11 @@ class Queue:
         try:
             if write:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
+            check_files(self.path)
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
             with closing(connection) as db, db:  # commits, or rolls back after an error
-                db.row_factory = sqlite3.Row
+                db.text_factory = lambda text: text.decode(errors="replace")  # of one entry alone
+                bounded = Bounded(db)
                 (version,) = db.execute("PRAGMA user_version").fetchone()
                 if version not in (0, VERSION):
                     raise InputError(
@@ -308,10 +325,12 @@ class Queue:
                 if version == 0:  # it is new; another program may do the same at this moment
                     db.execute(SCHEMA)
                     db.execute(f"PRAGMA user_version = {VERSION}")
-                if write:
-                    db.execute("BEGIN IMMEDIATE")
-                yield db
-        except (sqlite3.Error, OSError) as error:
+                bounded.check_tables(statements(SCHEMA))
+                with bounded.in_time():
+                    if write:
+                        db.execute("BEGIN IMMEDIATE")
+                    yield db
+        except (sqlite3.Error, OSError, ValueError) as error:
             what = getattr(error, "strerror", None) or str(error)
             raise InputError(
                 f"the queue {self.path} cannot be used ({what}): check that the folder is writable "
@@ -322,19 +341,21 @@ class Queue:
         self, db: sqlite3.Connection, sweep: str | None = None, cleared: bool = False
     ) -> list[Entry]:
         rows = db.execute(
-            "SELECT id, sweep, number, settings, changes, command_line, state, run, problem, rule "
+            f"SELECT {', '.join(STORED)} "
             "FROM entries WHERE (?1 IS NULL AND cleared <= ?2) OR sweep = ?1 ORDER BY position",
             (sweep, int(cleared)),
         )
-        return [self._read(dict(row)) for row in rows]
+        return [self._read(dict(zip(STORED, row, strict=True))) for row in rows]
 
     def _read(self, row: dict[str, Any]) -> Entry:
-        state, rule = EntryState(row["state"]), row["rule"]
-        if state is EntryState.RUNNING and not is_locked(self._lock_folder(row["id"])):
-            state = EntryState.INTERRUPTED
-        parsed = {name: json.loads(row[name]) for name in ("settings", "changes")}
-        parsed |= {"state": state, "rule": MedianRule(**json.loads(rule)) if rule else None}
-        return Entry(**row | parsed)
+        try:
+            entry = _entry_of(row)
+        except ValueError as error:
+            why = f"its row in {self.path} cannot be read ({error}): queue what it was once more"
+            return Entry(row["id"], "", 0, {}, {}, "", EntryState.FAILED, "", why, None)
+        if entry.state is EntryState.RUNNING and not is_locked(self._lock_folder(entry.id)):
+            return replace(entry, state=EntryState.INTERRUPTED)
+        return entry
 
     def _entry(
         self,
@@ -355,6 +376,25 @@ class Queue:
     def _lock_folder(self, id: int) -> Path:
         """Return the folder whose lock file is held by the program that trains an entry."""
         return self.path.with_name(f"{id}.training")
+
+
+def _entry_of(row: dict[str, Any]) -> Entry:
+    """Check the row of an entry.
+
+    Raises:
+        ValueError: It is not one that this program wrote.
+    """
+    parsed = {name: parse_json(row[name] or "null") for name in ("settings", "changes", "rule")}
+    entry = convert(row | parsed, Entry, "entry")
+    for key, value in entry.changes.items():
+        if key not in SETTINGS:
+            raise ValueError(f"there is no setting {key!r}")
+        SETTINGS[key].check(value)
+    if entry.run and not NAME_PATTERN.fullmatch(entry.run):
+        raise ValueError(f"{entry.run!r} cannot name a run")
+    if not entry.settings:
+        raise ValueError("it has no settings")
+    return entry
 
 
 def _update(db: sqlite3.Connection, id: int, **values: object) -> None:
