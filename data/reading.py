@@ -103,7 +103,8 @@ def parse_toml(body: bytes) -> dict[str, Any]:
         ValueError: It is not TOML, nested too deeply or has a number of thousands of digits.
     """
     text = body.decode("utf-8-sig")
-    if any(part.count(".") > MOST_DOTS for part in BETWEEN_KEYS.split(text)):
+    parts = BETWEEN_KEYS.split(text) if text.count(".") > MOST_DOTS else ()
+    if any(part.count(".") > MOST_DOTS for part in parts):
         raise ValueError("it is nested too deeply")
     try:
         return tomllib.loads(text)

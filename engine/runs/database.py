@@ -127,9 +127,11 @@ class RunDatabase:
             check_files(path)
             self._db = _connect(path, read_only)
             self._bounded = Bounded(self._db)
-            ((tables,),) = self._select(tuple[int], "SELECT count(*) FROM sqlite_master")
-            if not read_only and not tables:
-                self._alter(SCHEMA + BRANCHES, SCHEMA_VERSION)
+            self._version = self._read_version()
+            if not read_only and not self._version:
+                ((tables,),) = self._select(tuple[int], "SELECT count(*) FROM sqlite_master")
+                if not tables:
+                    self._alter(SCHEMA + BRANCHES, SCHEMA_VERSION)
             self._check_version()
             without = {"branches"} if self._version < 2 else set()
             self._bounded.check_tables({k: v for k, v in TABLES.items() if k not in without})
@@ -141,7 +143,6 @@ class RunDatabase:
                     raise sqlite3.DatabaseError(found)
                 for version in range(self._version, SCHEMA_VERSION):
                     self._alter(MIGRATIONS[version], version + 1)
-            self._next_ids = {table: self.newest_id(table) + 1 for table in ("samples", "journal")}
         except sqlite3.DatabaseError as error:
             if _has_code(error, LOCKED):
                 told = f"{path} is held by another program ({error}): close it there, then open it"
@@ -153,6 +154,7 @@ class RunDatabase:
             is_kind = error.errno in (errno.EINVAL, errno.ELOOP)  # and not a matter of permissions
             raise Unreadable(path, str(error.strerror), not is_kind) from None
         self.writer = RetryingWriter(self._db, () if read_only else PASSING)
+        self._next_ids: dict[str, int] = {}  # by table; there is one writer
 
     def _select(self, row: Any, query: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
         """Return the rows of a query.
@@ -190,13 +192,14 @@ class RunDatabase:
                 f"{SCHEMA_VERSION}: open it with the version that wrote it"
             )
 
-    @property
-    def _version(self) -> int:
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+    def _read_version(self) -> int:
+        ((version,),) = self._select(tuple[int], "PRAGMA user_version")
+        return int(version)
 
     def _alter(self, script: str, version: int) -> None:
         """Change the tables and the version in one transaction."""
         self._db.executescript(f"BEGIN; {script} PRAGMA user_version = {version}; COMMIT;")
+        self._version = version
 
     # -- small facts -----------------------------------------------------------------------------
 
@@ -430,13 +433,14 @@ class RunDatabase:
         self, branch: int, step: int, kind: str, detail: dict[str, Any], after_id: int = 0
     ) -> int:
         """Record something that happened at a step; returns the entry's id, above ``after_id``."""
-        self._next_ids["journal"] = max(self._next_ids["journal"], after_id + 1)
-        return self._add("journal", branch, step, kind, json.dumps(detail))
+        return self._add("journal", branch, step, kind, json.dumps(detail), after_id=after_id)
 
-    def _add(self, table: str, *values: Any) -> int:
-        """Add a row, whose id is known although it may be written later: there is one writer."""
-        number = self._next_ids[table]
-        self._next_ids[table] += 1
+    def _add(self, table: str, *values: Any, after_id: int = 0) -> int:
+        """Add a row, whose id is known although it may be written later."""
+        if table not in self._next_ids:
+            self._next_ids[table] = self.newest_id(table) + 1
+        number = max(self._next_ids[table], after_id + 1)
+        self._next_ids[table] = number + 1
         row = (number, *values, time.time())
         self._soon(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", [row])
         return number

@@ -8,10 +8,12 @@ circle.
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +31,11 @@ def check_files(path: Path) -> None:
     Raises:
         OSError: One is a link, a pipe, a folder …
     """
-    for one in (path, *(path.with_name(path.name + suffix) for suffix in BESIDE)):
-        try:
-            check_regular(one)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            error.strerror = f"{one.name}: {error.strerror}"
-            raise
+    for suffix in ("", *BESIDE):
+        with suppress(FileNotFoundError):
+            mode = os.lstat(f"{path}{suffix}").st_mode  # without a Path: it is done often
+            if not stat.S_ISREG(mode):
+                check_regular(path.with_name(path.name + suffix))
 
 
 class Bounded:
@@ -46,7 +45,6 @@ class Bounded:
         self._db = db
         self._deadline: float | None = None
         db.execute("PRAGMA trusted_schema = OFF")
-        db.execute("PRAGMA cell_size_check = ON")
         db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
         db.set_progress_handler(self._is_late, PROGRESS_STEPS)
 
