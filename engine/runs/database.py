@@ -534,7 +534,7 @@ def reading(run: Path) -> Iterator[RunDatabase]:
     Raises:
         InputError: It is damaged, or was lost.
     """
-    file = run.resolve() / DATABASE_FILE
+    file = run.absolute() / DATABASE_FILE
     is_there = os.path.lexists(file)
     if not is_there and list_snapshots(run):
         raise Unreadable(file, "it is gone")

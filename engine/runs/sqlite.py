@@ -103,9 +103,8 @@ class Bounded:
             is_plain = kind == "table" and (sql or "").startswith("CREATE TABLE")
             if not is_plain or name not in expected:
                 raise ValueError(f"it holds the {kind} {name!r}, which gpt-tui did not make")
-            if (sql or "").split() != expected[name].split() and not self._has_columns(
-                name, expected[name]
-            ):
+            wanted = expected[name]
+            if sql != wanted and not self._has_columns(name, wanted):
                 raise ValueError(f"its table {name!r} is not as gpt-tui makes it")
             missing.discard(name)
         if missing:
