@@ -65,8 +65,8 @@ def spoiled(value: Any, place: Place, written: str, dump: Callable[[Any], str]) 
     text = dump(copy)
     if written == TWICE:
         line = next((one for one in text.splitlines() if MARK in one), text)
-        key = re.search(r'([\w"-]+) ?[:=] ?"' + MARK, line)
-        written = f'"{MARK}"' if key is None else f'1{_between(text)}{key[0]}"'
+        found = re.search(r'([\w"-]+) ?[:=] ?"' + MARK, line)
+        written = f'1{_between(text)}{found[0]}"' if found else f'"{MARK}"'
     return text.replace(f'"{MARK}"', written)
 
 
