@@ -6,13 +6,12 @@ tests compare them with PyTorch's.
 """
 
 from engine.kernels import gpu
-from engine.kernels.compiler import NoKernels, are_compiled
+from engine.kernels.compiler import NoKernels
 from engine.kernels.functions import attention, clip_gradients, gelu, linear, muon_step, takes
 from engine.kernels.library import are_there, fingerprint, load, load_for
 
 __all__ = [
     "NoKernels",
-    "are_compiled",
     "are_there",
     "attention",
     "clip_gradients",

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import os
+import re
+import shlex
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from data.corpus import cache_folder
 from data.errors import InputError
 from data.paths import own_folder
+from data.reading import read_regular
 
 FOLDER = Path(__file__).parent
 SOURCES = (
@@ -33,10 +41,33 @@ COMPILERS = ("g++", "c++")
 ANOTHER = "install another g++"
 SECONDS = 120.0  # timeout of the compiler
 SECONDS_FOR_MACROS = 10.0  # timeout of listing its predefined macros
+POLL_SECONDS = 0.05
+LARGEST_LIBRARY = 64 * 2**20  # bytes; the real one has 0.2 MB
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+TEMPORARY = "compiling-"  # the names of the folders that the compiler works in begin with this
+
+# Run a command, and kill it with all it has started once standard input is closed, which also
+# happens when this program is killed.
+SUPERVISED = 'exec 3<&0; (read _ <&3; kill -KILL 0) >/dev/null 2>&1 & exec "$@" 3<&- </dev/null'
+
+Report = Callable[[str], None]
 
 
 class NoKernels(Exception):
     """Native kernels are not available; the message has the reason and a way out."""
+
+
+_report: ContextVar[Report] = ContextVar("report", default=lambda line: None)
+
+
+@contextmanager
+def reporting_to(report: Report) -> Iterator[None]:
+    """Call ``report`` several times a second while a compiler runs; what it raises ends it."""
+    token = _report.set(report)
+    try:
+        yield
+    finally:
+        _report.reset(token)
 
 
 def compiled() -> Path:
@@ -46,29 +77,20 @@ def compiled() -> Path:
     processor, so that different machines can share a home folder.
 
     Raises:
-        NoKernels: There is no GNU compiler, it fails, or the folder is not writable.
+        NoKernels: There is no GNU compiler, it fails, or the folder is not writable or not safe.
     """
     command, target = _compiler()
     folder, key = kernels_folder(), _key(command, target)
     try:
-        found = _find(folder, key)
-        if found is None:
-            folder.mkdir(parents=True, exist_ok=True)
-            found = _compile(command, folder, key)
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_owner(folder)
+        return _find(folder, key) or _compile(command, folder, key)
     except OSError as error:
+        room = "make room there, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise NoKernels(
-            f"native kernels cannot be stored in {folder} ({error.strerror}): set GPT_TUI_KERNELS "
-            f"to another folder"
+            f"native kernels cannot be stored in {folder} ({error.strerror}): {room}set "
+            f"GPT_TUI_KERNELS to another folder"
         ) from None
-    return found
-
-
-def are_compiled() -> bool:
-    """Return whether ``compiled`` would return without compiling."""
-    try:
-        return _find(kernels_folder(), _key(*_compiler())) is not None
-    except (NoKernels, OSError):
-        return False
 
 
 def _key(command: list[str], target: bytes) -> str:
@@ -80,11 +102,46 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:24]
 
 
+def _check_owner(folder: Path) -> None:
+    """Check that nobody else can put a library into a folder, which would run as this user.
+
+    Raises:
+        NoKernels: Somebody else can.
+    """
+    status = folder.stat()
+    if status.st_uid == os.geteuid() and status.st_mode & WRITABLE_BY_OTHERS:
+        folder.chmod(stat.S_IMODE(status.st_mode) & ~WRITABLE_BY_OTHERS)
+        status = folder.stat()
+    shared = status.st_mode & WRITABLE_BY_OTHERS and not status.st_mode & stat.S_ISVTX
+    if not _is_trusted(status.st_uid) or shared:
+        raise NoKernels(
+            f"other users can write into the folder {folder}, so no library is loaded from it: set "
+            f"GPT_TUI_KERNELS to a folder of your own"
+        )
+
+
+def _is_trusted(owner: int) -> bool:
+    return owner in (os.geteuid(), 0)
+
+
 def _find(folder: Path, key: str) -> Path | None:
-    """Find an intact library of a key; loading a truncated one would crash the process."""
+    """Find an intact library of a key; loading a truncated one would crash the process.
+
+    Raises:
+        NoKernels: There is one that another user has put there.
+    """
     for path in folder.glob(f"{key}-*.so"):
-        if path.stem == f"{key}-{_digest(path.read_bytes())}":
-            return path
+        status = path.lstat()
+        if not _is_trusted(status.st_uid):
+            raise NoKernels(
+                f"the library {path} belongs to another user, so it is not loaded: set "
+                f"GPT_TUI_KERNELS to a folder of your own"
+            )
+        with suppress(OSError):
+            content = read_regular(path, LARGEST_LIBRARY)
+            is_intact = path.stem == f"{key}-{_digest(content)}"
+            if is_intact and not status.st_mode & WRITABLE_BY_OTHERS:
+                return path
         path.unlink(missing_ok=True)
     return None
 
@@ -108,64 +165,150 @@ def _compiler() -> tuple[list[str], bytes]:
     It must be a GNU compiler: PyTorch on Linux uses the threads of GNU OpenMP, and another OpenMP
     runtime would start a second thread pool that competes with them.
     """
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else list(COMPILERS)
-    found = [path for name in names if (path := shutil.which(name))]
+    chosen = os.environ.get("CXX", "").strip()
+    asked = [_split(chosen)] if chosen else [[name] for name in COMPILERS]
+    found = [[path, *rest] for name, *rest in asked if (path := shutil.which(name))]
     if not found:
-        raise NoKernels(f"no {' or '.join(names)} was found to compile the kernels: install g++")
-    for path in found:
+        if chosen:
+            raise NoKernels(f"CXX is {chosen!r}, and there is no such program: {_another()}")
+        raise NoKernels(
+            f"no {' or '.join(COMPILERS)} was found to compile the kernels: install g++"
+        )
+    for start in found:
         for processor in FOR_THIS_PROCESSOR:
-            command = [path, *FLAGS, processor]
-            macros = _run([*command, "-E", "-dM", "-x", "c++", os.devnull], SECONDS_FOR_MACROS)
-            known = macros.stdout
-            if macros.returncode == 0 and b"__GNUC__" in known and b"__clang__" not in known:
+            command = [*start, *FLAGS, processor]
+            listing = [*command, "-E", "-dM", "-x", "c++", os.devnull]
+            ((code, known),) = _run_all([listing], SECONDS_FOR_MACROS, "asking the compiler")
+            if code == 0 and b"__GNUC__" in known and b"__clang__" not in known:
                 return command, known
-    raise NoKernels(f"{found[0]} is not a GNU compiler with OpenMP: install g++")
+    raise NoKernels(
+        f"{_named(found[0])} is not a GNU compiler with OpenMP: {_another('install g++')}"
+    )
+
+
+def _split(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:  # a quotation mark without another
+        return [command]
+
+
+def _another(otherwise: str = ANOTHER) -> str:
+    """Return the way out if a compiler is at fault."""
+    return "set CXX to a g++, or unset it" if os.environ.get("CXX", "").strip() else otherwise
 
 
 def _compile(command: list[str], folder: Path, key: str) -> Path:
     """Compile the sources in parallel, link them, and move the library into place atomically."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix="compiling-") as made:
-
-        def an_object(source: str) -> str:
-            target = str(Path(made) / f"{source}.o")
-            _succeed([*command, "-c", str(FOLDER / source), "-o", target])
-            return target
-
-        with ThreadPoolExecutor(len(SOURCES)) as pool:
-            objects = list(pool.map(an_object, SOURCES))
+    _tidy(folder)
+    doing = "compiling the kernels for this processor (takes some seconds, once)"
+    _report.get()(doing)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=TEMPORARY) as made:
+        objects = [str(Path(made) / f"{source}.o") for source in SOURCES]
+        parts = zip(SOURCES, objects, strict=True)
+        _succeed(
+            [[*command, "-c", str(FOLDER / source), "-o", target] for source, target in parts],
+            made,
+            doing,
+        )
         library = Path(made) / "kernels.so"
-        _succeed([*command, "-shared", *objects, "-o", str(library)])
+        _succeed([[*command, "-shared", *objects, "-o", str(library)]], made, doing)
+        library.chmod(stat.S_IMODE(library.stat().st_mode) & ~WRITABLE_BY_OTHERS)
         path = folder / f"{key}-{_digest(library.read_bytes())}.so"
         os.replace(library, path)
     return path
 
 
-def _succeed(command: list[str]) -> None:
-    done = _run(command)
-    if done.returncode:
-        lines = done.stdout.decode(errors="replace").splitlines()
-        errors = [line for line in lines if "error" in line] or lines or ["no error message"]
-        raise NoKernels(
-            f"{command[0]} could not compile the kernels ({errors[0].strip()}): {ANOTHER}"
-        )
+def _tidy(folder: Path) -> None:
+    """Remove the folders of compilers whose program was killed; their files have known names."""
+    for left in folder.glob(f"{TEMPORARY}*"):
+        with suppress(OSError):
+            status = left.lstat()
+            is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+            if is_ours and time.time() - status.st_mtime > 2 * SECONDS:
+                for path in left.iterdir():
+                    if path.suffix in (".o", ".s", ".so", ".res", ".le", ".ld"):
+                        path.unlink()
+                left.rmdir()
 
 
-def _run(command: list[str], seconds: float = SECONDS) -> subprocess.CompletedProcess[bytes]:
-    """Run a compiler; on a timeout, also kill the processes it has started."""
+def _succeed(commands: Sequence[list[str]], folder: str, doing: str) -> None:
+    for code, output in _run_all(commands, SECONDS, doing, folder):
+        if code:
+            told = output.decode(errors="replace")
+            if os.strerror(errno.ENOSPC) in told:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            lines = told.splitlines()
+            errors = [line for line in lines if re.search("error|not found", line)]
+            reason = (errors or lines or ["no error message"])[0].strip()
+            raise NoKernels(
+                f"{_named(commands[0])} could not compile the kernels ({reason}): {_another()}"
+            )
+
+
+def _named(command: list[str]) -> str:
+    chosen = os.environ.get("CXX", "").strip()
+    return f"CXX is {chosen!r}, which" if chosen else command[0]
+
+
+def _run_all(
+    commands: Sequence[list[str]], seconds: float, doing: str, folder: str | None = None
+) -> list[tuple[int, bytes]]:
+    """Run compilers side by side; return the exit code and the output of each.
+
+    They end, with all they have started, at the deadline, when ``reporting_to`` raises, and with
+    this program.
+
+    Args:
+        doing: What is reported meanwhile.
+        folder: For their temporary files.
+
+    Raises:
+        NoKernels: They took too long, or cannot be started.
+    """
+    environment = {**os.environ, "TMPDIR": folder} if folder else None
+    started = told = time.monotonic()
+    running: list[subprocess.Popen[bytes]] = []
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        supervised, alive = os.pipe()  # the second end is open for as long as this program lives
     except OSError as error:
-        raise NoKernels(f"{command[0]} cannot be started ({error.strerror}): {ANOTHER}") from None
+        raise NoKernels(f"{_named(commands[0])} cannot be started ({error.strerror})") from None
     try:
-        output, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        raise NoKernels(f"{command[0]} took more than {seconds:g} seconds: {ANOTHER}") from None
-    return subprocess.CompletedProcess(command, process.returncode, output)
+        for command in commands:
+            running.append(
+                subprocess.Popen(
+                    ["/bin/sh", "-c", SUPERVISED, "sh", *command],
+                    stdin=supervised,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    env=environment,
+                )
+            )
+        results = []
+        for process in running:
+            output = None
+            while output is None:
+                with suppress(subprocess.TimeoutExpired):
+                    output, _ = process.communicate(timeout=POLL_SECONDS)
+                now = time.monotonic()
+                if now - started > seconds:
+                    raise NoKernels(
+                        f"{_named(commands[0])} took more than {seconds:g} seconds: {_another()}"
+                    )
+                if now - told > 4 * POLL_SECONDS:
+                    told = now
+                    _report.get()(f"{doing}: {now - started:.0f} s")
+            results.append((process.returncode, output))
+        return results
+    except OSError as error:
+        raise NoKernels(f"{_named(commands[0])} cannot be started ({error.strerror})") from None
+    finally:
+        os.close(supervised)
+        os.close(alive)
+        for process in running:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            assert process.stdout
+            process.stdout.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch  # before the library, which then uses the same OpenMP threads
 
 from engine.kernels import gpu
-from engine.kernels.compiler import ANOTHER, NoKernels, compiled
+from engine.kernels.compiler import ANOTHER, NoKernels, Report, compiled, reporting_to
 
 TOLERANCE = 1e-4  # absolute, of the test in ``_test``
 
@@ -69,8 +69,11 @@ def load() -> ctypes.CDLL:
     return library
 
 
-def load_for(device: str) -> None:
+def load_for(device: str, report: Report = lambda line: None) -> None:
     """Load the kernels for ``cpu`` or ``cuda``.
+
+    Args:
+        report: Called with lines of progress while they are compiled; what it raises cancels.
 
     Raises:
         NoKernels: This machine cannot compile or run them.
@@ -78,7 +81,8 @@ def load_for(device: str) -> None:
     if device == "cuda":
         gpu.kernels()
     else:
-        load()
+        with reporting_to(report):
+            load()
 
 
 def are_there(device: str = "cpu") -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from data.errors import InputError
+from data.errors import Cancelled, InputError
 from engine import kernels
 from engine.checkpoint.load import recover_latest
 from engine.checkpoint.store import Snapshot, restore, tidy_checkpoints
@@ -16,6 +17,7 @@ from engine.config.changes import why_not_now
 from engine.config.schema import Config, config_from_dict
 from engine.config.setting import When
 from engine.machine.memory import gpu_memory_ran_out, keep_freed_memory, memory_now, why_killed
+from engine.machine.processes import ending_with
 from engine.protocol import UNCLOSED
 from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.database import reading
@@ -23,10 +25,18 @@ from engine.runs.open import RunFiles
 from engine.runs.records import Facts
 from engine.session.recorder import Recorder
 from engine.training.exactness import not_promised, what_differs
-from engine.training.runtime import NO_ROOM, available_devices, hardware, resolve_runtime, versions
+from engine.training.runtime import (
+    NO_ROOM,
+    available_devices,
+    hardware,
+    load_kernels,
+    resolve_runtime,
+    versions,
+)
 from engine.training.trainer import Runtime, Trainer
 
 Say = Callable[[str], None]
+COMPILE_SECONDS = 300.0  # timeout of torch.compile
 TAKEN_OVER = ("precision", "threads", "kernels")  # by a run that is to be compared with another
 
 
@@ -122,8 +132,8 @@ def _settle(
     """Resolve every ``auto`` once; a run that has a runtime keeps it."""
     asked = dataclasses.asdict(config.system)
     if known and known["resolved"]["device"] in available_devices():
-        lost = known["resolved"]["kernels"] == "native" and not kernels.are_there(
-            known["resolved"]["device"]
+        lost = known["resolved"]["kernels"] == "native" and not _has_kernels(
+            known["resolved"]["device"], report
         )
         if known["asked"] == asked and not lost:
             return Runtime(**known["resolved"])
@@ -138,6 +148,14 @@ def _settle(
     )
     recorder.journal(step, "runtime", **dataclasses.asdict(runtime))
     return runtime
+
+
+def _has_kernels(device: str, report: Say) -> bool:
+    try:
+        load_kernels(device, report)
+    except kernels.NoKernels:
+        return False
+    return True
 
 
 def _settled_before(meta: Facts) -> dict[str, Any] | None:
@@ -184,9 +202,15 @@ def _keep_settled(config: Config, known: dict[str, Any]) -> Config:
 
 
 def _compile(trainer: Trainer, report: Say, warn: Say) -> None:
-    report("compiling the model (about half a minute the first time)")
+    doing = "compiling the model (about half a minute the first time)"
+    report(doing)
     try:
-        trainer.compile()
+        with ending_with(report, doing, COMPILE_SECONDS):
+            trainer.compile()
+    except Cancelled:
+        raise
     except Exception as error:  # compilers fail in many ways; training need not
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        warn(f"the model could not be compiled, so it trains uncompiled: {reason}")
+        chosen = os.environ.get("CXX", "")
+        at_fault = f" (CXX is {chosen!r}: set it to a C++ compiler, or unset it)" if chosen else ""
+        warn(f"the model could not be compiled, so it trains uncompiled: {reason}{at_fault}")

@@ -19,6 +19,7 @@ from engine import kernels
 from engine.config.presets import probably_has_cuda
 from engine.config.schema import Config, SystemConfig
 from engine.machine.memory import gpu_memory_ran_out
+from engine.machine.processes import TookTooLong, ending_with
 from engine.program import VERSION
 from engine.training.memory_probe import largest_micro_batch
 from engine.training.precision import SUPPORTED
@@ -30,6 +31,7 @@ PROBE_FLOPS = 6e9  # … but not more work than this
 PROBE_SECONDS = 0.15  # for each combination, unless a single pass takes longer
 SLOW_SECONDS = 2.0  # a pass that takes longer is not repeated
 MEASURING_SECONDS = 10.0  # after which the remaining combinations are skipped
+TRITON_SECONDS = 120.0  # timeout of the first kernel that Triton compiles
 ESTIMATE_SECONDS = 0.5  # of training, from which the time of all steps is estimated
 
 NO_ROOM = (
@@ -127,10 +129,8 @@ def resolve_kernels(device: str, system: SystemConfig, report: Say, warn: Say) -
     by_default = sys.platform.startswith("linux") and not system.compile
     if system.kernels == "torch" or (system.kernels == "auto" and not by_default):
         return "torch"
-    if device == "cpu" and not kernels.are_compiled():
-        report("compiling the kernels for this processor (takes some seconds, once)")
     try:
-        kernels.load_for(device)
+        load_kernels(device, report)
     except kernels.NoKernels as reason:
         warn(
             f"training with PyTorch's kernels, which are slower than the native ones: {reason}, or "
@@ -138,6 +138,22 @@ def resolve_kernels(device: str, system: SystemConfig, report: Say, warn: Say) -
         )
         return "torch"
     return "native"
+
+
+def load_kernels(device: str, report: Say) -> None:
+    """Load the native kernels for a device; what ``report`` raises cancels compiling them.
+
+    Raises:
+        NoKernels: This machine cannot compile or run them.
+    """
+    if device != "cuda":
+        kernels.load_for(device, report)
+        return
+    try:
+        with ending_with(report, "compiling the kernels for this GPU", TRITON_SECONDS):
+            kernels.load_for(device)
+    except TookTooLong as error:
+        raise kernels.NoKernels(f"Triton does not work here ({error})") from None
 
 
 def _fitting_micro_batch(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import platform
@@ -496,8 +495,8 @@ def test_a_library_in_pieces_is_compiled_again(fresh: Path) -> None:
     path = compiler.compiled()
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 3])  # to load this would end the program
-    assert not kernels.are_compiled()
     kernels.load()
+    assert path.read_bytes() == content
     x = torch.randn(3, 5)
     torch.testing.assert_close(kernels.gelu(x), F.gelu(x), atol=1e-6, rtol=1e-5)
 
@@ -521,18 +520,6 @@ def test_a_folder_that_may_not_be_looked_into_is_no_reason_to_stop(
     said: list[str] = []
     assert settle(make_config(), split, said.append) == "torch"
     assert "(Permission denied): set GPT_TUI_KERNELS to another folder" in said[0]
-
-
-def test_a_compiler_that_hangs_is_given_up_with_all_it_started(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with pytest.raises(kernels.NoKernels, match=r"took more than 0\.2 seconds"):
-        compiler._run(["sh", "-c", "sleep 77.125 & wait"], 0.2)
-    running = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it may end meanwhile
-            running.append(path.read_bytes())
-    assert b"sleep\x0077.125\x00" not in running
 
 
 def test_two_programs_may_compile_at_once(fresh: Path) -> None:
