@@ -368,6 +368,7 @@ class Status:
     state: State = State.IDLE
     message: str = ""
     step: int = 0
+    step_share: float = 0.0  # done of the next one, if it takes long
     total_steps: int = 0
     tokens: int = 0
     epoch: float = 0.0

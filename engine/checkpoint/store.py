@@ -31,7 +31,7 @@ from data.paths import utf8_path
 from data.tokenizers import load_tokenizer
 from engine.checkpoint.retention import Kept, Rules, plan
 from engine.config.schema import ModelConfig
-from engine.machine.memory import gpu_memory_ran_out
+from engine.machine.memory import memory_ran_out
 from engine.model import LanguageModel, build_model
 from engine.program import program
 from engine.runs.checkpoint_names import (
@@ -116,7 +116,7 @@ def take_snapshot(trainer: Trainer, state: dict[str, Any], light: bool = False) 
         try:
             copies = _clone(model), optimizer and _clone(optimizer)
         except RuntimeError as error:
-            if not gpu_memory_ran_out(error):
+            if not memory_ran_out(error):
                 raise
         else:
             copied: torch.cuda.Event = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -150,10 +150,11 @@ def optimizer_tensors(trainer: Trainer) -> dict[str, Tensor]:
 
 def restore(trainer: Trainer, snapshot: Snapshot) -> None:
     assert snapshot.optimizer is not None
+    own = optimizer_tensors(trainer)
     states: dict[str, dict[str, Tensor]] = {}
     for key, tensor in snapshot.optimizer.items():
         name, what = key.rsplit("/", 1)
-        states.setdefault(name, {})[what] = tensor.to(trainer.device, copy=True)
+        states.setdefault(name, {})[what] = _into(own.get(key), tensor, trainer.device, what)
     scale = states.pop(LOSS_SCALE, None)
     if scale and trainer.loss_scale:
         trainer.loss_scale.restore(scale)
@@ -166,6 +167,13 @@ def restore(trainer: Trainer, snapshot: Snapshot) -> None:
     trainer.optimizer.restore({parameters[name]: state for name, state in states.items() if state})
     trainer.forget_graph()
     trainer.step, trainer.tokens = snapshot.state["step"], snapshot.state["tokens"]
+
+
+def _into(own: Tensor | None, saved: Tensor, device: torch.device, what: str) -> Tensor:
+    """Copy a saved tensor, into the trainer's own one if possible: memory may have run out."""
+    if own is None or what == TRAINED or own.shape != saved.shape or own.dtype != saved.dtype:
+        return saved.to(device, copy=True)
+    return own.detach().copy_(saved)
 
 
 def load_weights(model: LanguageModel, tensors: dict[str, Tensor]) -> None:

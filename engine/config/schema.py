@@ -26,6 +26,7 @@ MOST_PROBLEMS = 20  # that are told at once
 LIVE, RESUME, NEW_RUN = When.LIVE, When.RESUME, When.NEW_RUN
 STEPS: dict[str, Any] = {"minimum": 1, "maximum": 10**9, "unit": "steps"}
 
+MOST_SEQUENCES = 2**24  # in one step; their offsets take half a GB
 GPT2_STD = 0.02  # standard deviation of GPT-2's initial weights
 SAME = -1.0  # value of embd_, attn_ and resid_dropout: the same as model.dropout
 
@@ -554,6 +555,12 @@ class Config:
             problems.append(
                 f"optim.min_lr {optim.min_lr:g} is above optim.learning_rate "
                 f"{optim.learning_rate:g}: lower optim.min_lr too"
+            )
+        sequences = self.train.batch_size * self.train.grad_accum_steps
+        if sequences > MOST_SEQUENCES:
+            problems.append(
+                f"train.batch_size times train.grad_accum_steps is {sequences:,} sequences a step, "
+                f"and at most {MOST_SEQUENCES:,} can be drawn: lower one of them"
             )
         if self.system.compile and self.system.kernels == "native":
             problems.append(

@@ -12,6 +12,7 @@ from data.errors import Cancelled, InputError
 from engine.config.schema import config_from_dict
 from engine.config.setting import Value
 from engine.lr_finder.ramp import Ramp, Suggestion, ramp_for
+from engine.machine.memory import described_failure
 from engine.metrics import MetricStore
 from engine.protocol import (
     Command,
@@ -106,5 +107,7 @@ class BackgroundFinder:
         message = str(error)
         if not isinstance(error, InputError):
             traceback.print_exception(error, file=sys.__stderr__)  # the app keeps it in its log
-            message = f"the learning-rate finder failed: {type(error).__name__}: {message}"
+            message = described_failure(error) or (
+                f"the learning-rate finder failed: {type(error).__name__}: {message}"
+            )
         self._emit(self._command.refused(message))

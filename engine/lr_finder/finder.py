@@ -10,14 +10,13 @@ import torch
 
 from data.batches import Split
 from data.download import Watcher
-from data.errors import InputError
 from engine.config.schema import Config
 from engine.lr_finder.ramp import DIVERGED, Ramp, Suggestion, at_rate, suggest
-from engine.machine.memory import gpu_memory_ran_out, keep_freed_memory
+from engine.machine.memory import keep_freed_memory, refusing_failures
 from engine.metrics import Column
 from engine.runs.open import load_text
 from engine.training.precision import use_tf32
-from engine.training.runtime import Say, resolve_runtime
+from engine.training.runtime import Say, resolve_runtime, use_threads
 from engine.training.trainer import Runtime, StepResult, Trainer
 
 
@@ -37,12 +36,8 @@ class LRFinder:
         losses: Column,
     ) -> None:
         self.config, self.runtime, self.ramp, self.losses = config, runtime, ramp, losses
-        try:
+        with refusing_failures(OUT_OF_MEMORY):
             self._trainer = Trainer(at_rate(config, ramp.first), runtime, split, vocab_size)
-        except RuntimeError as error:
-            if not gpu_memory_ran_out(error):
-                raise
-            raise InputError(OUT_OF_MEMORY) from None
 
     def quanta(self) -> Generator[None, None, Suggestion]:
         """Take the steps, yielding after each micro-batch, and return the suggestion.
@@ -51,7 +46,7 @@ class LRFinder:
         minimum.
 
         Raises:
-            InputError: A micro-batch does not fit into the GPU's memory.
+            InputError: A micro-batch does not fit into the memory.
         """
         trainer, diverged = self._trainer, False
         for step in range(self.ramp.steps):
@@ -59,7 +54,8 @@ class LRFinder:
             quanta = trainer.step_quanta()
             while (result := self._advance(quanta)) is None:
                 yield
-            self.losses.append(step, float(result.loss))
+            with refusing_failures(OUT_OF_MEMORY):
+                self.losses.append(step, float(result.loss))
             diverged = self._has_diverged()
             if diverged:
                 break
@@ -67,8 +63,8 @@ class LRFinder:
 
     def _advance(self, quanta: Generator[None, None, StepResult]) -> StepResult | None:
         """Run one micro-batch with the finder's own thread count and tf32 mode."""
-        with _restoring_threads_and_tf32():
-            torch.set_num_threads(self.runtime.threads)
+        with _restoring_threads_and_tf32(), refusing_failures(OUT_OF_MEMORY):
+            use_threads(self.runtime.threads)
             if self.runtime.device == "cuda":
                 use_tf32(self.runtime.precision == "tf32")
             try:
@@ -77,10 +73,6 @@ class LRFinder:
             except StopIteration as stop:
                 result: StepResult = stop.value
                 return result
-            except RuntimeError as error:
-                if not gpu_memory_ran_out(error):
-                    raise
-                raise InputError(OUT_OF_MEMORY) from None
 
     def _has_diverged(self) -> bool:
         last = self.losses.last
@@ -115,7 +107,7 @@ def prepare(
         warn(corpus.note)
     with _restoring_threads_and_tf32():
         runtime = resolve_runtime(config, split, tokenizer.vocab_size, report, warn)
-        torch.set_num_threads(runtime.threads)
+        use_threads(runtime.threads)
         report("building the model")
         return LRFinder(config, split, tokenizer.vocab_size, runtime, ramp, losses)
 
@@ -132,6 +124,6 @@ def _restoring_threads_and_tf32() -> Iterator[None]:
 
 
 OUT_OF_MEMORY = (
-    "the GPU has too little memory for the learning-rate finder: lower system.micro_batch_size, "
-    "or close the open run"
+    "there is too little memory for the learning-rate finder: lower system.micro_batch_size, or "
+    "close the open run"
 )

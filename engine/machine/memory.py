@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from data.errors import InputError
 from engine.config.model_size import matrix_weights
 from engine.config.presets import probably_has_cuda
 from engine.config.schema import ModelConfig
+from engine.machine.limits import field_of, memory_left, memory_limit
 
 TRAINING_BYTES = 16  # per parameter: weight, gradient and AdamW's two moments, in fp32
 BUILDING_BYTES = 4  # per parameter: the weight alone, as where there is a GPU to train on
 LARGEST_SHARE = 0.9  # of the available memory that may be used
 LITTLE_LEFT = 0.05  # of held and free memory; with less free, the next large tensor may fail
-PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
+PROC = Path("/proc")
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of mallopt(3)
 LARGEST_FROM_HEAP = 2**30  # bytes; larger blocks are still mapped individually
 PAD = 64 * 2**20  # bytes; the heap grows by at least this much
@@ -44,20 +45,65 @@ def check_memory(model: ModelConfig, vocab_size: int) -> None:
     needed = parameters * (BUILDING_BYTES if probably_has_cuda() else TRAINING_BYTES)
     there = physical_bytes()
     if needed > LARGEST_SHARE * there:
+        whose = "this process may use" if there >= memory_limit() else "this machine has"
         raise InputError(
             f"this model has {parameters / 1e9:,.1f} billion parameters and needs "
-            f"{needed / 1e9:,.0f} GB of memory, and this machine has {there / 1e9:,.0f} GB: "
+            f"{needed / 1e9:,.1f} GB of memory, and {whose} {there / 1e9:,.1f} GB: "
             f"lower model.n_layer or model.n_embd"
         )
 
 
 def physical_bytes() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Return the memory of this machine, or what this process may use of it."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(min(physical, memory_limit()))
 
 
-def gpu_memory_ran_out(error: RuntimeError) -> bool:
-    """Return whether an error of PyTorch's allocator or the driver means too little GPU memory."""
-    return "out of memory" in str(error).lower()  # the CPU's allocator says "can't allocate memory"
+def memory_ran_out(error: BaseException) -> bool:
+    """Return whether an error of an allocator or a driver means too little memory."""
+    told = str(error).lower()
+    of_torch = "out of memory" in told or "can't allocate memory" in told or "alloc_cpu" in told
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and of_torch)
+
+
+def described_failure(error: BaseException) -> str:
+    """Describe a lack of memory or a failure of the GPU in one sentence; else return nothing."""
+    told = str(error).lower()
+    if memory_ran_out(error):
+        return (
+            "memory ran out: lower train.batch_size (and raise train.grad_accum_steps to make up "
+            "for it), or system.micro_batch_size, and open the run again"
+        )
+    if not isinstance(error, RuntimeError):
+        return ""
+    if "no kernel image" in told:
+        return (
+            "this PyTorch was not built for this GPU: install a build that knows it, or set "
+            "system.device to cpu"
+        )
+    if "cuda error" in told or "device-side assert" in told:
+        reason = str(error).strip().splitlines()[0]
+        return (
+            f"the GPU failed ({reason}), and cannot be used by this process any more: close "
+            f"gpt-tui and start it again; the run continues from its last checkpoint"
+        )
+    return ""
+
+
+@contextmanager
+def refusing_failures(no_room: str) -> Iterator[None]:
+    """Turn a lack of memory or a failure of the GPU into an ``InputError``.
+
+    Args:
+        no_room: The sentence if memory ran out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        told = no_room if memory_ran_out(error) else described_failure(error)
+        if not told:
+            raise
+        raise InputError(told) from None
 
 
 def memory_now() -> dict[str, int] | None:
@@ -67,7 +113,7 @@ def memory_now() -> dict[str, int] | None:
     """
     try:
         held = int((PROC / "self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        kills = _field(PROC / "vmstat", "oom_kill")
+        kills = field_of(PROC / "vmstat", "oom_kill")
     except (OSError, ValueError):
         return None  # as on macOS
     left = available_bytes()
@@ -77,15 +123,10 @@ def memory_now() -> dict[str, int] | None:
 def available_bytes() -> int | None:
     """Return what this process can still allocate without swapping; None if unknown."""
     try:
-        left = _field(PROC / "meminfo", "MemAvailable:") * 1024
+        left = field_of(PROC / "meminfo", "MemAvailable:") * 1024
     except (OSError, ValueError):
         return None
-    with suppress(OSError, ValueError):  # a container may have less than its machine
-        limit = int((CGROUP / "memory.max").read_text())
-        used = int((CGROUP / "memory.current").read_text())
-        cached = _field(CGROUP / "memory.stat", "inactive_file")  # page cache, freed when needed
-        left = min(left, limit - used + cached)
-    return left
+    return int(min(left, memory_left()))
 
 
 def why_killed(before: Mapping[str, Any] | None, now: dict[str, int] | None, size: int) -> str:
@@ -109,14 +150,6 @@ def why_killed(before: Mapping[str, Any] | None, now: dict[str, int] | None, siz
         f"memory ran out: it held {before['held'] / 1e9:.1f} GB and {before['left'] / 1e9:.1f} GB "
         f"were left; {way_out}"
     )
-
-
-def _field(file: Path, name: str) -> int:
-    """Read the number after a name in a file of /proc or /sys."""
-    for line in file.read_text().splitlines():
-        if line.startswith(name + " "):
-            return int(line.split()[1])
-    raise ValueError(f"{file} has no {name}")
 
 
 def keep_freed_memory() -> bool:

@@ -71,7 +71,8 @@ class Optimizer:
             self.rest = SGD(groups, lr=optim.learning_rate, fused=True)
         else:
             self.rest = AdamW(groups, lr=optim.learning_rate, fused=True)
-        on_cuda = any(p.is_cuda for p in model.parameters())
+        self._device = next(model.parameters()).device
+        on_cuda = self._device.type == "cuda"
         # learning rates of AdamW or SGD, and of Muon; in GPU memory, where a CUDA graph reads them
         self._rates = torch.zeros(2, device="cuda") if on_cuda else None
         self.configure(optim)
@@ -113,7 +114,7 @@ class Optimizer:
             skip: () bool on the device; if true, nothing changes. It stays on the device, so that
                 a GPU need not wait for the host.
         """
-        if self._rates is not None and not torch.cuda.is_current_stream_capturing():
+        if self._rates is None or not torch.cuda.is_current_stream_capturing():
             self._check_memory()
         for group in self.rest.param_groups:
             group["lr"] = self._rate
@@ -125,13 +126,15 @@ class Optimizer:
 
     def _check_memory(self) -> None:
         """Raise an out-of-memory error before any parameter has changed, not half-way."""
-        torch.empty(self._numbers_of_a_step(), device="cuda")
+        torch.empty(self._numbers_of_a_step(), device=self._device)
 
     def _numbers_of_a_step(self) -> int:
-        parameters = (p for group in self.rest.param_groups for p in group["params"])
+        groups = self.rest.param_groups
+        parameters: list[Tensor] = [p for group in groups for p in group["params"]]
         # AdamW allocates its two moments in the first step
-        averages = 0 if self.rest.state else 2 * sum(p.numel() for p in parameters)
-        return averages + (self.muon.numbers if self.muon else 0)
+        averages = 2 * sum(p.numel() for p in parameters if not self.rest.state.get(p))
+        # the native kernel has no large temporary matrices
+        return averages + (self.muon.numbers if self.muon and not self.muon.native else 0)
 
     def state_of(self, parameter: Tensor) -> dict[str, Tensor]:
         """Return the state tensors of a parameter by name; they may be written to."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from data.download import Watcher
 from data.errors import InputError
 from engine.checkpoint.store import Snapshot, model_tensors, optimizer_tensors, read_checkpoint
-from engine.machine.memory import keep_freed_memory
+from engine.machine.memory import keep_freed_memory, refusing_failures
 from engine.metrics import MetricStore
 from engine.runs.checkpoint_names import (
     branch_of,
@@ -29,7 +29,13 @@ from engine.session.outlet import now_and_then
 from engine.session.recorder import Recorder
 from engine.session.rewind import untrained
 from engine.session.run_state import RunState
-from engine.training.runtime import available_devices, hardware, versions
+from engine.training.runtime import (
+    available_devices,
+    hardware,
+    no_room,
+    use_threads,
+    versions,
+)
 from engine.training.trainer import Runtime, Trainer
 
 
@@ -73,10 +79,11 @@ def replay(run: Path, report: Callable[[str], None]) -> Replay:
         if runtime.device not in available_devices():
             raise InputError(f"the run was trained on {runtime.device}, which is not available")
         keep_freed_memory()
-        trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
-        run_state = RunState(files, trainer, Recorder(files.database, MetricStore()))
-        run_state.recorder.branch = files.database.present_lineage().branch
-        return _Replaying(run_state, report).run()
+        with refusing_failures(no_room(runtime.device)):
+            trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
+            run_state = RunState(files, trainer, Recorder(files.database, MetricStore()))
+            run_state.recorder.branch = files.database.present_lineage().branch
+            return _Replaying(run_state, report).run()
     finally:
         files.close()
 
@@ -126,7 +133,7 @@ class _Replaying:
         """Use what the run computed with at this step; it may change when a run is opened."""
         runtime = self._runtimes.pop(self._run_state.step, None)
         if runtime:
-            torch.set_num_threads(runtime.threads)
+            use_threads(runtime.threads)
             self._run_state.trainer.compute_with(runtime)
             if runtime.compile:
                 self._run_state.trainer.compile()

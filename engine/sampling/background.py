@@ -8,10 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from data.errors import InputError
 from data.tokenizers import Tokenizer
 from engine.config.schema import SampleConfig
-from engine.machine.memory import gpu_memory_ran_out
+from engine.machine.memory import memory_ran_out, refusing_failures
 from engine.model import LanguageModel
 from engine.protocol import Event, Refused, SampleFinished, SampleStarted, SampleText, Warned
 from engine.sampling.frozen import freeze
@@ -20,8 +19,7 @@ from engine.sampling.generate import Generation, Text, decoder_of, start_tokens
 TRAINING_SHARE = 0.85  # of the time while a sample is generated during training
 LONGEST_SLICE = 0.2  # seconds of sampling at a time, so that commands are answered promptly
 NO_ROOM = (
-    "the GPU has too little memory left to generate text: lower system.micro_batch_size to free "
-    "some"
+    "there is too little memory left to generate text: lower system.micro_batch_size to free some"
 )
 TEXT_SECONDS = 0.04  # text is sent this often: an event per token would be too many
 
@@ -76,16 +74,12 @@ class Sampler:
         """Copy the weights and queue a sample; return its number.
 
         Raises:
-            InputError: The prompt has characters outside the vocabulary, or the GPU has too little
-                memory for a copy of the weights.
+            InputError: The prompt has characters outside the vocabulary, or there is too
+                little memory for a copy of the weights.
         """
         start, seed = start_tokens(settings.prompt, self._tokenizer), settings.seed
-        try:
+        with refusing_failures(NO_ROOM):
             tokens = Generation(freeze(model), start, settings.max_tokens, settings, [seed])
-        except RuntimeError as error:
-            if not gpu_memory_ran_out(error):
-                raise
-            raise InputError(NO_ROOM) from None
         self._numbers += 1
         text = Text(seed, settings, self._decode)
         job = Job(self._numbers, step, automatic, settings, tokens, text, request_id=request_id)
@@ -139,10 +133,11 @@ class Sampler:
             )
         try:
             (token,) = next(job.tokens)
-        except (FloatingPointError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not gpu_memory_ran_out(error):
+        except (FloatingPointError, MemoryError, RuntimeError) as error:
+            is_full = memory_ran_out(error)
+            if isinstance(error, RuntimeError) and not is_full:
                 raise
-            why = NO_ROOM if isinstance(error, RuntimeError) else error
+            why = NO_ROOM if is_full else error
             self._emit(Warned(f"the sample of step {job.step} ended early: {why}"))
             self._finish(job)
             return

@@ -10,6 +10,7 @@ from data.errors import InputError
 from engine.checkpoint.load import read_good
 from engine.checkpoint.store import rebuild_model
 from engine.config.schema import SampleConfig, config_from_dict
+from engine.machine.limits import bounded_threads
 from engine.model import LanguageModel
 from engine.sampling.frozen import freeze
 from engine.sampling.generate import Text, write
@@ -65,4 +66,4 @@ def load_sampler(run: Path, which: str, warn: Callable[[str], None]) -> RunSampl
     if runtime["precision"] in SUPPORTED["cpu"]:
         model.compute_dtype = DTYPES[runtime["precision"]]
     sample = config_from_dict(state["config"]).sample
-    return RunSampler(model, found.snapshot.step, sample, runtime["threads"])
+    return RunSampler(model, found.snapshot.step, sample, bounded_threads(runtime["threads"]))

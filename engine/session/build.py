@@ -7,8 +7,6 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from data.errors import Cancelled, InputError
 from engine import kernels
 from engine.checkpoint.load import recover_latest
@@ -16,7 +14,7 @@ from engine.checkpoint.store import Snapshot, restore, tidy_checkpoints
 from engine.config.changes import why_not_now
 from engine.config.schema import Config, config_from_dict
 from engine.config.setting import When
-from engine.machine.memory import gpu_memory_ran_out, keep_freed_memory, memory_now, why_killed
+from engine.machine.memory import keep_freed_memory, memory_now, refusing_failures, why_killed
 from engine.machine.processes import ending_with
 from engine.protocol import UNCLOSED
 from engine.runs.checkpoint_names import list_checkpoints
@@ -26,11 +24,13 @@ from engine.runs.records import Facts
 from engine.session.recorder import Recorder
 from engine.training.exactness import not_promised, what_differs
 from engine.training.runtime import (
-    NO_ROOM,
     available_devices,
     hardware,
     load_kernels,
+    no_room,
     resolve_runtime,
+    usable_here,
+    use_threads,
     versions,
 )
 from engine.training.trainer import Runtime, Trainer
@@ -63,21 +63,18 @@ def build_trainer(
     config = config.replace({k: v for k, v in changes.items() if k.startswith("system.")})
     step = snapshot.step if snapshot else 0
     runtime = _settle(files, config, known, recorder, step, report, warn)
-    torch.set_num_threads(runtime.threads)
+    use_threads(runtime.threads)
     report("building the model")
-    try:
+    with refusing_failures(no_room(runtime.device)):
         trainer = Trainer(config, runtime, files.split, files.tokenizer.vocab_size)
-    except RuntimeError as error:
-        if not gpu_memory_ran_out(error):
-            raise
-        raise InputError(NO_ROOM) from None
     trainer.graph.tell = lambda reason: warn(
         f"the steps could not be captured as a CUDA graph, so they are slower: {reason}"
     )
     if runtime.compile:
         _compile(trainer, report, warn)
     if snapshot:
-        restore(trainer, snapshot)
+        with refusing_failures(no_room(runtime.device)):
+            restore(trainer, snapshot)
         _say_what_is_not_promised(files, snapshot, runtime, warn)
     return trainer, snapshot
 
@@ -136,18 +133,28 @@ def _settle(
             known["resolved"]["device"], report
         )
         if known["asked"] == asked and not lost:
-            return Runtime(**known["resolved"])
+            before = Runtime(**known["resolved"])
+            runtime = usable_here(before, warn)
+            if runtime != before:
+                _note(files, asked, runtime, recorder, step)
+            return runtime
         config = _keep_settled(config, known)
     elif not known:
         config = _as_sibling(files, config)
     runtime = resolve_runtime(config, files.split, files.tokenizer.vocab_size, report, warn)
+    _note(files, asked, runtime, recorder, step)
+    return runtime
+
+
+def _note(
+    files: RunFiles, asked: dict[str, Any], runtime: Runtime, recorder: Recorder, step: int
+) -> None:
     files.database.set_meta(
         runtime={"asked": asked, "resolved": dataclasses.asdict(runtime)},
         versions=versions(),
         hardware=hardware(runtime.device),
     )
     recorder.journal(step, "runtime", **dataclasses.asdict(runtime))
-    return runtime
 
 
 def _has_kernels(device: str, report: Say) -> bool:

@@ -25,6 +25,7 @@ class Outlet:
         self._recorder, self._emit = recorder, emit
         self._run_state: RunState | None = None
         self._doing = ""  # what is done besides training
+        self._step_share = 0.0  # of the step under way, if it takes long
         self._ending = ""  # why the run ended before its last step
 
     @property
@@ -48,6 +49,11 @@ class Outlet:
     def report(self, line: str) -> None:
         """Show in the status what is being done besides training; empty when it is done."""
         self._doing = line
+        self.refresh()
+
+    def report_step(self, share: float) -> None:
+        """Show in the status how much of a long step is done; 0 when it is."""
+        self._step_share = share
         self.refresh()
 
     def journal(self, kind: str, **detail: Any) -> int:
@@ -82,6 +88,7 @@ class Outlet:
             state=self.state,
             message=self._doing,
             step=trainer.step,
+            step_share=self._step_share,
             total_steps=trainer.total_steps,
             tokens=trainer.tokens,
             epoch=trainer.epoch,
@@ -104,7 +111,7 @@ class Outlet:
         assert self._run_state
         self.refresh()
         figures = dataclasses.asdict(self.status)
-        del figures["message"]
+        del figures["message"], figures["step_share"]
         figures[PRUNED_KEY] = figures.pop("pruned")
         trainer = self._run_state.trainer
         return figures | {

@@ -72,24 +72,30 @@ class Results:
             return
         steps, self._unread = list(self._unread), deque()
         on_device = [(one.result.loss.float(), one.result.grad_norm.float()) for one in steps]
+        throughput, started = self._run_state.throughput, time.perf_counter()
         # one copy for all of them, and so one wait
         figures = torch.stack([figure for pair in on_device for figure in pair]).view(-1, 2)
         losses_and_norms = figures.tolist()
-        for one, (loss, norm) in zip(steps, losses_and_norms, strict=True):
-            self._record(one, loss, norm)
+        waited = 0.0
+        if figures.device.type != "cpu":  # for steps that were queued, and count as training
+            waited = time.perf_counter() - started
+            throughput.add(waited)
+        ends = throughput.ends_of(len(steps), steps[-1].train_seconds + waited)
+        for one, end, (loss, norm) in zip(steps, ends, losses_and_norms, strict=True):
+            self._record(one, end, loss, norm)
         for one, (loss, norm) in zip(steps, losses_and_norms, strict=True):
             if self._is_broken(loss, norm):
                 self._stop(one.result.step, "gradient" if math.isfinite(loss) else "loss")
                 return
 
-    def _record(self, one: _Unread, loss: float, norm: float) -> None:
+    def _record(self, one: _Unread, train_seconds: float, loss: float, norm: float) -> None:
         run_state, result = self._run_state, one.result
         figures = {
             "train_loss": loss,
             "grad_norm": norm,
             "learning_rate": result.learning_rate,
             "tokens_per_second": one.tokens_per_second,
-            "train_seconds": one.train_seconds,
+            "train_seconds": train_seconds,
         }
         run_state.recorder.record(result.step, figures)
         run_state.losses.train_loss = loss

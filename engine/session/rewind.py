@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from data.download import Watcher
 from data.errors import InputError
 from engine.checkpoint.store import Snapshot, find_checkpoint, read_checkpoint
-from engine.machine.memory import keep_freed_memory
+from engine.machine.memory import keep_freed_memory, refusing_failures
 from engine.metrics import MetricStore
 from engine.protocol import Fork, Rewind, Rewound
 from engine.runs.checkpoint_names import (
@@ -35,6 +34,7 @@ from engine.session.outlet import Outlet, now_and_then
 from engine.session.recorder import Recorder
 from engine.session.run_state import Losses, RunState
 from engine.session.saving import Saving, Task
+from engine.training.runtime import no_room, use_threads
 from engine.training.trainer import Runtime, Trainer
 
 Say = Callable[[str], None]
@@ -128,16 +128,17 @@ def visit(path: Path, step: int | None, report: Say) -> Iterator[RunState]:
             raise Unreadable(path / DATABASE_FILE, "its content is gone")
         runtime = Runtime(**known["resolved"])
         keep_freed_memory()
-        torch.set_num_threads(runtime.threads)
-        trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
-        run_state = RunState(files, trainer, Recorder(files.database, MetricStore()))
-        run_state.recorder.branch = _branch_that_reached(
-            files.database, path, step, run_state.first_step
-        )
-        way = run_state.lineage(step)
-        for _ in lead_to(run_state, step, way, report, now_and_then(report)):
-            pass
-        yield run_state
+        use_threads(runtime.threads)
+        with refusing_failures(no_room(runtime.device)):
+            trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
+            run_state = RunState(files, trainer, Recorder(files.database, MetricStore()))
+            run_state.recorder.branch = _branch_that_reached(
+                files.database, path, step, run_state.first_step
+            )
+            way = run_state.lineage(step)
+            for _ in lead_to(run_state, step, way, report, now_and_then(report)):
+                pass
+            yield run_state
     finally:
         files.close()
 

@@ -22,7 +22,7 @@ from engine.checkpoint.store import find_checkpoint, read_model
 from engine.config.changes import changes_training, why_not_now
 from engine.config.schema import tokens_per_step, total_steps
 from engine.config.setting import When
-from engine.machine.memory import gpu_memory_ran_out
+from engine.machine.memory import memory_ran_out
 from engine.metrics import MetricStore
 from engine.optim.schedule import COOLDOWN_SHARE
 from engine.program import program
@@ -43,6 +43,8 @@ from engine.session.rewind import Rewinder, kept_checkpoint
 from engine.session.run_state import RunState
 from engine.session.saving import Saving, Task
 from engine.training.trainer import StepResult
+
+STEP_REPORT_SECONDS = 1.0  # between two reports on the progress of a step
 
 
 class Session:
@@ -84,6 +86,7 @@ class Session:
         self._rewinder = Rewinder(run_state, outlet, self.saving)
         self._tasks: deque[Task] = deque()
         self._step: Generator[None, None, StepResult] | None = None
+        self._step_reported = 0.0  # when its progress was last shown, or it began
         self._single_steps: deque[int] = deque()  # ids of requests for one
         self._wanted: dict[str, Any] = {}  # settings to change between two steps
         self._adjust_request = 0  # id of the last request for them
@@ -140,8 +143,8 @@ class Session:
         """Do one quantum of work; return whether there was any."""
         try:
             return self._advance()
-        except RuntimeError as error:
-            if not gpu_memory_ran_out(error):
+        except (MemoryError, RuntimeError) as error:
+            if not memory_ran_out(error):
                 raise
             self._pause_out_of_memory()
             return True
@@ -195,6 +198,11 @@ class Session:
             handler(command)
         except InputError as error:
             self.outlet.tell(command.refused(str(error)))
+        except (MemoryError, RuntimeError) as error:
+            if not memory_ran_out(error):
+                raise
+            self._pause_out_of_memory()
+            self.outlet.tell(command.refused("memory ran out: free some, then try again"))
 
     def close(self, save: bool, request_id: int = 0) -> None:
         """End the session; with ``save``, save what was trained and apply what was asked for."""
@@ -376,6 +384,7 @@ class Session:
                 self._tasks.append(self._finishing())
                 return
             self._step = self.trainer.step_quanta()
+            self._step_reported = time.perf_counter()
         started = time.perf_counter()
         try:
             next(self._step)
@@ -384,12 +393,15 @@ class Session:
             self.run_state.throughput.mark_step(self.trainer.device)
             self._after_step(stop.value, time.perf_counter() - started)
             return
-        seconds = time.perf_counter() - started
-        self.run_state.throughput.add(seconds)
-        self.sampler.earn(seconds)
+        now = time.perf_counter()
+        if now - self._step_reported > STEP_REPORT_SECONDS:
+            self._step_reported = now
+            self.outlet.report_step(self.trainer.step_share)
+        self.run_state.throughput.add(now - started)
+        self.sampler.earn(now - started)
 
     def _pause_out_of_memory(self) -> None:
-        """Pause after the GPU ran out of memory: drop what is under way, save what was trained."""
+        """Pause after memory ran out: drop what is under way, save what was trained."""
         self._step = None
         self._single_steps.clear()
         self._tasks.clear()
@@ -407,20 +419,31 @@ class Session:
             if size > 1
             else "a smaller model.block_size or model.n_embd needs less, in a new run"
         )
-        self.outlet.warn(f"the GPU ran out of memory, so training is paused and saved: {way_out}")
+        on_cpu = self.trainer.device.type == "cpu"
+        what = "memory ran out" if on_cpu else "the GPU ran out of memory"
+        self.outlet.warn(f"{what}, so training is paused and saved: {way_out}")
         self.outlet.set_state(State.PAUSED)
         if self.trainer.step:
-            self._tasks.append(self._save(announce_again=False))
+            self._tasks.append(self._saving_what_is_left())
+
+    def _saving_what_is_left(self) -> Task:
+        try:
+            yield from self._save(announce_again=False)
+        except (MemoryError, RuntimeError) as error:
+            if not memory_ran_out(error):
+                raise
+            self.outlet.warn(
+                "there is too little memory to save the run, too: close other programs, then save "
+                "it; its checkpoints are whole"
+            )
 
     def _after_step(self, result: StepResult, seconds: float) -> None:
         self.run_state.throughput.add(seconds, self.trainer.tokens)
         self._results.add(result)
-        if self.trainer.device.type == "cpu" or self.run_state.throughput.should_read(
-            len(self._results)
-        ):
+        if self.run_state.throughput.should_read(len(self._results), self.trainer.device):
             self._results.read()
             self._advisor.look()
-        self.outlet.refresh()
+        self.outlet.report_step(0.0)
         self.sampler.earn(seconds)
         config, step = self.trainer.config, self.trainer.step
         if self._single_steps:

@@ -22,6 +22,7 @@ from data.paths import describe_os_error
 from data.reading import open_regular
 from engine.config.schema import config_from_dict
 from engine.lr_finder.background import BackgroundFinder
+from engine.machine.memory import described_failure
 from engine.metrics import MetricStore
 from engine.program import program
 from engine.protocol import (
@@ -215,19 +216,19 @@ class EngineLoop:
                 appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
                 with open(open_regular(log_file, appending), "ab") as log:
                     log.write(detail.encode(errors="backslashreplace"))
-            self._close_after_failure(session)
+            self._close_after_failure(session, _described(error, session))
         self._emit(Failed(_described(error, session), detail))
         self._emit(StateChanged(State.FAILED, self._status.step))
 
-    def _close_after_failure(self, session: Session) -> None:
+    def _close_after_failure(self, session: Session, why: str) -> None:
         """Close metrics and journal after a failure; no checkpoint is written."""
         try:
             session.outlet.state = State.FAILED
             session.close(save=False)
         except Exception as error:
-            self._emit(
-                Warned(f"the run could not be closed in order: {_described(error, session)}")
-            )
+            again = _described(error, session)
+            if again != why:  # once a GPU has failed, it fails at everything
+                self._emit(Warned(f"the run could not be closed in order: {again}"))
 
 
 def _open_files(command: Start | Open, watcher: Watcher) -> RunFiles:
@@ -276,23 +277,9 @@ def open_or_restore(path: Path, watcher: Watcher) -> RunFiles:
 
 
 def _described(error: Exception, session: Session | Viewer | None) -> str:
+    if failure := described_failure(error):
+        return failure
     told = str(error).lower()
-    if isinstance(error, MemoryError) or "out of memory" in told or "alloc_cpu" in told:
-        return (
-            "memory ran out: lower train.batch_size (and raise train.grad_accum_steps to make "
-            "up for it), or system.micro_batch_size, and open the run again"
-        )
-    if "no kernel image" in told:
-        return (
-            "this PyTorch was not built for this GPU: install a build that knows it, or set "
-            "system.device to cpu"
-        )
-    if "cuda error" in told or "device-side assert" in told:
-        reason = str(error).strip().splitlines()[0]
-        return (
-            f"the GPU failed ({reason}), and cannot be used by this process any more: close "
-            f"gpt-tui and start it again; the run continues from its last checkpoint"
-        )
     if "database is locked" in told:
         return "another program holds the run's database: close it there and open the run again"
     if "disk image is malformed" in told:

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
 from data.errors import InputError
+from engine.config.schema import ModelConfig
 from engine.machine import memory
-from engine.machine.memory import LARGEST_SHARE, TRAINING_BYTES, physical_bytes
+from engine.machine.memory import (
+    LARGEST_SHARE,
+    TRAINING_BYTES,
+    parameter_estimate,
+    physical_bytes,
+)
 from engine.training.trainer import Trainer
 
+LENGTHS = (16, 32, 64)  # of sequences from which the memory of longer ones is predicted
 TRANSIENT_SHARE = 1.5  # activations, with their gradients and scratch space, over activations
+
+
+def check_gpu_memory(model: ModelConfig, vocab_size: int) -> None:
+    """Reject a model whose weights and optimizer state alone exceed the GPU's free memory.
+
+    Raises:
+        InputError: The message says how much is free and what to lower.
+    """
+    parameters = parameter_estimate(model, vocab_size)
+    needed, free = parameters * TRAINING_BYTES, available_bytes("cuda")
+    if needed > LARGEST_SHARE * free:
+        raise InputError(
+            f"this model has {parameters / 1e9:,.1f} billion parameters and needs "
+            f"{needed / 1e9:,.1f} GB of the GPU's memory, of which {free / 1e9:,.1f} GB are free: "
+            f"lower model.n_layer or model.n_embd, or set system.device to cpu"
+        )
 
 
 def largest_micro_batch(trainer: Trainer, wanted: int) -> int:
@@ -26,16 +51,16 @@ def largest_micro_batch(trainer: Trainer, wanted: int) -> int:
     Raises:
         InputError: Not even one fits, or fewer than ``wanted``; the message says how many do.
     """
-    if trainer.device.type == "cuda":
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    there = LARGEST_SHARE * available_bytes(trainer.device.type)
+    one, two = (_kept_by_a_pass(trainer, size) for size in (1, 2))
+    each = max(1, two - one) * TRANSIENT_SHARE
+    if trainer.device.type == "cuda" and _fixed_bytes(parameters, one, two) + each <= there:
+        # there is room to measure it, which counts what the kernels need, too
         one, two = peak_bytes(trainer, 1), peak_bytes(trainer, 2)
         each = float(max(1, two - one))
-    else:
-        one, two = kept_bytes(trainer, 1), kept_bytes(trainer, 2)
-        each = max(1, two - one) * TRANSIENT_SHARE
-    parameters = sum(p.numel() for p in trainer.model.parameters())
-    # the weights are allocated already; gradients and optimizer state are not
-    fixed = (TRAINING_BYTES - 4) * parameters + max(0, one - (two - one))
-    there = LARGEST_SHARE * available_bytes(trainer.device.type)
+        there = LARGEST_SHARE * available_bytes("cuda")
+    fixed = _fixed_bytes(parameters, one, two)
     fits = int((there - fixed) // each)
     if fits >= max(1, wanted):
         return fits
@@ -51,8 +76,40 @@ def largest_micro_batch(trainer: Trainer, wanted: int) -> int:
     )
 
 
-def kept_bytes(trainer: Trainer, size: int) -> int:
-    """Measure what a forward pass over ``size`` sequences saves for the backward pass."""
+def _fixed_bytes(parameters: int, one: float, two: float) -> float:
+    """Return what training needs besides the sequences: gradients and the optimizer's state."""
+    # the weights are allocated already
+    return (TRAINING_BYTES - 4) * parameters + max(0.0, one - (two - one))
+
+
+def _kept_by_a_pass(trainer: Trainer, size: int) -> float:
+    """Return ``kept_bytes`` at full context length, predicted from short sequences if it is long.
+
+    Attention keeps a multiple of T or of T squared, so three lengths tell.
+    """
+    T = trainer.config.model.block_size
+    if LENGTHS[-1] >= T:
+        return kept_bytes(trainer, size)
+    kept = [kept_bytes(trainer, size, length) for length in LENGTHS]
+    slopes = [
+        (after - before) / (longer - shorter)
+        for (shorter, longer), (before, after) in zip(
+            pairwise(LENGTHS), pairwise(kept), strict=True
+        )
+    ]
+    squared = (slopes[1] - slopes[0]) / (LENGTHS[2] - LENGTHS[0])
+    if squared < 1:  # less than a byte: the rounding of allocations
+        squared = 0.0
+    linear = slopes[1] - squared * (LENGTHS[2] + LENGTHS[1])
+    return kept[2] + (T - LENGTHS[2]) * (linear + squared * (T + LENGTHS[2]))
+
+
+def kept_bytes(trainer: Trainer, size: int, length: int | None = None) -> int:
+    """Measure what a forward pass over ``size`` sequences saves for the backward pass.
+
+    Args:
+        length: Of the sequences; None takes the context length.
+    """
     weights = {p.untyped_storage().data_ptr() for p in trainer.model.parameters()}
     kept: dict[int, int] = {}
 
@@ -63,7 +120,7 @@ def kept_bytes(trainer: Trainer, size: int) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        trainer.forward_backward(size)
+        trainer.forward_backward(size, length)
     return sum(kept.values())
 
 

@@ -14,14 +14,15 @@ from dataclasses import replace
 import torch
 
 from data.batches import Split
-from data.errors import InputError
 from engine import kernels
-from engine.config.presets import probably_has_cuda
-from engine.config.schema import Config, SystemConfig
-from engine.machine.memory import gpu_memory_ran_out
+from engine.config.model_size import flops_per_token
+from engine.config.presets import Gpu, default_preset, nvidia_gpu
+from engine.config.schema import Config, ModelConfig, SystemConfig
+from engine.machine.limits import bounded_threads, cores
+from engine.machine.memory import refusing_failures
 from engine.machine.processes import TookTooLong, ending_with
 from engine.program import VERSION
-from engine.training.memory_probe import largest_micro_batch
+from engine.training.memory_probe import check_gpu_memory, largest_micro_batch
 from engine.training.precision import SUPPORTED
 from engine.training.trainer import Runtime, Trainer
 
@@ -34,10 +35,7 @@ MEASURING_SECONDS = 10.0  # after which the remaining combinations are skipped
 TRITON_SECONDS = 120.0  # timeout of the first kernel that Triton compiles
 ESTIMATE_SECONDS = 0.5  # of training, from which the time of all steps is estimated
 
-NO_ROOM = (
-    "this model and its optimizer do not fit into the GPU's memory: lower model.n_layer or "
-    "model.n_embd, or set system.device to cpu"
-)
+PASS_FLOPS = 1e11  # of a pass over one sequence; a shorter one is measured in place of a longer
 
 Say = Callable[[str], None]
 
@@ -58,24 +56,66 @@ def resolve_runtime(
         InputError: One micro-batch of the requested size does not fit into memory.
     """
     device = resolve_device(config.system.device, warn)
+    if device == "cpu" and config.preset == default_preset() != default_preset("cpu"):
+        warn(f"the preset {config.preset} is made for a GPU: on a CPU, {default_preset('cpu')} is")
+    config = config.replace({"system.threads": resolve_threads(config.system.threads, warn)})
     kernels = resolve_kernels(device, config.system, report, warn)
     precision = resolve_precision(device, config.system.precision, warn)
     config = config.replace({"system.precision": precision, "system.kernels": kernels})
     system = config.system
     if device != "cpu":
         micro = _fitting_micro_batch(config, split, vocab_size, device, report)
-        threads = system.threads or torch.get_num_threads()
+        threads = system.threads or min(torch.get_num_threads(), cores())
         graph = device == "cuda" and system.cuda_graph
         return Runtime(device, precision, threads, micro, system.compile, kernels, graph)
     return _measure_cpu(config, split, vocab_size, report)
+
+
+def resolve_threads(asked: int, warn: Say) -> int:
+    """Return the number of threads to use; 0 stays, to be measured."""
+    if asked <= (most := bounded_threads(asked)):
+        return asked
+    there = cores()
+    warn(
+        f"system.threads is {asked}, and this process may use {there} core{'s' * (there > 1)}: "
+        f"training with {most} threads instead"
+    )
+    return most
+
+
+def use_threads(threads: int) -> None:
+    """Set PyTorch's number of threads, for this thread alone; what a run records is bounded."""
+    torch.set_num_threads(bounded_threads(threads))
+
+
+def no_room(device: str) -> str:
+    """Return what to do about a model for which there is too little memory."""
+    if device == "cpu":
+        return (
+            "this model and its optimizer do not fit into the memory: lower model.n_layer or "
+            "model.n_embd, or close other programs"
+        )
+    return (
+        "this model and its optimizer do not fit into the GPU's memory: lower model.n_layer or "
+        "model.n_embd, or set system.device to cpu"
+    )
+
+
+def usable_here(runtime: Runtime, warn: Say) -> Runtime:
+    """Return the recorded runtime of a run, without what this machine does not have."""
+    precision = resolve_precision(runtime.device, runtime.precision, warn)
+    return replace(runtime, precision=precision, threads=resolve_threads(runtime.threads, warn))
 
 
 def resolve_device(asked: str, warn: Say) -> str:
     """Return the requested device if it is available, else the fastest one."""
     there = available_devices()
     best = there[0]
-    if asked == "auto" and best == "cpu" and probably_has_cuda():
-        warn(f"this machine seems to have an NVIDIA GPU, but {_why_no_cuda()}: training on the CPU")
+    if asked == "auto" and best == "cpu" and (gpu := nvidia_gpu()) is not Gpu.NONE:
+        reason = _why_no_cuda()
+        if gpu is Gpu.BROKEN:
+            reason = f"its driver does not answer (nvidia-smi fails or hangs), and {reason}"
+        warn(f"this machine seems to have an NVIDIA GPU, but {reason}: training on the CPU")
     if asked in ("auto", *there):
         return best if asked == "auto" else asked
     warn(
@@ -164,14 +204,11 @@ def _fitting_micro_batch(
     if device != "cuda":
         return system.micro_batch_size or batch
     wanted = min(system.micro_batch_size, batch)
+    check_gpu_memory(config.model, vocab_size)
     report("measuring how many sequences fit into the GPU's memory")
     runtime = Runtime(device, system.precision, 1, 1, False, system.kernels)
-    try:
+    with refusing_failures(no_room(device)):
         fits = largest_micro_batch(Trainer(config, runtime, split, vocab_size), wanted)
-    except RuntimeError as error:
-        if not gpu_memory_ran_out(error):
-            raise
-        raise InputError(NO_ROOM) from None
     torch.cuda.empty_cache()  # return the probe's memory to the device
     return system.micro_batch_size or _largest_divisor(batch, fits)
 
@@ -182,14 +219,15 @@ def _measure_cpu(config: Config, split: Split, vocab_size: int, report: Say) -> 
     threads = [system.threads] if system.threads else _thread_counts()
     plan = [(p, t) for p in precisions for t in threads]
     measure = len(plan) > 1 or not system.micro_batch_size
-    probe = Trainer(
-        config, Runtime("cpu", precisions[0], 1, 1, False, system.kernels), split, vocab_size
-    )
-    fits = largest_micro_batch(probe, system.micro_batch_size)
-    size = min(fits, _probe_size(config, probe.model.parameter_count()))
-    seconds = _measured(probe, plan, size, report) if measure else {}
+    with refusing_failures(no_room("cpu")):
+        probe = Trainer(
+            config, Runtime("cpu", precisions[0], 1, 1, False, system.kernels), split, vocab_size
+        )
+        fits = largest_micro_batch(probe, system.micro_batch_size)
+        size = min(fits, _probe_size(config, probe.model.parameter_count()))
+        seconds = _measured(probe, plan, size, report) if measure else {}
     precision, n_threads = min(seconds, key=seconds.__getitem__) if seconds else plan[0]
-    torch.set_num_threads(n_threads)
+    use_threads(n_threads)
     micro = system.micro_batch_size or _largest_divisor(
         config.train.batch_size, min(fits, QUANTUM_SECONDS / seconds[precision, n_threads])
     )
@@ -215,13 +253,10 @@ def _measured(
 
 def _thread_counts() -> list[int]:
     """Return 1, 2, 4 … and the number of cores this process may use."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    counts = [1]
-    while counts[-1] * 2 < cores:
+    counts, there = [1], cores()
+    while counts[-1] * 2 < there:
         counts.append(counts[-1] * 2)
-    return counts if cores == 1 else [*counts, cores]
+    return counts if there == 1 else [*counts, there]
 
 
 def _probe_size(config: Config, parameters: int) -> int:
@@ -231,18 +266,35 @@ def _probe_size(config: Config, parameters: int) -> int:
 
 def _seconds_per_sequence(probe: Trainer, precision: str, threads: int, size: int) -> float:
     """Return the fastest of a few forward and backward passes, per sequence."""
-    torch.set_num_threads(threads)
+    use_threads(threads)
     probe.compute_with(replace(probe.runtime, precision=precision, threads=threads))
+    length, share = _probe_length(probe.config.model, probe.model.vocab_size)
     best, deadline = float("inf"), time.perf_counter() + PROBE_SECONDS
     for attempt in range(5):
         start = time.perf_counter()
-        probe.forward_backward(size)
+        probe.forward_backward(size, length)
         elapsed = time.perf_counter() - start
         if attempt or elapsed > SLOW_SECONDS:  # the first one is a warm-up
             best = min(best, elapsed)
             if start + elapsed > deadline:
                 break
-    return best / size
+    return best / size / share
+
+
+def _probe_length(model: ModelConfig, vocab_size: int) -> tuple[int, float]:
+    """Return how long the sequences of a measurement are, and their share of the work of whole
+    ones: with those of the longest context length a pass can take minutes.
+    """
+    length = model.block_size
+    work = whole = _flops_of_a_pass(model, vocab_size, length)
+    while length > 1 and work > PASS_FLOPS:
+        length //= 2
+        work = _flops_of_a_pass(model, vocab_size, length)
+    return length, work / whole if whole else 1.0
+
+
+def _flops_of_a_pass(model: ModelConfig, vocab_size: int, length: int) -> float:
+    return length * flops_per_token(replace(model, block_size=length), vocab_size)
 
 
 def _largest_divisor(number: int, limit: float) -> int:
@@ -261,7 +313,7 @@ def training_seconds(
         InputError: One micro-batch of the requested size does not fit into memory.
     """
     runtime = resolve_runtime(config, split, vocab_size, report, warn)
-    torch.set_num_threads(runtime.threads)
+    use_threads(runtime.threads)
     report("training briefly to measure the speed")
     trainer = Trainer(config, runtime, split, vocab_size)
     sequences = config.train.batch_size * config.train.grad_accum_steps

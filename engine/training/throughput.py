@@ -24,11 +24,12 @@ class Throughput:
         self._tokens_per_step: int | None = None
         self._settled_at = 0.0  # in train_seconds
         self._last_read = time.perf_counter()
+        self._read_until = 0.0  # train_seconds at the end of the last step that was read
         self._queued: deque[torch.cuda.Event] = deque()
 
     def restart(self, train_seconds: float) -> None:
         """Continue from this much training time, and measure the speed again."""
-        self.train_seconds, self._settled_at = train_seconds, train_seconds
+        self.train_seconds = self._settled_at = self._read_until = train_seconds
         self._forget_speed()
 
     def expect(self, tokens_per_step: int) -> None:
@@ -69,13 +70,27 @@ class Throughput:
         if len(self._queued) > STEPS_AHEAD:
             self._queued.popleft().synchronize()
 
-    def should_read(self, unread: int) -> bool:
+    def ends_of(self, steps: int, last: float) -> list[float]:
+        """Return the training time at the end of each step that was read at once.
+
+        A GPU takes the steps between two reads one after another, but the host sees only when the
+        last one was done: each gets the same share.
+
+        Args:
+            steps: How many there are since the last time.
+            last: The training time at the end of the last one.
+        """
+        first, self._read_until = self._read_until, last
+        ends = [first + (last - first) * number / steps for number in range(1, steps)]
+        return [*ends, last]
+
+    def should_read(self, unread: int, device: torch.device) -> bool:
         """Return whether to copy the ``unread`` results from the device now.
 
-        Each copy waits for the GPU, so results are read in batches.
+        Each copy waits for a GPU, so results are read in batches.
         """
         now = time.perf_counter()
-        if unread < READ_STEPS and now - self._last_read < READ_SECONDS:
+        if device.type != "cpu" and unread < READ_STEPS and now - self._last_read < READ_SECONDS:
             return False
         self._last_read = now
         return True

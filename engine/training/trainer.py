@@ -90,6 +90,7 @@ class Trainer:
         self.train_tokens = _on_device(split.train, self.device)  # (n_train,)
         self.val_tokens = _on_device(split.val, self.device)  # (n_val,)
         self.step = 0
+        self.step_share = 0.0  # of the sequences of the step under way
         self.tokens = 0
 
     def compute_with(self, runtime: Runtime) -> None:
@@ -158,10 +159,14 @@ class Trainer:
             self.forward = uncompiled
             raise
 
-    def forward_backward(self, size: int) -> None:
-        """Run a pass over ``size`` sequences and discard the gradients, to warm up or measure."""
+    def forward_backward(self, size: int, length: int | None = None) -> None:
+        """Run a pass over ``size`` sequences and discard the gradients, to warm up or measure.
+
+        Args:
+            length: Of the sequences; None takes the context length.
+        """
         starts = torch.zeros(size, dtype=torch.long, device=self.device)
-        x, y = self._windows(self.train_tokens, starts)  # (size, T) each
+        x, y = self._windows(self.train_tokens, starts, length)  # (size, T) each
         self._loss(self.forward, x, y).backward()  # type: ignore[no-untyped-call]
         self.model.zero_grad(set_to_none=True)  # None instead of zeros: no memory, no fill kernels
 
@@ -198,7 +203,10 @@ class Trainer:
             self._starts[:size].copy_(_to_copy(part, self.device), non_blocking=True)
             work = partial(self._accumulate, size, share, first)
             self.graph.run((size, share, first), work)
+            self.step_share = share if first else self.step_share + share
             yield  # the caller may pause, sample or close the generator here
+        # allocated before the weights change: nothing may fail between them and the step's number
+        figures = torch.empty(2, device=self.device)
         self.graph.run("update", self._update)
         self.graph.end_round()
         if self.average:
@@ -206,7 +214,8 @@ class Trainer:
         self.step += 1
         self.tokens += tokens_per_step(config)
         # copied, because the next step writes to the same tensors
-        loss, grad_norm = torch.stack((self._loss_sum, self._grad_norm)).unbind()
+        torch.stack((self._loss_sum, self._grad_norm), out=figures)
+        loss, grad_norm = figures.unbind()
         return StepResult(self.step, self.tokens, loss, grad_norm, rate)
 
     def _accumulate(self, size: int, share: float, first: bool) -> None:
@@ -271,9 +280,12 @@ class Trainer:
     def _micro_batch_size(self) -> int:
         return min(self.runtime.micro_batch_size, self.config.train.batch_size)
 
-    def _windows(self, tokens: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
+    def _windows(
+        self, tokens: Tensor, starts: Tensor, length: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return inputs and targets, (b, T) each, of the windows that start at ``starts`` (b,)."""
-        reach = torch.arange(self.config.model.block_size + 1, device=self.device)  # (T + 1,)
+        T = length or self.config.model.block_size
+        reach = torch.arange(T + 1, device=self.device)  # (T + 1,)
         windows = tokens[starts[:, None] + reach].long()  # (b, T + 1)
         return windows[:, :-1], windows[:, 1:]  # each target is the token after its input
 
@@ -332,7 +344,8 @@ def _parts(offsets: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 def _on_device(tokens: np.ndarray, device: torch.device) -> Tensor:
     """Copy tokens in the smallest integer dtype that every device can index."""
-    small = np.int16 if not len(tokens) or tokens.max() < 2**15 else np.int32
+    largest = int(tokens.max()) if len(tokens) else 0
+    small = next(one for one in (np.uint8, np.int16, np.int32) if largest <= np.iinfo(one).max)
     return torch.from_numpy(tokens.astype(small)).to(device)
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from engine.config.schema import SETTINGS
 from tests.cli.conftest import Cli
 
 
@@ -131,3 +133,16 @@ def test_unknown_characters_and_long_texts_are_refused(cli: Cli, text: Path) -> 
     command = ("model", "layer-norm", "--data", text, "--trace")
     assert "has no '→'" in cli(*command, "one → two").problem
     assert "raise model.block_size" in cli(*command, "one fish two fish").problem
+
+
+@pytest.mark.parametrize("end", ["minimum", "maximum"])
+def test_the_cost_of_a_model_with_extreme_settings_is_told_at_once(cli: Cli, end: str) -> None:
+    settings = [one for one in SETTINGS.values() if getattr(one, end) is not None]
+    started = time.monotonic()
+    for one in settings:
+        answer = cli(
+            "model", "tiny", "--vocab-size", 65, "--set", f"{one.key}={getattr(one, end):g}"
+        )
+        assert answer.code in (0, 2), one.key
+        assert "Traceback" not in answer.err
+    assert len(settings) > 30 and time.monotonic() - started < 20

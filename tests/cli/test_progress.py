@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import time
 from collections.abc import Callable
@@ -57,6 +58,16 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_line_says_where_it_stands() -> None:
     line = "step 120/2,000 · epoch 0.09 · loss 2.511 · val – · 19.2k tokens/s · 1:15 left"
     assert progress_line(STATUS) == line
+
+
+def test_within_a_step_that_takes_long_its_share_is_told() -> None:
+    status = dataclasses.replace(STATUS, step_share=0.1234)
+    assert progress_line(status).startswith("step 120/2,000 (12.3% of the next) · ")
+    stream = Stream()
+    with Progress(stream, lambda: status):
+        until(lambda: "12.3%" in stream.getvalue())
+        status = dataclasses.replace(STATUS, step_share=0.5)
+        until(lambda: "50.0%" in stream.getvalue())
 
 
 def test_a_terminal_keeps_one_line_below_what_is_said() -> None:

@@ -35,7 +35,13 @@ from tui.commands import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.terminal.signals import Handler, ending_signals, handle, name_of
 from tui.terminal.visible import Control, visible, visible_line
 from tui.text.notices import format_advice
-from tui.text.numbers import format_amount, format_duration, format_loss, format_path
+from tui.text.numbers import (
+    format_amount,
+    format_duration,
+    format_loss,
+    format_path,
+    format_step_share,
+)
 from tui.text.tables import format_threads
 
 STDERR = 2
@@ -216,7 +222,7 @@ class Progress:
         self._thread = threading.Thread(target=self._follow, name="progress", daemon=True)
         self._shown = ""  # the current text of the line that is updated in place
         self._topic = ""  # of the last preparation message
-        self._last_step = -1
+        self._last_shown = (-1, 0.0)  # the step, and how much of the next one
 
     def __enter__(self) -> Progress:
         self._thread.start()
@@ -253,8 +259,9 @@ class Progress:
     def _follow(self) -> None:
         while not self._ended.wait(TERMINAL_SECONDS if self._on_terminal else PLAIN_SECONDS):
             status = self._status()
-            if status.state is State.RUNNING and status.step != self._last_step:
-                self._last_step = status.step
+            now = status.step, status.step_share
+            if status.state is State.RUNNING and now != self._last_shown:
+                self._last_shown = now
                 self._tell(progress_line(status))
 
     def _tell(self, line: str) -> None:
@@ -284,7 +291,7 @@ class Progress:
 def progress_line(status: Status) -> str:
     """Format a status as one line."""
     parts = [
-        f"step {status.step:,}/{status.total_steps:,}",
+        f"step {status.step:,}/{status.total_steps:,}{format_step_share(status.step_share)}",
         f"epoch {status.epoch:.2f}",
         f"loss {format_loss(status.train_loss)}",
         f"val {format_loss(status.val_loss)}",

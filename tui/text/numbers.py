@@ -69,6 +69,11 @@ def format_rate(rate: float) -> str:
     return f"{float(mantissa):g}e{int(power)}"
 
 
+def format_step_share(share: float) -> str:
+    """Format how much of a long step is done; empty if there is nothing to say."""
+    return f" ({share:.1%} of the next)" if share else ""
+
+
 def format_steps(step: int, total: int) -> str:
     """``120/5,000``."""
     return f"{step:,}/{total:,}"

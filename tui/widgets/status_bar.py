@@ -8,7 +8,14 @@ from textual.widget import Widget
 
 from engine.protocol import State, Status
 from tui.control.run import RunFacts
-from tui.text.numbers import format_amount, format_duration, format_loss, format_rate, format_steps
+from tui.text.numbers import (
+    format_amount,
+    format_duration,
+    format_loss,
+    format_rate,
+    format_step_share,
+    format_steps,
+)
 from tui.text.run_states import SIGNS
 from tui.text.tables import fit_items
 
@@ -46,8 +53,9 @@ def _progress_items(status: Status, facts: RunFacts) -> list[Text]:
     share = min(1.0, status.step / status.total_steps)
     filled = round(share * BAR_WIDTH)
     bar = Text.assemble(("━" * filled, "green"), ("─" * (BAR_WIDTH - filled), "dim"))
+    under_way = status.step_share if status.state is State.RUNNING else 0.0
     items += [
-        _item("step", format_steps(status.step, status.total_steps)),
+        _item("step", format_steps(status.step, status.total_steps) + format_step_share(under_way)),
         bar,
         _item("epoch", f"{status.epoch:.2f}"),
     ]

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
+import importlib.util
 import os
+import re
 import shutil
+import subprocess
+from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 
 from data.errors import InputError
@@ -17,11 +23,16 @@ __all__ = [
     "GROUPS",
     "LADDER",
     "PRESETS",
+    "Gpu",
     "Preset",
     "default_preset",
+    "nvidia_gpu",
     "preset_config",
     "probably_has_cuda",
 ]
+
+DRIVER = Path("/proc/driver/nvidia/gpus")  # has a folder for each GPU
+NVIDIA_SMI_SECONDS = 2.0
 
 GROUPS: dict[str, tuple[Preset, ...]] = {
     "recipes to train with": RECIPES,
@@ -51,7 +62,53 @@ def default_preset(device: str = "auto") -> str:
 
 
 def probably_has_cuda() -> bool:
-    """Return whether there seems to be an NVIDIA GPU; only torch can tell for certain."""
+    """Return whether PyTorch can probably use an NVIDIA GPU; only torch can tell for certain."""
+    return nvidia_gpu() is Gpu.THERE and _torch_has_cuda()
+
+
+class Gpu(StrEnum):
+    """What is known of an NVIDIA GPU without loading torch."""
+
+    NONE = "none"
+    THERE = "there"
+    BROKEN = "broken"  # its driver does not answer
+
+
+@functools.cache
+def nvidia_gpu() -> Gpu:
+    """Return whether this process sees an NVIDIA GPU whose driver works."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
-        return False
-    return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
+        return Gpu.NONE
+    with suppress(OSError):
+        if any(DRIVER.iterdir()):
+            return Gpu.THERE
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return Gpu.NONE
+    try:  # as on Windows' Linux, which has no such folder
+        asked = subprocess.Popen(
+            [command, "-L"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            listed, _ = asked.communicate(timeout=NVIDIA_SMI_SECONDS)
+        except subprocess.TimeoutExpired:
+            asked.kill()  # not waited for: it may hang in the driver
+            return Gpu.BROKEN
+    except OSError:
+        return Gpu.BROKEN
+    return Gpu.THERE if asked.returncode == 0 and b"GPU 0" in listed else Gpu.BROKEN
+
+
+def _torch_has_cuda() -> bool:
+    """Return whether the installed torch is a build with CUDA, without loading it."""
+    try:
+        found = importlib.util.find_spec("torch")
+        if found is None or found.origin is None:
+            return False
+        text = Path(found.origin).with_name("version.py").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return True
+    return re.search(r"^cuda\b.*= *None", text, re.MULTILINE) is None

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import pytest
 import torch
 
 from data.errors import InputError
-from engine.config.presets import LADDER, PRESETS, preset_config
+from engine.config import presets
+from engine.config.presets import (
+    LADDER,
+    PRESETS,
+    Gpu,
+    default_preset,
+    nvidia_gpu,
+    preset_config,
+)
 from engine.config.schema import Config, tokens_per_step, total_steps
 from engine.model import LanguageModel, build_model
 
+Machine = Callable[[str], None]  # installs an nvidia-smi that does this
 TINYSHAKESPEARE_TRAIN_TOKENS = 1_003_854
 TINYSHAKESPEARE_CHARACTERS = 65
 
@@ -163,3 +175,62 @@ def test_a_preset_that_is_not_there_names_the_nearest() -> None:
 def test_torchs_start_has_no_spread_of_the_embeddings() -> None:
     with pytest.raises(InputError, match=r"model\.embd_std applies to model\.init gpt2"):
         Config().replace({"model.init": "torch", "model.embd_std": 0.1})
+
+
+# The preset that is taken where none is named
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machine]:
+    """A machine without an NVIDIA GPU, and a torch that could use one."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(presets, "DRIVER", tmp_path / "gpus")
+    monkeypatch.setattr(presets, "_torch_has_cuda", lambda: True)
+    presets.nvidia_gpu.cache_clear()
+
+    def nvidia_smi(script: str) -> None:
+        command = tmp_path / "nvidia-smi"
+        command.write_text(f"#!/bin/sh\n{script}\n")
+        command.chmod(0o755)
+
+    yield nvidia_smi
+    presets.nvidia_gpu.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("script", "gpu", "preset"),
+    [
+        ("echo 'GPU 0: NVIDIA H200'", Gpu.THERE, "fast-10m"),
+        ("echo 'No devices found.'", Gpu.BROKEN, "fast"),
+        ("echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18", Gpu.BROKEN,
+         "fast"),
+        ("while :; do :; done", Gpu.BROKEN, "fast"),
+    ],
+)  # fmt: skip
+def test_nvidia_smi_is_asked_and_not_only_looked_for(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, script: str, gpu: Gpu, preset: str
+) -> None:
+    monkeypatch.setattr(presets, "NVIDIA_SMI_SECONDS", 0.3)
+    machine(script)
+    assert nvidia_gpu() is gpu
+    assert default_preset() == preset
+
+
+def test_a_loaded_driver_needs_no_nvidia_smi_and_a_torch_without_cuda_no_gpu(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert (nvidia_gpu(), default_preset()) == (Gpu.NONE, "fast")
+    presets.nvidia_gpu.cache_clear()
+    (tmp_path / "gpus" / "0000:01:00.0").mkdir(parents=True)
+    assert (nvidia_gpu(), default_preset()) == (Gpu.THERE, "fast-10m")
+    assert default_preset("cpu") == "fast"
+    monkeypatch.setattr(presets, "_torch_has_cuda", lambda: False)
+    assert default_preset() == "fast"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    presets.nvidia_gpu.cache_clear()
+    assert nvidia_gpu() is Gpu.NONE
+
+
+def test_whether_torch_is_built_with_cuda_is_known_without_loading_it() -> None:
+    assert presets._torch_has_cuda() is (torch.version.cuda is not None)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import weakref
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from engine.config.presets import preset_config
 from engine.config.schema import ModelConfig, OptimConfig
 from engine.model import GPT, build_model
 from engine.optim import Optimizer
+from engine.optim.muon import Muon
 from tests.engine.models import VOCAB, random_model, relative_error, small_config, small_model
 
 STEPS = 5
@@ -274,3 +280,80 @@ def test_what_is_remembered_can_be_taken_over(name: str, steps_before: int) -> N
         take_step(third, 0.01, GO)
     for a, b in zip(straight.parameters(), stopped.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+# Too little memory
+
+
+class LimitedMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Raise as the allocator does when the new tensors alive take more than some bytes."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._room, self._alive = room, Counter[int]()
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        given = {x.data_ptr() for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor) and tensor.untyped_storage().nbytes():
+                self._note(tensor, tensor.untyped_storage().data_ptr() in given)
+        return result
+
+    def _note(self, tensor: Tensor, was_there: bool) -> None:
+        place, size = tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes()
+        if not self._alive[place]:
+            if was_there:
+                return  # of the model or its optimizer
+            self._room -= size
+        self._alive[place] += 1
+        weakref.finalize(tensor, self._free, place, size)
+        if self._room < 0:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def _free(self, place: int, size: int) -> None:
+        self._alive[place] -= 1
+        self._room += 0 if self._alive[place] else size
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon", "sgd"])
+def test_an_update_without_enough_memory_changes_nothing_at_all(kind: str) -> None:
+    """And once there is enough, it is the one that it would have been."""
+    ours, plain = model(), model()
+    optimizer, other = (Optimizer(one, optim(kind)) for one in (ours, plain))
+    for one in (optimizer, other):
+        one.compute_with(torch.float32, native=False)
+        one.set_rate(0.01)
+    give_gradients(1, ours, plain)
+    before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
+    failures, room = 0, 0
+    while True:
+        try:
+            with LimitedMemory(room):
+                optimizer.step(GO)
+            break
+        except torch.OutOfMemoryError:
+            failures, room = failures + 1, room + 1000
+            assert all(torch.equal(x, before[name]) for name, x in ours.state_dict().items())
+    other.step(GO)
+    assert failures > 5 or kind == "sgd"  # which has no temporary tensors
+    for parameter, twin in zip(ours.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(parameter, twin)
+        mine, its = optimizer.state_of(parameter), other.state_of(twin)
+        assert all(torch.equal(mine[name], its[name]) for name in its)
+
+
+def test_the_temporary_tensors_of_muon_are_bounded_for_the_largest_model() -> None:
+    config = preset_config("gpt2-xl")
+    width = config.model.n_embd
+    layers = [
+        [((3 * width, width), [width] * 3), ((width, width), [width]),
+         ((4 * width, width), [4 * width]), ((width, 4 * width), [width])]
+        for _ in range(config.model.n_layer)
+    ]  # fmt: skip
+    muon = Muon(
+        [(torch.empty(shape, device="meta"), rows) for layer in layers for shape, rows in layer]
+    )
+    assert 4 * muon.numbers < 2.2e9

@@ -628,7 +628,7 @@ def test_a_cool_down_of_a_schedule_that_decays_by_itself_is_refused(
     assert "the schedule cosine decays by itself" in refused.message
 
 
-def test_steps_whose_losses_are_read_together_keep_their_own_times(
+def test_steps_whose_losses_are_read_together_share_the_time_between_two_reads(
     rig: Rig, make_config: MakeConfig
 ) -> None:
     """As on a GPU, which hands over the losses of many steps at once."""
@@ -644,5 +644,18 @@ def test_steps_whose_losses_are_read_together_keep_their_own_times(
         for name in ("train_seconds", "tokens_per_second")
     }
     tokens = run_state.trainer.tokens / 3
-    assert recorded["train_seconds"] == [0.5, 0.75, 1.75]
+    assert recorded["train_seconds"] == pytest.approx([1.75 / 3, 3.5 / 3, 1.75])
     assert recorded["tokens_per_second"] == [0.0, 4 * tokens, 2 * tokens / 1.25]
+
+
+def test_a_step_that_takes_long_shows_how_much_of_it_is_done(
+    rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.session.session.STEP_REPORT_SECONDS", 0.0)
+    session = rig.new(make_config(train__grad_accum_steps=4))
+    shares = []
+    while session.status.step < 2:
+        assert session.advance()
+        shares.append(session.status.step_share)
+    assert [share for share in shares if share] == [0.25, 0.5, 0.75, 1.0] * 2
+    assert session.status.step_share == 0.0

@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
+import time
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import engine
 from data.batches import Split
 from data.errors import InputError
-from engine.machine.memory import LARGEST_SHARE
-from engine.protocol import Adjust, Refused, Resume, Sample, State, Warned
-from engine.session import worker
+from engine.config.presets import Gpu, preset_config
+from engine.lr_finder.finder import prepare
+from engine.lr_finder.ramp import Ramp
+from engine.machine.limits import bounded_threads
+from engine.machine.memory import LARGEST_SHARE, described_failure
+from engine.metrics import MetricStore
+from engine.protocol import (
+    Adjust,
+    Evaluate,
+    Event,
+    Failed,
+    Fork,
+    Open,
+    Refused,
+    Resume,
+    Rewind,
+    Sample,
+    Save,
+    State,
+    Warned,
+)
+from engine.session.worker import EngineLoop
 from engine.training import memory_probe, runtime
 from engine.training.memory_probe import largest_micro_batch
-from engine.training.runtime import resolve_precision, resolve_runtime
+from engine.training.runtime import resolve_precision, resolve_runtime, usable_here
 from engine.training.trainer import Runtime
 from tests.engine.conftest import MakeConfig, MakeTrainer, Rig, assert_same_bits, weights
 
@@ -208,65 +233,6 @@ def test_left_open_the_micro_batch_stays_within_the_memory(
     assert resolve_runtime(config, split, 90, quiet, quiet).micro_batch_size == 4
 
 
-def test_a_gpu_out_of_memory_pauses_training_and_names_the_way_out(
-    rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session = rig.new(make_config(system__micro_batch_size=4))
-    rig.to_step(session, 3)
-    before = weights(session.trainer.model)
-
-    def out_of_memory(*_: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(session.trainer, "_loss", out_of_memory)
-        rig.until(session, lambda: session.status.state is State.PAUSED)
-    assert rig.said(Warned)[-1].message == (
-        "the GPU ran out of memory, so training is paused and saved: gpt-tui train --resume "
-        "run-1 --set system.micro_batch_size=2 takes the same steps in more passes"
-    )
-    assert session.trainer.step == 3
-    assert_same_bits(weights(session.trainer.model), before)
-    rig.until(session, lambda: session.status.saved_step == 3)
-    rig.send(session, Resume())
-    rig.to_step(session, 5)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-        torch.AcceleratorError("CUDA error: out of memory", 2),  # of the driver, not the allocator
-    ],
-    ids=["allocator", "driver"],
-)
-def test_wherever_a_gpu_runs_out_of_memory_nothing_is_lost(
-    rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
-) -> None:
-    """In an evaluation, while text is written, and where weights are copied for it."""
-    session = rig.new(make_config(eval__interval=3))
-    rig.to_step(session, 2)
-
-    def out_of_memory(*_: Any, **__: Any) -> None:
-        raise error
-
-    with monkeypatch.context() as patch:
-        patch.setattr(session.trainer, "evaluate_quanta", out_of_memory)
-        rig.until(session, lambda: session.status.state is State.PAUSED)
-    rig.until(session, lambda: session.status.saved_step == 3)
-    with monkeypatch.context() as patch:
-        patch.setattr("engine.sampling.background.freeze", out_of_memory)
-        rig.send(session, Sample({}))
-        assert rig.said(Refused)[-1].message.startswith("the GPU has too little memory left")
-    with monkeypatch.context() as patch:
-        patch.setattr("engine.sampling.generate.Generation.__next__", out_of_memory)
-        rig.send(session, Sample({}))
-        rig.until(session, lambda: not session.sampler.active)
-        assert "ended early: the GPU has too little memory left" in rig.said(Warned)[-1].message
-    rig.send(session, Resume())
-    rig.to_step(session, 5)
-
-
 # As a library
 
 
@@ -328,7 +294,7 @@ def test_an_nvidia_gpu_that_pytorch_cannot_use_is_told(
             warnings.warn("The NVIDIA driver on your system is too old.", stacklevel=1)
         return False
 
-    monkeypatch.setattr(runtime, "probably_has_cuda", lambda: True)
+    monkeypatch.setattr(runtime, "nvidia_gpu", lambda: Gpu.THERE)
     monkeypatch.setattr(runtime, "available_devices", lambda: ["cpu"])
     monkeypatch.setattr(torch.cuda, "is_available", is_available)
     monkeypatch.setattr(torch.version, "cuda", built_with)
@@ -337,13 +303,301 @@ def test_an_nvidia_gpu_that_pytorch_cannot_use_is_told(
     assert said == [f"this machine seems to have an NVIDIA GPU, but {reason}: training on the CPU"]
 
 
+# What somebody believed: a recorded number of threads, or a precision of another card
+
+
+@pytest.mark.parametrize(
+    ("asked", "got", "sentence"),
+    [
+        (8, 8, ""),
+        (1024, 8, "system.threads is 1024, and this process may use 2 cores: training with 8 "
+         "threads instead"),
+    ],
+)  # fmt: skip
+def test_many_more_threads_than_cores_are_bounded_and_told(
+    make_config: MakeConfig,
+    split: Split,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: int,
+    got: int,
+    sentence: str,
+) -> None:
+    monkeypatch.setattr("engine.machine.limits.cores", lambda: 2)
+    monkeypatch.setattr(runtime, "cores", lambda: 2)
+    said: list[str] = []
+    config = make_config(system__threads=asked, system__kernels="torch")
+    assert resolve_runtime(config, split, 90, quiet, said.append).threads == got
+    assert said == ([sentence] if sentence else [])
+
+
+def test_threads_that_a_run_recorded_elsewhere_are_bounded_and_told(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(system__threads=2))
+    rig.to_step(session, 2)
+    database = session.files.database
+    known = database.meta()["runtime"]
+    known["asked"]["threads"] = known["resolved"]["threads"] = 1024
+    database.set_meta(runtime=known)
+    session = rig.open(rig.close(session))
+    most = session.trainer.runtime.threads
+    assert most == torch.get_num_threads() == bounded_threads(1024) < 1024
+    assert f"training with {most} threads instead" in rig.said(Warned)[0].message
+    assert session.files.database.meta()["runtime"]["resolved"]["threads"] == most
+
+
+def test_a_precision_that_this_card_only_emulates_is_replaced_when_a_run_is_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation
+    )
+    said: list[str] = []
+    elsewhere = Runtime("cuda", "bf16", 1, 4, False, "native", True)
+    here = usable_here(elsewhere, said.append)
+    assert here == dataclasses.replace(elsewhere, precision="fp32")
+    assert "supports only fp32 and tf32 and fp16" in said[0]
+
+
+# Long contexts are predicted and measured from short sequences
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"model__position": "rotary", "model__n_gram": 3},
+        {"model__attn_dropout": 0.3, "system__kernels": "torch"},
+        {"system__precision": "bf16"},
+    ],
+)
+def test_the_memory_of_long_sequences_is_predicted_from_short_ones(
+    make_trainer: MakeTrainer, changes: dict[str, Any]
+) -> None:
+    trainer = make_trainer(model__block_size=300, **changes)
+    for size in (1, 2):
+        predicted = memory_probe._kept_by_a_pass(trainer, size)
+        assert predicted == pytest.approx(memory_probe.kept_bytes(trainer, size), rel=0.001)
+
+
+def test_a_context_of_a_hundred_thousand_is_measured_in_a_moment(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "PASS_FLOPS", 1e9)
+    long = Split(*(np.zeros(131_073, np.uint8) for _ in range(2)))
+    config = make_config(model__block_size=131_072, **AUTO)
+    started = time.monotonic()
+    with suppress(InputError):  # this machine may have too little memory
+        resolve_runtime(config, long, 90, quiet, quiet)
+    assert time.monotonic() - started < 30
+
+
+# A GPU, as far as a CPU can show it
+
+
+@pytest.fixture
+def free_gpu_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Pretend that a GPU has so many bytes free."""
+
+    def pretend_free(free: int) -> None:
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, 80 * 10**9))
+        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+
+    return pretend_free
+
+
+def test_a_model_beyond_the_gpu_is_refused_before_it_is_built(
+    make_config: MakeConfig, split: Split, free_gpu_memory: Callable[[int], None]
+) -> None:
+    free_gpu_memory(10**9)
+    config = preset_config("gpt2")
+    with pytest.raises(InputError) as refused:
+        runtime._fitting_micro_batch(config, split, 50257, "cuda", quiet)
+    assert str(refused.value) == (
+        "this model has 0.1 billion parameters and needs 2.0 GB of the GPU's memory, of which 1.0 "
+        "GB are free: lower model.n_layer or model.n_embd, or set system.device to cpu"
+    )
+
+
+def test_a_micro_batch_beyond_the_gpu_is_refused_and_the_one_that_fits_is_named(
+    make_trainer: MakeTrainer,
+    monkeypatch: pytest.MonkeyPatch,
+    free_gpu_memory: Callable[[int], None],
+) -> None:
+    trainer = make_trainer()
+    monkeypatch.setattr(memory_probe, "peak_bytes", lambda trainer, size: 10**6 * (3 + size))
+    monkeypatch.setattr(trainer, "device", SimpleNamespace(type="cuda"))
+    monkeypatch.setattr(memory_probe, "kept_bytes", lambda trainer, size, length=None: 10**6)
+    weights_too = 12 * trainer.model.parameter_count() + 3 * 10**6
+    free_gpu_memory(int((weights_too + 5.5 * 10**6) / LARGEST_SHARE))
+    assert largest_micro_batch(trainer, 5) == 5
+    with pytest.raises(InputError, match=r"set system.micro_batch_size to 5 or less"):
+        largest_micro_batch(trainer, 6)
+
+
+# Memory that runs out, wherever it does, and a GPU that fails
+
+OUT_OF_MEMORY = {
+    "allocator": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    "driver": torch.AcceleratorError("CUDA error: out of memory", 2),
+    "cpu": RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: Error code 12"),
+    "python": MemoryError(),
+}
+
+
+@pytest.fixture(params=OUT_OF_MEMORY)
+def failing(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], AbstractContextManager[None]]:
+    """Run out of memory in a function while a block runs."""
+
+    @contextmanager
+    def fail(where: str) -> Iterator[None]:
+        def out_of_memory(*_: Any, **__: Any) -> None:
+            raise OUT_OF_MEMORY[request.param]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(where, out_of_memory)
+            yield
+
+    return fail
+
+
+Fail = Callable[[str], AbstractContextManager[None]]
+TRAINER = "engine.training.trainer.Trainer"
+WHERE_SESSIONS_WORK = {
+    "a pass": (f"{TRAINER}._loss", None),
+    "an update": ("engine.optim.optimizer.Optimizer._check_memory", None),
+    "reading": ("engine.session.results.Results.read", None),
+    "an evaluation": (f"{TRAINER}.evaluate_quanta", Evaluate()),
+    "a snapshot": ("engine.session.run_state.take_snapshot", Save()),
+    "a rewind": (f"{TRAINER}._loss", Rewind(1)),
+    "a fork": ("engine.session.fork.write_checkpoint", Fork()),
+    "weights of another step": ("engine.session.session.read_model", Sample({}, step=2)),
+}
+
+
+@pytest.mark.parametrize("what", WHERE_SESSIONS_WORK)
+def test_wherever_memory_runs_out_the_run_pauses_is_saved_and_goes_on(
+    rig: Rig, make_config: MakeConfig, failing: Fail, what: str
+) -> None:
+    where, command = WHERE_SESSIONS_WORK[what]
+    session = rig.new(make_config(checkpoint__interval=2, system__micro_batch_size=4))
+    rig.to_step(session, 3)
+    session.saving.collect(None)  # the checkpoint of step 2 is written
+    twin = weights(session.trainer.model)
+    told = len(rig.said(Warned))
+    with failing(where):
+        if command:
+            rig.send(session, command)
+        rig.until(session, lambda: session.status.state is State.PAUSED)
+        with suppress(AssertionError):  # it rests, or it goes on failing to save
+            rig.rest(session)
+    (first, *_) = rig.said(Warned)[told:]
+    assert first.message == (
+        "memory ran out, so training is paused and saved: gpt-tui train --resume run-1 --set "
+        "system.micro_batch_size=2 takes the same steps in more passes"
+    )
+    if session.trainer.step == 3:
+        assert_same_bits(weights(session.trainer.model), twin)
+    rig.send(session, Save())
+    rig.until(session, lambda: session.status.saved_step == session.trainer.step)
+    rig.send(session, Resume())
+    rig.to_step(session, 6)
+    plain = rig.new(make_config(checkpoint__interval=2))
+    rig.to_step(plain, 6)
+    assert_same_bits(weights(session.trainer.model), weights(plain.trainer.model))
+
+
+def test_without_memory_to_come_back_from_a_rewind_the_run_ends_and_is_whole(
+    rig: Rig, make_config: MakeConfig, failing: Fail
+) -> None:
+    session = rig.new(make_config(checkpoint__interval=2))
+    rig.to_step(session, 3)
+    session.saving.collect(None)
+    with failing("engine.session.run_state.restore"):
+        rig.send(session, Rewind(2))
+        with pytest.raises((MemoryError, RuntimeError)) as failed:
+            rig.rest(session)
+        assert described_failure(failed.value).startswith("memory ran out: ")
+    reopened = rig.open(rig.close(session, save=False))
+    assert reopened.trainer.step == 3
+    rig.to_step(reopened, 5)
+
+
+def test_without_memory_for_a_copy_of_the_weights_a_sample_is_refused(
+    rig: Rig, make_config: MakeConfig, failing: Fail
+) -> None:
+    session = rig.new(make_config())
+    rig.to_step(session, 2)
+    with failing("engine.sampling.background.freeze"):
+        rig.send(session, Sample({}))
+        assert rig.said(Refused)[-1].message.startswith("there is too little memory left")
+    with failing("engine.sampling.generate.Generation.__next__"):
+        rig.send(session, Sample({}))
+        rig.until(session, lambda: not session.sampler.active)
+        assert "ended early: there is too little memory left" in rig.said(Warned)[-1].message
+    rig.to_step(session, 4)
+
+
+@pytest.mark.parametrize("where", ["engine.session.build.Trainer", "engine.session.build.restore"])
+def test_without_memory_to_open_a_run_it_is_refused_and_stays_whole(
+    rig: Rig, make_config: MakeConfig, failing: Fail, where: str
+) -> None:
+    session = rig.new(make_config())
+    rig.to_step(session, 3)
+    path = rig.close(session)
+    with failing(where), pytest.raises(InputError, match=r"do not fit into the memory"):
+        rig.open(path)
+    rig.to_step(rig.open(path), 5)
+
+
+def test_the_learning_rate_finder_without_memory_says_so(
+    make_config: MakeConfig, failing: Fail
+) -> None:
+    ramp = Ramp(steps=3)
+    losses = MetricStore().column("train_loss")
+    with failing("engine.lr_finder.finder.Trainer"), pytest.raises(InputError, match=LITTLE):
+        prepare(make_config(), ramp, losses, quiet, quiet, lambda: False)
+    finder = prepare(make_config(), ramp, losses, quiet, quiet, lambda: False)
+    with failing(f"{TRAINER}._loss"), pytest.raises(InputError, match=LITTLE):
+        next(finder.quanta())
+
+
+LITTLE = r"too little memory for the learning-rate finder"
+
+
 @pytest.mark.parametrize(
     ("told", "answer"),
     [
         ("CUDA error: no kernel image is available for execution", "was not built for this GPU"),
         ("CUDA error: device-side assert triggered\nCUDA kernel errors", "start it again"),
-        ("CUDA out of memory. Tried to allocate 2 GiB", "lower train.batch_size"),
     ],
 )
-def test_a_gpu_that_fails_is_told_with_a_way_out(told: str, answer: str) -> None:
-    assert answer in worker._described(RuntimeError(told), None)
+def test_a_gpu_that_fails_is_one_sentence_and_the_run_is_whole(
+    rig: Rig,
+    make_config: MakeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    told: str,
+    answer: str,
+) -> None:
+    """Afterwards each further call fails, too, those that close the run among them."""
+    session = rig.new(make_config(checkpoint__interval=2))
+    rig.to_step(session, 3)
+    path = rig.close(session)
+    said: list[Event] = []
+    loop = EngineLoop(said.append)
+    loop.send(Open(str(path), running=True))
+
+    def fail(*_: Any, **__: Any) -> None:
+        loop.end()
+        raise torch.AcceleratorError(told, 1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{TRAINER}._loss", fail)
+        patch.setattr("engine.session.results.Results.read", fail)
+        loop.run()
+    (failed,) = [one for one in said if isinstance(one, Failed)]
+    assert answer in failed.message and "\n" not in failed.message
+    assert not [one for one in said if isinstance(one, Warned)]
+    rig.to_step(rig.open(path), 5)

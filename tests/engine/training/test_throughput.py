@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from engine.protocol import Adjust
@@ -63,3 +64,25 @@ def test_a_live_change_of_the_batch_is_followed_by_the_time_left(
     rig.to_step(session, 6)
     assert session.status.tokens_per_step == 4 * before
     assert session.status.seconds_left is None
+
+
+def test_steps_that_are_read_at_once_share_the_time_between_two_reads() -> None:
+    throughput = Throughput()
+    throughput.restart(10.0)
+    assert throughput.ends_of(1, 10.5) == [10.5]
+    assert throughput.ends_of(4, 12.5) == [11.0, 11.5, 12.0, 12.5]
+
+
+def test_the_recorded_training_time_rises_evenly_where_losses_are_read_now_and_then(
+    rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where the host only queues the steps and each read waits for them."""
+    monkeypatch.setattr(Throughput, "should_read", lambda self, unread, device: unread >= 8)
+    session = rig.new(make_config(train__max_steps=100))
+    rig.to_step(session, 24)
+    session.outlet.flush()
+    _, seconds = session.files.database.metric(0, "train_seconds")
+    each = np.diff(seconds, prepend=0.0).reshape(3, 8)
+    assert (each > 0).all()
+    np.testing.assert_allclose(each, each[:, :1].repeat(8, axis=1), rtol=1e-3)
+    assert seconds[-1] == pytest.approx(session.status.train_seconds)
