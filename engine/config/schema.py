@@ -457,12 +457,12 @@ class SystemConfig:
     )
     precision: str = setting(
         "auto",
-        "auto: bf16 on CUDA; on a CPU whichever measures faster.",
+        "auto: bf16 on a CUDA GPU that has it, else fp32; on a CPU whichever measures faster.",
         choices=("auto", "fp32", "tf32", "bf16", "fp16"),
     )
     compile: bool = setting(False, "Use torch.compile (slow to start, then faster).")
     cuda_graph: bool = setting(
-        True, "On CUDA, replay each step as a CUDA graph: faster, bit-identical.", seldom=True
+        True, "On CUDA, replay each step as a CUDA graph: the same kernels, faster.", seldom=True
     )
     kernels: str = setting(
         "auto",

@@ -1,1 +1,1 @@
-"""Memory of the machine, the C library's allocator, and progress reports."""
+"""Memory and limits of this process, the C library's allocator, programs that hang."""
