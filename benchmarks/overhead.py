@@ -92,7 +92,7 @@ def _calibrate(runs_dir: Path, options: list[str], seconds: float, threads: int 
     run = runs_dir / "calibration"
     with programs.headless(command) as process:
         _wait_for_evaluations(run, 2, lambda: process.poll() is None, START_SECONDS)
-    step_seconds = statistics.median(programs.step_seconds(run))
+    step_seconds = programs.typical_step_seconds(run)
     resolved = programs.facts(run)["runtime"]["resolved"]
     interval = max(1, round(seconds / ROUNDS / step_seconds))
     settled = programs.settings(

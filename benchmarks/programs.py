@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from engine.runs.folder import DATABASE_FILE
 
 PROGRAM = (sys.executable, "-m", "tui")
 END_SECONDS = 60.0
+SHORTEST_STEP = 1e-6  # seconds
 
 
 class BenchmarkError(RuntimeError):
@@ -173,6 +175,12 @@ def step_seconds(run: Path) -> list[float]:
     with _database(run) as database:
         _, seconds = database.metric(0, "train_seconds")
     return [float(after - before) for before, after in pairwise(seconds)]
+
+
+def typical_step_seconds(run: Path) -> float:
+    """The median, above 0: the losses of a GPU's steps may be read, and timed, many at once."""
+    seconds = step_seconds(run)
+    return statistics.median(seconds) or statistics.fmean(seconds) or SHORTEST_STEP
 
 
 def first_step_seconds(run: Path) -> float:

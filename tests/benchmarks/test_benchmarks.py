@@ -23,6 +23,17 @@ def last_json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.parametrize(
+    ("seconds", "typical"),
+    [([0.1, 0.2, 0.9], 0.2), ([0.0, 0.0, 0.3], 0.1), ([0.0, 0.0], programs.SHORTEST_STEP)],
+)
+def test_a_typical_step_takes_some_time_even_if_steps_were_timed_in_bursts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seconds: list[float], typical: float
+) -> None:
+    monkeypatch.setattr(programs, "step_seconds", lambda run: seconds)
+    assert programs.typical_step_seconds(tmp_path) == pytest.approx(typical)
+
+
 # -- statistics ----------------------------------------------------------------------------------
 
 
