@@ -457,7 +457,7 @@ class SystemConfig:
     )
     precision: str = setting(
         "auto",
-        "auto: bf16 on a CUDA GPU that has it, else fp32; on a CPU whichever measures faster.",
+        "auto: bf16 on a GPU that has it, else fp32; on a CPU the faster one.",
         choices=("auto", "fp32", "tf32", "bf16", "fp16"),
     )
     compile: bool = setting(False, "Use torch.compile (slow to start, then faster).")
