@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -45,6 +46,7 @@ from engine.runs.sqlite import Bounded, check_files, code_of, statements
 
 SCHEMA_VERSION = 3
 BLOCK_STEPS = 1024
+WORD = 8  # bytes of a step or a value in a block
 
 BRANCHES = """
 CREATE TABLE branches (
@@ -483,16 +485,22 @@ class RunDatabase:
             ]
 
     def check_content(self) -> None:
-        """Read everything once.
+        """Check everything that the database holds, but for the values in blocks.
 
         Raises:
             Unreadable: Something is not what this program writes.
         """
-        branches = [one.id for one in self.branches()]
-        self.meta(), self.journal(), self.samples()
-        for branch in branches:
-            for name in self.metric_names(branch):
-                self.metric(branch, name)
+        self.branches(), self.meta(), self.journal(), self.samples()
+        tail = tuple[BranchId, str, Step, Loss]
+        self._select(tail, "SELECT branch, metric, step, value FROM metric_tail")
+        blocks = self._select(  # without the values, which are most of the file
+            tuple[BranchId, str, int, bytes, int],
+            "SELECT branch, metric, block, steps, CASE typeof(vals) WHEN 'blob' THEN length(vals) "
+            "END FROM metric_blocks",
+        )
+        with self._foreign():
+            for _, _, block, steps, size in blocks:
+                _check_block(block, steps, size)
 
     def fold(self) -> None:
         """Checkpoint the write-ahead log into the database file, unless it is locked."""
@@ -635,13 +643,22 @@ def _unpack(block: int, steps: bytes, values: bytes) -> Curve:
     Raises:
         ValueError: They are not rising steps of this block, with a value each.
     """
+    _check_block(block, steps, len(values))
     all_steps, all_values = np.frombuffer(steps, np.int64), np.frombuffer(values, np.float64)
     if len(all_steps) == 1:
         all_steps = np.arange(all_steps[0], all_steps[0] + len(all_values))
-    if not len(all_steps) == len(all_values) > 0:
-        raise ValueError("a block of figures has more or fewer values than steps")
-    first, last = int(all_steps[0]), int(all_steps[-1])
-    is_rising = bool((np.diff(all_steps) > 0).all())
-    if not (first // BLOCK_STEPS == block == last // BLOCK_STEPS and is_rising and first >= 0):
-        raise ValueError("a block of figures has steps of another one")
     return Curve(all_steps, all_values)
+
+
+def _check_block(block: int, steps: bytes, size: int) -> None:
+    """Check a packed block whose values have ``size`` bytes; as ``_unpack``."""
+    if size % WORD or not size or len(steps) not in (WORD, size):
+        raise ValueError("a block of figures has more or fewer values than steps")
+    first = last = int.from_bytes(steps[:WORD], sys.byteorder, signed=True)
+    if len(steps) == WORD:
+        last += size // WORD - 1
+    else:
+        all_steps = np.frombuffer(steps, np.int64)
+        last = int(all_steps[-1]) if (np.diff(all_steps) > 0).all() else -1
+    if not 0 <= first // BLOCK_STEPS == block == last // BLOCK_STEPS:
+        raise ValueError("a block of figures has steps of another one")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from data.errors import InputError
 from engine.metrics import MetricStore
-from engine.runs.database import BLOCK_STEPS, RunDatabase
+from engine.runs.database import BLOCK_STEPS, RunDatabase, Unreadable, reading
 from engine.runs.retrying_writer import LONG_TIMEOUT
 from engine.session.recorder import Recorder, load_metrics
 
@@ -276,6 +276,63 @@ def test_a_newer_programs_database_is_left_alone(path: Path) -> None:
         raw.execute("PRAGMA user_version = 4")
     with pytest.raises(InputError, match="has format 4, this gpt-tui reads formats 1 to 3"):
         RunDatabase(path)
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("DELETE FROM branches", "its first branch is gone"),
+        ("INSERT INTO branches VALUES (8, 8, 1, 0)", "its branch 8 leaves branch 8"),
+        ("INSERT INTO branches VALUES (8, 9, 1, 0), (9, 8, 1, 0)", "its branch 8 leaves branch 9"),
+        ("UPDATE meta SET value = '\"soon\"'", "meta.created: expected float, got str"),
+        ("UPDATE meta SET value = '-1'", "meta.created: expected float >= 0"),
+        ("UPDATE meta SET value = 'NaN'", "meta.created: expected float"),
+        ("UPDATE meta SET value = '{'", "Expecting property name"),
+        ("UPDATE meta SET value = CAST(x'ff' AS TEXT)", "it holds text that is not UTF-8"),
+        ("UPDATE journal SET detail = '{}'", "adjusted: object missing required field changes"),
+        (
+            'UPDATE journal SET detail = \'{"changes": {"optim.learning_rate": [1, -1]}}\'',
+            "optim.learning_rate must be above 0",
+        ),
+        ("UPDATE journal SET step = 4611686018427387904", "expected int <= 1000000000"),
+        ("UPDATE samples SET text = x'00'", "expected str, got bytes"),
+        ("INSERT INTO metric_tail VALUES (0, 'loss', -1, 0)", "expected int >= 0"),
+        ("INSERT INTO metric_tail VALUES (0, 'loss', 1, 'low')", "expected float | null, got str"),
+        ("INSERT INTO metric_blocks VALUES (0, 'loss', 0, x'', x'')", "more or fewer values"),
+        (
+            "INSERT INTO metric_blocks VALUES (0, 'loss', 9, zeroblob(8), zeroblob(8))",
+            "steps of another one",
+        ),
+        (
+            "INSERT INTO metric_blocks VALUES (0, 'loss', 0, zeroblob(16), zeroblob(16))",
+            "steps of another one",
+        ),
+        ("DROP TABLE samples", "its table 'samples' is gone"),
+        ("ALTER TABLE meta ADD COLUMN third", "its table 'meta' is not as gpt-tui makes it"),
+    ],
+)
+def test_what_this_program_does_not_write_is_named(path: Path, statement: str, told: str) -> None:
+    database = RunDatabase(path)
+    database.set_meta(created=1.0)
+    database.add_journal(0, 1, "adjusted", {"changes": {}})
+    database.add_sample(0, 1, None, {}, "text")
+    database.check_content()
+    database.close()
+    with sqlite3.connect(path) as raw:
+        raw.executescript(statement)
+    with pytest.raises(Unreadable) as caught, reading(path.parent) as database:
+        database.check_content()
+    assert told in caught.value.why
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 1024), (3, 5)])
+def test_packed_steps_are_read_back(path: Path, first: int, last: int) -> None:
+    database = RunDatabase(path)
+    steps = np.array([first, last, 1100])
+    database.import_metric("loss", steps, steps / 2)
+    database.check_content()
+    assert database.metric(0, "loss").steps.tolist() == steps.tolist()
+    database.close()
 
 
 def test_a_long_record_takes_little_more_than_its_values(path: Path) -> None:
