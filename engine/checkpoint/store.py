@@ -17,20 +17,32 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from data.errors import InputError, brief
 from data.files import sync_to_disk, write_atomically
 from data.paths import utf8_path
+from data.reading import open_regular
 from data.tokenizers import load_tokenizer
+from engine.checkpoint.contents import (
+    LOSS_SCALE,
+    STATE_FILE,
+    TRAINED,
+    model_of,
+    optimizer_shapes,
+    read_state,
+    read_tensors,
+    unknown_settings,
+)
 from engine.checkpoint.retention import Kept, Rules, plan
-from engine.config.schema import ModelConfig
+from engine.config.schema import config_from_dict
 from engine.machine.memory import memory_ran_out
 from engine.model import LanguageModel, build_model
 from engine.program import program
@@ -48,6 +60,7 @@ from engine.runs.checkpoint_names import (
     is_pinned,
     list_checkpoints,
     list_snapshots,
+    read_manifest,
     read_pointer,
     step_of,
 )
@@ -58,15 +71,14 @@ from engine.training.trainer import Trainer
 
 FORMAT = 1
 SQLITE_ENDS = ("journal", "wal", "shm")
-TRAINED = "trained_weight"  # beside an average, which is then the model
-LOSS_SCALE = "loss_scale"
-STATE_FILE = "state.json"
 CONTENTS = (MODEL_FILE, STATE_FILE)  # of every checkpoint
 HASHED = (*CONTENTS, OPTIMIZER_FILE, DATABASE_FILE)
 OWN_FILES = (*HASHED, MANIFEST_FILE, PIN_FILE, *(f"{DATABASE_FILE}-{end}" for end in SQLITE_ENDS))
 UNFINISHED = re.compile(r"\.(step-[0-9b-]+)\.[0-9]+\.(tmp|old)")
 UNFINISHED_POINTER = re.compile(rf"\.({LATEST}|{BEST})\.[0-9a-f]{{8}}\.tmp")
-READ_FAILURES = (errno.EIO, errno.EISDIR, errno.ENOTDIR)  # of the files, not of who reads them
+# of the files, not of who reads them
+READ_FAILURES = (errno.EIO, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ELOOP, errno.EFBIG)
+LONGEST_REASON = 300  # characters
 
 
 class Damaged(InputError):
@@ -284,35 +296,52 @@ def read_checkpoint(path: Path, with_optimizer: bool = True) -> Snapshot:
         InputError: It was written by a newer version, or the permissions do not allow to read it.
     """
     try:
-        manifest = json.loads((path / MANIFEST_FILE).read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
-            raise InputError(
-                f"{path.name} has format {manifest['format']}, this gpt-tui reads format "
-                f"{FORMAT}: use the version that wrote it"
-            )
-        hashes = manifest["sha256"]
-        if with_optimizer and OPTIMIZER_FILE not in hashes:
-            raise InputError(
-                f"the checkpoint {path} holds the weights alone: sample from it, or continue "
-                f"from a full one"
-            )
-        for name in (*CONTENTS, OPTIMIZER_FILE) if OPTIMIZER_FILE in hashes else CONTENTS:
-            if _sha256(path / name) != hashes[name]:
-                raise Damaged(path, f"{name} does not match its hash")
-        state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
-        with utf8_path(path) as folder:
-            optimizer = load_file(folder / OPTIMIZER_FILE) if with_optimizer else None
-            model = load_file(folder / MODEL_FILE)
-        return Snapshot(state["step"], model, optimizer, state)
+        return _read(path, with_optimizer)
     except FileNotFoundError as error:
         missing = Path(error.filename).name if error.filename else "a file"
         raise Damaged(path, f"{missing} is missing") from None
     except OSError as error:
         if error.errno in READ_FAILURES:
-            raise Damaged(path, f"it cannot be read: {error.strerror}") from None
+            name = Path(error.filename or path).name
+            raise Damaged(path, f"{name} cannot be read: {error.strerror}") from None
         raise InputError(f"the checkpoint {path} cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError, SafetensorError):
-        raise Damaged(path, "it is not one that gpt-tui wrote") from None
+    except (ValueError, SafetensorError) as error:
+        told = f": {error}" if str(error) else ""
+        raise Damaged(path, f"it is not one that gpt-tui wrote{told}"[:LONGEST_REASON]) from None
+
+
+def _read(path: Path, with_optimizer: bool) -> Snapshot:
+    manifest = read_manifest(path)
+    if manifest.format != FORMAT:
+        raise InputError(
+            f"{path.name} has format {manifest.format}, this gpt-tui reads format "
+            f"{FORMAT}: use the version that wrote it"
+        )
+    hashes = manifest.sha256
+    if with_optimizer and OPTIMIZER_FILE not in hashes:
+        raise InputError(
+            f"the checkpoint {path} holds the weights alone: sample from it, or continue "
+            f"from a full one"
+        )
+    for name in (*CONTENTS, OPTIMIZER_FILE) if OPTIMIZER_FILE in hashes else CONTENTS:
+        if _sha256(path / name) != hashes.get(name):
+            raise Damaged(path, f"{name} does not match its hash")
+    state = read_state(path / STATE_FILE)
+    if unknown := unknown_settings(state):
+        raise InputError(
+            f"the checkpoint {path} has the setting {unknown[0]!r}, which this version does not "
+            f"know: use the version that wrote it"
+        )
+    if checkpoint_name(state["step"], state["branch"]) != path.name:
+        raise Damaged(path, f"its {STATE_FILE} is of step {state['step']:,}")
+    config, empty = model_of(state)
+    weights = {name: tuple(tensor.shape) for name, tensor in model_tensors(empty).items()}
+    model = read_tensors(path / MODEL_FILE, lambda names: weights)
+    optimizer = None
+    if with_optimizer:
+        file, of = path / OPTIMIZER_FILE, partial(optimizer_shapes, config, empty)
+        optimizer = read_tensors(file, of)
+    return Snapshot(state["step"], model, optimizer, state)
 
 
 def copy_of_database(path: Path) -> Path | None:
@@ -322,10 +351,10 @@ def copy_of_database(path: Path) -> Path | None:
         Damaged: It is not what was written.
     """
     try:
-        expected = json.loads((path / MANIFEST_FILE).read_bytes())["sha256"].get(DATABASE_FILE)
+        expected = read_manifest(path).sha256.get(DATABASE_FILE)
         if expected and _sha256(path / DATABASE_FILE) != expected:
             raise Damaged(path, f"its copy of {DATABASE_FILE} does not match its hash")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError):
         raise Damaged(path, f"its copy of {DATABASE_FILE} cannot be read") from None
     return path / DATABASE_FILE if expected else None
 
@@ -341,11 +370,8 @@ def read_model(path: Path) -> LanguageModel:
 
 def rebuild_model(path: Path, snapshot: Snapshot) -> LanguageModel:
     """Build the model of a checkpoint that was read; see ``read_model``."""
-    try:
-        tokenizer = load_tokenizer(snapshot.state["tokenizer"])
-        config = ModelConfig(**snapshot.state["config"]["model"])
-    except (KeyError, TypeError):
-        raise Damaged(path, "its state.json is not one that gpt-tui wrote") from None
+    tokenizer = load_tokenizer(snapshot.state["tokenizer"])
+    config = config_from_dict(snapshot.state["config"]).model
     model = build_model(config, tokenizer.vocab_size)
     load_weights(model, snapshot.model)
     model.tokenizer = tokenizer
@@ -368,7 +394,10 @@ def _write_files(folder: Path, snapshot: Snapshot) -> None:
                 save_file(snapshot.optimizer, place / OPTIMIZER_FILE)
     except SafetensorError as error:  # which is how it says that the disk is full
         raise OSError(str(error)) from error
-    (folder / STATE_FILE).write_text(json.dumps(snapshot.state, indent=1), encoding="utf-8")
+    state = folder / STATE_FILE
+    state.write_text(json.dumps(snapshot.state, indent=1), encoding="utf-8")
+    for path in folder.glob("*.safetensors"):  # which are their owner's alone, whatever the umask
+        shutil.copymode(state, path)
     _seal(folder)
 
 
@@ -437,5 +466,5 @@ def _lighten(path: Path) -> None:
 
 
 def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
+    with open(open_regular(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

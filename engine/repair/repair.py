@@ -55,6 +55,7 @@ def find_damage(run: Path) -> Unreadable | None:
             problems = database.integrity_problems()
             if problems:
                 raise Unreadable(database.path, problems[0])
+            database.present_lineage()
             database.check_content()
             if list_checkpoints(run) and "corpus" not in database.meta():
                 raise Unreadable(database.path, "its content is gone")

@@ -121,6 +121,7 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
         if is_saved and not (file.exists() and file.stat().st_size):
             raise Unreadable(file, "it is empty" if file.exists() else "it is gone")
         database = undo.enter_context(closing(RunDatabase(file)))
+        database.present_lineage()  # an older copy may have been put in its place
         database.check_content()  # now, when it can be restored, and not hours into a training
         known = database.meta().get("corpus")
         config, corpus, tokenizer, split = _load_known_text(config, known, watcher)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from engine.config.schema import Config, config_from_dict
 from engine.metrics import MetricStore
 from engine.protocol import Command, Event, PruningRule, Start
 from engine.runs.open import RunFiles, new_run
+from engine.session.run_state import Losses
 from engine.session.session import Session
 from engine.session.worker import open_or_restore
 from engine.training.trainer import Runtime, Trainer
@@ -98,6 +100,22 @@ def assert_same_bits(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert one.keys() == other.keys()
     for name in one:
         np.testing.assert_array_equal(np.asarray(one[name]), np.asarray(other[name]), err_msg=name)
+
+
+def checkpoint_state(trainer: Trainer, tokenizer: CharTokenizer) -> dict[str, Any]:
+    """What a run has in the ``state.json`` of a checkpoint, besides the trainer's own."""
+    return {
+        "config": trainer.config.to_dict(),
+        "runtime": dataclasses.asdict(trainer.runtime),
+        "tokenizer": tokenizer.to_dict(),
+        "corpus_sha256": "",
+        "train_seconds": 0.0,
+        "journal_id": 0,
+        "unapplied": [],
+        "standing": dataclasses.asdict(Losses()),
+        "branch": 0,
+        "versions": {},
+    }
 
 
 class Rig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ from engine.checkpoint.store import (
 )
 from engine.runs.checkpoint_names import checkpoint_name, list_checkpoints, step_of
 from engine.training.trainer import Trainer
-from tests.engine.conftest import MakeTrainer, assert_same_bits, weights
+from tests.engine.conftest import MakeTrainer, assert_same_bits, checkpoint_state, weights
 
 FILES = ["manifest.json", "model.safetensors", "optimizer.safetensors", "state.json"]
 
@@ -41,7 +42,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def snapshot_of(trainer: Trainer, tokenizer: CharTokenizer) -> Snapshot:
-    state = {"config": trainer.config.to_dict(), "tokenizer": tokenizer.to_dict()}
+    state = checkpoint_state(trainer, tokenizer)
     return take_snapshot(trainer, state)
 
 
@@ -294,6 +295,18 @@ def test_what_a_killed_writer_left_is_tidied_away_and_a_half_replaced_one_put_ba
     tidy_checkpoints(run)
     assert everything_in(run) == ["latest", "step-00000005", "step-00000009"]
     assert read_checkpoint(find_checkpoint(run, "latest")).step == 9
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o002, 0o077])
+def test_the_files_of_a_checkpoint_follow_the_umask(
+    run: Path, snapshot: Snapshot, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        path = write_checkpoint(run, snapshot, Rules(3), None)
+    finally:
+        os.umask(before)
+    assert {one.stat().st_mode & 0o777 for one in path.iterdir()} == {0o666 & ~umask}
 
 
 def test_a_checkpoint_holds_no_code(run: Path, snapshot: Snapshot) -> None:

@@ -25,7 +25,7 @@ from engine.checkpoint.store import (
 )
 from engine.config.schema import SETTINGS, Config
 from engine.training.precision import DTYPES
-from tests.engine.conftest import SMALL, MakeTrainer, assert_same_bits, weights
+from tests.engine.conftest import SMALL, MakeTrainer, assert_same_bits, checkpoint_state, weights
 from tests.engine.pairwise import Row, all_pairs
 
 BASE = SMALL | {"model.n_head": 4, "train.max_steps": 6, "optim.warmup_steps": 1}
@@ -123,7 +123,7 @@ def test_it_trains_evaluates_generates_and_comes_back_from_a_checkpoint(
     text = trainer.evaluated_model.generate([1, 2], max_length=12, seed=1)
     assert len(text) == 14 and max(text) < tokenizer.vocab_size
 
-    state = {"config": trainer.config.to_dict(), "tokenizer": tokenizer.to_dict()}
+    state = checkpoint_state(trainer, tokenizer)
     write_checkpoint(tmp_path, take_snapshot(trainer, state), Rules(3), None)
     other = make_trainer(**changes)
     restore(other, read_checkpoint(find_checkpoint(tmp_path, "latest")))

@@ -21,7 +21,7 @@ from engine.checkpoint.store import (
 )
 from engine.training.ema import WeightAverage
 from engine.training.trainer import Trainer
-from tests.engine.conftest import MakeTrainer, assert_same_bits, weights
+from tests.engine.conftest import MakeTrainer, assert_same_bits, checkpoint_state, weights
 from tests.engine.models import scatter, small_model
 
 LATE = 10**9  # a step at which the decay is the one that was asked for
@@ -130,7 +130,7 @@ def test_average_and_weights_both_come_back_to_the_bit(
     trainer, other = make_trainer(**changes), make_trainer(**changes, train__seed=5)
     for _ in range(3):
         trainer.train_step()
-    state = {"config": trainer.config.to_dict(), "tokenizer": tokenizer.to_dict()}
+    state = checkpoint_state(trainer, tokenizer)
     write_checkpoint(tmp_path, take_snapshot(trainer, state), Rules(3), None)
     restore(other, read_checkpoint(find_checkpoint(tmp_path, "latest")))
     other.adjust(trainer.config)  # the seed of the batches
@@ -149,7 +149,7 @@ def test_the_model_of_a_checkpoint_is_the_average(
     trainer = make_trainer(optim__ema_decay=0.9)
     for _ in range(3):
         trainer.train_step()
-    state = {"config": trainer.config.to_dict(), "tokenizer": tokenizer.to_dict()}
+    state = checkpoint_state(trainer, tokenizer)
     write_checkpoint(tmp_path, take_snapshot(trainer, state), Rules(3), None)
     loaded = load_model(tmp_path, "latest")
     assert_same_bits(weights(loaded), weights(trainer.evaluated_model))
