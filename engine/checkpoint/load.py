@@ -14,11 +14,10 @@ from engine.checkpoint.store import (
     find_checkpoint,
     read_checkpoint,
     rebuild_model,
+    set_aside,
 )
 from engine.model import LanguageModel
 from engine.runs.checkpoint_names import BEST, LATEST, list_checkpoints
-
-ASIDE = "damaged-"
 
 
 @dataclass(frozen=True)
@@ -60,19 +59,6 @@ def read_good(run: Path, which: str, with_optimizer: bool = True) -> Found:
         f"no checkpoint of the run {run.name!r} is intact; the newest, {first.name}, is damaged "
         f"({damaged[0].why}): put one back from a copy"
     )
-
-
-def set_aside(path: Path) -> Path:
-    """Rename a damaged checkpoint, so that it is no longer used; return its new path."""
-    aside = place_aside(path)
-    path.rename(aside)
-    return aside
-
-
-def place_aside(path: Path) -> Path:
-    """Return a free path for a damaged file or folder that is kept."""
-    names = (f"{ASIDE}{path.name}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
-    return next(one for name in names if not (one := path.with_name(name)).exists())
 
 
 def recover_latest(run: Path, warn: Callable[[str], None]) -> Snapshot:

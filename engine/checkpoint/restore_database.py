@@ -18,8 +18,14 @@ from typing import Any
 
 from data.errors import InputError
 from data.files import sync_to_disk
-from engine.checkpoint.load import place_aside, read_good, set_aside
-from engine.checkpoint.store import copy_of_database, read_checkpoint
+from engine.checkpoint.load import read_good
+from engine.checkpoint.store import (
+    copy_of_database,
+    place_aside,
+    read_checkpoint,
+    set_aside,
+    tidy_checkpoints,
+)
 from engine.program import program
 from engine.protocol import State
 from engine.runs.checkpoint_names import (
@@ -51,6 +57,7 @@ def restore_database(run: Path, say: Say) -> None:
     file = run / DATABASE_FILE
     new = file.with_name(f".{file.name}.new")
     _remove(new)  # of a repair that was killed
+    tidy_checkpoints(run)
     try:
         lost, unknown = _write_anew(run, new)
         for path in unknown:
@@ -135,7 +142,9 @@ def _note(new: Path, path: Path, state: dict[str, Any], detail: dict[str, Any]) 
 def _set_file_aside(file: Path) -> Path | None:
     """Rename a damaged file and its write-ahead log; return the new path, None if it was gone."""
     aside = place_aside(file)
-    if file.exists():  # not moved: a kill before the new one is in its place leaves all as it was
+    if file.is_dir():
+        file.rename(aside)
+    elif file.exists():  # not moved: a kill before the new one is in its place leaves all as it was
         try:
             aside.hardlink_to(file)
         except OSError:  # not every file system has them

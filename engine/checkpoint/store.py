@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,6 +55,7 @@ from engine.runs.checkpoint_names import (
     OPTIMIZER_FILE,
     PIN_FILE,
     checkpoint_name,
+    is_checkpoint,
     is_checkpoint_name,
     is_full,
     is_pinned,
@@ -78,6 +79,7 @@ UNFINISHED = re.compile(r"\.(step-[0-9b-]+)\.[0-9]+\.(tmp|old)")
 UNFINISHED_POINTER = re.compile(rf"\.({LATEST}|{BEST})\.[0-9a-f]{{8}}\.tmp")
 # of the files, not of who reads them
 READ_FAILURES = (errno.EIO, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ELOOP, errno.EFBIG)
+ASIDE = "damaged-"
 LONGEST_REASON = 300  # characters
 
 
@@ -217,7 +219,8 @@ def write_checkpoint(
         Unreadable: The database is damaged; the older checkpoints keep their copies of it.
     """
     snapshot = snapshot.on_host()
-    if told := find_foreign(run):
+    _, told = find_foreign(run)
+    if told:
         raise OSError(errno.EINVAL, told)
     folder = run / CHECKPOINTS_FOLDER
     folder.mkdir(exist_ok=True)
@@ -237,28 +240,68 @@ def write_checkpoint(
     return final
 
 
-def tidy_checkpoints(run: Path) -> None:
+def tidy_checkpoints(run: Path) -> list[Path]:
     """Remove unfinished files of a killed writer; the caller holds the lock of the run.
 
-    Only what has exactly our names and contents: anything else may be somebody's.
+    Only what has exactly our names and contents: anything else may be somebody's. What is whole
+    takes its place if there is none, or a damaged one, as in a copy that was made file by file
+    while the run was trained.
+
+    Returns:
+        The checkpoints that were put in their place.
     """
-    folder = run / CHECKPOINTS_FOLDER
-    with suppress(FileNotFoundError):
+    folder, rescued = run / CHECKPOINTS_FOLDER, []
+    try:
         names = os.listdir(folder)
-        for name in names:
-            if (found := UNFINISHED.fullmatch(name)) and is_checkpoint_name(found[1]):
-                _tidy(folder / name, folder / found[1], is_old=found[2] == "old")
-            elif UNFINISHED_POINTER.fullmatch(name) and os.path.isfile(folder / name):
-                (folder / name).unlink()
+    except FileNotFoundError:
+        return []
+    for name in names:
+        if (found := UNFINISHED.fullmatch(name)) and is_checkpoint_name(found[1]):
+            left, final = folder / name, folder / found[1]
+            if has_only(left, OWN_FILES) and not _rescue(left, final):
+                remove_own_folder(left, OWN_FILES)
+            elif not os.path.lexists(left):
+                rescued.append(final)
+        elif UNFINISHED_POINTER.fullmatch(name) and os.path.isfile(folder / name):
+            (folder / name).unlink()
+    return rescued
 
 
-def _tidy(left: Path, final: Path, is_old: bool) -> None:
-    if not has_only(left, OWN_FILES):
-        return
-    if is_old and not final.exists():  # killed between the two renames of a replacement
+def _rescue(left: Path, final: Path) -> bool:
+    """Put a checkpoint under its name, if it is whole and the one that has the name is not."""
+    there = os.path.lexists(final)
+    if left.suffix == ".old" and not there:  # killed between the two renames of a replacement
         left.rename(final)
-    else:
-        remove_own_folder(left, OWN_FILES)
+        return True
+    if not is_checkpoint(left) or not _is_whole(left, final.name):
+        return False
+    if there:
+        if _is_whole(final, final.name):
+            return False
+        set_aside(final)
+    left.rename(final)
+    return True
+
+
+def _is_whole(path: Path, name: str) -> bool:
+    try:
+        _read(path, is_full(path), name)
+    except (InputError, OSError, ValueError, SafetensorError):
+        return False
+    return True
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged checkpoint, so that it is no longer used; return its new path."""
+    aside = place_aside(path)
+    path.rename(aside)
+    return aside
+
+
+def place_aside(path: Path) -> Path:
+    """Return a free path for a damaged file or folder that is kept."""
+    names = (f"{ASIDE}{path.name}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
+    return next(one for name in names if not os.path.lexists(one := path.with_name(name)))
 
 
 def find_checkpoint(run: Path, which: str) -> Path:
@@ -296,7 +339,7 @@ def read_checkpoint(path: Path, with_optimizer: bool = True) -> Snapshot:
         InputError: It was written by a newer version, or the permissions do not allow to read it.
     """
     try:
-        return _read(path, with_optimizer)
+        return _read(path, with_optimizer, path.name)
     except FileNotFoundError as error:
         missing = Path(error.filename).name if error.filename else "a file"
         raise Damaged(path, f"{missing} is missing") from None
@@ -310,7 +353,8 @@ def read_checkpoint(path: Path, with_optimizer: bool = True) -> Snapshot:
         raise Damaged(path, f"it is not one that gpt-tui wrote{told}"[:LONGEST_REASON]) from None
 
 
-def _read(path: Path, with_optimizer: bool) -> Snapshot:
+def _read(path: Path, with_optimizer: bool, name: str) -> Snapshot:
+    """Read a checkpoint whose folder should have a name; as ``read_checkpoint``."""
     manifest = read_manifest(path)
     if manifest.format != FORMAT:
         raise InputError(
@@ -323,24 +367,23 @@ def _read(path: Path, with_optimizer: bool) -> Snapshot:
             f"the checkpoint {path} holds the weights alone: sample from it, or continue "
             f"from a full one"
         )
-    for name in (*CONTENTS, OPTIMIZER_FILE) if OPTIMIZER_FILE in hashes else CONTENTS:
-        if _sha256(path / name) != hashes.get(name):
-            raise Damaged(path, f"{name} does not match its hash")
+    for file in (*CONTENTS, OPTIMIZER_FILE) if OPTIMIZER_FILE in hashes else CONTENTS:
+        if _sha256(path / file) != hashes.get(file):
+            raise Damaged(path, f"{file} does not match its hash")
     state = read_state(path / STATE_FILE)
     if unknown := unknown_settings(state):
         raise InputError(
             f"the checkpoint {path} has the setting {unknown[0]!r}, which this version does not "
             f"know: use the version that wrote it"
         )
-    if checkpoint_name(state["step"], state["branch"]) != path.name:
+    if checkpoint_name(state["step"], state["branch"]) != name:
         raise Damaged(path, f"its {STATE_FILE} is of step {state['step']:,}")
     config, empty = model_of(state)
     weights = {name: tuple(tensor.shape) for name, tensor in model_tensors(empty).items()}
     model = read_tensors(path / MODEL_FILE, lambda names: weights)
     optimizer = None
     if with_optimizer:
-        file, of = path / OPTIMIZER_FILE, partial(optimizer_shapes, config, empty)
-        optimizer = read_tensors(file, of)
+        optimizer = read_tensors(path / OPTIMIZER_FILE, partial(optimizer_shapes, config, empty))
     return Snapshot(state["step"], model, optimizer, state)
 
 

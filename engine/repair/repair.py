@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,8 +12,9 @@ import tomli_w
 
 from data.errors import InputError
 from data.files import write_atomically
-from engine.checkpoint.load import place_aside, read_good
+from engine.checkpoint.load import read_good
 from engine.checkpoint.restore_database import RESTORED, restore_database
+from engine.checkpoint.store import place_aside, tidy_checkpoints
 from engine.config.schema import Config, config_from_dict
 from engine.runs.checkpoint_names import LATEST, list_checkpoints
 from engine.runs.database import Unreadable, reading
@@ -32,12 +35,15 @@ def repair(run: Path, say: Say) -> None:
     """
     try:
         with RunLock(run):
+            rescued = tidy_checkpoints(run)
+            for path in rescued:
+                say(f"{path.name} is whole, and was not in its place yet: it is now")
             damaged = find_damage(run) is not None
             if damaged:
                 restore_database(run, say)
             if _needs_config(run):
                 _restore_config(run, say)
-            elif not damaged:
+            elif not damaged and not rescued:
                 say(f"{CONFIG_FILE} and {DATABASE_FILE} are intact: nothing is written")
     except OSError as error:
         why = error.strerror or error
@@ -111,9 +117,11 @@ def _needs_config(run: Path) -> bool:
 def _restore_config(run: Path, say: Say) -> None:
     config, is_known = first_config(run)
     file = run / CONFIG_FILE
-    aside = place_aside(file) if file.exists() else None
-    if aside:
-        write_atomically(aside, file.read_bytes())
+    aside = place_aside(file) if os.path.lexists(file) else None
+    if aside and file.is_dir():
+        file.rename(aside)
+    elif aside:
+        shutil.copy2(file, aside)
     write_atomically(file, tomli_w.dumps(config.to_dict()).encode())
     kept = f", the old one is kept as {aside.name}" if aside else ""
     say(f"{CONFIG_FILE} is written anew{kept}")

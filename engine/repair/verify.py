@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +11,24 @@ import numpy as np
 
 from data.errors import InputError
 from engine.checkpoint.store import Damaged, copy_of_database, read_checkpoint
+from engine.metrics import Steps
 from engine.repair.repair import config_differences, find_damage
 from engine.runs.checkpoint_names import (
+    CHECKPOINTS_FOLDER,
     branch_of,
     is_full,
     list_checkpoints,
     list_snapshots,
     step_of,
 )
-from engine.runs.database import RunDatabase, reading
-from engine.runs.folder import CONFIG_FILE
+from engine.runs.database import RunDatabase, Unreadable, reading
+from engine.runs.folder import CONFIG_FILE, DATABASE_FILE
 from engine.runs.lineage import END
 from engine.runs.open import read_run_config
+from engine.runs.own_files import find_foreign
 
 EVERY_STEP = "train_loss"  # what is recorded of each step
+MOST_BRANCHES = 10_000  # each of them is read
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,18 @@ def verify_files(run: Path) -> list[Check]:
     """Check all files of a run; another program may be training it."""
     checkpoints = list_checkpoints(run)  # first: what is saved later may not be recorded yet
     newest = checkpoints[-1] if checkpoints else None
-    return [_check_config(run, newest), *_check_database(run, newest), *_check_checkpoints(run)]
+    config, database = _check_config(run, newest), _check_database(run, newest)
+    return [*_check_kinds(run), config, *database, *_check_checkpoints(run)]
+
+
+def _check_kinds(run: Path) -> list[Check]:
+    """Report what is in the folder and no file of the run, such as a link."""
+    path, told = find_foreign(run)
+    if not told:
+        return []
+    parts = {CHECKPOINTS_FOLDER: "checkpoint", CONFIG_FILE: "config"}
+    part = parts.get(path.relative_to(run).parts[0], "database") if path != run else "config"
+    return [Check(part, told, False)]
 
 
 def _check_config(run: Path, newest: Path | None) -> Check:
@@ -79,6 +94,9 @@ def _check_database(run: Path, newest: Path | None) -> list[Check]:
             histories = list(_histories(database, newest))
     except InputError as error:
         return [Check("database", str(error), False)]
+    except OSError as error:
+        told = f"{run / DATABASE_FILE} cannot be read ({error.strerror or error})"
+        return [Check("database", told, False)]
     problems = [told for one in histories for told in one.problems()]
     if problems:
         return [Check("database", problem, False) for problem in problems]
@@ -86,12 +104,11 @@ def _check_database(run: Path, newest: Path | None) -> list[Check]:
     return [Check("database", f"{steps:,} steps, none missing and none twice")]
 
 
-def in_ranges(steps: np.ndarray, most: int = 5) -> str:
-    """Format rising steps (n,) int64: ``3 to 7, 12``; ranges beyond ``most`` are counted."""
-    runs = np.split(steps, np.flatnonzero(np.diff(steps) > 1) + 1)
-    told = [f"{run[0]:,} to {run[-1]:,}" if len(run) > 1 else f"{run[0]:,}" for run in runs]
-    more = [f"and {len(told) - most:,} ranges more"] if len(told) > most else []
-    return ", ".join(told[:most] + more)
+def in_ranges(ranges: Sequence[tuple[int, int]], most: int = 5) -> str:
+    """Format ranges, their ends included: ``3 to 7, 12``; those beyond ``most`` are counted."""
+    told = [f"{one:,} to {last:,}" if last > one else f"{one:,}" for one, last in ranges[:most]]
+    more = [f"and {len(ranges) - most:,} ranges more"] if len(ranges) > most else []
+    return ", ".join(told + more)
 
 
 @dataclass(frozen=True)
@@ -101,23 +118,34 @@ class _History:
     branch: int
     first: int
     last: int
-    steps: np.ndarray
+    steps: Steps
 
     def problems(self) -> Iterator[str]:
         where = f" on branch {self.branch}" if self.branch else ""
-        if len(np.unique(self.steps)) < len(self.steps):
+        there = np.unique(self.steps)
+        if len(there) < len(self.steps):
             yield f"some steps are recorded twice{where}"
-        missing = np.setdiff1d(np.arange(self.first, self.last + 1), self.steps)
-        if len(missing):
-            yield f"{len(missing):,} steps are missing{where}: {in_ranges(missing)}"
+        gaps = _gaps(there[(there >= self.first) & (there <= self.last)], self.first, self.last)
+        if gaps:
+            missing = sum(last - one + 1 for one, last in gaps)
+            yield f"{missing:,} steps are missing{where}: {in_ranges(gaps)}"
+
+
+def _gaps(steps: Steps, first: int, last: int) -> list[tuple[int, int]]:
+    """Return the ranges from ``first`` to ``last`` that are not among rising steps (n,)."""
+    edges = np.concatenate([[first - 1], steps, [last + 1]]).astype(np.int64)
+    before = np.flatnonzero(np.diff(edges) > 1)
+    return [(int(edges[i]) + 1, int(edges[i + 1]) - 1) for i in before]
 
 
 def _histories(database: RunDatabase, newest: Path | None) -> Iterator[_History]:
     """Yield the segments of the run, up to its newest checkpoint at least, and those it left."""
     branch, saved = (branch_of(newest), step_of(newest)) if newest else (0, 0)
     lineage = database.lineage(branch)
+    if len(database.branches()) > MOST_BRANCHES:
+        raise Unreadable(database.path, f"it has more than {MOST_BRANCHES:,} branches")
     for one in (*lineage, *lineage.abandoned()):
         steps, _ = database.curve(EVERY_STEP, [one])
-        reached = max([*steps.tolist(), saved if one.branch == branch else 0])
+        reached = max(int(steps.max(initial=0)), saved if one.branch == branch else 0)
         last = reached if one.up_to == END else one.up_to
         yield _History(one.branch, max(one.after, 0) + 1, last, steps)

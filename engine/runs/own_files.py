@@ -34,19 +34,24 @@ def check_own_files(run: Path, deep: bool = False) -> None:
     Raises:
         InputError: Something else is there, or the run cannot be looked into.
     """
-    told = find_foreign(run, deep)
+    _, told = find_foreign(run, deep)
     if told:
         raise InputError(told)
 
 
-def find_foreign(run: Path, deep: bool = False) -> str:
-    """Return a sentence on what is in a run and no regular file or folder; empty if nothing is."""
+def find_foreign(run: Path, deep: bool = False) -> tuple[Path, str]:
+    """Find something in a run that is no regular file or folder.
+
+    Returns:
+        Its path and a sentence on it, which is empty if there is nothing.
+    """
     try:
         if not stat.S_ISDIR(os.lstat(run).st_mode):
-            return _told(run)
-        return next((_told(Path(path)) for path in _foreign(str(run), 0, deep)), "")
+            return run, _told(run)
+        path = next((Path(path) for path in _foreign(str(run), 0, deep)), None)
+        return (path, _told(path)) if path else (run, "")
     except OSError as error:
-        return f"the run folder {run} cannot be read ({error.strerror}): allow it"
+        return run, f"the run folder {run} cannot be read ({error.strerror}): allow it"
 
 
 def _foreign(folder: str, depth: int, deep: bool) -> Iterator[str]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sqlite3
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from data.errors import InputError
 from engine.protocol import Adjust, Fork, Forked, Pause, Resume, Rewind, Save
+from engine.repair.repair import repair
 from engine.repair.replay import replay
 from engine.repair.verify import verify_files
 from engine.runs.checkpoint_names import list_checkpoints
@@ -230,3 +234,104 @@ def test_where_the_same_bits_cannot_be_promised_it_says_why(
     path = rig.close(session)
     (caveat,) = replay(path, silent).caveats
     assert caveat.startswith("torch was 1.0 and is ")
+
+
+# What verify and its repair are for never ends them
+
+
+def in_place(path: Path, old: bytes, new: bytes) -> None:
+    """Change bytes of the database's file, as a disk does."""
+    assert len(old) == len(new)
+    body = (path / "run.db").read_bytes()
+    assert old in body
+    (path / "run.db").write_bytes(body.replace(old, new))
+
+
+def foreign_checkpoint(path: Path) -> None:
+    newest = list_checkpoints(path)[-1]
+    shutil.copytree(newest, newest.with_name("step-1000000000000"))
+    shutil.copytree(newest, newest.with_name("step-" + "9" * 200))
+    (newest / "state.json").write_text('{"format": 1}')
+    hashes = {
+        one.name: hashlib.sha256(one.read_bytes()).hexdigest()
+        for one in newest.iterdir()
+        if one.name != "manifest.json"
+    }
+    (newest / "manifest.json").write_text(json.dumps({"format": 1, "sha256": hashes}))
+
+
+HURT: dict[str, Callable[[Path], object]] = {
+    "no row in branches": lambda path: change(path, "DELETE FROM branches"),
+    "a third column": lambda path: change(path, "ALTER TABLE meta ADD COLUMN third"),
+    "an entry without detail": lambda path: change(
+        path, "INSERT INTO journal VALUES (999, 0, 3, 'adjusted', '{}', 1)"
+    ),
+    "an empty block": lambda path: change(
+        path, "INSERT INTO metric_blocks VALUES (0, 'train_loss', 0, x'', x'')"
+    ),
+    "step 2^62": lambda path: change(
+        path, f"INSERT INTO metric_tail VALUES (0, 'train_loss', {2**62}, 1.0)"
+    ),
+    "step 10^9": lambda path: change(
+        path, f"INSERT INTO metric_tail VALUES (0, 'train_loss', {10**9}, 1.0)"
+    ),
+    "a branch that leaves itself": lambda path: change(
+        path, "UPDATE branches SET parent = 0 WHERE id = 0"
+    ),
+    "a flipped bit in a text": lambda path: in_place(path, b"train_loss", b"trai\xee_loss"),
+    "a checkpoint that is none": foreign_checkpoint,
+    "a database that is a folder": lambda path: (
+        (path / "run.db").unlink(),
+        (path / "run.db").mkdir(),
+    ),
+    "settings that are a folder": lambda path: (
+        (path / "config.toml").unlink(),
+        (path / "config.toml").mkdir(),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One run, to be copied by each case."""
+    yield tmp_path_factory.mktemp("whole") / "run"
+
+
+@pytest.mark.parametrize("kind", HURT)
+def test_what_is_hurt_is_told_and_repaired(
+    rig: Rig, make_config: MakeConfig, whole_run: Path, runs_dir: Path, kind: str
+) -> None:
+    if not whole_run.exists():
+        shutil.copytree(trained(rig, make_config), whole_run)
+    path = runs_dir / "hurt"
+    shutil.copytree(whole_run, path)
+    HURT[kind](path)
+    started = time.perf_counter()
+    told = problems(path)
+    assert told and all("\n" not in one for one in told)
+    repair(path, silent)
+    left = problems(path)
+    assert not left or kind in ("a checkpoint that is none", "step 10^9"), left
+    assert time.perf_counter() - started < 10
+    rig.to_step(rig.open(path), 13)
+
+
+def test_a_copy_made_file_by_file_while_it_was_trained_keeps_what_is_whole(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    """The checkpoint that was just being written, or dropped, is the only whole one in the copy."""
+    path = trained(rig, make_config)
+    *older, newest = list_checkpoints(path)
+    for one in older:
+        (one / "model.safetensors").write_bytes(b"half")
+    newest.rename(newest.with_name(f".{newest.name}.123.tmp"))
+    shutil.copytree(older[0], newest)
+    (path / "checkpoints/latest").write_text(older[0].name)
+    (path / "run.db").write_bytes((path / "run.db").read_bytes()[:5000])
+    said: list[str] = []
+    repair(path, said.append)
+    assert f"{newest.name} is whole, and was not in its place yet: it is now" in said
+    assert "restored from its copy in " + newest.name in "".join(said)
+    session = rig.open(path)
+    assert session.trainer.step == 12
+    rig.to_step(session, 13)
