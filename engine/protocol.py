@@ -310,6 +310,7 @@ class Advised(Event):
     action: str  # what following the advice does, as an imperative
     changes: dict[str, Any]  # the live settings to change
     rewind_to: int | None = None  # the step to go back to first; training is paused then
+    has_diverged: bool = False  # the weights are no use: to go on without the batch is none, too
 
 
 @dataclass(frozen=True)

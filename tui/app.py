@@ -215,9 +215,13 @@ def _run(launch: Launch, guard: TerminalGuard) -> int:
         code = app.leaving.code or EXIT_FAILED
         _print_error(app, errors)
     run = app.control.run_path
-    if run and app.control.facts.name and not (run / CONFIG_FILE).is_file():
+    if run and app.control.facts.name and not run.is_dir():
         print(f"gpt-tui: the folder {run} is gone, and the run with it", file=sys.stderr)
         return EXIT_FAILED
+    if run and app.control.facts.name and not (run / CONFIG_FILE).exists():
+        repair = f"{program()} verify {typed_name(run)} --repair"
+        told = f"{run / CONFIG_FILE} is gone: {repair} writes it anew from a checkpoint"
+        print(f"gpt-tui: {told}", file=sys.stderr)
     _print_summary(app.control)
     if not saved:
         print("gpt-tui: the run could not be closed in time", file=sys.stderr)

@@ -81,6 +81,7 @@ class CheckpointState(TypedDict):
     versions: dict[str, Word]
     record: NotRequired[Record]
     created: NotRequired[Seconds]
+    diverged: NotRequired[bool]
 
 
 def read_state(path: Path) -> dict[str, Any]:

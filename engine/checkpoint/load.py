@@ -17,7 +17,13 @@ from engine.checkpoint.store import (
     set_aside,
 )
 from engine.model import LanguageModel
-from engine.runs.checkpoint_names import BEST, LATEST, list_checkpoints
+from engine.runs.checkpoint_names import (
+    BEST,
+    LATEST,
+    has_diverged,
+    list_checkpoints,
+    list_snapshots,
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,10 @@ def read_good(run: Path, which: str, with_optimizer: bool = True) -> Found:
     damaged: list[Damaged] = []
     for path in (first, *others):
         try:
-            return Found(path, read_checkpoint(path, with_optimizer), damaged)
+            snapshot = read_checkpoint(path, with_optimizer)
+            if snapshot.has_diverged:  # an older version wrote it, and nothing else says so
+                raise Damaged(path, "its weights are not finite")
+            return Found(path, snapshot, damaged)
         except Damaged as error:
             damaged.append(error)
     raise InputError(
@@ -70,6 +79,12 @@ def recover_latest(run: Path, warn: Callable[[str], None]) -> Snapshot:
         InputError: None is intact; all are left where they are.
     """
     found = read_good(run, LATEST)
+    there = list_snapshots(run)
+    for path in filter(has_diverged, there[there.index(found.path) :]):
+        warn(
+            f"the weights of {path.name} are not finite, as training had diverged: the run "
+            f"continues from {found.path.name}. A lower optim.learning_rate may keep it from that"
+        )
     for one in found.passed_over:
         aside = set_aside(one.path)
         warn(

@@ -19,6 +19,7 @@ class Kept:
     step: int
     full: bool  # whether a run can continue from it
     light_bytes: int  # what it takes, or would take, without the optimizer's state
+    diverged: bool = False  # no use to continue from, nor to look at
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,16 @@ def plan(kept: Sequence[Kept], untouchable: Collection[str], rules: Rules) -> Pl
         kept: Oldest first.
         untouchable: Names of those that stay as they are: latest, best, pinned.
     """
-    full = [one for one in kept if one.full]
+    full = [one for one in kept if one.full and not one.diverged]
     stay_full = {one.name for one in full[-rules.keep :]} | set(untouchable)
     if rules.keep_every:
         stay_full |= {one.name for one in full if one.step % rules.keep_every == 0}
-    history = [one for one in kept if one.name not in stay_full]
+    others = [one for one in kept if one.name not in stay_full]
+    history = [one for one in others if not one.diverged]
     remain = {one.name for one in thinned(history, rules.history_bytes)}
     return Plan(
         lighten=tuple(one.name for one in history if one.full and one.name in remain),
-        drop=tuple(one.name for one in history if one.name not in remain),
+        drop=tuple(one.name for one in others if one.name not in remain),
     )
 
 

@@ -55,6 +55,7 @@ from engine.runs.checkpoint_names import (
     OPTIMIZER_FILE,
     PIN_FILE,
     checkpoint_name,
+    has_diverged,
     is_checkpoint,
     is_checkpoint_name,
     is_full,
@@ -105,6 +106,12 @@ class Snapshot:
     optimizer: dict[str, Tensor] | None  # None for a light one, only to look at
     state: dict[str, Any]
     copied: torch.cuda.Event | None = None  # on a GPU: after it, the tensors hold the copy
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether there is no use in continuing from it."""
+        found = self.state.get("diverged") or not all(map(_is_finite, self.model.values()))
+        return bool(found)
 
     def on_host(self) -> Snapshot:
         """Copy the tensors to the CPU; a GPU continues training meanwhile."""
@@ -208,7 +215,8 @@ def write_checkpoint(
 ) -> Path:
     """Write a snapshot, point ``latest`` (and ``best``) at it and drop what is not kept.
 
-    A light one, without the optimizer's state, is history and not the latest.
+    A light one, without the optimizer's state, is history and not the latest; nor is one whose
+    weights are not finite, which takes no other's place.
 
     Args:
         best: The name of the best checkpoint so far, if there is one.
@@ -230,13 +238,13 @@ def write_checkpoint(
             back_up(database, temporary / DATABASE_FILE)
         _write_files(temporary, snapshot)
         _put_in_place(temporary, final)
-    if snapshot.optimizer is not None:
+    if snapshot.optimizer is not None and not has_diverged(final):
         write_atomically(folder / LATEST, f"{final.name}\n".encode())
     if best is not None and (folder / best).is_dir():
         write_atomically(folder / BEST, f"{best}\n".encode())
     elif snapshot.optimizer is not None:
         (folder / BEST).unlink(missing_ok=True)  # what the run went back from is not its best
-    _prune(run, rules)
+    _prune(run, rules, final.name)
     return final
 
 
@@ -311,11 +319,14 @@ def find_checkpoint(run: Path, which: str) -> Path:
         InputError: There is none; the sentence says which there are.
     """
     there, full = list_snapshots(run), list_checkpoints(run)
-    if not full:
+    resume = f"{program()} train --resume {typed_name(run)}"
+    if not full and any(map(has_diverged, there)) and which in (LATEST, BEST):
         raise InputError(
-            f"the run {run.name!r} has no checkpoint yet: train it with "
-            f"{program()} train --resume {typed_name(run)}"
+            f"no checkpoint of the run {run.name!r} has weights that are finite: {resume} begins "
+            f"it anew, best with a lower optim.learning_rate"
         )
+    if not full and not any(map(has_diverged, there)):
+        raise InputError(f"the run {run.name!r} has no checkpoint yet: train it with {resume}")
     if which == LATEST:
         return full[-1]  # not what the pointer says: a kill may have come before it was written
     if which == BEST:
@@ -421,6 +432,10 @@ def rebuild_model(path: Path, snapshot: Snapshot) -> LanguageModel:
     return model.eval()
 
 
+def _is_finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())
+
+
 def _clone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
@@ -441,13 +456,18 @@ def _write_files(folder: Path, snapshot: Snapshot) -> None:
     state.write_text(json.dumps(snapshot.state, indent=1), encoding="utf-8")
     for path in folder.glob("*.safetensors"):  # which are their owner's alone, whatever the umask
         shutil.copymode(state, path)
-    _seal(folder)
+    _seal(folder, snapshot.has_diverged)
 
 
-def _seal(folder: Path) -> None:
+def _seal(folder: Path, diverged: bool) -> None:
     """Write the manifest with the hashes of all files, and flush everything to the disk."""
     files = [path for path in folder.iterdir() if path.name in HASHED]
-    manifest = {"format": FORMAT, "sha256": {path.name: _sha256(path) for path in files}}
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "sha256": {path.name: _sha256(path) for path in files},
+    }
+    if diverged:
+        manifest["diverged"] = True
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     for path in (*files, folder / MANIFEST_FILE, folder):
         sync_to_disk(path)
@@ -474,12 +494,14 @@ def _put_in_place(temporary: Path, final: Path) -> None:
     remove_own_folder(old, OWN_FILES)
 
 
-def _prune(run: Path, rules: Rules) -> None:
-    """Carry out what ``engine.checkpoint.retention`` decides."""
+def _prune(run: Path, rules: Rules, newest: str) -> None:
+    """Carry out what ``engine.checkpoint.retention`` decides; the newest one stays."""
     folder, there = run / CHECKPOINTS_FOLDER, list_snapshots(run)
     # with something of somebody else in it, a checkpoint is kept, too
     untouchable = {path.name for path in there if is_pinned(path) or not has_only(path, OWN_FILES)}
     untouchable |= {name for which in (LATEST, BEST) if (name := read_pointer(run, which))}
+    if has_diverged(folder / newest):  # to look at what went wrong, until the next one
+        untouchable.add(newest)
     decided = plan([_kept(path) for path in there], untouchable, rules)
     for name in decided.drop:
         # renamed first: killed half-way through, it must not look like a damaged checkpoint
@@ -492,7 +514,7 @@ def _prune(run: Path, rules: Rules) -> None:
 
 def _kept(path: Path) -> Kept:
     size = sum((path / name).stat().st_size for name in CONTENTS if (path / name).exists())
-    return Kept(path.name, step_of(path), is_full(path), size)
+    return Kept(path.name, step_of(path), is_full(path), size, has_diverged(path))
 
 
 def _lighten(path: Path) -> None:
@@ -504,7 +526,7 @@ def _lighten(path: Path) -> None:
     with _beside(path) as temporary:
         for name in CONTENTS:
             shutil.copyfile(path / name, temporary / name)
-        _seal(temporary)
+        _seal(temporary, has_diverged(path))
         _put_in_place(temporary, path)
 
 

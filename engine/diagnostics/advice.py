@@ -48,13 +48,16 @@ def advise(symptom: Symptom, config: Config, before: dict[str, Any]) -> Advised 
     return Advised(symptom.kind, message, format_changes(changes), changes) if changes else None
 
 
-def advise_non_finite(step: int, what: str, rewind_to: int, config: Config) -> Advised:
+def advise_non_finite(
+    step: int, what: str, rewind_to: int, config: Config, has_diverged: bool = False
+) -> Advised:
     """Return the advice on a loss or gradient that is not finite.
 
     Args:
         step: The step whose update was skipped.
         what: ``loss`` or ``gradient``.
         rewind_to: The last step known to be good.
+        has_diverged: Not this step's batch is at fault, but the weights.
     """
     changes = scaled_rate(config, MUCH_LOWER)
     rate = SETTINGS["optim.learning_rate"].format(changes["optim.learning_rate"])
@@ -64,6 +67,7 @@ def advise_non_finite(step: int, what: str, rewind_to: int, config: Config) -> A
         f"go back to step {rewind_to:,}, learning_rate {rate}",
         changes,
         rewind_to,
+        has_diverged,
     )
 
 

@@ -43,7 +43,7 @@ def is_checkpoint_name(name: str) -> bool:
 
 def list_checkpoints(run: Path) -> list[Path]:
     """List the checkpoints that a run can be resumed from, oldest first."""
-    return [path for path in list_snapshots(run) if is_full(path)]
+    return [path for path in list_snapshots(run) if is_full(path) and not has_diverged(path)]
 
 
 def pin(path: Path) -> None:
@@ -84,6 +84,7 @@ class Manifest:
 
     format: int
     sha256: dict[str, str]
+    diverged: bool = False  # training had failed: losses or weights are no finite numbers
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -116,6 +117,13 @@ def is_full(path: Path) -> bool:
         return OPTIMIZER_FILE in read_manifest(path).sha256
     except (OSError, ValueError):
         return True
+
+
+def has_diverged(path: Path) -> bool:
+    """Return whether a checkpoint holds weights that are no use, as its manifest says."""
+    with suppress(OSError, ValueError):
+        return read_manifest(path).diverged
+    return False
 
 
 def checkpoint_name(step: int, branch: int = 0) -> str:

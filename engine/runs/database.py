@@ -318,7 +318,7 @@ class RunDatabase:
         newer = steps > after_step
         return Curve(steps[newer], values[newer])
 
-    def _tail(self, branch: int, metric: str, after: int, before: int = END) -> Curve:
+    def _tail(self, branch: int, metric: str, after: int, before: int = 2**63 - 1) -> Curve:
         """Return the rows of a metric that are not packed, between two steps."""
         rows = self._select(
             tuple[Step, Loss],

@@ -93,7 +93,8 @@ class Advisor:
     def tell_non_finite(self, step: int, what: str) -> None:
         """Give advice on a ``loss`` or ``gradient`` that is not finite."""
         config = self._run_state.trainer.config
-        self._give(advise_non_finite(step, what, self._good_step(step), config))
+        diverged = what == "loss" and self._run_state.has_diverged()
+        self._give(advise_non_finite(step, what, self._good_step(step), config, diverged))
 
     def _give(self, advice: Advised) -> None:
         self._told[advice.kind] = self._since

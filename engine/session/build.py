@@ -17,7 +17,7 @@ from engine.config.setting import When
 from engine.machine.memory import keep_freed_memory, memory_now, refusing_failures, why_killed
 from engine.machine.processes import ending_with
 from engine.protocol import UNCLOSED
-from engine.runs.checkpoint_names import list_checkpoints
+from engine.runs.checkpoint_names import has_diverged, list_checkpoints, list_snapshots
 from engine.runs.database import reading
 from engine.runs.open import RunFiles
 from engine.runs.records import Facts
@@ -109,6 +109,8 @@ def _say_what_is_not_promised(
 def _latest_snapshot(files: RunFiles, warn: Say) -> Snapshot | None:
     if list_checkpoints(files.path):
         return recover_latest(files.path, warn)
+    if any(map(has_diverged, list_snapshots(files.path))):
+        warn("no checkpoint has weights that are finite: the run begins anew")
     if "parent" in files.database.meta():
         raise InputError(
             f"the run {files.path.name!r} is a fork, and the checkpoint that it began with is "

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from data.errors import InputError
 from engine.checkpoint.restore_database import remember
 from engine.checkpoint.retention import Rules
 from engine.checkpoint.store import Snapshot, write_checkpoint
@@ -30,6 +31,11 @@ def fork(run_state: RunState, changes: dict[str, Any], name: str | None) -> Path
     """
     config = check_changes(run_state, run_state.step, changes)
     snapshot, parent = run_state.snapshot(), run_state.files.path
+    if snapshot.has_diverged:
+        raise InputError(
+            f"the weights of step {snapshot.step:,} are not finite, as training had diverged: fork "
+            f"an earlier step"
+        )
     path = create_run(config, parent.parent, name, stem=f"{parent.name}-fork")
     try:
         record = _write_past(run_state, path, snapshot)

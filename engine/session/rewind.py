@@ -101,7 +101,7 @@ class Rewinder:
     def abort(self) -> None:
         """Bring the trainer back to where the run is."""
         run_state = self._run_state
-        run_state.go_to(read_checkpoint(find_checkpoint(run_state.files.path, LATEST)))
+        run_state.go_to(read_checkpoint(self._saving.path))
         run_state.adjustments.read_journal(run_state.files.database, run_state.lineage())
         run_state.apply_journal(self._outlet.warn)  # changes made since that checkpoint
         self.under_way = False

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import torch
+
 from engine.checkpoint.restore_database import remember
 from engine.checkpoint.store import Snapshot, restore, take_snapshot
 from engine.config.schema import config_from_dict
@@ -165,8 +167,22 @@ class RunState:
         branch = self.lineage(job.step).branch
         self.files.database.add_sample(branch, job.step, val_loss, settings, job.text)
 
+    def has_diverged(self) -> bool:
+        """Return whether the weights are no use: not the latest batch alone has no finite loss."""
+        loss = self.losses.train_loss
+        if loss is None or math.isfinite(loss):
+            return False
+        model, tokens = self.trainer.model, self.trainer.val_tokens
+        was_training = model.training
+        model.eval()
+        with torch.no_grad():
+            logits = model(tokens[None, : model.config.block_size])  # (1, T, vocab_size)
+        model.train(was_training)
+        return not bool(torch.isfinite(logits).all())
+
     def snapshot(self, light: bool = False) -> Snapshot:
         """Return everything needed to resume here; a light one has only the weights."""
+        diverged = {"diverged": True} if self.has_diverged() else {}
         return take_snapshot(
             self.trainer,
             {
@@ -181,6 +197,7 @@ class RunState:
                 "versions": versions(),
                 "record": remember(self.files.database),
                 "created": time.time(),
+                **diverged,
             },
             light,
         )

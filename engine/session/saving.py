@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -30,14 +31,15 @@ class Saving:
         self._writing: Future[Path] | None = None
         self._run_state, self._outlet = run_state, outlet
         self._saved = self._being_saved = ""  # what there was to save; see _content
-        self._path = run_state.files.path  # of the latest checkpoint
+        self.path = run_state.files.path  # of the latest checkpoint, even of dead weights
         self._request_id = 0  # of the command that the checkpoint being written answers
         self._trouble_told = ""
+        self._database_file = self._identity()
 
     def note_saved(self, path: Path) -> None:
         """Take the run to be what this checkpoint, the latest, holds."""
         self._run_state.saved_step = self._run_state.step
-        self._saved, self._path = self._content(), path
+        self._saved, self.path = self._content(), path
 
     @property
     def is_saved(self) -> bool:
@@ -81,7 +83,8 @@ class Saving:
         database.sync()
         self._being_saved, self._request_id = self._content(), request_id
         # pending writes would be missing from a copy
-        copied = None if database.writer.trouble else database.path
+        is_whole = not database.writer.trouble and not self._what_is_gone()
+        copied = database.path if is_whole else None
         self._write(run_state.snapshot(), copied)
 
     def _write(self, snapshot: Snapshot, database: Path | None = None) -> None:
@@ -115,13 +118,13 @@ class Saving:
                 f"the checkpoint could not be written ({error.strerror or error}); the older ones "
                 f"are whole. Training is paused: make room, then resume it"
             )
-            self._pause(why if self._run_state.files.path.is_dir() else self._folder_is_gone)
+            self._pause(why if self._run_state.files.path.is_dir() else self._what_is_gone())
             return
         except Unreadable as error:
             self._pause(f"the checkpoint was not written, and training is paused: {error}")
             return
         if is_full(path):
-            self._saved, self._path = self._being_saved, path
+            self._saved, self.path = self._being_saved, path
             self._run_state.saved_step = step_of(path)
             self._announce(self._request_id)
 
@@ -133,21 +136,18 @@ class Saving:
         """
         database = self._run_state.files.database
         writer, locked = database.writer, False
-        if not database.path.exists():
-            trouble = self._folder_is_gone
-        elif writer.trouble and writer.is_locked:
+        trouble = self._what_is_gone()
+        if not trouble and writer.trouble and writer.is_locked:
             locked = True
             trouble = (
                 "another program holds the run's database: training continues, and the figures are "
                 "written once it is closed there"
             )
-        elif writer.trouble:
+        elif not trouble and writer.trouble:
             trouble = (
                 f"the run's database cannot be written ({writer.trouble}): training is paused, and "
                 f"what was recorded is kept in memory. Make room, then resume it"
             )
-        else:
-            trouble = ""
         was_resumed = self._outlet.state is State.RUNNING and not locked
         if trouble and (trouble != self._trouble_told or was_resumed):
             if locked:
@@ -158,12 +158,29 @@ class Saving:
             self._outlet.warn("the run can be written again: nothing that was recorded is missing")
         self._trouble_told = trouble
 
-    @property
-    def _folder_is_gone(self) -> str:
+    def _what_is_gone(self) -> str:
+        """Return a sentence if the run's folder or database is not there any more, else nothing."""
+        database = self._run_state.files.database.path
+        if self._identity() == self._database_file:
+            return ""
+        if not database.parent.is_dir():
+            what = f"the run's folder {database.parent} is gone"
+        elif not database.exists():
+            what = f"the run's database {database} is gone"
+        else:
+            what = f"another program has put a file of its own in the place of {database}"
         return (
-            f"the run's folder {self._run_state.files.path} is gone: training is paused. Its "
-            f"weights and figures are still in memory: fork it to keep them in a new run"
+            f"{what}: training is paused. The run's weights and figures are still in memory: fork "
+            f"it to keep them in a new run"
         )
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Return what tells the database's file from any other; None if it is gone."""
+        try:
+            found = os.stat(self._run_state.files.database.path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _pause(self, why: str) -> None:
         self._outlet.warn(why)
@@ -172,4 +189,4 @@ class Saving:
     def _announce(self, request_id: int) -> None:
         step = self._run_state.saved_step
         self._outlet.journal("saved", saved=step)
-        self._outlet.tell(Saved(step, str(self._path), request_id=request_id))
+        self._outlet.tell(Saved(step, str(self.path), request_id=request_id))

@@ -11,14 +11,14 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data.errors import InputError
-from engine.checkpoint.store import read_checkpoint
+from engine.checkpoint.store import copy_of_database, read_checkpoint
 from engine.protocol import Evaluated, Fork, Forked, Pause, Resume, Saved, State, Warned
 from engine.runs import database, retrying_writer
 from engine.runs.checkpoint_names import list_checkpoints
@@ -214,6 +214,33 @@ def test_a_disk_that_turns_read_only_pauses_training_and_it_goes_on(
     assert_undisturbed(other, make_config, again)
     for one in (rig, other):
         one.close_all()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda file: os.replace(file.with_name("older"), file), "another program has put a file"),
+        (os.unlink, "run.db is gone"),
+    ],
+)
+def test_a_database_that_is_replaced_while_it_is_written_pauses_the_run(
+    rig: Rig, make_config: MakeConfig, change: Callable[[Path], object], told: str
+) -> None:
+    session = rig.new(make_config(**BUSY))
+    rig.to_step(session, 12)
+    rig.until(session, lambda: not session.saving.busy)
+    file = session.files.path / "run.db"
+    shutil.copy(file, file.with_name("older"))
+    change(file)
+    rig.until(session, lambda: session.status.state is State.PAUSED)
+    assert told in warnings(rig)[-1] and "fork it" in warnings(rig)[-1]
+    session.handle(Fork({}, "kept"))
+    rig.until(session, lambda: bool(rig.said(Forked)))
+    step = session.trainer.step
+    path = rig.close(session)
+    # what is not the run's own is not taken for its copy
+    assert copy_of_database(list_checkpoints(path)[-1]) is None
+    assert rig.open(Path(rig.said(Forked)[-1].path)).trainer.step == step
 
 
 def test_a_run_whose_folder_is_deleted_pauses_and_lives_on_in_a_fork(

@@ -65,8 +65,9 @@ def format_advice(advice: Advised, run: Path) -> str:
     ways = {
         f"from step {step:,}, as a new run": f"{program()} fork {name} --at {step} {options}",
         "with a lower learning rate": f"{resume} {options}",
-        "without this batch": resume,
     }
+    if not advice.has_diverged:
+        ways["without this batch"] = resume
     lines = [f"  {f'{way}:':<32}{command}" for way, command in ways.items()]
     return "\n".join([f"gpt-tui: {advice.message}. To continue", *lines])
 
