@@ -247,6 +247,11 @@ def in_place(path: Path, old: bytes, new: bytes) -> None:
     (path / "run.db").write_bytes(body.replace(old, new))
 
 
+def a_folder_for(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
 def foreign_checkpoint(path: Path) -> None:
     newest = list_checkpoints(path)[-1]
     shutil.copytree(newest, newest.with_name("step-1000000000000"))
@@ -280,14 +285,8 @@ HURT: dict[str, Callable[[Path], object]] = {
     ),
     "a flipped bit in a text": lambda path: in_place(path, b"train_loss", b"trai\xee_loss"),
     "a checkpoint that is none": foreign_checkpoint,
-    "a database that is a folder": lambda path: (
-        (path / "run.db").unlink(),
-        (path / "run.db").mkdir(),
-    ),
-    "settings that are a folder": lambda path: (
-        (path / "config.toml").unlink(),
-        (path / "config.toml").mkdir(),
-    ),
+    "a database that is a folder": lambda path: a_folder_for(path / "run.db"),
+    "settings that are a folder": lambda path: a_folder_for(path / "config.toml"),
 }
 
 
