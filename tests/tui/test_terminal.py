@@ -114,13 +114,20 @@ tui.app.GptTuiApp._exit_from_thread = leave
 }
 
 
-class Terminal:
-    """A terminal of 100x30 with the app in it."""
+def plain(output: bytes) -> str:
+    """A terminal's output, less the control sequences."""
+    return re.sub(r"\x1b\[[0-9;?<>=]*[ -/]*[@-~]", "", output.decode(errors="replace"))
 
-    def __init__(self, folder: Path, arguments: list[str], prelude: str) -> None:
+
+class Terminal:
+    """A terminal with the app in it."""
+
+    def __init__(
+        self, folder: Path, arguments: list[str], prelude: str, size: tuple[int, int] = (100, 30)
+    ) -> None:
         self.runs = folder / "runs"
         self.master, self.slave = os.openpty()
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", *reversed(size), 0, 0))
         self.attributes = termios.tcgetattr(self.slave)
         script = folder / "start.py"
         script.write_text(START.format(prelude=prelude))
@@ -168,6 +175,10 @@ class Terminal:
     def until_written(self, what: bytes, times: int = 1) -> None:
         self.until(lambda: self.output.count(what) >= times, f"{what!r}")
 
+    def shows(self, words: str, seen: int) -> bool:
+        """Whether the words were written after that many bytes."""
+        return words in plain(self.output[seen:])
+
     def train(self) -> None:
         """Start, and let a few steps be taken and written down."""
         self.until(lambda: b"Start" in self.output, "the first paint")
@@ -193,13 +204,13 @@ class Terminal:
     @property
     def text(self) -> str:
         """All that was written, less the control sequences."""
-        return re.sub(r"\x1b\[[0-9;?<>=]*[ -/]*[@-~]", "", self.output.decode(errors="replace"))
+        return plain(self.output)
 
     @property
     def goodbye(self) -> str:
         """What stays on the terminal."""
         after = self.output.rpartition(FROM_ALTERNATE_SCREEN)[2]
-        return re.sub(r"\x1b\[[0-9;?<>=]*[ -/]*[@-~]", "", after.decode(errors="replace"))
+        return plain(after)
 
     def wait(self) -> int:
         """Wait for the end; returns the exit code."""
