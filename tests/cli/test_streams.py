@@ -12,6 +12,7 @@ import pytest
 from tests.cli.conftest import ROOT, Cli
 from tests.engine.run_folders import write_run
 from tui.terminal.visible import visible, visible_line
+from tui.text.tables import format_columns
 
 PROGRAM = [sys.executable, "-m", "tui"]
 TITLE, RED = "\x1b]0;mine\x07", "\x1b[31m"
@@ -56,6 +57,11 @@ def test_each_control_character_is_shown_as_one_character(written: str, shown: s
     assert visible(written) == shown
     assert visible_line(written) == shown.replace("\t", "␉").replace("\n", "␊")
     assert len(written) == len(shown)
+
+
+def test_columns_are_aligned_by_what_a_terminal_shows() -> None:
+    table = format_columns([["漢字", "1"], ["e\u0301", "2"], ["\u202eab", "3"]])
+    assert table.splitlines() == ["漢字  1", "e\u0301     2", "\u202eab   3"]
 
 
 def test_an_encoding_that_lacks_a_sign_gets_a_question_mark(hostile: Path) -> None:

@@ -12,12 +12,17 @@ import re
 import sqlite3
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.content import Content
+from textual.strip import Strip
 
 from engine.config.escapes import escape
 from engine.config.presets import preset_config
@@ -27,6 +32,8 @@ from engine.sweeps.queue import Queue
 from tests.engine.run_folders import write_run
 from tests.tui.conftest import SMALL
 from tests.tui.test_terminal import OURS, ROOT, Terminal, plain
+from tui.terminal.visible import protect_screen, visible_line
+from tui.widgets.runs_table import _fit
 
 # a title, colours, a C1 sequence, a link, a bell, the carriage's return, the direction of text,
 # markup of Rich and Textual, right and wrong
@@ -50,10 +57,11 @@ def assert_harmless(output: bytes) -> None:
     assert not found, repr(rest[max(0, found.start() - 200) : found.start() + 50])
 
 
-def hostile_run(runs_dir: Path, name: str, **facts: Any) -> Path:
+def hostile_run(runs_dir: Path, name: str) -> Path:
     """A run that was never trained, with a plant in every string."""
-    summary = dict.fromkeys(("preset", "corpus", "corpus_note", "device", "precision"), PLANT)
-    run = write_run(runs_dir, name, steps=30, **summary, **facts)
+    strings = ("preset", "corpus", "corpus_note", "device", "precision")
+    summary: dict[str, Any] = dict.fromkeys(strings, PLANT)
+    run = write_run(runs_dir, name, steps=30, **summary)
     config = preset_config("tiny").to_dict()
     config["preset"] = config["data"]["corpus"] = config["sample"]["prompt"] = PLANT
     (run / "config.toml").write_text(tomli_w.dumps(config))
@@ -193,3 +201,17 @@ def test_no_screen_and_no_command_obeys_them(tmp_path: Path, corpus: Path) -> No
     cache = str(tmp_path / NAME)
     assert_harmless(call_all(tmp_path, commands, GPT_TUI_RUNS=str(runs), GPT_TUI_CACHE=cache))
     assert_harmless(call_all(tmp_path, [["runs"], [PLANT]], GPT_TUI_RUNS=str(runs / PLANT)))
+
+
+MANY = 50_000
+FLOODS = {"marks": "a" + "\u0301" * MANY, "wide": "漢" * MANY, "nothing": "\u200d" * MANY}
+
+
+@pytest.mark.parametrize("text", FLOODS.values(), ids=FLOODS)
+def test_a_flood_of_wide_or_empty_characters_costs_little(text: str) -> None:
+    protect_screen()
+    began = time.perf_counter()
+    assert len(Content(text).wrap(80)) >= 1
+    assert Strip([Segment(visible_line(text))]).crop(0, 80).cell_length <= 80
+    assert cell_len(_fit(text, 24, right=False)) == 24
+    assert time.perf_counter() - began < 2.0

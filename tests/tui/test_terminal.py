@@ -114,7 +114,7 @@ tui.app.GptTuiApp._exit_from_thread = leave
 }
 
 
-def plain(output: bytes) -> str:
+def plain(output: bytes | bytearray) -> str:
     """A terminal's output, less the control sequences."""
     return re.sub(r"\x1b\[[0-9;?<>=]*[ -/]*[@-~]", "", output.decode(errors="replace"))
 

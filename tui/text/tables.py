@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.paths import is_unicode
 from engine.protocol import PRUNED_KEY
+from tui.terminal.visible import visible
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -42,13 +43,23 @@ def format_columns(
         wrap: Break the last column into lines that fit the terminal.
     """
     lines = _wrap_last(rows) if wrap else rows
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
     to_right = set(right)
 
     def cell(text: str, column: int) -> str:
-        return text.rjust(widths[column]) if column in to_right else text.ljust(widths[column])
+        gap = " " * (widths[column] - _width(text))
+        return gap + text if column in to_right else text + gap
 
     return "\n".join("  ".join(cell(t, i) for i, t in enumerate(line)).rstrip() for line in lines)
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # not for every command
+
+    return cell_len(visible(text))
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -58,7 +69,7 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _wrap_last(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     others = zip(*(row[:-1] for row in rows), strict=True)
-    left = sum(max(map(len, column)) + 2 for column in others)
+    left = sum(max(map(_width, column)) + 2 for column in others)
     room = max(NARROWEST, shutil.get_terminal_size().columns - left)
     lines = []
     for *cells, last in rows:
