@@ -232,6 +232,12 @@ class Terminal:
         assert summary.state == "stopped"
         assert not summary.live
 
+    def assert_alone(self) -> None:
+        """No process has the terminal open any more: not the guard either."""
+        os.close(self.slave)
+        self._reader.join(PATIENCE)
+        assert not self._reader.is_alive()
+
     def close(self) -> None:
         """Whatever happens, nothing is left behind."""
         if self.process.poll() is None:
@@ -285,6 +291,7 @@ def test_a_session_leaves_the_terminal_as_it_was_and_says_how_to_go_on(
     assert "written-past-python\nwritten-by-native-code\n" in log
     assert "written-" not in terminal.text
 
+    terminal.assert_alone()
     step = terminal.summary.step
     assert f"run tiny-1: stopped, step {step:,} of 100,000" in terminal.goodbye
     assert f"kept in  {terminal.run}" in terminal.goodbye
@@ -362,6 +369,8 @@ def test_a_crash_restores_the_terminal_and_says_how_to_go_on(open_terminal: Open
     assert killed.process.wait(PATIENCE) == -signal.SIGKILL
     killed.until(lambda: b"gpt-tui was killed" in killed.output, "what the guard says")
     killed.assert_restored()
+    for terminal in (crashed, killed):
+        terminal.assert_alone()
 
 
 def test_leaving_ends_in_time_whatever_hangs(open_terminal: OpenTerminal) -> None:

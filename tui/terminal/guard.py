@@ -48,10 +48,10 @@ class TerminalGuard:
         self._state = mmap.mmap(-1, STATE_BYTES)  # shared with the guard
         self._known: dict[str, Any] = {"drawing": False, "message": "", "log": ""}
         self._save()
-        attributes = termios.tcgetattr(sys.__stdin__.fileno()) if sys.__stdin__ else None
+        attributes = _attributes()
         self._socket, other = socket.socketpair()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALLEST_BUFFER)
-        self._process = os.fork()
+        self._process = _fork()
         if self._process == 0:
             self._socket.close()  # else it would never hear of the end
             _watch(other, screen, attributes, self._state)
@@ -89,8 +89,25 @@ class TerminalGuard:
         faulthandler.cancel_dump_traceback_later()
         faulthandler.disable()
         self._socket.close()
-        with suppress(ChildProcessError):
-            os.waitpid(self._process, 0)
+        if self._process:
+            with suppress(ChildProcessError):
+                os.waitpid(self._process, 0)
+
+
+def _fork() -> int | None:
+    """Fork; return None where there may be no more processes: the app does without a guard."""
+    try:
+        return os.fork()
+    except OSError:
+        return None
+
+
+def _attributes() -> Any:
+    """Return what the terminal is set to before the app."""
+    if sys.__stdin__ is not None:
+        with suppress(OSError, termios.error):
+            return termios.tcgetattr(sys.__stdin__.fileno())
+    return None
 
 
 def _watch(app: socket.socket, screen: int, attributes: Any, state: mmap.mmap) -> NoReturn:
