@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test test-sluggish kill-test check-gpu bench pictures clean
+.PHONY: run test test-sluggish kill-test fuzz check-gpu bench pictures clean
 
 # The app; where there is no terminal, the same training without a screen.
 run: $(VENV)/.installed
@@ -28,6 +28,11 @@ test-sluggish: $(VENV)/.installed-test
 KILLS ?= 200
 kill-test: $(VENV)/.installed-test
 	GPT_TUI_KILLS=$(KILLS) $(BIN)/pytest -q tests/faults/test_kill.py $(ARGS)
+
+# Uses runs whose files hold what they should not, drawn at random: make fuzz CASES=5000
+CASES ?= 100000
+fuzz: $(VENV)/.installed-test
+	GPT_TUI_FUZZ=$(CASES) $(BIN)/pytest -q tests/faults/test_fuzz.py $(ARGS)
 
 check-gpu: $(VENV)/.installed-test
 	@$(BIN)/python -c 'import torch; print("GPU tests:", "run on " + torch.cuda.get_device_name() \
