@@ -19,12 +19,11 @@ T = TypeVar("T")
 
 MOST_DOTS = 1000  # in one key; tomllib takes seconds for a key of 20,000 parts
 BETWEEN_KEYS = re.compile(r"[=,\n\[\]{}]")
-LINK = "it is a link, and a run has only files of its own"
 KINDS = (
-    (stat.S_ISDIR, "it is a folder"),
-    (stat.S_ISFIFO, "it is a pipe"),
-    (stat.S_ISSOCK, "it is a socket"),
-    (stat.S_ISLNK, LINK),
+    (stat.S_ISLNK, "a link"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
 )
 
 
@@ -45,7 +44,7 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, follow: bool = False) -> 
         raise OSError(errno.EINVAL, str(error), str(path)) from None
     except OSError as error:
         if error.errno == errno.ELOOP and not follow:
-            raise OSError(errno.ELOOP, LINK, str(path)) from None
+            raise OSError(errno.ELOOP, "it is a link", str(path)) from None
         if error.errno in (errno.ENXIO, errno.EISDIR):  # a socket or a pipe, a folder
             check_regular(path, follow)
         raise
@@ -91,8 +90,8 @@ def parse_json(body: bytes | str) -> Any:
         value = json.loads(text)
         if "\\u" in text:  # a lone surrogate can be written as an escape, but nowhere else
             json.dumps(value, ensure_ascii=False).encode()
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    except (RecursionError, ValueError) as error:
+        raise _told(error) from None
     return value
 
 
@@ -108,8 +107,17 @@ def parse_toml(body: bytes) -> dict[str, Any]:
         raise ValueError("it is nested too deeply")
     try:
         return tomllib.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    except (RecursionError, ValueError) as error:
+        raise _told(error) from None
+
+
+def _told(error: Exception) -> ValueError:
+    """Say what a parser's error means where its own words are about Python."""
+    if isinstance(error, RecursionError):
+        return ValueError("it is nested too deeply")
+    if "int_max_str_digits" in str(error):
+        return ValueError("it has a number of thousands of digits")
+    return error if isinstance(error, ValueError) else ValueError(str(error))
 
 
 def convert(value: Any, to: type[T], what: str) -> T:
@@ -135,5 +143,9 @@ def convert(value: Any, to: type[T], what: str) -> T:
 
 def _check_kind(mode: int, path: Path) -> None:
     if not stat.S_ISREG(mode):
-        told = next((words for is_kind, words in KINDS if is_kind(mode)), "it is a device")
-        raise OSError(errno.EINVAL, told, str(path))
+        raise OSError(errno.EINVAL, f"it is {kind_of(mode)}", str(path))
+
+
+def kind_of(mode: int) -> str:
+    """Return what something of a mode is that is no regular file, such as ``a pipe``."""
+    return next((words for is_kind, words in KINDS if is_kind(mode)), "a device")

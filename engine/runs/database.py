@@ -29,6 +29,7 @@ from engine.program import program
 from engine.runs.checkpoint_names import branch_of, is_full, list_checkpoints, list_snapshots
 from engine.runs.folder import DATABASE_FILE, typed_name
 from engine.runs.lineage import END, Branch, Lineage, Segment
+from engine.runs.own_files import check_own_files
 from engine.runs.records import (
     BranchId,
     Facts,
@@ -153,8 +154,9 @@ class RunDatabase:
         except ValueError as error:
             raise Unreadable(path, str(error)) from None
         except OSError as error:
-            is_kind = error.errno in (errno.EINVAL, errno.ELOOP)  # and not a matter of permissions
-            raise Unreadable(path, str(error.strerror), not is_kind) from None
+            check_own_files(path.parent)  # says what it is, if it is no file
+            is_folder = error.errno == errno.EINVAL  # else a matter of permissions
+            raise Unreadable(path, str(error.strerror), not is_folder) from None
         self.writer = RetryingWriter(self._db, () if read_only else PASSING)
         self._next_ids: dict[str, int] = {}  # by table; there is one writer
 

@@ -16,13 +16,8 @@ from pathlib import Path
 
 from data.errors import InputError
 from data.files import replacing
+from data.reading import kind_of
 from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER
-
-KINDS = (
-    (stat.S_ISLNK, "a link"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-)
 
 
 def check_own_files(run: Path, deep: bool = False) -> None:
@@ -70,7 +65,7 @@ def _foreign(folder: str, depth: int, deep: bool) -> Iterator[str]:
 
 def _told(path: Path) -> str:
     mode = os.lstat(path).st_mode
-    what = next((words for is_kind, words in KINDS if is_kind(mode)), "no regular file")
+    what = kind_of(mode)
     if stat.S_ISLNK(mode):
         what = f"a link to {os.readlink(path)}"
     return (

@@ -147,13 +147,16 @@ def show(argv: list[str]) -> int:
     return EXIT_DONE
 
 
+FIGURES = ("", "steps", "best val", "trained")  # which of a damaged run are not known
+
+
 def _facts(run: RunSummary, size: int) -> list[tuple[str, str]]:
     """Return the facts and their names; empty ones are not printed."""
     best = f" at step {run.best_step:,}" if run.best_step is not None else ""
     parameters = "" if run.parameters is None else f"{format_amount(run.parameters)} parameters"
     speed = format_amount(run.tokens_per_second)
     machine = [run.device, run.precision, format_threads(run.threads) if run.threads else None]
-    return [
+    facts = [
         ("run", run.name),
         ("state", f"{run.state} (live)" if run.live else run.state),
         ("", run.pruned),
@@ -174,6 +177,7 @@ def _facts(run: RunSummary, size: int) -> list[tuple[str, str]]:
         ("on disk", format_unit(size, "B")),
         ("kept in", format_path(run.path)),
     ]
+    return [one for one in facts if run.state != DAMAGED or one[0] not in FIGURES]
 
 
 def _parent(run: RunSummary) -> str:
