@@ -137,8 +137,8 @@ def load_text(config: Config) -> Text:
         InputError: It is not there, or too short.
     """
     corpus = load_corpus(config.data.corpus, Watcher(programs.note))
-    tokenizer = CharTokenizer.train(corpus.text)
-    split = split_tokens(tokenizer.encode(corpus.text))
+    tokenizer = CharTokenizer.train(corpus.pieces())
+    split = split_tokens(tokenizer.encode_pieces(corpus.pieces(), corpus.characters))
     check_long_enough(split, config.model.block_size)
     return Text(corpus, tokenizer, split)
 

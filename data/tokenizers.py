@@ -40,12 +40,14 @@ class CharTokenizer:
             raise InputError("The vocabulary of a character tokenizer has each character once.")
 
     @classmethod
-    def train(cls, text: str) -> CharTokenizer:
+    def train(cls, text: Iterable[str]) -> CharTokenizer:
+        """Create the tokenizer of a text, given as a whole or in pieces."""
         import numpy as np
 
         seen = np.zeros(CODE_POINTS, dtype=bool)
-        for codes in _code_points(text):
-            seen[codes] = True
+        for piece in (text,) if isinstance(text, str) else text:
+            for codes in _code_points(piece):
+                seen[codes] = True
         return cls(chr(code) for code in np.flatnonzero(seen))
 
     @property
@@ -54,7 +56,7 @@ class CharTokenizer:
         return len(self.characters)
 
     def encode(self, text: str, *, drop_unknown: bool = False) -> NDArray[Any]:
-        """Return one id per character, as uint16 if they fit.
+        """Return one id per character, in the smallest integer type that PyTorch can index with.
 
         Args:
             drop_unknown: Drop characters without a token, instead of raising.
@@ -77,6 +79,21 @@ class CharTokenizer:
         if not is_complete and not drop_unknown:
             raise InputError(_without_token(self.unknown(text)))
         return ids[:written]
+
+    def encode_pieces(self, pieces: Iterable[str], length: int) -> NDArray[Any]:
+        """Return the ids of a text of `length` characters that comes in pieces.
+
+        Raises:
+            InputError: Characters have no token.
+        """
+        import numpy as np
+
+        ids = np.empty(length, dtype=self._id_of.dtype)
+        written = 0
+        for piece in pieces:
+            ids[written : written + len(piece)] = self.encode(piece)
+            written += len(piece)
+        return ids
 
     def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
         """Return the characters of `ids`.
@@ -127,7 +144,8 @@ class CharTokenizer:
         """Map code points to ids; the last entry, for all higher code points, means no token."""
         import numpy as np
 
-        dtype = np.uint16 if self.vocab_size <= 0xFFFF else np.uint32
+        dtypes = (np.uint8, np.int16, np.int32)
+        dtype = next(one for one in dtypes if self.vocab_size <= np.iinfo(one).max)
         no_token = np.iinfo(dtype).max  # not an id, because of the line above
         table = np.full(int(self._code_of.max()) + 2, no_token, dtype=dtype)
         table[self._code_of] = np.arange(self.vocab_size)

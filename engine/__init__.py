@@ -62,5 +62,5 @@ def new(preset: str, seed: int | None = None) -> LanguageModel:
     config = preset_config(preset)
     if seed is not None:
         config = config.replace({"train.seed": seed})
-    tokenizer = CharTokenizer.train(load_corpus(config.data.corpus).text)
+    tokenizer = CharTokenizer.train(load_corpus(config.data.corpus).pieces())
     return use_fast_generate(initial_model(config, tokenizer).eval())

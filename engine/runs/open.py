@@ -6,7 +6,6 @@ and before a run folder exists.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from contextlib import ExitStack, closing
@@ -193,9 +192,8 @@ def _load_known_text(
 
 
 def corpus_facts(corpus: Corpus) -> dict[str, Any]:
-    facts = {field.name: getattr(corpus, field.name) for field in dataclasses.fields(corpus)}
-    text = facts.pop("text")
-    return facts | {"characters": len(text)}
+    names = ("name", "sha256", "source", "note", "characters")
+    return {name: getattr(corpus, name) for name in names}
 
 
 def load_text(config: Config, watcher: Watcher) -> tuple[Corpus, Tokenizer, Split]:
@@ -217,9 +215,10 @@ def read_text(data: DataConfig, watcher: Watcher) -> tuple[Corpus, Tokenizer, Sp
     """
     watcher.report(f"reading {data.corpus}")
     corpus = load_corpus(data.corpus, watcher)
-    tokenizer = TOKENIZERS[data.tokenizer].train(corpus.text)
-    split = split_tokens(tokenizer.encode(corpus.text))
-    return corpus, tokenizer, split
+    kind = TOKENIZERS[data.tokenizer]
+    tokenizer = kind.train(corpus.pieces("counting the characters of", watcher))
+    pieces = corpus.pieces("tokenizing", watcher)
+    return corpus, tokenizer, split_tokens(tokenizer.encode_pieces(pieces, corpus.characters))
 
 
 def check_fit(model: ModelConfig, tokenizer: Tokenizer, split: Split) -> None:

@@ -343,10 +343,15 @@ def _parts(offsets: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 
 def _on_device(tokens: np.ndarray, device: torch.device) -> Tensor:
-    """Copy tokens in the smallest integer dtype that every device can index."""
-    largest = int(tokens.max()) if len(tokens) else 0
-    small = next(one for one in (np.uint8, np.int16, np.int32) if largest <= np.iinfo(one).max)
-    return torch.from_numpy(tokens.astype(small)).to(device)
+    """Put tokens where they are trained on, in an integer dtype that every device can index.
+
+    A CPU shares those of a tokenizer, whose dtype is one: a text may fill half of the memory.
+    """
+    indexable = (np.uint8, np.int16, np.int32)
+    if tokens.dtype not in indexable:
+        largest = int(tokens.max()) if len(tokens) else 0
+        tokens = tokens.astype(next(one for one in indexable if largest <= np.iinfo(one).max))
+    return torch.from_numpy(tokens).to(device)
 
 
 def _to_copy(offsets: np.ndarray, device: torch.device) -> Tensor:

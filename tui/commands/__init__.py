@@ -26,6 +26,7 @@ COMMANDS = {
     "sweep": CommandEntry("tui.commands.sweep", "train runs with different settings"),
     "queue": CommandEntry("tui.commands.queue", "list and train queued runs"),
     "lr-finder": CommandEntry("tui.commands.lr_finder", "suggest a learning rate"),
+    "convert": CommandEntry("tui.commands.convert", "write a text in UTF-8 of any other text"),
     "settings": CommandEntry("tui.commands.settings", "list every setting"),
     "presets": CommandEntry("tui.commands.presets", "list the presets"),
     "model": CommandEntry(

@@ -146,7 +146,7 @@ def _of_config(args: argparse.Namespace) -> Subject:
     corpus = load_corpus(config.data.corpus)
     if corpus.note:
         complain(corpus.note)
-    tokenizer = TOKENIZERS[config.data.tokenizer].train(corpus.text)
+    tokenizer = TOKENIZERS[config.data.tokenizer].train(corpus.pieces())
     subject = Subject(config, tokenizer.vocab_size, f"of {corpus.name}")
     if args.trace is None:
         return subject

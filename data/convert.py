@@ -1,0 +1,194 @@
+"""Write a plain text in UTF-8 of a text in another encoding, or with signs that are in the way."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import unicodedata
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from data.download import Watcher
+from data.encoding import SAMPLE_BYTES, UTF8, Encoding, marked
+from data.errors import InputError
+from data.file_kinds import kind_of, way_out
+from data.text_file import MARK, encoding_at, is_cut, new_name, opened, read_chunks
+
+JAMO = range(0x1100, 0x1200)  # Korean letters that join into syllables
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was done.
+
+    Attributes:
+        characters: That were written.
+        encoding: Of the old text.
+        replaced: Bytes that were invalid in it; � stands in their places.
+        is_cut: Whether its last letter was cut, and is left out.
+    """
+
+    characters: int
+    encoding: str
+    replaced: int
+    is_cut: bool
+
+
+def convert(spec: str, new: str, codec: str, watcher: Watcher) -> Converted:
+    """Write a new file with the text of another one.
+
+    Line ends become `\\n`, byte order marks are left out, and letters in two parts are joined.
+
+    Args:
+        spec: The text.
+        new: The path of the new file; nothing may be there.
+        codec: The encoding of the text; empty finds it out.
+
+    Raises:
+        InputError: The text cannot be read, its encoding is unknown, or the new file cannot be
+            written. No file is left behind.
+        Cancelled: `watcher.cancelled` returned true.
+    """
+    with opened(spec, _path(spec)) as file:
+        encoding, cut = _encoding_of(file, spec, codec, watcher)
+        file.seek(0)
+        counts = _Counts()
+        pieces = _decoded(read_chunks(file, f"converting {spec}", watcher), encoding, spec, counts)
+        _write(_path(new), new, _composed(_cleaned(pieces)), counts)
+    return Converted(counts.characters, encoding.described, counts.replaced, cut)
+
+
+@dataclass
+class _Counts:
+    characters: int = 0
+    replaced: int = 0
+
+
+def _path(spec: str) -> Path:
+    try:
+        return Path(spec).expanduser()
+    except RuntimeError as error:  # an unknown ~name
+        raise InputError(f"{spec!r} cannot be read ({error}): check the path.") from None
+
+
+def _encoding_of(file: IO[bytes], spec: str, codec: str, watcher: Watcher) -> tuple[Encoding, bool]:
+    """Return the encoding of a file, and whether its last letter is cut."""
+    if codec:
+        try:
+            if not codecs.lookup(codec)._is_text_encoding:
+                raise LookupError
+        except (LookupError, ValueError):
+            raise InputError(
+                f"there is no encoding {codec!r}: name one such as cp1252, gbk, koi8-r or utf-16"
+            ) from None
+        return Encoding(codec, codec), False
+    head = file.read(SAMPLE_BYTES)
+    if kind := kind_of(head):
+        raise InputError(
+            f"{spec} is {kind.called}, no plain text: {way_out(kind, spec, new_name(spec))}."
+        )
+    if found := marked(head):
+        return found, False
+    file.seek(0)
+    offset = _first_invalid(file, spec, watcher)
+    if offset is None:
+        return UTF8, False
+    if is_cut(file, offset):
+        return UTF8, True
+    encoding = encoding_at(file, offset)
+    if encoding is None:
+        raise InputError(
+            f"{spec} is not UTF-8 (at offset {offset:,}), and it is not clear what it is: name its "
+            f"encoding with --from, such as --from cp1252, if it is a text"
+        )
+    return encoding, False
+
+
+def _first_invalid(file: IO[bytes], spec: str, watcher: Watcher) -> int | None:
+    """Return the offset of the first byte that is not UTF-8, or is NUL."""
+    rest, offset = b"", 0
+    for chunk in read_chunks(file, f"reading {spec}", watcher):
+        block = rest + chunk
+        try:
+            used = codecs.utf_8_decode(block, "strict", not chunk)[1]
+        except UnicodeDecodeError as error:
+            nul = block.find(b"\0", 0, error.start)
+            return offset + (nul if nul >= 0 else error.start)
+        if (nul := block.find(b"\0")) >= 0:
+            return offset + nul
+        rest, offset = block[used:], offset + used
+    return None
+
+
+def _decoded(
+    chunks: Iterator[bytes], encoding: Encoding, spec: str, counts: _Counts
+) -> Iterator[str]:
+    """Decode a text; what is invalid in a damaged UTF-8 is replaced, elsewhere it is an error."""
+    is_utf8 = encoding == UTF8
+    decoder = codecs.getincrementaldecoder(encoding.codec)("replace" if is_utf8 else "strict")
+    read = 0
+    for chunk in chunks:
+        try:
+            text = decoder.decode(chunk)  # a letter that is cut at the end is left out
+        except UnicodeError as error:
+            at = read + getattr(error, "start", 0)
+            raise InputError(
+                f"{spec} is not in {encoding.described}: what is near offset {at:,} is no letter "
+                f"of it. Name another encoding with --from."
+            ) from None
+        counts.replaced += text.count("\ufffd") if is_utf8 else 0
+        read += len(chunk)
+        yield text
+
+
+def _cleaned(pieces: Iterator[str]) -> Iterator[str]:
+    held = ""
+    for piece in pieces:
+        text = held + piece.replace(MARK, "")
+        held = "\r" if text.endswith("\r") else ""
+        yield text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n")
+    yield "\n" if held else ""
+
+
+def _composed(pieces: Iterator[str]) -> Iterator[str]:
+    """Join letters in two parts; the last letter of a piece waits for what follows it."""
+    held = ""
+    for piece in pieces:
+        text = held + piece
+        end = len(text)
+        while end and _may_join(text[end - 1]):
+            end -= 1
+        end = max(0, end - 1)
+        held = text[end:]
+        yield unicodedata.normalize("NFC", text[:end])
+    yield unicodedata.normalize("NFC", held)
+
+
+def _may_join(letter: str) -> bool:
+    return bool(unicodedata.combining(letter)) or ord(letter) in JAMO
+
+
+def _write(path: Path, new: str, pieces: Iterator[str], counts: _Counts) -> None:
+    try:
+        file = path.open("xb")
+    except FileExistsError:
+        raise InputError(f"{new} is there already, and is not overwritten: name another") from None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{new} cannot be written ({getattr(error, 'strerror', None) or error}): name another"
+        ) from None
+    try:
+        with file:
+            for piece in pieces:
+                counts.characters += len(piece)
+                file.write(piece.encode("utf-8", "replace"))  # lone surrogates of UTF-16
+            os.fsync(file.fileno())
+    except BaseException as error:
+        with suppress(OSError):
+            path.unlink()
+        if isinstance(error, OSError):
+            raise InputError(f"{new} cannot be written ({error.strerror}): name another") from None
+        raise
