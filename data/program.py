@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 import sys
 from pathlib import Path
 
+from data.paths import quoted
+
 PROGRAM = "gpt-tui"
-PLAIN = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*")  # what can stand in a line of text
 
 
 def program() -> str:
@@ -36,16 +36,10 @@ def _from_here(file: Path) -> str:
 def quote(path: str | Path) -> str:
     """Return a path as it is typed in a shell: one line, and never an option."""
     text = os.path.join(os.curdir, path) if str(path).startswith("-") else str(path)
-    if text.startswith("~/"):  # a shell expands it only outside quotes
-        return f"~/{quote(text[2:])}" if len(text) > 2 else text
-    if PLAIN.fullmatch(text):
-        return shlex.quote(text)
-    escaped = "".join(_escaped(byte) for byte in os.fsencode(text))
-    return f"$'{escaped}'"
+    # a shell expands it only outside quotes
+    return f"~/{quoted(text[2:])}" if text.startswith("~/") else quoted(text)
 
 
-def _escaped(byte: int) -> str:
-    """Return a byte inside ``$'…'``, which bash, zsh and ksh know; octal has a fixed length."""
-    if byte in b"'\\":
-        return f"\\{byte:c}"
-    return chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03o}"
+def named(path: str) -> str:
+    """Return a path as it is named in a sentence: as it is, unless that is more than a line."""
+    return path if path.isprintable() else quoted(path)

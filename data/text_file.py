@@ -21,7 +21,7 @@ from data.download import Watcher
 from data.encoding import SAMPLE_BYTES, UTF8, Encoding, marked, recognise, sample_around
 from data.errors import Cancelled, InputError, NotFound
 from data.file_kinds import kind_of, structure_of, way_out
-from data.program import program, quote
+from data.program import named, program, quote
 from data.reading import open_regular
 
 PIECE_BYTES = 1 << 20
@@ -71,7 +71,7 @@ class TextFile:
             notes.look(piece)
         if notes.is_blank:
             raise InputError(
-                f"{self.spec} is empty: give a text of at least a few thousand characters."
+                f"{named(self.spec)} is empty: give a text of at least a few thousand characters."
             )
         return Survey(notes.characters, sha.hexdigest(), tuple(notes.sentences()))
 
@@ -85,7 +85,7 @@ class TextFile:
         """
         with opened(self.spec, self.path) as file:
             self._check_unchanged(file)
-            chunks = read_chunks(file, f"{doing} {self.spec}", watcher)
+            chunks = read_chunks(file, f"{doing} {named(self.spec)}", watcher)
             pieces = _decoded(chunks, file, self.spec)
             yield from _with_plain_line_ends(_without_mark(pieces))
             self._check_unchanged(file)
@@ -95,7 +95,7 @@ class TextFile:
         now = (there.st_dev, there.st_ino, there.st_size, there.st_mtime_ns)
         self._before = self._before or now
         if now != self._before:
-            raise InputError(f"{self.spec} has changed while it was read: try again.")
+            raise InputError(f"{named(self.spec)} has changed while it was read: try again.")
 
 
 @contextmanager
@@ -111,18 +111,18 @@ def opened(spec: str, path: Path) -> Iterator[IO[bytes]]:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError
         if not stat.S_ISREG(mode):  # may be endless, and cannot be read again on resume
-            raise InputError(f"{spec} is a pipe or a device: save its text to a file first.")
+            raise InputError(f"{named(spec)} is a pipe or a device: save its text to a file first.")
         file = os.fdopen(open_regular(path, follow=True), "rb")
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFound(f"The file {spec} does not exist.") from None
+        raise NotFound(f"The file {named(spec)} does not exist.") from None
     except IsADirectoryError:
         raise InputError(
-            f"{spec or 'The empty path'} is a folder: give one text file "
+            f"{named(spec) or 'The empty path'} is a folder: give one text file "
             f"(cat {quote(spec or '.')}/*.txt > {quote(new_name('all.txt'))} joins several)."
         ) from None
     except PermissionError:
         raise InputError(
-            f"No permission to read {spec}: grant it (chmod u+r {quote(spec)}) "
+            f"No permission to read {named(spec)}: grant it (chmod u+r {quote(spec)}) "
             "or give another file."
         ) from None
     except (OSError, ValueError) as error:  # e.g. a NUL in the path
@@ -160,7 +160,8 @@ def _decoded(chunks: Iterator[bytes], file: IO[bytes], spec: str) -> Iterator[st
     for chunk in chunks:
         if not offset and (kind := kind_of(chunk)):
             new = new_name(spec)
-            raise InputError(f"{spec} is {kind.called}, no plain text: {way_out(kind, spec, new)}.")
+            what = f"{named(spec)} is {kind.called}, no plain text"
+            raise InputError(f"{what}: {way_out(kind, spec, new)}")
         block = rest + chunk
         if not offset and marked(block):
             raise _not_utf8(file, spec, 0)
@@ -221,28 +222,29 @@ def is_cut(file: IO[bytes], offset: int) -> bool:
 def _not_utf8(file: IO[bytes], spec: str, offset: int) -> InputError:
     file.seek(offset)
     byte = file.read(1)[0]
+    name = named(spec)
     convert = f"{program()} convert {quote(spec)} {quote(new_name(spec))}"
     if is_cut(file, offset):
         return InputError(
-            f"{spec} is UTF-8, but cut inside its last letter, at offset {offset:,}: save it "
+            f"{name} is UTF-8, but cut inside its last letter, at offset {offset:,}: save it "
             f"again, or leave that letter out: {convert}"
         )
     found = encoding_at(file, offset)
     where = f"byte 0x{byte:02x} at offset {offset:,}"
     if found == UTF8:
         return InputError(
-            f"{spec} is UTF-8, but damaged: {where} is invalid. Save it again, or put � in the "
+            f"{name} is UTF-8, but damaged: {where} is invalid. Save it again, or put � in the "
             f"place of what is invalid: {convert}"
         )
     if found:
-        return InputError(f"{spec} is in {found.described}, not UTF-8 ({where}): {convert}")
+        return InputError(f"{name} is in {found.described}, not UTF-8 ({where}): {convert}")
     if not byte:
         return InputError(
-            f"{spec} is not a text file: it has a NUL byte at offset {offset:,}. "
+            f"{name} is not a text file: it has a NUL byte at offset {offset:,}. "
             "Give a plain text file in UTF-8."
         )
     return InputError(
-        f"{spec} is not UTF-8 ({where}), and it is not clear what it is. If it is a text, name "
+        f"{name} is not UTF-8 ({where}), and it is not clear what it is. If it is a text, name "
         f"its encoding: {convert} --from ENCODING"
     )
 
@@ -290,26 +292,23 @@ class _Notes:
             self._in_parts = self._in_parts or _letter_in_parts(piece)
 
     def sentences(self) -> Iterator[str]:
-        spec = self._spec
+        spec = named(self._spec)
         if self._structure:
             yield (
                 f"{spec} is {self._structure}: it is learned as it stands, with all its signs and "
                 f"names of columns or keys"
             )
-        odd = [
-            f"{count:,} {what}{'s' * (count > 1)}"
-            for count, what in (
-                (self._returns, "lone carriage return (\\r)"),
-                (self._marks, "byte order mark (U+FEFF)"),
-            )
-            if count
-        ]
+        odd = []
+        if self._returns:
+            odd.append(f"{self._returns:,} lone carriage return{'s' * (self._returns > 1)} (\\r)")
+        if self._marks:
+            odd.append(f"{self._marks:,} byte order mark{'s' * (self._marks > 1)} (U+FEFF)")
         if self._in_parts:
             odd.append(f"letters in two parts ({self._in_parts})")
         if odd:
             yield (
                 f"{spec} has {' and '.join(odd)}, learned as they are. A new text without them: "
-                f"{program()} convert {quote(spec)} {quote(new_name(spec))}"
+                f"{program()} convert {quote(self._spec)} {quote(new_name(self._spec))}"
             )
 
 

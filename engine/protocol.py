@@ -74,9 +74,10 @@ class Open(Command):
 
     run: str  # the path of its folder
     running: bool = True  # false opens it paused
-    watch: bool = False  # open it read-only if another process is training it
+    watch: bool = False  # open it read-only if another process trains it or its text is missing
     changes: dict[str, Any] = field(default_factory=dict)
     pruning_rule: PruningRule | None = None
+    data: str = ""  # where its text is now; empty if it is where it was
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ class RunOpened(Event):
     saved_step: int  # of the latest checkpoint; 0 if there is none
     first_step: int = 0  # above 0 for a fork, which has no earlier weights
     last_sample: int = 0  # number of the newest stored sample; later ones have events
-    watching: bool = False  # another process trains it
+    watching: bool = False  # it is read-only: another process trains it, or its text is missing
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,17 @@ class ModelConfig:
         """Whether any dropout rate is above 0."""
         return any(self.dropout_of(kind) for kind in ("embd", "attn", "resid"))
 
+    def _fitting_width(self) -> int:
+        """Return the nearest ``n_embd`` that fits the heads and the position encoding."""
+        of = self.n_head
+        if self.position == "rotary":
+            of *= 2
+        elif self.position == "sinusoidal":
+            of = math.lcm(of, 2)
+        largest = SETTINGS["model.n_embd"].maximum
+        assert largest is not None
+        return min(max(of, round(self.n_embd / of) * of), int(largest) // of * of)
+
     def conflicts(self) -> list[str]:
         """Return one sentence for each invalid combination."""
         if self.architecture == "bigram":
@@ -210,22 +221,22 @@ class ModelConfig:
         if self.n_embd % self.n_head:
             problems.append(
                 f"model.n_embd {self.n_embd} is not divisible by model.n_head {self.n_head}: "
-                f"try n_embd {_nearest_multiple(self.n_embd, self.n_head)}"
+                f"try n_embd {self._fitting_width()}"
             )
         elif self.position == "rotary" and self.head_size % 2:
             problems.append(
                 f"model.position rotary rotates pairs of elements, and head size n_embd / n_head "
-                f"= {self.head_size} is odd: choose an even one"
+                f"= {self.head_size} is odd: try n_embd {self._fitting_width()}"
             )
         if self.n_head % self.kv_heads:
             problems.append(
                 f"model.n_head {self.n_head} is not divisible by model.n_kv_head "
                 f"{self.n_kv_head}: every key head must have the same number of query heads"
             )
-        if self.position == "sinusoidal" and self.n_embd % 2:
+        if self.position == "sinusoidal" and self.n_embd % 2 and not self.n_embd % self.n_head:
             problems.append(
-                f"model.position sinusoidal has as many sines as cosines: model.n_embd "
-                f"{self.n_embd} must be even"
+                f"model.position sinusoidal has as many sines as cosines, and model.n_embd "
+                f"{self.n_embd} is odd: try n_embd {self._fitting_width()}"
             )
         if not self.output_proj and self.mlp_ratio and self.d_ff != self.n_embd:
             problems.append(
@@ -567,10 +578,6 @@ class Config:
                 "system.compile generates its own kernels: turn it off for system.kernels native"
             )
         return problems
-
-
-def _nearest_multiple(number: int, of: int) -> int:
-    return max(of, round(number / of) * of)
 
 
 SECTIONS: dict[str, Any] = {

@@ -103,8 +103,8 @@ def prepare(
     """
     keep_freed_memory()
     corpus, tokenizer, split = load_text(config, Watcher(report, cancelled))
-    if corpus.note:
-        warn(corpus.note)
+    for sentence in filter(None, (corpus.note, *corpus.told)):
+        warn(sentence)
     with _restoring_threads_and_tf32():
         runtime = resolve_runtime(config, split, tokenizer.vocab_size, report, warn)
         use_threads(runtime.threads)

@@ -62,15 +62,18 @@ class Replay:
         return f"{what}{weights if self.checkpoints else ''}: the same bits"
 
 
-def replay(run: Path, report: Callable[[str], None]) -> Replay:
+def replay(run: Path, report: Callable[[str], None], data: str = "") -> Replay:
     """Train a run again, up to its last recorded step or the first difference.
 
     A fork begins with its first checkpoint, any other run with its settings alone.
 
+    Args:
+        data: Where its text is now, if it is not where it was.
+
     Raises:
         InputError: Its settings, database or text cannot be read, or a fork's beginning is gone.
     """
-    files = look_at_run(run, Watcher(report))
+    files = look_at_run(run, Watcher(report), data)
     try:
         known = files.database.meta().get("runtime")
         if not known:

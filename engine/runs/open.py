@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from data.batches import Split, check_long_enough, split_tokens
 from data.corpus import Corpus, load_corpus
 from data.download import Watcher
-from data.errors import InputError
+from data.errors import InputError, NotFound
 from data.paths import check_storable
+from data.program import named
 from data.tokenizers import TOKENIZERS, Tokenizer
 from engine.config.schema import Config, DataConfig, ModelConfig, read_config
 from engine.machine.memory import check_memory
@@ -50,7 +51,8 @@ class RunFiles:
     database: RunDatabase
     lock: RunLock | None
     is_new: bool
-    told: tuple[str, ...] = ()  # what was done before it could be opened
+    told: tuple[str, ...] = ()  # what the user should know of it
+    text_was: str = ""  # where the text was before, if it was found elsewhere now
 
     def close(self) -> None:
         self.database.close()
@@ -102,14 +104,23 @@ def new_run(
     except BaseException:
         delete_run(path)
         raise
-    return RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=True)
+    told = corpus.told
+    return RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=True, told=told)
 
 
-def open_run(path: Path, watcher: Watcher) -> RunFiles:
+class TextMissing(InputError):
+    """The text of a run is not where it was, or is another one now."""
+
+
+def open_run(path: Path, watcher: Watcher, data: str = "") -> RunFiles:
     """Open an existing run for writing.
 
+    Args:
+        data: Where its text is now, if it is not where it was; remembered.
+
     Raises:
-        InputError: It is being written elsewhere, its files are damaged, or its text has changed.
+        TextMissing: Its text is not there, or has changed.
+        InputError: It is being written elsewhere, or its files are damaged.
     """
     check_own_files(path)
     config = read_run_config(path)
@@ -123,13 +134,21 @@ def open_run(path: Path, watcher: Watcher) -> RunFiles:
         database.present_lineage()  # an older copy may have been put in its place
         database.check_content()  # now, when it can be restored, and not hours into a training
         known = database.meta().get("corpus")
-        config, corpus, tokenizer, split = _load_known_text(config, known, watcher)
+        config = _as_it_began(config, known)
+        corpus, tokenizer, split = _load_known_text(path, config, known, watcher, data)
         if not known:  # its first program was killed before it could note it
             if is_saved:
                 raise Unreadable(file, "its content is gone")
             database.set_meta(created=time.time(), corpus=corpus_facts(corpus))
+        was, now = _places(config, known)[0], corpus.source
+        files = RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=False)
+        if Path(now).is_absolute() and now != was:
+            files.config = config.replace({"data.corpus": now})
+            files.text_was = was
+            if known:
+                database.set_meta(corpus={**known, "source": now})
         undo.pop_all()
-    return RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=False)
+    return files
 
 
 def _unshare(path: Path) -> None:
@@ -147,17 +166,22 @@ def _unshare(path: Path) -> None:
         ) from None
 
 
-def look_at_run(path: Path, watcher: Watcher) -> RunFiles:
+def look_at_run(path: Path, watcher: Watcher, data: str = "") -> RunFiles:
     """Open an existing run to read; another program may be writing it.
 
+    Args:
+        data: Where its text is now, if it is not where it was.
+
     Raises:
-        InputError: Its files are damaged, or its text has changed.
+        TextMissing: Its text is not there, or has changed.
+        InputError: Its files are damaged.
     """
     config = read_run_config(path)
     with ExitStack() as undo:
         database = undo.enter_context(closing(RunDatabase(path / DATABASE_FILE, read_only=True)))
         known = database.meta().get("corpus")
-        config, corpus, tokenizer, split = _load_known_text(config, known, watcher)
+        config = _as_it_began(config, known)
+        corpus, tokenizer, split = _load_known_text(path, config, known, watcher, data)
         undo.pop_all()
     return RunFiles(path, config, corpus, tokenizer, split, database, None, is_new=False)
 
@@ -177,18 +201,42 @@ def read_run_config(path: Path) -> Config:
         raise InputError("; ".join((*error.problems, hint))) from None
 
 
+def _as_it_began(config: Config, known: CorpusFacts | None) -> Config:
+    """A run that began on a substitute text keeps it."""
+    return config.replace({"data.corpus": known["name"]}) if known and known["note"] else config
+
+
+def _places(config: Config, known: CorpusFacts | None) -> list[str]:
+    """Return where the text of a run may be, the latest place first."""
+    asked = config.data.corpus
+    source = known.get("source", "") if known else ""
+    return list(dict.fromkeys((source, asked))) if Path(source).is_absolute() else [asked]
+
+
 def _load_known_text(
-    config: Config, known: CorpusFacts | None, watcher: Watcher
-) -> tuple[Config, Corpus, Tokenizer, Split]:
-    if known and known["note"]:  # a run that began on a substitute text keeps it
-        config = config.replace({"data.corpus": known["name"]})
-    corpus, tokenizer, split = load_text(config, watcher)
-    if known and known["sha256"] != corpus.sha256:
-        raise InputError(
-            f"the text {known['name']!r} is not the one this run was trained on "
-            f"(its hash differs): put the old text back, or begin a new run"
-        )
-    return config, corpus, tokenizer, split
+    path: Path, config: Config, known: CorpusFacts | None, watcher: Watcher, data: str
+) -> tuple[Corpus, Tokenizer, Split]:
+    """Load the text that a run was trained on, from where it was or, if named, where it is."""
+    problems = []
+    for place in [data] if data else _places(config, known):
+        try:
+            found = read_text(replace(config.data, corpus=place), watcher)
+        except NotFound:
+            problems.append(f"there is no file {named(place)}")
+        except InputError as error:
+            problems += error.problems
+        else:
+            corpus, tokenizer, split = found
+            if not known or known["sha256"] == corpus.sha256:
+                check_fit(config.model, tokenizer, split)
+                return found
+            problems.append(corpus.note or f"{named(place)} is another text: its hash differs")
+    name = known["name"] if known else Path(config.data.corpus).name
+    raise TextMissing(
+        f"the text {named(name)} that the run {path.name!r} is trained on was not found "
+        f"({'; '.join(problems)}): put it back, or name where it is: "
+        f"{program()} train --resume {typed_name(path)} --data PATH"
+    )
 
 
 def corpus_facts(corpus: Corpus) -> dict[str, Any]:

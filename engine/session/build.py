@@ -56,6 +56,8 @@ def build_trainer(
     tidy_checkpoints(files.path)
     snapshot = _latest_snapshot(files, warn)
     config = config_from_dict(snapshot.state["config"]) if snapshot else files.config
+    if files.text_was:
+        config = config.replace({"data.corpus": files.config.data.corpus})
     config.replace(changes)  # invalid ones are refused before anything is done
     known = _settled_before(files.database.meta())
     if known:  # newer than the checkpoint

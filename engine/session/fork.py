@@ -30,6 +30,8 @@ def fork(run_state: RunState, changes: dict[str, Any], name: str | None) -> Path
         InputError: A change does not fit the weights, or the name is taken.
     """
     config = check_changes(run_state, run_state.step, changes)
+    if Path(source := run_state.files.corpus.source).is_absolute():
+        config = config.replace({"data.corpus": source})  # where it is now
     snapshot, parent = run_state.snapshot(), run_state.files.path
     if snapshot.has_diverged:
         raise InputError(

@@ -108,12 +108,13 @@ class Rewinder:
 
 
 @contextmanager
-def visit(path: Path, step: int | None, report: Say) -> Iterator[RunState]:
+def visit(path: Path, step: int | None, report: Say, data: str = "") -> Iterator[RunState]:
     """Open a run as it was at a step; nothing is written, and others may be training it.
 
     Args:
         step: None takes the latest checkpoint; one of an abandoned branch is found there.
         report: Called with lines of progress and warnings.
+        data: Where its text is now, if it is not where it was.
 
     Raises:
         InputError: It was never at that step, or its files are damaged.
@@ -121,7 +122,7 @@ def visit(path: Path, step: int | None, report: Say) -> Iterator[RunState]:
     latest = find_checkpoint(path, LATEST)
     if step is None:
         step = step_of(latest)
-    files = look_at_run(path, Watcher(report, lambda: False))
+    files = look_at_run(path, Watcher(report), data)
     try:
         known = files.database.meta().get("runtime")
         if not known:

@@ -125,6 +125,8 @@ class Session:
         if told := described_crash(files, trainer):
             self.outlet.warn(told)
         self.outlet.journal("started" if files.is_new else "opened")
+        if files.text_was:
+            self.outlet.journal("text moved", before=files.text_was, now=files.corpus.source)
         if trainer.step == 0 and not files.database.samples():
             self._results.sample_automatically()
         if self.run_state.losses.evaluated_step != trainer.step < trainer.total_steps and _is_due(

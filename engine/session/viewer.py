@@ -1,4 +1,5 @@
-"""Watch a run that another program trains, from its folder, which is never written.
+"""Show a run from its folder, which is never written: one that another program trains, or one whose
+text is missing.
 
 ``Viewer`` has the methods of ``Session``; it refuses all commands. Nothing here needs PyTorch.
 """
@@ -29,14 +30,22 @@ TOLD = ("evaluated", "adjusted", "warned", "advised")
 class Viewer:
     """Follows a run on the disk.
 
+    Args:
+        missing: Why it cannot be trained here, if no other program trains it either.
+
     Raises:
         InputError: The run is just being created, or is damaged.
     """
 
-    poll_interval: float | None = POLL_SECONDS
-
-    def __init__(self, path: Path, metrics: MetricStore, emit: Callable[[Event], None]) -> None:
-        self.path, self.metrics, self._emit = path, metrics, emit
+    def __init__(
+        self,
+        path: Path,
+        metrics: MetricStore,
+        emit: Callable[[Event], None],
+        missing: InputError | None = None,
+    ) -> None:
+        self.path, self.metrics, self._emit, self._missing = path, metrics, emit, missing
+        self.poll_interval = None if missing else POLL_SECONDS
         self.status = Status(State.PREPARING)
         self._gone = False
         self._branch = self._journal_id = self._sample_id = self._samples_told = 0
@@ -44,7 +53,7 @@ class Viewer:
         try:
             meta = database.meta()
             if "runtime" not in meta or "summary" not in meta:
-                raise InputError(
+                raise missing or InputError(
                     f"the run {path.name!r} is just being created by another program: "
                     f"try again in a moment"
                 )
@@ -81,12 +90,15 @@ class Viewer:
         self._emit(protocol.StateChanged(status.state, status.step))
         self._emit(
             protocol.Warned(
-                "another program trains this run: here it can be watched, and nothing is changed"
+                f"{self._missing}; here the run is shown as it is, and nothing is changed"
+                if self._missing
+                else "another program trains this run: here it can be watched, and nothing is "
+                "changed"
             )
         )
 
     def advance(self) -> bool:
-        if not self._gone:
+        if not (self._gone or self._missing):
             self._look()
         return False
 
@@ -97,7 +109,7 @@ class Viewer:
             if self._gone
             else "another program trains this run: pause, sample and change it there"
         )
-        self._emit(command.refused(why))
+        self._emit(command.refused(str(self._missing or why)))
 
     def close(self, save: bool, request_id: int = 0) -> None:
         """Announce the end; no file is open."""

@@ -41,7 +41,7 @@ from engine.protocol import (
 )
 from engine.runs.database import Unreadable
 from engine.runs.folder import LOG_FILE, RunIsTaken, RunLock, find_run, typed_name
-from engine.runs.open import RunFiles, new_run, open_run
+from engine.runs.open import RunFiles, TextMissing, new_run, open_run
 from engine.session.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -147,11 +147,12 @@ class EngineLoop:
         try:
             try:
                 files = _open_files(command, watcher)
-            except RunIsTaken:
+            except (RunIsTaken, TextMissing) as error:
                 if not (isinstance(command, Open) and command.watch):
                     raise
                 self.metrics = MetricStore()
-                self._session = Viewer(find_run(command.run), self.metrics, self._emit)
+                missing = error if isinstance(error, TextMissing) else None
+                self._session = Viewer(find_run(command.run), self.metrics, self._emit, missing)
             else:
                 if cancelled():
                     raise Cancelled
@@ -245,17 +246,17 @@ def _new_or_existing(command: Start | Open, watcher: Watcher) -> RunFiles:
         config = config_from_dict(command.config)
         runs_dir = Path(command.runs_dir)
         return new_run(config, runs_dir, command.name, command.command_line, watcher, command.like)
-    return open_or_restore(find_run(command.run), watcher)
+    return open_or_restore(find_run(command.run), watcher, command.data)
 
 
-def open_or_restore(path: Path, watcher: Watcher) -> RunFiles:
+def open_or_restore(path: Path, watcher: Watcher, data: str = "") -> RunFiles:
     """Open an existing run, after restoring its database if that is damaged.
 
     Raises:
         InputError: Another program writes it, it cannot be restored, or its text has changed.
     """
     try:
-        return open_run(path, watcher)
+        return open_run(path, watcher, data)
     except Unreadable as error:
         if not error.is_restorable:
             raise
@@ -273,7 +274,7 @@ def open_or_restore(path: Path, watcher: Watcher) -> RunFiles:
         ) from None
     finally:
         lock.release()
-    return dataclasses.replace(open_run(path, watcher), told=tuple(told))
+    return dataclasses.replace(open_run(path, watcher, data), told=tuple(told))
 
 
 def _described(error: Exception, session: Session | Viewer | None) -> str:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from data import text_file
 from data.corpus import load_corpus
-from data.errors import InputError
+from data.download import Watcher
+from data.errors import Cancelled, InputError
+from data.tokenizers import CharTokenizer
 
 
 @pytest.fixture(autouse=True)
@@ -91,10 +98,10 @@ def test_no_path_at_all() -> None:
 def test_a_file_that_may_not_be_read(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "poem.txt").write_text("a poem")
 
-    def refuse(path: Path) -> bytes:  # taking the permission away would not stop root
+    def refuse(*path: object, **options: object) -> int:  # root may read whatever the mode is
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("data.text_file.open_regular", refuse)
     assert problem_with("poem.txt") == (
         "No permission to read poem.txt: grant it (chmod u+r poem.txt) or give another file."
     )
@@ -114,34 +121,118 @@ def test_a_file_without_text(here: Path, body: bytes) -> None:
 
 
 def test_a_binary_file_names_the_first_nul_byte(here: Path) -> None:
-    (here / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
-    assert problem_with("picture.png") == (
-        "picture.png is not a text file: it has a NUL byte at offset 8. "
+    (here / "weights").write_bytes(b"\x07\0\0\1")
+    assert problem_with("weights") == (
+        "weights is not a text file: it has a NUL byte at offset 1. "
         "Give a plain text file in UTF-8."
     )
 
 
-def test_latin1_names_the_first_byte_that_does_not_fit(here: Path) -> None:
+def test_another_encoding_is_named_with_the_first_byte_that_does_not_fit(here: Path) -> None:
     (here / "my poem.txt").write_bytes("façade".encode("latin1"))
     assert problem_with("my poem.txt") == (
-        "my poem.txt is not UTF-8: byte 0xe7 at offset 2 is invalid. "
-        "Convert it, for example: iconv -f latin1 -t utf-8 'my poem.txt' > utf8.txt"
+        "my poem.txt is in cp1252 (Western European, Windows), not UTF-8 (byte 0xe7 at offset 2): "
+        "gpt-tui convert 'my poem.txt' 'my poem.utf8.txt'"
     )
 
 
-def test_the_offset_counts_the_bytes_of_the_file_with_mark_and_line_ends(here: Path) -> None:
+@pytest.mark.parametrize("piece", [1, 3, 1 << 20])
+def test_the_offset_counts_the_bytes_of_the_file_with_mark_and_line_ends(
+    here: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    monkeypatch.setattr(text_file, "PIECE_BYTES", piece)
     (here / "poem.txt").write_bytes(b"\xef\xbb\xbf\xc3\xa9\r\n\xff")
-    assert "byte 0xff at offset 7 " in problem_with("poem.txt")
+    assert "byte 0xff at offset 7)" in problem_with("poem.txt")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf16_is_recognised(here: Path, encoding: str) -> None:
+    (here / "poem.txt").write_bytes("a poem".encode(encoding))
+    mark = "" if encoding == "utf-16" else " without a byte order mark"
+    assert problem_with("poem.txt").startswith(f"poem.txt is in UTF-16{mark}, not UTF-8")
+
+
+def test_a_letter_that_is_cut_at_the_end_does_not_make_it_another_encoding(here: Path) -> None:
+    (here / "poem.txt").write_bytes("Zwölf €".encode()[:-1])
+    assert problem_with("poem.txt").startswith(
+        "poem.txt is UTF-8, but cut inside its last letter, at offset 7: save it again"
+    )
+    (here / "poem.txt").write_bytes(b"a caf\xe9")
+    assert problem_with("poem.txt").startswith("poem.txt is in cp1252")
+
+
+@given(text=st.text("a\r\n\ufeffé€😀"), size=st.integers(1, 7))
+def test_pieces_are_the_text_whatever_their_size(text: str, size: int) -> None:
+    text = f"x{text}"
+    body = text.encode()
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_file, "PIECE_BYTES", size)
+        path = Path(folder, "a.txt")
+        path.write_bytes(body)
+        corpus = load_corpus(str(path))
+        assert corpus.text == text.replace("\r\n", "\n")
+    assert corpus.characters == len(text.replace("\r\n", "\n"))
+    assert corpus.sha256 == hashlib.sha256(text.replace("\r\n", "\n").encode()).hexdigest()
 
 
 @pytest.mark.parametrize(
-    ("encoding", "mark"), [("utf-16-le", b"\xff\xfe"), ("utf-16-be", b"\xfe\xff")]
+    ("text", "told"),
+    [
+        ("one\rtwo\r\n", "a.txt has 1 lone carriage return (\\r), learned as they are."),
+        ("a\ufeffb\ufeffc", "a.txt has 2 byte order marks (U+FEFF), learned as they are."),
+        ("cafe\u0301", "a.txt has letters in two parts (e and U+0301), learned as they are."),
+    ],
 )
-def test_utf16_is_recognised(here: Path, encoding: str, mark: bytes) -> None:
-    (here / "poem.txt").write_bytes(mark + "a poem".encode(encoding))
-    message = problem_with("poem.txt")
-    assert message.startswith("poem.txt is in UTF-16")
-    assert message.endswith("Convert it: iconv -f utf-16 -t utf-8 poem.txt > utf8.txt")
+def test_odd_characters_are_told_and_stay(here: Path, text: str, told: str) -> None:
+    (here / "a.txt").write_bytes(text.encode())
+    corpus = load_corpus("a.txt")
+    assert corpus.text == text.replace("\r\n", "\n")  # runs know their text by its hash
+    (sentence,) = corpus.told
+    assert sentence.startswith(told)
+    assert sentence.endswith("gpt-tui convert a.txt a.utf8.txt")
+
+
+def test_an_accent_that_has_no_letter_of_its_own_is_fine(here: Path) -> None:
+    (here / "a.txt").write_text("Моско\u0301в", encoding="utf-8")
+    assert load_corpus("a.txt").told == ()
+
+
+def test_reading_is_reported_and_cancelled_between_two_pieces(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "a.txt").write_bytes(b"0123456789" * 10)
+    monkeypatch.setattr(text_file, "PIECE_BYTES", 10)
+    monkeypatch.setattr(text_file, "REPORT_SECONDS", 0)
+    lines: list[str] = []
+    load_corpus("a.txt", Watcher(lines.append))
+    assert lines == ["reading a.txt: 0 of 0 MB"] * 11
+    lines.clear()
+    with pytest.raises(Cancelled):
+        load_corpus("a.txt", Watcher(lines.append, lambda: len(lines) == 3))
+    assert len(lines) == 3
+
+
+def test_a_text_that_changes_while_it_is_read_is_refused(here: Path) -> None:
+    (here / "a.txt").write_text("a poem")
+    corpus = load_corpus("a.txt")
+    (here / "a.txt").write_text("another poem")
+    with pytest.raises(InputError, match=r"a\.txt has changed while it was read: try again"):
+        list(corpus.pieces())
+
+
+def test_a_large_text_is_never_in_memory_as_a_whole(here: Path) -> None:
+    size = 32 << 20
+    with (here / "a.txt").open("wb") as file:
+        for _ in range(size >> 20):
+            file.write("It’s “fine”\n".encode() * (1 << 16))
+    tracemalloc.start()
+    corpus = load_corpus("a.txt")
+    tokenizer = CharTokenizer.train(corpus.pieces())
+    ids = tokenizer.encode_pieces(corpus.pieces(), corpus.characters)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(ids) == corpus.characters
+    assert peak < len(ids) + 16 * text_file.PIECE_BYTES
 
 
 @pytest.mark.parametrize("spec", ["a\0b", "x" * 300, "~no-such-user-here/poem.txt"])

@@ -64,13 +64,23 @@ def test_a_text_longer_than_a_chunk_is_encoded_without_a_seam(
 
 
 @pytest.mark.parametrize(
-    ("size", "dtype"), [(65, np.uint16), (0xFFFF, np.uint16), (0x10000, np.uint32)]
+    ("size", "dtype"),
+    [(255, np.uint8), (256, np.int16), (0x7FFF, np.int16), (0x8000, np.int32), (0x10000, np.int32)],
 )
 def test_ids_are_as_wide_as_they_must_be(size: int, dtype: type) -> None:
     characters = [chr(code) for code in range(size)]
     ids = CharTokenizer(characters).encode(characters[-1] + characters[0])
     assert ids.dtype == dtype
     assert ids.tolist() == [size - 1, 0]
+
+
+@given(st.lists(any_text, min_size=1))
+def test_a_text_in_pieces_is_as_one(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    tokenizer = CharTokenizer.train(iter(pieces))
+    assert tokenizer.characters == CharTokenizer.train(text).characters
+    ids = tokenizer.encode_pieces(iter(pieces), len(text))
+    assert ids.tolist() == tokenizer.encode(text).tolist()
 
 
 def test_the_empty_text_has_no_tokens() -> None:

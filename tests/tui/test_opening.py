@@ -22,6 +22,7 @@ from engine.protocol import (
     StateChanged,
     Stop,
 )
+from engine.runs.folder import typed_name
 from engine.runs.timeline import read_samples
 from engine.training.trainer import Trainer
 from tests.tui.conftest import PATIENCE, SMALL, EventT, Open, Person, checkpoints
@@ -96,22 +97,35 @@ async def hear(person: Person, kind: type[EventT]) -> EventT:
     return person.heard(kind)[-1]
 
 
-async def test_a_run_that_cannot_be_opened_is_not_mistaken_for_a_new_one(open_app: Open) -> None:
+async def test_a_run_without_its_text_is_shown_and_goes_on_when_the_text_is_named(
+    open_app: Open, tmp_path: Path
+) -> None:
     async with open_app() as person:
         await person.start_and_pause()
         await person.press("w")
         await person.until_heard(Saved)
         run = person.run
     text = Path(person.app.control.launch.config.data.corpus)
-    whole = text.read_text(encoding="utf-8")
+    away = text.rename(tmp_path / "away.txt")
     try:
-        text.write_text(whole + "more", encoding="utf-8")
         async with open_app(run=run) as person:
-            await person.until_heard(Refused, command="Open")
-            await person.until(lambda: "its hash differs" in person.notice)
-            assert person.footer()["space"] == "Resume"  # tries again; begins no other run
+            opened = await person.until_heard(RunOpened)
+            assert opened.watching and opened.step == person.status.step > 0
+            command = f"gpt-tui train --resume {typed_name(run)} --data PATH"
+            await person.until(lambda: command in person.notice.replace("\n", " "))
+            steps, losses = person.app.control.metrics.column("train_loss").snapshot()[:2]
+            assert len(steps) == len(losses) == opened.step
+            await person.until(lambda: person.texts(), "the kept samples")
+            await person.press("space")  # it is still shown afterwards
+            await person.until(lambda: len(person.heard(RunOpened)) == 2)
+            assert person.footer()["space"] == "Resume"
+        async with open_app(run=run, data=str(away)) as person:
+            await person.until_state(State.PAUSED)
+            assert not person.app.control.watching
+        async with open_app(run=run) as person:  # it was remembered
+            await person.until_state(State.PAUSED)
     finally:
-        text.write_text(whole, encoding="utf-8")
+        away.rename(text)
 
 
 async def test_a_new_run_that_cannot_begin_leaves_the_old_one_to_go_on_with(

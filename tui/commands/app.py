@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     if args.run is None:
         return launch_app(_new_run(args, argv))
     refuse_new_run_options(args, (*NEW_RUN_OPTIONS, "set"), args.run)
-    return launch_app(existing_run(run, runs_dir_of(args), argv))
+    return launch_app(existing_run(run, runs_dir_of(args), argv, args.data or ""))
 
 
 def launch_app(launch: Launch) -> int:
@@ -65,13 +65,18 @@ def launch_app(launch: Launch) -> int:
     return run_app(launch)
 
 
-def existing_run(run: Path, runs_dir: Path, argv: list[str]) -> Launch:
-    """Return what opens an existing run."""
+def existing_run(run: Path, runs_dir: Path, argv: list[str], data: str) -> Launch:
+    """Return what opens an existing run.
+
+    Args:
+        data: Where its text is now; empty if it is where it was.
+    """
     from engine.runs.open import read_run_config
     from tui.control.run import Launch
 
     config = read_run_config(run)
-    return Launch(config, runs_dir, run=run, command_line=command_line("gpt-tui", argv))
+    typed = command_line("gpt-tui", argv)
+    return Launch(config, runs_dir, run=run, data=data, command_line=typed)
 
 
 def _new_run(args: argparse.Namespace, argv: list[str]) -> Launch:

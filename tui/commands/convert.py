@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from data.convert import Converted, convert
 from data.download import Watcher
-from data.program import program, quote
+from data.program import named, program, quote
 from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, say_started
 from tui.terminal.stdout import print_last
@@ -14,7 +14,7 @@ def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     done = convert(args.file, args.new, args.encoding, Watcher(say_started))
     print_last(
-        f"{args.new}: {done.characters:,} characters in UTF-8, from {_described(done)}\n"
+        f"{named(args.new)}: {done.characters:,} characters in UTF-8, from {_described(done)}\n"
         f"  train    {program()} train --data {quote(args.new)}"
     )
     return EXIT_DONE

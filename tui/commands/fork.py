@@ -11,7 +11,14 @@ from engine.program import program
 from engine.runs.folder import CONFIG_FILE, check_name, typed_name
 from engine.runs.summary import read_summary
 from tui.commands import EXIT_DONE
-from tui.commands.options import RunParser, add_set_option, changes_of, say, whole_number
+from tui.commands.options import (
+    RunParser,
+    add_data_option,
+    add_set_option,
+    changes_of,
+    say,
+    whole_number,
+)
 from tui.terminal.stdout import put
 from tui.text.numbers import format_path
 from tui.text.tables import format_json
@@ -28,7 +35,7 @@ def main(argv: list[str]) -> int:
     from engine.session.fork import fork
     from engine.session.rewind import visit
 
-    with visit(parent, args.at, say) as run_state:
+    with visit(parent, args.at, say, args.data) as run_state:
         path = fork(run_state, changes, args.name)
         step = run_state.step
     if args.json:
@@ -63,6 +70,7 @@ def _parser() -> RunParser:
         metavar="STEP",
         help="any step that RUN has trained (default: its latest)",
     )
+    add_data_option(parser)
     add_set_option(parser)
     parser.add_argument("--name", help="name of the new run (default: that of RUN and a number)")
     return parser

@@ -144,8 +144,8 @@ def _of_config(args: argparse.Namespace) -> Subject:
     elif args.vocab_size is not None:
         raise InputError("--trace needs the vocabulary of a text: leave --vocab-size out")
     corpus = load_corpus(config.data.corpus)
-    if corpus.note:
-        complain(corpus.note)
+    for sentence in filter(None, (corpus.note, *corpus.told)):
+        complain(sentence)
     tokenizer = TOKENIZERS[config.data.tokenizer].train(corpus.pieces())
     subject = Subject(config, tokenizer.vocab_size, f"of {corpus.name}")
     if args.trace is None:

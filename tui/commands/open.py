@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from engine.runs.folder import find_run
 from tui.commands.app import existing_run, launch_app
-from tui.commands.options import Parser, runs_dir_of
+from tui.commands.options import Parser, add_data_option, runs_dir_of
 
 
 def main(argv: list[str]) -> int:
     parser = Parser("gpt-tui open", "Open a run in the app.")
     parser.add_argument("run", metavar="RUN", help="name or path of the run")
+    add_data_option(parser)
     args = parser.parse_args(argv)
     runs_dir = runs_dir_of(args)
-    return launch_app(existing_run(find_run(args.run, runs_dir), runs_dir, ["open", *argv]))
+    run = find_run(args.run, runs_dir)
+    return launch_app(existing_run(run, runs_dir, ["open", *argv], args.data))

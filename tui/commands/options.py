@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SAMPLE_SETTING = re.compile(r"^sample\.(\w+)")  # that a sentence begins with
 LARGEST = 2**63 - 1  # which SQLite and NumPy can hold
-NEW_RUN_OPTIONS = ("preset", "config", "data", "name")
+NEW_RUN_OPTIONS = ("preset", "config", "name")  # --data goes with an existing run, too
 
 
 def path_argument(text: str) -> Path:
@@ -108,6 +108,16 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", metavar="SPEC", help="tinyshakespeare, python-docs or a file")
     add_set_option(parser)
+
+
+def add_data_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--data`` of a command for an existing run."""
+    parser.add_argument(
+        "--data",
+        default="",
+        metavar="PATH",
+        help="where the text of RUN is, if it is not where it was",
+    )
 
 
 def add_set_option(parser: argparse.ArgumentParser) -> None:

@@ -48,7 +48,11 @@ def main(argv: list[str]) -> int:
 def _parser() -> Parser:
     parser = Parser("gpt-tui train", "Train without a screen. Stop it with Ctrl-C: it is saved.")
     add_new_run_options(parser)
-    parser.add_argument("--resume", metavar="RUN", help="resume a run: its name or path")
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="resume a run: its name or path; --data says where its text is, if it was moved",
+    )
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
     return parser
 
@@ -67,9 +71,9 @@ def _resume(args: argparse.Namespace) -> Open | None:
     changes = changes_of(args)
     summary = read_summary(run)
     finished = summary.state == State.FINISHED and not summary.pruned
-    if finished and not summary.live and not changes:
+    if finished and not (summary.live or changes or args.data):
         return None
-    return Open(str(run), running=True, changes=dict(changes))
+    return Open(str(run), running=True, changes=dict(changes), data=args.data or "")
 
 
 def _report(outcome: Outcome, as_json: bool) -> None:

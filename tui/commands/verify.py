@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from data.errors import InputError
 from tui.commands import EXIT_DONE, EXIT_FAILED
-from tui.commands.options import RunParser, say
+from tui.commands.options import RunParser, add_data_option, say
 from tui.terminal.stdout import put
 from tui.text.tables import format_json, format_table
 
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
         repair(run, say)
     checks, replayed = verify_files(run), None
     if args.replay:
-        replayed = _replay(run, checks)
+        replayed = _replay(run, checks, args.data)
     is_fine = all(check.is_fine for check in checks)
     if args.json:
         facts = {
@@ -59,6 +59,7 @@ def _parser() -> RunParser:
         action="store_true",
         help="train it again from its settings and journal, and compare bit by bit",
     )
+    add_data_option(parser)
     parser.add_argument(
         "--repair",
         action="store_true",
@@ -68,13 +69,13 @@ def _parser() -> RunParser:
     return parser
 
 
-def _replay(run: Path, checks: list[Check]) -> Replay | None:
+def _replay(run: Path, checks: list[Check], data: str) -> Replay | None:
     """Train the run again and add the result to the checks."""
     from engine.repair.replay import replay
     from engine.repair.verify import Check
 
     try:
-        result = replay(run, say)
+        result = replay(run, say, data)
     except InputError as error:
         checks.append(Check("replay", str(error), False))
         return None

@@ -50,6 +50,7 @@ class Launch:
     runs_dir: Path
     name: str | None = None  # of a new run
     run: Path | None = None  # an existing run to open
+    data: str = ""  # where its text is now, if it is not where it was
     command_line: str = ""
 
 
@@ -82,7 +83,7 @@ class RunControl:
         self.facts = RunFacts(corpus=Path(config.data.corpus).name, preset=config.preset)
         self.note = ""
         self.first_step = 0  # above 0 for a fork: it has no earlier weights
-        self.watching = False  # another program trains the run
+        self.watching = False  # the run is read-only here
         self._name = launch.name
         self._changes_after_rewind: dict[str, Any] = {}  # after the rewind that advice asked for
         self._request_ids = itertools.count(1)
@@ -130,7 +131,8 @@ class RunControl:
         self.engine.start()
         self._started = True  # not before: a signal may end what has started
         if self.launch.run:
-            self.send(Open(str(self.launch.run), running=False, watch=True))
+            run, data = str(self.launch.run), self.launch.data
+            self.send(Open(run, running=False, watch=True, data=data))
 
     def start(self) -> None:
         """Start a new run with the edited settings.
@@ -151,7 +153,8 @@ class RunControl:
         if not self.is_open:  # the run was closed: live settings are pending, too
             edits |= self.draft.edits_for(When.LIVE)
         assert self.run_path
-        self.send(Open(str(self.run_path), running=True, changes=dict(edits)))
+        run = str(self.run_path)
+        self.send(Open(run, running=True, watch=self.watching, changes=dict(edits)))
 
     def edit(self, changes: dict[str, Value]) -> int:
         """Change live settings of the open run; keep other changes in the draft.
