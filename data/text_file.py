@@ -25,7 +25,7 @@ from data.program import named, program, quote
 from data.reading import open_regular
 
 PIECE_BYTES = 1 << 20
-REPORT_SECONDS = 0.2
+REPORT_SECONDS = 0.5
 MARK = "\ufeff"
 MOST_MARKED = 3  # letters in two parts that are named
 COMBINING = "\u0301\u0308\u0300\u0302\u0303\u030a\u030c\u0327"  # the usual ones

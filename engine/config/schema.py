@@ -233,7 +233,7 @@ class ModelConfig:
                 f"model.n_head {self.n_head} is not divisible by model.n_kv_head "
                 f"{self.n_kv_head}: every key head must have the same number of query heads"
             )
-        if self.position == "sinusoidal" and self.n_embd % 2 and not self.n_embd % self.n_head:
+        if self.position == "sinusoidal" and self.n_embd % 2:
             problems.append(
                 f"model.position sinusoidal has as many sines as cosines, and model.n_embd "
                 f"{self.n_embd} is odd: try n_embd {self._fitting_width()}"

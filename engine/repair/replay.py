@@ -73,7 +73,7 @@ def replay(run: Path, report: Callable[[str], None], data: str = "") -> Replay:
     Raises:
         InputError: Its settings, database or text cannot be read, or a fork's beginning is gone.
     """
-    files = look_at_run(run, Watcher(report), data)
+    files = look_at_run(run, Watcher(now_and_then(report)), data)
     try:
         known = files.database.meta().get("runtime")
         if not known:

@@ -122,7 +122,7 @@ def visit(path: Path, step: int | None, report: Say, data: str = "") -> Iterator
     latest = find_checkpoint(path, LATEST)
     if step is None:
         step = step_of(latest)
-    files = look_at_run(path, Watcher(report), data)
+    files = look_at_run(path, Watcher(now_and_then(report)), data)
     try:
         known = files.database.meta().get("runtime")
         if not known:

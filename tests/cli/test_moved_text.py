@@ -31,20 +31,20 @@ def test_the_hint_names_the_command_that_goes_on_and_the_run_remembers(
     )
     command = problem.rpartition("gpt-tui ")[2].split()
     typed = [str(moved) if word == "PATH" else word for word in command]
-    assert cli(*typed, *LONGER, "--json").json["step"] == 8
+    assert cli(*typed, *LONGER, "--json").json["steps"] == 8
     assert cli("train", "--resume", "tiny-1", "--set", "train.max_steps=9").code == 0
     with closing(RunDatabase(runs_dir / "tiny-1/run.db", read_only=True)) as database:
         (entry,) = database.journal("text moved")
         assert entry["detail"] == {"before": str(text), "now": str(moved)}
-    fork = cli("fork", "tiny-1", "--at", "6", "--json").json["run"]
-    assert cli("train", "--resume", fork, "--json").json["step"] == 9
+    fork = cli("fork", "tiny-1", "--at", "4", "--json").json["run"]
+    assert cli("train", "--resume", fork, "--json").json["steps"] == 6
     assert cli("verify", "tiny-1", "--replay").code == 0
 
 
 def test_a_fork_and_a_replay_take_the_place_for_themselves(
     cli: Cli, moved: Path, tmp_path: Path
 ) -> None:
-    assert "gpt-tui train --resume tiny-1 --data PATH" in cli("fork", "tiny-1", "--at", "4").problem
+    assert "gpt-tui train --resume tiny-1 --data PATH" in cli("fork", "tiny-1", "--at", "4").err
     cli("fork", "tiny-1", "--at", "3", "--data", moved, "--name", "child")
     assert cli("train", "--resume", "child").code == 0
     replayed = cli("verify", "tiny-1", "--replay", "--data", moved)
@@ -55,9 +55,10 @@ def test_another_text_is_refused(cli: Cli, moved: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     other.write_text("another text altogether, and rather long. " * 50)
     for command in (("train", "--resume", "tiny-1"), ("fork", "tiny-1")):
-        problem = cli(*command, "--data", other).problem
-        assert f"({other} is another text: its hash differs)" in problem
-    assert "there is no file no.txt" in cli("fork", "tiny-1", "--data", "no.txt").problem
+        answer = cli(*command, "--data", other)
+        assert answer.code == 2
+        assert f"({other} is another text: its hash differs)" in answer.err
+    assert "there is no file no.txt" in cli("fork", "tiny-1", "--data", "no.txt").err
 
 
 def test_what_needs_no_text_works_without_it(cli: Cli, moved: Path, tmp_path: Path) -> None:

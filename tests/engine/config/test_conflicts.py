@@ -26,8 +26,13 @@ CONFLICTS: list[tuple[dict[str, Any], str, dict[str, Any]]] = [  # what, the sen
     (
         {"model.position": "rotary", "model.n_embd": 36, "model.n_head": 4},
         "model.position rotary rotates pairs of elements, and head size n_embd / n_head = 9 is "
-        "odd: choose an even one",
-        {"model.n_embd": 40},
+        "odd: try n_embd 32",
+        {"model.n_embd": 32},
+    ),
+    (
+        {"model.position": "rotary", "model.n_embd": 100, "model.n_head": 3},
+        "model.n_embd 100 is not divisible by model.n_head 3: try n_embd 102",
+        {"model.n_embd": 102},
     ),
     (
         {"model.n_head": 4, "model.n_kv_head": 3},
@@ -43,8 +48,9 @@ CONFLICTS: list[tuple[dict[str, Any], str, dict[str, Any]]] = [  # what, the sen
     ),
     (
         {"model.position": "sinusoidal", "model.n_embd": 15, "model.n_head": 3},
-        "model.position sinusoidal has as many sines as cosines: model.n_embd 15 must be even",
-        {"model.n_embd": 18},
+        "model.position sinusoidal has as many sines as cosines, and model.n_embd 15 is odd: try "
+        "n_embd 12",
+        {"model.n_embd": 12},
     ),
     (
         {"model.output_proj": False},
