@@ -35,6 +35,7 @@ MEASURING_SECONDS = 10.0  # after which the remaining combinations are skipped
 TRITON_SECONDS = 120.0  # timeout of the first kernel that Triton compiles
 ESTIMATE_SECONDS = 0.5  # of training, from which the time of all steps is estimated
 
+LONG_SECONDS = 20.0  # a single sequence that takes longer is worth a warning
 PASS_FLOPS = 1e11  # of a pass over one sequence; a shorter one is measured in place of a longer
 
 Say = Callable[[str], None]
@@ -68,7 +69,7 @@ def resolve_runtime(
         threads = system.threads or min(torch.get_num_threads(), cores())
         graph = device == "cuda" and system.cuda_graph
         return Runtime(device, precision, threads, micro, system.compile, kernels, graph)
-    return _measure_cpu(config, split, vocab_size, report)
+    return _measure_cpu(config, split, vocab_size, report, warn)
 
 
 def resolve_threads(asked: int, warn: Say) -> int:
@@ -213,7 +214,7 @@ def _fitting_micro_batch(
     return system.micro_batch_size or _largest_divisor(batch, fits)
 
 
-def _measure_cpu(config: Config, split: Split, vocab_size: int, report: Say) -> Runtime:
+def _measure_cpu(config: Config, split: Split, vocab_size: int, report: Say, warn: Say) -> Runtime:
     system = config.system
     precisions = ["fp32", "bf16"] if system.precision == "auto" else [system.precision]
     threads = [system.threads] if system.threads else _thread_counts()
@@ -228,6 +229,12 @@ def _measure_cpu(config: Config, split: Split, vocab_size: int, report: Say) -> 
         seconds = _measured(probe, plan, size, report) if measure else {}
     precision, n_threads = min(seconds, key=seconds.__getitem__) if seconds else plan[0]
     use_threads(n_threads)
+    each = seconds.get((precision, n_threads), 0.0)
+    if each > LONG_SECONDS:
+        warn(
+            f"one sequence of {config.model.block_size:,} tokens takes about {each:,.0f} seconds "
+            f"here, and training pauses and stops only between two: lower model.block_size"
+        )
     micro = system.micro_batch_size or _largest_divisor(
         config.train.batch_size, min(fits, QUANTUM_SECONDS / seconds[precision, n_threads])
     )

@@ -20,6 +20,7 @@ import engine
 from data.batches import Split
 from data.errors import InputError
 from engine.config.presets import Gpu, preset_config
+from engine.config.schema import ModelConfig
 from engine.lr_finder.finder import prepare
 from engine.lr_finder.ramp import Ramp
 from engine.machine.limits import bounded_threads
@@ -93,6 +94,19 @@ def test_a_quantum_takes_at_most_a_fifth_of_a_second_if_it_can(
     pretend(monkeypatch, {("fp32", 1): seconds})
     config = make_config(system__micro_batch_size=0, train__batch_size=12)
     assert resolve_runtime(config, split, 90, quiet, quiet).micro_batch_size == expected
+
+
+def test_a_sequence_that_takes_very_long_is_told_before_it_is_begun(
+    make_config: MakeConfig, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, {("fp32", 1): 1234.5})
+    said: list[str] = []
+    config = make_config(system__micro_batch_size=0, system__kernels="torch")
+    resolve_runtime(config, split, 90, quiet, said.append)
+    assert said == [
+        "one sequence of 8 tokens takes about 1,234 seconds here, and training pauses and stops "
+        "only between two: lower model.block_size"
+    ]
 
 
 def test_what_is_asked_for_is_not_measured(
@@ -601,3 +615,63 @@ def test_a_gpu_that_fails_is_one_sentence_and_the_run_is_whole(
     assert answer in failed.message and "\n" not in failed.message
     assert not [one for one in said if isinstance(one, Warned)]
     rig.to_step(rig.open(path), 5)
+
+
+# On a real GPU
+
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+
+
+@pytest.mark.gpu
+@needs_cuda
+def test_a_gpu_without_room_refuses_a_model_and_a_micro_batch(
+    make_config: MakeConfig, split: Split
+) -> None:
+    free, _ = torch.cuda.mem_get_info()
+    with pytest.raises(InputError, match=r"of the GPU's memory, of which"):
+        memory_probe.check_gpu_memory(ModelConfig(n_layer=200, n_head=2, n_embd=32768), 65)
+    taken = torch.empty(free - 2**29, dtype=torch.uint8, device="cuda")  # by another program
+    try:
+        config = make_config(
+            train__batch_size=65536, system__micro_batch_size=65536, model__n_embd=256
+        )
+        with pytest.raises(InputError, match=r"set system.micro_batch_size to \d+ or less"):
+            runtime._fitting_micro_batch(config, split, 90, "cuda", quiet)
+    finally:
+        del taken
+        torch.cuda.empty_cache()
+
+
+@pytest.mark.gpu
+@needs_cuda
+def test_the_training_time_on_a_gpu_rises_with_every_step(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(system__device="cuda", train__max_steps=400))
+    rig.to_step(session, 300)
+    session._results.read()
+    session.outlet.flush()
+    _, seconds = session.files.database.metric(0, "train_seconds")
+    each = np.diff(seconds)
+    assert (each > 0).all()
+    assert np.median(each[100:]) == pytest.approx(each[100:].mean(), rel=0.5)
+
+
+@pytest.mark.gpu
+@needs_cuda
+def test_a_gpu_that_ran_out_of_memory_pauses_the_run_saves_it_and_goes_on(
+    rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = rig.new(make_config(system__device="cuda", system__cuda_graph=False))
+    rig.to_step(session, 3)
+
+    def too_large(*_: Any) -> torch.Tensor:
+        return torch.empty(2**50, dtype=torch.uint8, device="cuda")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session.trainer, "_loss", too_large)
+        rig.until(session, lambda: session.status.state is State.PAUSED)
+    rig.until(session, lambda: session.status.saved_step == 3)
+    rig.send(session, Resume())
+    rig.to_step(session, 5)
