@@ -36,7 +36,7 @@ TRITON_SECONDS = 120.0  # timeout of the first kernel that Triton compiles
 ESTIMATE_SECONDS = 0.5  # of training, from which the time of all steps is estimated
 
 LONG_SECONDS = 20.0  # a single sequence that takes longer is worth a warning
-PASS_FLOPS = 1e11  # of a pass over one sequence; a shorter one is measured in place of a longer
+PASS_FLOPS = 2.5e10  # of a pass over one sequence; a shorter one is measured in place of a longer
 
 Say = Callable[[str], None]
 
