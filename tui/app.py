@@ -29,7 +29,7 @@ from tui.terminal.input import accept_any_bytes
 from tui.terminal.keys import KeysInOrder
 from tui.terminal.signals import hear_in_thread
 from tui.terminal.stderr import ErrorLog, errors_off_screen, is_gone, screen_descriptor
-from tui.terminal.stdout import silence
+from tui.terminal.stdout import complain, say, silence
 from tui.terminal.visible import protect_screen
 from tui.text.numbers import format_loss, format_path
 from tui.widgets.option_lists import page_at_any_height
@@ -216,15 +216,14 @@ def _run(launch: Launch, guard: TerminalGuard) -> int:
         _print_error(app, errors)
     run = app.control.run_path
     if run and app.control.facts.name and not run.is_dir():
-        print(f"gpt-tui: the folder {run} is gone, and the run with it", file=sys.stderr)
+        complain(f"the folder {run} is gone, and the run with it")
         return EXIT_FAILED
     if run and app.control.facts.name and not (run / CONFIG_FILE).exists():
         repair = f"{program()} verify {typed_name(run)} --repair"
-        told = f"{run / CONFIG_FILE} is gone: {repair} writes it anew from a checkpoint"
-        print(f"gpt-tui: {told}", file=sys.stderr)
+        complain(f"{run / CONFIG_FILE} is gone: {repair} writes it anew from a checkpoint")
     _print_summary(app.control)
     if not saved:
-        print("gpt-tui: the run could not be closed in time", file=sys.stderr)
+        complain("the run could not be closed in time")
         return EXIT_FAILED
     return code
 
@@ -235,8 +234,7 @@ def _print_error(app: GptTuiApp, errors: ErrorLog) -> None:
     if error is None:
         return
     details = f"details are in {format_path(errors.path)}" if errors.path else errors.early_text()
-    with suppress(OSError):
-        print(f"gpt-tui failed: {type(error).__name__}: {error}\n{details}", file=sys.stderr)
+    say(f"gpt-tui failed: {type(error).__name__}: {error}\n{details}")
 
 
 def summary(control: RunControl) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from data.errors import InputError
 from data.paths import describe_os_error
 from tui.commands import COMMANDS, EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL, FORMER_NAMES
-from tui.terminal.stdout import OutputLost, complain, make_streams_usable, put, silence
+from tui.terminal.stdout import OutputLost, complain, make_streams_usable, put, say, silence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,6 +52,8 @@ def exit_code(work: Callable[[], int]) -> int:
             raise
         complain(describe_os_error(error))
         return EXIT_BAD_INPUT
+    finally:
+        say("", end="")  # what is left in the buffer would fail at exit, with a code of its own
 
 
 def _carry_out(arguments: list[str]) -> int:

@@ -12,7 +12,7 @@ from typing import IO
 import pytest
 
 from engine.runs.summary import read_summary
-from tests.cli.conftest import ROOT, Answer, train_command
+from tests.cli.conftest import ROOT, Answer, Cli, train_command
 from tests.engine.run_folders import write_run
 from tui.cli import main
 
@@ -110,3 +110,32 @@ def _ended(command: str, stderr: int | IO[str]) -> tuple[int, str | None]:
     with FULL.open("w") as full:
         ended = subprocess.run(words, cwd=ROOT, stdout=full, stderr=stderr, text=True, check=False)
     return ended.returncode, ended.stderr
+
+
+def _pipe_without_reader() -> int:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+@pytest.mark.parametrize(
+    "broken", [lambda: os.open(FULL, os.O_WRONLY), _pipe_without_reader], ids=["full", "gone"]
+)
+def test_work_is_done_and_the_code_its_own_where_standard_error_is_broken(
+    cli: Cli, text: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch, broken: Callable[[], int]
+) -> None:
+    """The interpreter ends with 120 if it cannot write at its end what a stream has left."""
+    sweep = ("sweep", "model.n_layer=1", *train_command(text)[1:])
+    for arguments, code in (
+        (train_command(text), 0),
+        (["fork", "tiny-1", "--at", "3"], 0),
+        (["train", "--preset", "nosuch"], 2),
+        (sweep, 0),
+        (["ladder", "bigram", "--data", text, "--steps", "2", "--set", "eval.batches=1"], 0),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", os.fdopen(broken(), "w", buffering=1))
+            assert cli(*arguments).code == code, arguments
+            sys.stderr.close()  # writes what is left
+    made = {path.name for path in runs_dir.iterdir() if not path.name.startswith(".")}
+    assert made == {"tiny-1", "tiny-1-fork-1", "sweep-1-1", "bigram-1"}

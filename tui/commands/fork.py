@@ -16,10 +16,9 @@ from tui.commands.options import (
     add_data_option,
     add_set_option,
     changes_of,
-    say,
     whole_number,
 )
-from tui.terminal.stdout import put
+from tui.terminal.stdout import put, say
 from tui.text.numbers import format_path
 from tui.text.tables import format_json
 

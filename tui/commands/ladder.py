@@ -25,10 +25,9 @@ from tui.commands.options import (
     parse_assignments,
     path_argument,
     runs_dir_of,
-    say,
     say_started,
 )
-from tui.terminal.stdout import complain, print_last
+from tui.terminal.stdout import complain, print_last, say
 from tui.text.numbers import format_estimate
 from tui.text.tables import format_json
 

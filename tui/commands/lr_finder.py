@@ -24,7 +24,7 @@ from tui.commands.options import (
     warn_of_unused,
     whole_number,
 )
-from tui.terminal.stdout import complain, print_last
+from tui.terminal.stdout import complain, print_last, say
 from tui.terminal.visible import Control
 from tui.text.numbers import format_loss
 from tui.text.tables import format_json
@@ -129,8 +129,7 @@ def _find(test: LRFinder) -> Suggestion:
 
 
 def _show(line: str) -> None:
-    sys.stderr.write(Control(CLEAR_LINE + line))
-    sys.stderr.flush()
+    say(Control(CLEAR_LINE + line), end="")
 
 
 def _how_far(test: LRFinder) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from data.errors import InputError
 from data.paths import absolute, check_storable, quoted, typed_path
 from engine.program import PROGRAM, program
-from tui.terminal.stdout import complain, put
+from tui.terminal.stdout import complain, put, say
 
 if TYPE_CHECKING:
     from engine.config.schema import Config
@@ -321,11 +320,6 @@ def refuse_new_run_options(args: argparse.Namespace, names: tuple[str, ...], run
             f"{' and '.join(given)} cannot go with the existing run {run!r}: "
             f"leave it out, or start a new run"
         )
-
-
-def say(message: str) -> None:
-    """Print a line on standard error."""
-    print(message, file=sys.stderr, flush=True)
 
 
 def say_started(message: str) -> None:

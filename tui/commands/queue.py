@@ -13,7 +13,7 @@ from engine.sweeps.grid import format_changes
 from engine.sweeps.queue import Entry, EntryState, Queue
 from tui.commands import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.commands.options import Parser, runs_dir_of, whole_number
-from tui.terminal.stdout import print_last
+from tui.terminal.stdout import complain, print_last, say
 from tui.text.leaderboard import entry_facts, format_queue
 from tui.text.numbers import format_count
 from tui.text.tables import format_json
@@ -103,7 +103,7 @@ def _train(queue: Queue, entry: Entry, command: Start | Open, others: int) -> in
     from tui.commands.headless import train  # imports the engine's session
 
     more = f", {others} more to come" if others else ""
-    print(f"\n{entry.run}: {format_changes(entry.changes)}{more}", file=sys.stderr, flush=True)
+    say(f"\n{entry.run}: {format_changes(entry.changes)}{more}")
     state, problem = EntryState.INTERRUPTED, ""
     try:
         outcome = train(command, sys.stderr)
@@ -117,7 +117,7 @@ def _train(queue: Queue, entry: Entry, command: Start | Open, others: int) -> in
     except InputError as error:
         state, problem = EntryState.FAILED, str(error)
         for line in error.problems:
-            print(f"gpt-tui: {line}", file=sys.stderr)
+            complain(line)
         return EXIT_BAD_INPUT
     finally:
         queue.end(entry.id, state, problem)

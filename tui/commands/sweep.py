@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,10 +21,11 @@ from tui.commands.options import (
     config_of,
     gathering,
     runs_dir_of,
+    say_started,
     whole_number,
 )
 from tui.commands.queue import train_queue
-from tui.terminal.stdout import complain, print_last
+from tui.terminal.stdout import complain, print_last, say
 from tui.text.leaderboard import format_key, format_leaderboard, format_value, place_facts
 from tui.text.numbers import format_count
 from tui.text.tables import format_json, format_table
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
         if args.queue_only:
             _print_plan(planned, queue, name, args.json)
             return EXIT_DONE
-        print(f"sweep {name}\n{format_plan(planned)}", file=sys.stderr)
+        say(f"sweep {name}\n{format_plan(planned)}")
     code = EXIT_DONE if args.leaderboard else train_queue(queue, name)
     _print_leaderboard(queue, name, args.json)
     return code
@@ -147,7 +147,7 @@ def _combinations(axes: Sequence[Axis], count: int | None, seed: int) -> list[di
         return grid(axes)
     drawn = draw(axes, count, seed)
     if len(drawn) < count:
-        print(f"there are only {len(drawn)} different combinations", file=sys.stderr)
+        say(f"there are only {len(drawn)} different combinations")
     return drawn
 
 
@@ -160,7 +160,7 @@ def _fitting(planned: Plan) -> Plan:
     from data.download import Watcher
     from engine.runs.open import check_fit, read_text
 
-    watcher = Watcher(lambda line: print(f"{line} …", file=sys.stderr), lambda: False)
+    watcher = Watcher(say_started, lambda: False)
     wanted = dict.fromkeys(trial.config.data for trial in planned.trials)
     texts = {data: read_text(data, watcher) for data in wanted}
     fitting, impossible = [], list(planned.impossible)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from data.errors import InputError
 from tui.commands import EXIT_DONE, EXIT_FAILED
-from tui.commands.options import RunParser, add_data_option, say
-from tui.terminal.stdout import put
+from tui.commands.options import RunParser, add_data_option
+from tui.terminal.stdout import put, say
 from tui.text.tables import format_json, format_table
 
 if TYPE_CHECKING:

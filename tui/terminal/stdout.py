@@ -70,9 +70,16 @@ def print_last(text: str) -> None:
 
 def complain(text: str) -> None:
     """Print a problem on standard error, if that can be written."""
+    say(f"gpt-tui: {visible(text)}")
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Print on standard error, at once; nothing else fails if that cannot be written."""
     try:
-        print(f"gpt-tui: {visible(text)}", file=sys.stderr)
-    except OSError:
+        sys.stderr.write(text)  # not print, which makes a plain text of `Control`
+        sys.stderr.write(end)
+        sys.stderr.flush()
+    except OSError:  # a full disk, a terminal that was closed
         silence(sys.stderr)
 
 
