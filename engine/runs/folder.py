@@ -222,11 +222,18 @@ def create_run(
             delete_run(path)
             raise
     except OSError as error:
-        raise InputError(
-            f"cannot write the runs folder {runs_dir} ({error.strerror}): "
-            f"choose another with --runs-dir"
-        ) from None
+        raise cannot_write(runs_dir, error) from None
     return path.resolve()
+
+
+def cannot_write(
+    runs_dir: Path, error: Exception, way_out: str = ", or choose another with --runs-dir"
+) -> InputError:
+    """Return what to raise where a run could not be created."""
+    reason = getattr(error, "strerror", None) or getattr(error, "why", None) or str(error)
+    return InputError(
+        f"cannot write the runs folder {runs_dir} ({reason}): allow it or make room{way_out}"
+    )
 
 
 def _make_folder(runs_dir: Path, name: str | None, stem: str) -> Path:

@@ -7,6 +7,7 @@ and before a run folder exists.
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from engine.runs.folder import (
     DATABASE_FILE,
     LOG_FILE,
     RunLock,
+    cannot_write,
     check_name,
     create_run,
     delete_run,
@@ -101,6 +103,14 @@ def new_run(
             # from here, as a path of its own may have bytes that are not UTF-8
             **({"like": os.path.relpath(like, path)} if like else {}),
         )
+    except (OSError, sqlite3.Error, Unreadable) as error:  # the disk's fault: the file is new
+        delete_run(path)
+        reason = (
+            error.why
+            if isinstance(error, Unreadable)
+            else getattr(error, "strerror", None) or str(error)
+        )
+        raise cannot_write(runs_dir, reason) from None
     except BaseException:
         delete_run(path)
         raise

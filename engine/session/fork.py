@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from engine.checkpoint.store import Snapshot, write_checkpoint
 from engine.config.changes import check_fork, check_fork_end
 from engine.config.schema import Config, total_steps
 from engine.runs.checkpoint_names import pin
-from engine.runs.database import RunDatabase
-from engine.runs.folder import DATABASE_FILE, create_run, delete_run
+from engine.runs.database import RunDatabase, Unreadable
+from engine.runs.folder import DATABASE_FILE, cannot_write, create_run, delete_run
 from engine.session.run_state import Losses, RunState
 
 
@@ -27,7 +28,7 @@ def fork(run_state: RunState, changes: dict[str, Any], name: str | None) -> Path
         name: None for the parent's and a number.
 
     Raises:
-        InputError: A change does not fit the weights, or the name is taken.
+        InputError: A change does not fit the weights, the name is taken, or there is no room.
     """
     config = check_changes(run_state, run_state.step, changes)
     if Path(source := run_state.files.corpus.source).is_absolute():
@@ -44,6 +45,9 @@ def fork(run_state: RunState, changes: dict[str, Any], name: str | None) -> Path
         first = _as_first(snapshot, config, record)
         checkpoint = write_checkpoint(path, first, Rules(2), None, path / DATABASE_FILE)
         pin(checkpoint)  # there is nothing before it to begin from
+    except (OSError, sqlite3.Error, Unreadable) as error:  # the disk's fault: the files are new
+        delete_run(path)
+        raise cannot_write(path.parent, error, "") from None
     except BaseException:
         delete_run(path)
         raise

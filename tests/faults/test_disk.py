@@ -17,12 +17,15 @@ from typing import Any
 
 import pytest
 
+from data.download import Watcher
 from data.errors import InputError
 from engine.checkpoint.store import copy_of_database, read_checkpoint
 from engine.protocol import Evaluated, Fork, Forked, Pause, Resume, Saved, State, Warned
 from engine.runs import database, retrying_writer
 from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.folder import RunLock
+from engine.runs.open import new_run
+from engine.session.fork import fork
 from engine.session.session import Session
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits, recorded_losses
 
@@ -117,6 +120,36 @@ def test_a_full_disk_pauses_training_and_room_lets_it_go_on(
     assert recorded_losses(rig.open(path)).keys() == set(range(1, end + 1))
     for one in (rig, other):
         one.close_all()
+
+
+@pytest.mark.parametrize("left", [0, 4_096, 20_480, 61_440])
+def test_a_disk_too_full_to_begin_on_is_told_and_nothing_is_left(
+    make_config: MakeConfig, small_disk: Path, left: int
+) -> None:
+    runs = small_disk / "runs"
+    runs.mkdir()
+    filler = fill(small_disk)
+    os.truncate(filler, filler.stat().st_size - left)
+    with pytest.raises(InputError, match=r"cannot write the runs folder .*: allow it or make room"):
+        new_run(make_config(**BUSY), runs, None, "test", Watcher())
+    assert not list(runs.iterdir())
+
+
+def test_a_fork_on_a_full_disk_is_refused_and_its_parent_goes_on(
+    make_config: MakeConfig, small_disk: Path
+) -> None:
+    rig = Rig(small_disk / "runs")
+    session = rig.new(make_config(**BUSY))
+    rig.to_step(session, 12)
+    rig.until(session, lambda: not session.saving.busy)
+    filler = fill(small_disk)
+    os.truncate(filler, filler.stat().st_size - 30_000)  # room for the folder and its settings
+    with pytest.raises(InputError, match="make room"):
+        fork(session.run_state, {}, None)
+    assert [path.name for path in (small_disk / "runs").iterdir()] == [session.files.path.name]
+    filler.unlink()
+    rig.to_step(session, session.trainer.step + 2)
+    rig.close_all()
 
 
 LIMITED = """

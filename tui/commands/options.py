@@ -176,6 +176,7 @@ def runs_dir_of(args: argparse.Namespace) -> Path:
 
     Raises:
         InputError: There is a file in its place, or the path cannot be used.
+        OSError: It may not be read.
     """
     from engine.runs.folder import default_runs_dir
 
@@ -187,6 +188,8 @@ def runs_dir_of(args: argparse.Namespace) -> Path:
             f"{folder} cannot be a runs folder, because {why} a file: choose another with "
             f"--runs-dir"
         )
+    if there == folder:
+        os.scandir(folder).close()  # refused, it would look empty
     return folder
 
 
