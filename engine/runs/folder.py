@@ -19,11 +19,11 @@ import tomli_w
 
 from data.errors import InputError
 from data.files import write_atomically
-from data.paths import own_folder, quoted, typed_path
+from data.paths import describe_os_error, own_folder, quoted, typed_path
 from data.reading import open_regular, read_regular
 from engine.config.schema import SECTIONS, Config
 from engine.program import program
-from engine.runs.checkpoint_names import is_checkpoint, list_snapshots
+from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER, is_checkpoint, list_snapshots
 from engine.runs.own_files import check_own_files
 
 CONFIG_FILE, DATABASE_FILE, LOG_FILE, LOCK_FILE = "config.toml", "run.db", "log.txt", "lock"
@@ -74,11 +74,28 @@ def find_run(run: str, runs_dir: Path | None = None) -> Path:
     runs_dir = runs_dir or default_runs_dir()
     path = _find(run, runs_dir)
     if path:
+        _check_readable(path)
         return Path(os.path.realpath(path))
     near = difflib.get_close_matches(run, [path.name for path in list_runs(runs_dir)], 1)
     command = f"{program()} runs{in_runs_dir(runs_dir)}"
     hint = f"did you mean {near[0]!r}?" if near else f"{command} lists what is there."
     raise InputError(f"there is no run {run!r} in {runs_dir}: {hint}")
+
+
+def _check_readable(run: Path) -> None:
+    """Check that a run's folders may be read: its checkpoints would seem to be missing.
+
+    Raises:
+        InputError: They may not be.
+    """
+    for folder in (run, run / CHECKPOINTS_FOLDER):
+        try:
+            os.scandir(folder).close()
+            os.lstat(folder / CONFIG_FILE)  # which a folder that may be listed, alone, refuses
+        except PermissionError as error:
+            raise InputError(describe_os_error(error)) from None
+        except OSError:  # what is wrong with it is told by who reads it
+            continue
 
 
 def find_own_run(run: str, runs_dir: Path | None = None) -> Path:

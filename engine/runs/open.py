@@ -105,12 +105,7 @@ def new_run(
         )
     except (OSError, sqlite3.Error, Unreadable) as error:  # the disk's fault: the file is new
         delete_run(path)
-        reason = (
-            error.why
-            if isinstance(error, Unreadable)
-            else getattr(error, "strerror", None) or str(error)
-        )
-        raise cannot_write(runs_dir, reason) from None
+        raise cannot_write(runs_dir, error) from None
     except BaseException:
         delete_run(path)
         raise
