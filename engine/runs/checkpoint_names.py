@@ -43,7 +43,7 @@ def is_checkpoint_name(name: str) -> bool:
 
 def list_checkpoints(run: Path) -> list[Path]:
     """List the checkpoints that a run can be resumed from, oldest first."""
-    return [path for path in list_snapshots(run) if is_full(path) and not has_diverged(path)]
+    return [path for path in list_snapshots(run) if _is_resumable(path)]
 
 
 def pin(path: Path) -> None:
@@ -124,6 +124,14 @@ def has_diverged(path: Path) -> bool:
     with suppress(OSError, ValueError):
         return read_manifest(path).diverged
     return False
+
+
+def _is_resumable(path: Path) -> bool:
+    try:
+        manifest = read_manifest(path)
+    except (OSError, ValueError):
+        return True  # as ``is_full``
+    return OPTIMIZER_FILE in manifest.sha256 and not manifest.diverged
 
 
 def checkpoint_name(step: int, branch: int = 0) -> str:

@@ -20,7 +20,7 @@ import pytest
 from data.download import Watcher
 from data.errors import InputError
 from engine.checkpoint.store import copy_of_database, read_checkpoint
-from engine.protocol import Evaluated, Fork, Forked, Pause, Resume, Saved, State, Warned
+from engine.protocol import Evaluated, Fork, Forked, Pause, Refused, Resume, Saved, State, Warned
 from engine.runs import database, retrying_writer
 from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.folder import RunLock
@@ -247,6 +247,26 @@ def test_a_disk_that_turns_read_only_pauses_training_and_it_goes_on(
     assert_undisturbed(other, make_config, again)
     for one in (rig, other):
         one.close_all()
+
+
+def test_a_full_disk_when_a_run_is_made_leaves_nothing_to_repair(
+    rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    session = rig.new(make_config(**BUSY))
+    rig.to_step(session, 3)
+    monkeypatch.setattr(database.RunDatabase, "_alter", full)
+    with pytest.raises(InputError) as told:
+        rig.new(make_config())
+    session.handle(Fork({}, "another"))
+    for message in (str(told.value), rig.said(Refused)[-1].message):
+        assert "disk is full): allow it or make room" in message and "repair" not in message
+    assert os.listdir(session.files.path.parent) == [session.files.path.name]
+    rig.to_step(session, 5)
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,17 @@ def test_a_checkpoint_that_is_dropped_meanwhile_is_no_hole(
     assert [path.name for path in (copy / "checkpoints").glob("step-*")] == ["step-00002000"]
 
 
+@pytest.mark.parametrize("pointer", [b"\xff", b"", b"step-00009999\n", b"../..\n", b"x" * 9999])
+def test_a_pointer_to_no_checkpoint_is_not_copied(
+    runs_dir: Path, tmp_path: Path, pointer: bytes
+) -> None:
+    run = write_run(runs_dir, "first")
+    for name in ("best", "latest"):
+        (run / "checkpoints" / name).write_bytes(pointer)
+    copy = copy_run(run, tmp_path / "copy")
+    assert os.listdir(copy / "checkpoints") == ["step-00001000"]
+
+
 def test_a_copy_that_fails_leaves_nothing_behind(
     runs_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
