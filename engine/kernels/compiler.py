@@ -82,7 +82,8 @@ def compiled() -> Path:
     command, target = _compiler()
     folder, key = kernels_folder(), _key(command, target)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o755, exist_ok=True)
         _check_owner(folder)
         return _find(folder, key) or _compile(command, folder, key)
     except OSError as error:
@@ -108,8 +109,9 @@ def _check_owner(folder: Path) -> None:
     Raises:
         NoKernels: Somebody else can.
     """
-    status = folder.stat()
-    if status.st_uid == os.geteuid() and status.st_mode & WRITABLE_BY_OTHERS:
+    status, is_default = folder.stat(), not os.environ.get("GPT_TUI_KERNELS")
+    # a folder that somebody chose may be shared on purpose; ours was once made as the umask says
+    if is_default and status.st_uid == os.geteuid() and status.st_mode & WRITABLE_BY_OTHERS:
         folder.chmod(stat.S_IMODE(status.st_mode) & ~WRITABLE_BY_OTHERS)
         status = folder.stat()
     shared = status.st_mode & WRITABLE_BY_OTHERS and not status.st_mode & stat.S_ISVTX

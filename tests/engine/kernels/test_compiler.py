@@ -203,7 +203,6 @@ def test_what_others_could_have_written_is_compiled_again(
 ) -> None:
     use(WORKS)
     path = compiled()
-    folder.chmod(0o777)
     path.chmod(0o777)
     before = path.stat().st_ino
     held = path.open("rb")  # or the inode could be the same
@@ -211,6 +210,32 @@ def test_what_others_could_have_written_is_compiled_again(
     assert path.stat().st_ino != before
     held.close()
     assert not (folder.stat().st_mode | path.stat().st_mode) & compiler.WRITABLE_BY_OTHERS
+
+
+def test_a_chosen_folder_that_others_can_write_into_is_left_as_it_is(
+    use: Callable[[str], Path], folder: Path
+) -> None:
+    use(WORKS)
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(NoKernels, match=r"other users can write into the folder"):
+        compiled()
+    assert folder.stat().st_mode & 0o777 == 0o777
+    folder.chmod(0o1777)  # as /tmp: others cannot replace what is ours
+    assert compiled() == compiled()
+    assert folder.stat().st_mode & 0o7777 == 0o1777
+
+
+def test_the_folder_in_the_cache_is_closed_to_others(
+    use: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use(WORKS)
+    monkeypatch.delenv("GPT_TUI_KERNELS")
+    folder = tmp_path / "cache" / "kernels"
+    folder.mkdir(parents=True)
+    folder.chmod(0o775)
+    assert compiled().parent == folder
+    assert folder.stat().st_mode & 0o777 == 0o755
 
 
 def test_a_link_in_the_folder_is_not_followed(use: Callable[[str], Path], tmp_path: Path) -> None:
