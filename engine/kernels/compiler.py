@@ -82,8 +82,7 @@ def compiled() -> Path:
     command, target = _compiler()
     folder, key = kernels_folder(), _key(command, target)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o755, exist_ok=True)
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         _check_owner(folder)
         return _find(folder, key) or _compile(command, folder, key)
     except OSError as error:
