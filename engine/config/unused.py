@@ -82,3 +82,70 @@ def without_effect(config: Config, given: Collection[str]) -> list[str]:
             verb = "has" if len(keys) == 1 else "have"
             told.append(f"{' and '.join(keys)} {verb} no effect here: {reason}")
     return told
+
+
+# settings that are numbers of steps, when they do not fit the length of the run, and what follows
+STEPS_BEYOND: tuple[tuple[str, Callable[[Config, int], bool], str], ...] = (
+    (
+        "optim.warmup_steps",
+        lambda config, steps: config.optim.warmup_steps >= steps,
+        "the learning rate never reaches its peak",
+    ),
+    (
+        "optim.decay_steps",
+        lambda config, steps: (
+            config.optim.decay_steps > steps and config.optim.schedule != "constant"
+        ),
+        "the decay does not reach its end",
+    ),
+    (
+        "optim.cooldown_steps",
+        lambda config, steps: (
+            config.optim.cooldown_steps >= steps and config.optim.schedule == "wsd"
+        ),
+        "the learning rate falls from the start",
+    ),
+    (
+        "eval.interval",
+        lambda config, steps: config.eval.interval > steps,
+        "evaluated only at the end",
+    ),
+    (
+        "eval.patience",
+        lambda config, steps: config.eval.patience * config.eval.interval >= steps,
+        "it cannot stop early",
+    ),
+    (
+        "checkpoint.interval",
+        lambda config, steps: config.checkpoint.interval > steps,
+        "saved only at the end",
+    ),
+    (
+        "checkpoint.keep_every",
+        lambda config, steps: config.checkpoint.keep_every > steps,
+        "it keeps nothing",
+    ),
+    (
+        "train.max_epochs",
+        lambda config, steps: config.train.max_epochs > 0 and steps == 1,
+        "one step is more than that",
+    ),
+)
+
+
+def beyond_the_run(config: Config, steps: int) -> str:
+    """Return one sentence on the settings that do not fit the length of a run; else empty.
+
+    Args:
+        config: With the settings of the preset, too.
+        steps: The length of the run.
+    """
+    told = [
+        f"{key} is {SETTINGS[key].format(config.get(key))} ({what})"
+        for key, applies, what in STEPS_BEYOND
+        if config.get(key) and applies(config, steps)
+    ]
+    if not told:
+        return ""
+    length = "1 step" if steps == 1 else f"{steps:,} steps"
+    return f"the run has {length}: {', '.join(told)}"

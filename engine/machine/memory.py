@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -49,8 +50,17 @@ def check_memory(model: ModelConfig, vocab_size: int) -> None:
         raise InputError(
             f"this model has {parameters / 1e9:,.1f} billion parameters and needs "
             f"{needed / 1e9:,.1f} GB of memory, and {whose} {there / 1e9:,.1f} GB: "
-            f"lower model.n_layer or model.n_embd"
+            f"{_smaller(model, vocab_size, parameters)}"
         )
+
+
+def _smaller(model: ModelConfig, vocab_size: int, parameters: int) -> str:
+    """Return what makes a model smaller."""
+    one = dataclasses.replace(model, architecture="gpt", n_layer=1)
+    if model.architecture == "bigram" or parameter_estimate(one, vocab_size) > parameters / 2:
+        fewer = f"take a text with fewer than its {vocab_size:,} different characters"
+        return fewer if model.architecture == "bigram" else f"lower model.n_embd, or {fewer}"
+    return "lower model.n_layer or model.n_embd"
 
 
 def physical_bytes() -> int:

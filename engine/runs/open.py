@@ -21,7 +21,8 @@ from data.errors import InputError, NotFound
 from data.paths import check_storable
 from data.program import named
 from data.tokenizers import TOKENIZERS, Tokenizer
-from engine.config.schema import Config, DataConfig, ModelConfig, read_config
+from engine.config.schema import Config, DataConfig, ModelConfig, read_config, total_steps
+from engine.config.unused import beyond_the_run
 from engine.machine.memory import check_memory
 from engine.program import program
 from engine.runs.checkpoint_names import list_checkpoints
@@ -109,7 +110,8 @@ def new_run(
     except BaseException:
         delete_run(path)
         raise
-    told = corpus.told
+    misfit = beyond_the_run(config, total_steps(config, len(split.train)))
+    told = (*corpus.told, misfit) if misfit else corpus.told
     return RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=True, told=told)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from engine.config.presets import GROUPS, Preset, preset_config
 from engine.config.schema import Config
-from engine.config.unused import BIGRAM_SETTINGS, without_effect
+from engine.config.unused import BIGRAM_SETTINGS, beyond_the_run, without_effect
 from engine.model import build_model
 from tests.engine.model.test_combinations import FACTORS
 
@@ -85,3 +85,45 @@ def _outputs(config: Config) -> torch.Tensor:
     model = build_model(config.model, vocab_size=7).train()
     logits: torch.Tensor = model(torch.arange(7)[None])
     return logits
+
+
+FITTING = {"optim.warmup_steps": 9, "eval.interval": 10, "checkpoint.interval": 50}
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({}, ""),
+        ({"optim.warmup_steps": 100}, "optim.warmup_steps is 100 (the learning rate never reaches"),
+        ({"optim.decay_steps": 101}, "optim.decay_steps is 101 (the decay does not reach its end)"),
+        ({"optim.decay_steps": 101, "optim.schedule": "constant"}, ""),
+        (
+            {"optim.cooldown_steps": 100, "optim.schedule": "wsd"},
+            "optim.cooldown_steps is 100 (the learning rate falls from the start)",
+        ),
+        ({"eval.interval": 101}, "eval.interval is 101 (evaluated only at the end)"),
+        ({"eval.patience": 10}, "eval.patience is 10 (it cannot stop early)"),
+        ({"eval.patience": 9}, ""),
+        ({"checkpoint.interval": 10**9}, "checkpoint.interval is 1000000000 (saved only at the"),
+        ({"checkpoint.interval": 0, "eval.interval": 0}, ""),  # that is "end only"
+    ],
+)
+def test_numbers_that_do_not_fit_the_run_are_told(values: dict[str, object], told: str) -> None:
+    sentence = beyond_the_run(Config().replace(FITTING | values), 100)
+    assert sentence.startswith(f"the run has 100 steps: {told}" if told else "")
+    assert bool(sentence) == bool(told)
+
+
+def test_what_a_preset_brings_is_told_in_one_sentence() -> None:
+    assert beyond_the_run(preset_config("nanogpt-cpu"), 50) == (
+        "the run has 50 steps: optim.warmup_steps is 100 (the learning rate never reaches its "
+        "peak), eval.interval is 250 (evaluated only at the end), checkpoint.interval is 500 "
+        "(saved only at the end)"
+    )
+
+
+def test_a_run_shorter_than_a_step_is_told() -> None:
+    config = Config().replace(FITTING | {"optim.warmup_steps": 0, "train.max_epochs": 0.001})
+    assert beyond_the_run(config.replace({"eval.interval": 0, "checkpoint.interval": 0}), 1) == (
+        "the run has 1 step: train.max_epochs is 0.001 (one step is more than that)"
+    )

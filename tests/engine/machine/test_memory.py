@@ -74,6 +74,20 @@ def write(folder: Path, **files: object) -> None:
         (folder / name.replace("__", ".")).write_text(f"{content}\n")
 
 
+@pytest.mark.parametrize(
+    ("model", "way_out"),
+    [
+        (ModelConfig(n_layer=200, n_head=2, n_embd=32768), "lower model.n_layer or model.n_embd"),
+        (ModelConfig(n_embd=32768), "lower model.n_embd, or take a text with fewer than its 1,1"),
+        (ModelConfig(architecture="bigram"), "GB: take a text with fewer than its 1,100,000 diff"),
+    ],
+)
+def test_what_makes_a_model_smaller_is_what_made_it_large(model: ModelConfig, way_out: str) -> None:
+    with pytest.raises(InputError) as refused:
+        check_memory(model, 65 if model.n_layer == 200 else 1_100_000)
+    assert way_out in str(refused.value)
+
+
 def test_what_is_left_is_that_of_the_container_if_it_has_less(kernel: Path) -> None:
     now = memory_now()
     assert now is not None
