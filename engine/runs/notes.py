@@ -16,8 +16,9 @@ from pathlib import Path
 
 import tomli_w
 
-from data.errors import InputError
+from data.errors import InputError, brief
 from data.files import write_atomically
+from data.paths import is_unicode
 from data.reading import convert, parse_toml, read_regular
 
 NOTES_FILE = "notes.toml"
@@ -72,6 +73,8 @@ def change_notes(run: Path, change: Callable[[Notes], Notes]) -> Notes:
 
 def set_note(run: Path, text: str) -> Notes:
     """Replace the note; an empty text removes it. As ``change_notes``."""
+    if not is_unicode(text):
+        raise InputError(f"a note is text in UTF-8, which {brief(text)} is not: type it anew")
     return change_notes(run, lambda notes: replace(notes, note=one_line(text)))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Cli
+from tests.engine.run_folders import write_run
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="Linux alone has it")
 ENTRIES = ("--set", "train.max_steps=3", "--set", "eval.interval=3", "--set", "eval.batches=1")
@@ -82,3 +83,9 @@ def test_so_is_a_text_in_such_a_folder_that_is_the_current_one(
         assert problem.startswith(
             f"{here.parent}/caf\\xe9/text.txt cannot be used (its name is not"
         )
+
+
+def test_a_note_that_is_not_utf8_is_refused(cli: Cli, runs_dir: Path) -> None:
+    write_run(runs_dir, "a")
+    assert "a note is text in UTF-8" in cli("runs", "note", "a", os.fsdecode(b"caf\xe9")).problem
+    assert cli("runs", "note", "a").out == "no note\n"

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from data.paths import quoted, utf8_text
 from engine.runs.summary import RunSummary, read_summary
 from tests.tui.conftest import SMALL, checkpoints
 
@@ -261,7 +262,7 @@ def open_terminal(tmp_path: Path, small_text_file: Path) -> Iterator[OpenTermina
         arguments += ["--set", f"{key}={value}"]
 
     def open_(prelude: str = "", terminal: str = OURS) -> Terminal:
-        folder = tmp_path / str(len(opened))
+        folder = tmp_path / os.fsdecode(b"\xe9%d" % len(opened))  # a name that is not UTF-8
         folder.mkdir()
         opened.append(Terminal(folder, arguments, terminal + prelude))
         return opened[-1]
@@ -294,8 +295,8 @@ def test_a_session_leaves_the_terminal_as_it_was_and_says_how_to_go_on(
     terminal.assert_alone()
     step = terminal.summary.step
     assert f"run tiny-1: stopped, step {step:,} of 100,000" in terminal.goodbye
-    assert f"kept in  {terminal.run}" in terminal.goodbye
-    assert f"continue gpt-tui {terminal.run}" in terminal.goodbye
+    assert f"kept in  {utf8_text(terminal.run)}" in terminal.goodbye
+    assert f"continue gpt-tui {quoted(terminal.run)}" in terminal.goodbye
 
 
 def test_signals_and_a_lost_terminal_save_and_end(open_terminal: OpenTerminal) -> None:
@@ -314,7 +315,7 @@ def test_signals_and_a_lost_terminal_save_and_end(open_terminal: OpenTerminal) -
         assert terminal.wait() == 130
         terminal.assert_restored()
         terminal.assert_saved()
-        assert f"gpt-tui {terminal.run}" in terminal.goodbye
+        assert f"gpt-tui {quoted(terminal.run)}" in terminal.goodbye
     for terminal in lost:
         assert terminal.wait() == 130
         terminal.assert_saved()
@@ -330,7 +331,7 @@ def test_an_exception_in_the_app_restores_the_terminal_and_is_told(
     terminal.assert_restored()
     assert checkpoints(terminal.run)[-1] == terminal.summary.step
     assert "RuntimeError: the screen is torn" in terminal.goodbye
-    assert f"gpt-tui {terminal.run}" in terminal.goodbye
+    assert f"gpt-tui {quoted(terminal.run)}" in terminal.goodbye
 
 
 def test_ctrl_z_suspends_and_comes_back_whole(open_terminal: OpenTerminal) -> None:
@@ -362,7 +363,7 @@ def test_a_crash_restores_the_terminal_and_says_how_to_go_on(open_terminal: Open
     crashed.wait()
     crashed.assert_restored()
     assert "gpt-tui crashed (Segmentation fault): the run is whole" in crashed.goodbye
-    assert f"gpt-tui {crashed.run} continues it" in crashed.goodbye
+    assert f"gpt-tui {quoted(crashed.run)} continues it" in crashed.goodbye
     log, fault = crashed.run / "log.txt", "Fatal Python error: Segmentation fault"
     crashed.until(lambda: fault in log.read_text(), "the traceback")
 
