@@ -166,3 +166,12 @@ def test_nothing_but_the_model_is_loaded() -> None:
         "sys.exit(code)"
     )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
+
+
+def test_a_stop_string_that_comes_first_is_told(quick_train: Cli, cli: Cli) -> None:
+    quick_train()
+    begun = cli("sample", "tiny-1", "--temperature", "0", "--prompt", "fish").out
+    first = begun.removeprefix("fish")[0]
+    answer = cli("sample", "tiny-1", "--temperature", "0", "--prompt", "fish", f"--stop={first}")
+    assert answer.code == 0
+    assert "came first, so that the text is empty: change --stop or --seed" in answer.err

@@ -115,6 +115,12 @@ def _write(model: LanguageModel, settings: SampleConfig, count: int, as_json: bo
     began = time.perf_counter()
     texts = write(frozen, model.tokenizer, settings, seeds, show if streams else None)
     seconds = time.perf_counter() - began
+    for text in texts:
+        if not text.text and text.stop:
+            complain(
+                f"seed {text.seed}: the stop string {text.stop!r} came first, so that the text is "
+                f"empty: change --stop or --seed"
+            )
     if as_json:
         print_last(format_json(_facts(settings, texts, seconds, frozen)))
     elif streams:
