@@ -81,12 +81,12 @@ class World:
         newest = list_checkpoints(run)[-1].relative_to(run).as_posix()
         sql: list[Spoil] = [Sql("run.db", one) for one in HOSTILE_SQL]
         return {
-            "files": (cases_of_files(run), LOOKS + USES),
-            "database": (cases_of_database(run, "run.db") + 5 * sql, 3 * LOOKS + USES),
-            "config": (cases_of_toml(run, "config.toml"), LOOKS + USES),
+            "files": (cases_of_files(run), 4 * LOOKS + USES),
+            "database": (cases_of_database(run, "run.db") + 5 * sql, 8 * LOOKS + USES),
+            "config": (cases_of_toml(run, "config.toml"), 4 * LOOKS + USES),
             "notes": (cases_of_toml(run, "notes.toml"), LOOKS),
             "state": (cases_of_json(run, f"{newest}/state.json"), USES),
-            "manifest": (cases_of_json(run, f"{newest}/manifest.json"), LOOKS + USES),
+            "manifest": (cases_of_json(run, f"{newest}/manifest.json"), 2 * LOOKS + USES),
             "weights": (cases_of_header(run, f"{newest}/model.safetensors"), USES[:6]),
             "optimizer": (cases_of_header(run, f"{newest}/optimizer.safetensors"), USES[:6]),
             "queue": (cases_of_database(run, QUEUE), OF_QUEUE),
@@ -255,7 +255,7 @@ OF_QUEUE = [
 ]
 
 
-WEIGHTS = {"files": 3, "database": 6, "state": 3}  # how often, of 16
+WEIGHTS = {"files": 4, "database": 8, "state": 2}  # how often, of 20; the quick uses come oftener
 
 
 def used(world: World, spoil: Spoil, use: Use) -> None:
