@@ -27,7 +27,7 @@ from tui.terminal.driver import TerminalDriver, use_daemon_threads
 from tui.terminal.guard import TerminalGuard
 from tui.terminal.input import accept_any_bytes
 from tui.terminal.keys import KeysInOrder
-from tui.terminal.signals import hear_in_thread
+from tui.terminal.signals import hear_in_thread, ignore_signals
 from tui.terminal.stderr import ErrorLog, errors_off_screen, is_gone, screen_descriptor
 from tui.terminal.stdout import complain, say, silence
 from tui.terminal.visible import protect_screen
@@ -199,6 +199,7 @@ def run_app(launch: Launch) -> int:
     try:
         return _run(launch, guard)
     finally:
+        ignore_signals()
         guard.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import threading
 import time
@@ -73,6 +74,7 @@ class Leaving:
         """End the process after a while, if it is not over by then."""
         time.sleep(EXIT_SECONDS)
         with suppress(Exception):  # nothing keeps the process alive
+            faulthandler.dump_traceback(file=2)  # to the log: what hangs
             guard.note(message=self.goodbye())
             guard.restore()
         os._exit(code)

@@ -46,6 +46,11 @@ class TerminalDriver(LinuxDriver):
         self._tell(drawing=True)
         super().start_application_mode()  # type: ignore[no-untyped-call]
 
+    def stop_application_mode(self) -> None:
+        """Give the terminal back; a SIGCONT from now on does not take it again."""
+        self.mode = Mode.OFF
+        super().stop_application_mode()
+
     def suspend_application_mode(self) -> None:
         """Give the terminal back for a while."""
         super().suspend_application_mode()
@@ -60,7 +65,6 @@ class TerminalDriver(LinuxDriver):
             except Full:
                 return  # the guard restores the terminal
             writer.join(DRAIN_SECONDS)
-        self.mode = Mode.OFF
         self._tell(drawing=False)
 
     def disable_input(self) -> None:

@@ -86,8 +86,10 @@ class TerminalGuard:
             self._socket.recv(1)  # nothing; it is closed once that is done
 
     def close(self) -> None:
-        faulthandler.cancel_dump_traceback_later()
+        """End the guard; the interpreter has a few seconds to exit."""
         faulthandler.disable()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        faulthandler.dump_traceback_later(RESTORE_SECONDS, exit=True, file=nowhere)
         self._socket.close()
         if self._process:
             with suppress(ChildProcessError):

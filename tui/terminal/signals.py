@@ -52,13 +52,24 @@ def name_of(number: int) -> str:
     return f"signal {number}"
 
 
+def _heard_in_thread(*_: object) -> None:
+    """Let Python pass the signal's number on."""
+
+
+def ignore_signals() -> None:
+    """Ignore what the thread has heard so far: Python itself would end by them as it exits."""
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is _heard_in_thread:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def hear_in_thread(hear: Callable[[], None]) -> None:
     """Call `hear` when one of these signals arrives, in a thread of its own, until the end.
 
     Python's own handlers run in the main thread, which may be stuck.
     """
     numbers = ending_signals()
-    handle(numbers, lambda *_: None)
+    handle(numbers, _heard_in_thread)
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
