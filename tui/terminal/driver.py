@@ -23,7 +23,7 @@ from textual.drivers.linux_driver import LinuxDriver
 
 from tui.terminal.guard import TerminalGuard
 
-DRAIN_SECONDS = 2.0  # for the last output, where the terminal takes none
+DRAIN_SECONDS = 10.0  # for the last output; leaving is over before, if the terminal takes none
 
 
 class Mode(Enum):
@@ -65,6 +65,8 @@ class TerminalDriver(LinuxDriver):
             except Full:
                 return  # the guard restores the terminal
             writer.join(DRAIN_SECONDS)
+            if writer.is_alive():
+                return
         self._tell(drawing=False)
 
     def disable_input(self) -> None:
