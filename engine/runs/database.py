@@ -146,6 +146,9 @@ class RunDatabase:
                     raise sqlite3.DatabaseError(found)
                 for version in range(self._version, SCHEMA_VERSION):
                     self._alter(MIGRATIONS[version], version + 1)
+            # now: of samples that are dropped, to be written again, no number is used again
+            newest = self.newest_id if not read_only else lambda table: 0
+            self._next_ids = {table: newest(table) + 1 for table in ("samples", "journal")}
         except sqlite3.DatabaseError as error:
             if _has_code(error, LOCKED):
                 told = f"{path} is held by another program ({error}): close it there, then open it"
@@ -158,7 +161,6 @@ class RunDatabase:
             is_folder = error.errno == errno.EINVAL  # else a matter of permissions
             raise Unreadable(path, str(error.strerror), not is_folder) from None
         self.writer = RetryingWriter(self._db, () if read_only else PASSING)
-        self._next_ids: dict[str, int] = {}  # by table; there is one writer
 
     def _select(self, row: Any, query: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
         """Return the rows of a query.
@@ -441,8 +443,6 @@ class RunDatabase:
 
     def _add(self, table: str, *values: Any, after_id: int = 0) -> int:
         """Add a row, whose id is known although it may be written later."""
-        if table not in self._next_ids:
-            self._next_ids[table] = self.newest_id(table) + 1
         number = max(self._next_ids[table], after_id + 1)
         self._next_ids[table] = number + 1
         row = (number, *values, time.time())

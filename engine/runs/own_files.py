@@ -7,7 +7,6 @@ another run) is refused, or left as it is.
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import stat
 from collections.abc import Collection, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from data.errors import InputError
 from data.files import replacing
+from data.paths import quoted
 from data.reading import kind_of
 from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER
 
@@ -70,8 +70,22 @@ def _told(path: Path) -> str:
         what = f"a link to {os.readlink(path)}"
     return (
         f"{path} is {what}, and a run has only files and folders of its own: put there what it "
-        f"should be, or remove it: rm {shlex.quote(str(path))}"
+        f"should be, or remove it: rm {quoted(path)}"
     )
+
+
+def own_folder(folder: Path, what: str) -> Path:
+    """Return a folder beside the runs, such as the trash, unless it is a link.
+
+    Raises:
+        InputError: It is one.
+    """
+    if os.path.islink(folder):
+        raise InputError(
+            f"{folder} is a link to {os.readlink(folder)}, and {what} is a folder of its own: "
+            f"remove the link: rm {quoted(folder)}"
+        )
+    return folder
 
 
 def unshare(path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shlex
 import shutil
 import sqlite3
 from contextlib import suppress
@@ -30,7 +29,7 @@ from engine.runs.folder import (
     is_run,
 )
 from engine.runs.notes import change_notes
-from engine.runs.own_files import check_own_files
+from engine.runs.own_files import check_own_files, own_folder
 
 ATTEMPTS = 10
 TRASH_FOLDER = ".trash"
@@ -147,13 +146,7 @@ def _entry(path: Path) -> Trashed | None:
 
 
 def _trash_of(runs_dir: Path) -> Path:
-    folder = runs_dir / TRASH_FOLDER
-    if os.path.islink(folder):
-        raise InputError(
-            f"{folder} is a link to {os.readlink(folder)}, and the trash is a folder of its own: "
-            f"remove the link: rm {shlex.quote(str(folder))}"
-        )
-    return folder
+    return own_folder(runs_dir / TRASH_FOLDER, "the trash")
 
 
 def find_trashed(name: str, runs_dir: Path) -> Trashed:

@@ -14,6 +14,7 @@ import pytest
 
 from data.errors import InputError
 from engine.checkpoint.store import tidy_checkpoints
+from engine.config.schema import Config
 from engine.protocol import Warned
 from engine.repair.repair import repair
 from engine.runs.checkpoint_names import list_snapshots, pin
@@ -29,6 +30,8 @@ from engine.runs.transfer import (
     trash_run,
 )
 from engine.session.worker import open_or_restore
+from engine.sweeps.grid import Trial
+from engine.sweeps.queue import Queue
 from tests.engine.conftest import SILENT, MakeConfig, Rig
 
 COMMANDS: dict[str, Callable[[Path], object]] = {
@@ -222,6 +225,18 @@ def test_a_linked_trash_is_neither_filled_nor_emptied(run: Path, tmp_path: Path)
         lambda: list_trash(runs_dir),
     ):
         with pytest.raises(InputError, match=r"\.trash is a link to .*: rm "):
+            act()
+    assert content(elsewhere) == before
+
+
+def test_a_linked_queue_is_not_written_to(runs_dir: Path, tmp_path: Path) -> None:
+    queue, elsewhere = Queue(runs_dir), tmp_path / "elsewhere"
+    queue.add([Trial({}, Config())], "gpt-tui sweep")
+    queue.path.parent.rename(elsewhere)
+    queue.path.parent.symlink_to(elsewhere)
+    before = content(elsewhere)
+    for act in (queue.entries, queue.take, queue.clear):
+        with pytest.raises(InputError, match=r"\.queue is a link to .*: rm "):
             act()
     assert content(elsewhere) == before
 
