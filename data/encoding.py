@@ -6,6 +6,7 @@ import codecs
 import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -58,6 +59,7 @@ MARKS = (  # the longer ones first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_LE, Encoding("utf-16", "UTF-16")),
     (codecs.BOM_UTF16_BE, Encoding("utf-16", "UTF-16")),
 )
+SURROGATE = re.compile("[\ud800-\udfff]")
 WIDE = tuple(
     Encoding(f"{name}-{end}", f"{name.upper()} without a byte order mark")
     for name in ("utf-32", "utf-16")
@@ -134,7 +136,8 @@ def recognise(head: bytes, sample: bytes) -> Encoding | None:
     if found := marked(head):
         return found
     if b"\0" in head:
-        return next((one for one in WIDE if _is_readable(_decoded(head, one.codec))), None)
+        wide = WIDE if _has_nul_on_one_side(head) else WIDE[:2]
+        return next((one for one in wide if _is_readable(_decoded(head, one.codec))), None)
     if _is_damaged_utf8(sample):
         return UTF8
     best, best_score = None, ENOUGH
@@ -179,7 +182,16 @@ def _is_readable(text: str) -> bool:
     return len(text) > 1 and "\0" not in text and len(READABLE.findall(text)) > 0.95 * len(text)
 
 
+def _has_nul_on_one_side(head: bytes) -> bool:
+    """Return whether NUL is, nearly always, the same half of a pair of bytes, as in UTF-16."""
+    few, many = sorted((head[::2].count(0), head[1::2].count(0)))
+    return few < 0.25 * many
+
+
 def _is_damaged_utf8(sample: bytes) -> bool:
+    with suppress(UnicodeDecodeError):  # halves of letters beyond U+FFFF, each by itself
+        if SURROGATE.search(codecs.getincrementaldecoder("utf-8")("surrogatepass").decode(sample)):
+            return True
     counts = Counter(sample.decode("utf-8", "replace"))
     beyond = sum(count for letter, count in counts.items() if letter > "\x7f")
     return counts["\ufffd"] <= DAMAGED_SHARE * beyond

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -12,8 +13,9 @@ def _forget_working_folder() -> None:
     Python puts it first on the path, and it may well hold a ``data`` folder or an ``engine.py``.
     """
     package_home = Path(__file__).resolve().parents[1]
-    if not sys.flags.safe_path and Path(sys.path[0]).resolve() == Path.cwd() != package_home:
-        del sys.path[0]
+    with suppress(FileNotFoundError):  # it was deleted, which the command tells
+        if not sys.flags.safe_path and Path(sys.path[0]).resolve() == Path.cwd() != package_home:
+            del sys.path[0]
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from data.errors import InputError
-from data.paths import describe_os_error
+from data.paths import absolute, describe_os_error
 from tui.commands import COMMANDS, EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL, FORMER_NAMES
 from tui.terminal.stdout import OutputLost, complain, make_streams_usable, put, say, silence
 
@@ -57,6 +58,7 @@ def exit_code(work: Callable[[], int]) -> int:
 
 
 def _carry_out(arguments: list[str]) -> int:
+    absolute(Path())  # where there is no current folder any more, libraries end the process
     name = FORMER_NAMES.get(arguments[0], arguments[0]) if arguments else ""
     if name in COMMANDS:
         return _main_of(COMMANDS[name].module)(arguments[1:])

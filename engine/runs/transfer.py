@@ -17,7 +17,7 @@ from pathlib import Path
 
 from data.errors import InputError
 from data.paths import absolute, typed_path
-from engine.program import program
+from engine.program import program, quote
 from engine.runs.checkpoint_names import BEST, CHECKPOINTS_FOLDER, LATEST, read_pointer
 from engine.runs.database import RunDatabase, reading
 from engine.runs.folder import (
@@ -34,7 +34,7 @@ from engine.runs.own_files import check_own_files, own_folder
 ATTEMPTS = 10
 TRASH_FOLDER = ".trash"
 STAMP = "%Y%m%d-%H%M%S-%f"
-ENTRY_PATTERN = re.compile(r"([A-Za-z0-9].*)-([0-9]{8}-[0-9]{6}-[0-9]{6})")
+ENTRY_PATTERN = re.compile(r"(.+)-([0-9]{8}-[0-9]{6}-[0-9]{6})", re.DOTALL)
 
 
 def rename_run(run: Path, name: str) -> Path:
@@ -156,6 +156,7 @@ def find_trashed(name: str, runs_dir: Path) -> Trashed:
         InputError: There is none.
     """
     trashed = list_trash(runs_dir)
+    name = name.removeprefix("./")  # before a name that looks like an option
     for one in reversed(trashed):
         if name in (one.name, one.path.name):
             return one
@@ -174,9 +175,11 @@ def restore_run(trashed: Trashed, name: str | None = None) -> Path:
     _trash_of(runs_dir)
     if not _entry(trashed.path):
         raise InputError(f"the run {trashed.name!r} is no longer in the trash")
-    command = f"{program()} runs restore {trashed.path.name}{in_runs_dir(runs_dir)}"
+    command = f"{program()} runs restore {quote(trashed.path.name)}{in_runs_dir(runs_dir)}"
     way_out = f"give another name: {command} --name NAME"
-    place = check_name(trashed.name if name is None else name, runs_dir, way_out)
+    place = runs_dir / trashed.name  # a name that it had, even if no new run could have it
+    if name is not None or os.path.lexists(place):
+        place = check_name(trashed.name if name is None else name, runs_dir, way_out)
     _move(trashed.path, place)
     return place
 

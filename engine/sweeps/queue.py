@@ -36,7 +36,7 @@ from engine.runs.folder import (
     list_runs,
 )
 from engine.runs.notes import read_notes
-from engine.runs.own_files import own_folder
+from engine.runs.own_files import own_folder, unshare
 from engine.runs.sqlite import Bounded, check_files, statements
 from engine.sweeps.grid import Trial
 from engine.sweeps.median_rule import MedianRule
@@ -314,6 +314,8 @@ class Queue:
             if write:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             check_files(self.path)
+            if write:
+                unshare(self.path)
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
             with closing(connection) as db, db:  # commits, or rolls back after an error
                 db.text_factory = lambda text: text.decode(errors="replace")  # of one entry alone

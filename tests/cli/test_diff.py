@@ -100,7 +100,10 @@ def test_equal_settings_are_said_to_be_equal(cli: Cli, runs_dir: Path) -> None:
         (["calm", "calm"], "name two or more different runs to compare"),
         (["calm", "bald"], "did you mean 'bold'?"),
         (["calm", "bold", "--seed", "3"], "--seed is for the samples: add --samples"),
-        (["calm", "bold", "--samples", "--max-tokens", "many"], "sample.max_tokens"),
+        (
+            ["calm", "bold", "--samples", "--max-tokens", "many"],
+            "--max-tokens must be a whole number",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(cli: Cli, arguments: list[str], problem: str) -> None:

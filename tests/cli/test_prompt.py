@@ -26,6 +26,6 @@ def test_a_line_break_is_written_either_way(
 
 def test_another_backslash_is_refused_in_one_sentence(quick_train: Cli, cli: Cli) -> None:
     quick_train()
-    sentence = r"sample.prompt has a backslash before 'q': \n is a new line, \t a tab and \\ a"
-    assert cli("sample", "tiny-1", "--prompt", r"\q").problem.startswith(sentence)
-    assert cli("train", "--set", r"sample.prompt=\q").problem.startswith(sentence)
+    sentence = r"prompt has a backslash before 'q': \n is a new line, \t a tab and \\ a"
+    assert cli("sample", "tiny-1", "--prompt", r"\q").problem.startswith(f"--{sentence}")
+    assert cli("train", "--set", r"sample.prompt=\q").problem.startswith(f"sample.{sentence}")

@@ -73,3 +73,12 @@ def test_what_is_probably_no_text_is_not_called_one(body: bytes) -> None:
 def test_utf8_with_a_few_invalid_bytes_is_still_utf8() -> None:
     body = TEXTS["french"].encode() * 5 + b"\xff" + TEXTS["french"].encode()
     assert recognise(body, body) == UTF8
+
+
+def test_nul_bytes_here_and_there_are_no_utf_16() -> None:
+    assert recognise(b"ab\0c\n" * 3000, b"") is None
+
+
+def test_halves_of_surrogate_pairs_are_damaged_utf_8() -> None:
+    sample = b"\xed\xa0\x80abc\n" * 300
+    assert recognise(sample, sample) == UTF8

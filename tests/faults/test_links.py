@@ -241,6 +241,16 @@ def test_a_linked_queue_is_not_written_to(runs_dir: Path, tmp_path: Path) -> Non
     assert content(elsewhere) == before
 
 
+def test_a_hard_link_to_a_queue_keeps_its_content(runs_dir: Path, tmp_path: Path) -> None:
+    queue, copy = Queue(runs_dir), tmp_path / "copy.db"
+    queue.add([Trial({}, Config())], "gpt-tui sweep")
+    copy.hardlink_to(queue.path)
+    before = copy.read_bytes()
+    queue.cancel(1)
+    assert copy.read_bytes() == before
+    assert [one.state for one in queue.entries()] == ["cancelled"]
+
+
 def test_only_runs_are_deleted_from_the_trash(run: Path, tmp_path: Path) -> None:
     runs_dir = run.parent
     trashed = trash_run(run)
