@@ -15,6 +15,7 @@ from data.download import Watcher
 from data.encoding import SAMPLE_BYTES, UTF8, Encoding, marked
 from data.errors import InputError
 from data.file_kinds import kind_of, way_out
+from data.paths import expanded
 from data.program import named
 from data.text_file import MARK, encoding_at, is_cut, new_name, opened, read_chunks
 
@@ -72,7 +73,7 @@ class _Counts:
 
 def _path(spec: str) -> Path:
     try:
-        return Path(spec).expanduser()
+        return expanded(spec)
     except RuntimeError as error:  # an unknown ~name
         raise InputError(f"{spec!r} cannot be read ({error}): check the path.") from None
 

@@ -45,7 +45,17 @@ def typed_path(text: str | os.PathLike[str], what: str = "") -> Path:
         reason, way_out = problem
         named = f"{what}={brief(text)}" if what else brief(text)
         raise InputError(f"{named} cannot be used ({reason}): {way_out}")
-    return Path(text).expanduser()
+    return expanded(text)
+
+
+def expanded(text: str) -> Path:
+    """Return the path that a text names; ``~/x`` is in the home folder, ``./~x`` is here.
+
+    Raises:
+        RuntimeError: There is no such user, or no home folder.
+    """
+    # a Path drops the ./ in front
+    return Path(text) if text.startswith(f"{os.curdir}/") else Path(text).expanduser()
 
 
 def absolute(path: Path) -> Path:
@@ -151,7 +161,7 @@ def _problem_of(text: str) -> tuple[str, str] | None:
     if "\0" in text:
         return "it has a NUL character", "leave that out"
     try:
-        path = Path(text).expanduser()
+        path = expanded(text)
         os.lstat(path)
     except RuntimeError:
         if user := Path(text).parts[0][1:]:

@@ -143,9 +143,9 @@ def convert(value: Any, to: type[T], what: str) -> T:
 
 def _check_kind(mode: int, path: Path) -> None:
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, f"it is {kind_of(mode)}", str(path))
+        raise OSError(errno.EINVAL, f"it is {file_type(mode)}", str(path))
 
 
-def kind_of(mode: int) -> str:
+def file_type(mode: int) -> str:
     """Return what something of a mode is that is no regular file, such as ``a pipe``."""
     return next((words for is_kind, words in KINDS if is_kind(mode)), "a device")

@@ -21,6 +21,7 @@ from data.download import Watcher
 from data.encoding import SAMPLE_BYTES, UTF8, Encoding, marked, recognise, sample_around
 from data.errors import Cancelled, InputError, NotFound
 from data.file_kinds import kind_of, structure_of, way_out
+from data.paths import expanded
 from data.program import named, program, quote
 from data.reading import open_regular
 
@@ -53,7 +54,7 @@ class TextFile:
     def __init__(self, spec: str) -> None:
         self.spec = spec
         try:
-            self.path = Path(spec).expanduser().absolute()
+            self.path = expanded(spec).absolute()
         except RuntimeError as error:  # an unknown ~name
             raise InputError(_unreadable(spec, error)) from None
         self._before: tuple[int, ...] = ()  # what the file was when it was read first

@@ -16,7 +16,7 @@ from pathlib import Path
 from data.errors import InputError
 from data.files import replacing
 from data.paths import quoted
-from data.reading import kind_of
+from data.reading import file_type
 from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER
 
 
@@ -65,7 +65,7 @@ def _foreign(folder: str, depth: int, deep: bool) -> Iterator[str]:
 
 def _told(path: Path) -> str:
     mode = os.lstat(path).st_mode
-    what = kind_of(mode)
+    what = file_type(mode)
     if stat.S_ISLNK(mode):
         what = f"a link to {os.readlink(path)}"
     return (

@@ -41,3 +41,9 @@ def test_a_path_need_not_exist(tmp_path: Path) -> None:
     for path in (tmp_path / "new", tmp_path / "new/newer", Path("/etc/passwd/below")):
         assert typed_path(path) == path
     assert typed_path("~") == Path.home()
+
+
+def test_a_file_may_have_a_tilde_in_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert typed_path("~/x") == tmp_path / "home/x"
+    assert typed_path("./~x") == Path("~x")
