@@ -114,8 +114,8 @@ def quoted(text: str | os.PathLike[str]) -> str:
 def utf8_path(folder: Path) -> Iterator[Path]:
     """Yield a path of a folder in UTF-8, for libraries that take no other.
 
-    Names that are not UTF-8 are as good as only found on Linux, where a folder that is open has
-    another name.
+    It relies on Linux, where an open folder has a second path; other systems rarely allow names
+    that are not UTF-8.
     """
     if is_unicode(str(folder)):
         yield folder

@@ -74,7 +74,7 @@ def _told(path: Path) -> str:
     )
 
 
-def own_folder(folder: Path, what: str) -> Path:
+def unlinked(folder: Path, what: str) -> Path:
     """Return a folder beside the runs, such as the trash, unless it is a link.
 
     Raises:

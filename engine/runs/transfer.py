@@ -29,7 +29,7 @@ from engine.runs.folder import (
     is_run,
 )
 from engine.runs.notes import change_notes
-from engine.runs.own_files import check_own_files, own_folder
+from engine.runs.own_files import check_own_files, unlinked
 
 ATTEMPTS = 10
 TRASH_FOLDER = ".trash"
@@ -146,7 +146,7 @@ def _entry(path: Path) -> Trashed | None:
 
 
 def _trash_of(runs_dir: Path) -> Path:
-    return own_folder(runs_dir / TRASH_FOLDER, "the trash")
+    return unlinked(runs_dir / TRASH_FOLDER, "the trash")
 
 
 def find_trashed(name: str, runs_dir: Path) -> Trashed:

@@ -36,7 +36,7 @@ from engine.runs.folder import (
     list_runs,
 )
 from engine.runs.notes import read_notes
-from engine.runs.own_files import own_folder, unshare
+from engine.runs.own_files import unlinked, unshare
 from engine.runs.sqlite import Bounded, check_files, statements
 from engine.sweeps.grid import Trial
 from engine.sweeps.median_rule import MedianRule
@@ -310,7 +310,7 @@ class Queue:
     def _open(self, write: bool = False) -> Iterator[sqlite3.Connection]:
         """Open the file; to write, in a transaction that blocks other writers."""
         try:
-            own_folder(self.path.parent, "the queue")
+            unlinked(self.path.parent, "the queue")
             if write:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             check_files(self.path)

@@ -1,7 +1,7 @@
 """Capture the parts of a training step as CUDA graphs and replay them.
 
 A step of a small model consists of hundreds of kernels, each of which takes less time than the CPU
-needs to launch it. A graph launches all of them at once, with bit-identical results. A replay reads
+needs to launch it. A graph launches the same kernels at once. A replay reads
 and writes the same memory addresses, so anything that changes from step to step (the batch, the
 learning rate, the dropout seed) has to be passed in tensors that are reused.
 """

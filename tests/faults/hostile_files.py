@@ -248,7 +248,6 @@ def seal(checkpoint: Path) -> None:
 
 # -- all cases of a run ----------------------------------------------------------------------------
 
-LINKS = ("link to nothing", "link to itself", "endless", "link to the root")
 HOSTILE_SQL = (
     "DELETE FROM branches;",
     "DELETE FROM meta;",

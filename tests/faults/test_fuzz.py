@@ -54,7 +54,7 @@ from tui.cli import main
 
 CASES = int(os.environ.get("GPT_TUI_FUZZ", 2000))
 SECONDS = 5.0  # of this thread, for one use of a run
-HANGS = float(os.environ.get("GPT_TUI_HANGS", 60))  # seconds by the clock, on a busy machine
+HANGS = 60.0  # seconds by the clock, on a busy machine
 RUN, FORK = "run", "run-fork-1"
 QUEUE = "../.queue/queue.db"
 
@@ -126,7 +126,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, small_text_file: Path) -> It
     session.handle(Rewind(8))
     rig.to_step(session, 12)
     path = rig.close(session).rename(rig.runs_dir / RUN)
-    signal.signal(signal.SIGALRM, _interrupt)
+    alarm = signal.signal(signal.SIGALRM, _interrupt)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
         patch.setenv("GPT_TUI_RUNS", str(rig.runs_dir))
         for arguments in (
@@ -143,6 +143,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, small_text_file: Path) -> It
         patch.setenv("GPT_TUI_OFFLINE", "1")
         yield World(rig.runs_dir, folder / "runs")
     torch.set_num_threads(threads)
+    signal.signal(signal.SIGALRM, alarm)
 
 
 # -- uses of a run ---------------------------------------------------------------------------------

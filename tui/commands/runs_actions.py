@@ -61,7 +61,7 @@ def note(argv: list[str]) -> int:
 def rename(argv: list[str]) -> int:
     parser = RunParser("gpt-tui runs rename", "Rename a run and its folder.")
     parser.add_argument("name", metavar="NAME", help="the new name")
-    args, _ = parser.parse_run(argv)
+    args = parser.parse_args(argv)
     path = find_own_run(args.run, runs_dir_of(args))
     renamed = rename_run(path, args.name)
     return _print_run(renamed, args.json, f"{path.name} is now {renamed.name}")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int:
     args, run = _parser().parse_run(argv)
+    if args.data and not args.replay:
+        raise InputError("--data is for --replay, which trains on the text: add --replay")
     from engine.repair.verify import verify_files
 
     if args.repair:

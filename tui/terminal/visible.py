@@ -3,8 +3,8 @@
 Names, notes, samples, paths and settings may come from somebody else, or from a terminal log that
 a model was trained on. A control character in them would set the window's title, move the cursor
 or change the direction of the text. `visible` replaces each by one character that shows it.
-Commands pass through it in `VisibleStream`, the app in `protect_screen`; files and pipes get the
-text as it is.
+Commands pass through it in `VisibleStream`, the app in `protect_screen`, messages always; standard
+output to a file or pipe gets the text as it is.
 """
 
 from __future__ import annotations

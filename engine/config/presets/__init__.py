@@ -63,7 +63,7 @@ def default_preset(device: str = "auto") -> str:
 
 def probably_has_cuda() -> bool:
     """Return whether PyTorch can probably use an NVIDIA GPU; only torch can tell for certain."""
-    return nvidia_gpu() is Gpu.THERE and _torch_has_cuda()
+    return _torch_has_cuda() and nvidia_gpu() is Gpu.THERE  # the quick question first
 
 
 class Gpu(StrEnum):
