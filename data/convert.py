@@ -58,9 +58,7 @@ def convert(spec: str, new: str, codec: str, watcher: Watcher) -> Converted:
         encoding, cut = _encoding_of(file, spec, codec, watcher)
         file.seek(0)
         counts = _Counts()
-        pieces = _decoded(
-            read_chunks(file, f"converting {named(spec)}", watcher), encoding, spec, counts
-        )
+        pieces = _decoded(read_chunks(file, spec, watcher, "converting"), encoding, spec, counts)
         _write(_path(new), new, _composed(_cleaned(pieces)), counts)
     return Converted(counts.characters, encoding.described, counts.replaced, cut)
 
@@ -75,7 +73,7 @@ def _path(spec: str) -> Path:
     try:
         return expanded(spec)
     except RuntimeError as error:  # an unknown ~name
-        raise InputError(f"{spec!r} cannot be read ({error}): check the path.") from None
+        raise InputError(f"{spec!r} cannot be used ({error}): check the path.") from None
 
 
 def _encoding_of(file: IO[bytes], spec: str, codec: str, watcher: Watcher) -> tuple[Encoding, bool]:
@@ -113,7 +111,7 @@ def _encoding_of(file: IO[bytes], spec: str, codec: str, watcher: Watcher) -> tu
 def _first_invalid(file: IO[bytes], spec: str, watcher: Watcher) -> int | None:
     """Return the offset of the first byte that is not UTF-8, or is NUL."""
     rest, offset = b"", 0
-    for chunk in read_chunks(file, f"reading {named(spec)}", watcher):
+    for chunk in read_chunks(file, spec, watcher):
         block = rest + chunk
         try:
             used = codecs.utf_8_decode(block, "strict", not chunk)[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -19,9 +18,9 @@ def program() -> str:
     if shutil.which(PROGRAM) or not started.is_file():
         return PROGRAM
     if started.name == PROGRAM:
-        return shlex.quote(_from_here(started))
+        return quoted(_from_here(started))
     if started.name == "__main__.py":  # python -m tui
-        return f"{shlex.quote(_from_here(Path(sys.executable)))} -m tui"
+        return f"{quoted(_from_here(Path(sys.executable)))} -m tui"
     return PROGRAM
 
 

@@ -28,7 +28,6 @@ from data.reading import open_regular
 PIECE_BYTES = 1 << 20
 REPORT_SECONDS = 0.5
 MARK = "\ufeff"
-MOST_MARKED = 3  # letters in two parts that are named
 COMBINING = "\u0301\u0308\u0300\u0302\u0303\u030a\u030c\u0327"  # the usual ones
 
 
@@ -86,7 +85,7 @@ class TextFile:
         """
         with opened(self.spec, self.path) as file:
             self._check_unchanged(file)
-            chunks = read_chunks(file, f"{doing} {named(self.spec)}", watcher)
+            chunks = read_chunks(file, self.spec, watcher, doing)
             pieces = _decoded(chunks, file, self.spec)
             yield from _with_plain_line_ends(_without_mark(pieces))
             self._check_unchanged(file)
@@ -137,7 +136,9 @@ def _unreadable(spec: str, error: Exception) -> str:
     return f"{spec!r} cannot be read ({reason}): check the path or give another file."
 
 
-def read_chunks(file: IO[bytes], doing: str, watcher: Watcher) -> Iterator[bytes]:
+def read_chunks(
+    file: IO[bytes], spec: str, watcher: Watcher, doing: str = "reading"
+) -> Iterator[bytes]:
     """Yield the bytes of a file, and report on it; the last chunk is empty."""
     size, read, due = os.fstat(file.fileno()).st_size, 0, time.monotonic() + REPORT_SECONDS
     chunk = b" "
@@ -145,12 +146,12 @@ def read_chunks(file: IO[bytes], doing: str, watcher: Watcher) -> Iterator[bytes
         if watcher.cancelled():
             raise Cancelled
         if time.monotonic() >= due:
-            watcher.report(f"{doing}: {read / 1e6:,.0f} of {size / 1e6:,.0f} MB")
+            watcher.report(f"{doing} {named(spec)}: {read / 1e6:,.0f} of {size / 1e6:,.0f} MB")
             due = time.monotonic() + REPORT_SECONDS
         try:
             chunk = file.read(PIECE_BYTES)
         except OSError as error:
-            raise InputError(_unreadable(str(file.name), error)) from None
+            raise InputError(_unreadable(spec, error)) from None
         read += len(chunk)
         yield chunk
 

@@ -37,9 +37,9 @@ from engine.runs.checkpoint_names import (
 )
 from engine.runs.database import RunDatabase, Unreadable
 from engine.runs.folder import DATABASE_FILE, typed_name
+from engine.runs.sqlite import BESIDE
 
 RESTORED = "salvaged"  # the kind of journal entry that says so, as older versions named it
-BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a database
 
 Say = Callable[[str], None]
 

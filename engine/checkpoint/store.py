@@ -69,13 +69,13 @@ from engine.runs.checkpoint_names import (
 from engine.runs.database import back_up
 from engine.runs.folder import DATABASE_FILE, typed_name
 from engine.runs.own_files import find_foreign, has_only, remove_own_folder
+from engine.runs.sqlite import BESIDE
 from engine.training.trainer import Trainer
 
 FORMAT = 1
-SQLITE_ENDS = ("journal", "wal", "shm")
 CONTENTS = (MODEL_FILE, STATE_FILE)  # of every checkpoint
 HASHED = (*CONTENTS, OPTIMIZER_FILE, DATABASE_FILE)
-OWN_FILES = (*HASHED, MANIFEST_FILE, PIN_FILE, *(f"{DATABASE_FILE}-{end}" for end in SQLITE_ENDS))
+OWN_FILES = (*HASHED, MANIFEST_FILE, PIN_FILE, *(f"{DATABASE_FILE}{end}" for end in BESIDE))
 UNFINISHED = re.compile(r"\.(step-[0-9b-]+)\.[0-9]+\.(tmp|old)")
 UNFINISHED_POINTER = re.compile(rf"\.({LATEST}|{BEST})\.[0-9a-f]{{8}}\.tmp")
 # of the files, not of who reads them

@@ -129,10 +129,10 @@ class Optimizer:
         torch.empty(self._numbers_of_a_step(), device=self._device)
 
     def _numbers_of_a_step(self) -> int:
-        groups = self.rest.param_groups
-        parameters: list[Tensor] = [p for group in groups for p in group["params"]]
-        # AdamW allocates its two moments in the first step
-        averages = 2 * sum(p.numel() for p in parameters if not self.rest.state.get(p))
+        averages = 0
+        if isinstance(self.rest, AdamW) and not self.rest.state:  # its first step makes them
+            groups = self.rest.param_groups
+            averages = 2 * sum(p.numel() for group in groups for p in group["params"])
         # the native kernel has no large temporary matrices
         return averages + (self.muon.numbers if self.muon and not self.muon.native else 0)
 

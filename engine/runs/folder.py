@@ -21,8 +21,8 @@ from data.errors import InputError
 from data.files import write_atomically
 from data.paths import describe_os_error, own_folder, quoted, typed_path
 from data.reading import open_regular, read_regular
-from engine.config.schema import SECTIONS, Config
-from engine.program import program
+from engine.config.schema import MOST_BYTES, SECTIONS, Config
+from engine.program import program, quote
 from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER, is_checkpoint, list_snapshots
 from engine.runs.own_files import check_own_files
 
@@ -31,7 +31,6 @@ LOCK_ATTEMPTS, LOCK_SECONDS = 5, 0.02
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SQLITE_HEADER, FORMATS = b"SQLite format 3\0", range(1, 100)  # newer ones are runs, too
 SECTION = re.compile(rb"^\s*\[\s*(\w+)\s*\]", re.MULTILINE)
-LARGEST_CONFIG = 2**20  # bytes
 
 
 def default_runs_dir() -> Path:
@@ -57,7 +56,7 @@ def is_default(runs_dir: Path) -> bool:
 
 def typed_name(run: Path) -> str:
     """Return the argument for a run: its name in the default runs folder, else its path."""
-    return quoted(run.name if is_default(run.parent) else run)
+    return quote(run.name if is_default(run.parent) else run)
 
 
 def in_runs_dir(runs_dir: Path) -> str:
@@ -178,7 +177,7 @@ def _is_database(run: Path) -> bool:
 
 def _is_config(run: Path) -> bool:
     try:
-        text = read_regular(run / CONFIG_FILE, LARGEST_CONFIG)
+        text = read_regular(run / CONFIG_FILE, MOST_BYTES)
     except OSError:
         return False
     return SECTIONS.keys() <= {name.decode() for name in SECTION.findall(text)}

@@ -161,7 +161,7 @@ def open_run(path: Path, watcher: Watcher, data: str = "") -> RunFiles:
 def _unshare(path: Path) -> None:
     """Give a copy of a run that was made of hard links its own copy of what is written in place."""
     try:
-        for name in (DATABASE_FILE, f"{DATABASE_FILE}-wal", LOG_FILE):
+        for name in (DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-journal", LOG_FILE):
             unshare(path / name)
         memory = path / f"{DATABASE_FILE}-shm"
         if memory.exists() and memory.stat().st_nlink > 1:

@@ -139,7 +139,7 @@ def visit(path: Path, step: int | None, report: Say, data: str = "") -> Iterator
             way = run_state.lineage(step)
             for _ in lead_to(run_state, step, way, report, now_and_then(report)):
                 pass
-            yield run_state
+        yield run_state
     finally:
         files.close()
 

@@ -309,7 +309,7 @@ class Queue:
     @contextmanager
     def _open(self, write: bool = False) -> Iterator[sqlite3.Connection]:
         """Open the file; to write, in a transaction that blocks other writers."""
-        try:
+        with self._refusing(sqlite3.Error, OSError):
             unlinked(self.path.parent, "the queue")
             if write:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -319,7 +319,6 @@ class Queue:
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
             with closing(connection) as db, db:  # commits, or rolls back after an error
                 db.text_factory = lambda text: text.decode(errors="replace")  # of one entry alone
-                bounded = Bounded(db)
                 (version,) = db.execute("PRAGMA user_version").fetchone()
                 if version not in (0, VERSION):
                     raise InputError(
@@ -329,12 +328,18 @@ class Queue:
                 if version == 0:  # it is new; another program may do the same at this moment
                     db.execute(SCHEMA)
                     db.execute(f"PRAGMA user_version = {VERSION}")
-                bounded.check_tables(statements(SCHEMA))
-                with bounded.in_time():
-                    if write:
-                        db.execute("BEGIN IMMEDIATE")
-                    yield db
-        except (sqlite3.Error, OSError, ValueError) as error:
+                with self._refusing(ValueError):
+                    Bounded(db).check_tables(statements(SCHEMA))
+                if write:
+                    db.execute("BEGIN IMMEDIATE")
+                yield db
+
+    @contextmanager
+    def _refusing(self, *errors: type[Exception]) -> Iterator[None]:
+        """Raise ``InputError`` for errors of the file."""
+        try:
+            yield
+        except errors as error:
             what = getattr(error, "strerror", None) or str(error)
             raise InputError(
                 f"the queue {self.path} cannot be used ({what}): check that the folder is writable "
@@ -344,11 +349,12 @@ class Queue:
     def _select(
         self, db: sqlite3.Connection, sweep: str | None = None, cleared: bool = False
     ) -> list[Entry]:
-        rows = db.execute(
-            f"SELECT {', '.join(STORED)} "
-            "FROM entries WHERE (?1 IS NULL AND cleared <= ?2) OR sweep = ?1 ORDER BY position",
-            (sweep, int(cleared)),
-        )
+        with self._refusing(ValueError), Bounded(db).in_time():
+            rows = db.execute(
+                f"SELECT {', '.join(STORED)} "
+                "FROM entries WHERE (?1 IS NULL AND cleared <= ?2) OR sweep = ?1 ORDER BY position",
+                (sweep, int(cleared)),
+            ).fetchall()
         return [self._read(dict(zip(STORED, row, strict=True))) for row in rows]
 
     def _read(self, row: dict[str, Any]) -> Entry:
