@@ -30,6 +30,7 @@ from tui.cli import main
 from tui.screens import compare as screens_compare
 from tui.screens.compare import CompareScreen
 from tui.screens.help import keys_of
+from tui.terminal.visible import protect_screen
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.samples_compare import Page
 
@@ -47,6 +48,7 @@ class CompareApp(App[None]):
     CSS_PATH = [STYLES / "app.tcss"]
 
     def __init__(self, paths: list[Path]) -> None:
+        protect_screen()
         super().__init__()
         self.compare = CompareScreen(paths)
         self.animation_level = "none"
@@ -370,7 +372,7 @@ async def test_a_column_whose_text_is_not_mounted_yet_is_filled_later(
         column = beside.query(".page").first(VerticalScroll)
         await column.query_one(Static).remove()
         beside.refresh_text()
-        await column.mount(Static(markup=False))
+        await column.mount(Static())
         beside.refresh_text()
         assert looker.texts() == written
 

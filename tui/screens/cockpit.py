@@ -429,7 +429,7 @@ class CockpitScreen(Screen[None]):
         if changes:
             self.edit(changes)
             words = ", ".join(f"{key} {SETTINGS[key].format(changes[key])}" for key in changes)
-            self.notify(f"set: {words}", markup=False)
+            self.notify(f"set: {words}")
 
     def _pass_to_lr_finder(self, event: protocol.Event) -> bool:
         """Pass an event to the learning-rate finder; return False if it is of another request."""

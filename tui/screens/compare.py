@@ -128,7 +128,7 @@ class CompareScreen(Screen[None]):
         with ContentSwitcher(initial="differences", id="below"):
             yield ComparisonTable(id="differences")
             yield SamplesBeside(id="beside")
-        yield Static(id="compare-note", markup=False)
+        yield Static(id="compare-note")
         yield KeysFooter()
 
     @property

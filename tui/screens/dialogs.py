@@ -31,7 +31,7 @@ class Dialog(ModalScreen[str]):
         with Vertical(id="dialog") as dialog:
             dialog.border_title = self._title
             with VerticalScroll():
-                yield Static(self.text(), markup=False)
+                yield Static(self.text())
 
     def text(self) -> Text:
         """Return the question, and a line for each binding."""

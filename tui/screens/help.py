@@ -30,7 +30,7 @@ class TextScreen(ModalScreen[None]):
         with VerticalScroll(id="page") as page:
             page.border_title = self._title
             page.border_subtitle = "esc: back"
-            yield Static(self.text, markup=False)
+            yield Static(self.text)
             if self._more:
                 yield Markdown(self._more)
 

@@ -68,8 +68,8 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
         with Vertical(id="rate-frame") as frame:
             frame.border_title = "learning-rate test: training loss over learning rate"
             yield LRFinderChart(id="rate-chart")
-        yield Static(id="rate-facts", markup=False)
-        yield Static(id="rate-words", markup=False)
+        yield Static(id="rate-facts")
+        yield Static(id="rate-words")
         yield KeysFooter()
 
     def on_mount(self) -> None:

@@ -67,11 +67,11 @@ class QueueScreen(Screen[None]):
         self.places: list[Place] = []  # as in the rows of the table
 
     def compose(self) -> ComposeResult:
-        yield Static(id="heading", markup=False)
+        yield Static(id="heading")
         yield Notice(id="queue-notice")
         yield DataTable(id="runs", cursor_type="row", zebra_stripes=True)
-        yield Static(EMPTY, id="empty", markup=False)
-        yield Static(id="detail", markup=False)
+        yield Static(EMPTY, id="empty")
+        yield Static(id="detail")
         yield KeysFooter()
 
     @property

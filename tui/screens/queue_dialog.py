@@ -51,18 +51,17 @@ class QueueDialog(ModalScreen[str | None]):
         with Vertical(id="dialog", classes="-fixed") as dialog:
             dialog.border_title = "Add to the queue"
             with VerticalScroll(id="settings-so-far"):
-                yield Static(so_far, markup=False)
+                yield Static(so_far)
             yield Static("Values to try (optional): section.name=a,b or LOW..HIGH log x5")
             yield Input(placeholder=EXAMPLE, id="axes", compact=True)
             yield TickBox("stop hopeless runs early (median rule)", id="rule")
             with VerticalScroll(id="preview"):
-                yield Static(id="runs", markup=False)
+                yield Static(id="runs")
             yield Static(
                 Text.assemble(
                     *(("enter", "bold"), "  add    ", ("tab space", "bold"), "  tick the box    "),
                     *(("esc", "bold"), "  back"),
                 ),
-                markup=False,
             )
 
     @on(Input.Submitted)

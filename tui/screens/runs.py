@@ -87,9 +87,9 @@ class RunsScreen(Screen[None]):
         self._filter_before = ""
 
     def compose(self) -> ComposeResult:
-        yield Static(id="heading", markup=False)
+        yield Static(id="heading")
         yield RunsTable(self.view, id="runs")
-        yield Static(id="empty", markup=False)
+        yield Static(id="empty")
         yield LineEditor(id="editor")
         yield RunDetails(id="details")
         yield KeysFooter()
@@ -292,7 +292,7 @@ class RunsScreen(Screen[None]):
         if trashed:
             self.view.trashed.append(trashed)
             what = trashed[0].name if len(trashed) == 1 else format_count(len(trashed), "run")
-            self.notify(f"{what} moved to the trash: u brings it back", markup=False)
+            self.notify(f"{what} moved to the trash: u brings it back")
             self.view.forget({str(path) for path, one in tried.items() if one})
             self._show()
             self.read()
@@ -380,4 +380,4 @@ class RunsScreen(Screen[None]):
             return None
 
     def _say(self, problem: str) -> None:
-        self.notify(problem, severity="warning", markup=False)
+        self.notify(problem, severity="warning")

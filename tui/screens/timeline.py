@@ -96,13 +96,13 @@ class TimelineScreen(Screen[Choice | None]):
         with Vertical(id="timeline-chart") as frame:
             frame.border_title = "timeline"
             yield LossChart(id="chart")
-        yield Static(id="timeline-facts", markup=False)
+        yield Static(id="timeline-facts")
         with Horizontal(id="timeline-step"):
             yield Label("go to step")
             yield Field(id="step", restrict="[0-9]*")
         with VerticalScroll(id="timeline-sample") as sample:
             sample.border_title = "text"
-            yield Static(id="timeline-text", markup=False)
+            yield Static(id="timeline-text")
         yield KeysFooter()
 
     def on_mount(self) -> None:
@@ -311,7 +311,7 @@ class TimelineScreen(Screen[Choice | None]):
         self._say(self._reach().why_not(action, self.step))
 
     def _say(self, why_not: str) -> None:
-        self.app.notify(why_not, severity="warning", markup=False)
+        self.app.notify(why_not, severity="warning")
 
     def _count_texts(self) -> int:
         return sum(len(one.samples) for one in self._moments)

@@ -36,9 +36,9 @@ class LineEditor(Vertical):
 
     def compose(self) -> ComposeResult:
         with Horizontal():
-            yield Static(id="label", markup=False)
+            yield Static(id="label")
             yield Field(id="field")
-            yield Static("enter: keep · esc: as before", id="hint", markup=False)
+            yield Static("enter: keep · esc: as before", id="hint")
         yield Notice(id="problem")
 
     def open(self, what: str, text: str, example: str = "") -> None:

@@ -22,7 +22,7 @@ class Notice(Static):
     """
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id, markup=False)
+        super().__init__(id=id)
         self.text = ""
         self.advice: Advised | None = None  # what is shown, if it is advice
 

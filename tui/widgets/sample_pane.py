@@ -133,7 +133,7 @@ class SamplePane(Vertical):
         yield Notice(id="sample-waiting")
         yield Notice(id="sample-problem")
         with VerticalScroll(id="sample-body", can_focus=False):
-            yield Static(id="sample-text", markup=False)
+            yield Static(id="sample-text")
 
     def on_mount(self) -> None:
         self.border_title = "sample"

@@ -80,7 +80,7 @@ class SamplesBeside(Vertical):
             prompt = Field(placeholder="empty: a new line")
             prompt.escaped = True
             yield prompt
-        yield Static(id="how", markup=False)
+        yield Static(id="how")
         yield HorizontalScroll(id="pages", can_focus=False)
 
     def on_mount(self) -> None:
@@ -141,7 +141,7 @@ class SamplesBeside(Vertical):
         pages = self.query_one("#pages", HorizontalScroll)
         missing = len(self.pages) - len(pages.children)
         for _ in range(missing):
-            pages.mount(VerticalScroll(Static(markup=False), classes="page", can_focus=False))
+            pages.mount(VerticalScroll(Static(), classes="page", can_focus=False))
         for extra in list(pages.children)[len(self.pages) :]:
             extra.remove()
         self._drawn = []

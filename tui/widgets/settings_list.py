@@ -41,7 +41,7 @@ class SettingsList(OptionList):
     """
 
     def __init__(self, draft: Draft, *, id: str | None = None) -> None:
-        super().__init__(id=id, markup=False)
+        super().__init__(id=id)
         self.draft = draft
         self._folded = set(FOLDED_AT_FIRST)
         self._width = 0

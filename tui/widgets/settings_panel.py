@@ -64,7 +64,7 @@ class SettingsPanel(Vertical):
         with Vertical(id="setting-detail"):
             yield Field(id="setting-editor")
             yield Notice(id="setting-problem")
-            yield Static(id="setting-help", markup=False)
+            yield Static(id="setting-help")
 
     def on_mount(self) -> None:
         self.border_title = "settings"
