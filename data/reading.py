@@ -101,11 +101,11 @@ def parse_toml(body: bytes) -> dict[str, Any]:
     Raises:
         ValueError: It is not TOML, nested too deeply or has a number of thousands of digits.
     """
-    text = body.decode("utf-8-sig")
-    parts = BETWEEN_KEYS.split(text) if text.count(".") > MOST_DOTS else ()
-    if any(part.count(".") > MOST_DOTS for part in parts):
-        raise ValueError("it is nested too deeply")
     try:
+        text = body.decode("utf-8-sig")
+        parts = BETWEEN_KEYS.split(text) if text.count(".") > MOST_DOTS else ()
+        if any(part.count(".") > MOST_DOTS for part in parts):
+            raise RecursionError
         return tomllib.loads(text)
     except (RecursionError, ValueError) as error:
         raise _told(error) from None
@@ -115,6 +115,11 @@ def _told(error: Exception) -> ValueError:
     """Say what a parser's error means where its own words are about Python."""
     if isinstance(error, RecursionError):
         return ValueError("it is nested too deeply")
+    if isinstance(error, UnicodeDecodeError):
+        byte = error.object[error.start]
+        return ValueError(f"byte 0x{byte:02x} at offset {error.start} is not UTF-8")
+    if isinstance(error, json.JSONDecodeError):
+        return ValueError(f"line {error.lineno} column {error.colno} is not JSON")
     if "int_max_str_digits" in str(error):
         return ValueError("it has a number of thousands of digits")
     return error if isinstance(error, ValueError) else ValueError(str(error))

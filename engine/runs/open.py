@@ -239,6 +239,11 @@ def _load_known_text(
                 return found
             problems.append(corpus.note or f"{named(place)} is another text: its hash differs")
     name = known["name"] if known else Path(config.data.corpus).name
+    if data:
+        raise TextMissing(
+            f"--data is not the text {named(name)} that the run {path.name!r} is trained on "
+            f"({'; '.join(problems)})"
+        )
     raise TextMissing(
         f"the text {named(name)} that the run {path.name!r} is trained on was not found "
         f"({'; '.join(problems)}): put it back, or name where it is: "

@@ -69,8 +69,8 @@ def _told(path: Path) -> str:
     if stat.S_ISLNK(mode):
         what = f"a link to {os.readlink(path)}"
     return (
-        f"{path} is {what}, and a run has only files and folders of its own: put there what it "
-        f"should be, or remove it: rm {quoted(path)}"
+        f"{path} is {what}, and a run has only files and folders of its own: replace it "
+        f"by one of those, or remove it: rm {quoted(path)}"
     )
 
 

@@ -287,7 +287,7 @@ def test_a_newer_programs_database_is_left_alone(path: Path) -> None:
         ("UPDATE meta SET value = '\"soon\"'", "meta.created: expected float, got str"),
         ("UPDATE meta SET value = '-1'", "meta.created: expected float >= 0"),
         ("UPDATE meta SET value = 'NaN'", "meta.created: expected float"),
-        ("UPDATE meta SET value = '{'", "Expecting property name"),
+        ("UPDATE meta SET value = '{'", "line 1 column 2 is not JSON"),
         ("UPDATE meta SET value = CAST(x'ff' AS TEXT)", "it holds text that is not UTF-8"),
         ("UPDATE journal SET detail = '{}'", "adjusted: object missing required field changes"),
         (
