@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from engine.config.schema import Config
 from engine.metrics import MetricStore, sparkline
 from engine.protocol import DAMAGED, INTERRUPTED, PRUNED_KEY, UNCLOSED, State
 from engine.runs.database import Unreadable, reading
@@ -53,11 +54,15 @@ class RunSummary:
     pruned: str = ""  # why the rule of its sweep has stopped it
     problem: str = ""  # what is damaged
     is_restorable: bool = False  # damaged, but opening the run restores its database
+    config: Config | None = None  # what it began with; None until that is read, or if it cannot be
 
     @property
     def tokens_per_second(self) -> float:
         """The mean throughput of the whole training."""
         return self.tokens / self.train_seconds if self.train_seconds else 0.0
+
+
+FACTS = frozenset(RunSummary.__dataclass_fields__) - {"config"}  # that a database may have
 
 
 def read_summaries(runs_dir: Path) -> list[RunSummary]:
@@ -78,12 +83,13 @@ def read_summary(path: Path, check_config: bool = True) -> RunSummary:
     about = {**vars(notes), "path": str(path), "name": path.name, "live": live}
     try:
         facts = _read_facts(path)
+        config = None
         if check_config or not facts.keys() >= {*FROM_CONFIG}:
             config = read_run_config(path)
             known = (config.preset, config.data.corpus, config.train.max_steps)
             facts = {**dict(zip(FROM_CONFIG, known, strict=True)), **facts}
         state = _state(facts.pop("state", None), live)
-        return RunSummary(**facts | about, state=state, problem=problem)
+        return RunSummary(**facts | about, state=state, problem=problem, config=config)
     except (InputError, OSError) as error:
         damage = "\n".join(one for one in (str(error), problem) if one)
         return RunSummary(
@@ -131,7 +137,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
     facts |= {**summary, "pruned": pruned, "sparkline": tuple(curve)}
     if "name" in corpus:
         facts["corpus"] = corpus["name"]
-    return {key: value for key, value in facts.items() if key in RunSummary.__dataclass_fields__}
+    return {key: value for key, value in facts.items() if key in FACTS}
 
 
 def _state(recorded: str | None, live: bool) -> str:

@@ -14,7 +14,7 @@ from engine.program import program
 from engine.protocol import DAMAGED
 from engine.runs.catalogue import disk_use, find_parent
 from engine.runs.folder import in_runs_dir
-from engine.runs.selection import SORTS, matches, sort_runs
+from engine.runs.selection import FILTER_EXAMPLE, SORTS, parse_filter, sort_runs
 from engine.runs.summary import RunSummary, read_summaries, read_summary
 from tui.charts.sparkline import spark
 from tui.commands import EXIT_DONE
@@ -71,9 +71,10 @@ def main(argv: list[str]) -> int:
 def _list(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     runs_dir = runs_dir_of(args)
+    chosen = parse_filter(args.filter)
+    sort_runs((), args.sort)  # refuses an order before the runs are read
     everything = read_summaries(runs_dir)
-    chosen = (run for run in everything if matches(run, args.filter))
-    runs = sort_runs(chosen, args.sort, args.reverse)
+    runs = sort_runs(filter(chosen.matches, everything), args.sort, args.reverse)
     if args.json:
         put(format_json([run_facts(run) for run in runs]))
     elif runs:
@@ -118,15 +119,16 @@ def _parser() -> Parser:
     parser.add_argument(
         "--filter",
         default="",
-        metavar="WORDS",
-        help="only runs with all these words in name, parent, state, preset, data, tags or note; "
-        "tag:WORD searches one of them, --filter=-WORD excludes runs with the word",
+        metavar="TERMS",
+        help=f"only runs that match all terms, such as '{FILTER_EXAMPLE}': words in name, parent, "
+        "state, preset, data, tags or note, field:WORD in one of them, figures and settings with "
+        "<, >, = or a..b; --filter=-TERM excludes, | separates alternatives",
     )
     parser.add_argument(
         "--sort",
         default="created",
         metavar="BY",
-        help=f"{', '.join(SORTS)} (%(default)s)",
+        help=f"{', '.join(SORTS)}, or a setting such as lr (%(default)s)",
     )
     parser.add_argument("--reverse", action="store_true", help="reverse the order")
     return parser

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import shutil
@@ -97,9 +96,10 @@ def _finite(value: Any) -> Any:
 
 def run_facts(run: RunSummary) -> dict[str, Any]:
     """Return a run under the JSON keys of ``train`` and ``runs``."""
-    facts = dataclasses.asdict(run)
+    facts = dict(vars(run))
     facts[PRUNED_KEY] = facts.pop("pruned")
     del facts["is_restorable"]  # the problem says it
+    del facts["config"]  # a run has a file of it
     path, steps = facts.pop("path") or None, facts.pop("step")
     return {"run": path, "steps": steps, **facts, "tokens_per_second": run.tokens_per_second}
 
