@@ -15,6 +15,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPT_TUI_OFFLINE", "1")
     monkeypatch.setenv("GPT_TUI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("GPT_TUI_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("GPT_TUI_PREFERENCES", str(tmp_path / "preferences.toml"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -148,10 +148,12 @@ def test_the_commands_without_a_screen_run(capsys: pytest.CaptureFixture[str]) -
 # -- tables and examples -----------------------------------------------------------------------
 
 
-def test_the_table_of_settings_is_that_of_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["settings", "--markdown"]) == 0
+@pytest.mark.parametrize("command", ["settings", "preferences"])
+def test_a_table_is_that_of_its_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--markdown"]) == 0
     table = capsys.readouterr().out.strip()
-    shown = TEXTS["docs/settings.md"].split("<!-- made by: gpt-tui settings --markdown -->")[1]
+    made_by = f"<!-- made by: gpt-tui {command} --markdown -->"
+    shown = TEXTS[f"docs/{command}.md"].split(made_by)[1]
     assert shown.split("<!-- end -->")[0].strip() == table
 
 

@@ -19,6 +19,7 @@ from engine.program import PROGRAM, program
 from engine.protocol import Event, State, Unsilence
 from engine.runs.folder import CONFIG_FILE, LOG_FILE, typed_name
 from tui.control.leaving import Leaving
+from tui.control.preferences import Preferences
 from tui.control.run import Launch, RunControl
 from tui.screens.cockpit import SHOW_ALL_ADVICE, CockpitScreen, EngineEvent
 from tui.screens.dialogs import QuitDialog
@@ -35,6 +36,7 @@ from tui.text.numbers import format_loss, format_path
 from tui.widgets.option_lists import page_at_any_height
 
 EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL = 0, 1, 130
+DEFAULT_THEME = "textual-dark"
 STYLES = Path(__file__).parent / "styles"
 
 
@@ -56,8 +58,11 @@ class GptTuiApp(KeysInOrder[int]):
         launch: Launch,
         errors: ErrorLog | None = None,
         guard: TerminalGuard | None = None,
+        preferences: Preferences | None = None,
     ) -> None:
         super().__init__()
+        self.preferences = preferences or Preferences()  # in memory alone
+        self.preferences.watch(self._take_preference)
         protect_screen()
         page_at_any_height()
         self.control = RunControl(launch, self._post_event)
@@ -68,6 +73,15 @@ class GptTuiApp(KeysInOrder[int]):
             self.control, self._exit_from_thread, guard, lambda: summary(self.control)
         )
 
+    def _take_preference(self, name: str) -> None:
+        """Put a preference into effect that is the whole app's."""
+        if name == "screen.theme":
+            self.theme = self._theme_wanted()
+
+    def _theme_wanted(self) -> str:
+        wanted = self.control.launch.theme or self.preferences.get("screen.theme")
+        return wanted if wanted in self.available_themes else DEFAULT_THEME
+
     def get_driver_class(self) -> type[Driver]:
         chosen = super().get_driver_class()  # TEXTUAL_DRIVER names another
         return TerminalDriver if issubclass(TerminalDriver, chosen) else chosen
@@ -77,6 +91,7 @@ class GptTuiApp(KeysInOrder[int]):
 
     def on_mount(self) -> None:
         """Paint first; start the engine and import PyTorch after."""
+        self.theme = self._theme_wanted()
         if self._guard:
             hear_in_thread(self._leave_by_signal)
         if not self.is_headless:
@@ -205,7 +220,7 @@ def run_app(launch: Launch) -> int:
 
 def _run(launch: Launch, guard: TerminalGuard) -> int:
     with errors_off_screen() as errors:
-        app = GptTuiApp(launch, errors, guard)
+        app = GptTuiApp(launch, errors, guard, Preferences.load())
         try:
             code = app.run()
         finally:

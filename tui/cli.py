@@ -60,6 +60,10 @@ def exit_code(work: Callable[[], int]) -> int:
 def _carry_out(arguments: list[str]) -> int:
     absolute(Path())  # where there is no current folder any more, libraries end the process
     name = FORMER_NAMES.get(arguments[0], arguments[0]) if arguments else ""
+    if name not in ("--version", "--help", "preferences"):
+        from tui.control.preferences import use_folders
+
+        use_folders()
     if name in COMMANDS:
         return _main_of(COMMANDS[name].module)(arguments[1:])
     return _main_of("tui.commands.app")(arguments)

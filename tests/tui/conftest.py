@@ -23,6 +23,7 @@ from engine.runs.database import RunDatabase
 from engine.runs.records import JournalEntry
 from tests.tui.unhurried import have_patience
 from tui.app import GptTuiApp
+from tui.control.preferences import Preferences
 from tui.control.run import Launch
 from tui.screens.cockpit import CockpitScreen
 
@@ -45,9 +46,9 @@ EventT = TypeVar("EventT", bound=Event)
 class ListeningApp(GptTuiApp):
     """Remembers what the engine said."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, preferences: Preferences | None = None) -> None:
         self.heard: list[Event] = []
-        super().__init__(launch)
+        super().__init__(launch, preferences=preferences)
 
     def _post_event(self, event: Event) -> None:
         self.heard.append(event)
@@ -212,10 +213,11 @@ def open_app(
     async def opened(
         changes: dict[str, Any] | None = None,
         size: tuple[int, int] = (80, 24),
+        preferences: Preferences | None = None,
         **launch: Any,
     ) -> AsyncIterator[Person]:
         begin = Launch(config.replace(changes or {}), runs_dir, command_line="gpt-tui")
-        app = ListeningApp(replace(begin, **launch))
+        app = ListeningApp(replace(begin, **launch), preferences)
         try:
             async with app.run_test(size=size) as pilot:
                 yield Person(app, pilot)

@@ -29,6 +29,7 @@ COMMANDS = {
     "convert": CommandEntry("tui.commands.convert", "write a text in UTF-8 of any other text"),
     "settings": CommandEntry("tui.commands.settings", "list every setting"),
     "presets": CommandEntry("tui.commands.presets", "list the presets"),
+    "preferences": CommandEntry("tui.commands.preferences", "list and change those of the app"),
     "model": CommandEntry(
         "tui.commands.model", "show the modules and the cost of a model, or trace it"
     ),

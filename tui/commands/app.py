@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from tui.commands.options import (
     NEW_RUN_OPTIONS,
     Parser,
     add_new_run_options,
+    add_theme_option,
+    check_theme,
     command_line,
     config_of,
     refuse_new_run_options,
@@ -39,17 +42,22 @@ def main(argv: list[str]) -> int:
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if args.run is None:
-        return launch_app(_new_run(args, argv))
+        return launch_app(_new_run(args, argv), args.theme)
     refuse_new_run_options(args, (*NEW_RUN_OPTIONS, "set"), args.run)
-    return launch_app(existing_run(run, runs_dir_of(args), argv, args.data or ""))
+    return launch_app(existing_run(run, runs_dir_of(args), argv, args.data or ""), args.theme)
 
 
-def launch_app(launch: Launch) -> int:
+def launch_app(launch: Launch, theme: str = "") -> int:
     """Start the app.
 
+    Args:
+        theme: Of this time; empty for the preferred one.
+
     Raises:
-        InputError: There is no terminal.
+        InputError: There is no terminal, or no such theme.
     """
+    if theme:
+        launch = replace(launch, theme=check_theme(theme))
     if not _has_terminal():
         raise InputError(
             f"the app needs a terminal, and there is none here: use '{_without_app(launch)}'"
@@ -135,4 +143,5 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"gpt-tui {engine.__version__}")
     parser.add_argument("run", nargs="?", metavar="RUN", help="name or path of a run to open")
     add_new_run_options(parser)
+    add_theme_option(parser)
     return parser

@@ -119,6 +119,27 @@ def add_data_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_theme_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--theme`` of a command that opens the app."""
+    parser.add_argument(
+        "--theme", default="", metavar="NAME", help="the theme this time, as dracula or auto"
+    )
+
+
+def check_theme(name: str) -> str:
+    """Check the name of a theme.
+
+    Raises:
+        InputError: There is none of this name.
+    """
+    from tui.control.preferences import preference
+
+    try:
+        return str(preference("screen.theme").check(name))
+    except ValueError as error:
+        raise InputError(str(error).replace("screen.theme", "--theme", 1)) from None
+
+
 def add_set_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--set``, which can be repeated."""
     parser.add_argument(

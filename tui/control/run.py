@@ -52,6 +52,7 @@ class Launch:
     run: Path | None = None  # an existing run to open
     data: str = ""  # where its text is now, if it is not where it was
     command_line: str = ""
+    theme: str = ""  # instead of the preferred one
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,51 @@
+"""``gpt-tui preferences``: what is set is checked, written and listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tui.control.preferences import PREFERENCES, Preferences
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "preferences.toml"  # which the environment names, too
+
+
+def test_the_command_lists_and_changes(cli: Cli, path: Path) -> None:
+    assert cli("preferences", "path").out == f"{path}\n"
+    assert cli("preferences", "set", "screen.theme", "nord").out == "screen.theme = nord\n"
+    assert cli("preferences", "set", "keys.help", "f1").out == "keys.help = f1\n"
+    listed = cli("preferences").out
+    assert "nord" in listed
+    assert "keys.help" in listed
+    assert all(name in listed for name in PREFERENCES)
+    assert cli("preferences", "reset", "screen.theme").out == "screen.theme = auto\n"
+    assert cli("preferences", "reset", "keys.help").code == 0
+    assert not Preferences.load().keys
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["set", "screen.theme", "draculq"], "did you mean 'dracula'?"),
+        (["set", "screen.them", "nord"], "did you mean screen.theme?"),
+        (["set", "chart.smoothing", "1"], "must be 0 to 0.99"),
+        (["set", "chart.smoothing"], "set takes a NAME and a VALUE"),
+        (["reset"], "reset takes the NAME of a preference"),
+        (["set", "keys.", "f1"], "no action has the name ''"),
+        (["--theme=x"], "unrecognized arguments: --theme=x"),
+    ],
+)
+def test_the_command_refuses(cli: Cli, path: Path, words: list[str], problem: str) -> None:
+    assert problem in cli("preferences", *words).problem
+    assert not path.exists()
+
+
+def test_an_unknown_theme_is_refused_before_the_app_starts(cli: Cli) -> None:
+    assert (
+        "--theme cannot be 'draculq', did you mean 'dracula'?" in cli("--theme", "draculq").problem
+    )

@@ -1,0 +1,177 @@
+"""The file of preferences: declared once, read whatever is in it, changed line by line."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from data.errors import InputError
+from tests.faults.hostile_files import INSTEAD, TOML_VALUES
+from tests.tui.conftest import Open
+from tui.control.preferences import (
+    FOLDERS,
+    PREFERENCES,
+    SECTIONS,
+    VARIABLE,
+    Preferences,
+    preferences_file,
+    use_folders,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "preferences.toml"  # which the environment names, too
+
+
+def test_what_was_set_is_there_after_a_restart(path: Path) -> None:
+    before = Preferences.load()
+    assert not path.exists()  # until something is changed
+    before.set("screen.theme", "dracula")
+    before.set("screen.settings_width", 52)
+    before.set("chart.smoothing", "0.5")  # as it was typed
+    before.set_key("help", "f1,question_mark")
+    after = Preferences.load()
+    assert after.get("screen.theme") == "dracula"
+    assert after.get("screen.settings_width") == 52
+    assert after.get("chart.smoothing") == 0.5
+    assert after.keys == {"help": "f1,question_mark"}
+    assert not after.problems
+
+
+def test_the_file_says_what_each_preference_is(path: Path) -> None:
+    Preferences.load().set("notify.bell", False)
+    text = path.read_text()
+    for one in PREFERENCES.values():
+        assert f"# {one.help}" in text
+    assert tomllib.loads(text) == {section: {} for section in SECTIONS} | {
+        "notify": {"bell": False}
+    }
+
+
+def test_a_change_replaces_one_line(path: Path) -> None:
+    mine = "# mine\n[screen]\ntheme = 'nord' # the best\nfuture = 3\n[chart]\nsmoothing = 0.5\n"
+    path.write_text(mine)
+    preferences = Preferences.load()
+    assert preferences.problems == [f"{path}: there is no preference 'screen.future'"]
+    preferences.set("screen.theme", "dracula")
+    preferences.set("chart.smoothing", 0.9)  # the default
+    preferences.set("screen.text", False)
+    assert path.read_text() == (
+        '# mine\n[screen]\ntheme = "dracula"\nfuture = 3\ntext = false\n[chart]\n'
+        "# smoothing = 0.9\n"
+    )
+
+
+def test_nothing_is_written_that_is_the_same(path: Path) -> None:
+    preferences = Preferences.load()
+    preferences.set("screen.theme", "auto")
+    assert not path.exists()
+    preferences.set("screen.theme", "nord")
+    written = path.stat()
+    preferences.set("screen.theme", "nord")
+    assert path.stat() == written
+
+
+def test_two_apps_keep_what_the_other_has_changed(path: Path) -> None:
+    one, other = Preferences.load(), Preferences.load()
+    one.set("screen.theme", "nord")
+    other.set("notify.bell", False)
+    assert Preferences.load().get("screen.theme") == "nord"
+
+
+def test_a_text_of_any_kind_comes_back(path: Path) -> None:
+    for text in ('say "done" \\ \t', "ü € 🎉", "\x7f\x1b[31m", "# no comment", "[chart]"):
+        Preferences.load().set("notify.command", text)
+        assert Preferences.load().get("notify.command") == text
+
+
+@pytest.mark.parametrize("value", TOML_VALUES, ids=lambda value: value[:12])
+@pytest.mark.parametrize("key", ["screen.theme", "chart.smoothing", "keys.help", "screen", "x"])
+def test_what_does_not_fit_is_told_and_has_its_default(path: Path, key: str, value: str) -> None:
+    text = f"notify.bell = false\n{key} = {value}\n"
+    path.write_text(text * 2 if value == "twice" else text)
+    preferences = Preferences.load()
+    told = preferences.problems
+    for name, one in PREFERENCES.items():
+        assert one.check(preferences.get(name)) == preferences.get(name)
+    assert all(isinstance(keys, str) for keys in preferences.keys.values())
+    assert all("\n" not in problem and str(path) in problem for problem in told)
+    if not any("all preferences have their defaults" in problem for problem in told):
+        assert preferences.get("notify.bell") is False  # the others are taken
+
+
+@pytest.mark.parametrize("instead", INSTEAD)
+def test_something_else_in_its_place_is_told_and_left_alone(path: Path, instead: str) -> None:
+    INSTEAD[instead](path)
+    before = os.lstat(path) if os.path.lexists(path) else None
+    preferences = Preferences.load()
+    assert len(preferences.problems) <= 5
+    if preferences.problems:
+        with pytest.raises(InputError, match=path.name):
+            preferences.set("screen.theme", "nord")
+        after = os.lstat(path)
+        assert before and (before.st_ino, before.st_size) == (after.st_ino, after.st_size)
+        assert preferences.get("screen.theme") == "nord"  # until the app ends
+
+
+def test_a_file_that_cannot_be_written_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("tui.control.preferences.write_atomically", full)
+    preferences = Preferences.load()
+    with pytest.raises(InputError, match="No space left on device"):
+        preferences.set("screen.theme", "nord")
+    assert preferences.get("screen.theme") == "nord"
+
+
+def test_a_link_stays_a_link(path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "dotfiles" / "p.toml"
+    target.parent.mkdir()
+    target.write_text("")
+    path.symlink_to(target)
+    Preferences.load().set("screen.theme", "nord")
+    assert path.is_symlink()
+    assert 'theme = "nord"' in target.read_text()
+
+
+def test_where_the_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert preferences_file() == tmp_path / "gpt-tui/preferences.toml"
+    monkeypatch.setenv("XDG_CONFIG_HOME", "relative")  # which the specification says to ignore
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    assert preferences_file() == tmp_path / "me/.config/gpt-tui/preferences.toml"
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_folders_of_the_environment_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    variable = FOLDERS[name]
+    Preferences.load().set(name, str(tmp_path / "preferred"))
+    monkeypatch.setenv(variable, "/named")
+    use_folders()
+    assert os.environ[variable] == "/named"
+    monkeypatch.setenv(variable, "")
+    use_folders()
+    assert os.environ[variable] == str(tmp_path / "preferred")
+    Preferences.load().set(name, "relative")
+    monkeypatch.setenv(variable, "")
+    assert use_folders() == [f"{name} must be a whole path, as /mnt/runs or ~/runs"]
+
+
+async def test_a_theme_is_applied_at_once_and_at_the_next_start(open_app: Open) -> None:
+    preferences = Preferences.load()
+    async with open_app(preferences=preferences) as person:
+        assert person.app.theme == "textual-dark"
+        preferences.set("screen.theme", "nord")
+        assert person.app.theme == "nord"
+    async with open_app(preferences=Preferences.load()) as person:
+        assert person.app.theme == "nord"
+    async with open_app(preferences=Preferences.load(), theme="dracula") as person:
+        assert person.app.theme == "dracula"
