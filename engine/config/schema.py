@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from engine.config.setting import Setting, Value, When, setting, settings_of
 from engine.program import program
 
 MOST_BYTES = 2**17  # of a config.toml
+SECTION_START = re.compile(rb"^(?=\[)", re.MULTILINE)
 MOST_PROBLEMS = 20  # that are told at once
 LIVE, RESUME, NEW_RUN = When.LIVE, When.RESUME, When.NEW_RUN
 STEPS: dict[str, Any] = {"minimum": 1, "maximum": 10**9, "unit": "steps"}
@@ -655,7 +658,11 @@ def read_config(path: Path, follow: bool = False) -> Config:
     Raises:
         InputError: The file cannot be read, is not TOML or has invalid values.
     """
-    values = read_toml(path, follow)
+    body = _read(path, follow)
+    config = _from_sections(body)
+    if config:
+        return config
+    values = _parse(path, body)
     try:
         return config_from_dict(values)
     except InputError as error:
@@ -671,12 +678,55 @@ def read_toml(path: Path, follow: bool = False) -> dict[str, Any]:
     Raises:
         InputError: The file cannot be read or is not TOML.
     """
+    return _parse(path, _read(path, follow))
+
+
+def _read(path: Path, follow: bool) -> bytes:
     try:
-        return parse_toml(read_regular(path, MOST_BYTES, follow))
+        return read_regular(path, MOST_BYTES, follow)
     except OSError as error:
         raise InputError(f"cannot read the configuration {path}: {error.strerror}") from None
+
+
+def _parse(path: Path, body: bytes) -> dict[str, Any]:
+    try:
+        return parse_toml(body)
     except ValueError as error:
         raise InputError(f"{path} is not a TOML file: {error}") from None
+
+
+def _from_sections(body: bytes) -> Config | None:
+    """Build a configuration from the sections of a file, each of which is TOML by itself.
+
+    The runs of a folder have most sections in common, and each of those is parsed and checked once.
+
+    Returns:
+        None if something is wrong, or a section is not by itself: only the whole file tells.
+    """
+    found: dict[str, Any] = {}
+    try:
+        for part in SECTION_START.split(body):
+            fields = _section(part)
+            if found.keys() & fields.keys():
+                return None
+            found |= fields
+    except (InputError, ValueError):
+        return None
+    config = Config(**found)
+    return None if config.conflicts() else config
+
+
+@lru_cache(maxsize=256)
+def _section(text: bytes) -> dict[str, Any]:
+    """Return the fields of ``Config`` that a part of a ``config.toml`` sets.
+
+    Raises:
+        ValueError: It is not TOML.
+        InputError: It has invalid values.
+    """
+    values = parse_toml(text)
+    config = config_from_dict(values)
+    return {name: getattr(config, name) for name in values}
 
 
 def total_steps(config: Config, train_tokens: int) -> int:
