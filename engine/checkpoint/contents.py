@@ -10,11 +10,9 @@ from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
-import torch
 from msgspec import Meta
 from safetensors import safe_open
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from data.errors import InputError
 from data.paths import utf8_path
@@ -22,7 +20,8 @@ from data.reading import check_regular, convert, parse_json, read_regular
 from data.tokenizers import load_tokenizer
 from engine.config.schema import SETTINGS, Config, config_from_dict
 from engine.config.setting import Value
-from engine.model import LanguageModel, build_model
+from engine.model import LanguageModel
+from engine.model.empty import build_empty_model
 from engine.optim.optimizer import block_matrices
 from engine.runs.records import (
     BranchId,
@@ -116,20 +115,7 @@ def model_of(state: Mapping[str, Any]) -> tuple[Config, LanguageModel]:
         vocab_size = load_tokenizer(state["tokenizer"]).vocab_size
     except InputError as error:
         raise ValueError(error.problems[0]) from None
-    with torch.device("meta"), _WithoutValues():
-        return config, build_model(config.model, vocab_size)
-
-
-class _WithoutValues(TorchFunctionMode):
-    """Leaves out what fills tensors: without memory that does nothing, but takes seconds."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        name = getattr(func, "__name__", "")
-        if name.endswith("_") and not name.startswith("__") and name != "requires_grad_":
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **(kwargs or {}))
+    return config, build_empty_model(config.model, vocab_size)
 
 
 def optimizer_shapes(config: Config, model: LanguageModel, names: Set[str]) -> dict[str, Shape]:

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-import torch
 from torch import nn
 
 from engine.config.model_size import flops_per_token, kv_cache_numbers
 from engine.config.schema import SETTINGS, Config, tokens_per_step
-from engine.model import LanguageModel, build_model
+from engine.model import LanguageModel
 from engine.model.attention import CausalSelfAttention
 from engine.model.block import Block, FeedForward
+from engine.model.empty import build_empty_model
 from engine.model.layers import Dropout
 from engine.optim.optimizer import block_matrices
 from engine.training.precision import DTYPES
@@ -67,8 +67,7 @@ class ModelSummary:
 
 
 def summarize(config: Config, vocab_size: int) -> ModelSummary:
-    with torch.device("meta"):  # shapes without memory
-        model = build_model(config.model, vocab_size)
+    model = build_empty_model(config.model, vocab_size)
     training = flops_per_token(config.model, vocab_size)
     return ModelSummary(
         tree=tree(model),

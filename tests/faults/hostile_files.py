@@ -77,7 +77,7 @@ def _between(text: str) -> str:
 # -- what is put in a file's place -----------------------------------------------------------------
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -124,7 +124,7 @@ class Instead:
     def spoil(self, run: Path) -> None:
         path = run / self.file
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(path)
+        remove(path)
         INSTEAD[self.kind](path)
 
 
@@ -187,7 +187,7 @@ class Cell:
     value: Any
 
     def spoil(self, run: Path) -> None:
-        with closing(sqlite3.connect(run / self.file)) as db, db:
+        with closing(quick(run / self.file)) as db, db:
             update_row(db, self.table, self.column, self.row, self.value)
 
 
@@ -203,7 +203,7 @@ class InCell:
     written: str
 
     def spoil(self, run: Path) -> None:
-        with closing(sqlite3.connect(run / self.file)) as db, db:
+        with closing(quick(run / self.file)) as db, db:
             rows = f"SELECT {self.column} FROM {self.table} LIMIT 1 OFFSET ?"
             (text,) = db.execute(rows, (self.row,)).fetchone()
             new = spoiled([json.loads(text)], (0, *self.place), self.written, json.dumps)
@@ -218,11 +218,18 @@ class Sql:
     statement: str
 
     def spoil(self, run: Path) -> None:
-        with closing(sqlite3.connect(run / self.file)) as db:
+        with closing(quick(run / self.file)) as db:
             db.executescript(self.statement)
 
 
 Spoil: TypeAlias = Instead | InJson | InToml | InHeader | Cell | InCell | Sql
+
+
+def quick(path: Path) -> sqlite3.Connection:
+    """Connect to a database that need not survive a loss of power."""
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA synchronous = OFF")
+    return db
 
 
 def update_row(db: sqlite3.Connection, table: str, column: str, row: int, value: Any) -> None:

@@ -20,6 +20,7 @@ from engine.config.presets import (
 )
 from engine.config.schema import Config, tokens_per_step, total_steps
 from engine.model import LanguageModel, build_model
+from engine.model.empty import build_empty_model
 
 Machine = Callable[[str], None]  # installs an nvidia-smi that does this
 TINYSHAKESPEARE_TRAIN_TOKENS = 1_003_854
@@ -29,8 +30,7 @@ TINYSHAKESPEARE_CHARACTERS = 65
 def on_meta(name: str, vocab_size: int | None = None) -> LanguageModel:
     """A preset's model without its memory."""
     vocab_size = vocab_size or PRESETS[name].vocab_size or TINYSHAKESPEARE_CHARACTERS
-    with torch.device("meta"):
-        return build_model(preset_config(name).model, vocab_size)
+    return build_empty_model(preset_config(name).model, vocab_size)
 
 
 def parameters(model: torch.nn.Module) -> int:
