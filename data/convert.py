@@ -17,7 +17,16 @@ from data.errors import InputError
 from data.file_kinds import kind_of, way_out
 from data.paths import expanded
 from data.program import named
-from data.text_file import MARK, encoding_at, is_cut, new_name, opened, read_chunks
+from data.text_file import (
+    MARK,
+    NotUtf8,
+    decode_utf8,
+    encoding_at,
+    is_cut,
+    new_name,
+    opened,
+    read_chunks,
+)
 
 JAMO = range(0x1100, 0x1200)  # Korean letters that join into syllables
 
@@ -110,17 +119,11 @@ def _encoding_of(file: IO[bytes], spec: str, codec: str, watcher: Watcher) -> tu
 
 def _first_invalid(file: IO[bytes], spec: str, watcher: Watcher) -> int | None:
     """Return the offset of the first byte that is not UTF-8, or is NUL."""
-    rest, offset = b"", 0
-    for chunk in read_chunks(file, spec, watcher):
-        block = rest + chunk
-        try:
-            used = codecs.utf_8_decode(block, "strict", not chunk)[1]
-        except UnicodeDecodeError as error:
-            nul = block.find(b"\0", 0, error.start)
-            return offset + (nul if nul >= 0 else error.start)
-        if (nul := block.find(b"\0")) >= 0:
-            return offset + nul
-        rest, offset = block[used:], offset + used
+    try:
+        for _ in decode_utf8(read_chunks(file, spec, watcher)):
+            pass
+    except NotUtf8 as error:
+        return error.offset
     return None
 
 

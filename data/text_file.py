@@ -156,25 +156,58 @@ def read_chunks(
         yield chunk
 
 
-def _decoded(chunks: Iterator[bytes], file: IO[bytes], spec: str) -> Iterator[str]:
-    """Decode a file; the offsets in error messages are those of the file's bytes."""
+class NotUtf8(Exception):
+    """Bytes are not text in UTF-8.
+
+    Attributes:
+        offset: Of the first byte that is not, or is NUL.
+    """
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(offset)
+        self.offset = offset
+
+
+def decode_utf8(chunks: Iterator[bytes]) -> Iterator[str]:
+    """Decode chunks, of which the last one is empty.
+
+    Raises:
+        NotUtf8: They are not UTF-8, or have a NUL.
+    """
     rest, offset = b"", 0
     for chunk in chunks:
-        if not offset and (kind := kind_of(chunk)):
-            new = new_name(spec)
-            what = f"{named(spec)} is {kind.called}, no plain text"
-            raise InputError(f"{what}: {way_out(kind, spec, new)}")
         block = rest + chunk
-        if not offset and marked(block):
-            raise _not_utf8(file, spec, 0)
-        if (nul := block.find(b"\0")) >= 0:
-            raise _not_utf8(file, spec, offset + nul)
+        nul = block.find(b"\0")
         try:
-            text, used = codecs.utf_8_decode(block, "strict", not chunk)
+            sound = block if nul < 0 else block[:nul]
+            text, used = codecs.utf_8_decode(sound, "strict", nul >= 0 or not chunk)
         except UnicodeDecodeError as error:
-            raise _not_utf8(file, spec, offset + error.start) from None
+            raise NotUtf8(offset + error.start) from None
+        if nul >= 0:
+            raise NotUtf8(offset + nul)
         rest, offset = block[used:], offset + used
         yield text
+
+
+def _decoded(chunks: Iterator[bytes], file: IO[bytes], spec: str) -> Iterator[str]:
+    """Decode a file; the offsets in error messages are those of the file's bytes."""
+    try:
+        yield from decode_utf8(_of_text(chunks, spec))
+    except NotUtf8 as error:
+        raise _not_utf8(file, spec, error.offset) from None
+
+
+def _of_text(chunks: Iterator[bytes], spec: str) -> Iterator[bytes]:
+    """Pass on the bytes of a file, if its first ones are not those of something else than text."""
+    is_first = True
+    for chunk in chunks:
+        if is_first and (kind := kind_of(chunk)):
+            what = f"{named(spec)} is {kind.called}, no plain text"
+            raise InputError(f"{what}: {way_out(kind, spec, new_name(spec))}")
+        if is_first and marked(chunk):
+            raise NotUtf8(0)
+        is_first = False
+        yield chunk
 
 
 def _without_mark(pieces: Iterator[str]) -> Iterator[str]:

@@ -16,6 +16,8 @@ import benchmarks
 import data
 import engine
 import tui
+from engine.config.schema import Config
+from engine.runs.folder import create_run
 
 ROOT = Path(__file__).parents[1]
 # Each room may import those before it and no others: there is no circle, and no import upwards.
@@ -113,6 +115,18 @@ def test_data_knows_no_model() -> None:
 
 def test_the_screen_touches_no_tensor_when_it_is_imported() -> None:
     assert "torch" not in loaded_by(all_modules(tui))
+
+
+@pytest.mark.parametrize("opened", ["", "a"])
+def test_nothing_heavy_is_loaded_before_the_first_paint(runs_dir: Path, opened: str) -> None:
+    """Of the app, on a new run or an existing one."""
+    create_run(Config(), runs_dir, "a")
+    arguments = [str(runs_dir / opened)] if opened else []
+    code = (
+        "import tui.app\nfrom tui.commands import app\n"
+        f"app.launch_app = lambda launch: tui.app.GptTuiApp(launch)\napp.main({arguments})"
+    )
+    assert not loaded_by(code) & {"torch", "numpy", "plotext", "msgspec"}
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])

@@ -32,6 +32,7 @@ from tui.terminal.signals import hear_in_thread, ignore_signals
 from tui.terminal.stderr import ErrorLog, errors_off_screen, is_gone, screen_descriptor
 from tui.terminal.stdout import complain, say, silence
 from tui.terminal.visible import protect_screen
+from tui.text.notices import format_options
 from tui.text.numbers import format_loss, format_path
 from tui.widgets.option_lists import page_at_any_height
 
@@ -270,7 +271,7 @@ def summary(control: RunControl) -> str:
     else:
         again = program() + control.launch.command_line.removeprefix(PROGRAM)
     if draft.edits:
-        lines.append(f"  settings not used yet: {again} {draft.as_options()}")
+        lines.append(f"  settings not used yet: {again} {format_options(draft.edits)}")
     return "\n".join(lines)
 
 

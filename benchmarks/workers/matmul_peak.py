@@ -26,6 +26,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
 
     from engine import kernels
     from engine.training.precision import DTYPES, use_tf32
+    from engine.training.runtime import has_kernels
 
     torch.set_num_threads(request["threads"])
     device, precision = request["device"], request["precision"]
@@ -35,7 +36,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     for size in SIZES.get(device, SIZES_ON_A_GPU):
         a, b = (torch.randn(size, size, device=device).to(DTYPES[precision]) for _ in range(2))
         ways = [partial(torch.mm, a, b)]
-        if device == "cpu" and precision == "fp32" and kernels.are_there():
+        if device == "cpu" and precision == "fp32" and has_kernels(device):
             ways.append(partial(kernels.linear, a, b, None))
         seconds = min(fastest(way, device, request["seconds"]) for way in ways)
         if 2 * size**3 / seconds > best:

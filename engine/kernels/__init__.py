@@ -8,11 +8,10 @@ tests compare them with PyTorch's.
 from engine.kernels import gpu
 from engine.kernels.compiler import NoKernels
 from engine.kernels.functions import attention, clip_gradients, gelu, linear, muon_step, takes
-from engine.kernels.library import are_there, fingerprint, load, load_for
+from engine.kernels.library import fingerprint, load, load_for
 
 __all__ = [
     "NoKernels",
-    "are_there",
     "attention",
     "clip_gradients",
     "fingerprint",

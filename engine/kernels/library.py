@@ -85,15 +85,6 @@ def load_for(device: str, report: Report = lambda line: None) -> None:
             load()
 
 
-def are_there(device: str = "cpu") -> bool:
-    """Load the kernels if possible; return whether that succeeded."""
-    try:
-        load_for(device)
-    except NoKernels:
-        return False
-    return True
-
-
 def _open(path: Path) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(path))

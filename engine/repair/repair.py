@@ -18,8 +18,7 @@ from engine.checkpoint.store import place_aside, tidy_checkpoints
 from engine.config.schema import Config, config_from_dict
 from engine.runs.checkpoint_names import LATEST, list_checkpoints
 from engine.runs.database import Unreadable, reading
-from engine.runs.folder import CONFIG_FILE, DATABASE_FILE, RunLock
-from engine.runs.open import read_run_config
+from engine.runs.folder import CONFIG_FILE, DATABASE_FILE, RunLock, read_run_config
 
 SETTLED_LATER = ("system.", "data.corpus")  # may change, or be stood in for, as a run is opened
 

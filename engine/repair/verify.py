@@ -22,9 +22,8 @@ from engine.runs.checkpoint_names import (
     step_of,
 )
 from engine.runs.database import RunDatabase, Unreadable, reading
-from engine.runs.folder import CONFIG_FILE, DATABASE_FILE
+from engine.runs.folder import CONFIG_FILE, DATABASE_FILE, read_run_config
 from engine.runs.lineage import END
-from engine.runs.open import read_run_config
 from engine.runs.own_files import find_foreign
 
 EVERY_STEP = "train_loss"  # what is recorded of each step

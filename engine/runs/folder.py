@@ -21,9 +21,14 @@ from data.errors import InputError
 from data.files import write_atomically
 from data.paths import describe_os_error, own_folder, quoted, typed_path
 from data.reading import open_regular, read_regular
-from engine.config.schema import MOST_BYTES, SECTIONS, Config
+from engine.config.schema import MOST_BYTES, SECTIONS, Config, read_config
 from engine.program import program, quote
-from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER, is_checkpoint, list_snapshots
+from engine.runs.checkpoint_names import (
+    CHECKPOINTS_FOLDER,
+    is_checkpoint,
+    list_checkpoints,
+    list_snapshots,
+)
 from engine.runs.own_files import check_own_files
 
 CONFIG_FILE, DATABASE_FILE, LOG_FILE, LOCK_FILE = "config.toml", "run.db", "log.txt", "lock"
@@ -181,6 +186,21 @@ def _is_config(run: Path) -> bool:
     except OSError:
         return False
     return SECTIONS.keys() <= {name.decode() for name in SECTION.findall(text)}
+
+
+def read_run_config(path: Path) -> Config:
+    """Read the settings of a run.
+
+    Raises:
+        InputError: They cannot be read; the sentence says how they come back, if they can.
+    """
+    try:
+        return read_config(path / CONFIG_FILE)
+    except InputError as error:
+        if not list_checkpoints(path):
+            raise
+        hint = f"{program()} verify {typed_name(path)} --repair writes it anew from a checkpoint"
+        raise InputError("; ".join((*error.problems, hint))) from None
 
 
 def check_word(name: str, what: str) -> None:

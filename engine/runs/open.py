@@ -21,14 +21,13 @@ from data.errors import InputError, NotFound
 from data.paths import check_storable
 from data.program import named
 from data.tokenizers import TOKENIZERS, Tokenizer
-from engine.config.schema import Config, DataConfig, ModelConfig, read_config, total_steps
+from engine.config.schema import Config, DataConfig, ModelConfig, total_steps
 from engine.config.unused import beyond_the_run
 from engine.machine.memory import check_memory
 from engine.program import program
 from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.database import RunDatabase, Unreadable
 from engine.runs.folder import (
-    CONFIG_FILE,
     DATABASE_FILE,
     LOG_FILE,
     RunLock,
@@ -36,6 +35,7 @@ from engine.runs.folder import (
     check_name,
     create_run,
     delete_run,
+    read_run_config,
     typed_name,
 )
 from engine.runs.own_files import check_own_files, unshare
@@ -191,21 +191,6 @@ def look_at_run(path: Path, watcher: Watcher, data: str = "") -> RunFiles:
         corpus, tokenizer, split = _load_known_text(path, config, known, watcher, data)
         undo.pop_all()
     return RunFiles(path, config, corpus, tokenizer, split, database, None, is_new=False)
-
-
-def read_run_config(path: Path) -> Config:
-    """Read the settings of a run.
-
-    Raises:
-        InputError: They cannot be read; the sentence says how they come back, if they can.
-    """
-    try:
-        return read_config(path / CONFIG_FILE)
-    except InputError as error:
-        if not list_checkpoints(path):
-            raise
-        hint = f"{program()} verify {typed_name(path)} --repair writes it anew from a checkpoint"
-        raise InputError("; ".join((*error.problems, hint))) from None
 
 
 def _as_it_began(config: Config, known: CorpusFacts | None) -> Config:

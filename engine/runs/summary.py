@@ -11,9 +11,8 @@ from engine.config.schema import Config
 from engine.metrics import MetricStore, sparkline
 from engine.protocol import DAMAGED, INTERRUPTED, PRUNED_KEY, UNCLOSED, State
 from engine.runs.database import Unreadable, reading
-from engine.runs.folder import CONFIG_FILE, is_locked, list_runs
+from engine.runs.folder import CONFIG_FILE, is_locked, list_runs, read_run_config
 from engine.runs.notes import Notes, read_notes
-from engine.runs.open import read_run_config
 from engine.runs.records import SummaryFacts
 
 FROM_CONFIG = ("preset", "corpus", "total_steps")  # until the summary knows them

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 from data.errors import Cancelled, InputError
-from engine import kernels
 from engine.checkpoint.load import recover_latest
 from engine.checkpoint.store import Snapshot, restore, tidy_checkpoints
 from engine.config.changes import why_not_now
@@ -26,7 +25,7 @@ from engine.training.exactness import not_promised, what_differs
 from engine.training.runtime import (
     available_devices,
     hardware,
-    load_kernels,
+    has_kernels,
     no_room,
     resolve_runtime,
     usable_here,
@@ -133,7 +132,7 @@ def _settle(
     """Resolve every ``auto`` once; a run that has a runtime keeps it."""
     asked = dataclasses.asdict(config.system)
     if known and known["resolved"]["device"] in available_devices():
-        lost = known["resolved"]["kernels"] == "native" and not _has_kernels(
+        lost = known["resolved"]["kernels"] == "native" and not has_kernels(
             known["resolved"]["device"], report
         )
         if known["asked"] == asked and not lost:
@@ -159,14 +158,6 @@ def _note(
         hardware=hardware(runtime.device),
     )
     recorder.journal(step, "runtime", **dataclasses.asdict(runtime))
-
-
-def _has_kernels(device: str, report: Say) -> bool:
-    try:
-        load_kernels(device, report)
-    except kernels.NoKernels:
-        return False
-    return True
 
 
 def _settled_before(meta: Facts) -> dict[str, Any] | None:

@@ -17,8 +17,7 @@ from engine.config.schema import Config
 from engine.metrics import MetricStore
 from engine.protocol import Event, State, Status
 from engine.runs.database import RunDatabase
-from engine.runs.folder import DATABASE_FILE, is_locked
-from engine.runs.open import read_run_config
+from engine.runs.folder import DATABASE_FILE, is_locked, read_run_config
 from engine.runs.records import JournalEntry, SummaryFacts
 from engine.session.recorder import describe_changes, load_metrics
 

@@ -197,6 +197,15 @@ def load_kernels(device: str, report: Say) -> None:
         raise kernels.NoKernels(f"Triton does not work here ({error})") from None
 
 
+def has_kernels(device: str, report: Say = lambda message: None) -> bool:
+    """Load the native kernels for a device if possible; return whether they are loaded."""
+    try:
+        load_kernels(device, report)
+    except kernels.NoKernels:
+        return False
+    return True
+
+
 def _fitting_micro_batch(
     config: Config, split: Split, vocab_size: int, device: str, report: Say
 ) -> int:

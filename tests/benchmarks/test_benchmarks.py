@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -94,14 +93,6 @@ def test_a_step_on_the_screen() -> None:
     assert startup.shows_a_step("● training  step 12/2,000")
     assert startup.shows_a_step("step 1,024/2,000")
     assert not startup.shows_a_step("◌ preparing  step 0/2,000")
-
-
-def test_nothing_heavy_is_loaded_before_the_first_paint() -> None:
-    script = "import sys, tui.app; print(*{'torch', 'numpy', 'plotext'} & set(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == ""
 
 
 # -- a process in a terminal ---------------------------------------------------------------------

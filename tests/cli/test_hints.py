@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,11 +12,11 @@ import pytest
 from data.errors import InputError
 from engine.checkpoint.store import find_checkpoint
 from engine.config.schema import Config
+from engine.config.setting import Value
 from engine.program import program
 from engine.protocol import Advised, State
 from engine.runs.database import RunDatabase
-from engine.runs.folder import create_run, find_run
-from engine.runs.open import read_run_config
+from engine.runs.folder import create_run, find_run, read_run_config
 from engine.runs.transfer import list_trash, restore_run, trash_run
 from tests.cli.conftest import Cli
 from tui.app import _print_summary
@@ -79,14 +79,14 @@ def test_a_module_is_called_with_its_interpreter(
     assert program() == ".venv/bin/python -m tui"
 
 
-def leave(run: Path | None, edits: str = "") -> None:
+def leave(run: Path | None, edits: Mapping[str, Value] | None = None) -> None:
     """Say goodbye as the app does."""
     status = SimpleNamespace(
         state=State.STOPPED, step=3, total_steps=9, val_loss=2.0, best_val_loss=2.0
     )
     control = SimpleNamespace(
         status=status,
-        draft=SimpleNamespace(edits=edits, as_options=lambda: edits),
+        draft=SimpleNamespace(edits=edits or {}),
         run_path=run,
         facts=SimpleNamespace(name=run and run.name),
         launch=SimpleNamespace(command_line="gpt-tui --preset tiny"),
@@ -100,7 +100,7 @@ def test_the_apps_goodbye_names_a_command_that_works(
     started_as(tmp_path / ".venv/bin/gpt-tui")
     leave((runs_dir / "fast-1").resolve())
     assert "  continue .venv/bin/gpt-tui fast-1\n" in capsys.readouterr().out
-    leave(None, "--set train.seed=2")
+    leave(None, {"train.seed": 2})
     assert capsys.readouterr().out == (
         "  settings not used yet: .venv/bin/gpt-tui --preset tiny --set train.seed=2\n"
     )

@@ -11,6 +11,7 @@ from engine.config.presets import preset_config
 from engine.config.setting import When
 from tui.control.draft import Draft
 from tui.control.run import Launch, RunControl
+from tui.text.notices import format_options
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_options_can_be_typed_in_a_shell(draft: Draft) -> None:
     draft.edit("model.n_layer", 3)
     draft.edit("system.compile", True)
     draft.edit("sample.prompt", "To be, or")
-    assert draft.as_options() == (
+    assert format_options(draft.edits) == (
         "--set model.n_layer=3 --set system.compile=on --set 'sample.prompt=To be, or'"
     )
 

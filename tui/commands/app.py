@@ -79,7 +79,7 @@ def existing_run(run: Path, runs_dir: Path, argv: list[str], data: str) -> Launc
     Args:
         data: Where its text is now; empty if it is where it was.
     """
-    from engine.runs.open import read_run_config
+    from engine.runs.folder import read_run_config
     from tui.control.run import Launch
 
     config = read_run_config(run)

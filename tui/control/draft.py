@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from data.paths import quoted
 from engine.config.schema import SETTINGS, Config
 from engine.config.setting import Value, When
 
@@ -43,9 +42,3 @@ class Draft:
 
     def edits_for(self, when: When) -> dict[str, Value]:
         return {key: value for key, value in self.edits.items() if SETTINGS[key].when is when}
-
-    def as_options(self) -> str:
-        return " ".join(
-            f"--set {quoted(f'{key}={SETTINGS[key].format(value)}')}"
-            for key, value in self.edits.items()
-        )

@@ -17,6 +17,7 @@ from engine.config.schema import SETTINGS
 from engine.protocol import State, Status
 from tui.control.draft import Draft
 from tui.control.run import RunControl
+from tui.text.notices import format_options
 from tui.text.numbers import format_count
 
 
@@ -100,10 +101,10 @@ class OpenRunDialog(Dialog):
             question.append(f"{control.run_path.name} is saved and closed.\n")
         elif is_busy(control):
             question.append("The run that is being prepared is saved and closed.\n")
-        if edits := control.draft.as_options():
-            count = format_count(len(control.draft.edits), "edited setting")
+        if edits := control.draft.edits:
+            count = format_count(len(edits), "edited setting")
             question.append(f"{count} not used yet will be forgotten:\n", "yellow")
-            question.append(f"{edits}\n", "dim")
+            question.append(f"{format_options(edits)}\n", "dim")
         super().__init__(f"Open {name}?", question)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from data.paths import quoted
 from engine.config.schema import SETTINGS
+from engine.config.setting import Value
 from engine.program import program
 from engine.protocol import Advised, Forked, Rewound, Status
 from engine.runs.folder import LOG_FILE, typed_name
@@ -55,7 +58,7 @@ def format_forked(event: Forked) -> str:
 
 
 def format_advice(advice: Advised, run: Path) -> str:
-    name, options = typed_name(run), _options(advice)
+    name, options = typed_name(run), format_options(advice.changes)
     resume, step = f"{program()} train --resume {name}", advice.rewind_to
     if step is None:
         return (
@@ -72,7 +75,8 @@ def format_advice(advice: Advised, run: Path) -> str:
     return "\n".join([f"gpt-tui: {advice.message}. To continue", *lines])
 
 
-def _options(advice: Advised) -> str:
+def format_options(changes: Mapping[str, Value]) -> str:
+    """Format changes of settings as options of the command line."""
     return " ".join(
-        f"--set {key}={SETTINGS[key].format(value)}" for key, value in advice.changes.items()
+        f"--set {quoted(f'{key}={SETTINGS[key].format(value)}')}" for key, value in changes.items()
     )

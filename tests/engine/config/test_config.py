@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import InputError
+from data.reading import parse_toml
 from engine.config.presets import PRESETS, preset_config
 from engine.config.schema import (
     SECTIONS,
@@ -204,6 +205,36 @@ def test_a_file_that_is_not_toml_is_one_sentence(tmp_path: Path, content: bytes)
         read_config(path)
     with pytest.raises(InputError, match="cannot read the configuration"):
         read_config(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "preset = 'a'\n[train]\nseed = 1\n\n[model]\nn_layer = 2\n[system]\n",
+        "\ufeff[train]\r\nseed = 3\r\n[model]\r\nn_layer = 2\r\n",
+        "[train]\nseed = 1\n[model]\nn_layer = 2\n[train]\nbatch_size = 2\n",
+        "train.seed = 1\n[train]\nbatch_size = 2\n",
+        "train.seed = 1\n[model]\nn_layer = 2\n",
+        '[data]\ncorpus = """\n[train]\nseed = 7\n"""\n[model]\nn_layer = 2\n',
+        "[train]\nseed = [\n[1]\n]\n",
+        "[[train]]\nseed = 1\n",
+        "[train.seed]\nx = 1\n",
+        "[train]\nseed = true\n",
+        "[optim]\nlearning_rate = 1e-5\n[model]\nn_layer = 2\n",
+        "preset = 1\n[model]\nn_layer = 2\n",
+        "[]\n[model]\nn_layer = 2\n",
+    ],
+)
+def test_a_file_is_read_by_sections_as_it_is_as_a_whole(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_bytes(text.encode())
+    try:
+        whole = config_from_dict(parse_toml(text.encode()))
+    except (InputError, ValueError):
+        with pytest.raises(InputError):
+            read_config(file)
+    else:
+        assert read_config(file) == whole
 
 
 def test_a_width_that_the_heads_cannot_share_is_refused_with_one_that_works() -> None:
