@@ -29,8 +29,14 @@ def derived_seed(seed: int, stream: Stream, step: int = 0, micro_step: int = 0) 
 
 
 def reseed(seed: int, stream: Stream, step: int = 0, micro_step: int = 0) -> None:
-    """Seed torch's default generators on all devices."""
-    torch.manual_seed(derived_seed(seed, stream, step, micro_step))
+    """Seed torch's default generators on all devices that are in use."""
+    number = derived_seed(seed, stream, step, micro_step)
+    # not torch.manual_seed, which takes a millisecond to note the stack for a CUDA not yet in use
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(number)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(number)
 
 
 def generator_for(seed: int, stream: Stream) -> torch.Generator:

@@ -43,6 +43,7 @@ class Bounded:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._is_bounded = False
         self._deadline: float | None = None
         db.execute("PRAGMA trusted_schema = OFF")
         db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
@@ -70,9 +71,7 @@ class Bounded:
             ValueError: One takes too long, or finds text that is not UTF-8.
             sqlite3.Error: The file cannot be read.
         """
-        before = self._deadline
-        # of this thread alone: waiting for a lock or a slow disk does not count
-        self._deadline = before or time.thread_time() + QUERY_SECONDS
+        is_outer, self._is_bounded = not self._is_bounded, True
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -82,7 +81,8 @@ class Bounded:
                 raise ValueError("it holds text that is not UTF-8") from None
             raise
         finally:
-            self._deadline = before
+            if is_outer:
+                self._is_bounded, self._deadline = False, None
 
     def check_tables(self, expected: Mapping[str, str]) -> None:
         """Check that the file has these tables and no others.
@@ -122,7 +122,13 @@ class Bounded:
         return sorted(self.select(tuple[str, int], query)) == sorted(wanted)
 
     def _is_late(self) -> bool:
-        return self._deadline is not None and time.thread_time() > self._deadline
+        if not self._is_bounded:
+            return False
+        # of this thread alone: waiting for a lock or a slow disk does not count
+        now = time.thread_time()
+        if self._deadline is None:  # the first millisecond is over; most queries never ask
+            self._deadline = now + QUERY_SECONDS
+        return now > self._deadline
 
 
 def code_of(error: sqlite3.Error) -> int:
