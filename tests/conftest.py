@@ -8,6 +8,27 @@ from pathlib import Path
 
 import pytest
 
+LONGEST = (  # files that take more than some twenty seconds, the longest first
+    "tests/faults/test_fuzz.py",
+    "tests/tui/test_terminal.py",
+    "tests/tui/test_hostile_text.py",
+    "tests/engine/session/test_rewind.py",
+    "tests/engine/kernels/test_cpu_kernels.py",
+    "tests/benchmarks/test_training.py",
+    "tests/engine/training/test_trainer.py",
+    "tests/tui/test_queue.py",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # of xdist: the files with the most tests first
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, so that no process ends long after the others."""
+    places = {file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +47,14 @@ def kernels_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         shared = shared.parent
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GPT_TUI_KERNELS", str(shared / "kernels"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_waits_for_the_disk() -> Iterator[None]:
+    """No test cuts the power; those that look at the flushing replace it by their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda file: None)
         yield
 
 

@@ -81,13 +81,19 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     """Workers do their work here: each start of torch takes a while."""
-    workers = {"our_loss": our_loss, "nanogpt_loss": nanogpt_loss}
+    workers = {
+        "our_loss": our_loss,
+        "nanogpt_loss": nanogpt_loss,
+        "matmul_peak": matmul_peak,
+        "products": products,
+    }
 
     def ask(worker: str, request: dict[str, Any], **_: str) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(json.dumps(workers[worker].work(request)))
         return told
 
     monkeypatch.setattr(loss_race, "ask", ask)
+    monkeypatch.setattr(throughput, "ask", ask)
 
 
 def log_of(text: str, arrivals: list[float]) -> NanoGptLog:
@@ -486,9 +492,11 @@ def test_time_to_a_loss_of_ones_own(
 def test_throughput_against_a_peer(
     checkout: Path,
     small_text_file: Path,
+    in_this_process: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(matmul_peak, "SIZES", {"cpu": (256,)})
     monkeypatch.setattr(throughput, "PEAK_SECONDS", 0.0)
     monkeypatch.setattr(throughput, "PRODUCT_SECONDS", 0.0)
     options = ["--data", str(small_text_file), "--rounds", "1", "--steps", "10"]
