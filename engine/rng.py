@@ -33,7 +33,7 @@ def reseed(seed: int, stream: Stream, step: int = 0, micro_step: int = 0) -> Non
     number = derived_seed(seed, stream, step, micro_step)
     # not torch.manual_seed, which takes a millisecond to note the stack for a CUDA not yet in use
     torch.default_generator.manual_seed(number)
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(number)
     if torch.backends.mps.is_available():
         torch.mps.manual_seed(number)
