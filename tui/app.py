@@ -24,6 +24,7 @@ from tui.control.run import Launch, RunControl
 from tui.screens.cockpit import SHOW_ALL_ADVICE, CockpitScreen, EngineEvent
 from tui.screens.dialogs import QuitDialog
 from tui.screens.help import TextScreen, help_screen
+from tui.terminal.colors import DEPTHS, TRUECOLOR, LegibleApp, correct_colorterm
 from tui.terminal.driver import TerminalDriver, use_daemon_threads
 from tui.terminal.guard import TerminalGuard
 from tui.terminal.input import accept_any_bytes
@@ -41,7 +42,7 @@ DEFAULT_THEME = "textual-dark"
 STYLES = Path(__file__).parent / "styles"
 
 
-class GptTuiApp(KeysInOrder[int]):
+class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
     """Trains in a background thread and shows it."""
 
     TITLE = "gpt-tui"
@@ -209,6 +210,7 @@ class GptTuiApp(KeysInOrder[int]):
 
 def run_app(launch: Launch) -> int:
     """Run the app until the user quits; return the exit code."""
+    correct_colorterm()
     accept_any_bytes()
     use_daemon_threads()
     guard = TerminalDriver.guard = TerminalGuard(screen_descriptor())
@@ -222,6 +224,7 @@ def run_app(launch: Launch) -> int:
 def _run(launch: Launch, guard: TerminalGuard) -> int:
     with errors_off_screen() as errors:
         app = GptTuiApp(launch, errors, guard, Preferences.load())
+        app.use_colors(DEPTHS.get(app.console.color_system or "", TRUECOLOR))
         try:
             code = app.run()
         finally:
