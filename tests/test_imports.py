@@ -99,14 +99,17 @@ def test_there_is_no_room_that_the_table_forgets() -> None:
 
 
 def test_the_engine_is_cheap_to_import() -> None:
-    loaded = loaded_by("import engine, engine.config.schema, engine.session.worker")
+    loaded = loaded_by(
+        "import engine, engine.config.schema, engine.config.presets, engine.protocol\n"
+        "import engine.session.worker"
+    )
     assert not loaded & {"torch", "textual", "tui"}
 
 
 def test_the_engine_knows_no_screen() -> None:
     loaded = loaded_by(all_modules(engine))
     assert "torch" in loaded
-    assert not loaded & {"textual", "tui", "plotext"}
+    assert not loaded & {"textual", "tui", "plotext", "rich"}
 
 
 def test_data_knows_no_model() -> None:

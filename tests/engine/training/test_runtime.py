@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -267,17 +265,6 @@ def test_a_run_is_loaded_as_a_model_that_can_be_called_and_generates(
     tokens = model.generate(start_tokens, max_length=20, seed=1)
     assert model.tokenizer.decode(tokens.tolist()).startswith("The ")
     assert len(tokens) == 24
-
-
-def test_neither_the_engine_nor_the_loop_loads_a_screen_and_the_schema_no_torch() -> None:
-    code = (
-        "import sys, engine, engine.config.schema, engine.config.presets, engine.protocol\n"
-        "import engine.session.worker\n"
-        "assert 'torch' not in sys.modules\n"
-        "import engine.session.session, engine.checkpoint.store, engine.training.runtime\n"
-        "assert not {'textual', 'plotext', 'rich', 'tui'} & set(sys.modules)\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_measuring_ends_after_a_while_and_takes_the_best_it_knows(
