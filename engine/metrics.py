@@ -233,6 +233,8 @@ class MetricStore:
         self.version = 0
         """Increases with every change; a chart drawn at this version is up to date."""
         self.marks: list[Mark] = []
+        self.references: dict[str, float] = {}
+        """What does not change in a run, such as ln V; see ``engine.metric_catalogue``."""
         self._columns: dict[str, Column] = {}
         self._ghosts: dict[str, list[Column]] = {}
 

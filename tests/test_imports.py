@@ -25,6 +25,7 @@ FLOORS = (
     ("data",),
     ("engine.program", "engine.rng", "engine.config"),
     ("engine.metrics", "engine.protocol"),
+    ("engine.metric_catalogue",),
     ("engine.kernels", "engine.machine", "engine.model"),
     ("engine.optim", "engine.training"),
     ("engine.runs", "engine.checkpoint", "engine.sampling"),

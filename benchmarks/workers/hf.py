@@ -98,7 +98,7 @@ def _train_step(
     import torch
     from torch.nn import functional as F
 
-    from engine.optim import learning_rate
+    from engine.optim.schedule import learning_rate
 
     train, block_size = config.train, config.model.block_size
     for group in optimizer.param_groups:

@@ -37,3 +37,22 @@ def learning_rate(optim: OptimConfig, step: int, total_steps: int) -> float:
 def cooldown_steps(optim: OptimConfig, end: int) -> int:
     """Return the length of wsd's decay that ends at step ``end``."""
     return optim.cooldown_steps or max(1, round(COOLDOWN_SHARE * end))
+
+
+def schedule_ahead(
+    optim: OptimConfig, step: int, total_steps: int, points: int = 200
+) -> tuple[list[int], list[float]]:
+    """Return the learning rates planned from a step to the end, at most about this many.
+
+    The corners of the schedule (end of the warm-up, begin and end of the decay) are among them.
+
+    Returns:
+        Rising steps, and the rate of each.
+    """
+    if step >= total_steps:
+        return [], []
+    last, end = total_steps - 1, optim.decay_steps or total_steps
+    corners = {optim.warmup_steps, end - cooldown_steps(optim, end), end - 1, end}
+    stride = max(1, (last - step) // points)
+    steps = sorted({*range(step, last, stride), last} | {c for c in corners if step <= c <= last})
+    return steps, [learning_rate(optim, one, total_steps) for one in steps]

@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from data.errors import InputError
+from engine.metric_catalogue import METRICS
 from engine.runs.database import NOTHING, Curve, reading
 
 ROWS_AT_ONCE = 10_000
@@ -54,7 +55,9 @@ class Curves:
 
 
 def read_curves(run: Path, metrics: Sequence[str] = ()) -> Curves:
-    """Read some metrics of a run, or all of them.
+    """Read some metrics of a run, or all that are recorded.
+
+    One that charts derive, such as ``val_bpc``, is computed if it is asked for.
 
     Raises:
         InputError: The run's database is damaged, or it has no such metric.
@@ -62,13 +65,28 @@ def read_curves(run: Path, metrics: Sequence[str] = ()) -> Curves:
     with reading(run) as database:
         lineage = database.present_lineage()
         names = database.metric_names(*(one.branch for one in lineage))
-        unknown = [name for name in metrics if name not in names]
+        derived = {name for name in metrics if _source(name) in names}
+        unknown = [name for name in metrics if name not in names and name not in derived]
         if unknown:
             raise InputError(
                 f"the run {run.name!r} has no metric {unknown[0]!r}: "
                 f"there are {', '.join(names) or 'none yet'}"
             )
-        return Curves({name: database.curve(name, lineage) for name in metrics or names})
+        references = database.meta().get("references", {})
+
+        def curve(name: str) -> Curve:
+            metric = METRICS.get(name)
+            if name in names or not (metric and metric.derive):
+                return database.curve(name, lineage)
+            steps, values = database.curve(metric.source, lineage)
+            return Curve(steps, metric.derive(values, references))
+
+        return Curves({name: curve(name) for name in metrics or names})
+
+
+def _source(name: str) -> str:
+    """Return the metric that another one is derived from; empty if it is not derived."""
+    return METRICS[name].source if name in METRICS else ""
 
 
 def write_csv(curves: Curves, file: IO[str], long: bool = False) -> None:

@@ -121,6 +121,7 @@ class Facts(TypedDict, total=False):
     versions: dict[str, Word]
     hardware: dict[str, Word | int | float | None]
     summary: SummaryFacts
+    references: dict[Word, Amount]  # what losses are compared with: ``engine.metric_catalogue``
 
 
 class JournalEntry(TypedDict):

@@ -15,6 +15,7 @@ from engine.model import LanguageModel
 from engine.protocol import Event, Refused, SampleFinished, SampleStarted, SampleText, Warned
 from engine.sampling.frozen import freeze
 from engine.sampling.generate import Generation, Text, decoder_of, start_tokens
+from engine.training.phases import Phases
 
 TRAINING_SHARE = 0.85  # of the time while a sample is generated during training
 LONGEST_SLICE = 0.2  # seconds of sampling at a time, so that commands are answered promptly
@@ -46,11 +47,16 @@ class Sampler:
     """Generates requested samples one after another, the user's before automatic ones."""
 
     def __init__(
-        self, tokenizer: Tokenizer, emit: Callable[[Event], None], keep: Callable[[Job], None]
+        self,
+        tokenizer: Tokenizer,
+        emit: Callable[[Event], None],
+        keep: Callable[[Job], None],
+        phases: Phases | None = None,
     ) -> None:
         self._tokenizer, self._decode = tokenizer, decoder_of(tokenizer)
         self._emit = emit
         self._keep = keep
+        self._phases = phases or Phases()
         self._jobs: deque[Job] = deque()
         self._numbers = 0
         self._credit = 0.0
@@ -104,13 +110,15 @@ class Sampler:
     def run_for(self, seconds: float, automatic_first: bool = False) -> None:
         """Generate for about this long, at least one token."""
         deadline = time.perf_counter() + seconds
+        phase = self._phases.enter("sampling")
         while self._jobs:
             job = self._jobs[0]
             if automatic_first:
                 job = next((one for one in self._jobs if one.automatic), job)
             self._write_token(job)
             if time.perf_counter() >= deadline:
-                return
+                break
+        self._phases.enter(phase)
 
     def close(self) -> None:
         """End all samples; what was generated of them is kept."""

@@ -76,6 +76,7 @@ class Recorder:
 def load_metrics(database: RunDatabase, metrics: MetricStore, branch: int = 0) -> None:
     """Fill a metric store from a run's database, with marks and ghost curves."""
     lineage = database.lineage(branch)
+    metrics.references = {**database.meta().get("references", {})}
     for name in database.metric_names(*(one.branch for one in lineage)):
         metrics.extend(name, *database.curve(name, lineage))
     if parent := database.meta().get("parent"):

@@ -20,6 +20,7 @@ from engine.protocol import Evaluated
 from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER
 from engine.sampling.background import Sampler
 from engine.session.advisor import Advisor
+from engine.session.monitor import Monitor
 from engine.session.outlet import Outlet
 from engine.session.run_state import RunState
 from engine.session.saving import Saving, Task
@@ -52,9 +53,11 @@ class Results:
         saving: Saving,
         advisor: Advisor,
         sampler: Sampler,
+        monitor: Monitor,
     ) -> None:
         self._run_state, self._outlet = run_state, outlet
         self._saving, self._advisor, self._sampler = saving, advisor, sampler
+        self._monitor = monitor
         self._unread: deque[_Unread] = deque()
         self._overflows = 0  # steps in a row
 
@@ -73,9 +76,12 @@ class Results:
         steps, self._unread = list(self._unread), deque()
         on_device = [(one.result.loss.float(), one.result.grad_norm.float()) for one in steps]
         throughput, started = self._run_state.throughput, time.perf_counter()
+        phases = self._run_state.phases
+        phase = phases.enter("training")
         # one copy for all of them, and so one wait
         figures = torch.stack([figure for pair in on_device for figure in pair]).view(-1, 2)
         losses_and_norms = figures.tolist()
+        phases.enter(phase)
         waited = 0.0
         if figures.device.type != "cpu":  # for steps that were queued, and count as training
             waited = time.perf_counter() - started
@@ -98,6 +104,7 @@ class Results:
             "train_seconds": train_seconds,
         }
         run_state.recorder.record(result.step, figures)
+        self._monitor.note(norm)
         run_state.losses.train_loss = loss
 
     def _stop(self, step: int, what: str) -> None:
@@ -171,13 +178,17 @@ class Results:
     ) -> Generator[None, None, Evaluation]:
         """Measure the validation loss; samples stream on meanwhile, as during training."""
         quanta = self._run_state.trainer.evaluate_quanta(whole, model)
+        phases = self._run_state.phases
         while True:
             started = time.perf_counter()
+            phases.enter("evaluation")
             try:
                 next(quanta)
             except StopIteration as stop:
                 evaluation: Evaluation = stop.value
                 return evaluation
+            finally:
+                phases.enter("other")
             self._sampler.earn(time.perf_counter() - started)
             yield
 

@@ -21,6 +21,7 @@ from engine.runs.lineage import END, Lineage
 from engine.runs.open import RunFiles
 from engine.sampling.background import Job
 from engine.session.recorder import Recorder
+from engine.training.phases import Phases
 from engine.training.runtime import versions
 from engine.training.throughput import Throughput
 from engine.training.trainer import Evaluation, Trainer
@@ -122,6 +123,11 @@ class RunState:
     @property
     def step(self) -> int:
         return self.trainer.step
+
+    @property
+    def phases(self) -> Phases:
+        """The clock of what the time is spent on."""
+        return self.trainer.phases
 
     @cached_property
     def parameters(self) -> int:

@@ -67,7 +67,9 @@ class Saving:
         interval = run_state.trainer.config.checkpoint.interval
         due = interval and run_state.step % interval == 0  # a full one comes next
         if self._rules.history_bytes and not due and run_state.saved_step != run_state.step:
+            phase = run_state.phases.enter("saving")
             self._write(run_state.snapshot(light=True))
+            run_state.phases.enter(phase)
 
     def until_written(self) -> Task:
         """Wait for a checkpoint that is being written."""
@@ -78,6 +80,7 @@ class Saving:
     def begin(self, request_id: int = 0) -> None:
         """Take a snapshot and have it written; the last one must have been collected."""
         run_state = self._run_state
+        phase = run_state.phases.enter("saving")
         self._outlet.flush()
         database = run_state.files.database
         database.sync()
@@ -86,6 +89,7 @@ class Saving:
         is_whole = not database.writer.trouble and not self._what_is_gone()
         copied = database.path if is_whole else None
         self._write(run_state.snapshot(), copied)
+        run_state.phases.enter(phase)
 
     def _write(self, snapshot: Snapshot, database: Path | None = None) -> None:
         path, best = self._run_state.files.path, self._run_state.best_checkpoint

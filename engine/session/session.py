@@ -36,6 +36,7 @@ from engine.session.advisor import Advisor
 from engine.session.build import build_trainer, described_crash
 from engine.session.ending import Pruner, is_at_end, is_complete, way_on, why_ended
 from engine.session.fork import check_changes, fork
+from engine.session.monitor import Monitor, references_of
 from engine.session.outlet import Outlet
 from engine.session.recorder import Recorder, describe_changes
 from engine.session.results import SAMPLING_SECONDS, Results
@@ -77,12 +78,19 @@ class Session:
             run_state.resume_from(snapshot.state)
             self.saving.note_saved(find_checkpoint(files.path, LATEST))
         run_state.adjustments.read_journal(files.database, run_state.lineage())
+        if not files.database.meta().get("references"):
+            files.database.set_meta(references=references_of(files))
         self.recorder.load(self.trainer.step)
         run_state.apply_journal(outlet.warn)
         self._advisor = Advisor(run_state, outlet)
         self._pruner = Pruner(run_state, outlet, pruning_rule)
-        self.sampler = Sampler(files.tokenizer, outlet.tell, run_state.keep_sample)
-        self._results = Results(run_state, outlet, self.saving, self._advisor, self.sampler)
+        self.sampler = Sampler(
+            files.tokenizer, outlet.tell, run_state.keep_sample, run_state.phases
+        )
+        self._monitor = Monitor(run_state)
+        self._results = Results(
+            run_state, outlet, self.saving, self._advisor, self.sampler, self._monitor
+        )
         self._rewinder = Rewinder(run_state, outlet, self.saving)
         self._tasks: deque[Task] = deque()
         self._step: Generator[None, None, StepResult] | None = None
@@ -139,6 +147,7 @@ class Session:
         if is_complete(self.run_state):
             self.outlet.finish(why_ended(self.run_state))
         else:
+            self._monitor.restart()
             self.outlet.set_state(State.RUNNING if running else State.PAUSED)
 
     def advance(self) -> bool:
@@ -210,6 +219,7 @@ class Session:
         """End the session; with ``save``, save what was trained and apply what was asked for."""
         with ExitStack() as whatever_happens:
             whatever_happens.callback(self.files.close)
+            whatever_happens.callback(self._monitor.close)
             whatever_happens.callback(self.trainer.graph.forget)  # the next run needs its memory
             whatever_happens.callback(self.outlet.close)
             whatever_happens.callback(self.saving.close)
@@ -245,6 +255,7 @@ class Session:
             on = way_on(self.run_state)
             raise InputError(f"the run is finished at step {self.trainer.step}: {on} to continue")
         self.outlet.journal("resumed")
+        self._monitor.restart()
         self.outlet.set_state(State.RUNNING, command.request_id)
 
     def _take_single_step(self, command: protocol.Step) -> None:
@@ -252,6 +263,7 @@ class Session:
             raise InputError("pause the run to take single steps")
         if is_complete(self.run_state):
             raise InputError(f"the run is finished: {way_on(self.run_state)} to continue")
+        self._monitor.restart()  # the pause before is no part of the step
         self._single_steps.append(command.request_id)
 
     def _adjust(self, command: protocol.Adjust) -> None:
@@ -387,14 +399,17 @@ class Session:
                 return
             self._step = self.trainer.step_quanta()
             self._step_reported = time.perf_counter()
-        started = time.perf_counter()
+        phases, started = self.run_state.phases, time.perf_counter()
+        phases.enter("training")
         try:
             next(self._step)
         except StopIteration as stop:
             self._step = None
             self.run_state.throughput.mark_step(self.trainer.device)
+            phases.enter("other")
             self._after_step(stop.value, time.perf_counter() - started)
             return
+        phases.enter("other")
         now = time.perf_counter()
         if now - self._step_reported > STEP_REPORT_SECONDS:
             self._step_reported = now
@@ -444,6 +459,7 @@ class Session:
         self._results.add(result)
         if self.run_state.throughput.should_read(len(self._results), self.trainer.device):
             self._results.read()
+            self._monitor.record_if_due()
             self._advisor.look()
         self.outlet.report_step(0.0)
         self.sampler.earn(seconds)

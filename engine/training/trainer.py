@@ -1,7 +1,8 @@
 """The training loop, as generators that yield after each micro-batch (a quantum).
 
-The trainer is synchronous and deterministic; it has no threads, queues or clocks. Its caller can do
-something else between two quanta. The weights change only at the end of a step.
+The trainer is synchronous and deterministic; it has no threads and no queues, and tells ``phases``
+what it does without reading that clock. Its caller can do something else between two quanta. The
+weights change only at the end of a step.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from data.errors import InputError
 from engine import kernels
 from engine.config.schema import Config, tokens_per_step, total_steps
 from engine.model import LanguageModel, build_model
-from engine.optim import Optimizer, learning_rate
+from engine.optim.optimizer import Optimizer
+from engine.optim.schedule import learning_rate
 from engine.rng import Stream, reseed
 from engine.training.cuda_graph import Replays, cuda_capture
 from engine.training.ema import WeightAverage
+from engine.training.phases import Phases
 from engine.training.precision import DTYPES, LossScale, use_tf32
 
 T = TypeVar("T")
@@ -77,6 +80,9 @@ class Trainer:
     def __init__(self, config: Config, runtime: Runtime, split: Split, vocab_size: int) -> None:
         self.config = config
         self.device = torch.device(runtime.device)
+        self.phases = Phases()
+        # other devices compute later than they are told to, so that their parts cannot be timed
+        self._enter = self.phases.enter if self.device.type == "cpu" else _ignore
         reseed(config.train.seed, Stream.INIT)  # the initial weights depend on the seed alone
         # built on the CPU, so that every device starts from the same weights
         self.model = build_model(config.model, vocab_size).to(self.device)
@@ -190,6 +196,7 @@ class Trainer:
         config, step = self.config, self.step
         if not self.model.training:
             self.model.train()  # enables dropout
+        self._enter("data")
         # (S,) random starts of the sequences of this step, as ``get_batch`` in the lecture
         offsets = self._step_offsets()
         rate = self.learning_rate
@@ -205,6 +212,8 @@ class Trainer:
             self.graph.run((size, share, first), work)
             self.step_share = share if first else self.step_share + share
             yield  # the caller may pause, sample or close the generator here
+            self._enter("data")
+        self._enter("optimizer")
         # allocated before the weights change: nothing may fail between them and the step's number
         figures = torch.empty(2, device=self.device)
         self.graph.run("update", self._update)
@@ -231,8 +240,10 @@ class Trainer:
             self.model.zero_grad(set_to_none=True)
             self._loss_sum.zero_()
         x, y = self._windows(self.train_tokens, self._starts[:size])  # (b, T) each
+        self._enter("forward")
         loss = self._loss(self.forward, x, y) * share  # (); gradients add up to those of the mean
         scaled = loss * self.loss_scale.scale if self.loss_scale else loss
+        self._enter("backward")
         scaled.backward()  # type: ignore[no-untyped-call]
         self._loss_sum += loss.detach()  # else every micro-batch's graph would be kept alive
 
@@ -327,6 +338,10 @@ def drain(quanta: Generator[None, None, T]) -> T:
         except StopIteration as stop:
             result: T = stop.value
             return result
+
+
+def _ignore(phase: str) -> str:
+    return phase
 
 
 def _load_kernels(device: str) -> None:

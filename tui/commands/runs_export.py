@@ -74,7 +74,11 @@ def _parser() -> RunParser:
     )
     parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
     parser.add_argument(
-        "--metric", action="append", default=[], metavar="NAME", help="only this one; repeatable"
+        "--metric",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this one, also one that charts derive, such as val_bpc; repeatable",
     )
     parser.add_argument(
         "--long", action="store_true", help="a row for each value: step, metric, value"

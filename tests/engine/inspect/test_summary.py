@@ -11,7 +11,7 @@ from engine.config.presets import PRESETS, preset_config
 from engine.config.schema import Config
 from engine.inspect.summary import Part, summarize, tree
 from engine.model import build_model
-from engine.optim import Optimizer
+from engine.optim.optimizer import Optimizer
 
 VOCAB_SIZE = 65
 

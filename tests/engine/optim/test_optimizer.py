@@ -16,8 +16,8 @@ from torch.utils._pytree import tree_leaves
 from engine.config.presets import preset_config
 from engine.config.schema import ModelConfig, OptimConfig
 from engine.model import GPT, build_model
-from engine.optim import Optimizer
 from engine.optim.muon import Muon
+from engine.optim.optimizer import Optimizer
 from tests.engine.models import VOCAB, random_model, relative_error, small_config, small_model
 
 STEPS = 5

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engine.config.schema import SETTINGS, OptimConfig
-from engine.optim import learning_rate
+from engine.optim.schedule import learning_rate, schedule_ahead
 
 SCHEDULES = SETTINGS["optim.schedule"].choices
 
@@ -142,3 +142,22 @@ def test_after_warm_up_no_rate_ever_rises_or_leaves_floor_and_peak(
     assert rates[0] == 1.0
     assert all(a >= b for a, b in itertools.pairwise(rates))
     assert min(rates) == (1.0 if schedule == "constant" else 0.1)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_schedule_ahead_is_the_rate_of_each_step_to_come(schedule: str) -> None:
+    one = optim(schedule=schedule, cooldown_steps=100)
+    steps, rates = schedule_ahead(one, 700, 10_000, points=50)
+    assert (steps[0], steps[-1]) == (700, 9_999)
+    assert steps == sorted(set(steps)) and len(steps) < 60
+    assert rates == [learning_rate(one, step, 10_000) for step in steps]
+
+
+def test_the_schedule_ahead_has_its_corners() -> None:
+    one = optim(schedule="wsd", cooldown_steps=111)
+    steps, _ = schedule_ahead(one, 0, 10_000, points=20)
+    assert {10, 9_889, 9_999} <= set(steps)
+
+
+def test_nothing_is_ahead_of_a_finished_run() -> None:
+    assert schedule_ahead(optim(), 100, 100) == ([], [])

@@ -110,3 +110,14 @@ def test_without_the_library_parquet_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputError, match=r"pip install 'gpt-tui\[parquet\]'"):
         as_parquet(read_curves(run))
+
+
+def test_what_charts_derive_is_exported_if_it_is_named(run: Path) -> None:
+    rows = as_csv(read_curves(run, ["train_perplexity", "train_loss"]))
+    assert float(rows[0]["train_perplexity"]) == pytest.approx(math.exp(4.0))
+    assert float(rows[-1]["train_perplexity"]) == pytest.approx(math.exp(0.002))
+
+
+def test_what_would_be_derived_from_nothing_is_unknown(run: Path) -> None:
+    with pytest.raises(InputError, match="no metric 'mfu'"):
+        read_curves(run, ["mfu"])

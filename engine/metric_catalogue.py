@@ -1,0 +1,296 @@
+"""Every metric that a run records or a chart derives: title, unit, format, chart and help.
+
+Charts, the documentation, the status bar and ``runs export`` take their words from here. A metric
+that is not in the table, of another version, gets a chart of its own under its name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from engine.metrics import Column, MetricStore, Values
+
+References: TypeAlias = Mapping[str, float]
+"""What does not change in a run: ``chars_per_token``, ``uniform_loss``, ``bigram_loss``."""
+
+CHARS_PER_TOKEN, UNIFORM_LOSS, BIGRAM_LOSS = "chars_per_token", "uniform_loss", "bigram_loss"
+
+# the phases between which the time of a step is divided; see ``engine.training.phases``
+STEP_PHASES = ("data", "forward", "backward", "optimizer", "training")
+OTHER_PHASES = ("evaluation", "sampling", "saving", "other")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One curve.
+
+    Attributes:
+        name: In the metric store and in run.db.
+        label: In the legend of its chart.
+        unit: Of its values; a key of ``FORMATS``.
+        help: What it is, and what more and less of it mean.
+        source: The metric it is derived from when it is drawn; empty if it is recorded.
+        derive: From values of the source; rising, so that it maps ranges to ranges.
+    """
+
+    name: str
+    label: str
+    unit: str
+    help: str
+    source: str = ""
+    derive: Callable[[Values, References], Values] | None = None
+
+
+@dataclass(frozen=True)
+class ChartKind:
+    """One chart of the grid: metrics of one unit that are read together.
+
+    Attributes:
+        name: What it is remembered and filtered by.
+        group: ``quality``, ``optimizer``, ``speed`` or ``machine``.
+        log: Whether its vertical axis is logarithmic by default.
+        dense: Whether it has a value at each step, so that it is drawn smoothed over raw values.
+    """
+
+    name: str
+    title: str
+    group: str
+    metrics: tuple[Metric, ...]
+    log: bool = False
+    dense: bool = False
+
+    @property
+    def unit(self) -> str:
+        return self.metrics[0].unit
+
+
+def _bits(values: Values, references: References) -> Values:
+    per_token = references.get(CHARS_PER_TOKEN, 1.0)
+    bits: Values = values / (math.log(2.0) * per_token)
+    return bits
+
+
+def _exponential(values: Values, references: References) -> Values:
+    with np.errstate(over="ignore"):
+        powers: Values = np.exp(values)
+    return powers
+
+
+LOSS = "loss"  # the name of the chart that is always there
+
+CHARTS: tuple[ChartKind, ...] = (
+    ChartKind(LOSS, "loss", "quality", (
+        Metric("train_loss", "train", "nats", "Cross-entropy of the training batch of a step, in "
+               "nats per token. Lower is better; ln V is a model that knows nothing."),
+        Metric("val_loss", "val", "nats", "Cross-entropy on the validation text, which is never "
+               "trained on. Lower is better; if it rises while the training loss falls, the model "
+               "overfits."),
+    ), dense=True),
+    ChartKind("bits_per_char", "bits per character", "quality", (
+        Metric("train_bpc", "train", "bits", "The training loss in bits per character. Lower is "
+               "better; it compares models whose tokens are of different length.",
+               "train_loss", _bits),
+        Metric("val_bpc", "val", "bits", "The validation loss in bits per character: how well the "
+               "model would compress the text. Lower is better.", "val_loss", _bits),
+    ), dense=True),
+    ChartKind("perplexity", "perplexity", "quality", (
+        Metric("train_perplexity", "train", "tokens", "exp(training loss): among how many equally "
+               "likely tokens the model hesitates. Lower is better.", "train_loss", _exponential),
+        Metric("val_perplexity", "val", "tokens", "exp(validation loss): among how many equally "
+               "likely tokens the model hesitates. Lower is better.", "val_loss", _exponential),
+    ), log=True, dense=True),
+    ChartKind("learning_rate", "learning rate", "optimizer", (
+        Metric("learning_rate", "rate", "rate", "The step size of the optimizer. More learns "
+               "faster and diverges sooner; the faint curve is what the schedule has ahead."),
+    )),
+    ChartKind("grad_norm", "gradient norm", "optimizer", (
+        Metric("grad_norm", "norm", "number", "The norm of all gradients before clipping. Jumps "
+               "precede a divergence; near zero, nothing is learned."),
+    ), log=True, dense=True),
+    ChartKind("clipped", "clipped steps", "optimizer", (
+        Metric("clip_fraction", "clipped", "share", "The share of steps whose gradient was longer "
+               "than optim.grad_clip and was shortened to it. Always 100 %: the learning rate is "
+               "too high or the limit too low."),
+    )),
+    ChartKind("speed", "tokens/s", "speed", (
+        Metric("tokens_per_second", "tokens/s", "amount", "Tokens trained per second of training "
+               "time, over the last three seconds. More is faster; evaluation, sampling and saving "
+               "do not count."),
+    ), dense=True),
+    ChartKind("mfu", "FLOPs utilisation", "speed", (
+        Metric("mfu", "MFU", "share", "The operations that the model needs per second (6 per "
+               "weight and token, and attention) over what one large matrix product reaches on "
+               "this device at this precision, measured when training begins. More is better."),
+    )),
+    ChartKind("step_time", "time per step", "speed", (
+        Metric("time_data", "data", "seconds", "Drawing the windows of a batch and copying them. "
+               "It should be near zero."),
+        Metric("time_forward", "forward", "seconds", "The forward passes of a step. More layers, "
+               "width, context or sequences take longer."),
+        Metric("time_backward", "backward", "seconds", "The backward passes of a step, usually "
+               "twice the forward passes."),
+        Metric("time_optimizer", "optimizer", "seconds", "Clipping and the update of the weights. "
+               "It grows with the parameters, not with the batch."),
+        Metric("time_training", "training", "seconds", "A whole step where its parts cannot be "
+               "timed without slowing it down, as on a GPU."),
+    )),
+    ChartKind("other_time", "time beside the steps", "speed", (
+        Metric("time_evaluation", "evaluation", "seconds", "Measuring the validation loss, per "
+               "step. A larger eval.interval or fewer eval.batches make it less."),
+        Metric("time_sampling", "sampling", "seconds", "Generating texts, per step."),
+        Metric("time_saving", "saving", "seconds", "Taking snapshots for checkpoints, per step; "
+               "they are written while training goes on."),
+        Metric("time_other", "other", "seconds", "Everything else in the thread that trains, per "
+               "step: recording, commands, waiting for the screen."),
+        Metric("time_screen", "screen", "seconds", "Processor time of the thread that draws the "
+               "screen, per step. It runs beside the training and takes a core from it."),
+    )),
+    ChartKind("memory", "memory", "machine", (
+        Metric("memory_host", "process", "bytes", "Main memory that this process holds. If it "
+               "rises without end, memory will run out."),
+        Metric("memory_device", "device", "bytes", "Memory of the GPU that PyTorch has reserved. "
+               "A smaller system.micro_batch_size needs less."),
+    )),
+    ChartKind("load", "processor load", "machine", (
+        Metric("cpu_load", "CPU", "share", "How busy all cores are, with other programs. Above "
+               "what this program uses, others slow it down."),
+        Metric("cpu_load_own", "own", "share", "How much of the cores this program uses."),
+        Metric("gpu_load", "GPU", "share", "The share of time in which the GPU computes anything. "
+               "Less than about 90 %: it waits for the host."),
+    )),
+    ChartKind("temperature", "temperature", "machine", (
+        Metric("cpu_temperature", "CPU", "celsius", "The hottest sensor of the processor. Near its "
+               "limit it lowers its clock, and training gets slower."),
+        Metric("gpu_temperature", "GPU", "celsius", "The GPU's own sensor. Near its limit it "
+               "lowers its clock, and training gets slower."),
+    )),
+    ChartKind("power", "power", "machine", (
+        Metric("cpu_power", "CPU", "watts", "What the processor's package draws, where the system "
+               "lets it be read."),
+        Metric("gpu_power", "GPU", "watts", "What the GPU draws. Far below its limit, it is not "
+               "used to the full."),
+    )),
+)  # fmt: skip
+
+AXES: tuple[Metric, ...] = (
+    Metric("train_seconds", "training time", "seconds", "Seconds of training, without evaluation, "
+           "sampling, saving and pauses."),
+    Metric("wall_time", "wall time", "seconds", "Seconds since 1970 at a step: pauses and breaks "
+           "count."),
+    Metric("tokens", "tokens", "amount", "Tokens trained so far."),
+)  # fmt: skip
+"""What is recorded as places along the horizontal axis, and has no chart."""
+
+METRICS: dict[str, Metric] = {
+    one.name: one for one in (*(m for chart in CHARTS for m in chart.metrics), *AXES)
+}
+
+
+def column_of(store: MetricStore, metric: Metric) -> Column:
+    """Return the recorded curve that a metric is drawn from."""
+    return store.column(metric.source or metric.name)
+
+
+def transform_of(metric: Metric, references: References) -> Callable[[Values], Values] | None:
+    """Return what makes recorded values those of a metric; None if they are recorded.
+
+    It does not fall: smoothed values and ranges may be transformed as well.
+    """
+    derive = metric.derive
+    return None if derive is None else lambda values: derive(values, references)
+
+
+def charts_of(names: Iterable[str]) -> list[ChartKind]:
+    """Return the charts for which a run has curves, with those of unknown metrics at the end.
+
+    Args:
+        names: Of the metrics that it has recorded.
+    """
+    there = list(dict.fromkeys(names))
+    found = []
+    for chart in CHARTS:
+        metrics = tuple(one for one in chart.metrics if (one.source or one.name) in there)
+        if metrics:
+            found.append(
+                ChartKind(chart.name, chart.title, chart.group, metrics, chart.log, chart.dense)
+            )
+    unknown = [name for name in there if name not in METRICS]
+    return [*found, *(_of_unknown(name) for name in unknown[:MOST_UNKNOWN])]
+
+
+MOST_UNKNOWN = 24  # charts; a database may name any number of metrics
+
+
+def _of_unknown(name: str) -> ChartKind:
+    told = name.replace("_", " ")
+    metric = Metric(name, told, "number", "This version of the program does not know this metric.")
+    return ChartKind(name, told, "other", (metric,))
+
+
+# -- figures -----------------------------------------------------------------------------------
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _amount(value: float) -> str:
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def _seconds(value: float) -> str:
+    for size, unit in ((1.0, "s"), (1e-3, "ms")):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value * 1e6:.3g} µs" if value else "0 ms"
+
+
+def _bytes(value: float) -> str:
+    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.0f} B"
+
+
+FORMATS: dict[str, Callable[[float], str]] = {
+    "nats": lambda value: f"{value:.4f}",
+    "bits": lambda value: f"{value:.3f}",
+    "tokens": lambda value: _amount(value) if value >= 1e4 else f"{value:.4g}",
+    "rate": lambda value: f"{value:.3g}",
+    "number": _number,
+    "share": lambda value: f"{100 * value:.3g} %",
+    "amount": _amount,
+    "seconds": _seconds,
+    "bytes": _bytes,
+    "celsius": lambda value: f"{value:.0f} °C",
+    "watts": lambda value: f"{value:.3g} W",
+}
+"""How a value of each unit is written, with its unit where the title does not tell it."""
+
+
+def format_value(metric: Metric, value: float | None) -> str:
+    """Format a value of a metric; – if there is none."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return FORMATS[metric.unit](value)
+
+
+def as_markdown() -> str:
+    """Return the table of metrics for the documentation."""
+    rows = ["| metric | chart | unit | what it is |", "|---|---|---|---|"]
+    for chart in CHARTS:
+        for one in chart.metrics:
+            derived = f" Derived from `{one.source}` when it is drawn." if one.source else ""
+            rows.append(f"| `{one.name}` | {chart.title} | {one.unit} | {one.help}{derived} |")
+    rows += [f"| `{one.name}` | (an axis) | {one.unit} | {one.help} |" for one in AXES]
+    return "\n".join(rows) + "\n"

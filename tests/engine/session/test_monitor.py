@@ -1,0 +1,97 @@
+"""What is recorded besides losses: where the time goes, the machine, and what losses mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from data.batches import Split
+from engine.metric_catalogue import METRICS
+from engine.protocol import Pause, Resume
+from engine.runs.database import reading
+from engine.session import monitor
+from engine.session.monitor import bigram_loss
+from engine.training.phases import Phases
+from tests.engine.conftest import MakeConfig, MakeTrainer, Rig
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Everything is recorded at each step."""
+    monkeypatch.setattr(monitor, "FIRST_SECONDS", 0.0)
+    yield
+
+
+def test_a_run_records_where_its_time_goes(always: None, rig: Rig, make_config: MakeConfig) -> None:
+    session = rig.new(make_config(eval__interval=5, optim__grad_clip=1e-9))
+    rig.to_step(session, 12)
+    path = rig.close(session)
+    with reading(path) as database:
+        lineage = database.present_lineage()
+        curves = {name: database.curve(name, lineage) for name in database.metric_names(0)}
+        meta = database.meta()
+    assert curves.keys() <= METRICS.keys()  # nothing without a chart or a place on an axis
+    for phase in ("data", "forward", "backward", "optimizer"):
+        steps, seconds = curves[f"time_{phase}"]
+        assert steps.tolist() == list(range(1, 13))
+        assert (seconds > 0).all()
+    evaluation = curves["time_evaluation"]
+    spent = evaluation.steps[evaluation.values > 0]
+    assert spent.tolist() == [6, 11]  # recorded with the step after it
+    assert curves["clip_fraction"].values.tolist() == [1.0] * 12
+    assert curves["tokens"].values.tolist() == [32.0 * step for step in range(1, 13)]
+    assert (np.diff(curves["wall_time"].values) >= 0).all()
+    assert (curves["mfu"].values > 0).all()
+    assert meta["references"]["uniform_loss"] < math.log(100)
+
+
+def test_the_time_of_a_pause_is_no_part_of_a_step(
+    always: None, rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = rig.new(make_config())
+    rig.to_step(session, 2)
+    session.handle(Pause())
+    session.run_state.phases._since -= 3600.0  # an hour goes by
+    session.handle(Resume())
+    rig.to_step(session, 4)
+    assert max(session.recorder.metrics.column("time_other").snapshot()[1]) < 60
+
+
+def test_the_phases_of_a_step_add_up_to_its_time(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(train__grad_accum_steps=2)
+    trainer.phases.take()
+    trainer.phases.enter("training")
+    trainer.train_step()
+    seconds = trainer.phases.take()
+    assert seconds.keys() == {"training", "data", "forward", "backward", "optimizer"}
+    assert seconds["training"] < 0.1 * sum(seconds.values())
+
+
+def test_a_phase_within_another_one_counts_once() -> None:
+    phases = Phases()
+    phases.enter("a")
+    assert phases.enter("b") == "a"
+    phases.enter("a")
+    assert phases.take().keys() == {"a", "b"}
+    assert phases.take().keys() == {"a"}
+
+
+def test_the_bigram_loss_is_that_of_counted_pairs(split: Split) -> None:
+    train, val = np.array([0, 1, 0, 1, 0, 2], np.uint8), np.array([0, 1, 0], np.uint8)
+    # of 0: twice 1, once 2, and one more of each of the three; of 1: twice 0
+    expected = -(math.log(3 / 6) + math.log(3 / 5)) / 2
+    assert bigram_loss(train, val, 3) == pytest.approx(expected)
+
+
+def test_a_run_of_before_gets_its_references_when_it_is_opened(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config())
+    rig.to_step(session, 1)
+    session.recorder.database._soon("DELETE FROM meta WHERE key = ?", [("references",)])
+    path = rig.close(session)
+    again = rig.open(path)
+    assert again.recorder.metrics.references["bigram_loss"] > 0
