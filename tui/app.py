@@ -24,10 +24,18 @@ from tui.control.run import Launch, RunControl
 from tui.screens.cockpit import SHOW_ALL_ADVICE, CockpitScreen, EngineEvent
 from tui.screens.dialogs import QuitDialog
 from tui.screens.help import TextScreen, help_screen
-from tui.terminal.colors import DEPTHS, TRUECOLOR, LegibleApp, correct_colorterm
+from tui.terminal.clipboard import copy
+from tui.terminal.colors import (
+    DEPTHS,
+    TRUECOLOR,
+    LegibleApp,
+    correct_colorterm,
+    has_light_background,
+    is_light,
+)
 from tui.terminal.driver import TerminalDriver, use_daemon_threads
 from tui.terminal.guard import TerminalGuard
-from tui.terminal.input import accept_any_bytes
+from tui.terminal.input import TerminalDecoder, accept_any_bytes
 from tui.terminal.keys import KeysInOrder
 from tui.terminal.signals import hear_in_thread, ignore_signals
 from tui.terminal.stderr import ErrorLog, errors_off_screen, is_gone, screen_descriptor
@@ -38,7 +46,7 @@ from tui.text.numbers import format_loss, format_path
 from tui.widgets.option_lists import page_at_any_height
 
 EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL = 0, 1, 130
-DEFAULT_THEME = "textual-dark"
+DEFAULT_THEME, LIGHT_THEME = "textual-dark", "textual-light"
 STYLES = Path(__file__).parent / "styles"
 
 
@@ -65,6 +73,7 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         super().__init__()
         self.preferences = preferences or Preferences()  # in memory alone
         self.preferences.watch(self._take_preference)
+        self._is_light = has_light_background()
         protect_screen()
         page_at_any_height()
         self.control = RunControl(launch, self._post_event)
@@ -82,7 +91,21 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
 
     def _theme_wanted(self) -> str:
         wanted = self.control.launch.theme or self.preferences.get("screen.theme")
-        return wanted if wanted in self.available_themes else DEFAULT_THEME
+        if wanted in self.available_themes:
+            return str(wanted)
+        return LIGHT_THEME if self._is_light else DEFAULT_THEME
+
+    def _take_background(self, red: int, green: int, blue: int) -> None:
+        # called in the thread that reads the terminal, mostly before the first paint
+        self._is_light = is_light(red, green, blue)
+        with suppress(RuntimeError):  # it has left
+            self.call_later(self._take_preference, "screen.theme")
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy a text to the clipboard, also in tmux and GNU screen."""
+        self._clipboard = text
+        if self._driver and not copy(text, self._driver.write):
+            self.notify("this is too much for the clipboard of a terminal", severity="warning")
 
     def get_driver_class(self) -> type[Driver]:
         chosen = super().get_driver_class()  # TEXTUAL_DRIVER names another
@@ -224,6 +247,8 @@ def run_app(launch: Launch) -> int:
 def _run(launch: Launch, guard: TerminalGuard) -> int:
     with errors_off_screen() as errors:
         app = GptTuiApp(launch, errors, guard, Preferences.load())
+        TerminalDecoder.on_background = app._take_background
+        TerminalDriver.ask_background = True
         app.use_colors(DEPTHS.get(app.console.color_system or "", TRUECOLOR))
         try:
             code = app.run()

@@ -33,6 +33,27 @@ def test_what_is_sent_is_replaced_or_dropped(sent: bytes, text: str) -> None:
     assert decoded(sent[:head], *(sent[n : n + 1] for n in range(head, len(sent)))) == text
 
 
+@pytest.mark.parametrize(
+    ("answer", "color"),
+    [
+        (b"\x1b]11;rgb:fdfd/f6f6/e3e3\x1b\\", (0xFD, 0xF6, 0xE3)),
+        (b"\x1b]11;rgb:00/2b/36\x07", (0, 0x2B, 0x36)),
+        (b"\x1b]11;rgba:ffff/ffff/ffff/8000\x07", (255, 255, 255)),
+        (b"\x1b]11;unknown\x07", None),
+    ],
+)
+def test_the_answer_about_the_background_is_no_key(
+    answer: bytes, color: tuple[int, int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(
+        TerminalDecoder, "on_background", staticmethod(lambda *levels: told.append(levels))
+    )
+    for cut in range(2, len(answer)):  # after ESC alone, an escape key is waited for by nobody
+        assert decoded(b"a" + answer[:cut], answer[cut:] + b"b") == "ab"
+    assert set(told) == ({color} if color else set())
+
+
 @given(st.text().filter(lambda text: "\x1b" not in text), st.integers(1, 5))
 def test_text_passes_unchanged_wherever_it_is_cut(text: str, size: int) -> None:
     sent = text.encode()

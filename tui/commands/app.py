@@ -17,11 +17,11 @@ from tui.commands.options import (
     Parser,
     add_new_run_options,
     add_theme_option,
-    check_theme,
     command_line,
     config_of,
     refuse_new_run_options,
     runs_dir_of,
+    theme_of,
 )
 
 if TYPE_CHECKING:
@@ -42,22 +42,18 @@ def main(argv: list[str]) -> int:
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if args.run is None:
-        return launch_app(_new_run(args, argv), args.theme)
+        return launch_app(_new_run(args, argv))
     refuse_new_run_options(args, (*NEW_RUN_OPTIONS, "set"), args.run)
-    return launch_app(existing_run(run, runs_dir_of(args), argv, args.data or ""), args.theme)
+    launch = existing_run(run, runs_dir_of(args), argv, args.data or "")
+    return launch_app(replace(launch, theme=theme_of(args)))
 
 
-def launch_app(launch: Launch, theme: str = "") -> int:
+def launch_app(launch: Launch) -> int:
     """Start the app.
 
-    Args:
-        theme: Of this time; empty for the preferred one.
-
     Raises:
-        InputError: There is no terminal, or no such theme.
+        InputError: There is no terminal.
     """
-    if theme:
-        launch = replace(launch, theme=check_theme(theme))
     if not _has_terminal():
         raise InputError(
             f"the app needs a terminal, and there is none here: use '{_without_app(launch)}'"
@@ -91,7 +87,9 @@ def _new_run(args: argparse.Namespace, argv: list[str]) -> Launch:
     from tui.control.run import Launch
 
     typed = command_line("gpt-tui", argv)
-    return Launch(config_of(args), runs_dir_of(args), args.name, command_line=typed)
+    return Launch(
+        config_of(args), runs_dir_of(args), args.name, command_line=typed, theme=theme_of(args)
+    )
 
 
 def _find(run: str, runs_dir: Path) -> Path:

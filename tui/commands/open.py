@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from engine.runs.folder import find_run
 from tui.commands.app import existing_run, launch_app
-from tui.commands.options import Parser, add_data_option, add_theme_option, runs_dir_of
+from tui.commands.options import Parser, add_data_option, add_theme_option, runs_dir_of, theme_of
 
 
 def main(argv: list[str]) -> int:
@@ -15,4 +17,5 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     runs_dir = runs_dir_of(args)
     run = find_run(args.run, runs_dir)
-    return launch_app(existing_run(run, runs_dir, ["open", *argv], args.data), args.theme)
+    launch = existing_run(run, runs_dir, ["open", *argv], args.data)
+    return launch_app(replace(launch, theme=theme_of(args)))

@@ -126,16 +126,18 @@ def add_theme_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_theme(name: str) -> str:
-    """Check the name of a theme.
+def theme_of(args: argparse.Namespace) -> str:
+    """Return the theme that ``--theme`` names, empty if none.
 
     Raises:
         InputError: There is none of this name.
     """
+    if not args.theme:
+        return ""
     from tui.control.preferences import preference
 
     try:
-        return str(preference("screen.theme").check(name))
+        return str(preference("screen.theme").check(args.theme))
     except ValueError as error:
         raise InputError(str(error).replace("screen.theme", "--theme", 1)) from None
 

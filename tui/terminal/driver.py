@@ -23,6 +23,7 @@ from textual.drivers.linux_driver import LinuxDriver
 
 from tui.terminal.guard import TerminalGuard
 
+PRINTS_OSC = ("linux",)  # terminals that would show the question as text
 DRAIN_SECONDS = 10.0  # for the last output; leaving is over before, if the terminal takes none
 
 
@@ -38,6 +39,7 @@ class TerminalDriver(LinuxDriver):
     """Draws on the terminal; suspends and continues in the event loop, and only while it draws."""
 
     guard: ClassVar[TerminalGuard | None] = None  # told who has the terminal
+    ask_background: ClassVar[bool] = False  # once, and what it is goes to `TerminalDecoder`
     mode = Mode.OFF
 
     def start_application_mode(self) -> None:
@@ -45,6 +47,10 @@ class TerminalDriver(LinuxDriver):
         self.mode = Mode.DRAWING
         self._tell(drawing=True)
         super().start_application_mode()  # type: ignore[no-untyped-call]
+        if self.ask_background and self.input_tty and os.environ.get("TERM") not in PRINTS_OSC:
+            self.write("\x1b]11;?\x1b\\")
+            self.flush()
+        TerminalDriver.ask_background = False
 
     def stop_application_mode(self) -> None:
         """Give the terminal back; a SIGCONT from now on does not take it again."""
