@@ -19,7 +19,7 @@ def test_a_checkpoint_costs_what_its_window_takes_longer() -> None:
 
 def test_saving_end_to_end(small_text_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--preset", "tiny", "--data", str(small_text_file), "--threads", "1"]
-    size = ["--pairs", "1", "--steps", "60", "--history", "3000"]
+    size = ["--pairs", "1", "--steps", "8", "--history", "3000"]
     quick = ["--set", "sample.max_tokens=1", "--set", "system.micro_batch_size=16"]
     assert benchmark("saving", "--json", *options, *size, *quick) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])

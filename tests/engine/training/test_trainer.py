@@ -288,7 +288,8 @@ def test_gradients_are_clipped_to_the_norm_and_not_when_it_is_off(
 
 
 def test_the_loss_falls_on_a_real_text(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer(train__max_steps=150, train__batch_size=16, model__n_embd=32)
+    sizes = {"train__batch_size": 16, "system__micro_batch_size": 16, "model__n_embd": 32}
+    trainer = make_trainer(train__max_steps=150, **sizes)
     before = trainer.evaluate(whole=True).loss
     assert before == pytest.approx(np.log(trainer.model.vocab_size), abs=0.1)
     losses(trainer, 150)
