@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 MOST_LIGHT = 256  # however small they are: a timeline is looked at by people
 
@@ -67,14 +68,15 @@ def thinned(history: Sequence[Kept], budget: int) -> list[Kept]:
     left = list(history)
     size = sum(one.light_bytes for one in left)
     while left and (size > budget or len(left) > MOST_LIGHT):
-        index = min(range(len(left)), key=lambda at: _loss_without(left, at))
+        now = max(one.step for one in left)
+        index = min(range(len(left)), key=partial(_loss_without, left, now))
         size -= left.pop(index).light_bytes
     return left
 
 
-def _loss_without(history: Sequence[Kept], index: int) -> float:
+def _loss_without(history: Sequence[Kept], now: int, index: int) -> float:
     """Return the gap that a checkpoint would leave, divided by its age."""
-    step, now = history[index].step, max(one.step for one in history)
+    step = history[index].step
     before = history[index - 1].step if index else 0
     after = history[index + 1].step if index + 1 < len(history) else now + 1
     return abs(after - before) / (1 + now - step)
