@@ -147,7 +147,10 @@ def _names() -> dict[str, str]:
 
 
 _NAMES = _names()
-_SHORT_OF = {key: name for names in (_NAMES, SHORT) for name, key in names.items()}
+_TAKEN = {*SAME_AS, *(field.name for field in FIGURES)}
+_SHORT_OF = {
+    key: name for names in (_NAMES, SHORT) for name, key in names.items() if name not in _TAKEN
+}
 _BY_KEY = {key: _setting_field(key) for key in SETTINGS}
 FIELDS: dict[str, Field] = {
     **{name: _BY_KEY[key] for name, key in _NAMES.items()},

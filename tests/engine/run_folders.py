@@ -39,10 +39,11 @@ def write_run(
     created: float = 1_700_000_000.0,
     parent: dict[str, Any] | None = None,
     steps: int = 0,
+    settings: dict[str, Any] | None = None,
     **summary: Any,
 ) -> Path:
     """A run that looks as if it had been trained, with this many training losses on record."""
-    run = create_run(preset_config("tiny"), runs_dir, name)
+    run = create_run(preset_config("tiny").replace(settings or {}), runs_dir, name)
     database = RunDatabase(run / "run.db")
     database.set_meta(created=created, summary=SUMMARY | summary)
     if parent:

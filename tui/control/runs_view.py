@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from tui.control.run_previews import RunPreviews
+
 if TYPE_CHECKING:
     from engine.runs.catalogue import Catalogue
+    from engine.runs.selection import Filter
     from engine.runs.summary import RunSummary
     from engine.runs.transfer import Trashed
 
 DESCENDING_AT_FIRST = ("created", "step", "time", "parameters", "disk", "tags")
+AUTO = "auto"
+MOST_AUTO_COLUMNS = 6
+AUTO_SECTIONS = ("model", "optim", "train")  # whose settings become columns where they differ,
+NEVER_AUTO = ("train.max_steps", "train.max_epochs")  # but these: the steps are a column
 
 
 @dataclass(frozen=True)
@@ -30,17 +37,20 @@ class Order:
 
 
 class RunsView:
-    """The runs of a folder: filter, order and marks."""
+    """The runs of a folder: filter, order, columns and marks."""
 
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
         self.runs: list[RunSummary] | None = None  # None until they are read
         self.sizes: dict[str, int] = {}  # bytes on the disk by path
-        self.marked: set[str] = set()  # paths
-        self.filter = ""
+        self.marked: dict[str, int] = {}  # path -> place, which letter and colour stand for
         self.order = Order()
+        self.columns = AUTO  # or names with commas between them
+        self.has_preview = True
         self.trashed: list[list[Trashed]] = []  # deletion by deletion
         self.changes = 0  # counts changes made here, which outdate what was read before
+        self.previews = RunPreviews()
+        self._filter: Filter | None = None
         self._catalogue: Catalogue | None = None
         self._lock = Lock()
 
@@ -61,7 +71,8 @@ class RunsView:
     def take(self, runs: list[RunSummary]) -> None:
         """Set the runs; remove the marks of deleted ones."""
         self.runs = runs
-        self.marked &= {run.path for run in runs}
+        there = {run.path for run in runs}
+        self.marked = {path: place for path, place in self.marked.items() if path in there}
 
     def forget(self, paths: set[str]) -> None:
         """Remove deleted runs before they are read again."""
@@ -76,15 +87,51 @@ class RunsView:
             for run in self.runs or ()
         ]
         if before in self.marked:
-            self.marked = self.marked - {before} | {after}
+            self.marked[after] = self.marked.pop(before)
+
+    # -- marks -----------------------------------------------------------------------------------
+
+    def mark(self, paths: Iterable[str]) -> None:
+        """Mark runs: each gets the first free place, and keeps it as long as it is marked."""
+        for path in paths:
+            if path not in self.marked:
+                self.marked[path] = self.free_place()
+
+    def unmark(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self.marked.pop(path, None)
+
+    def toggle_mark(self, path: str) -> None:
+        (self.unmark if path in self.marked else self.mark)([path])
+
+    def free_place(self) -> int:
+        taken = set(self.marked.values())
+        return next(place for place in range(len(taken) + 1) if place not in taken)
+
+    # -- which runs, and in which order ----------------------------------------------------------
+
+    @property
+    def filter(self) -> str:
+        """The filter as it was typed; empty if there is none."""
+        return self._filter.text if self._filter else ""
+
+    def filter_by(self, text: str) -> None:
+        """Show only runs that match a filter.
+
+        Raises:
+            InputError: It makes no sense; the last one stays.
+        """
+        from engine.runs.selection import parse_filter
+
+        self._filter = parse_filter(text) if text else None
 
     def chosen(self) -> list[RunSummary]:
         """Return the runs that match the filter, in order."""
         if not self.runs:
             return []
-        from engine.runs.selection import matches, sort_by, sort_runs
+        from engine.runs.selection import sort_by, sort_runs
 
-        runs = [run for run in self.runs if matches(run, self.filter)]
+        runs = list(filter(self._filter.matches, self.runs)) if self._filter else self.runs
         if self.order.by == "disk":
             return sort_by(runs, lambda run: self.sizes.get(run.path), self.order.descending)
         return sort_runs(runs, self.order.by, self.order.descending)
@@ -93,22 +140,40 @@ class RunsView:
         """Sort by a key, or reverse the order if that is the key; ignore unknown keys."""
         if key == self.order.by:
             self.order = replace(self.order, descending=not self.order.descending)
-        elif key in _orders():
+        elif can_sort_by(key):
             self.order = Order(key, key in DESCENDING_AT_FIRST)
 
-    def sort_by_next(self) -> None:
-        orders = _orders()
-        self.sort_by(orders[(orders.index(self.order.by) + 1) % len(orders)])
+    # -- columns ---------------------------------------------------------------------------------
+
+    def shown_settings(self, runs: Iterable[RunSummary]) -> list[str]:
+        """Return the keys of the settings that are columns: the chosen ones, or what differs."""
+        from engine.runs.fields import FIELDS, differing_keys
+
+        if self.columns != AUTO:
+            fields = [FIELDS[name] for name in self.chosen_columns() if name in FIELDS]
+            return [field.setting for field in fields if field.setting]
+        keys = [
+            key
+            for key in differing_keys(runs)
+            if key.partition(".")[0] in AUTO_SECTIONS and key not in NEVER_AUTO
+        ]
+        return keys[:MOST_AUTO_COLUMNS]
+
+    def chosen_columns(self) -> list[str]:
+        """Return the names of the chosen columns; empty if the program chooses."""
+        if self.columns == AUTO:
+            return []
+        return [name for one in self.columns.split(",") if (name := one.strip())]
 
     def why_empty(self) -> str:
         if self.runs is None:
             return "reading the runs …"
         if self.runs:
-            return f"no run has {self.filter!r}: esc shows all of them"
+            return f"no run matches {self.filter!r}: esc shows all of them, / changes it"
         return "There are no runs yet: space in the cockpit starts one."
 
 
-def _orders() -> list[str]:
-    from engine.runs.selection import SORTS
+def can_sort_by(key: str) -> bool:
+    from engine.runs.fields import FIELDS, SORTS
 
-    return [*SORTS, "disk"]
+    return key in SORTS or key == "disk" or (key in FIELDS and bool(FIELDS[key].setting))

@@ -1,44 +1,71 @@
-"""All runs in a table: sort, filter, tag, rename, delete, open, compare."""
+"""All runs in a table, with a preview: sort, filter, mark, tag, rename, delete, open, compare."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from rich.style import Style
 from rich.text import Text
 from textual import getters, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Container
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from data.errors import InputError
+from engine.runs.selection import FILTER_EXAMPLE
 from tui.control.run import OPEN_STATES, RunControl
-from tui.control.runs_view import RunsView
+from tui.control.runs_view import RunsView, can_sort_by
 from tui.screens.dialogs import OpenRunDialog, is_busy
 from tui.text.numbers import format_count, format_path, format_unit
 from tui.text.tables import fit_items
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.line_editor import LineEditor
-from tui.widgets.run_details import RunDetails
+from tui.widgets.run_details import RunFacts
+from tui.widgets.run_preview import RunPreview
+from tui.widgets.runs_columns import columns_of, format_value
 from tui.widgets.runs_table import RunsTable
 
 if TYPE_CHECKING:
+    from engine.config.schema import Config
+    from engine.runs.preview import Preview
     from engine.runs.summary import RunSummary
     from engine.runs.transfer import Trashed
 
 REFRESH_SECONDS = 2.0
-OF_A_RUN = ("open", "mark", "trash", "compare")
+PREVIEW_SECONDS = 0.1  # that the cursor rests before a run is read
+BLANK_SECONDS = 0.3  # that the preview of the run before stays while one is read
+WIDE = 170  # columns from which the preview stands beside the table
+OF_A_RUN = ("open", "mark", "mark_all", "trash", "compare")
+TITLES = {column.key: column.title for column in columns_of({})}
 Result = TypeVar("Result")
 
 HELP_PAGE = """\
-The table has all runs, those in training included.
+The table has all runs, those in training included; below or beside it is the run under the cursor:
+its curve, its last text, and the settings that differ from the open run and from its preset.
 
-A filter is words that must all be there, in the name, state, preset, data, tags, note or parent.
-`name:`, `state:`, `preset:`, `data:`, `tag:`, `note:` and `parent:` before a word look in one of
-them, and `-word` must not be there.
+**Filter.** `lr>1e-3 best<2 preset:fast -tag:bad | age<2d`: terms that must all hold, `|` between
+alternatives, `-` before what must not be.
+
+- a word is looked for in name, state, preset, data, tags, note and parent; `field:word` in one of
+  them (`note:"two words"`)
+- `best`, `val`, `train`, `step`, `params`, `tokens`, `speed` are compared with `<`, `>`, `<=`,
+  `>=`, `=`, `!=` or a range, `best:1.5..2`; `1k` and `1M` are numbers, too
+- so are all settings: `lr`, `layers`, `batch`, `context`, `width`, `heads`, `warmup`, `wd`,
+  `dropout`, `optim.beta2` …
+- `time` and `age` take `30s`, `10m`, `2h`, `3d`
+
+**Columns.** Settings that differ among the listed runs are columns, as far as there is room; `C`
+chooses. A click on a title sorts, another one the other way round.
+
+**Marks.** Space, a click in front of the name or ctrl and a click mark a run; shift and a click
+mark all in between, `a` all that are listed. A mark has the letter and colour of the run's curve.
 
 Tags and note are kept in the run's folder (`notes.toml`) and can be changed while it trains; a run
 in training can be neither renamed nor deleted.
@@ -60,14 +87,18 @@ class RunsScreen(Screen[None]):
         Binding("enter", "open", "Open",
                 tooltip="open it in the cockpit; if others train it, watch it"),
         Binding("slash", "edit('filter')", "Filter", key_display="/",
-                tooltip="only runs that have all these words"),
+                tooltip="only runs that match: lr>1e-3 best<2 tag:good"),
         Binding("s", "sort", "Sort",
                 tooltip="sort by the next column (or click on a title)"),
         Binding("S", "reverse", "Reverse", show=False, tooltip="sort the other way round"),
+        Binding("C", "columns", "Columns", show=False, tooltip="choose the columns"),
+        Binding("p", "preview", "Preview", show=False, tooltip="hide the preview, or show it"),
         Binding("t", "edit('tags')", "Tags", show=False, tooltip="edit the tags"),
         Binding("n", "edit('note')", "Note", show=False, tooltip="edit the note"),
         Binding("R", "edit('name')", "Rename", show=False, tooltip="give the run another name"),
         Binding("space", "mark", "Mark", tooltip="mark the run, or no longer"),
+        Binding("a", "mark_all", "Mark all", show=False,
+                tooltip="mark all runs listed, or none of them"),
         Binding("c", "compare", "Compare", tooltip="compare the marked runs"),
         Binding("delete,backspace", "trash", "Trash", key_display="del",
                 tooltip="move the marked runs shown, or this one, to the trash"),
@@ -78,6 +109,7 @@ class RunsScreen(Screen[None]):
 
     table = getters.query_one(RunsTable)
     editor = getters.query_one(LineEditor)
+    preview = getters.query_one(RunPreview)
 
     def __init__(self, control: RunControl, view: RunsView) -> None:
         super().__init__()
@@ -85,14 +117,21 @@ class RunsScreen(Screen[None]):
         self._keys_shown: list[bool | None] = []
         self._editing: str | None = None  # path of the run whose name, tags or note are edited
         self._filter_before = ""
+        self._waiting: Timer | None = None  # for the cursor to rest
+        self._blanking: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(id="heading")
-        yield RunsTable(self.view, id="runs")
-        yield Static(id="empty")
-        yield LineEditor(id="editor")
-        yield RunDetails(id="details")
+        with Container(id="runs-body"):
+            with Container(id="runs-list"):
+                yield RunsTable(self.view, self._colour_of, id="runs")
+                yield Static(id="empty")
+                yield LineEditor(id="editor")
+            yield RunPreview(id="preview")
         yield KeysFooter()
+
+    def _colour_of(self, place: int) -> Style:
+        return self.preview.colour_of(place)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -102,7 +141,10 @@ class RunsScreen(Screen[None]):
         self.set_interval(REFRESH_SECONDS, self._read_if_seen)
 
     def on_resize(self) -> None:
+        self.set_class(self.size.width >= WIDE, "-wide")
+        self.set_class(not self.view.has_preview, "-no-preview")
         self._show_heading()
+        self._show_details()
 
     def on_screen_resume(self) -> None:
         """Read again, as nothing was read while the screen was hidden."""
@@ -147,13 +189,13 @@ class RunsScreen(Screen[None]):
     def _show_heading(self) -> None:
         view = self.view
         size, order, runs_dir = sum(view.sizes.values()), view.order, format_path(view.runs_dir)
-        found = f"{len(self.table.runs):,} with {view.filter!r}" if view.filter else ""
+        found = f"{len(self.table.runs):,} match {view.filter}" if view.filter else ""
         items = [
             Text(format_count(len(view.runs or ()), "run"), "bold"),
             Text(found, "yellow"),
             Text(f"{len(view.marked):,} marked" if view.marked else "", "bold"),
             Text(format_unit(size, "B") if size else ""),
-            Text(f"by {order.by} {order.arrow}", "dim"),
+            Text(f"by {TITLES.get(order.by) or _short(order.by)} {order.arrow}", "dim"),
             Text(runs_dir, "dim"),
         ]
         text = fit_items([item for item in items if item], self.size.width - 2)
@@ -163,15 +205,71 @@ class RunsScreen(Screen[None]):
         self._show_details()
 
     def _show_details(self) -> None:
-        run, parent = self.table.current, ""
-        if run and run.parent:
+        run = self.table.current
+        facts = self._facts_of(run) if run else None
+        self.preview.show_facts(facts, wraps=self.size.width >= WIDE)
+        self._show_preview()
+        self._refresh_keys()
+
+    def _facts_of(self, run: RunSummary) -> RunFacts:
+        parent = ""
+        if run.parent:
             from engine.runs.catalogue import find_parent
 
             found = find_parent(run, self.view.runs or ())
             parent = found.name if found else f"{run.parent} (not here any more)"
-        size = self.view.sizes.get(run.path) if run else None
-        self.query_one(RunDetails).show(run, size, parent)
-        self._refresh_keys()
+        return RunFacts(run, self.view.sizes.get(run.path), parent, self._differs(run))
+
+    def _differs(self, run: RunSummary) -> tuple[tuple[str, str], ...]:
+        """Return what differs from the open run, and from what the settings began from."""
+        if run.config is None:
+            return ()
+        from engine.runs.preview import defaults_of
+
+        others: list[tuple[str, Config]] = []
+        control = self.control
+        if control.run_path and control.is_open and str(control.run_path) != run.path:
+            others.append((f"{control.run_path.name} (open)", control.draft.base))
+        others.append(defaults_of(run.config))
+        if self.size.width < WIDE:
+            del others[1:]
+        return tuple((f"unlike {name}", _differing(run.config, other)) for name, other in others)
+
+    # -- the preview -----------------------------------------------------------------------------
+
+    def _show_preview(self) -> None:
+        """Show curve and text of the run under the cursor: at once if they are known."""
+        run = self.table.current
+        if self._waiting:
+            self._waiting.stop()
+        if run is None or not self.view.has_preview:
+            return
+        known = self.view.previews.known(run)
+        if known is not None:
+            self._take_preview(run, known)
+        else:
+            self._waiting = self.set_timer(PREVIEW_SECONDS, lambda: self._begin_preview(run))
+
+    def _begin_preview(self, run: RunSummary) -> None:
+        if self._blanking:
+            self._blanking.stop()
+        self._blanking = self.set_timer(BLANK_SECONDS, lambda: self.preview.show_content(None))
+        self._read_preview(run)
+
+    @work(thread=True, exclusive=True, group="preview")
+    def _read_preview(self, run: RunSummary) -> None:
+        self.call_later(self._take_preview, run, self.view.previews.read(run))
+
+    def _take_preview(self, run: RunSummary, found: Preview | str) -> None:
+        if self.table.current and self.table.current.path == run.path:
+            if self._blanking:
+                self._blanking.stop()
+            self.preview.show_content(found)
+
+    def action_preview(self) -> None:
+        self.view.has_preview = not self.view.has_preview
+        self.set_class(not self.view.has_preview, "-no-preview")
+        self._show_preview()
 
     # -- keys ------------------------------------------------------------------------------------
 
@@ -191,7 +289,7 @@ class RunsScreen(Screen[None]):
     def action_leave(self) -> None:
         """Clear the filter; if there is none, go back to the cockpit."""
         if self.view.filter:
-            self.view.filter = ""
+            self.view.filter_by("")
             self._show()
         else:
             self.dismiss()
@@ -200,9 +298,32 @@ class RunsScreen(Screen[None]):
         self.table.toggle_mark()
         self._show_heading()
 
+    def action_mark_all(self) -> None:
+        self.table.mark_all()
+        self._show_heading()
+
+    def on_runs_table_marked(self) -> None:
+        self._show_heading()
+
     def action_sort(self) -> None:
-        self.view.sort_by_next()
+        """Sort by the column to the right of that which the table is sorted by."""
+        columns = [key for key in self.table.columns if can_sort_by(key)]
+        now = self.view.order.by
+        at = columns.index(now) + 1 if now in columns else 0
+        self.view.sort_by(columns[at % len(columns)])
         self._show()
+
+    def action_columns(self) -> None:
+        from tui.screens.columns_dialog import ColumnsDialog
+
+        def choose(columns: str | None) -> None:
+            if columns is not None:
+                self.view.columns = columns
+                self.table.lay_out()
+                self._show()
+
+        shown = [_short(key) for key in self.table.columns]
+        self.app.push_screen(ColumnsDialog(self.view.columns, shown), choose)
 
     def action_reverse(self) -> None:
         self.view.sort_by(self.view.order.by)
@@ -221,20 +342,54 @@ class RunsScreen(Screen[None]):
             texts |= {"tags": " ".join(run.tags), "note": run.note, "name": run.name}
         self._editing = run.path if run else None
         self._filter_before = self.view.filter
-        example = "words, tag:WORD, state:WORD, -WORD" if what == "filter" else ""
-        self.editor.open(what, texts[what], example)
+        self.editor.open(what, texts[what])
+        self._show_example()
         self._refresh_keys()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        self.editor.problem.say("")
-        if self.editor.what == "filter":
-            self.view.filter = event.value.strip()
-            self._show()
+        self._show_example()
+        if self.editor.what == "filter" and not self._is_naming_field(event.value):
+            self._filter_by(event.value.strip())
+
+    def _is_naming_field(self, text: str) -> bool:
+        """Whether a filter that finds nothing ends in the beginning of one such as ``best<2``."""
+        from engine.runs.fields import FIELDS
+        from engine.runs.selection import parse_filter
+
+        *_, word = text.split(" ")
+        name = word.lstrip("-").lower()
+        if not name or not any(field.startswith(name) for field in FIELDS):
+            return False
+        with suppress(InputError):
+            if any(map(parse_filter(text).matches, self.view.runs or ())):
+                return False
+        if name in FIELDS:
+            field = FIELDS[name]
+            sign = "<" if field.example else ":"
+            self.editor.problem.say(f"{name}{sign}{field.example or 'WORD'}", "hint")
+        return True
+
+    def _show_example(self) -> None:
+        """Use the line below the field, so that a problem there moves nothing."""
+        example = f"such as {FILTER_EXAMPLE}" if self.editor.what == "filter" else ""
+        self.editor.problem.say(example, "hint")
+
+    def _filter_by(self, text: str) -> bool:
+        """Filter; say what is wrong, and keep the last filter that was right."""
+        try:
+            self.view.filter_by(text)
+        except InputError as error:
+            self.editor.problem.say(str(error), "problem")
+            return False
+        self._show()
+        return True
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         try:
             if self.editor.what != "filter":
                 self._write(self.editor.what, event.value)
+            elif not self._filter_by(event.value.strip()):
+                return
         except InputError as error:
             self.editor.problem.say(str(error), "problem")
             return
@@ -243,7 +398,7 @@ class RunsScreen(Screen[None]):
     def action_leave_field(self) -> None:
         """Restore the previous filter, and discard what was typed."""
         if self.editor.what == "filter":
-            self.view.filter = self._filter_before
+            self.view.filter_by(self._filter_before)
             self._show()
         self._back_to_table()
 
@@ -347,7 +502,7 @@ class RunsScreen(Screen[None]):
         else:
             from tui.screens.compare import CompareScreen
 
-            self.app.push_screen(CompareScreen(paths))
+            self.app.push_screen(CompareScreen(paths))  # TODO places
 
     # -- helpers ---------------------------------------------------------------------------------
 
@@ -381,3 +536,20 @@ class RunsScreen(Screen[None]):
 
     def _say(self, problem: str) -> None:
         self.notify(problem, severity="warning")
+
+
+def _short(key: str) -> str:
+    """Return what a column is called: ``lr`` for ``optim.learning_rate``."""
+    from engine.runs.fields import short_name
+
+    return short_name(key)
+
+
+def _differing(config: Config, other: Config) -> str:
+    """Return the settings that differ, as ``lr 0.003 (0.001), layers 2 (4)``."""
+    from engine.runs.preview import differences
+
+    return ", ".join(
+        f"{_short(one.key)} {format_value(one.key, one.value)} ({format_value(one.key, one.other)})"
+        for one in differences(config, other)
+    )

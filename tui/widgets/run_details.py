@@ -1,12 +1,16 @@
-"""All there is to say of the run under the cursor, in five lines."""
+"""All there is to say of the run under the cursor, in a few lines."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from rich.console import Console
 from rich.text import Text
+from textual.geometry import Size
 from textual.widget import Widget
 
+from engine.program import program
 from engine.protocol import DAMAGED
 from engine.runs.summary import RunSummary
 from tui.text.numbers import (
@@ -20,42 +24,111 @@ from tui.text.numbers import (
 from tui.text.run_states import format_state, state_colour
 from tui.text.tables import SEPARATOR, fit_items, format_threads
 
+LINES = 5
+MOST_LINES_OF_DIFFERENCES = 8
+CONSOLE = Console(width=80)  # breaks lines, whatever its width
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of a run.
+
+    Attributes:
+        size: Bytes on the disk; None while that is not known.
+        parent: What the run it was forked from is called now.
+        differs: What it is compared with, and the settings that differ.
+    """
+
+    run: RunSummary
+    size: int | None = None
+    parent: str = ""
+    differs: tuple[tuple[str, str], ...] = ()
+
 
 class RunDetails(Widget):
     """The facts of one run; what does not fit a line gives way by importance."""
 
-    DEFAULT_CSS = """
-    RunDetails { height: 5; padding: 0 1; background: $panel; }
+    DEFAULT_CSS = f"""
+    RunDetails {{ height: auto; min-height: {LINES}; padding: 0 1; }}
     """
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._told: tuple[RunSummary | None, int | None, str] = (None, None, "")
+        self._told: RunFacts | None = None
+        self._wraps = False
 
-    def show(self, run: RunSummary | None, size: int | None, parent: str) -> None:
+    def show(self, told: RunFacts | None, wraps: bool = False) -> None:
         """Show a run.
 
         Args:
-            run: None if there is none.
-            size: Bytes on the disk; None while that is not known.
-            parent: What the run it was forked from is called now.
+            told: None if there is none.
+            wraps: Whether facts may go on on further lines.
         """
-        if (run, size, parent) != self._told:
-            self._told = (run, size, parent)
-            self.refresh()
+        if (told, wraps) != (self._told, self._wraps):
+            lines = len(self._lines(self.size.width))
+            self._told, self._wraps = told, wraps
+            now = len(self._lines(self.size.width))
+            self.refresh(layout=max(lines, LINES) != max(now, LINES))
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return len(self._lines(width))
 
     def render(self) -> Text:
-        (run, size, parent), width = self._told, self.size.width
-        if run is None:
-            return Text()
-        lines = [
-            fit_items(_standing(run, width), width),
-            fit_items(_making(run), width),
-            _written("tags", " ".join(run.tags), width),
-            _written("note", run.note, width),
-            fit_items(_keeping(run, size, parent, width), width),
+        return Text("\n").join(self._lines(self.size.width))
+
+    def _lines(self, width: int) -> list[Text]:
+        told = self._told
+        if told is None or width < 1:
+            return []
+        run = told.run
+        fit = _wrapped_items if self._wraps else lambda items, width: [fit_items(items, width)]
+        making = _problem(run, width) if run.problem else fit(_making(run), width)
+        return [
+            *fit(_standing(run, width), width),
+            *making,
+            *(line for one in told.differs for line in self._differs(*one, width)),
+            *_all_written(run, width),
+            *fit(_keeping(run, told.size, told.parent, width), width),
         ]
-        return Text("\n").join(lines)
+
+    def _differs(self, label: str, words: str, width: int) -> list[Text]:
+        text = Text.assemble((f"{label}  ", "dim"), words or ("the same settings", "dim"))
+        if not self._wraps:
+            text.truncate(width, overflow="ellipsis")
+            return [text]
+        lines = list(text.wrap(CONSOLE, width))
+        if len(lines) > MOST_LINES_OF_DIFFERENCES:
+            lines = lines[:MOST_LINES_OF_DIFFERENCES]
+            lines[-1].append(" …")
+        return lines
+
+
+def _wrapped_items(items: Sequence[Text], width: int) -> list[Text]:
+    """Put items on as many lines as they need."""
+    lines: list[Text] = []
+    for item in items:
+        item = item.copy()
+        item.truncate(width, overflow="ellipsis")
+        if lines and lines[-1].cell_len + len(SEPARATOR) + item.cell_len <= width:
+            lines[-1].append(SEPARATOR, "dim").append_text(item)
+        else:
+            lines.append(item)
+    return lines
+
+
+def _problem(run: RunSummary, width: int) -> list[Text]:
+    """Return the problem, all of it: the way out first, if it can be typed or pressed."""
+    problem = run.problem.replace(f"{run.path}/", "").replace("\n", "; ")
+    before, colon, command = problem.partition(f": {program()} ")
+    if run.is_restorable:
+        way_out = Text.assemble(("enter", "bold"), " opens the run and restores it")
+    elif colon and "\n" not in command:
+        way_out = Text(f"{program()} {command}", "bold")
+        problem = before
+    else:
+        way_out = Text()
+    lines = list(way_out.wrap(CONSOLE, width)) if way_out else []
+    return [*lines, *Text(problem, "yellow").wrap(CONSOLE, width)]
 
 
 def _standing(run: RunSummary, width: int) -> list[Text]:
@@ -78,9 +151,6 @@ def _standing(run: RunSummary, width: int) -> list[Text]:
 
 
 def _making(run: RunSummary) -> list[Text]:
-    if run.problem:
-        problem = run.problem.replace(f"{run.path}/", "")
-        return [Text(problem.replace("\n", "; "), "yellow")]
     machine = " ".join(word for word in (run.device, run.precision) if word)
     if run.device == "cpu" and run.threads:
         machine += f", {format_threads(run.threads)}"
@@ -118,8 +188,16 @@ def _room(width: int, beside: Sequence[Text]) -> int:
     return width - sum(len(SEPARATOR) + one.cell_len for one in beside)
 
 
-def _written(label: str, text: str, width: int) -> Text:
-    """What the user writes; the first letter is the key for it."""
-    line = Text.assemble((label[0], "bold yellow"), (f"{label[1:]}  ", "dim"), text or ("–", "dim"))
-    line.truncate(width, overflow="ellipsis")
-    return line
+def _all_written(run: RunSummary, width: int) -> list[Text]:
+    """What the user writes, on one line if there is room."""
+    tags, note = _written("tags", " ".join(run.tags)), _written("note", run.note)
+    if tags.cell_len + 3 + note.cell_len <= width:
+        return [Text("   ").join([tags, note])]
+    for line in (tags, note):
+        line.truncate(width, overflow="ellipsis")
+    return [tags, note]
+
+
+def _written(label: str, text: str) -> Text:
+    """A label whose first letter is the key, and what was written."""
+    return Text.assemble((label[0], "bold yellow"), (f"{label[1:]} ", "dim"), text or ("–", "dim"))

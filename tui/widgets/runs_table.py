@@ -6,7 +6,7 @@ this one knows how wide its columns are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -24,11 +24,11 @@ from engine.protocol import DAMAGED
 from engine.runs.summary import RunSummary
 from tui.control.runs_view import Order, RunsView
 from tui.terminal.visible import visible_line
+from tui.text.letters import letter_of
 from tui.text.run_states import state_colour
-from tui.widgets.runs_columns import GAP, OF_TRAINING, Column, columns_of, fitting
+from tui.widgets.runs_columns import GAP, OF_TRAINING, Column, arranged
 
 HEADER_LINES = 1
-MARK = " ●"
 MARK_WIDTH = 3
 
 
@@ -37,19 +37,20 @@ class RunsTable(ScrollView, can_focus=True):
 
     Args:
         view: What is to be shown.
+        colour_of: Returns the style of the letter at a place.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "Up", show=False),
-        Binding("down", "move(1)", "Down", show=False),
-        Binding("pageup", "move_page(-1)", "Page up", show=False),
-        Binding("pagedown", "move_page(1)", "Page down", show=False),
-        Binding("home", "move_to(0)", "First", show=False),
-        Binding("end", "move_to(-1)", "Last", show=False),
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup,ctrl+b", "move_page(-1)", "Page up", show=False),
+        Binding("pagedown,ctrl+f", "move_page(1)", "Page down", show=False),
+        Binding("home,g", "move_to(0)", "First", show=False),
+        Binding("end,G", "move_to(-1)", "Last", show=False),
     ]
 
     COMPONENT_CLASSES = {
-        "table--header", "table--cursor", "table--mark", "table--curve", "table--quiet",
+        "table--header", "table--cursor", "table--curve", "table--quiet",
     }  # fmt: skip
 
     DEFAULT_CSS = """
@@ -60,7 +61,6 @@ class RunsTable(ScrollView, can_focus=True):
 
         & > .table--header { text-style: bold; color: $foreground 80%; background: $panel; }
         & > .table--cursor { background: $primary 40%; }
-        & > .table--mark { color: $accent; text-style: bold; }
         & > .table--curve { color: $primary; }
         & > .table--quiet { color: $foreground 60%; }
     }
@@ -74,6 +74,9 @@ class RunsTable(ScrollView, can_focus=True):
     class Chosen(Message):
         """A run was clicked twice."""
 
+    class Marked(Message):
+        """Marks were set or removed with the mouse."""
+
     class HeaderClicked(Message):
         """The title of a column was clicked."""
 
@@ -81,11 +84,14 @@ class RunsTable(ScrollView, can_focus=True):
             super().__init__()
             self.key = key
 
-    def __init__(self, view: RunsView, *, id: str | None = None) -> None:
+    def __init__(
+        self, view: RunsView, colour_of: Callable[[int], Style], *, id: str | None = None
+    ) -> None:
         super().__init__(id=id)
-        self.view = view
+        self.view, self._colour_of = view, colour_of
         self.runs: list[RunSummary] = []  # as they stand here
         self._order: Order | None = None
+        self._marked_at = 0  # the row that a click with shift marks from
         self._columns: list[tuple[Column, int]] = []
 
     # -- contents --------------------------------------------------------------------------------
@@ -112,6 +118,8 @@ class RunsTable(ScrollView, can_focus=True):
             self.refresh()
         else:
             self._refresh_changed(before)
+        if self._arranged() != self._columns:
+            self.lay_out()
         if self.current != kept:
             self.post_message(self.Moved())
 
@@ -123,9 +131,18 @@ class RunsTable(ScrollView, can_focus=True):
     def toggle_mark(self) -> None:
         """Mark the run under the cursor, or no longer, and go on to the next."""
         if self.current:
-            self.view.marked ^= {self.current.path}
+            self.view.toggle_mark(self.current.path)
             self._refresh_row(self.cursor)
             self.action_move(1)
+
+    def mark_all(self) -> None:
+        """Mark all runs shown; if all of them are, none any longer."""
+        paths = [run.path for run in self.runs]
+        if all(path in self.view.marked for path in paths):
+            self.view.unmark(paths)
+        else:
+            self.view.mark(paths)
+        self.refresh()
 
     def _refresh_changed(self, before: Sequence[RunSummary]) -> None:
         for row in self._rows_in_sight():
@@ -170,17 +187,30 @@ class RunsTable(ScrollView, can_focus=True):
             self.scroll_to(y=wanted, animate=False, immediate=True)
 
     def on_click(self, event: events.Click) -> None:
-        """On a title: sort. On a row: go there; twice: choose it."""
+        """On a title: sort. On a row: go there; twice: choose it.
+
+        In front of the name, or with ctrl: mark the run; with shift: all from the last click on.
+        """
         if event.y < HEADER_LINES:
             key = self._column_at(event.x)
             if key:
                 self.post_message(self.HeaderClicked(key))
             return
         row = event.y - HEADER_LINES + self.scroll_offset.y
-        if row < len(self.runs):
-            self.cursor = row
-            if event.chain == 2:
-                self.post_message(self.Chosen())
+        if row >= len(self.runs):
+            return
+        self.cursor = row
+        if event.shift:
+            first, last = sorted((self._marked_at, row))
+            self.view.mark(run.path for run in self.runs[first : last + 1])
+        elif event.ctrl or event.x < MARK_WIDTH:
+            self.view.toggle_mark(self.runs[row].path)
+        elif event.chain == 2:
+            self.post_message(self.Chosen())
+        self._marked_at = row
+        if event.shift or event.ctrl or event.x < MARK_WIDTH:
+            self.refresh()
+            self.post_message(self.Marked())
 
     def _column_at(self, x: int) -> str | None:
         left = MARK_WIDTH
@@ -202,10 +232,22 @@ class RunsTable(ScrollView, can_focus=True):
 
     def lay_out(self) -> None:
         """Choose the columns that fit, and draw all anew."""
-        width = self.scrollable_content_region.width - MARK_WIDTH
-        self._columns = fitting(columns_of(self.view.sizes), width)
+        self._columns = self._arranged()
         self.virtual_size = Size(self.size.width, len(self.runs) + HEADER_LINES)
         self.refresh()
+
+    @property
+    def columns(self) -> list[str]:
+        """The keys of the columns shown, from left to right."""
+        return [column.key for column, _ in self._columns]
+
+    def _arranged(self) -> list[tuple[Column, int]]:
+        from engine.runs.fields import short_name
+
+        view = self.view
+        settings = [(key, short_name(key)) for key in view.shown_settings(self.runs)]
+        width = self.scrollable_content_region.width - MARK_WIDTH
+        return arranged(view.sizes, self.runs, settings, view.chosen_columns(), width)
 
     def render_line(self, y: int) -> Strip:
         row = y - HEADER_LINES + self.scroll_offset.y
@@ -230,8 +272,11 @@ class RunsTable(ScrollView, can_focus=True):
         return segments
 
     def _cells(self, run: RunSummary, style: Style) -> list[Segment]:
-        mark = MARK if run.path in self.view.marked else ""
-        segments = [Segment(mark.ljust(MARK_WIDTH), style + self._ink("mark"))]
+        place = self.view.marked.get(run.path)
+        segments = [Segment(" " * MARK_WIDTH, style)]
+        if place is not None:
+            mark = f"{letter_of(place):>2}".ljust(MARK_WIDTH)
+            segments = [Segment(mark, style + self._colour_of(place))]
         for column, width in self._columns:
             silent = run.state == DAMAGED and column.key in OF_TRAINING
             text = _fit("" if silent else column.cell(run, width), width, column.right)
