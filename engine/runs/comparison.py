@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from data.errors import InputError
 from engine.config.schema import SETTINGS, Config, SampleConfig, read_config
 from engine.config.setting import Value
 from engine.protocol import DAMAGED
-from engine.runs.database import reading
+from engine.runs.database import Curve, reading
 from engine.runs.folder import CONFIG_FILE
 from engine.runs.records import RuntimeFacts
 from engine.runs.summary import RunSummary, read_summary
+
+SEED = "train.seed"
+NOT_OF_TRAINING = ("sample", "system", "checkpoint", "eval")  # sections that no loss depends on
 
 
 @dataclass(frozen=True)
@@ -130,3 +135,40 @@ def cautions(runs: Sequence[ComparedRun]) -> list[str]:
             f"the last validation losses were measured differently: {'; '.join(sorted(measured))}"
         )
     return found
+
+
+def seed_groups(runs: Sequence[ComparedRun]) -> list[list[int]]:
+    """Return the indices of runs that differ in the seed alone, for each set of two or more.
+
+    What was generated, and on how many threads, is no difference.
+    """
+    groups: dict[object, list[int]] = {}
+    for i, run in enumerate(runs):
+        alike = tuple(
+            (key, run.values(key))
+            for key, setting in SETTINGS.items()
+            if key != SEED and setting.section not in NOT_OF_TRAINING
+        )
+        groups.setdefault((alike, run.text), []).append(i)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def band_of(curves: Sequence[Curve]) -> tuple[Curve, Curve, Curve]:
+    """Return mean, minimum and maximum of several curves, up to the last step that all have.
+
+    Between its steps a curve is linear; where one is not finite, so is the mean.
+    """
+    known = [curve for curve in curves if len(curve.steps)]
+    if not known:
+        nothing = Curve(np.array([], np.int64), np.array([], np.float64))
+        return nothing, nothing, nothing
+    first = max(int(curve.steps[0]) for curve in known)
+    last = min(int(curve.steps[-1]) for curve in known)
+    steps = np.unique(np.concatenate([curve.steps for curve in known]))
+    steps = steps[(first <= steps) & (steps <= last)]
+    values = np.stack([np.interp(steps, curve.steps, curve.values) for curve in known])
+    return (
+        Curve(steps, values.mean(axis=0)),
+        Curve(steps, values.min(axis=0)),
+        Curve(steps, values.max(axis=0)),
+    )

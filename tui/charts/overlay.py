@@ -13,6 +13,7 @@ from tui.charts.canvas import Field, Line, thin
 from tui.charts.picture import MakeTicks, Picture, extent, paint_gaps, paint_marks
 from tui.charts.plotext_backend import DISC, draw_lines
 from tui.charts.raster import FIRST_BRAILLE, FIRST_RUN, LAST_BRAILLE, RUNS, Characters, ChartFrame
+from tui.text.letters import letter_of
 
 # Columns of one colour where curves share cells. Discs are four columns apart: with dashes of two
 # or four columns all of them would have the same colour.
@@ -36,11 +37,11 @@ class Curve:
 
     @property
     def letter(self) -> str:
-        return RUNS[self.place][-1].upper()
+        return letter_of(self.place)
 
     @property
     def style(self) -> int:
-        return FIRST_RUN + self.place
+        return FIRST_RUN + self.place % len(RUNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def _paint_letter(canvas: ChartFrame, line: Line, curve: Curve) -> None:
     for away in range(rows):
         for y in (end + away, end - away):
             if 0 <= y < rows and not canvas.characters[y, x].isalpha():
-                canvas.write(x, y, curve.letter, curve.style)
+                canvas.write(x, y, curve.letter[-1], curve.style)
                 return
 
 

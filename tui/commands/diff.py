@@ -80,9 +80,9 @@ def _read(names: list[str], runs_dir: Path) -> list[ComparedRun]:
 def _print_table(runs: list[ComparedRun]) -> None:
     settings = setting_lines(runs)
     header = ["", *(run.name for run in runs)]
-    rows = [[line.label, *line.cells] for line in settings]
+    rows = [[line.label, *line.cells] for line in figure_lines(runs)]
     rows += [[""] * len(header)] if settings else []
-    rows += [[line.label, *line.cells] for line in figure_lines(runs)]
+    rows += [[line.label, *line.cells] for line in settings]
     put(format_columns([header, *rows]))
     if not settings:
         put("\nno setting differs")

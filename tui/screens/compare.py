@@ -21,9 +21,10 @@ from textual.worker import get_current_worker
 
 from data.errors import InputError
 from engine.runs.folder import is_locked
+from tui.text.letters import letter_of
 from tui.widgets.comparison_table import ComparisonTable
 from tui.widgets.keys_footer import KeysFooter
-from tui.widgets.overlay_chart import LETTERS, OverlayChart
+from tui.widgets.overlay_chart import COLOURS, OverlayChart
 from tui.widgets.samples_compare import SamplesBeside
 
 if TYPE_CHECKING:
@@ -35,17 +36,20 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 2.0
 REST = 10  # times the duration of reading: reading must not slow down training
 SMOOTHING = 0.95  # of training losses: lines that cross all the time cannot be distinguished
-MOST_RUNS = len(LETTERS)
-OF_CHART = ("next_axis", "next_metric", "toggle_log", "toggle_window", "toggle_run")
+MOST_RUNS = 26
+PARTS = ("-both", "-only-chart", "-only-table")  # which of chart and table are shown, in turn
+OF_CHART = ("next_axis", "next_metric", "toggle_log", "toggle_window")
 
 HELP_PAGE = """\
-The arrow keys move in the table, or in all texts at once.
+The arrow keys select a run in the table, or move in all texts at once. Space hides the selected run
+or shows it again, and o shows it alone; so does a click on its name.
 
-Each run keeps its letter, which stands at the end of its curve, and its colour; where curves run
-through the same cells, each shows in turn, as dashes.
+Each run keeps its letter, which stands at the end of its curve, and its colour: those of its mark
+among the runs. After six runs the colours come again. Where curves run through the same cells,
+each shows in turn, as dashes.
 
-The table has exactly the settings that differ, those changed during training with all their values
-(0.001→0.0003), then the figures; the best validation loss is bold.
+The table has the results, the best validation loss bold, then exactly the settings that differ,
+those changed during training with all their values (0.001→0.0003).
 
 Texts are written from each run's best checkpoint with the first run's prompt, seed and sampling
 settings.
@@ -74,7 +78,8 @@ class CompareScreen(Screen[None]):
     """Several runs on one chart, with a table of what differs and texts side by side.
 
     Args:
-        paths: Folders of two to six runs; of more, the first six are compared.
+        paths: Folders of two or more runs; of very many, the first ones are compared.
+        places: What the letter and colour of each stand for; by default their order.
     """
 
     HELP = HELP_PAGE
@@ -92,12 +97,14 @@ class CompareScreen(Screen[None]):
                 tooltip="texts of all, from the same prompt and seed; again: with the next seed"),
         Binding("p", "prompt", "Prompt", tooltip="edit the prompt (enter: write, esc: back)"),
         Binding("t", "table", "Table", tooltip="what differs, and what came of it"),
-        Binding("c", "toggle_chart", "Chart", show=False,
-                tooltip="hide the chart, or show it again"),
+        Binding("c", "next_part", "Chart/table", tooltip="chart and table, or one of them alone"),
+        Binding("space", "toggle_selected", "Hide/show",
+                tooltip="hide the selected run, or show it again"),
+        Binding("o", "solo", "Alone", tooltip="only the selected run, or all"),
         *(
-            Binding(str(place + 1), f"toggle_run({place})", show=False,
-                    tooltip=f"hide the run {letter}, or show it again")
-            for place, letter in enumerate(LETTERS)
+            Binding(str(place), f"toggle_run({place - 1})", show=False,
+                    tooltip=f"hide the run number {place}, or show it again")
+            for place in range(1, 10)
         ),
         Binding("up", "scroll_texts(-1, 0)", show=False),
         Binding("down", "scroll_texts(1, 0)", show=False),
@@ -112,9 +119,10 @@ class CompareScreen(Screen[None]):
     table = getters.query_one(ComparisonTable)
     beside = getters.query_one(SamplesBeside)
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], places: Sequence[int] | None = None) -> None:
         super().__init__()
         self.paths = [path.resolve() for path in paths[:MOST_RUNS]]
+        self.places = dict(zip(self.paths, places or range(len(paths)), strict=False))
         self._left_out = len(paths) - len(self.paths)
         self._view: View | None = None  # once anything is read
         self._readings: dict[Path, Reading] = {}
@@ -159,7 +167,7 @@ class CompareScreen(Screen[None]):
         smoothed = " (smoothed)" if view.metric == "train_loss" else ""
         name = {"train_loss": "training", "val_loss": "validation"}[view.metric]
         frame = self.query_one("#compare-chart")
-        frame.border_subtitle = f"1 to {len(self.paths)}: hide, show"
+        frame.border_subtitle = "←→: select · space: hide, show · o: alone"
         frame.border_title = f"compare · {name} loss{smoothed} over {view.axis}"
         self._read_soon(view)
 
@@ -202,13 +210,13 @@ class CompareScreen(Screen[None]):
         assert self._view is not None
         smooth = self._view.metric == "train_loss"
         self.chart.empty_text = (
-            "all runs are hidden: 1 to 6 show them" if self._hidden else "nothing was measured yet"
+            "all runs are hidden: o shows them" if self._hidden else "nothing was measured yet"
         )
         self.chart.show(
             [
-                Curve(path.name, place, self._readings[path].column, smooth)
-                for place, path in enumerate(self.paths)
-                if path in self._readings and place not in self._hidden
+                Curve(path.name, self.places[path], self._readings[path].column, smooth)
+                for at, path in enumerate(self.paths)
+                if path in self._readings and at not in self._hidden
             ],
             self._view.axis,
             self._forks(),
@@ -230,16 +238,18 @@ class CompareScreen(Screen[None]):
         ]
 
     def _letter(self, path: Path) -> str:
-        return LETTERS[self.paths.index(path)]
+        return letter_of(self.places[path])
 
     def _show_table(self, anew: bool = False) -> None:
         self.table.show(self.runs, [self._name_of(run.path) for run in self.runs], anew)
 
     def _name_of(self, path: Path) -> Text:
         letter = self._letter(path)
-        colour = self.chart.get_component_rich_style(f"chart--run-{letter.lower()}").color
+        hue = COLOURS[self.places[path] % len(COLOURS)]
+        colour = self.chart.get_component_rich_style(f"chart--run-{hue}").color
         style = Style(color=colour, bold=True)  # without the background of the chart
-        return Text.assemble((f"{letter} ", style), (path.name, "bold"))
+        hidden = self.paths.index(path) in self._hidden
+        return Text.assemble((f"{letter} ", style), (path.name, "dim strike" if hidden else "bold"))
 
     def _show_note(self) -> None:
         from engine.runs.comparison import cautions
@@ -261,9 +271,9 @@ class CompareScreen(Screen[None]):
         if action in ("table", "scroll_texts"):
             return texts
         without_chart = self.has_class("-short") and texts  # they take all the room there is
-        if action == "toggle_chart":
-            return not without_chart
-        if action in OF_CHART and (without_chart or self.has_class("-no-chart")):
+        if action == "next_part":
+            return not texts
+        if action in OF_CHART and (without_chart or self.has_class("-only-table")):
             return False
         return bool(self.runs) or action in ("close", "leave_field")
 
@@ -289,13 +299,44 @@ class CompareScreen(Screen[None]):
     def action_toggle_window(self) -> None:
         self.chart.toggle_window()
 
-    def action_toggle_run(self, place: int) -> None:
-        if place < len(self.paths):
-            self._hidden ^= {place}
-            self._show_chart()
+    def action_toggle_run(self, at: int) -> None:
+        if at < len(self.paths):
+            self._hide(self._hidden ^ {at})
 
-    def action_toggle_chart(self) -> None:
-        self.toggle_class("-no-chart")
+    def action_toggle_selected(self) -> None:
+        if self.runs:
+            self.action_toggle_run(self._selected)
+
+    def action_solo(self) -> None:
+        """Show only the selected run; if it is alone already, all."""
+        others = set(range(len(self.paths))) - {self._selected}
+        self._hide(set() if self._hidden == others else others)
+
+    @property
+    def _selected(self) -> int:
+        """The index of the selected run among all."""
+        return self.paths.index(self.runs[self.table.selected].path) if self.runs else 0
+
+    def _hide(self, hidden: set[int]) -> None:
+        self._hidden = hidden
+        self._show_chart()
+        self._show_table()
+
+    def on_data_table_column_highlighted(self) -> None:
+        if self.runs and self.table.selected < len(self.runs):
+            self.chart.select(self.places[self.runs[self.table.selected].path])
+
+    def on_data_table_header_selected(self, event: ComparisonTable.HeaderSelected) -> None:
+        """Hide the run that was clicked on, or show it again."""
+        if event.column_index:
+            self.table.move_cursor(column=event.column_index, animate=False)
+            self.action_toggle_selected()
+
+    def action_next_part(self) -> None:
+        """Show chart and table, then the chart alone, then the table alone."""
+        now = next((part for part in PARTS if self.has_class(part)), PARTS[0])
+        self.remove_class(now)
+        self.add_class(PARTS[(PARTS.index(now) + 1) % len(PARTS)])
         self.refresh_bindings()
 
     def action_table(self) -> None:

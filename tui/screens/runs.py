@@ -42,7 +42,7 @@ REFRESH_SECONDS = 2.0
 PREVIEW_SECONDS = 0.1  # that the cursor rests before a run is read
 BLANK_SECONDS = 0.3  # that the preview of the run before stays while one is read
 WIDE = 170  # columns from which the preview stands beside the table
-OF_A_RUN = ("open", "mark", "mark_all", "trash", "compare")
+OF_A_RUN = ("open", "mark", "mark_all", "trash", "compare", "plot")
 TITLES = {column.key: column.title for column in columns_of({})}
 Result = TypeVar("Result")
 
@@ -100,6 +100,7 @@ class RunsScreen(Screen[None]):
         Binding("a", "mark_all", "Mark all", show=False,
                 tooltip="mark all runs listed, or none of them"),
         Binding("c", "compare", "Compare", tooltip="compare the marked runs"),
+        Binding("x", "plot", "Plot", tooltip="plot the loss over a setting in which runs differ"),
         Binding("delete,backspace", "trash", "Trash", key_display="del",
                 tooltip="move the marked runs shown, or this one, to the trash"),
         Binding("u", "undo", "Undo", tooltip="bring back what was moved to the trash last"),
@@ -493,16 +494,41 @@ class RunsScreen(Screen[None]):
 
     def action_compare(self) -> None:
         """Compare the marked runs; a single one with the run under the cursor."""
-        chosen = set(self.view.marked)
+        chosen = dict(self.view.marked)
         if len(chosen) < 2 and self.table.current:
-            chosen.add(self.table.current.path)
-        paths = [Path(run.path) for run in self.view.runs or () if run.path in chosen]
+            chosen.setdefault(self.table.current.path, self.view.free_place())
+        paths = [Path(path) for path in sorted(chosen, key=lambda path: chosen[path])]
         if len(paths) < 2:
             self._say("mark the runs to compare with space: two at least")
         else:
             from tui.screens.compare import CompareScreen
 
-            self.app.push_screen(CompareScreen(paths))  # TODO places
+            self.app.push_screen(CompareScreen(paths, sorted(chosen.values())))
+
+    def action_plot(self) -> None:
+        """Plot the marked runs, or all that are listed, over a setting in which they differ."""
+        from engine.runs.sweep import swept_settings
+        from tui.screens.sweep_plot import SweepPlotScreen
+
+        marked = [run for run in self.view.runs or () if run.path in self.view.marked]
+        runs = marked if len(marked) > 1 else self.table.runs
+        settings = swept_settings(runs)
+        if not settings:
+            which = "marked" if runs is marked else "listed"
+            self._say(
+                f"the runs {which} differ in no setting, so there is nothing to plot them over: "
+                f"gpt-tui sweep trains some that do"
+            )
+            return
+        if self.view.order.by in settings:  # what one looks at comes first
+            settings.sort(key=lambda key: key != self.view.order.by)
+
+        def go_to(path: str | None) -> None:
+            if path:
+                self.table.go_to(path)
+
+        plot = SweepPlotScreen(runs, settings, dict(self.view.marked), self._colour_of)
+        self.app.push_screen(plot, go_to)
 
     # -- helpers ---------------------------------------------------------------------------------
 

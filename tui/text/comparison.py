@@ -46,7 +46,6 @@ MOST_LETTERS = 40  # of a value in its cell
 FIGURES: dict[str, Callable[[RunSummary], str]] = {
     "best val": lambda run: _at(run.best_val_loss, run.best_step),
     "last val": lambda run: format_loss(run.val_loss),
-    "measured on": lambda run: run.val_measured or UNKNOWN,
     "last train": lambda run: format_loss(run.train_loss),
     "steps": lambda run: format_steps(run.step, run.total_steps),
     "tokens": lambda run: format_amount(run.tokens),
@@ -54,6 +53,7 @@ FIGURES: dict[str, Callable[[RunSummary], str]] = {
     "tokens/s": lambda run: f"{run.tokens_per_second:,.0f}" if run.tokens_per_second else UNKNOWN,
     "parameters": lambda run: format_amount(run.parameters),
     "state": lambda run: f"{run.state} (live)" if run.live else run.state,
+    "measured on": lambda run: run.val_measured or UNKNOWN,
     "forked from": lambda run: f"{run.parent} at {run.parent_step:,}" if run.parent else UNKNOWN,
 }
 

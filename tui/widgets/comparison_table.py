@@ -1,4 +1,4 @@
-"""The table of compared runs: exactly the settings that differ, then what came of each run."""
+"""The table of compared runs: what came of each run, then exactly the settings that differ."""
 
 from __future__ import annotations
 
@@ -14,11 +14,30 @@ if TYPE_CHECKING:
 
 
 class ComparisonTable(DataTable[Text]):
-    """A line for each setting and each figure, a column for each run."""
+    """A line for each figure and each setting, a column for each run, one of which is selected."""
+
+    DEFAULT_CSS = """
+    ComparisonTable > .datatable--cursor { background: $primary 40%; color: $foreground; }
+    """
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id, cursor_type="none", fixed_columns=1)
+        super().__init__(id=id, cursor_type="column", fixed_columns=1)
         self._frame: object = None  # what stands in the header and in the first column
+
+    @property
+    def selected(self) -> int:
+        """The index of the selected run."""
+        return max(self.cursor_column - 1, 0)
+
+    def validate_cursor_coordinate(self, value: Coordinate) -> Coordinate:
+        place = super().validate_cursor_coordinate(value)
+        return Coordinate(place.row, 1) if place.column == 0 and len(self.columns) > 1 else place
+
+    def action_cursor_down(self) -> None:
+        self.action_scroll_down()  # the cursor is a column
+
+    def action_cursor_up(self) -> None:
+        self.action_scroll_up()
 
     def show(self, runs: Sequence[ComparedRun], names: Sequence[Text], anew: bool = False) -> None:
         """Fill the table; while its lines stay the same, only what has changed is written.
@@ -29,9 +48,7 @@ class ComparisonTable(DataTable[Text]):
             anew: Write all of it, as after a change of colours.
         """
         rows = _rows(runs)
-        any_setting = any("." in str(label) for label, *_ in rows)
-        corner = Text("differs" if any_setting else "no setting differs", "dim")
-        header = [corner, *names]
+        header = [Text("results", "dim"), *names]
         # said, because a table that measures its columns itself may paint them before it has
         widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
         frame = [str(label) for label in header], [str(label) for label, *_ in rows], widths
@@ -39,10 +56,12 @@ class ComparisonTable(DataTable[Text]):
             self._update_cells(rows)
             return
         self._frame = frame
+        kept = self.cursor_coordinate
         self.clear(columns=True)
         for label, width in zip(header, widths, strict=True):
             self.add_column(label, width=width)
         self.add_rows(rows)
+        self.move_cursor(row=0, column=max(kept.column, 1), animate=False, scroll=False)
 
     def _update_cells(self, rows: Sequence[Sequence[Text]]) -> None:
         for at, row in enumerate(rows):
@@ -57,12 +76,13 @@ def _rows(runs: Sequence[ComparedRun]) -> list[list[Text]]:
     from tui.text.comparison import figure_lines, setting_lines
 
     settings, figures = setting_lines(runs), figure_lines(runs)
-    between = [[Text()] * (len(runs) + 1)] if settings else []
+    told = "settings that differ" if settings else "no setting differs"
+    between = [Text(told if runs else "", "dim italic"), *[Text()] * len(runs)]
     lines = [
         [
             Text(line.label, "dim"),
             *(Text(cell, "bold" if i in line.best else "") for i, cell in enumerate(line.cells)),
         ]
-        for line in (*settings, *figures)
+        for line in (*figures, *settings)
     ]
-    return [*lines[: len(settings)], *between, *lines[len(settings) :]]
+    return [*lines[: len(figures)], between, *lines[len(figures) :]] if runs else []

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from engine.runs.curves import Axis
     from tui.charts.overlay import Curve, Overlay
 
-LETTERS = "ABCDEF"
-"""As many runs as colours that can be told apart."""
+COLOURS = "abcdef"
+"""Of runs, by the last letter of the name of their style; the next runs have them again."""
+
+MOST_LEGEND_SHARE = 4  # of the height: a quarter
 
 
 class OverlayChart(ChartWidget["Overlay"]):
@@ -27,8 +29,14 @@ class OverlayChart(ChartWidget["Overlay"]):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._curves: tuple[Curve, ...] = ()
+        self._selected = 0  # the place of the run that the legend shows in any case
         self._axis: Axis | None = None
         self._marks: tuple[Mark, ...] = ()
+
+    def select(self, place: int) -> None:
+        """Scroll the legend to a run."""
+        self._selected = place
+        self.refresh_data()
 
     def show(self, curves: Sequence[Curve], axis: Axis, marks: Sequence[Mark] = ()) -> None:
         self._curves, self._axis, self._marks = tuple(curves), axis, tuple(marks)
@@ -36,7 +44,7 @@ class OverlayChart(ChartWidget["Overlay"]):
 
     def data_state(self) -> object:
         curves = [(one.name, one.place, id(one.column), one.smooth) for one in self._curves]
-        return curves, self._axis, self._marks
+        return curves, self._axis, self._marks, self._selected
 
     def picture(self) -> Overlay | None:
         if not any(len(one.column) for one in self._curves):
@@ -50,20 +58,28 @@ class OverlayChart(ChartWidget["Overlay"]):
         return Overlay(self._curves, first, end, ticks, self.log_y, self._marks)
 
     def legend(self, picture: Overlay, width: int) -> list[Row]:
-        """Return the names, each with its letter and its last value, on as many rows as needed."""
+        """Return the names, each with its letter and its last value.
+
+        Where they need more than a quarter of the height, the legend scrolls.
+        """
         parts = [self._part(one) for one in self._curves]
         parts += [[(flag, "tick")] for flag in self.flags(picture, width)]
         rows: list[Row] = [[]]
-        for part in parts:
+        at = 0  # the row of the selected run
+        for i, part in enumerate(parts):
             if rows[-1] and length_of(rows[-1]) + length_of(part) > width:
                 rows.append([])
             rows[-1] += [*part, ("  ", "blank")]
-        return [_cut(row, width) for row in rows]
+            if i < len(self._curves) and self._curves[i].place == self._selected:
+                at = len(rows) - 1
+        most = max(self.size.height // MOST_LEGEND_SHARE, 1)
+        first = max(0, min(at, len(rows) - most))
+        return [_cut(row, width) for row in rows[first : first + most]]
 
     def _part(self, curve: Curve) -> Row:
         column = curve.column
         value = column.last_smoothed if curve.smooth else column.last
-        style = f"run-{curve.letter.lower()}"
+        style = f"run-{COLOURS[curve.place % len(COLOURS)]}"
         return [
             (f"{curve.letter} {'━━' if curve.smooth else '●─'} ", style),
             (f"{curve.name} ", "legend"),

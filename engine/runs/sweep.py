@@ -1,0 +1,77 @@
+"""A figure of runs over a setting in which they differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from engine.config.schema import SETTINGS
+from engine.config.setting import Value
+from engine.runs.comparison import NOT_OF_TRAINING, SEED
+from engine.runs.fields import differing_keys
+from engine.runs.summary import RunSummary
+
+FIGURES: dict[str, Callable[[RunSummary], float | None]] = {
+    "best val": lambda run: run.best_val_loss,
+    "last val": lambda run: run.val_loss,
+    "last train": lambda run: run.train_loss,
+    "train time": lambda run: run.train_seconds or None,
+}
+"""What can be plotted over a setting; the lowest is the best."""
+
+
+@dataclass(frozen=True)
+class SweptPoint:
+    """A run in the plot.
+
+    Attributes:
+        run: The run.
+        value: Of the setting.
+        x: Where that stands: the number itself, or its rank among the values.
+        y: The figure.
+    """
+
+    run: RunSummary
+    value: Value
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The points, by rising value, and the values by rank where these are no numbers."""
+
+    points: list[SweptPoint]
+    ranked: list[Value]
+
+
+def swept_settings(runs: Sequence[RunSummary]) -> list[str]:
+    """Return the settings in which runs differ, those with the most values first, seeds last."""
+    keys = [key for key in differing_keys(runs) if SETTINGS[key].section not in NOT_OF_TRAINING]
+    counts = {key: len({run.config.get(key) for run in runs if run.config}) for key in keys}
+    return sorted(keys, key=lambda key: (key == SEED, -counts[key]))
+
+
+def sweep_over(runs: Sequence[RunSummary], key: str, figure: str) -> Sweep:
+    """Place runs along the values of a setting; those without the figure are left out.
+
+    Numbers of which some are 0 and the others span decades are ranked, as a logarithmic axis has
+    no 0.
+    """
+    measure = FIGURES[figure]
+    known = [
+        (run, run.config.get(key), float(y))
+        for run in runs
+        if run.config is not None and (y := measure(run)) is not None and math.isfinite(y)
+    ]
+    values = sorted({value for _, value, _ in known}, key=lambda value: (str(type(value)), value))
+    positive = [one for one in values if isinstance(one, (int, float)) and one > 0]
+    is_number = SETTINGS[key].type in (int, float)
+    spans = bool(positive) and max(positive) > 20 * min(positive)
+    ranks = not is_number or (spans and len(positive) < len(values))
+    points = [
+        SweptPoint(run, value, float(values.index(value)) if ranks else float(value), y)
+        for run, value, y in known
+    ]
+    return Sweep(sorted(points, key=lambda one: (one.x, one.y)), values if ranks else [])

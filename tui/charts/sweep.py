@@ -1,0 +1,189 @@
+"""The plot of a figure over a setting: a point for each run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+Rows = list[list[tuple[str, str]]]
+"""Screen rows as stretches of text, each with the name of its style."""
+
+LOG_FROM = 8.0  # times the least value, the greatest one: from there the axis is logarithmic
+LEAST_COLUMNS, LEAST_ROWS = 12, 3
+BEST_SIGN, POINT_SIGN, LINE_SIGN = "★", "●", "·"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A run.
+
+    Attributes:
+        x: The value of the setting: a number, or the rank of a value that is none.
+        y: The figure.
+        sign: What stands there.
+        style: The name of the style of the sign.
+    """
+
+    x: float
+    y: float
+    sign: str = POINT_SIGN
+    style: str = "point"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The horizontal axis.
+
+    Attributes:
+        labels: Of values that are no numbers, by rank; empty for numbers.
+    """
+
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SweepPlot:
+    """A drawn plot.
+
+    Attributes:
+        rows: Its text.
+        places: Column and row of each point, in the order of the points.
+        is_log: Whether the horizontal axis is logarithmic.
+    """
+
+    rows: Rows
+    places: list[tuple[int, int]]
+    is_log: bool
+
+
+def is_logarithmic(values: Sequence[float]) -> bool:
+    """Return whether values are positive and span about a decade or more."""
+    return bool(values) and min(values) > 0 and max(values) >= LOG_FROM * min(values)
+
+
+def draw_sweep(
+    points: Sequence[Point], axis: Axis, width: int, height: int, cursor: int | None = None
+) -> SweepPlot:
+    """Draw points with finite values, and a line through the lowest ones of each value.
+
+    Args:
+        points: At least one.
+        axis: How the values are written.
+        width: In cells.
+        height: In cells.
+        cursor: The index of the point that is looked at.
+    """
+    xs, ys = [one.x for one in points], [one.y for one in points]
+    is_log = not axis.labels and is_logarithmic(xs)
+    across, down = _range(xs, is_log, 0.04), _range(ys, False, 0.06)
+    y_ticks = [(value, f"{value:.4g}") for value in _round_values(*down, max(2, height // 4))]
+    left = max((len(label) for _, label in y_ticks), default=0) + 2
+    columns, rows = width - left, height - 2
+    if columns < LEAST_COLUMNS or rows < LEAST_ROWS:
+        return SweepPlot([[] for _ in range(height)], [(0, 0)] * len(points), is_log)
+    cells = [[(" ", "blank")] * width for _ in range(height)]
+
+    def write(x: int, y: int, text: str, style: str) -> None:
+        for at, letter in enumerate(text):
+            if 0 <= x + at < width:
+                cells[y][x + at] = (letter, style)
+
+    def column(x: float) -> int:
+        return left + min(int(_share(x, across, is_log) * columns), columns - 1)
+
+    def row(y: float) -> int:
+        return min(int((1 - _share(y, down, False)) * rows), rows - 1)
+
+    for y in range(rows):
+        write(left - 1, y, "│", "axis")
+    write(left - 1, rows, "└" + "─" * columns, "axis")
+    for value, label in y_ticks:
+        write(left - 2 - len(label), row(value), f"{label} ┤", "tick")
+        write(left - 1, row(value), "┤", "axis")
+    free = 0
+    for value, label in _x_ticks(across, axis, is_log, columns):
+        start = min(max(column(value) - len(label) // 2, 0), width - len(label))
+        if start >= free:
+            write(column(value), rows, "┬", "axis")
+            write(start, rows + 1, label, "tick")
+            free = start + len(label) + 2
+    for (x0, y0), (x1, y1) in _through_lowest(points):
+        begin, end = column(x0), column(x1)
+        for x in range(begin + 1, end):
+            share = (x - begin) / (end - begin)
+            write(x, row(y0 + share * (y1 - y0)), LINE_SIGN, "line")
+    places = [(column(one.x), row(one.y)) for one in points]
+    lowest = min(ys)
+    on_top = [*sorted(range(len(points)), key=lambda i: -ys[i])]
+    if cursor is not None:
+        on_top.append(cursor)
+    for i in on_top:
+        x, y = places[i]
+        write(x, y, points[i].sign, "cursor" if i == cursor else points[i].style)
+        if ys[i] == lowest:
+            write(x - 1 if x > left else x + 1, y, BEST_SIGN, "best")
+    return SweepPlot([_stretches(line) for line in cells], places, is_log)
+
+
+def _share(value: float, ends: tuple[float, float], is_log: bool) -> float:
+    low, high = ends
+    if is_log:
+        value, low, high = math.log(value), math.log(low), math.log(high)
+    return min(max((value - low) / (high - low), 0.0), 1.0)
+
+
+def _range(values: Sequence[float], is_log: bool, room: float) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    if is_log:
+        factor = (high / low) ** room
+        return low / factor, high * factor
+    span = (high - low) or abs(low) * 0.2 or 1.0
+    return low - room * span, high + room * span
+
+
+def _round_values(low: float, high: float, most: int) -> list[float]:
+    """Return multiples of 1, 2 or 5 times a power of ten between two numbers."""
+    power = 10.0 ** math.floor(math.log10((high - low) / most))
+    step = next(f * power for f in (1, 2, 5, 10) if f * power >= (high - low) / most * (1 - 1e-9))
+    return [count * step for count in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _x_ticks(
+    ends: tuple[float, float], axis: Axis, is_log: bool, columns: int
+) -> list[tuple[float, str]]:
+    low, high = ends
+    if axis.labels:
+        return [(float(rank), label) for rank, label in enumerate(axis.labels)]
+    most = max(2, columns // 12)
+    if not is_log:
+        return [(value, f"{value:.4g}") for value in _round_values(low, high, most)]
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for mantissas in ((1, 2, 5), (1, 3), (1,)):
+        values = [float(f"{m}e{power}") for power in decades for m in mantissas]
+        inside = [value for value in values if low <= value <= high]
+        if len(inside) <= most:
+            break
+    inside = inside[:: math.ceil(len(inside) / most)] if inside else [low, high]
+    return [(value, f"{value:.3g}") for value in inside]
+
+
+def _through_lowest(
+    points: Sequence[Point],
+) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    lowest: dict[float, float] = {}
+    for one in points:
+        lowest[one.x] = min(one.y, lowest.get(one.x, one.y))
+    ends = sorted(lowest.items())
+    return list(pairwise(ends))
+
+
+def _stretches(line: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    merged: list[tuple[str, str]] = []
+    for letter, style in line:
+        if merged and merged[-1][1] == style:
+            merged[-1] = (merged[-1][0] + letter, style)
+        else:
+            merged.append((letter, style))
+    return merged

@@ -1,0 +1,156 @@
+"""A figure of runs over a setting in which they differ, as a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.style import Style
+from rich.text import Text
+from textual import getters
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import Screen
+from textual.widgets import Static
+
+from engine.config.schema import SETTINGS
+from tui.text.numbers import format_count, format_duration, format_loss
+from tui.text.tables import fit_items
+from tui.widgets.keys_footer import KeysFooter
+from tui.widgets.runs_columns import format_value
+from tui.widgets.sweep_chart import SweepChart
+
+if TYPE_CHECKING:
+    from engine.runs.summary import RunSummary
+
+HELP_PAGE = """\
+Each point is a run; its letter is that of its mark or, if no run is marked, one for this plot. The
+dotted line goes through the best run of each value, and ★ is the best of all. The axis is
+logarithmic where the values span about a decade or more.
+
+The arrow keys, or a click, go from run to run; enter, or a second click, goes back to the table
+with the cursor on that run.
+
+If two or more runs are marked, those are plotted; else all that the filter lists.
+"""
+
+
+class SweepPlotScreen(Screen[str | None]):
+    """Plots a figure over a setting; its result is the path of the chosen run.
+
+    Args:
+        runs: At least two.
+        settings: The settings in which they differ, at least one.
+        places: Of the marked runs, by path.
+        colour_of: Returns the style of the letter at a place.
+    """
+
+    HELP = HELP_PAGE
+    CSS_PATH = "../styles/sweep_plot.tcss"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "next_setting(1)", "Setting", tooltip="over the next setting that differs"),
+        Binding("X", "next_setting(-1)", show=False, tooltip="over the setting before"),
+        Binding("v", "next_figure", "Figure", tooltip="best, last or training loss, or the time"),
+        Binding("right,l,down,j", "move(1)", "Next run", key_display="→",
+                tooltip="the run with the next higher value"),
+        Binding("left,h,up,k", "move(-1)", "Run before", show=False,
+                tooltip="the run with the next lower value"),
+        Binding("home,g", "move(-10000)", show=False, tooltip="the run with the lowest value"),
+        Binding("end,G", "move(10000)", show=False, tooltip="the run with the highest value"),
+        Binding("enter", "choose", "To the run", tooltip="back to the table, to this run"),
+        Binding("escape,q", "close", "Back", key_display="esc", tooltip="back to the table"),
+    ]  # fmt: skip
+
+    chart = getters.query_one(SweepChart)
+
+    def __init__(
+        self,
+        runs: Sequence[RunSummary],
+        settings: Sequence[str],
+        places: dict[str, int],
+        colour_of: Callable[[int], Style],
+    ) -> None:
+        super().__init__()
+        self.runs, self.settings = list(runs), list(settings)
+        self._places, self._colour_of = places, colour_of
+        self.key = self.settings[0]
+        self.figure = "best val"
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="sweep-frame"):
+            yield SweepChart(self._colour_of, id="sweep")
+        yield Static(id="sweep-run")
+        yield KeysFooter()
+
+    def on_mount(self) -> None:
+        self._show()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show_run)
+
+    def _show(self) -> None:
+        from engine.runs.sweep import sweep_over
+
+        sweep = sweep_over(self.runs, self.key, self.figure)
+        self.chart.show(sweep, self.key, self._places)
+        frame = self.query_one("#sweep-frame")
+        count = format_count(len(sweep.points), "run")
+        left_out = len(self.runs) - len(sweep.points)
+        without = f" · {left_out} without {self.figure}" if left_out else ""
+        place = f"{self.settings.index(self.key) + 1} of {len(self.settings)}"
+        frame.border_title = f"{self.figure} over {self.key} · {count}{without}"
+        frame.border_subtitle = f"x: setting {place} · ★ the best"
+        self.call_after_refresh(self._show_run)
+
+    def _show_run(self) -> None:
+        """Show the values of the run at the cursor."""
+        note = self.query_one("#sweep-run", Static)
+        points = self.chart.sweep.points if self.chart.sweep else []
+        if not points:
+            note.update(Text(f"no run has {self.figure} yet: v shows another figure", "dim"))
+            return
+        one = points[self.chart.cursor]
+        letter = self.chart.letter_of(one.run.path)
+        config = one.run.config
+        value = format_duration(one.y) if self.figure == "train time" else format_loss(one.y)
+        others = [key for key in self.settings if key != self.key]
+        items = [
+            Text(f"{letter} {one.run.name}".strip(), "bold"),
+            Text(f"{self.key} {SETTINGS[self.key].format(one.value)}"),
+            Text(f"{self.figure} {value}"),
+            *(
+                Text(f"{key.partition('.')[2]} {format_value(key, config.get(key))}", "dim")
+                for key in others
+                if config is not None
+            ),
+        ]
+        note.update(fit_items(items, self.size.width - 2))
+
+    def on_sweep_chart_moved(self) -> None:
+        self._show_run()
+
+    def on_sweep_chart_chosen(self) -> None:
+        self.action_choose()
+
+    def action_next_setting(self, by: int) -> None:
+        at = self.settings.index(self.key) + by
+        self.key = self.settings[at % len(self.settings)]
+        self._show()
+
+    def action_next_figure(self) -> None:
+        from engine.runs.sweep import FIGURES
+
+        figures = list(FIGURES)
+        self.figure = figures[(figures.index(self.figure) + 1) % len(figures)]
+        self._show()
+
+    def action_move(self, points: int) -> None:
+        self.chart.move(points)
+
+    def action_choose(self) -> None:
+        self.dismiss(self.chart.current)
+
+    def action_close(self) -> None:
+        self.dismiss(None)
