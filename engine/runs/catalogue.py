@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER
@@ -14,7 +14,6 @@ from engine.runs.notes import NOTES_FILE
 from engine.runs.summary import RunSummary, read_summary
 
 WATCHED = (CONFIG_FILE, DATABASE_FILE, f"{DATABASE_FILE}-wal", NOTES_FILE)
-CHECKED_AT_ONCE = 50  # so that reading many configurations does not block the caller
 
 Signature = tuple[tuple[int, int] | None, ...]
 
@@ -23,7 +22,6 @@ Signature = tuple[tuple[int, int] | None, ...]
 class _Entry:
     signature: Signature
     summary: RunSummary
-    checked: bool  # its config.toml was read, too
 
 
 class Catalogue:
@@ -35,21 +33,13 @@ class Catalogue:
         self._sizes: dict[Path, tuple[Signature, int]] = {}
 
     def read(self) -> list[RunSummary]:
-        """Return the summary of every run, the oldest first.
-
-        Whether ``config.toml`` is damaged takes longest to find out, so that later calls do it,
-        some runs at a time.
-        """
-        budget = CHECKED_AT_ONCE if self._entries else 0
+        """Return the summary of every run, the oldest first."""
         entries: dict[Path, _Entry] = {}
         for path in list_runs(self.runs_dir):
             entry = self._entries.get(path)
             signature = _signature(path, WATCHED)
             if entry is None or self._has_changed(entry, path, signature):
-                entry = _Entry(signature, read_summary(path, check_config=False), False)
-            elif not entry.checked and budget:
-                budget -= 1
-                entry = replace(entry, summary=read_summary(path), checked=True)
+                entry = _Entry(signature, read_summary(path))
             entries[path] = entry
         self._entries = entries
         return sorted(

@@ -69,24 +69,18 @@ def read_summaries(runs_dir: Path) -> list[RunSummary]:
     return sorted(map(read_summary, list_runs(runs_dir)), key=lambda run: (run.created, run.name))
 
 
-def read_summary(path: Path, check_config: bool = True) -> RunSummary:
-    """Read the summary of a run; a damaged run has the state ``damaged``, and nothing is raised.
-
-    Args:
-        check_config: Read ``config.toml`` even if all it could tell is known without: that takes
-            most of the time, and finds out whether it is damaged.
-    """
+def read_summary(path: Path) -> RunSummary:
+    """Read the summary of a run; a damaged run has the state ``damaged``, and nothing is raised."""
     path = path.resolve()
     live = is_locked(path)
     notes, problem = _notes_or_problem(path)
     about = {**vars(notes), "path": str(path), "name": path.name, "live": live}
+    facts: dict[str, Any] = {}
     try:
         facts = _read_facts(path)
-        config = None
-        if check_config or not facts.keys() >= {*FROM_CONFIG}:
-            config = read_run_config(path)
-            known = (config.preset, config.data.corpus, config.train.max_steps)
-            facts = {**dict(zip(FROM_CONFIG, known, strict=True)), **facts}
+        config = read_run_config(path)
+        known = (config.preset, config.data.corpus, config.train.max_steps)
+        facts = {**dict(zip(FROM_CONFIG, known, strict=True)), **facts}
         state = _state(facts.pop("state", None), live)
         return RunSummary(**facts | about, state=state, problem=problem, config=config)
     except (InputError, OSError) as error:
@@ -94,7 +88,7 @@ def read_summary(path: Path, check_config: bool = True) -> RunSummary:
         return RunSummary(
             **about,
             state=DAMAGED,
-            created=_changed(path),
+            created=facts.get("created") or _changed(path),
             problem=damage,
             is_restorable=isinstance(error, Unreadable) and error.is_restorable,
         )

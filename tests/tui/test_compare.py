@@ -310,11 +310,76 @@ async def test_nothing_to_read_at_all(compare: Compare, runs_dir: Path) -> None:
         assert looker.app.screen is not looker.screen
 
 
-async def test_a_seventh_run_is_left_out_aloud(compare: Compare, runs_dir: Path) -> None:
+async def test_more_runs_than_colours_have_letters_of_their_own(
+    compare: Compare, runs_dir: Path
+) -> None:
     paths = [write_run(runs_dir, f"run-{i}", steps=20) for i in range(8)]
     async with compare(*paths) as looker:
+        await looker.until(lambda: "A ━━ run-0" in looker.picture(), "the legend")
+        styles = [looker.screen._name_of(path).spans[0].style for path in paths]
+        assert styles[6] == styles[0] != styles[1]
+        names = [str(column.label) for column in looker.screen.table.ordered_columns][1:]
+        assert names[-1] == "H run-7"
+        assert "H" in looker.picture(), "at the end of its curve"
+
+
+async def test_a_long_legend_scrolls_to_the_selected_run(compare: Compare, runs_dir: Path) -> None:
+    paths = [write_run(runs_dir, f"run-{i}", steps=20) for i in range(20)]
+    async with compare(*paths, size=(80, 24)) as looker:
+        await looker.until(lambda: "run-0 " in looker.picture(), "the legend")
+        assert "run-19" not in looker.picture()
+        await looker.press("end", *["right"] * 20)
+        await looker.until(lambda: "T ━━ run-19" in looker.picture(), "its end")
+
+
+async def test_what_does_not_fit_is_left_out_aloud(
+    compare: Compare, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screens_compare, "MOST_RUNS", 3)
+    paths = [write_run(runs_dir, f"run-{i}", steps=20) for i in range(5)]
+    async with compare(*paths) as looker:
         await looker.until(lambda: "the last 2 are left out" in looker.note(), "the note")
-        assert len(looker.screen.runs) == 6
+        assert len(looker.screen.runs) == 3
+
+
+async def test_the_selected_run_is_hidden_and_shown_alone(
+    compare: Compare, pair: list[Path]
+) -> None:
+    async with compare(*pair) as looker:
+        await looker.until(lambda: "B ━━ bold" in looker.picture(), "the legend")
+        await looker.press("right", "space")
+        assert "bold" not in looker.picture()
+        await looker.press("o")
+        assert "bold" in looker.picture() and "calm" not in looker.picture()
+        await looker.press("o")
+        assert "bold" in looker.picture() and "calm" in looker.picture()
+        header = looker.screen.table.region.offset
+        await looker.pilot.click(offset=(header.x + 24, header.y))
+        await looker.until(lambda: "calm" not in looker.picture(), "a click on its name hides it")
+
+
+async def test_chart_and_table_are_shown_together_or_alone(
+    compare: Compare, pair: list[Path]
+) -> None:
+    async with compare(*pair) as looker:
+
+        def shown() -> tuple[bool, bool]:
+            chart, table = looker.screen.chart, looker.screen.table
+            return chart.region.height > 5, table.region.height > 5
+
+        found = [shown()]
+        for _ in range(3):
+            await looker.press("c")
+            found.append(shown())
+        assert found == [(True, True), (True, False), (False, True), (True, True)]
+
+
+async def test_results_come_before_settings(compare: Compare, runs_dir: Path) -> None:
+    runs = [write_run(runs_dir, str(n), settings={"model.n_layer": n}) for n in (1, 2)]
+    async with compare(*runs) as looker:
+        labels = list(looker.table())
+        assert labels[0] == "best val"
+        assert labels[-2:] == ["settings that differ", "model.n_layer"]
 
 
 # Texts

@@ -11,6 +11,7 @@ from engine.runs.database import RunDatabase
 from tests.engine.run_folders import write_run
 from tests.tui.conftest import Open, Person
 from tests.tui.test_runs_screen import details, heading, here, look, names
+from tui.control.preferences import Preferences
 from tui.control.run_previews import MOST_KEPT, RunPreviews
 from tui.screens.columns_dialog import ColumnsDialog
 from tui.screens.runs import RunsScreen
@@ -92,7 +93,7 @@ def test_only_the_latest_previews_are_kept(runs_dir: Path) -> None:
     previews = RunPreviews()
     runs = [RunSummary(f"/gone/{number}", str(number), "stopped") for number in range(40)]
     for run in runs:
-        assert isinstance(previews.read(run), str), "there is no such run"
+        previews.read(run)
     assert sum(previews.known(run) is not None for run in runs) == MOST_KEPT
 
 
@@ -106,7 +107,7 @@ async def test_a_problem_is_shown_in_full_with_the_way_out_first(
         await person.until(lambda: screen.table.runs[0].problem, "the problem")
         assert here(screen) == "c"
         lines = details(screen).splitlines()
-        assert lines[1].startswith("gpt-tui verify c --repair")
+        assert lines[1].startswith("gpt-tui verify c --repair"), "it comes first"
         told = " ".join(details(screen).split())
         assert "model.n_layer must be a whole number, not 'many'" in told
         assert "n_hed" in told
@@ -191,3 +192,19 @@ async def test_marks_have_letters_that_stay_and_are_set_by_key_and_mouse(
         await person.pilot.click(screen.table, offset=(5, 2), control=True)
         assert letters() == "A C"
         assert "2 marked" in heading(screen)
+
+
+async def test_columns_order_and_preview_are_remembered(
+    open_app: Open, swept: list[Path], tmp_path: Path
+) -> None:
+    preferences = Preferences(tmp_path / "preferences.toml")
+    async with open_app(size=(120, 40), preferences=preferences) as person:
+        screen = await look_at_settings(person)
+        await person.press("S", "p", "C", *"n_head", "enter", "escape")
+        columns = screen.table.columns
+    again = Preferences.load(tmp_path / "preferences.toml")
+    async with open_app(size=(120, 40), preferences=again) as person:
+        screen = await look_at_settings(person)
+        assert names(screen) == "a b c"
+        assert screen.table.columns == columns and "model.n_head" in columns
+        assert not screen.preview.chart.region.height

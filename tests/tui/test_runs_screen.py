@@ -322,7 +322,7 @@ async def test_a_run_that_cannot_be_restored_says_what_is_wrong(
     shutil.rmtree(five[4] / "checkpoints")
     async with open_app() as person:
         screen = await look(person)
-        assert "cannot be read: gpt-tui verify e --repair" in details(screen)
+        assert "\ngpt-tui verify e --repair" in details(screen)
         await person.press("enter")
         assert "cannot be read: gpt-tui verify e --repair" in told(person)
 
@@ -338,7 +338,7 @@ async def test_a_run_with_a_damaged_database_is_restored_as_it_is_opened(open_ap
         screen = await look(person)
         await person.press("end")
         assert here(screen) == damaged.name
-        assert "cannot be read: opening the run, or gpt-tui verify" in details(screen)
+        assert "enter opens the run and restores it" in details(screen)
         await person.press("enter", "enter")
         await person.until(lambda: person.run == damaged)
         assert any(

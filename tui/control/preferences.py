@@ -33,6 +33,7 @@ ACTION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 SECTIONS = {
     "screen": "The theme, and the panels of the cockpit.",
     "chart": "How curves are drawn.",
+    "runs": "The table of runs.",
     "notify": "What tells of a run while the app is in the background.",
     "folders": "Where files are kept; the environment variables and --runs-dir come first.",
     KEYS: 'Other keys for actions: action = "key" or "key,key"; docs/cockpit.md lists the actions.',
@@ -73,6 +74,12 @@ _TABLE = (
         "Range of the vertical axis: robust cuts off outliers, full shows all values.",
         choices=("robust", "full", "log"),
     ),
+    _preference(
+        "runs.columns", AUTO,
+        "Columns by importance, as name,best,lr; auto adds settings that differ.",
+    ),
+    _preference("runs.sort", "-created", "The column to sort by; with - the largest first."),
+    _preference("runs.preview", True, "Whether the run under the cursor is previewed."),
     _preference("notify.bell", True, "Ring the terminal's bell."),
     _preference("notify.message", True, "Have the terminal show a notification (OSC 9)."),
     _preference(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from engine.runs.selection import Filter
     from engine.runs.summary import RunSummary
     from engine.runs.transfer import Trashed
+    from tui.control.preferences import Preferences
 
 DESCENDING_AT_FIRST = ("created", "step", "time", "parameters", "disk", "tags")
 AUTO = "auto"
@@ -41,6 +42,7 @@ class RunsView:
 
     def __init__(self, runs_dir: Path) -> None:
         self.runs_dir = runs_dir
+        self._preferences: Preferences | None = None
         self.runs: list[RunSummary] | None = None  # None until they are read
         self.sizes: dict[str, int] = {}  # bytes on the disk by path
         self.marked: dict[str, int] = {}  # path -> place, which letter and colour stand for
@@ -53,6 +55,35 @@ class RunsView:
         self._filter: Filter | None = None
         self._catalogue: Catalogue | None = None
         self._lock = Lock()
+
+    # -- what is remembered ----------------------------------------------------------------------
+
+    def use(self, preferences: Preferences) -> None:
+        """Begin with what is remembered; from then on, `remember` writes it."""
+        if self._preferences is None:
+            self._preferences = preferences
+            self.columns = preferences.get("runs.columns") or AUTO
+            self.has_preview = preferences.get("runs.preview")
+            by = preferences.get("runs.sort")
+            if can_sort_by(by.lstrip("-")):
+                self.order = Order(by.lstrip("-"), by.startswith("-"))
+
+    def remember(self) -> None:
+        """Write down columns, order and preview, where they have changed.
+
+        Raises:
+            InputError: The file of the preferences cannot be written.
+        """
+        now = {
+            "runs.columns": self.columns,
+            "runs.sort": f"{'-' if self.order.descending else ''}{self.order.by}",
+            "runs.preview": self.has_preview,
+        }
+        for name, value in now.items():
+            if self._preferences and self._preferences.get(name) != value:
+                self._preferences.set(name, value)
+
+    # -- reading ---------------------------------------------------------------------------------
 
     @contextmanager
     def reading(self) -> Iterator[Catalogue | None]:

@@ -93,7 +93,7 @@ class ColumnsDialog(ModalScreen[str | None]):
         kept = self.options.highlighted_option
         self.options.clear_options()
         found = [one for one in _columns() if all(word in " ".join(one).lower() for word in words)]
-        found.sort(key=lambda one: not all(word in one[0].lower() for word in words))
+        found.sort(key=lambda one: not all(word in _names_in(*one) for word in words))
         self.options.add_options(Option(self._line(*one), id=one[0]) for one in found)
         names = [option.id for option in self.options.options]
         if names:
@@ -143,3 +143,8 @@ def _columns() -> Iterator[tuple[str, str]]:
     for key, setting in SETTINGS.items():
         name = short_name(key)
         yield name, f"{key}: {setting.help}" if name != key else setting.help
+
+
+def _names_in(name: str, help: str) -> str:
+    key = help.partition(":")[0]
+    return f"{name} {key if '.' in key else ''}"

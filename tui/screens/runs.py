@@ -137,6 +137,7 @@ class RunsScreen(Screen[None]):
     # -- reading ---------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
+        self.view.use(self.app.preferences)  # type: ignore[attr-defined]
         self._show()
         self.read()
         self.set_interval(REFRESH_SECONDS, self._read_if_seen)
@@ -269,6 +270,7 @@ class RunsScreen(Screen[None]):
 
     def action_preview(self) -> None:
         self.view.has_preview = not self.view.has_preview
+        self._try(self.view.remember)
         self.set_class(not self.view.has_preview, "-no-preview")
         self._show_preview()
 
@@ -311,8 +313,12 @@ class RunsScreen(Screen[None]):
         columns = [key for key in self.table.columns if can_sort_by(key)]
         now = self.view.order.by
         at = columns.index(now) + 1 if now in columns else 0
-        self.view.sort_by(columns[at % len(columns)])
+        self._sort_by(columns[at % len(columns)])
+
+    def _sort_by(self, key: str) -> None:
+        self.view.sort_by(key)
         self._show()
+        self._try(self.view.remember)
 
     def action_columns(self) -> None:
         from tui.screens.columns_dialog import ColumnsDialog
@@ -322,17 +328,16 @@ class RunsScreen(Screen[None]):
                 self.view.columns = columns
                 self.table.lay_out()
                 self._show()
+                self._try(self.view.remember)
 
         shown = [_short(key) for key in self.table.columns]
         self.app.push_screen(ColumnsDialog(self.view.columns, shown), choose)
 
     def action_reverse(self) -> None:
-        self.view.sort_by(self.view.order.by)
-        self._show()
+        self._sort_by(self.view.order.by)
 
     def on_runs_table_header_clicked(self, message: RunsTable.HeaderClicked) -> None:
-        self.view.sort_by(message.key)
-        self._show()
+        self._sort_by(message.key)
 
     # -- writing on runs -------------------------------------------------------------------------
 
@@ -349,8 +354,11 @@ class RunsScreen(Screen[None]):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._show_example()
-        if self.editor.what == "filter" and not self._is_naming_field(event.value):
-            self._filter_by(event.value.strip())
+        if self.editor.what == "filter":
+            text = event.value
+            if self._is_naming_field(text):
+                text = text.rpartition(" ")[0]
+            self._filter_by(text.strip())
 
     def _is_naming_field(self, text: str) -> bool:
         """Whether a filter that finds nothing ends in the beginning of one such as ``best<2``."""

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 class ComparisonTable(DataTable[Text]):
     """A line for each figure and each setting, a column for each run, one of which is selected."""
 
-    DEFAULT_CSS = """
-    ComparisonTable > .datatable--cursor { background: $primary 40%; color: $foreground; }
-    """
-
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="column", fixed_columns=1)
         self._frame: object = None  # what stands in the header and in the first column

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -119,14 +120,13 @@ def _wrapped_items(items: Sequence[Text], width: int) -> list[Text]:
 def _problem(run: RunSummary, width: int) -> list[Text]:
     """Return the problem, all of it: the way out first, if it can be typed or pressed."""
     problem = run.problem.replace(f"{run.path}/", "").replace("\n", "; ")
-    before, colon, command = problem.partition(f": {program()} ")
+    command = re.search(rf"(?:: |; )({re.escape(program())} .+)$", problem)
+    way_out = Text()
     if run.is_restorable:
         way_out = Text.assemble(("enter", "bold"), " opens the run and restores it")
-    elif colon and "\n" not in command:
-        way_out = Text(f"{program()} {command}", "bold")
-        problem = before
-    else:
-        way_out = Text()
+    elif command:
+        way_out = Text(command[1], "bold")
+        problem = problem[: command.start()]
     lines = list(way_out.wrap(CONSOLE, width)) if way_out else []
     return [*lines, *Text(problem, "yellow").wrap(CONSOLE, width)]
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,21 @@ import pytest
 from data.errors import InputError
 from engine.config.schema import SETTINGS
 from engine.protocol import Adjust, Resume, Rewind
-from engine.runs.comparison import cautions, described, differing_settings, read_compared
+from engine.runs.comparison import (
+    band_of,
+    cautions,
+    described,
+    differing_settings,
+    read_compared,
+    seed_groups,
+)
 from engine.runs.curves import Axis, ghost_of_parent, read_loss_curves, read_parent
+from engine.runs.database import Curve
 from engine.runs.notes import change_notes
 from engine.session.fork import fork
 from engine.session.rewind import visit
 from tests.engine.conftest import MakeConfig, Rig
+from tests.engine.run_folders import write_run
 
 TOKENS_A_STEP = 4 * 8  # batch_size · block_size
 
@@ -220,3 +230,30 @@ def test_a_chart_of_a_fork_marks_where_it_began_and_shows_its_parents_way(
 
 def test_every_setting_can_be_put_in_words() -> None:
     assert all(described(key, [one.default]) for key, one in SETTINGS.items() if one.default != "")
+
+
+def test_runs_that_differ_in_the_seed_alone_are_a_group(runs_dir: Path) -> None:
+    settings: list[dict[str, Any]] = [
+        {"train.seed": 1},
+        {"train.seed": 2, "sample.seed": 7, "system.threads": 1},
+        {"train.seed": 1, "model.n_layer": 3},
+        {"train.seed": 3},
+    ]
+    runs = [
+        read_compared(write_run(runs_dir, f"run-{i}", settings=one))
+        for i, one in enumerate(settings)
+    ]
+    assert seed_groups(runs) == [[0, 1, 3]]
+    assert seed_groups(runs[:1]) == []
+
+
+def test_a_band_reaches_as_far_as_all_curves() -> None:
+    long = Curve(np.array([1, 2, 3, 4]), np.array([4.0, 3.0, 2.0, 1.0]))
+    sparse = Curve(np.array([1, 3]), np.array([8.0, 4.0]))
+    mean, low, high = band_of([long, sparse])
+    assert mean.steps.tolist() == [1, 2, 3]
+    assert mean.values.tolist() == [6.0, 4.5, 3.0]
+    assert low.values.tolist() == [4.0, 3.0, 2.0]
+    assert high.values.tolist() == [8.0, 6.0, 4.0]
+    nothing = Curve(np.array([], np.int64), np.array([], np.float64))
+    assert len(band_of([nothing])[0].steps) == 0
