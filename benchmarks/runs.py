@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from tui.screens.runs import RunsScreen
 
 OPEN_GOAL, PAGE_GOAL, SIZE_GOAL = 1.0, 0.1, 150e6  # seconds, seconds, bytes
+KEY_GOAL = 0.05  # seconds
+FILTER = "lr>1e-4 best<9 name:run"
 METRICS = ("train_loss", "val_loss", "learning_rate", "grad_norm", "tokens_per_second",
            "step_seconds", "weight_norm", "update_ratio", "memory", "flops")  # fmt: skip
 PAGES, REPEATS = 20, 3
@@ -58,7 +60,7 @@ def measure(args: argparse.Namespace) -> Report:
     with tempfile.TemporaryDirectory(prefix="gpt-tui-bench-") as folder:
         programs.note(f"writing {args.runs:,} runs")
         runs_dir = _write_runs(Path(folder, "many"), args.runs)
-        opened, pages = asyncio.run(_time_screen(runs_dir, args.runs))
+        opened, pages, keys, letters = asyncio.run(_time_screen(runs_dir, args.runs))
         programs.note(f"writing a run of {args.steps:,} steps")
         long_run = _write_long_run(Path(folder, "long"), args.steps)
         size = disk_use(long_run)
@@ -69,6 +71,10 @@ def measure(args: argparse.Namespace) -> Report:
             opened.median <= OPEN_GOAL),
         Row("a page down in it", f"≤ {PAGE_GOAL:g} s", pages.described("s", 3),
             pages.median <= PAGE_GOAL),
+        Row("a key while they are read", f"≤ {KEY_GOAL:g} s", keys.described("s", 3),
+            keys.median <= KEY_GOAL),
+        Row("a letter more in the filter", f"≤ {KEY_GOAL:g} s", letters.described("s", 3),
+            letters.median <= KEY_GOAL),
         Row(f"a run of {args.steps:,} steps: its row", f"≤ {OPEN_GOAL:g} s",
             row.described("s", 4), row.median <= OPEN_GOAL),
         Row(f"… its {len(METRICS)} curves", f"≤ {OPEN_GOAL:g} s", curves.described("s"),
@@ -83,10 +89,17 @@ def measure(args: argparse.Namespace) -> Report:
         "metrics": len(METRICS),
         "open_seconds": opened.to_dict(),
         "page_seconds": pages.to_dict(),
+        "key_seconds": keys.to_dict(),
+        "letter_seconds": letters.to_dict(),
         "row_seconds": row.to_dict(6),
         "curves_seconds": curves.to_dict(),
         "bytes": size,
-        "goals": {"open_seconds": OPEN_GOAL, "page_seconds": PAGE_GOAL, "bytes": SIZE_GOAL},
+        "goals": {
+            "open_seconds": OPEN_GOAL,
+            "page_seconds": PAGE_GOAL,
+            "key_seconds": KEY_GOAL,
+            "bytes": SIZE_GOAL,
+        },
         "reached": all(one.reached for one in rows),
     }
     return rows, result
@@ -106,14 +119,16 @@ def _write_runs(runs_dir: Path, count: int) -> Path:
     return runs_dir
 
 
-async def _time_screen(runs_dir: Path, count: int) -> tuple[Spread, Spread]:
-    """Seconds until the table is painted, and for each page down."""
+async def _time_screen(runs_dir: Path, count: int) -> tuple[Spread, ...]:
+    """Seconds until the table is painted; for each page down; a key, and a letter of a filter."""
     from tui.app import GptTuiApp
     from tui.control.run import Launch
 
     app = GptTuiApp(Launch(_config(), runs_dir))
     opened: list[float] = []
     pages: list[float] = []
+    keys: list[float] = []
+    letters: list[float] = []
     try:
         async with app.run_test(size=SIZE):
             for _ in range(REPEATS):
@@ -121,11 +136,13 @@ async def _time_screen(runs_dir: Path, count: int) -> tuple[Spread, Spread]:
                 screen, seconds = await _open(app, count)
                 opened.append(seconds)
                 pages += [await _page_down(screen) for _ in range(PAGES)]
+                keys += await _keys_while_reading(screen)
+                letters += [await _filter(screen, FILTER[:end]) for end in range(len(FILTER) + 1)]
                 screen.dismiss()
                 await asyncio.sleep(0.1)
     finally:
         app.control.end(10)
-    return Spread.of(opened), Spread.of(pages)
+    return tuple(map(Spread.of, (opened, pages, keys, letters)))
 
 
 async def _open(app: GptTuiApp, count: int) -> tuple[RunsScreen, float]:
@@ -144,6 +161,26 @@ async def _open(app: GptTuiApp, count: int) -> tuple[RunsScreen, float]:
 async def _page_down(screen: RunsScreen) -> float:
     started = time.perf_counter()
     screen.table.action_move_page(1)
+    await _painted(screen)
+    return time.perf_counter() - started
+
+
+async def _keys_while_reading(screen: RunsScreen) -> list[float]:
+    """Move the cursor up and down while a thread reads all runs anew."""
+    screen.view._catalogue = None
+    reading = screen.read()
+    seconds: list[float] = []
+    while not reading.is_finished:
+        started = time.perf_counter()
+        screen.table.action_move(1 if len(seconds) % 2 else -1)
+        await _painted(screen)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+async def _filter(screen: RunsScreen, text: str) -> float:
+    started = time.perf_counter()
+    screen.filter_while_typing(text)
     await _painted(screen)
     return time.perf_counter() - started
 
@@ -201,7 +238,7 @@ def _config() -> Config:
 
 
 def _spread(act: Callable[[], object]) -> Spread:
-    seconds = []
+    seconds: list[float] = []
     for _ in range(REPEATS):
         started = time.perf_counter()
         act()

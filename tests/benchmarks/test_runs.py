@@ -18,6 +18,8 @@ def test_runs_are_opened_and_told_of(
     assert (told["runs"], told["steps"], told["metrics"]) == (30, 3000, 10)
     assert told["open_seconds"]["count"] == runs.REPEATS
     assert told["page_seconds"]["count"] == runs.REPEATS * runs.PAGES
+    assert told["letter_seconds"]["count"] == runs.REPEATS * (len(runs.FILTER) + 1)
+    assert told["key_seconds"]["count"] > 0
     assert 0 < told["open_seconds"]["min"] <= told["open_seconds"]["max"]
     assert told["row_seconds"]["median"] > 0
     assert told["curves_seconds"]["median"] > 0
@@ -25,6 +27,8 @@ def test_runs_are_opened_and_told_of(
     assert told["reached"] is (
         told["open_seconds"]["median"] <= 1
         and told["page_seconds"]["median"] <= 0.1
+        and told["key_seconds"]["median"] <= 0.05
+        and told["letter_seconds"]["median"] <= 0.05
         and told["row_seconds"]["median"] <= 1
         and told["curves_seconds"]["median"] <= 1
     )

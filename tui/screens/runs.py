@@ -355,10 +355,13 @@ class RunsScreen(Screen[None]):
     def on_input_changed(self, event: Input.Changed) -> None:
         self._show_example()
         if self.editor.what == "filter":
-            text = event.value
-            if self._is_naming_field(text):
-                text = text.rpartition(" ")[0]
-            self._filter_by(text.strip())
+            self.filter_while_typing(event.value)
+
+    def filter_while_typing(self, text: str) -> None:
+        """Filter by what was typed so far, without the beginning of a term such as ``best<2``."""
+        if self._is_naming_field(text):
+            text = text.rpartition(" ")[0]
+        self._filter_by(text.strip())
 
     def _is_naming_field(self, text: str) -> bool:
         """Whether a filter that finds nothing ends in the beginning of one such as ``best<2``."""
