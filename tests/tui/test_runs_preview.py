@@ -201,6 +201,7 @@ async def test_columns_order_and_preview_are_remembered(
     async with open_app(size=(120, 40), preferences=preferences) as person:
         screen = await look_at_settings(person)
         await person.press("S", "p", "C", *"n_head", "enter", "escape")
+        await person.until(lambda: "model.n_head" in screen.table.columns, "the column")
         columns = screen.table.columns
     again = Preferences.load(tmp_path / "preferences.toml")
     async with open_app(size=(120, 40), preferences=again) as person:

@@ -12,6 +12,7 @@ Rows = list[list[tuple[str, str]]]
 
 LOG_FROM = 8.0  # times the least value, the greatest one: from there the axis is logarithmic
 LEAST_COLUMNS, LEAST_ROWS = 12, 3
+MOST_DECADES = 307.0  # of a logarithmic axis, either way, that are normal floats
 BEST_SIGN, POINT_SIGN, LINE_SIGN = "★", "●", "·"
 
 
@@ -137,8 +138,9 @@ def _share(value: float, ends: tuple[float, float], is_log: bool) -> float:
 def _range(values: Sequence[float], is_log: bool, room: float) -> tuple[float, float]:
     low, high = min(values), max(values)
     if is_log:
-        factor = (high / low) ** room
-        return low / factor, high * factor
+        begin, end = math.log10(low), math.log10(high)
+        more = room * (end - begin)
+        return 10 ** max(begin - more, -MOST_DECADES), 10 ** min(end + more, MOST_DECADES)
     span = (high - low) or abs(low) * 0.2 or 1.0
     return low - room * span, high + room * span
 

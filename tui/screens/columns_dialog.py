@@ -119,7 +119,7 @@ class ColumnsDialog(ModalScreen[str | None]):
         if name in self.chosen:
             self.chosen.remove(name)
         else:
-            self.chosen.append(name)
+            self.chosen.insert(min(1, len(self.chosen)), name)  # what is wanted now has room first
         self._show()
 
     def action_move(self, rows: int) -> None:
