@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+MOST_TEXTS = 16  # that one command samples at once
+
 
 class State(StrEnum):
     IDLE = "idle"  # no run is open
@@ -112,11 +114,23 @@ class CoolDown(Command):
 
 @dataclass(frozen=True)
 class Sample(Command):
-    """Generate text from the current weights. Answered by ``SampleStarted``."""
+    """Generate text from the current weights. Answered by ``SampleStarted``, one for each text."""
 
     changes: dict[str, Any] = field(default_factory=dict)  # of the settings in ``sample``
     step: int | None = None  # use the saved weights of an earlier step
     keep: bool = False  # the changes hold from now on: ``Adjusted`` reports them, too
+    seed: int | None = None  # of the first text, the next has the next one; None: the setting
+    texts: int = 1  # so many at once, at most ``MOST_TEXTS``
+
+
+@dataclass(frozen=True)
+class StopSample(Command):
+    """End a text that is being generated, and those generated with it; what there is stays.
+
+    Answered by ``SampleFinished``.
+    """
+
+    sample: int
 
 
 @dataclass(frozen=True)
@@ -240,12 +254,26 @@ class SampleStarted(Event):
     step: int
     automatic: bool
     settings: dict[str, Any]
+    group: int = 0  # the first of the texts that belong together; 0 for a single one
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOdds:
+    """How likely the model held a token to be, before temperature and the other settings."""
+
+    length: int  # characters
+    probability: float
+    rank: int  # 1 for the most likely token
+    alternatives: tuple[tuple[str, float], ...]  # the most likely tokens and their probabilities
 
 
 @dataclass(frozen=True)
 class SampleText(Event):
+    """More of a text. Its last characters may be held back, so tokens may run ahead of it."""
+
     sample: int
     text: str
+    odds: tuple[TokenOdds, ...] = ()  # of the tokens since the last event; none if automatic
 
 
 @dataclass(frozen=True)
@@ -253,6 +281,7 @@ class SampleFinished(Event):
     sample: int
     tokens: int
     tokens_per_second: float
+    stopped_by: str = ""  # "stop" for a stop string, "max_tokens", or empty if it was ended
 
 
 @dataclass(frozen=True)

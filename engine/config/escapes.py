@@ -2,10 +2,11 @@ r"""Escape sequences, which write text of several lines on one: ``\n``, ``\t`` a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 ESCAPES = {"n": ("\n", "is a new line"), "t": ("\t", "a tab"), "\\": ("\\", "a backslash")}
-BAR = "|"  # between stop strings
+BAR = "|"  # between stop strings, and between prompts
+MOST_PROBES = 8
 ESCAPES_OF_STOPS = {"n": ESCAPES["n"], "t": ESCAPES["t"], BAR: (BAR, "a bar"), "\\": ESCAPES["\\"]}
 
 
@@ -34,18 +35,41 @@ def parse_stops(written: str) -> tuple[str, ...]:
     Raises:
         ValueError: The syntax is invalid; the message is one sentence.
     """
-    stops = [""] if written else []
-    for letter, was_escaped in _read(written, "sample.stop", ESCAPES_OF_STOPS):
-        if letter == BAR and not was_escaped:
-            stops.append("")
-        else:
-            stops[-1] += letter
-    if "" in stops:
+    return _parse_several(written, "sample.stop", "to stop at a bar")
+
+
+def parse_probes(written: str) -> tuple[str, ...]:
+    r"""Parse ``sample.probes``: prompts separated by ``|``, where ``\|`` is a bar.
+
+    Raises:
+        ValueError: The syntax is invalid, or there are too many; the message is one sentence.
+    """
+    probes = _parse_several(written, "sample.probes", "for a bar in a prompt")
+    if len(probes) > MOST_PROBES:
         raise ValueError(
-            r"sample.stop has no text on one side of a bar: remove the bar, or write \| to stop "
-            "at a bar"
+            f"sample.probes has {len(probes)} prompts, and {MOST_PROBES} at most are sampled: "
+            f"remove some"
         )
-    return tuple(stops)
+    return probes
+
+
+def join_probes(prompts: Iterable[str]) -> str:
+    """Write prompts as ``parse_probes`` reads them."""
+    return BAR.join(escape(prompt).replace(BAR, rf"\{BAR}") for prompt in prompts)
+
+
+def _parse_several(written: str, name: str, meaning: str) -> tuple[str, ...]:
+    texts = [""] if written else []
+    for letter, was_escaped in _read(written, name, ESCAPES_OF_STOPS):
+        if letter == BAR and not was_escaped:
+            texts.append("")
+        else:
+            texts[-1] += letter
+    if "" in texts:
+        raise ValueError(
+            rf"{name} has no text on one side of a bar: remove the bar, or write \| {meaning}"
+        )
+    return tuple(texts)
 
 
 def _read(

@@ -19,7 +19,7 @@ from typing import Any
 
 from data.errors import InputError
 from data.reading import parse_toml, read_regular
-from engine.config.escapes import parse_stops
+from engine.config.escapes import parse_probes, parse_stops
 from engine.config.setting import Setting, Value, When, setting, settings_of
 from engine.program import program
 
@@ -423,17 +423,28 @@ class SampleConfig:
     )
     max_tokens: int = setting(300, "Tokens to generate.", minimum=1, maximum=10**6, unit="tokens")
     seed: int = setting(1, "Same seed and weights, same text.", minimum=0, maximum=2**31 - 1)
+    probes: str = setting(
+        "",
+        r"More prompts to sample after each evaluation; \n is a new line, | separates several.",
+        seldom=True,
+    )
 
     @property
     def stops(self) -> tuple[str, ...]:
         return parse_stops(self.stop)
 
+    @property
+    def probe_prompts(self) -> tuple[str, ...]:
+        return parse_probes(self.probes)
+
     def conflicts(self) -> list[str]:
-        try:
-            parse_stops(self.stop)
-        except ValueError as error:
-            return [str(error)]
-        return []
+        problems = []
+        for parse, written in ((parse_stops, self.stop), (parse_probes, self.probes)):
+            try:
+                parse(written)
+            except ValueError as error:
+                problems.append(str(error))
+        return problems
 
 
 @dataclass(frozen=True)

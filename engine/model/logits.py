@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -153,6 +154,34 @@ def pick(probs: Tensor, uniform: Tensor) -> Tensor:
         last = (cumulative < cumulative[:, -1:]).sum(-1)  # the last token of probability above 0
         ids = ids.minimum(last)
     return ids
+
+
+class Odds(NamedTuple):
+    """How likely chosen tokens were, n of them."""
+
+    probabilities: list[float]
+    ranks: list[int]  # 1 for the most likely token
+    top_ids: list[list[int]]  # of the most likely tokens, the first the most
+    top_probabilities: list[list[float]]
+
+
+def odds_of(logits: Tensor, ids: Tensor, alternatives: int) -> Odds:
+    """Compare chosen tokens with the others that could have come.
+
+    Args:
+        logits: (n, vocab_size), before temperature and the other settings.
+        ids: (n,), the token chosen at each place.
+        alternatives: How many of the most likely tokens to name.
+    """
+    probs = logits.softmax(-1)  # (n, vocab_size)
+    chosen = logits.gather(-1, ids[:, None])  # (n, 1)
+    top = probs.topk(min(alternatives, logits.size(-1)), dim=-1)
+    return Odds(
+        probs.gather(-1, ids[:, None])[:, 0].tolist(),
+        ((logits > chosen).sum(-1) + 1).tolist(),
+        top.indices.tolist(),
+        top.values.tolist(),
+    )
 
 
 def _require_numbers(values: Tensor) -> None:

@@ -133,6 +133,18 @@ class JournalEntry(TypedDict):
     created: Seconds
 
 
+class SampleSettings(TypedDict, total=False):
+    """How a text was generated: the settings in ``sample``."""
+
+    prompt: str
+    temperature: Amount
+    top_k: Count
+    top_p: Amount
+    seed: Count
+    max_tokens: Count
+    group: Count  # the same for texts that were generated together
+
+
 class StoredSample(TypedDict):
     """A generated text."""
 
@@ -140,7 +152,7 @@ class StoredSample(TypedDict):
     branch: BranchId
     step: Step
     val_loss: Loss
-    settings: dict[str, bool | int | float | str]
+    settings: SampleSettings
     text: str
 
 

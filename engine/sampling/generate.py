@@ -48,6 +48,8 @@ class Generation:
         max_tokens: Number of tokens to add; the setting of that name is ignored.
         settings: See ``Draws``.
         seeds: One per sequence.
+        watch: Called with the logits of each token, before it is sampled: (B, vocab_size), or
+            (1, vocab_size) after the shared start, on the CPU. They hold until the next token.
 
     Raises:
         ValueError: ``start`` is empty.
@@ -60,10 +62,11 @@ class Generation:
         max_tokens: int,
         settings: SampleConfig,
         seeds: Sequence[int],
+        watch: Callable[[Tensor], None] | None = None,
     ) -> None:
         if not start:
             raise ValueError("generation needs at least one token to start from")
-        self._frozen, self._left = frozen, max_tokens
+        self._frozen, self._left, self._watch = frozen, max_tokens, watch
         self._draws = Draws(settings, seeds, start, frozen.vocab_size)
         newest = list(start)[-frozen.block_size :]
         window = torch.tensor([newest], device=frozen.device)  # (1, T)
@@ -96,7 +99,10 @@ class Generation:
             torch.set_num_threads(1)
         try:
             with torch.cuda.stream(self._stream):  # None changes nothing
-                ids = self._draws.draw(self._logits())
+                logits = self._logits().cpu()
+                if self._watch:
+                    self._watch(logits)
+                ids = self._draws.draw(logits)
                 self._recent.append(ids.to(self._frozen.device))
         finally:
             torch.set_num_threads(before)  # training continues in the same thread

@@ -114,7 +114,7 @@ def _write_past(run_state: RunState, path: Path, snapshot: Snapshot) -> dict[str
             child.import_metric(metric, *parent.curve(metric, way))
         for one in parent.samples():
             if way.holds_moment(one["branch"], one["step"]):
-                child.add_sample(0, one["step"], one["val_loss"], one["settings"], one["text"])
+                child.add_sample(0, one["step"], one["val_loss"], {**one["settings"]}, one["text"])
         child.add_journal(0, snapshot.step, "forked from", {"run": run_state.files.path.name})
         return remember(child)
     finally:

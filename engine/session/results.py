@@ -9,7 +9,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -165,11 +165,13 @@ class Results:
         self._outlet.journal("finished")
 
     def sample_automatically(self) -> None:
-        """Request a sample from the weights that are evaluated."""
+        """Request samples from the weights that are evaluated: of the prompt, and of the probes."""
         trainer = self._run_state.trainer
         model, settings = trainer.evaluated_model, trainer.config.sample
+        prompts = (settings.prompt, *settings.probe_prompts)
+        asked = [replace(settings, prompt=prompt, probes="") for prompt in prompts]
         try:
-            self._sampler.request(model, trainer.step, settings, True)
+            self._sampler.request(model, trainer.step, asked, True)
         except InputError as error:
             self._outlet.warn(f"no sample: {error}")
 

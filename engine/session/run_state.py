@@ -169,7 +169,7 @@ class RunState:
         """Store a finished sample, with the validation loss of its weights."""
         losses = self.losses
         val_loss = losses.val_loss if job.step == losses.evaluated_step else None
-        settings = dataclasses.asdict(job.settings)
+        settings = dataclasses.asdict(job.settings) | ({"group": job.group} if job.group else {})
         branch = self.lineage(job.step).branch
         self.files.database.add_sample(branch, job.step, val_loss, settings, job.text)
 

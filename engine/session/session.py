@@ -31,7 +31,7 @@ from engine.runs.checkpoint_names import LATEST, pin, unpin
 from engine.runs.folder import typed_name
 from engine.runs.open import RunFiles
 from engine.sampling.background import Sampler
-from engine.sampling.generate import start_tokens
+from engine.sampling.generate import seeds_from, start_tokens
 from engine.session.advisor import Advisor
 from engine.session.build import build_trainer, described_crash
 from engine.session.ending import Pruner, is_at_end, is_complete, way_on, why_ended
@@ -84,6 +84,7 @@ class Session:
         run_state.apply_journal(outlet.warn)
         self._advisor = Advisor(run_state, outlet)
         self._pruner = Pruner(run_state, outlet, pruning_rule)
+<<<<<<< HEAD
         self.sampler = Sampler(
             files.tokenizer, outlet.tell, run_state.keep_sample, run_state.phases
         )
@@ -91,6 +92,11 @@ class Session:
         self._results = Results(
             run_state, outlet, self.saving, self._advisor, self.sampler, self._monitor
         )
+=======
+        newest = files.database.newest_id("samples")
+        self.sampler = Sampler(files.tokenizer, outlet.tell, run_state.keep_sample, newest)
+        self._results = Results(run_state, outlet, self.saving, self._advisor, self.sampler)
+>>>>>>> eddaa0c (wip)
         self._rewinder = Rewinder(run_state, outlet, self.saving)
         self._tasks: deque[Task] = deque()
         self._step: Generator[None, None, StepResult] | None = None
@@ -189,6 +195,7 @@ class Session:
             protocol.Step: self._take_single_step,
             protocol.Adjust: self._adjust,
             protocol.Sample: self._sample,
+            protocol.StopSample: lambda one: self.sampler.stop(one.sample, one.request_id),
             protocol.Evaluate: lambda one: self._tasks.append(
                 self._results.evaluation(one.whole, request_id=one.request_id)
             ),
@@ -282,6 +289,9 @@ class Session:
             )
         if "sample.prompt" in command.changes:
             start_tokens(config.sample.prompt, self.files.tokenizer)  # refuses unknown characters
+        if "sample.probes" in command.changes:
+            for probe in config.sample.probe_prompts:
+                start_tokens(probe, self.files.tokenizer)
         if not any(map(changes_training, command.changes)):  # the step in flight stays as it is
             self._apply(command.changes, command.request_id)
             return
@@ -321,10 +331,17 @@ class Session:
     def _sample(self, command: protocol.Sample) -> None:
         changes = {f"sample.{name}": value for name, value in command.changes.items()}
         request_id = command.request_id
+        if not 1 <= command.texts <= protocol.MOST_TEXTS:
+            raise InputError(f"1 to {protocol.MOST_TEXTS} texts can be sampled at once")
         if changes and command.keep:
             self._adjust(protocol.Adjust(changes, request_id=request_id))
         config = self.trainer.config.replace(changes)
-        self.outlet.journal("sampled", **dataclasses.asdict(config.sample))
+        first = config.sample.seed if command.seed is None else command.seed
+        settings = [
+            dataclasses.replace(config.sample, seed=seed, probes="")
+            for seed in seeds_from(first, command.texts)
+        ]
+        self.outlet.journal("sampled", **dataclasses.asdict(settings[0]))
         trainer, step = self.trainer, command.step
         if step is None or step == trainer.step:
             model = trainer.evaluated_model
@@ -332,7 +349,7 @@ class Session:
             model = read_model(kept_checkpoint(self.run_state, step)).to(trainer.device)
             model.compute_dtype = trainer.dtype
         at = trainer.step if step is None else step
-        self.sampler.request(model, at, config.sample, False, request_id)
+        self.sampler.request(model, at, settings, False, request_id)
 
     def _pin(self, command: protocol.Pin) -> None:
         path = kept_checkpoint(self.run_state, command.step)

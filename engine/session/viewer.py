@@ -169,7 +169,9 @@ class Viewer:
             self._sample_id = one["id"]
             self._samples_told += 1
             number = self._samples_told
-            self._emit(protocol.SampleStarted(number, one["step"], True, one["settings"]))
+            settings = dict(one["settings"])
+            group = one["settings"].get("group", 0)
+            self._emit(protocol.SampleStarted(number, one["step"], True, settings, group))
             self._emit(protocol.SampleText(number, one["text"]))
             self._emit(protocol.SampleFinished(number, len(one["text"]), 0.0))
 

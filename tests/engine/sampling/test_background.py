@@ -45,7 +45,7 @@ class Writer:
     def __init__(self, clock: Clock, monkeypatch: pytest.MonkeyPatch, token_seconds: float) -> None:
         self.tokens = 0
 
-        def generate(*_: Any) -> Iterator[list[int]]:
+        def generate(*_: Any, **__: Any) -> Iterator[list[int]]:
             while True:
                 clock.now += token_seconds
                 self.tokens += 1
@@ -58,7 +58,7 @@ class Writer:
         self.model = GPT(ModelConfig(n_layer=1, n_head=1, n_embd=2, block_size=4), 3)
 
     def request(self) -> None:
-        self.sampler.request(self.model, 1, SampleConfig(max_tokens=10**6), automatic=False)
+        self.sampler.request(self.model, 1, [SampleConfig(max_tokens=10**6)], automatic=False)
 
 
 @pytest.mark.parametrize("token_seconds", [0.0004, 0.01, 0.08])
@@ -133,7 +133,7 @@ def test_the_text_is_written_with_the_weights_of_the_step_it_was_asked_for(
     model = small_model().train()
     settings = SampleConfig(max_tokens=40, seed=3)
     (expected,) = write(freeze(model), TOKENIZER, settings, [3])
-    sampler.request(model, 1, settings, automatic=False)
+    sampler.request(model, 1, [settings], automatic=False)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_()
@@ -147,7 +147,7 @@ def test_the_live_text_follows_all_rules(sampler: Sampler, events: list[Event]) 
     )
     model = small_model(position="rotary")
     (expected,) = write(freeze(model), TOKENIZER, settings, [6])
-    sampler.request(model, 1, settings, automatic=False)
+    sampler.request(model, 1, [settings], automatic=False)
     assert finish(sampler, events) == expected.text
 
 
@@ -157,7 +157,7 @@ def test_a_stop_string_ends_a_live_text_and_is_not_shown(
     model = small_model()
     (whole,) = write(freeze(model), TOKENIZER, SampleConfig(max_tokens=50), [1])
     stop = whole.text[10:12]
-    sampler.request(model, 1, SampleConfig(max_tokens=50, stop=stop), automatic=False)
+    sampler.request(model, 1, [SampleConfig(max_tokens=50, stop=stop)], automatic=False)
     assert finish(sampler, events) == whole.text[: whole.text.find(stop)]
     (finished,) = [event for event in events if isinstance(event, SampleFinished)]
     assert finished.tokens == whole.text.find(stop) + 2
@@ -166,7 +166,7 @@ def test_a_stop_string_ends_a_live_text_and_is_not_shown(
 def test_numbers_that_break_end_the_text_with_a_word(sampler: Sampler, events: list[Event]) -> None:
     model = small_model()
     torch.nn.init.constant_(model.head.weight, float("nan"))
-    sampler.request(model, 7, SampleConfig(), automatic=False)
+    sampler.request(model, 7, [SampleConfig()], automatic=False)
     finish(sampler, events)
     (warned,) = [event for event in events if isinstance(event, Warned)]
     assert warned.message == "the sample of step 7 ended early: the model's logits are not finite"
