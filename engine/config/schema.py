@@ -425,7 +425,7 @@ class SampleConfig:
     seed: int = setting(1, "Same seed and weights, same text.", minimum=0, maximum=2**31 - 1)
     probes: str = setting(
         "",
-        r"More prompts to sample after each evaluation; \n is a new line, | separates several.",
+        "Prompts to sample as well after each evaluation, separated by |.",
         seldom=True,
     )
 

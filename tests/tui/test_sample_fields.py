@@ -163,7 +163,9 @@ async def test_a_prompt_takes_one_command_and_holds_from_then_on(
         await person.press("p", *"The ", "enter")
         started = await person.until_heard(SampleStarted, automatic=False)
         (command,) = sent
-        assert command == Sample({"prompt": "The "}, keep=True, request_id=command.request_id)
+        assert command == Sample(
+            {"prompt": "The "}, keep=True, seed=2, request_id=command.request_id
+        )
         assert command.request_id == started.request_id > 0
         (adjusted,) = person.heard(Adjusted)
         assert adjusted.changes == {"sample.prompt": ["", "The "]}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config.changes import turn_off_epochs, why_not_in_fork
+from engine.config.escapes import join_probes, parse_probes
 from engine.config.schema import SETTINGS, Config, config_from_dict
 from engine.config.setting import Value, When
 from engine.protocol import (
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 OPEN_STATES = (State.RUNNING, State.PAUSED, State.FINISHED)
 NOT_STARTED = Status()
+SEEDS = 2**31  # number of distinct seeds
+PROBES = "sample.probes"
 SAMPLING = "sample."  # prefix of the keys of the sampling settings
 
 
@@ -88,6 +91,8 @@ class RunControl:
         self._name = launch.name
         self._changes_after_rewind: dict[str, Any] = {}  # after the rewind that advice asked for
         self._request_ids = itertools.count(1)
+        self.fixed_seed: int | None = None  # of texts that the user asks for
+        self._last_seed = launch.config.sample.seed  # that of automatic samples; the next is free
         self._early_sample = 0  # the id of a request that is sent once the run is open
         self._started = False
         self.queue = QueueControl(launch.runs_dir, self.send, lambda: self.status)
@@ -178,6 +183,44 @@ class RunControl:
             self.draft.edit(key, changes[key])
         return self.send(Adjust(live)) if live else 0
 
+    def sample(self, texts: int = 1, step: int | None = None, prompt: str | None = None) -> int:
+        """Request texts, each with another seed unless one is fixed; return the request id.
+
+        Args:
+            texts: How many at once.
+            step: Use the saved weights of an earlier step.
+            prompt: Instead of that in the settings.
+        """
+        changes = {} if prompt is None else {"prompt": prompt}
+        return self.send(Sample(changes, step, seed=self._next_seed(texts), texts=texts))
+
+    def note_seeds(self, seeds: Iterable[int]) -> None:
+        """These were used: the next text gets another one."""
+        self._last_seed = max([self._last_seed, *seeds])
+
+    def _next_seed(self, texts: int = 1) -> int:
+        """Return the seed of the next text; the same again while one is fixed."""
+        if self.fixed_seed is not None:
+            return self.fixed_seed
+        first = (self._last_seed + 1) % SEEDS
+        self._last_seed = first + texts - 1
+        return first
+
+    def toggle_probe(self, prompt: str) -> bool:
+        """Keep a prompt as a probe, or no longer; return whether it is one now.
+
+        Raises:
+            InputError: There are too many.
+        """
+        probes = list(parse_probes(str(self.draft.value(PROBES))))
+        kept = prompt not in probes
+        if kept:
+            probes.append(prompt)
+        else:
+            probes.remove(prompt)
+        self.edit({PROBES: join_probes(probes)})
+        return kept
+
     def sample_with(self, changes: dict[str, Value]) -> int | None:
         """Change sampling settings and request a sample; return the id of the request.
 
@@ -188,7 +231,7 @@ class RunControl:
         """
         if self.is_open:
             self.draft.base.replace(changes)
-            return self.send(_sample_with(changes))
+            return self.send(self._sample_with(changes))
         self.edit(changes)
         if self.status.state is not State.PREPARING:
             return None
@@ -251,7 +294,7 @@ class RunControl:
             return
         if request_id:
             sampling = {key: early.pop(key) for key in list(early) if key.startswith(SAMPLING)}
-            self.send(_sample_with(sampling), request_id)
+            self.send(self._sample_with(sampling), request_id)
         if early:
             self.send(Adjust(early))
 
@@ -276,6 +319,6 @@ class RunControl:
         self.engine.send(dataclasses.replace(command, request_id=request_id))
         return request_id
 
-
-def _sample_with(changes: dict[str, Value]) -> Sample:
-    return Sample({key.removeprefix(SAMPLING): changes[key] for key in changes}, keep=True)
+    def _sample_with(self, changes: dict[str, Value]) -> Sample:
+        short = {key.removeprefix(SAMPLING): changes[key] for key in changes}
+        return Sample(short, keep=True, seed=self._next_seed())

@@ -22,6 +22,7 @@ from engine.config.setting import Value
 from engine.protocol import State
 from tui.control.run import OPEN_STATES, RunControl
 from tui.control.runs_view import RunsView
+from tui.control.texts import save_text
 from tui.screens.cockpit_keys import BINDINGS, HELP_PAGE, WORKS
 from tui.screens.dialogs import ForkDialog, NewRunDialog
 from tui.screens.lr_finder import LRFinderScreen
@@ -29,7 +30,7 @@ from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
 from tui.screens.timeline import Choice, TimelineScreen
 from tui.text.notices import format_failed, format_finished, format_forked, format_rewound
-from tui.text.numbers import format_loss
+from tui.text.numbers import format_loss, format_path
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart
 from tui.widgets.notice import Notice
@@ -100,8 +101,8 @@ class CockpitScreen(Screen[None]):
             protocol.RunOpened: self._on_run_opened,
             protocol.Evaluated: self._on_evaluated,
             protocol.SampleStarted: self._on_sample_started,
-            protocol.SampleText: lambda e: self.samples.append(e.sample, e.text),
-            protocol.SampleFinished: lambda e: self.samples.finish(e.sample),
+            protocol.SampleText: lambda e: self.samples.append(e.sample, e.text, e.odds),
+            protocol.SampleFinished: lambda e: self.samples.finish(e.sample, e.stopped_by),
             protocol.Saved: self._on_saved,
             protocol.Adjusted: self._on_adjusted,
             protocol.Rewound: self._on_rewound,
@@ -220,7 +221,9 @@ class CockpitScreen(Screen[None]):
         self.query_one("#chart-frame").border_title = f"loss · {control.facts.corpus}"
         self._show_chart_source()
         kept = read_samples(Path(event.path), control.status.branch, event.last_sample)
-        self.samples.open_run([_kept_sample(one) for one in kept])
+        records = [_kept_sample(one) for one in kept]
+        control.note_seeds(one.seed for one in records)
+        self.samples.open_run(records)
         self._show_settings()
         self._show_warnings(self._preparation_warnings)
         self.app.log_to_run(event.path)  # type: ignore[attr-defined]
@@ -263,6 +266,7 @@ class CockpitScreen(Screen[None]):
                 automatic=event.automatic,
                 settings=event.settings,
                 number=event.sample,
+                group=event.group,
             )
         )
 
@@ -364,8 +368,92 @@ class CockpitScreen(Screen[None]):
     def action_step(self) -> None:
         self.control.send(protocol.Step())
 
-    def action_sample(self) -> None:
-        self.control.send(protocol.Sample())
+    def action_sample(self, texts: int = 1) -> None:
+        self.control.fixed_seed = self.samples.fixed_seed
+        self._sampling = self.control.sample(texts)
+
+    def action_continue_text(self) -> None:
+        """Go on from where the text on the screen ends."""
+        record = self.samples.current
+        if record is None:
+            self.notify("there is no text yet to go on from: s samples one", severity="warning")
+        elif not record.finished:
+            self.notify("the text is still being generated", severity="warning")
+        else:
+            self.control.fixed_seed = self.samples.fixed_seed
+            self._sampling = self.control.sample(prompt=record.passage.whole)
+
+    def action_stop_text(self) -> None:
+        number = self.samples.being_written
+        if number is None:
+            self.notify("no text is being generated", severity="warning")
+        else:
+            self.control.send(protocol.StopSample(number))
+
+    def action_keep_probe(self) -> None:
+        """Sample the prompt after each evaluation from now on, or no longer."""
+        prompt = self.control.draft.value("sample.prompt")
+        record = self.samples.current
+        shown = record.prompt if record and record.settings.get("seed") else str(prompt)
+        if not shown:
+            self.notify("type a prompt first (p): a probe is a prompt", severity="warning")
+            return
+        try:
+            kept = self.control.toggle_probe(shown)
+        except (InputError, ValueError) as error:
+            self.notify(str(error), severity="warning")
+            return
+        self._show_settings()
+        written = SETTINGS["sample.prompt"].format(shown)
+        told = "is sampled after each evaluation, too" if kept else "is a probe no longer"
+        self.notify(f"“{written}” {told}")
+
+    def action_shade(self) -> None:
+        self.samples.view.cycle_shading()
+
+    def action_scroll_text(self, pages: int) -> None:
+        self.samples.view.scroll_pages(pages)
+
+    def action_text_start(self) -> None:
+        self.samples.view.scroll_to_start()
+
+    def action_text_end(self) -> None:
+        self.samples.view.scroll_to_end()
+
+    def action_full_text(self) -> None:
+        """The text alone on the screen, or everything again."""
+        self.toggle_class("-full-text")
+        self.refresh_bindings()
+
+    def action_move_in_text(self, right: int, down: int) -> None:
+        """The token cursor while characters are shaded, else the lines."""
+        view = self.samples.view
+        if view.shading == "off":
+            view.scroll_lines(down)
+        elif down:
+            view.move_cursor_down(down)
+        else:
+            view.move_cursor(right)
+
+    def action_copy_text(self) -> None:
+        text = self.samples.plain_text()
+        if text:
+            self.app.copy_to_clipboard(text)
+            self.notify(f"copied {len(text):,} characters, if the terminal allows it (OSC 52)")
+        else:
+            self.notify("there is no text yet to copy: s samples one", severity="warning")
+
+    def action_save_text(self) -> None:
+        run, records = self.control.run_path, self.samples.shown
+        if not (run and records):
+            self.notify("there is no text yet to save: s samples one", severity="warning")
+            return
+        try:
+            path = save_text(run, records[0].step, self.samples.plain_text())
+        except InputError as error:
+            self.notify(str(error), severity="error")
+        else:
+            self.notify(f"saved as {format_path(path)}")
 
     def action_prompt(self) -> None:
         self.samples.focus_prompt()
@@ -538,6 +626,7 @@ class CockpitScreen(Screen[None]):
 
     def on_sample_pane_edited(self, message: SamplePane.Edited) -> None:
         """Change the sampling settings, and sample with them."""
+        self.control.fixed_seed = message.seed
         try:
             self._sampling = self.control.sample_with(message.changes)
         except InputError as error:
@@ -577,4 +666,5 @@ def _kept_sample(kept: StoredSample) -> SampleRecord:
         text=kept["text"],
         finished=True,
         val_loss=kept["val_loss"],
+        group=kept["settings"].get("group", 0),
     )

@@ -2,38 +2,75 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rich.text import Text
-from textual import getters
+from rich.cells import cell_len
+from textual import events, getters
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Input, Label, Static
+from textual.widgets import Input, Label
 
 from engine.config.schema import SETTINGS
 from engine.config.setting import Value
+from engine.protocol import TokenOdds
 from tui.widgets.field import Field
 from tui.widgets.notice import Notice
+from tui.widgets.text_view import Passage, TextView
 
+FRAME_TO_LABEL = 3  # columns from the right edge to the end of the label in the frame
+MOST_PROMPTS = 200  # that the history keeps
 FIELDS = ("sample.prompt", "sample.temperature", "sample.top_k")
 LABELS = {"sample.prompt": "prompt", "sample.temperature": "temp", "sample.top_k": "top-k"}
 SLIM = 50  # columns of the whole pane; in fewer the prompt takes a line of its own
+SLIMMEST = 44  # in fewer there is no room for the seed
+MOST_TOKENS_WITH_ODDS = 20_000  # those of older texts are dropped: each takes some 500 bytes
+EMPTY = "what the model writes appears here: s samples a text, p edits the prompt"
 
 
-@dataclass
 class SampleRecord:
-    step: int
-    automatic: bool
-    settings: dict[str, Any]
-    text: str = ""
-    number: int = -1  # the engine's, while it streams
-    finished: bool = False
-    val_loss: float | None = None
-    parts: list[str] = field(default_factory=list)
+    """A text of the run and how it was generated; it may grow."""
+
+    def __init__(
+        self,
+        step: int,
+        automatic: bool,
+        settings: Mapping[str, Any],
+        text: str = "",
+        number: int = -1,
+        finished: bool = False,
+        val_loss: float | None = None,
+        group: int = 0,
+    ) -> None:
+        self.step, self.automatic, self.settings = step, automatic, settings
+        self.number = number  # the engine's, while it streams
+        self.val_loss = val_loss
+        self.group = group  # the same for texts that were asked for together; 0 for a single one
+        prompt = str(settings.get("prompt", ""))
+        cut = finished and len(text) >= settings.get("max_tokens", math.inf)
+        self.passage = Passage(prompt, text, finished=finished, cut=cut)
+
+    @property
+    def text(self) -> str:
+        return self.passage.text
+
+    @property
+    def finished(self) -> bool:
+        return self.passage.finished
+
+    @property
+    def prompt(self) -> str:
+        return self.passage.prompt
+
+    @property
+    def seed(self) -> int:
+        return int(self.settings.get("seed", 0))
 
 
 class SampleField(Field):
@@ -74,6 +111,61 @@ class SampleField(Field):
             return None, str(error)
 
 
+class PromptField(SampleField):
+    """The prompt, with those before it within reach."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "recall(-1)", "Earlier prompt", show=False),
+        Binding("down", "recall(1)", "Later prompt", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__("sample.prompt")
+        self._history: list[str] = []  # the newest last, as they are written in the field
+        self._place: int | None = None  # None while none of them is shown
+        self._draft = ""  # what was typed before
+
+    def remember(self, prompt: str) -> None:
+        """Put a prompt at the end of the history."""
+        written = SETTINGS[self.key].format(prompt)
+        self._place = None
+        if written:
+            self._history = [one for one in self._history if one != written][-MOST_PROMPTS + 1 :]
+            self._history.append(written)
+
+    def forget_history(self) -> None:
+        self._history, self._place = [], None
+
+    def action_recall(self, by: int) -> None:
+        """Show an earlier prompt; behind the newest is what was typed."""
+        if self._place is None:
+            self._draft = self.value
+            self._place = len(self._history)
+        self._place = max(0, min(len(self._history), self._place + by))
+        shown = [*self._history, self._draft]
+        self.value = shown[self._place]
+        self.cursor_position = len(self.value)
+        if self._place == len(self._history):
+            self._place = None
+
+
+class SeedField(Field):
+    """The seed of the texts to come; empty for another one each time."""
+
+    def __init__(self) -> None:
+        super().__init__(id="sample-seed", placeholder="new", restrict="[0-9]*")
+
+    def parsed(self) -> tuple[int | None, str]:
+        """Return the seed, None for another one each time; and what is wrong with it."""
+        if not self.value:
+            return None, ""
+        try:
+            seed = SETTINGS["sample.seed"].parse(self.value)
+        except ValueError as error:
+            return None, str(error)
+        return int(seed), ""
+
+
 class SamplePane(Vertical):
     """Shows samples, the newest unless an earlier one was chosen."""
 
@@ -94,15 +186,18 @@ class SamplePane(Vertical):
     SamplePane SampleField { background: $surface; margin-right: 2; }
     SamplePane SampleField:focus { background: $boost; }
     SamplePane #sample-prompt { width: 1fr; }
-    SamplePane #sample-temperature { width: 7; }
-    SamplePane #sample-top_k { width: 7; }
+    SamplePane #sample-temperature { width: 5; }
+    SamplePane #sample-top_k { width: 5; }
+    SamplePane #sample-seed { width: 8; background: $surface; }
+    SamplePane #sample-seed:focus { background: $boost; }
+    SamplePane.-slimmest #sample-seed, SamplePane.-slimmest #sample-seed-label { display: none; }
     SamplePane SampleField.-typed:blur { color: $text-warning; }
     SamplePane SampleField.-faulty, SamplePane SampleField.-faulty:blur { color: $text-error; }
-    SamplePane #sample-body { height: 1fr; margin-top: 1; scrollbar-size-vertical: 1; }
-    SamplePane #sample-text { height: auto; min-height: 100%; }
+    SamplePane #sample-body { height: 1fr; margin-top: 1; }
     SamplePane.-slim #sample-fields SampleField { width: 4; margin-right: 1; }
+    SamplePane.-slim #sample-fields #sample-seed { width: 6; }
     SamplePane.-slim #sample-fields #sample-prompt { width: 1fr; margin-right: 0; }
-    SamplePane.-slim #sample-fields #sample-top_k { margin-right: 0; }
+    SamplePane.-slim #sample-fields #sample-top_k { margin-right: 1; }
     """
 
     @dataclass
@@ -110,30 +205,37 @@ class SamplePane(Vertical):
         """A sample is wanted, with these settings changed."""
 
         changes: dict[str, Value]
+        seed: int | None  # fixed; None for another one each time
 
     waiting = getters.query_one("#sample-waiting", Notice)
+    view = getters.query_one("#sample-body", TextView)
+    prompt_field = getters.query_one(PromptField)
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.records: list[SampleRecord] = []
         self._val_losses: dict[int, float] = {}  # of the steps evaluated so far
-        self._shown: int | None = None  # None follows the newest
+        self._groups: list[list[SampleRecord]] | None = None  # of records that belong together
+        self._shown: int | None = None  # the place of a group; None follows the newest
         self._values: dict[str, Value] = {}
         self._dirty = False
         self._labels = ("", "")
-        self._streaming: SampleRecord | None = None  # of which the end is on screen
+        self._with_odds: deque[SampleRecord] = deque()  # the oldest first
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="sample-fields"):
-            for id, keys in (("sample-first", FIELDS[:1]), ("sample-others", FIELDS[1:])):
-                with Horizontal(id=id):
-                    for key in keys:
-                        yield Label(LABELS[key])
-                        yield SampleField(key)
+            with Horizontal(id="sample-first"):
+                yield Label(LABELS[FIELDS[0]])
+                yield PromptField()
+            with Horizontal(id="sample-others"):
+                for key in FIELDS[1:]:
+                    yield Label(LABELS[key])
+                    yield SampleField(key)
+                yield Label("seed", id="sample-seed-label")
+                yield SeedField()
         yield Notice(id="sample-waiting")
         yield Notice(id="sample-problem")
-        with VerticalScroll(id="sample-body", can_focus=False):
-            yield Static(id="sample-text")
+        yield TextView(id="sample-body")
 
     def on_mount(self) -> None:
         self.border_title = "sample"
@@ -147,6 +249,7 @@ class SamplePane(Vertical):
         Textual sends no Resize where somebody asks for a region before the new layout is there.
         """
         self.set_class(self.outer_size.width < SLIM, "-slim")
+        self.set_class(self.outer_size.width < SLIMMEST, "-slimmest")
 
     def show_settings(self, values: dict[str, Value]) -> None:
         """Fill the fields in which nothing else was typed."""
@@ -174,12 +277,15 @@ class SamplePane(Vertical):
     def open_run(self, records: list[SampleRecord]) -> None:
         """Another run is shown, with these samples."""
         self._val_losses = {}
+        self.prompt_field.forget_history()
+        for record in records:
+            self.prompt_field.remember(record.prompt)
         self.load(records)
 
     def load(self, records: list[SampleRecord]) -> None:
         """Show the samples of a run, by step; they were kept in the order they were finished."""
         self.records = sorted(records, key=lambda record: record.step)
-        self._shown = None
+        self._groups, self._shown = None, None
         self._redraw()
 
     def forget_after(self, step: int) -> None:
@@ -190,26 +296,42 @@ class SamplePane(Vertical):
     def begin(self, record: SampleRecord) -> None:
         """A new text is on its way."""
         record.val_loss = self._val_losses.get(record.step)
+        if record.automatic and self._shown is None and self.view.is_read:
+            self._shown = self._position if self.records else None  # it is not taken away
         self.records.append(record)
+        self._groups = None
         if not record.automatic:
             self._shown = None  # the user asked for it, so it is shown
         self._dirty = True
 
-    def append(self, number: int, text: str) -> None:
+    def append(self, number: int, text: str, odds: Sequence[TokenOdds] = ()) -> None:
         """More of a text; drawn at the next ``refresh_text``."""
-        for record in reversed(self.records):
-            if record.number == number:
-                record.text += text
-                break
-        self._dirty = True
+        record = self._streaming(number)
+        if record:
+            record.passage.text += text
+            if odds:
+                self._keep_odds(record, odds)
+            self._dirty = True
 
-    def finish(self, number: int) -> None:
-        for record in reversed(self.records):
-            if record.number == number:
-                record.finished = True
-                record.number = -1
-                break
-        self._dirty = True
+    def _keep_odds(self, record: SampleRecord, odds: Sequence[TokenOdds]) -> None:
+        if record not in self._with_odds:
+            self._with_odds.append(record)
+        record.passage.odds.extend(odds)
+        count = sum(len(one.passage.odds) for one in self._with_odds)
+        while count > MOST_TOKENS_WITH_ODDS and len(self._with_odds) > 1:
+            oldest = self._with_odds.popleft()
+            count -= len(oldest.passage.odds)
+            oldest.passage.forget_odds()
+
+    def finish(self, number: int, stopped_by: str = "") -> None:
+        record = self._streaming(number)
+        if record:
+            record.passage.finished, record.passage.cut = True, stopped_by == "max_tokens"
+            record.number = -1
+            self._dirty = True
+
+    def _streaming(self, number: int) -> SampleRecord | None:
+        return next((one for one in reversed(self.records) if one.number == number), None)
 
     def label_val_loss(self, step: int, val_loss: float) -> None:
         """Put a validation loss to the samples of its step, those to come as well."""
@@ -224,61 +346,79 @@ class SamplePane(Vertical):
             self._redraw()
 
     def move(self, by: int) -> None:
+        """Show texts before or after."""
         if not self.records:
             return
-        last = len(self.records) - 1
+        last = len(self.groups) - 1
         position = max(0, min(last, self._position + by))
         self._shown = None if position == last else position
-        self._redraw()
-        self.query_one("#sample-body").scroll_home(animate=False)
+        self._redraw(at_end=False)
+
+    def on_click(self, event: events.Click) -> None:
+        """The arrows in the frame show the text before and the one after."""
+        right = self.outer_size.width - FRAME_TO_LABEL
+        left = right - cell_len(self._labels[1])
+        if event.y == self.outer_size.height - 1 and left <= event.x < right:
+            event.stop()
+            self.move(-1 if event.x < (left + right) / 2 else 1)
+
+    @property
+    def groups(self) -> list[list[SampleRecord]]:
+        """The records, those that were asked for together in one list."""
+        if self._groups is None:
+            self._groups = []
+            for record in self.records:
+                last = self._groups[-1][0] if self._groups else None
+                if last and record.group and (record.group, record.step) == (last.group, last.step):
+                    self._groups[-1].append(record)
+                else:
+                    self._groups.append([record])
+        return self._groups
+
+    @property
+    def shown(self) -> list[SampleRecord]:
+        """The texts on the screen."""
+        return self.groups[self._position] if self.records else []
 
     @property
     def current(self) -> SampleRecord | None:
-        return self.records[self._position] if self.records else None
+        return self.shown[-1] if self.records else None
+
+    @property
+    def being_written(self) -> int | None:
+        """The number of a text that is being generated, one of those shown first."""
+        candidates = [*self.shown, *reversed(self.records[-20:])]
+        return next((one.number for one in candidates if not one.finished), None)
+
+    def plain_text(self) -> str:
+        """Return what is shown, for the clipboard or a file."""
+        texts = [record.passage.whole for record in self.shown]
+        if len(texts) == 1:
+            return texts[0]
+        pairs = zip(self.shown, texts, strict=True)
+        return "\n\n".join(f"--- {one.passage.title}\n{text}" for one, text in pairs)
 
     @property
     def _position(self) -> int:
-        return len(self.records) - 1 if self._shown is None else self._shown
+        return len(self.groups) - 1 if self._shown is None else self._shown
 
-    def _redraw(self) -> None:
+    def _redraw(self, at_end: bool | None = None) -> None:
         self._dirty = False
-        record = self.current
-        if record is None:
-            self._show(Text("what the model writes appears here", "dim"))
+        records = self.shown
+        if not records:
+            self.view.show([Passage(EMPTY, hint=True, finished=True)])
             self._label("sample", "")
             return
-        cursor = "" if record.finished else "▌"
-        text = Text.assemble((record.settings["prompt"], "bold"), record.text, cursor)
-        self._show(text if record.finished else self._tail(text))
-        self._label(
-            _title(record),
-            f"[ earlier  {self._position + 1} of {len(self.records)}  later ]",
-        )
-        if record.finished and self._streaming is record:
-            self.query_one("#sample-body").scroll_end(animate=False)  # where its end has been
-        self._streaming = None if record.finished else record
-
-    def _tail(self, text: Text) -> Text:
-        """The last lines of a text, as many as there is room for."""
-        width, rows = self.query_one("#sample-body").size
-        if not rows or not width:
-            return text
-        # wrapping costs time by the character: begin at the last line break that is far enough up
-        begin = text.plain.rfind("\n", 0, max(0, len(text) - rows * width)) + 1
-        lines = text[begin:].wrap(self.app.console, width)
-        return Text("\n").join(lines[-rows:])
-
-    def _show(self, text: Text) -> None:
-        """Show a text, with a new layout only if it needs more or less room than before.
-
-        A layout repaints most of the screen, and the time for that is taken from training.
-        """
-        body = self.query_one("#sample-text", Static)
-        room = self.query_one("#sample-body").size.height
-        body.update(text, layout=False)
-        lines = body.visual.get_height(body.styles.get_rules(), max(1, body.size.width))
-        if max(lines, room) != body.size.height:
-            body.refresh(layout=True)
+        many = len({one.prompt for one in records}) > 1
+        for one in records:
+            one.passage.title = _quoted(one.prompt) if many else f"seed {one.seed}"
+        passages = [one.passage for one in records]
+        if passages != self.view.passages:
+            grows = len(records) == 1 and not records[0].finished  # of several one sees the start
+            self.view.show(passages, at_end=grows if at_end is None else at_end)
+        else:
+            self.view.update_text()
+        self._label(_title(records), f"◂ {self._position + 1} of {len(self.groups)} ▸")
 
     def _label(self, title: str, subtitle: str) -> None:
         """Name what is shown; setting a label repaints the whole pane, even to the same words."""
@@ -290,7 +430,7 @@ class SamplePane(Vertical):
 
     def focus_prompt(self) -> None:
         self.waiting.say("")
-        self.screen.set_focus(self._fields[0])  # at once: the next key is a letter
+        self.screen.set_focus(self.prompt_field)  # at once: the next key is a letter
 
     def show_problem(self, text: str) -> None:
         """Explain what is wrong with a field; empty takes it back."""
@@ -306,6 +446,8 @@ class SamplePane(Vertical):
             one.set_class(one.is_typed, "-typed")
             one.set_class(bool(problem), "-faulty")
             self.show_problem(problem)
+        elif isinstance(one, SeedField):
+            self.show_problem(one.parsed()[1])
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
@@ -318,8 +460,19 @@ class SamplePane(Vertical):
                 return
             if value != self._values[one.key]:
                 changes[one.key] = value
+        seed_field = self.query_one(SeedField)
+        seed, problem = seed_field.parsed()
+        if problem:
+            self.screen.set_focus(seed_field)
+            self.show_problem(problem)
+            return
         self.show_problem("")
-        self.post_message(self.Edited(changes))
+        self.prompt_field.remember(str(changes.get("sample.prompt", self._values["sample.prompt"])))
+        self.post_message(self.Edited(changes, seed))
+
+    @property
+    def fixed_seed(self) -> int | None:
+        return self.query_one(SeedField).parsed()[0]
 
     @property
     def _fields(self) -> list[SampleField]:
@@ -330,15 +483,22 @@ class SamplePane(Vertical):
         return [one for one in self._fields if one.is_typed]
 
 
-def _title(record: SampleRecord) -> str:
-    parts = [f"sample at step {record.step:,}"]
+def _title(records: Sequence[SampleRecord]) -> str:
+    record = records[0]
+    what = "sample" if len(records) == 1 else f"{len(records)} samples"
+    parts = [f"{what} at step {record.step:,}"]
     if record.val_loss is not None:
         parts.append(f"val {record.val_loss:.3f}")
     settings = record.settings
-    parts.append(f"temp {settings['temperature']:g}")
-    if settings["top_k"]:
-        parts.append(f"top-k {settings['top_k']}")
-    if settings["top_p"] < 1:
-        parts.append(f"top-p {settings['top_p']:g}")
-    parts.append(f"seed {settings['seed']}")
+    parts.append(f"temp {settings.get('temperature', 0):g}")
+    if top_k := settings.get("top_k"):
+        parts.append(f"top-k {top_k}")
+    if (top_p := settings.get("top_p", 1)) < 1:
+        parts.append(f"top-p {top_p:g}")
+    if len({one.seed for one in records}) == 1:
+        parts.append(f"seed {record.seed}")
     return " · ".join(parts)
+
+
+def _quoted(prompt: str) -> str:
+    return f"“{SETTINGS['sample.prompt'].format(prompt)}”" if prompt else "no prompt"

@@ -37,7 +37,7 @@ BANDS: dict[Shading, tuple[str, ...]] = {
 }
 
 
-@dataclass
+@dataclass(eq=False)
 class Passage:
     """A text and its prompt; it may grow at its end."""
 
@@ -119,7 +119,7 @@ class TextView(Widget):
         & > .text--bar { color: $foreground 20%; }
         & > .text--thumb { color: $primary; }
         & > .text--cursor { text-style: reverse; }
-        /* the more surprising, the warmer: as in GLTR */
+        /* from expected to surprising, as in GLTR */
         & > .text--band-0 { background: $success-muted; color: $text-success; }
         & > .text--band-1 { background: $warning-muted; color: $text-warning; }
         & > .text--band-2 { background: $error-muted; color: $text-error; }
@@ -132,6 +132,7 @@ class TextView(Widget):
         self.passages: list[Passage] = []
         self.top = 0  # the first line shown
         self.follow = False  # the end of a text that grows
+        self._scrolled = False
         self.shading: Shading = "off"
         self.cursor: tuple[int, int] | None = None  # passage and token
         self._columns: list[_Column] = []
@@ -144,7 +145,7 @@ class TextView(Widget):
         """Show passages from their beginning, or at their end and follow it."""
         self.passages = list(passages)
         self.cursor = None
-        self.follow, self.top = at_end, 0
+        self.follow, self.top, self._scrolled = at_end, 0, False
         self._laid_out = None
         self.update_text()
 
@@ -189,6 +190,11 @@ class TextView(Widget):
     @property
     def has_odds(self) -> bool:
         return any(one.odds for one in self.passages)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody has scrolled to a place of their own."""
+        return self._scrolled and self.top < self.last_top
 
     @property
     def rows(self) -> int:
@@ -271,7 +277,7 @@ class TextView(Widget):
     def _move_to(self, top: int) -> None:
         before, self.top = self.top, top
         self._keep_in_reach()
-        self.follow = self.top >= self.last_top
+        self.follow, self._scrolled = self.top >= self.last_top, True
         if self.top != before:
             self.refresh()
 

@@ -578,6 +578,7 @@ def test_every_command_but_those_of_the_loop_has_a_handler(
             Adjust: Adjust({}),
             Pin: Pin(0),
             Rewind: Rewind(0),
+            protocol.StopSample: protocol.StopSample(1),
             protocol.Silence: protocol.Silence("spike"),
         }
         command = given[kind] if kind in given else kind()
