@@ -84,19 +84,17 @@ class Session:
         run_state.apply_journal(outlet.warn)
         self._advisor = Advisor(run_state, outlet)
         self._pruner = Pruner(run_state, outlet, pruning_rule)
-<<<<<<< HEAD
         self.sampler = Sampler(
-            files.tokenizer, outlet.tell, run_state.keep_sample, run_state.phases
+            files.tokenizer,
+            outlet.tell,
+            run_state.keep_sample,
+            files.database.newest_id("samples"),
+            run_state.phases,
         )
         self._monitor = Monitor(run_state)
         self._results = Results(
             run_state, outlet, self.saving, self._advisor, self.sampler, self._monitor
         )
-=======
-        newest = files.database.newest_id("samples")
-        self.sampler = Sampler(files.tokenizer, outlet.tell, run_state.keep_sample, newest)
-        self._results = Results(run_state, outlet, self.saving, self._advisor, self.sampler)
->>>>>>> eddaa0c (wip)
         self._rewinder = Rewinder(run_state, outlet, self.saving)
         self._tasks: deque[Task] = deque()
         self._step: Generator[None, None, StepResult] | None = None

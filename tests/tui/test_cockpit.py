@@ -191,7 +191,11 @@ async def test_help_lists_every_key(open_app: Open) -> None:
         screen = person.app.screen
         assert isinstance(screen, TextScreen)
         keys = [line.split()[0] for line in str(screen.text).splitlines()]
-        assert keys == ["space", *".sp[]enbfraQhtvwdlmzyXxq?", "ctrl+p"]
+        text = ["pageup", "pagedown", "ctrl+home", "ctrl+end", "F"]
+        arrows = ["left", "right", "up", "down"]
+        assert keys == [
+            "space", *".sp[]S>kPo", *text, *arrows, *"CWenbfraQhtvwdlmzyXxq?", "ctrl+p"
+        ]  # fmt: skip
         await person.press("escape")
         assert person.app.screen is person.cockpit
 

@@ -56,7 +56,7 @@ async def test_each_text_has_another_seed_until_one_is_fixed(open_app: Open) -> 
         begun += await sampled(person, "escape", "s")
         assert [one.settings["seed"] for one in begun] == [3, 3]
         assert person.texts()[-1] == person.texts()[-2] == person.texts()[-5]
-        assert person.cockpit.samples.border_title.endswith("seed 3")
+        assert str(person.cockpit.samples.border_title).endswith("seed 3")
         seed.focus()
         await person.press("backspace")
         (one,) = await sampled(person, "enter")
@@ -184,7 +184,7 @@ async def test_characters_are_shaded_by_their_probability(open_app: Open) -> Non
         )
         plain = rows_of(view)[:3]
         await person.press("o")
-        assert view.shading == "probability"
+        assert view.shaded
         assert rows_of(view)[:3] == plain  # nothing moves
         assert rows_of(view)[-1].split()[0] == "probability"
         styles = {str(one.style) for y in range(3) for one in view.render_line(y)}
@@ -197,7 +197,7 @@ async def test_characters_are_shaded_by_their_probability(open_app: Open) -> Non
         await person.press("o")
         assert rows_of(view)[-1].split()[:2] == ["rank", "top"]
         await person.press("o")
-        assert view.shading == "off"
+        assert not view.shaded
 
 
 def test_the_bands_of_a_token() -> None:

@@ -188,7 +188,7 @@ class SamplePane(Vertical):
     SamplePane #sample-prompt { width: 1fr; }
     SamplePane #sample-temperature { width: 5; }
     SamplePane #sample-top_k { width: 5; }
-    SamplePane #sample-seed { width: 8; background: $surface; }
+    SamplePane #sample-seed { width: 7; background: $surface; }
     SamplePane #sample-seed:focus { background: $boost; }
     SamplePane.-slimmest #sample-seed, SamplePane.-slimmest #sample-seed-label { display: none; }
     SamplePane SampleField.-typed:blur { color: $text-warning; }

@@ -188,6 +188,10 @@ class TextView(Widget):
         return self.shading
 
     @property
+    def shaded(self) -> bool:
+        return self.shading != "off"
+
+    @property
     def has_odds(self) -> bool:
         return any(one.odds for one in self.passages)
 
@@ -199,7 +203,7 @@ class TextView(Widget):
     @property
     def rows(self) -> int:
         """The rows for text; one is the legend's while characters are shaded."""
-        return max(0, self.size.height - (self.shading != "off"))
+        return max(0, self.size.height - self.shaded)
 
     @property
     def total(self) -> int:
@@ -296,7 +300,7 @@ class TextView(Widget):
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         """The token under the pointer."""
-        if self.shading != "off":
+        if self.shaded:
             found = self._token_under(event.x, event.y)
             if found and found != self.cursor:
                 self.cursor = found
@@ -377,7 +381,7 @@ class TextView(Widget):
             self._lay_out()
         width = self.size.width
         if y >= self.rows:
-            legend = self._legend() if self.shading != "off" and y == self.rows else []
+            legend = self._legend() if self.shaded and y == self.rows else []
             return Strip(legend).adjust_cell_length(width, self.rich_style)
         segments: list[Segment] = []
         column = 0
