@@ -382,6 +382,17 @@ async def test_results_come_before_settings(compare: Compare, runs_dir: Path) ->
         assert labels[-2:] == ["settings that differ", "model.n_layer"]
 
 
+async def test_seeds_are_summed_up(compare: Compare, runs_dir: Path) -> None:
+    runs = [
+        write_run(runs_dir, f"run-{seed}", settings={"train.seed": seed}, best_val_loss=loss)
+        for seed, loss in ((1, 1.5), (2, 1.7))
+    ]
+    other = write_run(runs_dir, "other", settings={"model.n_layer": 3})
+    async with compare(*runs, other) as looker:
+        told = "A, B differ in the seed alone: best val 1.600 ± 0.141"
+        await looker.until(lambda: told in looker.note(), "the note")
+
+
 # Texts
 
 

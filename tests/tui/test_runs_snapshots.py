@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from engine.metrics import MetricStore
+from engine.runs.preview import Preview
 from engine.runs.summary import RunSummary
 from tests.tui.test_snapshots import PAUSED, Prepare, Snap, StillApp, after, still
+from tui.control.run_previews import RunPreviews
 from tui.screens.runs import RunsScreen
 
 __all__ = ["still"]  # the fixture that holds all clocks
@@ -83,11 +86,26 @@ class StillCatalogue:
         return {run.path: 9_700_000 + 1000 * place for place, run in enumerate(RUNS)}
 
 
+def still_preview(_: RunPreviews, run: RunSummary) -> Preview:
+    """What was read of each run."""
+    metrics = MetricStore()
+    curve = [one for one in run.sparkline if one is not None] or [4.2]
+    metrics.extend("train_loss", range(0, 30 * len(curve), 30), curve)
+    metrics.extend("val_loss", range(250, 2000, 250), [2.6, 2.3, 2.2, 2.1, 2.05, 2.0, 2.0])
+    text = f"\nROMEO:\n{run.name} is the east, and Juliet is the sun.\nArise, fair sun."
+    settings: dict[str, bool | int | float | str] = {"prompt": ""}
+    return Preview(
+        metrics,
+        {"id": 1, "branch": 0, "step": 1750, "val_loss": 2.0, "settings": settings, "text": text},
+    )
+
+
 @pytest.fixture(autouse=True)
 def still_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """These runs, in this time zone."""
     monkeypatch.setattr("tui.screens.runs.REFRESH_SECONDS", 3600)
     monkeypatch.setattr("engine.runs.catalogue.Catalogue", StillCatalogue)
+    monkeypatch.setattr(RunPreviews, "known", lambda view, run: still_preview(view, run))
     with monkeypatch.context() as patch:
         patch.setenv("TZ", "UTC")
         time.tzset()

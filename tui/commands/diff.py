@@ -19,7 +19,7 @@ from tui.commands.options import (
     sample_changes,
 )
 from tui.terminal.stdout import complain, put
-from tui.text.comparison import figure_lines, setting_lines
+from tui.text.comparison import figure_lines, seed_lines, setting_lines
 from tui.text.tables import format_columns, format_json
 
 SAMPLING = ("prompt", "seed", "max_tokens")
@@ -88,6 +88,8 @@ def _print_table(runs: list[ComparedRun]) -> None:
         put("\nno setting differs")
     for caution in cautions(runs):
         put(f"\nnote: {caution}")
+    for line in seed_lines(runs, [run.name for run in runs]):
+        put(f"\n{line}")
 
 
 def _samples(runs: list[ComparedRun], changes: dict[str, Any]) -> list[dict[str, Any]]:

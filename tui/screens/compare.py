@@ -253,8 +253,10 @@ class CompareScreen(Screen[None]):
 
     def _show_note(self) -> None:
         from engine.runs.comparison import cautions
+        from tui.text.comparison import seed_lines
 
         lines = [*self._problems, *(f"note: {one}" for one in cautions(self.runs))]
+        lines += seed_lines(self.runs, [self._letter(run.path) for run in self.runs])
         if self._left_out:
             lines.append(f"{MOST_RUNS} runs fit on a chart: the last {self._left_out} are left out")
         note = self.query_one("#compare-note", Static)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from statistics import mean, stdev
 from typing import NamedTuple
 
-from engine.runs.comparison import ComparedRun, described, differing_settings
+from engine.runs.comparison import ComparedRun, described, differing_settings, seed_groups
 from engine.runs.summary import RunSummary
 from tui.text.numbers import UNKNOWN, format_amount, format_duration, format_loss, format_steps
 
@@ -39,6 +41,26 @@ def figure_lines(runs: Sequence[ComparedRun]) -> list[Line]:
         for label, words in FIGURES.items()
     ]
     return [line for line in lines if any(cell != UNKNOWN for cell in line.cells)]
+
+
+def seed_lines(runs: Sequence[ComparedRun], names: Sequence[str]) -> list[str]:
+    """Return a sentence for each set of runs that differ in the seed alone: mean and deviation.
+
+    Args:
+        runs: Those compared.
+        names: What each is called.
+    """
+    lines = []
+    for group in seed_groups(runs):
+        losses = [runs[i].summary.best_val_loss for i in group]
+        known = [loss for loss in losses if loss is not None and math.isfinite(loss)]
+        if len(known) > 1:
+            who = ", ".join(names[i] for i in group)
+            lines.append(
+                f"{who} differ in the seed alone: best val {format_loss(mean(known))} ± "
+                f"{format_loss(stdev(known))}"
+            )
+    return lines
 
 
 MOST_LETTERS = 40  # of a value in its cell
