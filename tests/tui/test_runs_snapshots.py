@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from engine.metrics import MetricStore
 from engine.runs.preview import Preview
+from engine.runs.records import SampleSettings
 from engine.runs.summary import RunSummary
 from tests.tui.test_snapshots import PAUSED, Prepare, Snap, StillApp, after, still
 from tui.control.run_previews import RunPreviews
@@ -93,7 +94,7 @@ def still_preview(_: RunPreviews, run: RunSummary) -> Preview:
     metrics.extend("train_loss", range(0, 30 * len(curve), 30), curve)
     metrics.extend("val_loss", range(250, 2000, 250), [2.6, 2.3, 2.2, 2.1, 2.05, 2.0, 2.0])
     text = f"\nROMEO:\n{run.name} is the east, and Juliet is the sun.\nArise, fair sun."
-    settings: dict[str, bool | int | float | str] = {"prompt": ""}
+    settings: SampleSettings = {"prompt": ""}
     return Preview(
         metrics,
         {"id": 1, "branch": 0, "step": 1750, "val_loss": 2.0, "settings": settings, "text": text},
