@@ -19,11 +19,13 @@ from engine.program import PROGRAM, program
 from engine.protocol import Event, State, Unsilence
 from engine.runs.folder import CONFIG_FILE, LOG_FILE, typed_name
 from tui.control.leaving import Leaving
+from tui.control.notifier import TOLD, Notifier
 from tui.control.preferences import Preferences
 from tui.control.run import Launch, RunControl
 from tui.screens.cockpit import SHOW_ALL_ADVICE, CockpitScreen, EngineEvent
 from tui.screens.dialogs import QuitDialog
 from tui.screens.help import TextScreen, help_screen
+from tui.terminal.announce import takes_osc, title
 from tui.terminal.clipboard import copy
 from tui.terminal.colors import (
     DEPTHS,
@@ -47,6 +49,7 @@ from tui.widgets.option_lists import page_at_any_height
 
 EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL = 0, 1, 130
 DEFAULT_THEME, LIGHT_THEME = "textual-dark", "textual-light"
+TITLE_SECONDS = 5.0
 STYLES = Path(__file__).parent / "styles"
 
 
@@ -74,6 +77,10 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         self.preferences = preferences or Preferences()  # in memory alone
         self.preferences.watch(self._take_preference)
         self._is_light = has_light_background()
+        self._title = ""  # of the terminal's window
+        self._notifier = Notifier(
+            self.preferences, self._write_to_terminal, self._complain_from_thread
+        )
         protect_screen()
         page_at_any_height()
         self.control = RunControl(launch, self._post_event)
@@ -121,9 +128,15 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
             hear_in_thread(self._leave_by_signal)
         if not self.is_headless:
             self.set_interval(1.0, self._leave_if_terminal_is_gone)
-        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
+            self.set_interval(TITLE_SECONDS, self._show_title)
+        self.app_resume_signal.subscribe(self, self._take_terminal_back)
         # twice: Textual fills the footer after the first refresh
         self.call_after_refresh(self.call_after_refresh, self._begin)
+
+    def _take_terminal_back(self, _: object) -> None:
+        self.refresh(layout=True)
+        self._title = ""  # the shell has its own meanwhile
+        self._show_title()
 
     def log_to_run(self, run: str) -> None:
         """Append output of native code to this run's log from now on."""
@@ -140,6 +153,35 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
     def _post_event(self, event: Event) -> None:
         # called in the engine's thread
         self.cockpit.post_message(EngineEvent(event))
+        if isinstance(event, TOLD):
+            self.call_later(self._tell, event)
+
+    def _tell(self, event: Event) -> None:
+        """Tell of an event in a notification, and of the state in the title."""
+        status, run = self.control.status, self.control.run_path
+        self._notifier.take(event, status, run.name if run else "", away=not self.app_focus)
+        self._show_title()
+
+    def _show_title(self) -> None:
+        """Say in the terminal's title what a window in the background is asked for."""
+        status, run = self.control.status, self.control.run_path
+        parts = [run.name if run else "gpt-tui", str(status.state)]
+        if status.step:
+            parts.append(f"step {status.step:,} of {status.total_steps:,}")
+            parts.append(f"loss {format_loss(status.train_loss)}")
+        text = " · ".join(parts)
+        if text != self._title and not self.is_headless and takes_osc():
+            self._title = text
+            self._write_to_terminal(title(text))
+
+    def _write_to_terminal(self, text: str) -> None:
+        if self._driver:
+            self._driver.write(text)
+            self._driver.flush()
+
+    def _complain_from_thread(self, problem: str) -> None:
+        with suppress(RuntimeError):  # it has left
+            self.call_later(self.notify, problem, severity="warning")
 
     def action_help(self) -> None:
         self.push_screen(help_screen(self.screen))

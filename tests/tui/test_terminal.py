@@ -66,6 +66,21 @@ CockpitScreen._tick = broken
 """
 
 
+NEWS = """
+import engine.session.session
+from engine.protocol import Warned
+
+advance, told = engine.session.session.Session.advance, []
+
+def warning(session):
+    if not told and session.trainer.step >= 5:
+        told.append(True)
+        session.outlet.warn("the run is too \\x1b]0;hot\\x07")
+    return advance(session)
+
+engine.session.session.Session.advance = warning
+"""
+
 LIGHT = """
 import tui.app
 tui.app._import_heavy_modules = lambda: None  # nothing is trained
@@ -297,6 +312,31 @@ def test_a_session_leaves_the_terminal_as_it_was_and_says_how_to_go_on(
     assert f"run tiny-1: stopped, step {step:,} of 100,000" in terminal.goodbye
     assert f"kept in  {utf8_text(terminal.run)}" in terminal.goodbye
     assert f"continue gpt-tui {quoted(terminal.run)}" in terminal.goodbye
+
+
+def test_the_background_is_found_and_news_are_told_to_who_is_away(
+    open_terminal: OpenTerminal,
+) -> None:
+    terminal = open_terminal(
+        """
+import os
+os.environ.pop("COLORTERM", None)
+"""
+        + NEWS
+    )
+    terminal.until_written(b"\x1b]11;?")
+    terminal.send(b"\x1b]11;rgb:fdfd/f6f6/e3e3\x1b\\")  # a light one
+    terminal.until_written(b"48;5;254")  # of the light theme, in 256 colours
+    terminal.send(b"\x1b[O")  # another window is in use
+    terminal.train()
+    terminal.until_written(b"\x1b]2;tiny-1 \xc2\xb7 training \xc2\xb7 step ")
+    terminal.until_written(b"\x07\x1b]9;gpt-tui: tiny-1: the run is too")
+    terminal.process.terminate()
+    assert terminal.wait() == 130
+    terminal.assert_restored()
+    assert b"\x1b[22;0t" in terminal.output
+    assert terminal.output.rfind(b"\x1b[23;0t") > terminal.output.rfind(b"\x1b]2;")
+    assert "]11;" not in terminal.text  # no key, and no text
 
 
 def test_signals_and_a_lost_terminal_save_and_end(open_terminal: OpenTerminal) -> None:

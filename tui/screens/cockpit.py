@@ -26,6 +26,7 @@ from tui.control.texts import save_text
 from tui.screens.cockpit_keys import BINDINGS, HELP_PAGE, WORKS
 from tui.screens.dialogs import ForkDialog, NewRunDialog
 from tui.screens.lr_finder import LRFinderScreen
+from tui.screens.panels import Panels
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
 from tui.screens.timeline import Choice, TimelineScreen
@@ -57,7 +58,7 @@ class EngineEvent(Message):
         self.event = event
 
 
-class CockpitScreen(Screen[None]):
+class CockpitScreen(Panels, Screen[None]):
     """Chart, samples, settings and status of one run."""
 
     AUTO_FOCUS = ""  # keys are commands until the user opens a field
@@ -152,6 +153,7 @@ class CockpitScreen(Screen[None]):
         """Show the settings; the engine starts after the first paint."""
         self._show_settings()
         self._show_status()
+        self._preferences.watch(self.arrange_panels)
         self.set_interval(TICK_SECONDS, self._tick)
         self.call_after_refresh(self.control.queue.welcome)
 
@@ -159,6 +161,7 @@ class CockpitScreen(Screen[None]):
         """Show a message instead of the layout if the terminal is too small."""
         small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
         self.set_class(small, "-too-small")
+        self.arrange_panels()
         self.query_one("#too-small", Static).update(
             f"this terminal is {event.size.width}x{event.size.height}:\n"
             f"gpt-tui needs {MIN_WIDTH}x{MIN_HEIGHT} at least"

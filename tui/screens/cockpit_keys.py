@@ -10,6 +10,7 @@ from engine.config.changes import WHEN_TEXTS
 from engine.config.setting import When
 from engine.protocol import State
 from tui.control.run import RunControl
+from tui.screens.panels import PANEL_BINDINGS
 
 BINDINGS: list[BindingType] = [
     Binding("space", "start", "Start", tooltip="start training, pause it, go on"),
@@ -82,6 +83,7 @@ BINDINGS: list[BindingType] = [
     Binding("X", "silence_advice", "Never again", show=False,
             tooltip="take this kind of advice away for good, in this run"),
     Binding("x", "dismiss_notice", "Hide", tooltip="take the message away"),
+    *PANEL_BINDINGS,
     Binding("q", "app.leave", "Quit", tooltip="quit; a running run asks what to do"),
 ]  # fmt: skip
 

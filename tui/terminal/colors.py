@@ -28,6 +28,7 @@ from textual.widget import Widget
 
 TRUECOLOR, STANDARD = ColorSystem.TRUECOLOR, ColorSystem.STANDARD
 TEXT_CONTRAST, GRAPHICS_CONTRAST = 4.5, 3.0
+PROJECTOR_CONTRAST = 10.0, 7.0  # of text and of graphics
 CURSOR_CONTRAST = 1.25  # of the row of a cursor that is not in use
 GREY, TINT = 0.03, 0.09  # chroma, at most
 SLACK = 0.05  # above a contrast, as colours are rounded
@@ -300,6 +301,12 @@ class LegibleApp(App[ReturnType], Generic[ReturnType]):
         """Draw in as many colours; call it before the app runs."""
         self._filters[-1] = Legible(depth)
         self.stylesheet.set_variables(self.get_css_variables())
+
+    def use_high_contrast(self, high: bool) -> None:
+        """Draw in a contrast for a projector, or in the usual one again."""
+        ratios = PROJECTOR_CONTRAST if high else (TEXT_CONTRAST, GRAPHICS_CONTRAST)
+        self._filters[-1] = Legible(self.color_depth, *ratios)
+        self.refresh_css(animate=False)
 
     @property
     def color_depth(self) -> ColorSystem:

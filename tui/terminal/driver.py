@@ -21,9 +21,9 @@ from typing import Any, ClassVar
 from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 
+from tui.terminal.announce import RESTORE_TITLE, SAVE_TITLE, takes_osc
 from tui.terminal.guard import TerminalGuard
 
-PRINTS_OSC = ("linux",)  # terminals that would show the question as text
 DRAIN_SECONDS = 10.0  # for the last output; leaving is over before, if the terminal takes none
 
 
@@ -47,7 +47,8 @@ class TerminalDriver(LinuxDriver):
         self.mode = Mode.DRAWING
         self._tell(drawing=True)
         super().start_application_mode()  # type: ignore[no-untyped-call]
-        if self.ask_background and self.input_tty and os.environ.get("TERM") not in PRINTS_OSC:
+        self.write(SAVE_TITLE)
+        if self.ask_background and self.input_tty and takes_osc():
             self.write("\x1b]11;?\x1b\\")
             self.flush()
         TerminalDriver.ask_background = False
@@ -55,6 +56,7 @@ class TerminalDriver(LinuxDriver):
     def stop_application_mode(self) -> None:
         """Give the terminal back; a SIGCONT from now on does not take it again."""
         self.mode = Mode.OFF
+        self.write(RESTORE_TITLE)
         super().stop_application_mode()
 
     def suspend_application_mode(self) -> None:

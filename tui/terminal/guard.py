@@ -28,6 +28,7 @@ RESTORE = (
     "\x1b[?2026l"  # show what is drawn
     "\x1b[?2004l\x1b[?7h\x1b[?2048l"  # paste as keys, wrap lines, report no resize
     "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l\x1b[?1004l"  # mouse, focus
+    "\x1b[23;0t"  # the shell's title
     "\x1b[<u\x1b[?1049l\x1b[0m\x1b[?25h"  # plain keys, the shell's screen and colours, a cursor
 )
 STATE_BYTES = 32_768  # a message with a path or two

@@ -1,0 +1,206 @@
+"""The cockpit's panels: hidden, resized by key and by mouse, remembered; room for the curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.events import MouseDown, MouseMove, MouseUp
+from textual.geometry import Offset
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from engine.protocol import Advised, State, Status
+from tests.tui.test_snapshots import PAUSED, StillApp, edit_wrongly, recorded_run, still
+from tui.control.preferences import Preferences
+
+__all__ = ["still"]  # a fixture
+
+SIZES = [(80, 24), (120, 40), (200, 50)]
+AROUND_CURVES = 3  # the legend, the axis and its labels
+ADVICE = Advised("plateau", "the loss has not fallen for 500 steps", "halve the rate", {})
+
+
+def app_with(preferences: Preferences) -> StillApp:
+    app = StillApp(PAUSED)
+    app.preferences = preferences
+    return app
+
+
+async def begin(pilot: Pilot[int]) -> StillApp:
+    app = pilot.app
+    assert isinstance(app, StillApp)
+    await pilot.pause()
+    recorded_run(app)
+    await pilot.pause()
+    return app
+
+
+# -- room ------------------------------------------------------------------------------------------
+
+
+async def show_advice(pilot: Pilot[int]) -> None:
+    assert isinstance(pilot.app, StillApp)
+    pilot.app.cockpit.notice.advise(ADVICE)
+
+
+async def warn(pilot: Pilot[int]) -> None:
+    assert isinstance(pilot.app, StillApp)
+    pilot.app.cockpit.say("the text was not available:\nanother one is used instead")
+
+
+async def open_settings(pilot: Pilot[int]) -> None:
+    await pilot.press("e")
+
+
+async def do_nothing(pilot: Pilot[int]) -> None:
+    """The state speaks for itself."""
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_the_curves_have_ten_rows_in_every_state(size: tuple[int, int]) -> None:
+    async with StillApp(PAUSED).run_test(size=size) as pilot:
+        app = await begin(pilot)
+        for state in (State.RUNNING, State.PAUSED, State.FINISHED):
+            app.control.stands_at = Status(state=state, step=10)  # type: ignore[attr-defined]
+            for change in (do_nothing, show_advice, warn, open_settings, edit_wrongly):
+                await change(pilot)
+                await pilot.pause()
+                assert app.cockpit.chart.size.height - AROUND_CURVES >= 10, (state, change)
+                app.cockpit.leave_all_fields()
+                app.cockpit.say("")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_nothing_is_cut_off(size: tuple[int, int]) -> None:
+    async with StillApp(PAUSED).run_test(size=size) as pilot:
+        app = await begin(pilot)
+        main = app.cockpit.query_one("#main").region
+        for panel in ("#chart-frame", "#samples"):
+            assert main.contains_region(app.cockpit.query_one(panel).region)
+
+
+# -- by key ----------------------------------------------------------------------------------------
+
+
+async def test_panels_are_hidden_one_after_the_other_and_stay_so() -> None:
+    preferences = Preferences.load()
+    async with app_with(preferences).run_test(size=(120, 40)) as pilot:
+        app = await begin(pilot)
+        shown = []
+        for _ in range(4):
+            await pilot.press("o")
+            await pilot.pause()
+            cockpit = app.cockpit
+            shown.append((bool(cockpit.settings.display), bool(cockpit.samples.display)))
+        assert shown == [(False, True), (True, False), (False, False), (True, True)]
+        await pilot.press("o")
+    async with app_with(Preferences.load()).run_test(size=(120, 40)) as pilot:
+        app = await begin(pilot)
+        assert not app.cockpit.settings.display
+        await pilot.press("e")  # they are there when they are asked for
+        assert app.cockpit.settings.display
+
+
+async def test_panels_are_resized_by_keys_and_stay_so() -> None:
+    async with app_with(Preferences.load()).run_test(size=(120, 40)) as pilot:
+        cockpit = (await begin(pilot)).cockpit
+        width, height = cockpit.settings.outer_size.width, cockpit.chart.size.height
+        await pilot.press("less_than_sign", "ctrl+down", "ctrl+down")
+        await pilot.pause()
+        assert cockpit.settings.outer_size.width == width + 4
+        assert cockpit.chart.size.height > height
+        chosen = cockpit.settings.outer_size, cockpit.chart.size
+    async with app_with(Preferences.load()).run_test(size=(120, 40)) as pilot:
+        cockpit = (await begin(pilot)).cockpit
+        assert (cockpit.settings.outer_size, cockpit.chart.size) == chosen
+
+
+@pytest.mark.parametrize("size", [(60, 16), *SIZES], ids=str)
+async def test_whatever_was_preferred_leaves_room(size: tuple[int, int]) -> None:
+    preferences = Preferences()
+    preferences.set("screen.settings_width", 120)
+    preferences.set("screen.chart_height", 90)
+    async with app_with(preferences).run_test(size=size) as pilot:
+        cockpit = (await begin(pilot)).cockpit
+        await pilot.press("e", "less_than_sign", "ctrl+down")
+        await pilot.pause()
+        assert cockpit.chart.size.width >= 16
+        assert cockpit.chart.size.height >= 5
+
+
+# -- by mouse --------------------------------------------------------------------------------------
+
+
+async def drag(pilot: Pilot[int], begin: Offset, end: Offset) -> None:
+    """Press the button at one place, and let it go at another."""
+    await pilot._post_mouse_events([MouseDown], None, begin, button=1)
+    await pilot._post_mouse_events([MouseMove], None, end, button=1)
+    await pilot._post_mouse_events([MouseUp], None, end, button=1)
+    await pilot.pause()
+
+
+async def test_borders_are_dragged() -> None:
+    preferences = Preferences()
+    async with app_with(preferences).run_test(size=(120, 40)) as pilot:
+        cockpit = (await begin(pilot)).cockpit
+        await drag(pilot, Offset(cockpit.settings.region.x, 10), Offset(70, 10))
+        assert cockpit.settings.region.x == 70
+        assert preferences.get("screen.settings_width") == 50
+        bottom = cockpit.query_one("#chart-frame").region.bottom
+        await drag(pilot, Offset(10, bottom - 1), Offset(10, bottom + 5))
+        assert abs(cockpit.query_one("#chart-frame").region.bottom - (bottom + 5)) <= 1
+
+
+# -- the projector ---------------------------------------------------------------------------------
+
+
+async def test_a_projector_shows_chart_and_text_alone() -> None:
+    async with StillApp(PAUSED).run_test(size=(120, 40)) as pilot:
+        cockpit = (await begin(pilot)).cockpit
+        await pilot.press("P")
+        await pilot.pause()
+        assert not cockpit.settings.display
+        assert cockpit.samples.display
+        assert cockpit.chart.size.width > 110
+        await pilot.press("P")
+        await pilot.pause()
+        assert cockpit.settings.display
+
+
+# -- the preferences, in the app -------------------------------------------------------------------
+
+
+async def test_a_preference_is_chosen_from_its_values_and_applied_at_once(tmp_path: Path) -> None:
+    async with app_with(Preferences.load()).run_test(size=(120, 40)) as pilot:
+        app = await begin(pilot)
+        await pilot.press("O")
+        await pilot.pause()
+        assert app.screen.query(".-values, .-field, #preferences")
+        await pilot.press("enter", "down")  # the theme; nothing changes by looking
+        assert Preferences.load().get("screen.theme") == "auto"
+        await pilot.press("enter")
+        await pilot.pause()
+        assert Preferences.load().get("screen.theme") == "textual-dark"
+        await pilot.press("delete", "escape")
+        await pilot.pause()
+        assert app.screen is app.cockpit
+    assert Preferences.load().get("screen.theme") == "auto"
+
+
+async def test_a_number_is_typed_and_checked() -> None:
+    preferences = Preferences()
+    async with app_with(preferences).run_test(size=(80, 24)) as pilot:
+        app = await begin(pilot)
+        await pilot.press("O", "down", "enter")  # the width of the settings
+        await pilot.pause()
+        field = app.focused
+        assert isinstance(field, Input)
+        await pilot.press("ctrl+u", *"500", "enter")
+        await pilot.pause()
+        assert app.focused is field  # with what was typed, to be corrected
+        assert "must be 24 to 120" in str(app.screen.query_one("#told").render())
+        await pilot.press("ctrl+u", *"50", "enter", "escape")
+        await pilot.pause()
+        assert app.screen is app.cockpit
+    assert preferences.get("screen.settings_width") == 50

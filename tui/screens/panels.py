@@ -1,0 +1,153 @@
+"""The panels of the cockpit: hidden, resized and remembered; a mode for a projector."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Offset
+from textual.screen import Screen
+
+from data.errors import InputError
+from tui.control.preferences import PREFERENCES, Preferences
+from tui.screens.preferences import PreferencesScreen
+
+if TYPE_CHECKING:
+    _Base = Screen[None]
+else:
+    _Base = object
+
+# which panels are beside the chart: settings, text
+LAYOUTS = ((True, True), (False, True), (True, False), (False, False))
+LEAST_CHART, LEAST_TEXT = 14, 5  # rows, with borders, legend and axis: ten of curves are left
+WIDTH, HEIGHT = "screen.settings_width", "screen.chart_height"
+NAMES = ("screen.settings", "screen.text")
+
+PANEL_BINDINGS: list[BindingType] = [
+    Binding("o", "next_layout", "Panels", show=False,
+            tooltip="hide the settings, the text or both, or show them again"),
+    Binding("greater_than_sign", "resize_settings(-4)", "Narrower", key_display=">", show=False,
+            tooltip="make the settings narrower, and the chart wider"),
+    Binding("less_than_sign", "resize_settings(4)", "Wider", key_display="<", show=False,
+            tooltip="make the settings wider, and the chart narrower"),
+    Binding("ctrl+down", "resize_chart(5)", "Higher", show=False,
+            tooltip="make the chart higher, and the text lower"),
+    Binding("ctrl+up", "resize_chart(-5)", "Lower", show=False,
+            tooltip="make the chart lower, and the text higher"),
+    Binding("P", "projector", "Projector", show=False,
+            tooltip="for a projector: the chart and the text alone, in high contrast"),
+    Binding("O", "preferences", "Preferences", show=False,
+            tooltip="the preferences: theme, panels, charts, notifications, folders"),
+]  # fmt: skip
+
+
+class Panels(_Base):
+    """Sizes of the cockpit's panels, by key and by dragging the borders between them."""
+
+    _dragged = ""  # the preference that a drag changes
+
+    @property
+    def _preferences(self) -> Preferences:
+        preferences: Preferences = self.app.preferences  # type: ignore[attr-defined]
+        return preferences
+
+    def arrange_panels(self, _: str = "") -> None:
+        """Put the preferred layout into effect, as far as there is room."""
+        if not self.is_attached:
+            return
+        get, (width, height) = self._preferences.get, self.size
+        shown, text = get(NAMES[0]), get(NAMES[1])
+        self.set_class(not shown, "-no-settings")
+        self.set_class(not text or height < LEAST_CHART + LEAST_TEXT, "-no-text")
+        chosen = min(get(WIDTH), width - 40)
+        self.query_one("#settings").styles.width = chosen if chosen >= 24 else None
+        share = get(HEIGHT)
+        self.query_one("#chart-frame").styles.height = f"{share}fr" if share else None
+        self.query_one("#samples").styles.height = f"{100 - share}fr" if share else None
+
+    def _remember(self, name: str, value: object) -> None:
+        try:
+            self._preferences.set(name, value)
+        except InputError as error:
+            self.notify(f"this is not remembered: {error}", severity="warning")
+        self.arrange_panels()
+
+    def action_next_layout(self) -> None:
+        """Hide the settings, the text or both, or show them again."""
+        now = tuple(bool(self._preferences.get(name)) for name in NAMES)
+        following = LAYOUTS[(LAYOUTS.index(now) + 1) % len(LAYOUTS)]
+        for name, shown in zip(NAMES, following, strict=True):
+            self._remember(name, shown)
+
+    def action_resize_settings(self, columns: int) -> None:
+        """Make the settings wider, or narrower."""
+        settings = self.query_one("#settings")
+        if settings.display:
+            self._set_within(WIDTH, settings.outer_size.width + columns)
+
+    def action_resize_chart(self, percent: int) -> None:
+        """Make the chart higher, or lower."""
+        if self.query_one("#samples").display:
+            self._set_within(HEIGHT, self._share() + percent)
+
+    def _share(self) -> int:
+        chart = self.query_one("#chart-frame").outer_size.height
+        both = chart + self.query_one("#samples").outer_size.height
+        return round(100 * chart / max(both, 1))
+
+    def _set_within(self, name: str, value: float) -> None:
+        one: Any = PREFERENCES[name]
+        self._remember(name, int(min(max(value, one.minimum), one.maximum)))
+
+    def action_preferences(self) -> None:
+        """Open the preferences."""
+        self.app.push_screen(PreferencesScreen(self._preferences))
+
+    def action_projector(self) -> None:
+        """Show the chart and the text alone, in high contrast; or all again."""
+        self.toggle_class("-projector")
+        self.app.use_high_contrast(self.has_class("-projector"))  # type: ignore[attr-defined]
+
+    # -- by mouse --------------------------------------------------------------------------------
+
+    def border_at(self, at: Offset) -> str:
+        """Return the preference that dragging this place changes; empty for none."""
+        settings, chart = self.query_one("#settings"), self.query_one("#chart-frame")
+        samples = self.query_one("#samples")
+        main, edges = settings.region, (chart.region.bottom - 1, samples.region.y)
+        if settings.display and at.x == main.x and main.y <= at.y < main.bottom:
+            return WIDTH
+        if samples.display and at.x < chart.region.right and at.y in edges:
+            return HEIGHT
+        return ""
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        self._dragged = self.border_at(event.screen_offset)
+        if self._dragged:
+            self.capture_mouse()
+            event.stop()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        at = event.screen_offset
+        if self._dragged == WIDTH:
+            self.query_one("#settings").styles.width = self._width_at(at)
+        elif self._dragged == HEIGHT:
+            share = self._share_at(at)
+            self.query_one("#chart-frame").styles.height = f"{share}fr"
+            self.query_one("#samples").styles.height = f"{100 - share}fr"
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        dragged, self._dragged = self._dragged, ""
+        if dragged:
+            self.release_mouse()
+            at = event.screen_offset
+            value = self._width_at(at) if dragged == WIDTH else self._share_at(at)
+            self._set_within(dragged, value)
+
+    def _width_at(self, at: Offset) -> int:
+        return max(24, min(self.query_one("#main").region.right - at.x, self.size.width - 40))
+
+    def _share_at(self, at: Offset) -> int:
+        left = self.query_one("#left").region
+        return max(20, min(round(100 * (at.y - left.y) / max(left.height, 1)), 90))
