@@ -67,18 +67,18 @@ CockpitScreen._tick = broken
 
 
 NEWS = """
+import os
 import engine.session.session
-from engine.protocol import Warned
 
-advance, told = engine.session.session.Session.advance, []
+advance = engine.session.session.Session.advance
 
 def warning(session):
-    if not told and session.trainer.step >= 5:
-        told.append(True)
+    if session.trainer.step % 50 == 0 and os.path.exists("away"):
         session.outlet.warn("the run is too \\x1b]0;hot\\x07")
     return advance(session)
 
 engine.session.session.Session.advance = warning
+os.environ.pop("COLORTERM", None)
 """
 
 LIGHT = """
@@ -317,18 +317,13 @@ def test_a_session_leaves_the_terminal_as_it_was_and_says_how_to_go_on(
 def test_the_background_is_found_and_news_are_told_to_who_is_away(
     open_terminal: OpenTerminal,
 ) -> None:
-    terminal = open_terminal(
-        """
-import os
-os.environ.pop("COLORTERM", None)
-"""
-        + NEWS
-    )
+    terminal = open_terminal(NEWS)
     terminal.until_written(b"\x1b]11;?")
     terminal.send(b"\x1b]11;rgb:fdfd/f6f6/e3e3\x1b\\")  # a light one
     terminal.until_written(b"48;5;254")  # of the light theme, in 256 colours
-    terminal.send(b"\x1b[O")  # another window is in use
     terminal.train()
+    terminal.send(b"\x1b[O")  # another window is in use
+    (terminal.runs.parent / "away").touch()
     terminal.until_written(b"\x1b]2;tiny-1 \xc2\xb7 training \xc2\xb7 step ")
     terminal.until_written(b"\x07\x1b]9;gpt-tui: tiny-1: the run is too")
     terminal.process.terminate()
@@ -336,7 +331,7 @@ os.environ.pop("COLORTERM", None)
     terminal.assert_restored()
     assert b"\x1b[22;0t" in terminal.output
     assert terminal.output.rfind(b"\x1b[23;0t") > terminal.output.rfind(b"\x1b]2;")
-    assert "]11;" not in terminal.text  # no key, and no text
+    assert "fdfd" not in terminal.text  # the answer is neither shown nor taken for keys
 
 
 def test_signals_and_a_lost_terminal_save_and_end(open_terminal: OpenTerminal) -> None:
