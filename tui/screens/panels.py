@@ -20,7 +20,7 @@ else:
 
 # which panels are beside the chart: settings, text
 LAYOUTS = ((True, True), (False, True), (True, False), (False, False))
-LEAST_CHART, LEAST_TEXT = 14, 5  # rows, with borders, legend and axis: ten of curves are left
+HEIGHT_FOR_TEN = 22  # of a screen with room for ten rows of curves and some text
 WIDTH, HEIGHT = "screen.settings_width", "screen.chart_height"
 NAMES = ("screen.settings", "screen.text")
 
@@ -59,7 +59,8 @@ class Panels(_Base):
         get, (width, height) = self._preferences.get, self.size
         shown, text = get(NAMES[0]), get(NAMES[1])
         self.set_class(not shown, "-no-settings")
-        self.set_class(not text or height < LEAST_CHART + LEAST_TEXT, "-no-text")
+        self.set_class(not text, "-no-text")
+        self.set_class(height < HEIGHT_FOR_TEN, "-tiny")
         chosen = min(get(WIDTH), width - 40)
         self.query_one("#settings").styles.width = chosen if chosen >= 24 else None
         share = get(HEIGHT)
