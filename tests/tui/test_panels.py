@@ -89,12 +89,12 @@ async def test_panels_are_hidden_one_after_the_other_and_stay_so() -> None:
         app = await begin(pilot)
         shown = []
         for _ in range(4):
-            await pilot.press("o")
+            await pilot.press("L")
             await pilot.pause()
             cockpit = app.cockpit
             shown.append((bool(cockpit.settings.display), bool(cockpit.samples.display)))
         assert shown == [(False, True), (True, False), (False, False), (True, True)]
-        await pilot.press("o")
+        await pilot.press("L")
     async with app_with(Preferences.load()).run_test(size=(120, 40)) as pilot:
         app = await begin(pilot)
         assert not app.cockpit.settings.display
@@ -106,7 +106,7 @@ async def test_panels_are_resized_by_keys_and_stay_so() -> None:
     async with app_with(Preferences.load()).run_test(size=(120, 40)) as pilot:
         cockpit = (await begin(pilot)).cockpit
         width, height = cockpit.settings.outer_size.width, cockpit.chart.size.height
-        await pilot.press("less_than_sign", "ctrl+down", "ctrl+down")
+        await pilot.press("ctrl+left", "ctrl+down", "ctrl+down")
         await pilot.pause()
         assert cockpit.settings.outer_size.width == width + 4
         assert cockpit.chart.size.height > height
@@ -123,7 +123,7 @@ async def test_whatever_was_preferred_leaves_room(size: tuple[int, int]) -> None
     preferences.set("screen.chart_height", 90)
     async with app_with(preferences).run_test(size=size) as pilot:
         cockpit = (await begin(pilot)).cockpit
-        await pilot.press("e", "less_than_sign", "ctrl+down")
+        await pilot.press("e", "ctrl+left", "ctrl+down")
         await pilot.pause()
         assert cockpit.chart.size.width >= 16
         assert cockpit.chart.size.height >= 5
@@ -158,12 +158,12 @@ async def test_borders_are_dragged() -> None:
 async def test_a_projector_shows_chart_and_text_alone() -> None:
     async with StillApp(PAUSED).run_test(size=(120, 40)) as pilot:
         cockpit = (await begin(pilot)).cockpit
-        await pilot.press("P")
+        await pilot.press("V")
         await pilot.pause()
         assert not cockpit.settings.display
         assert cockpit.samples.display
         assert cockpit.chart.size.width > 110
-        await pilot.press("P")
+        await pilot.press("V")
         await pilot.pause()
         assert cockpit.settings.display
 

@@ -25,17 +25,17 @@ WIDTH, HEIGHT = "screen.settings_width", "screen.chart_height"
 NAMES = ("screen.settings", "screen.text")
 
 PANEL_BINDINGS: list[BindingType] = [
-    Binding("o", "next_layout", "Panels", show=False,
+    Binding("L", "next_layout", "Panels", show=False,
             tooltip="hide the settings, the text or both, or show them again"),
-    Binding("greater_than_sign", "resize_settings(-4)", "Narrower", key_display=">", show=False,
+    Binding("ctrl+right", "resize_settings(-4)", "Narrower", show=False,
             tooltip="make the settings narrower, and the chart wider"),
-    Binding("less_than_sign", "resize_settings(4)", "Wider", key_display="<", show=False,
+    Binding("ctrl+left", "resize_settings(4)", "Wider", show=False,
             tooltip="make the settings wider, and the chart narrower"),
     Binding("ctrl+down", "resize_chart(5)", "Higher", show=False,
             tooltip="make the chart higher, and the text lower"),
     Binding("ctrl+up", "resize_chart(-5)", "Lower", show=False,
             tooltip="make the chart lower, and the text higher"),
-    Binding("P", "projector", "Projector", show=False,
+    Binding("V,f5", "projector", "Projector", key_display="V", show=False,
             tooltip="for a projector: the chart and the text alone, in high contrast"),
     Binding("O", "preferences", "Preferences", show=False,
             tooltip="the preferences: theme, panels, charts, notifications, folders"),
