@@ -13,7 +13,9 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.screen import Screen
+from textual.theme import Theme
 
+from data.errors import InputError
 from data.paths import quoted
 from engine.program import PROGRAM, program
 from engine.protocol import Event, State, Unsilence
@@ -76,6 +78,7 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         super().__init__()
         self.preferences = preferences or Preferences()  # in memory alone
         self.preferences.watch(self._take_preference)
+        self._theme_once = launch.theme  # until another one is chosen
         self._is_light = has_light_background()
         self._title = ""  # of the terminal's window
         self._notifier = Notifier(
@@ -94,10 +97,20 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
     def _take_preference(self, name: str) -> None:
         """Put a preference into effect that is the whole app's."""
         if name == "screen.theme":
+            self._theme_once = ""
             self.theme = self._theme_wanted()
 
+    def _remember_theme(self, theme: Theme) -> None:
+        """Prefer a theme that was chosen in the command palette from now on."""
+        if theme.name == self._theme_wanted():
+            return
+        try:
+            self.preferences.set("screen.theme", theme.name)
+        except InputError as error:
+            self.notify(f"the theme is not remembered: {error}", severity="warning")
+
     def _theme_wanted(self) -> str:
-        wanted = self.control.launch.theme or self.preferences.get("screen.theme")
+        wanted = self._theme_once or self.preferences.get("screen.theme")
         if wanted in self.available_themes:
             return str(wanted)
         return LIGHT_THEME if self._is_light else DEFAULT_THEME
@@ -106,7 +119,7 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         # called in the thread that reads the terminal, mostly before the first paint
         self._is_light = is_light(red, green, blue)
         with suppress(RuntimeError):  # it has left
-            self.call_later(self._take_preference, "screen.theme")
+            self.call_later(lambda: setattr(self, "theme", self._theme_wanted()))
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy a text to the clipboard, also in tmux and GNU screen."""
@@ -124,6 +137,7 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
     def on_mount(self) -> None:
         """Paint first; start the engine and import PyTorch after."""
         self.theme = self._theme_wanted()
+        self.theme_changed_signal.subscribe(self, self._remember_theme)
         if self._guard:
             hear_in_thread(self._leave_by_signal)
         if not self.is_headless:

@@ -175,3 +175,5 @@ async def test_a_theme_is_applied_at_once_and_at_the_next_start(open_app: Open) 
         assert person.app.theme == "nord"
     async with open_app(preferences=Preferences.load(), theme="dracula") as person:
         assert person.app.theme == "dracula"
+        person.app.theme = "gruvbox"  # as the command palette does
+        await person.until(lambda: Preferences.load().get("screen.theme") == "gruvbox")
