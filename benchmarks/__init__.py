@@ -30,6 +30,7 @@ BENCHMARKS = {
     "saving": Benchmark("benchmarks.saving", "what saving and recording cost training"),
     "sampling": Benchmark("benchmarks.sampling", "tokens/s of text, one and many side by side"),
     "runs": Benchmark("benchmarks.runs", "opening 1,000 runs, and a run of 1,000,000 steps"),
+    "chart": Benchmark("benchmarks.chart", "redraws of a chart of two series of a million values"),
     "nanogpt-cpu": Benchmark("benchmarks.nanogpt_cpu", "loss and speed of nanoGPT's CPU recipe"),
 }
 

@@ -30,13 +30,14 @@ WEIGHT_IS_ONE = 40.0  # 1 - exp(-40) is 1 in 64 bits
 class _Buffer:
     """Preallocated rows; readers see the first `length` of them."""
 
-    __slots__ = ("length", "smoothed", "steps", "values")
+    __slots__ = ("history", "length", "smoothed", "steps", "values")
 
     def __init__(self, capacity: int) -> None:
         self.steps: Steps = np.zeros(capacity, dtype=np.int64)
         self.values: Values = np.zeros(capacity, dtype=np.float64)
         self.smoothed: Values = np.zeros(capacity, dtype=np.float64)
         self.length = 0
+        self.history = object()  # the same in all buffers that only ever added rows
 
     @property
     def capacity(self) -> int:
@@ -47,6 +48,8 @@ class _Buffer:
         for name in ("steps", "values", "smoothed"):
             getattr(copy, name)[:rows] = getattr(self, name)[:rows]
         copy.length = rows
+        if rows == self.length:
+            copy.history = self.history
         return copy
 
 
@@ -145,6 +148,16 @@ class Column:
             view.flags.writeable = False
         return steps, values, smoothed
 
+    def rows(self) -> tuple[Steps, Values, object]:
+        """Return steps and values, as `snapshot`, and what they are a part of.
+
+        As long as that is the same object, rows were only added: what a reader has computed of
+        the first ones still holds.
+        """
+        buffer = self._buffer
+        length = buffer.length
+        return buffer.steps[:length], buffer.values[:length], buffer.history
+
     def truncate(self, after_step: int) -> None:
         """Drop the rows after a step, as when a run goes back to a checkpoint."""
         buffer = self._buffer
@@ -214,10 +227,18 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A step at which a setting was changed."""
+    """A step at which something happened.
+
+    Args:
+        kind: ``change`` of a setting, ``fork``, ``checkpoint``, ``best``, or another kind of entry
+            in the journal.
+        value: What was measured there.
+    """
 
     step: int
     label: str
+    kind: str = "change"
+    value: float = nan
 
 
 class MetricStore:
@@ -233,6 +254,8 @@ class MetricStore:
         self.version = 0
         """Increases with every change; a chart drawn at this version is up to date."""
         self.marks: list[Mark] = []
+        self.events: list[Mark] = []
+        """What else happened: evaluations, checkpoints, pauses and the like."""
         self.references: dict[str, float] = {}
         """What does not change in a run, such as ln V; see ``engine.metric_catalogue``."""
         self._columns: dict[str, Column] = {}
@@ -262,6 +285,11 @@ class MetricStore:
         self.marks = [*self.marks, Mark(step, label)]
         self.version += 1
 
+    def add_event(self, step: int, label: str, kind: str, value: float = nan) -> None:
+        """Mark something that happened, besides changes of settings."""
+        self.events.append(Mark(step, label, kind, value))
+        self.version += 1
+
     def add_ghost(self, name: str, steps: Steps, values: Values) -> None:
         """Add a part of a curve that the run abandoned by going back."""
         if len(steps):
@@ -275,7 +303,7 @@ class MetricStore:
         return self._ghosts.get(name, [])
 
     def clear(self) -> None:
-        self.marks = []
+        self.marks, self.events = [], []
         self._columns.clear()
         self._ghosts.clear()
         self.version += 1
@@ -285,6 +313,7 @@ class MetricStore:
         for column in list(self._columns.values()):
             column.truncate(after_step)
         self.marks = [mark for mark in self.marks if mark.step <= after_step]
+        self.events = [mark for mark in self.events if mark.step <= after_step]
         self.version += 1
 
 

@@ -375,8 +375,6 @@ def _after_a_crash(run: Path) -> str:
 
 
 def _import_heavy_modules() -> None:
-    """Import PyTorch and plotext while the user reads the first screen."""
+    """Import PyTorch and numpy while the user reads the first screen."""
     import engine.session.session  # noqa: F401
-    from tui.charts.picture import preload
-
-    preload()
+    import tui.charts.chart  # noqa: F401

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from engine.config.changes import changes_training
@@ -35,6 +37,7 @@ class Recorder:
 
     def journal(self, step: int, kind: str, **detail: Any) -> int:
         """Write an entry of the journal at once; return its id."""
+        mark_entry(self.metrics, step, kind, detail)
         return self.database.add_journal(self.branch, step, kind, detail)
 
     def leave(self, step: int) -> None:
@@ -81,12 +84,37 @@ def load_metrics(database: RunDatabase, metrics: MetricStore, branch: int = 0) -
         metrics.extend(name, *database.curve(name, lineage))
     if parent := database.meta().get("parent"):
         metrics.add_mark(parent["step"], f"forked from {parent['run']}")
+    for entry in database.journal():
+        if lineage.holds_moment(entry["branch"], entry["step"]):
+            mark_entry(metrics, entry["step"], entry["kind"], entry["detail"])
     for change in lineage.changes(database.journal("adjusted")):
         if label := describe_changes(change.changes):
             metrics.add_mark(change.step, label)
     for stretch in lineage.abandoned():
         for name in GHOSTS:
             metrics.add_ghost(name, *database.curve(name, [stretch]))
+
+
+def mark_entry(metrics: MetricStore, step: int, kind: str, detail: Mapping[str, Any]) -> None:
+    """Mark an entry of the journal in the charts; settings that were changed have marks already."""
+    if kind == "evaluated":
+        loss = float(detail["val_loss"])
+        earlier = [mark for mark in metrics.events if mark.kind == "best"]
+        best = earlier[-1].value if earlier else inf
+        told, sort = (" · the best so far", "best") if loss < best else ("", "evaluation")
+        metrics.add_event(step, f"validation loss {loss:.4f}{told}", sort, loss)
+    elif kind == "saved":
+        metrics.add_event(step, "checkpoint", "checkpoint")
+    elif kind in MARKED:
+        told = str(detail.get("message") or detail.get("why") or detail.get("run") or "")
+        metrics.add_event(step, f"{kind}: {told}" if told else kind, kind)
+
+
+MARKED = (
+    "started", "opened", "closed", "paused", "resumed", "finished", "rewound", "forked", "pinned",
+    "advised", "warned", "pruned", "sampled",
+)  # fmt: skip
+"""Entries of the journal that are told where the cursor of a chart is."""
 
 
 def describe_changes(changes: dict[str, list[Any]]) -> str:

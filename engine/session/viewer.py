@@ -19,7 +19,7 @@ from engine.protocol import Event, State, Status
 from engine.runs.database import RunDatabase
 from engine.runs.folder import DATABASE_FILE, is_locked, read_run_config
 from engine.runs.records import JournalEntry, SummaryFacts
-from engine.session.recorder import describe_changes, load_metrics
+from engine.session.recorder import describe_changes, load_metrics, mark_entry
 
 POLL_SECONDS = 0.5
 # kinds of journal entries to pass on; advice as a warning, since it cannot be followed here
@@ -177,6 +177,7 @@ class Viewer:
 
     def _take_journal(self, database: RunDatabase) -> None:
         for entry in database.journal(after_id=self._journal_id):
+            mark_entry(self.metrics, entry["step"], entry["kind"], entry["detail"])
             self._journal_id = entry["id"]
             if entry["kind"] == "rewound":
                 self._tell_rewound(entry, database)

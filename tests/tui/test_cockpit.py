@@ -200,11 +200,11 @@ async def test_help_lists_every_key(open_app: Open) -> None:
 async def test_the_running_average_can_be_taken_away(open_app: Open) -> None:
     async with open_app() as person:
         await person.start_and_pause()
-        seen = [person.cockpit.chart.smooth]
+        seen = [person.cockpit.chart.view.smoothing]
         for _ in range(2):
             await person.press("m")
-            seen.append(person.cockpit.chart.smooth)
-        assert seen == [True, False, True]
+            seen.append(person.cockpit.chart.view.smoothing)
+        assert seen == [0.9, 0.0, 0.9]
 
 
 async def test_the_palette_has_our_commands(open_app: Open) -> None:

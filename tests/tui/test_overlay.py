@@ -1,95 +1,30 @@
-"""Several runs on one chart: whose line is whose, and never a number plotext cannot take."""
+"""Several runs on one chart: whose line is whose."""
 
 from __future__ import annotations
 
-import math
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rich.color import ColorSystem
 from textual.app import App, ComposeResult
 
-from engine.metrics import Column, Mark
+from engine.metrics import Column
 from engine.runs.curves import Axis
-from tests.tui.test_charts import SERIES, cells, column
+from tests.tui.test_charts import cells, column
 from tui.charts import raster
-from tui.charts.axes import Scale, step_label, time_ticks
-from tui.charts.canvas import Field, Layout
-from tui.charts.overlay import Curve, Overlay, is_braille
-from tui.charts.picture import draw
-from tui.widgets.overlay_chart import LETTERS, OverlayChart
+from tui.charts.chart import Chart, Series, draw
+from tui.charts.raster import ChartFrame
+from tui.charts.window import Window, XAxis, step_label
+from tui.widgets.overlay_chart import OverlayChart
 
-REPOSITORY = Path(__file__).parents[2]
-
-
-def curve(place: int, values: Column, smooth: bool = True) -> Curve:
-    return Curve(f"run-{place}", place, values, smooth)
+LETTERS = "ABCDEF"
 
 
-@settings(max_examples=100, deadline=None, database=None)
-@given(
-    series=st.lists(st.tuples(SERIES, st.booleans(), st.integers(1, 10**6)), max_size=6),
-    size=st.tuples(st.integers(0, 90), st.integers(0, 30)),
-    window=st.tuples(st.integers(0, 10**7), st.integers(1, 10**8)),
-    timed=st.booleans(),
-    log_y=st.booleans(),
-    marks=st.lists(st.builds(Mark, st.integers(0, 10**8), st.text(max_size=9)), max_size=3),
-)
-def any_overlay_is_drawn_in_the_size_asked_for(
-    series: list[tuple[list[float], bool, int]],
-    size: tuple[int, int],
-    window: tuple[int, int],
-    timed: bool,
-    log_y: bool,
-    marks: list[Mark],
-) -> None:
-    import plotext
-
-    signal, handed = plotext.figure.signal, []
-
-    def watch(x: list[float], y: list[float], **more: object) -> object:
-        handed.extend([*x, *y])
-        return signal(x, y, **more)
-
-    plotext.figure.signal = watch
-    try:
-        first, span = window
-        curves = [
-            curve(place, column(values, [stride * i for i in range(len(values))]), smooth)
-            for place, (values, smooth, stride) in enumerate(series)
-        ]
-        ticks = {"ticks": time_ticks} if timed else {}
-        frame = draw(Overlay(curves, first, first + span, log_y=log_y, marks=marks, **ticks), *size)
-    finally:
-        plotext.figure.signal = signal
-    assert all(map(math.isfinite, handed))
-    assert frame.size == size
-    assert all(len(row) == size[0] for row in frame.text())
+def curve(place: int, values: Column, smooth: bool = True) -> Series:
+    return Series.of_run(f"run-{place}", place, values, smooth=smooth)
 
 
-def test_any_mix_of_runs_is_drawn_and_never_ends_the_process() -> None:
-    # In a process of its own: a NaN that slips through to plotext would abort this one.
-    name = any_overlay_is_drawn_in_the_size_asked_for.__name__
-    result = subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "error::RuntimeWarning",
-            "-c",
-            f"from {__name__} import {name}; {name}()",
-        ],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert result.stderr == ""
+def painted(curves: list[Series], first: int, last: int, width: int, height: int) -> ChartFrame:
+    return draw(Chart(curves, Window(first, last)), width, height).frame
 
 
 # Whose line is whose
@@ -97,7 +32,7 @@ def test_any_mix_of_runs_is_drawn_and_never_ends_the_process() -> None:
 
 def test_each_run_has_its_colour_and_its_letter_at_the_end_of_its_line() -> None:
     low, high = column([2.0] * 300), column([3.0] * 500)
-    frame = draw(Overlay([curve(0, low), curve(1, high)], 0, 600), 80, 24)
+    frame = painted([curve(0, low), curve(1, high)], 0, 600, 80, 24)
     for place, letter in enumerate("AB"):
         style = raster.FIRST_RUN + place
         ((y, x),) = [tuple(at) for at in np.argwhere(frame.characters == letter)]
@@ -107,9 +42,9 @@ def test_each_run_has_its_colour_and_its_letter_at_the_end_of_its_line() -> None
     assert max(y for y, _ in cells(frame, raster.FIRST_RUN + 1)) < 10
 
 
-def lengths(curves: list[Curve], last: int = 300) -> list[int]:
+def lengths(curves: list[Series], last: int = 300) -> list[int]:
     """How many cells each curve has, its letter among them."""
-    frame = draw(Overlay(curves, 0, last), 80, 24)
+    frame = painted(curves, 0, last, 80, 24)
     return [len(cells(frame, raster.FIRST_RUN + place)) for place in range(len(curves))]
 
 
@@ -121,7 +56,7 @@ def test_where_curves_run_through_the_same_cells_each_shows_in_turn() -> None:
 
 def test_the_end_of_a_curve_beneath_another_is_not_taken_for_the_others() -> None:
     long, short = column([2.0] * 300), column([2.0] * 150)
-    frame = draw(Overlay([curve(0, long), curve(1, short)], 0, 300), 80, 24)
+    frame = painted([curve(0, long), curve(1, short)], 0, 300, 80, 24)
     above, beneath = (
         {x for _, x in cells(frame, style)} for style in (raster.FIRST_RUN, raster.FIRST_RUN + 1)
     )
@@ -139,39 +74,22 @@ def test_curves_apart_have_all_their_cells() -> None:
 def test_discs_in_the_same_place_take_turns_too() -> None:
     steps = list(range(0, 301, 25))
     same = [curve(place, column([2.0] * len(steps), steps), False) for place in range(2)]
-    frame = draw(Overlay(same, 0, 300), 80, 24)
+    frame = painted(same, 0, 300, 80, 24)
     discs = [int(frame.styles[y, x]) for y, x in np.argwhere(frame.characters == "●")]
     assert len(discs) > 10
     assert min(discs.count(raster.FIRST_RUN + place) for place in range(2)) >= 3
 
 
-def test_a_line_runs_through_the_cells_it_is_drawn_in() -> None:
-    wave = [3 + math.sin(step / 9) + (math.nan if 90 < step < 120 else 0) for step in range(300)]
-    overlay = Overlay([curve(0, column(wave), False)], 0, 300)
-    frame = draw(overlay, 80, 24)
-    layout = Layout.within(80, 24, Scale.around(2, 4, log=False).ticks(7))
-    field = Field(0, 300, Scale.around(*overlay.extent(80), log=False), layout)
-    steps, values, _ = overlay.curves[0].column.snapshot()
-    through = field.line(steps, values, values).cells(layout)
-    drawn = is_braille(layout.canvas_of(frame).characters)
-    assert drawn.sum() > 100
-    assert (drawn & ~through).sum() <= 2, "at corners, the two may choose different neighbours"
-
-
-def test_a_mark_of_no_character_takes_a_cell() -> None:
-    assert len(draw(Overlay([], 0, 1, marks=[Mark(0, "\0")]), 4, 1).text()[0]) == 4
-
-
 def test_letters_do_not_cover_each_other() -> None:
     same = [curve(place, column([2.0] * 300)) for place in range(6)]
     for height in (24, 9):
-        text = "".join(draw(Overlay(same, 0, 299), 80, height).text())
+        text = "".join(painted(same, 0, 299, 80, height).text())
         assert all(text.count(letter) == 1 for letter in LETTERS)
 
 
 def test_evaluations_are_discs_and_dense_curves_are_lines() -> None:
     sparse, dense = column([3.0, 2.0], [0, 300]), column([2.5] * 300)
-    frame = draw(Overlay([curve(0, sparse, False), curve(1, dense)], 0, 300), 80, 24)
+    frame = painted([curve(0, sparse, False), curve(1, dense)], 0, 300, 80, 24)
     discs = np.argwhere(frame.characters == "●")
     assert {int(frame.styles[y, x]) for y, x in discs} == {raster.FIRST_RUN}
 
@@ -179,24 +97,24 @@ def test_evaluations_are_discs_and_dense_curves_are_lines() -> None:
 def test_the_axis_is_for_what_is_drawn_and_not_for_the_noise_beneath() -> None:
     noise = np.random.default_rng(0).normal(0, 1, 2000)
     falling = np.linspace(4, 3, 2000) + noise * 0.5
-    frame = draw(Overlay([curve(0, column(falling.tolist()))], 200, 2000), 80, 24)
+    frame = painted([curve(0, column(falling.tolist()))], 200, 2000, 80, 24)
     shown = [y for y, _ in cells(frame, raster.FIRST_RUN)]
     assert max(shown) - min(shown) > 13
 
 
 def test_the_fall_within_the_first_column_does_not_push_the_rest_together() -> None:
     falling = [100.0 / (1 + step) + 3 - step / 50_000 for step in range(50_000)]
-    frame = draw(Overlay([curve(0, column(falling))], 0, 50_000), 80, 24)
+    frame = painted([curve(0, column(falling))], 0, 50_000, 80, 24)
     shown = [y for y, _ in cells(frame, raster.FIRST_RUN)]
     assert max(shown) - min(shown) > 15
 
 
 def test_times_are_labelled_in_the_unit_that_fits() -> None:
     def labels(last: int) -> list[str]:
-        return [label for _, label in time_ticks(0, last, 4)]
+        return [label for _, label in Window(0, last / 1000, XAxis("time", 0.001)).ticks(4)]
 
     assert labels(40_000) == ["0", "10 s", "20 s", "30 s", "40 s"]
-    assert labels(600_000) == ["0", "2.5 min", "5 min", "7.5 min", "10 min"]
+    assert labels(600_000) == ["0", "5 min", "10 min"]
     assert labels(4 * 3_600_000) == ["0", "1 h", "2 h", "3 h", "4 h"]
     assert step_label(2_500_000_000) == "2.5B"
 
@@ -217,9 +135,11 @@ def lines(chart: OverlayChart) -> list[str]:
     return [chart.render_line(y).text for y in range(chart.size.height)]
 
 
-def some(count: int, name: str = "run") -> list[Curve]:
+def some(count: int, name: str = "run") -> list[Series]:
     return [
-        Curve(f"{name}-{i}", i, column(np.linspace(4, 2 + i / 9, 200).tolist()), True)
+        Series.of_run(
+            f"{name}-{i}", i, column(np.linspace(4, 2 + i / 9, 200).tolist()), smooth=True
+        )
         for i in range(count)
     ]
 
@@ -261,11 +181,13 @@ async def test_a_run_keeps_its_letter_when_others_are_hidden() -> None:
 async def test_a_log_axis_is_refused_aloud_and_zoom_shows_the_last_fifth() -> None:
     app = OverlayApp()
     async with app.run_test(size=(100, 24)) as pilot:
-        app.chart.show([Curve("a", 0, column([1.0] * 300 + [-5.0] * 300), True)], Axis.STEPS)
-        app.chart.log_y = True
+        app.chart.show(
+            [Series.of_run("a", 0, column([1.0] * 300 + [-5.0] * 300), smooth=True)], Axis.STEPS
+        )
+        app.chart.toggle_log()
         await pilot.pause()
         assert "no log: not all positive" in lines(app.chart)[0]
-        app.chart.window = "recent"
+        app.chart.toggle_window()
         assert "last 20%" in lines(app.chart)[0]
         assert lines(app.chart)[-1].split()[0] != "0"
 
@@ -275,6 +197,6 @@ async def test_it_says_so_while_there_is_nothing_to_show() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         assert "reading the runs …" in lines(app.chart)[12]
-        app.chart.show([Curve("a", 0, Column(), True)], Axis.TOKENS)
+        app.chart.show([Series.of_run("a", 0, Column(), smooth=True)], Axis.TOKENS)
         app.chart.empty_text = "nothing was measured yet"
         assert "nothing was measured yet" in lines(app.chart)[12]

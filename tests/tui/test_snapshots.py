@@ -15,7 +15,6 @@ from engine.config.presets import preset_config
 from engine.metrics import MetricStore
 from engine.protocol import State, Status
 from tui.app import GptTuiApp
-from tui.charts.picture import preload
 from tui.control.run import Launch, RunControl, RunFacts
 from tui.screens.dialogs import QuitDialog
 from tui.widgets.sample_pane import SampleRecord
@@ -88,7 +87,6 @@ class StillApp(GptTuiApp):
 @pytest.fixture(autouse=True)
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
     """No cursor blinks, no clock ticks, and colours do not depend on the environment."""
-    preload()  # an idle app draws its axes once this is done
     blink = Input.__init__
 
     def steady(self: Input, *args: Any, **options: Any) -> None:

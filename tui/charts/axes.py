@@ -1,4 +1,4 @@
-"""The vertical axis, and round numbers along both."""
+"""Ranges and round numbers along both axes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from engine.metrics import Flags, Values
-
-# Share of the data's range left free above and below it, together.
-PADDING = 0.10
+from engine.metrics import Values
 
 # Magnitudes that no loss has, far enough from the limits of floats to calculate with.
 HUGE, TINY = 1e300, 1e-300
@@ -20,11 +17,20 @@ HUGE, TINY = 1e300, 1e-300
 # Limits of a logarithmic axis, as powers of ten that are still normal floats.
 MOST_DECADES = 307.0
 
+# Parts of which a range is made: its ends are multiples of 1, 2 or 5 times a power of ten.
+PARTS = 12
+
+# A range is kept as long as the data takes up this share of it, so that the axis does not jump.
+KEPT_SHARE = 0.6
+
 # How much of the steps so far the recent window shows.
 RECENT_SHARE = 0.2
 
 # Shortest horizontal axis: the first steps must not rescale it all the time.
 EARLY_WINDOW = 100
+
+# How far outside the canvas a place may be: a line to it leaves the canvas upright.
+FAR = 1e6
 
 # Ends of the horizontal axis, as factors of a power of ten: fine enough that at least two thirds
 # of the axis are used, coarse enough that it seldom changes.
@@ -43,63 +49,120 @@ class Scale:
     log: bool = False
 
     @classmethod
-    def around(cls, low: float, high: float, *, log: bool) -> Scale:
-        """Return a scale with some padding around the data; log only if all of it is positive."""
+    def around(
+        cls,
+        low: float,
+        high: float,
+        *,
+        log: bool = False,
+        before: Scale | None = None,
+        floor: float | None = None,
+        ceiling: float | None = None,
+    ) -> Scale:
+        """Return a range with round ends around the data; logarithmic if all of it is positive.
+
+        Args:
+            low: Of the data; NaN if there is none.
+            high: Of the data.
+            log: Whether a logarithmic range is wanted.
+            before: The range so far, which is kept if it is not much too large.
+            floor: The lower end, where the user has chosen it.
+            ceiling: The upper end, likewise.
+        """
         if math.isnan(low):
-            return cls(0.0, 1.0)
-        if log and low > 0:
-            decades = [clamped(math.log10(extreme), math.log10(HUGE)) for extreme in (low, high)]
-            bottom, top = _padded(decades[0], decades[1], flat_room=0.1)
-            return cls(clamped(bottom, MOST_DECADES), clamped(top, MOST_DECADES), log=True)
-        low, high = clamped(low, HUGE), clamped(high, HUGE)
-        bottom, top = _padded(low, high, flat_room=abs(low) * PADDING if abs(low) > TINY else 1.0)
-        # A loss is never negative: do not use rows for values below zero.
-        return cls(max(bottom, 0.0) if 0 <= low < high else bottom, top)
+            low, high = 0.0, 1.0
+        log = log and low > 0 and (floor is None or floor > 0) and (ceiling or 1.0) > 0
+        low, high = _clamped(low, HUGE), _clamped(high, HUGE)
+        ends = tuple(None if end is None else _clamped(end, HUGE) for end in (floor, ceiling))
+        if log:
+            low, high = _clamped(math.log10(low), 300.0), _clamped(math.log10(high), 300.0)
+            ends = tuple(None if end is None else math.log10(end) for end in ends)
+        if before is not None and before.log == log and ends == (None, None):
+            wide = before.high - before.low
+            within = before.low <= low and high <= before.high
+            if within and (high - low >= KEPT_SHARE * wide or low == high):
+                return before
+        bottom, top = _rounded_outwards(low, high, log)
+        bottom = bottom if ends[0] is None else ends[0]
+        top = top if ends[1] is None else ends[1]
+        least = 1e-9 * max(abs(bottom), abs(top), TINY)
+        if not top - bottom > least:  # limits that leave nothing between them and the data
+            if ends[0] is not None:
+                top = bottom + max(abs(bottom), 1.0)
+            else:
+                bottom = top - max(abs(top), 1.0)
+        limit = MOST_DECADES if log else 2 * HUGE
+        return cls(_clamped(bottom, limit), _clamped(top, limit), log)
 
     def heights(self, values: Values) -> Values:
-        """Return where values lie, from 0 at the bottom to 1 at the top; NaN stays NaN."""
+        """Return where values lie: 0 at the bottom, 1 at the top, beyond them outside of it."""
         if self.log:
-            values = np.log10(np.maximum(values, 10.0**self.low))
+            tiny = 10.0 ** -(MOST_DECADES + 1)  # below any range, and its logarithm is finite
+            values = np.log10(np.maximum(values, tiny))
         # halves, because the distance between two floats may be more than the largest float
-        above = 0.5 * values - 0.5 * self.low
-        return np.clip(above / (0.5 * self.high - 0.5 * self.low), 0.0, 1.0)
+        with np.errstate(over="ignore"):
+            above = 0.5 * np.asarray(values) - 0.5 * self.low
+            heights: Values = np.clip(above / (0.5 * self.high - 0.5 * self.low), -FAR, FAR)
+        return heights
 
-    def holds(self, values: Values) -> Flags:
-        """Return which values lie within the range; NaN does not."""
-        ends = (10.0**self.low, 10.0**self.high) if self.log else (self.low, self.high)
-        within: Flags = (ends[0] <= values) & (values <= ends[1])
-        return within
+    def value_at(self, height: float) -> float:
+        """Return the value at a height from 0 to 1."""
+        value = self.low * (1 - height) + self.high * height
+        return 10.0**value if self.log else value
 
     def ticks(self, most: int) -> Ticks:
-        """Return at most about `most` round values within the range."""
-        if not self.log:
-            values = nice_values(self.low, self.high, most)
-        elif self.high - self.low > 1.5:
-            values = [10.0**power for power in nice_values(self.low, self.high, most, whole=True)]
-        else:
-            values = [v for v in nice_values(10**self.low, 10**self.high, most + 2) if v > 0]
+        """Return round values within the range: at least two, and about `most` at most."""
+        values = self._round_values(max(most, 2))
         heights = self.heights(np.array(values, dtype=np.float64))
-        return list(zip(heights.tolist(), value_labels(values), strict=True))
+        return list(zip(np.clip(heights, 0.0, 1.0).tolist(), value_labels(values), strict=True))
+
+    def _round_values(self, most: int) -> list[float]:
+        if not self.log:
+            found = (nice_values(self.low, self.high, count) for count in range(most, most + 7))
+            return next((values for values in found if len(values) > 1), [self.low, self.high])
+        ends = 10.0**self.low, 10.0**self.high
+        decades = range(math.ceil(self.low - 1e-9), math.floor(self.high + 1e-9) + 1)
+        sets = [
+            [m * 10.0**power for power in (decades.start - 1, *decades) for m in mantissas]
+            for mantissas in ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,))
+        ]
+        for values in sets:
+            inside = [v for v in values if ends[0] * (1 - 1e-9) <= v <= ends[1] * (1 + 1e-9)]
+            if 2 < len(inside) <= most + 1:
+                return inside
+        if self.high - self.low > 1.5:
+            powers = nice_values(self.low, self.high, most, whole=True)
+            if len(powers) > 1:
+                return [10.0**power for power in powers]
+        found = (nice_values(*ends, count) for count in range(most, most + 7))
+        return next(
+            (v for values in found if len(v := [one for one in values if one > 0]) > 1), list(ends)
+        )
 
 
-def clamped(value: float, limit: float) -> float:
+def _clamped(value: float, limit: float) -> float:
     return min(max(value, -limit), limit)
 
 
-def _padded(low: float, high: float, flat_room: float) -> tuple[float, float]:
+def _rounded_outwards(low: float, high: float, log: bool) -> tuple[float, float]:
     span = high - low
     if span <= max(1e-9 * max(abs(low), abs(high)), TINY):
-        return low - flat_room, high + flat_room
+        if log:
+            return low - 0.1, high + 0.1
+        room = abs(low) / 20 if abs(low) > TINY else 1.0
+        return low - room, high + room
+    step = nice_step(span / PARTS)
     # Rounded outwards, so that the axis does not change with each new extreme.
-    grain = nice_step(span / 25)
-    room = span * PADDING / 2
-    return math.floor((low - room) / grain) * grain, math.ceil((high + room) / grain) * grain
+    bottom = math.floor((low - step * 0.2) / step) * step
+    top = math.ceil((high + step * 0.2) / step) * step
+    # A loss is never negative: do not use rows for values below zero.
+    return (max(bottom, 0.0) if low >= 0 and not log else bottom), top
 
 
 def nice_step(at_least: float, *, whole: bool = False) -> float:
-    """Return the smallest of 1, 2, 2.5, 5 times a power of ten that is at least this large."""
+    """Return the smallest of 1, 2, 5 times a power of ten that is at least this large."""
     power = 10.0 ** math.floor(math.log10(at_least))
-    for factor in (1.0, 2.0, 2.5, 5.0, 10.0):
+    for factor in (1.0, 2.0, 5.0, 10.0):
         step = factor * power
         if step >= at_least * (1 - 1e-9) and not (whole and step % 1):
             return step
@@ -136,41 +199,19 @@ def recent_range(last_step: int, max_step: int | None = None) -> tuple[int, int]
     return max(int((last_step - width) // leap * leap), 0), end
 
 
-def step_ticks(first: int, last: int, most: int) -> Ticks:
-    """Return round steps along the horizontal axis."""
-    values = nice_values(first, last, most, whole=True)
-    return [((value - first) / (last - first), step_label(round(value))) for value in values]
-
-
-def time_ticks(first: int, last: int, most: int) -> Ticks:
-    """Return round times along a horizontal axis in milliseconds."""
-    size, unit = next((s, u) for s, u in _TIMES if last >= 2 * s or s == _TIMES[-1][0])
-    values = nice_values(first / size, last / size, most)
-    return [
-        ((value * size - first) / (last - first), f"{value:.6g}{unit}" if value else "0")
-        for value in values
-    ]
-
-
-_TIMES = ((3_600_000, " h"), (60_000, " min"), (1_000, " s"), (1, " ms"))
-
-
-def step_label(step: int) -> str:
-    """Format a step: 500, 1.5k, 20k, 1.2M, 3B."""
-    if step >= 1_000_000_000:
-        return f"{step / 1_000_000_000:g}B"
-    if step >= 1_000_000:
-        return f"{step / 1_000_000:g}M"
-    return f"{step / 1_000:g}k" if step >= 1_000 else str(step)
-
-
 def value_labels(values: Sequence[float]) -> list[str]:
     """Format evenly spaced values with as many decimals as distinguish them, all alike."""
     largest = max(map(abs, values), default=0.0)
     smallest = min((abs(value) for value in values if value), default=1.0)
-    if largest >= 1e6 or smallest < 1e-4:
-        return [f"{value:.3g}".replace("e+0", "e").replace("e+", "e") for value in values]
+    if largest >= 1e6 or smallest < 1e-4 or (smallest and largest / smallest > 1e5):
+        return [_short(value) for value in values]
     for decimals in range(8):
         if all(abs(value - round(value, decimals)) < smallest * 1e-6 for value in values):
             break
+    if largest / smallest > 100:  # a logarithmic axis: 0.001, 1, 1000
+        return [f"{value:.6g}" for value in values]
     return [f"{value:.{decimals}f}" for value in values]
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")

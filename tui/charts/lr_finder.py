@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from engine.lr_finder.ramp import Ramp
 from engine.metrics import Column, Mark
+from tui.charts import raster
 from tui.charts.axes import Ticks
-from tui.charts.loss import Chart
-from tui.charts.picture import MakeTicks
+from tui.charts.chart import Chart, Series
+from tui.charts.window import Window
 from tui.text.numbers import format_rate
 
 ROOM = 1.25  # times the first loss: divergence must not flatten the fall before it
@@ -21,12 +23,17 @@ def rate_chart(ramp: Ramp, losses: Column, suggested: float | None) -> Chart:
     first = losses.snapshot()[2][:1]
     ceiling = ROOM * float(first[0]) if len(first) and math.isfinite(first[0]) else math.inf
     return Chart(
-        losses, Column(), 0, ramp.steps - 1, marks, ticks=rate_ticks(ramp), ceiling=ceiling
+        [Series(losses, raster.TRAIN, raw=raster.RAW)],
+        Window(0, ramp.steps - 1, ticks_of=rate_ticks(ramp)),
+        losses.smoothing,
+        "full",
+        marks=marks,
+        ceiling=ceiling,
     )
 
 
-def rate_ticks(ramp: Ramp) -> MakeTicks:
-    def ticks(first: int, last: int, most: int) -> Ticks:
+def rate_ticks(ramp: Ramp) -> Callable[[int], Ticks]:
+    def ticks(most: int) -> Ticks:
         found = [_round_rates(ramp, mantissas) for mantissas in MANTISSAS]
         fitting = [rates for rates in found if len(rates) <= most]
         chosen = max(fitting, key=len) if fitting else _thinned(found[0], most)

@@ -1,96 +1,198 @@
-"""The base of the charts: axes around a canvas, marks of events, signs of bad values."""
+"""What surrounds curves: axes, marks, lines of reference, signs of what is not on the chart."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from engine.metrics import Column, Mark
+from engine.metrics import Flags, Mark, Values
 from tui.charts import raster
-from tui.charts.axes import Scale, Ticks
-from tui.charts.canvas import Field, Layout
+from tui.charts.axes import Ticks
+from tui.charts.canvas import Field
 from tui.charts.raster import ChartFrame
 
-GAP_SIGN, MARK_SIGN, MARK_LINE = "×", "▲", "┊"
+GAP_SIGN, MARK_LINE = "×", "┊"
+ABOVE, BELOW = "▲", "▼"
+REFERENCE_LINE = "┈"
+MARK_SIGNS = {"change": "◆", "best": "★", "checkpoint": "▪", "fork": "◇"}
+"""On the axis, by the kind of the mark; other kinds have a dot."""
 
-MakeTicks: TypeAlias = Callable[[int, int, int], Ticks]
-"""Makes the labels of the horizontal axis, given its ends and about how many to make."""
+SIGN_DISTANCE = 3  # columns between signs of what is cut
+LABEL_REACH = 20  # columns from such a sign to its label
 
-
-class Picture(ABC):
-    """Curves over a window of steps."""
-
-    first: int
-    last: int  # above `first`
-    log_y: bool  # where all values are positive
-    marks: Sequence[Mark]
-    ticks: MakeTicks
-
-    @abstractmethod
-    def extent(self, columns: int) -> tuple[float, float]:
-        """Return the smallest and the largest value to draw, NaN if there is none."""
-
-    @abstractmethod
-    def paint(self, field: Field, x_ticks: Ticks, y_ticks: Ticks) -> ChartFrame:
-        """Draw axes, curves and marks."""
-
-    def can_be_logarithmic(self, columns: int) -> bool:
-        """Return whether there are values and all of them are positive."""
-        return self.extent(columns)[0] > 0
+OTHER_SIGN = "•"
+SIGN_ORDER = ("best", "fork", "change", "checkpoint")  # the first wins a shared place
 
 
-def preload() -> None:
-    """Import plotext (0.2 s) before the first chart, for instance in a thread."""
-    import plotext  # noqa: F401
+class Reference(NamedTuple):
+    """A value that curves are compared with, drawn across the chart."""
+
+    value: float
+    label: str
 
 
-def draw(picture: Picture, width: int, height: int) -> ChartFrame:
-    """Draw a chart of exactly `width` by `height` cells."""
-    if width <= 0 or height <= 0:
-        return ChartFrame.blank(max(width, 0), max(height, 0))
-    scale = Scale.around(*picture.extent(width), log=picture.log_y)
-    y_ticks = scale.ticks(min(max(2, (height - 2) // 3), 10))
-    layout = Layout.within(width, height, y_ticks)
-    x_ticks = picture.ticks(picture.first, picture.last, max(2, layout.columns // 14))
-    return picture.paint(Field(picture.first, picture.last, scale, layout), x_ticks, y_ticks)
+class Cut(NamedTuple):
+    """What of a curve does not fit on the vertical axis."""
+
+    values: Values  # by cell column: the farthest beyond the edge, NaN where nothing is cut
+    sign: str
+    style: int
 
 
-def extent(columns: Sequence[Column], first: int, last: int) -> tuple[float, float]:
-    """Return the smallest and the largest finite value in a window, NaN if there is none."""
-    low = high = np.nan
-    for column in columns:
-        lows, highs, _ = column.min_max(first, last, 1)
-        low, high = np.fmin(low, lows[0]), np.fmax(high, highs[0])
-    return float(low), float(high)
+def paint_axes(frame: ChartFrame, field: Field, x_ticks: Ticks, y_ticks: Ticks, end: int) -> None:
+    """Draw the axes and their labels.
+
+    Args:
+        frame: All cells.
+        field: The canvas.
+        x_ticks: Labels along the bottom.
+        y_ticks: Labels on the left.
+        end: The first cell column that no step has reached: from there, the axis is dotted.
+    """
+    layout = field.layout
+    left, rows = layout.left, layout.rows
+    if not left:
+        return
+    frame.characters[:rows, left - 1] = "│"
+    frame.styles[:rows, left - 1] = raster.AXIS
+    taken: set[int] = set()
+    for height, label in y_ticks:
+        row = min(int((1.0 - height) * rows), rows - 1)
+        if row in taken:
+            continue
+        taken.add(row)
+        frame.write(left - 1 - len(label), row, label, raster.TICK)
+        frame.characters[row, left - 1] = "┤"
+    if not layout.has_x_axis:
+        return
+    frame.characters[rows, left - 1] = "└"
+    frame.characters[rows, left:] = "─"
+    frame.characters[rows, left + end :] = "╌"
+    frame.styles[rows, left - 1 :] = raster.AXIS
+    free = 0
+    for share, label in x_ticks:
+        column = min(int(share * layout.columns), layout.columns - 1)
+        start = min(max(left + column - len(label) // 2, 0), layout.width - len(label))
+        if start < free:
+            continue
+        frame.characters[rows, left + column] = "┬"
+        frame.write(start, rows + 1, label, raster.TICK)
+        free = start + len(label) + 1
 
 
-def paint_gaps(canvas: ChartFrame, field: Field, columns: Sequence[Column]) -> None:
+def paint_gaps(canvas: ChartFrame, bad: Flags) -> None:
     """Mark columns with a value that is not on the axis, such as NaN, at the upper edge."""
-    width, _ = canvas.size
-    for column in columns:
-        _, _, bad = column.min_max(field.first, field.last, width)
-        canvas.characters[0, bad] = GAP_SIGN
-        canvas.styles[0, bad] = raster.BAD
+    canvas.characters[0, bad] = GAP_SIGN
+    canvas.styles[0, bad] = raster.BAD
+
+
+def paint_cuts(canvas: ChartFrame, cuts: Sequence[Cut]) -> None:
+    """Mark at the edge what lies beyond it, each stretch with a sign, the farthest with its value.
+
+    Signs keep a distance from each other: the first cuts come first.
+    """
+    for sign in (ABOVE, BELOW):
+        beyond = [cut for cut in cuts if cut.sign == sign and not np.isnan(cut.values).all()]
+        if beyond:
+            _paint_edge(canvas, beyond, 0 if sign == ABOVE else canvas.size[1] - 1)
+
+
+def _paint_edge(canvas: ChartFrame, cuts: Sequence[Cut], row: int) -> None:
+    columns, _ = canvas.size
+    taken = np.zeros(columns, dtype=np.bool_)
+    far = np.nanmax if row == 0 else np.nanmin
+    farthest = far([far(cut.values) for cut in cuts])
+    # the cut that reaches farthest gets its place, and room for its label, before the others
+    for cut in sorted(cuts, key=lambda cut: bool(far(cut.values) != farthest)):
+        beyond = ~np.isnan(cut.values)
+        begins = np.flatnonzero(beyond & ~np.concatenate(([False], beyond[:-1])))
+        ends = np.flatnonzero(beyond & ~np.concatenate((beyond[1:], [False]))) + 1
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+            places = begin + np.flatnonzero(cut.values[begin:end] == far(cut.values[begin:end]))
+            at = int(places[0])
+            is_bad = canvas.styles[row, at] == raster.BAD
+            if is_bad or taken[max(at - SIGN_DISTANCE, 0) : at + SIGN_DISTANCE + 1].any():
+                continue
+            canvas.write(at, row, cut.sign, cut.style)
+            taken[at] = True
+            if cut.values[at] == farthest:
+                label = f" {farthest:.4g} "
+                # beside the sign or, where a steep curve has no room, to the right of it
+                for start in (at + 1, at - len(label), *range(at + 2, at + LABEL_REACH)):
+                    fits = start >= 0 and start + len(label) <= columns
+                    if fits and _is_free(canvas, row, start, len(label)):
+                        canvas.write(start, row, label.rstrip(), cut.style)
+                        taken[start : start + len(label)] = True
+                        farthest = np.nan  # one label is enough
+                        break
+
+
+def _is_free(canvas: ChartFrame, row: int, start: int, length: int) -> bool:
+    """Whether cells have nothing but faint raw values, which a label may cover."""
+    styles = canvas.styles[row, start : start + length]
+    return bool(np.isin(styles, (raster.BLANK, raster.RAW, raster.REFERENCE)).all())
+
+
+def paint_references(canvas: ChartFrame, field: Field, references: Sequence[Reference]) -> None:
+    """Draw dotted lines across what is blank, with their labels at the right."""
+    columns, rows = canvas.size
+    taken: set[int] = set()
+    for value, label in references:
+        height = float(field.scale.heights(np.array([value]))[0])
+        if not 0.0 <= height <= 1.0:
+            continue
+        row = min(int((1.0 - height) * rows), rows - 1)
+        if row in taken:
+            continue
+        taken.add(row)
+        blank = canvas.styles[row] == raster.BLANK
+        canvas.characters[row, blank] = REFERENCE_LINE
+        canvas.styles[row, blank] = raster.REFERENCE
+        text = f" {label} {value:.4g} "
+        start = columns - len(text)
+        while start > columns // 2 and not _is_free(canvas, row, start, len(text)):
+            start -= 2
+        if start >= 0 and _is_free(canvas, row, start, len(text)):
+            canvas.write(start, row, text, raster.REFERENCE)
 
 
 def paint_marks(frame: ChartFrame, field: Field, all_marks: Sequence[Mark]) -> None:
-    """Draw a sign on the axis and a dotted line for each mark, and the labels of the newest."""
-    layout = field.layout
+    """Draw a sign on the axis for each mark, and a line and a label for the newest changes."""
+    layout, window = field.layout, field.window
     canvas = layout.canvas_of(frame)
-    marks = [mark for mark in all_marks if field.first <= mark.step <= field.last]
-    places = [field.column_of(mark.step) for mark in marks]
-    if layout.has_axes:
-        for place in places:
-            frame.write(layout.left + place, layout.rows, MARK_SIGN, raster.MARK)
-    if places:
-        newest = [mark.label for mark in marks if mark.step == marks[-1].step]
-        _paint_mark_label(canvas, places[-1], list(dict.fromkeys(newest)))
+    if not all_marks:
+        return
+    shares = window.shares(np.array([mark.step for mark in all_marks], dtype=np.float64))
+    marks = [mark for mark, share in zip(all_marks, shares, strict=True) if 0 <= share <= 1]
+    borders = window.borders(layout.columns)
+    steps = np.array([mark.step for mark in marks], dtype=np.int64)
+    places = np.searchsorted(borders, steps, side="right") - 1
+    places = np.clip(places, 0, layout.columns - 1).tolist()
+    if layout.has_x_axis:
+        known: dict[int, int] = {}
+        for mark, place in zip(marks, places, strict=True):
+            order = SIGN_ORDER.index(mark.kind) if mark.kind in SIGN_ORDER else len(SIGN_ORDER)
+            if order <= known.get(place, len(SIGN_ORDER)):
+                known[place] = order
+                if mark.kind == "evaluation":
+                    continue  # the curve has a disc there
+                sign = MARK_SIGNS.get(mark.kind, OTHER_SIGN)
+                frame.write(layout.left + place, layout.rows, sign, raster.MARK)
+    lined = [
+        (mark, place)
+        for mark, place in zip(marks, places, strict=True)
+        if mark.kind in ("change", "fork")
+    ]
+    if not lined:
+        return
+    newest = lined[-1][0].step
+    labels = [mark.label for mark, _ in lined if mark.step == newest]
+    _paint_mark_label(canvas, lined[-1][1], list(dict.fromkeys(labels)))
     # Many lines would hide the curve: then only that of the newest mark.
-    lined = places if len(set(places)) <= layout.columns // 8 else places[-1:]
-    for place in lined:
+    columns = {place for _, place in lined}
+    for place in columns if len(columns) <= layout.columns // 8 else {lined[-1][1]}:
         free = canvas.styles[:, place] == raster.BLANK
         canvas.characters[free, place] = MARK_LINE
         canvas.styles[free, place] = raster.MARK
@@ -117,3 +219,42 @@ def _paint_beside(canvas: ChartFrame, place: int, text: str) -> bool:
                 canvas.write(start, y, text, raster.MARK)
                 return True
     return False
+
+
+def paint_cursor(
+    frame: ChartFrame, field: Field, step: int, told: str, words: Sequence[str]
+) -> None:
+    """Draw a line at a step, its place on the axis, and what happened there."""
+    layout = field.layout
+    canvas = layout.canvas_of(frame)
+    column = field.column_of(step)
+    curves = (raster.TRAIN, raster.VAL, *range(raster.FIRST_RUN, len(raster.STYLES)))
+    styles, signs = canvas.styles, canvas.characters
+    labels = np.isin(styles, (raster.MARK, raster.REFERENCE))
+    labels &= ~np.isin(signs, (MARK_LINE, REFERENCE_LINE))
+    free = ~np.isin(styles[:, column], curves) & ~labels[:, column]
+    canvas.characters[free, column] = "│"
+    canvas.styles[free, column] = raster.CURSOR
+    if layout.has_x_axis:
+        frame.write(layout.left + column, layout.rows, "┴", raster.CURSOR)
+        label = f" {told} "
+        if len(label) <= layout.width:
+            start = layout.left + column - len(label) // 2
+            start = min(max(start, 0), layout.width - len(label))
+            below = frame.characters[layout.rows + 1]
+            for at, by in ((start, -1), (start + len(label) - 1, 1)):
+                if below[at] != " ":  # the rest of a label that is covered in part
+                    while 0 <= (at := at + by) < layout.width and below[at] != " ":
+                        below[at] = " "
+            frame.write(start, layout.rows + 1, label, raster.CURSOR)
+    for row, word in enumerate(dict.fromkeys(words)):
+        if row < min(layout.rows, MOST_WORDS):
+            room = max(layout.columns - column - 2, column - 1)
+            text = f" {word} " if len(word) + 2 <= room else f" {word[: max(room - 3, 0)]}… "
+            to_left = column + 1 + len(text) > layout.columns
+            start = max(column - len(text), 0) if to_left else column + 1
+            signs[row, labels[row]] = " "  # no label is covered in part
+            canvas.write(start, row, text[: layout.columns - start], raster.MARK)
+
+
+MOST_WORDS = 4  # marks that are named at the cursor

@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from engine.metrics import Values
+from engine.metrics import Flags, Values
 
 Characters: TypeAlias = NDArray[np.str_]
 Masks: TypeAlias = NDArray[np.uint8]
@@ -17,17 +18,23 @@ Masks: TypeAlias = NDArray[np.uint8]
 RUNS = ("run-a", "run-b", "run-c", "run-d", "run-e", "run-f")
 """Names of the styles of runs in one chart."""
 
-STYLES = ("blank", "axis", "tick", "train", "val", "mark", "raw", "bad", "hint", "ghost", *RUNS)
+STYLES = (
+    "blank", "axis", "tick", "train", "val", "mark", "raw", "bad", "hint", "ghost", "reference",
+    "cursor", *RUNS,
+)  # fmt: skip
 """Names of the styles of cells, which store the index; the widget has their colours."""
 
-BLANK, AXIS, TICK, TRAIN, VAL, MARK, RAW, BAD, HINT, GHOST = range(len(STYLES) - len(RUNS))
+(
+    BLANK, AXIS, TICK, TRAIN, VAL, MARK, RAW, BAD, HINT, GHOST, REFERENCE, CURSOR
+) = range(len(STYLES) - len(RUNS))  # fmt: skip
 FIRST_RUN = len(STYLES) - len(RUNS)
 
 # A braille cell is two dots wide and four high; the bit of each dot by row and column.
 DOTS_ACROSS, DOTS_DOWN = 2, 4
-_DOT_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint8)
+DOT_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint8)
 _BRAILLE = np.array([chr(0x2800 + mask) for mask in range(256)])
-FIRST_BRAILLE, LAST_BRAILLE = _BRAILLE[1], _BRAILLE[-1]  # without the empty one
+
+DISC = "●"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -66,6 +73,24 @@ class ChartFrame:
         self.characters[y, x : x + len(text)] = list(text.replace("\0", " "))
         self.styles[y, x : x + len(text)] = style
 
+    def differences(self, other: ChartFrame) -> list[tuple[int, int, int]]:
+        """Return row, first and last column of the cells in which two frames of one size differ."""
+        differ = (self.characters != other.characters) | (self.styles != other.styles)
+        found = []
+        for y in np.flatnonzero(differ.any(axis=1)).tolist():
+            columns = np.flatnonzero(differ[y])
+            found.append((y, int(columns[0]), int(columns[-1])))
+        return found
+
+    def copy(self) -> ChartFrame:
+        return ChartFrame(self.characters.copy(), self.styles.copy())
+
+    def lay_braille(self, masks: Masks, style: int) -> None:
+        """Show braille dots in place of what is there."""
+        lit = masks > 0
+        self.characters[lit] = _BRAILLE[masks[lit]]
+        self.styles[lit] = style
+
     def lay_braille_beneath(self, masks: Masks, style: int) -> None:
         """Show braille dots in the cells that are still blank."""
         free = (self.styles == BLANK) & (masks > 0)
@@ -86,13 +111,14 @@ def braille_masks(low: Values, high: Values, rows: int, columns: int) -> Masks:
     Returns:
         The dots of each cell as a bit mask, to be added to U+2800.
     """
-    present = ~(np.isnan(low) | np.isnan(high))
+    with np.errstate(invalid="ignore"):
+        present = (low <= 1.0) & (high >= 0.0)  # not NaN, and within the canvas in part
     top = dot_rows(np.where(present, high, 0.0), rows)
     bottom = dot_rows(np.where(present, low, 0.0), rows)
     each = np.arange(rows * DOTS_DOWN)[:, None]
     lit = present & (top <= each) & (each <= bottom)
     cells = lit.reshape(rows, DOTS_DOWN, columns, DOTS_ACROSS)
-    masks: Masks = np.einsum("rdca,da->rc", cells, _DOT_BITS, dtype=np.uint8, casting="unsafe")
+    masks: Masks = np.einsum("rdca,da->rc", cells, DOT_BITS, dtype=np.uint8, casting="unsafe")
     return masks
 
 
@@ -102,3 +128,52 @@ def dot_rows(heights: Values, rows: int) -> NDArray[np.int64]:
     # rounded, so that the last bits of an average do not move a level line
     from_top = np.clip(dots * (1.0 - heights), 0, dots - 1)
     return np.round(from_top, 9).astype(np.int64)
+
+
+def band_masks(low: Values, high: Values, rows: int, columns: int) -> Masks:
+    """Draw a band as `braille_masks` does, with every second dot of what is more than a line."""
+    masks = braille_masks(low, high, rows, columns)
+    with np.errstate(invalid="ignore"):
+        thick = (high - low) * rows * DOTS_DOWN > 2.0
+    return np.where(thick.reshape(columns, DOTS_ACROSS).any(axis=1), masks & CHECKERED, masks)
+
+
+CHECKERED = np.uint8(sum(int(DOT_BITS[down, (down % 2)]) for down in range(DOTS_DOWN)))
+"""Half of the dots of a cell, as on a chessboard."""
+
+
+def widened(low: Values, high: Values, reach: int) -> tuple[Values, Values]:
+    """Let each stroke reach as far as its neighbours within some dot columns together."""
+    if reach < 2 or len(low) < reach:
+        return low, high
+    present = ~np.isnan(low)
+    low, high = np.where(present, low, np.inf), np.where(present, high, -np.inf)
+    before, after = (reach - 1) // 2, reach // 2
+    lows = sliding_window_view(np.pad(low, (before, after), constant_values=np.inf), reach)
+    highs = sliding_window_view(np.pad(high, (before, after), constant_values=-np.inf), reach)
+    low, high = lows.min(axis=1), highs.max(axis=1)
+    return np.where(present, low, np.nan), np.where(present, high, np.nan)
+
+
+def joined(low: Values, high: Values, broken: Flags) -> tuple[Values, Values]:
+    """Join strokes to those before them, across empty dot columns: a band instead of dust.
+
+    Args:
+        low: Lower ends of the strokes by dot column, NaN where there is none.
+        high: Upper ends.
+        broken: Dot columns with a value that is not finite: nothing is joined across them.
+    """
+    filled = np.flatnonzero(~np.isnan(low))
+    if filled.size < 2:
+        return low, high
+    dots = np.arange(len(low))
+    new_low, new_high = np.interp(dots, filled, low[filled]), np.interp(dots, filled, high[filled])
+    # each stroke reaches down to the top of the one before, and up to its bottom
+    new_low[1:] = np.minimum(new_low[1:], np.maximum(new_low[:-1], new_high[:-1]))
+    new_high[1:] = np.maximum(new_high[1:], np.minimum(new_low[:-1], new_high[:-1]))
+    piece = np.cumsum(broken & np.isnan(low))
+    before = np.maximum.accumulate(np.where(np.isnan(low), -1, dots))
+    after = np.minimum.accumulate(np.where(np.isnan(low), len(low), dots)[::-1])[::-1]
+    inside = (before >= 0) & (after < len(low))
+    inside &= piece[np.maximum(before, 0)] == piece[np.minimum(after, len(low) - 1)]
+    return np.where(inside, new_low, np.nan), np.where(inside, new_high, np.nan)

@@ -205,10 +205,10 @@ def _width() -> int:
 
 
 def _picture(ramp: Ramp, losses: Column, suggestion: Suggestion) -> list[str]:
+    from tui.charts.chart import draw
     from tui.charts.lr_finder import rate_chart
-    from tui.charts.picture import draw
 
     chart = rate_chart(ramp, losses, suggestion.learning_rate)
-    frame = draw(chart, _width(), CHART_ROWS)
+    frame = draw(chart, _width(), CHART_ROWS).frame
     texts = ("".join(text for text, _ in frame.row(y)) for y in range(CHART_ROWS))
     return ["training loss over learning rate", *(text.rstrip() for text in texts)]

@@ -23,6 +23,7 @@ from engine.protocol import State
 from tui.control.run import OPEN_STATES, RunControl
 from tui.control.runs_view import RunsView
 from tui.control.texts import save_text
+from tui.screens.chart_actions import ChartActions
 from tui.screens.cockpit_keys import BINDINGS, HELP_PAGE, WORKS
 from tui.screens.dialogs import ForkDialog, NewRunDialog
 from tui.screens.lr_finder import LRFinderScreen
@@ -58,7 +59,7 @@ class EngineEvent(Message):
         self.event = event
 
 
-class CockpitScreen(Panels, Screen[None]):
+class CockpitScreen(Panels, ChartActions, Screen[None]):
     """Chart, samples, settings and status of one run."""
 
     AUTO_FOCUS = ""  # keys are commands until the user opens a field
@@ -331,6 +332,9 @@ class CockpitScreen(Panels, Screen[None]):
     def _show_chart_source(self) -> None:
         status = self.control.status
         label = f"val, {status.val_measured}" if status.val_measured else "val"
+        self.chart.growing = status.state is not State.FINISHED
+        if status.tokens and status.epoch:
+            self.chart.show_units({"epochs": status.epoch / status.tokens})
         self.chart.show(self.control.metrics, max_step=status.total_steps, val_label=label)
 
     # -- keys ------------------------------------------------------------------------------------
@@ -429,9 +433,11 @@ class CockpitScreen(Panels, Screen[None]):
         self.refresh_bindings()
 
     def action_move_in_text(self, right: int, down: int) -> None:
-        """The token cursor while characters are shaded, else the lines."""
+        """The token cursor while characters are shaded, else the chart's cursor and the lines."""
         view = self.samples.view
-        if view.shading == "off":
+        if view.shading == "off" and right:
+            self.action_move_cursor(right)
+        elif view.shading == "off":
             view.scroll_lines(down)
         elif down:
             view.move_cursor_down(down)
@@ -557,14 +563,13 @@ class CockpitScreen(Panels, Screen[None]):
 
         self.app.push_screen(ForkDialog(control.draft, control.facts.name, step), fork)
 
-    def action_toggle_log(self) -> None:
-        self.chart.toggle_log()
+    @property
+    def pointed_chart(self) -> LossChart:
+        return self.chart
 
-    def action_toggle_smooth(self) -> None:
-        self.chart.toggle_smooth()
-
-    def action_toggle_window(self) -> None:
-        self.chart.toggle_window()
+    @property
+    def export_folder(self) -> Path | None:
+        return self.control.run_path
 
     @property
     def _advice(self) -> protocol.Advised | None:

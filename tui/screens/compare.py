@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 2.0
 REST = 10  # times the duration of reading: reading must not slow down training
-SMOOTHING = 0.95  # of training losses: lines that cross all the time cannot be distinguished
 MOST_RUNS = 26
 PARTS = ("-both", "-only-chart", "-only-table")  # which of chart and table are shown, in turn
 OF_CHART = ("next_axis", "next_metric", "toggle_log", "toggle_window")
@@ -205,7 +204,7 @@ class CompareScreen(Screen[None]):
     # -- showing ---------------------------------------------------------------------------------
 
     def _show_chart(self) -> None:
-        from tui.charts.overlay import Curve
+        from tui.charts.chart import Series
 
         assert self._view is not None
         smooth = self._view.metric == "train_loss"
@@ -214,7 +213,9 @@ class CompareScreen(Screen[None]):
         )
         self.chart.show(
             [
-                Curve(path.name, self.places[path], self._readings[path].column, smooth)
+                Series.of_run(
+                    path.name, self.places[path], self._readings[path].column, smooth=smooth
+                )
                 for at, path in enumerate(self.paths)
                 if path in self._readings and at not in self._hidden
             ],
@@ -397,6 +398,6 @@ def _reading(path: Path, view: View, before: Reading | None) -> Reading:
     if before is not None and same and before.view == view:
         return before
     curves = before.curves if before is not None and same else read_loss_curves(run)
-    column = Column(SMOOTHING)
+    column = Column()
     column.extend(*curves.along(view.axis, view.metric))
     return Reading(run, curves, view, column)

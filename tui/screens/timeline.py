@@ -95,7 +95,7 @@ class TimelineScreen(Screen[Choice | None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="timeline-chart") as frame:
             frame.border_title = "timeline"
-            yield LossChart(id="chart")
+            yield LossChart(id="chart", steers=False)
         yield Static(id="timeline-facts")
         with Horizontal(id="timeline-step"):
             yield Label("go to step")

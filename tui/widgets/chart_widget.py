@@ -1,55 +1,84 @@
-"""A chart as a widget: rows of styled text, of which only those that differ are painted again."""
+"""A chart as a widget: it draws what has changed, has a cursor, and is zoomed and moved."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeAlias, TypeVar
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
 
 from rich.segment import Segment
+from textual import events
 from textual.geometry import Region, Size
+from textual.message import Message
 from textual.reactive import var
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.charts.characters import CharacterSet, detected, translate_frame, translated
+from tui.charts.view import RANGES, UNITS, View
 from tui.terminal.visible import visible_line
+from tui.text.numbers import format_loss
 
 if TYPE_CHECKING:
-    # Drawing loads numpy and plotext, and there is nothing to draw before the first paint.
-    from tui.charts.picture import Picture
+    # Drawing loads numpy, and there is nothing to draw before the first paint.
+    from engine.metrics import Mark
+    from tui.charts.chart import Chart, Drawing, Series
+    from tui.charts.raster import ChartFrame
+    from tui.charts.window import Window, XAxis
 
 Row: TypeAlias = list[tuple[str, str]]
 """One screen row as stretches of text, each with the name of its style."""
 
-Window: TypeAlias = Literal["full", "recent"]
-PictureT = TypeVar("PictureT", bound="Picture")
-
 SMALLEST_CHART = 5  # rows; in fewer the curves need those of the legend
+ZOOM = 0.8  # of the width, for each step in; keys take two steps
+PAN = 0.25  # of the width, for each key
 
 
-class ChartWidget(Widget, Generic[PictureT]):
+class Value(NamedTuple):
+    """What a series has at the cursor, or at its end."""
+
+    series: Series
+    step: int | None
+    value: float | None  # as measured
+    smoothed: float | None  # None for curves that are not smoothed
+
+
+class ChartWidget(Widget):
     """Draws when asked to, and paints no more than has changed.
 
     Nothing happens by itself: whoever owns the chart calls `refresh_data` now and then, which is
     nearly free while nothing has changed.
+
+    A subclass says what to draw: `data_state` and `chart`, and `legend` if that of this class, the
+    title and the latest values, does not do.
     """
 
-    log_y: var[bool] = var(False)
-    """Logarithmic losses, where all of them are positive."""
-
-    window: var[Window] = var[Window]("full")
-    """All steps, or the last fifth of them."""
+    view: var[View] = var(View, init=False)
+    """What is shown. The user changes it by mouse; a `ViewChanged` then tells other charts."""
 
     empty_text: var[str] = var("")
     """What to say while there is nothing to show."""
+
+    characters: var[CharacterSet] = var(lambda: detected(os.environ), init=False)
+    """Of which characters it is made."""
+
+    steers: bool = True
+    """Whether the mouse moves the cursor; otherwise its owner alone does."""
+
+    title: str = ""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "chart--axis",
         "chart--bad",
         "chart--blank",
+        "chart--cursor",
         "chart--ghost",
         "chart--hint",
         "chart--legend",
         "chart--mark",
         "chart--raw",
+        "chart--reference",
         *(f"chart--run-{letter}" for letter in "abcdef"),
         "chart--tick",
         "chart--train",
@@ -71,103 +100,323 @@ class ChartWidget(Widget, Generic[PictureT]):
         & > .chart--mark { color: $text-secondary; }
         & > .chart--bad { color: $text-error; text-style: bold; }
         & > .chart--ghost { color: $foreground 50%; }
-        /* six hues of our own: a theme's are fewer, and not six any more in 16 colours */
-        & > .chart--run-a { color: #6c9fff; text-style: bold; }
-        & > .chart--run-b { color: #ffb347; text-style: bold; }
-        & > .chart--run-c { color: #4fd06b; text-style: bold; }
-        & > .chart--run-d { color: #f06bd8; text-style: bold; }
-        & > .chart--run-e { color: #45d8e0; text-style: bold; }
-        & > .chart--run-f { color: #ff6b5e; text-style: bold; }
-        &:light > .chart--run-a { color: #1f4fd0; }
-        &:light > .chart--run-b { color: #a86400; }
-        &:light > .chart--run-c { color: #0b7a2e; }
-        &:light > .chart--run-d { color: #a0169a; }
-        &:light > .chart--run-e { color: #007b86; }
-        &:light > .chart--run-f { color: #b5140c; }
+        & > .chart--reference { color: $foreground 60%; }
+        & > .chart--cursor { color: $text-accent; text-style: bold; }
+        /* hues after Okabe and Ito, which the colour-blind can tell apart; a theme's are fewer, and
+           not six any more in 16 colours */
+        & > .chart--run-a { color: #56b4e9; text-style: bold; }
+        & > .chart--run-b { color: #e69f00; text-style: bold; }
+        & > .chart--run-c { color: #00c48c; text-style: bold; }
+        & > .chart--run-d { color: #e078d0; text-style: bold; }
+        & > .chart--run-e { color: #f0e442; text-style: bold; }
+        & > .chart--run-f { color: #ff6a3d; text-style: bold; }
+        &:light > .chart--run-a { color: #0059b2; }
+        &:light > .chart--run-b { color: #9a6200; }
+        &:light > .chart--run-c { color: #00735a; }
+        &:light > .chart--run-d { color: #a03484; }
+        &:light > .chart--run-e { color: #5c5c00; }
+        &:light > .chart--run-f { color: #b33a00; }
     }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._rows: list[Row] = []
+    class ViewChanged(Message):
+        """The user looks at something else; charts beside may do so, too."""
+
+        def __init__(self, chart: ChartWidget, view: View) -> None:
+            super().__init__()
+            self.chart, self.view = chart, view
+
+        @property
+        def control(self) -> ChartWidget:
+            return self.chart
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._drawing: Drawing | None = None
+        self._chart: Chart | None = None
+        self._base_state: tuple[object, object] | None = None  # of the drawing, without the cursor
+        self._base_legend: list[Row] = []
+        self._whole: Window | None = None  # what is shown without a zoom
+        self._legend: list[Row] = []
+        self._frame: ChartFrame | None = None
+        self._rows: list[Row] = []  # while there is no frame
         self._strips: dict[int, Strip] = {}
         self._drawn_size: Size | None = None
         self._drawn_state: object = None
+        self._dragged_from: int | None = None  # column of the mouse
+        self._dragged = False
+        self._hovers = False
+
+    # -- what a subclass says ----------------------------------------------------------------------
 
     def data_state(self) -> object:
-        """Return what the picture depends on, besides this class's own attributes."""
+        """Return what the chart depends on, besides this class's own attributes."""
         raise NotImplementedError
 
-    def picture(self) -> PictureT | None:
+    def chart(self) -> Chart | None:
         """Return what to draw; None while there is nothing to show."""
         raise NotImplementedError
 
-    def legend(self, picture: PictureT, width: int) -> list[Row]:
-        """Return the rows above the picture."""
-        raise NotImplementedError
+    def legend(self, drawing: Drawing, chart: Chart, width: int) -> list[Row]:
+        """Return the rows above the chart: the title and the latest value of each series."""
+        row: Row = [(self.title, "legend")] if self.title else []
+        values = self.values(chart)
+        for one in values:
+            label = f" {one.series.name}" if len(values) > 1 or not self.title else ""
+            row += [
+                (f"  {stroke(one.series)}" if row else stroke(one.series), style_of(one.series))
+            ]
+            row += [(label, "legend"), (f" {self.format(_shown(one))}", "legend")]
+        return [cut(row, width)]
 
-    def state(self) -> object:
-        """Return everything a drawing depends on but its size."""
-        return self.data_state(), self.log_y, self.window, self.empty_text
+    def format(self, value: float | None) -> str:
+        """Format a value for the legend."""
+        return format_loss(value)
 
-    def drawing(self, width: int, height: int) -> list[Row]:
-        """Return the legend and the rows of the picture, or a word on why there is none."""
-        picture = self.picture()
-        if picture is None:
-            return centred(self.empty_text, width, height)
-        from tui.charts.picture import draw
+    def format_exactly(self, value: float | None) -> str:
+        """Format a value at the cursor."""
+        return self.format(value)
 
-        legend = self.legend(picture, width)[: max(height - SMALLEST_CHART, 0)]
-        frame = draw(picture, width, height - len(legend))
-        return [*legend, *(frame.row(y) for y in range(height - len(legend)))]
+    def window(
+        self,
+        whole: tuple[float, float],
+        reached: float,
+        axis: XAxis | None = None,
+    ) -> Window:
+        """Return the part of the horizontal axis that the view shows.
 
-    def flags(self, picture: PictureT, width: int) -> list[str]:
-        """Return what the legend says of the axes."""
-        from tui.charts.axes import RECENT_SHARE
+        Args:
+            whole: First and last step without a zoom.
+            reached: The latest step.
+            axis: What the axis counts; None for steps.
+        """
+        from tui.charts.window import Window, XAxis
 
-        flags = []
-        if self.log_y:
-            positive = picture.can_be_logarithmic(width)
-            flags.append("log" if positive else "no log: not all positive")
-        if self.window == "recent":
-            flags.append(f"last {RECENT_SHARE:.0%}")
-        return flags
+        axis = axis or XAxis()
+        view = self.view
 
-    def steps_shown(self, last: int, max_step: int | None = None) -> tuple[int, int]:
-        """Return the ends of the horizontal axis, given the latest step and the run's last one."""
-        from tui.charts.axes import full_range, recent_range
+        def over(first: float, last: float) -> Window:
+            if view.log_x and view.zoom is None:  # zero is infinitely far to the left
+                first = max(first, 1.0)
+            last = max(last, first + 1.0)
+            return Window(float(axis.of(first)), float(axis.of(last)), axis, view.log_x)
 
-        return (recent_range if self.window == "recent" else full_range)(last, max_step)
+        self._whole = over(*whole)
+        return over(*view.steps_shown(whole, reached))
+
+    # -- the view ----------------------------------------------------------------------------------
+
+    def look(self, view: View) -> None:
+        """Show something else, as the user wants, and tell other charts."""
+        if view != self.view:
+            self.view = view
+            self.post_message(self.ViewChanged(self, view))
+
+    @property
+    def shown_window(self) -> Window | None:
+        return self._drawing.field.window if self._drawing else None
+
+    def cycle_range(self) -> None:
+        """Show what matters, everything, or everything on a logarithmic axis."""
+        at = RANGES.index(self.view.y)
+        self.look(replace(self.view, y=RANGES[(at + 1) % len(RANGES)], limits=(None, None)))
 
     def toggle_log(self) -> None:
-        self.log_y = not self.log_y
+        self.look(replace(self.view, y="robust" if self.view.y == "log" else "log"))
+
+    def toggle_log_x(self) -> None:
+        self.look(replace(self.view, log_x=not self.view.log_x))
 
     def toggle_window(self) -> None:
-        self.window = "recent" if self.window == "full" else "full"
+        """Show the last fifth of the steps, or all of them."""
+        recent = not self.view.recent or self.view.zoom is not None
+        self.look(replace(self.view, recent=recent, zoom=None, follow=False))
 
-    def watch_log_y(self) -> None:
-        self.refresh_data()
+    def toggle_smooth(self) -> None:
+        self.look(replace(self.view, smoothing=0.0 if self.view.smoothing else 0.9))
 
-    def watch_window(self) -> None:
+    def smooth(self, by: int) -> None:
+        self.look(self.view.smoothed(by))
+
+    def cycle_unit(self) -> None:
+        """Count steps, tokens, epochs, time or operations along the horizontal axis."""
+        units = [unit for unit in UNITS if unit in self.units()]
+        at = units.index(self.view.unit) if self.view.unit in units else -1
+        self.look(replace(self.view, unit=units[(at + 1) % len(units)]))
+
+    def units(self) -> Sequence[str]:
+        """Return what the horizontal axis can count."""
+        return ("steps",)
+
+    def zoom(self, steps: int, at: float | None = None) -> None:
+        """Zoom in by some steps, or out if they are negative.
+
+        Args:
+            steps: Of a fifth each.
+            at: The share of the width that stays where it is; None is the cursor or, without one,
+                the latest step.
+        """
+        window, whole = self.shown_window, self._whole
+        if window is None or whole is None:
+            return
+        if at is None:
+            cursor = self.view.cursor
+            share = float(window.shares(self._reached() if cursor is None else cursor))
+            at = share if 0 <= share <= 1 else 1.0
+        self.look(self.view.zoomed(window, whole, ZOOM**steps, at))
+
+    def pan(self, by: float) -> None:
+        """Move by a share of the width."""
+        if self.shown_window is not None and self._whole is not None:
+            self.look(self.view.panned(self.shown_window, self._whole, by))
+
+    def fit(self) -> None:
+        self.look(self.view.fitted())
+
+    def follow(self) -> None:
+        if self.shown_window is not None:
+            self.look(self.view.following(self.shown_window))
+
+    def move_cursor(self, by: int) -> None:
+        """Move the cursor by some columns; from the end, if there is none."""
+        if self._drawing is None:
+            return
+        field = self._drawing.field
+        columns = field.layout.columns
+        if self.view.cursor is None:
+            end = float(field.window.shares(self._reached()))
+            at = min(int(end * columns), columns - 1) if end >= 0 else columns - 1
+            by = min(by, 0) + 1 if by < 0 else by
+        else:
+            at = field.column_of(self.view.cursor)
+        self.point_at_column(min(max(at + by, 0), columns - 1))
+
+    def _reached(self) -> float:
+        reached = self._chart.reached if self._chart else None
+        return reached if reached is not None else 0.0
+
+    def point_at_column(self, column: int) -> None:
+        """Move the cursor to a column of the canvas: to a step that was recorded there, if any."""
+        if self._drawing is None:
+            return
+        from tui.charts.chart import step_in_column
+
+        if self._chart is not None:
+            step = step_in_column(self._chart, self._drawing.field, column)
+            self.look(replace(self.view, cursor=step))
+
+    def clear_cursor(self) -> None:
+        self.look(replace(self.view, cursor=None))
+
+    def watch_view(self) -> None:
         self.refresh_data()
 
     def watch_empty_text(self) -> None:
         self.refresh_data()
 
+    def watch_characters(self) -> None:
+        self._strips.clear()  # the legend's are translated, too
+        self.refresh_data()
+
+    # -- the mouse ---------------------------------------------------------------------------------
+
+    def _canvas_column(self, x: int) -> int | None:
+        """Return the column of the canvas at a place in the widget; None beside it."""
+        if self._drawing is None:
+            return None
+        layout = self._drawing.field.layout
+        return x - layout.left if layout.left <= x < layout.width else None
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        if self._dragged_from is not None and self._drawing is not None:
+            columns = max(self._drawing.field.layout.columns, 1)
+            by = (self._dragged_from - event.x) / columns
+            if by:
+                self._dragged, self._dragged_from = True, event.x
+                self.pan(by)
+            return
+        column = self._canvas_column(event.x)
+        if self.steers and column is not None and (self._hovers or self.view.cursor is None):
+            self._hovers = True
+            self.point_at_column(column)
+
+    def on_leave(self) -> None:
+        if self._hovers and self._dragged_from is None:
+            self._hovers = False
+            self.clear_cursor()
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        if event.button == 1 and self._canvas_column(event.x) is not None:
+            self._dragged_from, self._dragged = event.x, False
+            self.capture_mouse()
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        if self._dragged_from is None:
+            return
+        self.release_mouse()
+        self._dragged_from = None
+        column = self._canvas_column(event.x)
+        if not self._dragged and column is not None and self.steers:
+            self._hovers = False  # it stays where it was clicked
+            self.point_at_column(column)
+
+    def on_click(self, event: events.Click) -> None:
+        if event.chain == 2:
+            self.fit()
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        self._scroll(event, 1)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        self._scroll(event, -1)
+
+    def _scroll(self, event: events.MouseEvent, steps: int) -> None:
+        column = self._canvas_column(event.x)
+        if column is not None and self._drawing is not None:
+            event.stop()
+            self.zoom(steps, (column + 0.5) / max(self._drawing.field.layout.columns, 1))
+
+    # -- drawing -----------------------------------------------------------------------------------
+
+    def state(self) -> object:
+        """Return everything a drawing depends on but its size."""
+        return self.data_state(), self.view, self.empty_text, self.characters
+
     def refresh_data(self) -> None:
-        """Draw again if anything has changed since, and repaint the rows that differ."""
+        """Draw again if anything has changed since, and repaint the cells that differ."""
         if self.state() == self._drawn_state or not self.size:
             return
         if self._drawn_size != self.size:
             self.refresh()  # a resize or the first time: painting itself draws
             return
-        before = self._rows
+        legend, frame, rows = self._legend, self._frame, self._rows
         self._draw()
-        changed = [y for y, row in enumerate(self._rows) if row != before[y]]
-        for y in changed:
-            self._strips.pop(y, None)
-        if changed:
-            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+        regions = self._changed(legend, frame, rows)
+        for region in regions:
+            self._strips.pop(region.y, None)
+        if regions:
+            self.refresh(*regions)
+
+    def _changed(
+        self, legend: list[Row], frame: ChartFrame | None, rows: list[Row]
+    ) -> list[Region]:
+        """Return the cells that differ from those before, a stretch for each row."""
+        width = self.size.width
+        if frame is None or self._frame is None or frame.size != self._frame.size:
+            every = [*legend, *(frame.row(y) for y in range(frame.size[1]))] if frame else rows
+            return [
+                Region(0, y, width, 1)
+                for y in range(self.size.height)
+                if y >= len(every) or every[y] != self._row(y)
+            ]
+        changed = [
+            Region(0, y, width, 1)
+            for y, row in enumerate(self._legend)
+            if y >= len(legend) or row != legend[y]
+        ]
+        for y, first, last in frame.differences(self._frame):
+            changed.append(Region(first, y + len(self._legend), last - first + 1, 1))
+        return changed
 
     def notify_style_update(self) -> None:
         """Forget strips in the colours of the last theme."""
@@ -181,27 +430,175 @@ class ChartWidget(Widget, Generic[PictureT]):
             self._strips.clear()
         strip = self._strips.get(y)
         if strip is None:
-            row = self._rows[y] if y < len(self._rows) else []
-            strip = self._strips[y] = self._strip(row)
+            strip = self._strips[y] = self._strip(self._row(y))
         return strip
+
+    def _row(self, y: int) -> Row:
+        if self._frame is None:
+            return self._rows[y] if y < len(self._rows) else []
+        if y < len(self._legend):
+            return self._legend[y]
+        y -= len(self._legend)
+        return self._frame.row(y) if y < self._frame.size[1] else []
+
+    def drawing(self, width: int, height: int) -> list[Row]:
+        """Return the legend and the rows of the chart, or a word on why there is none."""
+        self._draw_chart(width, height)
+        return [self._row(y) for y in range(height)]
 
     def _draw(self) -> None:
         # Read first: what is added while we draw then counts as new.
         self._drawn_state = self.state()
         self._drawn_size = self.size
-        self._rows = self.drawing(*self.size)
+        self._draw_chart(*self.size)
+
+    def _draw_chart(self, width: int, height: int) -> None:
+        """Draw the chart, unless only the cursor has moved, and the cursor above it."""
+        data, view = self.data_state(), self.view
+        look = replace(view, cursor=None), width, height
+        if (data, look) != self._base_state or self._drawing is None:
+            chart = self.chart()
+            if chart is None:
+                self._drawing = self._frame = None
+                self._rows = centred(self.empty_text, width, height)
+                return
+            from tui.charts.chart import draw
+
+            # the range is kept from one drawing of a view to the next, so that it does not jump
+            same = self._base_state is not None and self._base_state[1] == look
+            before = self._drawing.field.scale if same and self._drawing else None
+            rows = 1 if height > SMALLEST_CHART - 1 else 0
+            self._drawing = draw(chart, width, height - rows, before)
+            self._chart, self._base_state = chart, (data, look)
+            legend = self.legend(self._drawing, chart, width)[: max(height - SMALLEST_CHART, rows)]
+            if len(legend) != rows:
+                self._drawing = draw(chart, width, height - len(legend), before)
+            self._base_legend = legend
+        self._add_cursor(width)
+
+    def _add_cursor(self, width: int) -> None:
+        assert self._drawing and self._chart
+        frame, legend = self._drawing.frame, self._base_legend
+        cursor = self.view.cursor
+        if cursor is not None and 0 <= float(self._drawing.field.window.shares(cursor)) <= 1:
+            from tui.charts.picture import paint_cursor
+
+            frame = frame.copy()
+            words = [mark.label for mark in self.marks_at(self._chart, cursor)]
+            label = self._drawing.field.window.axis.label
+            place = float(self._drawing.field.window.axis.of(cursor))
+            told = f"{cursor:,}" if self.view.unit == "steps" else label(place)
+            paint_cursor(frame, self._drawing.field, cursor, told, words)
+            if legend and self.steers:  # else its owner shows the values
+                legend = [*self.reading(self._chart, cursor, width, len(legend))]
+        if self.characters != "braille":
+            frame = frame.copy()
+            translate_frame(frame, self.characters)
+        self._legend, self._frame = legend, frame
+
+    def shown(self) -> tuple[Chart, Drawing] | None:
+        """Return what is on the screen, and where it is; None while there is nothing."""
+        if self._chart is None or self._drawing is None:
+            return None
+        return self._chart, self._drawing
+
+    def colour_of(self, style: str) -> str:
+        """Return the colour of a style as ``#rrggbb``; "background" is that of the chart."""
+        if style == "background":
+            return self.background_colors[1].hex6
+        colour = self.get_component_styles(f"chart--{style}").color
+        return (self.background_colors[1] + colour).hex6
+
+    def values(self, chart: Chart, step: int | None = None) -> list[Value]:
+        """Return what the series have at a step, or the latest of what they have."""
+        from tui.charts.chart import value_at
+
+        found = []
+        for series in chart.series:
+            if series.kind != "ghost" and len(series.column):
+                found.append(Value(series, *value_at(series, step, chart.smoothing)))
+        return found
+
+    def marks_at(self, chart: Chart, step: int) -> list[Mark]:
+        """Return the marks in the column of a step."""
+        if self._drawing is None:
+            return []
+        field = self._drawing.field
+        first, last = field.window.borders(field.layout.columns)[
+            (column := field.column_of(step)) : column + 2
+        ].tolist()
+        return [mark for mark in chart.marks if first <= mark.step < max(last, first + 1)]
+
+    def reading(self, chart: Chart, cursor: int, width: int, rows: int) -> list[Row]:
+        """Return what replaces the legend while there is a cursor: the values there."""
+        axis = chart.window.axis
+        where = axis.label(float(axis.of(cursor)))
+        row: Row = [(where if axis.unit == "steps" else f"step {cursor:,} · {where}", "cursor")]
+        for one in self.values(chart, cursor):
+            row.append((f"  {stroke(one.series)} ", style_of(one.series)))
+            name = f"{one.series.letter or one.series.name} ".lstrip()
+            row += [(name, "legend"), (self.format_exactly(_shown(one)), "legend")]
+            if one.smoothed is not None and one.value is not None:
+                row.append((f" (raw {self.format_exactly(one.value)})", "tick"))
+            elif one.step is not None and one.step != cursor and one.series.kind == "sparse":
+                row.append((f" at {one.step:,}", "tick"))
+        return wrapped(row, width, rows)
 
     def _strip(self, row: Row) -> Strip:
         segments = [
-            Segment(visible_line(text), self.get_component_rich_style(f"chart--{style}"))
+            Segment(
+                visible_line(translated(text, self.characters)),
+                self.get_component_rich_style(f"chart--{style}"),
+            )
             for text, style in row
         ]
         blank = self.get_component_rich_style("chart--blank")
         return Strip(segments).adjust_cell_length(self.size.width, blank)
 
 
+def _shown(one: Value) -> float | None:
+    return one.value if one.smoothed is None else one.smoothed
+
+
+def stroke(series: Series) -> str:
+    """Return how a legend shows the line of a series."""
+    return {"dense": "━━", "sparse": "●─", "ghost": "──"}[series.kind]
+
+
+def style_of(series: Series) -> str:
+    from tui.charts.raster import STYLES
+
+    return STYLES[series.style]
+
+
 def length_of(row: Row) -> int:
     return sum(len(text) for text, _ in row)
+
+
+def cut(row: Row, width: int) -> Row:
+    """End a row with an ellipsis where it is too long."""
+    kept: Row = []
+    for text, style in row:
+        room = width - length_of(kept)
+        if len(text.rstrip()) > room:
+            return [*kept, (f"{text[: room - 1]}…"[:room], style)]
+        kept.append((text[:room], style))
+    return kept
+
+
+def wrapped(row: Row, width: int, rows: int) -> list[Row]:
+    """Divide a row where its parts begin with two spaces; the last one ends with an ellipsis."""
+    lines: list[Row] = [[]]
+    parts: list[Row] = []
+    for text, style in row:
+        if text.startswith("  ") or not parts:
+            parts.append([])
+        parts[-1].append((text, style))
+    for part in parts:
+        if lines[-1] and length_of(lines[-1]) + length_of(part) > width and len(lines) < rows:
+            lines.append([])
+        lines[-1] += part
+    return [cut(line, width) for line in lines] + [[] for _ in range(rows - len(lines))]
 
 
 def centred(text: str, width: int, height: int) -> list[Row]:

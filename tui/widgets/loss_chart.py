@@ -1,39 +1,43 @@
-"""The loss chart: raw values faint, the running average bright, validation on top."""
+"""The loss chart: the running average over a band of raw values, validation, and ghosts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual.reactive import var
 
+from tui.charts.view import UNITS
 from tui.text.numbers import format_loss
-from tui.widgets.chart_widget import ChartWidget, Row, length_of
+from tui.widgets.chart_widget import ChartWidget, Row, cut, length_of
 
 if TYPE_CHECKING:
     from engine.metrics import Column, MetricStore
-    from tui.charts.loss import Chart
+    from tui.charts.chart import Chart, Drawing
 
 
-class LossChart(ChartWidget["Chart"]):
+class LossChart(ChartWidget):
     """Shows the training and the validation loss of a metric store, and abandoned steps faintly."""
 
     empty_text: var[str] = var("press space to start training")
 
-    smooth: var[bool] = var(True)
-    """Whether the training curve is shown smoothed, above its raw values."""
+    growing: var[bool] = var(True)
+    """Whether more steps may come: the horizontal axis then ends at a round step."""
 
-    cursor: var[int | None] = var[int | None](None)
-    """A step that is being looked at."""
-
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(
+        self, *, id: str | None = None, classes: str | None = None, steers: bool = True
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self.steers = steers
         self._store: MetricStore | None = None
         self._val_label = "val"
         self._max_step: int | None = None
         self._forked_from: Column | None = None
         self._forked_from_name = ""
+        self._references: tuple[tuple[float, str], ...] = ()
+        self._per_token: Mapping[str, float] = {}
 
     def show(
         self, store: MetricStore, *, max_step: int | None = None, val_label: str = "val"
@@ -58,13 +62,37 @@ class LossChart(ChartWidget["Chart"]):
         self._forked_from_name, self._forked_from = name, curve
         self.refresh_data()
 
-    def toggle_smooth(self) -> None:
-        self.smooth = not self.smooth
-
-    def watch_smooth(self) -> None:
+    def show_references(self, references: Sequence[tuple[float, str]]) -> None:
+        """Draw lines at values that losses are compared with, each with its label."""
+        self._references = tuple(references)
         self.refresh_data()
 
-    def watch_cursor(self) -> None:
+    def show_units(self, per_token: Mapping[str, float]) -> None:
+        """Say what the horizontal axis can count besides steps, tokens and time.
+
+        Args:
+            per_token: Epochs and operations (FLOPs) for each token.
+        """
+        self._per_token = dict(per_token)
+        self.refresh_data()
+
+    def units(self) -> Sequence[str]:
+        if self._store is None:
+            return ("steps",)
+        from tui.charts.window import axis_of
+
+        return [unit for unit in UNITS if axis_of(self._store, unit, self._per_token)]
+
+    @property
+    def cursor(self) -> int | None:
+        """The step whose values are read."""
+        return self.view.cursor
+
+    @cursor.setter
+    def cursor(self, step: int | None) -> None:
+        self.view = replace(self.view, cursor=step)
+
+    def watch_growing(self) -> None:
         self.refresh_data()
 
     def data_state(self) -> object:
@@ -75,74 +103,132 @@ class LossChart(ChartWidget["Chart"]):
             self._val_label,
             self._max_step,
             id(self._forked_from),
-            self.smooth,
-            self.cursor,
+            self._references,
+            tuple(self._per_token.items()),
+            self.growing,
         )
 
-    def picture(self) -> Chart | None:
+    def chart(self) -> Chart | None:
         store = self._store
         if store is None:
             return None
-        from engine.metrics import Mark
-        from tui.charts.loss import Chart
+        from tui.charts import raster
+        from tui.charts.axes import full_range, recent_range
+        from tui.charts.chart import Chart, Series
+        from tui.charts.picture import Reference
+        from tui.charts.window import axis_of
 
         train, val = store.column("train_loss"), store.column("val_loss")
         left, parent = store.ghosts("train_loss"), [self._forked_from] if self._forked_from else []
         if not any(map(len, (train, val, *left))):
             return None
-        last = max(train.last_step or 0, val.last_step or 0)
-        if self.window == "full":  # all of its own past; another run's only where this one is going
+        last = reached = max(train.last_step or 0, val.last_step or 0)
+        if self.view.recent:
+            whole = recent_range(last, self._max_step)
+        else:  # all of its own past; another run's only where this one is going
             seen = last_step_of(parent)
             last = max(last, last_step_of(left), min(seen, self._max_step or seen))
-        first, end = self.steps_shown(last, self._max_step)
-        marks = store.marks
-        if self.cursor is not None:
-            marks = [*marks, Mark(self.cursor, f"step {self.cursor:,}")]
-        return Chart(train, val, first, end, marks, self.log_y, self.smooth, [*left, *parent])
+            whole = full_range(last, self._max_step) if self.growing else (0, max(last, 1))
+        axis = axis_of(store, self.view.unit, self._per_token)
+        series = [
+            Series(train, raster.TRAIN, name="train", raw=raster.RAW),
+            Series(val, raster.VAL, "sparse", self._val_label.split(",")[0]),
+            *(Series(one, raster.GHOST, "ghost", "abandoned") for one in left),
+            *(Series(one, raster.GHOST, "ghost", self._forked_from_name) for one in parent),
+        ]
+        return Chart(
+            series,
+            self.window(whole, reached, axis),
+            self.view.smoothing,
+            self.view.y,
+            self.view.limits,
+            [*store.events, *store.marks],
+            [Reference(*one) for one in (*_known(store.references), *self._references)],
+            reached=reached,
+        )
 
-    def legend(self, picture: Chart, width: int) -> list[Row]:
+    def legend(self, drawing: Drawing, chart: Chart, width: int) -> list[Row]:
         """Return the fullest legend that fits on one row."""
         flags: Row = []
-        if text := " · ".join(self.flags(picture, width)):
+        if text := " · ".join(self.flags(drawing)):
             flags = [("  ", "blank"), (text, "tick")]
-        train, val, ghosts = picture.train, picture.val, self._ghost_legend(picture)
+        ghosts = self._ghost_legend(chart)
         label, short_label = self._val_label, self._val_label.split(",")[0]
         for detail, val_label, more in (
             (2, label, ghosts), (1, label, ghosts), (1, short_label, ghosts), (1, short_label, [])
         ):  # fmt: skip
-            row = self._train_legend(train, detail) + _val_legend(val, val_label) + more + flags
+            row = self._train_legend(chart, detail) + self._val_legend(chart, val_label)
+            row += more + flags
             if length_of(row) <= width:
                 return [row]
-        row = self._train_legend(train, 0) + _val_legend(val, short_label)
-        return [row if length_of(row) <= width else self._train_legend(train, 0)]
+        row = self._train_legend(chart, 0) + self._val_legend(chart, short_label)
+        return [row if length_of(row) <= width else cut(self._train_legend(chart, 0), width)]
 
-    def _train_legend(self, column: Column, detail: int) -> Row:
-        if not len(column):
+    def flags(self, drawing: Drawing) -> list[str]:
+        """Return what the legend says of the axes."""
+        return flags_of(self, drawing)
+
+    def format_exactly(self, value: float | None) -> str:
+        if value is None or not math.isfinite(value) or not 0.001 <= abs(value) < 1000:
+            return format_loss(value)
+        return f"{value:.4f}"
+
+    def _train_legend(self, chart: Chart, detail: int) -> Row:
+        found = [one for one in self.values(chart) if one.series is chart.series[0]]
+        if not found:
             return []
-        row: Row = [("━━ " if self.smooth else "⣿⣿ ", "train"), ("train ", "legend")]
-        row.append((format_loss(column.last), _soundness(column.last)))
-        if self.smooth and detail > 0:
-            row.append((f" (smoothed {format_loss(column.last_smoothed)})", "tick"))
-        if self.smooth and detail > 1:
-            row += [("  ⣿⣿", "raw"), (" raw", "tick")]
+        value, smoothed = found[0].value, found[0].smoothed
+        row: Row = [("━━ " if chart.smoothing else "⣿⣿ ", "train"), ("train ", "legend")]
+        row.append((format_loss(value), _soundness(value)))
+        if chart.smoothing and detail > 0:
+            smoothed = smoothed if smoothed is not None and math.isfinite(smoothed) else None
+            row.append((f" (smoothed {format_loss(smoothed)})", "tick"))
+        if chart.smoothing and detail > 1:
+            row += [("  ⢕⢕", "raw"), (" raw", "tick")]
         return row
 
+    def _val_legend(self, chart: Chart, label: str) -> Row:
+        column = chart.series[1].column
+        if not len(column):
+            return []
+        value = column.last
+        return [("  ●─ ", "val"), (f"{label} ", "legend"), (format_loss(value), _soundness(value))]
+
     def _ghost_legend(self, chart: Chart) -> Row:
-        names = ["abandoned"] if len(chart.ghosts) > bool(self._forked_from) else []
-        names += [self._forked_from_name] if self._forked_from else []
+        names = list(dict.fromkeys(one.name for one in chart.series if one.kind == "ghost"))
         return [("  ── ", "ghost"), (", ".join(names), "tick")] if names else []
+
+
+def flags_of(chart: ChartWidget, drawing: Drawing) -> list[str]:
+    """Return what a legend says of the axes, where they are not the usual ones."""
+    from tui.charts.axes import RECENT_SHARE
+
+    view = chart.view
+    flags: list[str] = []
+    if view.y != "robust":
+        flags.append("no log: not all positive" if drawing.log_refused else view.y)
+    if view.smoothing not in (0.0, 0.9):
+        flags.append(f"smoothing {view.smoothing:g}")
+    if view.zoom is not None:
+        flags.append("zoom, follows" if view.follow else "zoom")
+    elif view.recent:
+        flags.append(f"last {RECENT_SHARE:.0%}")
+    if view.unit != "steps":
+        flags.append(f"over {view.unit}")
+    if view.log_x:
+        flags.append("log x")
+    return flags
+
+
+def _known(references: Mapping[str, float]) -> list[tuple[float, str]]:
+    """Return what losses of this run are compared with."""
+    named = (("uniform_loss", "ln V"), ("bigram_loss", "bigram"))
+    return [(references[key], label) for key, label in named if key in references]
 
 
 def last_step_of(columns: Iterable[Column]) -> int:
     """Return how far the farthest of some curves reaches; 0 if there is none."""
     return max((column.last_step or 0 for column in columns), default=0)
-
-
-def _val_legend(column: Column, label: str) -> Row:
-    if not len(column):
-        return []
-    value = column.last
-    return [("  ●─ ", "val"), (f"{label} ", "legend"), (format_loss(value), _soundness(value))]
 
 
 def _soundness(value: float | None) -> str:

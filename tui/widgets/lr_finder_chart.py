@@ -12,10 +12,10 @@ from tui.widgets.chart_widget import ChartWidget, Row, length_of
 if TYPE_CHECKING:
     from engine.lr_finder.ramp import Ramp
     from engine.metrics import MetricStore
-    from tui.charts.loss import Chart
+    from tui.charts.chart import Chart, Drawing
 
 
-class LRFinderChart(ChartWidget["Chart"]):
+class LRFinderChart(ChartWidget):
     """Shows the training loss over the logarithm of the learning rate."""
 
     empty_text: var[str] = var("getting ready…")
@@ -40,7 +40,9 @@ class LRFinderChart(ChartWidget["Chart"]):
         seen = (id(store), len(store.column("train_loss"))) if store else None
         return seen, self._ramp, self.suggested
 
-    def picture(self) -> Chart | None:
+    steers = False
+
+    def chart(self) -> Chart | None:
         store, ramp = self._store, self._ramp
         if store is None or ramp is None or not len(store.column("train_loss")):
             return None
@@ -48,8 +50,8 @@ class LRFinderChart(ChartWidget["Chart"]):
 
         return rate_chart(ramp, store.column("train_loss"), self.suggested)
 
-    def legend(self, picture: Chart, width: int) -> list[Row]:
-        column = picture.train
+    def legend(self, drawing: Drawing, chart: Chart, width: int) -> list[Row]:
+        column = chart.series[0].column
         row: Row = [
             ("━━ ", "train"),
             ("smoothed ", "legend"),

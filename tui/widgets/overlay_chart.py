@@ -7,28 +7,34 @@ from typing import TYPE_CHECKING
 
 from textual.reactive import var
 
+from tui.charts.view import View
 from tui.text.numbers import format_loss
-from tui.widgets.chart_widget import ChartWidget, Row, length_of
+from tui.widgets.chart_widget import ChartWidget, Row, cut, length_of, style_of
+from tui.widgets.loss_chart import flags_of
 
 if TYPE_CHECKING:
     from engine.metrics import Mark
     from engine.runs.curves import Axis
-    from tui.charts.overlay import Curve, Overlay
+    from tui.charts.chart import Chart, Drawing, Series
+    from tui.widgets.chart_widget import Value
 
 COLOURS = "abcdef"
 """Of runs, by the last letter of the name of their style; the next runs have them again."""
 
 MOST_LEGEND_SHARE = 4  # of the height: a quarter
 
+SMOOTHING = 0.95  # of training losses: lines that cross all the time cannot be distinguished
 
-class OverlayChart(ChartWidget["Overlay"]):
+
+class OverlayChart(ChartWidget):
     """Shows a curve of each run."""
 
     empty_text: var[str] = var("reading the runs …")
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._curves: tuple[Curve, ...] = ()
+        self.set_reactive(OverlayChart.view, View(smoothing=SMOOTHING))
+        self._series: tuple[Series, ...] = ()
         self._selected = 0  # the place of the run that the legend shows in any case
         self._axis: Axis | None = None
         self._marks: tuple[Mark, ...] = ()
@@ -38,61 +44,71 @@ class OverlayChart(ChartWidget["Overlay"]):
         self._selected = place
         self.refresh_data()
 
-    def show(self, curves: Sequence[Curve], axis: Axis, marks: Sequence[Mark] = ()) -> None:
-        self._curves, self._axis, self._marks = tuple(curves), axis, tuple(marks)
+    def show(self, series: Sequence[Series], axis: Axis, marks: Sequence[Mark] = ()) -> None:
+        """Choose what to show.
+
+        Args:
+            series: Their steps are whole numbers of what the axis counts.
+            axis: What that is.
+            marks: Events along it.
+        """
+        self._series, self._axis, self._marks = tuple(series), axis, tuple(marks)
         self.refresh_data()
 
     def data_state(self) -> object:
-        curves = [(one.name, one.place, id(one.column), one.smooth) for one in self._curves]
-        return curves, self._axis, self._marks, self._selected
+        series = [(one.name, one.style, id(one.column), one.kind) for one in self._series]
+        return series, self._axis, self._marks, self._selected
 
-    def picture(self) -> Overlay | None:
-        if not any(len(one.column) for one in self._curves):
+    def chart(self) -> Chart | None:
+        if not any(len(one.column) for one in self._series):
             return None
-        from engine.runs.curves import Axis
-        from tui.charts.axes import step_ticks, time_ticks
-        from tui.charts.overlay import Overlay
+        from engine.runs.curves import MILLISECONDS, Axis
+        from tui.charts.axes import full_range, recent_range
+        from tui.charts.chart import Chart
+        from tui.charts.window import XAxis
 
-        first, end = self.steps_shown(max(one.column.last_step or 0 for one in self._curves))
-        ticks = time_ticks if self._axis is Axis.SECONDS else step_ticks
-        return Overlay(self._curves, first, end, ticks, self.log_y, self._marks)
+        axes = {
+            Axis.STEPS: XAxis(),
+            Axis.TOKENS: XAxis("tokens"),
+            Axis.SECONDS: XAxis("time", 1 / MILLISECONDS),
+        }
+        last = max(one.column.last_step or 0 for one in self._series)
+        whole = (recent_range if self.view.recent else full_range)(last)
+        return Chart(
+            self._series,
+            self.window(whole, last, axes[self._axis] if self._axis else None),
+            self.view.smoothing,
+            self.view.y,
+            self.view.limits,
+            self._marks,
+            reached=last,
+        )
 
-    def legend(self, picture: Overlay, width: int) -> list[Row]:
+    def legend(self, drawing: Drawing, chart: Chart, width: int) -> list[Row]:
         """Return the names, each with its letter and its last value.
 
         Where they need more than a quarter of the height, the legend scrolls.
         """
-        parts = [self._part(one) for one in self._curves]
-        parts += [[(flag, "tick")] for flag in self.flags(picture, width)]
+        values = self.values(chart)
+        parts = [self._part(one) for one in values]
+        parts += [[(flag, "tick")] for flag in flags_of(self, drawing) if "smoothing" not in flag]
         rows: list[Row] = [[]]
         at = 0  # the row of the selected run
         for i, part in enumerate(parts):
             if rows[-1] and length_of(rows[-1]) + length_of(part) > width:
                 rows.append([])
             rows[-1] += [*part, ("  ", "blank")]
-            if i < len(self._curves) and self._curves[i].place == self._selected:
+            if i < len(values) and values[i].series.place == self._selected:
                 at = len(rows) - 1
         most = max(self.size.height // MOST_LEGEND_SHARE, 1)
         first = max(0, min(at, len(rows) - most))
-        return [_cut(row, width) for row in rows[first : first + most]]
+        return [cut(row, width) for row in rows[first : first + most]]
 
-    def _part(self, curve: Curve) -> Row:
-        column = curve.column
-        value = column.last_smoothed if curve.smooth else column.last
-        style = f"run-{COLOURS[curve.place % len(COLOURS)]}"
+    def _part(self, one: Value) -> Row:
+        series = one.series
+        value = one.value if one.smoothed is None else one.smoothed
         return [
-            (f"{curve.letter} {'━━' if curve.smooth else '●─'} ", style),
-            (f"{curve.name} ", "legend"),
+            (f"{series.letter} {'●─' if series.kind == 'sparse' else '━━'} ", style_of(series)),
+            (f"{series.name} ", "legend"),
             (format_loss(value), "tick"),
         ]
-
-
-def _cut(row: Row, width: int) -> Row:
-    """End a row with an ellipsis where it is too long."""
-    kept: Row = []
-    for text, style in row:
-        room = width - length_of(kept)
-        if len(text.rstrip()) > room:
-            return [*kept, (f"{text[: room - 1]}…"[:room], style)]
-        kept.append((text[:room], style))
-    return kept

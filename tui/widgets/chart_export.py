@@ -1,0 +1,68 @@
+"""Writes what a chart widget shows to files."""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.errors import InputError
+from data.files import replacing
+
+if TYPE_CHECKING:
+    from tui.widgets.chart_widget import ChartWidget
+
+CHARTS_FOLDER = "charts"  # of a run
+
+
+def export_chart(widget: ChartWidget, folder: Path) -> list[Path]:
+    """Write a picture (SVG, and PNG where a library for it is there) and a table (CSV).
+
+    Args:
+        widget: What it shows now is written.
+        folder: Of the run.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        InputError: There is nothing to export, or the folder cannot be written.
+    """
+    shown = widget.shown()
+    if shown is None:
+        raise InputError("the chart is empty: there is nothing to export yet")
+    from tui.charts.export import csv_lines, svg
+
+    chart, drawing = shown
+    picture = svg(chart, drawing, f"{widget.title or 'loss'} · {folder.name}", widget.colour_of)
+    place = folder / CHARTS_FOLDER
+    stem = _free_stem(place, (widget.title or "loss").split(" · ")[0].replace(" ", "-"))
+    written = [place / f"{stem}.svg", place / f"{stem}.csv"]
+    try:
+        if place.is_symlink():  # a run writes to its own files alone
+            raise InputError(f"{place} is a link: remove it, and export again")
+        place.mkdir(exist_ok=True)
+        with replacing(written[0], "w", encoding="utf-8") as file:
+            file.write(picture)
+        with replacing(written[1], "w", encoding="utf-8", newline="") as file:
+            file.writelines(csv_lines(chart))
+        with suppress(ImportError):  # a picture of dots is an extra
+            library = importlib.import_module("resvg_py")
+            with replacing(place / f"{stem}.png") as file:
+                file.write(bytes(library.svg_to_bytes(svg_string=picture)))
+            written.append(place / f"{stem}.png")
+    except OSError as error:
+        raise InputError(
+            f"{place} cannot be written: {error.strerror or error}; make room or set its "
+            "permissions, and export again"
+        ) from None
+    return written
+
+
+def _free_stem(folder: Path, stem: str) -> str:
+    """Return a name that no file has yet: an export never replaces another."""
+    number = 1
+    while any((folder / f"{stem}-{number}.{kind}").exists() for kind in ("svg", "csv", "png")):
+        number += 1
+    return f"{stem}-{number}"
