@@ -19,6 +19,7 @@ from tui.screens.dialogs import ForkDialog
 from tui.screens.timeline import TimelineScreen
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart
+from tui.widgets.text_view import TextView
 
 EVALUATED: dict[str, Any] = {"eval.interval": 5, "checkpoint.interval": 10, "sample.max_tokens": 8}
 
@@ -37,6 +38,10 @@ async def open_timeline(person: Person) -> TimelineScreen:
     assert isinstance(screen, TimelineScreen)
     await person.until(lambda: len(screen._moments) > 2, "the moments")
     return screen
+
+
+def text_of(screen: TimelineScreen) -> list[str]:
+    return [one.whole for one in screen.query_one(TextView).passages]
 
 
 def shown(screen: TimelineScreen, selector: str) -> str:
@@ -68,7 +73,7 @@ async def test_the_arrows_move_along_the_moments_and_show_figures_and_text(
         (val,) = [m.val_loss for m in screen._moments if m.step == 10]
         assert val is not None and f"val {val:.3f}" in facts
         (kept,) = [m.samples[-1] for m in screen._moments if m.step == 10]
-        assert shown(screen, "#timeline-text") == kept["text"].lstrip("\n")
+        assert text_of(screen) == [kept["text"].lstrip("\n")]
         await person.press("left")
         assert screen.step == 5
         await person.press("end")
@@ -76,6 +81,22 @@ async def test_the_arrows_move_along_the_moments_and_show_figures_and_text(
         await person.press("escape")
         assert isinstance(person.app.screen, CockpitScreen)
         assert person.heard(Rewound) == []
+
+
+async def test_texts_play_as_a_film_and_stand_beside_each_other(open_app: Open) -> None:
+    async with open_app(EVALUATED) as person:
+        await train_to(person, 22)
+        screen = await open_timeline(person)
+        await person.press("space", "plus", "plus")
+        assert screen.step == 0
+        seen = {screen.step}
+        await person.until(lambda: seen.add(screen.step) or screen._film is None, "the end")
+        assert {5, 10, 15} <= seen and screen.step == max(seen)
+        await person.press("home", "c", "right")
+        first, second = screen.query_one(TextView).passages
+        assert (first.title, second.title) == ("step 0 · seed 1", "step 5 · seed 1")
+        await person.press("c")
+        assert len(text_of(screen)) == 1
 
 
 async def test_enter_goes_back_and_training_goes_on_from_there(open_app: Open) -> None:

@@ -9,13 +9,14 @@ from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 
 from engine.config.setting import parse_number
 from engine.program import program
-from engine.protocol import Pin, Sample, State
+from engine.protocol import Pin, State
 from engine.runs.folder import typed_name
 from tui.control.run import RunControl
 from tui.screens.kept_steps import KeptSteps
@@ -23,11 +24,14 @@ from tui.text.numbers import format_count, format_loss
 from tui.widgets.field import Field
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart, last_step_of
+from tui.widgets.text_view import Passage, TextView
 
 if TYPE_CHECKING:
+    from engine.runs.records import StoredSample
     from engine.runs.timeline import Abandoned, Moment
 
 REFRESH_SECONDS = 1.0
+SPEEDS = (0.5, 1, 2, 4, 8)  # texts a second
 WEIGHTS = {"full": "checkpoint", "light": "weights kept"}
 
 
@@ -57,6 +61,18 @@ class TimelineScreen(Screen[Choice | None]):
         Binding("g", "type_step", "Step…", tooltip="type the number of a step"),
         Binding("enter", "choose('rewind')", "Go back", tooltip="go on from here in this run"),
         Binding("f", "choose('fork')", "Fork", tooltip="begin another run from here"),
+        Binding("space", "play", "Play", tooltip="play the texts as a film, or stop"),
+        Binding("plus", "speed(1)", key_display="+", show=False, tooltip="play faster"),
+        Binding("minus", "speed(-1)", key_display="-", show=False, tooltip="play slower"),
+        Binding(
+            "c",
+            "beside",
+            "Beside",
+            show=False,
+            tooltip="keep this text beside those of other moments, or no longer",
+        ),
+        Binding("down", "scroll_text(1)", show=False, tooltip="the text, a line down"),
+        Binding("up", "scroll_text(-1)", show=False, tooltip="the text, a line up"),
         Binding("s", "sample", "Sample", tooltip="write a text with the weights of that moment"),
         Binding("k", "pin", "Keep", tooltip="keep the weights of that moment for good, or no more"),
         Binding("enter", "explain('rewind')", show=False),  # where the same key has nothing to do
@@ -90,6 +106,10 @@ class TimelineScreen(Screen[Choice | None]):
         self._left_as_of = -1  # the branch for which they were read
         self._forked_from = "its parent"  # until its name is read
         self._pinning: bool | None = None  # requested, and not recorded yet
+        self._beside: StoredSample | None = None  # a text that stays
+        self._texts_shown: list[int] = []
+        self._film: Timer | None = None  # while it plays
+        self._speed = SPEEDS.index(2)
         self._texts_before: int | None = None  # number of texts when one was requested
 
     def compose(self) -> ComposeResult:
@@ -100,9 +120,9 @@ class TimelineScreen(Screen[Choice | None]):
         with Horizontal(id="timeline-step"):
             yield Label("go to step")
             yield Field(id="step", restrict="[0-9]*")
-        with VerticalScroll(id="timeline-sample") as sample:
+        with Vertical(id="timeline-sample") as sample:
             sample.border_title = "text"
-            yield Static(id="timeline-text")
+            yield TextView(id="timeline-text")
         yield KeysFooter()
 
     def on_mount(self) -> None:
@@ -187,15 +207,21 @@ class TimelineScreen(Screen[Choice | None]):
         self.query_one("#timeline-facts", Static).update(self._facts())
         moment = self._moment()
         texts = [one for one in self._moments_before() if one.samples]
-        sample = self.query_one("#timeline-sample", VerticalScroll)
-        text = self.query_one("#timeline-text", Static)
+        sample = self.query_one("#timeline-sample", Vertical)
+        view = self.query_one(TextView)
         if moment is None or not texts:
             sample.border_title = "text"
-            text.update(Text("no text was written by then", "dim"))
+            view.show([Passage("no text was written by then", hint=True, finished=True)])
             return
-        newest = texts[-1].samples[-1]
-        sample.border_title = f"text of step {texts[-1].step:,}"
-        text.update(Text(newest["text"].lstrip("\n")))
+        newest = texts[-1]
+        beside = [self._beside] if self._beside and self._beside is not newest.samples[-1] else []
+        shown = (*beside, newest.samples[-1])
+        if [id(one) for one in shown] != self._texts_shown:
+            self._texts_shown = [id(one) for one in shown]
+            view.show([_passage(one) for one in shown])
+        sample.border_title = f"text of step {newest.step:,}"
+        if self._film:
+            sample.border_title += f" · playing, {SPEEDS[self._speed]:g} a second"
 
     def _facts(self) -> Text:
         from engine.runs.timeline import figures_at
@@ -298,8 +324,58 @@ class TimelineScreen(Screen[Choice | None]):
 
     def action_sample(self) -> None:
         self._texts_before = self._count_texts()
-        self.query_one("#timeline-sample", VerticalScroll).border_title = "writing…"
-        self.control.send(Sample(step=self.step))
+        self.query_one("#timeline-sample", Vertical).border_title = "writing…"
+        self.control.sample(step=self.step)
+
+    def action_play(self) -> None:
+        """Show one text after the other, from the first one if the last is shown; or stop."""
+        if self._film:
+            self._stop_film()
+            return
+        steps = [one.step for one in self._moments if one.samples]
+        if not steps:
+            self._say("there are no texts yet to play: train on until an evaluation")
+            return
+        if self.step >= steps[-1]:
+            self.step = steps[0]
+        self._film = self.set_interval(1 / SPEEDS[self._speed], self._next_picture)
+        self._show()
+
+    def _next_picture(self) -> None:
+        later = [one.step for one in self._moments if one.samples and one.step > self.step]
+        if not later:
+            self._stop_film()
+            return
+        self.step = later[0]
+        self._show()
+        self.refresh_bindings()
+
+    def _stop_film(self) -> None:
+        if self._film:
+            self._film.stop()
+            self._film = None
+            self._show()
+
+    def action_speed(self, by: int) -> None:
+        """Play faster or slower."""
+        self._speed = max(0, min(len(SPEEDS) - 1, self._speed + by))
+        if self._film:
+            self._film.stop()
+            self._film = self.set_interval(1 / SPEEDS[self._speed], self._next_picture)
+        self._show()
+
+    def action_beside(self) -> None:
+        """Keep the text shown beside those of other moments, or no longer."""
+        texts = [one for one in self._moments_before() if one.samples]
+        if self._beside or not texts:
+            self._beside = None
+        else:
+            self._beside = texts[-1].samples[-1]
+            self.notify("it stays beside the text of the moment that you move to")
+        self._show()
+
+    def action_scroll_text(self, by: int) -> None:
+        self.query_one(TextView).scroll_lines(by)
 
     def action_pin(self) -> None:
         moment = self._moment()
@@ -318,3 +394,10 @@ class TimelineScreen(Screen[Choice | None]):
 
     def action_toggle_log(self) -> None:
         self.query_one(LossChart).toggle_log()
+
+
+def _passage(sample: StoredSample) -> Passage:
+    prompt = sample["settings"].get("prompt", "")
+    text = sample["text"] if prompt else sample["text"].lstrip("\n")
+    seed = sample["settings"].get("seed", 0)
+    return Passage(prompt, text, f"step {sample['step']:,} · seed {seed}", finished=True)
