@@ -61,7 +61,7 @@ class TimelineScreen(Screen[Choice | None]):
         Binding("g", "type_step", "Step…", tooltip="type the number of a step"),
         Binding("enter", "choose('rewind')", "Go back", tooltip="go on from here in this run"),
         Binding("f", "choose('fork')", "Fork", tooltip="begin another run from here"),
-        Binding("space", "play", "Play", tooltip="play the texts as a film, or stop"),
+        Binding("space", "play", "Play", show=False, tooltip="play the texts as a film, or stop"),
         Binding("plus", "speed(1)", key_display="+", show=False, tooltip="play faster"),
         Binding("minus", "speed(-1)", key_display="-", show=False, tooltip="play slower"),
         Binding(
