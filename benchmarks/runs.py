@@ -160,7 +160,7 @@ async def _open(app: GptTuiApp, count: int) -> tuple[RunsScreen, float]:
 
 async def _page_down(screen: RunsScreen) -> float:
     started = time.perf_counter()
-    screen.table.action_move_page(1)
+    screen.table.action_page_down()
     await _painted(screen)
     return time.perf_counter() - started
 
@@ -172,7 +172,10 @@ async def _keys_while_reading(screen: RunsScreen) -> list[float]:
     seconds: list[float] = []
     while not reading.is_finished:
         started = time.perf_counter()
-        screen.table.action_move(1 if len(seconds) % 2 else -1)
+        move = (
+            screen.table.action_cursor_down if len(seconds) % 2 else screen.table.action_cursor_up
+        )
+        move()
         await _painted(screen)
         seconds.append(time.perf_counter() - started)
     return seconds

@@ -107,6 +107,14 @@ def load_corpus(spec: str, watcher: Watcher = NOBODY) -> Corpus:
     return _text_file(spec, watcher)
 
 
+def outlook(spec: str) -> str:
+    """Return what a text is called before it is loaded, and whether it has to be downloaded."""
+    name = Path(spec).name
+    if spec not in CATALOGUE or (cache_folder() / f"{spec}.txt").exists():
+        return name
+    return f"{PYTHON_DOCS} (stand-in: offline)" if _is_offline() else f"{name} (to be downloaded)"
+
+
 def cache_folder() -> Path:
     """Return the cache folder, which may not exist yet.
 

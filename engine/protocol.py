@@ -105,6 +105,7 @@ class Adjust(Command):
     """
 
     changes: dict[str, Any]
+    undo: bool = False  # it takes back an earlier change, which the journal says
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,7 @@ class RunOpened(Event):
     first_step: int = 0  # above 0 for a fork, which has no earlier weights
     last_sample: int = 0  # number of the newest stored sample; later ones have events
     watching: bool = False  # it is read-only: another process trains it, or its text is missing
+    missing: str = ""  # why it is read-only, if not because another program has it open
 
 
 @dataclass(frozen=True)
@@ -339,7 +341,8 @@ class Advised(Event):
     message: str  # one sentence
     action: str  # what following the advice does, as an imperative
     changes: dict[str, Any]  # the live settings to change
-    rewind_to: int | None = None  # the step to go back to first; training is paused then
+    rewind_to: int | None = None  # the step to go back to first
+    pauses: bool = False  # training was paused, and cannot go on as it was
     has_diverged: bool = False  # the weights are no use: to go on without the batch is none, too
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from textual.binding import Binding
 
 from benchmarks import BENCHMARKS
 from engine.config.presets import PRESETS
@@ -19,7 +18,7 @@ from tui.cli import main
 from tui.commands import COMMANDS
 from tui.commands.options import Parser, parse_assignments
 from tui.commands.runs import ACTIONS
-from tui.screens.cockpit import CockpitScreen
+from tui.control.keymap import GROUPS, display
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = (ROOT, ROOT / "docs", ROOT / "examples")
@@ -157,12 +156,19 @@ def test_a_table_is_that_of_its_command(command: str, capsys: pytest.CaptureFixt
     assert shown.split("<!-- end -->")[0].strip() == table
 
 
-def test_the_table_of_keys_has_every_key_of_the_cockpit() -> None:
+def test_the_tables_of_keys_are_those_of_the_app(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keys", "--markdown"]) == 0
+    tables = capsys.readouterr().out.strip()
+    shown = TEXTS["docs/keys.md"].split("<!-- made by: gpt-tui keys --markdown -->")[1]
+    assert shown.split("<!-- end -->")[0].strip() == tables
+
+
+def test_the_page_of_the_cockpit_names_keys_that_there_are() -> None:
     page = TEXTS["docs/cockpit.md"].split("## Keys")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| (.+?) \|", page, re.MULTILINE)
-    told = {key.strip("`") for row in rows for key in re.split(r",? ", row)}
-    bindings = [one for one in CockpitScreen.BINDINGS if isinstance(one, Binding)]
-    assert not {one.key_display or one.key for one in bindings} - told
+    rows = re.findall(r"^\| (.+?) \|", page, re.MULTILINE)[1:]
+    told = {key.strip("`") for row in rows for key in re.split(r",? ", row) if "-" not in key}
+    keys = (*GROUPS["cockpit"].keys, *GROUPS["app"].keys)
+    assert not told - {display(one) for key in keys for one in key.keys.split(",")}
 
 
 def test_the_library_examples_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,17 +18,21 @@ from textual.screen import Screen
 from textual.theme import Theme
 
 from data.errors import InputError
-from data.paths import quoted
+from data.files import write_atomically
+from data.paths import describe_os_error, quoted
 from engine.program import PROGRAM, program
 from engine.protocol import Event, State, Unsilence
 from engine.runs.folder import CONFIG_FILE, LOG_FILE, typed_name
+from tui.control.keymap import GROUPS, bindings, display
 from tui.control.leaving import Leaving
 from tui.control.notifier import TOLD, Notifier
-from tui.control.preferences import Preferences
+from tui.control.preferences import KEYS, Preferences
+from tui.control.remap import Keymap
 from tui.control.run import Launch, RunControl
 from tui.screens.cockpit import SHOW_ALL_ADVICE, CockpitScreen, EngineEvent
 from tui.screens.dialogs import QuitDialog
 from tui.screens.help import TextScreen, help_screen
+from tui.screens.keyed import KeyedScreen
 from tui.terminal.announce import takes_osc, title
 from tui.terminal.clipboard import copy
 from tui.terminal.colors import (
@@ -47,11 +53,13 @@ from tui.terminal.stdout import complain, say, silence
 from tui.terminal.visible import protect_screen
 from tui.text.notices import format_options
 from tui.text.numbers import format_loss, format_path
+from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.option_lists import page_at_any_height
 
 EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL = 0, 1, 130
 DEFAULT_THEME, LIGHT_THEME = "textual-dark", "textual-light"
 TITLE_SECONDS = 5.0
+NO_COMMANDS = ("app.command_palette", "interrupt")  # it is open; the cockpit has it as q
 STYLES = Path(__file__).parent / "styles"
 
 
@@ -61,12 +69,7 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
     TITLE = "gpt-tui"
     CSS_PATH = [STYLES / "app.tcss", STYLES / "cockpit.tcss", STYLES / "timeline.tcss"]
     ENABLE_COMMAND_PALETTE = True
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+c", "interrupt", "Quit", show=False, priority=True),
-        Binding("ctrl+q", "leave", "Quit", show=False, priority=True),
-        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
-        Binding("question_mark", "app.help", "Help", key_display="?", tooltip="this page"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("app")
 
     def __init__(
         self,
@@ -86,6 +89,7 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         )
         protect_screen()
         page_at_any_height()
+        self.keymap = Keymap()
         self.control = RunControl(launch, self._post_event)
         self.cockpit = CockpitScreen(self.control)
         self._errors = errors  # where output of native code goes; None leaves it alone
@@ -99,6 +103,8 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         if name == "screen.theme":
             self._theme_once = ""
             self.theme = self._theme_wanted()
+        elif name == KEYS:
+            self._take_keys()
 
     def _remember_theme(self, theme: Theme) -> None:
         """Prefer a theme that was chosen in the command palette from now on."""
@@ -138,6 +144,7 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         """Paint first; start the engine and import PyTorch after."""
         self.theme = self._theme_wanted()
         self.theme_changed_signal.subscribe(self, self._remember_theme)
+        self._take_keys()
         if self._guard:
             hear_in_thread(self._leave_by_signal)
         if not self.is_headless:
@@ -197,8 +204,66 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         with suppress(RuntimeError):  # it has left
             self.call_later(self.notify, problem, severity="warning")
 
+    # -- keys ------------------------------------------------------------------------------------
+
+    def _take_keys(self) -> None:
+        """Take over the keys of the preferences; say which cannot be."""
+        self.keymap = Keymap(self.preferences.keys)
+        self.set_keymap(self.keymap.changes)
+        if self.keymap.problems:
+            self.cockpit.say("\n".join(self.keymap.problems))
+
+    def get_key_display(self, binding: Binding) -> str:
+        return display(binding.key)
+
     def action_help(self) -> None:
-        self.push_screen(help_screen(self.screen))
+        if not isinstance(self.screen, TextScreen):
+            self.push_screen(help_screen(self.screen, self.keymap))
+
+    async def _check_bindings(self, key: str, priority: bool = False) -> bool:
+        if priority:  # each key is asked about twice; this comes first
+            self._take_message_away()
+        if await super()._check_bindings(key, priority):
+            return True
+        if not priority and (why := self._why_not(key)):
+            self.screen.notify(why, severity="warning")
+        return False
+
+    def notify(self, message: str, **options: Any) -> None:
+        """Show a message of the app, or of Textual, in the footer of the screen."""
+        if isinstance(self.screen, KeyedScreen):
+            self.screen.notify(message, **options)
+        else:
+            super().notify(message, **{**options, "markup": False})
+
+    def deliver_screenshot(
+        self, filename: str | None = None, path: str | None = None, time_format: str | None = None
+    ) -> str | None:
+        """Write a picture of the screen into the run's folder, else the current one; say where."""
+        folder = Path(path) if path else self.control.run_path or Path.cwd()
+        name = filename or time.strftime(time_format or "screen-%Y-%m-%d-%H%M%S.svg")
+        try:
+            write_atomically(folder / name, self.export_screenshot().encode())
+        except OSError as error:
+            error.filename = error.filename or str(folder / name)
+            self.notify(f"no screenshot: {describe_os_error(error)}", severity="error")
+            return None
+        self.notify(f"screenshot: {format_path(folder / name)}", timeout=15)
+        return str(folder / name)
+
+    def _take_message_away(self) -> None:
+        for footer in self.screen.query(KeysFooter):
+            footer.say("") if footer.message else None
+
+    def _why_not(self, key: str) -> str:
+        """Return why a key does nothing now; empty if nothing has that key."""
+        for node, keys in self.screen._modal_binding_chain:
+            # of several actions the last is the one that is least often possible
+            for binding in reversed(keys.key_to_bindings.get(key, ())):
+                target, action, parameters = self._parse_action(binding.action, node)
+                if isinstance(target, KeyedScreen) and (why := target.why_not(action, parameters)):
+                    return why
+        return ""
 
     # -- leaving ---------------------------------------------------------------------------------
 
@@ -251,29 +316,36 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         yield SystemCommand(
             "Show log", "What PyTorch and other native code printed", self._show_log
         )
-        if screen is self.cockpit:
-            for one in (*self.cockpit.BINDINGS, *self.BINDINGS):
-                if isinstance(one, Binding) and self._is_command(one):
-                    yield self._as_command(one)
-            if self.control.is_open:
-                yield SystemCommand(
-                    SHOW_ALL_ADVICE,
-                    "Show advice again that was hidden with X in this run",
-                    lambda: self.control.send(Unsilence()),
-                )
+        if isinstance(screen, KeyedScreen):
+            for name in (screen.KEYS, "app"):
+                yield from self._commands_of(screen, name)
+        if screen is self.cockpit and self.control.is_open:
+            yield SystemCommand(
+                SHOW_ALL_ADVICE,
+                "Show advice again that was hidden with X in this run",
+                lambda: self.control.send(Unsilence()),
+            )
         for command in super().get_system_commands(screen):
             if command.title != "Quit":  # ours asks first
                 yield command
 
-    def _is_command(self, binding: Binding) -> bool:
-        return bool(binding.tooltip) and self.cockpit.works_now(binding.action)
+    def _commands_of(self, screen: KeyedScreen[Any], name: str) -> Iterator[SystemCommand]:
+        """Yield what the keys of a group would do now, with the keys."""
+        for key in GROUPS[name].keys:
+            for action, label in ((key.action, key.label), *key.others):
+                if self._is_possible(screen, action) and action not in NO_COMMANDS:
+                    help = f"{self.keymap.shown(name, key)} · {key.help}"
+                    yield SystemCommand(label, help, partial(self._run, screen, action))
+                    break
 
-    def _as_command(self, binding: Binding) -> SystemCommand:
-        async def run() -> None:
+    def _is_possible(self, screen: KeyedScreen[Any], action: str) -> bool:
+        target, name, parameters = self._parse_action(action, screen)
+        return not isinstance(target, KeyedScreen) or not target.why_not(name, parameters)
+
+    async def _run(self, screen: KeyedScreen[Any], action: str) -> None:
+        if screen is self.cockpit:
             self.cockpit.leave_all_fields()  # in a field the keys are letters
-            await self.cockpit.run_action(binding.action)
-
-        return SystemCommand(binding.description, str(binding.tooltip), run)
+        await self.run_action(action, screen if "." not in action.partition("(")[0] else self)
 
     def _show_log(self) -> None:
         from rich.text import Text
@@ -344,12 +416,13 @@ def summary(control: RunControl) -> str:
     status, draft = control.status, control.draft
     if control.run_path and control.facts.name:
         run = control.run_path
+        state = "seen read-only" if control.watching else str(status.state)
         lines.append(
-            f"run {run.name}: {status.state}, step {status.step:,} of {status.total_steps:,}, "
+            f"run {run.name}: {state}, step {status.step:,} of {status.total_steps:,}, "
             f"val {format_loss(status.val_loss)}, best {format_loss(status.best_val_loss)}"
         )
         lines.append(f"  kept in  {format_path(run)}")
-        done = status.state is State.FINISHED
+        done = status.state is State.FINISHED or control.watching
         lines.append(f"  {'open' if done else 'continue':<9}{program()} {typed_name(run)}")
         again = f"{program()} --config {quoted(run / CONFIG_FILE)}"
     else:

@@ -49,7 +49,12 @@ class ModelConfig:
         choices=("gpt", "bigram"),
         source="Karpathy 2023, Let's build GPT",
     )
-    n_layer: int = setting(4, "Number of transformer blocks.", minimum=1, maximum=200)
+    n_layer: int = setting(
+        4,
+        "Number of transformer blocks: more can learn more, and take longer and more memory.",
+        minimum=1,
+        maximum=200,
+    )
     n_head: int = setting(
         4, "Attention heads per block, each of size n_embd / n_head.", minimum=1, maximum=200
     )
@@ -63,11 +68,16 @@ class ModelConfig:
         source="GQA: Ainslie et al. 2023",
     )
     n_embd: int = setting(
-        128, "Embedding size: the width of the residual stream.", minimum=1, maximum=32768
+        128,
+        "Embedding size, the width of the residual stream: "
+        "wider can learn more, and costs its square.",
+        minimum=1,
+        maximum=32768,
     )
     mlp_ratio: float = setting(
         4.0,
-        "Hidden size of the MLP, as a multiple of n_embd.",
+        "Hidden size of the MLP, as a multiple of n_embd: "
+        "more can learn more, and costs as much more.",
         seldom=True,
         above=0,
         maximum=64,
@@ -76,7 +86,8 @@ class ModelConfig:
     )
     block_size: int = setting(
         64,
-        "Context length: how many tokens the model sees at once.",
+        "Context length: how many tokens the model sees at once; more uses text further "
+        "back, and more memory.",
         minimum=1,
         maximum=131072,
         unit="tokens",
@@ -89,7 +100,8 @@ class ModelConfig:
     )
     rope_theta: float = setting(
         10_000.0,
-        "RoPE base: the longest wavelength is about 2 pi times this.",
+        "RoPE base, the longest wavelength being about 2 pi times this: "
+        "higher tells far positions apart.",
         seldom=True,
         above=1,
         maximum=1e9,
@@ -98,7 +110,8 @@ class ModelConfig:
     )
     n_gram: int = setting(
         1,
-        "Token embeddings summed per position: its own and preceding ones.",
+        "Token embeddings summed per position, its own and preceding ones: "
+        "more see more letters at once.",
         seldom=True,
         minimum=1,
         maximum=16,
@@ -145,7 +158,7 @@ class ModelConfig:
     )
     logit_softcap: float = setting(
         0.0,
-        "Limit logits smoothly (by tanh) to this magnitude.",
+        "Limit logits smoothly (by tanh) to this magnitude: lower keeps the model less certain.",
         seldom=True,
         above=0,
         maximum=1000,
@@ -154,7 +167,8 @@ class ModelConfig:
     )
     embd_std: float = setting(
         GPT2_STD,
-        "Standard deviation of the initial token embeddings.",
+        "Standard deviation of the initial token embeddings: "
+        "larger makes tokens more distinct at first.",
         seldom=True,
         above=0,
         maximum=10,
@@ -162,7 +176,8 @@ class ModelConfig:
     )
     dropout: float = setting(
         0.0,
-        "Dropout probability of activations and attention weights.",
+        "Dropout probability of activations and attention weights: "
+        "more against overfitting, less to learn faster.",
         when=LIVE,
         minimum=0,
         maximum=0.95,
@@ -284,11 +299,26 @@ class OptimConfig:
         choices=("adamw", "muon", "sgd"),
         source="Loshchilov & Hutter 2019; Muon: Jordan et al. 2024",
     )
-    learning_rate: float = setting(1e-3, "Peak learning rate, after warm-up.", above=0, maximum=10)
-    muon_lr: float = setting(
-        2e-2, "Peak learning rate of the matrices updated by Muon.", above=0, maximum=10
+    learning_rate: float = setting(
+        1e-3,
+        "Peak learning rate, after warm-up: "
+        "higher learns faster until the loss jumps or climbs, lower is slower and safer.",
+        above=0,
+        maximum=10,
     )
-    min_lr: float = setting(1e-4, "Learning rate at the end of the decay.", minimum=0, maximum=10)
+    muon_lr: float = setting(
+        2e-2,
+        "Peak learning rate of the matrices updated by Muon: "
+        "higher learns faster until the loss jumps, lower is safer.",
+        above=0,
+        maximum=10,
+    )
+    min_lr: float = setting(
+        1e-4,
+        "Learning rate at the end of the decay: lower settles further, higher goes on learning.",
+        minimum=0,
+        maximum=10,
+    )
     schedule: str = setting(
         "cosine",
         "Decay after warm-up; wsd: constant, then a cool-down at the end.",
@@ -296,41 +326,66 @@ class OptimConfig:
         source="cosine: Loshchilov & Hutter 2017; wsd: Hu et al. 2024",
     )
     decay_steps: int = setting(
-        0, "Step at which the decay ends.", seldom=True, **STEPS, zero="max_steps"
+        0,
+        "Step at which the decay ends: earlier settles sooner, later learns longer at high rates.",
+        seldom=True,
+        **STEPS,
+        zero="max_steps",
     )
     cooldown_steps: int = setting(
-        0, "Length of wsd's cool-down.", seldom=True, **STEPS, zero="a fifth"
+        0,
+        "Length of wsd's cool-down: "
+        "longer settles further, shorter leaves more steps at the peak rate.",
+        seldom=True,
+        **STEPS,
+        zero="a fifth",
     )
-    warmup_steps: int = setting(100, "Steps of linear warm-up.", **(STEPS | {"minimum": 0}))
+    warmup_steps: int = setting(
+        100,
+        "Steps of linear warm-up: more protect from a jump at the start, fewer lose less time.",
+        **(STEPS | {"minimum": 0}),
+    )
     weight_decay: float = setting(
         0.1,
-        "Weight decay of matrices and embeddings; decoupled except for sgd.",
+        "Weight decay of matrices and embeddings, decoupled except for sgd: "
+        "more against overfitting, less fits closer.",
         minimum=0,
         maximum=10,
     )
     beta1: float = setting(
         0.9,
-        "AdamW: decay rate of the gradient's running mean.",
+        "AdamW: decay rate of the gradient's running mean; higher averages over more steps.",
         seldom=True,
         minimum=0,
         maximum=0.9999,
     )
     beta2: float = setting(
         0.99,
-        "AdamW: decay rate of the squared gradient's running mean.",
+        "AdamW: decay rate of the squared gradient's running mean; higher is steadier, "
+        "lower adapts faster.",
         seldom=True,
         minimum=0,
         maximum=0.99999,
     )
     momentum: float = setting(
-        0.95, "Momentum of Muon and SGD.", seldom=True, minimum=0, maximum=0.9999
+        0.95,
+        "Momentum of Muon and SGD: higher averages over more steps, lower follows each batch.",
+        seldom=True,
+        minimum=0,
+        maximum=0.9999,
     )
     grad_clip: float = setting(
-        1.0, "Clip gradients to this norm.", minimum=0, maximum=1e6, zero="off"
+        1.0,
+        "Clip gradients to this norm: "
+        "lower protects from jumps and may slow learning, higher clips less.",
+        minimum=0,
+        maximum=1e6,
+        zero="off",
     )
     ema_decay: float = setting(
         0.0,
-        "Decay of a moving average of the weights, used to evaluate and sample.",
+        "Decay of a moving average of the weights, used to evaluate and sample: "
+        "higher averages over more steps.",
         when=NEW_RUN,
         seldom=True,
         above=0,
@@ -344,8 +399,19 @@ class OptimConfig:
 class TrainConfig:
     """The length of the run and the batch size."""
 
-    batch_size: int = setting(12, "Sequences per batch.", minimum=1, maximum=65536, unit="seqs")
-    max_steps: int = setting(2000, "Stop after this many steps.", **STEPS)
+    batch_size: int = setting(
+        12,
+        "Sequences per batch: more give steadier gradients and take longer a step.",
+        minimum=1,
+        maximum=65536,
+        unit="seqs",
+    )
+    max_steps: int = setting(
+        2000,
+        "Stop after this many steps: "
+        "more train longer, and stretch the decay of the learning rate.",
+        **STEPS,
+    )
     max_epochs: float = setting(
         0.0,
         "Stop after this many epochs instead of max_steps.",
@@ -355,7 +421,10 @@ class TrainConfig:
         zero="off",
     )
     grad_accum_steps: int = setting(
-        1, "Batches whose gradients are accumulated for one step.", minimum=1, maximum=65536
+        1,
+        "Batches whose gradients are accumulated for one step: a larger batch without more memory.",
+        minimum=1,
+        maximum=65536,
     )
     seed: int = setting(
         1337,
@@ -370,13 +439,22 @@ class TrainConfig:
 class EvalConfig:
     """How the validation loss is measured."""
 
-    interval: int = setting(250, "Steps between evaluations.", **STEPS, zero="end only")
+    interval: int = setting(
+        250,
+        "Steps between evaluations: fewer show more, more take less time.",
+        **STEPS,
+        zero="end only",
+    )
     batches: int = setting(
-        20, "Batches per evaluation; the final one uses the whole split.", minimum=1, maximum=10**6
+        20,
+        "Batches per evaluation: "
+        "more measure more exactly and take longer; the final one uses the whole split.",
+        minimum=1,
+        maximum=10**6,
     )
     patience: int = setting(
         0,
-        "Stop after this many evaluations without a lower validation loss.",
+        "Stop after this many evaluations without a lower validation loss: more wait longer.",
         minimum=1,
         maximum=10**6,
         unit="evals",
@@ -396,14 +474,23 @@ class SampleConfig:
         0.8, "Below 1 more predictable, above 1 more random; 0 is greedy.", minimum=0, maximum=10
     )
     top_k: int = setting(
-        0, "Sample among the k most likely tokens.", minimum=1, maximum=10**6, zero="off"
+        0,
+        "Sample among the k most likely tokens: fewer are safer, more are more varied.",
+        minimum=1,
+        maximum=10**6,
+        zero="off",
     )
     top_p: float = setting(
-        1.0, "Sample among the most likely tokens with this total probability.", above=0, maximum=1
+        1.0,
+        "Sample among the most likely tokens with this total probability: "
+        "lower is safer, higher more varied.",
+        above=0,
+        maximum=1,
     )
     min_p: float = setting(
         0.0,
-        "Sample among tokens at least this likely relative to the top one.",
+        "Sample among tokens at least this likely relative to the top one: "
+        "higher is safer, lower more varied.",
         seldom=True,
         above=0,
         maximum=1,

@@ -84,6 +84,13 @@ def without_effect(config: Config, given: Collection[str]) -> list[str]:
     return told
 
 
+def unused(config: Config) -> dict[str, str]:
+    """Return the settings that have no effect in a configuration, and why."""
+    return {
+        key: reason for settings, applies, reason in RULES if applies(config) for key in settings
+    }
+
+
 # settings that are numbers of steps, when they do not fit the length of the run, and what follows
 STEPS_BEYOND: tuple[tuple[str, Callable[[Config, int], bool], str], ...] = (
     (

@@ -15,18 +15,22 @@ RATES = ("optim.learning_rate", "optim.muon_lr", "optim.min_lr")
 MUCH_LOWER, LOWER, HIGHER = 0.1, 0.3, 10.0  # factors of the learning rate
 
 
-def advise(symptom: Symptom, config: Config, before: dict[str, Any]) -> Advised | None:
+def advise(
+    symptom: Symptom, config: Config, before: dict[str, Any], good_step: int | None = None
+) -> Advised | None:
     """Return the advice on a symptom; None if there is nothing left to change.
 
     Args:
         before: The values before the latest change, if it may have caused the symptom.
+        good_step: The last checkpoint before the symptom: a loss that has blown up does not come
+            back with the learning rate.
     """
     was, now, step = f"{symptom.before:.2f}", f"{symptom.now:.2f}", f"{symptom.step:,}"
     match symptom.kind:
         case Kind.SPIKE:
             message = f"the loss jumped from {was} to {now} at step {step} and stays there"
             changes = _rate_before(before, config) or scaled_rate(config, LOWER)
-        case Kind.TOO_HIGH if symptom.now > symptom.before * 1.05:
+        case Kind.TOO_HIGH if symptom.is_blow_up:
             message = f"the loss has climbed from {was} to {now}: the learning rate is too high"
             changes = scaled_rate(config, MUCH_LOWER)
         case Kind.TOO_HIGH:
@@ -45,7 +49,12 @@ def advise(symptom: Symptom, config: Config, before: dict[str, Any]) -> Advised 
         case _:
             message = f"the loss has stayed at {now} since step {step}"
             changes = scaled_rate(config, LOWER)
-    return Advised(symptom.kind, message, format_changes(changes), changes) if changes else None
+    if not changes:
+        return None
+    if not symptom.is_blow_up or good_step is None:
+        return Advised(symptom.kind, message, format_changes(changes), changes)
+    action = _back_to(good_step, changes)
+    return Advised(symptom.kind, message, action, changes, rewind_to=good_step)
 
 
 def advise_non_finite(
@@ -60,15 +69,21 @@ def advise_non_finite(
         has_diverged: Not this step's batch is at fault, but the weights.
     """
     changes = scaled_rate(config, MUCH_LOWER)
-    rate = SETTINGS["optim.learning_rate"].format(changes["optim.learning_rate"])
     return Advised(
         Kind.NON_FINITE,
         f"the {what} of step {step:,} is not finite: update skipped, run paused",
-        f"go back to step {rewind_to:,}, learning_rate {rate}",
+        _back_to(rewind_to, changes),
         changes,
         rewind_to,
-        has_diverged,
+        pauses=True,
+        has_diverged=has_diverged,
     )
+
+
+def _back_to(step: int, changes: dict[str, Any]) -> str:
+    key = next(iter(changes))
+    name, value = key.partition(".")[2], SETTINGS[key].format(changes[key])
+    return f"go back to step {step:,}, {name} {value}"
 
 
 def format_changes(changes: dict[str, Any]) -> str:

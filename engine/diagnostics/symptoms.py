@@ -21,6 +21,7 @@ JUMP_SIGMAS = 6.0
 SMALLEST_SIGMA = 0.01  # nats, for losses that hardly vary
 CLIMB_STEPS = 32
 CLIMB_SHARE = 0.1  # above its minimum
+CLIMBED = 1.05  # a loss at the level of token frequencies may be a little above it
 SMALLEST_CLIMB = 0.1  # nats; a loss near 0 varies by more than CLIMB_SHARE from batch to batch
 SETTLED_STEPS = 100  # after warm-up; a healthy model has learned more than frequencies by then
 UNLEARNED_SHARE = 0.97  # of the loss that the token frequencies alone give
@@ -85,6 +86,12 @@ class Symptom:
     now: float  # the loss now
     step: int  # at which it began
     unmoved: bool = False  # the loss has not changed since the start
+
+    @property
+    def is_blow_up(self) -> bool:
+        """Whether the loss has risen, so that the weights are worse than they were."""
+        climbed = self.kind is Kind.TOO_HIGH and self.now > CLIMBED * self.before
+        return self.kind is Kind.SPIKE or climbed
 
 
 def median(values: Values) -> float:

@@ -100,7 +100,7 @@ def _check_database(run: Path, newest: Path | None) -> list[Check]:
     if problems:
         return [Check("database", problem, False) for problem in problems]
     steps = sum(len(one.steps) for one in histories)
-    return [Check("database", f"{steps:,} steps, none missing and none twice")]
+    return [Check("database", f"{steps:,} steps, each recorded once")]
 
 
 def in_ranges(ranges: Sequence[tuple[int, int]], most: int = 5) -> str:

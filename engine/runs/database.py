@@ -547,7 +547,7 @@ def reading(run: Path) -> Iterator[RunDatabase]:
     file = run.absolute() / DATABASE_FILE
     is_there = os.path.lexists(file)
     if not is_there and list_snapshots(run):
-        raise Unreadable(file, "it is gone")
+        raise Unreadable(file, "it does not exist")
     try:
         database = RunDatabase(file if is_there else Path(":memory:"), read_only=is_there)
         database.path = file

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +19,11 @@ from data.batches import Split, check_long_enough, split_tokens
 from data.corpus import Corpus, load_corpus
 from data.download import Watcher
 from data.errors import InputError, NotFound
-from data.paths import check_storable
+from data.paths import check_storable, quoted
 from data.program import named
 from data.tokenizers import TOKENIZERS, Tokenizer
-from engine.config.schema import Config, DataConfig, ModelConfig, total_steps
+from engine.config.schema import SETTINGS, Config, DataConfig, ModelConfig, total_steps
+from engine.config.setting import Value
 from engine.config.unused import beyond_the_run
 from engine.machine.memory import check_memory
 from engine.program import program
@@ -119,11 +121,14 @@ class TextMissing(InputError):
     """The text of a run is not where it was, or is another one now."""
 
 
-def open_run(path: Path, watcher: Watcher, data: str = "") -> RunFiles:
+def open_run(
+    path: Path, watcher: Watcher, data: str = "", changes: Mapping[str, Value] | None = None
+) -> RunFiles:
     """Open an existing run for writing.
 
     Args:
         data: Where its text is now, if it is not where it was; remembered.
+        changes: Of its settings, which a command that is suggested repeats.
 
     Raises:
         TextMissing: Its text is not there, or has changed.
@@ -136,13 +141,15 @@ def open_run(path: Path, watcher: Watcher, data: str = "") -> RunFiles:
         _unshare(path)
         file, is_saved = path / DATABASE_FILE, bool(list_checkpoints(path))
         if is_saved and not (file.exists() and file.stat().st_size):
-            raise Unreadable(file, "it is empty" if file.exists() else "it is gone")
+            raise Unreadable(file, "it is empty" if file.exists() else "it does not exist")
         database = undo.enter_context(closing(RunDatabase(file)))
         database.present_lineage()  # an older copy may have been put in its place
         database.check_content()  # now, when it can be restored, and not hours into a training
         known = database.meta().get("corpus")
         config = _as_it_began(config, known)
-        corpus, tokenizer, split = _load_known_text(path, config, known, watcher, data)
+        corpus, tokenizer, split = _load_known_text(
+            path, config, known, watcher, data, changes or {}
+        )
         if not known:  # its first program was killed before it could note it
             if is_saved:
                 raise Unreadable(file, "its content is gone")
@@ -188,7 +195,7 @@ def look_at_run(path: Path, watcher: Watcher, data: str = "") -> RunFiles:
         database = undo.enter_context(closing(RunDatabase(path / DATABASE_FILE, read_only=True)))
         known = database.meta().get("corpus")
         config = _as_it_began(config, known)
-        corpus, tokenizer, split = _load_known_text(path, config, known, watcher, data)
+        corpus, tokenizer, split = _load_known_text(path, config, known, watcher, data, {})
         undo.pop_all()
     return RunFiles(path, config, corpus, tokenizer, split, database, None, is_new=False)
 
@@ -206,7 +213,12 @@ def _places(config: Config, known: CorpusFacts | None) -> list[str]:
 
 
 def _load_known_text(
-    path: Path, config: Config, known: CorpusFacts | None, watcher: Watcher, data: str
+    path: Path,
+    config: Config,
+    known: CorpusFacts | None,
+    watcher: Watcher,
+    data: str,
+    changes: Mapping[str, Value],
 ) -> tuple[Corpus, Tokenizer, Split]:
     """Load the text that a run was trained on, from where it was or, if named, where it is."""
     problems = []
@@ -229,10 +241,13 @@ def _load_known_text(
             f"--data is not the text {named(name)} that the run {path.name!r} is trained on "
             f"({'; '.join(problems)})"
         )
+    options = "".join(
+        f" --set {quoted(f'{key}={SETTINGS[key].format(value)}')}" for key, value in changes.items()
+    )
     raise TextMissing(
         f"the text {named(name)} that the run {path.name!r} is trained on was not found "
         f"({'; '.join(problems)}): put it back, or name where it is: "
-        f"{program()} train --resume {typed_name(path)} --data PATH"
+        f"{program()} train --resume {typed_name(path)} --data PATH{options}"
     )
 
 

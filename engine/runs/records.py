@@ -158,6 +158,7 @@ class StoredSample(TypedDict):
 
 class AdjustedDetail(TypedDict):
     changes: dict[Word, tuple[Any, Any]]  # key -> from, to
+    undo: NotRequired[bool]
 
 
 class EvaluatedDetail(TypedDict):

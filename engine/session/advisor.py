@@ -113,7 +113,10 @@ class Advisor:
             if symptom:
                 recently = symptom.step - self._since <= BASE_STEPS
                 before = self._values_before if recently else {}
-                return advise(symptom, self._run_state.trainer.config, before)
+                good = self._good_step(symptom.step) if symptom.is_blow_up else 0
+                has_good = good > self._run_state.first_step
+                config = self._run_state.trainer.config
+                return advise(symptom, config, before, good if has_good else None)
         return None
 
     def _record(self) -> Record:

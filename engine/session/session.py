@@ -102,6 +102,7 @@ class Session:
         self._single_steps: deque[int] = deque()  # ids of requests for one
         self._wanted: dict[str, Any] = {}  # settings to change between two steps
         self._adjust_request = 0  # id of the last request for them
+        self._adjust_undo = False  # whether that takes back an earlier change
         outlet.refresh()
         live = {k: v for k, v in changes.items() if not k.startswith("system.")}
         if live:
@@ -291,10 +292,11 @@ class Session:
             for probe in config.sample.probe_prompts:
                 start_tokens(probe, self.files.tokenizer)
         if not any(map(changes_training, command.changes)):  # the step in flight stays as it is
-            self._apply(command.changes, command.request_id)
+            self._apply(command.changes, command.request_id, command.undo)
             return
         self._wanted |= command.changes
         self._adjust_request = command.request_id
+        self._adjust_undo = command.undo
         self._apply_if_paused()
 
     def _cool_down(self, command: protocol.CoolDown) -> None:
@@ -496,17 +498,19 @@ class Session:
         self.run_state.apply_journal(self.outlet.warn)
         if self._wanted:
             wanted, self._wanted = self._wanted, {}
-            self._apply(wanted, self._adjust_request)
+            self._apply(wanted, self._adjust_request, self._adjust_undo)
         self.run_state.throughput.expect(tokens_per_step(self.trainer.config))
 
-    def _apply(self, changes: dict[str, Any], request_id: int) -> None:
+    def _apply(self, changes: dict[str, Any], request_id: int, undo: bool = False) -> None:
         before = self.trainer.config
         after = before.replace(changes)
         self.trainer.adjust(after)
         self.run_state.adjustments.forget_older(changes)
         step = self.trainer.step
         told = {key: list(pair) for key, pair in before.differences(after).items()}
-        self.run_state.adjustments.journal_id = self.outlet.journal("adjusted", changes=told)
+        how = {"undo": True} if undo else {}
+        entry = self.outlet.journal("adjusted", changes=told, **how)
+        self.run_state.adjustments.journal_id = entry
         label = describe_changes(told)
         if label:
             self.recorder.metrics.add_mark(step, label)

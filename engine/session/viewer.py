@@ -83,6 +83,7 @@ class Viewer:
                 first_step=parent["step"] if parent else 0,
                 last_sample=self._sample_id,
                 watching=True,
+                missing=str(self._missing or ""),
                 request_id=request_id,
             )
         )
@@ -91,8 +92,7 @@ class Viewer:
             protocol.Warned(
                 f"{self._missing}; here the run is shown as it is, and nothing is changed"
                 if self._missing
-                else "another program trains this run: here it can be watched, and nothing is "
-                "changed"
+                else f"{self._other}: here it can be watched, and nothing is changed"
             )
         )
 
@@ -106,9 +106,14 @@ class Viewer:
         why = (
             "the program that trained this run has ended: press space to continue it here"
             if self._gone
-            else "another program trains this run: pause, sample and change it there"
+            else f"{self._other}: pause, sample and change it there"
         )
         self._emit(command.refused(str(self._missing or why)))
+
+    @property
+    def _other(self) -> str:
+        training = self.status.state in (State.RUNNING, State.PREPARING)
+        return f"another program {'trains this run' if training else 'has this run open'}"
 
     def close(self, save: bool, request_id: int = 0) -> None:
         """Announce the end; no file is open."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import sqlite3
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -21,6 +22,7 @@ from data.errors import Cancelled, InputError
 from data.paths import describe_os_error
 from data.reading import open_regular
 from engine.config.schema import config_from_dict
+from engine.config.setting import Value
 from engine.lr_finder.background import BackgroundFinder
 from engine.machine.memory import described_failure
 from engine.metrics import MetricStore
@@ -41,7 +43,7 @@ from engine.protocol import (
 )
 from engine.runs.database import Unreadable
 from engine.runs.folder import LOG_FILE, RunIsTaken, RunLock, find_run, typed_name
-from engine.runs.open import RunFiles, TextMissing, new_run, open_run
+from engine.runs.open import RunFiles, new_run, open_run
 from engine.session.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -147,16 +149,16 @@ class EngineLoop:
         try:
             try:
                 files = _open_files(command, watcher)
-            except (RunIsTaken, TextMissing) as error:
-                if not (isinstance(command, Open) and command.watch):
-                    raise
-                self.metrics = MetricStore()
-                missing = error if isinstance(error, TextMissing) else None
-                self._session = Viewer(find_run(command.run), self.metrics, self._emit, missing)
-            else:
                 if cancelled():
                     raise Cancelled
                 self._session = self._build_session(files, command, cancelled)
+            except InputError as error:
+                if not (isinstance(command, Open) and command.watch):
+                    raise
+                if files:
+                    files.discard()
+                    files = None
+                self._session = self._viewer(command, error)
         except (InputError, Cancelled) as error:
             if files:
                 files.discard()
@@ -171,6 +173,21 @@ class EngineLoop:
         else:
             running = isinstance(command, Start) or command.running
             self._guard(lambda session: session.open(running, command.request_id))
+
+    def _viewer(self, command: Open, why: InputError) -> Viewer:
+        """Return a view of a run that cannot be trained here.
+
+        Raises:
+            InputError: It cannot be read, either.
+        """
+        metrics = MetricStore()
+        missing = None if isinstance(why, RunIsTaken) else why
+        try:
+            viewer = Viewer(find_run(command.run), metrics, self._emit, missing)
+        except (InputError, OSError, ValueError, sqlite3.Error):
+            raise why from None
+        self.metrics = metrics
+        return viewer
 
     def _build_session(
         self, files: RunFiles, command: Start | Open, cancelled: Callable[[], bool]
@@ -246,17 +263,19 @@ def _new_or_existing(command: Start | Open, watcher: Watcher) -> RunFiles:
         config = config_from_dict(command.config)
         runs_dir = Path(command.runs_dir)
         return new_run(config, runs_dir, command.name, command.command_line, watcher, command.like)
-    return open_or_restore(find_run(command.run), watcher, command.data)
+    return open_or_restore(find_run(command.run), watcher, command.data, command.changes)
 
 
-def open_or_restore(path: Path, watcher: Watcher, data: str = "") -> RunFiles:
+def open_or_restore(
+    path: Path, watcher: Watcher, data: str = "", changes: Mapping[str, Value] | None = None
+) -> RunFiles:
     """Open an existing run, after restoring its database if that is damaged.
 
     Raises:
         InputError: Another program writes it, it cannot be restored, or its text has changed.
     """
     try:
-        return open_run(path, watcher, data)
+        return open_run(path, watcher, data, changes)
     except Unreadable as error:
         if not error.is_restorable:
             raise
@@ -274,7 +293,7 @@ def open_or_restore(path: Path, watcher: Watcher, data: str = "") -> RunFiles:
         ) from None
     finally:
         lock.release()
-    return dataclasses.replace(open_run(path, watcher, data), told=tuple(told))
+    return dataclasses.replace(open_run(path, watcher, data, changes), told=tuple(told))
 
 
 def _described(error: Exception, session: Session | Viewer | None) -> str:

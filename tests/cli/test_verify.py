@@ -18,7 +18,7 @@ def test_a_whole_run_is_said_to_be_so(quick_train: Cli, cli: Cli) -> None:
         ("database", "ok"),
         ("checkpoint", "ok"),
     ]
-    assert lines[1][2] == "6 steps, none missing and none twice"
+    assert lines[1][2] == "6 steps, each recorded once"
 
 
 def test_a_replay_is_compared_to_the_bit(quick_train: Cli, cli: Cli) -> None:
@@ -111,14 +111,14 @@ def test_a_database_that_is_gone_is_told_and_no_empty_one_takes_its_place(
         "run.db cannot be read: opening the run, or gpt-tui verify tiny-1 --repair, restores it"
         in told
     )
-    assert told.endswith("(it is gone)")
+    assert told.endswith("(it does not exist)")
     assert listed["state"] == "damaged"
     assert told in cli("runs", "export", "tiny-1").problem
     assert not database.exists()
     answer = cli("verify", "tiny-1", "--repair")
     assert answer.code == 0, answer
     assert answer.err.startswith("run.db is restored from its copy in step-00000006: ")
-    assert "6 steps, none missing and none twice" in answer.out
+    assert "6 steps, each recorded once" in answer.out
     database.unlink()
     answer = cli("train", "--resume", "tiny-1", *LONGER)
     assert answer.code == 0, answer

@@ -26,6 +26,7 @@ from tui.app import GptTuiApp
 from tui.control.preferences import Preferences
 from tui.control.run import Launch
 from tui.screens.cockpit import CockpitScreen
+from tui.widgets.keys_footer import KeysFooter
 
 PATIENCE = 60.0  # seconds, on a machine that is busy with other things, too
 SMALL: dict[str, Any] = {
@@ -162,11 +163,15 @@ class Person:
 
     def footer(self) -> dict[str, str]:
         """What the footer offers: key -> words."""
-        return {
-            one.binding.key: one.binding.description
-            for one in self.app.screen.active_bindings.values()
-            if one.binding.show and one.enabled
-        }
+        shown = [one for one in self.app.screen.active_bindings.values() if one.enabled]
+        by_action = {one.binding.action: one.binding for one in reversed(shown)}
+        return {one.key: one.description for one in by_action.values() if one.show}
+
+    def told(self) -> str:
+        """The messages in the footers of all open screens."""
+        stack = self.app.screen_stack
+        footers = [one for screen in stack for one in screen.query(KeysFooter)]
+        return "\n".join(one.message for one in footers if one.message)
 
     def texts(self) -> list[str]:
         return [record.text for record in self.cockpit.samples.records]

@@ -55,7 +55,7 @@ async def test_advice_names_the_keys_that_act_on_it(open_app: Open) -> None:
         await hear(person, TOO_HIGH)
         assert person.notice.splitlines() == [
             TOO_HIGH.message,
-            "y set learning_rate to 0.0003 · x hide · X never again",
+            "Y set learning_rate to 0.0003 · esc hide · X never again",
         ]
 
 
@@ -63,18 +63,18 @@ async def test_y_does_what_is_advised_and_takes_it_away(open_app: Open) -> None:
     async with open_app() as person:
         await person.start_and_pause()
         await hear(person, TOO_HIGH)
-        await person.press("y")
+        await person.press("Y")
         adjusted = await person.until_heard(Adjusted)
         assert adjusted.changes == {"optim.learning_rate": [3e-3, 3e-4]}
         assert person.notice == ""
-        assert not person.cockpit.works_now("follow_advice")
+        assert person.cockpit.why_not("follow_advice", ())
 
 
 async def test_x_hides_it_and_nothing_happens(open_app: Open) -> None:
     async with open_app() as person:
         await person.start_and_pause()
         await hear(person, TOO_HIGH)
-        await person.press("x", "y", "X")
+        await person.press("escape", "Y", "X")
         assert person.notice == ""
         assert not person.heard(Adjusted) and not person.heard(Silenced)
 
@@ -98,7 +98,7 @@ async def test_silenced_advice_is_brought_back_from_the_palette(open_app: Open) 
         await hear(person, TOO_HIGH)
         await person.press("X")
         await person.until_heard(Silenced)
-        await person.until(lambda: offered in "".join(n.message for n in person.app._notifications))
+        await person.until(lambda: offered in person.told())
         palette(person)[offered]()
         assert (await person.until_heard(Unsilenced)).kinds == [TOO_HIGH.kind]
         palette(person)[offered]()
@@ -129,7 +129,7 @@ async def test_in_a_field_its_keys_are_letters(open_app: Open) -> None:
     async with open_app() as person:
         await person.start_and_pause()
         await hear(person, TOO_HIGH)
-        await person.press("p", "y", "X")
+        await person.press("p", "Y", "X")
         assert TOO_HIGH.message in person.notice
         assert not person.heard(Adjusted) and not person.heard(Silenced)
 
@@ -143,11 +143,11 @@ async def test_from_what_is_no_number_y_goes_back_and_on_with_a_lower_rate(
         await person.until_state(State.PAUSED)
         assert person.notice.splitlines() == [
             "the gradient of step 6 is not finite: update skipped, run paused",
-            "y go back to step 3, learning_rate 0.0003 · space skip the batch · q stop",
+            "Y go back to step 3, learning_rate 0.0003 · space skip the batch · q stop",
         ]
         await person.press("X")  # this cannot be silenced
         assert advice.message in person.notice
-        await person.press("y")
+        await person.press("Y")
         assert (await person.until_heard(Rewound)).step == 3
         await person.until(lambda: person.status.step > 10, "steps after the broken one")
         assert person.status.state is State.RUNNING
@@ -180,3 +180,27 @@ async def test_a_run_that_stopped_early_says_why_and_what_goes_on(
         assert why == "stopped early: no lower validation loss in 1 evaluation (eval.patience)"
         assert finished.startswith("finished: ")
         assert "raise eval.patience (e) to continue" in ways
+
+
+async def test_advice_on_a_jump_offers_the_step_before_it_and_can_be_hidden(
+    open_app: Open,
+) -> None:
+    jump = Advised(
+        "spike",
+        "the loss jumped from 1.90 to 3.40 at step 9 and stays there",
+        "go back to step 3, learning_rate 0.003",
+        {"optim.learning_rate": 3e-3},
+        rewind_to=3,
+    )
+    async with open_app({"checkpoint.interval": 3}) as person:
+        await person.start()
+        await person.until(lambda: person.status.step > 9)
+        await hear(person, jump)
+        assert person.notice.splitlines()[1] == (
+            "Y go back to step 3, learning_rate 0.003 · esc hide · X never again"
+        )
+        await person.press("Y")
+        rewound = await person.until_heard(Rewound)
+        assert rewound.step == 3
+        await person.until(lambda: person.status.state is State.RUNNING, "training again")
+        assert not person.heard(Adjusted), "the step had these settings"

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from textual.binding import Binding
 
 from engine.protocol import State
 from tests.tui.conftest import Open
+from tui.control.availability import WHY_NOT
+from tui.control.keymap import GROUPS
 from tui.control.run import RunControl
-from tui.screens.cockpit_keys import BINDINGS, WORKS
 
 
 def test_the_table_is_about_actions_that_have_a_key() -> None:
-    assert WORKS.keys() <= {one.action for one in BINDINGS if isinstance(one, Binding)}
+    keys = GROUPS["cockpit"].keys
+    actions = {one.action for one in keys} | {action for one in keys for action, _ in one.others}
+    assert WHY_NOT.keys() <= actions
 
 
 async def test_the_table_is_looked_at_once_for_a_state_and_not_for_each_key(
@@ -22,16 +24,16 @@ async def test_the_table_is_looked_at_once_for_a_state_and_not_for_each_key(
 ) -> None:
     looked = 0
 
-    def works(now: object) -> bool:
+    def why_not(now: object) -> str:
         nonlocal looked
         looked += 1
-        return True
+        return ""
 
     async with open_app() as person:
         await person.start_and_pause()
         status = person.status
         monkeypatch.setattr(RunControl, "status", property(lambda _: status))
-        monkeypatch.setitem(WORKS, "step", works)
+        monkeypatch.setitem(WHY_NOT, "step", why_not)
         person.cockpit.refresh_bindings()
         looked = 0
         assert person.footer() and person.footer()

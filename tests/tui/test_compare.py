@@ -27,6 +27,7 @@ from tests.engine.run_folders import write_run
 from tests.tui.conftest import PATIENCE, Open, never_idle
 from tui.app import STYLES
 from tui.cli import main
+from tui.control.remap import Keymap
 from tui.screens import compare as screens_compare
 from tui.screens.compare import CompareScreen
 from tui.screens.help import keys_of
@@ -202,7 +203,7 @@ async def test_keys_choose_what_is_drawn_over_what(compare: Compare, pair: list[
 
 async def test_zoom_and_log_say_so(compare: Compare, pair: list[Path]) -> None:
     async with compare(*pair) as looker:
-        await looker.press("l", "z")
+        await looker.press("y", "z")
         await looker.until(lambda: "last 20%" in looker.picture(), "the zoom")
         assert "log" in looker.picture().splitlines()[0]
 
@@ -472,7 +473,7 @@ async def test_closing_breaks_the_texts_off(
 
 async def test_help_names_the_keys(compare: Compare, pair: list[Path]) -> None:
     async with compare(*pair) as looker:
-        assert dict(keys_of(looker.screen))["x"] == "over steps, tokens or training time"
+        assert dict(keys_of(looker.screen, Keymap()))["x"] == "over steps, tokens or training time"
 
 
 # A fork in the cockpit

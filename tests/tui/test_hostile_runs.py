@@ -67,10 +67,9 @@ async def test_the_app_shows_each_as_a_row_and_goes_on_training(
         for _ in range(len(shown)):
             await person.press("down")
             assert screen.query_one(RunDetails).render().plain.strip()
-        before = len(person.app._notifications)
         await person.press("space", "up", "space", "up", "space", "c")
         await person.until(
-            lambda: person.shows(CompareScreen) or len(person.app._notifications) > before,
+            lambda: person.shows(CompareScreen) or person.told(),
             "an answer",
         )
         await person.press("escape")

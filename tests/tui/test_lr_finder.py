@@ -1,4 +1,4 @@
-"""t: the learning-rate finder, from the key to the setting."""
+"""T: the learning-rate finder, from the key to the setting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def words(person: Person) -> str:
 
 async def rates_tried(person: Person) -> LearningRateFound:
     """Press t, and wait for what comes out."""
-    await person.press("t")
+    await person.press("T")
     assert isinstance(person.app.screen, LRFinderScreen)
     tried = await person.until_heard(LearningRateFound)
     await person.until(lambda: "Suggestion" in words(person), "a suggestion on the screen")
@@ -67,9 +67,9 @@ async def test_escape_ends_a_test_under_way_and_the_next_one_hears_nothing_of_it
     open_app: Open,
 ) -> None:
     async with open_app({"model.n_embd": 128, "train.grad_accum_steps": 8}) as person:
-        await person.press("t")
+        await person.press("T")
         first = await person.until_heard(LearningRateFinderPrepared, message="")
-        await person.press("escape", "t")
+        await person.press("escape", "T")
         await person.until(lambda: len(person.heard(LearningRateFinderPrepared, message="")) == 2)
         second = person.heard(LearningRateFinderPrepared)[-1]
         ended = LearningRateFound("", request_id=first.request_id)
@@ -83,9 +83,9 @@ async def test_escape_ends_a_test_under_way_and_the_next_one_hears_nothing_of_it
 async def test_while_a_run_trains_it_says_to_pause_first(open_app: Open) -> None:
     async with open_app() as person:
         await person.start()
-        await person.press("t")
+        await person.press("T")
         assert person.app.screen is person.cockpit
-        assert person.notice.startswith("pause first (space)")
+        assert person.told().startswith("pause first (space)")
         assert person.status.state is State.RUNNING
 
 
@@ -93,7 +93,7 @@ async def test_edits_that_do_not_go_together_are_said_and_nothing_is_tested(open
     async with open_app() as person:
         await person.edit("model.n_head", "3")
         await person.back_to_keys()
-        await person.press("t")
+        await person.press("T")
         assert person.app.screen is person.cockpit
         assert "not divisible by model.n_head 3" in person.notice
 
@@ -103,7 +103,7 @@ async def test_a_refusal_stands_on_the_screen(
 ) -> None:
     monkeypatch.setattr("engine.training.memory_probe.available_bytes", lambda device: 1000)
     async with open_app() as person:
-        await person.press("t")
+        await person.press("T")
         await person.until_heard(Refused, command="FindLearningRate")
         await person.until(lambda: "GB of memory" in words(person))
         assert "enter" not in person.footer()
@@ -113,7 +113,7 @@ async def test_a_refusal_stands_on_the_screen(
 
 async def test_a_run_that_begins_meanwhile_calls_the_test_off(open_app: Open) -> None:
     async with open_app({"model.n_embd": 128, "train.grad_accum_steps": 8}) as person:
-        await person.press("t")
+        await person.press("T")
         await person.until_heard(LearningRateFinderPrepared, message="")
         person.app.control.start()
         await person.until_heard(LearningRateFound, message="")

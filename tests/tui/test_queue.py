@@ -16,6 +16,7 @@ from engine.sweeps.queue import Entry, Queue
 from tests.tui.conftest import Open, Person
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
+from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.tick_box import TickBox
 
 RATE, LAYERS = "optim.learning_rate", "model.n_layer"
@@ -128,27 +129,27 @@ async def test_a_finished_run_is_followed_by_what_waits(open_app: Open) -> None:
 async def test_a_held_queue_waits_and_h_goes_on(open_app: Open) -> None:
     async with open_app(SHORT) as person:
         await add(person, f"{RATE}=1e-3")
-        await person.press("h")
+        await person.press("H")
         assert "the queue is held" in person.notice
         await person.press("space")
         await person.until_state(State.FINISHED)
-        await person.until(lambda: "held, 1 run to go: h continues" in person.notice)
+        await person.until(lambda: "held, 1 run to go: H continues" in person.notice)
         await person.pilot.pause(0.3)
         assert states(person) == ["waiting"]
-        await person.press("h")
+        await person.press("H")
         await person.until(lambda: states(person) == ["done"], "the queued run")
 
 
 async def test_h_on_the_queues_own_screen_goes_on_as_well(open_app: Open) -> None:
     async with open_app(SHORT) as person:
         await add(person, f"{RATE}=1e-3")
-        await person.press("h", "space")
+        await person.press("H", "space")
         await person.until_state(State.FINISHED)
-        await person.until(lambda: "h continues" in person.notice)
+        await person.until(lambda: "H continues" in person.notice)
         await look(person)
-        await person.press("h")
+        await person.press("H")
         await person.until(lambda: states(person) == ["done"], "the queued run")
-        await person.press("h", "escape")
+        await person.press("H", "escape")
         assert "the queue is held" in person.notice
 
 
@@ -157,7 +158,7 @@ async def test_a_person_who_reads_is_waited_for_but_not_for_ever(
 ) -> None:
     async with open_app(SHORT) as person:
         await add(person, f"{RATE}=1e-3,2e-3")
-        await person.press("h", "space", "question_mark")
+        await person.press("H", "space", "question_mark")
         await person.until_state(State.FINISHED)
         person.app.control.queue.toggle_hold()  # the reader is there before the queue goes on
         await person.until(lambda: "next in" in person.notice)
@@ -302,7 +303,7 @@ async def test_a_hopeless_run_gives_way_to_the_next_and_goes_on_if_the_person_wa
             await person.until(lambda: states(person).count("done") == trained, "its end")  # noqa: B023
             await person.until(lambda: "the queue is held" in person.notice, "what comes next")
         assert person.notice.startswith("stopped at step 4 of 12 by the median rule")
-        await person.press("h")
+        await person.press("H")
         await person.until(lambda: states(person) == ["done"] * 3, "all three")
         screen = await look(person)
         await person.until(lambda: rows(screen)[1][1] == "stopped early", "the figures")
@@ -342,7 +343,7 @@ async def test_the_screen_shows_and_rearranges_the_queue(open_app: Open) -> None
         assert [row[1] for row in rows(screen)] == ["waiting", "cancelled", "waiting"]
         await person.press("t")
         assert [row[1] for row in rows(screen)] == ["waiting"] * 3
-        await person.press("h")
+        await person.press("H")
         assert person.app.control.queue.held
         await person.press("escape")
         assert person.app.screen is person.cockpit
@@ -376,7 +377,7 @@ async def test_what_is_trained_now_is_neither_cancelled_nor_begun_again(open_app
         screen.refresh_table()
         assert not screen.check_action("cancel", ())
         await person.press("r")
-        assert "a run is being trained" in screen.query_one("#queue-notice").text  # type: ignore[attr-defined]
+        assert "a run is training: the next one starts when it ends" in person.told()
         assert states(person) == ["running", "waiting"]
 
 
@@ -419,8 +420,6 @@ async def test_at_60x16_the_dialog_keeps_its_field_and_its_answers(open_app: Ope
         dialog = person.app.screen.query_one("#dialog")
         inside = dialog.region.shrink(dialog.styles.gutter)
         assert person.app.screen.region.contains_region(dialog.region)
-        field, answers = person.app.screen.query_one(Input), list(dialog.query(Static))[-1]
-        assert "add" in str(answers.render())
-        assert field.has_focus
-        for part in (field, answers):
-            assert inside.contains_region(part.region), part
+        field, footer = person.app.screen.query_one(Input), person.app.screen.query_one(KeysFooter)
+        assert {"Add", "Back"} <= {key.description for key in footer.keys}
+        assert field.has_focus and inside.contains_region(field.region)

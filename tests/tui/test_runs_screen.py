@@ -15,10 +15,12 @@ from engine.runs.summary import RunSummary, read_summary
 from engine.runs.transfer import list_trash
 from tests.engine.run_folders import write_run, write_runs
 from tests.tui.conftest import Open, Person
+from tui.control.keymap import GROUPS
 from tui.control.runs_view import Order
 from tui.screens.cockpit import CockpitScreen
 from tui.screens.compare import CompareScreen
 from tui.screens.dialogs import OpenRunDialog
+from tui.screens.help import TextScreen
 from tui.screens.runs import RunsScreen
 from tui.widgets.run_details import RunDetails
 from tui.widgets.runs_columns import columns_of, fitting
@@ -68,7 +70,7 @@ def here(screen: RunsScreen) -> str:
 
 
 def told(person: Person) -> str:
-    return "\n".join(note.message for note in person.app._notifications)
+    return person.told()
 
 
 async def test_a_name_of_100_characters_leaves_room_for_the_other_facts(
@@ -308,7 +310,7 @@ async def test_edits_are_not_carried_into_another_run_unasked(
         await person.press("enter")
         dialog = person.app.screen
         assert isinstance(dialog, OpenRunDialog)
-        words = str(dialog.query_one(Static).render())
+        words = str(dialog.query_one("#question").render())
         assert "1 edited setting not used yet will be forgotten" in words
         assert "optim.learning_rate=0.02" in words
         await person.press("escape", "escape")
@@ -375,8 +377,9 @@ async def test_the_help_names_every_key(open_app: Open, five: list[Path]) -> Non
     async with open_app() as person:
         await look(person)
         await person.press("question_mark")
-        text = str(person.app.screen.query_one(Static).render())
-        assert "bring back" in text and "edit the tags" in text
+        assert isinstance(person.app.screen, TextScreen)
+        told = [help for _, help in person.app.screen.keys]
+        assert {key.help for key in GROUPS["runs"].keys} <= set(told)
         assert "gpt-tui runs restore" in person.app.screen.query_one(Markdown).source
 
 

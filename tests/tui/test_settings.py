@@ -139,7 +139,7 @@ async def test_a_new_run_takes_the_edits_and_the_old_one_is_kept(open_app: Open)
         await person.press("escape", "n")
         dialog = cast(NewRunDialog, person.app.screen)
         assert isinstance(dialog, NewRunDialog)
-        assert "model.n_layer  1 → 2" in str(dialog.query_one(Static).content)
+        assert "model.n_layer  1 → 2" in str(dialog.query_one("#question", Static).content)
         await person.press("escape")
         await person.pilot.pause(0.1)
         assert person.run == first
@@ -176,21 +176,6 @@ async def test_conflicts_are_explained_and_no_run_begins(open_app: Open) -> None
         assert person.app.screen is person.cockpit  # it does not even ask
         assert "not divisible by model.n_head 4" in person.notice
         assert person.run == first
-
-
-async def test_choices_and_switches_turn_with_enter(open_app: Open) -> None:
-    async with open_app() as person:
-        await person.press("e")
-        settings = person.cockpit.settings
-        settings.list.go_to("optim.schedule")
-        await person.press("enter")
-        draft = person.app.control.draft
-        await person.until(lambda: draft.edits == {"optim.schedule": "linear"})
-        settings.list.go_to("model.bias")
-        await person.press("enter")
-        await person.until(lambda: draft.edits == {"optim.schedule": "linear", "model.bias": True})
-        await person.press("enter")
-        await person.until(lambda: draft.edits == {"optim.schedule": "linear"})
 
 
 async def test_groups_fold(open_app: Open) -> None:
@@ -309,7 +294,7 @@ async def test_single_keys_are_letters_in_a_field(open_app: Open) -> None:
         assert {"s", "n", "q"} <= person.footer().keys()
         await person.press("p")
         prompt = person.cockpit.query_one("#sample-prompt", Input)
-        assert person.footer() == {"enter": "Sample", "escape": "Back"}
+        assert person.footer() == {"enter": "Sample", "escape": "Back", "f1": "Help"}
         await person.type("q n s.[]")
         assert prompt.value == "q n s.[]"
         await person.pilot.pause(0.1)

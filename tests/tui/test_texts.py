@@ -149,7 +149,7 @@ async def test_probes_are_sampled_after_each_evaluation(open_app: Open) -> None:
     async with open_app() as person:
         await person.start_and_pause()
         await person.press("P")
-        assert [one.message for one in person.app._notifications][-1].startswith("type a prompt")
+        assert person.told().startswith("type a prompt")
         for prompt in ("The ", "a|b "):
             person.cockpit.samples.prompt_field.value = ""
             await person.press("p", *("ctrl+u", *prompt), "enter", "escape")
@@ -269,11 +269,11 @@ async def test_a_text_is_copied_and_saved_in_the_folder_of_the_run(
         saved = sorted((person.run / "texts").iterdir())
         assert [one.name for one in saved] == [f"step-{record.step}-{n}.txt" for n in (1, 2)]
         assert saved[0].read_text() == record.passage.whole
-        said = [one.message for one in person.app._notifications]
+        said = [person.told()]
         assert any(str(saved[1].name) in one for one in said)
         linked(person.run / "texts", person.run.parent / "elsewhere")
         await person.press("W")
-        said = [one.message for one in person.app._notifications]
+        said = [person.told()]
         assert any("is a link" in one for one in said)
 
 

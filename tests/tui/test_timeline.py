@@ -54,7 +54,7 @@ def offered(screen: TimelineScreen) -> set[str]:
 
 
 def said(person: Person) -> list[str]:
-    return [one.message for one in person.app._notifications]
+    return person.told().splitlines()
 
 
 async def test_the_arrows_move_along_the_moments_and_show_figures_and_text(
@@ -167,7 +167,7 @@ async def test_at_60_columns_the_facts_are_cut_and_no_key_is(open_app: Open) -> 
         screen = await open_timeline(person)
         await person.press("home", "right", "right")
         keys = screen.query_one(KeysFooter)
-        await person.until(lambda: len(keys.keys) == 7, "all keys")
+        await person.until(lambda: len(keys.keys) == 6, "all keys")
         assert cell_len(keys.render().plain.rstrip()) <= 60
         await person.press("g", "1", "3", "enter")
         assert "no weights; kept at" in shown(screen, "#timeline-facts")
@@ -187,7 +187,7 @@ async def test_what_to_type_for_a_run_elsewhere_has_its_folder(
         await person.press("home", "right", "right", "enter")
         await person.until(lambda: "back at step" in person.notice)
         assert f"gpt-tui fork {person.run} --at 23" in person.notice
-        await person.press("f", "f")  # and stay here
+        await person.press("B", "B")  # and stay here
         await person.until(lambda: "open it with r" in person.notice)
         (child,) = [path for path in person.run.parent.iterdir() if "-fork-" in path.name]
         assert person.notice.endswith(f"gpt-tui {child}")
@@ -285,7 +285,7 @@ async def test_an_edit_that_no_fork_can_have_is_told_and_waits_on(open_app: Open
         await person.start_and_pause()
         person.app.control.draft.edit("model.norm", "rms")
         person.app.control.draft.edit("optim.beta1", 0.85)
-        await person.press("f")
+        await person.press("B")
         dialog = person.app.screen
         assert isinstance(dialog, ForkDialog)
         told = str(dialog.query_one("VerticalScroll Static", Static).content)
@@ -304,7 +304,7 @@ async def test_a_fork_can_be_made_beside_a_run_that_trains_on(open_app: Open) ->
     async with open_app(EVALUATED) as person:
         await person.start()
         parent = person.run
-        await person.press("f", "f")
+        await person.press("B", "B")
         forked = await person.until_heard(Forked)
         step = person.status.step
         await person.until(lambda: person.status.step > step + 3)
@@ -315,7 +315,7 @@ async def test_a_fork_can_be_made_beside_a_run_that_trains_on(open_app: Open) ->
 
 async def test_before_anything_is_trained_there_is_no_past(open_app: Open) -> None:
     async with open_app() as person:
-        await person.press("b", "f")
+        await person.press("t", "B")
         assert isinstance(person.app.screen, CockpitScreen)
 
 

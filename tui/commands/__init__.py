@@ -28,6 +28,7 @@ COMMANDS = {
     "lr-finder": CommandEntry("tui.commands.lr_finder", "suggest a learning rate"),
     "convert": CommandEntry("tui.commands.convert", "write a text in UTF-8 of any other text"),
     "settings": CommandEntry("tui.commands.settings", "list every setting"),
+    "keys": CommandEntry("tui.commands.keys", "list every key of the app"),
     "presets": CommandEntry("tui.commands.presets", "list the presets"),
     "preferences": CommandEntry("tui.commands.preferences", "list and change those of the app"),
     "model": CommandEntry(

@@ -148,7 +148,7 @@ class _Headless:
 
     def _hear_advice(self, event: Advised) -> None:
         assert self._run
-        if event.rewind_to is not None:
+        if event.pauses:
             self._problem = event.message
         self._progress.say(format_advice(event, self._run))
 

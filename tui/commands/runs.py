@@ -173,7 +173,7 @@ def _facts(run: RunSummary, size: int) -> list[tuple[str, str]]:
         ("best val", format_loss(run.best_val_loss) + best),
         ("trained", f"{format_duration(run.train_seconds)} ({speed} tokens/s)"),
         ("on", ", ".join(word for word in machine if word)),
-        ("begun", format_time(run.created)),
+        ("created", format_time(run.created)),
         ("forked from", _parent(run)),
         ("formerly", " ".join(run.formerly)),
         ("on disk", format_unit(size, "B")),

@@ -36,7 +36,7 @@ SECTIONS = {
     "runs": "The table of runs.",
     "notify": "What tells of a run while the app is in the background.",
     "folders": "Where files are kept; the environment variables and --runs-dir come first.",
-    KEYS: 'Other keys for actions: action = "key" or "key,key"; docs/cockpit.md lists the actions.',
+    KEYS: 'Other keys for actions: action = "key" or "key,key"; docs/keys.md lists the actions.',
 }
 
 
@@ -185,7 +185,7 @@ class Preferences:
             InputError: No action can have this name, or the file cannot be written.
         """
         if not ACTION.fullmatch(action):
-            raise InputError(f"no action has the name {brief(action)}: docs/cockpit.md lists them")
+            raise InputError(f"no action has the name {brief(action)}: docs/keys.md lists them")
         if keys:
             self._keys[action] = keys
         else:
@@ -246,10 +246,13 @@ class Preferences:
             self._note(str(error))
 
     def _take_key(self, action: str, value: object) -> None:
-        if isinstance(value, str) and value and ACTION.fullmatch(action):
+        if isinstance(value, dict):  # cockpit.train = "f5", without quotes
+            for name, keys in value.items():
+                self._take_key(f"{action}.{name}", keys)
+        elif isinstance(value, str) and value and ACTION.fullmatch(action):
             self._keys[action] = value
         else:
-            self._note(f'keys must be as in {KEYS}.help = "question_mark,f1"')
+            self._note('keys must be as in cockpit.train = "space,f5"')
 
     def _note(self, problem: str) -> None:
         if len(self.problems) < MOST_PROBLEMS:

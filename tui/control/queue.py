@@ -35,6 +35,7 @@ class QueueControl:
     ) -> None:
         self.queue = Queue(runs_dir)
         self.held = False  # no run starts by itself
+        self._in_use = False  # the user has queued, started or released runs since the app started
         self.taken: Entry | None = None  # the entry that is trained here
         # both are set by the screen; `say` takes a severity, and stays until it is read
         self.say: Callable[[str, str], None] = lambda text, severity: None
@@ -58,6 +59,7 @@ class QueueControl:
             InputError: The settings are invalid, or the queue cannot be written.
         """
         trials = plan_of(draft, axes).trials
+        self._in_use = True
         self.queue.add(trials, command_line, "" if len(trials) > 1 else None, rule)
         draft.edits.clear()
         how = "they follow the open run" if self._is_training else "Q, then r trains them"
@@ -71,15 +73,17 @@ class QueueControl:
         """
         if self._is_training:
             raise InputError("a run is being trained: the queue continues when it is finished")
+        self._in_use = True
         if not self._start_next():
             raise InputError("no run is pending, or other programs train them already")
 
     def toggle_hold(self) -> None:
         """Let no run start by itself, or continue."""
         self.held = not self.held
+        self._in_use = True
         self._next_at = math.inf
         if self.held:
-            self.say("the queue is held: no run starts by itself (h continues)", "warning")
+            self.say("the queue is held: no run starts by itself (H continues)", "warning")
             return
         self.say("", "warning")
         with self._showing_errors():
@@ -121,9 +125,11 @@ class QueueControl:
         if not pending or self._status().state not in AT_REST:
             return False
         if self.held:
-            what = f"the queue is held, {format_count(len(pending), 'run')} to go: h continues"
+            what = f"the queue is held, {format_count(len(pending), 'run')} to go: H continues"
+        elif not self._in_use:  # they were queued another day, and must not take the screen over
+            what = f"{format_count(len(pending), 'run')} queued before: Q, then r trains them"
         else:
-            what = f"next in {NEXT_SECONDS:.0f} s: {format_entry(pending[0])} · h holds the queue"
+            what = f"next in {NEXT_SECONDS:.0f} s: {format_entry(pending[0])} · H holds the queue"
             self._next_at, self._give_up = time.monotonic() + NEXT_SECONDS, ""
         self.say(f"{before}\n{what}".strip(), severity)
         return True
@@ -178,14 +184,14 @@ class QueueControl:
 
     def note_advised(self, advice: Advised) -> None:
         """Start a countdown if a problem paused the queued run, so that the others get trained."""
-        if not self.taken or advice.rewind_to is None or self.held:
+        if not self.taken or not advice.pauses or self.held:
             return
         with suppress(InputError):  # shown when the queue continues
             if self.queue.pending():
                 self._next_at = time.monotonic() + GIVE_UP_SECONDS
                 self._give_up = advice.message
                 self.notify(
-                    f"the queue continues with the next run in {GIVE_UP_SECONDS:.0f} s · h holds it"
+                    f"the queue continues with the next run in {GIVE_UP_SECONDS:.0f} s · H holds it"
                 )
 
     def release(self) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.errors import InputError
 from engine.config.changes import turn_off_epochs, why_not_in_fork
 from engine.config.escapes import join_probes, parse_probes
 from engine.config.schema import SETTINGS, Config, config_from_dict
@@ -22,6 +24,7 @@ from engine.protocol import (
     Event,
     Fork,
     Open,
+    Refused,
     Resume,
     Rewind,
     Rewound,
@@ -88,12 +91,16 @@ class RunControl:
         self.note = ""
         self.first_step = 0  # above 0 for a fork: it has no earlier weights
         self.watching = False  # the run is read-only here
+        self.missing = ""  # why, if not because another program has it open
         self._name = launch.name
         self._changes_after_rewind: dict[str, Any] = {}  # after the rewind that advice asked for
         self._request_ids = itertools.count(1)
         self.fixed_seed: int | None = None  # of texts that the user asks for
         self._last_seed = launch.config.sample.seed  # that of automatic samples; the next is free
+        self._opening: tuple[int, Path | None] = (0, None)  # id, and the run that was open before
         self._early_sample = 0  # the id of a request that is sent once the run is open
+        self._changed: list[dict[str, Value]] = []  # what was there before each change, to undo it
+        self._undoing: set[int] = set()  # ids of the requests that do
         self._started = False
         self.queue = QueueControl(launch.runs_dir, self.send, lambda: self.status)
 
@@ -134,6 +141,11 @@ class RunControl:
 
     def begin(self) -> None:
         """Start the engine; open the run that the app was started for."""
+        from data.corpus import outlook
+
+        with suppress(InputError):  # no cache folder: what trains will say so
+            corpus = outlook(self.launch.config.data.corpus)
+            self.facts = dataclasses.replace(self.facts, corpus=corpus)
         self.engine.start()
         self._started = True  # not before: a signal may end what has started
         if self.launch.run:
@@ -162,7 +174,7 @@ class RunControl:
         run = str(self.run_path)
         self.send(Open(run, running=True, watch=self.watching, changes=dict(edits)))
 
-    def edit(self, changes: dict[str, Value]) -> int:
+    def edit(self, changes: dict[str, Value], undo: bool = False) -> int:
         """Change live settings of the open run; keep other changes in the draft.
 
         Returns:
@@ -179,9 +191,35 @@ class RunControl:
         }
         if live:
             self.draft.base.replace(live)
-        for key in changes.keys() - live.keys():
-            self.draft.edit(key, changes[key])
-        return self.send(Adjust(live)) if live else 0
+        waiting = {key: value for key, value in changes.items() if key not in live}
+        if waiting and not undo:
+            self._note_changed({key: self.draft.value(key) for key in waiting}, waiting)
+        for key, value in waiting.items():
+            self.draft.edit(key, value)
+        if not live:
+            return 0
+        request_id = self.send(Adjust(live, undo))
+        if undo:
+            self._undoing.add(request_id)
+        return request_id
+
+    def _note_changed(self, before: dict[str, Value], after: dict[str, Value]) -> None:
+        if before != after and not all(key.startswith(SAMPLING) for key in before):
+            self._changed.append(before)
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._changed)
+
+    def undo(self) -> dict[str, Value]:
+        """Take back the last change of settings that was not taken back; return their values.
+
+        Raises:
+            InputError: They conflict with the other settings now.
+        """
+        before = self._changed.pop()
+        self.edit(before, undo=True)
+        return before
 
     def sample(self, texts: int = 1, step: int | None = None, prompt: str | None = None) -> int:
         """Request texts, each with another seed unless one is fixed; return the request id.
@@ -252,7 +290,17 @@ class RunControl:
         """Open another run, paused; the one that is open is saved and closed."""
         if not keep_edits:
             self.draft.edits.clear()
-        self.send(Open(str(path), running=False, watch=True))
+        before = self.run_path if self.is_open or self.watching else None
+        self._opening = self.send(Open(str(path), running=False, watch=True)), before
+
+    def reopen_after(self, refused: Refused) -> Path | None:
+        """Open the run again that was closed for one that cannot be opened; return its folder."""
+        request_id, before = self._opening
+        if before is None or refused.request_id != request_id:
+            return None
+        self._opening = 0, None
+        self.send(Open(str(before), running=False, watch=True))
+        return before
 
     def follow(self, advice: Advised) -> None:
         """Change the advised settings; if the advice rewinds, do so before, and resume after."""
@@ -276,9 +324,11 @@ class RunControl:
         self.run_path = Path(event.path)
         self.queue.note_opened(self.run_path)
         self._name = None
+        self._changed.clear()
         runtime = event.runtime
         self.note = event.note
         self.first_step, self.watching = event.first_step, event.watching
+        self.missing = event.missing
         self.facts = RunFacts(
             name=self.run_path.name,
             corpus=f"{event.corpus} (stand-in)" if event.note else Path(event.corpus).name,
@@ -301,13 +351,21 @@ class RunControl:
     def note_rewound(self, event: Rewound) -> None:
         """Take over the settings of that step; if advice led there, follow it and resume."""
         self.draft.rebase(config_from_dict(event.config))
+        self._changed.clear()  # it went back to settings of then
         changes, self._changes_after_rewind = self._changes_after_rewind, {}
         if changes:
-            self.send(Adjust(changes))
+            other = {key: value for key, value in changes.items() if value != self.draft.value(key)}
+            if other:  # else the step had them: the change of them led to the advice
+                self.send(Adjust(other))
             self.send(Resume())
 
     def note_adjusted(self, event: Adjusted) -> None:
         """Take over changed settings of the run."""
+        if event.request_id in self._undoing:
+            self._undoing.remove(event.request_id)
+        else:
+            before, after = ({k: pair[i] for k, pair in event.changes.items()} for i in (0, 1))
+            self._note_changed(before, after)
         changes: dict[str, Any] = {key: pair[1] for key, pair in event.changes.items()}
         base, problems = self.draft.base.check(changes)
         assert not problems, problems

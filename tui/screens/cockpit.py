@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Static
 
 from data.errors import InputError
@@ -20,12 +19,15 @@ from engine import protocol
 from engine.config.schema import SETTINGS
 from engine.config.setting import Value
 from engine.protocol import State
+from tui.control.availability import WHY_NOT
+from tui.control.keymap import bindings
 from tui.control.run import OPEN_STATES, RunControl
 from tui.control.runs_view import RunsView
 from tui.control.texts import save_text
 from tui.screens.chart_actions import ChartActions
-from tui.screens.cockpit_keys import BINDINGS, HELP_PAGE, WORKS
+from tui.screens.cockpit_keys import HELP_PAGE
 from tui.screens.dialogs import ForkDialog, NewRunDialog
+from tui.screens.keyed import KeyedScreen
 from tui.screens.lr_finder import LRFinderScreen
 from tui.screens.panels import Panels
 from tui.screens.queue import QueueScreen
@@ -59,7 +61,7 @@ class EngineEvent(Message):
         self.event = event
 
 
-class CockpitScreen(Panels, ChartActions, Screen[None]):
+class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
     """Chart, samples, settings and status of one run."""
 
     AUTO_FOCUS = ""  # keys are commands until the user opens a field
@@ -70,7 +72,8 @@ class CockpitScreen(Panels, ChartActions, Screen[None]):
     ]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
 
-    BINDINGS: ClassVar[list[BindingType]] = BINDINGS
+    KEYS = "cockpit"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
     HELP = HELP_PAGE
 
     chart = getters.query_one(LossChart)
@@ -82,7 +85,7 @@ class CockpitScreen(Panels, ChartActions, Screen[None]):
         super().__init__()
         self.control = control
         self._status_seen: protocol.Status | None = None
-        self._works: dict[str, bool] = {}  # action -> whether it is possible now
+        self._why_not: dict[str, str] = {}  # action -> why it is impossible; empty if it is not
         self._ticks = 0
         self._conflicts_shown = False
         self._last_state = State.IDLE
@@ -95,6 +98,7 @@ class CockpitScreen(Panels, ChartActions, Screen[None]):
         )  # id and changes of the latest edit
         self._fork_to_open: int | None = None  # id of the request for a fork to be opened
         self._lr_finder: LRFinderScreen | None = None
+        self._not_opened = ""  # why another run could not be opened in place of this one
         self._preparation_warnings: list[str] = []  # warnings of a run that is being prepared
         control.queue.say, control.queue.notify = self.say, self.notify
         self._runs_view = RunsView(control.launch.runs_dir)
@@ -112,7 +116,7 @@ class CockpitScreen(Panels, ChartActions, Screen[None]):
             protocol.Forked: self._on_forked,
             protocol.Advised: self._on_advised,
             protocol.Silenced: self._on_silenced,
-            protocol.Unsilenced: lambda e: self.app.notify(
+            protocol.Unsilenced: lambda e: self.notify(
                 f"advice is given again on: {', '.join(e.kinds)}"
             ),
             protocol.LearningRateFinderPrepared: self._pass_to_lr_finder,
@@ -241,7 +245,8 @@ class CockpitScreen(Panels, ChartActions, Screen[None]):
     def _show_warnings(self, warnings: list[str]) -> None:
         """Show the note on the run's corpus, and warnings; hide everything else."""
         self.notice.say("")
-        told = [self.control.note, *warnings] if self.control.note else warnings
+        told = [one for one in (self._not_opened, self.control.note, *warnings) if one]
+        self._not_opened = ""
         if told:
             self.notice.say("\n".join(told))
 
@@ -261,7 +266,7 @@ class CockpitScreen(Panels, ChartActions, Screen[None]):
         self.samples.label_val_loss(event.step, event.val_loss)
         self._show_chart_source()
         if event.request_id == self._evaluation:
-            self.app.notify(f"validation loss {format_loss(event.val_loss)} ({event.measured})")
+            self.notify(f"validation loss {format_loss(event.val_loss)} ({event.measured})")
 
     def _on_sample_started(self, event: protocol.SampleStarted) -> None:
         self.samples.begin(
@@ -276,7 +281,7 @@ class CockpitScreen(Panels, ChartActions, Screen[None]):
 
     def _on_saved(self, event: protocol.Saved) -> None:
         if event.request_id == self._checkpoint:
-            self.app.notify(f"saved step {event.step:,}")
+            self.notify(f"saved step {event.step:,}")
 
     def _on_adjusted(self, event: protocol.Adjusted) -> None:
         self.control.note_adjusted(event)
@@ -291,9 +296,7 @@ class CockpitScreen(Panels, ChartActions, Screen[None]):
         self.refresh_bindings()
 
     def _on_silenced(self, event: protocol.Silenced) -> None:
-        self.app.notify(
-            f"no more advice on: {event.kind}\n(ctrl+p, {SHOW_ALL_ADVICE!r} undoes that)"
-        )
+        self.notify(f"no more advice on: {event.kind}\n(ctrl+p, {SHOW_ALL_ADVICE!r} undoes that)")
 
     def _on_rewound(self, event: protocol.Rewound) -> None:
         self.control.note_rewound(event)
@@ -317,6 +320,8 @@ class CockpitScreen(Panels, ChartActions, Screen[None]):
             self.samples.show_problem(event.message)
         elif self._pass_to_lr_finder(event):
             return
+        elif before := self.control.reopen_after(event):
+            self._not_opened = f"{event.message}\n{before.name} is open again, paused"
         elif not (0 < event.request_id == self._edit[0] and self._take_back(event.message)):
             self.notice.say(event.message, "error")
             self.control.queue.note_refused(event)
@@ -339,23 +344,22 @@ class CockpitScreen(Panels, ChartActions, Screen[None]):
 
     # -- keys ------------------------------------------------------------------------------------
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return self.works_now(action)
-
-    def works_now(self, action: str) -> bool:
+    def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
         if self.control.status is not self._status_seen:  # the engine has replaced it
             self._evaluate_keys()
-        return self._works.get(action, True)
+        return self._why_not.get(action, "")
 
     def _evaluate_keys(self) -> None:
         """Evaluate which keys work."""
         self._status_seen = self.control.status
-        self._works = {action: works(self.control) for action, works in WORKS.items()}
+        self._why_not = {action: why_not(self.control) for action, why_not in WHY_NOT.items()}
         advice = self._advice
-        self._works |= {
-            "follow_advice": advice is not None and self.control.is_open,
-            "silence_advice": advice is not None and advice.rewind_to is None,
-            "dismiss_notice": self.is_mounted and bool(self.notice.text),
+        no_advice = "there is no advice to follow" if advice is None else ""
+        silent = "this pauses the run each time: it cannot be hidden for good"
+        self._why_not |= {
+            "follow_advice": no_advice or WHY_NOT["sample"](self.control),
+            "silence_advice": no_advice or (silent if advice and advice.pauses else ""),
+            "dismiss_notice": "" if self.is_mounted and self.notice.text else "no message is shown",
         }
 
     def refresh_bindings(self) -> None:
@@ -477,6 +481,16 @@ class CockpitScreen(Panels, ChartActions, Screen[None]):
         self.settings.add_class("-open")
         self.settings.list.focus()
 
+    def action_undo(self) -> None:
+        self._try(self._undo)
+
+    def _undo(self) -> None:
+        before = self.control.undo()
+        words = ", ".join(f"{key} {SETTINGS[key].format(value)}" for key, value in before.items())
+        self.notify(f"undone: {words} again")
+        self._show_settings()
+        self.refresh_bindings()
+
     def action_new_run(self) -> None:
         control = self.control
         problems = control.draft.conflicts()
@@ -512,10 +526,6 @@ class CockpitScreen(Panels, ChartActions, Screen[None]):
 
     def _begin_lr_finder(self) -> None:
         control = self.control
-        if control.status.state is State.RUNNING:
-            first = "wait: another program trains" if control.watching else "pause first (space)"
-            self.say(f"{first}: a learning-rate test needs the processor")
-            return
         config = control.draft.next_config()
         request_id = control.send(protocol.FindLearningRate(config.to_dict()))
         self._lr_finder = LRFinderScreen(control, config, request_id)
@@ -593,13 +603,19 @@ class CockpitScreen(Panels, ChartActions, Screen[None]):
         self.refresh_bindings()
 
     def action_leave_settings(self) -> None:
+        """Leave a search first, then the settings."""
+        if self.settings.is_searching:
+            self.settings.end_search()
+            return
         self.settings.remove_class("-open")
         self.set_focus(None)
 
     def action_leave_field(self) -> None:
         """Leave the field of a setting for the list, or a sampling field for the keys."""
-        if self.settings.editor.has_focus:
+        if self.settings.is_editing:
             self.settings.close_editor()
+        elif self.settings.search.has_focus:
+            self.settings.end_search()
         else:
             self.samples.leave_field()
             self.set_focus(None)
@@ -607,12 +623,16 @@ class CockpitScreen(Panels, ChartActions, Screen[None]):
     def leave_all_fields(self) -> None:
         """Close all fields, so that keys are commands again."""
         self.settings.close_editor()
+        self.settings.end_search()
         self.action_leave_settings()
 
     # -- edits -----------------------------------------------------------------------------------
 
     def on_settings_panel_edited(self, message: SettingsPanel.Edited) -> None:
         self.edit({message.key: message.value})
+
+    def on_settings_panel_left(self, message: SettingsPanel.Left) -> None:
+        self.notify(message.text, severity="warning")
 
     def edit(self, changes: dict[str, Value]) -> None:
         """Change settings, now or in the draft; show problems."""

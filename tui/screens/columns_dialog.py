@@ -8,15 +8,17 @@ from typing import ClassVar
 from rich.text import Text
 from textual import getters
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.screen import ModalScreen
+from textual.binding import BindingType
+from textual.containers import Container, Vertical
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.config.schema import SETTINGS
 from engine.runs.fields import short_name
+from tui.control.keymap import bindings
 from tui.control.runs_view import AUTO
+from tui.screens.keyed import KeyedModalScreen
+from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.runs_columns import LEFT_TO_RIGHT, SETTINGS_HERE, columns_of
 
 EXPLAINED = {
@@ -40,7 +42,7 @@ EXPLAINED = {
 }
 
 
-class ColumnsDialog(ModalScreen[str | None]):
+class ColumnsDialog(KeyedModalScreen[str | None]):
     """Ticks columns, settings included; its result is the choice, None if nothing is to change.
 
     Args:
@@ -56,13 +58,8 @@ class ColumnsDialog(ModalScreen[str | None]):
     }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "tick", "Tick", tooltip="show the column, or no longer", priority=True),
-        Binding("down", "move(1)", show=False, priority=True),
-        Binding("up", "move(-1)", show=False, priority=True),
-        Binding("ctrl+r", "automatic", "Automatic", tooltip="let the program choose"),
-        Binding("escape", "close", "Close", tooltip="back to the runs", priority=True),
-    ]
+    KEYS = "columns"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     field = getters.query_one("#columns-search", Input)
     options = getters.query_one("#columns", OptionList)
@@ -74,12 +71,12 @@ class ColumnsDialog(ModalScreen[str | None]):
         self._automatic = columns == AUTO
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="dialog") as dialog:
+        with Container(id="modal"), Vertical(id="dialog") as dialog:
             dialog.border_title = "Columns"
-            dialog.border_subtitle = "enter: tick · ctrl+r: automatic · esc: done"
             yield Input(placeholder="search: lr, dropout, speed …", id="columns-search")
             yield OptionList(id="columns", markup=False)
             yield Static(id="columns-note")
+        yield KeysFooter()
 
     def on_mount(self) -> None:
         self.options.can_focus = False

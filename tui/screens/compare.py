@@ -13,14 +13,15 @@ from rich.style import Style
 from rich.text import Text
 from textual import getters, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Input, Static
 from textual.worker import get_current_worker
 
 from data.errors import InputError
 from engine.runs.folder import is_locked
+from tui.control.keymap import bindings
+from tui.screens.keyed import KeyedScreen
 from tui.text.letters import letter_of
 from tui.widgets.comparison_table import ComparisonTable
 from tui.widgets.keys_footer import KeysFooter
@@ -73,7 +74,7 @@ class Reading:
     column: Column
 
 
-class CompareScreen(Screen[None]):
+class CompareScreen(KeyedScreen[None]):
     """Several runs on one chart, with a table of what differs and texts side by side.
 
     Args:
@@ -86,33 +87,8 @@ class CompareScreen(Screen[None]):
     AUTO_FOCUS = "ComparisonTable"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "next_axis", "Axis", tooltip="over steps, tokens or training time"),
-        Binding("v", "next_metric", "Train/val",
-                tooltip="the smoothed training loss, or the validation loss"),
-        Binding("l", "toggle_log", "Log", tooltip="logarithmic losses on or off"),
-        Binding("z", "toggle_window", "Zoom", tooltip="the whole run, or its last fifth"),
-        Binding("s", "sample", "Samples",
-                tooltip="texts of all, from the same prompt and seed; again: with the next seed"),
-        Binding("p", "prompt", "Prompt", tooltip="edit the prompt (enter: write, esc: back)"),
-        Binding("t", "table", "Table", tooltip="what differs, and what came of it"),
-        Binding("c", "next_part", "Chart/table", tooltip="chart and table, or one of them alone"),
-        Binding("space", "toggle_selected", "Hide/show",
-                tooltip="hide the selected run, or show it again"),
-        Binding("o", "solo", "Alone", tooltip="only the selected run, or all"),
-        *(
-            Binding(str(place), f"toggle_run({place - 1})", show=False,
-                    tooltip=f"hide the run number {place}, or show it again")
-            for place in range(1, 10)
-        ),
-        Binding("up", "scroll_texts(-1, 0)", show=False),
-        Binding("down", "scroll_texts(1, 0)", show=False),
-        Binding("pageup", "scroll_texts(-8, 0)", show=False),
-        Binding("pagedown", "scroll_texts(8, 0)", show=False),
-        Binding("left", "scroll_texts(0, -1)", show=False),
-        Binding("right", "scroll_texts(0, 1)", show=False),
-        Binding("escape,q", "close", "Close", key_display="esc", tooltip="back"),
-    ]  # fmt: skip
+    KEYS = "compare"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     chart = getters.query_one(OverlayChart)
     table = getters.query_one(ComparisonTable)
@@ -266,19 +242,23 @@ class CompareScreen(Screen[None]):
 
     # -- keys ------------------------------------------------------------------------------------
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable the keys in a field, where they are letters."""
-        if isinstance(self.focused, Input):
-            return action in ("leave_field", "submit")
+    def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
+        if isinstance(self.focused, Input):  # keys are letters in a field
+            return "" if action in ("leave_field", "submit") else "leave the field first (esc)"
         texts = self._below == "beside"
-        if action in ("table", "scroll_texts"):
-            return texts
-        without_chart = self.has_class("-short") and texts  # they take all the room there is
-        if action == "next_part":
-            return not texts
-        if action in OF_CHART and (without_chart or self.has_class("-only-table")):
-            return False
-        return bool(self.runs) or action in ("close", "leave_field")
+        if action == "table":
+            return "" if texts else "the table is shown already"
+        if action == "scroll_texts":
+            return "" if texts else "the texts are not shown: s shows them"
+        if action == "next_part" and texts:
+            return "the texts are shown: t shows the table and the chart"
+        if action in OF_CHART and self.has_class("-short") and texts:
+            return "the texts take all the room there is: t shows the table and the chart"
+        if action in OF_CHART and self.has_class("-only-table"):
+            return "the chart is hidden: c shows it"
+        if self.runs or action in ("close", "leave_field"):
+            return ""
+        return "no run could be read"
 
     @property
     def _below(self) -> str | None:

@@ -7,21 +7,44 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
+from textual.binding import BindingType
+from textual.containers import Container, Vertical, VerticalScroll
 from textual.widgets import Static
 
 from engine.config.changes import why_not_in_fork
 from engine.config.schema import SETTINGS
 from engine.protocol import State, Status
 from tui.control.draft import Draft
+from tui.control.keymap import GROUPS, Key, bindings, display
 from tui.control.run import RunControl
+from tui.screens.keyed import KeyedModalScreen
 from tui.text.notices import format_options
 from tui.text.numbers import format_count
+from tui.widgets.keys_footer import KeysFooter
 
 
-class Dialog(ModalScreen[str]):
+class Answer(Static):
+    """A key of a dialog and what it does; a click does it, too."""
+
+    def __init__(self, key: Key) -> None:
+        super().__init__(id=f"answer-{key.name}", classes="answer")
+        self.key = key
+
+    def say(self, label: str) -> None:
+        """Show what the key does now; empty hides it."""
+        self.display = bool(label)
+        screen = self.screen
+        assert isinstance(screen, Dialog)
+        first, _, more = label.partition("\n")
+        text = Text.assemble((screen.name_of(self.key).ljust(screen.indent), "bold"), first)
+        text.append(f"\n{' ' * screen.indent}{more}" if more else "", "dim")
+        self.update(text)
+
+    async def on_click(self) -> None:
+        await self.screen.run_action(self.key.action)
+
+
+class Dialog(KeyedModalScreen[str]):
     """Asks a question; its result is the answer of the pressed key, empty for Escape."""
 
     def __init__(self, title: str, question: Text) -> None:
@@ -29,21 +52,35 @@ class Dialog(ModalScreen[str]):
         self._title, self.question = title, question
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="dialog") as dialog:
+        with Container(id="modal"), Vertical(id="dialog") as dialog:
             dialog.border_title = self._title
             with VerticalScroll():
-                yield Static(self.text())
+                yield Static(self.question, id="question")
+            for key in GROUPS[self.KEYS].keys:
+                yield Answer(key)
+        yield KeysFooter()
 
-    def text(self) -> Text:
-        """Return the question, and a line for each binding."""
-        bindings = [one for one in self.BINDINGS if isinstance(one, Binding)]
-        names = [one.key_display or one.key.split(",")[0] for one in bindings]
-        width = max(map(len, names)) + 2
-        lines = [
-            Text.assemble((f"{name:<{width}}", "bold"), binding.description)
-            for name, binding in zip(names, bindings, strict=True)
-        ]
-        return Text.assemble(self.question, "\n", Text("\n").join(lines))
+    def on_mount(self) -> None:
+        self.show()
+
+    def show(self) -> None:
+        """Show what each key does at this moment."""
+        for answer in self.query(Answer):
+            answer.say(self.label_of(answer.key))
+
+    def label_of(self, key: Key) -> str:
+        """Return what a key does now; empty if nothing."""
+        return key.label
+
+    def name_of(self, key: Key) -> str:
+        """Return the key, the first if there are several."""
+        keys = self.app.keymap.keys(self.KEYS, key)  # type: ignore[attr-defined]
+        return display(str(keys).partition(",")[0])
+
+    @property
+    def indent(self) -> int:
+        """How far the texts of the answers stand to the right, so that they are in line."""
+        return max(len(self.name_of(key)) for key in GROUPS[self.KEYS].keys) + 2
 
     def action_answer(self, answer: str) -> None:
         self.dismiss(answer)
@@ -52,10 +89,8 @@ class Dialog(ModalScreen[str]):
 class NewRunDialog(Dialog):
     """Asks before a new run replaces the open one; the answer is ``start``."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,n", "answer('start')", "start the new run"),
-        Binding("escape", "answer('')", "back", key_display="esc"),
-    ]
+    KEYS = "ask_new_run"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     def __init__(self, draft: Draft, old_run: str) -> None:
         question = differences(draft, draft.edits)
@@ -68,11 +103,8 @@ class NewRunDialog(Dialog):
 class ForkDialog(Dialog):
     """Asks before the open run is forked; the answer is ``open`` or ``stay``."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,o", "answer('open')", "fork and open it, paused"),
-        Binding("f", "answer('stay')", "fork and stay here"),
-        Binding("escape", "answer('')", "back", key_display="esc"),
-    ]
+    KEYS = "ask_fork"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     def __init__(self, draft: Draft, parent: str, step: int) -> None:
         taken = [key for key in draft.edits if not why_not_in_fork(key)]
@@ -90,10 +122,8 @@ class ForkDialog(Dialog):
 class OpenRunDialog(Dialog):
     """Asks before another run replaces the open one; the answer is ``open``."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,o", "answer('open')", "open, paused"),
-        Binding("escape", "answer('')", "back", key_display="esc"),
-    ]
+    KEYS = "ask_open"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     def __init__(self, control: RunControl, name: str) -> None:
         question = Text()
@@ -116,11 +146,8 @@ class QuitDialog(Dialog):
         is_gone: Returns whether the run's folder was removed, so that nothing can be saved.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s,enter", "answer('save')"),
-        Binding("q", "answer('now')"),
-        Binding("escape,k", "answer('')"),
-    ]
+    KEYS = "ask_quit"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     def __init__(
         self, status: Callable[[], Status], is_gone: Callable[[], bool] = lambda: False
@@ -129,30 +156,38 @@ class QuitDialog(Dialog):
         super().__init__("Leave this run?", Text())
 
     def on_mount(self) -> None:
-        self.set_interval(0.5, lambda: self.query_one(Static).update(self.text()))
+        self.show()
+        self.set_interval(0.5, self.show)
 
-    def text(self) -> Text:
-        """Return what each key would do at this moment."""
+    def show(self) -> None:
+        question = self.query_one("#question", Static)
+        question.update("The run's folder is gone.\n" if self._is_gone() else "")
+        question.display = self._is_gone()
+        super().show()
+
+    def label_of(self, key: Key) -> str:
         status = self._status()
-        if self._is_gone():
-            return Text.assemble(
-                "The run's folder is gone.\n\n",
-                ("q", "bold"), f"    quit: all {format_count(status.step, 'step')} are lost\n",
-                ("esc", "bold"), "  stay: f keeps them in a new run",
-            )  # fmt: skip
         saved, lost = status.saved_step, status.step - status.saved_step
-        if lost <= 0 and status.state is not State.RUNNING:  # the run finished meanwhile
-            return Text.assemble(
-                ("s", "bold"), f"    quit: step {saved:,} is saved (or enter)\n",
-                ("esc", "bold"), "  stay",
-            )  # fmt: skip
-        last = f"the last checkpoint is step {saved:,}" if saved else "there is no checkpoint yet"
-        return Text.assemble(
-            ("s", "bold"), f"    save step {status.step:,} and quit (or enter)\n",
-            ("q", "bold"), f"    quit now: {format_count(lost, 'step')} will be re-trained\n",
-            (f"     {last}\n", "dim"),
-            ("esc", "bold"), "  keep going",
-        )  # fmt: skip
+        at_rest = lost <= 0 and status.state is not State.RUNNING  # the run finished meanwhile
+        if self._is_gone():
+            return {
+                "now": f"quit: all {format_count(status.step, 'step')} are lost",
+                "stay": "stay: B keeps them in a new run",
+            }.get(key.name, "")
+        if key.name == "save":
+            done = (
+                f"quit: step {saved:,} is saved"
+                if at_rest
+                else f"save step {status.step:,} and quit"
+            )
+            return f"{done} (or enter)"
+        if key.name == "now":
+            last = (
+                f"the last checkpoint is step {saved:,}" if saved else "there is no checkpoint yet"
+            )
+            told = f"quit now: {format_count(lost, 'step')} will be re-trained\n{last}"
+            return "" if at_rest else told
+        return "stay" if at_rest else "keep going"
 
     def action_answer(self, answer: str) -> None:
         """Close with an answer; ignore ``save`` if the folder is gone."""

@@ -1,53 +1,105 @@
-"""Pages of text over a screen: its help, made from its bindings, or the log of a run."""
+"""Pages of text over a screen: its help, made from the key table, or the log of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
+from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.screen import ModalScreen, Screen
+from textual.binding import BindingType
+from textual.containers import Container, VerticalScroll
+from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Markdown, Static
 
-PALETTE = ("ctrl+p", "the command palette: all commands, the log, themes")
+from tui.control.keymap import GROUPS, HELP, bindings
+from tui.control.remap import Keymap
+from tui.screens.keyed import KeyedModalScreen
+from tui.widgets.keys_footer import KeysFooter
 
 
-class TextScreen(ModalScreen[None]):
-    """Shows a text, and Markdown below it, until Escape."""
+class Page(VerticalScroll):
+    """A text to scroll."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark", "dismiss", "Back"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("page")
 
-    def __init__(self, title: str, text: Text, more: str = "") -> None:
+
+class TextScreen(KeyedModalScreen[None]):
+    """Shows a text, and Markdown above and below it, until Escape."""
+
+    KEYS = "page"
+
+    def __init__(
+        self,
+        title: str,
+        text: Text | None = None,
+        keys: Iterable[tuple[str, str]] = (),
+        before: str = "",
+        more: str = "",
+    ) -> None:
         super().__init__()
-        self._title, self.text, self._more = title, text, more
+        self.keys = list(keys)  # and what they do
+        self.text = text or table_of(self.keys)
+        self._title, self.before, self._more = title, before, more
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(id="page") as page:
+        with Container(id="modal"), Page(id="page") as page:
             page.border_title = self._title
             page.border_subtitle = "esc: back"
-            yield Static(self.text)
+            if self.before:
+                yield Markdown(self.before)
+            yield Static(self.text, id="keys")
             if self._more:
                 yield Markdown(self._more)
+        yield KeysFooter()
 
 
-def help_screen(screen: Screen[Any]) -> TextScreen:
-    """Return the help page of a screen: the tooltips of its keys, then its ``HELP``."""
-    text = Text()
-    for key, tooltip in keys_of(screen):
-        text.append(f"{key:<8}", "bold").append(f"{tooltip}\n")
-    return TextScreen("help", text, screen.HELP or "")
+def help_screen(screen: Screen[Any], keymap: Keymap) -> TextScreen:
+    """Return the help of what has the focus, the keys of its screen, and the screen's ``HELP``."""
+    keys = keys_of(screen, keymap)
+    return TextScreen("help", None, keys, _of_focused(screen), screen.HELP or "")
 
 
-def keys_of(screen: Screen[Any]) -> Iterator[tuple[str, str]]:
-    """Yield keys and tooltips; of several bindings of a key, only the first."""
-    seen = set()
-    for one in (*screen.BINDINGS, *screen.app.BINDINGS):
-        if isinstance(one, Binding) and one.tooltip and one.key not in seen:
-            seen.add(one.key)
-            yield one.key_display or one.key.split(",")[0], one.tooltip
-    yield PALETTE
+def table_of(keys: Iterable[tuple[str, str]]) -> Table:
+    """Return keys and what they do in two columns, in each of which the text wraps."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", max_width=16)
+    table.add_column(ratio=1)
+    for key, help in keys:
+        table.add_row(key, help)
+    return table
+
+
+def keys_of(screen: Screen[Any], keymap: Keymap) -> Iterator[tuple[str, str]]:
+    """Yield the keys of what has the focus, of the screen and of the app, and what they do."""
+    for name in (*_groups_of(screen.focused), getattr(screen, "KEYS", ""), "app"):
+        for key in GROUPS[name].keys if name else ():
+            if key is not HELP or name == "app":
+                yield keymap.shown(name, key), key.help
+
+
+def _groups_of(widget: Widget | None) -> Iterator[str]:
+    if widget is not None:
+        nodes = (one for one in widget.ancestors_with_self if not isinstance(one, Screen))
+        yield from dict.fromkeys(
+            str(binding.id).partition(".")[0]
+            for node in nodes
+            for _, binding in node._bindings
+            if binding.id and not binding.id.startswith("app.")
+        )
+
+
+def _of_focused(screen: Screen[Any]) -> str:
+    """Return the help of the focused widget, or of the innermost one around it that has some."""
+    if screen.focused is None:
+        return ""
+    nodes = (one for one in screen.focused.ancestors_with_self if not isinstance(one, Screen))
+    return next((help_of(one) for one in nodes if isinstance(one, Widget) and help_of(one)), "")
+
+
+def help_of(widget: Widget) -> str:
+    """Return the explanation of a widget: of what it shows now, if it has a method for that."""
+    explain = getattr(widget, "explain", None)
+    return str(explain()) if explain else widget.HELP or ""

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.screen import Screen
 from textual.widgets import Static
 
 from engine.config.schema import SETTINGS, Config
@@ -20,7 +19,9 @@ from engine.protocol import (
     LearningRateFound,
     Refused,
 )
+from tui.control.keymap import bindings
 from tui.control.run import RunControl
+from tui.screens.keyed import KeyedScreen
 from tui.text.numbers import format_loss, format_rate
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.lr_finder_chart import LRFinderChart
@@ -39,7 +40,7 @@ OPTIONS = "On the command line, gpt-tui lr-finder has --from, --to and --steps f
 SUGGESTION = "Suggestion: "
 
 
-class LRFinderScreen(Screen[dict[str, Any] | None]):
+class LRFinderScreen(KeyedScreen[dict[str, Any] | None]):
     """Shows a test; its result is the settings to use, or None.
 
     Args:
@@ -49,10 +50,8 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
     AUTO_FOCUS = ""
     CSS_PATH = "../styles/lr_finder.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "take", "Take it over", tooltip="as if it had been typed in the settings"),
-        Binding("escape,q", "close", "Close", tooltip="leave everything as it was"),
-    ]
+    KEYS = "lr_finder"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     def __init__(self, control: RunControl, config: Config, request_id: int) -> None:
         super().__init__()
@@ -141,8 +140,10 @@ class LRFinderScreen(Screen[dict[str, Any] | None]):
 
     # -- keys ------------------------------------------------------------------------------------
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return action != "take" or bool(self._changes)
+    def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
+        if action != "take" or self._changes:
+            return ""
+        return "there is no suggestion" if self._over else "there is no suggestion yet: it tests"
 
     def action_take(self) -> None:
         self.dismiss(self._changes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from textual import events
-from textual.binding import Binding, BindingType
 from textual.geometry import Offset
 from textual.screen import Screen
 
@@ -23,23 +22,6 @@ LAYOUTS = ((True, True), (False, True), (True, False), (False, False))
 HEIGHT_FOR_TEN = 22  # of a screen with room for ten rows of curves and some text
 WIDTH, HEIGHT = "screen.settings_width", "screen.chart_height"
 NAMES = ("screen.settings", "screen.text")
-
-PANEL_BINDINGS: list[BindingType] = [
-    Binding("L", "next_layout", "Panels", show=False,
-            tooltip="hide the settings, the text or both, or show them again"),
-    Binding("ctrl+right", "resize_settings(-4)", "Narrower", show=False,
-            tooltip="make the settings narrower, and the chart wider"),
-    Binding("ctrl+left", "resize_settings(4)", "Wider", show=False,
-            tooltip="make the settings wider, and the chart narrower"),
-    Binding("ctrl+down", "resize_chart(5)", "Higher", show=False,
-            tooltip="make the chart higher, and the text lower"),
-    Binding("ctrl+up", "resize_chart(-5)", "Lower", show=False,
-            tooltip="make the chart lower, and the text higher"),
-    Binding("V,f5", "projector", "Projector", key_display="V", show=False,
-            tooltip="for a projector: the chart and the text alone, in high contrast"),
-    Binding("O", "preferences", "Preferences", show=False,
-            tooltip="the preferences: theme, panels, charts, notifications, folders"),
-]  # fmt: skip
 
 
 class Panels(_Base):

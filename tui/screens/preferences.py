@@ -6,15 +6,16 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from data.errors import InputError
 from engine.config.setting import FALSE_WORDS, TRUE_WORDS, Setting
+from tui.control.keymap import bindings
 from tui.control.preferences import PREFERENCES, SECTIONS, Preferences, allowed, preference
+from tui.screens.keyed import KeyedModalScreen
 from tui.text.numbers import format_path
 from tui.widgets.field import Field
 
@@ -22,14 +23,11 @@ NAME_WIDTH = 18
 ON, OFF = TRUE_WORDS[2], FALSE_WORDS[2]
 
 
-class PreferencesScreen(ModalScreen[None]):
+class PreferencesScreen(KeyedModalScreen[None]):
     """Lists the preferences; Enter opens the values of one, or a field, Enter again takes it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave_field", "Back"),
-        Binding("q,O", "dismiss", "Back", show=False),
-        Binding("delete,backspace", "reset", "Default", show=False),
-    ]
+    KEYS = "preferences"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
     HELP = "Preferences are those of the app; settings are those of a run."
     DEFAULT_CSS = """
     PreferencesScreen {

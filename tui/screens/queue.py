@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widgets import DataTable, Static
 
 from data.errors import InputError
 from engine.sweeps.queue import Entry, EntryState
+from tui.control.keymap import bindings
 from tui.control.run import RunControl
 from tui.screens.dialogs import OpenRunDialog, is_busy
+from tui.screens.keyed import KeyedScreen
 from tui.text.leaderboard import (
     format_key,
     format_progress,
@@ -45,31 +46,34 @@ EMPTY = (
 )
 
 
-class QueueScreen(Screen[None]):
+class QueueTable(DataTable[Text]):
+    """The runs of the queue in rows; enter is the screen's key."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings("table"),
+        Binding("enter", "screen.open", "Open", id="queue.open"),  # instead of the table's own
+    ]
+
+
+class QueueScreen(KeyedScreen[None]):
     """A table of the queue, to view and rearrange."""
 
     CSS_PATH = "../styles/queue.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "start_next", "Run next", tooltip="train the next run now"),
-        Binding("h", "hold", "Hold", tooltip="let no run start by itself, or go on"),
-        Binding("l", "toggle_order", "Best first", tooltip="sort by loss, or in the queue's order"),
-        Binding("x", "cancel", "Cancel", tooltip="do not train the run; what it has is kept"),
-        Binding("t", "retry", "Retry", tooltip="queue a failed or cancelled run again"),
-        Binding("K", "move(-1)", "Sooner", tooltip="move the run towards the front"),
-        Binding("J", "move(1)", "Later", tooltip="move the run towards the end"),
-        Binding("escape,Q", "dismiss", "Back"),
-    ]
+    AUTO_FOCUS = ""  # the table has it once it has rows
+    KEYS = "queue"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     def __init__(self, control: RunControl) -> None:
         super().__init__()
         self.control, self.queue = control, control.queue.queue
         self.best_first = False
         self.places: list[Place] = []  # as in the rows of the table
+        self._entries: list[Entry] = []  # in the queue's order
 
     def compose(self) -> ComposeResult:
         yield Static(id="heading")
         yield Notice(id="queue-notice")
-        yield DataTable(id="runs", cursor_type="row", zebra_stripes=True)
+        yield QueueTable(id="runs", cursor_type="row", zebra_stripes=True)
         yield Static(EMPTY, id="empty")
         yield Static(id="detail")
         yield KeysFooter()
@@ -101,12 +105,14 @@ class QueueScreen(Screen[None]):
         except InputError as error:
             self.query_one(Notice).say(str(error), "error")
             return
+        self._entries = entries
         places = leaderboard(self.queue, entries, self.places)
         if not self.best_first:
             order = [entry.id for entry in entries]
             places.sort(key=lambda place: order.index(place.entry.id))
         self.query_one("#heading", Static).update(self._heading(entries))
         self.set_class(not entries, "-empty")
+        self.set_focus(self.table if entries else None)  # nothing that is hidden has the focus
         if places != self.places or not self.table.columns:
             self._fill(places)
         self._show_detail()
@@ -155,17 +161,55 @@ class QueueScreen(Screen[None]):
 
     # -- keys ------------------------------------------------------------------------------------
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        entry = self.place.entry if self.place else None
+    def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
+        place, possible, reason = self.place, True, ""
+        entry = place.entry if place else None
         state = entry.state if entry else None
-        can = {
-            "cancel": entry is not None and entry.is_pending,
-            "retry": state in (EntryState.FAILED, EntryState.CANCELLED),
-            "move": state is EntryState.WAITING,
-            "toggle_order": bool(self.places),
-            "start_next": any(place.entry.is_pending for place in self.places),
-        }
-        return can.get(action, True)
+        if action in ("cancel", "retry", "move", "open") and entry is None:
+            return "nothing is queued: a in the cockpit adds a run"
+        if action == "open":
+            possible, reason = (
+                bool(place and place.run),
+                "the run has not started: there is nothing to open",
+            )
+        elif action == "cancel":
+            possible = entry is not None and entry.is_pending
+            reason = "only a run that waits or trains can be cancelled"
+        elif action == "retry":
+            possible = state in (EntryState.FAILED, EntryState.CANCELLED)
+            reason = "only a failed or cancelled run can be queued again"
+        elif action == "move":
+            possible = state is EntryState.WAITING and self._can_move(parameters)
+            reason = (
+                "the run is the only one that waits in this direction"
+                if state is EntryState.WAITING
+                else "only a run that waits can be moved"
+            )
+        elif action == "toggle_order":
+            possible, reason = len(self.places) > 1, "there is nothing to sort"
+        elif action == "start_next":
+            return self._why_no_start()
+        return "" if possible else reason
+
+    def _can_move(self, parameters: tuple[object, ...]) -> bool:
+        """Whether another waiting run is on that side of the one under the cursor."""
+        waiting = [one.id for one in self._entries if one.state is EntryState.WAITING]
+        place = self.place
+        if place is None or place.entry.id not in waiting:
+            return False
+        at, by = waiting.index(place.entry.id), parameters[0] if parameters else 0
+        return isinstance(by, int) and 0 <= at + by < len(waiting)
+
+    def _why_no_start(self) -> str:
+        ready = (EntryState.WAITING, EntryState.INTERRUPTED)
+        if not any(entry.state in ready for entry in self._entries):
+            return "no run waits: a in the cockpit adds one"
+        if is_busy(self.control):
+            return "a run is training: the next one starts when it ends"
+        return ""
+
+    def action_open(self) -> None:
+        self.on_data_table_row_selected()
 
     def on_data_table_row_selected(self) -> None:
         """Open the run in the cockpit; ask first if that interrupts another one."""

@@ -8,34 +8,40 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Container, Vertical, VerticalScroll
 from textual.events import Mount
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from data.errors import InputError
 from engine.sweeps.grid import Plan, format_changes
 from engine.sweeps.median_rule import MedianRule, rule_warnings
+from tui.control.keymap import bindings
 from tui.control.queue import plan_of
 from tui.control.run import RunControl
 from tui.screens.dialogs import differences
+from tui.screens.keyed import KeyedModalScreen
 from tui.text.numbers import format_count
+from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.tick_box import TickBox
 
 EXAMPLE = "optim.learning_rate=1e-4..1e-2 log x5 model.n_layer=2,4"
 SHOWN_RUNS = 4
 
 
-class QueueDialog(ModalScreen[str | None]):
+class AxesField(Input):
+    """The values to try; its key to submit adds the runs."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "submit", "Add", id="ask_queue.add")]
+
+
+class QueueDialog(KeyedModalScreen[str | None]):
     """Asks what to queue and queues it; its result is a message, or None."""
 
     CSS_PATH = "../styles/queue.tcss"
     AUTO_FOCUS = "#axes"  # enter adds at once; the settings above it can be scrolled, too
     VERTICAL_BREAKPOINTS = [(0, "-short"), (24, "-tall")]
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "add", "Add"),
-        Binding("escape", "dismiss(None)", "Back"),
-    ]
+    KEYS = "ask_queue"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     def __init__(self, control: RunControl) -> None:
         super().__init__()
@@ -48,21 +54,16 @@ class QueueDialog(ModalScreen[str | None]):
             if draft.edits
             else Text("With the settings as shown.\n")
         )
-        with Vertical(id="dialog", classes="-fixed") as dialog:
+        with Container(id="modal"), Vertical(id="dialog", classes="-fixed") as dialog:
             dialog.border_title = "Add to the queue"
             with VerticalScroll(id="settings-so-far"):
                 yield Static(so_far)
             yield Static("Values to try (optional): section.name=a,b or LOW..HIGH log x5")
-            yield Input(placeholder=EXAMPLE, id="axes", compact=True)
+            yield AxesField(placeholder=EXAMPLE, id="axes", compact=True)
             yield TickBox("stop hopeless runs early (median rule)", id="rule")
             with VerticalScroll(id="preview"):
                 yield Static(id="runs")
-            yield Static(
-                Text.assemble(
-                    *(("enter", "bold"), "  add    ", ("tab space", "bold"), "  tick the box    "),
-                    *(("esc", "bold"), "  back"),
-                ),
-            )
+        yield KeysFooter()
 
     @on(Input.Submitted)
     def action_add(self) -> None:

@@ -12,17 +12,18 @@ from rich.style import Style
 from rich.text import Text
 from textual import getters, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from data.errors import InputError
 from engine.runs.selection import FILTER_EXAMPLE
+from tui.control.keymap import bindings
 from tui.control.run import OPEN_STATES, RunControl
 from tui.control.runs_view import RunsView, can_sort_by
 from tui.screens.dialogs import OpenRunDialog, is_busy
+from tui.screens.keyed import KeyedScreen
 from tui.text.numbers import format_count, format_path, format_unit
 from tui.text.tables import fit_items
 from tui.widgets.keys_footer import KeysFooter
@@ -76,37 +77,15 @@ export runs.
 """
 
 
-class RunsScreen(Screen[None]):
+class RunsScreen(KeyedScreen[None]):
     """A table of all runs, kept up to date, with actions on them."""
 
     HELP = HELP_PAGE
     CSS_PATH = "../styles/runs.tcss"
-    AUTO_FOCUS = "RunsTable"
+    AUTO_FOCUS = ""  # the table has it once it has rows
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Open",
-                tooltip="open it in the cockpit; if others train it, watch it"),
-        Binding("slash", "edit('filter')", "Filter", key_display="/",
-                tooltip="only runs that match: lr>1e-3 best<2 tag:good"),
-        Binding("s", "sort", "Sort",
-                tooltip="sort by the next column (or click on a title)"),
-        Binding("S", "reverse", "Reverse", show=False, tooltip="sort the other way round"),
-        Binding("C", "columns", "Columns", show=False, tooltip="choose the columns"),
-        Binding("p", "preview", "Preview", show=False, tooltip="hide the preview, or show it"),
-        Binding("t", "edit('tags')", "Tags", show=False, tooltip="edit the tags"),
-        Binding("n", "edit('note')", "Note", show=False, tooltip="edit the note"),
-        Binding("R", "edit('name')", "Rename", show=False, tooltip="give the run another name"),
-        Binding("space", "mark", "Mark", tooltip="mark the run, or no longer"),
-        Binding("a", "mark_all", "Mark all", show=False,
-                tooltip="mark all runs listed, or none of them"),
-        Binding("c", "compare", "Compare", tooltip="compare the marked runs"),
-        Binding("x", "plot", "Plot", tooltip="plot the loss over a setting in which runs differ"),
-        Binding("delete,backspace", "trash", "Trash", key_display="del",
-                tooltip="move the marked runs shown, or this one, to the trash"),
-        Binding("u", "undo", "Undo", tooltip="bring back what was moved to the trash last"),
-        Binding("escape,r", "leave", "Back", key_display="esc",
-                tooltip="back to the cockpit (first out of a filter)"),
-    ]  # fmt: skip
+    KEYS = "runs"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     table = getters.query_one(RunsTable)
     editor = getters.query_one(LineEditor)
@@ -185,6 +164,8 @@ class RunsScreen(Screen[None]):
     def _show(self) -> None:
         self.table.show()
         self.set_class(not self.table.runs, "-empty")
+        if self.focused in (None, self.table):  # nothing that is hidden has the focus
+            self.set_focus(self.table if self.table.runs else None)
         self.query_one("#empty", Static).update(self.view.why_empty())
         self._show_heading()
 
@@ -283,11 +264,14 @@ class RunsScreen(Screen[None]):
             self._keys_shown = now
             self.refresh_bindings()
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in OF_A_RUN or (action == "edit" and parameters != ("filter",)):
-            # none also while the screen is removed
-            return any(table.current for table in self.query(RunsTable))
-        return action != "undo" or bool(self.view.trashed)
+    def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
+        of_a_run = action in OF_A_RUN or (action == "edit" and parameters != ("filter",))
+        # none also while the screen is removed
+        if of_a_run and not any(table.current for table in self.query(RunsTable)):
+            return "there is no run here" + (": esc clears the filter" if self.view.filter else "")
+        if action == "undo" and not self.view.trashed:
+            return "nothing was moved to the trash since the app was started"
+        return ""
 
     def action_leave(self) -> None:
         """Clear the filter; if there is none, go back to the cockpit."""
@@ -440,7 +424,7 @@ class RunsScreen(Screen[None]):
     def _back_to_table(self) -> None:
         self._editing = None
         self.editor.close()
-        self.table.focus()
+        self.set_focus(self.table if self.table.runs else None)
         self._refresh_keys()
         self.read()
 

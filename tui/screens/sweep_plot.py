@@ -9,12 +9,13 @@ from rich.style import Style
 from rich.text import Text
 from textual import getters
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.screen import Screen
 from textual.widgets import Static
 
 from engine.config.schema import SETTINGS
+from tui.control.keymap import bindings
+from tui.screens.keyed import KeyedScreen
 from tui.text.numbers import format_count, format_duration, format_loss
 from tui.text.tables import fit_items
 from tui.widgets.keys_footer import KeysFooter
@@ -36,7 +37,7 @@ If two or more runs are marked, those are plotted; else all that the filter list
 """
 
 
-class SweepPlotScreen(Screen[str | None]):
+class SweepPlotScreen(KeyedScreen[str | None]):
     """Plots a figure over a setting; its result is the path of the chosen run.
 
     Args:
@@ -49,19 +50,8 @@ class SweepPlotScreen(Screen[str | None]):
     HELP = HELP_PAGE
     CSS_PATH = "../styles/sweep_plot.tcss"
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "next_setting(1)", "Setting", tooltip="over the next setting that differs"),
-        Binding("X", "next_setting(-1)", show=False, tooltip="over the setting before"),
-        Binding("v", "next_figure", "Figure", tooltip="best, last or training loss, or the time"),
-        Binding("right,l,down,j", "move(1)", "Next run", key_display="→",
-                tooltip="the run with the next higher value"),
-        Binding("left,h,up,k", "move(-1)", "Run before", show=False,
-                tooltip="the run with the next lower value"),
-        Binding("home,g", "move(-10000)", show=False, tooltip="the run with the lowest value"),
-        Binding("end,G", "move(10000)", show=False, tooltip="the run with the highest value"),
-        Binding("enter", "choose", "To the run", tooltip="back to the table, to this run"),
-        Binding("escape,q", "close", "Back", key_display="esc", tooltip="back to the table"),
-    ]  # fmt: skip
+    KEYS = "plot"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     chart = getters.query_one(SweepChart)
 

@@ -8,18 +8,26 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
+<<<<<<< HEAD
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.timer import Timer
+=======
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+>>>>>>> cafd879 (One table of keys for dispatch, footer, help, palette and gpt-tui keys; selecting is not changing; undo; search, steps and resets in the settings; why a key does nothing)
 from textual.widgets import Input, Label, Static
 
 from engine.config.setting import parse_number
 from engine.program import program
 from engine.protocol import Pin, State
 from engine.runs.folder import typed_name
+from tui.control.availability import why_not
+from tui.control.keymap import bindings
 from tui.control.run import RunControl
 from tui.screens.kept_steps import KeptSteps
+from tui.screens.keyed import KeyedScreen
 from tui.text.numbers import format_count, format_loss
 from tui.widgets.field import Field
 from tui.widgets.keys_footer import KeysFooter
@@ -43,12 +51,13 @@ class Choice:
     step: int
 
 
-class TimelineScreen(Screen[Choice | None]):
+class TimelineScreen(KeyedScreen[Choice | None]):
     """The past of the open run; its result is what to do, or None."""
 
     AUTO_FOCUS = ""
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
 
+<<<<<<< HEAD
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             "left", "move(-1)", "Move", key_display="← →", tooltip="the moment before or after"
@@ -96,6 +105,10 @@ class TimelineScreen(Screen[Choice | None]):
         Binding("l", "toggle_log", "Log", show=False, tooltip="logarithmic losses on or off"),
         Binding("escape,q,b", "dismiss", "Close", key_display="esc", tooltip="back to the cockpit"),
     ]
+=======
+    KEYS = "timeline"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
+>>>>>>> cafd879 (One table of keys for dispatch, footer, help, palette and gpt-tui keys; selecting is not changing; undo; search, steps and resets in the settings; why a key does nothing)
 
     def __init__(self, control: RunControl) -> None:
         super().__init__()
@@ -258,13 +271,13 @@ class TimelineScreen(Screen[Choice | None]):
 
     # -- keys ------------------------------------------------------------------------------------
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action not in ("choose", "sample", "pin", "explain"):
-            return True
-        if not self.control.is_open:
-            return False
-        can = not self._reach().why_not(str(parameters[0] if parameters else action), self.step)
-        return can != (action == "explain")
+    def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
+        if action not in ("choose", "sample", "pin"):
+            return ""
+        not_open = why_not("sample", self.control)
+        return not_open or self._reach().why_not(
+            str(parameters[0] if parameters else action), self.step
+        )
 
     def action_move(self, by: int) -> None:
         """Move to another moment; between two, to the next one in that direction."""
@@ -312,8 +325,8 @@ class TimelineScreen(Screen[Choice | None]):
         except ValueError as error:
             self._say(str(error))
             return
-        if why_not := self._reach().why_not_at(step):
-            self._say(why_not)
+        if problem := self._reach().why_not_at(step):
+            self._say(problem)
             return
         self.step = step
         self._show()
@@ -383,11 +396,8 @@ class TimelineScreen(Screen[Choice | None]):
         self.control.send(Pin(self.step, not moment.pinned))
         self._pinning = not moment.pinned
 
-    def action_explain(self, action: str) -> None:
-        self._say(self._reach().why_not(action, self.step))
-
-    def _say(self, why_not: str) -> None:
-        self.app.notify(why_not, severity="warning")
+    def _say(self, problem: str) -> None:
+        self.notify(problem, severity="warning")
 
     def _count_texts(self) -> int:
         return sum(len(one.samples) for one in self._moments)

@@ -60,11 +60,10 @@ def format_forked(event: Forked) -> str:
 def format_advice(advice: Advised, run: Path) -> str:
     name, options = typed_name(run), format_options(advice.changes)
     resume, step = f"{program()} train --resume {name}", advice.rewind_to
-    if step is None:
-        return (
-            f"advice: {advice.message}\n  to {advice.action}, stop with Ctrl-C, then "
-            f"{resume} {options}"
-        )
+    if step is None or not advice.pauses:
+        how = resume if step is None else f"{program()} fork {name} --at {step}"
+        then = f"stop with Ctrl-C, then {how} {options}"
+        return f"advice: {advice.message}\n  to {advice.action}, {then}"
     ways = {
         f"from step {step:,}, as a new run": f"{program()} fork {name} --at {step} {options}",
         "with a lower learning rate": f"{resume} {options}",

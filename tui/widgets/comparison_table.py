@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
+from textual.binding import BindingType
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable
+
+from tui.control.keymap import bindings
 
 if TYPE_CHECKING:
     from engine.runs.comparison import ComparedRun  # loads numpy, which waits for the first paint
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 
 class ComparisonTable(DataTable[Text]):
     """A line for each figure and each setting, a column for each run, one of which is selected."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("table")
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="column", fixed_columns=1)

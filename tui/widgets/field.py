@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widgets import Input
 
 from engine.config.escapes import escape
+from tui.control.keymap import bindings
 
 
 class Field(Input):
@@ -17,10 +18,7 @@ class Field(Input):
     Where ``escaped`` is set it takes what is pasted whole; else its first line, as any field.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Submit"),
-        Binding("escape", "screen.leave_field", "Back"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("field")
 
     escaped = False
 

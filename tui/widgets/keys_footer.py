@@ -15,6 +15,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 
+MESSAGE_SECONDS = 6.0
 INDISPENSABLE = ("app.help", "leave", "app.leave", "close", "dismiss", "leave_field")
 
 
@@ -50,7 +51,12 @@ class KeysFooter(Widget):
         & > .key { color: $footer-key-foreground; text-style: bold; }
         & > .description { color: $footer-description-foreground; }
         & > .disabled { text-style: dim; }
+        &.-said { height: auto; max-height: 3; }
         & > .hovered { color: $footer-key-foreground; background: $block-hover-background; }
+        &.-said { padding: 0 1; }
+        &.-said.-information { color: $text-success; background: $success-muted; }
+        &.-said.-warning { color: $text-warning; background: $warning-muted; }
+        &.-said.-error { color: $text-error; background: $error-muted; }
     }
     """
 
@@ -58,6 +64,26 @@ class KeysFooter(Widget):
         super().__init__()
         self.keys: list[FooterKey] = []
         self._hovered: FooterKey | None = None
+        self.message = ""  # shown instead of the keys
+        self._messages = 0
+
+    def say(self, text: str, severity: str = "information", seconds: float | None = None) -> None:
+        """Show a message instead of the keys, until the next key; empty takes it away."""
+        self.message = text
+        self._messages += 1
+        self.set_classes(f"-said -{severity}" if text else "")
+        self.refresh(layout=True)
+        if text:
+            number = self._messages
+            self.set_timer(seconds or MESSAGE_SECONDS, lambda: self._end_message(number))
+
+    def _end_message(self, number: int) -> None:
+        if number != self._messages:
+            return
+        if self.screen.is_current:
+            self.say("")
+        else:  # it is hidden: whoever comes back shall read it
+            self.set_timer(MESSAGE_SECONDS, lambda: self._end_message(number))
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._bindings_changed)
@@ -73,6 +99,9 @@ class KeysFooter(Widget):
         self._hover(None)
 
     def on_click(self, event: events.Click) -> None:
+        if self.message:
+            self.say("")
+            return
         key = self._key_at(event.x)
         if key and key.enabled:
             self.app.simulate_key(key.key)
@@ -80,6 +109,8 @@ class KeysFooter(Widget):
             self.app.bell()
 
     def render(self) -> Content:
+        if self.message:
+            return Content(self.message)
         return Content.assemble(*(part for key in self.keys for part in self._parts_of(key)))
 
     def _parts_of(self, key: FooterKey) -> Iterable[Content | str]:
@@ -120,6 +151,8 @@ class KeysFooter(Widget):
             self.refresh()
 
     def _key_at(self, x: int) -> FooterKey | None:
+        if self.message:
+            return None
         for key in self.keys:
             if x < key.width - 1:
                 return key if x >= 0 else None

@@ -28,12 +28,12 @@ class Notice(Static):
 
     def advise(self, advice: Advised) -> None:
         """Show advice, with the keys that act on it."""
-        ways = [f"y {advice.action}"]
-        if advice.rewind_to is None:
-            ways += ["x hide", "X never again"]
+        ways = [f"Y {advice.action}"]
+        if not advice.pauses:
+            ways += ["esc hide", "X never again"]
         else:
             ways += ["space skip the batch", "q stop"]
-        severity = "warning" if advice.rewind_to is None else "error"
+        severity = "error" if advice.pauses else "warning"
         self.say(f"{advice.message}\n{' · '.join(ways)}", severity)
         self.advice = advice
 

@@ -169,7 +169,7 @@ def _keeping(run: RunSummary, size: int | None, parent: str, width: int) -> list
     step = "" if run.parent_step is None else f" at step {run.parent_step:,}"
     mother = _cut(Text(parent or run.parent), width // 4, 0)
     origin = f"forked from {mother}{step}" if run.parent else ""
-    age = f"begun {format_time(run.created)}"
+    age = f"created {format_time(run.created)}"
     space = "" if size is None else format_unit(size, "B")
     before, after = ([Text(one, "dim") for one in part if one] for part in ([origin], [age, space]))
     half = min(width // 2, _room(width, before))  # what comes after may give way

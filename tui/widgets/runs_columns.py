@@ -80,7 +80,7 @@ def columns_of(sizes: Mapping[str, int]) -> list[Column]:
         Column("data", "data", lambda run, _: run.corpus.rpartition("/")[2], 15),
         Column("disk", "disk", size, 7, right=True),
         Column("tags", "tags", lambda run, _: " ".join(run.tags), 12, 24),
-        Column("created", "begun", lambda run, _: format_time(run.created), 16),
+        Column("created", "created", lambda run, _: format_time(run.created), 16),
         Column("note", "note", lambda run, _: run.note, 20, 80),
         Column("val", "val", lambda run, _: format_loss(run.val_loss), 6, right=True),
         Column("train", "train", lambda run, _: format_loss(run.train_loss), 6, right=True),

@@ -13,7 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -22,6 +22,7 @@ from textual.strip import Strip
 
 from engine.protocol import DAMAGED
 from engine.runs.summary import RunSummary
+from tui.control.keymap import bindings
 from tui.control.runs_view import Order, RunsView
 from tui.terminal.visible import visible_line
 from tui.text.letters import letter_of
@@ -40,14 +41,7 @@ class RunsTable(ScrollView, can_focus=True):
         colour_of: Returns the style of the letter at a place.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("pageup,ctrl+b", "move_page(-1)", "Page up", show=False),
-        Binding("pagedown,ctrl+f", "move_page(1)", "Page down", show=False),
-        Binding("home,g", "move_to(0)", "First", show=False),
-        Binding("end,G", "move_to(-1)", "Last", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("table")
 
     COMPONENT_CLASSES = {
         "table--header", "table--cursor", "table--curve", "table--quiet",
@@ -133,7 +127,7 @@ class RunsTable(ScrollView, can_focus=True):
         if self.current:
             self.view.toggle_mark(self.current.path)
             self._refresh_row(self.cursor)
-            self.action_move(1)
+            self.action_cursor_down()
 
     def mark_all(self) -> None:
         """Mark all runs shown; if all of them are, none any longer."""
@@ -169,15 +163,23 @@ class RunsTable(ScrollView, can_focus=True):
         self._refresh_row(now)
         self.post_message(self.Moved())
 
-    def action_move(self, rows: int) -> None:
-        self.cursor += rows
+    def action_cursor_down(self) -> None:
+        self.cursor += 1
 
-    def action_move_page(self, pages: int) -> None:
-        self.cursor += pages * max(1, self.size.height - HEADER_LINES - 1)
+    def action_cursor_up(self) -> None:
+        self.cursor -= 1
 
-    def action_move_to(self, row: int) -> None:
-        """To the first (0) or the last row (-1)."""
-        self.cursor = row if row >= 0 else len(self.runs) + row
+    def action_page_down(self) -> None:
+        self.cursor += max(1, self.size.height - HEADER_LINES - 1)
+
+    def action_page_up(self) -> None:
+        self.cursor -= max(1, self.size.height - HEADER_LINES - 1)
+
+    def action_scroll_top(self) -> None:
+        self.cursor = 0
+
+    def action_scroll_bottom(self) -> None:
+        self.cursor = len(self.runs) - 1
 
     def _keep_cursor_in_sight(self) -> None:
         room = max(1, self.size.height - HEADER_LINES)

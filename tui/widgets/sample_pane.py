@@ -76,7 +76,9 @@ class SampleRecord:
 class SampleField(Field):
     """A field of the sampling settings."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "submit", "Sample")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "Sample", id="field.submit"),
+    ]
 
     def __init__(self, key: str) -> None:
         super().__init__(id=key.replace(".", "-"))
@@ -103,6 +105,11 @@ class SampleField(Field):
         elif parsed == value:
             self._filled = self.value  # taken over, however it is written
             self.remove_class("-typed")
+
+    def explain(self) -> str:
+        """Return the help of the setting that the field holds."""
+        one = SETTINGS[self.key]
+        return f"### {one.key}\n\n{one.help}\n\nAllowed: {one.bounds or 'any text'}."
 
     def parsed(self) -> tuple[Value | None, str]:
         try:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.text import Text
-from textual.binding import Binding, BindingType
+from textual import events
+from textual.binding import BindingType
+from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from engine.config.changes import WHEN_TEXTS
 from engine.config.schema import SECTIONS, SETTINGS
 from engine.config.setting import Setting
+from engine.config.unused import unused
 from tui.control.draft import Draft
+from tui.control.keymap import bindings
+from tui.widgets.choice_list import select_by_second_click
 
 FOLDED_AT_FIRST = {"checkpoint", "system", "data", *(f"{section}.*" for section in SECTIONS)}
 
@@ -20,12 +25,7 @@ FOLDED_AT_FIRST = {"checkpoint", "system", "data", *(f"{section}.*" for section 
 class SettingsList(OptionList):
     """One row a setting: name, value, unit; edits that wait are marked."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "select", "Edit"),
-        Binding("left", "fold", "Fold", show=False),
-        Binding("right", "unfold", "Unfold", show=False),
-        Binding("escape", "screen.leave_settings", "Back"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("settings")
 
     DEFAULT_CSS = """
     SettingsList {
@@ -44,6 +44,8 @@ class SettingsList(OptionList):
         super().__init__(id=id)
         self.draft = draft
         self._folded = set(FOLDED_AT_FIRST)
+        self.words: list[str] = []  # that are searched for
+        self._unused: dict[str, str] = {}  # settings without effect
         self._width = 0
 
     def on_mount(self) -> None:
@@ -55,6 +57,14 @@ class SettingsList(OptionList):
             self._width = self.size.width
             self.redraw()
 
+    def on_click(self, event: events.Click) -> None:
+        """On a group: fold it. On a setting: go there, and with the second click change it."""
+        clicked = event.style.meta.get("option")
+        if not (isinstance(clicked, int) and 0 <= clicked < self.option_count):
+            event.prevent_default()
+        elif str(self.options[clicked].id) in SETTINGS:
+            select_by_second_click(self, event)
+
     @property
     def highlighted_key(self) -> str | None:
         """The setting or section under the cursor."""
@@ -63,18 +73,43 @@ class SettingsList(OptionList):
     def redraw(self) -> None:
         """Build all rows anew, the cursor staying where it is."""
         keep = self.highlighted_key
+        self._unused = unused(self.draft.config())
         self.set_options(self._rows())
         ids = [option.id for option in self.options]
         self.highlighted = ids.index(keep) if keep in ids else 0
 
     def redraw_values(self) -> None:
+        self._unused = unused(self.draft.config())
         for option in self.options:
             if option.id in SETTINGS:
                 self.replace_option_prompt(option.id, self._setting_row(SETTINGS[option.id]))
 
+    class ResetAsked(Message):
+        """The values that the setting under the cursor can go back to are wanted."""
+
+    class SearchAsked(Message):
+        """The field for a search is wanted."""
+
+    def action_reset(self) -> None:
+        if self.highlighted_key in SETTINGS:
+            self.post_message(self.ResetAsked())
+
+    def action_search(self) -> None:
+        self.post_message(self.SearchAsked())
+
+    def search(self, words: str) -> None:
+        """Show only settings that have all these words in name or help; empty shows the groups."""
+        self.words = words.casefold().split()
+        self.redraw()
+
+    def _found(self, one: Setting) -> bool:
+        text = f"{one.key} {one.help}".casefold()
+        return all(word in text for word in self.words)
+
     def go_to(self, key: str) -> None:
         """Put the cursor on a setting, unfolding its group."""
         section = key.split(".")[0]
+        self.words = []
         self._folded.discard(section)
         if SETTINGS[key].seldom:
             self._folded.discard(seldom_of(section))
@@ -100,6 +135,9 @@ class SettingsList(OptionList):
             self.toggle(str(self.highlighted_key))
 
     def _rows(self) -> list[Option]:
+        if self.words:
+            found = [one for one in SETTINGS.values() if self._found(one)]
+            return [Option(self._setting_row(one), id=one.key) for one in found]
         rows = []
         for section in SECTIONS:
             folded = section in self._folded
@@ -144,11 +182,14 @@ class SettingsList(OptionList):
             value = "…" + value[1 - room :]
         gap = " " * max(1, self._width - 3 - len(one.name) - len(value) - len(unit))
         value_style = "bold yellow" if waiting else ""
+        name_style = "dim" if one.key in self._unused else ""
+        if self.draft.is_changed(one.key):
+            name_style += " italic"
         return Text.assemble(
             (f"{WHEN_TEXTS[one.when].sign} ", "yellow" if waiting else "dim"),
-            one.name,
+            (one.name, name_style),
             gap,
-            (value, value_style),
+            (value, value_style or name_style),
             (unit, "dim"),
             no_wrap=True,
         )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rich.text import Text
-from textual import getters
+from textual import events, getters
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input, OptionList, Static
@@ -14,10 +18,30 @@ from textual.widgets import Input, OptionList, Static
 from engine.config.changes import WHEN_TEXTS
 from engine.config.schema import SECTIONS, SETTINGS
 from engine.config.setting import Setting, Value, When
+from engine.config.unused import unused
 from tui.control.draft import Draft
+from tui.control.keymap import bindings
+from tui.control.stepping import stepped
+from tui.widgets.choice_list import ChoiceList
 from tui.widgets.field import Field
 from tui.widgets.notice import Notice
 from tui.widgets.settings_list import SettingsList
+
+
+class SettingField(Field):
+    """The field of a setting; up and down step its value, which enter takes over."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("number")
+
+    one: Setting | None = None  # what is edited
+
+    def action_step(self, by: int) -> None:
+        if self.one is None:
+            return
+        with suppress(ValueError):  # what was typed is no value
+            value = stepped(self.one, self.one.parse(self.value), up=by > 0)
+            self.value = self.one.format(value)
+            self.action_end()
 
 
 class SettingsPanel(Vertical):
@@ -41,6 +65,8 @@ class SettingsPanel(Vertical):
     SettingsPanel #setting-editor.-open { display: block; }
     SettingsPanel #setting-editor.-faulty { color: $text-error; }
     SettingsPanel #setting-help { height: auto; }
+    SettingsPanel #settings-search { display: none; background: $boost; }
+    SettingsPanel #settings-search.-open { display: block; }
     """
 
     @dataclass
@@ -50,8 +76,17 @@ class SettingsPanel(Vertical):
         key: str
         value: Value
 
+    class Left(Message):
+        """The cursor has left an editor for another place, which may have hidden the problem."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
     list = getters.query_one(SettingsList)
-    editor = getters.query_one("#setting-editor", Field)
+    editor = getters.query_one("#setting-editor", SettingField)
+    search = getters.query_one("#settings-search", Field)
+    choices = getters.query_one(ChoiceList)
 
     def __init__(self, draft: Draft, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -60,9 +95,11 @@ class SettingsPanel(Vertical):
         self._handed_on: tuple[dict[str, Value], str] | None = None  # last, and as it was typed
 
     def compose(self) -> ComposeResult:
+        yield Field(id="settings-search", placeholder="words in name or help")
         yield SettingsList(self.draft, id="settings-list")
         with Vertical(id="setting-detail"):
-            yield Field(id="setting-editor")
+            yield SettingField(id="setting-editor")
+            yield ChoiceList(id="setting-choices")
             yield Notice(id="setting-problem")
             yield Static(id="setting-help")
 
@@ -77,6 +114,14 @@ class SettingsPanel(Vertical):
         problems = self.draft.conflicts()
         if problems and not self._editing:
             self.show_problem(problems[0])
+
+    def explain(self) -> str:
+        """Return the help of the setting under the cursor, or of its group."""
+        key = self._editing or self.list.highlighted_key or ""
+        if key in SETTINGS:
+            return _help_of(SETTINGS[key])
+        section = key.partition(".")[0]
+        return f"### {section}\n\n{SECTIONS[section].__doc__}" if section in SECTIONS else ""
 
     def show_problem(self, text: str) -> None:
         """Explain, beside the field, what is wrong; empty takes it back."""
@@ -99,12 +144,40 @@ class SettingsPanel(Vertical):
         self.show_problem(problem)
         return True
 
+    @property
+    def is_editing(self) -> bool:
+        return self._editing is not None
+
     def close_editor(self) -> None:
+        """Leave the field or the values for the list, without a change."""
+        self._end_editing()
+        self.screen.set_focus(self.list)  # at once: whether it has the focus is asked soon
+
+    def _end_editing(self) -> None:
         self._editing = None
         self.editor.remove_class("-open", "-faulty")
+        self.choices.close()
         self.show_problem("")
-        self.screen.set_focus(self.list)  # at once: whether it has the focus is asked soon
         self._show_detail()
+
+    def on_descendant_blur(self, event: events.DescendantBlur) -> None:
+        """Keep what is valid in a field that is left by Tab or a click; drop the rest, and say so.
+
+        Not if the terminal has lost the focus, or another screen covers this one: the cursor comes
+        back to the field then.
+        """
+        left = event.widget in (self.editor, self.choices) and self._editing
+        if not left or not self.app.app_focus or not self.screen.is_current:
+            return
+        key, typed, in_field = self._editing, self.editor.value, event.widget is self.editor
+        value, problem = self._parsed(typed) if in_field else (None, "")
+        self._end_editing()
+        assert key
+        if value is None and problem:
+            self.post_message(self.Left(f"{problem}: {key} stays as it was"))
+        elif value is not None and value != self.draft.value(key):
+            self._handed_on = None  # the field is left for good
+            self.post_message(self.Edited(key, value))
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
@@ -113,30 +186,70 @@ class SettingsPanel(Vertical):
         self._show_detail()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter: fold a group, turn a switch, go to the next choice or open the field."""
+        """Fold a group, or open the values or the field of a setting."""
         event.stop()
         key = str(event.option_id)
         if key not in SETTINGS:
             self.list.toggle(key)
             return
         one, value = SETTINGS[key], self.draft.value(key)
-        if one.type is bool:
-            self.post_message(self.Edited(key, not value))
-        elif one.choices:
-            following = (one.choices.index(str(value)) + 1) % len(one.choices)
-            self.post_message(self.Edited(key, one.choices[following]))
+        if values := values_of(one):
+            self._editing = key
+            self.choices.open(values, one.format(value))
+            self._show_detail()
         else:
             self._open_editor(one)
 
+    def on_settings_list_reset_asked(self, message: SettingsList.ResetAsked) -> None:
+        message.stop()
+        key = str(self.list.highlighted_key)
+        one, known = SETTINGS[key], self.draft.known_values(key)
+        self._editing = key
+        values = [one.format(value) for value, _ in known]
+        notes = dict(zip(values, (what for _, what in known), strict=True))
+        self.choices.open(values, one.format(self.draft.value(key)), notes)
+        self._show_detail()
+
+    def on_settings_list_search_asked(self, message: SettingsList.SearchAsked) -> None:
+        message.stop()
+        self.search.add_class("-open")
+        self.screen.set_focus(self.search)  # at once: the next key is a letter
+
+    def end_search(self) -> None:
+        """Show all settings again."""
+        with self.search.prevent(Input.Changed):
+            self.search.value = ""
+        self.search.remove_class("-open")
+        self.list.search("")
+        self.screen.set_focus(self.list)
+
+    @property
+    def is_searching(self) -> bool:
+        return self.search.has_class("-open")
+
+    def on_choice_list_chosen(self, message: ChoiceList.Chosen) -> None:
+        message.stop()
+        key = self._editing
+        if key:
+            value = SETTINGS[key].parse(message.value)
+            self.close_editor()
+            if value != self.draft.value(key):
+                self.post_message(self.Edited(key, value))
+
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
-        if self._editing:
+        if event.input is self.search:
+            self.list.search(event.value)
+            self._show_detail()
+        elif self._editing:
             _, problem = self._parsed(event.value)
             self.editor.set_class(bool(problem), "-faulty")
             self.show_problem(problem)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
+        if event.input is self.search:
+            self.screen.set_focus(self.list)
         if not self._editing:
             return
         key = self._editing
@@ -151,7 +264,7 @@ class SettingsPanel(Vertical):
     def _open_editor(self, one: Setting, typed: str | None = None) -> None:
         self._editing = one.key
         editor = self.editor
-        editor.escaped = one.escaped
+        editor.one, editor.escaped = one, one.escaped
         with editor.prevent(Input.Changed):
             editor.value = one.format(self.draft.value(one.key)) if typed is None else typed
         editor.add_class("-open")
@@ -177,6 +290,26 @@ class SettingsPanel(Vertical):
             detail.update(Text("Settings that are seldom changed.", "dim"))
 
 
+def values_of(one: Setting) -> Sequence[str]:
+    """Return the values of a choice or a switch; none of other settings."""
+    if one.type is bool:
+        return [one.format(True), one.format(False)]
+    return list(one.choices)
+
+
+def _help_of(one: Setting) -> str:
+    """Return all there is to say of a setting, as Markdown."""
+    words = "".join(f", or `{word}`" for word in one.special.values())
+    unit = f" {one.unit}" if one.unit else ""
+    lines = [f"### {one.key}", one.help]
+    lines += [f"Allowed: {one.bounds}{unit}{words}."] if one.bounds else []
+    default = one.format(one.default)
+    lines += [f"Default: `{default}`."] if default else []
+    lines += [f"A change takes effect {WHEN_TEXTS[one.when].effect}."]
+    lines += [f"Where it comes from: {one.source}."] if one.source else []
+    return "\n\n".join(lines)
+
+
 def _waiting(draft: Draft) -> str:
     """How many edits wait, and what for."""
     at_resume = len(draft.edits_for(When.RESUME))
@@ -196,6 +329,8 @@ def _explained(one: Setting, draft: Draft) -> Text:
         text.append(f"{one.bounds}{unit}{words}\n", "dim")
     if one.key in draft.edits:
         text.append(f"the run has {one.format(draft.base.get(one.key))}\n", "yellow")
+    if reason := unused(draft.config()).get(one.key):
+        text.append(f"no effect now: {reason}\n", "yellow")
     if one.source:
         text.append(f"{one.source}\n", "dim italic")
     when = WHEN_TEXTS[one.when]

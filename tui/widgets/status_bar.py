@@ -20,6 +20,7 @@ from tui.text.run_states import SIGNS
 from tui.text.tables import fit_items
 
 BAR_WIDTH = 16
+MOST_OF_NAME = 24  # cells
 GAP = "  "
 
 
@@ -54,6 +55,8 @@ def _progress_items(status: Status, facts: RunFacts) -> list[Text]:
     filled = round(share * BAR_WIDTH)
     bar = Text.assemble(("━" * filled, "green"), ("─" * (BAR_WIDTH - filled), "dim"))
     under_way = status.step_share if status.state is State.RUNNING else 0.0
+    if facts.name:
+        items.append(_name(facts.name))
     items += [
         _item("step", format_steps(status.step, status.total_steps) + format_step_share(under_way)),
         bar,
@@ -63,9 +66,15 @@ def _progress_items(status: Status, facts: RunFacts) -> list[Text]:
         items.append(_item("left", format_duration(status.seconds_left)))
     else:
         items.append(_item("trained", format_duration(status.train_seconds)))
-    items.append(Text(facts.name, "bold"))
     items.append(Text(facts.corpus, "dim"))
     return items
+
+
+def _name(name: str) -> Text:
+    """Return the name of the run, so short that it never gives way."""
+    text = Text(name, "bold")
+    text.truncate(MOST_OF_NAME, overflow="ellipsis")
+    return text
 
 
 def _figure_items(status: Status, facts: RunFacts) -> list[Text]:

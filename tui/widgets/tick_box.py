@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.text import Text
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
+
+from tui.control.keymap import bindings
 
 
 class TickBox(Widget, can_focus=True):
@@ -24,7 +26,7 @@ class TickBox(Widget, can_focus=True):
     TickBox { height: 1; }
     TickBox:focus { background: $block-cursor-background; color: $block-cursor-foreground; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "tick", "Tick")]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("box")
 
     value: reactive[bool] = reactive(False, init=False)
 

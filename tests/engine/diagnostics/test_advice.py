@@ -87,3 +87,19 @@ def test_what_is_no_number_is_met_by_going_back_with_a_tenth_of_the_rate() -> No
     assert "the gradient of step 620 is not finite" in advice.message
     assert advice.action == "go back to step 500, learning_rate 0.0001"
     assert (advice.rewind_to, advice.changes) == (500, {"optim.learning_rate": 1e-4})
+
+
+@pytest.mark.parametrize("symptom", [JUMP, CLIMB])
+def test_a_blow_up_is_met_by_going_back_to_the_step_before_it(symptom: Symptom) -> None:
+    config = Config().replace({"optim.learning_rate": 0.1})
+    advice = advise(symptom, config, {"optim.learning_rate": 1e-3}, good_step=400)
+    assert advice is not None and not advice.pauses
+    assert advice.rewind_to == 400
+    assert advice.action.startswith("go back to step 400, learning_rate 0.0")
+    without = advise(symptom, config, {"optim.learning_rate": 1e-3})
+    assert without is not None and without.rewind_to is None
+
+
+def test_what_is_no_blow_up_needs_no_step_before_it() -> None:
+    advice = advise(OVERFIT, Config(), {}, good_step=400)
+    assert advice is not None and advice.rewind_to is None

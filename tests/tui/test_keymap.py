@@ -1,0 +1,85 @@
+"""Keys of the user's own: in force everywhere, and told where they are wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.protocol import State
+from tests.tui.conftest import Open
+from tui.control.keymap import GROUPS, display
+from tui.control.remap import Keymap
+from tui.screens.help import TextScreen
+
+
+@pytest.mark.parametrize(
+    ("typed", "means"),
+    [
+        ("f6", "f6"),
+        ("space, ctrl+t", "space,ctrl+t"),
+        ("?", "question_mark"),
+        (",", "comma"),
+        ("+", "plus"),
+        ("pgup", "pageup"),
+        ("less_than_sign,G", "less_than_sign,G"),
+        ("ctrl+/", "ctrl+slash"),
+        ("ü", "ü"),
+    ],
+)
+def test_keys_are_written_as_they_are_printed_or_as_textual_has_them(
+    typed: str, means: str
+) -> None:
+    keymap = Keymap({"cockpit.train": typed})
+    assert (keymap.changes, keymap.problems) == ({"cockpit.train": means}, [])
+
+
+@pytest.mark.parametrize(
+    ("id", "keys", "problem"),
+    [
+        ("cockpit.fly", "f", "keys: there is no action 'cockpit.fly'; gpt-tui keys lists them"),
+        ("cockpit.train", "spacebar", "keys: cockpit.train has the unknown key 'spacebar'"),
+        ("cockpit.train", "strg+t", "keys: cockpit.train has the unknown key 'strg+t'"),
+        ("cockpit.train", "", "keys: cockpit.train must be a key, or several as in"),
+        ("cockpit.train", 5, "keys: cockpit.train must be a key, or several as in"),
+        (
+            "cockpit.train",
+            "s",
+            "keys: cockpit.train and cockpit.sample both have the key s, so that one of them has "
+            "none: give it another",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told(id: str, keys: object, problem: str) -> None:
+    (told,) = Keymap({id: keys}).problems
+    assert told.startswith(problem)
+
+
+def test_keys_may_change_places() -> None:
+    assert Keymap({"cockpit.sample": "e", "cockpit.settings": "s"}).problems == []
+
+
+async def test_a_key_of_ones_own_is_in_force_in_footer_help_palette_and_dispatch(
+    open_app: Open,
+) -> None:
+    async with open_app(size=(120, 40)) as person:
+        person.app.preferences.set_key("cockpit.train", "f6")
+        person.app.preferences.set_key("app.help", "f2")
+        await person.until(lambda: "f6" in person.footer(), "the footer")
+        assert "space" not in person.footer()
+        commands = {one.title: one for one in person.app.get_system_commands(person.cockpit)}
+        assert commands["Start"].help.startswith("f6 · start")
+        await person.press("f2")
+        await person.until(lambda: person.app.screen is not person.cockpit)
+        assert isinstance(person.app.screen, TextScreen)
+        assert "f6" in [keys for keys, _ in person.app.screen.keys]
+        await person.press("escape", "space")
+        assert person.status.state is State.IDLE
+        await person.press("f6")
+        await person.until(lambda: person.status.step >= 2, "training")
+        await person.press("f6")
+        await person.until_state(State.PAUSED)
+
+
+def test_each_key_has_a_short_display() -> None:
+    for group in GROUPS.values():
+        for key in group.keys:
+            assert all(len(display(one)) <= 9 for one in key.keys.split(","))

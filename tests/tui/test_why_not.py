@@ -1,0 +1,184 @@
+"""A key that has nothing to do says why; messages stand where they cover no text."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.download import Watcher
+from engine.config.schema import Config
+from engine.protocol import State
+from engine.runs import open as opening
+from engine.runs.folder import RunLock
+from tests.engine.run_folders import write_run
+from tests.tui.conftest import PATIENCE, Open
+from tui.app import summary
+from tui.screens.help import TextScreen
+from tui.screens.runs import RunsScreen
+from tui.widgets.keys_footer import KeysFooter
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("full_stop", "there is no run yet: space starts one"),
+        ("s", "there is no run yet: space starts one"),
+        ("v", "there is no run yet: space starts one"),
+        ("t", "there is no run yet: space starts one"),
+        ("n", "there is no run yet: space starts one with these settings"),
+        ("u", "no setting was changed since the run was opened"),
+        ("Y", "there is no advice to follow"),
+        ("escape", "no message is shown"),
+    ],
+)
+async def test_before_there_is_a_run(open_app: Open, key: str, why: str) -> None:
+    async with open_app() as person:
+        await person.press(key)
+        assert person.told() == why
+        assert key not in person.footer()
+
+
+async def test_space_while_a_run_is_prepared(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    load = opening.load_text
+
+    def wait(config: Config, watcher: Watcher) -> Any:
+        watcher.report("loading the text")
+        assert go_on.wait(PATIENCE)
+        return load(config, watcher)
+
+    monkeypatch.setattr(opening, "load_text", wait)
+    async with open_app() as person:
+        await person.press("space")
+        await person.until_state(State.PREPARING)
+        await person.press("space")
+        assert person.told() == "the run is being prepared: wait until it is open"
+        go_on.set()
+        await person.until_state(State.RUNNING)
+
+
+async def test_of_a_run_that_others_have_open(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        run = person.run
+    lock = RunLock(run)
+    try:
+        async with open_app(run=run) as person:
+            await person.until(lambda: person.app.control.watching, "the view")
+            assert "another program has this run open" in person.notice
+            await person.press("s")
+            assert person.told().startswith("this run is read-only here")
+            assert not person.footer().keys() & {"space", "s", "v", "c"}
+            told = summary(person.app.control)
+            assert f"run {run.name}: seen read-only" in told and "continue" not in told
+    finally:
+        lock.release()
+
+
+async def test_a_message_goes_with_the_next_key_and_covers_no_help(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.press("s")
+        assert person.told()
+        await person.press("question_mark")
+        assert isinstance(person.app.screen, TextScreen)
+        assert not person.told() and not person.app._notifications
+        await person.press("escape", "r")
+        await person.until(lambda: person.shows(RunsScreen))
+        assert not person.told()
+
+
+async def test_a_message_longer_than_the_screen_has_more_lines(open_app: Open) -> None:
+    async with open_app(size=(60, 16)) as person:
+        person.cockpit.notify("a sentence of some length " * 5, severity="warning")
+        footer = person.cockpit.query_one(KeysFooter)
+        await person.until(lambda: footer.size.height == 3, "three lines")
+        await person.press("m")
+        await person.until(lambda: footer.size.height == 1, "one line")
+
+
+async def test_a_dialog_has_its_own_footer_and_its_answers_can_be_clicked(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await person.press("n")
+        footer = person.app.screen.query_one(KeysFooter)
+        await person.until(lambda: bool(footer.keys))
+        assert {key.action for key in footer.keys} == {"answer('')", "app.help"}
+        await person.press("question_mark")
+        assert isinstance(person.app.screen, TextScreen)
+        await person.press("escape")
+        await person.pilot.click("#answer-no")
+        await person.until(lambda: person.app.screen is person.cockpit)
+
+
+async def test_help_explains_what_has_the_focus(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.press("e")
+        person.cockpit.settings.list.go_to("optim.learning_rate")
+        await person.press("question_mark")
+        page = person.app.screen
+        assert isinstance(page, TextScreen)
+        assert page.before.startswith("### optim.learning_rate\n\nPeak learning rate")
+        assert page.keys[0] == ("enter", "change the setting, or fold a group")
+        await person.press("escape", "escape", "p", "f1")
+        page = person.app.screen
+        assert isinstance(page, TextScreen) and page.before.startswith("### sample.prompt")
+
+
+async def test_a_screenshot_says_where_it_is_or_why_it_is_not(
+    open_app: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_app(size=(120, 40)) as person:
+        shown = person.app.deliver_screenshot(path=str(tmp_path))
+        assert shown and Path(shown).read_text().startswith("<svg")
+        assert "screenshot: " in person.told()
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("tui.app.write_atomically", full)
+        assert person.app.deliver_screenshot(path=str(tmp_path)) is None
+        assert "no screenshot: " in person.told() and "No space left" in person.told()
+
+
+async def test_a_run_that_cannot_be_opened_brings_the_last_one_back(
+    open_app: Open, runs_dir: Path
+) -> None:
+    async with open_app() as person:
+        step = await person.start_and_pause()
+        first = person.run
+        other = write_run(runs_dir, "broken")
+        (other / "run.db").write_bytes(b"")
+        (other / "config.toml").write_text("[model")
+        person.app.control.open_run(other)
+        await person.until(
+            lambda: "first is open again" in person.notice.replace(first.name, "first")
+        )
+        assert person.run == first and person.status.step == step
+        assert person.status.state is State.PAUSED
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+async def test_the_name_of_the_run_is_in_the_status_bar(open_app: Open, columns: int) -> None:
+    async with open_app(size=(columns, 24)) as person:
+        await person.start_and_pause()
+        bar = person.cockpit.query_one("#status")
+        await person.until(lambda: person.run.name in str(bar.render()))
+
+
+async def test_a_text_to_be_downloaded_is_not_promised(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from engine.config.presets import preset_config
+
+    monkeypatch.setenv("GPT_TUI_CACHE", str(tmp_path / "empty"))
+    for offline, told in (("1", "python-docs (stand-in: offline)"), ("", "(to be downloaded)")):
+        monkeypatch.setenv("GPT_TUI_OFFLINE", offline)
+        async with open_app(config=preset_config("tiny"), size=(120, 40)) as person:
+            bar = person.cockpit.query_one("#status")
+            await person.until(lambda b=bar, t=told: t in str(b.render()))  # type: ignore[misc]

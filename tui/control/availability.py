@@ -1,0 +1,124 @@
+"""Which actions of the cockpit are possible now, and what to do where one is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.protocol import State
+from tui.control.run import RunControl
+
+
+def why_not(action: str, control: RunControl) -> str:
+    """Return why an action is impossible, and the way out; empty if it is possible."""
+    return WHY_NOT[action](control) if action in WHY_NOT else ""
+
+
+def _not_open(run: RunControl) -> str:
+    state = run.status.state
+    if run.is_open:
+        return ""
+    if state is State.PREPARING:
+        return "the run is being prepared: wait until it is open"
+    if run.missing:
+        return f"this run is read-only here: {run.missing}"
+    if run.watching and not run.status.message:
+        return "the program that had this run open has ended: space opens it here"
+    if run.watching:
+        return "this run is read-only here, because another program has it open: end that one first"
+    if _has_run(run):
+        return "the run is closed: space opens and continues it"
+    return "there is no run yet: space starts one"
+
+
+def _not_startable(run: RunControl) -> str:
+    possible = run.status.state in (State.IDLE, State.FAILED) and not _has_run(run)
+    return "" if possible else "a run is open: space pauses and resumes it, n starts a new one"
+
+
+def _not_pausable(run: RunControl) -> str:
+    if run.status.state is State.RUNNING and run.is_open:
+        return ""
+    return _not_open(run) or "the run is not training"
+
+
+def _not_resumable(run: RunControl) -> str:
+    state = run.status.state
+    pruned = state is State.FINISHED and bool(run.status.pruned)
+    at_rest = state in (State.IDLE, State.PAUSED, State.STOPPED, State.FAILED) or pruned
+    taken = run.watching and not run.missing and bool(run.status.message)
+    if _has_run(run) and at_rest and not taken and (run.is_open or state is not State.PAUSED):
+        return ""
+    if state is State.FINISHED and not run.watching:
+        return "the run is finished: a larger train.max_steps (e) continues it, n starts a new one"
+    return _not_open(run) or "the run is training"
+
+
+def _not_steppable(run: RunControl) -> str:
+    if run.status.state is State.PAUSED and run.is_open:
+        return ""
+    return _not_open(run) or "single steps are for a paused run: pause it first (space)"
+
+
+def _not_coolable(run: RunControl) -> str:
+    if run.can_cool_down:
+        return ""
+    if run.status.state in (State.RUNNING, State.PAUSED) and not run.watching:
+        schedule = run.draft.base.optim.schedule
+        return f"a {schedule} schedule decays by itself: a cool-down is for wsd and constant"
+    return _not_open(run) or "the run is finished"
+
+
+def _without_past(run: RunControl) -> str:
+    if run.status.state is State.PREPARING:
+        return "the run is being prepared: wait until it is open"
+    if not _has_run(run):
+        return "there is no run yet: space starts one"
+    any_step = run.status.step > 0 or bool(run.metrics.ghosts("train_loss"))
+    return "" if any_step else "the run has no steps yet"
+
+
+def _not_forkable(run: RunControl) -> str:
+    return _not_open(run) or (
+        "" if run.status.step > 0 else "the run has no steps yet to fork from"
+    )
+
+
+def _no_new_run(run: RunControl) -> str:
+    if run.status.state is State.PREPARING:
+        return "the run is being prepared: wait until it is open"
+    return "" if _has_run(run) else "there is no run yet: space starts one with these settings"
+
+
+def _no_rate_test(run: RunControl) -> str:
+    state = run.status.state
+    if state is State.PREPARING:
+        return "the run is being prepared: wait until it is open"
+    if state is State.RUNNING:
+        first = "wait: another program trains" if run.watching else "pause first (space)"
+        return f"{first}: a learning-rate test needs the processor"
+    return ""
+
+
+def _has_run(run: RunControl) -> bool:
+    return run.run_path is not None
+
+
+def _nothing_to_undo(run: RunControl) -> str:
+    return "" if run.can_undo else "no setting was changed since the run was opened"
+
+
+WHY_NOT: dict[str, Callable[[RunControl], str]] = {  # other actions are always possible
+    "start": _not_startable,
+    "pause": _not_pausable,
+    "resume": _not_resumable,
+    "step": _not_steppable,
+    "sample": _not_open,
+    "evaluate": _not_open,
+    "save": _not_open,
+    "cool_down": _not_coolable,
+    "timeline": _without_past,
+    "fork": _not_forkable,
+    "new_run": _no_new_run,
+    "undo": _nothing_to_undo,
+    "test_rates": _no_rate_test,
+}

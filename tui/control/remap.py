@@ -1,0 +1,89 @@
+"""The keys in force: those of the table, but for what the preferences change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from textual.keys import Keys, _character_to_key
+
+from engine.program import program
+from tui.control.keymap import GROUPS, Key, display, id_of
+
+IDS = frozenset(id_of(name, key) for name, group in GROUPS.items() for key in group.keys)
+MODIFIERS = frozenset({"ctrl", "shift", "alt", "super"})
+NAMES = frozenset(one.value for one in Keys)
+PRINTED = {display(name): name for name in sorted(NAMES)}  # as a footer has it
+
+
+class Keymap:
+    """Keys by action.
+
+    Args:
+        changes: ``{"cockpit.train": "space,f5"}``.
+
+    Attributes:
+        changes: Those that are valid, for Textual's ``App.set_keymap``.
+        problems: One sentence for each that is not, and for each key that two actions have.
+    """
+
+    def __init__(self, changes: Mapping[str, object] | None = None) -> None:
+        self.changes: dict[str, str] = {}
+        self.problems: list[str] = []
+        for id, keys in (changes or {}).items():
+            try:
+                self.changes[id] = _checked(id, keys)
+            except ValueError as error:
+                self.problems.append(str(error))
+        self.problems += self._clashes()
+
+    def keys(self, group: str, key: Key) -> str:
+        """Return the keys of an action, with commas between them."""
+        return self.changes.get(id_of(group, key), key.keys)
+
+    def shown(self, group: str, key: Key) -> str:
+        """Return the keys of an action as they are printed."""
+        return display(self.keys(group, key))
+
+    def _clashes(self) -> Iterator[str]:
+        changed = {id.partition(".")[0] for id in self.changes}
+        for name in sorted(changed):
+            taken: dict[str, str] = {}
+            for key in GROUPS[name].keys:
+                for one in self.keys(name, key).split(","):
+                    other = taken.setdefault(one, key.name)
+                    if other != key.name:
+                        yield (
+                            f"keys: {name}.{other} and {name}.{key.name} both have the key "
+                            f"{display(one)}, so that one of them has none: give it another"
+                        )
+
+
+def _checked(id: str, keys: object) -> str:
+    if id not in IDS:
+        raise ValueError(f"keys: there is no action {id!r}; {program()} keys lists them")
+    if not isinstance(keys, str) or not keys.strip():
+        raise ValueError(f'keys: {id} must be a key, or several as in "space,ctrl+t", not {keys!r}')
+    names = (
+        ["comma"] if keys.strip() == "," else [_named(id, one.strip()) for one in keys.split(",")]
+    )
+    return ",".join(names)
+
+
+def _named(id: str, key: str) -> str:
+    """Return Textual's name of a key, which may also be written as it is printed."""
+    *modifiers, last = [key] if len(key) == 1 else key.split("+")
+    if len(last) == 1:
+        name = _character_to_key(last)
+    else:
+        name = PRINTED.get(last, last)
+        if name not in NAMES and not _is_named_character(name):
+            raise ValueError(
+                f'keys: {id} has the unknown key {key!r}; keys are as "a", "f5", "ctrl+t"'
+            )
+    if not MODIFIERS.issuperset(modifiers):
+        raise ValueError(f'keys: {id} has the unknown key {key!r}; keys are as "a", "f5", "ctrl+t"')
+    return "+".join((*modifiers, name))
+
+
+def _is_named_character(name: str) -> bool:
+    return len(display(name)) == 1

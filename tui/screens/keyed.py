@@ -1,0 +1,48 @@
+"""Screens whose keys are a group of the key table, and which say why one does nothing now."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from textual.css.query import NoMatches
+from textual.screen import ModalScreen, Screen, ScreenResultType
+
+from tui.widgets.keys_footer import KeysFooter
+
+if TYPE_CHECKING:
+    from textual.notifications import SeverityLevel
+
+
+class KeyedScreen(Screen[ScreenResultType]):
+    """A screen with a footer of its keys, where its messages appear, too.
+
+    Attributes:
+        KEYS: Its group in the key table.
+    """
+
+    KEYS = ""
+
+    def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
+        """Return why an action of a key is impossible now; empty if it is possible."""
+        return ""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return not self.why_not(action, parameters)
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Show a message in the footer: a toast would cover text, on other screens, too."""
+        with suppress(NoMatches):  # it is being built or removed
+            self.query_one(KeysFooter).say(message, severity, timeout)
+
+
+class KeyedModalScreen(KeyedScreen[ScreenResultType], ModalScreen[ScreenResultType]):
+    """A screen over another one, whose footer it covers with its own."""
