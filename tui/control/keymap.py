@@ -370,6 +370,13 @@ GROUPS: dict[str, Group] = {
                 footer=True),
             Key("sample", "s", "sample", "Sample", "generate a text with the weights of that"
                 " moment", footer=True),
+            Key("play", "space", "play", "Play", "play the texts as a film, or stop"),
+            Key("faster", "plus,equals_sign", "speed(1)", "Faster", "play faster"),
+            Key("slower", "minus", "speed(-1)", "Slower", "play slower"),
+            Key("beside", "c", "beside", "Beside",
+                "keep this text beside those of other moments, or no longer"),
+            Key("down", "down,j", "scroll_text(1)", "Down", "the text, a line down"),
+            Key("up", "up", "scroll_text(-1)", "Up", "the text, a line up"),
             Key("keep", "k", "pin", "Keep",
                 "keep the weights of that moment for good, or no more", footer=True),
             Key("scale", "y", "toggle_log", "Scale", "logarithmic losses on or off"),

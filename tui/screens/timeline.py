@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
-<<<<<<< HEAD
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
-from textual.timer import Timer
-=======
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
->>>>>>> cafd879 (One table of keys for dispatch, footer, help, palette and gpt-tui keys; selecting is not changing; undo; search, steps and resets in the settings; why a key does nothing)
+from textual.containers import Horizontal, Vertical
+from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 
 from engine.config.setting import parse_number
@@ -57,58 +51,8 @@ class TimelineScreen(KeyedScreen[Choice | None]):
     AUTO_FOCUS = ""
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
 
-<<<<<<< HEAD
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "left", "move(-1)", "Move", key_display="← →", tooltip="the moment before or after"
-        ),
-        Binding("right", "move(1)", show=False),
-        Binding("pageup", "move(-10)", show=False),
-        Binding("pagedown", "move(10)", show=False),
-        Binding("home", "move(-1000000)", show=False),
-        Binding("end", "move(1000000)", show=False),
-        Binding("g", "type_step", "Step…", tooltip="type the number of a step"),
-        Binding("enter", "choose('rewind')", "Go back", tooltip="go on from here in this run"),
-        Binding("f", "choose('fork')", "Fork", tooltip="begin another run from here"),
-        Binding("space", "play", "Play", show=False, tooltip="play the texts as a film, or stop"),
-        Binding("plus", "speed(1)", key_display="+", show=False, tooltip="play faster"),
-        Binding("minus", "speed(-1)", key_display="-", show=False, tooltip="play slower"),
-        Binding(
-            "c",
-            "beside",
-            "Beside",
-            show=False,
-            tooltip="keep this text beside those of other moments, or no longer",
-        ),
-        Binding("down", "scroll_text(1)", show=False, tooltip="the text, a line down"),
-        Binding("up", "scroll_text(-1)", show=False, tooltip="the text, a line up"),
-        Binding("s", "sample", "Sample", tooltip="write a text with the weights of that moment"),
-        Binding("k", "pin", "Keep", tooltip="keep the weights of that moment for good, or no more"),
-        Binding("enter", "explain('rewind')", show=False),  # where the same key has nothing to do
-        Binding("f", "explain('fork')", show=False),
-        Binding("s", "explain('sample')", show=False),
-        Binding("k", "explain('pin')", show=False),
-        Binding(
-            "comma",
-            "move_to_weights(-1)",
-            key_display=",",
-            show=False,
-            tooltip="the last moment before whose weights are kept",
-        ),
-        Binding(
-            "full_stop",
-            "move_to_weights(1)",
-            key_display=".",
-            show=False,
-            tooltip="the next moment whose weights are kept",
-        ),
-        Binding("l", "toggle_log", "Log", show=False, tooltip="logarithmic losses on or off"),
-        Binding("escape,q,b", "dismiss", "Close", key_display="esc", tooltip="back to the cockpit"),
-    ]
-=======
     KEYS = "timeline"
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
->>>>>>> cafd879 (One table of keys for dispatch, footer, help, palette and gpt-tui keys; selecting is not changing; undo; search, steps and resets in the settings; why a key does nothing)
 
     def __init__(self, control: RunControl) -> None:
         super().__init__()
