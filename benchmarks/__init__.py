@@ -5,10 +5,9 @@ One file a benchmark; ``benchmarks/harness.py`` runs them.
 
 from __future__ import annotations
 
-import difflib
 from typing import NamedTuple
 
-from data.errors import InputError
+from data.errors import InputError, suggest
 from tui.commands import EXIT_DONE
 from tui.terminal.stdout import put
 
@@ -66,6 +65,4 @@ def _help() -> str:
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, BENCHMARKS, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(BENCHMARKS)}."
-    return f"there is no benchmark {name!r}: {hint}"
+    return f"there is no benchmark {name!r}: {suggest(name, BENCHMARKS)}"

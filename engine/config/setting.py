@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from data.errors import brief
+from data.errors import brief, suggest
 from engine.config.escapes import escape, unescape
 
 Value: TypeAlias = bool | int | float | str
@@ -100,9 +99,8 @@ class Setting:
         """
         value = self._coerce(value)
         if self.choices and value not in self.choices:
-            near = difflib.get_close_matches(str(value), self.choices, 1)
-            hint = f", did you mean {near[0]!r}?" if near else f"; choose one of {self.bounds}"
-            raise ValueError(f"{self.key} cannot be {value!r}{hint}")
+            hint = suggest(str(value), self.choices, f"choose one of {self.bounds}")
+            raise ValueError(f"{self.key} cannot be {value!r}: {hint}")
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             self._check_bounds(value)
         return value

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from data.errors import InputError
+from data.errors import InputError, suggest
 from engine.metric_catalogue import METRICS
 from engine.runs.database import NOTHING, Curve, reading
 
@@ -70,7 +70,7 @@ def read_curves(run: Path, metrics: Sequence[str] = ()) -> Curves:
         if unknown:
             raise InputError(
                 f"the run {run.name!r} has no metric {unknown[0]!r}: "
-                f"there are {', '.join(names) or 'none yet'}"
+                f"{suggest(unknown[0], names) if names else 'there are none yet'}"
             )
         references = database.meta().get("references", {})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import fcntl
 import itertools
@@ -17,7 +16,7 @@ from typing import BinaryIO
 import platformdirs
 import tomli_w
 
-from data.errors import InputError
+from data.errors import InputError, suggest
 from data.files import write_atomically
 from data.paths import describe_os_error, own_folder, quoted, typed_path
 from data.reading import open_regular, read_regular
@@ -80,9 +79,8 @@ def find_run(run: str, runs_dir: Path | None = None) -> Path:
     if path:
         _check_readable(path)
         return Path(os.path.realpath(path))
-    near = difflib.get_close_matches(run, [path.name for path in list_runs(runs_dir)], 1)
-    command = f"{program()} runs{in_runs_dir(runs_dir)}"
-    hint = f"did you mean {near[0]!r}?" if near else f"{command} lists what is there."
+    lists = f"{program()} runs{in_runs_dir(runs_dir)} lists what is there."
+    hint = suggest(run, [path.name for path in list_runs(runs_dir)], lists)
     raise InputError(f"there is no run {run!r} in {runs_dir}: {hint}")
 
 

@@ -145,7 +145,7 @@ def test_the_help_lists_every_benchmark(capsys: pytest.CaptureFixture[str]) -> N
     ("arguments", "words"),
     [
         (["strtup"], "did you mean 'startup'?"),
-        (["flops"], f"there are {', '.join(BENCHMARKS)}."),
+        (["flops"], f"there are {', '.join(BENCHMARKS)}"),
         (["startup", "--runs", "0"], "argument --runs"),
         (["startup", "--preset", "tinny"], "did you mean 'tiny'?"),
         (["overhead", "--pairs", "none"], "argument --pairs"),

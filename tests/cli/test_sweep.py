@@ -265,7 +265,7 @@ def test_runs_can_be_queued_now_and_trained_later(sweep: Sweep, cli: Cli, runs_d
         (["cancel"], "cancel takes the ids of entries"),
         (["run", "3"], "run takes no ids"),
         (["cancel", "3"], "there is no entry 3"),
-        (["delete"], "invalid choice: 'delete'"),
+        (["delete"], "it cannot be 'delete': there are "),
     ],
 )
 def test_what_the_queue_refuses(cli: Cli, arguments: list[str], words: str) -> None:

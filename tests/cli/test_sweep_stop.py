@@ -91,7 +91,7 @@ def test_when_the_rule_begins_can_be_said(sweep: Sweep, runs_dir: Path) -> None:
     [
         (["--stop-after-runs", "3"], "--stop-after-runs goes with --stop median"),
         ([*STOP, "--stop-after-steps", "0"], "--stop-after-steps takes 1 or more, not 0"),
-        (["--stop", "mean"], "invalid choice: 'mean'"),
+        (["--stop", "mean"], "it cannot be 'mean': did you mean 'median'?"),
         (["--resume", *STOP], "take the name of one sweep"),
     ],
 )

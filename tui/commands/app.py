@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import engine
-from data.errors import InputError
+from data.errors import InputError, nearest
 from tui.commands import COMMANDS
 from tui.commands.options import (
     NEW_RUN_OPTIONS,
@@ -94,7 +94,6 @@ def _new_run(args: argparse.Namespace, argv: list[str]) -> Launch:
 
 def _find(run: str, runs_dir: Path) -> Path:
     """Return the run's folder; if there is none, the word may be a mistyped command."""
-    import difflib
 
     from engine.program import program
     from engine.runs.folder import find_run
@@ -109,10 +108,10 @@ def _find(run: str, runs_dir: Path) -> Path:
             ) from None
         if run in COMMANDS:
             raise InputError(f"a command comes first: {program()} {run} [options]") from None
-        near = difflib.get_close_matches(run, COMMANDS, 1, cutoff=0.7)
+        near = nearest(run, COMMANDS, cutoff=0.7)
         if near:
             raise InputError(
-                f"there is no command or run {run!r}: did you mean {program()} {near[0]}?"
+                f"there is no command or run {run!r}: did you mean {program()} {near}?"
             ) from None
         raise
 

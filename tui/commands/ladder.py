@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from data.errors import InputError
+from data.errors import InputError, suggest
 from data.paths import utf8_text
 from engine.config.changes import turn_off_epochs
 from engine.config.presets import LADDER, preset_config
@@ -100,9 +99,7 @@ def _chosen(args: argparse.Namespace) -> list[Rung]:
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, NAMES, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(NAMES)}."
-    return f"there is no rung {name!r}: {hint}"
+    return f"there is no rung {name!r}: {suggest(name, NAMES)}"
 
 
 def _check_writable(page: Path | None) -> None:

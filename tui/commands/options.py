@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from data.errors import InputError
+from data.errors import InputError, brief, suggest
 from data.paths import absolute, check_storable, quoted, typed_path
 from engine.program import PROGRAM, program
 from tui.terminal.stdout import complain, put, say
@@ -70,6 +70,13 @@ class Parser(argparse.ArgumentParser):
         """Raise ``OutputLost`` if ``--help`` or ``--version`` could not be printed."""
         put("", end="")
         super().exit(status, message)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Suggest the choice that was meant, where argparse lists them all."""
+        if action.choices is not None and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            hint = suggest(str(value), choices)
+            raise argparse.ArgumentError(action, f"it cannot be {brief(str(value))}: {hint}")
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (see {self.prog.replace(PROGRAM, program(), 1)} --help)")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from data.errors import InputError
+from data.errors import InputError, brief, suggest
 from engine.program import program
 from engine.protocol import DAMAGED
 from engine.runs.catalogue import disk_use, find_parent
@@ -62,9 +61,8 @@ def main(argv: list[str]) -> int:
         act: Callable[[list[str]], int] = getattr(module, argv[0])
         return act(argv[1:])
     if argv and not argv[0].startswith("-"):
-        near = difflib.get_close_matches(argv[0], ACTIONS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(ACTIONS)}"
-        raise InputError(f"'gpt-tui runs' has no action {argv[0]!r}: {hint}")
+        hint = suggest(argv[0], ACTIONS)
+        raise InputError(f"'gpt-tui runs' has no action {brief(argv[0])}: {hint}")
     return _list(argv)
 
 

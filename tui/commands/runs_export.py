@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data.errors import InputError
+from data.errors import InputError, suggest
 from data.files import replacing
 from engine.runs.export import WRITERS, Curves, read_curves
 from tui.commands import EXIT_DONE
@@ -19,7 +19,7 @@ BINARY = ("parquet",)
 def export(argv: list[str]) -> int:
     args, run = _parser().parse_run(argv)
     if args.to not in WRITERS:
-        raise InputError(f"there is no format {args.to!r}: there are {', '.join(WRITERS)}")
+        raise InputError(f"there is no format {args.to!r}: {suggest(args.to, WRITERS)}")
     if args.output is None and (args.to in BINARY or args.json):
         reason = "tells of a file" if args.json else "is binary"
         what = "--json" if args.json else f"--to {args.to}"

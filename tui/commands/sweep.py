@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
-from data.errors import InputError
+from data.errors import InputError, suggest
 from engine.config.setting import Value
 from engine.program import program
 from engine.runs.folder import in_runs_dir
@@ -236,7 +236,7 @@ def _existing_sweep(args: argparse.Namespace, queue: Queue) -> str:
         to_resume = [sweep for sweep in sweeps if sweep in unfinished]
         return (to_resume if to_resume and args.resume is not None else sweeps)[-1]
     if names[0] not in sweeps:
-        raise InputError(f"there is no sweep {names[0]!r}: there are {', '.join(sweeps)}")
+        raise InputError(f"there is no sweep {names[0]!r}: {suggest(names[0], sweeps)}")
     return names[0]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import importlib.util
 import os
@@ -14,7 +13,7 @@ from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
-from data.errors import InputError
+from data.errors import InputError, suggest
 from engine.config.presets.lecture import LADDER, ORIGINS
 from engine.config.presets.recipes import GPT2, RECIPES, Preset
 from engine.config.schema import Config
@@ -50,9 +49,7 @@ def preset_config(name: str) -> Config:
         InputError: There is no such preset; the message suggests the closest one.
     """
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(PRESETS)}."
-        raise InputError(f"there is no preset {name!r}: {hint}")
+        raise InputError(f"there is no preset {name!r}: {suggest(name, PRESETS)}")
     return dataclasses.replace(Config().replace(PRESETS[name].values), preset=name)
 
 
