@@ -191,6 +191,23 @@ def test_an_export_leaves_links_pipes_and_devices_what_they_are(cli: Cli, tmp_pa
     assert pipe.is_fifo()
 
 
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1"])
+def test_an_export_to_standard_output_by_any_of_its_names(cli: Cli, name: str) -> None:
+    answer = cli("runs", "export", "first", "-o", name)
+    assert answer == cli("runs", "export", "first")
+    assert answer.out.startswith("step,train_loss")
+    assert not Path("-").exists()
+    assert cli("runs", "export", "first", "--to", "parquet", "-o", name).code == 0  # no terminal
+
+
+def test_an_export_to_a_pipe_that_has_a_number_alone(cli: Cli) -> None:
+    reader, writer = os.pipe()
+    assert cli("runs", "export", "first", "-o", f"/dev/fd/{writer}").code == 0
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        assert pipe.read() == cli("runs", "export", "first").out
+
+
 def test_exports_that_cannot_be(cli: Cli, tmp_path: Path) -> None:
     assert "is binary" in cli("runs", "export", "first", "--to", "parquet").problem
     assert "-o FILE" in cli("runs", "export", "first", "--json").problem

@@ -26,7 +26,7 @@ from tui.commands.options import (
     runs_dir_of,
     say_started,
 )
-from tui.terminal.stdout import complain, print_last, say
+from tui.terminal.stdout import complain, output_to, print_last, say
 from tui.text.numbers import format_estimate
 from tui.text.tables import format_json
 
@@ -115,10 +115,8 @@ def _write(path: Path, rungs: list[Rung], typed: str, code: int) -> None:
     if code != EXIT_DONE:
         complain(f"{path} is not written, because the ladder was stopped")
         return
-    try:
-        path.write_text(utf8_text(page(rungs, typed)), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+    with output_to(path) as file:
+        file.write(utf8_text(page(rungs, typed)))
 
 
 def _train(rungs: list[Rung], runs_dir: Path, budget: float, typed: str) -> int:

@@ -8,8 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
-from typing import TextIO
+from pathlib import Path
+from typing import IO, Any, TextIO
 
+from data.errors import InputError
+from data.files import replacing
+from data.program import named
 from tui.terminal.visible import to_terminal, visible
 
 
@@ -40,6 +44,43 @@ def standard_output() -> Iterator[TextIO]:
     except OSError as error:
         silence(sys.stdout)
         raise OutputLost(error) from None
+
+
+def is_standard_output(path: Path) -> bool:
+    """Return whether a path stands for standard output: ``-``, or one that leads there."""
+    try:
+        there = str(path) == "-" or os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):  # it does not exist yet
+        return False
+    return there
+
+
+@contextmanager
+def output_to(path: Path, binary: bool = False) -> Iterator[IO[Any]]:
+    """Open a path that an option for output names.
+
+    A file is replaced as a whole once the block has ended without an error; pipes and devices are
+    written to directly.
+
+    Raises:
+        InputError: It cannot be written.
+        BrokenPipeError, OutputLost: As ``standard_output``, if it is that.
+    """
+    options: dict[str, Any] = {"mode": "wb"} if binary else {"mode": "w", "encoding": "utf-8"}
+    if is_standard_output(path):
+        with standard_output() as out:
+            yield out.buffer if binary else out
+        return
+    is_file = path.is_file() or not path.exists()
+    try:
+        # a pipe has no other path than the one in /dev/fd
+        with replacing(path.resolve(), **options) if is_file else open(path, **options) as file:
+            yield file
+    except OSError as error:
+        raise InputError(
+            f"{named(str(path))} cannot be written ({error.strerror}): choose another file, or "
+            f"make room"
+        ) from None
 
 
 def put(text: str, end: str = "\n") -> None:

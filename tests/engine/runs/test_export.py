@@ -91,7 +91,7 @@ def test_what_the_run_went_back_from_is_left_out(run: Path) -> None:
 
 
 def test_a_metric_that_is_none(run: Path) -> None:
-    with pytest.raises(InputError, match="no metric 'loss': there are grad_norm, train_loss"):
+    with pytest.raises(InputError, match="no metric 'loss': did you mean 'val_loss'"):
         read_curves(run, ["loss"])
 
 
