@@ -13,9 +13,9 @@ from typing import IO
 
 from data.download import Watcher
 from data.encoding import SAMPLE_BYTES, UTF8, Encoding, marked
-from data.errors import InputError
+from data.errors import InputError, reason_of
 from data.file_kinds import kind_of, way_out
-from data.paths import expanded
+from data.paths import typed_path
 from data.program import named
 from data.text_file import (
     MARK,
@@ -63,12 +63,12 @@ def convert(spec: str, new: str, codec: str, watcher: Watcher) -> Converted:
             written. No file is left behind.
         Cancelled: `watcher.cancelled` returned true.
     """
-    with opened(spec, _path(spec)) as file:
+    with opened(spec, typed_path(spec)) as file:
         encoding, cut = _encoding_of(file, spec, codec, watcher)
         file.seek(0)
         counts = _Counts()
         pieces = _decoded(read_chunks(file, spec, watcher, "converting"), encoding, spec, counts)
-        _write(_path(new), new, _composed(_cleaned(pieces)), counts)
+        _write(typed_path(new), new, _composed(_cleaned(pieces)), counts)
     return Converted(counts.characters, encoding.described, counts.replaced, cut)
 
 
@@ -76,13 +76,6 @@ def convert(spec: str, new: str, codec: str, watcher: Watcher) -> Converted:
 class _Counts:
     characters: int = 0
     replaced: int = 0
-
-
-def _path(spec: str) -> Path:
-    try:
-        return expanded(spec)
-    except RuntimeError as error:  # an unknown ~name
-        raise InputError(f"{spec!r} cannot be used ({error}): check the path.") from None
 
 
 def _encoding_of(file: IO[bytes], spec: str, codec: str, watcher: Watcher) -> tuple[Encoding, bool]:
@@ -183,7 +176,7 @@ def _write(path: Path, new: str, pieces: Iterator[str], counts: _Counts) -> None
             f"{named(new)} is there already, and is not overwritten: name another"
         ) from None
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
+        why = reason_of(error)
         raise InputError(f"{named(new)} cannot be written ({why}): name another") from None
     try:
         with file:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection
 
 MOST_SHOWN = 60  # characters of what was typed
+LINE_ENDS = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")  # where str.splitlines splits
 
 
 def brief(typed: str) -> str:
     """Quote what was typed, as ``repr``, shortened."""
     return repr(typed if len(typed) <= MOST_SHOWN else f"{typed[:MOST_SHOWN]}…")
+
+
+def on_one_line(text: str) -> str:
+    """Return a text with its line ends visible, as in ``a\\nb``; a path may have some."""
+    return text if text.isprintable() else LINE_ENDS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def reason_of(error: Exception) -> str:
+    """Return why something failed, as the system says it."""
+    return str(getattr(error, "strerror", None) or error)
 
 
 def nearest(typed: str, names: Collection[str], cutoff: float = 0.6) -> str | None:
@@ -30,13 +42,13 @@ class InputError(Exception):
     """Invalid input; the message says what is wrong and how to fix it.
 
     Attributes:
-        problems: The messages, as several problems are reported at once.
+        problems: The messages, each on one line, as several problems are reported at once.
     """
 
     def __init__(self, problem: str, *more: str) -> None:
         # All problems go to Exception.args, from which pickle rebuilds the error.
         super().__init__(problem, *more)
-        self.problems: list[str] = [problem, *more]
+        self.problems: list[str] = [on_one_line(one) for one in (problem, *more)]
 
     def __str__(self) -> str:
         return "\n".join(self.problems)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data.errors import InputError, brief
+from data.errors import InputError, brief, reason_of
 
 MISSING = (errno.ENOENT, errno.ENOTDIR)
 NOT_UTF8 = re.compile("[\udc80-\udcff]")  # how Python has bytes that are not UTF-8
@@ -93,8 +93,12 @@ def own_folder(variable: str, default: Callable[[], Path], option: str = "") -> 
 
 def describe_os_error(error: OSError) -> str:
     """Return what the system refused and why, and a way out."""
-    way_out = WAYS_OUT.get(error.errno or 0, "check it, or choose another")
-    return f"{utf8_text(error.filename)} cannot be used ({error.strerror}): {way_out}"
+    return f"{utf8_text(error.filename)} cannot be used ({reason_of(error)}): {way_out_of(error)}"
+
+
+def way_out_of(error: OSError) -> str:
+    """Return what helps where the system refused a path, as an imperative."""
+    return WAYS_OUT.get(error.errno or 0, "check it, or choose another")
 
 
 def utf8_text(path: str | bytes | os.PathLike[str]) -> str:
@@ -171,8 +175,7 @@ def _problem_of(text: str) -> tuple[str, str] | None:
         return "it has characters that no file name has", "check it"
     except OSError as error:
         if error.errno not in MISSING:
-            reason = error.strerror or str(error)
-            return reason, WAYS_OUT.get(error.errno or 0, "check it, or choose another")
+            return reason_of(error), way_out_of(error)
     return None
 
 

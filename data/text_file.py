@@ -19,9 +19,9 @@ from typing import IO
 
 from data.download import Watcher
 from data.encoding import SAMPLE_BYTES, UTF8, Encoding, marked, recognise, sample_around
-from data.errors import Cancelled, InputError, NotFound
+from data.errors import Cancelled, InputError, NotFound, reason_of
 from data.file_kinds import kind_of, structure_of, way_out
-from data.paths import expanded
+from data.paths import expanded, typed_path
 from data.program import named, program, quote
 from data.reading import open_regular
 
@@ -52,10 +52,7 @@ class TextFile:
 
     def __init__(self, spec: str) -> None:
         self.spec = spec
-        try:
-            self.path = expanded(spec).absolute()
-        except RuntimeError as error:  # an unknown ~name
-            raise InputError(_unreadable(spec, error)) from None
+        self.path = typed_path(spec).absolute()
         self._before: tuple[int, ...] = ()  # what the file was when it was read first
 
     def survey(self, watcher: Watcher) -> Survey:
@@ -117,8 +114,8 @@ def opened(spec: str, path: Path) -> Iterator[IO[bytes]]:
         raise NotFound(f"The file {named(spec)} does not exist.") from None
     except IsADirectoryError:
         raise InputError(
-            f"{named(spec) or 'The empty path'} is a folder: give one text file "
-            f"(cat {quote(spec or '.')}/*.txt > {quote(new_name('all.txt'))} joins several)."
+            f"{named(spec)} is a folder: give one text file "
+            f"(cat {quote(spec)}/*.txt > {quote(new_name('all.txt'))} joins several)."
         ) from None
     except PermissionError:
         raise InputError(
@@ -132,8 +129,7 @@ def opened(spec: str, path: Path) -> Iterator[IO[bytes]]:
 
 
 def _unreadable(spec: str, error: Exception) -> str:
-    reason = getattr(error, "strerror", None) or error
-    return f"{spec!r} cannot be read ({reason}): check the path or give another file."
+    return f"{spec!r} cannot be read ({reason_of(error)}): check the path or give another file."
 
 
 def read_chunks(
@@ -286,23 +282,24 @@ def _not_utf8(file: IO[bytes], spec: str, offset: int) -> InputError:
 
 def new_name(spec: str) -> str:
     """Return the name of a file that does not exist, for a new version of a text."""
-    path = Path(spec)
-    folder = path.parent
+    folder, name = os.path.split(spec)  # a Path drops the ./ in front of a ~
+    path = Path(name)
     try:
-        if not os.access(folder.expanduser(), os.W_OK):
-            folder = Path()
+        if not os.access(expanded(folder), os.W_OK):
+            folder = ""
         stem = path.name.removesuffix(path.suffix)[:80] or "text"
         if path.suffix not in (".txt", ""):
             stem = stem.removesuffix(".txt")
+        if stem.startswith("~"):
+            folder = folder or os.curdir
         ends = (".txt", ".utf8.txt", *(f".utf8-{number}.txt" for number in range(2, 100)))
-        free = (folder / f"{stem}{end}" for end in ends)
-        return str(next(one for one in free if not _is_taken(one)))
+        free = (os.path.join(folder, f"{stem}{end}") for end in ends)
+        return next(one for one in free if not _is_taken(expanded(one)))
     except (OSError, RuntimeError, StopIteration):
         return "utf8-text.txt"
 
 
 def _is_taken(path: Path) -> bool:
-    path = path.expanduser()
     return os.path.lexists(path) or os.path.lexists(path.with_suffix(""))  # that is for a folder
 
 

@@ -168,6 +168,7 @@ class Fork(Command):
     changes: dict[str, Any] = field(default_factory=dict)
     name: str | None = None
     step: int | None = None  # None for the current one
+    runs_dir: str = ""  # where it goes; empty for the folder that this run is in
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ from engine.runs.checkpoint_names import (
 )
 from engine.runs.database import back_up
 from engine.runs.folder import DATABASE_FILE, typed_name
-from engine.runs.own_files import find_foreign, has_only, remove_own_folder
+from engine.runs.own_files import check_own_files, has_only, remove_own_folder
 from engine.runs.sqlite import BESIDE
 from engine.training.trainer import Trainer
 
@@ -224,12 +224,11 @@ def write_checkpoint(
 
     Raises:
         OSError: The disk is full, or the folder gone; the older checkpoints are as they were.
+        InputError: Something in the run is no file of its own.
         Unreadable: The database is damaged; the older checkpoints keep their copies of it.
     """
     snapshot = snapshot.on_host()
-    _, told = find_foreign(run)
-    if told:
-        raise OSError(errno.EINVAL, told)
+    check_own_files(run)
     folder = run / CHECKPOINTS_FOLDER
     folder.mkdir(exist_ok=True)
     final = folder / checkpoint_name(snapshot.step, snapshot.state.get("branch", 0))

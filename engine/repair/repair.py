@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tomli_w
 
-from data.errors import InputError
+from data.errors import InputError, reason_of
 from data.files import write_atomically
 from engine.checkpoint.load import read_good
 from engine.checkpoint.restore_database import RESTORED, restore_database
@@ -45,7 +45,7 @@ def repair(run: Path, say: Say) -> None:
             elif not damaged and not rescued:
                 say(f"{CONFIG_FILE} and {DATABASE_FILE} are intact: nothing is written")
     except OSError as error:
-        why = error.strerror or error
+        why = reason_of(error)
         raise InputError(f"the folder {run} cannot be read or written ({why})") from None
 
 

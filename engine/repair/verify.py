@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.errors import InputError
+from data.errors import InputError, reason_of
 from engine.checkpoint.store import Damaged, copy_of_database, read_checkpoint
 from engine.metrics import Steps
 from engine.repair.repair import config_differences, find_damage
@@ -94,7 +94,7 @@ def _check_database(run: Path, newest: Path | None) -> list[Check]:
     except InputError as error:
         return [Check("database", str(error), False)]
     except OSError as error:
-        told = f"{run / DATABASE_FILE} cannot be read ({error.strerror or error})"
+        told = f"{run / DATABASE_FILE} cannot be read ({reason_of(error)})"
         return [Check("database", told, False)]
     problems = [told for one in histories for told in one.problems()]
     if problems:

@@ -105,7 +105,7 @@ def name_of_parent(run: Path) -> str:
 def _renamed(runs_dir: Path, name: str) -> Iterator[Path]:
     for folder in list_runs(runs_dir):
         with suppress(InputError):  # a run whose notes are damaged is not known by other names
-            if name in read_notes(folder).formerly:
+            if name in (folder.resolve().name, *read_notes(folder).formerly):
                 yield folder
 
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import platformdirs
 import tomli_w
 
-from data.errors import InputError, suggest
+from data.errors import InputError, reason_of, suggest
 from data.files import write_atomically
 from data.paths import describe_os_error, own_folder, quoted, typed_path
 from data.reading import open_regular, read_regular
@@ -115,10 +115,16 @@ def check_own_run(run: Path, runs_dir: Path) -> None:
     Raises:
         InputError: It is.
     """
+    _refuse_link(path_in(runs_dir, run), run)
+
+
+def path_in(runs_dir: Path, run: Path) -> Path:
+    """Return the path of a run in a runs folder, which may be a link to it; else its own."""
     if run.parent != Path(os.path.realpath(runs_dir)):
         for path in list_runs(runs_dir):
             if os.path.realpath(path) == str(run):
-                _refuse_link(path, run)
+                return path
+    return run
 
 
 def _refuse_link(path: Path, found: Path) -> None:
@@ -264,7 +270,7 @@ def cannot_write(
     runs_dir: Path, error: Exception, way_out: str = ", or choose another with --runs-dir"
 ) -> InputError:
     """Return what to raise where a run could not be created."""
-    reason = getattr(error, "strerror", None) or getattr(error, "why", None) or str(error)
+    reason = getattr(error, "why", None) or reason_of(error)
     return InputError(
         f"cannot write the runs folder {runs_dir} ({reason}): allow it or make room{way_out}"
     )

@@ -5,18 +5,22 @@ Deleted runs are kept in a hidden folder of the runs folder, the trash.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
 import shutil
 import sqlite3
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from data.errors import InputError
-from data.paths import absolute, typed_path
+from data.errors import InputError, reason_of
+from data.files import write_atomically
+from data.paths import absolute, typed_path, way_out_of
+from data.reading import read_regular
 from engine.program import program, quote
 from engine.runs.checkpoint_names import BEST, CHECKPOINTS_FOLDER, LATEST, read_pointer
 from engine.runs.database import RunDatabase, reading
@@ -33,6 +37,7 @@ from engine.runs.own_files import check_own_files, unlinked
 
 ATTEMPTS = 10
 TRASH_FOLDER = ".trash"
+MOST_BYTES_OF_NAME = 100  # in the trash, where the time is added; those that runs are given
 STAMP = "%Y%m%d-%H%M%S-%f"
 ENTRY_PATTERN = re.compile(r"(.+)-([0-9]{8}-[0-9]{6}-[0-9]{6})", re.DOTALL)
 
@@ -79,7 +84,7 @@ def copy_run(run: Path, destination: Path) -> Path:
         part.rename(place)
     except OSError as error:
         raise InputError(
-            f"{run} cannot be copied to {place} ({error.strerror or error}): choose another "
+            f"{run} cannot be copied to {place} ({reason_of(error)}): choose another "
             f"folder, or make room"
         ) from None
     finally:
@@ -111,8 +116,14 @@ def trash_run(run: Path) -> Trashed:
         InputError: Some program is training it, or the folder cannot be written.
     """
     now = datetime.now()
-    place = _trash_of(run.parent) / f"{run.name}-{now.strftime(STAMP)}"
+    short = run.name
+    while len(os.fsencode(short)) > MOST_BYTES_OF_NAME:
+        short = short[:-1]
+    place = _trash_of(run.parent) / f"{short}-{now.strftime(STAMP)}"
     with RunLock(run):
+        if short != run.name:
+            with _telling(run, place):
+                write_atomically(_name_file(place), os.fsencode(run.name))
         _move(run, place)
     return Trashed(place, run.name, now.timestamp())
 
@@ -140,9 +151,23 @@ def _entry(path: Path) -> Trashed | None:
     if not match or os.path.islink(path) or not is_run(path):
         return None
     try:
-        return Trashed(path, match[1], datetime.strptime(match[2], STAMP).timestamp())
+        deleted = datetime.strptime(match[2], STAMP).timestamp()
     except (ValueError, OverflowError):  # there is no such day, or none that is counted
         return None
+    return Trashed(path, _full_name(path, match[1]), deleted)
+
+
+def _name_file(path: Path) -> Path:
+    """Return the file with the name of a deleted run that was too long to have the time added."""
+    return path.with_name(f"{path.name}.name")
+
+
+def _full_name(path: Path, short: str) -> str:
+    try:
+        name = os.fsdecode(read_regular(_name_file(path), 255))
+    except OSError:
+        return short
+    return name if name.startswith(short) and not {"/", "\0"} & set(name) else short
 
 
 def _trash_of(runs_dir: Path) -> Path:
@@ -181,6 +206,8 @@ def restore_run(trashed: Trashed, name: str | None = None) -> Path:
     if name is not None or os.path.lexists(place):
         place = check_name(trashed.name if name is None else name, runs_dir, way_out)
     _move(trashed.path, place)
+    with suppress(OSError):
+        _name_file(trashed.path).unlink()
     return place
 
 
@@ -194,20 +221,30 @@ def empty_trash(runs_dir: Path) -> list[Trashed]:
     for one in trashed:
         try:
             shutil.rmtree(one.path)
+            _name_file(one.path).unlink(missing_ok=True)
         except OSError as error:
             raise InputError(
-                f"{one.path} cannot be deleted ({error.strerror or error}): delete it by hand"
+                f"{one.path} cannot be deleted ({reason_of(error)}): delete it by hand"
             ) from None
     return trashed
 
 
 def _move(run: Path, place: Path) -> None:
-    try:
+    with _telling(run, place):
         place.parent.mkdir(exist_ok=True)
         os.rename(run, place)
+
+
+@contextmanager
+def _telling(run: Path, place: Path) -> Iterator[None]:
+    """Raise ``InputError`` if a run cannot be moved."""
+    try:
+        yield
     except OSError as error:
+        refused = error.errno in (errno.EACCES, errno.EPERM)
+        way_out = f"allow writing in {run.parent}" if refused else way_out_of(error)
         raise InputError(
-            f"{run} cannot be moved to {place} ({error.strerror}): allow writing in {run.parent}"
+            f"{run} cannot be moved to {place} ({reason_of(error)}): {way_out}"
         ) from None
 
 

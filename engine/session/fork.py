@@ -20,12 +20,15 @@ from engine.runs.folder import DATABASE_FILE, cannot_write, create_run, delete_r
 from engine.session.run_state import Losses, RunState
 
 
-def fork(run_state: RunState, changes: dict[str, Any], name: str | None) -> Path:
+def fork(
+    run_state: RunState, changes: dict[str, Any], name: str | None, runs_dir: Path | None = None
+) -> Path:
     """Create a run that continues as its parent would, but for the changes; return its folder.
 
     Args:
         run_state: The parent, at the step of the fork.
         name: None for the parent's and a number.
+        runs_dir: Where the new run goes; None for the folder that its parent is in.
 
     Raises:
         InputError: A change does not fit the weights, the name is taken, or there is no room.
@@ -39,7 +42,7 @@ def fork(run_state: RunState, changes: dict[str, Any], name: str | None) -> Path
             f"the weights of step {snapshot.step:,} are not finite, as training had diverged: fork "
             f"an earlier step"
         )
-    path = create_run(config, parent.parent, name, stem=f"{parent.name}-fork")
+    path = create_run(config, runs_dir or parent.parent, name, stem=f"{parent.name}-fork")
     try:
         record = _write_past(run_state, path, snapshot)
         first = _as_first(snapshot, config, record)

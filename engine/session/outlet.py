@@ -142,16 +142,16 @@ class Outlet:
 def now_and_then(
     report: Callable[[str], None], clock: Callable[[], float] = time.monotonic
 ) -> Callable[[str], None]:
-    """Wrap ``report``: it is called with the first line, then at most once a second.
+    """Wrap ``report``: of lines that begin alike, up to a colon, one a second is passed on.
 
-    The other lines are dropped; ``clock`` returns monotonic seconds.
+    The others are dropped; ``clock`` returns monotonic seconds.
     """
-    due = -float("inf")
+    due, topic = -float("inf"), ""
 
     def pass_on(message: str) -> None:
-        nonlocal due
-        now = clock()
-        if now >= due:
+        nonlocal due, topic
+        now, before, topic = clock(), topic, message.partition(":")[0]
+        if now >= due or topic != before:
             due = now + REPORT_SECONDS
             report(message)
 

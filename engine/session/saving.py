@@ -9,11 +9,11 @@ from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from data.errors import InputError, reason_of
 from engine.checkpoint.retention import Rules
 from engine.checkpoint.store import Snapshot, write_checkpoint
 from engine.protocol import Saved, State
 from engine.runs.checkpoint_names import is_full, step_of
-from engine.runs.database import Unreadable
 from engine.session.outlet import Outlet
 from engine.session.run_state import RunState
 
@@ -119,13 +119,14 @@ class Saving:
             path = writing.result()
         except OSError as error:
             why = (
-                f"the checkpoint could not be written ({error.strerror or error}); the older ones "
+                f"the checkpoint could not be written ({reason_of(error)}); the older ones "
                 f"are whole. Training is paused: make room, then resume it"
             )
             self._pause(why if self._run_state.files.path.is_dir() else self._what_is_gone())
             return
-        except Unreadable as error:
-            self._pause(f"the checkpoint was not written, and training is paused: {error}")
+        except InputError as error:  # the database is damaged, or a file is not the run's own
+            why = f"the checkpoint was not written, and training is paused: {error}"
+            self._pause(why if self._run_state.files.path.is_dir() else self._what_is_gone())
             return
         if is_full(path):
             self._saved, self.path = self._being_saved, path

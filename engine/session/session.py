@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -398,7 +399,8 @@ class Session:
             self._rewinder.abort()
 
     def _fork_here(self, command: protocol.Fork) -> None:
-        path = fork(self.run_state, command.changes, command.name)
+        runs_dir = Path(command.runs_dir) if command.runs_dir else None
+        path = fork(self.run_state, command.changes, command.name, runs_dir)
         self.outlet.journal("forked", run=path.name)
         self.outlet.tell(
             protocol.Forked(self.trainer.step, str(path), request_id=command.request_id)

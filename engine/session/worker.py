@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from data.download import Watcher
-from data.errors import Cancelled, InputError
+from data.errors import Cancelled, InputError, reason_of
 from data.paths import describe_os_error
 from data.reading import open_regular
 from engine.config.schema import config_from_dict
@@ -289,7 +289,7 @@ def open_or_restore(
     except OSError as error:
         raise InputError(
             f"the database of the run {path.name!r} is damaged, and cannot be restored "
-            f"({error.strerror or error}): make room, or allow writing in {path}"
+            f"({reason_of(error)}): make room, or allow writing in {path}"
         ) from None
     finally:
         lock.release()

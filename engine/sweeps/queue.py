@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from data.corpus import KNOWN_NAMES
-from data.errors import InputError
+from data.errors import InputError, reason_of
 from data.paths import absolute, check_storable, typed_path, utf8_text
 from data.reading import convert, parse_json
 from engine.config.schema import SETTINGS, config_from_dict, read_config
@@ -340,10 +340,10 @@ class Queue:
         try:
             yield
         except errors as error:
-            what = getattr(error, "strerror", None) or str(error)
             raise InputError(
-                f"the queue {self.path} cannot be used ({what}): check that the folder is writable "
-                f"and has space left; a damaged file can be moved away, the runs are not affected"
+                f"the queue {self.path} cannot be used ({reason_of(error)}): check that the folder "
+                f"is writable and has space left; a damaged file can be moved away, the runs are "
+                f"not affected"
             ) from None
 
     def _select(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import engine.session.rewind
+from engine.runs.curves import read_parent
 from engine.runs.database import RunDatabase
 from engine.runs.summary import read_summary
 from engine.session.outlet import now_and_then
@@ -113,3 +114,19 @@ def test_a_step_that_a_fork_inherited_is_sought_in_its_parent_by_its_present_nam
     assert "step 5 is of the run that 'b' was forked from at step 7, mother: take it" in done.err
     assert cli("runs", "rm", "mother").code == 0
     assert "a (not here any more)" in cli("fork", "b", "--at", "5").err
+
+
+def test_a_fork_of_a_linked_run_goes_beside_the_link(
+    quick_train: Cli, cli: Cli, runs_dir: Path, tmp_path: Path
+) -> None:
+    quick_train("--name", "theirs", "--runs-dir", tmp_path / "elsewhere")
+    longer = ("--set", "train.max_steps=9")
+    runs_dir.mkdir()
+    (runs_dir / "linked").symlink_to(tmp_path / "elsewhere/theirs")
+    made = cli("fork", "linked", *longer, "--json").json["path"]
+    assert made == str(runs_dir / "theirs-fork-1")
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["theirs"]
+    assert "forked from  theirs at step 6" in cli("runs", "show", "theirs-fork-1").out
+    parent = read_parent(Path(made))
+    assert parent and parent.path == runs_dir / "linked"
+    assert "already something 'linked'" in cli("fork", "linked", "--name", "linked").problem

@@ -92,7 +92,7 @@ def test_a_folder(here: Path) -> None:
 
 
 def test_no_path_at_all() -> None:
-    assert problem_with("").startswith("The empty path is a folder: give one text file")
+    assert problem_with("") == "'' cannot be used (it is empty): name a file or a folder"
 
 
 def test_a_file_that_may_not_be_read(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,4 +237,20 @@ def test_a_large_text_is_never_in_memory_as_a_whole(here: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["a\0b", "x" * 300, "~no-such-user-here/poem.txt"])
 def test_an_impossible_path_is_an_input_error_too(spec: str) -> None:
-    assert problem_with(spec).endswith("check the path or give another file.")
+    assert "cannot be used (" in problem_with(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "new"),
+    [
+        ("./~a.txt", "./~a.utf8.txt"),
+        ("~a.csv", "./~a.utf8.txt"),
+        ("no-such-folder/~a.csv", "./~a.utf8.txt"),
+        ("./-a.csv", "./-a.txt"),
+        ("a.txt.gz", "a.utf8.txt"),
+    ],
+)
+def test_the_name_for_a_new_version_of_a_text_can_be_typed(here: Path, spec: str, new: str) -> None:
+    for name in ("~a.txt", "a.txt"):
+        (here / name).touch()
+    assert text_file.new_name(spec) == new

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from data.program import named
 from engine.runs.comparison import ComparedRun, cautions, differing_settings, read_compared
 from engine.runs.folder import find_run
 from tui.commands import EXIT_DONE
@@ -38,7 +39,7 @@ def diff(argv: list[str]) -> int:
     for run, sample in zip(runs, _samples(runs, sampling) if args.samples else [], strict=False):
         told = f"no text: {sample['problem']}" if "problem" in sample else sample["text"]
         at = f", step {sample['step']:,}" if "step" in sample else ""
-        put(f"\n--- {run.name}{at} ---\n{told}")
+        put(f"\n--- {named(run.name)}{at} ---\n{told}")
     return EXIT_DONE
 
 

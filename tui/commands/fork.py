@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from data.program import named
 from engine.config.changes import check_fork, check_fork_end
 from engine.config.schema import read_config
 from engine.program import program
-from engine.runs.folder import CONFIG_FILE, check_name, typed_name
+from engine.runs.folder import CONFIG_FILE, check_name, path_in, typed_name
 from engine.runs.summary import read_summary
 from tui.commands import EXIT_DONE
 from tui.commands.options import (
@@ -16,6 +17,7 @@ from tui.commands.options import (
     add_data_option,
     add_set_option,
     changes_of,
+    runs_dir_of,
     whole_number,
 )
 from tui.terminal.stdout import put, say
@@ -27,22 +29,23 @@ def main(argv: list[str]) -> int:
     """Make the new run; it is not trained yet."""
     args, parent = _parser().parse_run(argv)
     changes = changes_of(args, new_run=True)
+    runs_dir = path_in(runs_dir_of(args), parent).parent
     if args.name is not None:
-        check_name(args.name, parent.parent)
+        check_name(args.name, runs_dir)
     check_fork(changes)  # before training up to the step, which may take long
     _check_end(parent, args.at, changes)
     from engine.session.fork import fork
     from engine.session.rewind import visit
 
     with visit(parent, args.at, say, args.data) as run_state:
-        path = fork(run_state, changes, args.name)
+        path = fork(run_state, changes, args.name, runs_dir)
         step = run_state.step
     if args.json:
         put(format_json({"run": path.name, "path": str(path), "parent": parent.name, "step": step}))
     else:
         name, command = typed_name(path), program()
         put(
-            f"run {path.name}: {parent.name} as it was at step {step:,}\n"
+            f"run {named(path.name)}: {named(parent.name)} as it was at step {step:,}\n"
             f"  kept in  {format_path(path)}\n"
             f"  train    {command} train --resume {name}\n"
             f"  look     {command} {name}"

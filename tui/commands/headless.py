@@ -13,7 +13,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TextIO
 
-from data.errors import InputError
+from data.errors import InputError, on_one_line
+from data.program import named
 from engine.protocol import (
     Advised,
     Evaluated,
@@ -133,7 +134,7 @@ class _Headless:
                 self._hear_advice(event)
             case Warned():
                 self._problem = event.message
-                self._progress.say(f"gpt-tui: {event.message}")
+                self._progress.say(f"gpt-tui: {on_one_line(event.message)}")
             case Refused():
                 self._refused = event.message
                 self._loop.end()
@@ -169,7 +170,7 @@ def _introduction(run: RunOpened) -> str:
     runtime = run.runtime
     own = ", native kernels" if runtime["kernels"] == "native" else ""
     lines = [
-        f"run {Path(run.path).name} in {format_path(run.path)}",
+        f"run {named(Path(run.path).name)} in {format_path(run.path)}",
         f"{format_amount(run.parameters)} parameters on {run.corpus}, {runtime['device']}, "
         f"{runtime['precision']}, {format_threads(runtime['threads'])}{own}, "
         f"from step {run.step:,} to {run.total_steps:,}",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.errors import InputError, brief, suggest
+from data.program import named
 from engine.program import program
 from engine.protocol import DAMAGED
 from engine.runs.catalogue import disk_use, find_parent
@@ -79,7 +80,7 @@ def _list(argv: list[str]) -> int:
         put(format_table(HEADER, map(_row, runs), RIGHT))
         for run in runs:
             if run.problem:  # below the table, which a sentence in a cell would make too wide
-                put(f"{run.name}: {run.problem.splitlines()[0]}")
+                put(f"{named(run.name)}: {run.problem.splitlines()[0]}")
     elif everything:
         put(f"none of the {len(everything)} runs in {runs_dir} matches {args.filter!r}")
     else:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from data.program import named
 from engine.program import program, quote
 from engine.runs.catalogue import disk_use
 from engine.runs.folder import find_own_run, in_runs_dir
@@ -64,7 +65,7 @@ def rename(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     path = find_own_run(args.run, runs_dir_of(args))
     renamed = rename_run(path, args.name)
-    return _print_run(renamed, args.json, f"{path.name} is now {renamed.name}")
+    return _print_run(renamed, args.json, f"{named(path.name)} is now {renamed.name}")
 
 
 def copy(argv: list[str]) -> int:
@@ -78,7 +79,7 @@ def copy(argv: list[str]) -> int:
     args, run = parser.parse_run(argv)
     made = copy_run(run, args.destination)
     facts = {"run": str(run), "copy": str(made)}
-    put(format_json(facts) if args.json else f"copied {run.name} to {format_path(made)}")
+    put(format_json(facts) if args.json else f"copied {named(run.name)} to {format_path(made)}")
     return EXIT_DONE
 
 

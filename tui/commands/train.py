@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from data.program import named
 from engine.program import program
 from engine.protocol import Open, Start, State
 from engine.runs.checkpoint_names import list_checkpoints
@@ -100,7 +101,7 @@ def described(run: RunSummary) -> str:
         f"on {run.device} ({run.precision}, {format_threads(run.threads)})\n"
     )
     return (
-        f"run {run.name}: {run.state}, step {run.step:,} of {run.total_steps:,}{note}\n"
+        f"run {named(run.name)}: {run.state}, step {run.step:,} of {run.total_steps:,}{note}\n"
         f"  train loss {format_loss(run.train_loss)}, validation loss {format_loss(run.val_loss)}"
         f"{f' ({run.val_measured})' if run.val_measured else ''}, "
         f"best {format_loss(run.best_val_loss)}\n"

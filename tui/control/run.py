@@ -282,9 +282,13 @@ class RunControl:
 
     def fork(self, step: int) -> int:
         """Fork the run at a step, with the edits that fit its weights; return the request id."""
+        from engine.runs.folder import path_in
+
         edits = self.draft.edits
         changes = {key: edits[key] for key in edits if not why_not_in_fork(key)}
-        return self.send(Fork(changes, None, step))
+        assert self.run_path
+        runs_dir = path_in(self.launch.runs_dir, self.run_path).parent
+        return self.send(Fork(changes, None, step, str(runs_dir)))
 
     def open_run(self, path: Path, keep_edits: bool = False) -> None:
         """Open another run, paused; the one that is open is saved and closed."""

@@ -11,7 +11,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from data.errors import InputError
+from data.errors import InputError, on_one_line
 from data.files import replacing
 from data.program import named
 from tui.terminal.visible import to_terminal, visible
@@ -110,8 +110,8 @@ def print_last(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Print a problem on standard error, if that can be written."""
-    say(f"gpt-tui: {visible(text)}")
+    """Print a problem on standard error, on one line, if that can be written."""
+    say(f"gpt-tui: {visible(on_one_line(text))}")
 
 
 def say(text: str, end: str = "\n") -> None:

@@ -7,6 +7,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 
+from data.errors import on_one_line
 from data.paths import utf8_text
 
 UNKNOWN = "–"
@@ -85,7 +86,7 @@ def format_time(seconds: float) -> str:
 
 
 def format_path(path: Path | str) -> str:
-    """A path with the home folder, if there is one, as ``~``."""
+    """A path on one line, with the home folder, if there is one, as ``~``."""
     path, home = Path(path), Path(os.path.expanduser("~"))  # stays ~ if there is none
     inside = path.is_relative_to(home) and home != home.parent
-    return f"~/{utf8_text(path.relative_to(home))}" if inside else utf8_text(path)
+    return on_one_line(f"~/{utf8_text(path.relative_to(home))}" if inside else utf8_text(path))

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from data.errors import on_one_line
 from data.paths import is_unicode
 from engine.protocol import PRUNED_KEY
 from tui.terminal.visible import visible
@@ -41,6 +42,7 @@ def format_columns(
         right: Indices of the right-aligned columns.
         wrap: Break the last column into lines that fit the terminal.
     """
+    rows = [[on_one_line(cell) for cell in row] for row in rows]
     lines = _wrap_last(rows) if wrap else rows
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
     to_right = set(right)
@@ -63,7 +65,7 @@ def _width(text: str) -> int:
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(on_one_line, line))} |" for line in lines)
 
 
 def _wrap_last(rows: Sequence[Sequence[str]]) -> list[list[str]]:
