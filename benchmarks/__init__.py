@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from data.errors import InputError, suggest
-from tui.commands import EXIT_DONE
+from tui import EXIT_DONE
 from tui.terminal.stdout import put
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.programs import BenchmarkError
 from benchmarks.report import Row, tell
 from engine.config.schema import Config
-from tui.commands import EXIT_DONE, EXIT_FAILED
+from tui import EXIT_DONE, EXIT_FAILED
 from tui.commands.options import Parser, add_set_option, config_of, runs_dir_of
 
 Report = tuple[list[Row], dict[str, Any]]

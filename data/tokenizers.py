@@ -77,7 +77,7 @@ class CharTokenizer:
             ids[written : written + len(chunk)] = chunk
             written += len(chunk)
         if not is_complete and not drop_unknown:
-            raise InputError(_without_token(self.unknown(text)))
+            raise InputError(without_token(self.unknown(text)))
         return ids[:written]
 
     def encode_pieces(self, pieces: Iterable[str], length: int) -> NDArray[Any]:
@@ -180,7 +180,8 @@ def _code_points(text: str) -> Iterator[NDArray[np.uint32]]:
         yield np.frombuffer(chunk.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
 
-def _without_token(characters: list[str]) -> str:
+def without_token(characters: Sequence[str]) -> str:
+    """Return two sentences on characters that a tokenizer does not know."""
     shown = ", ".join(repr(c) for c in characters[:SHOWN_UNKNOWN])
     more = len(characters) - SHOWN_UNKNOWN
     rest = f" and {more} more" if more > 0 else ""

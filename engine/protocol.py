@@ -239,6 +239,7 @@ class RunOpened(Event):
     last_sample: int = 0  # number of the newest stored sample; later ones have events
     watching: bool = False  # it is read-only: another process trains it, or its text is missing
     missing: str = ""  # why it is read-only, if not because another program has it open
+    characters: str = ""  # that a prompt may have; empty if that is not known
 
 
 @dataclass(frozen=True)
@@ -414,6 +415,7 @@ class Status:
     best_val_loss: float | None = None
     best_step: int | None = None
     saved_step: int = 0  # of the latest checkpoint; 0 if there is none
+    next_save: int = 0  # step of the next checkpoint, while there are steps to come
     branch: int = 0  # changes when the run goes back
     train_seconds: float = 0.0
     tokens_per_second: float = 0.0
@@ -426,7 +428,14 @@ class Status:
 
         None if the speed is not known yet, as at the start and after a change of the batch size.
         """
+        return self._seconds_to(self.total_steps)
+
+    @property
+    def seconds_to_save(self) -> float | None:
+        """Estimated training time to the next checkpoint; None as in ``seconds_left``."""
+        return self._seconds_to(self.next_save)
+
+    def _seconds_to(self, step: int) -> float | None:
         if not (self.tokens_per_second and self.tokens_per_step):
             return None
-        tokens_left = (self.total_steps - self.step) * self.tokens_per_step
-        return tokens_left / self.tokens_per_second
+        return (step - self.step) * self.tokens_per_step / self.tokens_per_second

@@ -23,6 +23,7 @@ from data.paths import describe_os_error, quoted
 from engine.program import PROGRAM, program
 from engine.protocol import Event, State, Unsilence
 from engine.runs.folder import CONFIG_FILE, LOG_FILE, typed_name
+from tui import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.control.keymap import GROUPS, bindings, display
 from tui.control.leaving import Leaving
 from tui.control.notifier import TOLD, Notifier
@@ -56,7 +57,6 @@ from tui.text.numbers import format_loss, format_path
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.option_lists import page_at_any_height
 
-EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL = 0, 1, 130
 DEFAULT_THEME, LIGHT_THEME = "textual-dark", "textual-light"
 TITLE_SECONDS = 5.0
 NO_COMMANDS = ("app.command_palette", "interrupt")  # it is open; the cockpit has it as q

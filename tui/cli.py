@@ -12,7 +12,8 @@ from pathlib import Path
 
 from data.errors import InputError
 from data.paths import absolute, describe_os_error
-from tui.commands import COMMANDS, EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL, FORMER_NAMES
+from tui import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
+from tui.commands import COMMANDS, FORMER_NAMES
 from tui.terminal.stdout import OutputLost, complain, make_streams_usable, put, say, silence
 
 

@@ -18,8 +18,8 @@ from benchmarks.harness import terminable
 from benchmarks.peers import nanogpt_folder
 from benchmarks.programs import note
 from data.errors import InputError
+from tui import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.cli import exit_code
-from tui.commands import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.commands.options import Parser
 from tui.terminal.stdout import print_last
 

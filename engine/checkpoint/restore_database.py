@@ -24,7 +24,6 @@ from engine.checkpoint.store import (
     place_aside,
     read_checkpoint,
     set_aside,
-    tidy_checkpoints,
 )
 from engine.program import program
 from engine.protocol import State
@@ -48,7 +47,7 @@ def restore_database(run: Path, say: Say) -> None:
     """Replace a damaged or missing database; the damaged one is kept.
 
     The new one is the copy in the newest intact checkpoint that has one, else a new one that begins
-    at the newest. The caller holds the lock of the run.
+    at the newest. The caller holds the lock of the run, and has called ``tidy_checkpoints``.
 
     Raises:
         InputError: No checkpoint is intact, and none holds a copy.
@@ -57,7 +56,6 @@ def restore_database(run: Path, say: Say) -> None:
     file = run / DATABASE_FILE
     new = file.with_name(f".{file.name}.new")
     _remove(new)  # of a repair that was killed
-    tidy_checkpoints(run)
     try:
         lost, unknown = _write_anew(run, new)
         for path in unknown:

@@ -140,17 +140,20 @@ STEPS_BEYOND: tuple[tuple[str, Callable[[Config, int], bool], str], ...] = (
 )
 
 
-def beyond_the_run(config: Config, steps: int) -> str:
+def beyond_the_run(config: Config, steps: int, before: tuple[Config, int] | None = None) -> str:
     """Return one sentence on the settings that do not fit the length of a run; else empty.
 
     Args:
         config: With the settings of the preset, too.
         steps: The length of the run.
+        before: Both, before a change: what did not fit then either is left out, unless it changed.
     """
     told = [
         f"{key} is {SETTINGS[key].format(config.get(key))} ({what})"
         for key, applies, what in STEPS_BEYOND
-        if config.get(key) and applies(config, steps)
+        if config.get(key)
+        and applies(config, steps)
+        and not (before and config.get(key) == before[0].get(key) and applies(*before))
     ]
     if not told:
         return ""

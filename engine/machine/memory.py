@@ -36,29 +36,38 @@ def parameter_estimate(model: ModelConfig, vocab_size: int) -> int:
     return matrix_weights(model, vocab_size) + embeddings
 
 
+def logits_bytes(model: ModelConfig, vocab_size: int) -> int:
+    """Return the memory of the logits of one sequence and their gradient, both (T, V) in fp32."""
+    return 2 * model.block_size * vocab_size * 4
+
+
 def check_memory(model: ModelConfig, vocab_size: int) -> None:
-    """Reject a model whose weights and optimizer state alone exceed the memory.
+    """Reject a model whose weights, optimizer state and logits alone exceed the memory.
 
     Raises:
         InputError: The message says how much memory there is and what to lower.
     """
     parameters = parameter_estimate(model, vocab_size)
-    needed = parameters * (BUILDING_BYTES if probably_has_cuda() else TRAINING_BYTES)
+    needed = parameters * TRAINING_BYTES + logits_bytes(model, vocab_size)
+    if probably_has_cuda():
+        needed = parameters * BUILDING_BYTES
     there = physical_bytes()
     if needed > LARGEST_SHARE * there:
         whose = "this process may use" if there >= memory_limit() else "this machine has"
         raise InputError(
-            f"this model has {parameters / 1e9:,.1f} billion parameters and needs "
-            f"{needed / 1e9:,.1f} GB of memory, and {whose} {there / 1e9:,.1f} GB: "
+            f"this model has {parameters / 1e9:,.1f} billion parameters and, to train on one "
+            f"sequence, needs {needed / 1e9:,.1f} GB of memory, and {whose} {there / 1e9:,.1f} GB: "
             f"{_smaller(model, vocab_size, parameters)}"
         )
 
 
 def _smaller(model: ModelConfig, vocab_size: int, parameters: int) -> str:
     """Return what makes a model smaller."""
+    fewer = f"take a text with fewer than its {vocab_size:,} different characters"
+    if logits_bytes(model, vocab_size) > parameters * TRAINING_BYTES:
+        return f"lower model.block_size, or {fewer}"
     one = dataclasses.replace(model, architecture="gpt", n_layer=1)
     if model.architecture == "bigram" or parameter_estimate(one, vocab_size) > parameters / 2:
-        fewer = f"take a text with fewer than its {vocab_size:,} different characters"
         return fewer if model.architecture == "bigram" else f"lower model.n_embd, or {fewer}"
     return "lower model.n_layer or model.n_embd"
 

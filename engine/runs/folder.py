@@ -79,6 +79,10 @@ def find_run(run: str, runs_dir: Path | None = None) -> Path:
     if path:
         _check_readable(path)
         return Path(os.path.realpath(path))
+    from engine.runs.transfer import way_back  # imports this module
+
+    if back := way_back(run, runs_dir):
+        raise InputError(f"the run {run!r} is in the trash: {back} brings it back")
     lists = f"{program()} runs{in_runs_dir(runs_dir)} lists what is there."
     hint = suggest(run, [path.name for path in list_runs(runs_dir)], lists)
     raise InputError(f"there is no run {run!r} in {runs_dir}: {hint}")

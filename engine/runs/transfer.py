@@ -190,6 +190,15 @@ def find_trashed(name: str, runs_dir: Path) -> Trashed:
     raise InputError(f"there is no run {name!r} in the trash of {runs_dir}: {hint}")
 
 
+def way_back(name: str, runs_dir: Path) -> str:
+    """Return the command that restores a deleted run of a name; empty if there is none."""
+    try:
+        trashed = find_trashed(name, runs_dir)
+    except InputError:
+        return ""
+    return f"{program()} runs restore {quote(trashed.path.name)}{in_runs_dir(runs_dir)}"
+
+
 def restore_run(trashed: Trashed, name: str | None = None) -> Path:
     """Restore a deleted run; returns its folder.
 
@@ -200,8 +209,7 @@ def restore_run(trashed: Trashed, name: str | None = None) -> Path:
     _trash_of(runs_dir)
     if not _entry(trashed.path):
         raise InputError(f"the run {trashed.name!r} is no longer in the trash")
-    command = f"{program()} runs restore {quote(trashed.path.name)}{in_runs_dir(runs_dir)}"
-    way_out = f"give another name: {command} --name NAME"
+    way_out = f"give another name: {way_back(trashed.path.name, runs_dir)} --name NAME"
     place = runs_dir / trashed.name  # a name that it had, even if no new run could have it
     if name is not None or os.path.lexists(place):
         place = check_name(trashed.name if name is None else name, runs_dir, way_out)

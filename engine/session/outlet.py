@@ -12,6 +12,7 @@ from engine.machine.memory import memory_now
 from engine.protocol import PRUNED_KEY, Event, State, StateChanged, Status, Warned
 from engine.session.recorder import Recorder
 from engine.session.run_state import RunState
+from engine.training.trainer import Trainer
 
 REPORT_SECONDS = 1.0
 
@@ -99,6 +100,7 @@ class Outlet:
             best_val_loss=losses.best_val_loss,
             best_step=losses.best_step,
             saved_step=run_state.saved_step,
+            next_save=_next_save(trainer),
             branch=run_state.recorder.branch,
             train_seconds=throughput.train_seconds,
             tokens_per_second=throughput.tokens_per_second,
@@ -111,7 +113,7 @@ class Outlet:
         assert self._run_state
         self.refresh()
         figures = dataclasses.asdict(self.status)
-        del figures["message"], figures["step_share"]
+        del figures["message"], figures["step_share"], figures["next_save"]
         figures[PRUNED_KEY] = figures.pop("pruned")
         trainer = self._run_state.trainer
         return figures | {
@@ -137,6 +139,12 @@ class Outlet:
             self.journal("closed", saved=self.status.saved_step)
         finally:
             self._recorder.close(self.summary())
+
+
+def _next_save(trainer: Trainer) -> int:
+    interval = trainer.config.checkpoint.interval
+    due = (trainer.step // interval + 1) * interval if interval else trainer.total_steps
+    return min(due, trainer.total_steps)
 
 
 def now_and_then(

@@ -23,6 +23,7 @@ from engine.checkpoint.store import find_checkpoint, read_model
 from engine.config.changes import changes_training, why_not_now
 from engine.config.schema import tokens_per_step, total_steps
 from engine.config.setting import When
+from engine.config.unused import beyond_the_run
 from engine.machine.memory import memory_ran_out
 from engine.metrics import MetricStore
 from engine.optim.schedule import COOLDOWN_SHARE
@@ -131,6 +132,7 @@ class Session:
                 saved_step=self.run_state.saved_step,
                 first_step=self.run_state.first_step,
                 last_sample=files.database.newest_id("samples"),
+                characters="".join(files.tokenizer.characters),
                 request_id=request_id,
             )
         )
@@ -504,7 +506,7 @@ class Session:
         self.run_state.throughput.expect(tokens_per_step(self.trainer.config))
 
     def _apply(self, changes: dict[str, Any], request_id: int, undo: bool = False) -> None:
-        before = self.trainer.config
+        before, length = self.trainer.config, self.trainer.total_steps
         after = before.replace(changes)
         self.trainer.adjust(after)
         self.run_state.adjustments.forget_older(changes)
@@ -520,6 +522,8 @@ class Session:
         if self.outlet.state is State.FINISHED and not is_complete(self.run_state):
             self.outlet.set_state(State.PAUSED)
         self.outlet.tell(Adjusted(step, told, request_id=request_id))
+        if misfit := beyond_the_run(after, self.trainer.total_steps, (before, length)):
+            self.outlet.warn(misfit)
 
     def _save(self, announce_again: bool = True, request_id: int = 0) -> Task:
         self._results.read()

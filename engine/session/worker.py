@@ -281,10 +281,12 @@ def open_or_restore(
             raise
     watcher.report("restoring the run's database")
     from engine.checkpoint.restore_database import restore_database  # imports PyTorch
+    from engine.checkpoint.store import tidy_checkpoints
 
     told: list[str] = []
     lock = RunLock(path)
     try:
+        tidy_checkpoints(path)
         restore_database(path, told.append)
     except OSError as error:
         raise InputError(

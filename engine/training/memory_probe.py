@@ -13,6 +13,7 @@ from engine.machine import memory
 from engine.machine.memory import (
     LARGEST_SHARE,
     TRAINING_BYTES,
+    logits_bytes,
     parameter_estimate,
     physical_bytes,
 )
@@ -23,13 +24,14 @@ TRANSIENT_SHARE = 1.5  # activations, with their gradients and scratch space, ov
 
 
 def check_gpu_memory(model: ModelConfig, vocab_size: int) -> None:
-    """Reject a model whose weights and optimizer state alone exceed the GPU's free memory.
+    """Reject a model whose weights, optimizer state and logits alone exceed the GPU's memory.
 
     Raises:
         InputError: The message says how much is free and what to lower.
     """
     parameters = parameter_estimate(model, vocab_size)
-    needed, free = parameters * TRAINING_BYTES, available_bytes("cuda")
+    needed = parameters * TRAINING_BYTES + logits_bytes(model, vocab_size)
+    free = available_bytes("cuda")
     if needed > LARGEST_SHARE * free:
         raise InputError(
             f"this model has {parameters / 1e9:,.1f} billion parameters and needs "

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_SIGNAL = 0, 1, 2, 130
-
 
 class CommandEntry(NamedTuple):
     """The module of a command, and its help."""

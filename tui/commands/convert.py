@@ -5,7 +5,7 @@ from __future__ import annotations
 from data.convert import Converted, convert
 from data.download import Watcher
 from data.program import named, program, quote
-from tui.commands import EXIT_DONE
+from tui import EXIT_DONE
 from tui.commands.options import Parser, say_started
 from tui.terminal.stdout import print_last
 

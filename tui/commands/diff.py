@@ -11,7 +11,7 @@ from data.errors import InputError
 from data.program import named
 from engine.runs.comparison import ComparedRun, cautions, differing_settings, read_compared
 from engine.runs.folder import find_run
-from tui.commands import EXIT_DONE
+from tui import EXIT_DONE
 from tui.commands.options import (
     Parser,
     add_sample_options,

@@ -11,7 +11,7 @@ from engine.config.schema import read_config
 from engine.program import program
 from engine.runs.folder import CONFIG_FILE, check_name, path_in, typed_name
 from engine.runs.summary import read_summary
-from tui.commands import EXIT_DONE
+from tui import EXIT_DONE
 from tui.commands.options import (
     RunParser,
     add_data_option,

@@ -32,7 +32,7 @@ from engine.protocol import (
 )
 from engine.runs.folder import LOG_FILE
 from engine.session.worker import EngineLoop
-from tui.commands import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
+from tui import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.terminal.signals import Handler, ending_signals, handle, name_of
 from tui.terminal.visible import Control, visible, visible_line
 from tui.text.notices import format_advice
@@ -40,6 +40,7 @@ from tui.text.numbers import (
     format_amount,
     format_duration,
     format_loss,
+    format_next_save,
     format_path,
     format_step_share,
 )
@@ -299,4 +300,6 @@ def progress_line(status: Status) -> str:
         f"{format_amount(status.tokens_per_second)} tokens/s",
         f"{format_duration(status.seconds_left)} left",
     ]
+    if next_save := format_next_save(status):
+        parts.append(f"next save {next_save}")
     return " · ".join(parts)

@@ -13,7 +13,7 @@ from engine.config.changes import turn_off_epochs
 from engine.config.presets import LADDER, preset_config
 from engine.protocol import Start
 from engine.runs.summary import read_summary
-from tui.commands import EXIT_DONE, EXIT_SIGNAL
+from tui import EXIT_DONE, EXIT_SIGNAL
 from tui.commands.headless import train
 from tui.commands.ladder_report import Rung, described, facts, page
 from tui.commands.options import (

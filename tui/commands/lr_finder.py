@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from data.paths import quoted
 from engine.program import program
 from engine.runs.folder import in_runs_dir
-from tui.commands import EXIT_DONE
+from tui import EXIT_DONE
 from tui.commands.headless import CLEAR_LINE
 from tui.commands.options import (
     Parser,

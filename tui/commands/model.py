@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
-from tui.commands import EXIT_DONE
+from tui import EXIT_DONE
 from tui.commands.options import (
     Parser,
     add_set_option,

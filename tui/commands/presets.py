@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from engine.config.presets import GROUPS, Preset, default_preset
-from tui.commands import EXIT_DONE
+from tui import EXIT_DONE
 from tui.commands.options import Parser
 from tui.terminal.stdout import put
 from tui.text.tables import format_columns, format_json

@@ -11,7 +11,7 @@ from engine.protocol import Open, Start
 from engine.runs.folder import in_runs_dir
 from engine.sweeps.grid import format_changes
 from engine.sweeps.queue import Entry, EntryState, Queue
-from tui.commands import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
+from tui import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.commands.options import Parser, runs_dir_of, whole_number
 from tui.terminal.stdout import complain, print_last, say
 from tui.text.leaderboard import entry_facts, format_queue

@@ -16,8 +16,8 @@ from engine.runs.catalogue import disk_use, find_parent
 from engine.runs.folder import in_runs_dir
 from engine.runs.selection import FILTER_EXAMPLE, SORTS, parse_filter, sort_runs
 from engine.runs.summary import RunSummary, read_summaries, read_summary
+from tui import EXIT_DONE
 from tui.charts.sparkline import spark
-from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, RunParser, runs_dir_of
 from tui.terminal.stdout import put
 from tui.text.numbers import (

@@ -22,7 +22,7 @@ from engine.runs.transfer import (
     restore_run,
     trash_run,
 )
-from tui.commands import EXIT_DONE
+from tui import EXIT_DONE
 from tui.commands.options import Parser, RunParser, gathering, path_argument, runs_dir_of
 from tui.terminal.stdout import put
 from tui.text.numbers import format_count, format_path, format_time, format_unit

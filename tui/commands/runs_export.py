@@ -8,7 +8,7 @@ from pathlib import Path
 from data.errors import InputError, suggest
 from data.program import named
 from engine.runs.export import WRITERS, read_curves
-from tui.commands import EXIT_DONE
+from tui import EXIT_DONE
 from tui.commands.options import RunParser, path_argument
 from tui.terminal.stdout import is_standard_output, output_to, put
 from tui.text.numbers import format_count, format_path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from data.errors import InputError, brief
 from engine.config.schema import SampleConfig
 from engine.config.setting import parse_number
-from tui.commands import EXIT_DONE
+from tui import EXIT_DONE
 from tui.commands.options import RunParser, add_sample_options, gathering, sample_changes
 from tui.terminal.stdout import complain, print_last, put
 from tui.text.tables import format_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.config.changes import WHEN_TEXTS
 from engine.config.schema import SETTINGS
 from engine.config.setting import Setting
-from tui.commands import EXIT_DONE
+from tui import EXIT_DONE
 from tui.commands.options import Parser
 from tui.terminal.stdout import put
 from tui.text.tables import format_table, markdown

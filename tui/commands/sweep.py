@@ -13,7 +13,7 @@ from engine.runs.folder import in_runs_dir
 from engine.sweeps.grid import Axis, Plan, draw, format_changes, grid, parse_axes, plan
 from engine.sweeps.median_rule import AFTER_RUNS, MedianRule, rule_warnings
 from engine.sweeps.queue import Queue
-from tui.commands import EXIT_DONE
+from tui import EXIT_DONE
 from tui.commands.options import (
     Parser,
     add_config_options,

@@ -12,7 +12,7 @@ from engine.protocol import Open, Start, State
 from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.folder import CONFIG_FILE, find_run, typed_name
 from engine.runs.summary import RunSummary, read_summary
-from tui.commands import EXIT_DONE, EXIT_FAILED
+from tui import EXIT_DONE, EXIT_FAILED
 from tui.commands.headless import Outcome, train
 from tui.commands.options import (
     NEW_RUN_OPTIONS,

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import InputError
-from tui.commands import EXIT_DONE, EXIT_FAILED
+from data.program import named
+from tui import EXIT_DONE, EXIT_FAILED
 from tui.commands.options import RunParser, add_data_option
-from tui.terminal.stdout import put, say
+from tui.terminal.stdout import complain, put, say
 from tui.text.tables import format_json, format_table
 
 if TYPE_CHECKING:
@@ -22,7 +23,11 @@ def main(argv: list[str]) -> int:
     if args.data and not args.replay:
         raise InputError("--data is for --replay, which trains on the text: add --replay")
     from engine.repair.verify import verify_files
+    from engine.runs.transfer import TRASH_FOLDER, way_back
 
+    if run.parent.name == TRASH_FOLDER:
+        back = way_back(run.name, run.parent.parent)
+        complain(f"{named(run.name)} is in the trash: {back} brings it back")
     if args.repair:
         from engine.repair.repair import repair
 

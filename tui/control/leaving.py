@@ -10,10 +10,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from engine.protocol import Stop
+from tui import EXIT_FAILED
 from tui.control.run import RunControl
 from tui.terminal.guard import TerminalGuard
 
-EXIT_FAILED = 1
 CLOSE_SECONDS = 60.0  # to write the last checkpoint
 EXIT_SECONDS = 5.0  # for the app and the interpreter after that
 

@@ -92,6 +92,7 @@ class RunControl:
         self.first_step = 0  # above 0 for a fork: it has no earlier weights
         self.watching = False  # the run is read-only here
         self.missing = ""  # why, if not because another program has it open
+        self.characters: frozenset[str] = frozenset()  # of a prompt; none if that is not known
         self._name = launch.name
         self._changes_after_rewind: dict[str, Any] = {}  # after the rewind that advice asked for
         self._request_ids = itertools.count(1)
@@ -333,6 +334,7 @@ class RunControl:
         self.note = event.note
         self.first_step, self.watching = event.first_step, event.watching
         self.missing = event.missing
+        self.characters = frozenset(event.characters)
         self.facts = RunFacts(
             name=self.run_path.name,
             corpus=f"{event.corpus} (stand-in)" if event.note else Path(event.corpus).name,

@@ -231,7 +231,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
         kept = read_samples(Path(event.path), control.status.branch, event.last_sample)
         records = [_kept_sample(one) for one in kept]
         control.note_seeds(one.seed for one in records)
-        self.samples.open_run(records)
+        self.samples.open_run(records, control.characters)
         self._show_settings()
         self._show_warnings(self._preparation_warnings)
         self.app.log_to_run(event.path)  # type: ignore[attr-defined]

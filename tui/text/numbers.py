@@ -9,8 +9,10 @@ from pathlib import Path
 
 from data.errors import on_one_line
 from data.paths import utf8_text
+from engine.protocol import State, Status
 
 UNKNOWN = "–"
+SAVED_SOON = 600.0  # seconds; a checkpoint that is due later is announced
 
 
 def format_duration(seconds: float | None) -> str:
@@ -78,6 +80,14 @@ def format_step_share(share: float) -> str:
 def format_steps(step: int, total: int) -> str:
     """``120/5,000``."""
     return f"{step:,}/{total:,}"
+
+
+def format_next_save(status: Status) -> str:
+    """``at step 5,000 in 2:10:00``; empty if the next checkpoint is due before long."""
+    seconds = status.seconds_to_save
+    if status.state is not State.RUNNING or seconds is None or seconds < SAVED_SOON:
+        return ""
+    return f"at step {status.next_save:,} in {format_duration(seconds)}"
 
 
 def format_time(seconds: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Label
 
+from data.tokenizers import without_token
 from engine.config.schema import SETTINGS
 from engine.config.setting import Value
 from engine.protocol import TokenOdds
@@ -228,6 +229,7 @@ class SamplePane(Vertical):
         self._dirty = False
         self._labels = ("", "")
         self._with_odds: deque[SampleRecord] = deque()  # the oldest first
+        self._characters: Set[str] = frozenset()
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="sample-fields"):
@@ -281,9 +283,14 @@ class SamplePane(Vertical):
 
     # -- samples ---------------------------------------------------------------------------------
 
-    def open_run(self, records: list[SampleRecord]) -> None:
-        """Another run is shown, with these samples."""
+    def open_run(self, records: list[SampleRecord], characters: Set[str] = frozenset()) -> None:
+        """Another run is shown, with these samples.
+
+        Args:
+            characters: That a prompt may have; none if that is not known.
+        """
         self._val_losses = {}
+        self._characters = characters
         self.prompt_field.forget_history()
         for record in records:
             self.prompt_field.remember(record.prompt)
@@ -447,9 +454,11 @@ class SamplePane(Vertical):
         event.stop()
         one = event.input
         if isinstance(one, SampleField):
-            _, problem = one.parsed()
+            value, problem = one.parsed()
             if one.escaped and one.value.endswith("\\"):
                 problem = ""  # the letter behind it is yet to be typed
+            elif one.key == "sample.prompt" and self._characters:
+                problem = problem or _unknown(str(value), self._characters)
             one.set_class(one.is_typed, "-typed")
             one.set_class(bool(problem), "-faulty")
             self.show_problem(problem)
@@ -488,6 +497,12 @@ class SamplePane(Vertical):
     @property
     def _typed(self) -> list[SampleField]:
         return [one for one in self._fields if one.is_typed]
+
+
+def _unknown(prompt: str, characters: Set[str]) -> str:
+    """Return what is wrong with the characters of a prompt, if anything."""
+    unknown = [one for one in dict.fromkeys(prompt) if one not in characters]
+    return f"{without_token(unknown)} Until then enter is refused." if unknown else ""
 
 
 def _title(records: Sequence[SampleRecord]) -> str:

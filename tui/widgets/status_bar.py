@@ -12,6 +12,7 @@ from tui.text.numbers import (
     format_amount,
     format_duration,
     format_loss,
+    format_next_save,
     format_rate,
     format_step_share,
     format_steps,
@@ -93,6 +94,8 @@ def _figure_items(status: Status, facts: RunFacts) -> list[Text]:
             _item("", f"{format_amount(facts.parameters)} params"),
             _item("lr", format_rate(status.learning_rate)),
         ]
+        if next_save := format_next_save(status):
+            items.append(_item("next save", next_save))
         if facts.device == "cpu":
             items.append(_item("threads", str(facts.threads)))
     return items

@@ -131,7 +131,7 @@ def test_limits_are_those_of_the_control_groups_around_this_process(
     assert memory.physical_bytes() == 700 * MB
     assert memory.available_bytes() == 550 * MB
     gpt2 = preset_config("gpt2").model
-    with pytest.raises(InputError, match=r"needs 2\.0 GB of memory, and this process may use 0\.7"):
+    with pytest.raises(InputError, match=r"needs 2\.4 GB of memory, and this process may use 0\.7"):
         check_memory(gpt2, 50257)
 
 
