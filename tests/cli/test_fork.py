@@ -129,4 +129,4 @@ def test_a_fork_of_a_linked_run_goes_beside_the_link(
     assert "forked from  theirs at step 6" in cli("runs", "show", "theirs-fork-1").out
     parent = read_parent(Path(made))
     assert parent and parent.path == runs_dir / "linked"
-    assert "already something 'linked'" in cli("fork", "linked", "--name", "linked").problem
+    assert "there is already a run 'linked'" in cli("fork", "linked", "--name", "linked").problem

@@ -98,3 +98,13 @@ def test_a_terminal_that_is_gone_troubles_nobody() -> None:
     with Progress(stream, lambda: STATUS) as shown:
         until(lambda: stream.failures)
         shown.say("nobody reads this")
+
+
+def test_a_save_that_is_long_in_coming_is_announced() -> None:
+    status = Status(
+        state=State.RUNNING, step=100, total_steps=10**6, next_save=5000, tokens_per_step=1000
+    )
+    line = progress_line(dataclasses.replace(status, tokens_per_second=1000.0))
+    assert line.endswith(" · next save at step 5,000 in 1:21:40")
+    assert "next save" not in progress_line(dataclasses.replace(status, tokens_per_second=1e6))
+    assert "next save" not in progress_line(status)  # the speed is not known yet

@@ -76,3 +76,15 @@ def test_without_a_standard_error_nothing_slips_into_the_output(runs_dir: Path) 
     closed = f"{sys.executable} -m tui runs show nosuch --runs-dir {runs_dir} 2>&-"
     done = subprocess.run(closed, shell=True, cwd=ROOT, stdout=subprocess.PIPE, timeout=60)
     assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_a_name_with_a_line_end_is_shown_on_one_line(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPT_TUI_RUNS", str(tmp_path / "a\nb"))
+    write_run(tmp_path / "a\nb", "first").rename(tmp_path / "a\nb/c\nd")
+    assert "c\\nd" in cli("runs").out
+    assert f"kept in      {tmp_path}/a\\nb/c\\nd\n" in cli("runs", "show", "c\nd").out
+    for command in (["sample", "c\nd"], ["sample", "e\nf"], ["train", "--data", "g\nh"]):
+        problem = cli(*command).problem  # of one line
+        assert "\\n" in problem or "\\x0a" in problem

@@ -156,3 +156,15 @@ def test_runs_show_tells_how_a_damaged_config_comes_back(
 
 
 LONGER = ("--set", "train.max_steps=9")
+
+
+def test_a_run_in_the_trash_is_told_with_the_way_back(
+    quick_train: Cli, cli: Cli, runs_dir: Path
+) -> None:
+    quick_train()
+    cli("runs", "rm", "tiny-1")
+    (trashed,) = (runs_dir / ".trash").iterdir()
+    way_back = f"is in the trash: gpt-tui runs restore {trashed.name} brings it back"
+    assert cli("verify", "tiny-1").problem == f"the run 'tiny-1' {way_back}"
+    assert way_back in cli("verify", trashed).err
+    assert cli("runs", "restore", trashed.name).code == 0

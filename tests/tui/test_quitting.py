@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from textual.widgets import Static
 
-from data.download import Watcher
+from data.text_file import read_chunks
 from engine.protocol import Saved, State, StateChanged
 from engine.runs.summary import read_summary
 from tests.tui.conftest import Open, Person, checkpoints
@@ -142,23 +144,25 @@ async def test_nothing_unsaved_nothing_asked(open_app: Open) -> None:
         assert await person.until_gone() == 0
 
 
-async def test_quitting_while_a_run_is_prepared_is_prompt(
-    open_app: Open, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+async def test_quitting_while_a_large_text_is_read_is_prompt(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     waiting = threading.Event()
 
-    def slow_download(_: object, watcher: Watcher) -> None:
-        watcher.report("reading")
-        waiting.set()
-        while not watcher.cancelled():
-            time.sleep(0.01)
+    def slowly(*arguments: Any) -> Iterator[bytes]:
+        for chunk in read_chunks(*arguments):
+            waiting.set()
+            time.sleep(0.02)
+            yield chunk
 
-    monkeypatch.setattr("engine.runs.open.load_text", slow_download)
+    monkeypatch.setattr("data.text_file.PIECE_BYTES", 16)  # it takes minutes
+    monkeypatch.setattr("data.text_file.read_chunks", slowly)
     async with open_app() as person:
         await person.press("space")
         await person.until(waiting.is_set)
         began = time.monotonic()
-        await person.press("q")
+        await person.press(key)
         assert await person.until_gone() == 0
         assert time.monotonic() - began < 3
         assert not list(person.app.control.launch.runs_dir.glob("*"))

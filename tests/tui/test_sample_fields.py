@@ -194,3 +194,16 @@ async def test_a_prompt_can_be_typed_beside_the_settings(
             return wide and all(inside.contains_region(one) for one in regions)
 
         await person.until(all_fit, "fields wide enough to type in")
+
+
+async def test_a_character_that_the_model_does_not_know_is_told_while_it_is_typed(
+    open_app: Open,
+) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await person.press("p")
+        await person.type("he€")
+        assert said(person).startswith("The model's training text has no '€'. Remove them")
+        assert field(person, "prompt").has_class("-faulty")
+        await person.press("backspace")
+        assert said(person) == ""

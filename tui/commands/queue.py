@@ -57,7 +57,8 @@ def _print(queue: Queue, cleared: bool, as_json: bool) -> None:
     if as_json:
         print_last(format_json([entry_facts(entry, queue.runs_dir) for entry in entries]))
     elif not entries:
-        print_last(f"nothing is queued in {queue.runs_dir}: {program()} sweep adds runs")
+        adds = f"{program()} sweep model.n_layer=1,2 --queue-only{in_runs_dir(queue.runs_dir)}"
+        print_last(f"nothing is queued in {queue.runs_dir}: {adds} adds two runs")
     else:
         left = sum(not entry.is_over for entry in entries)
         go_on = f"{program()} queue run{in_runs_dir(queue.runs_dir)}"

@@ -229,7 +229,8 @@ def _existing_sweep(args: argparse.Namespace, queue: Queue) -> str:
         )
     sweeps = queue.sweeps()
     if not sweeps:
-        raise InputError(f"there is no sweep in {queue.runs_dir} yet: gpt-tui sweep begins one")
+        begins = f"{program()} sweep model.n_layer=1,2 --queue-only{in_runs_dir(queue.runs_dir)}"
+        raise InputError(f"there is no sweep in {queue.runs_dir} yet: {begins} queues one")
     if not names:
         entries = queue.entries(cleared=True)
         unfinished = {entry.sweep for entry in entries if not entry.is_over}

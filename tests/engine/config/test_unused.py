@@ -114,6 +114,17 @@ def test_numbers_that_do_not_fit_the_run_are_told(values: dict[str, object], tol
     assert bool(sentence) == bool(told)
 
 
+def test_of_a_change_only_what_it_brings_is_told() -> None:
+    before = Config().replace(FITTING | {"eval.interval": 101})
+    longer = before.replace({"optim.warmup_steps": 100})
+    assert "eval" not in beyond_the_run(longer, 100, (before, 100))
+    assert "optim.warmup_steps is 100" in beyond_the_run(longer, 100, (before, 100))
+    assert "optim.warmup_steps is 100" in beyond_the_run(longer, 90, (longer, 110))
+    again = before.replace({"eval.interval": 102})
+    assert "eval.interval is 102" in beyond_the_run(again, 100, (before, 100))
+    assert beyond_the_run(before, 100, (before, 100)) == ""
+
+
 def test_what_a_preset_brings_is_told_in_one_sentence() -> None:
     assert beyond_the_run(preset_config("nanogpt-cpu"), 50) == (
         "the run has 50 steps: optim.warmup_steps is 100 (the learning rate never reaches its "

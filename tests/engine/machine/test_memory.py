@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ def write(folder: Path, **files: object) -> None:
     [
         (ModelConfig(n_layer=200, n_head=2, n_embd=32768), "lower model.n_layer or model.n_embd"),
         (ModelConfig(n_embd=32768), "lower model.n_embd, or take a text with fewer than its 1,1"),
+        (ModelConfig(n_layer=1, n_head=1, n_embd=8, block_size=65536), "GB: lower model.block_siz"),
         (ModelConfig(architecture="bigram"), "GB: take a text with fewer than its 1,100,000 diff"),
     ],
 )
@@ -86,6 +88,22 @@ def test_what_makes_a_model_smaller_is_what_made_it_large(model: ModelConfig, wa
     with pytest.raises(InputError) as refused:
         check_memory(model, 65 if model.n_layer == 200 else 1_100_000)
     assert way_out in str(refused.value)
+
+
+def test_the_logits_of_a_large_vocabulary_and_their_gradient_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "probably_has_cuda", lambda: False)
+    model = ModelConfig(n_layer=1, n_head=1, n_embd=8, block_size=1024)
+    V, T = 100_000, 1024
+    state = parameter_estimate(model, V) * memory.TRAINING_BYTES
+    assert state < 2 * T * V * 4 / 10
+    for short, refused in ((0, False), (1, True)):
+        needed = state + 2 * T * V * 4
+        monkeypatch.setattr(memory, "physical_bytes", lambda n=needed - short: n)
+        monkeypatch.setattr(memory, "LARGEST_SHARE", 1)
+        with pytest.raises(InputError, match="block_size") if refused else nullcontext():
+            check_memory(model, V)
 
 
 def test_what_is_left_is_that_of_the_container_if_it_has_less(kernel: Path) -> None:

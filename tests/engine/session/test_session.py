@@ -660,3 +660,28 @@ def test_a_step_that_takes_long_shows_how_much_of_it_is_done(
         shares.append(session.status.step_share)
     assert [share for share in shares if share] == [0.25, 0.5, 0.75, 1.0] * 2
     assert session.status.step_share == 0.0
+
+
+def test_numbers_that_do_not_fit_the_run_are_told_when_they_change(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(train__max_steps=20, optim__warmup_steps=2), running=False)
+    before = len(rig.said(Warned))
+    rig.send(session, Adjust({"optim.warmup_steps": 30}))
+    rig.send(session, Adjust({"train.max_steps": 40, "optim.learning_rate": 0.01}))
+    session = rig.open(rig.close(session), running=False, train__max_steps=25)
+    told = [one.message for one in rig.said(Warned)[before:]]
+    assert told == [
+        "the run has 20 steps: optim.warmup_steps is 30 (the learning rate never reaches its peak)",
+        "the run has 25 steps: optim.warmup_steps is 30 (the learning rate never reaches its peak)",
+    ]
+
+
+def test_the_status_says_when_the_next_save_is_due(rig: Rig, make_config: MakeConfig) -> None:
+    session = rig.new(make_config(train__max_steps=10, checkpoint__interval=4))
+    for step, due in ((1, 4), (4, 8), (9, 10)):
+        rig.to_step(session, step)
+        assert session.status.next_save == due
+    rig.send(session, Adjust({"checkpoint.interval": 0}))
+    rig.rest(session)
+    assert session.status.next_save == 10
