@@ -26,7 +26,8 @@ MOST_BYTES = 2**17  # of a config.toml
 SECTION_START = re.compile(rb"^(?=\[)", re.MULTILINE)
 MOST_PROBLEMS = 20  # that are told at once
 LIVE, RESUME, NEW_RUN = When.LIVE, When.RESUME, When.NEW_RUN
-STEPS: dict[str, Any] = {"minimum": 1, "maximum": 10**9, "unit": "steps"}
+MOST_STEPS = 10**9  # of a run
+STEPS: dict[str, Any] = {"minimum": 1, "maximum": MOST_STEPS, "unit": "steps"}
 
 MOST_SEQUENCES = 2**24  # in one step; their offsets take half a GB
 GPT2_STD = 0.02  # standard deviation of GPT-2's initial weights

@@ -7,20 +7,19 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
 from engine.config.model_size import matrix_weights
 from engine.config.presets import probably_has_cuda
 from engine.config.schema import ModelConfig
+from engine.machine import limits
 from engine.machine.limits import field_of, memory_left, memory_limit
 
 TRAINING_BYTES = 16  # per parameter: weight, gradient and AdamW's two moments, in fp32
 BUILDING_BYTES = 4  # per parameter: the weight alone, as where there is a GPU to train on
 LARGEST_SHARE = 0.9  # of the available memory that may be used
 LITTLE_LEFT = 0.05  # of held and free memory; with less free, the next large tensor may fail
-PROC = Path("/proc")
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of mallopt(3)
 LARGEST_FROM_HEAP = 2**30  # bytes; larger blocks are still mapped individually
 PAD = 64 * 2**20  # bytes; the heap grows by at least this much
@@ -131,8 +130,8 @@ def memory_now() -> dict[str, int] | None:
     ``kills`` counts the processes that the kernel has killed since boot because memory ran out.
     """
     try:
-        held = int((PROC / "self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        kills = field_of(PROC / "vmstat", "oom_kill")
+        held = int((limits.PROC / "self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        kills = field_of(limits.PROC / "vmstat", "oom_kill")
     except (OSError, ValueError):
         return None  # as on macOS
     left = available_bytes()
@@ -142,7 +141,7 @@ def memory_now() -> dict[str, int] | None:
 def available_bytes() -> int | None:
     """Return what this process can still allocate without swapping; None if unknown."""
     try:
-        left = field_of(PROC / "meminfo", "MemAvailable:") * 1024
+        left = field_of(limits.PROC / "meminfo", "MemAvailable:") * 1024
     except (OSError, ValueError):
         return None
     return int(min(left, memory_left()))

@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
-PROC = Path("/proc")
+from engine.machine import limits
+
 POLL_SECONDS = 0.2
 KILL_SECONDS = 0.05  # between two looks for processes that still run
 
@@ -91,7 +91,7 @@ def _descendants() -> set[int]:
 
 def _parents() -> Iterator[tuple[int, int]]:
     """Yield the id of every process with that of its parent."""
-    if not (PROC / "self/stat").exists():  # as on macOS
+    if not (limits.PROC / "self/stat").exists():  # as on macOS
         listing = ["ps", "-A", "-o", "pid=,ppid="]
         with suppress(OSError):
             done = subprocess.run(listing, capture_output=True, text=True, check=False)
@@ -99,7 +99,7 @@ def _parents() -> Iterator[tuple[int, int]]:
                 process, parent = line.split()
                 yield int(process), int(parent)
         return
-    for path in PROC.glob("[0-9]*/stat"):
+    for path in limits.PROC.glob("[0-9]*/stat"):
         with suppress(OSError):  # it may end meanwhile
             # the name in the second field may hold blanks and brackets
             after_name = path.read_bytes().rpartition(b")")[2].split()

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.reading import convert, parse_json, read_regular
+from engine.config.schema import MOST_STEPS
 
 CHECKPOINTS_FOLDER = "checkpoints"
 MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
 MANIFEST_FILE, PIN_FILE = "manifest.json", "pinned"
 LATEST, BEST = "latest", "best"  # pointers: files beside the checkpoints that name one of them
-LATEST_STEP, LATEST_BRANCH = 10**9, 10**6  # what train.max_steps may be; far beyond any use
+LATEST_BRANCH = 10**6  # far beyond any use
 NAME = re.compile(r"step-([0-9]{8,10})(?:-b([1-9][0-9]{0,6}))?")
 LARGEST_MANIFEST = 2**16  # bytes
 
@@ -38,7 +39,7 @@ def is_checkpoint_name(name: str) -> bool:
     if not found:
         return False
     step, branch = int(found[1]), int(found[2] or 0)
-    return step <= LATEST_STEP and branch <= LATEST_BRANCH and checkpoint_name(step, branch) == name
+    return step <= MOST_STEPS and branch <= LATEST_BRANCH and checkpoint_name(step, branch) == name
 
 
 def list_checkpoints(run: Path) -> list[Path]:

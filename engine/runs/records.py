@@ -12,12 +12,10 @@ from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict
 from msgspec import Meta
 
 from data.reading import convert
-from engine.config.schema import SETTINGS
+from engine.config.schema import MOST_STEPS, SETTINGS
 from engine.config.setting import Value
 from engine.metrics import SPARKLINE_POINTS
 from engine.protocol import State
-
-MOST_STEPS = 10**9  # as train.max_steps
 
 Step: TypeAlias = Annotated[int, Meta(ge=0, le=MOST_STEPS)]
 BranchId: TypeAlias = Annotated[int, Meta(ge=0, le=10**6)]

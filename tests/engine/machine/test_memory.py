@@ -60,7 +60,6 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
-    monkeypatch.setattr(memory, "PROC", tmp_path)
     monkeypatch.setattr(limits, "PROC", tmp_path)
     monkeypatch.setattr(limits, "CGROUP", tmp_path)
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from data.errors import Cancelled
-from engine.machine import processes
+from engine.machine import limits, processes
 from engine.machine.processes import TookTooLong, ending_with
 from engine.protocol import Warned
 from engine.session import build
@@ -57,7 +57,7 @@ def test_what_does_not_hang_is_left_alone() -> None:
 def test_without_proc_ps_tells_the_descendants(monkeypatch: pytest.MonkeyPatch) -> None:
     with subprocess.Popen(["sleep", "81.125"]) as child:
         for where in (Path("/proc"), Path("/nowhere")):
-            monkeypatch.setattr(processes, "PROC", where)
+            monkeypatch.setattr(limits, "PROC", where)
             assert child.pid in processes._descendants()
         child.kill()
 
