@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from data.errors import InputError
+from data.errors import InputError, suggest
 from engine.config.schema import SETTINGS
 from engine.runs.summary import RunSummary
 
@@ -194,8 +194,7 @@ def sort_key(by: str) -> Callable[[RunSummary], Any]:
     if by in FIELDS and FIELDS[by].setting:
         return FIELDS[by].value
     names = [*SORTS, *(name for name, field in FIELDS.items() if field.setting)]
-    near = difflib.get_close_matches(by, names, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(SORTS)} and any setting"
+    hint = suggest(by, names, f"there are {', '.join(SORTS)} and any setting")
     raise InputError(f"runs cannot be sorted by {by!r}: {hint}")
 
 

@@ -32,7 +32,7 @@ def test_the_command_lists_and_changes(cli: Cli, path: Path) -> None:
     ("words", "problem"),
     [
         (["set", "screen.theme", "draculq"], "did you mean 'dracula'?"),
-        (["set", "screen.them", "nord"], "did you mean screen.theme?"),
+        (["set", "screen.them", "nord"], "did you mean 'screen.theme'?"),
         (["set", "chart.smoothing", "1"], "must be 0 to 0.99"),
         (["set", "chart.smoothing"], "set takes a NAME and a VALUE"),
         (["reset"], "reset takes the NAME of a preference"),
@@ -47,5 +47,5 @@ def test_the_command_refuses(cli: Cli, path: Path, words: list[str], problem: st
 
 def test_an_unknown_theme_is_refused_before_the_app_starts(cli: Cli) -> None:
     assert (
-        "--theme cannot be 'draculq', did you mean 'dracula'?" in cli("--theme", "draculq").problem
+        "--theme cannot be 'draculq': did you mean 'dracula'?" in cli("--theme", "draculq").problem
     )

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from data.errors import InputError, brief
+from data.errors import InputError, brief, suggest
 from data.files import write_atomically
 from data.paths import absolute, describe_os_error, typed_path
 from data.reading import parse_toml, read_regular
@@ -102,10 +102,7 @@ def preference(name: str) -> Setting:
         InputError: There is none of this name.
     """
     if name not in PREFERENCES:
-        import difflib
-
-        near = difflib.get_close_matches(name, PREFERENCES, 1)
-        hint = f"did you mean {near[0]}?" if near else f"{program()} preferences lists them"
+        hint = suggest(name, PREFERENCES, f"{program()} preferences lists them")
         raise InputError(f"there is no preference {brief(name)}: {hint}")
     one = PREFERENCES[name]
     if name == "screen.theme":
