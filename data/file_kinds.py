@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 
-from data.program import quote
+from data.paths import quoted_path
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 TAR_SUFFIXES = (".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -96,9 +96,9 @@ def way_out(kind: Kind, spec: str, new: str) -> str:
         spec: The file, as it was named.
         new: The name of a file that does not exist.
     """
-    name, folder = quote(spec), quote(new.removesuffix(".txt"))
+    name, folder = quoted_path(spec), quoted_path(new.removesuffix(".txt"))
     if kind.called == "a ZIP archive":
-        python = f"{quote(sys.executable)} -m zipfile -e"
+        python = f"{quoted_path(sys.executable)} -m zipfile -e"
         unzip = f"unzip -d {folder} {name}"
         return f"unpack it: {unzip if shutil.which('unzip') else f'{python} {name} {folder}'}"
     if kind.called == "a tar archive" or (kind.unpack and spec.lower().endswith(TAR_SUFFIXES)):
@@ -108,7 +108,7 @@ def way_out(kind: Kind, spec: str, new: str) -> str:
     program = kind.unpack.split()[0]
     if not shutil.which(program):
         return f"unpack it with {program}"  # which is not installed here
-    return f"unpack it: {kind.unpack} < {name} > {quote(new)}"
+    return f"unpack it: {kind.unpack} < {name} > {quoted_path(new)}"
 
 
 def structure_of(head: str, name: str) -> str:

@@ -114,6 +114,13 @@ def quoted(text: str | os.PathLike[str]) -> str:
     return f"$'{''.join(map(_escaped, text))}'"
 
 
+def quoted_path(path: str | Path) -> str:
+    """Quote a path for a shell: never an option, and with a ``~`` that the shell expands."""
+    text = os.path.join(os.curdir, path) if str(path).startswith("-") else str(path)
+    # a shell expands it only outside quotes
+    return f"~/{quoted(text[2:])}" if text.startswith("~/") else quoted(text)
+
+
 @contextmanager
 def utf8_path(folder: Path) -> Iterator[Path]:
     """Yield a path of a folder in UTF-8, for libraries that take no other.

@@ -32,13 +32,6 @@ def _from_here(file: Path) -> str:
     return path if os.sep in path else os.path.join(os.curdir, path)
 
 
-def quote(path: str | Path) -> str:
-    """Return a path as it is typed in a shell: one line, and never an option."""
-    text = os.path.join(os.curdir, path) if str(path).startswith("-") else str(path)
-    # a shell expands it only outside quotes
-    return f"~/{quoted(text[2:])}" if text.startswith("~/") else quoted(text)
-
-
 def named(path: str) -> str:
     """Return a path as it is named in a sentence: as it is, unless that is more than a line."""
     return path if path.isprintable() else quoted(path)

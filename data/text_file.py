@@ -21,8 +21,8 @@ from data.download import Watcher
 from data.encoding import SAMPLE_BYTES, UTF8, Encoding, marked, recognise, sample_around
 from data.errors import Cancelled, InputError, NotFound, reason_of
 from data.file_kinds import kind_of, structure_of, way_out
-from data.paths import expanded, typed_path
-from data.program import named, program, quote
+from data.paths import expanded, quoted_path, typed_path
+from data.program import named, program
 from data.reading import open_regular
 
 PIECE_BYTES = 1 << 20
@@ -115,11 +115,11 @@ def opened(spec: str, path: Path) -> Iterator[IO[bytes]]:
     except IsADirectoryError:
         raise InputError(
             f"{named(spec)} is a folder: give one text file "
-            f"(cat {quote(spec)}/*.txt > {quote(new_name('all.txt'))} joins several)."
+            f"(cat {quoted_path(spec)}/*.txt > {quoted_path(new_name('all.txt'))} joins several)."
         ) from None
     except PermissionError:
         raise InputError(
-            f"No permission to read {named(spec)}: grant it (chmod u+r {quote(spec)}) "
+            f"No permission to read {named(spec)}: grant it (chmod u+r {quoted_path(spec)}) "
             "or give another file."
         ) from None
     except (OSError, ValueError) as error:  # e.g. a NUL in the path
@@ -254,7 +254,7 @@ def _not_utf8(file: IO[bytes], spec: str, offset: int) -> InputError:
     file.seek(offset)
     byte = file.read(1)[0]
     name = named(spec)
-    convert = f"{program()} convert {quote(spec)} {quote(new_name(spec))}"
+    convert = f"{program()} convert {quoted_path(spec)} {quoted_path(new_name(spec))}"
     if is_cut(file, offset):
         return InputError(
             f"{name} is UTF-8, but cut inside its last letter, at offset {offset:,}: save it "
@@ -340,7 +340,7 @@ class _Notes:
         if odd:
             yield (
                 f"{spec} has {' and '.join(odd)}, learned as they are. A new text without them: "
-                f"{program()} convert {quote(self._spec)} {quote(new_name(self._spec))}"
+                f"{program()} convert {quoted_path(self._spec)} {quoted_path(new_name(self._spec))}"
             )
 
 

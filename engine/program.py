@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from data.program import PROGRAM, program, quote
+from data.program import PROGRAM, program
 
-__all__ = ["PROGRAM", "VERSION", "program", "quote"]
+__all__ = ["PROGRAM", "VERSION", "program"]
 
 VERSION = "0.1.0"  # the only definition; pyproject.toml reads it, too

@@ -19,7 +19,7 @@ from textual.theme import Theme
 
 from data.errors import InputError
 from data.files import write_atomically
-from data.paths import describe_os_error, quoted
+from data.paths import describe_os_error, quoted_path
 from engine.program import PROGRAM, program
 from engine.protocol import Event, State, Unsilence
 from engine.runs.folder import CONFIG_FILE, LOG_FILE, typed_name
@@ -424,7 +424,7 @@ def summary(control: RunControl) -> str:
         lines.append(f"  kept in  {format_path(run)}")
         done = status.state is State.FINISHED or control.watching
         lines.append(f"  {'open' if done else 'continue':<9}{program()} {typed_name(run)}")
-        again = f"{program()} --config {quoted(run / CONFIG_FILE)}"
+        again = f"{program()} --config {quoted_path(run / CONFIG_FILE)}"
     else:
         again = program() + control.launch.command_line.removeprefix(PROGRAM)
     if draft.edits:

@@ -18,10 +18,10 @@ import tomli_w
 
 from data.errors import InputError, reason_of, suggest
 from data.files import write_atomically
-from data.paths import describe_os_error, own_folder, quoted, typed_path
+from data.paths import describe_os_error, own_folder, quoted_path, typed_path
 from data.reading import open_regular, read_regular
 from engine.config.schema import MOST_BYTES, SECTIONS, Config, read_config
-from engine.program import program, quote
+from engine.program import program
 from engine.runs.checkpoint_names import (
     CHECKPOINTS_FOLDER,
     is_checkpoint,
@@ -60,12 +60,12 @@ def is_default(runs_dir: Path) -> bool:
 
 def typed_name(run: Path) -> str:
     """Return the argument for a run: its name in the default runs folder, else its path."""
-    return quote(run.name if is_default(run.parent) else run)
+    return quoted_path(run.name if is_default(run.parent) else run)
 
 
 def in_runs_dir(runs_dir: Path) -> str:
     """Return the ``--runs-dir`` option with a space before it; empty for the default folder."""
-    return "" if is_default(runs_dir) else f" --runs-dir {quoted(runs_dir)}"
+    return "" if is_default(runs_dir) else f" --runs-dir {quoted_path(runs_dir)}"
 
 
 def find_run(run: str, runs_dir: Path | None = None) -> Path:
@@ -135,7 +135,7 @@ def _refuse_link(path: Path, found: Path) -> None:
     if os.path.islink(path):
         raise InputError(
             f"{path} is a link to the run {found}: give that path to move the run itself, or "
-            f"remove the link: rm {quoted(path)}"
+            f"remove the link: rm {quoted_path(path)}"
         )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from data.errors import InputError
 from data.files import replacing
-from data.paths import quoted
+from data.paths import quoted_path
 from data.reading import file_type
 from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER
 
@@ -70,7 +70,7 @@ def _told(path: Path) -> str:
         what = f"a link to {os.readlink(path)}"
     return (
         f"{path} is {what}, and a run has only files and folders of its own: replace it "
-        f"by one of those, or remove it: rm {quoted(path)}"
+        f"by one of those, or remove it: rm {quoted_path(path)}"
     )
 
 
@@ -83,7 +83,7 @@ def unlinked(folder: Path, what: str) -> Path:
     if os.path.islink(folder):
         raise InputError(
             f"{folder} is a link to {os.readlink(folder)}, and {what} is a folder of its own: "
-            f"remove the link: rm {quoted(folder)}"
+            f"remove the link: rm {quoted_path(folder)}"
         )
     return folder
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from data.errors import InputError, reason_of
 from data.files import write_atomically
-from data.paths import absolute, typed_path, way_out_of
+from data.paths import absolute, quoted_path, typed_path, way_out_of
 from data.reading import read_regular
-from engine.program import program, quote
+from engine.program import program
 from engine.runs.checkpoint_names import BEST, CHECKPOINTS_FOLDER, LATEST, read_pointer
 from engine.runs.database import RunDatabase, reading
 from engine.runs.folder import (
@@ -196,7 +196,7 @@ def way_back(name: str, runs_dir: Path) -> str:
         trashed = find_trashed(name, runs_dir)
     except InputError:
         return ""
-    return f"{program()} runs restore {quote(trashed.path.name)}{in_runs_dir(runs_dir)}"
+    return f"{program()} runs restore {quoted_path(trashed.path.name)}{in_runs_dir(runs_dir)}"
 
 
 def restore_run(trashed: Trashed, name: str | None = None) -> Path:

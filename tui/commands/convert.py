@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from data.convert import Converted, convert
 from data.download import Watcher
-from data.program import named, program, quote
+from data.paths import quoted_path
+from data.program import named, program
 from tui import EXIT_DONE
 from tui.commands.options import Parser, say_started
 from tui.terminal.stdout import print_last
@@ -15,7 +16,7 @@ def main(argv: list[str]) -> int:
     done = convert(args.file, args.new, args.encoding, Watcher(say_started))
     print_last(
         f"{named(args.new)}: {done.characters:,} characters in UTF-8, from {_described(done)}\n"
-        f"  train    {program()} train --data {quote(args.new)}"
+        f"  train    {program()} train --data {quoted_path(args.new)}"
     )
     return EXIT_DONE
 

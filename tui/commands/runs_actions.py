@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from data.paths import quoted_path
 from data.program import named
-from engine.program import program, quote
+from engine.program import program
 from engine.runs.catalogue import disk_use
 from engine.runs.folder import find_own_run, in_runs_dir
 from engine.runs.notes import change_tags, read_notes, set_note
@@ -172,7 +173,7 @@ def _ways_back(trashed: list[Trashed]) -> str:
     for one in trashed:
         names.setdefault(one.path.parent.parent, []).append(one.name)
     return "\n".join(
-        f"  restore  {program()} runs restore {' '.join(map(quote, some))}{in_runs_dir(folder)}"
+        f"  restore  {program()} runs restore {' '.join(map(quoted_path, some))}{in_runs_dir(folder)}"
         for folder, some in names.items()
     )
 
