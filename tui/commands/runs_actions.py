@@ -171,9 +171,9 @@ def _ways_back(trashed: list[Trashed]) -> str:
     """Return a command for each of their runs folders, which have a trash each."""
     names: dict[Path, list[str]] = {}
     for one in trashed:
-        names.setdefault(one.path.parent.parent, []).append(one.name)
+        names.setdefault(one.path.parent.parent, []).append(quoted_path(one.name))
     return "\n".join(
-        f"  restore  {program()} runs restore {' '.join(map(quoted_path, some))}{in_runs_dir(folder)}"
+        f"  restore  {program()} runs restore {' '.join(some)}{in_runs_dir(folder)}"
         for folder, some in names.items()
     )
 
