@@ -61,8 +61,8 @@ def options_of(*command: str) -> set[str]:
 def test_the_command_and_its_options_exist(where: str, text: str) -> None:
     first, *rest = text.split() or [VALUE]
     command: tuple[str, ...] = ()
-    if first.strip(",.;:") in COMMANDS:
-        command = (first.strip(",.;:"),)
+    if (name := first.rstrip(",.;:@")) in COMMANDS:
+        command = (name,)
         if command == ("runs",) and rest and rest[0] in ACTIONS:
             command = ("runs", rest[0])
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from engine.config.setting import Value
-from tui.commands import EXIT_DONE
+from tui import EXIT_DONE
 from tui.commands.options import Parser
 from tui.control.preferences import (
     KEYS,
