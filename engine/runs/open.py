@@ -273,7 +273,7 @@ def read_text(data: DataConfig, watcher: Watcher) -> tuple[Corpus, Tokenizer, Sp
     Raises:
         InputError: It cannot be used.
     """
-    watcher.report(f"reading {data.corpus}")
+    watcher.report(f"reading {named(data.corpus)}")
     corpus = load_corpus(data.corpus, watcher)
     kind = TOKENIZERS[data.tokenizer]
     tokenizer = kind.train(corpus.pieces("counting the characters of", watcher))
