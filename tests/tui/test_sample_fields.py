@@ -203,7 +203,8 @@ async def test_a_character_that_the_model_does_not_know_is_told_while_it_is_type
         await person.start_and_pause()
         await person.press("p")
         await person.type("he€")
+        await person.until(lambda: said(person), "what is wrong")
         assert said(person).startswith("The model's training text has no '€'. Remove them")
         assert field(person, "prompt").has_class("-faulty")
         await person.press("backspace")
-        assert said(person) == ""
+        await person.until(lambda: not said(person), "nothing wrong")
