@@ -202,9 +202,9 @@ async def test_a_character_that_the_model_does_not_know_is_told_while_it_is_type
     async with open_app() as person:
         await person.start_and_pause()
         await person.press("p")
-        await person.type("he€")
+        await person.type("heé")
         await person.until(lambda: said(person), "what is wrong")
-        assert said(person).startswith("The model's training text has no '€'. Remove them")
+        assert said(person).startswith("The model's training text has no 'é'. Remove them")
         assert field(person, "prompt").has_class("-faulty")
         await person.press("backspace")
         await person.until(lambda: not said(person), "nothing wrong")
