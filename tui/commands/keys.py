@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tui.commands import EXIT_DONE
+from tui import EXIT_DONE
 from tui.commands.options import Parser
 from tui.control.keymap import GROUPS, HELP, Group, display, id_of
 from tui.terminal.stdout import put
