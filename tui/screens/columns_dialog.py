@@ -9,7 +9,7 @@ from rich.text import Text
 from textual import getters
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, Vertical
+from textual.containers import Vertical
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -71,7 +71,7 @@ class ColumnsDialog(KeyedModalScreen[str | None]):
         self._automatic = columns == AUTO
 
     def compose(self) -> ComposeResult:
-        with Container(id="modal"), Vertical(id="dialog") as dialog:
+        with Vertical(id="dialog") as dialog:
             dialog.border_title = "Columns"
             yield Input(placeholder="search: lr, dropout, speed …", id="columns-search")
             yield OptionList(id="columns", markup=False)

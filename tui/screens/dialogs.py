@@ -8,7 +8,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
 from engine.config.changes import why_not_in_fork
@@ -52,7 +52,7 @@ class Dialog(KeyedModalScreen[str]):
         self._title, self.question = title, question
 
     def compose(self) -> ComposeResult:
-        with Container(id="modal"), Vertical(id="dialog") as dialog:
+        with Vertical(id="dialog") as dialog:
             dialog.border_title = self._title
             with VerticalScroll():
                 yield Static(self.question, id="question")

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Markdown, Static
@@ -45,7 +45,7 @@ class TextScreen(KeyedModalScreen[None]):
         self._title, self.before, self._more = title, before, more
 
     def compose(self) -> ComposeResult:
-        with Container(id="modal"), Page(id="page") as page:
+        with Page(id="page") as page:
             page.border_title = self._title
             page.border_subtitle = "esc: back"
             if self.before:

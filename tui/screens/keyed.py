@@ -44,5 +44,9 @@ class KeyedScreen(Screen[ScreenResultType]):
             self.query_one(KeysFooter).say(message, severity, timeout)
 
 
-class KeyedModalScreen(KeyedScreen[ScreenResultType], ModalScreen[ScreenResultType]):
-    """A screen over another one, whose footer it covers with its own."""
+class KeyedModalScreen(ModalScreen[ScreenResultType], KeyedScreen[ScreenResultType]):
+    """A screen over another one, whose footer it covers with its own.
+
+    ModalScreen comes first, because Textual's stylesheets only know the first base: its rules let
+    the screen beneath show through.
+    """

@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.events import Mount
 from textual.widgets import Input, Static
 
@@ -54,7 +54,7 @@ class QueueDialog(KeyedModalScreen[str | None]):
             if draft.edits
             else Text("With the settings as shown.\n")
         )
-        with Container(id="modal"), Vertical(id="dialog", classes="-fixed") as dialog:
+        with Vertical(id="dialog", classes="-fixed") as dialog:
             dialog.border_title = "Add to the queue"
             with VerticalScroll(id="settings-so-far"):
                 yield Static(so_far)
