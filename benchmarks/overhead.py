@@ -4,16 +4,21 @@ Both do the very same work: the same settings, threads, evaluations and samples,
 steps, each time in a fresh process. The run's own journal says when each evaluation was done; the
 window of a pair reaches from the end of the first evaluation to that of the third, so that it holds
 two whole rounds of training, evaluating and sampling, and no start. Wall time counts, so that a
-trainer that waits for the interpreter while the screen is painted is found out.
+trainer that waits for the interpreter while the screen is painted is found out. What the app writes
+to the terminal meanwhile is counted; after the window, while it goes on training, a key is pressed
+now and then, and the time until its effect is read.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,11 +26,16 @@ from typing import Any
 from benchmarks import harness, programs
 from benchmarks.harness import BenchmarkParser, Report
 from benchmarks.programs import BenchmarkError
-from benchmarks.pty_app import PtyApp
+from benchmarks.pty_app import COLUMNS, ROWS, PtyApp
 from benchmarks.report import Row, Spread, abba, bootstrap_interval
 from benchmarks.startup import shows_whole_screen
 
-RATIO_GOAL, SCREEN_GOAL = 0.95, 0.04
+RATIO_GOAL, SCREEN_GOAL = 0.97, 0.04
+BYTES_GOALS = ((160, 20_000), (0, 12_000))  # per second, from so many columns on
+KEY_GOAL = 0.05  # seconds, 95 of 100
+KEYS_PRESSED = 12  # in each app
+KEY, ITS_EFFECT = "m", "smoothed"  # the legend tells of the smoothed loss again
+REST_SECONDS = 0.6  # between two keys
 ROUNDS = 2  # evaluations in a window
 START_SECONDS = 60.0
 CALIBRATION_STEPS = 40
@@ -39,6 +49,8 @@ class Window:
     steps: int
     seconds: float
     screen_share: float | None = None  # of a core, by the thread that draws
+    bytes_per_second: float | None = None  # to the terminal
+    keys: tuple[float, ...] = ()  # seconds from a key to its effect
 
     @property
     def speed(self) -> float:
@@ -58,7 +70,20 @@ def parser() -> BenchmarkParser:
         help="length of a window (default: %(default)s)",
     )
     made.add_count("--threads", None, "CPU threads (default: measured)")
+    made.add_argument(
+        "--size",
+        type=terminal_size,
+        default=(COLUMNS, ROWS),
+        metavar="WxH",
+        help="of the terminal (default: 120x40); from 160 columns on it shows all charts",
+    )
     return made
+
+
+def terminal_size(text: str) -> tuple[int, int]:
+    """Parse ``200x50``."""
+    columns, _, rows = text.partition("x")
+    return int(columns), int(rows)
 
 
 def measure(args: argparse.Namespace) -> Report:
@@ -66,9 +91,9 @@ def measure(args: argparse.Namespace) -> Report:
     options = harness.new_run_options(args)
     with harness.runs_folder(args) as runs_dir:
         plan = _calibrate(runs_dir, options, args.seconds, args.threads)
-        pairs = _measure(runs_dir, [*options, *plan.options], plan, args.pairs)
+        pairs = _measure(runs_dir, [*options, *plan.options], plan, args.pairs, args.size)
         machine = programs.machine(runs_dir / "headless-1")
-    return _summary(pairs, plan, machine)
+    return _summary(pairs, plan, machine, args.size)
 
 
 # -- the plan ------------------------------------------------------------------------------------
@@ -109,10 +134,10 @@ def _calibrate(runs_dir: Path, options: list[str], seconds: float, threads: int 
 
 
 def _measure(
-    runs_dir: Path, options: list[str], plan: Plan, pairs: int
+    runs_dir: Path, options: list[str], plan: Plan, pairs: int, size: tuple[int, int]
 ) -> list[tuple[Window, Window]]:
     """The pairs, each (headless, app)."""
-    arms = (_headless, _app)
+    arms = (_headless, partial(_app, size))
     expected = (ROUNDS + 1) * plan.interval * plan.step_seconds
     measured = []
     for number, order in enumerate(abba(pairs), 1):
@@ -138,20 +163,47 @@ def _headless(runs_dir: Path, number: int, options: list[str], expected: float) 
     return _window(run, ROUNDS)
 
 
-def _app(runs_dir: Path, number: int, options: list[str], expected: float) -> Window:
+def _app(
+    size: tuple[int, int], runs_dir: Path, number: int, options: list[str], expected: float
+) -> Window:
     run = runs_dir / f"app-{number}"
     samples: list[tuple[float, float]] = []
-    with PtyApp(programs.app_command(runs_dir, run.name, options), programs.environment()) as app:
+    written: list[tuple[float, float]] = []
+    command = programs.app_command(runs_dir, run.name, options)
+    with PtyApp(command, programs.environment(), size) as app:
         app.read_until(shows_whole_screen, START_SECONDS)
         app.send(" ")
 
         def look() -> bool:
             if (sample := app.screen_sample()) is not None:
                 samples.append(sample)
+            written.append((time.time(), app.read_bytes))
             return app.alive
 
         _wait_for_evaluations(run, ROUNDS + 1, look, 5 * expected + START_SECONDS, app.rest)
-    return _window(run, ROUNDS, samples)
+        look()
+        keys = _press_keys(app)
+    window = _window(run, ROUNDS, samples)
+    moments = programs.moments(run, "evaluated")
+    begin, end = moments[0][1], moments[ROUNDS][1]
+    with suppress(BenchmarkError):
+        rate = (at(written, end) - at(written, begin)) / (end - begin)
+        window = replace(window, bytes_per_second=rate)
+    return replace(window, keys=keys)
+
+
+def _press_keys(app: PtyApp) -> tuple[float, ...]:
+    """Return the seconds from some keys to their effect on the screen, while it trains."""
+    seconds = []
+    for _ in range(KEYS_PRESSED):
+        app.send(KEY)  # the effect is that a word goes, which nothing tells
+        app.rest(REST_SECONDS)
+        app.forget()
+        pressed = time.time()
+        app.send(KEY)
+        seconds.append(app.read_until(lambda text: ITS_EFFECT in text, START_SECONDS) - pressed)
+        app.rest(REST_SECONDS)
+    return tuple(seconds)
 
 
 def _wait_for_evaluations(
@@ -197,7 +249,12 @@ def at(samples: list[tuple[float, float]], moment: float) -> float:
 # -- the result ----------------------------------------------------------------------------------
 
 
-def _summary(pairs: list[tuple[Window, Window]], plan: Plan, machine: dict[str, Any]) -> Report:
+def _summary(
+    pairs: list[tuple[Window, Window]],
+    plan: Plan,
+    machine: dict[str, Any],
+    size: tuple[int, int],
+) -> Report:
     ratios = [app.speed / headless.speed for headless, app in pairs]
     ratio = statistics.median(ratios)
     low, high = bootstrap_interval(ratios)
@@ -205,6 +262,11 @@ def _summary(pairs: list[tuple[Window, Window]], plan: Plan, machine: dict[str, 
     peer = Spread.of([headless.speed for headless, _ in pairs])
     shares = [app.screen_share for _, app in pairs if app.screen_share is not None]
     share = statistics.median(shares) if shares else None
+    rates = [app.bytes_per_second for _, app in pairs if app.bytes_per_second is not None]
+    rate = statistics.median(rates) if rates else None
+    bytes_goal = next(goal for columns, goal in BYTES_GOALS if size[0] >= columns)
+    keys = sorted(one for _, app in pairs for one in app.keys)
+    p95 = keys[math.ceil(0.95 * len(keys)) - 1] if keys else None
     rows = [
         Row("app over headless", f"≥ {RATIO_GOAL}",
             f"{ratio:.3f} (95 % interval {low:.3f} to {high:.3f}, {len(pairs)} pairs)",
@@ -215,6 +277,15 @@ def _summary(pairs: list[tuple[Window, Window]], plan: Plan, machine: dict[str, 
             "not measured on this system" if share is None
             else f"{share:.1%} ({min(shares):.1%} to {max(shares):.1%})",
             None if share is None else share <= SCREEN_GOAL),
+        Row(f"bytes written, {size[0]}x{size[1]}", f"≤ {bytes_goal / 1000:g} kB/s",
+            "not measured" if rate is None
+            else f"{rate / 1000:.1f} kB/s ({min(rates) / 1000:.1f} to {max(rates) / 1000:.1f})",
+            None if rate is None else rate <= bytes_goal),
+        Row("from a key to its effect", f"95 % ≤ {1000 * KEY_GOAL:g} ms",
+            "not measured" if p95 is None
+            else f"{1000 * p95:.0f} ms (half ≤ {1000 * statistics.median(keys):.0f} ms, "
+            f"{len(keys)} keys)",
+            None if p95 is None else p95 <= KEY_GOAL),
     ]  # fmt: skip
     result = {
         "bench": "overhead",
@@ -223,7 +294,15 @@ def _summary(pairs: list[tuple[Window, Window]], plan: Plan, machine: dict[str, 
         "ratio": round(ratio, 4),
         "ratio_interval": [round(low, 4), round(high, 4)],
         "screen_share": None if share is None else round(share, 4),
-        "goals": {"ratio": RATIO_GOAL, "screen_share": SCREEN_GOAL},
+        "size": list(size),
+        "bytes_per_second": None if rate is None else round(rate),
+        "key_p95": None if p95 is None else round(p95, 4),
+        "goals": {
+            "ratio": RATIO_GOAL,
+            "screen_share": SCREEN_GOAL,
+            "bytes_per_second": bytes_goal,
+            "key_p95": KEY_GOAL,
+        },
         "reached": ratio >= RATIO_GOAL and (share is None or share <= SCREEN_GOAL),
         "steps_per_window": ROUNDS * plan.interval,
         "pairs": [{"headless": asdict(headless), "app": asdict(app)} for headless, app in pairs],

@@ -35,12 +35,17 @@ class PtyApp:
     Args:
         command: What to run.
         environment: Of the process; the size of the terminal is ours, not the environment's.
+        size: Columns and rows of the terminal.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        size: tuple[int, int] = (COLUMNS, ROWS),
+    ) -> None:
         self._master, slave = pty.openpty()
-        size = struct.pack("HHHH", ROWS, COLUMNS, 0, 0)
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         environment = {**environment, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
         environment.pop("COLUMNS", None)
         environment.pop("LINES", None)
@@ -71,6 +76,10 @@ class PtyApp:
     def text(self) -> str:
         """The words of the output, without what steers the terminal."""
         return _ESCAPES.sub("", self._text)
+
+    def forget(self) -> None:
+        """Drop the output so far, to wait for something new."""
+        self._text = ""
 
     def send(self, keys: str) -> None:
         """Press keys."""

@@ -91,6 +91,49 @@ CHARTS: tuple[ChartKind, ...] = (
                "trained on. Lower is better; if it rises while the training loss falls, the model "
                "overfits."),
     ), dense=True),
+    ChartKind("learning_rate", "learning rate", "optimizer", (
+        Metric("learning_rate", "rate", "rate", "The step size of the optimizer. More learns "
+               "faster and diverges sooner; the faint curve is what the schedule has ahead."),
+    )),
+    ChartKind("grad_norm", "gradient norm", "optimizer", (
+        Metric("grad_norm", "norm", "number", "The norm of all gradients before clipping. Jumps "
+               "precede a divergence; near zero, nothing is learned."),
+    ), log=True, dense=True),
+    ChartKind("speed", "tokens/s", "speed", (
+        Metric("tokens_per_second", "tokens/s", "amount", "Tokens trained per second of training "
+               "time, over the last three seconds. More is faster; evaluation, sampling and saving "
+               "do not count."),
+    ), dense=True),
+    ChartKind("step_time", "time per step", "speed", (
+        Metric("time_data", "data", "seconds", "Drawing the windows of a batch and copying them. "
+               "It should be near zero."),
+        Metric("time_forward", "forward", "seconds", "The forward passes of a step. More layers, "
+               "width, context or sequences take longer."),
+        Metric("time_backward", "backward", "seconds", "The backward passes of a step, usually "
+               "twice the forward passes."),
+        Metric("time_optimizer", "optimizer", "seconds", "Clipping and the update of the weights. "
+               "It grows with the parameters, not with the batch."),
+        Metric("time_training", "training", "seconds", "A whole step where its parts cannot be "
+               "timed without slowing it down, as on a GPU."),
+    )),
+    ChartKind("load", "processor load", "machine", (
+        Metric("cpu_load", "CPU", "share", "How busy all cores are, with other programs. Above "
+               "what this program uses, others slow it down."),
+        Metric("cpu_load_own", "own", "share", "How much of the cores this program uses."),
+        Metric("gpu_load", "GPU", "share", "The share of time in which the GPU computes anything. "
+               "Less than about 90 %: it waits for the host."),
+    )),
+    ChartKind("memory", "memory", "machine", (
+        Metric("memory_host", "process", "bytes", "Main memory that this process holds. If it "
+               "rises without end, memory will run out."),
+        Metric("memory_device", "device", "bytes", "Memory of the GPU that PyTorch has reserved. "
+               "A smaller system.micro_batch_size needs less."),
+    )),
+    ChartKind("mfu", "FLOPs utilisation", "speed", (
+        Metric("mfu", "MFU", "share", "The operations that the model needs per second (6 per "
+               "weight and token, and attention) over what one large matrix product reaches on "
+               "this device at this precision, measured when training begins. More is better."),
+    )),
     ChartKind("bits_per_char", "bits per character", "quality", (
         Metric("train_bpc", "train", "bits", "The training loss in bits per character. Lower is "
                "better; it compares models whose tokens are of different length.",
@@ -104,42 +147,12 @@ CHARTS: tuple[ChartKind, ...] = (
         Metric("val_perplexity", "val", "tokens", "exp(validation loss): among how many equally "
                "likely tokens the model hesitates. Lower is better.", "val_loss", _exponential),
     ), log=True, dense=True),
-    ChartKind("learning_rate", "learning rate", "optimizer", (
-        Metric("learning_rate", "rate", "rate", "The step size of the optimizer. More learns "
-               "faster and diverges sooner; the faint curve is what the schedule has ahead."),
-    )),
-    ChartKind("grad_norm", "gradient norm", "optimizer", (
-        Metric("grad_norm", "norm", "number", "The norm of all gradients before clipping. Jumps "
-               "precede a divergence; near zero, nothing is learned."),
-    ), log=True, dense=True),
     ChartKind("clipped", "clipped steps", "optimizer", (
         Metric("clip_fraction", "clipped", "share", "The share of steps whose gradient was longer "
                "than optim.grad_clip and was shortened to it. Always 100 %: the learning rate is "
                "too high or the limit too low."),
     )),
-    ChartKind("speed", "tokens/s", "speed", (
-        Metric("tokens_per_second", "tokens/s", "amount", "Tokens trained per second of training "
-               "time, over the last three seconds. More is faster; evaluation, sampling and saving "
-               "do not count."),
-    ), dense=True),
-    ChartKind("mfu", "FLOPs utilisation", "speed", (
-        Metric("mfu", "MFU", "share", "The operations that the model needs per second (6 per "
-               "weight and token, and attention) over what one large matrix product reaches on "
-               "this device at this precision, measured when training begins. More is better."),
-    )),
-    ChartKind("step_time", "time per step", "speed", (
-        Metric("time_data", "data", "seconds", "Drawing the windows of a batch and copying them. "
-               "It should be near zero."),
-        Metric("time_forward", "forward", "seconds", "The forward passes of a step. More layers, "
-               "width, context or sequences take longer."),
-        Metric("time_backward", "backward", "seconds", "The backward passes of a step, usually "
-               "twice the forward passes."),
-        Metric("time_optimizer", "optimizer", "seconds", "Clipping and the update of the weights. "
-               "It grows with the parameters, not with the batch."),
-        Metric("time_training", "training", "seconds", "A whole step where its parts cannot be "
-               "timed without slowing it down, as on a GPU."),
-    )),
-    ChartKind("other_time", "time beside the steps", "speed", (
+    ChartKind("other_time", "other time", "speed", (
         Metric("time_evaluation", "evaluation", "seconds", "Measuring the validation loss, per "
                "step. A larger eval.interval or fewer eval.batches make it less."),
         Metric("time_sampling", "sampling", "seconds", "Generating texts, per step."),
@@ -149,19 +162,6 @@ CHARTS: tuple[ChartKind, ...] = (
                "step: recording, commands, waiting for the screen."),
         Metric("time_screen", "screen", "seconds", "Processor time of the thread that draws the "
                "screen, per step. It runs beside the training and takes a core from it."),
-    )),
-    ChartKind("memory", "memory", "machine", (
-        Metric("memory_host", "process", "bytes", "Main memory that this process holds. If it "
-               "rises without end, memory will run out."),
-        Metric("memory_device", "device", "bytes", "Memory of the GPU that PyTorch has reserved. "
-               "A smaller system.micro_batch_size needs less."),
-    )),
-    ChartKind("load", "processor load", "machine", (
-        Metric("cpu_load", "CPU", "share", "How busy all cores are, with other programs. Above "
-               "what this program uses, others slow it down."),
-        Metric("cpu_load_own", "own", "share", "How much of the cores this program uses."),
-        Metric("gpu_load", "GPU", "share", "The share of time in which the GPU computes anything. "
-               "Less than about 90 %: it waits for the host."),
     )),
     ChartKind("temperature", "temperature", "machine", (
         Metric("cpu_temperature", "CPU", "celsius", "The hottest sensor of the processor. Near its "
@@ -274,6 +274,23 @@ FORMATS: dict[str, Callable[[float], str]] = {
     "watts": lambda value: f"{value:.3g} W",
 }
 """How a value of each unit is written, with its unit where the title does not tell it."""
+
+
+SCALES: dict[str, tuple[tuple[float, str], ...]] = {
+    "share": ((0.01, " %"),),
+    "amount": ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
+    "seconds": ((1.0, " s"), (1e-3, " ms"), (1e-6, " µs")),
+    "bytes": ((1e9, " GB"), (1e6, " MB"), (1e3, " kB")),
+    "celsius": ((1.0, " °C"),),
+    "watts": ((1.0, " W"),),
+}
+"""What an axis counts, and what is written after its values, from the largest down."""
+
+
+def scale_of(unit: str, largest: float) -> tuple[float, str]:
+    """Return what one of an axis is, and its sign, for values up to a largest one."""
+    scales = SCALES.get(unit, ((1.0, ""),))
+    return next((one for one in scales if largest >= one[0]), scales[-1])
 
 
 def format_value(metric: Metric, value: float | None) -> str:

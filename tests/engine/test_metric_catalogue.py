@@ -44,7 +44,7 @@ def test_the_table_of_metrics_is_that_of_the_catalogue() -> None:
 def test_a_run_has_the_charts_of_what_it_recorded_and_of_what_follows_from_it() -> None:
     charts = charts_of(["train_loss", "train_seconds", "grad_norm", "entropy_of_heads"])
     assert [one.name for one in charts] == [
-        "loss", "bits_per_char", "perplexity", "grad_norm", "entropy_of_heads"
+        "loss", "grad_norm", "bits_per_char", "perplexity", "entropy_of_heads"
     ]  # fmt: skip
     assert charts[-1].title == "entropy of heads"
     assert [one.name for one in charts[0].metrics] == ["train_loss"]

@@ -123,15 +123,18 @@ def mended(run: Path) -> str:
     return "; ".join(said)
 
 
+TRAINED = ("train_loss", "val_loss", "grad_norm", "learning_rate")  # others depend on the clock
+
+
 def record_of(run: Path) -> Record:
-    """All figures by branch, metric and step, the samples and the changes of settings."""
+    """What was trained, by branch, metric and step, the samples and the changes of settings."""
     database = RunDatabase(run / "run.db", read_only=True)
     figures = {}
     for branch in database.branches():
         for name in database.metric_names(branch.id):
             steps, values = database.metric(branch.id, name)
             assert len(set(steps.tolist())) == len(steps), "some are recorded twice"
-            if "seconds" not in name:
+            if name in TRAINED:
                 figures[branch.id, name] = dict(zip(steps.tolist(), values.tolist(), strict=True))
     # at each hundredth step a checkpoint copies the database while a text is generated, which the
     # copy may miss
@@ -141,8 +144,6 @@ def record_of(run: Path) -> Record:
     changes = [(one["step"], one["detail"]) for one in database.journal("adjusted")]
     branches = [(one.id, one.parent, one.step) for one in database.branches()]
     database.close()
-    timed = {"tokens_per_second", "step_time"}
-    figures = {key: one for key, one in figures.items() if not timed & {*key}}
     return {"figures": figures, "samples": samples, "changes": changes, "branches": branches}
 
 

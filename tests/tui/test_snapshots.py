@@ -127,6 +127,42 @@ def recorded_run(app: GptTuiApp) -> None:
     cockpit.refresh_bindings()
 
 
+def recorded_metrics(app: GptTuiApp) -> None:
+    """Record what else a run does, at each twentieth step."""
+    assert isinstance(app.control, StillControl)
+    store = app.control.store
+    for step in range(20, 1251, 20):
+        wave = 1 + 0.1 * math.sin(step / 60)
+        for name, value in {
+            "learning_rate": 1e-3 * (1 - step / 2500),
+            "grad_norm": 0.4 + 3 * math.exp(-step / 90) * wave,
+            "tokens_per_second": 17_000 * wave,
+            "time_data": 2e-4,
+            "time_forward": 0.010 * wave,
+            "time_backward": 0.021 * wave,
+            "time_optimizer": 0.004,
+            "memory_host": 4.1e8 + 1e5 * step,
+            "cpu_load": 0.96,
+            "cpu_load_own": 0.8 * wave,
+            "mfu": 0.3 / wave,
+        }.items():
+            store.append(name, step, value)
+    app.cockpit._show_chart_source()
+
+
+def all_charts(*keys: str) -> Callable[[Pilot[int]], Awaitable[None]]:
+    async def prepare(pilot: Pilot[int]) -> None:
+        app = pilot.app
+        assert isinstance(app, GptTuiApp)
+        recorded_metrics(app)
+        await pilot.pause()
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause()
+
+    return prepare
+
+
 def after(*keys: str, then: Prepare | None = None) -> Prepare:
     """A recorded run, some keys, and something else."""
 
@@ -189,4 +225,20 @@ def test_help(snap_compare: Snap) -> None:
 def test_quit_dialog(snap_compare: Snap) -> None:
     assert snap_compare(
         StillApp(PAUSED), terminal_size=SIZES["80x24"], run_before=after(then=leave)
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "keys"),
+    [
+        ((200, 50), ()),
+        ((200, 50), ("j", "j", "enter")),
+        ((120, 40), ("g",)),
+        ((80, 24), ("g", "j")),
+    ],
+    ids=["200x50", "200x50-one", "120x40", "80x24"],
+)
+def test_all_charts(snap_compare: Snap, size: tuple[int, int], keys: tuple[str, ...]) -> None:
+    assert snap_compare(
+        StillApp(PAUSED), terminal_size=size, run_before=after(then=all_charts(*keys))
     )

@@ -75,6 +75,15 @@ _TABLE = (
         choices=("robust", "full", "log"),
     ),
     _preference(
+        "chart.grid", AUTO,
+        "Which charts are shown: auto is all of them in terminals of 160 columns and more.",
+        choices=(AUTO, "loss", "grid"),
+    ),
+    _preference(
+        "chart.order", "",
+        "Order of the charts, names with commas between them; a - before one hides it.",
+    ),
+    _preference(
         "runs.columns", AUTO,
         "Columns by importance, as name,best,lr; auto adds settings that differ.",
     ),

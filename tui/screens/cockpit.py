@@ -35,8 +35,11 @@ from tui.screens.queue_dialog import QueueDialog
 from tui.screens.timeline import Choice, TimelineScreen
 from tui.text.notices import format_failed, format_finished, format_forked, format_rewound
 from tui.text.numbers import format_loss, format_path
+from tui.widgets.chart_grid import ChartGrid
+from tui.widgets.chart_widget import ChartWidget
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart
+from tui.widgets.metric_chart import Plan
 from tui.widgets.notice import Notice
 from tui.widgets.sample_pane import SamplePane, SampleRecord
 from tui.widgets.settings_panel import SettingsPanel
@@ -49,8 +52,8 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.25
 TICKS_PER_TEXT = 2  # beside training; while it is paused, each tick
 TICKS_PER_STATUS = 4  # together with the chart, so that both show the same figures
-TICKS_PER_CHART = 4  # once a second, because painting holds the GIL, which training needs
 MIN_WIDTH, MIN_HEIGHT = 60, 16
+GRID_WIDTH = 160  # of the terminal, from which all charts are shown by default
 
 
 class EngineEvent(Message):
@@ -77,6 +80,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
     HELP = HELP_PAGE
 
     chart = getters.query_one(LossChart)
+    charts = getters.query_one(ChartGrid)
     samples = getters.query_one(SamplePane)
     settings = getters.query_one(SettingsPanel)
     notice = getters.query_one("#notice", Notice)
@@ -133,7 +137,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
             with Vertical(id="left"):
                 with Vertical(id="chart-frame") as frame:
                     frame.border_title = "loss"
-                    yield LossChart(id="chart")
+                    yield ChartGrid(id="charts")
                 yield SamplePane(id="samples")
             yield SettingsPanel(self.control.draft, id="settings")
         yield Static(id="too-small")
@@ -159,6 +163,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
         self._show_settings()
         self._show_status()
         self._preferences.watch(self.arrange_panels)
+        self.charts.arrange_as(self._preferences.get("chart.order"))
         self.set_interval(TICK_SECONDS, self._tick)
         self.call_after_refresh(self.control.queue.welcome)
 
@@ -167,10 +172,21 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
         small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
         self.set_class(small, "-too-small")
         self.arrange_panels()
+        self._choose_charts(event.size.width)
         self.query_one("#too-small", Static).update(
             f"this terminal is {event.size.width}x{event.size.height}:\n"
             f"gpt-tui needs {MIN_WIDTH}x{MIN_HEIGHT} at least"
         )
+
+    def _choose_charts(self, width: int) -> None:
+        """Show one chart or all, as preferred; by default all where there is room."""
+        preferred = self._preferences.get("chart.grid")
+        grid = width >= GRID_WIDTH if preferred == "auto" else preferred == "grid"
+        if self.charts.mode != "one":
+            self.charts.mode = "grid" if grid else "loss"
+
+    def on_chart_grid_chosen(self, message: ChartGrid.Chosen) -> None:
+        self._remember("chart.order", message.order)
 
     def _tick(self) -> None:
         self._ticks += 1
@@ -178,8 +194,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
             self.samples.refresh_text()
         if self._ticks % TICKS_PER_STATUS == 0:
             self._show_status()
-        if self._ticks % TICKS_PER_CHART == 0:
-            self.chart.refresh_data()
+        self.charts.refresh_data(everything=False)  # painting holds the GIL: a few at a time
         self.control.queue.tick(self._user_is_busy)
 
     def _show_status(self) -> None:
@@ -217,7 +232,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
             self.notice.say("")  # train.max_steps was raised
         self.chart.empty_text = EMPTY_CHART.get(event.state, "no steps yet")
         self._show_status()
-        self.chart.refresh_data()
+        self.charts.refresh_data()
         self.refresh_bindings()
 
     def _on_run_opened(self, event: protocol.RunOpened) -> None:
@@ -226,7 +241,6 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
         gc.freeze()  # a collection through PyTorch's modules would pause the app for 0.1 s
         control = self.control
         control.take_over(event)
-        self.query_one("#chart-frame").border_title = f"loss · {control.facts.corpus}"
         self._show_chart_source()
         kept = read_samples(Path(event.path), control.status.branch, event.last_sample)
         records = [_kept_sample(one) for one in kept]
@@ -340,7 +354,17 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
         self.chart.growing = status.state is not State.FINISHED
         if status.tokens and status.epoch:
             self.chart.show_units({"epochs": status.epoch / status.tokens})
-        self.chart.show(self.control.metrics, max_step=status.total_steps, val_label=label)
+        plan = Plan(self.control.draft.base.optim, status.total_steps)
+        self.charts.show(
+            self.control.metrics, max_step=status.total_steps, val_label=label, plan=plan
+        )
+
+    def on_chart_grid_arranged(self, message: ChartGrid.Arranged) -> None:
+        frame, corpus = self.query_one("#chart-frame"), self.control.facts.corpus
+        is_open = corpus and self.control.run_path
+        frame.border_title = f"{message.title} · {corpus}" if is_open else message.title
+        frame.border_subtitle = message.subtitle
+        self.refresh_bindings()
 
     # -- keys ------------------------------------------------------------------------------------
 
@@ -360,6 +384,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
             "follow_advice": no_advice or WHY_NOT["sample"](self.control),
             "silence_advice": no_advice or (silent if advice and advice.pauses else ""),
             "dismiss_notice": "" if self.is_mounted and self.notice.text else "no message is shown",
+            "leave_chart": "" if self.is_mounted and self.charts.can_go_back else NOTHING_TO_LEAVE,
         }
 
     def refresh_bindings(self) -> None:
@@ -574,12 +599,38 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
         self.app.push_screen(ForkDialog(control.draft, control.facts.name, step), fork)
 
     @property
-    def pointed_chart(self) -> LossChart:
-        return self.chart
+    def pointed_chart(self) -> ChartWidget:
+        return self.charts.current
 
     @property
     def export_folder(self) -> Path | None:
         return self.control.run_path
+
+    def action_toggle_grid(self) -> None:
+        self.charts.toggle_grid()
+        self._remember("chart.grid", self.charts.mode)
+
+    def action_next_chart(self, by: int) -> None:
+        self.charts.move(by)
+
+    def action_maximise(self) -> None:
+        self.charts.maximise()
+
+    def action_filter_charts(self) -> None:
+        self.charts.filter()
+
+    def action_move_chart(self, by: int) -> None:
+        self.charts.move_chart(by)
+
+    def action_hide_chart(self) -> None:
+        self.charts.hide_chart()
+
+    def action_all_charts(self) -> None:
+        self.charts.show_all()
+
+    def action_leave_chart(self) -> None:
+        """Show all charts again, after one of them or a part."""
+        self.charts.back()
 
     @property
     def _advice(self) -> protocol.Advised | None:
@@ -616,6 +667,8 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
             self.settings.close_editor()
         elif self.settings.search.has_focus:
             self.settings.end_search()
+        elif self.charts.has_focus_within:
+            self.charts.end_filter(keep=False)
         else:
             self.samples.leave_field()
             self.set_focus(None)
@@ -675,6 +728,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
         self.refresh_bindings()
 
 
+NOTHING_TO_LEAVE = "no message is shown, and no chart is maximised"
 EMPTY_CHART = {
     State.IDLE: "press space to start training",
     State.PREPARING: "getting ready…",

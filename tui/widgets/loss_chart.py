@@ -16,6 +16,8 @@ from tui.widgets.chart_widget import ChartWidget, Row, cut, length_of
 if TYPE_CHECKING:
     from engine.metrics import Column, MetricStore
     from tui.charts.chart import Chart, Drawing
+    from tui.charts.view import View
+    from tui.charts.window import XAxis
 
 
 class LossChart(ChartWidget):
@@ -108,28 +110,42 @@ class LossChart(ChartWidget):
             self.growing,
         )
 
+    def axis(self, view: View) -> XAxis | None:
+        """Return what the horizontal axis of a view counts; None for steps."""
+        from tui.charts.window import axis_of
+
+        return axis_of(self._store, view.unit, self._per_token) if self._store else None
+
+    def steps_of_axis(self, view: View) -> tuple[tuple[int, int], int]:
+        """Return the first and the last step without a zoom, and the latest step."""
+        from tui.charts.axes import full_range, recent_range
+
+        store = self._store
+        assert store is not None
+        reached = last_step_of([store.column("train_loss"), store.column("val_loss")])
+        if view.recent:
+            return recent_range(reached, self._max_step), reached
+        # all of its own past; another run's only where this one is going
+        seen = last_step_of([self._forked_from] if self._forked_from else [])
+        last = max(reached, last_step_of(store.ghosts("train_loss")))
+        last = max(last, min(seen, self._max_step or seen))
+        whole = full_range(last, self._max_step) if self.growing else (0, max(last, 1))
+        return whole, reached
+
     def chart(self) -> Chart | None:
         store = self._store
         if store is None:
             return None
         from tui.charts import raster
-        from tui.charts.axes import full_range, recent_range
         from tui.charts.chart import Chart, Series
         from tui.charts.picture import Reference
-        from tui.charts.window import axis_of
 
         train, val = store.column("train_loss"), store.column("val_loss")
         left, parent = store.ghosts("train_loss"), [self._forked_from] if self._forked_from else []
         if not any(map(len, (train, val, *left))):
             return None
-        last = reached = max(train.last_step or 0, val.last_step or 0)
-        if self.view.recent:
-            whole = recent_range(last, self._max_step)
-        else:  # all of its own past; another run's only where this one is going
-            seen = last_step_of(parent)
-            last = max(last, last_step_of(left), min(seen, self._max_step or seen))
-            whole = full_range(last, self._max_step) if self.growing else (0, max(last, 1))
-        axis = axis_of(store, self.view.unit, self._per_token)
+        whole, reached = self.steps_of_axis(self.view)
+        axis = self.axis(self.view)
         series = [
             Series(train, raster.TRAIN, name="train", raw=raster.RAW),
             Series(val, raster.VAL, "sparse", self._val_label.split(",")[0]),

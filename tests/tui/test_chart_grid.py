@@ -1,0 +1,290 @@
+"""The grid of charts: where they are, what keys and mouse do, what is remembered."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.geometry import Region
+from textual.pilot import Pilot
+
+from engine.config.schema import OptimConfig
+from engine.metrics import MetricStore
+from tui.widgets.chart_grid import LOSS_TURNS, TURNS, ChartGrid, arrangement
+from tui.widgets.metric_chart import MetricChart, Plan
+
+RECORDED = ("learning_rate", "grad_norm", "tokens_per_second", "memory_host", "cpu_load", "mfu")
+
+
+def recorded(steps: int = 200) -> MetricStore:
+    store = MetricStore()
+    store.references = {"uniform_loss": 4.17, "bigram_loss": 2.45}
+    for step in range(1, steps + 1):
+        store.append("train_loss", step, 1.5 + 2.5 * math.exp(-step / 40))
+        store.append("learning_rate", step, 1e-3)
+        for name in RECORDED[1:]:
+            store.append(name, step, 0.5 + 0.1 * math.sin(step))
+    for step in (100, 200):
+        store.append("val_loss", step, 1.9)
+    return store
+
+
+class GridApp(App[None]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.orders: list[str] = []
+        self.subtitles: list[str] = []
+
+    def compose(self) -> ComposeResult:
+        yield ChartGrid()
+
+    def on_chart_grid_chosen(self, message: ChartGrid.Chosen) -> None:
+        self.orders.append(message.order)
+
+    def on_chart_grid_arranged(self, message: ChartGrid.Arranged) -> None:
+        self.subtitles.append(message.subtitle)
+
+
+@asynccontextmanager
+async def shown(
+    width: int = 150, height: int = 26, store: MetricStore | None = None, mode: str = "grid"
+) -> AsyncIterator[tuple[ChartGrid, Pilot[None]]]:
+    app = GridApp()
+    async with app.run_test(size=(width, height)) as pilot:
+        grid = app.query_one(ChartGrid)
+        grid.mode = mode  # type: ignore[assignment]
+        plan = Plan(OptimConfig(learning_rate=1e-3, warmup_steps=0, schedule="linear"), 1000)
+        grid.show(store or recorded(), max_step=1000, plan=plan)
+        await pilot.pause()
+        yield grid, pilot
+
+
+def names(grid: ChartGrid) -> list[str]:
+    """The charts that are on the screen, as they stand there."""
+    tiles = [one for one in grid.query(MetricChart) if one.display]
+    order = sorted(tiles, key=lambda one: (one.region.y, one.region.x))
+    return [*["loss"][: grid.loss.display], *(one.kind.name for one in order)]
+
+
+@pytest.mark.parametrize("width", [58, 78, 99, 100, 150, 250])
+@pytest.mark.parametrize("height", [6, 10, 14, 20, 26, 60])
+def test_charts_are_large_enough_and_do_not_overlap(width: int, height: int) -> None:
+    plan = arrangement(width, height)
+    places = [*plan.tiles, *([plan.loss] if plan.loss else [])]
+    whole = Region(0, 0, width, height)
+    assert all(whole.contains_region(one) for one in places)
+    assert not any(one.overlaps(other) for one, other in combinations(places, 2))
+    assert all(one.width >= 28 and one.height >= min(7, height) for one in places)
+    assert max(one.bottom for one in places) == height
+    assert max(one.right for one in places) == width
+    lefts = {one.x for one in plan.tiles}
+    rows = {one.y for one in plan.tiles}
+    assert len(plan.tiles) == len(lefts) * len(rows)  # aligned
+
+
+def test_a_narrow_and_low_place_has_one_chart_at_a_time() -> None:
+    assert arrangement(78, 10) == (None, [Region(0, 0, 78, 10)])
+
+
+async def test_a_wide_grid_has_the_loss_and_a_chart_of_everything_that_is_recorded() -> None:
+    async with shown() as (grid, _):
+        assert names(grid) == [
+            "loss", "learning_rate", "grad_norm", "speed", "load", "memory", "mfu",
+            "bits_per_char", "perplexity",
+        ]  # fmt: skip
+        assert grid.loss.size.width > 50
+        assert grid.loss.size.height == 26
+
+
+async def test_a_chart_has_its_title_and_the_latest_value() -> None:
+    async with shown() as (grid, _):
+        headings = {
+            one.kind.name: "".join(text for text, _ in one.drawing(*one.size)[0])
+            for one in grid.query(MetricChart)
+            if one.display
+        }
+    assert headings["learning_rate"].split() == ["learning", "rate", "0.001"]
+    assert headings["mfu"].endswith(" %")
+    assert headings["load"].endswith(" %")
+
+
+async def test_a_page_has_what_fits_and_the_next_one_the_rest() -> None:
+    async with shown(78, 20) as (grid, pilot):
+        first = names(grid)
+        assert len(first) == 4
+        grid.move(-1)  # the last one
+        await pilot.pause()
+        assert names(grid)[-1] == "perplexity"
+        assert not set(names(grid)) & set(first)
+        app = pilot.app
+        assert isinstance(app, GridApp) and app.subtitles[-1] == "3/3"
+
+
+async def test_the_loss_alone_is_as_large_as_all_of_them() -> None:
+    async with shown(mode="loss") as (grid, pilot):
+        assert names(grid) == ["loss"]
+        assert grid.loss.size == grid.size
+        grid.toggle_grid()
+        await pilot.pause()
+        assert len(names(grid)) > 2
+        grid.toggle_grid()
+        await pilot.pause()
+        assert names(grid) == ["loss"]
+
+
+async def test_the_selected_chart_is_maximised_and_back() -> None:
+    async with shown() as (grid, pilot):
+        grid.move(2)
+        await pilot.pause()
+        assert grid.current.title == "gradient norm"
+        grid.maximise()
+        await pilot.pause()
+        assert names(grid) == ["grad_norm"]
+        assert grid.current.size == grid.size
+        grid.move(1)  # the next one, as large
+        await pilot.pause()
+        assert names(grid) == ["speed"]
+        assert grid.back()
+        await pilot.pause()
+        assert len(names(grid)) > 2
+        assert not grid.back()
+
+
+async def test_a_double_click_maximises_a_chart_and_a_click_selects_it() -> None:
+    async with shown() as (grid, pilot):
+        tile = next(one for one in grid.query(MetricChart) if one.kind.name == "memory")
+        await pilot.click(tile, offset=(20, 4))
+        assert grid.current is tile
+        await pilot.click(tile, offset=(20, 4), times=2)
+        await pilot.pause()
+        assert names(grid) == ["memory"]
+
+
+async def test_all_charts_have_the_same_steps_and_the_same_cursor() -> None:
+    async with shown() as (grid, pilot):
+        tile = next(one for one in grid.query(MetricChart) if one.display)
+        tile.look(replace(tile.view, cursor=77, zoom=(50.0, 150.0), y="full"))
+        await pilot.pause()
+        charts = [grid.loss, *grid.query(MetricChart)]
+        assert {(one.view.cursor, one.view.zoom) for one in charts} == {(77, (50.0, 150.0))}
+        assert {one.view.y for one in charts if one is not tile} == {"robust", "log"}  # its own
+        windows = {
+            (one.shown_window.first, one.shown_window.last)
+            for one in charts
+            if one.display and one.shown_window
+        }
+        assert windows == {(50.0, 150.0)}
+
+
+async def test_a_filter_is_typed_and_ended() -> None:
+    async with shown() as (grid, pilot):
+        grid.filter()
+        await pilot.press(*"grad")
+        await pilot.pause()
+        assert names(grid) == ["loss", "grad_norm"]
+        await pilot.press("enter")
+        await pilot.pause()
+        assert pilot.app.focused is None
+        assert names(grid) == ["loss", "grad_norm"]
+        assert grid.back()
+        await pilot.pause()
+        assert len(names(grid)) > 2
+
+
+async def test_leaving_the_field_of_the_filter_closes_it() -> None:
+    async with shown() as (grid, pilot):
+        grid.filter()
+        await pilot.press("m", "f", "u")
+        await pilot.pause()
+        grid.end_filter(keep=False)
+        await pilot.pause()
+        assert pilot.app.focused is None and not grid.words
+        assert grid.loss.size.height == 26
+
+
+async def test_the_order_and_what_is_hidden_is_told_and_taken_over() -> None:
+    async with shown() as (grid, pilot):
+        app = pilot.app
+        assert isinstance(app, GridApp)
+        grid.move(2)
+        grid.move_chart(-1)
+        await pilot.pause()
+        assert names(grid)[1:3] == ["grad_norm", "learning_rate"]
+        grid.hide_chart()
+        await pilot.pause()
+        assert names(grid)[1] == "learning_rate"
+        told = app.orders[-1]
+    async with shown() as (grid, pilot):
+        grid.arrange_as(told)
+        await pilot.pause()
+        assert names(grid)[1:3] == ["learning_rate", "speed"]
+        grid.show_all()
+        await pilot.pause()
+        assert names(grid)[1:4] == ["learning_rate", "grad_norm", "speed"]
+
+
+@pytest.mark.parametrize("order", ["", ",,", "-", "speed,nonsense,-speed", "-loss", "x" * 5000])
+async def test_any_order_that_somebody_wrote_shows_the_charts(order: str) -> None:
+    async with shown() as (grid, pilot):
+        grid.arrange_as(order)
+        await pilot.pause()
+        assert {"loss", "learning_rate"} <= set(names(grid))
+
+
+async def test_a_metric_that_appears_later_gets_its_chart() -> None:
+    store = recorded()
+    async with shown(store=store) as (grid, pilot):
+        assert "temperature" not in names(grid)
+        store.append("cpu_temperature", 200, 55.0)
+        grid.refresh_data(everything=False)
+        await pilot.pause()
+        assert "temperature" in names(grid)
+
+
+async def test_charts_are_drawn_again_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with shown() as (grid, _):
+        drawn: list[str] = []
+        for one in (grid.loss, *grid.query(MetricChart)):
+            name = one.kind.name if isinstance(one, MetricChart) else "loss"
+            monkeypatch.setattr(one, "refresh_data", lambda name=name: drawn.append(name))
+        turns = []
+        for _ in range(TURNS):
+            drawn.clear()
+            grid.refresh_data(everything=False)
+            turns.append(list(drawn))
+        often = Counter(name for turn in turns for name in turn)
+        assert often.pop("loss") == TURNS // LOSS_TURNS
+        assert often == dict.fromkeys(names(grid)[1:], 1)
+        assert max(map(len, turns)) <= 2
+
+
+async def test_the_schedule_ahead_is_a_faint_curve_to_the_end() -> None:
+    async with shown() as (grid, _):
+        tile = next(one for one in grid.query(MetricChart) if one.kind.name == "learning_rate")
+        chart = tile.chart()
+        assert chart
+        ahead = chart.series[-1]
+        assert (ahead.kind, ahead.column.last_step) == ("ghost", 999)
+        assert ahead.column.last == pytest.approx(1e-6, abs=2e-4)
+        low, high = chart.limits
+        assert low == 0 and high == pytest.approx(1.05e-3)
+
+
+async def test_hostile_values_are_drawn() -> None:
+    store = MetricStore()
+    for step, value in enumerate([math.nan, math.inf, -math.inf, 1e300, -1e300, 0.0, 5e-324]):
+        for name in ("train_loss", "val_loss", *RECORDED, "of another version"):
+            store.append(name, step, value)
+    async with shown(store=store) as (grid, pilot):
+        for size in ((150, 26), (60, 7), (40, 3)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            for _ in range(len(grid.listed())):
+                grid.move(1)
+                await pilot.pause()
