@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,7 +32,7 @@ class Axis(StrEnum):
 
 @dataclass(frozen=True)
 class LossCurves:
-    losses: dict[str, Curve]  # training and validation loss by name
+    losses: dict[str, Curve]  # training and validation loss, or other metrics, by name
     clock: Curve  # seconds of training by step
     tokens: Curve  # knots (step, tokens) between which tokens rise evenly
 
@@ -52,15 +52,35 @@ class LossCurves:
         return np.round(places).astype(np.int64), curve.values
 
 
-def read_loss_curves(run: ComparedRun) -> LossCurves:
-    """Read the losses of a run along its present branch.
+@dataclass(frozen=True)
+class Recorded:
+    """What a run has recorded, along its present branch."""
+
+    names: list[str]  # of its metrics
+    references: Mapping[str, float]  # what does not change: ``engine.metric_catalogue``
+
+
+def read_recorded(run: Path) -> Recorded:
+    """Read which metrics a run has recorded.
+
+    Raises:
+        InputError: Its database is damaged.
+    """
+    with reading(run) as database:
+        branches = {one.branch for one in database.present_lineage()}
+        names = database.metric_names(*branches)
+        return Recorded(names, database.meta().get("references", {}))
+
+
+def read_loss_curves(run: ComparedRun, metrics: Sequence[str] = LOSSES) -> LossCurves:
+    """Read the losses of a run, or other metrics, along its present branch.
 
     Raises:
         InputError: Its database is damaged.
     """
     with reading(run.path) as database:
         lineage = database.present_lineage()
-        losses = {name: database.curve(name, lineage) for name in LOSSES}
+        losses = {name: database.curve(name, lineage) for name in metrics}
         clock = _clock(database.curve("train_seconds", lineage))
     return LossCurves(losses, clock, _knots(run))
 

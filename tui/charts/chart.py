@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.metrics import Column, Flags, Mark, Steps, Values
 from tui.charts import raster
-from tui.charts.axes import HUGE, Scale
+from tui.charts.axes import HUGE, Scale, Ticks
 from tui.charts.canvas import DISC_SPACING, Field, Layout, Line, Points, points_of, spread
 from tui.charts.picture import (
     ABOVE,
@@ -136,7 +136,7 @@ class Drawing(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Drawn:
+class Drawn:
     """What is drawn of a series."""
 
     series: Series
@@ -146,30 +146,45 @@ class _Drawn:
     bad: Flags  # by cell column
 
 
-def draw(chart: Chart, width: int, height: int, before: Scale | None = None) -> Drawing:
-    """Draw a chart of exactly `width` by `height` cells.
+class Measured(NamedTuple):
+    """What is drawn of the curves of a chart, and where."""
+
+    field: Field
+    y_ticks: Ticks
+    drawn: list[Drawn]
+    log_refused: bool
+
+
+def measured(chart: Chart, width: int, height: int, before: Scale | None = None) -> Measured:
+    """Choose the range of the vertical axis and the points that are drawn of each curve.
 
     Args:
         chart: What to draw.
-        width: In cells.
-        height: In cells.
+        width: In cells, with the axis.
+        height: In cells, with the axis.
         before: The range of the last drawing of the same view, which is kept if it still fits.
     """
-    width, height = max(width, 0), max(height, 0)
     columns = max(width - LABELS, 1)
-    drawn = [_measured(chart, one, columns) for one in chart.series]
+    drawn = [_drawn(chart, one, columns) for one in chart.series]
     low, high = _range(chart, drawn)
     floor, ceiling = chart.limits
     log = chart.y == "log"
     scale = Scale.around(low, high, log=log, before=before, floor=floor, ceiling=ceiling)
     y_ticks = scale.ticks(min(max(2, (height - 2) // 3), 10))
     layout = Layout.within(width, height, y_ticks, LABELS)
-    field = Field(chart.window, scale, layout)
-    if not width or not height:
-        return Drawing(ChartFrame.blank(width, height), field, False)
-    if layout.columns != columns:
-        drawn = [_measured(chart, one, layout.columns) for one in chart.series]
+    if layout.columns != columns and layout.columns > 0:
+        drawn = [_drawn(chart, one, layout.columns) for one in chart.series]
+    return Measured(Field(chart.window, scale, layout), y_ticks, drawn, log and not scale.log)
+
+
+def draw(chart: Chart, width: int, height: int, before: Scale | None = None) -> Drawing:
+    """Draw a chart of exactly `width` by `height` cells; see `measured`."""
+    width, height = max(width, 0), max(height, 0)
+    field, y_ticks, drawn, log_refused = measured(chart, width, height, before)
+    layout = field.layout
     frame = ChartFrame.blank(width, height)
+    if not width or not height:
+        return Drawing(frame, field, False)
     canvas = layout.canvas_of(frame)
     _paint_curves(chart, drawn, field, canvas)
     _paint_signs(chart, drawn, field, frame)
@@ -178,7 +193,7 @@ def draw(chart: Chart, width: int, height: int, before: Scale | None = None) -> 
     paint_marks(frame, field, chart.marks)
     _paint_bands(chart, drawn, field, canvas)
     paint_references(canvas, field, chart.references)
-    return Drawing(frame, field, log and not scale.log)
+    return Drawing(frame, field, log_refused)
 
 
 def _end(chart: Chart, field: Field) -> int:
@@ -188,7 +203,7 @@ def _end(chart: Chart, field: Field) -> int:
     return field.column_of(chart.reached) + 1
 
 
-def _measured(chart: Chart, series: Series, columns: int) -> _Drawn:
+def _drawn(chart: Chart, series: Series, columns: int) -> Drawn:
     reduction = reduction_of(series.column)
     edges = chart.window.edges(reduction.steps, columns * DOTS_ACROSS)
     points = points_of(chart.window, reduction, edges, columns)
@@ -199,7 +214,7 @@ def _measured(chart: Chart, series: Series, columns: int) -> _Drawn:
     if series.raw is not None or (series.kind == "dense" and not chart.smoothing):
         low, high = _tamed(series.shown(extremes.low)), _tamed(series.shown(extremes.high))
         raw = Extremes(low, high, extremes.bad)
-    return _Drawn(series, points, values, raw, bad)
+    return Drawn(series, points, values, raw, bad)
 
 
 def _tamed(values: Values) -> Values:
@@ -211,7 +226,7 @@ def _tamed(values: Values) -> Values:
 # -- the vertical range --------------------------------------------------------------------------
 
 
-def _range(chart: Chart, drawn: Sequence[_Drawn]) -> tuple[float, float]:
+def _range(chart: Chart, drawn: Sequence[Drawn]) -> tuple[float, float]:
     curves = [one for one in drawn if one.series.kind != "ghost"]
     ghosts = [one for one in drawn if one.series.kind == "ghost"]
     low, high = (_robust if chart.y == "robust" else _full)(curves)
@@ -220,7 +235,7 @@ def _range(chart: Chart, drawn: Sequence[_Drawn]) -> tuple[float, float]:
     return _widened(low, high, *_full(ghosts))
 
 
-def _full(drawn: Sequence[_Drawn]) -> tuple[float, float]:
+def _full(drawn: Sequence[Drawn]) -> tuple[float, float]:
     """Return the least and the greatest value within the window, NaN without one."""
     low = high = np.nan
     for one in drawn:
@@ -234,7 +249,7 @@ def _full(drawn: Sequence[_Drawn]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _robust(drawn: Sequence[_Drawn]) -> tuple[float, float]:
+def _robust(drawn: Sequence[Drawn]) -> tuple[float, float]:
     """Return the range that matters: after the first steps, without spikes.
 
     It is everything if that is not much more.
@@ -303,7 +318,7 @@ def _widened(low: float, high: float, ghost_low: float, ghost_high: float) -> tu
 # -- the canvas ----------------------------------------------------------------------------------
 
 
-def _paint_curves(chart: Chart, drawn: Sequence[_Drawn], field: Field, canvas: ChartFrame) -> None:
+def _paint_curves(chart: Chart, drawn: Sequence[Drawn], field: Field, canvas: ChartFrame) -> None:
     """Draw the lines, the first series on top, and discs above all of them."""
     layout = field.layout
     ghosts = [one for one in reversed(drawn) if one.series.kind == "ghost"]
@@ -324,11 +339,11 @@ def _paint_curves(chart: Chart, drawn: Sequence[_Drawn], field: Field, canvas: C
             _paint_letter(canvas, one, field)
 
 
-def _end_height(one: _Drawn) -> float:
+def _end_height(one: Drawn) -> float:
     return -float(one.values[-1]) if one.values.size else 0.0
 
 
-def _line(chart: Chart, one: _Drawn, field: Field) -> Line:
+def _line(chart: Chart, one: Drawn, field: Field) -> Line:
     if one.series.kind == "dense" and not chart.smoothing:
         # One raw value per column would be noise, not the curve: unless they are sparse, draw
         # only the raster, which has all of them.
@@ -344,7 +359,7 @@ def _line(chart: Chart, one: _Drawn, field: Field) -> Line:
 WIDE_DISC_SPACING = 8
 
 
-def _paint_discs(upwards: Sequence[_Drawn], field: Field, canvas: ChartFrame, top: Flags) -> None:
+def _paint_discs(upwards: Sequence[Drawn], field: Field, canvas: ChartFrame, top: Flags) -> None:
     """Draw the points of sparse curves; runs that share a place take turns."""
     turns: dict[tuple[int, int], int] = {}
     for one in upwards:
@@ -361,7 +376,7 @@ def _paint_discs(upwards: Sequence[_Drawn], field: Field, canvas: ChartFrame, to
                 canvas.write(column, row, DISC, one.series.style)
 
 
-def _paint_bands(chart: Chart, drawn: Sequence[_Drawn], field: Field, canvas: ChartFrame) -> None:
+def _paint_bands(chart: Chart, drawn: Sequence[Drawn], field: Field, canvas: ChartFrame) -> None:
     """Draw raw values, and the spread of seeds, beneath everything else."""
     layout, heights = field.layout, field.scale.heights
     for one in drawn:
@@ -384,7 +399,7 @@ def _paint_bands(chart: Chart, drawn: Sequence[_Drawn], field: Field, canvas: Ch
 VALUES_IN_BAND = 4
 
 
-def _raw_masks(chart: Chart, one: _Drawn, field: Field) -> Masks:
+def _raw_masks(chart: Chart, one: Drawn, field: Field) -> Masks:
     """Draw raw values as a band or, where they are few, as a line."""
     layout, reduction = field.layout, reduction_of(one.series.column)
     assert one.raw is not None
@@ -399,7 +414,7 @@ def _raw_masks(chart: Chart, one: _Drawn, field: Field) -> Masks:
     return raster.band_masks(*joined, layout.rows, layout.columns)
 
 
-def _across(column: Column, one: _Drawn, field: Field) -> Values:
+def _across(column: Column, one: Drawn, field: Field) -> Values:
     """Return a curve's value in every dot column, between its first and its last point."""
     reduction, columns = reduction_of(column), field.layout.columns
     edges = field.window.edges(reduction.steps, columns * DOTS_ACROSS)
@@ -412,7 +427,7 @@ def _across(column: Column, one: _Drawn, field: Field) -> Values:
     return across
 
 
-def _paint_signs(chart: Chart, drawn: Sequence[_Drawn], field: Field, frame: ChartFrame) -> None:
+def _paint_signs(chart: Chart, drawn: Sequence[Drawn], field: Field, frame: ChartFrame) -> None:
     """Draw the signs of values that are not on the axis: not finite, above or below it."""
     canvas, scale = field.layout.canvas_of(frame), field.scale
     columns = field.layout.columns
@@ -442,7 +457,7 @@ def _paint_signs(chart: Chart, drawn: Sequence[_Drawn], field: Field, frame: Cha
 SPIKE = 1.0
 
 
-def _paint_letter(canvas: ChartFrame, one: _Drawn, field: Field) -> None:
+def _paint_letter(canvas: ChartFrame, one: Drawn, field: Field) -> None:
     """Write the letter to the right of the line's end, or above or below other letters there."""
     columns, rows = canvas.size
     last = np.flatnonzero(one.points.within)[-1]

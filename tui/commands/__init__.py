@@ -19,6 +19,7 @@ COMMANDS = {
     "train": CommandEntry("tui.commands.train", "train without a screen"),
     "sample": CommandEntry("tui.commands.sample", "generate text with a run's model"),
     "runs": CommandEntry("tui.commands.runs", "list, compare, tag, copy, export and delete runs"),
+    "plot": CommandEntry("tui.commands.plot", "print the curves of runs as a chart of text"),
     "fork": CommandEntry("tui.commands.fork", "start a new run from a step of another one"),
     "verify": CommandEntry("tui.commands.verify", "check, repair or replay a run"),
     "sweep": CommandEntry("tui.commands.sweep", "train runs with different settings"),

@@ -1,0 +1,307 @@
+"""``gpt-tui plot RUN …``: the curves of runs on standard output."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from data.errors import InputError, brief
+from engine.program import program
+from engine.protocol import DAMAGED
+from engine.runs.folder import find_run, typed_name
+from engine.runs.summary import read_summary
+from tui.charts.characters import CharacterSet, detected, translated
+from tui.charts.view import RANGES, Range
+from tui.commands import EXIT_DONE
+from tui.commands.options import Parser, finite_number, runs_dir_of, whole_number
+from tui.control.preferences import Preferences, preference
+from tui.terminal.stdout import complain, standard_output
+from tui.terminal.visible import Control, visible_line
+
+if TYPE_CHECKING:
+    from engine.metric_catalogue import ChartKind, Metric
+    from engine.runs.curves import Axis, Recorded
+    from tui.charts.chart import Chart, Series
+
+# Of a chart that is not printed on a terminal.
+WIDTH, HEIGHT = 100, 28
+
+NARROWEST, LOWEST, MOST = 20, 6, 1000
+MOST_CURVES = 26  # each has a letter of its own
+AXES = ("step", "tokens", "time")
+AUTO = "auto"
+
+
+class Look(NamedTuple):
+    """How curves are drawn."""
+
+    width: int
+    height: int
+    characters: CharacterSet
+    coloured: bool
+    smoothing: float
+    y: Range
+    x: str
+
+
+class Curve(NamedTuple):
+    """One curve, and what the legend says of it."""
+
+    series: Series
+    metric: Metric
+    bad: int  # how many of its values are not finite
+
+
+def main(argv: list[str]) -> int:
+    args = _parser().parse_args(argv)
+    look = _look(args)
+    runs_dir = runs_dir_of(args)
+    runs = list(dict.fromkeys(find_run(name, runs_dir) for name in args.runs))
+    for run in runs:
+        summary = read_summary(run)
+        if summary.state == DAMAGED:
+            raise InputError(f"the run {run.name!r} cannot be drawn: {summary.problem}")
+    from tui.charts.plotted import plotted
+
+    kind, curves = _read(runs, args.metric, look)
+    legend = _legend(kind, curves, look)
+    height = max(look.height - len(legend), LOWEST - 2)
+    drawn = plotted(_chart(curves, look), look.width, height, coloured=look.coloured)
+    if drawn.log_refused:
+        complain("not all values are positive, so the axis is not logarithmic")
+    lines = [*legend, *(line if look.coloured else line.rstrip() for line in drawn.lines)]
+    with standard_output() as out:
+        out.write(Control(translated("\n".join(lines), look.characters) + "\n"))
+    return EXIT_DONE
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "gpt-tui plot",
+        "Print the curves of one or several runs, as a chart of text.",
+    )
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="names or paths of runs")
+    parser.add_argument(
+        "--metric",
+        default="loss",
+        metavar="NAME",
+        help="what to draw: a metric of docs/metrics.md, or a chart of several (%(default)s)",
+    )
+    parser.add_argument(
+        "--x", choices=AXES, default="step", help="what the horizontal axis counts (%(default)s)"
+    )
+    parser.add_argument(
+        "--y",
+        choices=RANGES,
+        help="the vertical axis: without outliers, all values, or logarithmic "
+        "(default: the preference chart.y_scale)",
+    )
+    parser.add_argument("--log", action="store_true", help="short for --y log")
+    parser.add_argument(
+        "--smoothing",
+        type=finite_number,
+        metavar="WEIGHT",
+        help="0 draws all values, 0.99 smooths most (default: the preference chart.smoothing)",
+    )
+    parser.add_argument(
+        "--width", type=whole_number, metavar="N", help=f"characters (the terminal's, or {WIDTH})"
+    )
+    parser.add_argument(
+        "--height", type=whole_number, metavar="N", help=f"lines (the terminal's, or {HEIGHT})"
+    )
+    parser.add_argument(
+        "--characters",
+        choices=(AUTO, "braille", "block", "ascii"),
+        help="what to draw with (default: what the terminal can show)",
+    )
+    return parser
+
+
+def _look(args: argparse.Namespace) -> Look:
+    if args.log and args.y not in (None, "log"):
+        raise InputError(f"--log and --y {args.y} contradict each other: leave one out")
+    preferences = Preferences.load()
+    smoothing = preferences.get("chart.smoothing")
+    if args.smoothing is not None:
+        try:
+            smoothing = preference("chart.smoothing").check(args.smoothing)
+        except ValueError:
+            raise InputError("--smoothing must be from 0 to 0.99") from None
+    terminal = sys.stdout.isatty()
+    size = shutil.get_terminal_size((WIDTH, HEIGHT)) if terminal else (WIDTH, HEIGHT)
+    width = size[0] if args.width is None else args.width
+    height = size[1] - terminal if args.height is None else args.height  # a line for the prompt
+    for name, value, least in (("width", width, NARROWEST), ("height", height, LOWEST)):
+        if not least <= value <= MOST:
+            raise InputError(f"--{name} must be from {least} to {MOST}, not {value}")
+    characters = args.characters or preferences.get("chart.characters")
+    coloured = (
+        terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+    )
+    return Look(
+        width,
+        height,
+        _printable(terminal) if characters == AUTO else characters,
+        coloured,
+        float(smoothing),
+        "log" if args.log else args.y or preferences.get("chart.y_scale"),
+        args.x,
+    )
+
+
+def _printable(terminal: bool) -> CharacterSet:
+    """Return what standard output can show."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
+    if not encoding.startswith("utf"):
+        return "ascii"
+    return detected(os.environ) if terminal else "braille"
+
+
+# -- reading -----------------------------------------------------------------------------------
+
+
+def _read(runs: Sequence[Path], name: str, look: Look) -> tuple[ChartKind, list[Curve]]:
+    """Read the curves of a metric, or of all metrics of a chart, of some runs.
+
+    Raises:
+        InputError: There is no such metric, or a run has no values of it.
+    """
+    from engine.runs.curves import read_recorded
+
+    recorded = {run: read_recorded(run) for run in runs}
+    names = dict.fromkeys(one for known in recorded.values() for one in known.names)
+    kind = _kind(name, list(names))
+    curves: list[Curve] = []
+    for run, known in recorded.items():
+        found = _curves_of(run, known, kind, look, len(curves), several=len(runs) > 1)
+        if not found:
+            told = f"the run {run.name!r} has no values of {brief(name)} yet"
+            if known.names:
+                raise InputError(f"{told}: it has {', '.join(known.names)}")
+            train = f"{program()} train --resume {shlex.quote(typed_name(run))}"
+            raise InputError(f"{told}: {train} trains it")
+        curves += found
+    if len(curves) > MOST_CURVES:
+        raise InputError(f"{len(curves)} curves are too many for one chart: name fewer runs")
+    return kind, curves
+
+
+def _kind(name: str, recorded: Sequence[str]) -> ChartKind:
+    """Return the chart that a name stands for: its own, or that of one metric.
+
+    Raises:
+        InputError: It stands for none.
+    """
+    from engine.metric_catalogue import AXES, CHARTS, METRICS, ChartKind, charts_of
+
+    unknown = charts_of(one for one in recorded if one not in METRICS)  # of another version
+    for chart in (*CHARTS, *unknown):
+        if chart.name == name:
+            return chart
+        for one in chart.metrics:
+            if one.name == name:
+                title = f"{chart.title}, {one.label}"
+                return replace(chart, title=title, metrics=(one,))
+    for one in AXES:
+        if one.name == name:
+            return ChartKind(name, one.label, "", (one,))
+    known = [*METRICS, *(chart.name for chart in (*CHARTS, *unknown))]
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(METRICS)}"
+    raise InputError(f"there is no metric {brief(name)}: {hint}")
+
+
+def _curves_of(
+    run: Path, known: Recorded, kind: ChartKind, look: Look, place: int, *, several: bool
+) -> list[Curve]:
+    """Read the curves of a run that have a value which can be drawn."""
+    metrics = [one for one in kind.metrics if (one.source or one.name) in known.names]
+    if not metrics:
+        return []
+    import numpy as np
+
+    from engine.metric_catalogue import transform_of
+    from engine.metrics import Column
+    from engine.runs.comparison import read_compared
+    from engine.runs.curves import read_loss_curves
+    from tui.charts.chart import Series
+
+    found = read_loss_curves(read_compared(run), [one.source or one.name for one in metrics])
+    curves: list[Curve] = []
+    for metric in metrics:
+        steps, values = found.along(_axis(look.x), metric.source or metric.name)
+        transform = transform_of(metric, known.references)
+        sound = np.isfinite(transform(values) if transform else values)
+        if not sound.any():
+            continue
+        column = Column()
+        column.extend(steps, values)
+        label = f"{run.name} {metric.label}" if several else metric.label
+        smooth = kind.dense and not metric.name.startswith("val_")
+        series = Series.of_run(visible_line(label), place + len(curves), column, smooth=smooth)
+        curves.append(Curve(replace(series, transform=transform), metric, int((~sound).sum())))
+    return curves
+
+
+def _axis(x: str) -> Axis:
+    from engine.runs.curves import Axis
+
+    return {"step": Axis.STEPS, "tokens": Axis.TOKENS, "time": Axis.SECONDS}[x]
+
+
+# -- drawing -----------------------------------------------------------------------------------
+
+
+def _chart(curves: Sequence[Curve], look: Look) -> Chart:
+    from engine.runs.curves import MILLISECONDS
+    from tui.charts.chart import Chart
+    from tui.charts.window import Window, XAxis
+
+    axis = {"step": XAxis(), "tokens": XAxis("tokens"), "time": XAxis("time", 1 / MILLISECONDS)}
+    last = max(one.series.column.last_step or 0 for one in curves)
+    window = Window(0.0, float(axis[look.x].of(max(last, 1))), axis[look.x])
+    series = [one.series for one in curves]
+    return Chart(series, window, look.smoothing, look.y, reached=last)
+
+
+def _legend(kind: ChartKind, curves: Sequence[Curve], look: Look) -> list[str]:
+    """Return the lines above the chart: what it shows, and the last value of each curve."""
+    import numpy as np
+    from rich.cells import cell_len, set_cell_size
+
+    from engine.metric_catalogue import format_value
+    from tui.charts.plotted import colour_of
+    from tui.charts.reduction import reduction_of
+
+    over = {"step": "steps", "tokens": "tokens", "time": "training time"}[look.x]
+    smoothed = any(one.series.kind == "dense" for one in curves) and look.smoothing > 0
+    detail = f" (smoothed, {look.smoothing:g})" if smoothed else ""
+    lines = [f"{visible_line(kind.title)} over {over}{detail}"[: look.width]]
+    lengths = [look.width]  # of the lines so far: escape sequences take no room
+    for one in curves:
+        reduction = reduction_of(one.series.column)
+        rows = np.flatnonzero(np.isfinite(one.series.shown(reduction.values)))
+        value = float(one.series.values_at(rows[-1:], look.smoothing)[0])
+        bad = f" ({one.bad} not finite)" if one.bad else ""
+        sign = one.series.letter if len(curves) > 1 else "─"
+        told = f"{one.series.name} {format_value(one.metric, value)}{bad}"
+        if cell_len(told) + 2 > look.width:
+            told = set_cell_size(told, look.width - 3).rstrip() + "…"
+        length = cell_len(told) + 2
+        if look.coloured:
+            sign = f"\x1b[38;5;{colour_of(one.series.style)}m{sign}\x1b[0m"
+        if lengths[-1] + 2 + length <= look.width:
+            lines[-1] += f"  {sign} {told}"
+            lengths[-1] += 2 + length
+        else:
+            lines.append(f"{sign} {told}")
+            lengths.append(length)
+    return lines
