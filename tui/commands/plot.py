@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -18,9 +17,9 @@ from engine.program import program
 from engine.protocol import DAMAGED
 from engine.runs.folder import find_run, typed_name
 from engine.runs.summary import read_summary
+from tui import EXIT_DONE
 from tui.charts.characters import CharacterSet, detected, translated
 from tui.charts.view import RANGES, Range
-from tui.commands import EXIT_DONE
 from tui.commands.options import Parser, finite_number, runs_dir_of, whole_number
 from tui.control.preferences import Preferences, preference
 from tui.terminal.stdout import complain, standard_output
@@ -186,7 +185,7 @@ def _read(runs: Sequence[Path], name: str, look: Look) -> tuple[ChartKind, list[
             told = f"the run {run.name!r} has no values of {brief(name)} yet"
             if known.names:
                 raise InputError(f"{told}: it has {', '.join(known.names)}")
-            train = f"{program()} train --resume {shlex.quote(typed_name(run))}"
+            train = f"{program()} train --resume {typed_name(run)}"
             raise InputError(f"{told}: {train} trains it")
         curves += found
     if len(curves) > MOST_CURVES:
