@@ -138,7 +138,7 @@ async def test_several_texts_stand_beside_or_below_each_other(open_app: Open) ->
         assert rows_of(pane.view)[0].split() == ["seed", "2", "│", "seed", "3"]
         await person.press("F")  # the text alone
         await person.until(lambda: rows_of(pane.view)[0].count("seed") > 2)
-        await person.press("F", "left_square_bracket")
+        await person.press("escape", "left_square_bracket")
         assert len(pane.shown) == 1
         run = person.run
     async with open_app(run=run) as person:

@@ -385,6 +385,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
             "silence_advice": no_advice or (silent if advice and advice.pauses else ""),
             "dismiss_notice": "" if self.is_mounted and self.notice.text else "no message is shown",
             "leave_chart": "" if self.is_mounted and self.charts.can_go_back else NOTHING_TO_LEAVE,
+            "leave_full_text": "" if self.has_class("-full-text") else "everything is shown",
         }
 
     def refresh_bindings(self) -> None:
@@ -460,6 +461,8 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
         """The text alone on the screen, or everything again."""
         self.toggle_class("-full-text")
         self.refresh_bindings()
+
+    action_leave_full_text = action_full_text
 
     def action_move_in_text(self, right: int, down: int) -> None:
         """The token cursor while characters are shaded, else the chart's cursor and the lines."""
