@@ -114,6 +114,18 @@ async def test_a_chart_has_its_title_and_the_latest_value() -> None:
     assert headings["load"].endswith(" %")
 
 
+async def test_an_axis_has_the_prefix_of_the_latest_value() -> None:
+    store = MetricStore()
+    for step in range(1, 200):
+        store.append("train_loss", step, 2.0)
+        store.append("tokens_per_second", step, 10_000.0 + 2000.0 * math.sin(step / 20))
+    async with shown(store=store) as (grid, _):
+        speed = next(one for one in grid.query(MetricChart) if one.kind.name == "speed")
+        rows = ["".join(text for text, _ in row) for row in speed.drawing(*speed.size)]
+    assert rows[0].endswith("k")
+    assert any(row.lstrip().startswith("10k") for row in rows), rows
+
+
 async def test_a_page_has_what_fits_and_the_next_one_the_rest() -> None:
     async with shown(78, 20) as (grid, pilot):
         first = names(grid)

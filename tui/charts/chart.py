@@ -114,6 +114,7 @@ class Chart:
         references: Values to compare with.
         ceiling: The range ends there at the latest, whatever lies above.
         reached: The latest step; the axis is dotted after it.
+        prefix: Of the unit that values are in, such as k, written after the labels of the axis.
     """
 
     series: Sequence[Series]
@@ -125,6 +126,7 @@ class Chart:
     references: Sequence[Reference] = ()
     ceiling: float = math.inf
     reached: float | None = None
+    prefix: str = ""
 
 
 class Drawing(NamedTuple):
@@ -171,6 +173,7 @@ def measured(chart: Chart, width: int, height: int, before: Scale | None = None)
     log = chart.y == "log"
     scale = Scale.around(low, high, log=log, before=before, floor=floor, ceiling=ceiling)
     y_ticks = scale.ticks(min(max(2, (height - 2) // 3), 10))
+    y_ticks = [(place, f"{label}{chart.prefix}") for place, label in y_ticks]
     layout = Layout.within(width, height, y_ticks, LABELS)
     if layout.columns != columns and layout.columns > 0:
         drawn = [_drawn(chart, one, layout.columns) for one in chart.series]

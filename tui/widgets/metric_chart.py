@@ -123,6 +123,7 @@ class MetricChart(ChartWidget):
             limits,
             store.marks if self.size.height >= ROOMY else (),
             reached=reached,
+            prefix=self._suffix if self.kind.unit == "amount" else "",  # its name says no unit
         )
 
     def _series(self, store: MetricStore) -> list[Series]:
