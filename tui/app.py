@@ -27,7 +27,7 @@ from tui import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.control.keymap import GROUPS, bindings, display
 from tui.control.leaving import Leaving
 from tui.control.notifier import TOLD, Notifier
-from tui.control.preferences import KEYS, Preferences
+from tui.control.preferences import KEYS, OF_CHARTS, Preferences
 from tui.control.remap import Keymap
 from tui.control.run import Launch, RunControl
 from tui.screens.cockpit import SHOW_ALL_ADVICE, CockpitScreen, EngineEvent
@@ -54,6 +54,7 @@ from tui.terminal.stdout import complain, say, silence
 from tui.terminal.visible import protect_screen
 from tui.text.notices import format_options
 from tui.text.numbers import format_loss, format_path
+from tui.widgets.chart_widget import ChartWidget
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.option_lists import page_at_any_height
 
@@ -105,6 +106,10 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
             self.theme = self._theme_wanted()
         elif name == KEYS:
             self._take_keys()
+        elif name in OF_CHARTS:
+            for screen in self.screen_stack:
+                for chart in screen.query(ChartWidget):
+                    chart.take_preference(name, self.preferences.get(name))
 
     def _remember_theme(self, theme: Theme) -> None:
         """Prefer a theme that was chosen in the command palette from now on."""

@@ -11,8 +11,16 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from engine.protocol import Advised, State, Status
-from tests.tui.test_snapshots import PAUSED, StillApp, edit_wrongly, recorded_run, still
+from tests.tui.test_snapshots import (
+    PAUSED,
+    StillApp,
+    edit_wrongly,
+    recorded_metrics,
+    recorded_run,
+    still,
+)
 from tui.control.preferences import Preferences
+from tui.widgets.chart_widget import ChartWidget
 
 __all__ = ["still"]  # a fixture
 
@@ -204,3 +212,38 @@ async def test_a_number_is_typed_and_checked() -> None:
         await pilot.pause()
         assert app.screen is app.cockpit
     assert preferences.get("screen.settings_width") == 50
+
+
+# -- how curves are drawn --------------------------------------------------------------------------
+
+
+async def test_charts_are_drawn_as_preferred_from_the_start() -> None:
+    app = StillApp(PAUSED)
+    app.preferences.set("chart.characters", "ascii")
+    app.preferences.set("chart.smoothing", 0.5)
+    app.preferences.set("chart.y_scale", "full")
+    async with app.run_test(size=(200, 50)) as pilot:
+        await begin(pilot)
+        assert (app.cockpit.chart.view.smoothing, app.cockpit.chart.view.y) == (0.5, "full")
+        recorded_metrics(app)
+        await pilot.pause()
+        charts = app.cockpit.query(ChartWidget)
+        assert len(charts) > 1
+        assert {(one.characters, one.view.smoothing) for one in charts} == {("ascii", 0.5)}
+
+
+async def test_a_change_by_key_is_remembered_and_one_of_the_preferences_takes_effect() -> None:
+    async with StillApp(PAUSED).run_test(size=(120, 40)) as pilot:
+        app = await begin(pilot)
+        get, chart = app.preferences.get, app.cockpit.chart
+        await pilot.press("right_curly_bracket", "y")
+        await pilot.pause()
+        assert (get("chart.smoothing"), get("chart.y_scale")) == (0.95, "full")
+        app.preferences.set("chart.smoothing", 0.5)
+        app.preferences.set("chart.characters", "block")
+        await pilot.pause()
+        assert (chart.view.smoothing, chart.view.y) == (0.5, "full")
+        assert chart.characters == "block"
+        await pilot.press("m")
+        await pilot.pause()
+        assert (get("chart.smoothing"), get("chart.y_scale")) == (0, "full")

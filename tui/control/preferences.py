@@ -100,6 +100,7 @@ _TABLE = (
     _preference("folders.cache", "", "Where downloads are kept; empty is the cache folder."),
 )  # fmt: skip
 PREFERENCES = {one.key: one for one in _TABLE}
+OF_CHARTS = ("chart.characters", "chart.smoothing", "chart.y_scale")
 FOLDERS = {"folders.runs": "GPT_TUI_RUNS", "folders.cache": "GPT_TUI_CACHE"}
 
 

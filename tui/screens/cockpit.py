@@ -359,6 +359,13 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
             self.control.metrics, max_step=status.total_steps, val_label=label, plan=plan
         )
 
+    def on_chart_widget_view_changed(self, message: ChartWidget.ViewChanged) -> None:
+        """Remember how the user looks at the loss."""
+        view = self.chart.view
+        for name, value in (("chart.smoothing", view.smoothing), ("chart.y_scale", view.y)):
+            if self._preferences.get(name) != value:
+                self._remember(name, value)
+
     def on_chart_grid_arranged(self, message: ChartGrid.Arranged) -> None:
         frame, corpus = self.query_one("#chart-frame"), self.control.facts.corpus
         is_open = corpus and self.control.run_path

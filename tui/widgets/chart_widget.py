@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from rich.segment import Segment
 from textual import events
@@ -17,6 +17,7 @@ from textual.widget import Widget
 
 from tui.charts.characters import CharacterSet, detected, translate_frame, translated
 from tui.charts.view import RANGES, UNITS, View
+from tui.control.preferences import AUTO, OF_CHARTS
 from tui.terminal.visible import visible_line
 from tui.text.numbers import format_loss
 
@@ -146,6 +147,19 @@ class ChartWidget(Widget):
         self._dragged_from: int | None = None  # column of the mouse
         self._dragged = False
         self._hovers = False
+
+    # -- preferences -------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        preferences = getattr(self.app, "preferences", None)  # not in an app of a chart alone
+        if preferences is not None:
+            for name in OF_CHARTS:
+                self.take_preference(name, preferences.get(name))
+
+    def take_preference(self, name: str, value: Any) -> None:
+        """Put one of the preferences of charts into effect."""
+        if name == "chart.characters":
+            self.characters = detected(os.environ) if value == AUTO else value
 
     # -- what a subclass says ----------------------------------------------------------------------
 

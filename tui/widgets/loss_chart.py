@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.reactive import var
 
@@ -93,6 +93,13 @@ class LossChart(ChartWidget):
     @cursor.setter
     def cursor(self, step: int | None) -> None:
         self.view = replace(self.view, cursor=step)
+
+    def take_preference(self, name: str, value: Any) -> None:
+        super().take_preference(name, value)
+        if name == "chart.smoothing":
+            self.look(replace(self.view, smoothing=value))
+        elif name == "chart.y_scale" and value != self.view.y:
+            self.look(replace(self.view, y=value, limits=(None, None)))
 
     def watch_growing(self) -> None:
         self.refresh_data()
