@@ -198,6 +198,18 @@ def test_a_value_that_is_not_finite_does_not_move_the_axis() -> None:
     assert [row[:5] for row in sound.text()] == [row[:5] for row in spoilt.text()]
 
 
+def test_several_seeds_are_a_mean_between_the_lowest_and_the_highest() -> None:
+    seeds = [column([level] * 100) for level in (1.0, 1.5, 3.5)]
+    for smooth in (True, False):
+        series = Series.of_seeds("seeds", 0, seeds, smooth=smooth)
+        assert series.band is not None
+        ends = (series.column, *series.band)
+        assert [set(one.snapshot()[1].round(9).tolist()) for one in ends] == [{2.0}, {1.0}, {3.5}]
+        frame = painted(Chart([series], Window(0, 99), y="full"), 60, 20)
+        band = {y for y, row in enumerate(frame.styles) if (row == series.style).sum() > 40}
+        assert len(band) >= 10 and band == set(range(min(band), max(band) + 1))
+
+
 def test_a_ghost_is_faint_and_beneath_the_curve() -> None:
     falling = np.linspace(4, 2, 500).tolist()
     level = column([3.0] * 250, list(range(250, 500)))

@@ -394,6 +394,35 @@ async def test_seeds_are_summed_up(compare: Compare, runs_dir: Path) -> None:
         await looker.until(lambda: told in looker.note(), "the note")
 
 
+async def test_seeds_are_drawn_as_their_mean_by_a_key(compare: Compare, runs_dir: Path) -> None:
+    runs = [
+        write_run(runs_dir, f"run-{seed}", steps=100, settings={"train.seed": seed})
+        for seed in (1, 2, 3)
+    ]
+    other = write_run(runs_dir, "other", steps=100, settings={"model.n_layer": 3})
+    async with compare(*runs, other) as looker:
+        for key, names in (
+            ("m", ["mean of 3 seeds", "other"]),
+            ("1", ["mean of 2 seeds", "other"]),  # without the one that is hidden
+            ("m", ["run-2", "run-3", "other"]),
+        ):
+            await looker.press(key)
+            assert [one.name for one in looker.screen._series()] == names
+            assert all(f"━━ {name}" in looker.picture() for name in names)
+
+
+async def test_without_other_seeds_the_key_says_why_it_does_nothing(
+    compare: Compare, pair: list[Path]
+) -> None:
+    async with compare(*pair) as looker:
+        assert looker.screen.why_not("toggle_seeds", ()) == ""
+        config = read_config(pair[1] / "config.toml").replace({"optim.learning_rate": 0.01})
+        (pair[1] / "config.toml").write_text(tomli_w.dumps(config.to_dict()))
+        looker.screen._read_soon(looker.screen._view)  # type: ignore[arg-type]
+        told = "no two runs differ in the seed alone"
+        await looker.until(lambda: looker.screen.why_not("toggle_seeds", ()) == told, "the reason")
+
+
 # Texts
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from engine.metrics import Column, Flags, Mark, Steps, Values
+from engine.runs.comparison import band_of
+from engine.runs.database import Curve
 from tui.charts import raster
 from tui.charts.axes import HUGE, Scale, Ticks
 from tui.charts.canvas import DISC_SPACING, Field, Layout, Line, Points, points_of, spread
@@ -51,6 +53,9 @@ FEW, FENCE = 20, 4.0
 # or four columns all of them would have the same colour.
 DASH = 3
 
+# Of the curves of several seeds: so many points are averaged, of training losses smoothed before.
+SEED_ROWS, SEED_SMOOTHING = 4096, 0.95
+
 Kind: TypeAlias = Literal["dense", "sparse", "ghost"]
 
 
@@ -67,7 +72,7 @@ class Series:
         raw: The style of its raw values, as a band beneath all curves; None leaves them out.
         place: Of a run among others: its letter is written at its end.
         transform: Makes of recorded values those to draw; it must not fall.
-        band: Lower and upper end of a band around it, as of several seeds.
+        band: Lower and upper end of a band around it, as of several seeds; neither is smoothed.
     """
 
     column: Column
@@ -85,6 +90,22 @@ class Series:
         kind: Kind = "dense" if smooth else "sparse"
         return cls(column, raster.FIRST_RUN + place % len(RUNS), kind, name, place=place)
 
+    @classmethod
+    def of_seeds(cls, name: str, place: int, columns: Sequence[Column], *, smooth: bool) -> Series:
+        """Return the mean of some runs, in a band from the lowest to the highest of them."""
+        curves = []
+        for column in columns:
+            reduction = reduction_of(column)
+            rows = np.unique(np.linspace(0, len(reduction.steps) - 1, SEED_ROWS).astype(np.int64))
+            rows = rows[rows >= 0]
+            values = reduction.values[rows]
+            if smooth:
+                values = reduction.averages(rows, SEED_SMOOTHING)
+            sound = np.isfinite(values)
+            curves.append(Curve(reduction.steps[rows[sound]], values[sound]))
+        mean, low, high = (_column_of(curve) for curve in band_of(curves))
+        return replace(cls.of_run(name, place, mean, smooth=smooth), band=(low, high))
+
     @property
     def letter(self) -> str:
         return "" if self.place is None else letter_of(self.place)
@@ -95,9 +116,15 @@ class Series:
     def values_at(self, rows: Steps, smoothing: float) -> Values:
         """Return what is drawn at some rows."""
         reduction = reduction_of(self.column)
-        if self.kind == "sparse" or not smoothing:
+        if self.kind == "sparse" or self.band is not None or not smoothing:
             return self.shown(reduction.values[rows])
         return self.shown(reduction.averages(rows, smoothing))
+
+
+def _column_of(curve: Curve) -> Column:
+    column = Column()
+    column.extend(*curve)
+    return column
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -295,6 +295,8 @@ GROUPS: dict[str, Group] = {
                 " back", footer=True),
             Key("table", "t", "table", "Table", "the settings that differ, and the results",
                 footer=True),
+            Key("seeds", "m", "toggle_seeds", "Seeds", "runs that differ in the seed alone as their"
+                " mean and a band, or each", footer=True),
             Key("part", "c", "next_part", "Chart/table", "chart and table, or one of them alone",
                 footer=True),
             Key("hide", "space", "toggle_selected", "Hide/show",

@@ -33,12 +33,13 @@ if TYPE_CHECKING:
     from engine.metrics import Column, Mark
     from engine.runs.comparison import ComparedRun
     from engine.runs.curves import Axis, LossCurves
+    from tui.charts.chart import Series
 
 REFRESH_SECONDS = 2.0
 REST = 10  # times the duration of reading: reading must not slow down training
 MOST_RUNS = 26
 PARTS = ("-both", "-only-chart", "-only-table")  # which of chart and table are shown, in turn
-OF_CHART = ("next_axis", "next_metric", "toggle_log", "toggle_window")
+OF_CHART = ("next_axis", "next_metric", "toggle_log", "toggle_window", "toggle_seeds")
 
 HELP_PAGE = """\
 The arrow keys select a run in the table, or move in all texts at once. Space hides the selected run
@@ -46,7 +47,8 @@ or shows it again, and o shows it alone; so does a click on its name.
 
 Each run keeps its letter, which stands at the end of its curve, and its colour: those of its mark
 among the runs. After six runs the colours come again. Where curves run through the same cells,
-each shows in turn, as dashes.
+each shows in turn, as dashes. Runs that differ in the seed alone can be drawn as their mean, in a
+band from the lowest to the highest of them.
 
 The table has the results, the best validation loss bold, then exactly the settings that differ,
 those changed during training with all their values (0.001→0.0003).
@@ -103,6 +105,7 @@ class CompareScreen(KeyedScreen[None]):
         self._readings: dict[Path, Reading] = {}
         self._problems: list[str] = []
         self._hidden: set[int] = set()
+        self._joins_seeds = False  # runs that differ in the seed alone are one curve
         self._next_look = 0.0  # by the monotonic clock
 
     def compose(self) -> ComposeResult:
@@ -180,24 +183,33 @@ class CompareScreen(KeyedScreen[None]):
     # -- showing ---------------------------------------------------------------------------------
 
     def _show_chart(self) -> None:
+        assert self._view is not None
+        self.chart.empty_text = (
+            "all runs are hidden: o shows them" if self._hidden else "nothing was measured yet"
+        )
+        self.chart.show(self._series(), self._view.axis, self._forks())
+
+    def _series(self) -> list[Series]:
+        """Return the curves of the shown runs; those of several seeds in one, if that is wanted."""
+        from engine.runs.comparison import seed_groups
         from tui.charts.chart import Series
 
         assert self._view is not None
         smooth = self._view.metric == "train_loss"
-        self.chart.empty_text = (
-            "all runs are hidden: o shows them" if self._hidden else "nothing was measured yet"
-        )
-        self.chart.show(
-            [
-                Series.of_run(
-                    path.name, self.places[path], self._readings[path].column, smooth=smooth
-                )
-                for at, path in enumerate(self.paths)
-                if path in self._readings and at not in self._hidden
-            ],
-            self._view.axis,
-            self._forks(),
-        )
+        shown = [run for run in self.runs if self.paths.index(run.path) not in self._hidden]
+        joined = seed_groups(shown) if self._joins_seeds else []
+        first_of = {at: group for group in joined for at in group}
+        series = []
+        for at, run in enumerate(shown):
+            place, column = self.places[run.path], self._readings[run.path].column
+            group = first_of.get(at, [at])
+            if len(group) == 1:
+                series.append(Series.of_run(run.name, place, column, smooth=smooth))
+            elif at == group[0]:
+                columns = [self._readings[shown[one].path].column for one in group]
+                name = f"mean of {len(group)} seeds"
+                series.append(Series.of_seeds(name, place, columns, smooth=smooth))
+        return series
 
     def _forks(self) -> list[Mark]:
         """Return the forks between shown runs; their position is known only along the steps."""
@@ -256,6 +268,10 @@ class CompareScreen(KeyedScreen[None]):
             return "the texts take all the room there is: t shows the table and the chart"
         if action in OF_CHART and self.has_class("-only-table"):
             return "the chart is hidden: c shows it"
+        if action == "toggle_seeds" and self.runs:
+            from engine.runs.comparison import seed_groups
+
+            return "" if seed_groups(self.runs) else "no two runs differ in the seed alone"
         if self.runs or action in ("close", "leave_field"):
             return ""
         return "no run could be read"
@@ -314,6 +330,11 @@ class CompareScreen(KeyedScreen[None]):
         if event.column_index:
             self.table.move_cursor(column=event.column_index, animate=False)
             self.action_toggle_selected()
+
+    def action_toggle_seeds(self) -> None:
+        """Draw runs that differ in the seed alone as their mean, or each."""
+        self._joins_seeds = not self._joins_seeds
+        self._show_chart()
 
     def action_next_part(self) -> None:
         """Show chart and table, then the chart alone, then the table alone."""
