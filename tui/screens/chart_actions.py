@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from textual.screen import Screen
 
+    from tui.widgets.chart_grid import ChartGrid
+
     Base = Screen[None]
 else:
     Base = object
@@ -91,3 +93,35 @@ class ChartActions(Base):
             self.notify(str(error), severity="error")
         else:
             self.notify("exported " + "\n".join(format_path(path) for path in written))
+
+
+class GridActions(ChartActions):
+    """What keys do with a grid of charts, beside what they do with one of them."""
+
+    charts: ChartGrid
+
+    @property
+    def pointed_chart(self) -> ChartWidget:
+        return self.charts.current
+
+    def action_next_chart(self, by: int) -> None:
+        self.charts.move(by)
+
+    def action_maximise(self) -> None:
+        self.charts.maximise()
+
+    def action_filter_charts(self) -> None:
+        self.charts.filter()
+
+    def action_move_chart(self, by: int) -> None:
+        self.charts.move_chart(by)
+
+    def action_hide_chart(self) -> None:
+        self.charts.hide_chart()
+
+    def action_all_charts(self) -> None:
+        self.charts.show_all()
+
+    def action_leave_chart(self) -> None:
+        """Show all charts again, after one of them or a part."""
+        self.charts.back()

@@ -23,8 +23,7 @@ from tui.control.availability import WHY_NOT
 from tui.control.keymap import bindings
 from tui.control.run import OPEN_STATES, RunControl
 from tui.control.runs_view import RunsView
-from tui.control.texts import save_text
-from tui.screens.chart_actions import ChartActions
+from tui.screens.chart_actions import GridActions
 from tui.screens.cockpit_keys import HELP_PAGE
 from tui.screens.dialogs import ForkDialog, NewRunDialog
 from tui.screens.keyed import KeyedScreen
@@ -32,9 +31,10 @@ from tui.screens.lr_finder import LRFinderScreen
 from tui.screens.panels import Panels
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
+from tui.screens.text_actions import TextActions
 from tui.screens.timeline import Choice, TimelineScreen
 from tui.text.notices import format_failed, format_finished, format_forked, format_rewound
-from tui.text.numbers import format_loss, format_path
+from tui.text.numbers import format_loss
 from tui.widgets.chart_grid import ChartGrid
 from tui.widgets.chart_widget import ChartWidget
 from tui.widgets.keys_footer import KeysFooter
@@ -64,7 +64,7 @@ class EngineEvent(Message):
         self.event = event
 
 
-class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
+class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     """Chart, samples, settings and status of one run."""
 
     AUTO_FOCUS = ""  # keys are commands until the user opens a field
@@ -95,7 +95,6 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
         self._last_state = State.IDLE
         self._evaluation: int | None = None  # ids of requests whose answers are shown
         self._checkpoint: int | None = None
-        self._sampling: int | None = None
         self._edit: tuple[int, dict[str, Value]] = (
             0,
             {},
@@ -160,7 +159,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
 
     def on_mount(self) -> None:
         """Show the settings; the engine starts after the first paint."""
-        self._show_settings()
+        self.show_settings()
         self._show_status()
         self._preferences.watch(self.arrange_panels)
         self.charts.arrange_as(self._preferences.get("chart.order"))
@@ -202,7 +201,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
         bar.facts = self.control.facts
         bar.status = self.control.status
 
-    def _show_settings(self) -> None:
+    def show_settings(self) -> None:
         draft = self.control.draft
         self.settings.refresh_values()
         self.samples.show_settings({key: draft.value(key) for key in SETTINGS_OF_SAMPLES})
@@ -246,7 +245,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
         records = [_kept_sample(one) for one in kept]
         control.note_seeds(one.seed for one in records)
         self.samples.open_run(records, control.characters)
-        self._show_settings()
+        self.show_settings()
         self._show_warnings(self._preparation_warnings)
         self.app.log_to_run(event.path)  # type: ignore[attr-defined]
         self._show_parent(Path(event.path))
@@ -301,7 +300,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
         self.control.note_adjusted(event)
         if self._advice and self._advice.changes.keys() & event.changes.keys():
             self.action_dismiss_notice()  # the user has changed the setting
-        self._show_settings()
+        self.show_settings()
         self._show_chart_source()
 
     def _on_advised(self, event: protocol.Advised) -> None:
@@ -314,7 +313,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
 
     def _on_rewound(self, event: protocol.Rewound) -> None:
         self.control.note_rewound(event)
-        self._show_settings()
+        self.show_settings()
         self._show_chart_source()
         self._show_status()
         self.refresh_bindings()
@@ -330,7 +329,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
 
     def _on_refused(self, event: protocol.Refused) -> None:
         """Show the problem beside the field concerned, if there is one."""
-        if event.request_id == self._sampling and self.samples.has_focus_within:
+        if event.request_id == self.sampling and self.samples.has_focus_within:
             self.samples.show_problem(event.message)
         elif self._pass_to_lr_finder(event):
             return
@@ -412,106 +411,6 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
     def action_step(self) -> None:
         self.control.send(protocol.Step())
 
-    def action_sample(self, texts: int = 1) -> None:
-        self.control.fixed_seed = self.samples.fixed_seed
-        self._sampling = self.control.sample(texts)
-
-    def action_continue_text(self) -> None:
-        """Go on from where the text on the screen ends."""
-        record = self.samples.current
-        if record is None:
-            self.notify("there is no text yet to go on from: s samples one", severity="warning")
-        elif not record.finished:
-            self.notify("the text is still being generated", severity="warning")
-        else:
-            self.control.fixed_seed = self.samples.fixed_seed
-            self._sampling = self.control.sample(prompt=record.passage.whole)
-
-    def action_stop_text(self) -> None:
-        number = self.samples.being_written
-        if number is None:
-            self.notify("no text is being generated", severity="warning")
-        else:
-            self.control.send(protocol.StopSample(number))
-
-    def action_keep_probe(self) -> None:
-        """Sample the prompt after each evaluation from now on, or no longer."""
-        prompt = self.control.draft.value("sample.prompt")
-        record = self.samples.current
-        shown = record.prompt if record and record.settings.get("seed") else str(prompt)
-        if not shown:
-            self.notify("type a prompt first (p): a probe is a prompt", severity="warning")
-            return
-        try:
-            kept = self.control.toggle_probe(shown)
-        except (InputError, ValueError) as error:
-            self.notify(str(error), severity="warning")
-            return
-        self._show_settings()
-        written = SETTINGS["sample.prompt"].format(shown)
-        told = "is sampled after each evaluation, too" if kept else "is a probe no longer"
-        self.notify(f"“{written}” {told}")
-
-    def action_shade(self) -> None:
-        self.samples.view.cycle_shading()
-
-    def action_scroll_text(self, pages: int) -> None:
-        self.samples.view.scroll_pages(pages)
-
-    def action_text_start(self) -> None:
-        self.samples.view.scroll_to_start()
-
-    def action_text_end(self) -> None:
-        self.samples.view.scroll_to_end()
-
-    def action_full_text(self) -> None:
-        """The text alone on the screen, or everything again."""
-        self.toggle_class("-full-text")
-        self.refresh_bindings()
-
-    action_leave_full_text = action_full_text
-
-    def action_move_in_text(self, right: int, down: int) -> None:
-        """The token cursor while characters are shaded, else the chart's cursor and the lines."""
-        view = self.samples.view
-        if view.shading == "off" and right:
-            self.action_move_cursor(right)
-        elif view.shading == "off":
-            view.scroll_lines(down)
-        elif down:
-            view.move_cursor_down(down)
-        else:
-            view.move_cursor(right)
-
-    def action_copy_text(self) -> None:
-        text = self.samples.plain_text()
-        if text:
-            self.app.copy_to_clipboard(text)
-            self.notify(f"copied {len(text):,} characters, if the terminal allows it (OSC 52)")
-        else:
-            self.notify("there is no text yet to copy: s samples one", severity="warning")
-
-    def action_save_text(self) -> None:
-        run, records = self.control.run_path, self.samples.shown
-        if not (run and records):
-            self.notify("there is no text yet to save: s samples one", severity="warning")
-            return
-        try:
-            path = save_text(run, records[0].step, self.samples.plain_text())
-        except InputError as error:
-            self.notify(str(error), severity="error")
-        else:
-            self.notify(f"saved as {format_path(path)}")
-
-    def action_prompt(self) -> None:
-        self.samples.focus_prompt()
-
-    def action_earlier(self) -> None:
-        self.samples.move(-1)
-
-    def action_later(self) -> None:
-        self.samples.move(1)
-
     def action_edit(self) -> None:
         self.settings.add_class("-open")
         self.settings.list.focus()
@@ -523,7 +422,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
         before = self.control.undo()
         words = ", ".join(f"{key} {SETTINGS[key].format(value)}" for key, value in before.items())
         self.notify(f"undone: {words} again")
-        self._show_settings()
+        self.show_settings()
         self.refresh_bindings()
 
     def action_new_run(self) -> None:
@@ -541,7 +440,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
 
     def _on_queued(self, said: str | None) -> None:
         if said:
-            self._show_settings()
+            self.show_settings()
             self.notify(said)
 
     def action_show_queue(self) -> None:
@@ -609,38 +508,12 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
         self.app.push_screen(ForkDialog(control.draft, control.facts.name, step), fork)
 
     @property
-    def pointed_chart(self) -> ChartWidget:
-        return self.charts.current
-
-    @property
     def export_folder(self) -> Path | None:
         return self.control.run_path
 
     def action_toggle_grid(self) -> None:
         self.charts.toggle_grid()
         self._remember("chart.grid", self.charts.mode)
-
-    def action_next_chart(self, by: int) -> None:
-        self.charts.move(by)
-
-    def action_maximise(self) -> None:
-        self.charts.maximise()
-
-    def action_filter_charts(self) -> None:
-        self.charts.filter()
-
-    def action_move_chart(self, by: int) -> None:
-        self.charts.move_chart(by)
-
-    def action_hide_chart(self) -> None:
-        self.charts.hide_chart()
-
-    def action_all_charts(self) -> None:
-        self.charts.show_all()
-
-    def action_leave_chart(self) -> None:
-        """Show all charts again, after one of them or a part."""
-        self.charts.back()
 
     @property
     def _advice(self) -> protocol.Advised | None:
@@ -706,7 +579,7 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
         except InputError as error:
             problem = str(error)
         conflicts = self.control.draft.conflicts()
-        self._show_settings()
+        self.show_settings()
         if not (problem and self._take_back(problem)):
             self.settings.show_problem(problem or "; ".join(conflicts))
         if self._conflicts_shown and not conflicts:
@@ -719,11 +592,11 @@ class CockpitScreen(Panels, ChartActions, KeyedScreen[None]):
         """Change the sampling settings, and sample with them."""
         self.control.fixed_seed = message.seed
         try:
-            self._sampling = self.control.sample_with(message.changes)
+            self.sampling = self.control.sample_with(message.changes)
         except InputError as error:
             self.samples.show_problem(str(error))
         else:
-            self._show_settings()
+            self.show_settings()
 
     def _try(self, act: Callable[[], None]) -> None:
         try:

@@ -1,0 +1,128 @@
+"""The actions of the cockpit that are about generated texts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from data.errors import InputError
+from engine import protocol
+from engine.config.schema import SETTINGS
+from tui.control.texts import save_text
+from tui.screens.chart_actions import ChartActions
+from tui.text.numbers import format_path
+
+if TYPE_CHECKING:
+    from tui.control.run import RunControl
+    from tui.widgets.sample_pane import SamplePane
+
+
+class TextActions(ChartActions):
+    """What keys do with the texts of a screen, which has the pane and shows the settings."""
+
+    control: RunControl
+    samples: SamplePane
+    sampling: int | None = None
+    """The id of the latest request for a text."""
+
+    def show_settings(self) -> None:
+        raise NotImplementedError
+
+    def action_sample(self, texts: int = 1) -> None:
+        self.control.fixed_seed = self.samples.fixed_seed
+        self.sampling = self.control.sample(texts)
+
+    def action_continue_text(self) -> None:
+        """Go on from where the text on the screen ends."""
+        record = self.samples.current
+        if record is None:
+            self.notify("there is no text yet to go on from: s samples one", severity="warning")
+        elif not record.finished:
+            self.notify("the text is still being generated", severity="warning")
+        else:
+            self.control.fixed_seed = self.samples.fixed_seed
+            self.sampling = self.control.sample(prompt=record.passage.whole)
+
+    def action_stop_text(self) -> None:
+        number = self.samples.being_written
+        if number is None:
+            self.notify("no text is being generated", severity="warning")
+        else:
+            self.control.send(protocol.StopSample(number))
+
+    def action_keep_probe(self) -> None:
+        """Sample the prompt after each evaluation from now on, or no longer."""
+        prompt = self.control.draft.value("sample.prompt")
+        record = self.samples.current
+        shown = record.prompt if record and record.settings.get("seed") else str(prompt)
+        if not shown:
+            self.notify("type a prompt first (p): a probe is a prompt", severity="warning")
+            return
+        try:
+            kept = self.control.toggle_probe(shown)
+        except (InputError, ValueError) as error:
+            self.notify(str(error), severity="warning")
+            return
+        self.show_settings()
+        written = SETTINGS["sample.prompt"].format(shown)
+        told = "is sampled after each evaluation, too" if kept else "is a probe no longer"
+        self.notify(f"“{written}” {told}")
+
+    def action_shade(self) -> None:
+        self.samples.view.cycle_shading()
+
+    def action_scroll_text(self, pages: int) -> None:
+        self.samples.view.scroll_pages(pages)
+
+    def action_text_start(self) -> None:
+        self.samples.view.scroll_to_start()
+
+    def action_text_end(self) -> None:
+        self.samples.view.scroll_to_end()
+
+    def action_full_text(self) -> None:
+        """The text alone on the screen, or everything again."""
+        self.toggle_class("-full-text")
+        self.refresh_bindings()
+
+    action_leave_full_text = action_full_text
+
+    def action_move_in_text(self, right: int, down: int) -> None:
+        """The token cursor while characters are shaded, else the chart's cursor and the lines."""
+        view = self.samples.view
+        if view.shading == "off" and right:
+            self.action_move_cursor(right)
+        elif view.shading == "off":
+            view.scroll_lines(down)
+        elif down:
+            view.move_cursor_down(down)
+        else:
+            view.move_cursor(right)
+
+    def action_copy_text(self) -> None:
+        text = self.samples.plain_text()
+        if text:
+            self.app.copy_to_clipboard(text)
+            self.notify(f"copied {len(text):,} characters, if the terminal allows it (OSC 52)")
+        else:
+            self.notify("there is no text yet to copy: s samples one", severity="warning")
+
+    def action_save_text(self) -> None:
+        run, records = self.control.run_path, self.samples.shown
+        if not (run and records):
+            self.notify("there is no text yet to save: s samples one", severity="warning")
+            return
+        try:
+            path = save_text(run, records[0].step, self.samples.plain_text())
+        except InputError as error:
+            self.notify(str(error), severity="error")
+        else:
+            self.notify(f"saved as {format_path(path)}")
+
+    def action_prompt(self) -> None:
+        self.samples.focus_prompt()
+
+    def action_earlier(self) -> None:
+        self.samples.move(-1)
+
+    def action_later(self) -> None:
+        self.samples.move(1)
