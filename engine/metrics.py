@@ -168,35 +168,6 @@ class Column:
         self._average = float(buffer.smoothed[kept - 1]) if kept else nan
         self._buffer = buffer.first_rows(kept, max(buffer.capacity, FIRST_CAPACITY))
 
-    def min_max(
-        self, first_step: int, last_step: int, columns: int
-    ) -> tuple[Values, Values, Flags]:
-        """Reduce a window of steps to columns of equal width, as a chart draws them.
-
-        Step s falls into column ⌊(s − first) · columns / (last − first)⌋; the last step itself
-        belongs to the last column.
-
-        Returns:
-            The minimum and the maximum finite value of each column (NaN if it has none), and
-            whether it holds a value that is not finite.
-        """
-        buffer = self._buffer
-        edges = column_edges(buffer.steps[: buffer.length], first_step, last_step, columns)
-        begins, ends = edges[:-1], edges[1:]
-        low: Values = np.full(columns, nan)
-        high: Values = np.full(columns, nan)
-        bad: Flags = np.zeros(columns, dtype=np.bool_)
-        filled = np.flatnonzero(begins < ends)
-        if filled.size:
-            rows = buffer.values[edges[0] : edges[-1]]
-            rows = np.where(np.isfinite(rows), rows, nan)
-            # reduceat reduces up to the next start; columns between two filled ones are empty
-            starts = begins[filled] - edges[0]
-            low[filled] = np.fmin.reduceat(rows, starts)
-            high[filled] = np.fmax.reduceat(rows, starts)
-            bad[filled] = np.logical_or.reduceat(np.isnan(rows), starts)
-        return low, high, bad
-
     def _average_with(self, value: float) -> float:
         if isfinite(value):
             self._averaged += 1
@@ -334,20 +305,6 @@ def sparkline(
         wanted = np.linspace(steps[0], steps[-1], points)
         smoothed = smoothed[np.searchsorted(steps, wanted)]
     return [float(f"{value:.5g}") if isfinite(value) else None for value in smoothed.tolist()]
-
-
-def column_edges(steps: Steps, first_step: int, last_step: int, columns: int) -> Steps:
-    """Return the row numbers that divide a window of steps into columns of equal width.
-
-    Returns:
-        `columns + 1` row numbers; rows [edges[i], edges[i + 1]) belong to column i.
-    """
-    # Integer arithmetic, so that a step on a border is always in the same column.
-    span = last_step - first_step
-    borders = first_step - (-span * np.arange(columns + 1, dtype=np.int64)) // columns  # rounds up
-    edges = np.searchsorted(steps, borders, side="left")
-    edges[-1] = np.searchsorted(steps, last_step, side="right")
-    return edges
 
 
 def _as_array(items: Iterable[Any], kind: type) -> NDArray[Any]:

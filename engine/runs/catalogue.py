@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.errors import InputError
 from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER
+from engine.runs.database import reading
 from engine.runs.folder import CONFIG_FILE, DATABASE_FILE, is_locked, list_runs
 from engine.runs.notes import NOTES_FILE
 from engine.runs.summary import RunSummary, read_summary
@@ -72,6 +75,39 @@ def disk_use(folder: Path) -> int:
             with suppress(OSError):
                 total += os.lstat(f"{path}/{name}").st_size
     return total
+
+
+def best_earlier(run: Path) -> tuple[str, float] | None:
+    """Find the run beside this one that was made before it and is the best on the same data.
+
+    Losses compare where the text and its tokens are the same.
+
+    Returns:
+        Its name and its best validation loss; None without one.
+    """
+    own, text = read_summary(run), _text_of(run)
+    if not text or own.config is None:
+        return None
+    known = [
+        (one.best_val_loss, one)
+        for one in Catalogue(run.parent).read()
+        if one.best_val_loss is not None
+        and math.isfinite(one.best_val_loss)
+        and one.created < own.created
+        and one.config is not None
+        and one.config.data.tokenizer == own.config.data.tokenizer
+    ]
+    for loss, one in sorted(known, key=lambda pair: pair[0]):
+        if _text_of(Path(one.path)) == text:
+            return one.name, loss
+    return None
+
+
+def _text_of(run: Path) -> str:
+    """Return the hash of a run's text; empty if it is not known."""
+    with suppress(InputError, OSError), reading(run) as database:
+        return str(database.meta().get("corpus", {}).get("sha256", ""))
+    return ""
 
 
 def find_parent(run: RunSummary, runs: Iterable[RunSummary]) -> RunSummary | None:

@@ -127,10 +127,6 @@ def test_many_rows_at_once_are_the_rows_one_by_one(
     np.testing.assert_array_equal(ours[0], theirs[0])
     np.testing.assert_array_equal(ours[1], theirs[1])
     np.testing.assert_allclose(ours[2], theirs[2], rtol=1e-9, atol=1e-9)
-    for columns in (2, 200):
-        summaries = at_once.min_max(0, rows, columns), one_by_one.min_max(0, rows, columns)
-        for one, other in zip(*summaries, strict=True):
-            np.testing.assert_array_equal(one, other)
 
 
 def test_many_rows_that_do_not_fit_are_refused_and_leave_the_column_as_it_was() -> None:
@@ -142,54 +138,6 @@ def test_many_rows_that_do_not_fit_are_refused_and_leave_the_column_as_it_was() 
     with pytest.raises(ValueError, match="3 steps for 2 values"):
         column.extend([6, 7, 8], [0.0, 0.0])
     assert column.snapshot()[1].tolist() == [1.0]
-
-
-# Minimum and maximum per column
-
-
-def brute_force(
-    steps: list[int], values: list[float], first: int, last: int, columns: int
-) -> tuple[list[float], list[float], list[bool]]:
-    buckets: list[list[float]] = [[] for _ in range(columns)]
-    for step, value in zip(steps, values, strict=True):
-        if first <= step <= last:
-            place = (step - first) * columns // (last - first) if last > first else columns - 1
-            buckets[min(place, columns - 1)].append(value)
-    finite = [[value for value in bucket if math.isfinite(value)] for bucket in buckets]
-    bad = [any(not math.isfinite(value) for value in bucket) for bucket in buckets]
-    return [min(b, default=nan) for b in finite], [max(b, default=nan) for b in finite], bad
-
-
-@given(data=st.data())
-def test_min_max_agrees_with_counting_by_hand(data: st.DataObject) -> None:
-    # Few columns over up to 900 rows exercise the block path, many columns the direct one.
-    rows = data.draw(st.integers(0, 14 * BLOCK))
-    random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
-    values = random.normal(size=rows)
-    unsound = random.random(rows) < data.draw(st.sampled_from([0.0, 0.01, 0.5, 1.0]))
-    values[unsound] = random.choice([nan, inf, -inf], size=int(unsound.sum()))
-    steps = np.cumsum(random.integers(0, data.draw(st.sampled_from([2, 4, 100])), size=rows))
-    reach = int(steps[-1]) if rows else 0
-    first = data.draw(st.integers(-5, reach + 5))
-    last = data.draw(st.integers(first, reach + 10))
-    columns = data.draw(st.integers(1, 5) | st.integers(100, 300))
-
-    low, high, bad = filled(values.tolist(), steps.tolist()).min_max(first, last, columns)
-
-    expected = brute_force(steps.tolist(), values.tolist(), first, last, columns)
-    np.testing.assert_array_equal(low, expected[0])
-    np.testing.assert_array_equal(high, expected[1])
-    np.testing.assert_array_equal(bad, expected[2])
-
-
-def test_one_spike_in_a_hundred_thousand_rows_is_found() -> None:
-    values = np.ones(100_000)
-    values[54_321] = 9.0
-    values[77_777] = nan
-    low, high, bad = filled(values.tolist()).min_max(0, 100_000, 100)
-    assert np.flatnonzero(high == 9.0).tolist() == [54]
-    assert np.flatnonzero(bad).tolist() == [77]
-    assert (low == 1.0).all()
 
 
 # Going back
@@ -218,8 +166,6 @@ def test_going_back_and_forth_again_leaves_no_trace(
         rewound.append(step, values[step])
     for one, other in zip(straight.snapshot(), rewound.snapshot(), strict=True):
         np.testing.assert_array_equal(one, other)
-    for seen, again in zip(straight.min_max(0, 200, 2), rewound.min_max(0, 200, 2), strict=True):
-        np.testing.assert_array_equal(seen, again)
 
 
 def test_what_a_reader_holds_survives_truncation() -> None:
@@ -243,9 +189,6 @@ def test_a_reader_never_sees_a_torn_row_while_the_engine_writes() -> None:
             steps, values, smoothed = column.snapshot()
             if not ((values == steps).all() and (smoothed == steps).all()):
                 torn.append(f"among {len(steps)} rows")
-            low, high, _ = column.min_max(0, 19_999, 3)
-            if np.nanmin(low, initial=0) < 0 or np.nanmax(high, initial=0) > 19_999:
-                torn.append("in the summary")
 
     def write() -> None:
         for _ in range(3):

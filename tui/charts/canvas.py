@@ -104,10 +104,6 @@ class Field:
         found = int(np.searchsorted(borders, round(step), side="right")) - 1
         return min(max(found, 0), columns - 1)
 
-    def step_at(self, x: float) -> float:
-        """Return the step at a place in columns of the canvas."""
-        return float(self.window.steps_at(x / self.layout.columns))
-
     def line(self, points: Points, shown: Values) -> Line:
         """Return the part of a curve that is within the canvas, cut off at its edges.
 

@@ -20,6 +20,7 @@ MARK_SIGNS = {"change": "◆", "best": "★", "checkpoint": "▪", "fork": "◇"
 """On the axis, by the kind of the mark; other kinds have a dot."""
 
 SIGN_DISTANCE = 3  # columns between signs of what is cut
+LONG_LABEL = 10  # characters, from which the first word alone will do where there is no room
 LABEL_REACH = 20  # columns from such a sign to its label
 
 OTHER_SIGN = "•"
@@ -150,12 +151,15 @@ def paint_references(canvas: ChartFrame, field: Field, references: Sequence[Refe
         blank = canvas.styles[row] == raster.BLANK
         canvas.characters[row, blank] = REFERENCE_LINE
         canvas.styles[row, blank] = raster.REFERENCE
-        text = f" {label} {value:.4g} "
-        start = columns - len(text)
-        while start > columns // 2 and not _is_free(canvas, row, start, len(text)):
-            start -= 2
-        if start >= 0 and _is_free(canvas, row, start, len(text)):
-            canvas.write(start, row, text, raster.REFERENCE)
+        short = label.partition(" ")[0] if len(label) > LONG_LABEL else label
+        for words in dict.fromkeys((label, short)):
+            text = f" {words} {value:.4g} "
+            start = columns - len(text)
+            while start > columns // 2 and not _is_free(canvas, row, start, len(text)):
+                start -= 2
+            if start >= 0 and _is_free(canvas, row, start, len(text)):
+                canvas.write(start, row, text, raster.REFERENCE)
+                break
 
 
 def paint_marks(frame: ChartFrame, field: Field, all_marks: Sequence[Mark]) -> None:

@@ -16,6 +16,7 @@ from textual.widgets import Static
 
 from data.errors import InputError
 from engine import protocol
+from engine.config.model_size import flops_per_token
 from engine.config.schema import SETTINGS
 from engine.config.setting import Value
 from engine.protocol import State
@@ -248,7 +249,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self.show_settings()
         self._show_warnings(self._preparation_warnings)
         self.app.log_to_run(event.path)  # type: ignore[attr-defined]
-        self._show_parent(Path(event.path))
+        self._show_others(Path(event.path))
 
     def _on_warned(self, event: protocol.Warned) -> None:
         if self._last_state is State.PREPARING:
@@ -263,17 +264,24 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         if told:
             self.notice.say("\n".join(told))
 
-    @work(thread=True, exclusive=True, group="parent")
-    def _show_parent(self, run: Path) -> None:
-        """Show the parent's curve after the fork, if the parent still exists."""
+    @work(thread=True, exclusive=True, group="others")
+    def _show_others(self, run: Path) -> None:
+        """Show the parent's curve after the fork, and the best earlier run on the same data."""
+        from engine.runs.catalogue import best_earlier
         from engine.runs.curves import ghost_of_parent
 
-        name, curve = ghost_of_parent(run)
-        self.app.call_from_thread(self._take_parent, name, curve)
+        self.app.call_from_thread(self._take_parent, run, *ghost_of_parent(run))
+        self.app.call_from_thread(self._take_best, run, best_earlier(run))
 
-    def _take_parent(self, name: str, curve: Column | None) -> None:
+    def _take_parent(self, run: Path, name: str, curve: Column | None) -> None:
         for chart in self.query(LossChart):  # none if the app quits meanwhile
-            chart.show_parent(name, curve)
+            if run == self.control.run_path:
+                chart.show_parent(name, curve)
+
+    def _take_best(self, run: Path, best: tuple[str, float] | None) -> None:
+        for chart in self.query(LossChart):
+            if run == self.control.run_path:
+                chart.show_references([(best[1], f"best {best[0]}")] if best else [])
 
     def _on_evaluated(self, event: protocol.Evaluated) -> None:
         self.samples.label_val_loss(event.step, event.val_loss)
@@ -351,8 +359,13 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         status = self.control.status
         label = f"val, {status.val_measured}" if status.val_measured else "val"
         self.chart.growing = status.state is not State.FINISHED
+        per_token = {}
         if status.tokens and status.epoch:
-            self.chart.show_units({"epochs": status.epoch / status.tokens})
+            per_token["epochs"] = status.epoch / status.tokens
+        if self.control.characters:  # each is a token
+            model = self.control.draft.base.model
+            per_token["FLOPs"] = flops_per_token(model, len(self.control.characters))
+        self.chart.show_units(per_token)
         plan = Plan(self.control.draft.base.optim, status.total_steps)
         self.charts.show(
             self.control.metrics, max_step=status.total_steps, val_label=label, plan=plan

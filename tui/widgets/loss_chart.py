@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from textual.reactive import var
 
 from tui.charts.view import UNITS
+from tui.terminal.visible import visible_line
 from tui.text.numbers import format_loss
 from tui.widgets.chart_widget import ChartWidget, Row, cut, length_of
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from tui.charts.chart import Chart, Drawing
     from tui.charts.view import View
     from tui.charts.window import XAxis
+
+
+MOST_OF_LABEL = 24  # characters, of a reference line
 
 
 class LossChart(ChartWidget):
@@ -66,7 +70,7 @@ class LossChart(ChartWidget):
 
     def show_references(self, references: Sequence[tuple[float, str]]) -> None:
         """Draw lines at values that losses are compared with, each with its label."""
-        self._references = tuple(references)
+        self._references = tuple((value, _short(label)) for value, label in references)
         self.refresh_data()
 
     def show_units(self, per_token: Mapping[str, float]) -> None:
@@ -247,6 +251,11 @@ def _known(references: Mapping[str, float]) -> list[tuple[float, str]]:
     """Return what losses of this run are compared with."""
     named = (("uniform_loss", "ln V"), ("bigram_loss", "bigram"))
     return [(references[key], label) for key, label in named if key in references]
+
+
+def _short(label: str) -> str:
+    label = visible_line(label)
+    return label if len(label) <= MOST_OF_LABEL else f"{label[: MOST_OF_LABEL - 1]}…"
 
 
 def last_step_of(columns: Iterable[Column]) -> int:

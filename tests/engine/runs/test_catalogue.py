@@ -7,7 +7,7 @@ import pytest
 
 from data.errors import InputError
 from engine.runs import catalogue
-from engine.runs.catalogue import Catalogue, disk_use, find_parent
+from engine.runs.catalogue import Catalogue, best_earlier, disk_use, find_parent
 from engine.runs.database import RunDatabase
 from engine.runs.folder import RunLock
 from engine.runs.notes import set_note, set_tags
@@ -190,3 +190,26 @@ def test_a_damaged_run_says_whether_opening_it_restores_it(runs_dir: Path) -> No
     assert [name for name, run in found.items() if run.is_restorable] == ["saved"]
     assert "cannot be read: opening the run, or " in found["saved"].problem
     assert "opening the run" not in found["unsaved"].problem
+
+
+def write_on(runs_dir: Path, name: str, text: str, created: float, loss: float | None) -> Path:
+    run = write_run(runs_dir, name, created=created, best_val_loss=loss)
+    database = RunDatabase(run / "run.db")
+    database.set_meta(corpus={"name": "rhyme.txt", "sha256": text, "note": ""})
+    database.close()
+    return run
+
+
+def test_the_best_earlier_run_is_one_on_the_same_text(runs_dir: Path) -> None:
+    run = write_on(runs_dir, "now", "a", 50.0, loss=1.0)
+    assert best_earlier(run) is None
+    write_on(runs_dir, "better", "a", 20.0, loss=1.4)
+    write_on(runs_dir, "worse", "a", 10.0, loss=1.6)
+    write_on(runs_dir, "other-text", "b", 10.0, loss=0.5)
+    write_on(runs_dir, "later", "a", 60.0, loss=0.5)
+    write_on(runs_dir, "diverged", "a", 10.0, loss=float("nan"))
+    write_on(runs_dir, "not-evaluated", "a", 10.0, loss=None)
+    damaged = write_on(runs_dir, "damaged", "a", 10.0, loss=0.5)
+    (damaged / "run.db").write_bytes(b"no database")
+    assert best_earlier(run) == ("better", 1.4)
+    assert best_earlier(damaged) is None
