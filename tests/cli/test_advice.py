@@ -29,7 +29,7 @@ def test_advice_says_the_command_that_follows_it(run: Path) -> None:
 
 
 def test_what_is_no_number_leaves_three_ways_on(run: Path) -> None:
-    advice = Advised("non-finite", "the loss is not a number", "go back", CHANGES, 500)
+    advice = Advised("non-finite", "the loss is not a number", "go back", CHANGES, 500, pauses=True)
     assert format_advice(advice, run).splitlines() == [
         "gpt-tui: the loss is not a number. To continue",
         f"  from step 500, as a new run:    gpt-tui fork tiny-1 --at 500 {OPTIONS}",

@@ -86,6 +86,7 @@ def leave(run: Path | None, edits: Mapping[str, Value] | None = None) -> None:
     )
     control = SimpleNamespace(
         status=status,
+        watching=False,
         draft=SimpleNamespace(edits=edits or {}),
         run_path=run,
         facts=SimpleNamespace(name=run and run.name),

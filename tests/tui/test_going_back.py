@@ -126,8 +126,8 @@ async def test_at_step_0_all_that_was_left_is_still_in_sight(open_app: Open) -> 
         await go_back(person, 0)
         await person.until(lambda: person.status.step == 0)
         await person.until(lambda: "abandoned" in picture(person), "the faint line")
-        assert person.footer()["b"] == "Back"
-        await person.press("b")
+        assert person.footer()["t"] == "Timeline"
+        await person.press("t")
         await person.until(lambda: isinstance(person.app.screen, TimelineScreen))
 
 

@@ -44,6 +44,8 @@ SHOWN = "a␛]0;own␇␛[7777m�7777m␛]8;;own␛\\␍␡␈��[red]x[bold
 OWN_SEQUENCES = re.compile(
     r"\x1b\[(?!7777)[0-9;?<>=]*[$ ]?[@-~]"  # colours, places, modes
     r"|\x1b\]22;[a-z-]*\x07"  # the pointer's shape
+    r"|\x1b\]2;[^\x00-\x1f\x7f-\x9f]*\x07"  # the title, in which nothing may be obeyed
+    r"|\x1b\]11;\?\x1b\\"  # the question for the background
     r"|\r\x1b\[K|\r\n"
 )
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
