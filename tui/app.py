@@ -20,6 +20,7 @@ from textual.theme import Theme
 from data.errors import InputError
 from data.files import write_atomically
 from data.paths import describe_os_error, quoted_path
+from engine.config.schema import Config
 from engine.program import PROGRAM, program
 from engine.protocol import Event, State, Unsilence
 from engine.runs.folder import CONFIG_FILE, LOG_FILE, typed_name
@@ -27,6 +28,7 @@ from tui import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.control.keymap import GROUPS, bindings, display
 from tui.control.leaving import Leaving
 from tui.control.notifier import TOLD, Notifier
+from tui.control.own_presets import config_of_preset, find_preset
 from tui.control.preferences import KEYS, OF_CHARTS, Preferences
 from tui.control.remap import Keymap
 from tui.control.run import Launch, RunControl
@@ -432,8 +434,13 @@ def summary(control: RunControl) -> str:
         again = f"{program()} --config {quoted_path(run / CONFIG_FILE)}"
     else:
         again = program() + control.launch.command_line.removeprefix(PROGRAM)
-    if draft.edits:
-        lines.append(f"  settings not used yet: {again} {format_options(draft.edits)}")
+        if draft.base != control.launch.config:  # a preset was chosen instead
+            preset = find_preset(draft.base.preset)
+            own = draft.base.differences(config_of_preset(preset) if preset else Config())
+            options = format_options({key: pair[0] for key, pair in own.items()})
+            again = f"{program()} --preset {draft.base.preset} {options}".rstrip()
+    if draft.waiting or (control.run_path is None and draft.base != control.launch.config):
+        lines.append(f"  settings not used yet: {again} {format_options(draft.waiting)}".rstrip())
     return "\n".join(lines)
 
 

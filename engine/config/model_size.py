@@ -45,3 +45,30 @@ def kv_cache_numbers(config: ModelConfig) -> int:
     if config.architecture == "bigram":
         return 0
     return 2 * config.n_layer * config.kv_heads * config.head_size * config.block_size
+
+
+def parameter_count(config: ModelConfig, vocab_size: int) -> int:
+    """Return the number of parameters, as of the model when it is built."""
+    if config.architecture == "bigram":
+        return vocab_size**2
+    width = config.n_embd
+    tables = config.n_gram - int(config.tie_weights)  # a tied head is counted as a matrix already
+    positions = config.block_size if config.position == "learned" else 0
+    embeddings = (tables * vocab_size + positions) * width
+    norms = config.n_layer * (2 if config.mlp_ratio else 1) + (config.norm_place == "pre")
+    vectors = {"none": 0, "rms": 1, "layer": 1 + config.bias}[config.norm]
+    return (
+        matrix_weights(config, vocab_size)
+        + embeddings
+        + norms * vectors * width
+        + (config.n_layer * _biases_of_block(config) if config.bias else 0)
+    )
+
+
+def _biases_of_block(config: ModelConfig) -> int:
+    width, outputs = config.n_embd, int(config.output_proj)
+    attention = width + 2 * config.kv_heads * config.head_size + outputs * width
+    if not config.mlp_ratio:
+        return attention
+    inputs = 2 if config.activation == "swiglu" else 1
+    return attention + inputs * config.d_ff + outputs * width

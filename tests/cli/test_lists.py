@@ -5,6 +5,7 @@ import pytest
 from engine.config.presets import GROUPS, PRESETS
 from engine.config.schema import SETTINGS
 from tests.cli.conftest import ROOT, Cli
+from tui.control.own_presets import OWN, save_preset
 
 
 def test_every_setting_is_listed(cli: Cli) -> None:
@@ -57,6 +58,19 @@ def test_presets_as_json_hold_their_values(cli: Cli) -> None:
     assert by_name["residual"]["lecture_loss"] == 2.08
     assert by_name["gpt2"]["lecture_loss"] is None
     assert [one["default"] for one in listed].count(True) == 1
+
+
+def test_presets_of_ones_own_are_listed_and_can_be_named(cli: Cli) -> None:
+    path = save_preset("mine", "fast", {**PRESETS["fast"].values, "model.n_layer": 3})
+    (path.parent / "bad.toml").write_text("model = 3\n")
+    answer = cli("presets")
+    assert answer.out.splitlines()[-2:] == [OWN, "  mine               fast with n_layer 3."]
+    assert "bad.toml" in answer.err and answer.code == 0
+    listed = cli("presets", "--json").json
+    assert listed[-1]["name"] == "mine" and listed[-1]["group"] == OWN
+    shown = cli("model", "mine", "--vocab-size", "65", "--json").json
+    assert shown["preset"] == "mine"
+    assert "did you mean 'mine'" in cli("model", "mien", "--vocab-size", "65").problem
 
 
 def test_the_former_place_of_the_benchmarks_names_the_new_one(cli: Cli) -> None:

@@ -18,6 +18,7 @@ from tui.screens.dialogs import ForkDialog, NewRunDialog, OpenRunDialog, QuitDia
 from tui.screens.keyed import KeyedScreen
 from tui.screens.lr_finder import LRFinderScreen
 from tui.screens.preferences import PreferencesScreen
+from tui.screens.presets import DeletePresetDialog, PresetsScreen
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
 from tui.screens.runs import RunsScreen
@@ -72,6 +73,14 @@ async def to_plot(person: Person) -> None:
     run = read_summary(person.run)
     settings = ["optim.learning_rate", "train.seed"]
     person.app.push_screen(SweepPlotScreen([run, run], settings, {}, lambda _: Style()))
+
+
+async def to_presets(person: Person) -> None:
+    await person.press("ctrl+o")
+
+
+async def to_delete_preset(person: Person) -> None:
+    person.app.push_screen(DeletePresetDialog("mine"))
 
 
 async def to_preferences(person: Person) -> None:
@@ -130,6 +139,8 @@ WAYS: dict[str, tuple[Callable[[Person], Awaitable[None]], type[KeyedScreen[Any]
     "compare": (to_compare, CompareScreen),
     "plot": (to_plot, SweepPlotScreen),
     "columns": (to_columns, ColumnsDialog),
+    "presets": (to_presets, PresetsScreen),
+    "ask_delete_preset": (to_delete_preset, DeletePresetDialog),
     "preferences": (to_preferences, PreferencesScreen),
     "timeline": (to_timeline, TimelineScreen),
     "lr_finder": (to_lr_finder, LRFinderScreen),

@@ -126,8 +126,8 @@ def _of_run(args: argparse.Namespace) -> Subject:
 def _of_config(args: argparse.Namespace) -> Subject:
     from data.corpus import load_corpus
     from data.tokenizers import TOKENIZERS
-    from engine.config.presets import PRESETS
     from engine.inspect.trace import initial_model
+    from tui.control.own_presets import find_preset
 
     if args.checkpoint is not None:
         raise InputError("--checkpoint belongs to a run: name it with --run")
@@ -135,7 +135,8 @@ def _of_config(args: argparse.Namespace) -> Subject:
         raise InputError(f"--vocab-size must be 1 to {MOST_TOKENS:,}, not {args.vocab_size:,}")
     config = config_of(args)
     warn_of_unused(config, args.set)
-    published = PRESETS[config.preset].vocab_size
+    preset = find_preset(config.preset)
+    published = preset.vocab_size if preset else None
     if args.trace is None:
         if args.vocab_size is not None:
             return Subject(config, args.vocab_size, "as asked for")

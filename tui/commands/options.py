@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -235,7 +236,6 @@ def config_of(args: argparse.Namespace) -> Config:
         InputError: All problems of the options at once.
     """
     from engine.config.changes import turn_off_epochs
-    from engine.config.presets import preset_config
     from engine.config.schema import Config, flatten, read_toml
     from engine.runs.folder import check_name
 
@@ -249,7 +249,7 @@ def config_of(args: argparse.Namespace) -> Config:
     values, found = flatten(in_file)
     problems += [f"{args.config}: {problem}" for problem in found]
     with gathering(problems):
-        config = preset_config(_preset_of(args, in_file, {**values, **assignments}))
+        config = _begun_from(args, in_file, {**values, **assignments})
     config, found = config.check(turn_off_epochs(values))
     problems += [f"{args.config}: {problem}" for problem in _without_conflicts(found, config)]
     if args.data is not None:
@@ -278,15 +278,25 @@ def warn_of_unused(config: Config, pairs: list[str]) -> None:
         complain(told)
 
 
-def _preset_of(
+def _begun_from(
     args: argparse.Namespace, in_file: Mapping[str, Any], values: Mapping[str, object]
-) -> str:
+) -> Config:
+    """Return the configuration of the preset that is named, or of the default one.
+
+    Raises:
+        InputError: There is no such preset, or it cannot be used.
+    """
     from engine.config.presets import default_preset
+    from engine.config.schema import SECTIONS, Config
+    from tui.control.own_presets import find_preset, named_config
 
     named = in_file.get("preset") if args.preset is None else args.preset
     if named is None:
-        return default_preset(str(values.get("system.device", "auto")))
-    return str(named)
+        return named_config(default_preset(str(values.get("system.device", "auto"))))
+    whole = args.preset is None and in_file.keys() >= SECTIONS.keys()
+    if whole and isinstance(named, str) and find_preset(named) is None:
+        return replace(Config(), preset=named)  # of a run whose preset is not here any more
+    return named_config(str(named))
 
 
 def _without_conflicts(problems: list[str], config: Config) -> list[str]:

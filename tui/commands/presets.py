@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
-from engine.config.presets import GROUPS, Preset, default_preset
+from engine.config.presets import Preset, default_preset
 from tui import EXIT_DONE
 from tui.commands.options import Parser
-from tui.terminal.stdout import put
+from tui.control.own_presets import all_presets, own_presets
+from tui.terminal.stdout import complain, put
 from tui.text.tables import format_columns, format_json
 
 
@@ -15,17 +17,20 @@ def main(argv: list[str]) -> int:
     parser = Parser("gpt-tui presets", "List the presets.")
     parser.add_argument("--json", action="store_true", help="as one line of JSON: an array")
     args = parser.parse_args(argv)
-    here = default_preset()
+    here, groups = default_preset(), all_presets()
     if args.json:
-        put(format_json([_facts(one, group, here) for group in GROUPS for one in GROUPS[group]]))
+        put(format_json([_facts(one, group, here) for group in groups for one in groups[group]]))
     else:
-        put("\n".join(f"{group}\n{_listing(group, here)}" for group in GROUPS))
+        width = max(len(one.name) for presets in groups.values() for one in presets)
+        put("\n".join(f"{name}\n{_listing(groups[name], here, width)}" for name in groups))
+    for one in own_presets():
+        if one.problem:
+            complain(one.problem)
     return EXIT_DONE
 
 
-def _listing(group: str, here: str) -> str:
-    width = max(len(one.name) for presets in GROUPS.values() for one in presets)
-    rows = [(f"  {one.name:<{width}}", *_cells(one, here)) for one in GROUPS[group]]
+def _listing(presets: Iterable[Preset], here: str, width: int) -> str:
+    rows = [(f"  {one.name:<{width}}", *_cells(one, here)) for one in presets]
     return format_columns(rows, wrap=True)
 
 

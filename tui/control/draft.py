@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from functools import cache
+import dataclasses
+from dataclasses import dataclass
 
-from engine.config.presets import PRESETS, preset_config
 from engine.config.schema import SETTINGS, Config
 from engine.config.setting import Value, When
+from tui.control.own_presets import config_of_preset, find_preset
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A draft as it was, to go back to."""
+
+    base: Config | None  # None where that is the open run's
+    edits: dict[str, Value]
+    next_values: dict[str, Value]
+    next_preset: str
 
 
 class Draft:
-    """A configuration with edits that no run uses yet."""
+    """A configuration with edits that no run uses yet.
+
+    While a run is open, a preset can be prepared for the next one: its settings of a new run become
+    edits; the others wait in ``next_values``, because as edits they would reach the open run.
+    """
 
     def __init__(self, base: Config) -> None:
         self.base = base  # of the open run; before the first run, of the preset
         self.edits: dict[str, Value] = {}
+        self.next_values: dict[str, Value] = {}
+        self.next_preset = ""  # empty if the next run has that of the base
 
     def value(self, key: str) -> Value:
         return self.edits.get(key, self.base.get(key))
@@ -26,14 +43,47 @@ class Draft:
         else:
             self.edits[key] = value
 
+    @property
+    def waiting(self) -> dict[str, Value]:
+        """What the next run has that the base has not."""
+        return {**self.next_values, **self.edits}
+
+    @property
+    def next_base(self) -> Config:
+        """What the edits of the next run change."""
+        config, _ = self.base.check(self.next_values)
+        return dataclasses.replace(config, preset=self.next_preset or config.preset)
+
+    def prepare(self, config: Config) -> None:
+        """Take over a configuration for the next run, while another is open."""
+        changes = {key: pair[0] for key, pair in config.differences(self.base).items()}
+        self.edits = {k: v for k, v in changes.items() if SETTINGS[k].when is When.NEW_RUN}
+        self.next_values = {k: v for k, v in changes.items() if k not in self.edits}
+        self.next_preset = config.preset
+
+    def forget(self) -> None:
+        """Drop everything that waits for the next run."""
+        self.edits, self.next_values, self.next_preset = {}, {}, ""
+
+    def keep(self, with_base: bool) -> Kept:
+        base = self.base if with_base else None
+        return Kept(base, dict(self.edits), dict(self.next_values), self.next_preset)
+
+    def restore(self, kept: Kept) -> None:
+        self.base = kept.base or self.base
+        self.edits, self.next_values = dict(kept.edits), dict(kept.next_values)
+        self.next_preset = kept.next_preset
+
     def rebase(self, base: Config) -> None:
         """Set the configuration of the run, and drop the edits that it contains."""
         self.base = base
         self.edits = {key: value for key, value in self.edits.items() if value != base.get(key)}
+        if self.next_preset == base.preset:  # the run that it was prepared for
+            self.next_values, self.next_preset = {}, ""
 
     def config(self) -> Config:
         """Return the edited configuration, or that of the run while the edits conflict."""
-        edited, problems = self.base.check(self.edits)
+        edited, problems = self.base.check(self.waiting)
         return self.base if problems else edited
 
     def known_values(self, key: str) -> list[tuple[Value, str]]:
@@ -58,7 +108,7 @@ class Draft:
 
     def conflicts(self) -> list[str]:
         """Return one sentence for each invalid combination of the edited settings."""
-        return self.base.check(self.edits)[1]
+        return self.base.check(self.waiting)[1]
 
     def next_config(self) -> Config:
         """Return the edited configuration.
@@ -66,13 +116,13 @@ class Draft:
         Raises:
             InputError: The edits are an invalid combination.
         """
-        return self.base.replace(self.edits)
+        return self.next_base.replace(self.edits)
 
     def edits_for(self, when: When) -> dict[str, Value]:
         return {key: value for key, value in self.edits.items() if SETTINGS[key].when is when}
 
 
-@cache
 def _preset(name: str) -> Config | None:
-    """Return a preset; None of one that this version does not know."""
-    return preset_config(name) if name in PRESETS else None
+    """Return a preset; None of one that is not here."""
+    preset = find_preset(name)
+    return config_of_preset(preset) if preset else None

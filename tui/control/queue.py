@@ -61,7 +61,7 @@ class QueueControl:
         trials = plan_of(draft, axes).trials
         self._in_use = True
         self.queue.add(trials, command_line, "" if len(trials) > 1 else None, rule)
-        draft.edits.clear()
+        draft.forget()
         how = "they follow the open run" if self._is_training else "Q, then r trains them"
         return f"{format_count(len(trials), 'run')} queued: {how}"
 
@@ -230,4 +230,4 @@ def plan_of(draft: Draft, axes: str) -> Plan:
     parsed, problems = parse_axes(split_axes(axes))
     if problems:
         raise InputError(*problems)
-    return plan(draft.base, [draft.edits | combination for combination in grid(parsed)])
+    return plan(draft.next_base, [draft.edits | combination for combination in grid(parsed)])

@@ -34,10 +34,12 @@ from engine.protocol import (
     State,
     Status,
 )
-from tui.control.draft import Draft
+from tui.control.draft import Draft, Kept
+from tui.control.own_presets import config_of_preset, find_preset, save_preset
 from tui.control.queue import QueueControl
 
 if TYPE_CHECKING:
+    from engine.config.presets import Preset
     from engine.metrics import MetricStore
     from engine.session.worker import EngineLoop
 
@@ -100,7 +102,8 @@ class RunControl:
         self._last_seed = launch.config.sample.seed  # that of automatic samples; the next is free
         self._opening: tuple[int, Path | None] = (0, None)  # id, and the run that was open before
         self._early_sample = 0  # the id of a request that is sent once the run is open
-        self._changed: list[dict[str, Value]] = []  # what was there before each change, to undo it
+        # what was there before each change, to undo it; before a preset, the whole draft
+        self._changed: list[dict[str, Value] | Kept] = []
         self._undoing: set[int] = set()  # ids of the requests that do
         self._started = False
         self.queue = QueueControl(launch.runs_dir, self.send, lambda: self.status)
@@ -142,11 +145,7 @@ class RunControl:
 
     def begin(self) -> None:
         """Start the engine; open the run that the app was started for."""
-        from data.corpus import outlook
-
-        with suppress(InputError):  # no cache folder: what trains will say so
-            corpus = outlook(self.launch.config.data.corpus)
-            self.facts = dataclasses.replace(self.facts, corpus=corpus)
+        self._show_next(self.launch.config)
         self.engine.start()
         self._started = True  # not before: a signal may end what has started
         if self.launch.run:
@@ -195,6 +194,8 @@ class RunControl:
         waiting = {key: value for key, value in changes.items() if key not in live}
         if waiting and not undo:
             self._note_changed({key: self.draft.value(key) for key in waiting}, waiting)
+        for key in changes:  # what the user says last holds for the next run, too
+            self.draft.next_values.pop(key, None)
         for key, value in waiting.items():
             self.draft.edit(key, value)
         if not live:
@@ -212,13 +213,69 @@ class RunControl:
     def can_undo(self) -> bool:
         return bool(self._changed)
 
+    def take_preset(self, preset: Preset) -> bool:
+        """Take a preset over for the next run; return whether edits were replaced."""
+        draft = self.draft
+        config, replaced = self.with_preset(preset), bool(draft.waiting)
+        self._changed.append(draft.keep(with_base=self.run_path is None))
+        if self.run_path is None:
+            draft.forget()
+            draft.base = config
+            self._show_next(config)
+        else:
+            draft.prepare(config)
+        return replaced
+
+    def with_preset(self, preset: Preset) -> Config:
+        """Return the settings of the next run with a preset.
+
+        As on the command line, the text, and what was typed of it and of the machine, stay as they
+        are where the preset says nothing of them.
+        """
+        launch, kept = self.launch, {"data.corpus": self.draft.value("data.corpus")}
+        if launch.run is None and (begun := find_preset(launch.config.preset)):
+            typed = launch.config.differences(config_of_preset(begun))
+            kept |= {key: typed[key][0] for key in typed if key.startswith(("data.", "system."))}
+        config, _ = Config().check({**kept, **preset.values})
+        return dataclasses.replace(config, preset=preset.name)
+
+    def save_preset(self, name: str) -> Path:
+        """Save the settings of the next run as a preset; return its file.
+
+        Those of the machine, which the open run has found out for itself, are left out unless they
+        were edited.
+
+        Raises:
+            InputError: They are an invalid combination, or the file cannot be written.
+        """
+        draft = self.draft
+        config = draft.next_config()
+        own = self.run_path is None  # nothing was found out yet
+        keys = [k for k in SETTINGS if own or k in draft.waiting or not k.startswith("system.")]
+        return save_preset(name, config.preset, {key: config.get(key) for key in keys})
+
+    def _show_next(self, config: Config) -> None:
+        """Have the facts name preset and text of a run that does not exist yet."""
+        from data.corpus import outlook  # not needed before the first paint
+
+        with suppress(InputError):  # no cache folder: what trains will say so
+            corpus = outlook(config.data.corpus)
+            self.facts = dataclasses.replace(self.facts, preset=config.preset, corpus=corpus)
+
     def undo(self) -> dict[str, Value]:
         """Take back the last change of settings that was not taken back; return their values.
+
+        Of a preset that was taken over, nothing is returned.
 
         Raises:
             InputError: They conflict with the other settings now.
         """
         before = self._changed.pop()
+        if isinstance(before, Kept):
+            self.draft.restore(before)
+            if self.run_path is None:
+                self._show_next(self.draft.base)
+            return {}
         self.edit(before, undo=True)
         return before
 
@@ -294,7 +351,7 @@ class RunControl:
     def open_run(self, path: Path, keep_edits: bool = False) -> None:
         """Open another run, paused; the one that is open is saved and closed."""
         if not keep_edits:
-            self.draft.edits.clear()
+            self.draft.forget()
         before = self.run_path if self.is_open or self.watching else None
         self._opening = self.send(Open(str(path), running=False, watch=True)), before
 

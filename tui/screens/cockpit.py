@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,7 +22,8 @@ from engine.config.schema import SETTINGS
 from engine.config.setting import Value
 from engine.protocol import State
 from tui.control.availability import WHY_NOT
-from tui.control.keymap import bindings
+from tui.control.keymap import GROUPS, bindings, display
+from tui.control.next_run import Surroundings, surroundings
 from tui.control.run import OPEN_STATES, RunControl
 from tui.control.runs_view import RunsView
 from tui.screens.chart_actions import GridActions
@@ -30,6 +32,7 @@ from tui.screens.dialogs import ForkDialog, NewRunDialog
 from tui.screens.keyed import KeyedScreen
 from tui.screens.lr_finder import LRFinderScreen
 from tui.screens.panels import Panels
+from tui.screens.presets import PresetsScreen
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
 from tui.screens.text_actions import TextActions
@@ -45,6 +48,7 @@ from tui.widgets.notice import Notice
 from tui.widgets.sample_pane import SamplePane, SampleRecord
 from tui.widgets.settings_panel import SettingsPanel
 from tui.widgets.status_bar import StatusBar
+from tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
     from engine.metrics import Column
@@ -83,6 +87,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     chart = getters.query_one(LossChart)
     charts = getters.query_one(ChartGrid)
     samples = getters.query_one(SamplePane)
+    welcome = getters.query_one(Welcome)
     settings = getters.query_one(SettingsPanel)
     notice = getters.query_one("#notice", Notice)
 
@@ -138,6 +143,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
                 with Vertical(id="chart-frame") as frame:
                     frame.border_title = "loss"
                     yield ChartGrid(id="charts")
+                    yield Welcome(self.control.draft, self._key_of, id="welcome")
                 yield SamplePane(id="samples")
             yield SettingsPanel(self.control.draft, id="settings")
         yield Static(id="too-small")
@@ -166,6 +172,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self.charts.arrange_as(self._preferences.get("chart.order"))
         self.set_interval(TICK_SECONDS, self._tick)
         self.call_after_refresh(self.control.queue.welcome)
+        self._show_welcome()
 
     def on_resize(self, event: events.Resize) -> None:
         """Show a message instead of the layout if the terminal is too small."""
@@ -202,8 +209,38 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         bar.facts = self.control.facts
         bar.status = self.control.status
 
+    def _show_welcome(self) -> None:
+        """Show what space will start while there is no run, and none was asked for."""
+        shown = self.control.run_path is None and self._last_state is State.IDLE
+        self.set_class(shown, "-welcome")
+        if shown:
+            self.query_one("#chart-frame").border_title = "next run"
+            self.welcome.refresh()
+            self.call_after_refresh(self._look_around)
+
+    @work(thread=True, exclusive=True, group="around")
+    def _look_around(self) -> None:
+        """Find out what is there for the next run: machine, text and earlier runs."""
+        found = surroundings(self.control.draft.config(), self.control.launch.runs_dir)
+        with suppress(RuntimeError):  # the app has left
+            self.app.call_later(self._take_surroundings, found)
+
+    def _take_surroundings(self, found: Surroundings) -> None:
+        for welcome in self.query(Welcome):  # none if the app quits meanwhile
+            if welcome.around != found:
+                welcome.around = found
+                welcome.refresh()
+
+    def _key_of(self, name: str) -> str:
+        """Return the key of an action, the first if there are several."""
+        group = "app" if name == "help" else self.KEYS
+        key = next(one for one in GROUPS[group].keys if one.name == name)
+        keys = self.app.keymap.keys(group, key)  # type: ignore[attr-defined]
+        return display(str(keys).partition(",")[0])
+
     def show_settings(self) -> None:
         draft = self.control.draft
+        self._show_welcome()
         self.settings.refresh_values()
         self.samples.show_settings({key: draft.value(key) for key in SETTINGS_OF_SAMPLES})
 
@@ -231,6 +268,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         elif before is State.FINISHED and event.state is State.PAUSED:
             self.notice.say("")  # train.max_steps was raised
         self.chart.empty_text = EMPTY_CHART.get(event.state, "no steps yet")
+        self._show_welcome()
         self._show_status()
         self.charts.refresh_data()
         self.refresh_bindings()
@@ -434,8 +472,9 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     def _undo(self) -> None:
         before = self.control.undo()
         words = ", ".join(f"{key} {SETTINGS[key].format(value)}" for key, value in before.items())
-        self.notify(f"undone: {words} again")
+        self.notify(f"undone: {words or 'the settings before the preset'} again")
         self.show_settings()
+        self._show_status()
         self.refresh_bindings()
 
     def action_new_run(self) -> None:
@@ -461,6 +500,15 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
     def action_hold_queue(self) -> None:
         self.control.queue.toggle_hold()
+
+    def action_presets(self) -> None:
+        self.app.push_screen(PresetsScreen(self.control), self._on_preset)
+
+    def _on_preset(self, said: str | None) -> None:
+        if said:
+            self.show_settings()
+            self._show_status()
+            self.notify(said)
 
     def action_runs(self) -> None:
         from tui.screens.runs import RunsScreen  # with the engine's reader, and numpy

@@ -93,8 +93,10 @@ class NewRunDialog(Dialog):
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     def __init__(self, draft: Draft, old_run: str) -> None:
-        question = differences(draft, draft.edits)
-        if not draft.edits:
+        question = differences(draft, draft.waiting)
+        if draft.next_preset:
+            question = Text(f"With the preset {draft.next_preset}.\n\n").append_text(question)
+        elif not draft.waiting:
             question.append("With the same settings as the open run.\n")
         question.append(f"\n{old_run} is saved and kept.\n", "dim")
         super().__init__("Begin a new run?", question)
@@ -131,7 +133,7 @@ class OpenRunDialog(Dialog):
             question.append(f"{control.run_path.name} is saved and closed.\n")
         elif is_busy(control):
             question.append("The run that is being prepared is saved and closed.\n")
-        if edits := control.draft.edits:
+        if edits := control.draft.waiting:
             count = format_count(len(edits), "edited setting")
             question.append(f"{count} not used yet will be forgotten:\n", "yellow")
             question.append(f"{format_options(edits)}\n", "dim")
@@ -198,9 +200,10 @@ class QuitDialog(Dialog):
 def differences(draft: Draft, keys: Iterable[str]) -> Text:
     """Format edits of a draft, a line for each: old and new value."""
     text = Text()
+    waiting = draft.waiting
     for key in keys:
         one = SETTINGS[key]
-        before, after = one.format(draft.base.get(key)), one.format(draft.edits[key])
+        before, after = one.format(draft.base.get(key)), one.format(waiting[key])
         text.append(f"{key}  ", "bold").append(f"{before} → {after}\n")
     return text
 

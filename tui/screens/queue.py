@@ -220,7 +220,7 @@ class QueueScreen(KeyedScreen[None]):
         self.dismiss()
         if control.is_open and control.run_path == run:
             return
-        if is_busy(control) or control.draft.edits:
+        if is_busy(control) or control.draft.waiting:
             dialog = OpenRunDialog(control, run.name)
             self.app.push_screen(dialog, lambda yes: control.open_run(run) if yes else None)
         else:

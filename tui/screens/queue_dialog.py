@@ -50,8 +50,8 @@ class QueueDialog(KeyedModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         draft = self.control.draft
         so_far = (
-            differences(draft, draft.edits)
-            if draft.edits
+            differences(draft, draft.waiting)
+            if draft.waiting
             else Text("With the settings as shown.\n")
         )
         with Vertical(id="dialog", classes="-fixed") as dialog:

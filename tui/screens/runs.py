@@ -474,7 +474,7 @@ class RunsScreen(KeyedScreen[None]):
             self.dismiss()
         elif run.state == "damaged" and not run.is_restorable:
             self._say(run.problem)
-        elif is_busy(control) or control.draft.edits:
+        elif is_busy(control) or control.draft.waiting:
             path = Path(run.path)
             self.app.push_screen(
                 OpenRunDialog(control, run.name),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from engine.config.model_size import parameter_count
 from engine.config.presets import PRESETS, preset_config
 from engine.config.schema import Config
 from engine.inspect.summary import Part, summarize, tree
@@ -36,6 +37,7 @@ def test_all_parameters_are_accounted_for(name: str) -> None:
     assert known.total == total
     assert sum(known.parameters.values()) == total
     assert leaves(known.tree) == known.tree.parameters == total
+    assert parameter_count(config.model, VOCAB_SIZE) == total
 
 
 def test_parts_are_told_apart() -> None:

@@ -1,0 +1,109 @@
+"""What the next run will be, as far as it can be told without PyTorch and without its text."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.errors import InputError
+from engine.config.model_size import flops_per_token, parameter_count
+from engine.config.presets import probably_has_cuda
+from engine.config.schema import Config, tokens_per_step, total_steps
+
+FLOPS_PER_CORE = 40e9  # a second, of a usual core in training; within a factor of three
+SECONDS_PER_STEP = 1e-3  # at least, however small the model
+KNOWN_TEXTS = {"tinyshakespeare": (65, 1_003_854)}  # distinct characters, tokens to train on
+TRAINED_ON = 0.9  # of a text; the rest is for validation
+
+
+@dataclass(frozen=True)
+class NextRun:
+    """Sizes of a run that does not exist yet.
+
+    Attributes:
+        parameters: Of the model; exact if the characters of the text are known.
+        steps: None if they depend on a text that is not known.
+        tokens: In all steps.
+        seconds: Of training on this machine's CPU, roughly; None for an unknown number of steps.
+    """
+
+    parameters: int
+    is_exact: bool
+    steps: int | None
+    tokens_per_step: int
+    tokens: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is there for the next run."""
+
+    device: str  # a guess: only PyTorch can tell
+    on_cpu: bool
+    text: str  # and whether it is here
+    runs: int  # earlier ones
+
+
+def next_run(config: Config) -> NextRun:
+    """Return the sizes of a run with these settings."""
+    known = KNOWN_TEXTS.get(config.data.corpus)
+    characters, train_tokens = known or (KNOWN_TEXTS["tinyshakespeare"][0], 0)
+    if not known:
+        with suppress(OSError, ValueError):
+            train_tokens = round(os.path.getsize(config.data.corpus) * TRAINED_ON)
+    parameters = parameter_count(config.model, characters)
+    each = tokens_per_step(config)
+    if config.train.max_epochs and not train_tokens:
+        return NextRun(parameters, known is not None, None, each, None, None)
+    steps = total_steps(config, train_tokens)
+    flops = flops_per_token(config.model, characters) * each
+    seconds = steps * (SECONDS_PER_STEP + flops / (FLOPS_PER_CORE * _cores(config)))
+    return NextRun(parameters, known is not None, steps, each, steps * each, seconds)
+
+
+def surroundings(config: Config, runs_dir: Path) -> Surroundings:
+    """Look at machine, text and runs; it may take a second, and is called in a thread."""
+    from engine.runs.folder import list_runs
+
+    device, on_cpu = _device(config)
+    runs = 0
+    with suppress(OSError):
+        runs = len(list_runs(runs_dir))
+    return Surroundings(device, on_cpu, _text(config.data.corpus), runs)
+
+
+def _device(config: Config) -> tuple[str, bool]:
+    wanted = config.system.device
+    if wanted == "cuda" or (wanted == "auto" and probably_has_cuda()):
+        return "NVIDIA GPU", False
+    apple = platform.system() == "Darwin" and platform.machine() == "arm64"
+    if wanted == "mps" or (wanted == "auto" and apple):
+        return "Apple's GPU", False
+    cores = _cores(config)
+    return f"CPU, {cores} core{'' if cores == 1 else 's'}", True
+
+
+def _cores(config: Config) -> int:
+    with suppress(AttributeError):  # macOS has none
+        return config.system.threads or len(os.sched_getaffinity(0))
+    return config.system.threads or os.cpu_count() or 1
+
+
+def _text(spec: str) -> str:
+    from data.corpus import KNOWN_NAMES, outlook  # not needed before the first paint
+
+    if spec in KNOWN_NAMES:
+        try:
+            name = outlook(spec)
+        except InputError:  # no cache folder: what trains will say so
+            return spec
+        return name if "(" in name else f"{name} (here)"
+    try:
+        size = os.path.getsize(spec)
+    except (OSError, ValueError):
+        return f"{Path(spec).name} (there is no such file)"
+    return f"{Path(spec).name} ({size / 1e6:,.1f} MB)" if size >= 1e5 else f"{Path(spec).name}"
