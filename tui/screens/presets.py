@@ -74,6 +74,7 @@ class PresetsScreen(KeyedScreen[str]):
         self.control = control
         self._groups: dict[str, list[Preset]] = {}
         self._problems: dict[str, str] = {}  # of presets that cannot be used
+        self._sizes: dict[str, NextRun] = {}
         self._replaces = ""  # the preset that saving again will replace
 
     def compose(self) -> ComposeResult:
@@ -100,6 +101,11 @@ class PresetsScreen(KeyedScreen[str]):
         self._problems = {one.name: one.problem for one in own if one.problem}
         if own:
             self._groups = {OWN: [one.preset for one in own], **self._groups}
+        self._sizes = {
+            one.name: next_run(self.control.with_preset(one))
+            for presets in self._groups.values()
+            for one in presets
+        }
 
     # -- showing ---------------------------------------------------------------------------------
 
@@ -145,7 +151,7 @@ class PresetsScreen(KeyedScreen[str]):
         text.append(f"{preset.name:<{NAME_WIDTH}} ", "bold")
         if problem := self._problems.get(preset.name):
             return text.append(visible_line(problem), "dim")
-        sizes = next_run(self.control.with_preset(preset))
+        sizes = self._sizes[preset.name]
         text.append(f"{format_amount(sizes.parameters):>{FIGURE_WIDTH}} ")
         text.append(f"{_time(sizes):>{TIME_WIDTH}}  ", "dim")
         return text.append(visible_line(preset.changed or preset.help))
