@@ -47,14 +47,18 @@ def kv_cache_numbers(config: ModelConfig) -> int:
     return 2 * config.n_layer * config.kv_heads * config.head_size * config.block_size
 
 
-def parameter_count(config: ModelConfig, vocab_size: int) -> int:
-    """Return the number of parameters, as of the model when it is built."""
+def parameter_count(config: ModelConfig, vocab_size: int, positions: bool = True) -> int:
+    """Return the number of parameters, as of the model when it is built.
+
+    Args:
+        positions: Count learned position embeddings, which nanoGPT and the app do not.
+    """
     if config.architecture == "bigram":
         return vocab_size**2
     width = config.n_embd
     tables = config.n_gram - int(config.tie_weights)  # a tied head is counted as a matrix already
-    positions = config.block_size if config.position == "learned" else 0
-    embeddings = (tables * vocab_size + positions) * width
+    learned = config.block_size if positions and config.position == "learned" else 0
+    embeddings = (tables * vocab_size + learned) * width
     norms = config.n_layer * (2 if config.mlp_ratio else 1) + (config.norm_place == "pre")
     vectors = {"none": 0, "rms": 1, "layer": 1 + config.bias}[config.norm]
     return (

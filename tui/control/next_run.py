@@ -24,7 +24,8 @@ class NextRun:
     """Sizes of a run that does not exist yet.
 
     Attributes:
-        parameters: Of the model; exact if the characters of the text are known.
+        parameters: Of the model, as the status bar counts them.
+        is_exact: Whether the characters of the text are known.
         steps: None if they depend on a text that is not known.
         tokens: In all steps.
         seconds: Of training on this machine's CPU, roughly; None for an unknown number of steps.
@@ -55,7 +56,7 @@ def next_run(config: Config) -> NextRun:
     if not known:
         with suppress(OSError, ValueError):
             train_tokens = round(os.path.getsize(config.data.corpus) * TRAINED_ON)
-    parameters = parameter_count(config.model, characters)
+    parameters = parameter_count(config.model, characters, positions=False)
     each = tokens_per_step(config)
     if config.train.max_epochs and not train_tokens:
         return NextRun(parameters, known is not None, None, each, None, None)

@@ -169,7 +169,8 @@ def _find_own(name: str) -> OwnPreset | None:
 
 def _read(folder: Path, name: str) -> OwnPreset:
     path = folder / f"{name}{SUFFIX}"
-    built_on, values, problem = "", {}, ""
+    built_on, problem = "", ""
+    values: dict[str, Value] = {}
     try:
         config, values = _parse(read_toml(path), path)
         built_on = config.preset if config.preset in PRESETS else ""
