@@ -15,7 +15,9 @@ from engine.config.presets import preset_config
 from engine.metrics import MetricStore
 from engine.protocol import State, Status
 from tui.app import GptTuiApp
+from tui.control.next_run import Surroundings
 from tui.control.run import Launch, RunControl, RunFacts
+from tui.screens.cockpit import CockpitScreen
 from tui.screens.dialogs import QuitDialog
 from tui.widgets.sample_pane import SampleRecord
 
@@ -44,6 +46,7 @@ FACTS = RunFacts(
     precision="fp32",
     threads=2,
 )
+AROUND = Surroundings("CPU, 2 cores", True, "tinyshakespeare (here)", 3)
 TEXT = """
 KING RICHARD II:
 Shall be the way of the world, and the rest
@@ -96,6 +99,8 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Input, "__init__", steady)
     monkeypatch.setattr("tui.screens.cockpit.TICK_SECONDS", 3600)
     monkeypatch.setattr("tui.app.RunControl", StillControl)
+    monkeypatch.setattr(CockpitScreen, "_look_around", lambda it: it._take_surroundings(AROUND))
+    monkeypatch.setattr("tui.control.next_run._cores", lambda config: 2)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
 
@@ -115,6 +120,7 @@ def recorded_run(app: GptTuiApp) -> None:
     app.control.run_path = Path("/home/you/runs/nanogpt-cpu-1")
     cockpit = app.cockpit
     cockpit._show_status()
+    cockpit._show_welcome()  # no more: there is a run
     cockpit.query_one("#chart-frame").border_title = "loss · tinyshakespeare"
     cockpit.chart.show(store, max_step=2000, val_label="val, 20 of 145 batches")
     settings = {"prompt": "", "temperature": 0.8, "top_k": 0, "top_p": 1.0, "seed": 1}

@@ -97,6 +97,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self._status_seen: protocol.Status | None = None
         self._why_not: dict[str, str] = {}  # action -> why it is impossible; empty if it is not
         self._ticks = 0
+        self._titles = "loss", ""  # of the charts' frame
         self._conflicts_shown = False
         self._last_state = State.IDLE
         self._evaluation: int | None = None  # ids of requests whose answers are shown
@@ -213,8 +214,8 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         """Show what space will start while there is no run, and none was asked for."""
         shown = self.control.run_path is None and self._last_state is State.IDLE
         self.set_class(shown, "-welcome")
+        self._show_titles()
         if shown:
-            self.query_one("#chart-frame").border_title = "next run"
             self.welcome.refresh()
             self.call_after_refresh(self._look_around)
 
@@ -417,11 +418,19 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
                 self._remember(name, value)
 
     def on_chart_grid_arranged(self, message: ChartGrid.Arranged) -> None:
-        frame, corpus = self.query_one("#chart-frame"), self.control.facts.corpus
-        is_open = corpus and self.control.run_path
-        frame.border_title = f"{message.title} · {corpus}" if is_open else message.title
-        frame.border_subtitle = message.subtitle
+        self._titles = message.title, message.subtitle
+        self._show_titles()
         self.refresh_bindings()
+
+    def _show_titles(self) -> None:
+        """Name in their frame what the charts show, or what the next run is."""
+        frame, (title, subtitle) = self.query_one("#chart-frame"), self._titles
+        if self.has_class("-welcome"):
+            frame.border_title, frame.border_subtitle = "next run", ""
+            return
+        corpus = self.control.facts.corpus
+        frame.border_title = f"{title} · {corpus}" if corpus and self.control.run_path else title
+        frame.border_subtitle = subtitle
 
     # -- keys ------------------------------------------------------------------------------------
 
