@@ -217,8 +217,8 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         """Take over the keys of the preferences; say which cannot be."""
         self.keymap = Keymap(self.preferences.keys)
         self.set_keymap(self.keymap.changes)
-        if self.keymap.problems:
-            self.cockpit.say("\n".join(self.keymap.problems))
+        if self.keymap.problems:  # the cockpit is not built yet where this is told
+            self.call_after_refresh(self.cockpit.say, "\n".join(self.keymap.problems))
 
     def get_key_display(self, binding: Binding) -> str:
         return display(binding.key)
@@ -461,5 +461,6 @@ def _after_a_crash(run: Path) -> str:
 
 def _import_heavy_modules() -> None:
     """Import PyTorch and numpy while the user reads the first screen."""
-    import engine.session.session  # noqa: F401
-    import tui.charts.chart  # noqa: F401
+    with suppress(RuntimeError, ImportError):  # the program ends meanwhile; else the engine tells
+        import engine.session.session  # noqa: F401
+        import tui.charts.chart  # noqa: F401

@@ -18,13 +18,13 @@ def path(tmp_path: Path) -> Path:
 def test_the_command_lists_and_changes(cli: Cli, path: Path) -> None:
     assert cli("preferences", "path").out == f"{path}\n"
     assert cli("preferences", "set", "screen.theme", "nord").out == "screen.theme = nord\n"
-    assert cli("preferences", "set", "keys.help", "f1").out == "keys.help = f1\n"
+    assert cli("preferences", "set", "keys.cockpit.train", "f6").out == "keys.cockpit.train = f6\n"
     listed = cli("preferences").out
     assert "nord" in listed
-    assert "keys.help" in listed
+    assert "keys.cockpit.train" in listed
     assert all(name in listed for name in PREFERENCES)
     assert cli("preferences", "reset", "screen.theme").out == "screen.theme = auto\n"
-    assert cli("preferences", "reset", "keys.help").code == 0
+    assert cli("preferences", "reset", "keys.cockpit.train").code == 0
     assert not Preferences.load().keys
 
 
@@ -37,12 +37,24 @@ def test_the_command_lists_and_changes(cli: Cli, path: Path) -> None:
         (["set", "chart.smoothing"], "set takes a NAME and a VALUE"),
         (["reset"], "reset takes the NAME of a preference"),
         (["set", "keys.", "f1"], "no action has the name ''"),
+        (["set", "keys.help", "f1"], "there is no action 'help'"),
+        (["set", "keys.cockpit.train", "strg+t"], "has the unknown key 'strg+t'"),
+        (["set", "keys.cockpit.train", "s"], "both have the key s"),
         (["--theme=x"], "unrecognized arguments: --theme=x"),
     ],
 )
 def test_the_command_refuses(cli: Cli, path: Path, words: list[str], problem: str) -> None:
     assert problem in cli("preferences", *words).problem
     assert not path.exists()
+
+
+def test_keys_written_by_hand_are_changed_where_they_stand(cli: Cli, path: Path) -> None:
+    path.write_text('[keys]\ncockpit.train = "f5"\n"cockpit.step" = "f7"\n')
+    for action, key in (("train", "f6"), ("step", "f8"), ("sample", "f9")):
+        assert cli("preferences", "set", f"keys.cockpit.{action}", key).code == 0
+    assert Preferences.load().keys == {
+        "cockpit.train": "f6", "cockpit.step": "f8", "cockpit.sample": "f9"
+    }  # fmt: skip
 
 
 def test_an_unknown_theme_is_refused_before_the_app_starts(cli: Cli) -> None:

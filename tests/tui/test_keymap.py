@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from engine.protocol import State
 from tests.tui.conftest import Open
 from tui.control.keymap import GROUPS, display
+from tui.control.preferences import Preferences
 from tui.control.remap import Keymap
 from tui.screens.help import TextScreen
 
@@ -78,6 +82,16 @@ async def test_a_key_of_ones_own_is_in_force_in_footer_help_palette_and_dispatch
         await person.until(lambda: person.status.step >= 2, "training")
         await person.press("f6")
         await person.until_state(State.PAUSED)
+
+
+async def test_keys_that_cannot_be_are_told_when_the_app_starts(open_app: Open) -> None:
+    file = Path(os.environ["GPT_TUI_PREFERENCES"])
+    file.write_text('[keys]\n"nonsense" = "x"\n"cockpit.train" = "s"\n"app.quit" = "q,f99"\n')
+    async with open_app(preferences=Preferences.load()) as person:
+        await person.until(lambda: "no action 'nonsense'" in person.notice, "what is wrong")
+        assert "both have the key s" in person.notice
+        await person.press("question_mark")
+        await person.until(lambda: isinstance(person.app.screen, TextScreen))
 
 
 def test_each_key_has_a_short_display() -> None:

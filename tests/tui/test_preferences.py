@@ -33,12 +33,12 @@ def test_what_was_set_is_there_after_a_restart(path: Path) -> None:
     before.set("screen.theme", "dracula")
     before.set("screen.settings_width", 52)
     before.set("chart.smoothing", "0.5")  # as it was typed
-    before.set_key("help", "f1,question_mark")
+    before.set_key("app.help", "f1,question_mark")
     after = Preferences.load()
     assert after.get("screen.theme") == "dracula"
     assert after.get("screen.settings_width") == 52
     assert after.get("chart.smoothing") == 0.5
-    assert after.keys == {"help": "f1,question_mark"}
+    assert after.keys == {"app.help": "f1,question_mark"}
     assert not after.problems
 
 
@@ -90,7 +90,7 @@ def test_a_text_of_any_kind_comes_back(path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", TOML_VALUES, ids=lambda value: value[:12])
-@pytest.mark.parametrize("key", ["screen.theme", "chart.smoothing", "keys.help", "screen", "x"])
+@pytest.mark.parametrize("key", ["screen.theme", "chart.smoothing", "keys.app.help", "screen", "x"])
 def test_what_does_not_fit_is_told_and_has_its_default(path: Path, key: str, value: str) -> None:
     text = f"notify.bell = false\n{key} = {value}\n"
     path.write_text(text * 2 if value == "twice" else text)

@@ -23,7 +23,7 @@ DESCRIPTION = """The preferences of the app: theme, layout, charts, notification
 
   list             show all, with their values (the default)
   path             print where they are kept; the file may be edited by hand, too
-  set NAME VALUE   change one, as in: set screen.theme dracula, or set keys.help f1
+  set NAME VALUE   change one, as in: set screen.theme dracula, or set keys.cockpit.train f6
   reset NAME       give one its default again"""
 EMPTY = '""'
 HEADER = ("preference", "default", "allowed", "what it is")

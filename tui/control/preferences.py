@@ -192,8 +192,9 @@ class Preferences:
             InputError: No action can have this name, or the file cannot be written.
         """
         if not ACTION.fullmatch(action):
-            raise InputError(f"no action has the name {brief(action)}: docs/keys.md lists them")
+            raise InputError(f"no action has the name {brief(action)}: {program()} keys lists them")
         if keys:
+            _check_keys(self._keys, action, keys)
             self._keys[action] = keys
         else:
             self._keys.pop(action, None)
@@ -270,7 +271,7 @@ class Preferences:
         if self.path is None:
             return
         body = self._read()  # another program may have changed it meanwhile
-        before = self._parse(body)
+        before = _flat_keys(self._parse(body))
         after = {**before, section: {**_table(before.get(section)), name: value}}
         if value is None:
             del after[section][name]
@@ -279,7 +280,8 @@ class Preferences:
         text = edited(body.decode("utf-8-sig") or template(), section, name, value)
         path = Path(os.path.realpath(self.path))  # a link stays one
         try:
-            fits = _without_empty(parse_toml(text.encode())) == _without_empty(after)
+            written = _flat_keys(parse_toml(text.encode()))
+            fits = _without_empty(written) == _without_empty(after)
             if fits:
                 write_atomically(path, text.encode())
         except ValueError:
@@ -342,6 +344,31 @@ def template() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _check_keys(changes: dict[str, str], action: str, keys: str) -> None:
+    """Refuse keys that cannot be, or that another action of the screen has."""
+    from tui.control.remap import Keymap  # not for every command
+
+    others = {name: one for name, one in changes.items() if name != action}
+    known = Keymap(others).problems
+    for problem in Keymap({**others, action: keys}).problems:
+        if problem not in known:
+            raise InputError(problem)
+
+
+def _flat_keys(table: dict[str, Any]) -> dict[str, Any]:
+    """Return a file's values with `cockpit.train = "f5"` as `"cockpit.train" = "f5"`."""
+    keys = table.get(KEYS)
+    if not isinstance(keys, dict):
+        return table
+    flat: dict[str, Any] = {}
+    for name, value in keys.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": one for inner, one in value.items()}
+        else:
+            flat[name] = value
+    return {**table, KEYS: flat}
+
+
 def edited(text: str, section: str, name: str, value: Value | None) -> str:
     """Return the text of a file with one value changed; None stands for the default."""
     lines = text.splitlines()
@@ -379,6 +406,8 @@ def _line(section: str, name: str, value: Value | None) -> str:
     """Return a line of the file; a default is a comment."""
     one = PREFERENCES.get(f"{section}.{name}")
     text = _toml(value if value is not None else one.default if one else "", one)
+    if "." in name:  # without quotes it would be a table
+        name = f'"{name}"'
     return f"{name} = {text}" if value is not None else f"# {name} = {text}"
 
 
