@@ -22,7 +22,7 @@ from benchmarks.report import Row, Spread
 
 PAINT_GOAL, TRAINING_GOAL = 0.5, 4.0
 PATIENCE_SECONDS = 120.0
-COCKPIT_WORDS = "press space to start training"  # in the chart, with all there is but the footer
+COCKPIT_WORDS = "to train the preset"  # of the welcome, with all there is but the footer
 FOOTER_WORDS = "Quit"  # Textual fills it last
 
 # Holds up the first import of torch until the screen was painted, or for five seconds.
