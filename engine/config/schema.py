@@ -715,7 +715,7 @@ def unknown_setting(key: str) -> str:
     name = NAMES_ELSEWHERE.get(name, name)
     by_name = [known for known in SETTINGS if known.split(".")[1] == name]
     near = by_name[0] if by_name else nearest(key, SETTINGS, cutoff=0.5)
-    hint = f"did you mean {near!r}?" if near else f"{program()} settings lists them all."
+    hint = f"did you mean {near!r}?" if near else f"{program()} settings lists them all"
     return f"there is no setting {key!r}: {hint}"
 
 

@@ -134,7 +134,7 @@ def _parser() -> Parser:
         "gpt-tui",
         DESCRIPTION,
         usage=USAGE,
-        epilog="commands:\n" + "\n".join(f"  {name:<10}{c.help}" for name, c in COMMANDS.items()),
+        epilog="commands:\n" + "\n".join(f"  {name:<12}{c.help}" for name, c in COMMANDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"gpt-tui {engine.__version__}")
