@@ -268,3 +268,8 @@ def test_no_terminal(cli: Cli) -> None:
 def test_no_terminal_for_a_run(quick_train: Cli, cli: Cli) -> None:
     quick_train()
     assert cli("tiny-1").problem.endswith("use 'gpt-tui train --resume tiny-1'")
+
+
+@pytest.mark.parametrize("words", ["runs --sort=--", "--name=--", "--set=--", "--preset=--"])
+def test_two_dashes_as_a_value_are_a_text(cli: Cli, words: str) -> None:
+    assert "'--'" in cli(*words.split()).problem

@@ -72,6 +72,14 @@ class Parser(argparse.ArgumentParser):
         put("", end="")
         super().exit(status, message)
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """Take ``--option=--`` as the text, where argparse gives an empty list."""
+        if action.option_strings and action.nargs is None and arg_strings == ["--"]:
+            value = self._get_value(action, "--")
+            self._check_value(action, value)
+            return value
+        return super()._get_values(action, arg_strings)
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Suggest the choice that was meant, where argparse lists them all."""
         if action.choices is not None and value not in action.choices:
