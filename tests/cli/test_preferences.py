@@ -57,6 +57,16 @@ def test_keys_written_by_hand_are_changed_where_they_stand(cli: Cli, path: Path)
     }  # fmt: skip
 
 
+def test_the_file_does_not_grow_beyond_what_is_read(cli: Cli, path: Path) -> None:
+    cli("preferences", "set", "screen.theme", "nord")
+    before = path.read_bytes()
+    assert (
+        "would be larger than 64 kB"
+        in cli("preferences", "set", "chart.order", "x" * 2**16).problem
+    )
+    assert path.read_bytes() == before
+
+
 def test_an_unknown_theme_is_refused_before_the_app_starts(cli: Cli) -> None:
     assert (
         "--theme cannot be 'draculq': did you mean 'dracula'?" in cli("--theme", "draculq").problem

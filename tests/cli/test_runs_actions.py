@@ -208,6 +208,27 @@ def test_an_export_to_a_pipe_that_has_a_number_alone(cli: Cli) -> None:
         assert pipe.read() == cli("runs", "export", "first").out
 
 
+def test_an_export_does_not_wait_for_a_reader(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.terminal.stdout.READER_SECONDS", 0.1)
+    os.mkfifo(pipe := tmp_path / "pipe")
+    problem = cli("runs", "export", "first", "-o", pipe).problem
+    assert problem == f"{pipe} is a pipe that nobody reads: start its reader first"
+
+
+def test_an_export_replaces_nothing_that_a_run_consists_of(cli: Cli, runs_dir: Path) -> None:
+    for name in ("run.db", "config.toml"):
+        file = runs_dir / "first" / name
+        before = file.read_bytes()
+        problem = cli("runs", "export", "first", "-o", file, "--force").problem
+        assert problem == f"{file} belongs to the run 'first': choose another file"
+        assert file.read_bytes() == before
+    table = runs_dir / "first/metrics.csv"
+    for _ in range(2):
+        assert cli("runs", "export", "first", "-o", table, "--force").code == 0
+
+
 def test_exports_that_cannot_be(cli: Cli, tmp_path: Path) -> None:
     assert "is binary" in cli("runs", "export", "first", "--to", "parquet").problem
     assert "-o FILE" in cli("runs", "export", "first", "--json").problem

@@ -8,6 +8,7 @@ from pathlib import Path
 from data.errors import InputError, suggest
 from data.program import named
 from engine.runs.export import WRITERS, read_curves
+from engine.runs.folder import is_run
 from tui import EXIT_DONE
 from tui.commands.options import RunParser, path_argument
 from tui.terminal.stdout import is_standard_output, output_to, put
@@ -33,6 +34,7 @@ def export(argv: list[str]) -> int:
         raise InputError(
             f"{named(str(file))} exists: choose another file, or add --force to replace it"
         )
+    _check_is_no_file_of_a_run(file)
     curves = read_curves(run, args.metric)
     with output_to(file, args.to in BINARY) as out:
         WRITERS[args.to](curves, out, args.long)
@@ -48,6 +50,18 @@ def export(argv: list[str]) -> int:
             f"{format_count(len(curves.steps), 'step')} to {format_path(file)}"
         )
     return EXIT_DONE
+
+
+def _check_is_no_file_of_a_run(file: Path) -> None:
+    """Refuse to replace what a run consists of; tables in its folder are not a part of it."""
+    file = file.resolve()
+    if not file.is_file() or file.suffix.removeprefix(".") in WRITERS:
+        return
+    for folder in file.parents[:3]:  # a checkpoint's files are two folders further down
+        if is_run(folder):
+            raise InputError(
+                f"{named(str(file))} belongs to the run {folder.name!r}: choose another file"
+            )
 
 
 def _parser() -> RunParser:

@@ -278,6 +278,11 @@ class Preferences:
         if _table(before.get(section)) == after[section]:
             return
         text = edited(body.decode("utf-8-sig") or template(), section, name, value)
+        if len(text.encode()) > MOST_BYTES:
+            raise InputError(
+                f"{self.path} would be larger than {MOST_BYTES // 1024} kB, and not be read again: "
+                f"choose a shorter value"
+            )
         path = Path(os.path.realpath(self.path))  # a link stays one
         try:
             written = _flat_keys(parse_toml(text.encode()))

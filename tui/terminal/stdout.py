@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, TextIO
@@ -15,6 +17,8 @@ from data.errors import InputError, on_one_line
 from data.files import replacing
 from data.program import named
 from tui.terminal.visible import to_terminal, visible
+
+READER_SECONDS = 2.0  # that the reader of a pipe has to begin
 
 
 class OutputLost(Exception):
@@ -74,13 +78,33 @@ def output_to(path: Path, binary: bool = False) -> Iterator[IO[Any]]:
     is_file = path.is_file() or not path.exists()
     try:
         # a pipe has no other path than the one in /dev/fd
-        with replacing(path.resolve(), **options) if is_file else open(path, **options) as file:
+        writing = partial(open, path, opener=_open_without_waiting)
+        with replacing(path.resolve(), **options) if is_file else writing(**options) as file:
             yield file
     except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise InputError(
+                f"{named(str(path))} is a pipe that nobody reads: start its reader first"
+            ) from None
         raise InputError(
             f"{named(str(path))} cannot be written ({error.strerror}): choose another file, or "
             f"make room"
         ) from None
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a pipe only if it has a reader, for which `open` would wait without end."""
+    deadline = time.monotonic() + READER_SECONDS
+    while True:
+        try:
+            descriptor = os.open(path, flags | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            os.set_blocking(descriptor, True)
+            return descriptor
 
 
 def put(text: str, end: str = "\n") -> None:
