@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from tui.control.keymap import GROUPS, bindings, display
 from tui.control.leaving import Leaving
 from tui.control.notifier import TOLD, Notifier
 from tui.control.own_presets import config_of_preset, find_preset
-from tui.control.preferences import KEYS, OF_CHARTS, Preferences
+from tui.control.preferences import AUTO, KEYS, OF_CHARTS, Preferences
 from tui.control.remap import Keymap
 from tui.control.run import Launch, RunControl
 from tui.screens.cockpit import SHOW_ALL_ADVICE, CockpitScreen, EngineEvent
@@ -150,8 +150,12 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
     def on_mount(self) -> None:
         """Paint first; start the engine and import PyTorch after."""
         self.theme = self._theme_wanted()
+        chosen = self.preferences.get("screen.theme")
+        problems = list(self.preferences.problems)
+        if chosen not in (AUTO, *self.available_themes):
+            problems.append(f"screen.theme: there is no theme {chosen!r}; O lists them")
         self.theme_changed_signal.subscribe(self, self._remember_theme)
-        self._take_keys()
+        self._take_keys(problems)
         if self._guard:
             hear_in_thread(self._leave_by_signal)
         if not self.is_headless:
@@ -213,12 +217,12 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
 
     # -- keys ------------------------------------------------------------------------------------
 
-    def _take_keys(self) -> None:
-        """Take over the keys of the preferences; say which cannot be."""
+    def _take_keys(self, problems: Sequence[str] = ()) -> None:
+        """Take over the keys of the preferences; say which cannot be, and other problems."""
         self.keymap = Keymap(self.preferences.keys)
         self.set_keymap(self.keymap.changes)
-        if self.keymap.problems:  # the cockpit is not built yet where this is told
-            self.call_after_refresh(self.cockpit.say, "\n".join(self.keymap.problems))
+        if told := [*problems, *self.keymap.problems]:  # at the start the cockpit is not built yet
+            self.call_after_refresh(self.cockpit.say, "\n".join(told))
 
     def get_key_display(self, binding: Binding) -> str:
         return display(binding.key)

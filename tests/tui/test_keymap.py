@@ -86,10 +86,14 @@ async def test_a_key_of_ones_own_is_in_force_in_footer_help_palette_and_dispatch
 
 async def test_keys_that_cannot_be_are_told_when_the_app_starts(open_app: Open) -> None:
     file = Path(os.environ["GPT_TUI_PREFERENCES"])
-    file.write_text('[keys]\n"nonsense" = "x"\n"cockpit.train" = "s"\n"app.quit" = "q,f99"\n')
+    file.write_text(
+        '[screen]\ntheme = "nosuch"\n[keys]\n"nonsense" = "x"\n"cockpit.train" = "s"\n'
+        '"app.quit" = "q,f99"\n'
+    )
     async with open_app(preferences=Preferences.load()) as person:
         await person.until(lambda: "no action 'nonsense'" in person.notice, "what is wrong")
         assert "both have the key s" in person.notice
+        assert "there is no theme 'nosuch'" in person.notice
         await person.press("question_mark")
         await person.until(lambda: isinstance(person.app.screen, TextScreen))
 

@@ -82,11 +82,24 @@ async def test_u_undoes_live_and_waiting_changes_one_by_one(open_app: Open) -> N
         for rate in (2e-3, 3e-3):
             await person.press("u")
             await person.until(lambda r=rate: draft.base.optim.learning_rate == r)  # type: ignore[misc]
+            assert f"undone: optim.learning_rate {rate:g} again" in person.told()
         await person.press("u")
         assert "no setting was changed" in person.told()
         journal = [one["detail"] for one in person.journal("adjusted")]
         assert [one.get("undo", False) for one in journal] == [False, False, True, True]
         assert journal[-1]["changes"] == {"optim.learning_rate": [0.002, 0.003]}
+
+
+async def test_what_cannot_be_undone_now_can_be_later(open_app: Open) -> None:
+    async with open_app(size=BOX) as person:
+        await person.start_and_pause()
+        control = person.app.control
+        control._changed.append({"train.max_steps": 1})  # the run has gone on since
+        person.cockpit.refresh_bindings()
+        await person.press("u")
+        await person.until(lambda: "would end at step 1" in person.notice, "why not")
+        assert "undone" not in person.told()
+        assert control.can_undo
 
 
 @pytest.mark.parametrize("way", ["tab", "click"])

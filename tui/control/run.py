@@ -104,7 +104,7 @@ class RunControl:
         self._early_sample = 0  # the id of a request that is sent once the run is open
         # what was there before each change, to undo it; before a preset, the whole draft
         self._changed: list[dict[str, Value] | Kept] = []
-        self._undoing: set[int] = set()  # ids of the requests that do
+        self._undoing: dict[int, dict[str, Value]] = {}  # by the ids of the requests that do
         self._started = False
         self.queue = QueueControl(launch.runs_dir, self.send, lambda: self.status)
 
@@ -202,7 +202,7 @@ class RunControl:
             return 0
         request_id = self.send(Adjust(live, undo))
         if undo:
-            self._undoing.add(request_id)
+            self._undoing[request_id] = changes
         return request_id
 
     def _note_changed(self, before: dict[str, Value], after: dict[str, Value]) -> None:
@@ -262,22 +262,30 @@ class RunControl:
             corpus = outlook(config.data.corpus)
             self.facts = dataclasses.replace(self.facts, preset=config.preset, corpus=corpus)
 
-    def undo(self) -> dict[str, Value]:
-        """Take back the last change of settings that was not taken back; return their values.
+    def undo(self) -> tuple[int, dict[str, Value]]:
+        """Take back the last change of settings that was not taken back.
 
-        Of a preset that was taken over, nothing is returned.
+        Returns:
+            The id of the request, 0 if none was needed, and their values; none of a preset.
 
         Raises:
             InputError: They conflict with the other settings now.
         """
-        before = self._changed.pop()
+        before = self._changed[-1]
         if isinstance(before, Kept):
             self.draft.restore(before)
             if self.run_path is None:
                 self._show_next(self.draft.base)
-            return {}
-        self.edit(before, undo=True)
-        return before
+            self._changed.pop()
+            return 0, {}
+        request_id = self.edit(before, undo=True)
+        self._changed.pop()
+        return request_id, before
+
+    def note_undo_refused(self, request_id: int) -> None:
+        """Keep a change that could not be taken back, so that it can be later."""
+        if request_id in self._undoing:
+            self._changed.append(self._undoing.pop(request_id))
 
     def sample(self, texts: int = 1, step: int | None = None, prompt: str | None = None) -> int:
         """Request texts, each with another seed unless one is fixed; return the request id.
@@ -425,7 +433,7 @@ class RunControl:
     def note_adjusted(self, event: Adjusted) -> None:
         """Take over changed settings of the run."""
         if event.request_id in self._undoing:
-            self._undoing.remove(event.request_id)
+            del self._undoing[event.request_id]
         else:
             before, after = ({k: pair[i] for k, pair in event.changes.items()} for i in (0, 1))
             self._note_changed(before, after)

@@ -100,6 +100,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self._titles = "loss", ""  # of the charts' frame
         self._conflicts_shown = False
         self._last_state = State.IDLE
+        self._undone = 0, ""  # id of the latest request to undo, what is told once it is done
         self._evaluation: int | None = None  # ids of requests whose answers are shown
         self._checkpoint: int | None = None
         self._edit: tuple[int, dict[str, Value]] = (
@@ -345,6 +346,8 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
     def _on_adjusted(self, event: protocol.Adjusted) -> None:
         self.control.note_adjusted(event)
+        if event.request_id == self._undone[0]:
+            self.notify(self._undone[1])
         if self._advice and self._advice.changes.keys() & event.changes.keys():
             self.action_dismiss_notice()  # the user has changed the setting
         self.show_settings()
@@ -376,6 +379,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
     def _on_refused(self, event: protocol.Refused) -> None:
         """Show the problem beside the field concerned, if there is one."""
+        self.control.note_undo_refused(event.request_id)
         if event.request_id == self.sampling and self.samples.has_focus_within:
             self.samples.show_problem(event.message)
         elif self._pass_to_lr_finder(event):
@@ -479,9 +483,13 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self._try(self._undo)
 
     def _undo(self) -> None:
-        before = self.control.undo()
+        request_id, before = self.control.undo()
         words = ", ".join(f"{key} {SETTINGS[key].format(value)}" for key, value in before.items())
-        self.notify(f"undone: {words or 'the settings before the preset'} again")
+        told = f"undone: {words or 'the settings before the preset'} again"
+        if request_id:
+            self._undone = request_id, told  # once the engine has done it
+        else:
+            self.notify(told)
         self.show_settings()
         self._show_status()
         self.refresh_bindings()

@@ -181,7 +181,7 @@ class QueueScreen(KeyedScreen[None]):
         elif action == "move":
             possible = state is EntryState.WAITING and self._can_move(parameters)
             reason = (
-                "the run is the only one that waits in this direction"
+                f"no run that waits is {'before' if parameters[0] == -1 else 'after'} this one"
                 if state is EntryState.WAITING
                 else "only a run that waits can be moved"
             )
