@@ -87,10 +87,10 @@ def leave(run: Path | None, edits: Mapping[str, Value] | None = None) -> None:
     control = SimpleNamespace(
         status=status,
         watching=False,
-        draft=SimpleNamespace(edits=edits or {}),
+        draft=SimpleNamespace(waiting=edits or {}, base="tiny"),
         run_path=run,
         facts=SimpleNamespace(name=run and run.name),
-        launch=SimpleNamespace(command_line="gpt-tui --preset tiny"),
+        launch=SimpleNamespace(command_line="gpt-tui --preset tiny", config="tiny"),
     )
     _print_summary(control)  # type: ignore[arg-type]
 

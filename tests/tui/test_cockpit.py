@@ -30,6 +30,7 @@ async def test_it_opens_idle_and_makes_nothing(open_app: Open) -> None:
         assert person.footer() == {
             "space": "Start",
             "e": "Settings",
+            "ctrl+o": "Presets",
             "r": "Runs",
             "question_mark": "Help",
             "q": "Quit",

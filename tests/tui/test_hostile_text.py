@@ -107,7 +107,7 @@ WALK = [  # keys, and what they bring to the screen
     *((ESCAPE, "Open"), ("  ", "2 marked"), ("c", "compare"), ("s", "␛"), (ESCAPE, "Open")),
     *((DELETE, "to the trash"), ("u", ""), (ESCAPE, "Resume")),
     *(("Q", "queue · 1"), (UP, "␛"), (ESCAPE, "Resume")),
-    *(("?", "Help"), (ESCAPE, "Resume"), ("e", "sample"), (ESCAPE, "Resume")),
+    *(("?", "Back"), (ESCAPE, "Resume"), ("e", "sample"), (ESCAPE, "Resume")),
     *(("\x10", "Search for"), ("showlog", "Show log"), (ENTER, "log ·"), (ESCAPE, "Resume")),
     ("q", "continue"),
 ]

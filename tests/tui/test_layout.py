@@ -37,7 +37,7 @@ def assert_whole(person: Person, *expected: str) -> None:
         assert screen.region.contains_region(region), (name, region)
     for (one, first), (other, second) in combinations(seen.items(), 2):
         assert not first.overlaps(second), (one, other)
-    inside = person.cockpit.chart.region
+    inside = person.cockpit.query_one("#chart-frame").region
     assert inside.width >= 20 and inside.height >= 3
 
 

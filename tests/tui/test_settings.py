@@ -294,7 +294,7 @@ async def test_single_keys_are_letters_in_a_field(open_app: Open) -> None:
         assert {"s", "n", "q"} <= person.footer().keys()
         await person.press("p")
         prompt = person.cockpit.query_one("#sample-prompt", Input)
-        assert person.footer() == {"enter": "Sample", "escape": "Back", "f1": "Help"}
+        assert not {"s", "n", "q"} & person.footer().keys()
         await person.type("q n s.[]")
         assert prompt.value == "q n s.[]"
         await person.pilot.pause(0.1)

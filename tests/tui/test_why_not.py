@@ -32,7 +32,7 @@ from tui.widgets.keys_footer import KeysFooter
         ("n", "there is no run yet: space starts one with these settings"),
         ("u", "no setting was changed since the run was opened"),
         ("Y", "there is no advice to follow"),
-        ("escape", "no message is shown"),
+        ("escape", "no message is shown, and no chart is maximised"),
     ],
 )
 async def test_before_there_is_a_run(open_app: Open, key: str, why: str) -> None:

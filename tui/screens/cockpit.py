@@ -476,6 +476,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self.control.send(protocol.Step())
 
     def action_edit(self) -> None:
+        self.remove_class("-full-text")
         self.settings.add_class("-open")
         self.settings.list.focus()
 

@@ -82,6 +82,8 @@ class TextActions(ChartActions):
     def action_full_text(self) -> None:
         """The text alone on the screen, or everything again."""
         self.toggle_class("-full-text")
+        if self.has_class("-full-text") and not self.samples.has_focus_within:
+            self.set_focus(None)  # what has it is hidden now
         self.refresh_bindings()
 
     action_leave_full_text = action_full_text

@@ -415,7 +415,7 @@ def test_a_model_beyond_the_gpu_is_refused_before_it_is_built(
     with pytest.raises(InputError) as refused:
         runtime._fitting_micro_batch(config, split, 50257, "cuda", quiet)
     assert str(refused.value) == (
-        "this model has 0.1 billion parameters and needs 2.0 GB of the GPU's memory, of which 1.0 "
+        "this model has 0.1 billion parameters and needs 2.4 GB of the GPU's memory, of which 1.0 "
         "GB are free: lower model.n_layer or model.n_embd, or set system.device to cpu"
     )
 
