@@ -227,6 +227,8 @@ class MetricStore:
         self.marks: list[Mark] = []
         self.events: list[Mark] = []
         """What else happened: evaluations, checkpoints, pauses and the like."""
+        self.bests: list[Mark] = []
+        """Those of the events that are evaluations better than all before."""
         self.references: dict[str, float] = {}
         """What does not change in a run, such as ln V; see ``engine.metric_catalogue``."""
         self._columns: dict[str, Column] = {}
@@ -259,6 +261,8 @@ class MetricStore:
     def add_event(self, step: int, label: str, kind: str, value: float = nan) -> None:
         """Mark something that happened, besides changes of settings."""
         self.events.append(Mark(step, label, kind, value))
+        if kind == "best":
+            self.bests.append(self.events[-1])
         self.version += 1
 
     def add_ghost(self, name: str, steps: Steps, values: Values) -> None:
@@ -274,7 +278,7 @@ class MetricStore:
         return self._ghosts.get(name, [])
 
     def clear(self) -> None:
-        self.marks, self.events = [], []
+        self.marks, self.events, self.bests = [], [], []
         self._columns.clear()
         self._ghosts.clear()
         self.version += 1
@@ -285,6 +289,7 @@ class MetricStore:
             column.truncate(after_step)
         self.marks = [mark for mark in self.marks if mark.step <= after_step]
         self.events = [mark for mark in self.events if mark.step <= after_step]
+        self.bests = [mark for mark in self.bests if mark.step <= after_step]
         self.version += 1
 
 

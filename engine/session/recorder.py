@@ -99,8 +99,7 @@ def mark_entry(metrics: MetricStore, step: int, kind: str, detail: Mapping[str, 
     """Mark an entry of the journal in the charts; settings that were changed have marks already."""
     if kind == "evaluated":
         loss = float(detail["val_loss"])
-        earlier = [mark for mark in metrics.events if mark.kind == "best"]
-        best = earlier[-1].value if earlier else inf
+        best = metrics.bests[-1].value if metrics.bests else inf
         told, sort = (" · the best so far", "best") if loss < best else ("", "evaluation")
         metrics.add_event(step, f"validation loss {loss:.4f}{told}", sort, loss)
     elif kind == "saved":

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.metrics import BLOCK, Column, Mark, MetricStore
+from engine.session.recorder import mark_entry
 
 nan, inf = math.nan, math.inf
 
@@ -253,3 +254,18 @@ def test_truncating_the_store_takes_every_curve_and_the_marks_back() -> None:
     assert [len(store.column(name)) for name in store.names()] == [6, 6]
     assert store.marks == [Mark(3, "early")]
     assert store.column("a").smoothing == 0.5
+
+
+def test_the_best_evaluations_are_those_better_than_all_before_also_after_going_back() -> None:
+    store = MetricStore()
+    for step, loss in ((10, 3.0), (20, 2.0), (30, 2.5), (40, nan), (50, 1.0)):
+        mark_entry(store, step, "evaluated", {"val_loss": loss})
+    assert [mark.step for mark in store.bests] == [10, 20, 50]
+    assert [mark.kind for mark in store.events] == [
+        "best", "best", "evaluation", "evaluation", "best",
+    ]  # fmt: skip
+    store.truncate(30)
+    mark_entry(store, 40, "evaluated", {"val_loss": 1.9})
+    assert [mark.step for mark in store.bests] == [10, 20, 40]
+    store.clear()
+    assert not store.bests

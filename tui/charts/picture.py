@@ -24,7 +24,8 @@ LONG_LABEL = 10  # characters, from which the first word alone will do where the
 LABEL_REACH = 20  # columns from such a sign to its label
 
 OTHER_SIGN = "•"
-SIGN_ORDER = ("best", "fork", "change", "checkpoint")  # the first wins a shared place
+# The lowest wins a shared place, all others have the next rank.
+SIGN_RANKS = {"best": 0, "fork": 1, "change": 2, "checkpoint": 3}
 
 
 class Reference(NamedTuple):
@@ -168,25 +169,23 @@ def paint_marks(frame: ChartFrame, field: Field, all_marks: Sequence[Mark]) -> N
     canvas = layout.canvas_of(frame)
     if not all_marks:
         return
-    shares = window.shares(np.array([mark.step for mark in all_marks], dtype=np.float64))
-    marks = [mark for mark, share in zip(all_marks, shares, strict=True) if 0 <= share <= 1]
-    borders = window.borders(layout.columns)
-    steps = np.array([mark.step for mark in marks], dtype=np.int64)
-    places = np.searchsorted(borders, steps, side="right") - 1
-    places = np.clip(places, 0, layout.columns - 1).tolist()
+    steps = np.fromiter((mark.step for mark in all_marks), np.int64, len(all_marks))
+    shares = window.shares(steps.astype(np.float64))
+    seen = np.flatnonzero((shares >= 0) & (shares <= 1)).tolist()
+    marks = [all_marks[i] for i in seen if all_marks[i].kind != "evaluation"]  # it has a disc
+    steps = np.fromiter((mark.step for mark in marks), np.int64, len(marks))
+    places = np.searchsorted(window.borders(layout.columns), steps, side="right") - 1
+    places = np.clip(places, 0, layout.columns - 1)
     if layout.has_x_axis:
-        known: dict[int, int] = {}
-        for mark, place in zip(marks, places, strict=True):
-            order = SIGN_ORDER.index(mark.kind) if mark.kind in SIGN_ORDER else len(SIGN_ORDER)
-            if order <= known.get(place, len(SIGN_ORDER)):
-                known[place] = order
-                if mark.kind == "evaluation":
-                    continue  # the curve has a disc there
-                sign = MARK_SIGNS.get(mark.kind, OTHER_SIGN)
-                frame.write(layout.left + place, layout.rows, sign, raster.MARK)
+        ranks = (SIGN_RANKS.get(mark.kind, len(SIGN_RANKS)) for mark in marks)
+        orders = np.fromiter(ranks, np.int64, len(marks))
+        ranked = np.lexsort((-orders, places))  # in each place the one to show is the last
+        for i in ranked[np.flatnonzero(np.diff(places[ranked], append=layout.columns))].tolist():
+            sign = MARK_SIGNS.get(marks[i].kind, OTHER_SIGN)
+            frame.write(layout.left + int(places[i]), layout.rows, sign, raster.MARK)
     lined = [
         (mark, place)
-        for mark, place in zip(marks, places, strict=True)
+        for mark, place in zip(marks, places.tolist(), strict=True)
         if mark.kind in ("change", "fork")
     ]
     if not lined:
