@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from engine.config.model_size import flops_per_token
+from engine.config.schema import tokens_per_step
 from engine.machine.memory import memory_ran_out
 from engine.machine.usage import Usage, main_thread_clock
 from engine.metric_catalogue import (
@@ -106,9 +107,7 @@ class Monitor:
             self._peak = self._measured_peak()
         if not self._peak:
             return {}
-        config = self._run_state.trainer.config
-        tokens = steps * config.train.batch_size * config.train.grad_accum_steps
-        tokens *= config.model.block_size
+        tokens = steps * tokens_per_step(self._run_state.trainer.config)
         return {"mfu": tokens * self._flops / spent / self._peak}
 
     def _measured_peak(self) -> float:

@@ -399,6 +399,7 @@ class Session:
             self.outlet.tell(command.refused(str(error)))
         finally:
             self._rewinder.abort()
+            self._monitor.restart()  # what was trained again is no part of the next step
 
     def _fork_here(self, command: protocol.Fork) -> None:
         runs_dir = Path(command.runs_dir) if command.runs_dir else None

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from data.batches import Split
 from engine.metric_catalogue import METRICS
-from engine.protocol import Pause, Resume
+from engine.protocol import Fork, Forked, Pause, Resume
 from engine.runs.database import reading
 from engine.session import monitor
 from engine.session.monitor import bigram_loss
@@ -60,6 +59,18 @@ def test_the_time_of_a_pause_is_no_part_of_a_step(
     assert max(session.recorder.metrics.column("time_other").snapshot()[1]) < 60
 
 
+def test_what_is_trained_again_for_a_fork_is_no_part_of_a_step(
+    always: None, rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(checkpoint__interval=2))
+    rig.to_step(session, 4)
+    session.handle(Fork(step=3))
+    session.run_state.phases._since -= 3600.0  # it takes an hour
+    rig.until(session, lambda: rig.said(Forked))
+    rig.to_step(session, 6)
+    assert max(session.recorder.metrics.column("time_other").snapshot()[1]) < 60
+
+
 def test_the_phases_of_a_step_add_up_to_its_time(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(train__grad_accum_steps=2)
     trainer.phases.take()
@@ -79,7 +90,7 @@ def test_a_phase_within_another_one_counts_once() -> None:
     assert phases.take().keys() == {"a"}
 
 
-def test_the_bigram_loss_is_that_of_counted_pairs(split: Split) -> None:
+def test_the_bigram_loss_is_that_of_counted_pairs() -> None:
     train, val = np.array([0, 1, 0, 1, 0, 2], np.uint8), np.array([0, 1, 0], np.uint8)
     # of 0: twice 1, once 2, and one more of each of the three; of 1: twice 0
     expected = -(math.log(3 / 6) + math.log(3 / 5)) / 2
