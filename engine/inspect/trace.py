@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from data.errors import InputError
 from data.tokenizers import Tokenizer
+from engine.config.model_size import parameter_count
 from engine.config.schema import Config
-from engine.machine.memory import BUILDING_BYTES, LARGEST_SHARE, parameter_estimate
+from engine.machine.memory import BUILDING_BYTES, LARGEST_SHARE
 from engine.model import build_model
 from engine.model.attention import CausalSelfAttention
 from engine.model.block import Block, FeedForward
@@ -72,7 +73,7 @@ def initial_model(config: Config, tokenizer: Tokenizer) -> LanguageModel:
     Raises:
         InputError: It does not fit into memory.
     """
-    needed = BUILDING_BYTES * parameter_estimate(config.model, tokenizer.vocab_size)
+    needed = BUILDING_BYTES * parameter_count(config.model, tokenizer.vocab_size)
     there = available_bytes()
     if needed > LARGEST_SHARE * there:
         raise InputError(

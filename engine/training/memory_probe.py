@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from data.errors import InputError
+from engine.config.model_size import parameter_count
 from engine.config.schema import ModelConfig
 from engine.machine import memory
 from engine.machine.memory import (
     LARGEST_SHARE,
     TRAINING_BYTES,
     logits_bytes,
-    parameter_estimate,
     physical_bytes,
 )
 from engine.training.trainer import Trainer
@@ -29,7 +29,7 @@ def check_gpu_memory(model: ModelConfig, vocab_size: int) -> None:
     Raises:
         InputError: The message says how much is free and what to lower.
     """
-    parameters = parameter_estimate(model, vocab_size)
+    parameters = parameter_count(model, vocab_size)
     needed = parameters * TRAINING_BYTES + logits_bytes(model, vocab_size)
     free = available_bytes("cuda")
     if needed > LARGEST_SHARE * free:

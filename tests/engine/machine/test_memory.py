@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from data.errors import InputError
+from engine.config.model_size import parameter_count
 from engine.config.presets import preset_config
 from engine.config.schema import ModelConfig
 from engine.machine import limits, memory
-from engine.machine.memory import check_memory, memory_now, parameter_estimate, why_killed
+from engine.machine.memory import check_memory, memory_now, why_killed
 from engine.model import build_model
 
 
@@ -29,11 +30,11 @@ from engine.model import build_model
         {"architecture": "bigram"},
     ],
 )
-def test_the_estimate_is_close_to_the_model(changes: dict[str, Any]) -> None:
+def test_the_parameters_are_counted_without_the_model(changes: dict[str, Any]) -> None:
     shape: dict[str, Any] = {"n_layer": 3, "n_head": 2, "n_embd": 64, "block_size": 16}
     config = ModelConfig(**shape | changes)
     exact = sum(parameter.numel() for parameter in build_model(config, 65).parameters())
-    assert parameter_estimate(config, 65) == pytest.approx(exact, rel=0.01)
+    assert parameter_count(config, 65) == exact
 
 
 def test_a_model_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +96,7 @@ def test_the_logits_of_a_large_vocabulary_and_their_gradient_count(
     monkeypatch.setattr(memory, "probably_has_cuda", lambda: False)
     model = ModelConfig(n_layer=1, n_head=1, n_embd=8, block_size=1024)
     V, T = 100_000, 1024
-    state = parameter_estimate(model, V) * memory.TRAINING_BYTES
+    state = parameter_count(model, V) * memory.TRAINING_BYTES
     assert state < 2 * T * V * 4 / 10
     for short, refused in ((0, False), (1, True)):
         needed = state + 2 * T * V * 4
