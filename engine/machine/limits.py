@@ -68,6 +68,17 @@ def bounded_threads(threads: int) -> int:
     return max(1, min(threads, THREADS_PER_CORE * cores()))
 
 
+def held_bytes() -> int:
+    """Return the memory that this process holds.
+
+    Raises:
+        OSError: This system does not tell, as macOS.
+        ValueError: What it tells is not understood.
+    """
+    _, pages, *_ = (PROC / "self/statm").read_text().split()
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
 def field_of(file: Path, name: str) -> int:
     """Read the number after a name in a file of /proc or /sys."""
     for line in file.read_text().splitlines():

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from data.errors import InputError
-from engine.config.model_size import matrix_weights
+from engine.config.model_size import parameter_count
 from engine.config.presets import probably_has_cuda
 from engine.config.schema import ModelConfig
 from engine.machine import limits
@@ -25,16 +25,6 @@ LARGEST_FROM_HEAP = 2**30  # bytes; larger blocks are still mapped individually
 PAD = 64 * 2**20  # bytes; the heap grows by at least this much
 
 
-def parameter_estimate(model: ModelConfig, vocab_size: int) -> int:
-    """Count a model's parameters without building it; biases and gains are ignored."""
-    if model.architecture == "bigram":
-        return vocab_size**2
-    tables = model.n_gram - int(model.tie_weights)  # a tied head is counted as a matrix already
-    positions = model.block_size if model.position == "learned" else 0
-    embeddings = (tables * vocab_size + positions) * model.n_embd
-    return matrix_weights(model, vocab_size) + embeddings
-
-
 def logits_bytes(model: ModelConfig, vocab_size: int) -> int:
     """Return the memory of the logits of one sequence and their gradient, both (T, V) in fp32."""
     return 2 * model.block_size * vocab_size * 4
@@ -46,7 +36,7 @@ def check_memory(model: ModelConfig, vocab_size: int) -> None:
     Raises:
         InputError: The message says how much memory there is and what to lower.
     """
-    parameters = parameter_estimate(model, vocab_size)
+    parameters = parameter_count(model, vocab_size)
     needed = parameters * TRAINING_BYTES + logits_bytes(model, vocab_size)
     if probably_has_cuda():
         needed = parameters * BUILDING_BYTES
@@ -66,7 +56,7 @@ def _smaller(model: ModelConfig, vocab_size: int, parameters: int) -> str:
     if logits_bytes(model, vocab_size) > parameters * TRAINING_BYTES:
         return f"lower model.block_size, or {fewer}"
     one = dataclasses.replace(model, architecture="gpt", n_layer=1)
-    if model.architecture == "bigram" or parameter_estimate(one, vocab_size) > parameters / 2:
+    if model.architecture == "bigram" or parameter_count(one, vocab_size) > parameters / 2:
         return fewer if model.architecture == "bigram" else f"lower model.n_embd, or {fewer}"
     return "lower model.n_layer or model.n_embd"
 
@@ -130,7 +120,7 @@ def memory_now() -> dict[str, int] | None:
     ``kills`` counts the processes that the kernel has killed since boot because memory ran out.
     """
     try:
-        held = int((limits.PROC / "self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        held = limits.held_bytes()
         kills = field_of(limits.PROC / "vmstat", "oom_kill")
     except (OSError, ValueError):
         return None  # as on macOS

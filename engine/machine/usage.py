@@ -18,9 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from engine.machine.limits import cores
+from engine.machine import limits
 
-PROC, SYS = Path("/proc"), Path("/sys")
+SYS = Path("/sys")
 SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")  # of processors, as Linux calls them
 HOTTEST = 150.0  # degrees; more is a broken sensor
 Figures: TypeAlias = dict[str, float]
@@ -34,7 +34,7 @@ class Usage:
     """
 
     def __init__(self, gpu: int | None = None) -> None:
-        self._cores = cores()
+        self._cores = limits.cores()
         self._sensors = _processor_sensors()
         self._energy = _energy_counter()
         self._rising = self._read_rising()
@@ -45,7 +45,7 @@ class Usage:
         before, now = self._rising, self._read_rising()
         self._rising = now
         seconds = max(now["seconds"] - before["seconds"], 1e-3)
-        figures = {"memory_host": held_bytes()}
+        figures = {"memory_host": _held_bytes()}
         own = (now["own"] - before["own"]) / seconds / self._cores
         figures["cpu_load_own"] = min(max(own, 0.0), 1.0)
         if (ticks := now["ticks"] - before["ticks"]) > 0:
@@ -71,12 +71,11 @@ class Usage:
             self._gpu.close()
 
 
-def held_bytes() -> float:
+def _held_bytes() -> float:
     """Return the memory that this process holds; NaN if unknown."""
     try:
-        pages = int((PROC / "self/statm").read_text().split()[1])
-        return float(pages * os.sysconf("SC_PAGE_SIZE"))
-    except (OSError, ValueError, IndexError):
+        return float(limits.held_bytes())
+    except (OSError, ValueError):
         psutil = _library("psutil")
         return float(psutil.Process().memory_info().rss) if psutil else math.nan
 
@@ -100,7 +99,7 @@ def main_thread_clock() -> Callable[[], float] | None:
 def _busy_ticks() -> tuple[float, float]:
     """Return the processor time of all programs, and with idling; NaN if unknown."""
     try:
-        with open(PROC / "stat", encoding="ascii") as file:
+        with open(limits.PROC / "stat", encoding="ascii") as file:
             fields = [int(field) for field in file.readline().split()[1:9]]
         ticks = float(sum(fields))
         return ticks - fields[3] - fields[4], ticks  # idle, waiting for a disk
@@ -173,7 +172,7 @@ class _GpuReader:
                 self._library = importlib.import_module("pynvml")
                 self._library.nvmlInit()
             nvml = self._library
-            handle = nvml.nvmlDeviceGetHandleByIndex(_physical(self._number))
+            handle = _handle(nvml, self._number)
         except Exception:  # no library, no driver, or another version of either
             self._works = False
             return {}
@@ -192,10 +191,10 @@ class _GpuReader:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _physical(number: int) -> int:
-    """Return the number of a GPU among all of the machine, which the library counts by."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    try:
-        return int(visible[number])
-    except (IndexError, ValueError):
-        return number
+def _handle(nvml: Any, number: int) -> Any:
+    """Return what the library knows a GPU by, of those that the environment leaves visible."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    name = visible.split(",")[number].strip() if visible else str(number)
+    if name.isdecimal():
+        return nvml.nvmlDeviceGetHandleByIndex(int(name))
+    return nvml.nvmlDeviceGetHandleByUUID(name)

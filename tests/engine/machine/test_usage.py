@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from engine.machine import usage
+from engine.machine import limits, usage
 from engine.machine.usage import Usage, main_thread_clock
 
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A /proc and a /sys of our own, empty at first."""
-    monkeypatch.setattr(usage, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(limits, "PROC", tmp_path / "proc")
     monkeypatch.setattr(usage, "SYS", tmp_path / "sys")
     monkeypatch.setattr(usage, "_library", lambda name: None)
     yield tmp_path
@@ -67,13 +67,17 @@ class _Nvml(types.ModuleType):
 
     def __init__(self) -> None:
         super().__init__("pynvml")
-        self.asked: list[int] = []
+        self.asked: list[int | str] = []
 
     def nvmlInit(self) -> None: ...
 
     def nvmlDeviceGetHandleByIndex(self, number: int) -> int:
         self.asked.append(number)
         return number
+
+    def nvmlDeviceGetHandleByUUID(self, name: str) -> int:
+        self.asked.append(name)
+        return 0
 
     def nvmlDeviceGetUtilizationRates(self, handle: int) -> Any:
         return types.SimpleNamespace(gpu=93)
@@ -92,13 +96,16 @@ def read_gpu(one: Usage) -> dict[str, float]:
     return {name: value for name, value in one.read().items() if name.startswith("gpu")}
 
 
-def test_a_gpu_is_asked_what_it_knows(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("visible", "asked"), [("3,5", 5), ("GPU-3a, GPU-5b", "GPU-5b"), ("", 1)])
+def test_a_gpu_is_asked_what_it_knows(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, visible: str, asked: int | str
+) -> None:
     library = _Nvml()
     monkeypatch.setitem(sys.modules, "pynvml", library)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     one = Usage(gpu=1)
     assert read_gpu(one) == {"gpu_load": 0.93, "gpu_temperature": 71.0}
-    assert set(library.asked) == {5}
+    assert set(library.asked) == {asked}
     one.close()
 
 
