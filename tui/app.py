@@ -20,6 +20,7 @@ from textual.theme import Theme
 from data.errors import InputError
 from data.files import write_atomically
 from data.paths import describe_os_error, quoted_path
+from engine.config.changes import format_options
 from engine.config.schema import Config
 from engine.program import PROGRAM, program
 from engine.protocol import Event, State, Unsilence
@@ -54,7 +55,6 @@ from tui.terminal.signals import hear_in_thread, ignore_signals
 from tui.terminal.stderr import ErrorLog, errors_off_screen, is_gone, screen_descriptor
 from tui.terminal.stdout import complain, say, silence
 from tui.terminal.visible import protect_screen
-from tui.text.notices import format_options
 from tui.text.numbers import format_loss, format_path
 from tui.widgets.chart_widget import ChartWidget
 from tui.widgets.keys_footer import KeysFooter

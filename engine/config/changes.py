@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import InputError
+from data.paths import quoted
 from engine.config.schema import SETTINGS, Config
-from engine.config.setting import When
+from engine.config.setting import Value, When
 from engine.config.unused import uses_muon
 
 WITHOUT_EFFECT = ("sample.", "eval.", "checkpoint.")  # on the weights and the training loss
@@ -30,6 +31,13 @@ WHEN_TEXTS = {
     When.RESUME: WhenText("↻", "when the run is resumed", "on resume"),
     When.NEW_RUN: WhenText("+", "in a new run", "new run"),
 }
+
+
+def format_options(changes: Mapping[str, Value]) -> str:
+    """Format changes of settings as options of the command line."""
+    return " ".join(
+        f"--set {quoted(f'{key}={SETTINGS[key].format(value)}')}" for key, value in changes.items()
+    )
 
 
 def changes_training(key: str) -> bool:

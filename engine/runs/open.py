@@ -19,10 +19,11 @@ from data.batches import Split, check_long_enough, split_tokens
 from data.corpus import Corpus, load_corpus
 from data.download import Watcher
 from data.errors import InputError, NotFound
-from data.paths import check_storable, quoted
+from data.paths import check_storable
 from data.program import named
 from data.tokenizers import TOKENIZERS, Tokenizer
-from engine.config.schema import SETTINGS, Config, DataConfig, ModelConfig, total_steps
+from engine.config.changes import format_options
+from engine.config.schema import Config, DataConfig, ModelConfig, total_steps
 from engine.config.setting import Value
 from engine.config.unused import beyond_the_run
 from engine.machine.memory import check_memory
@@ -241,9 +242,7 @@ def _load_known_text(
             f"--data is not the text {named(name)} that the run {path.name!r} is trained on "
             f"({'; '.join(problems)})"
         )
-    options = "".join(
-        f" --set {quoted(f'{key}={SETTINGS[key].format(value)}')}" for key, value in changes.items()
-    )
+    options = f" {format_options(changes)}" if changes else ""
     raise TextMissing(
         f"the text {named(name)} that the run {path.name!r} is trained on was not found "
         f"({'; '.join(problems)}): put it back, or name where it is: "

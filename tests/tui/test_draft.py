@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from data.errors import InputError
+from engine.config.changes import format_options
 from engine.config.presets import preset_config
 from engine.config.setting import When
 from tui.control.draft import Draft
 from tui.control.run import Launch, RunControl
-from tui.text.notices import format_options
 
 
 @pytest.fixture

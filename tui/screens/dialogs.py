@@ -11,14 +11,13 @@ from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
-from engine.config.changes import why_not_in_fork
+from engine.config.changes import format_options, why_not_in_fork
 from engine.config.schema import SETTINGS
 from engine.protocol import State, Status
 from tui.control.draft import Draft
 from tui.control.keymap import GROUPS, Key, bindings, display
 from tui.control.run import RunControl
 from tui.screens.keyed import KeyedModalScreen
-from tui.text.notices import format_options
 from tui.text.numbers import format_count
 from tui.widgets.keys_footer import KeysFooter
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from data.paths import quoted
-from engine.config.schema import SETTINGS
-from engine.config.setting import Value
+from engine.config.changes import format_options
 from engine.program import program
 from engine.protocol import Advised, Forked, Rewound, Status
 from engine.runs.folder import LOG_FILE, typed_name
@@ -72,10 +69,3 @@ def format_advice(advice: Advised, run: Path) -> str:
         ways["without this batch"] = resume
     lines = [f"  {f'{way}:':<32}{command}" for way, command in ways.items()]
     return "\n".join([f"gpt-tui: {advice.message}. To continue", *lines])
-
-
-def format_options(changes: Mapping[str, Value]) -> str:
-    """Format changes of settings as options of the command line."""
-    return " ".join(
-        f"--set {quoted(f'{key}={SETTINGS[key].format(value)}')}" for key, value in changes.items()
-    )
