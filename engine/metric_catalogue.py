@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -216,9 +216,7 @@ def charts_of(names: Iterable[str]) -> list[ChartKind]:
     for chart in CHARTS:
         metrics = tuple(one for one in chart.metrics if (one.source or one.name) in there)
         if metrics:
-            found.append(
-                ChartKind(chart.name, chart.title, chart.group, metrics, chart.log, chart.dense)
-            )
+            found.append(replace(chart, metrics=metrics))
     unknown = [name for name in there if name not in METRICS]
     return [*found, *(_of_unknown(name) for name in unknown[:MOST_UNKNOWN])]
 

@@ -14,7 +14,7 @@ from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER
 from engine.runs.database import reading
 from engine.runs.folder import CONFIG_FILE, DATABASE_FILE, is_locked, list_runs
 from engine.runs.notes import NOTES_FILE
-from engine.runs.summary import RunSummary, read_summary
+from engine.runs.summary import RunSummary, read_summaries, read_summary
 
 WATCHED = (CONFIG_FILE, DATABASE_FILE, f"{DATABASE_FILE}-wal", NOTES_FILE)
 
@@ -90,7 +90,7 @@ def best_earlier(run: Path) -> tuple[str, float] | None:
         return None
     known = [
         (one.best_val_loss, one)
-        for one in Catalogue(run.parent).read()
+        for one in read_summaries(run.parent)
         if one.best_val_loss is not None
         and math.isfinite(one.best_val_loss)
         and one.created < own.created

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from data.errors import InputError, suggest
+from data.errors import InputError, nearest, suggest
 from engine.config.schema import SETTINGS
 from engine.runs.summary import RunSummary
 
@@ -170,14 +169,14 @@ def known_field(name: str) -> Field:
     """
     if name in FIELDS:
         return FIELDS[name]
-    near = similar_fields(name)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_COMMON)} and any setting"
+    near = similar_field(name)
+    hint = f"did you mean {near}?" if near else f"there are {', '.join(_COMMON)} and any setting"
     raise InputError(f"runs have no {name!r}: {hint}")
 
 
-def similar_fields(name: str) -> list[str]:
-    """Return the fields whose names are nearly this one, the nearest first."""
-    return difflib.get_close_matches(name.lower(), FIELDS, 2, 0.7)
+def similar_field(name: str) -> str | None:
+    """Return the name of a field that is nearly this one; None if there is none."""
+    return nearest(name, FIELDS, cutoff=0.7)
 
 
 _COMMON = ("name", "state", "preset", "tag", "note", "best", "val", "step", "params", "age", "lr")

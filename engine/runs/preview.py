@@ -66,11 +66,12 @@ class Difference:
 
 def differences(config: Config, other: Config) -> list[Difference]:
     """Return the settings of training that differ, those of the model first."""
+    changed = config.differences(other)
     return [
-        Difference(key, value, before)
+        Difference(key, *values)
         for section in SECTIONS
-        for key, setting in SETTINGS.items()
-        if setting.section == section and (value := config.get(key)) != (before := other.get(key))
+        for key, values in changed.items()
+        if SETTINGS[key].section == section
     ]
 
 

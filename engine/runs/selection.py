@@ -17,7 +17,7 @@ from engine.runs.fields import (
     Field,
     Kind,
     known_field,
-    similar_fields,
+    similar_field,
     sort_key,
 )
 from engine.runs.summary import RunSummary
@@ -118,7 +118,7 @@ def _test(term: str) -> Test:
     if found is None:
         return _word(term)
     name, sign, value = found[1].lower(), found[2], found[3].replace('"', "").lower()
-    if sign == ":" and name not in FIELDS and not similar_fields(name):
+    if sign == ":" and name not in FIELDS and not similar_field(name):
         return _word(term)  # such as an address in a note
     field = known_field(name)
     if field.kind is Kind.TEXT:

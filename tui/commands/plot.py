@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import shutil
 import sys
@@ -12,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from data.errors import InputError, brief
+from data.errors import InputError, brief, nearest
 from engine.program import program
 from engine.protocol import DAMAGED
 from engine.runs.folder import find_run, typed_name
@@ -213,8 +212,8 @@ def _kind(name: str, recorded: Sequence[str]) -> ChartKind:
         if one.name == name:
             return ChartKind(name, one.label, "", (one,))
     known = [*METRICS, *(chart.name for chart in (*CHARTS, *unknown))]
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(METRICS)}"
+    near = nearest(name, known)
+    hint = f"did you mean {near}?" if near else f"there are {', '.join(METRICS)}"
     raise InputError(f"there is no metric {brief(name)}: {hint}")
 
 
