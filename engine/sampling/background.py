@@ -261,8 +261,10 @@ class Sampler:
             return ()
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # there is little to compute
-        odds = odds_of(torch.stack(job.logits), torch.tensor(job.ids), ALTERNATIVES)
-        torch.set_num_threads(threads)
+        try:
+            odds = odds_of(torch.stack(job.logits), torch.tensor(job.ids), ALTERNATIVES)
+        finally:
+            torch.set_num_threads(threads)
         lengths = [len(self._decode(token)) for token in job.ids]
         job.ids, job.logits = [], []
         decode = self._decode

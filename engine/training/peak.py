@@ -13,7 +13,7 @@ REPEATS = 6
 
 
 def peak_flops(device: torch.device, precision: str) -> float:
-    """Measure the FLOP/s of a matrix product on a device; 0.05 s on a CPU with two cores.
+    """Measure the FLOP/s of a matrix product on a device; on a CPU it takes about 0.1 s.
 
     It draws no random numbers, so that a run is the same with it and without.
     """

@@ -8,7 +8,7 @@ from time import perf_counter
 class Phases:
     """Adds up seconds by phase: ``enter`` ends one phase and begins the next.
 
-    It costs a quarter of a microsecond, and never waits for a GPU: there, the parts of a step are
+    It costs less than a microsecond, and never waits for a GPU: there, the parts of a step are
     only queued, so that the trainer leaves them in one phase.
     """
 
