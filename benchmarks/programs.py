@@ -41,6 +41,11 @@ def environment(**more: str) -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key not in dropped} | more
 
 
+def app_environment(runs_dir: Path, name: str) -> dict[str, str]:
+    """The same for the app, with the default preferences: a person's own are left as they are."""
+    return environment(GPT_TUI_PREFERENCES=str(runs_dir / f".{name}-preferences.toml"))
+
+
 def note(text: str) -> None:
     """Say on standard error how far we are."""
     print(text, file=sys.stderr, flush=True)

@@ -83,7 +83,7 @@ def measure(args: argparse.Namespace) -> Report:
 
 def _start(runs_dir: Path, name: str, options: list[str], look: float) -> Start:
     command = programs.app_command(runs_dir, name, options)
-    with PtyApp(command, programs.environment()) as app:
+    with PtyApp(command, programs.app_environment(runs_dir, name)) as app:
         paint = whole = app.read_until(shows_cockpit, 30)
         if not shows_whole_screen(app.text):
             whole = app.read_until(shows_whole_screen, 30)
@@ -120,9 +120,10 @@ def _torch_before_paint(runs_dir: Path, options: list[str]) -> bool:
     """Whether PyTorch is loaded before there is anything to see."""
     with tempfile.TemporaryDirectory() as folder:
         painted, told = Path(folder, "painted"), Path(folder, "told")
-        arguments = programs.app_command(runs_dir, "startup-watched", options)[3:]
+        name = "startup-watched"
+        arguments = programs.app_command(runs_dir, name, options)[3:]
         command = [sys.executable, "-c", WATCHED_START, str(painted), str(told), *arguments]
-        with PtyApp(command, programs.environment()) as app:
+        with PtyApp(command, programs.app_environment(runs_dir, name)) as app:
             app.read_until(shows_cockpit, 30)
             painted.touch()
             while not told.exists() and app.alive:
