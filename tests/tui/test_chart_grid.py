@@ -17,6 +17,7 @@ from textual.pilot import Pilot
 from engine.config.schema import OptimConfig
 from engine.metrics import MetricStore
 from tui.widgets.chart_grid import LOSS_TURNS, TURNS, ChartGrid, arrangement
+from tui.widgets.chart_widget import ChartWidget
 from tui.widgets.metric_chart import MetricChart, Plan
 
 RECORDED = ("learning_rate", "grad_norm", "tokens_per_second", "memory_host", "cpu_load", "mfu")
@@ -63,6 +64,13 @@ async def shown(
         grid.show(store or recorded(), max_step=1000, plan=plan)
         await pilot.pause()
         yield grid, pilot
+
+
+async def until_drawn(grid: ChartGrid, pilot: Pilot[None]) -> None:
+    """Wait for the charts that take over the view of another."""
+    await pilot.pause()
+    while grid._behind:
+        await pilot.pause()
 
 
 def names(grid: ChartGrid) -> list[str]:
@@ -182,7 +190,7 @@ async def test_all_charts_have_the_same_steps_and_the_same_cursor() -> None:
     async with shown() as (grid, pilot):
         tile = next(one for one in grid.query(MetricChart) if one.display)
         tile.look(replace(tile.view, cursor=77, zoom=(50.0, 150.0), y="full"))
-        await pilot.pause()
+        await until_drawn(grid, pilot)
         charts = [grid.loss, *grid.query(MetricChart)]
         assert {(one.view.cursor, one.view.zoom) for one in charts} == {(77, (50.0, 150.0))}
         assert {one.view.y for one in charts if one is not tile} == {"robust", "log"}  # its own
@@ -192,6 +200,27 @@ async def test_all_charts_have_the_same_steps_and_the_same_cursor() -> None:
             if one.display and one.shown_window
         }
         assert windows == {(50.0, 150.0)}
+
+
+async def test_after_a_key_the_charts_are_drawn_and_painted_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with shown() as (grid, pilot):
+        tile, *others = (one for one in grid.query(MetricChart) if one.display)
+        drawn: list[ChartWidget] = []
+        draw = ChartWidget._draw
+        monkeypatch.setattr(ChartWidget, "_draw", lambda one: (drawn.append(one), draw(one)))
+        update = pilot.app._display
+        painted: list[int] = []
+        monkeypatch.setattr(
+            pilot.app, "_display", lambda *of: (painted.append(len(drawn)), update(*of))
+        )
+        tile.toggle_smooth()
+        assert drawn == [tile]
+        await until_drawn(grid, pilot)
+        assert drawn == [tile, grid.loss, *others]
+        assert painted[0] <= 2  # and each of the others is painted before the next is drawn
+        assert len(painted) >= len(others)
 
 
 async def test_a_filter_is_typed_and_ended() -> None:

@@ -134,7 +134,10 @@ def _paint_edge(canvas: ChartFrame, cuts: Sequence[Cut], row: int) -> None:
 def _is_free(canvas: ChartFrame, row: int, start: int, length: int) -> bool:
     """Whether cells have nothing but faint raw values, which a label may cover."""
     styles = canvas.styles[row, start : start + length]
-    return bool(np.isin(styles, (raster.BLANK, raster.RAW, raster.REFERENCE)).all())
+    return bool(_FAINT[styles].all())
+
+
+_FAINT = np.isin(np.arange(len(raster.STYLES)), (raster.BLANK, raster.RAW, raster.REFERENCE))
 
 
 def paint_references(canvas: ChartFrame, field: Field, references: Sequence[Reference]) -> None:

@@ -31,7 +31,7 @@ BEST_TILE_HEIGHT = 8
 SPACIOUS = 100  # columns from which the loss has a larger place of its own
 LOSS_SHARE, LOSS_WIDTH = 0.36, 44
 LOSS_TURNS = 4  # ticks after which the loss is drawn again …
-TURNS = 12  # … and the small charts, in so many groups one after another
+TURNS = 20  # … and the small charts, in so many groups one after another
 
 
 class Arrangement(NamedTuple):
@@ -136,7 +136,7 @@ class ChartGrid(Widget):
         self._selected = 0
         self._turn = 0
         self._shown: list[ChartWidget] = []
-        self._view_is_shared = False
+        self._behind: dict[ChartWidget, None] = {}  # have taken over a view, in this order
 
     @property
     def layout(self) -> Layout:
@@ -171,6 +171,8 @@ class ChartGrid(Widget):
         self._store, self._plan = store, plan
         self.loss.show(store, max_step=max_step, val_label=val_label)
         self._make_tiles(anew=True)
+        for chart in self._shown:
+            chart.refresh_data()
 
     def _make_tiles(self, anew: bool = False) -> None:
         """Make a chart for each kind of metric that has appeared."""
@@ -277,7 +279,7 @@ class ChartGrid(Widget):
         if not self.is_mounted or not self.size:
             return
         charts, page, pages = self._page(self._chart_size())
-        self._shown = [chart for chart, _ in charts]
+        before, self._shown = self._shown, [chart for chart, _ in charts]
         current = self.current
         for chart in (self.loss, *self._tiles.values()):
             chart.display = chart in self._shown
@@ -286,7 +288,8 @@ class ChartGrid(Widget):
         self.loss.set_class(self.mode == "grid" and current is self.loss, "-selected")
         self.loss.refresh(layout=True)  # a child's request makes this widget place them anew
         for chart in self._shown:
-            chart.refresh_data()
+            if chart not in before:
+                chart.refresh_data()
         self.post_message(self.Arranged(*self._titles(page, pages)))
 
     def _titles(self, page: int, pages: int) -> tuple[str, str]:
@@ -315,12 +318,27 @@ class ChartGrid(Widget):
                 chart.refresh_data()
 
     def on_chart_widget_view_changed(self, event: ChartWidget.ViewChanged) -> None:
-        """Have all charts show the same steps, with the same cursor."""
+        """Have all charts show the same steps, with the same cursor, soon after the first one."""
         if event.chart is not self.loss and event.chart not in self._tiles.values():
             return
         for chart in (self.loss, *self._tiles.values()):
-            if chart is not event.chart:
-                chart.view = _same_steps(chart.view, event.view)
+            if chart is not event.chart:  # whose watcher would draw it at once
+                chart.set_reactive(ChartWidget.view, _same_steps(chart.view, event.view))
+        if not self._behind:
+            self.call_after_refresh(self._draw_next)
+        # while a key is held, those that have waited longest come first
+        self._behind |= dict.fromkeys(one for one in self._shown if one is not event.chart)
+
+    def _draw_next(self) -> None:
+        """Draw one of the charts that have taken over a view; the next once this one is painted."""
+        chart = next(iter(self._behind), None)
+        if chart is None:
+            return
+        del self._behind[chart]
+        if chart in self._shown:
+            chart.refresh_data()
+        if self._behind:
+            self.call_after_refresh(self._draw_next)
 
     # -- actions -----------------------------------------------------------------------------------
 

@@ -481,10 +481,12 @@ class ChartWidget(Widget):
             # the range is kept from one drawing of a view to the next, so that it does not jump
             same = self._base_state is not None and self._base_state[1] == look
             before = self._drawing.field.scale if same and self._drawing else None
-            rows = 1 if height > SMALLEST_CHART - 1 else 0
+            least = 1 if height > SMALLEST_CHART - 1 else 0
+            most = max(height - SMALLEST_CHART, least)
+            rows = min(len(self._base_legend) or least, most)  # mostly as many as before
             self._drawing = draw(chart, width, height - rows, before)
             self._chart, self._base_state = chart, (data, look)
-            legend = self.legend(self._drawing, chart, width)[: max(height - SMALLEST_CHART, rows)]
+            legend = self.legend(self._drawing, chart, width)[:most]
             if len(legend) != rows:
                 self._drawing = draw(chart, width, height - len(legend), before)
             self._base_legend = legend
