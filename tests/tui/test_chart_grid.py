@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import pytest
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from engine.config.schema import OptimConfig
 from engine.metrics import MetricStore
@@ -208,13 +210,19 @@ async def test_after_a_key_the_charts_are_drawn_and_painted_one_by_one(
     async with shown() as (grid, pilot):
         tile, *others = (one for one in grid.query(MetricChart) if one.display)
         drawn: list[ChartWidget] = []
-        draw = ChartWidget._draw
-        monkeypatch.setattr(ChartWidget, "_draw", lambda one: (drawn.append(one), draw(one)))
-        update = pilot.app._display
         painted: list[int] = []
-        monkeypatch.setattr(
-            pilot.app, "_display", lambda *of: (painted.append(len(drawn)), update(*of))
-        )
+        draw, paint = ChartWidget._draw, pilot.app._display
+
+        def note_drawn(chart: ChartWidget) -> None:
+            drawn.append(chart)
+            draw(chart)
+
+        def note_painted(screen: Screen[object], update: Any) -> None:
+            painted.append(len(drawn))
+            paint(screen, update)
+
+        monkeypatch.setattr(ChartWidget, "_draw", note_drawn)
+        monkeypatch.setattr(pilot.app, "_display", note_painted)
         tile.toggle_smooth()
         assert drawn == [tile]
         await until_drawn(grid, pilot)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from tui.charts.axes import MOST_DECADES, nice_values
+
 Rows = list[list[tuple[str, str]]]
 """Screen rows as stretches of text, each with the name of its style."""
 
 LOG_FROM = 8.0  # times the least value, the greatest one: from there the axis is logarithmic
 LEAST_COLUMNS, LEAST_ROWS = 12, 3
-MOST_DECADES = 307.0  # of a logarithmic axis, either way, that are normal floats
 BEST_SIGN, POINT_SIGN, LINE_SIGN = "★", "●", "·"
 
 
@@ -79,7 +80,7 @@ def draw_sweep(
     xs, ys = [one.x for one in points], [one.y for one in points]
     is_log = not axis.labels and is_logarithmic(xs)
     across, down = _range(xs, is_log, 0.04), _range(ys, False, 0.06)
-    y_ticks = [(value, f"{value:.4g}") for value in _round_values(*down, max(2, height // 4))]
+    y_ticks = [(value, f"{value:.4g}") for value in nice_values(*down, max(2, height // 4))]
     left = max((len(label) for _, label in y_ticks), default=0) + 2
     columns, rows = width - left, height - 2
     if columns < LEAST_COLUMNS or rows < LEAST_ROWS:
@@ -145,13 +146,6 @@ def _range(values: Sequence[float], is_log: bool, room: float) -> tuple[float, f
     return low - room * span, high + room * span
 
 
-def _round_values(low: float, high: float, most: int) -> list[float]:
-    """Return multiples of 1, 2 or 5 times a power of ten between two numbers."""
-    power = 10.0 ** math.floor(math.log10((high - low) / most))
-    step = next(f * power for f in (1, 2, 5, 10) if f * power >= (high - low) / most * (1 - 1e-9))
-    return [count * step for count in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
 def _x_ticks(
     ends: tuple[float, float], axis: Axis, is_log: bool, columns: int
 ) -> list[tuple[float, str]]:
@@ -160,7 +154,7 @@ def _x_ticks(
         return [(float(rank), label) for rank, label in enumerate(axis.labels)]
     most = max(2, columns // 12)
     if not is_log:
-        return [(value, f"{value:.4g}") for value in _round_values(low, high, most)]
+        return [(value, f"{value:.4g}") for value in nice_values(low, high, most)]
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for mantissas in ((1, 2, 5), (1, 3), (1,)):
         values = [float(f"{m}e{power}") for power in decades for m in mantissas]

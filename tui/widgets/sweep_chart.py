@@ -138,10 +138,6 @@ class SweepChart(Widget):
             self._plot = draw_sweep(points, Axis(labels), *self.size, self.cursor)
         self.refresh()
 
-    @property
-    def is_log(self) -> bool:
-        return self._plot is not None and self._plot.is_log
-
     def render_line(self, y: int) -> Strip:
         rows: Sequence[list[tuple[str, str]]] = self._plot.rows if self._plot else []
         row = rows[y] if y < len(rows) else []
