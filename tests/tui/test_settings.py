@@ -287,6 +287,12 @@ async def test_an_invalid_temperature_is_explained(open_app: Open) -> None:
         assert person.cockpit.query_one("#sample-temperature", Input).value == "0.8"
 
 
+async def test_a_search_finds_names_before_help(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.press("e", "/", *"lear", "enter")
+        assert person.cockpit.settings.list.highlighted_key == "optim.learning_rate"
+
+
 async def test_single_keys_are_letters_in_a_field(open_app: Open) -> None:
     async with open_app() as person:
         await person.start_and_pause()

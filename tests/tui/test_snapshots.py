@@ -46,7 +46,7 @@ FACTS = RunFacts(
     precision="fp32",
     threads=2,
 )
-AROUND = Surroundings("CPU, 2 cores", True, "tinyshakespeare (here)", 3)
+AROUND = Surroundings("CPU, 2 cores", True, "tinyshakespeare (downloaded)", 3)
 TEXT = """
 KING RICHARD II:
 Shall be the way of the world, and the rest

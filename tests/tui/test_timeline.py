@@ -150,8 +150,8 @@ async def test_without_kept_weights_the_keys_for_them_say_where_there_are_some(
         for key in ("s", "k"):
             await person.press(key)
             assert said(person)[-1] == (
-                "the weights of step 13 are not kept; there are those of step 10 (key ,) and "
-                "step 15 (key .)"
+                "the weights of step 13 are not kept, but those of step 10 (key ,) and "
+                "step 15 (key .) are"
             )
         assert screen.step == 13 and person.heard(Rewound) == []
         await person.press("comma")

@@ -25,11 +25,13 @@ COMMANDS = {
     "sweep": CommandEntry("tui.commands.sweep", "train runs with different settings"),
     "queue": CommandEntry("tui.commands.queue", "list and train queued runs"),
     "lr-finder": CommandEntry("tui.commands.lr_finder", "suggest a learning rate"),
-    "convert": CommandEntry("tui.commands.convert", "write a text in UTF-8 of any other text"),
+    "convert": CommandEntry("tui.commands.convert", "write a text in another encoding as UTF-8"),
     "settings": CommandEntry("tui.commands.settings", "list every setting"),
     "keys": CommandEntry("tui.commands.keys", "list every key of the app"),
     "presets": CommandEntry("tui.commands.presets", "list the presets"),
-    "preferences": CommandEntry("tui.commands.preferences", "list and change those of the app"),
+    "preferences": CommandEntry(
+        "tui.commands.preferences", "list and change the app's preferences"
+    ),
     "model": CommandEntry(
         "tui.commands.model", "show the modules and the cost of a model, or trace it"
     ),

@@ -182,7 +182,7 @@ def _read(runs: Sequence[Path], name: str, look: Look) -> tuple[ChartKind, list[
         found = _curves_of(run, known, kind, look, len(curves), several=len(runs) > 1)
         if not found:
             told = f"the run {run.name!r} has no values of {brief(name)} yet"
-            if known.names:
+            if known.names and not any(one.name in known.names for one in kind.metrics):
                 raise InputError(f"{told}: it has {', '.join(known.names)}")
             train = f"{program()} train --resume {typed_name(run)}"
             raise InputError(f"{told}: {train} trains it")

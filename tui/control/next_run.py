@@ -102,7 +102,7 @@ def _text(spec: str) -> str:
             name = outlook(spec)
         except InputError:  # no cache folder: what trains will say so
             return spec
-        return name if "(" in name else f"{name} (here)"
+        return name if "(" in name else f"{name} (downloaded)"
     try:
         size = os.path.getsize(spec)
     except (OSError, ValueError):

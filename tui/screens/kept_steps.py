@@ -55,7 +55,7 @@ class KeptSteps:
         if not near:
             return f"the weights of step {step:,} are not kept, nor are others of this run"
         ways = [f"step {one:,} (key {',' if one < step else '.'})" for one in near]
-        return f"the weights of step {step:,} are not kept; there are those of {' and '.join(ways)}"
+        return f"the weights of step {step:,} are not kept, but those of {' and '.join(ways)} are"
 
     def why_not_at(self, step: int) -> str:
         """Return why the cursor cannot be at a step; empty if it can."""

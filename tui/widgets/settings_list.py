@@ -137,6 +137,7 @@ class SettingsList(OptionList):
     def _rows(self) -> list[Option]:
         if self.words:
             found = [one for one in SETTINGS.values() if self._found(one)]
+            found.sort(key=lambda one: any(word not in one.key for word in self.words))  # then help
             return [Option(self._setting_row(one), id=one.key) for one in found]
         rows = []
         for section in SECTIONS:

@@ -143,7 +143,7 @@ class Welcome(Widget):
         words = [f"{now.steps:,} steps", f"{was}{format_amount(now.tokens)} tokens"]
         if now.seconds is not None and around and around.on_cpu:
             words.append(f"roughly {format_estimate(now.seconds)}")
-        return [*words, f"{now.tokens_per_step:,} a step"]
+        return [*words, f"{now.tokens_per_step:,} tokens per step"]
 
     def _row(
         self, label: str, first: str, *more: str, width: int, changed: bool = False

@@ -36,7 +36,7 @@ NVIDIA_SMI_SECONDS = 2.0
 GROUPS: dict[str, tuple[Preset, ...]] = {
     "recipes to train with": RECIPES,
     "Karpathy's lecture, step by step: the validation loss it shows, and what changes": LADDER,
-    "the projects this program grew from": ORIGINS,
+    "four teaching projects that rebuild the lecture's model": ORIGINS,
     "GPT-2 as published (parameters counted with its own 50,257 tokens)": GPT2,
 }
 PRESETS = {preset.name: preset for group in GROUPS.values() for preset in group}

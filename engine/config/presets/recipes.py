@@ -112,7 +112,7 @@ def _gpt2(name: str, size: str, layers: int, heads: int, width: int, rate: float
         "model.n_head": heads,
         "model.n_embd": width,
         "optim.learning_rate": rate,
-        "optim.min_lr": rate / 10,
+        "optim.min_lr": round(rate / 10, 9),  # not 5.9999999999999995e-05
     }
     told = f"{size}: {layers} layers, {heads} heads, width {width}."
     return Preset(name, told, GPT2_RECIPE | shape, vocab_size=GPT2_VOCAB_SIZE)
