@@ -318,3 +318,12 @@ async def test_what_is_seen_is_exported_to_the_run(tmp_path: Path) -> None:
         steps = [int(row["step"]) for row in rows if row["series"] == "train"]
         assert chart.view.zoom[0] <= steps[0] and steps[-1] <= chart.view.zoom[1]
         assert len(steps) == steps[-1] - steps[0] + 1
+
+
+@pytest.mark.parametrize(
+    ("end", "shown_steps"), [(900, (500, 900)), (400, (0, 400)), (0, (0, 400))]
+)
+def test_following_never_shows_what_is_before_the_run(
+    end: float, shown_steps: tuple[float, float]
+) -> None:
+    assert View(zoom=(100.0, 500.0), follow=True).steps_shown((0, 1000), end) == shown_steps

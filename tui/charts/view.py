@@ -58,7 +58,9 @@ class View:
             return whole
         first, last = self.zoom
         if self.follow:
-            first, last = end - (last - first), end
+            width = last - first
+            first = max(end - width, whole[0])  # early on the end is nearer than the width
+            last = first + width
         return first, max(last, first + 1.0)
 
     def zoomed(self, window: Window, whole: Window, factor: float, at: float) -> View:
