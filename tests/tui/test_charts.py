@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.metrics import Column, Mark
+from engine.metrics import Column, Mark, Values
 from tui.charts import raster
 from tui.charts.axes import Scale, nice_values, value_labels
 from tui.charts.canvas import spread, thin
@@ -361,3 +361,25 @@ def test_empty_columns_do_not_break_a_line() -> None:
 def test_chosen_points_keep_their_distance_and_include_the_last() -> None:
     columns = np.array([0, 1, 4, 5, 8, 9])
     assert columns[spread(columns, apart=4)].tolist() == [1, 5, 9]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.9])
+@pytest.mark.parametrize("rows", [60, 5000])
+@pytest.mark.parametrize("change", ["adds rows", "goes back"])
+def test_a_run_that_changes_while_it_is_drawn_is_drawn_as_it_was(
+    change: str, rows: int, smoothing: float
+) -> None:
+    train, changes = column([2.0 + math.sin(step / 9) for step in range(rows)]), 0
+
+    def meanwhile(values: Values) -> Values:  # called between two looks at the column
+        nonlocal changes
+        changes += 1
+        if change == "adds rows":
+            train.extend(range(rows * changes, rows * (changes + 1)), [2.0] * rows)
+        else:
+            train.truncate(rows // 2 - changes)
+        return values
+
+    series = Series(train, raster.TRAIN, name="train", raw=raster.RAW, transform=meanwhile)
+    frame = painted(Chart([series], Window(0, rows), smoothing=smoothing), 90, 20)
+    assert changes and cells(frame, raster.TRAIN)

@@ -27,7 +27,7 @@ from tui.charts.picture import (
     paint_references,
 )
 from tui.charts.raster import DISC, DOTS_ACROSS, RUNS, ChartFrame, Masks
-from tui.charts.reduction import Extremes, reduction_of
+from tui.charts.reduction import Extremes, one_reading, reduction_of
 from tui.charts.window import Window
 from tui.text.letters import letter_of
 
@@ -184,6 +184,7 @@ class Measured(NamedTuple):
     log_refused: bool
 
 
+@one_reading()
 def measured(chart: Chart, width: int, height: int, before: Scale | None = None) -> Measured:
     """Choose the range of the vertical axis and the points that are drawn of each curve.
 
@@ -207,6 +208,7 @@ def measured(chart: Chart, width: int, height: int, before: Scale | None = None)
     return Measured(Field(chart.window, scale, layout), y_ticks, drawn, log and not scale.log)
 
 
+@one_reading()
 def draw(chart: Chart, width: int, height: int, before: Scale | None = None) -> Drawing:
     """Draw a chart of exactly `width` by `height` cells; see `measured`."""
     width, height = max(width, 0), max(height, 0)
@@ -524,6 +526,7 @@ def _share_cells(canvas: ChartFrame, curves: Sequence[tuple[Masks, int]]) -> Non
 # -- reading -------------------------------------------------------------------------------------
 
 
+@one_reading()
 def value_at(
     series: Series, step: int | None, smoothing: float
 ) -> tuple[int | None, float | None, float | None]:

@@ -11,7 +11,7 @@ from engine.metrics import Flags, Values
 from tui.charts.canvas import points_of
 from tui.charts.chart import Chart, Drawing, Series
 from tui.charts.raster import DOTS_ACROSS, STYLES
-from tui.charts.reduction import reduction_of
+from tui.charts.reduction import one_reading, reduction_of
 
 WIDTH, HEIGHT, MARGIN = 960, 540, 64
 POINTS = 480  # of a curve, more than its picture has columns
@@ -44,6 +44,7 @@ def csv_lines(chart: Chart) -> Iterator[str]:
                 )
 
 
+@one_reading()
 def svg(chart: Chart, drawing: Drawing, title: str, colour: Callable[[str], str]) -> str:
     """Return a picture of the chart, drawn from its values.
 

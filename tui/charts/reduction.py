@@ -6,6 +6,9 @@ is truncated. All of this is read by the thread that draws.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -228,6 +231,24 @@ class _Averages:
 
 
 _reductions: WeakKeyDictionary[Column, Reduction] = WeakKeyDictionary()
+_reading = threading.local()
+
+
+@contextmanager
+def one_reading() -> Iterator[None]:
+    """Have `reduction_of` read each column once.
+
+    The engine adds rows in its own thread meanwhile, and removes them when a run goes back: row
+    numbers that were found in one reading may not fit the next one.
+    """
+    if getattr(_reading, "columns", None) is not None:  # within another one
+        yield
+        return
+    _reading.columns = set()
+    try:
+        yield
+    finally:
+        _reading.columns = None
 
 
 def reduction_of(column: Column) -> Reduction:
@@ -235,5 +256,10 @@ def reduction_of(column: Column) -> Reduction:
     reduction = _reductions.get(column)
     if reduction is None:
         reduction = _reductions[column] = Reduction()
-    reduction.read(column)
+    columns = getattr(_reading, "columns", None)
+    if columns is None:
+        reduction.read(column)
+    elif column not in columns:
+        columns.add(column)
+        reduction.read(column)
     return reduction

@@ -33,6 +33,7 @@ def export_chart(widget: ChartWidget, folder: Path) -> list[Path]:
     if shown is None:
         raise InputError("the chart is empty: there is nothing to export yet")
     from tui.charts.export import csv_lines, svg
+    from tui.charts.reduction import one_reading
 
     chart, drawing = shown
     picture = svg(chart, drawing, f"{widget.title or 'loss'} · {folder.name}", widget.colour_of)
@@ -45,7 +46,7 @@ def export_chart(widget: ChartWidget, folder: Path) -> list[Path]:
         place.mkdir(exist_ok=True)
         with replacing(written[0], "w", encoding="utf-8") as file:
             file.write(picture)
-        with replacing(written[1], "w", encoding="utf-8", newline="") as file:
+        with replacing(written[1], "w", encoding="utf-8", newline="") as file, one_reading():
             file.writelines(csv_lines(chart))
         with suppress(ImportError):  # a picture of dots is an extra
             library = importlib.import_module("resvg_py")
