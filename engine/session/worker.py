@@ -53,9 +53,14 @@ Emit = Callable[[Event], None]
 
 
 class EngineLoop:
-    """Takes commands and drives at most one session; events are emitted in the loop's thread."""
+    """Takes commands and drives at most one session; events are emitted in the loop's thread.
 
-    def __init__(self, emit: Emit) -> None:
+    Args:
+        emit: Called with each event.
+        status: Until the first command is carried out.
+    """
+
+    def __init__(self, emit: Emit, status: Status | None = None) -> None:
         self._emit = emit
         # each command with the number of stops before it; None ends the loop
         self._inbox: SimpleQueue[tuple[Command | None, int]] = SimpleQueue()
@@ -63,7 +68,7 @@ class EngineLoop:
         self._session: Session | Viewer | None = None
         self.metrics = MetricStore()
         self.lr_finder = BackgroundFinder(emit)
-        self._status = Status()
+        self._status = status or Status()
         self._thread: threading.Thread | None = None
 
     @property

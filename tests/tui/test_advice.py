@@ -172,7 +172,7 @@ async def test_a_run_that_stopped_early_says_why_and_what_goes_on(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings: dict[str, Any] = {"eval.interval": 2, "eval.patience": 1, "optim.learning_rate": 9.0}
-    async with open_app(settings | {"optim.warmup_steps": 0}) as person:
+    async with open_app(settings | {"optim.warmup_steps": 0}, size=(120, 40)) as person:
         await person.press("space")
         await person.until_heard(StateChanged, state=State.FINISHED)
         await person.until(lambda: "finished" in person.notice)

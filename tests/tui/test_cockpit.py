@@ -14,10 +14,13 @@ from engine.protocol import (
     Saved,
     State,
     StateChanged,
+    Status,
 )
 from engine.runs.timeline import read_samples
 from tests.tui.conftest import Open, Person, checkpoints
 from tui.control.keymap import GROUPS
+from tui.control.run import RunControl
+from tui.screens.cockpit import EngineEvent
 from tui.screens.help import TextScreen
 from tui.widgets.sample_pane import SampleRecord
 
@@ -185,6 +188,22 @@ async def test_the_end_leaves_a_summary_and_more_steps_go_on(open_app: Open) -> 
         assert person.notice.startswith("finished: 20 steps")
         assert person.heard(RunOpened) and len(person.heard(RunOpened)) == 1
         assert not person.heard(Failed)
+
+
+@pytest.mark.parametrize("early", ["", "stopped early: no lower validation loss in 10 evaluations"])
+async def test_the_summary_leaves_room_for_the_text_on_a_small_terminal(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch, early: str
+) -> None:
+    done = Status(State.FINISHED, step=100_000, total_steps=100_000, train_seconds=36_000.0,
+                  val_loss=1.2345, best_val_loss=1.2345, best_step=100_000)  # fmt: skip
+    async with open_app(size=(80, 24)) as person:
+        monkeypatch.setattr(RunControl, "status", done)
+        person.cockpit.post_message(EngineEvent(StateChanged(State.FINISHED, message=early)))
+        await person.until(lambda: person.notice, "the summary")
+        assert person.cockpit.notice.region.height == 2
+        assert person.cockpit.samples.view.region.height >= 1
+        assert person.notice.startswith(early or "finished: 100,000 steps in 10:00:00 · best 1.2")
+        assert "raise train.max_steps (e) to continue" in person.notice
 
 
 async def test_help_lists_every_key(open_app: Open) -> None:

@@ -6,13 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from textual.widgets import Static
 
 from engine.protocol import State
-from tests.tui.conftest import Open
+from tests.tui.conftest import Open, Person
 from tui.control.keymap import GROUPS, display
 from tui.control.preferences import Preferences
 from tui.control.remap import Keymap
 from tui.screens.help import TextScreen
+from tui.widgets.keys_footer import KeysFooter
 
 
 @pytest.mark.parametrize(
@@ -82,6 +84,47 @@ async def test_a_key_of_ones_own_is_in_force_in_footer_help_palette_and_dispatch
         await person.until(lambda: person.status.step >= 2, "training")
         await person.press("f6")
         await person.until_state(State.PAUSED)
+
+
+async def test_a_remapped_key_keeps_its_place_in_the_footer(open_app: Open) -> None:
+    async with open_app(size=(200, 50)) as person:
+        footer = person.cockpit.query_one(KeysFooter)
+        await person.until(lambda: footer.keys, "the keys")
+        before = [key.action for key in footer.keys]
+        person.app.preferences.set_key("cockpit.sample", "f6")
+        person.app.preferences.set_key("cockpit.settings", "f7,e")
+        person.app.preferences.set_key("app.help", "f2")
+        await person.until(lambda: "f7" in [key.key for key in footer.keys], "the new keys")
+        assert [key.action for key in footer.keys] == before
+        assert before[-2:] == ["app.leave", "app.help"]
+
+
+async def test_sentences_name_the_keys_in_force(open_app: Open, runs_dir: Path) -> None:
+    preferences = Preferences()
+    for id, key in {"train": "f6", "sample": "f7", "prompt": "f8", "add_to_queue": "f9"}.items():
+        preferences.set_key(f"cockpit.{id}", key)
+    async with open_app(size=(120, 40), preferences=preferences) as person:
+        cockpit = person.cockpit
+        hint = "appears here: f7 samples a text, f8 edits the prompt"
+        assert hint in cockpit.samples.view.passages[0].prompt
+        assert "Press f6 to train" in str(cockpit.welcome.render())
+        await person.press("Q")
+        empty = person.app.screen.query_one("#empty", Static)
+        assert "In the cockpit, f9 adds the edited settings" in str(empty.render())
+        await person.press("enter")
+        assert person.told() == "nothing is queued: f9 in the cockpit adds a run"
+    damaged = runs_dir / "damaged"
+    damaged.mkdir(parents=True)
+    async with open_app(run=damaged, preferences=preferences) as person:
+        await person.until_state(State.IDLE)
+        await person.until(
+            lambda: cockpit_chart(person) == "f6 opens and continues the run", "why no curves"
+        )
+
+
+def cockpit_chart(person: Person) -> str:
+    """What stands in the place of the curves."""
+    return person.cockpit.chart.empty_text
 
 
 async def test_keys_that_cannot_be_are_told_when_the_app_starts(open_app: Open) -> None:

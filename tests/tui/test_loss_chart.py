@@ -79,11 +79,11 @@ def test_every_style_of_a_cell_has_its_colours() -> None:
     assert {f"chart--{style}" for style in STYLES} <= ChartWidget.COMPONENT_CLASSES
 
 
-async def test_it_says_how_to_begin_while_there_is_nothing_to_show() -> None:
+async def test_it_says_so_while_there_is_nothing_to_show() -> None:
     app = ChartApp()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
-        assert "press space to start training" in lines(app.chart)[12]
+        assert "no steps yet" in lines(app.chart)[12]
         app.chart.empty_text = "no values yet"
         app.chart.show(MetricStore())
         assert "no values yet" in lines(app.chart)[12]

@@ -51,6 +51,24 @@ async def look(person: Person) -> RunsScreen:
     return screen
 
 
+async def test_the_run_of_the_cockpit_is_open_here_and_another_one_elsewhere(
+    open_app: Open, runs_dir: Path
+) -> None:
+    other = write_run(runs_dir, "other", 1.7e9)
+    async with open_app(size=(120, 40)) as person:
+        await person.start_and_pause()
+        lock = RunLock(other)
+        try:
+            screen = await look(person)
+            await person.until(lambda: "(open here)" in details(screen), "the own run")
+            await person.press("end")
+            await person.until(
+                lambda: "(another program has it open)" in details(screen), "the other run"
+            )
+        finally:
+            lock.release()
+
+
 def names(screen: RunsScreen) -> str:
     return " ".join(run.name for run in screen.table.runs)
 

@@ -13,7 +13,9 @@ from engine.protocol import State
 from tests.engine.run_folders import write_run
 from tests.tui.conftest import Open, Person
 from tui.control.next_run import next_run, surroundings
+from tui.control.run import RunControl
 from tui.screens.presets import PresetsScreen
+from tui.widgets.status_bar import StatusBar
 
 
 def shown(person: Person) -> str:
@@ -67,6 +69,20 @@ async def test_its_keys_can_be_clicked_and_it_goes_once_there_is_a_run(open_app:
         await person.press("escape")
         await person.start()
         assert not person.cockpit.welcome.display and person.cockpit.chart.display
+
+
+async def test_until_the_run_that_was_asked_for_is_open_its_name_is_shown(
+    open_app: Open, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write_run(runs_dir, "one")
+    monkeypatch.setattr(RunControl, "begin", lambda self: None)  # it takes its time
+    async with open_app(run=run) as person:
+        bar = person.cockpit.query_one(StatusBar)
+        assert "opening one…" in str(bar.render())
+        assert str(person.app.control.draft.base.data.corpus) not in str(bar.render())
+        assert person.cockpit.chart.empty_text == "opening one…"
+        await person.press("space")
+        assert person.told() == "the run is being prepared: wait until it is open"
 
 
 async def test_it_is_skipped_when_a_run_was_asked_for(open_app: Open, runs_dir: Path) -> None:

@@ -539,6 +539,10 @@ def id_of(group: str, key: Key) -> str:
     return f"app.{key.name}" if key is HELP else f"{group}.{key.name}"
 
 
+IDS = [id_of(name, key) for name, group in GROUPS.items() for key in group.keys]
+PLACES = {id: place for place, id in enumerate([*IDS, id_of("app", HELP)])}  # help comes last
+
+
 def display(keys: str) -> str:
     """Return keys as they are printed: ``full_stop,escape`` is ``. esc``."""
     return " ".join(map(_display_one, keys.split(",")))

@@ -9,7 +9,7 @@ from textual.keys import Keys, _character_to_key
 from engine.program import program
 from tui.control.keymap import GROUPS, Key, display, id_of
 
-IDS = frozenset(id_of(name, key) for name, group in GROUPS.items() for key in group.keys)
+DEFAULTS = {id_of(name, key): key.keys for name, group in GROUPS.items() for key in group.keys}
 MODIFIERS = frozenset({"ctrl", "shift", "alt", "super"})
 NAMES = frozenset(one.value for one in Keys)
 PRINTED = {display(name): name for name in sorted(NAMES)}  # as a footer has it
@@ -44,6 +44,10 @@ class Keymap:
         """Return the keys of an action as they are printed."""
         return display(self.keys(group, key))
 
+    def first(self, id: str) -> str:
+        """Return the first key of an action, as ``cockpit.train``, as it is printed."""
+        return display((self.changes.get(id) or DEFAULTS[id]).partition(",")[0])
+
     def _clashes(self) -> Iterator[str]:
         changed = {id.partition(".")[0] for id in self.changes}
         for name in sorted(changed):
@@ -59,7 +63,7 @@ class Keymap:
 
 
 def _checked(id: str, keys: object) -> str:
-    if id not in IDS:
+    if id not in DEFAULTS:
         raise ValueError(f"keys: there is no action {id!r}; {program()} keys lists them")
     if not isinstance(keys, str) or not keys.strip():
         raise ValueError(f'keys: {id} must be a key, or several as in "space,ctrl+t", not {keys!r}')

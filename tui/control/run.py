@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from engine.session.worker import EngineLoop
 
 OPEN_STATES = (State.RUNNING, State.PAUSED, State.FINISHED)
-NOT_STARTED = Status()
 SEEDS = 2**31  # number of distinct seeds
 PROBES = "sample.probes"
 SAMPLING = "sample."  # prefix of the keys of the sampling settings
@@ -89,7 +88,12 @@ class RunControl:
         self._emit = emit
         self.run_path: Path | None = launch.run
         config = launch.config
-        self.facts = RunFacts(corpus=Path(config.data.corpus).name, preset=config.preset)
+        self.facts = RunFacts()
+        self._first_status = Status()  # until the engine has begun
+        if launch.run:
+            self._first_status = Status(State.PREPARING, f"opening {launch.run.name}…")
+        else:
+            self.facts = RunFacts(corpus=Path(config.data.corpus).name, preset=config.preset)
         self.note = ""
         self.first_step = 0  # above 0 for a fork: it has no earlier weights
         self.watching = False  # the run is read-only here
@@ -113,11 +117,11 @@ class RunControl:
         """The engine; created after the first paint, because it imports numpy."""
         from engine.session.worker import EngineLoop
 
-        return EngineLoop(self._emit)
+        return EngineLoop(self._emit, self._first_status)
 
     @property
     def status(self) -> Status:
-        return self.engine.status if self._started else NOT_STARTED
+        return self.engine.status if self._started else self._first_status
 
     @property
     def metrics(self) -> MetricStore:
@@ -145,7 +149,8 @@ class RunControl:
 
     def begin(self) -> None:
         """Start the engine; open the run that the app was started for."""
-        self._show_next(self.launch.config)
+        if not self.launch.run:
+            self._show_next(self.launch.config)
         self.engine.start()
         self._started = True  # not before: a signal may end what has started
         if self.launch.run:

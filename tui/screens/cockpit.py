@@ -22,7 +22,7 @@ from engine.config.schema import SETTINGS
 from engine.config.setting import Value
 from engine.protocol import State
 from tui.control.availability import WHY_NOT
-from tui.control.keymap import GROUPS, bindings, display
+from tui.control.keymap import bindings
 from tui.control.next_run import Surroundings, surroundings
 from tui.control.run import OPEN_STATES, RunControl
 from tui.control.runs_view import RunsView
@@ -145,8 +145,8 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
                 with Vertical(id="chart-frame") as frame:
                     frame.border_title = "loss"
                     yield ChartGrid(id="charts")
-                    yield Welcome(self.control.draft, self._key_of, id="welcome")
-                yield SamplePane(id="samples")
+                    yield Welcome(self.control.draft, self.key_of, id="welcome")
+                yield SamplePane(self.key_of, id="samples")
             yield SettingsPanel(self.control.draft, id="settings")
         yield Static(id="too-small")
         yield KeysFooter()
@@ -172,6 +172,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self._show_status()
         self._preferences.watch(self.arrange_panels)
         self.charts.arrange_as(self._preferences.get("chart.order"))
+        self.chart.empty_text = self.control.status.message  # that a run is being opened
         self.set_interval(TICK_SECONDS, self._tick)
         self.call_after_refresh(self.control.queue.welcome)
         self._show_welcome()
@@ -233,13 +234,6 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
                 welcome.around = found
                 welcome.refresh()
 
-    def _key_of(self, name: str) -> str:
-        """Return the key of an action, the first if there are several."""
-        group = "app" if name == "help" else self.KEYS
-        key = next(one for one in GROUPS[group].keys if one.name == name)
-        keys = self.app.keymap.keys(group, key)  # type: ignore[attr-defined]
-        return display(str(keys).partition(",")[0])
-
     def show_settings(self) -> None:
         draft = self.control.draft
         self._show_welcome()
@@ -256,8 +250,13 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     def _on_state(self, event: protocol.StateChanged) -> None:
         before, self._last_state = self._last_state, event.state
         if event.state is State.FINISHED:
-            early = f"{event.message}\n" if event.message else ""
-            told = early + format_finished(self.control.status, self.control.run_path)
+            told = format_finished(
+                self.control.status,
+                self.control.run_path,
+                self.key_of,
+                early=event.message,
+                brief=self.has_class("-short"),
+            )
             self.notice.say(told, "information")
             if before is State.RUNNING:
                 self.control.queue.note_finished(told)
@@ -269,11 +268,16 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
                 self.control.queue.note_started()
         elif before is State.FINISHED and event.state is State.PAUSED:
             self.notice.say("")  # train.max_steps was raised
-        self.chart.empty_text = EMPTY_CHART.get(event.state, "no steps yet")
+        self.chart.empty_text = self._why_no_curves(event.state)
         self._show_welcome()
         self._show_status()
         self.charts.refresh_data()
         self.refresh_bindings()
+
+    def _why_no_curves(self, state: State) -> str:
+        if state is State.IDLE and self.control.run_path:  # it could not be opened
+            return f"{self.key_of('cockpit.train')} opens and continues the run"
+        return EMPTY_CHART.get(state, "no steps yet")
 
     def _on_run_opened(self, event: protocol.RunOpened) -> None:
         from engine.runs.timeline import read_samples  # numpy waits for the first paint
@@ -692,7 +696,6 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
 NOTHING_TO_LEAVE = "no message is shown, and no chart is maximised"
 EMPTY_CHART = {
-    State.IDLE: "press space to start training",
     State.PREPARING: "getting ready…",
     State.RUNNING: "training begins…",
 }

@@ -13,6 +13,8 @@ from tui.widgets.keys_footer import KeysFooter
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
 
+    from tui.control.remap import Keymap
+
 
 class KeyedScreen(Screen[ScreenResultType]):
     """A screen with a footer of its keys, where its messages appear, too.
@@ -26,6 +28,11 @@ class KeyedScreen(Screen[ScreenResultType]):
     def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
         """Return why an action of a key is impossible now; empty if it is possible."""
         return ""
+
+    def key_of(self, id: str) -> str:
+        """Return the key in force of an action, as ``cockpit.train``; the first of several."""
+        keymap: Keymap = self.app.keymap  # type: ignore[attr-defined]
+        return keymap.first(id)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return not self.why_not(action, parameters)

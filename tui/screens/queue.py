@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from engine.sweeps.leaderboard import Place
 
 REFRESH_SECONDS = 2.0
+ADD = "cockpit.add_to_queue"
 STYLES = {
     "running": "green",
     "interrupted": "yellow",
@@ -41,7 +42,7 @@ STYLES = {
     "cancelled": "dim",
 }
 EMPTY = (
-    "Nothing is queued.\n\nIn the cockpit, a adds the edited settings, as one run or several;\n"
+    "Nothing is queued.\n\nIn the cockpit, {} adds the edited settings, as one run or several;\n"
     "on the command line, gpt-tui sweep does."
 )
 
@@ -74,7 +75,7 @@ class QueueScreen(KeyedScreen[None]):
         yield Static(id="heading")
         yield Notice(id="queue-notice")
         yield QueueTable(id="runs", cursor_type="row", zebra_stripes=True)
-        yield Static(EMPTY, id="empty")
+        yield Static(EMPTY.format(self.key_of(ADD)), id="empty", markup=False)
         yield Static(id="detail")
         yield KeysFooter()
 
@@ -148,7 +149,7 @@ class QueueScreen(KeyedScreen[None]):
             text.append(f"{entry.run or entry.sweep or 'waiting'}  ", "bold")
             text.append(state, STYLES.get(state, ""))
             if place.run:
-                text.append("  enter opens it", "dim")
+                text.append(f"  {self.key_of('queue.open')} opens it", "dim")
             words = [f"{key} {format_value(key, value)}" for key, value in entry.changes.items()]
             text.append("\n" + (" · ".join(words) or "settings unchanged"))
             for problem, style in ((place.pruned, "yellow"), (entry.problem, "red")):
@@ -166,7 +167,7 @@ class QueueScreen(KeyedScreen[None]):
         entry = place.entry if place else None
         state = entry.state if entry else None
         if action in ("cancel", "retry", "move", "open") and entry is None:
-            return "nothing is queued: a in the cockpit adds a run"
+            return f"nothing is queued: {self.key_of(ADD)} in the cockpit adds a run"
         if action == "open":
             possible, reason = (
                 bool(place and place.run),
@@ -203,7 +204,7 @@ class QueueScreen(KeyedScreen[None]):
     def _why_no_start(self) -> str:
         ready = (EntryState.WAITING, EntryState.INTERRUPTED)
         if not any(entry.state in ready for entry in self._entries):
-            return "no run waits: a in the cockpit adds one"
+            return f"no run waits: {self.key_of(ADD)} in the cockpit adds one"
         if is_busy(self.control):
             return "a run is training: the next one starts when it ends"
         return ""

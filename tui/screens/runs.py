@@ -201,7 +201,9 @@ class RunsScreen(KeyedScreen[None]):
 
             found = find_parent(run, self.view.runs or ())
             parent = found.name if found else f"{run.parent} (not here any more)"
-        return RunFacts(run, self.view.sizes.get(run.path), parent, self._differs(run))
+        open_here = self.control.is_open and self.control.run_path == Path(run.path)
+        size = self.view.sizes.get(run.path)
+        return RunFacts(run, size, parent, open_here, self._differs(run))
 
     def _differs(self, run: RunSummary) -> tuple[tuple[str, str], ...]:
         """Return what differs from the open run, and from what the settings began from."""

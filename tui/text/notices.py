@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.config.changes import format_options
@@ -11,17 +12,35 @@ from engine.runs.folder import LOG_FILE, typed_name
 from tui.text.numbers import format_count, format_duration, format_loss, format_path
 
 
-def format_finished(status: Status, run: Path | None) -> str:
-    """Format the results of a run, and the keys to continue with."""
-    longer = "eval.patience" if status.step < status.total_steps else "train.max_steps"
-    way_on = "space continues" if status.pruned else f"raise {longer} (e) to continue"
-    return (
-        f"finished: {format_count(status.step, 'step')} in "
-        f"{format_duration(status.train_seconds)} · "
-        f"val {format_loss(status.val_loss)} · best {format_loss(status.best_val_loss)} at step "
-        f"{status.best_step or 0:,} (whole split)\n"
-        f"kept in {format_path(run or '')} · {way_on}, n starts a new run, s samples"
+def format_finished(
+    status: Status,
+    run: Path | None,
+    key_of: Callable[[str], str],
+    early: str = "",
+    brief: bool = False,
+) -> str:
+    """Format the results of a run, and the keys to continue with.
+
+    Args:
+        key_of: Returns the key of an action, by its id in the key table.
+        early: Why it ended before its last step, if it did.
+        brief: Say it in two lines of 80 columns; the status bar has the figures.
+    """
+    train, settings, new, sample = map(
+        key_of, ("cockpit.train", "cockpit.settings", "cockpit.new_run", "cockpit.sample")
     )
+    longer = "eval.patience" if status.step < status.total_steps else "train.max_steps"
+    way_on = f"{train} continues" if status.pruned else f"raise {longer} ({settings}) to continue"
+    ways = f"{way_on}, {new} starts a new run, {sample} samples"
+    done = (
+        f"finished: {format_count(status.step, 'step')} in {format_duration(status.train_seconds)}"
+    )
+    best = f"best {format_loss(status.best_val_loss)} at step {status.best_step or 0:,}"
+    if brief:
+        return f"{early or f'{done} · {best} (whole split)'}\n{ways}"
+    val = f"val {format_loss(status.val_loss)}"
+    kept = f"kept in {format_path(run or '')} · {ways}"
+    return "\n".join([*[early] * bool(early), f"{done} · {val} · {best} (whole split)", kept])
 
 
 def format_failed(message: str, status: Status, run: Path | None) -> str:

@@ -15,6 +15,8 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 
+from tui.control.keymap import PLACES
+
 MESSAGE_SECONDS = 6.0
 INDISPENSABLE = ("app.help", "leave", "app.leave", "close", "dismiss", "leave_field")
 
@@ -130,7 +132,12 @@ class KeysFooter(Widget):
     def _choose(self) -> None:
         """Choose the keys that there are and that fit; repaint only if they changed."""
         screen = self.screen
-        shown = [one for one in screen.active_bindings.values() if one.binding.show]
+        active = screen.active_bindings.values()
+        nodes = list(dict.fromkeys(one.node for one in active))
+        shown = sorted(  # Textual puts remapped keys behind all others
+            (one for one in active if one.binding.show),
+            key=lambda one: (nodes.index(one.node), PLACES.get(one.binding.id or "", len(PLACES))),
+        )
         one_each = {one.binding.action: one for one in reversed(shown)}  # the first key wins
         keys = those_that_fit(
             (

@@ -27,7 +27,7 @@ MOST_OF_LABEL = 24  # characters, of a reference line
 class LossChart(ChartWidget):
     """Shows the training and the validation loss of a metric store, and abandoned steps faintly."""
 
-    empty_text: var[str] = var("press space to start training")
+    empty_text: var[str] = var("no steps yet")
 
     growing: var[bool] = var(True)
     """Whether more steps may come: the horizontal axis then ends at a round step."""

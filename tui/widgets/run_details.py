@@ -37,12 +37,14 @@ class RunFacts:
     Attributes:
         size: Bytes on the disk; None while that is not known.
         parent: What the run it was forked from is called now.
+        is_open_here: Whether it is the one in the cockpit, and trained there.
         differs: What it is compared with, and the settings that differ.
     """
 
     run: RunSummary
     size: int | None = None
     parent: str = ""
+    is_open_here: bool = False
     differs: tuple[tuple[str, str], ...] = ()
 
 
@@ -85,7 +87,7 @@ class RunDetails(Widget):
         fit = _wrapped_items if self._wraps else lambda items, width: [fit_items(items, width)]
         making = _problem(run, width) if run.problem else fit(_making(run), width)
         return [
-            *fit(_standing(run, width), width),
+            *fit(_standing(run, told.is_open_here, width), width),
             *making,
             *(line for one in told.differs for line in self._differs(*one, width)),
             *_all_written(run, width),
@@ -131,8 +133,9 @@ def _problem(run: RunSummary, width: int) -> list[Text]:
     return [*lines, *Text(problem, "yellow").wrap(CONSOLE, width)]
 
 
-def _standing(run: RunSummary, width: int) -> list[Text]:
-    live = " (a program has it open)" if run.live else ""
+def _standing(run: RunSummary, is_open_here: bool, width: int) -> list[Text]:
+    where = "open here" if is_open_here else "another program has it open"
+    live = f" ({where})" if run.live else ""
     best = "" if run.best_step is None else f" @{run.best_step:,}"
     name, state = (
         Text(run.name, "bold"),

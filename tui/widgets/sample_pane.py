@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,7 +32,6 @@ LABELS = {"sample.prompt": "prompt", "sample.temperature": "temp", "sample.top_k
 SLIM = 50  # columns of the whole pane; in fewer the prompt takes a line of its own
 SLIMMEST = 44  # in fewer there is no room for the seed
 MOST_TOKENS_WITH_ODDS = 20_000  # those of older texts are dropped: each takes some 500 bytes
-EMPTY = "what the model writes appears here: s samples a text, p edits the prompt"
 
 
 class SampleRecord:
@@ -175,7 +174,11 @@ class SeedField(Field):
 
 
 class SamplePane(Vertical):
-    """Shows samples, the newest unless an earlier one was chosen."""
+    """Shows samples, the newest unless an earlier one was chosen.
+
+    Args:
+        key_of: Returns the key of an action, by its id in the key table.
+    """
 
     DEFAULT_CSS = """
     SamplePane {
@@ -219,8 +222,9 @@ class SamplePane(Vertical):
     view = getters.query_one("#sample-body", TextView)
     prompt_field = getters.query_one(PromptField)
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, key_of: Callable[[str], str], *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._key_of = key_of
         self.records: list[SampleRecord] = []
         self._val_losses: dict[int, float] = {}  # of the steps evaluated so far
         self._groups: list[list[SampleRecord]] | None = None  # of records that belong together
@@ -279,7 +283,10 @@ class SamplePane(Vertical):
     def _tell_waiting(self) -> None:
         """Say which fields hold what no run has taken over, once the cursor has left them."""
         names = " and ".join(LABELS[one.key] for one in self._typed)
-        self.waiting.say(names and f"not used yet: {names} (p, then enter)", "hint")
+        self.waiting.say(
+            names and f"not used yet: {names} ({self._key_of('cockpit.prompt')}, then enter)",
+            "hint",
+        )
 
     # -- samples ---------------------------------------------------------------------------------
 
@@ -416,11 +423,16 @@ class SamplePane(Vertical):
     def _position(self) -> int:
         return len(self.groups) - 1 if self._shown is None else self._shown
 
+    def _hint(self) -> str:
+        sample, prompt = self._key_of("cockpit.sample"), self._key_of("cockpit.prompt")
+        ways = f"{sample} samples a text, {prompt} edits the prompt"
+        return f"what the model writes appears here: {ways}"
+
     def _redraw(self, at_end: bool | None = None) -> None:
         self._dirty = False
         records = self.shown
         if not records:
-            self.view.show([Passage(EMPTY, hint=True, finished=True)])
+            self.view.show([Passage(self._hint(), hint=True, finished=True)])
             self._label("sample", "")
             return
         many = len({one.prompt for one in records}) > 1

@@ -22,17 +22,17 @@ LABEL = 10  # cells
 WIDEST = 88  # of the block, however wide the terminal
 ROOMY = 20  # rows from which on it also says what one will see
 ARROW = " → "
-KEYS: tuple[tuple[str, str, str], ...] = (  # name in the key table, action, what it does
-    ("train", "start", "train"),
-    ("presets", "presets", "presets"),
-    ("settings", "edit", "settings"),
-    ("runs", "runs", "runs"),
-    ("help", "app.help", "help"),
+KEYS: tuple[tuple[str, str, str], ...] = (  # id in the key table, action, what it does
+    ("cockpit.train", "start", "train"),
+    ("cockpit.presets", "presets", "presets"),
+    ("cockpit.settings", "edit", "settings"),
+    ("cockpit.runs", "runs", "runs"),
+    ("app.help", "app.help", "help"),
 )
-AHEAD = (
-    ("here", "the curve of the loss, falling while the model learns"),
-    ("below", "what it writes, after each evaluation and whenever you ask (s)"),
-    ("beside", "the settings: most can be changed while it trains (e)"),
+AHEAD = (  # label, words, id of the key behind them
+    ("here", "the curve of the loss, falling while the model learns", ""),
+    ("below", "what it writes, after each evaluation and whenever you ask", "cockpit.sample"),
+    ("beside", "the settings: most can be changed while it trains", "cockpit.settings"),
 )
 
 
@@ -41,7 +41,7 @@ class Welcome(Widget):
 
     Args:
         draft: Its settings.
-        key_of: Returns the key of an action of the cockpit, by its name in the key table.
+        key_of: Returns the key of an action, by its id in the key table.
     """
 
     COMPONENT_CLASSES = {"welcome--key", "welcome--label", "welcome--changed", "welcome--title"}
@@ -79,7 +79,10 @@ class Welcome(Widget):
         title, text = self._title(config, width), self._sentence(preset, width)
         facts = self._facts(config, width)
         keys = self._keys(width)
-        ahead = [self._row(*one, width=width) for one in AHEAD] if height >= ROOMY else []
+        ahead = [
+            self._row(label, f"{words} ({self._key_of(id)})" if id else words, width=width)
+            for label, words, id in (AHEAD if height >= ROOMY else ())
+        ]
         blank = Content("")
         for lines in (
             [title, *text, blank, *facts, blank, *ahead, *[blank] * bool(ahead), *keys],
@@ -92,7 +95,7 @@ class Welcome(Widget):
 
     def _title(self, config: Config, width: int) -> Content:
         style = self.get_visual_style("welcome--title", partial=True)
-        key = self._key("train", "start")
+        key = self._key("cockpit.train", "start")
         name = visible_line(config.preset)
         what = f" to train the preset {name}" if name else " to train"
         before, more = Content("Press "), " with your changes" if self.draft.edits else ""
@@ -163,8 +166,8 @@ class Welcome(Widget):
         runs = self.around.runs if self.around else 0
         earlier = format_count(runs, "earlier run") if runs else "runs"
         lines: list[Content] = [Content("")]
-        for name, action, word in KEYS:
-            part = self._key(name, action) + Content(f" {earlier if name == 'runs' else word}")
+        for id, action, word in KEYS:
+            part = self._key(id, action) + Content(f" {earlier if word == 'runs' else word}")
             gap = Content("   ") if lines[-1].cell_length else Content("")
             if lines[-1].cell_length + 3 + part.cell_length > width:
                 lines.append(part)
@@ -172,11 +175,11 @@ class Welcome(Widget):
                 lines[-1] = lines[-1] + gap + part
         return lines
 
-    def _key(self, name: str, action: str) -> Content:
+    def _key(self, id: str, action: str) -> Content:
         """Return a key that can be clicked, too."""
         where = action if "." in action else f"screen.{action}"
         link = Style.from_meta({"@click": where})
-        shown = self._key_of(name)
+        shown = self._key_of(id)
         return self._part("key", shown).stylize(link)
 
     def _part(self, kind: str, text: str) -> Content:
