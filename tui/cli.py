@@ -64,7 +64,10 @@ def _carry_out(arguments: list[str]) -> int:
     if name not in ("--version", "--help", "preferences"):
         from tui.control.preferences import use_folders
 
-        use_folders()
+        problems = use_folders()
+        if name in COMMANDS:  # the app tells them on its screen
+            for problem in problems:
+                complain(problem)
     if name in COMMANDS:
         return _main_of(COMMANDS[name].module)(arguments[1:])
     return _main_of("tui.commands.app")(arguments)

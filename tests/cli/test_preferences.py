@@ -34,6 +34,7 @@ def test_the_command_lists_and_changes(cli: Cli, path: Path) -> None:
         (["set", "screen.theme", "draculq"], "did you mean 'dracula'?"),
         (["set", "screen.them", "nord"], "did you mean 'screen.theme'?"),
         (["set", "chart.smoothing", "1"], "must be 0 to 0.99"),
+        (["set", "folders.runs", "runs"], "folders.runs must be a whole path"),
         (["set", "chart.smoothing"], "set takes a NAME and a VALUE"),
         (["reset"], "reset takes the NAME of a preference"),
         (["set", "keys.", "f1"], "no action has the name ''"),
@@ -46,6 +47,13 @@ def test_the_command_lists_and_changes(cli: Cli, path: Path) -> None:
 def test_the_command_refuses(cli: Cli, path: Path, words: list[str], problem: str) -> None:
     assert problem in cli("preferences", *words).problem
     assert not path.exists()
+
+
+def test_other_commands_tell_what_does_not_fit_and_go_on(cli: Cli, path: Path) -> None:
+    path.write_text('[folders]\nruns = "runs"\n')
+    done = cli("presets", "--json")
+    assert done.code == 0
+    assert "folders.runs must be a whole path" in done.err
 
 
 def test_keys_written_by_hand_are_changed_where_they_stand(cli: Cli, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,9 +17,11 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Input
 
+from data.download import Watcher
 from engine.config.presets import preset_config
 from engine.config.schema import Config
 from engine.protocol import Event, State, Status
+from engine.runs import open as opening
 from engine.runs.database import RunDatabase
 from engine.runs.records import JournalEntry
 from tests.tui.unhurried import have_patience
@@ -230,6 +233,20 @@ def open_app(
             assert app.control.end(PATIENCE)
 
     return opened
+
+
+@pytest.fixture
+def preparation(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Holds up runs that are being prepared until it is set."""
+    go_on, load = threading.Event(), opening.load_text
+
+    def wait(config: Config, watcher: Watcher) -> Any:
+        watcher.report("loading the text")
+        assert go_on.wait(PATIENCE)
+        return load(config, watcher)
+
+    monkeypatch.setattr(opening, "load_text", wait)
+    return go_on
 
 
 def never_idle(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 
@@ -160,9 +161,14 @@ def test_folders_of_the_environment_come_first(
     monkeypatch.setenv(variable, "")
     use_folders()
     assert os.environ[variable] == str(tmp_path / "preferred")
-    Preferences.load().set(name, "relative")
+    told = f"{name} must be a whole path, as /mnt/runs or ~/runs"
+    with pytest.raises(InputError, match=re.escape(told)):
+        Preferences.load().set(name, "relative")
+    file = preferences_file()
+    file.write_text(file.read_text().replace(str(tmp_path / "preferred"), "relative"))
     monkeypatch.setenv(variable, "")
-    assert use_folders() == [f"{name} must be a whole path, as /mnt/runs or ~/runs"]
+    assert use_folders() == Preferences.load().problems == [f"{file}: {told}"]
+    assert os.environ[variable] == ""
 
 
 async def test_a_theme_is_applied_at_once_and_at_the_next_start(open_app: Open) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, cast
+from typing import cast
 
-import pytest
 from textual import events
 from textual.widgets import Input, Static
 
-from data.download import Watcher
-from engine.config.schema import SETTINGS, Config, read_config
+from engine.config.schema import SETTINGS, read_config
 from engine.protocol import Adjusted, Refused, RunOpened, SampleFinished, SampleStarted, State
-from engine.runs import open as opening
-from tests.tui.conftest import PATIENCE, Open, Person, checkpoints
+from tests.tui.conftest import Open, Person, checkpoints
 from tui.screens.dialogs import NewRunDialog
 
 
@@ -210,22 +207,13 @@ async def test_what_is_seldom_changed_is_folded_away_behind_its_number(open_app:
 
 
 async def test_an_edit_made_while_the_run_is_prepared_is_not_forgotten(
-    open_app: Open, monkeypatch: pytest.MonkeyPatch
+    open_app: Open, preparation: threading.Event
 ) -> None:
-    edited = threading.Event()
-    load = opening.load_text
-
-    def slow_load(config: Config, watcher: Watcher) -> Any:
-        watcher.report("reading")
-        assert edited.wait(PATIENCE)
-        return load(config, watcher)
-
-    monkeypatch.setattr(opening, "load_text", slow_load)
     async with open_app() as person:
         await person.press("space")
         await person.until_state(State.PREPARING)
         await person.edit("optim.learning_rate", "2e-3")
-        edited.set()
+        preparation.set()
         event = await person.until_heard(Adjusted)
         assert event.changes == {"optim.learning_rate": [0.003, 0.002]}
         assert person.app.control.draft.edits == {}

@@ -5,17 +5,13 @@ from __future__ import annotations
 import errno
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from data.download import Watcher
-from engine.config.schema import Config
 from engine.protocol import State
-from engine.runs import open as opening
 from engine.runs.folder import RunLock
 from tests.engine.run_folders import write_run
-from tests.tui.conftest import PATIENCE, Open
+from tests.tui.conftest import Open
 from tui.app import summary
 from tui.screens.help import TextScreen
 from tui.screens.runs import RunsScreen
@@ -42,24 +38,13 @@ async def test_before_there_is_a_run(open_app: Open, key: str, why: str) -> None
         assert key not in person.footer()
 
 
-async def test_space_while_a_run_is_prepared(
-    open_app: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    go_on = threading.Event()
-    load = opening.load_text
-
-    def wait(config: Config, watcher: Watcher) -> Any:
-        watcher.report("loading the text")
-        assert go_on.wait(PATIENCE)
-        return load(config, watcher)
-
-    monkeypatch.setattr(opening, "load_text", wait)
+async def test_space_while_a_run_is_prepared(open_app: Open, preparation: threading.Event) -> None:
     async with open_app() as person:
         await person.press("space")
         await person.until_state(State.PREPARING)
         await person.press("space")
         assert person.told() == "the run is being prepared: wait until it is open"
-        go_on.set()
+        preparation.set()
         await person.until_state(State.RUNNING)
 
 

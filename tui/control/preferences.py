@@ -176,7 +176,7 @@ class Preferences:
         """
         one = preference(name)
         try:
-            checked = one.check(value)
+            checked = _checked(one, value)
         except ValueError as error:
             raise InputError(str(error)) from None
         if checked != self.get(name):
@@ -249,7 +249,7 @@ class Preferences:
             self._note(f"there is no preference {brief(name)}")
             return
         try:
-            self._values[name] = PREFERENCES[name].check(value)
+            self._values[name] = _checked(PREFERENCES[name], value)
         except ValueError as error:
             self._note(str(error))
 
@@ -298,6 +298,23 @@ class Preferences:
             raise InputError(f"{path} can only be edited by hand: in [{section}], write {line}")
 
 
+def _checked(one: Setting, value: object) -> Value:
+    """Return the value of a preference.
+
+    Raises:
+        ValueError: It cannot have this one.
+    """
+    checked = one.check(value)
+    if one.key in FOLDERS and checked:
+        try:
+            folder = typed_path(str(checked))
+        except InputError as error:
+            raise ValueError(f"{one.key}: {error}") from None
+        if not folder.is_absolute():
+            raise ValueError(f"{one.key} must be a whole path, as /mnt/runs or ~/runs")
+    return checked
+
+
 def preferences_file() -> Path:
     """Return the path of the file: ``$GPT_TUI_PREFERENCES``, else in the user's configuration.
 
@@ -321,17 +338,8 @@ def use_folders() -> list[str]:
     preferences = Preferences.load()
     for name, variable in FOLDERS.items():
         chosen = preferences.get(name)
-        if not chosen or os.environ.get(variable):
-            continue
-        try:
-            folder = typed_path(chosen)
-        except InputError as error:
-            preferences.problems.append(f"{name}: {error}")
-            continue
-        if folder.is_absolute():
-            os.environ[variable] = str(folder)
-        else:
-            preferences.problems.append(f"{name} must be a whole path, as /mnt/runs or ~/runs")
+        if chosen and not os.environ.get(variable):
+            os.environ[variable] = str(typed_path(chosen))
     return preferences.problems
 
 

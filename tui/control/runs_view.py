@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -196,12 +196,20 @@ class RunsView:
             return []
         return [name for one in self.columns.split(",") if (name := one.strip())]
 
-    def why_empty(self) -> str:
+    def why_empty(self, key_of: Callable[[str], str]) -> str:
+        """Return why no run is shown.
+
+        Args:
+            key_of: Returns the key of an action, by its id in the key table.
+        """
         if self.runs is None:
             return "reading the runs …"
         if self.runs:
-            return f"no run matches {self.filter!r}: esc shows all of them, / changes it"
-        return "There are no runs yet: space in the cockpit starts one."
+            return (
+                f"no run matches {self.filter!r}: {key_of('runs.back')} shows all of them, "
+                f"{key_of('runs.filter')} changes it"
+            )
+        return f"There are no runs yet: {key_of('cockpit.train')} in the cockpit starts one."
 
 
 def can_sort_by(key: str) -> bool:

@@ -11,11 +11,10 @@ from tui.widgets.chart_widget import PAN, ChartWidget
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from textual.screen import Screen
-
+    from tui.screens.keyed import KeyedScreen
     from tui.widgets.chart_grid import ChartGrid
 
-    Base = Screen[None]
+    Base = KeyedScreen[None]
 else:
     Base = object
 

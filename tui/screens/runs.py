@@ -166,7 +166,7 @@ class RunsScreen(KeyedScreen[None]):
         self.set_class(not self.table.runs, "-empty")
         if self.focused in (None, self.table):  # nothing that is hidden has the focus
             self.set_focus(self.table if self.table.runs else None)
-        self.query_one("#empty", Static).update(self.view.why_empty())
+        self.query_one("#empty", Static).update(self.view.why_empty(self.key_of))
         self._show_heading()
 
     def _show_heading(self) -> None:
@@ -270,7 +270,8 @@ class RunsScreen(KeyedScreen[None]):
         of_a_run = action in OF_A_RUN or (action == "edit" and parameters != ("filter",))
         # none also while the screen is removed
         if of_a_run and not any(table.current for table in self.query(RunsTable)):
-            return "there is no run here" + (": esc clears the filter" if self.view.filter else "")
+            clears = f": {self.key_of('runs.back')} clears the filter" if self.view.filter else ""
+            return f"there is no run here{clears}"
         if action == "undo" and not self.view.trashed:
             return "nothing was moved to the trash since the app was started"
         return ""
@@ -445,7 +446,7 @@ class RunsScreen(KeyedScreen[None]):
         if trashed:
             self.view.trashed.append(trashed)
             what = trashed[0].name if len(trashed) == 1 else format_count(len(trashed), "run")
-            self.notify(f"{what} moved to the trash: u brings it back")
+            self.notify(f"{what} moved to the trash: {self.key_of('runs.undo')} brings it back")
             self.view.forget({str(path) for path, one in tried.items() if one})
             self._show()
             self.read()
@@ -496,7 +497,7 @@ class RunsScreen(KeyedScreen[None]):
             chosen.setdefault(self.table.current.path, self.view.free_place())
         paths = [Path(path) for path in sorted(chosen, key=lambda path: chosen[path])]
         if len(paths) < 2:
-            self._say("mark the runs to compare with space: two at least")
+            self._say(f"mark the runs to compare with {self.key_of('runs.mark')}: two at least")
         else:
             from tui.screens.compare import CompareScreen
 

@@ -27,6 +27,9 @@ class TextActions(ChartActions):
     def show_settings(self) -> None:
         raise NotImplementedError
 
+    def _no_text(self, to: str) -> str:
+        return f"there is no text yet to {to}: {self.key_of('cockpit.sample')} samples one"
+
     def action_sample(self, texts: int = 1) -> None:
         self.control.fixed_seed = self.samples.fixed_seed
         self.sampling = self.control.sample(texts)
@@ -35,7 +38,7 @@ class TextActions(ChartActions):
         """Go on from where the text on the screen ends."""
         record = self.samples.current
         if record is None:
-            self.notify("there is no text yet to go on from: s samples one", severity="warning")
+            self.notify(self._no_text("go on from"), severity="warning")
         elif not record.finished:
             self.notify("the text is still being generated", severity="warning")
         else:
@@ -55,7 +58,8 @@ class TextActions(ChartActions):
         record = self.samples.current
         shown = record.prompt if record and record.settings.get("seed") else str(prompt)
         if not shown:
-            self.notify("type a prompt first (p): a probe is a prompt", severity="warning")
+            key = self.key_of("cockpit.prompt")
+            self.notify(f"type a prompt first ({key}): a probe is a prompt", severity="warning")
             return
         try:
             kept = self.control.toggle_probe(shown)
@@ -106,12 +110,12 @@ class TextActions(ChartActions):
             self.app.copy_to_clipboard(text)
             self.notify(f"copied {len(text):,} characters, if the terminal allows it (OSC 52)")
         else:
-            self.notify("there is no text yet to copy: s samples one", severity="warning")
+            self.notify(self._no_text("copy"), severity="warning")
 
     def action_save_text(self) -> None:
         run, records = self.control.run_path, self.samples.shown
         if not (run and records):
-            self.notify("there is no text yet to save: s samples one", severity="warning")
+            self.notify(self._no_text("save"), severity="warning")
             return
         try:
             path = save_text(run, records[0].step, self.samples.plain_text())

@@ -132,11 +132,10 @@ class KeysFooter(Widget):
     def _choose(self) -> None:
         """Choose the keys that there are and that fit; repaint only if they changed."""
         screen = self.screen
-        active = screen.active_bindings.values()
-        nodes = list(dict.fromkeys(one.node for one in active))
-        shown = sorted(  # Textual puts remapped keys behind all others
-            (one for one in active if one.binding.show),
-            key=lambda one: (nodes.index(one.node), PLACES.get(one.binding.id or "", len(PLACES))),
+        shown = [one for one in screen.active_bindings.values() if one.binding.show]
+        nodes = list(dict.fromkeys(one.node for one in shown))
+        shown.sort(  # Textual puts remapped keys behind all others
+            key=lambda one: (nodes.index(one.node), PLACES.get(one.binding.id or "", len(PLACES)))
         )
         one_each = {one.binding.action: one for one in reversed(shown)}  # the first key wins
         keys = those_that_fit(
