@@ -63,7 +63,7 @@ async def test_the_run_of_the_cockpit_is_open_here_and_another_one_elsewhere(
             await person.until(lambda: "(open here)" in details(screen), "the own run")
             await person.press("end")
             await person.until(
-                lambda: "(another program has it open)" in details(screen), "the other run"
+                lambda: "(open in another program)" in details(screen), "the other run"
             )
         finally:
             lock.release()

@@ -134,7 +134,7 @@ def _problem(run: RunSummary, width: int) -> list[Text]:
 
 
 def _standing(run: RunSummary, is_open_here: bool, width: int) -> list[Text]:
-    where = "open here" if is_open_here else "another program has it open"
+    where = "open here" if is_open_here else "open in another program"
     live = f" ({where})" if run.live else ""
     best = "" if run.best_step is None else f" @{run.best_step:,}"
     name, state = (
