@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.css.query import NoMatches
 from textual.screen import ModalScreen, Screen, ScreenResultType
 
+from tui.terminal.compositor import ChangesCompositor
 from tui.widgets.keys_footer import KeysFooter
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ class KeyedScreen(Screen[ScreenResultType]):
     """
 
     KEYS = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._compositor = ChangesCompositor()
 
     def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
         """Return why an action of a key is impossible now; empty if it is possible."""

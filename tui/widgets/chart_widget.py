@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -142,6 +143,7 @@ class ChartWidget(Widget):
         self._frame: ChartFrame | None = None
         self._rows: list[Row] = []  # while there is no frame
         self._strips: dict[int, Strip] = {}
+        self._rich_styles: dict[str, Style] = {}
         self._drawn_size: Size | None = None
         self._drawn_state: object = None
         self._dragged_from: int | None = None  # column of the mouse
@@ -435,6 +437,7 @@ class ChartWidget(Widget):
     def notify_style_update(self) -> None:
         """Forget strips in the colours of the last theme."""
         self._strips.clear()
+        self._rich_styles.clear()
         super().notify_style_update()
 
     def render_line(self, y: int) -> Strip:
@@ -564,12 +567,18 @@ class ChartWidget(Widget):
         segments = [
             Segment(
                 visible_line(translated(text, self.characters)),
-                self.get_component_rich_style(f"chart--{style}"),
+                self._rich_style(style),
             )
             for text, style in row
         ]
-        blank = self.get_component_rich_style("chart--blank")
-        return Strip(segments).adjust_cell_length(self.size.width, blank)
+        return Strip(segments).adjust_cell_length(self.size.width, self._rich_style("blank"))
+
+    def _rich_style(self, style: str) -> Style:
+        """Return a component's style; Textual's own cache costs as much as the rest of a strip."""
+        found = self._rich_styles.get(style)
+        if found is None:
+            found = self._rich_styles[style] = self.get_component_rich_style(f"chart--{style}")
+        return found
 
 
 def _shown(one: Value) -> float | None:
