@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from math import ceil
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
@@ -136,7 +137,8 @@ class ChartGrid(Widget):
         self._selected = 0
         self._turn = 0
         self._shown: list[ChartWidget] = []
-        self._behind: dict[ChartWidget, None] = {}  # have taken over a view, in this order
+        self._placed: list[tuple[ChartWidget, Region]] = []
+        self._behind: dict[ChartWidget, None] = {}  # are to be drawn, in this order
 
     @property
     def layout(self) -> Layout:
@@ -171,8 +173,7 @@ class ChartGrid(Widget):
         self._store, self._plan = store, plan
         self.loss.show(store, max_step=max_step, val_label=val_label)
         self._make_tiles(anew=True)
-        for chart in self._shown:
-            chart.refresh_data()
+        self._draw_soon(self._shown)
 
     def _make_tiles(self, anew: bool = False) -> None:
         """Make a chart for each kind of metric that has appeared."""
@@ -286,10 +287,10 @@ class ChartGrid(Widget):
             if isinstance(chart, MetricChart):
                 chart.selected = chart is current and self.mode == "grid"
         self.loss.set_class(self.mode == "grid" and current is self.loss, "-selected")
-        self.loss.refresh(layout=True)  # a child's request makes this widget place them anew
-        for chart in self._shown:
-            if chart not in before:
-                chart.refresh_data()
+        if charts != self._placed:
+            self._placed = charts
+            self.loss.refresh(layout=True)  # a child's request makes this widget place them anew
+        self._draw_soon(chart for chart in self._shown if chart not in before)
         self.post_message(self.Arranged(*self._titles(page, pages)))
 
     def _titles(self, page: int, pages: int) -> tuple[str, str]:
@@ -306,9 +307,11 @@ class ChartGrid(Widget):
         """Draw what has changed: all charts that are shown, or the loss and the next few."""
         self._make_tiles()
         shown = self._shown or [self.loss]
-        if everything or len(shown) == 1:
-            for chart in shown:
-                chart.refresh_data()
+        if len(shown) == 1:
+            shown[0].refresh_data()
+            return
+        if everything:
+            self._draw_soon(shown)
             return
         self._turn = (self._turn + 1) % TURNS
         if self._turn % LOSS_TURNS == 0:
@@ -324,13 +327,16 @@ class ChartGrid(Widget):
         for chart in (self.loss, *self._tiles.values()):
             if chart is not event.chart:  # whose watcher would draw it at once
                 chart.set_reactive(ChartWidget.view, _same_steps(chart.view, event.view))
+        self._draw_soon(one for one in self._shown if one is not event.chart)
+
+    def _draw_soon(self, charts: Iterable[ChartWidget]) -> None:
+        """Draw charts one after another; while a key is held, those that have waited longest."""
         if not self._behind:
             self.call_after_refresh(self._draw_next)
-        # while a key is held, those that have waited longest come first
-        self._behind |= dict.fromkeys(one for one in self._shown if one is not event.chart)
+        self._behind |= dict.fromkeys(charts)
 
     def _draw_next(self) -> None:
-        """Draw one of the charts that have taken over a view; the next once this one is painted."""
+        """Draw one of the charts that wait for it; the next once this one is painted."""
         chart = next(iter(self._behind), None)
         if chart is None:
             return
