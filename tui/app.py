@@ -92,8 +92,8 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         )
         protect_screen()
         page_at_any_height()
-        self.keymap = Keymap()
-        self.control = RunControl(launch, self._post_event)
+        self.keymap = Keymap(self.preferences.keys)
+        self.control = RunControl(launch, self._post_event, lambda id: self.keymap.first(id))
         self.cockpit = CockpitScreen(self.control)
         self._errors = errors  # where output of native code goes; None leaves it alone
         self._guard = guard  # what restores the terminal if this process cannot
@@ -153,7 +153,8 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         chosen = self.preferences.get("screen.theme")
         problems = list(self.preferences.problems)
         if chosen not in (AUTO, *self.available_themes):
-            problems.append(f"screen.theme: there is no theme {chosen!r}; O lists them")
+            lists = self.keymap.first("cockpit.preferences")
+            problems.append(f"screen.theme: there is no theme {chosen!r}; {lists} lists them")
         self.theme_changed_signal.subscribe(self, self._remember_theme)
         self._take_keys(problems)
         if self._guard:
@@ -333,7 +334,7 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         if screen is self.cockpit and self.control.is_open:
             yield SystemCommand(
                 SHOW_ALL_ADVICE,
-                "Show advice again that was hidden with X in this run",
+                "Show all kinds of advice again that were hidden in this run",
                 lambda: self.control.send(Unsilence()),
             )
         for command in super().get_system_commands(screen):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from textual.widgets import Static
 
+import tui
 from engine.protocol import State
 from tests.tui.conftest import Open, Person
 from tui.control.keymap import GROUPS, display
@@ -58,6 +62,55 @@ def test_keys_are_written_as_they_are_printed_or_as_textual_has_them(
 def test_what_is_wrong_is_told(id: str, keys: object, problem: str) -> None:
     (told,) = Keymap({id: keys}).problems
     assert told.startswith(problem)
+
+
+# a key before a verb or in brackets; single letters that are no keys are units and axes
+KEY = re.compile(r"(?<![\w'’`/.=\-\[])([b-zB-HJ-Z]|space|esc|enter|del|ctrl\+p)(?=[ ):.,]|$)")
+NO_KEYS = (
+    "log x",
+    "ln V",
+    "enter: change · ",
+    "section.name=a,b",
+    'as in "space',
+    '= "space',
+)
+
+
+@pytest.mark.parametrize("room", ["control", "screens", "widgets", "text/notices.py", "app.py"])
+def test_sentences_name_the_keys_in_force_not_the_default_ones(room: str) -> None:
+    where = Path(tui.__file__).parent / room
+    for path in [where] if where.is_file() else sorted(where.glob("*.py")):
+        if path.name != "keymap.py":
+            named = [one for one in _sentences(path) if KEY.search(_without(one))]
+            assert not named, f"{path}: ask key_of for the key in {named}"
+
+
+def _sentences(path: Path) -> Iterator[str]:
+    """The texts of a module that are not docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docs = [node.body[0].value for node in ast.walk(tree) if isinstance(node, documented)
+            and node.body and isinstance(node.body[0], ast.Expr)]  # fmt: skip
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docs:
+            yield node.value if " " in node.value else ""
+
+
+def _without(sentence: str) -> str:
+    sentence = re.sub(r"^ s\b", "", sentence)  # seconds, behind a number
+    for one in NO_KEYS:
+        sentence = sentence.replace(one, "")
+    return sentence
+
+
+async def test_why_a_key_does_nothing_names_the_keys_of_ones_own(open_app: Open) -> None:
+    async with open_app() as person:
+        person.app.preferences.set_key("cockpit.train", "f6")
+        await person.press("v")
+        assert person.told() == "there is no run yet: f6 starts one"
+        await person.press("question_mark")
+        assert isinstance(person.app.screen, TextScreen)
+        assert "f6 skips the batch" in person.app.screen._more
 
 
 def test_keys_may_change_places() -> None:

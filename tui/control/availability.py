@@ -7,10 +7,16 @@ from collections.abc import Callable
 from engine.protocol import State
 from tui.control.run import RunControl
 
+NEW_RUN = "cockpit.new_run"
+
 
 def why_not(action: str, control: RunControl) -> str:
     """Return why an action is impossible, and the way out; empty if it is possible."""
     return WHY_NOT[action](control) if action in WHY_NOT else ""
+
+
+def _train(run: RunControl) -> str:
+    return run.key_of("cockpit.train")
 
 
 def _not_open(run: RunControl) -> str:
@@ -22,17 +28,20 @@ def _not_open(run: RunControl) -> str:
     if run.missing:
         return f"this run is read-only here: {run.missing}"
     if run.watching and not run.status.message:
-        return "the program that had this run open has ended: space opens it here"
+        return f"the program that had this run open has ended: {_train(run)} opens it here"
     if run.watching:
         return "this run is read-only here, because another program has it open: end that one first"
     if _has_run(run):
-        return "the run is closed: space opens and continues it"
-    return "there is no run yet: space starts one"
+        return f"the run is closed: {_train(run)} opens and continues it"
+    return f"there is no run yet: {_train(run)} starts one"
 
 
 def _not_startable(run: RunControl) -> str:
     possible = run.status.state in (State.IDLE, State.FAILED) and not _has_run(run)
-    return "" if possible else "a run is open: space pauses and resumes it, n starts a new one"
+    if possible:
+        return ""
+    new = f"{run.key_of(NEW_RUN)} starts a new one"
+    return f"a run is open: {_train(run)} pauses and resumes it, {new}"
 
 
 def _not_pausable(run: RunControl) -> str:
@@ -49,14 +58,18 @@ def _not_resumable(run: RunControl) -> str:
     if _has_run(run) and at_rest and not taken and (run.is_open or state is not State.PAUSED):
         return ""
     if state is State.FINISHED and not run.watching:
-        return "the run is finished: a larger train.max_steps (e) continues it, n starts a new one"
+        settings, new = run.key_of("cockpit.settings"), run.key_of(NEW_RUN)
+        return (
+            f"the run is finished: a larger train.max_steps ({settings}) continues it, "
+            f"{new} starts a new one"
+        )
     return _not_open(run) or "the run is training"
 
 
 def _not_steppable(run: RunControl) -> str:
     if run.status.state is State.PAUSED and run.is_open:
         return ""
-    return _not_open(run) or "single steps are for a paused run: pause it first (space)"
+    return _not_open(run) or f"single steps are for a paused run: pause it first ({_train(run)})"
 
 
 def _not_coolable(run: RunControl) -> str:
@@ -72,7 +85,7 @@ def _without_past(run: RunControl) -> str:
     if run.status.state is State.PREPARING:
         return "the run is being prepared: wait until it is open"
     if not _has_run(run):
-        return "there is no run yet: space starts one"
+        return f"there is no run yet: {_train(run)} starts one"
     any_step = run.status.step > 0 or bool(run.metrics.ghosts("train_loss"))
     return "" if any_step else "the run has no steps yet"
 
@@ -86,7 +99,11 @@ def _not_forkable(run: RunControl) -> str:
 def _no_new_run(run: RunControl) -> str:
     if run.status.state is State.PREPARING:
         return "the run is being prepared: wait until it is open"
-    return "" if _has_run(run) else "there is no run yet: space starts one with these settings"
+    return (
+        ""
+        if _has_run(run)
+        else f"there is no run yet: {_train(run)} starts one with these settings"
+    )
 
 
 def _no_rate_test(run: RunControl) -> str:
@@ -94,7 +111,7 @@ def _no_rate_test(run: RunControl) -> str:
     if state is State.PREPARING:
         return "the run is being prepared: wait until it is open"
     if state is State.RUNNING:
-        first = "wait: another program trains" if run.watching else "pause first (space)"
+        first = "wait: another program trains" if run.watching else f"pause first ({_train(run)})"
         return f"{first}: a learning-rate test needs the processor"
     return ""
 

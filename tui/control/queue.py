@@ -20,6 +20,7 @@ from tui.text.numbers import format_count
 NEXT_SECONDS = 8.0  # to read the results of the finished run, and to hold the queue
 GIVE_UP_SECONDS = 60.0  # for the user to act on a queued run with a problem
 BUSY_SECONDS = 300.0  # how long a user who reads or types delays the next run
+SHOW, HOLD = "cockpit.queue", "cockpit.hold_queue"  # in the key table
 AT_REST = (State.IDLE, State.FINISHED, State.STOPPED, State.FAILED)
 
 
@@ -28,10 +29,15 @@ class QueueControl:
 
     Args:
         send: Sends a command to the engine, and returns the id of the request.
+        key_of: Returns the key in force of an action, by its id in the key table.
     """
 
     def __init__(
-        self, runs_dir: Path, send: Callable[[Command], int], status: Callable[[], Status]
+        self,
+        runs_dir: Path,
+        send: Callable[[Command], int],
+        status: Callable[[], Status],
+        key_of: Callable[[str], str],
     ) -> None:
         self.queue = Queue(runs_dir)
         self.held = False  # no run starts by itself
@@ -40,7 +46,7 @@ class QueueControl:
         # both are set by the screen; `say` takes a severity, and stays until it is read
         self.say: Callable[[str, str], None] = lambda text, severity: None
         self.notify: Callable[[str], None] = lambda text: None
-        self._send, self._status = send, status
+        self._send, self._status, self._key_of = send, status, key_of
         self._opened = False  # the engine has the run of the entry
         self._request_id = 0  # of the command to train it
         self._next_at = math.inf  # when the next run starts by itself, on the monotonic clock
@@ -62,7 +68,7 @@ class QueueControl:
         self._in_use = True
         self.queue.add(trials, command_line, "" if len(trials) > 1 else None, rule)
         draft.forget()
-        how = "they follow the open run" if self._is_training else "Q, then r trains them"
+        how = "they follow the open run" if self._is_training else self._how_to_train
         return f"{format_count(len(trials), 'run')} queued: {how}"
 
     def start_next(self) -> None:
@@ -83,7 +89,10 @@ class QueueControl:
         self._in_use = True
         self._next_at = math.inf
         if self.held:
-            self.say("the queue is held: no run starts by itself (H continues)", "warning")
+            self.say(
+                f"the queue is held: no run starts by itself ({self._key_of(HOLD)} continues)",
+                "warning",
+            )
             return
         self.say("", "warning")
         with self._showing_errors():
@@ -116,6 +125,10 @@ class QueueControl:
         return self.taken is not None and not self._opened
 
     @property
+    def _how_to_train(self) -> str:
+        return f"{self._key_of(SHOW)}, then {self._key_of('queue.start')} trains them"
+
+    @property
     def _is_training(self) -> bool:
         return self._status().state in (State.RUNNING, State.PREPARING)
 
@@ -125,11 +138,13 @@ class QueueControl:
         if not pending or self._status().state not in AT_REST:
             return False
         if self.held:
-            what = f"the queue is held, {format_count(len(pending), 'run')} to go: H continues"
+            to_go = format_count(len(pending), "run")
+            what = f"the queue is held, {to_go} to go: {self._key_of(HOLD)} continues"
         elif not self._in_use:  # they were queued another day, and must not take the screen over
-            what = f"{format_count(len(pending), 'run')} queued before: Q, then r trains them"
+            what = f"{format_count(len(pending), 'run')} queued before: {self._how_to_train}"
         else:
-            what = f"next in {NEXT_SECONDS:.0f} s: {format_entry(pending[0])} · H holds the queue"
+            hold = f"{self._key_of(HOLD)} holds the queue"
+            what = f"next in {NEXT_SECONDS:.0f} s: {format_entry(pending[0])} · {hold}"
             self._next_at, self._give_up = time.monotonic() + NEXT_SECONDS, ""
         self.say(f"{before}\n{what}".strip(), severity)
         return True
@@ -152,9 +167,8 @@ class QueueControl:
         """Show, at the start of the app, that runs are pending."""
         with self._showing_errors():
             if pending := self.queue.pending():
-                self.say(
-                    f"the queue holds {format_count(len(pending), 'run')}: Q shows it", "warning"
-                )
+                held = format_count(len(pending), "run")
+                self.say(f"the queue holds {held}: {self._key_of(SHOW)} shows it", "warning")
 
     def note_opened(self, run: Path) -> None:
         """Handle an opened run: that of the entry, or another."""
@@ -191,7 +205,8 @@ class QueueControl:
                 self._next_at = time.monotonic() + GIVE_UP_SECONDS
                 self._give_up = advice.message
                 self.notify(
-                    f"the queue continues with the next run in {GIVE_UP_SECONDS:.0f} s · H holds it"
+                    f"the queue continues with the next run in {GIVE_UP_SECONDS:.0f} s · "
+                    f"{self._key_of(HOLD)} holds it"
                 )
 
     def release(self) -> None:

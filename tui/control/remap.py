@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
+from textual.dom import DOMNode
 from textual.keys import Keys, _character_to_key
 
 from engine.program import program
@@ -12,6 +14,7 @@ from tui.control.keymap import GROUPS, Key, display, id_of
 DEFAULTS = {id_of(name, key): key.keys for name, group in GROUPS.items() for key in group.keys}
 MODIFIERS = frozenset({"ctrl", "shift", "alt", "super"})
 NAMES = frozenset(one.value for one in Keys)
+PLACEHOLDER = re.compile(r"\{([a-z_]+\.[a-z_0-9]+)\}")
 PRINTED = {display(name): name for name in sorted(NAMES)}  # as a footer has it
 
 
@@ -48,6 +51,10 @@ class Keymap:
         """Return the first key of an action, as ``cockpit.train``, as it is printed."""
         return display((self.changes.get(id) or DEFAULTS[id]).partition(",")[0])
 
+    def in_words(self, text: str) -> str:
+        """Return a text with the keys in force in place of ``{cockpit.train}``."""
+        return PLACEHOLDER.sub(lambda found: self.first(found[1]), text)
+
     def _clashes(self) -> Iterator[str]:
         changed = {id.partition(".")[0] for id in self.changes}
         for name in sorted(changed):
@@ -60,6 +67,15 @@ class Keymap:
                             f"keys: {name}.{other} and {name}.{key.name} both have the key "
                             f"{display(one)}, so that one of them has none: give it another"
                         )
+
+
+USUAL = Keymap()
+
+
+def key_in_force(node: DOMNode, id: str) -> str:
+    """Return the first key of an action, as ``cockpit.train``, in the app that has the widget."""
+    keymap: Keymap = getattr(node.app, "keymap", USUAL)
+    return keymap.first(id)
 
 
 def _checked(id: str, keys: object) -> str:

@@ -37,6 +37,7 @@ from engine.protocol import (
 from tui.control.draft import Draft, Kept
 from tui.control.own_presets import config_of_preset, find_preset, save_preset
 from tui.control.queue import QueueControl
+from tui.control.remap import USUAL
 
 if TYPE_CHECKING:
     from engine.config.presets import Preset
@@ -80,10 +81,16 @@ class RunControl:
 
     Args:
         emit: Called with each event, in the engine's thread.
+        key_of: Returns the key in force of an action, by its id in the key table.
     """
 
-    def __init__(self, launch: Launch, emit: Callable[[Event], None]) -> None:
-        self.launch = launch
+    def __init__(
+        self,
+        launch: Launch,
+        emit: Callable[[Event], None],
+        key_of: Callable[[str], str] = USUAL.first,
+    ) -> None:
+        self.launch, self.key_of = launch, key_of
         self.draft = Draft(launch.config)
         self._emit = emit
         self.run_path: Path | None = launch.run
@@ -110,7 +117,7 @@ class RunControl:
         self._changed: list[dict[str, Value] | Kept] = []
         self._undoing: dict[int, dict[str, Value]] = {}  # by the ids of the requests that do
         self._started = False
-        self.queue = QueueControl(launch.runs_dir, self.send, lambda: self.status)
+        self.queue = QueueControl(launch.runs_dir, self.send, lambda: self.status, key_of)
 
     @cached_property
     def engine(self) -> EngineLoop:

@@ -363,7 +363,8 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self.refresh_bindings()
 
     def _on_silenced(self, event: protocol.Silenced) -> None:
-        self.notify(f"no more advice on: {event.kind}\n(ctrl+p, {SHOW_ALL_ADVICE!r} undoes that)")
+        way = f"{self.key_of('app.palette')}, {SHOW_ALL_ADVICE!r} undoes that"
+        self.notify(f"no more advice on: {event.kind}\n({way})")
 
     def _on_rewound(self, event: protocol.Rewound) -> None:
         self.control.note_rewound(event)
@@ -373,13 +374,14 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self.refresh_bindings()
         self.samples.forget_after(event.step)
         assert self.control.run_path
-        self.say(format_rewound(event, self.control.status, self.control.run_path), "information")
+        told = format_rewound(event, self.control.status, self.control.run_path, self.key_of)
+        self.say(told, "information")
 
     def _on_forked(self, event: protocol.Forked) -> None:
         if event.request_id == self._fork_to_open:
             self.control.open_run(Path(event.path), keep_edits=True)  # the fork has those that fit
         else:
-            self.say(format_forked(event), "information")
+            self.say(format_forked(event, self.key_of), "information")
 
     def _on_refused(self, event: protocol.Refused) -> None:
         """Show the problem beside the field concerned, if there is one."""
@@ -398,7 +400,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     def _on_failed(self, event: protocol.Failed) -> None:
         told = event.message
         if self._last_state in (*OPEN_STATES, State.FAILED):
-            told = format_failed(told, self.control.status, self.control.run_path)
+            told = format_failed(told, self.control.status, self.control.run_path, self.key_of)
         self.notice.say(told, "error")
         self.control.queue.note_failed(event.message, told)
 

@@ -22,25 +22,31 @@ the same prompt and seed are used again, so that the texts can be compared.
 
 Settings without a sign take effect {WHEN_TEXTS[When.LIVE].effect}, those marked {AT_RESUME.sign}
 {AT_RESUME.effect}, those marked {IN_NEW_RUN.sign} {IN_NEW_RUN.effect}: edit them, then press
-n. Values that wait are yellow. In the list, enter
-edits a value or folds a group, esc goes back; what is seldom changed is behind 'more'.
+{{cockpit.new_run}}. Values that wait are yellow. In the list, {{settings.edit}}
+edits a value or folds a group, {{settings.back}} goes back; what is seldom changed is
+behind 'more'.
 
 ### Advice
 
 If the curves show that something is wrong (a jump, a learning rate too high or too low,
-overfitting, a plateau), one sentence says so, with the key that acts on it: Y does what it says,
-esc hides it, X never says it again in this run (ctrl+p, 'Show all advice again' undoes that).
+overfitting, a plateau), one sentence says so, with the key that acts on it:
+{{cockpit.follow_advice}} does what it says, {{cockpit.hide}} hides it,
+{{cockpit.silence_advice}} never says it again in this run ({{app.palette}},
+'Show all advice again' undoes that).
 
-A loss or gradient that is not a number pauses training before the weights change: Y goes back to
-the last good checkpoint and on with a lower learning rate, space skips the batch.
+A loss or gradient that is not a number pauses training before the weights change:
+{{cockpit.follow_advice}} goes back to
+the last good checkpoint and on with a lower learning rate, {{cockpit.train}} skips the batch.
 
 With eval.patience a run ends by itself once that many evaluations have brought no improvement. A
-sweep (a) can stop its hopeless runs: those whose best validation loss is above the median of the
-runs before, at the same step; space continues one all the same.
+sweep ({{cockpit.add_to_queue}}) can stop its hopeless runs: those whose best
+validation loss is above the median of the runs before, at the same step;
+{{cockpit.train}} continues one all the same.
 
 ### Runs
 
-Every run is a folder, and r lists them. After quitting, `gpt-tui RUN` opens one again,
+Every run is a folder, and {{cockpit.runs}} lists them. After quitting,
+`gpt-tui RUN` opens one again,
 `gpt-tui train --resume RUN` continues without a screen, `gpt-tui sample RUN` writes text,
 `gpt-tui runs` lists, tags, copies, exports and deletes them. Deleted ones stay in a trash.
 """

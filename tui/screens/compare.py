@@ -42,8 +42,8 @@ PARTS = ("-both", "-only-chart", "-only-table")  # which of chart and table are 
 OF_CHART = ("next_axis", "next_metric", "toggle_log", "toggle_window", "toggle_seeds")
 
 HELP_PAGE = """\
-The arrow keys select a run in the table, or move in all texts at once. Space hides the selected run
-or shows it again, and o shows it alone; so does a click on its name.
+The arrow keys select a run in the table, or move in all texts at once. {compare.hide} hides the
+selected run or shows it again, and {compare.solo} shows it alone; so does a click on its name.
 
 Each run keeps its letter, which stands at the end of its curve, and its colour: those of its mark
 among the runs. After six runs the colours come again. Where curves run through the same cells,
@@ -145,7 +145,10 @@ class CompareScreen(KeyedScreen[None]):
         smoothed = " (smoothed)" if view.metric == "train_loss" else ""
         name = {"train_loss": "training", "val_loss": "validation"}[view.metric]
         frame = self.query_one("#compare-chart")
-        frame.border_subtitle = "←→: select · space: hide, show · o: alone"
+        frame.border_subtitle = (
+            f"←→: select · {self.key_of('compare.hide')}: hide, show · "
+            f"{self.key_of('compare.solo')}: alone"
+        )
         frame.border_title = f"compare · {name} loss{smoothed} over {view.axis}"
         self._read_soon(view)
 
@@ -185,7 +188,9 @@ class CompareScreen(KeyedScreen[None]):
     def _show_chart(self) -> None:
         assert self._view is not None
         self.chart.empty_text = (
-            "all runs are hidden: o shows them" if self._hidden else "nothing was measured yet"
+            f"all runs are hidden: {self.key_of('compare.solo')} shows them"
+            if self._hidden
+            else "nothing was measured yet"
         )
         self.chart.show(self._series(), self._view.axis, self._forks())
 
@@ -256,18 +261,29 @@ class CompareScreen(KeyedScreen[None]):
 
     def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
         if isinstance(self.focused, Input):  # keys are letters in a field
-            return "" if action in ("leave_field", "submit") else "leave the field first (esc)"
+            return (
+                ""
+                if action in ("leave_field", "submit")
+                else f"leave the field first ({self.key_of('field.back')})"
+            )
         texts = self._below == "beside"
         if action == "table":
             return "" if texts else "the table is shown already"
         if action == "scroll_texts":
-            return "" if texts else "the texts are not shown: s shows them"
+            return (
+                ""
+                if texts
+                else f"the texts are not shown: {self.key_of('compare.sample')} shows them"
+            )
         if action == "next_part" and texts:
-            return "the texts are shown: t shows the table and the chart"
+            return (
+                f"the texts are shown: {self.key_of('compare.table')} shows the table and the chart"
+            )
         if action in OF_CHART and self.has_class("-short") and texts:
-            return "the texts take all the room there is: t shows the table and the chart"
+            shows = f"{self.key_of('compare.table')} shows the table and the chart"
+            return f"the texts take all the room there is: {shows}"
         if action in OF_CHART and self.has_class("-only-table"):
-            return "the chart is hidden: c shows it"
+            return f"the chart is hidden: {self.key_of('compare.part')} shows it"
         if action == "toggle_seeds" and self.runs:
             from engine.runs.comparison import seed_groups
 

@@ -173,7 +173,7 @@ class QuitDialog(Dialog):
         if self._is_gone():
             return {
                 "now": f"quit: all {format_count(status.step, 'step')} are lost",
-                "stay": "stay: B keeps them in a new run",
+                "stay": f"stay: {self.key_of('cockpit.fork')} keeps them in a new run",
             }.get(key.name, "")
         if key.name == "save":
             done = (
@@ -181,7 +181,8 @@ class QuitDialog(Dialog):
                 if at_rest
                 else f"save step {status.step:,} and quit"
             )
-            return f"{done} (or enter)"
+            also = self.app.keymap.keys(self.KEYS, key).split(",")[1:]  # type: ignore[attr-defined]
+            return f"{done} (or {display(also[0])})" if also else done
         if key.name == "now":
             last = (
                 f"the last checkpoint is step {saved:,}" if saved else "there is no checkpoint yet"

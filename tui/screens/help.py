@@ -47,7 +47,7 @@ class TextScreen(KeyedModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Page(id="page") as page:
             page.border_title = self._title
-            page.border_subtitle = "esc: back"
+            page.border_subtitle = f"{self.key_of('page.back')}: back"
             if self.before:
                 yield Markdown(self.before)
             yield Static(self.text, id="keys")
@@ -59,7 +59,8 @@ class TextScreen(KeyedModalScreen[None]):
 def help_screen(screen: Screen[Any], keymap: Keymap) -> TextScreen:
     """Return the help of what has the focus, the keys of its screen, and the screen's ``HELP``."""
     keys = keys_of(screen, keymap)
-    return TextScreen("help", None, keys, _of_focused(screen), screen.HELP or "")
+    before, more = keymap.in_words(_of_focused(screen)), keymap.in_words(screen.HELP or "")
+    return TextScreen("help", None, keys, before, more)
 
 
 def table_of(keys: Iterable[tuple[str, str]]) -> Table:

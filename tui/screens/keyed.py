@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from textual.css.query import NoMatches
 from textual.screen import ModalScreen, Screen, ScreenResultType
 
+from tui.control.remap import key_in_force
 from tui.terminal.compositor import ChangesCompositor
 from tui.widgets.keys_footer import KeysFooter
 
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
-
-    from tui.control.remap import Keymap
 
 
 class KeyedScreen(Screen[ScreenResultType]):
@@ -36,8 +35,7 @@ class KeyedScreen(Screen[ScreenResultType]):
 
     def key_of(self, id: str) -> str:
         """Return the key in force of an action, as ``cockpit.train``; the first of several."""
-        keymap: Keymap = self.app.keymap  # type: ignore[attr-defined]
-        return keymap.first(id)
+        return key_in_force(self, id)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return not self.why_not(action, parameters)

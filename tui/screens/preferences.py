@@ -53,7 +53,10 @@ class PreferencesScreen(KeyedModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="page") as page:
             page.border_title = "preferences"
-            page.border_subtitle = "enter: change · del: default · esc: back"
+            page.border_subtitle = (
+                f"enter: change · {self.key_of('preferences.reset')}: default · "
+                f"{self.key_of('preferences.back')}: back"
+            )
             yield OptionList(id="preferences")
             yield OptionList(id="values")
             yield Field(id="value")

@@ -61,8 +61,8 @@ class PresetsScreen(KeyedScreen[str]):
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
     HELP = (
         "A preset is a set of settings with a name. The lecture's models are those of Karpathy's "
-        "*Let's build GPT*: each adds something to the one before. Enter takes a preset over for "
-        "the next run; the text stays. `gpt-tui --preset NAME` begins with one."
+        "*Let's build GPT*: each adds something to the one before. `{presets.take}` takes a preset "
+        "over for the next run; the text stays. `gpt-tui --preset NAME` begins with one."
     )
 
     options = getters.query_one("#presets-list", PresetList)
@@ -139,10 +139,12 @@ class PresetsScreen(KeyedScreen[str]):
         text = Text("presets", "bold")
         if self.filter.value:
             text.append(f" · {found} match “{visible_line(self.filter.value)}”", "not bold")
+        take = self.key_of("presets.take")
         if self.control.run_path is None:
-            text.append(" · enter takes one, space then trains it", "not bold")
+            told = f"{take} takes one, {self.key_of('cockpit.train')} then trains it"
         else:
-            text.append(" · enter prepares the next run, n then starts it", "not bold")
+            told = f"{take} prepares the next run, {self.key_of('cockpit.new_run')} then starts it"
+        text.append(f" · {told}", "not bold")
         self.query_one("#presets-heading", Static).update(text)
 
     def _row(self, preset: Preset) -> Text:
@@ -159,7 +161,7 @@ class PresetsScreen(KeyedScreen[str]):
     def _show_detail(self) -> None:
         preset = self.chosen
         words = (
-            Text("no preset has these words: esc shows all of them")
+            Text(f"no preset has these words: {self.key_of('presets.back')} shows all of them")
             if preset is None
             else (self._words(preset))
         )
@@ -185,9 +187,8 @@ class PresetsScreen(KeyedScreen[str]):
         changes = config.differences(before)
         text = Text()
         if edits := draft.waiting:
-            text.append(
-                f"replaces {format_count(len(edits), 'edited setting')}; u undoes that\n", "bold"
-            )
+            undo = f"{self.key_of('cockpit.undo')} undoes that"
+            text.append(f"replaces {format_count(len(edits), 'edited setting')}; {undo}\n", "bold")
         if not changes:
             return text.append("the settings of the next run are the same")
         text.append(f"changes {format_count(len(changes), 'setting')} of the next run:\n", "bold")
@@ -215,7 +216,7 @@ class PresetsScreen(KeyedScreen[str]):
             return ""
         preset = self.chosen
         if preset is None:
-            return "no preset is listed: esc shows all of them"
+            return f"no preset is listed: {self.key_of('presets.back')} shows all of them"
         if action == "take" and preset.name in self._problems:
             return "this preset cannot be used: its file has a problem"
         if action == "delete" and preset.name in PRESETS:
@@ -236,9 +237,11 @@ class PresetsScreen(KeyedScreen[str]):
         replaced = control.take_preset(preset)
         told = f"{preset.name} is taken over"
         if control.run_path is not None:
-            told = f"{preset.name} is prepared for the next run: n starts it"
+            starts = f"{self.key_of('cockpit.new_run')} starts it"
+            told = f"{preset.name} is prepared for the next run: {starts}"
         if replaced:
-            told += f"; it replaces {format_count(count, 'edited setting')} (u undoes that)"
+            undoes = f"{self.key_of('cockpit.undo')} undoes that"
+            told += f"; it replaces {format_count(count, 'edited setting')} ({undoes})"
         self.dismiss(told)
 
     def action_move(self, how: str) -> None:
@@ -275,9 +278,8 @@ class PresetsScreen(KeyedScreen[str]):
             check_preset_name(name)
             if name in own and self._replaces != name:
                 self._replaces = name
-                self.notify(
-                    f"there is already a preset {name}: enter again replaces it", severity="warning"
-                )
+                again = f"{self.key_of('field.submit')} again replaces it"
+                self.notify(f"there is already a preset {name}: {again}", severity="warning")
                 return
             path = self.control.save_preset(name)
         except InputError as error:

@@ -62,11 +62,12 @@ alternatives, `-` before what must not be.
   `dropout`, `optim.beta2` …
 - `time` and `age` take `30s`, `10m`, `2h`, `3d`
 
-**Columns.** Settings that differ among the listed runs are columns, as far as there is room; `C`
-chooses. A click on a title sorts, another one the other way round.
+**Columns.** Settings that differ among the listed runs are columns, as far as there is room;
+`{runs.columns}` chooses. A click on a title sorts, another one the other way round.
 
-**Marks.** Space, a click in front of the name or ctrl and a click mark a run; shift and a click
-mark all in between, `a` all that are listed. A mark has the letter and colour of the run's curve.
+**Marks.** `{runs.mark}`, a click in front of the name or ctrl and a click mark a run; shift and a
+click mark all in between, `{runs.mark_all}` all that are listed. A mark has the letter and colour
+of the run's curve.
 
 Tags and note are kept in the run's folder (`notes.toml`) and can be changed while it trains; a run
 in training can be neither renamed nor deleted.

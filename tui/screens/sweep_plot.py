@@ -30,8 +30,8 @@ Each point is a run; its letter is that of its mark or, if no run is marked, one
 dotted line goes through the best run of each value, and ★ is the best of all. The axis is
 logarithmic where the values span about a decade or more.
 
-The arrow keys, or a click, go from run to run; enter, or a second click, goes back to the table
-with the cursor on that run.
+The arrow keys, or a click, go from run to run; {plot.choose}, or a second click, goes back
+to the table with the cursor on that run.
 
 If two or more runs are marked, those are plotted; else all that the filter lists.
 """
@@ -91,7 +91,7 @@ class SweepPlotScreen(KeyedScreen[str | None]):
         without = f" · {left_out} without {self.figure}" if left_out else ""
         place = f"{self.settings.index(self.key) + 1} of {len(self.settings)}"
         frame.border_title = f"{self.figure} over {self.key} · {count}{without}"
-        frame.border_subtitle = f"x: setting {place} · ★ the best"
+        frame.border_subtitle = f"{self.key_of('plot.setting')}: setting {place} · ★ the best"
         self.call_after_refresh(self._show_run)
 
     def _show_run(self) -> None:
@@ -99,7 +99,8 @@ class SweepPlotScreen(KeyedScreen[str | None]):
         note = self.query_one("#sweep-run", Static)
         points = self.chart.sweep.points if self.chart.sweep else []
         if not points:
-            note.update(Text(f"no run has {self.figure} yet: v shows another figure", "dim"))
+            way = f"{self.key_of('plot.figure')} shows another figure"
+            note.update(Text(f"no run has {self.figure} yet: {way}", "dim"))
             return
         one = points[self.chart.cursor]
         letter = self.chart.letter_of(one.run.path)

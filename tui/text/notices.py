@@ -43,15 +43,17 @@ def format_finished(
     return "\n".join([*[early] * bool(early), f"{done} · {val} · {best} (whole split)", kept])
 
 
-def format_failed(message: str, status: Status, run: Path | None) -> str:
+def format_failed(
+    message: str, status: Status, run: Path | None, key_of: Callable[[str], str]
+) -> str:
     """Format why a run failed, where it can continue, and where the details are."""
     saved = status.saved_step
     there = f"the checkpoint of step {saved:,}" if saved else "the beginning"
     log = format_path(f"{run}/{LOG_FILE}")
-    return f"{message}\nspace continues from {there}; details are in {log}"
+    return f"{message}\n{key_of('cockpit.train')} continues from {there}; details are in {log}"
 
 
-def format_rewound(event: Rewound, status: Status, run: Path) -> str:
+def format_rewound(event: Rewound, status: Status, run: Path, key_of: Callable[[str], str]) -> str:
     """Format where the run is now, and what happens to the steps after that."""
     words = f"The steps after it, up to {event.left_at:,}, stay as a faint line"
     finished = event.left_at >= status.total_steps
@@ -61,14 +63,15 @@ def format_rewound(event: Rewound, status: Status, run: Path) -> str:
         words += f"; until the run is there again, {fork} continues it"
     return (
         f"back at step {event.step:,}. {words}.\n"
-        f"Change settings if you like; space continues from here"
+        f"Change settings if you like; {key_of('cockpit.train')} continues from here"
     )
 
 
-def format_forked(event: Forked) -> str:
+def format_forked(event: Forked, key_of: Callable[[str], str]) -> str:
     path = Path(event.path)
     return (
-        f"{path.name} is this run as it was at step {event.step:,}: open it with r, or "
+        f"{path.name} is this run as it was at step {event.step:,}: open it with "
+        f"{key_of('cockpit.runs')}, or "
         f"{program()} {typed_name(path)}"
     )
 

@@ -16,6 +16,7 @@ from textual.reactive import var
 from textual.widget import Widget
 
 from tui.charts.view import View
+from tui.control.remap import key_in_force
 from tui.widgets.chart_widget import ChartWidget
 from tui.widgets.field import Field
 from tui.widgets.loss_chart import LossChart
@@ -146,8 +147,10 @@ class ChartGrid(Widget):
 
     def compose(self) -> ComposeResult:
         yield self.loss
+        keep, end = key_in_force(self, "field.submit"), key_in_force(self, "field.back")
         yield Field(
-            id="chart-filter", placeholder="only charts whose name has… (enter keeps, esc ends)"
+            id="chart-filter",
+            placeholder=f"only charts whose name has… ({keep} keeps, {end} ends)",
         )
 
     # -- what is shown -----------------------------------------------------------------------------

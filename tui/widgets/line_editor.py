@@ -7,6 +7,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Static
 
+from tui.control.remap import key_in_force
 from tui.widgets.field import Field
 from tui.widgets.notice import Notice
 
@@ -38,7 +39,8 @@ class LineEditor(Vertical):
         with Horizontal():
             yield Static(id="label")
             yield Field(id="field")
-            yield Static("enter: keep · esc: as before", id="hint")
+            keep, back = key_in_force(self, "field.submit"), key_in_force(self, "field.back")
+            yield Static(f"{keep}: keep · {back}: as before", id="hint")
         yield Notice(id="problem")
 
     def open(self, what: str, text: str, example: str = "") -> None:

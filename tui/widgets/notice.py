@@ -5,6 +5,10 @@ from __future__ import annotations
 from textual.widgets import Static
 
 from engine.protocol import Advised
+from tui.control.remap import key_in_force
+
+WHILE_TRAINING = ("hide", "hide"), ("silence_advice", "never again")  # what else one can do
+WHILE_PAUSED = ("train", "skip the batch"), ("quit", "stop")
 
 
 class Notice(Static):
@@ -28,11 +32,11 @@ class Notice(Static):
 
     def advise(self, advice: Advised) -> None:
         """Show advice, with the keys that act on it."""
-        ways = [f"Y {advice.action}"]
-        if not advice.pauses:
-            ways += ["esc hide", "X never again"]
-        else:
-            ways += ["space skip the batch", "q stop"]
+        others = WHILE_PAUSED if advice.pauses else WHILE_TRAINING
+        ways = [
+            f"{key_in_force(self, f'cockpit.{name}')} {words}"
+            for name, words in (("follow_advice", advice.action), *others)
+        ]
         severity = "error" if advice.pauses else "warning"
         self.say(f"{advice.message}\n{' · '.join(ways)}", severity)
         self.advice = advice

@@ -283,10 +283,8 @@ class SamplePane(Vertical):
     def _tell_waiting(self) -> None:
         """Say which fields hold what no run has taken over, once the cursor has left them."""
         names = " and ".join(LABELS[one.key] for one in self._typed)
-        self.waiting.say(
-            names and f"not used yet: {names} ({self._key_of('cockpit.prompt')}, then enter)",
-            "hint",
-        )
+        way = f"{self._key_of('cockpit.prompt')}, then {self._key_of('field.submit')}"
+        self.waiting.say(names and f"not used yet: {names} ({way})", "hint")
 
     # -- samples ---------------------------------------------------------------------------------
 
@@ -514,7 +512,7 @@ class SamplePane(Vertical):
 def _unknown(prompt: str, characters: Set[str]) -> str:
     """Return what is wrong with the characters of a prompt, if anything."""
     unknown = [one for one in dict.fromkeys(prompt) if one not in characters]
-    return f"{without_token(unknown)} Until then enter is refused." if unknown else ""
+    return f"{without_token(unknown)} Until then nothing is sampled." if unknown else ""
 
 
 def _title(records: Sequence[SampleRecord]) -> str:

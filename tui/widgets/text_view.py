@@ -20,6 +20,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from engine.protocol import TokenOdds
+from tui.control.remap import key_in_force
 from tui.terminal.cells import ELLIPSIS, cells_of, shortened, straight
 from tui.text.wrapping import Wrapped, cells_of_line
 
@@ -472,7 +473,8 @@ class TextView(Widget):
         if self.odds:
             return [Segment(shortened(format_odds(self.odds), self.size.width), hint)]
         if not self.has_odds:
-            told = "probabilities are known of texts that you sample while the app is open (s)"
+            key = key_in_force(self, "cockpit.sample")
+            told = f"probabilities are known of texts that you sample while the app is open ({key})"
             return [Segment(shortened(told, self.size.width), hint)]
         segments = [Segment(f"{self.shading}  ", hint)]
         for number, name in enumerate(BANDS[self.shading]):
