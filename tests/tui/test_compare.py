@@ -146,9 +146,9 @@ def trained(runs_dir: Path, tmp_path: Path) -> list[Path]:
 
 async def test_the_runs_are_drawn_over_each_other(compare: Compare, pair: list[Path]) -> None:
     async with compare(*pair) as looker:
-        await looker.until(lambda: "A ━━ calm" in looker.picture(), "the legend")
+        await looker.until(lambda: "A ━━━━━━ calm" in looker.picture(), "the legend")
         lines = looker.picture().splitlines()
-        assert "B ━━ bold" in lines[0]
+        assert "B ━━  ━━ bold" in lines[0]
         ends = {letter: max(line.find(letter) for line in lines[1:]) for letter in "AB"}
         assert 0 < ends["B"] < ends["A"], "100 steps are fewer than 200"
 
@@ -196,7 +196,7 @@ async def test_keys_choose_what_is_drawn_over_what(compare: Compare, pair: list[
             "training loss (smoothed) over steps",
         ]
         await looker.press("v")
-        await looker.until(lambda: "A ●─ calm" in looker.picture(), "discs")
+        await looker.until(lambda: "A ●━━━━━ calm" in looker.picture(), "discs")
         await looker.press("x")
         await looker.until(lambda: "80k" in looker.picture().splitlines()[-1], "tokens")
 
@@ -212,13 +212,13 @@ async def test_a_run_is_hidden_and_the_others_keep_their_letters(
     compare: Compare, pair: list[Path]
 ) -> None:
     async with compare(*pair) as looker:
-        await looker.until(lambda: "A ━━ calm" in looker.picture(), "the legend")
+        await looker.until(lambda: "A ━━━━━━ calm" in looker.picture(), "the legend")
         await looker.press("1")
-        assert looker.picture().startswith("B ━━ bold")
+        assert looker.picture().startswith("B ━━  ━━ bold")
         await looker.press("2")
         assert "all runs are hidden" in looker.picture()
         await looker.press("1", "6")
-        assert looker.picture().startswith("A ━━ calm")
+        assert looker.picture().startswith("A ━━━━━━ calm")
 
 
 async def test_where_a_run_was_forked_off_another_is_marked(
@@ -300,7 +300,7 @@ async def test_what_cannot_be_read_is_named_and_the_rest_is_shown(
     (pair[1] / "run.db").write_bytes(b"not a database at all" * 100)
     async with compare(*pair) as looker:
         await looker.until(lambda: "'bold' cannot be compared" in looker.note(), "the note")
-        assert looker.picture().startswith("A ━━ calm")
+        assert looker.picture().startswith("A ━━━━━━ calm")
         assert len(looker.screen.table.columns) == 2
 
 
@@ -316,7 +316,7 @@ async def test_more_runs_than_colours_have_letters_of_their_own(
 ) -> None:
     paths = [write_run(runs_dir, f"run-{i}", steps=20) for i in range(8)]
     async with compare(*paths) as looker:
-        await looker.until(lambda: "A ━━ run-0" in looker.picture(), "the legend")
+        await looker.until(lambda: "A ━━━━━━ run-0" in looker.picture(), "the legend")
         styles = [looker.screen._name_of(path).spans[0].style for path in paths]
         assert styles[6] == styles[0] != styles[1]
         names = [str(column.label) for column in looker.screen.table.ordered_columns][1:]
@@ -330,7 +330,7 @@ async def test_a_long_legend_scrolls_to_the_selected_run(compare: Compare, runs_
         await looker.until(lambda: "run-0 " in looker.picture(), "the legend")
         assert "run-19" not in looker.picture()
         await looker.press("end", *["right"] * 20)
-        await looker.until(lambda: "T ━━ run-19" in looker.picture(), "its end")
+        await looker.until(lambda: "T ━━━━ ━ run-19" in looker.picture(), "its end")
 
 
 async def test_what_does_not_fit_is_left_out_aloud(
@@ -347,7 +347,7 @@ async def test_the_selected_run_is_hidden_and_shown_alone(
     compare: Compare, pair: list[Path]
 ) -> None:
     async with compare(*pair) as looker:
-        await looker.until(lambda: "B ━━ bold" in looker.picture(), "the legend")
+        await looker.until(lambda: "B ━━  ━━ bold" in looker.picture(), "the legend")
         await looker.press("right", "space")
         assert "bold" not in looker.picture()
         await looker.press("o")
@@ -408,7 +408,7 @@ async def test_seeds_are_drawn_as_their_mean_by_a_key(compare: Compare, runs_dir
         ):
             await looker.press(key)
             assert [one.name for one in looker.screen._series()] == names
-            assert all(f"━━ {name}" in looker.picture() for name in names)
+            assert all(f"━ {name}" in looker.picture() for name in names)
 
 
 async def test_without_other_seeds_the_key_says_why_it_does_nothing(
@@ -517,7 +517,7 @@ async def test_the_chart_of_a_fork_shows_its_parent(open_app: Open, trained: lis
         def legend() -> str:
             return chart.render_line(0).text
 
-        await person.until(lambda: "── calm" in legend(), "the parent's ghost")
+        await person.until(lambda: "──  ── calm" in legend(), "the parent's ghost")
         picture = "".join(chart.render_line(y).text for y in range(chart.size.height))
         assert "forked from calm" in picture
 

@@ -72,6 +72,7 @@ class Series:
         raw: The style of its raw values, as a band beneath all curves; None leaves them out.
         place: Of a run among others: its letter is written at its end.
         transform: Makes of recorded values those to draw; it must not fall.
+        stroke: Index of how its line is interrupted.
         band: Lower and upper end of a band around it, as of several seeds; neither is smoothed.
     """
 
@@ -82,13 +83,15 @@ class Series:
     raw: int | None = None
     place: int | None = None
     transform: Callable[[Values], Values] | None = None
+    stroke: int = raster.SOLID
     band: tuple[Column, Column] | None = None
 
     @classmethod
     def of_run(cls, name: str, place: int, column: Column, *, smooth: bool) -> Series:
-        """Return the curve of a run: its place determines letter and colour, whatever is hidden."""
+        """Return the curve of a run: its place determines letter, colour and stroke."""
         kind: Kind = "dense" if smooth else "sparse"
-        return cls(column, raster.FIRST_RUN + place % len(RUNS), kind, name, place=place)
+        style, stroke = raster.FIRST_RUN + place % len(RUNS), raster.stroke_of(place)
+        return cls(column, style, kind, name, place=place, stroke=stroke)
 
     @classmethod
     def of_seeds(cls, name: str, place: int, columns: Sequence[Column], *, smooth: bool) -> Series:
@@ -355,7 +358,9 @@ def _paint_curves(chart: Chart, drawn: Sequence[Drawn], field: Field, canvas: Ch
     layout = field.layout
     ghosts = [one for one in reversed(drawn) if one.series.kind == "ghost"]
     upwards = ghosts + [one for one in reversed(drawn) if one.series.kind != "ghost"]
-    lines = [_line(chart, one, field).masks(layout) for one in upwards]
+    lines = [
+        raster.dashed(_line(chart, one, field).masks(layout), one.series.stroke) for one in upwards
+    ]
     shared = [
         (masks, one.series.style)
         for one, masks in zip(upwards, lines, strict=True)

@@ -10,10 +10,11 @@ import numpy as np
 from engine.metrics import Flags, Values
 from tui.charts.canvas import points_of
 from tui.charts.chart import Chart, Drawing, Series
-from tui.charts.raster import DOTS_ACROSS, STYLES
+from tui.charts.raster import DOTS_ACROSS, STROKES, STYLES
 from tui.charts.reduction import one_reading, reduction_of
 
 WIDTH, HEIGHT, MARGIN = 960, 540, 64
+SAMPLE = 48  # length of a stroke in the legend
 POINTS = 480  # of a curve, more than its picture has columns
 ROWS = 8192  # whose averages are computed at a time
 
@@ -97,14 +98,21 @@ def svg(chart: Chart, drawing: Drawing, title: str, colour: Callable[[str], str]
     x = MARGIN
     for series in chart.series:
         if series.name and len(series.column):
-            parts.append(text(str(x), "50", f"― {series.name}", STYLES[series.style], "start"))
-            x += 9 * len(series.name) + 40
+            style, dashes = STYLES[series.style], STROKES[series.stroke].dashes
+            ends = str(x), "45", str(x + SAMPLE), "45"
+            parts.append(_rule(*ends, colour(style), dashes, 2))
+            parts.append(text(str(x + SAMPLE + 6), "50", series.name, style, "start"))
+            x += 9 * len(series.name) + SAMPLE + 24
     return "\n".join([*parts, "</svg>\n"])
 
 
-def _rule(x1: str, y1: str, x2: str, y2: str, colour: str, dashes: str = "") -> str:
-    dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
-    return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{colour}"{dashed}/>'
+def _rule(x1: str, y1: str, x2: str, y2: str, colour: str, dashes: str = "", thick: int = 1) -> str:
+    pen = f'stroke="{colour}"' + (f' stroke-width="{thick}"' if thick > 1 else "")
+    return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" {pen}{_dashed(dashes)}/>'
+
+
+def _dashed(dashes: str) -> str:
+    return f' stroke-dasharray="{dashes}"' if dashes else ""
 
 
 def _curve(
@@ -139,7 +147,8 @@ def _curve(
     if len(points.rows):
         heights = scale.heights(series.values_at(points.rows, chart.smoothing))
         line = path(shares, heights, points.begins)
-        yield f'<path d="{line}" fill="none" stroke="{style}" stroke-width="2"/>'
+        dashes = _dashed(STROKES[series.stroke].dashes)
+        yield f'<path d="{line}" fill="none" stroke="{style}" stroke-width="2"{dashes}/>'
         if series.kind == "sparse":
             for share, height in zip(shares.tolist(), heights.tolist(), strict=True):
                 yield f'<circle cx="{x_of(share)}" cy="{y_of(height)}" r="4" fill="{style}"/>'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -28,6 +28,33 @@ STYLES = (
     BLANK, AXIS, TICK, TRAIN, VAL, MARK, RAW, BAD, HINT, GHOST, REFERENCE, CURSOR
 ) = range(len(STYLES) - len(RUNS))  # fmt: skip
 FIRST_RUN = len(STYLES) - len(RUNS)
+
+
+class Stroke(NamedTuple):
+    """How the line of a curve is interrupted, so that it is told from others without colours."""
+
+    pattern: str  # of cells along the line, those to draw and, as spaces, those to leave out
+    sample: str  # of legends
+    dashes: str  # of a picture, as SVG has them; empty for none
+
+
+STROKES = (
+    Stroke("━", "━━━━━━", ""),
+    Stroke("━━━━  ", "━━  ━━", "14 7"),
+    Stroke("━ ", "━ ━ ━", "3 5"),
+    Stroke("━━━━ ━ ", "━━━ ━", "14 5 3 5"),
+    Stroke("━━━━━━━━━  ", "━━━━ ━", "32 7"),
+    Stroke("━━━━ ━ ━ ", "━━ ━ ━", "14 5 3 5 3 5"),
+)
+"""As many as hues; where these come again, each has the next stroke."""
+
+SOLID, DASHED, DOTTED, DASH_DOT = range(4)
+
+
+def stroke_of(place: int) -> int:
+    """Return the index of the stroke of a run: each pair of hue and stroke comes once in 36."""
+    return (place + place // len(RUNS)) % len(STROKES)
+
 
 # A braille cell is two dots wide and four high; the bit of each dot by row and column.
 DOTS_ACROSS, DOTS_DOWN = 2, 4
@@ -120,6 +147,32 @@ def braille_masks(low: Values, high: Values, rows: int, columns: int) -> Masks:
     cells = lit.reshape(rows, DOTS_DOWN, columns, DOTS_ACROSS)
     masks: Masks = np.einsum("rdca,da->rc", cells, DOT_BITS, dtype=np.uint8, casting="unsafe")
     return masks
+
+
+# Cells that a line falls or rises within a column, from which it is dashed downwards there: a gap
+# of the whole column would be as high.
+STEEP = 3
+
+
+def dashed(masks: Masks, stroke: int) -> Masks:
+    """Leave out cells of a line, by their place on the canvas: dashes do not move with the data."""
+    pattern = np.array([sign != " " for sign in STROKES[stroke].pattern])
+    if pattern.all():
+        return masks
+    rows, columns = (np.resize(pattern, length) for length in masks.shape)
+    return np.where(np.where(_steep(masks > 0), rows[:, None], columns), masks, np.uint8(0))
+
+
+def _steep(lit: Flags) -> Flags:
+    """Return the columns in which a line goes on from one neighbour to the other; noise returns."""
+    rows = len(lit)
+    there = lit.any(axis=0)
+    top = np.where(there, lit.argmax(axis=0), rows)
+    bottom = np.where(there, rows - 1 - lit[::-1].argmax(axis=0), -1)
+    falls, rises = bottom[:-1] <= top[1:] + 1, top[:-1] >= bottom[1:] - 1  # to the next column
+    falls, rises = (np.append(True, one) & np.append(one, True) for one in (falls, rises))
+    steep: Flags = (bottom - top + 1 >= STEEP) & (falls | rises)
+    return steep
 
 
 def dot_rows(heights: Values, rows: int) -> NDArray[np.int64]:

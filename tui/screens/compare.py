@@ -45,10 +45,12 @@ HELP_PAGE = """\
 The arrow keys select a run in the table, or move in all texts at once. {compare.hide} hides the
 selected run or shows it again, and {compare.solo} shows it alone; so does a click on its name.
 
-Each run keeps its letter, which stands at the end of its curve, and its colour: those of its mark
-among the runs. After six runs the colours come again. Where curves run through the same cells,
-each shows in turn, as dashes. Runs that differ in the seed alone can be drawn as their mean, in a
-band from the lowest to the highest of them.
+Each run keeps its letter, which stands at the end of its curve, its colour and its stroke (solid,
+dashed, dotted …): those of its mark among the runs. After six runs the colours come again, each
+with another stroke. Where curves run through the same cells, each shows in turn.
+
+Runs that differ in the seed alone can be drawn as their mean, in a band from the lowest to the
+highest of them.
 
 The table has the results, the best validation loss bold, then exactly the settings that differ,
 those changed during training with all their values (0.001→0.0003).

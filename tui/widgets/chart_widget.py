@@ -587,6 +587,13 @@ def _shown(one: Value) -> float | None:
 
 def stroke(series: Series) -> str:
     """Return how a legend shows the line of a series."""
+    from tui.charts.raster import SOLID, STROKES
+
+    if series.stroke != SOLID or series.letter:
+        sample = STROKES[series.stroke].sample
+        if series.kind == "ghost":
+            return sample.replace("━", "─")
+        return f"●{sample[1:]}" if series.kind == "sparse" else sample
     return {"dense": "━━", "sparse": "●─", "ghost": "──"}[series.kind]
 
 

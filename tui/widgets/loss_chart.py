@@ -12,7 +12,7 @@ from textual.reactive import var
 from tui.charts.view import UNITS
 from tui.terminal.visible import visible_line
 from tui.text.numbers import format_loss
-from tui.widgets.chart_widget import ChartWidget, Row, cut, length_of
+from tui.widgets.chart_widget import ChartWidget, Row, cut, length_of, stroke
 
 if TYPE_CHECKING:
     from engine.metrics import Column, MetricStore
@@ -160,8 +160,14 @@ class LossChart(ChartWidget):
         series = [
             Series(train, raster.TRAIN, name="train", raw=raster.RAW),
             Series(val, raster.VAL, "sparse", self._val_label.split(",")[0]),
-            *(Series(one, raster.GHOST, "ghost", "abandoned") for one in left),
-            *(Series(one, raster.GHOST, "ghost", self._forked_from_name) for one in parent),
+            *(
+                Series(one, raster.GHOST, "ghost", "abandoned", stroke=raster.DOTTED)
+                for one in left
+            ),
+            *(
+                Series(one, raster.GHOST, "ghost", self._forked_from_name, stroke=raster.DASHED)
+                for one in parent
+            ),
         ]
         return Chart(
             series,
@@ -222,8 +228,11 @@ class LossChart(ChartWidget):
         return [("  ●─ ", "val"), (f"{label} ", "legend"), (format_loss(value), _soundness(value))]
 
     def _ghost_legend(self, chart: Chart) -> Row:
-        names = list(dict.fromkeys(one.name for one in chart.series if one.kind == "ghost"))
-        return [("  ── ", "ghost"), (", ".join(names), "tick")] if names else []
+        ghosts = {one.name: one for one in chart.series if one.kind == "ghost"}
+        row: Row = []
+        for name, one in ghosts.items():
+            row += [(f"  {stroke(one)} ", "ghost"), (name, "tick")]
+        return row
 
 
 def flags_of(chart: ChartWidget, drawing: Drawing) -> list[str]:

@@ -112,7 +112,7 @@ class MetricChart(ChartWidget):
             from tui.charts import raster
             from tui.charts.chart import Series
 
-            series.append(Series(ahead, raster.GHOST, "ghost", "ahead"))
+            series.append(Series(ahead, raster.GHOST, "ghost", "ahead", stroke=raster.DASHED))
             if limits == (None, None) and self.view.y == "robust":
                 limits = 0.0, self._highest_rate(store, ahead)
         return Chart(

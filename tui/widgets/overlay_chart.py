@@ -9,7 +9,7 @@ from textual.reactive import var
 
 from tui.charts.view import View
 from tui.text.numbers import format_loss
-from tui.widgets.chart_widget import ChartWidget, Row, cut, length_of, style_of
+from tui.widgets.chart_widget import ChartWidget, Row, cut, length_of, stroke, style_of
 from tui.widgets.loss_chart import flags_of
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class OverlayChart(ChartWidget):
         series = one.series
         value = one.value if one.smoothed is None else one.smoothed
         return [
-            (f"{series.letter} {'●─' if series.kind == 'sparse' else '━━'} ", style_of(series)),
+            (f"{series.letter} {stroke(series)} ", style_of(series)),
             (f"{series.name} ", "legend"),
             (format_loss(value), "tick"),
         ]
