@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError, nearest, suggest
 from engine.config.schema import SETTINGS
-from engine.runs.summary import RunSummary
+
+if TYPE_CHECKING:  # it imports numpy, and names of fields are known before the first paint
+    from engine.runs.summary import RunSummary
 
 
 class Kind(StrEnum):

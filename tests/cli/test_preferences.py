@@ -34,7 +34,7 @@ def test_the_command_lists_and_changes(cli: Cli, path: Path) -> None:
         (["set", "screen.theme", "draculq"], "did you mean 'dracula'?"),
         (["set", "screen.them", "nord"], "did you mean 'screen.theme'?"),
         (["set", "chart.smoothing", "1"], "must be 0 to 0.99"),
-        (["set", "folders.runs", "runs"], "folders.runs must be a whole path"),
+        (["set", "folders.runs", "runs"], "folders.runs: write a whole path"),
         (["set", "chart.smoothing"], "set takes a NAME and a VALUE"),
         (["reset"], "reset takes the NAME of a preference"),
         (["set", "keys.", "f1"], "no action has the name ''"),
@@ -53,7 +53,7 @@ def test_other_commands_tell_what_does_not_fit_and_go_on(cli: Cli, path: Path) -
     path.write_text('[folders]\nruns = "runs"\n')
     done = cli("presets", "--json")
     assert done.code == 0
-    assert "folders.runs must be a whole path" in done.err
+    assert "folders.runs: write a whole path" in done.err
 
 
 def test_keys_written_by_hand_are_changed_where_they_stand(cli: Cli, path: Path) -> None:
@@ -79,3 +79,29 @@ def test_an_unknown_theme_is_refused_before_the_app_starts(cli: Cli) -> None:
     assert (
         "--theme cannot be 'draculq': did you mean 'dracula'?" in cli("--theme", "draculq").problem
     )
+
+
+def test_the_keys_in_force_are_listed_and_those_that_were_remapped_marked(
+    cli: Cli, path: Path
+) -> None:
+    defaults, markdown = cli("keys").out, cli("keys", "--markdown").out
+    assert "remapped" not in defaults
+    cli("preferences", "set", "keys.cockpit.train", "f6,<")
+    cli("preferences", "set", "keys.app.help", "f2")
+    lines = cli("keys").out.splitlines()
+    first = next(i for i, line in enumerate(lines) if "cockpit.train" in line)
+    assert lines[first].startswith("f6 <  ")
+    assert "(remapped: was space)" in lines[first + 1]
+    (helping,) = [line for line in lines if "app.help" in line]
+    assert helping.startswith("f2  ")
+    assert " ".join(lines).count("remapped") == 2
+    assert cli("keys", "--markdown").out == markdown
+
+
+@pytest.mark.parametrize("command", ["keys", "preferences"])
+def test_keys_of_the_file_that_do_not_fit_are_told(cli: Cli, path: Path, command: str) -> None:
+    path.write_text('[keys]\n"cockpit.fly" = "f"\n"cockpit.train" = "s"\n')
+    done = cli(command)
+    assert done.code == 0
+    assert "there is no action 'cockpit.fly'" in done.err
+    assert "cockpit.train and cockpit.sample both have the key s" in done.err

@@ -8,7 +8,7 @@ import pytest
 from textual.events import MouseDown, MouseMove, MouseUp
 from textual.geometry import Offset
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, OptionList
 
 from engine.protocol import Advised, State, Status
 from tests.tui.test_snapshots import (
@@ -212,6 +212,26 @@ async def test_a_number_is_typed_and_checked() -> None:
         await pilot.pause()
         assert app.screen is app.cockpit
     assert preferences.get("screen.settings_width") == 50
+
+
+async def test_a_text_that_cannot_be_used_is_told_and_stays_to_be_corrected() -> None:
+    preferences = Preferences()
+    async with app_with(preferences).run_test(size=(80, 24)) as pilot:
+        app = await begin(pilot)
+        await pilot.press("O")
+        await pilot.pause()
+        rows = app.screen.query_one("#preferences", OptionList)
+        rows.highlighted = rows.get_option_index("notify.webhook")
+        await pilot.press("enter", *"http://example.org", "enter")
+        await pilot.pause()
+        field = app.focused
+        assert isinstance(field, Input)
+        assert field.value == "http://example.org"
+        assert "must be an https address" in str(app.screen.query_one("#told").render())
+        assert preferences.get("notify.webhook") == ""
+        field.value = "https://example.org/hook"
+        await pilot.press("enter")
+        assert preferences.get("notify.webhook") == "https://example.org/hook"
 
 
 # -- how curves are drawn --------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -149,6 +150,75 @@ def test_where_the_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert preferences_file() == tmp_path / "me/.config/gpt-tui/preferences.toml"
 
 
+WEBHOOK = "it must be an https address, as https://example.org/hook (http for localhost alone)"
+CHARACTERS = "has characters that no address can have: write a blank as %20, and others so, too"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("notify.webhook", "http://example.org/hook", WEBHOOK),
+        ("notify.webhook", "http://localhost.example.org/", WEBHOOK),
+        ("notify.webhook", "http://[::1].example.org/", WEBHOOK),
+        ("notify.webhook", "file:///etc/passwd", WEBHOOK),
+        ("notify.webhook", "example.org/hook", WEBHOOK),
+        ("notify.webhook", "https://", WEBHOOK),
+        ("notify.webhook", "https://me:secret@example.org/", WEBHOOK),
+        ("notify.webhook", "https://example.org:99999/", WEBHOOK),
+        ("notify.webhook", "https://a b.example.org/", WEBHOOK),
+        ("notify.webhook", "https://a..example.org/", WEBHOOK),
+        ("notify.webhook", "https://[::1/", WEBHOOK),
+        ("notify.webhook", "https://example.org/a b", CHARACTERS),
+        ("notify.webhook", "https://example.org/\n", CHARACTERS),
+        ("notify.webhook", "https://example.org/\u00fc", CHARACTERS),
+        ("notify.command", "'unfinished", "it is no command line (no closing quotation)"),
+        ("notify.command", "unfinished \\", "it is no command line (no escaped character)"),
+        ("notify.command", "  ", "it names no program: write one first, or leave it empty"),
+        ("notify.command", "'' done", "it names no program"),
+        ("notify.command", "say \0", "a command cannot have the character NUL: remove it"),
+        ("folders.runs", "runs", "write a whole path, as /mnt/runs or ~/runs"),
+        ("folders.cache", "~nosuchuser/x", "there is no user 'nosuchuser'"),
+        ("folders.cache", __file__, f"{__file__} is not a folder: choose another"),
+        ("folders.runs", f"{__file__}/runs", f"{__file__} is not a folder: choose another"),
+        ("runs.sort", "-bset", "runs cannot be sorted by 'bset': did you mean 'best'?"),
+        ("runs.sort", "--best", "runs cannot be sorted by '-best'"),
+        ("runs.columns", "name,bset", "no column 'bset': did you mean 'best'?"),
+        ("runs.columns", "settings", "no column 'settings'"),
+    ],
+)
+def test_what_would_fail_later_is_refused_when_set_and_when_read(
+    path: Path, name: str, value: str, told: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(name)}: .*{re.escape(told)}"):
+        Preferences.load().set(name, value)
+    assert not path.exists()
+    path.write_text(f"{name} = {json.dumps(value)}\nnotify.bell = false\n")
+    preferences = Preferences.load()
+    (problem,) = preferences.problems
+    assert problem.startswith(f"{path}: {name}: ")
+    assert told in problem
+    assert preferences.get(name) == PREFERENCES[name].default
+    assert preferences.get("notify.bell") is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("notify.webhook", "https://example.org:8443/a%20b?c=d#e"),
+        ("notify.webhook", "https://b\u00fccher.example/"),
+        ("notify.webhook", "HTTP://LOCALHOST:8080"),
+        ("notify.webhook", "http://[::1]:80/"),
+        ("runs.sort", "-model.n_layer"),
+        ("runs.sort", "disk"),
+        ("runs.columns", "name, lr,n_layer,optim.weight_decay,speed"),
+        ("runs.columns", ""),
+    ],
+)
+def test_what_works_is_taken(name: str, value: str) -> None:
+    Preferences.load().set(name, value)
+    assert Preferences.load().get(name) == value
+
+
 @pytest.mark.parametrize("name", FOLDERS)
 def test_folders_of_the_environment_come_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -161,13 +231,10 @@ def test_folders_of_the_environment_come_first(
     monkeypatch.setenv(variable, "")
     use_folders()
     assert os.environ[variable] == str(tmp_path / "preferred")
-    told = f"{name} must be a whole path, as /mnt/runs or ~/runs"
-    with pytest.raises(InputError, match=re.escape(told)):
-        Preferences.load().set(name, "relative")
     file = preferences_file()
     file.write_text(file.read_text().replace(str(tmp_path / "preferred"), "relative"))
     monkeypatch.setenv(variable, "")
-    assert use_folders() == Preferences.load().problems == [f"{file}: {told}"]
+    assert use_folders() == [f"{file}: {name}: write a whole path, as /mnt/runs or ~/runs"]
     assert os.environ[variable] == ""
 
 

@@ -1,29 +1,43 @@
-"""``gpt-tui keys``: the key table."""
+"""``gpt-tui keys``: the keys in force, or the key table as a page has it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tui import EXIT_DONE
 from tui.commands.options import Parser
 from tui.control.keymap import GROUPS, HELP, Group, display, id_of
-from tui.terminal.stdout import put
+from tui.control.preferences import Preferences
+from tui.control.remap import Keymap
+from tui.terminal.stdout import complain, put
 from tui.text.tables import format_table, markdown
 
 HEADER = ("keys", "action", "what it does")
 
 
 def main(argv: list[str]) -> int:
-    parser = Parser("gpt-tui keys", "List every key of the app.")
-    parser.add_argument("--markdown", action="store_true", help="as the tables of docs/keys.md")
+    parser = Parser("gpt-tui keys", "List every key of the app, with those of your preferences.")
+    parser.add_argument(
+        "--markdown", action="store_true", help="the default keys, as the tables of docs/keys.md"
+    )
     args = parser.parse_args(argv)
-    parts = ((group.title, list(_rows(name, group))) for name, group in GROUPS.items())
     if args.markdown:
+        parts = ((group.title, _rows(name, group)) for name, group in GROUPS.items())
         put("\n\n".join(f"### {title}\n\n{_markdown(rows)}" for title, rows in parts))
     else:
-        rows = [row for _, rows in parts for row in rows]
-        put(format_table(HEADER, rows, wrap=True))
+        put(format_table(HEADER, list(_in_force(Preferences.load())), wrap=True))
     return EXIT_DONE
+
+
+def _in_force(preferences: Preferences) -> Iterator[tuple[str, str, str]]:
+    """Yield all rows with the keys that the preferences give; those say what they were."""
+    keymap = Keymap(preferences.keys)
+    for problem in keymap.problems:
+        complain(problem)
+    for name, group in GROUPS.items():
+        for keys, id, help in _rows(name, group):
+            now = display(keymap.changes.get(id, "")) or keys
+            yield now, id, help if now == keys else f"{help} (remapped: was {keys})"
 
 
 def _rows(name: str, group: Group) -> Iterator[tuple[str, str, str]]:
@@ -32,7 +46,7 @@ def _rows(name: str, group: Group) -> Iterator[tuple[str, str, str]]:
             yield display(key.keys), id_of(name, key), key.help
 
 
-def _markdown(rows: list[tuple[str, str, str]]) -> str:
+def _markdown(rows: Iterable[tuple[str, str, str]]) -> str:
     cells = [
         (" ".join(f"`{one}`" for one in keys.split()), f"`{id}`", help) for keys, id, help in rows
     ]

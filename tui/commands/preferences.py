@@ -15,6 +15,7 @@ from tui.control.preferences import (
     preference,
     preferences_file,
 )
+from tui.control.remap import Keymap
 from tui.terminal.stdout import complain, put
 from tui.text.tables import format_table, markdown
 
@@ -64,7 +65,7 @@ def preferences_markdown() -> str:
 
 
 def _list(preferences: Preferences) -> str:
-    for problem in preferences.problems:
+    for problem in [*preferences.problems, *Keymap(preferences.keys).problems]:
         complain(problem)
     rows = []
     for name, one in PREFERENCES.items():

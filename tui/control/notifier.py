@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
+from data.errors import InputError
 from engine.protocol import Advised, Evaluated, Event, Failed, State, StateChanged, Status, Warned
+from tui.control.notify_targets import check_address, command_words
 from tui.control.preferences import Preferences
 from tui.terminal.announce import BELL, notification, takes_osc
 from tui.text.numbers import format_loss
@@ -20,7 +20,6 @@ from tui.text.numbers import format_loss
 TOLD = (StateChanged, Evaluated, Advised, Warned, Failed)  # others are of no interest here
 BEST_SECONDS = 300.0  # between two bests: early in training each evaluation is one
 COMMAND_SECONDS, WEBHOOK_SECONDS = 60.0, 10.0
-HERE = ("127.0.0.1", "::1", "localhost")  # where a web address need not be encrypted
 
 
 class News(NamedTuple):
@@ -106,7 +105,7 @@ class Notifier:
         def carry_out() -> None:
             try:
                 work()
-            except (OSError, ValueError, subprocess.SubprocessError) as error:
+            except (InputError, OSError, ValueError, subprocess.SubprocessError) as error:
                 self._complain(f"{name} failed ({error})")
 
         threading.Thread(target=carry_out, name=name, daemon=True).start()
@@ -117,11 +116,12 @@ def run_command(command: str, news: News) -> None:
 
     Raises:
         OSError: It cannot be run.
-        ValueError: It is no command line, or the program has failed.
+        InputError: It is no command line.
+        ValueError: The program has failed.
         subprocess.TimeoutExpired: It takes too long.
     """
     fields = {name: str(value).replace("\0", "") for name, value in news._asdict().items()}
-    words = [_filled(word, fields) for word in shlex.split(command)]
+    words = [_filled(word, fields) for word in command_words(command)]
     environment = {f"GPT_TUI_{name.upper()}": value for name, value in fields.items()}
     done = subprocess.run(
         words,
@@ -147,14 +147,16 @@ def post(address: str, news: News) -> None:
 
     Raises:
         OSError: There is no answer, or it is an error.
-        ValueError: It is not an address that may be used.
+        InputError: It is not an address that may be used.
     """
+    from http.client import HTTPException
     from urllib.request import Request, urlopen
 
-    parts = urlsplit(address)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in HERE):
-        raise ValueError("the address must begin with https://")
+    check_address(address)
     body = json.dumps({**news._asdict(), "text": news.message}).encode()
     request = Request(address, body, {"Content-Type": "application/json"})
-    with urlopen(request, timeout=WEBHOOK_SECONDS) as answer:
-        answer.read(1)
+    try:
+        with urlopen(request, timeout=WEBHOOK_SECONDS) as answer:
+            answer.read(1)
+    except HTTPException as error:  # what answers does not speak HTTP
+        raise OSError(f"no answer in HTTP: {error!r}") from None

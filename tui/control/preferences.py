@@ -21,6 +21,7 @@ from data.paths import absolute, describe_os_error, typed_path
 from data.reading import parse_toml, read_regular
 from engine.config.setting import Setting, Value, When
 from engine.program import program
+from tui.control.notify_targets import check_address, command_words
 
 VARIABLE = "GPT_TUI_PREFERENCES"
 FILE_NAME = "preferences.toml"
@@ -176,7 +177,7 @@ class Preferences:
         """
         one = preference(name)
         try:
-            checked = _checked(one, value)
+            checked = checked_value(one, value)
         except ValueError as error:
             raise InputError(str(error)) from None
         if checked != self.get(name):
@@ -249,7 +250,7 @@ class Preferences:
             self._note(f"there is no preference {brief(name)}")
             return
         try:
-            self._values[name] = _checked(PREFERENCES[name], value)
+            self._values[name] = checked_value(PREFERENCES[name], value)
         except ValueError as error:
             self._note(str(error))
 
@@ -298,21 +299,51 @@ class Preferences:
             raise InputError(f"{path} can only be edited by hand: in [{section}], write {line}")
 
 
-def _checked(one: Setting, value: object) -> Value:
-    """Return the value of a preference.
+def checked_value(one: Setting, value: object) -> Value:
+    """Return the value of a preference, which may be a text, as it was typed.
 
     Raises:
         ValueError: It cannot have this one.
     """
     checked = one.check(value)
-    if one.key in FOLDERS and checked:
+    if checked != one.default and one.key in CHECKS:
         try:
-            folder = typed_path(str(checked))
+            CHECKS[one.key](str(checked))
         except InputError as error:
             raise ValueError(f"{one.key}: {error}") from None
-        if not folder.is_absolute():
-            raise ValueError(f"{one.key} must be a whole path, as /mnt/runs or ~/runs")
     return checked
+
+
+def _check_folder(typed: str) -> None:
+    folder = typed_path(typed)
+    if not folder.is_absolute():
+        raise InputError("write a whole path, as /mnt/runs or ~/runs")
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise InputError(f"{there} is not a folder: choose another")
+
+
+def _check_order(order: str) -> None:
+    from tui.control.runs_view import check_sort  # not for every command
+
+    check_sort(order.removeprefix("-"))
+
+
+def _check_columns(columns: str) -> None:
+    from tui.control.runs_view import column_keys
+
+    column_keys(columns)
+
+
+CHECKS: dict[str, Callable[[str], object]] = {
+    "runs.columns": _check_columns,
+    "runs.sort": _check_order,
+    "notify.command": command_words,
+    "notify.webhook": check_address,
+    "folders.runs": _check_folder,
+    "folders.cache": _check_folder,
+}
+"""What values must fit beside their types and bounds; defaults always do."""
 
 
 def preferences_file() -> Path:

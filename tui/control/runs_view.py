@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from data.errors import InputError, brief, suggest
 from tui.control.run_previews import RunPreviews
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ AUTO = "auto"
 MOST_AUTO_COLUMNS = 6
 AUTO_SECTIONS = ("model", "optim", "train")  # whose settings become columns where they differ,
 NEVER_AUTO = ("train.max_steps", "train.max_epochs")  # but these: the steps are a column
+
+SETTINGS_HERE = "settings"  # where those that differ stand in an order of columns
+LEFT_TO_RIGHT = ("name", "state", "loss", "best", "val", "train", "step", SETTINGS_HERE, "time",
+                 "tokens", "speed", "parameters", "preset", "data", "disk", "tags", "created",
+                 "note")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,7 @@ class RunsView:
             self.columns = preferences.get("runs.columns") or AUTO
             self.has_preview = preferences.get("runs.preview")
             by = preferences.get("runs.sort")
-            if can_sort_by(by.lstrip("-")):
-                self.order = Order(by.lstrip("-"), by.startswith("-"))
+            self.order = Order(by.removeprefix("-"), by.startswith("-"))
 
     def remember(self) -> None:
         """Write down columns, order and preview, where they have changed.
@@ -178,11 +183,10 @@ class RunsView:
 
     def shown_settings(self, runs: Iterable[RunSummary]) -> list[str]:
         """Return the keys of the settings that are columns: the chosen ones, or what differs."""
-        from engine.runs.fields import FIELDS, differing_keys
+        from engine.runs.fields import differing_keys
 
         if self.columns != AUTO:
-            fields = [FIELDS[name] for name in self.chosen_columns() if name in FIELDS]
-            return [field.setting for field in fields if field.setting]
+            return [key for key in self.chosen_columns() if key not in LEFT_TO_RIGHT]
         keys = [
             key
             for key in differing_keys(runs)
@@ -191,10 +195,8 @@ class RunsView:
         return keys[:MOST_AUTO_COLUMNS]
 
     def chosen_columns(self) -> list[str]:
-        """Return the names of the chosen columns; empty if the program chooses."""
-        if self.columns == AUTO:
-            return []
-        return [name for one in self.columns.split(",") if (name := one.strip())]
+        """Return the keys of the chosen columns; empty if the program chooses."""
+        return [] if self.columns == AUTO else column_keys(self.columns)
 
     def why_empty(self, key_of: Callable[[str], str]) -> str:
         """Return why no run is shown.
@@ -212,7 +214,42 @@ class RunsView:
         return f"There are no runs yet: {key_of('cockpit.train')} in the cockpit starts one."
 
 
+def column_keys(names: str) -> list[str]:
+    """Return the keys of columns: their own, or those of settings.
+
+    Args:
+        names: With commas between them; of settings any name.
+
+    Raises:
+        InputError: There is no such column.
+    """
+    from engine.runs.fields import FIELDS
+
+    keys = []
+    for name in filter(None, (one.strip() for one in names.split(","))):
+        is_setting = name in FIELDS and FIELDS[name].setting
+        if name == SETTINGS_HERE or not (name in LEFT_TO_RIGHT or is_setting):
+            known = [one for one in LEFT_TO_RIGHT if one != SETTINGS_HERE]
+            near = [*known, *(one for one, field in FIELDS.items() if field.setting)]
+            hint = suggest(name, near, f"there are {', '.join(known)} and any setting")
+            raise InputError(f"the table of runs has no column {brief(name)}: {hint}")
+        keys.append(name if name in LEFT_TO_RIGHT else FIELDS[name].setting)
+    return keys
+
+
 def can_sort_by(key: str) -> bool:
     from engine.runs.fields import FIELDS, SORTS
 
     return key in SORTS or key == "disk" or (key in FIELDS and bool(FIELDS[key].setting))
+
+
+def check_sort(key: str) -> None:
+    """Check that the table of runs can be sorted by a key.
+
+    Raises:
+        InputError: It cannot.
+    """
+    from engine.runs.fields import sort_key
+
+    if not can_sort_by(key):
+        sort_key(key)  # raises: it knows what was meant

@@ -16,10 +16,10 @@ from textual.widgets.option_list import Option
 from engine.config.schema import SETTINGS
 from engine.runs.fields import short_name
 from tui.control.keymap import bindings
-from tui.control.runs_view import AUTO
+from tui.control.runs_view import AUTO, LEFT_TO_RIGHT, SETTINGS_HERE
 from tui.screens.keyed import KeyedModalScreen
 from tui.widgets.keys_footer import KeysFooter
-from tui.widgets.runs_columns import LEFT_TO_RIGHT, SETTINGS_HERE, columns_of
+from tui.widgets.runs_columns import columns_of
 
 EXPLAINED = {
     "name": "",

@@ -14,7 +14,14 @@ from textual.widgets.option_list import Option
 from data.errors import InputError
 from engine.config.setting import FALSE_WORDS, TRUE_WORDS, Setting
 from tui.control.keymap import bindings
-from tui.control.preferences import PREFERENCES, SECTIONS, Preferences, allowed, preference
+from tui.control.preferences import (
+    PREFERENCES,
+    SECTIONS,
+    Preferences,
+    allowed,
+    checked_value,
+    preference,
+)
 from tui.screens.keyed import KeyedModalScreen
 from tui.text.numbers import format_path
 from tui.widgets.field import Field
@@ -153,7 +160,7 @@ class PreferencesScreen(KeyedModalScreen[None]):
         one = self._chosen
         assert one
         try:
-            value = one.parse(typed)
+            value = checked_value(one, typed)
         except ValueError as error:  # what was typed stays, to be corrected
             self._problem = str(error)
             self._tell()

@@ -9,6 +9,7 @@ from engine.config.schema import SETTINGS
 from engine.config.setting import Value
 from engine.runs.summary import RunSummary
 from tui.charts.sparkline import spark
+from tui.control.runs_view import LEFT_TO_RIGHT, SETTINGS_HERE
 from tui.text.numbers import (
     UNKNOWN,
     format_amount,
@@ -93,12 +94,8 @@ def columns_of(sizes: Mapping[str, int]) -> list[Column]:
 OF_TRAINING = ("loss", "best", "step", "time", "parameters", "val", "train", "tokens", "speed")
 """What a damaged run cannot tell."""
 
-SETTINGS_HERE = "settings"  # where those that differ stand in an order
 BY_IMPORTANCE = ("name", "state", "best", "step", "loss", SETTINGS_HERE, "time", "tags",
                  "parameters", "preset", "disk", "data", "created", "note")  # fmt: skip
-LEFT_TO_RIGHT = ("name", "state", "loss", "best", "val", "train", "step", SETTINGS_HERE, "time",
-                 "tokens", "speed", "parameters", "preset", "data", "disk", "tags", "created",
-                 "note")  # fmt: skip
 
 
 def format_value(key: str, value: Value) -> str:
@@ -162,11 +159,10 @@ def arranged(
         sizes: Bytes on the disk by a run's path.
         runs: Those listed.
         settings: Key and title of each setting that is a column.
-        chosen: The names of the columns to show, by importance; empty: as the program thinks fit.
+        chosen: The keys of the columns to show, by importance; empty: as the program thinks fit.
         width: Cells there are.
     """
     by_key = {column.key: column for column in columns_of(sizes)}
-    titles = {title: key for key, title in settings}
     by_key |= {key: setting_column(key, title, runs) for key, title in settings}
 
     def with_settings(keys: Sequence[str]) -> list[str]:
@@ -174,7 +170,7 @@ def arranged(
         return [*keys[:at], *(key for key, _ in settings), *keys[at + 1 :]]
 
     columns = [by_key[key] for key in with_settings(LEFT_TO_RIGHT)]
-    important = [titles.get(name, name) for name in chosen]
+    important = list(chosen)
     if "name" not in important:
         important.insert(0, "name")
     return fitting(columns, width, important if chosen else with_settings(BY_IMPORTANCE))
