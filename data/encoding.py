@@ -25,15 +25,16 @@ HEBREW = "".join(map(chr, range(0x5D0, 0x5EB)))
 ARABIC = "".join(map(chr, range(0x621, 0x64B)))
 KANA = "".join(map(chr, range(0x3041, 0x30FF)))
 WIDE_SIGNS = "，。、；：？！（）《》「」『』【】〈〉・ー～　" + SIGNS
-ODD = re.compile(  # what no text has, but for a few slips
+# Strings: `re` compiles them when a text needs them, which the start of the app does not.
+ODD = (  # what no text has, but for a few slips
     r"(?<=[^\W\d_])[“”„‚‹›«»…•·°§©®¡¿½ºª](?=[^\W\d_])"  # a sign inside a word
     r"|(?<=[a-zà-ÿа-яα-ω])[À-ßА-ЯΑ-Ω]"  # a capital inside a word
     r"|(?<=[A-Za-z])[\u0370-\u06ff]|[\u0370-\u06ff](?=[A-Za-z])"  # two alphabets in one word
     r"|(?<=[À-ɏ][À-ɏ])[À-ɏ]"  # Latin letters with accents alone
 )
 UNUSUAL = "õû"  # in Western European texts; in the place of Hungarian ő and ű
-NEVER = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f\ud800-\uf8ff\ufffd\uffff]")
-READABLE = re.compile(
+NEVER = "[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f\ud800-\uf8ff\ufffd\uffff]"
+READABLE = (
     "[\t\n\r\f -~\xa0-\u024f\u0370-\u052f\u0590-\u06ff\u0900-\u0dff\u0e00-\u0e7f\u1e00-\u206f"
     "\u20a0-\u20bf\u2190-\u22ff\u2500-\u26ff\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff01-\uff9f]"
 )
@@ -59,7 +60,7 @@ MARKS = (  # the longer ones first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_LE, Encoding("utf-16", "UTF-16")),
     (codecs.BOM_UTF16_BE, Encoding("utf-16", "UTF-16")),
 )
-SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = "[\ud800-\udfff]"
 WIDE = tuple(
     Encoding(f"{name}-{end}", f"{name.upper()} without a byte order mark")
     for name in ("utf-32", "utf-16")
@@ -179,7 +180,7 @@ def _cached(usual: Callable[[], str]) -> str:
 
 
 def _is_readable(text: str) -> bool:
-    return len(text) > 1 and "\0" not in text and len(READABLE.findall(text)) > 0.95 * len(text)
+    return len(text) > 1 and "\0" not in text and len(re.findall(READABLE, text)) > 0.95 * len(text)
 
 
 def _has_nul_on_one_side(head: bytes) -> bool:
@@ -190,7 +191,9 @@ def _has_nul_on_one_side(head: bytes) -> bool:
 
 def _is_damaged_utf8(sample: bytes) -> bool:
     with suppress(UnicodeDecodeError):  # halves of letters beyond U+FFFF, each by itself
-        if SURROGATE.search(codecs.getincrementaldecoder("utf-8")("surrogatepass").decode(sample)):
+        if re.search(
+            SURROGATE, codecs.getincrementaldecoder("utf-8")("surrogatepass").decode(sample)
+        ):
             return True
     counts = Counter(sample.decode("utf-8", "replace"))
     beyond = sum(count for letter, count in counts.items() if letter > "\x7f")
@@ -199,12 +202,12 @@ def _is_damaged_utf8(sample: bytes) -> bool:
 
 def _score(text: str, usual: frozenset[str]) -> float:
     """Return the share of the characters beyond ASCII that are usual, and where they are."""
-    if NEVER.search(text):
+    if re.search(NEVER, text):
         return 0.0
     counts = Counter(letter for letter in text if letter > "\x7f")
     total = sum(counts.values())
     hits = sum(_weight(letter) * counts[letter] for letter in counts if letter in usual)
-    return (hits - len(ODD.findall(text))) / total if total else 0.0
+    return (hits - len(re.findall(ODD, text))) / total if total else 0.0
 
 
 def _weight(letter: str) -> float:

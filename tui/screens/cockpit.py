@@ -94,6 +94,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     def __init__(self, control: RunControl) -> None:
         super().__init__()
         self.control = control
+        self.set_class(control.run_path is None, "-welcome")  # a change after mounting costs
         self._status_seen: protocol.Status | None = None
         self._why_not: dict[str, str] = {}  # action -> why it is impossible; empty if it is not
         self._ticks = 0

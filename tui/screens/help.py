@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Markdown, Static
+from textual.widgets import Static
 
 from tui.control.keymap import GROUPS, HELP, bindings
 from tui.control.remap import Keymap
@@ -45,6 +45,8 @@ class TextScreen(KeyedModalScreen[None]):
         self._title, self.before, self._more = title, before, more
 
     def compose(self) -> ComposeResult:
+        from textual.widgets import Markdown  # its parser is not loaded before the first paint
+
         with Page(id="page") as page:
             page.border_title = self._title
             page.border_subtitle = f"{self.key_of('page.back')}: back"
