@@ -1,7 +1,7 @@
 """Makes the pictures of the pages from the real app, training a real model: ``make pictures``.
 
-It drives the app without a terminal, at the sizes people use, and turns Textual's own screenshots
-into PNG files.
+It drives the app without a terminal, at the sizes people use, turns Textual's own screenshots into
+PNG files, and records a film of a session.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import resvg_py
+from animation import Animation
 from textual.pilot import Pilot
 
 from engine.config.presets import preset_config
@@ -26,15 +27,73 @@ PICTURES = Path(__file__).parent / "pictures"
 FONT = "DejaVu Sans Mono"
 PIXELS_PER_COLUMN = 12
 PATIENCE_SECONDS = 600.0
+FRAME_SECONDS = 0.4
 
 
 async def main() -> None:
     """Make them all, or those of the functions that are named."""
     PICTURES.mkdir(exist_ok=True)
-    makers = [(training, 120, 40), (first_look, 80, 24), (looking_back, 120, 40)]
+    makers = [
+        (demo, 100, 30),
+        (training, 120, 40),
+        (all_charts, 200, 50),
+        (first_look, 80, 24),
+        (looking_back, 120, 40),
+    ]
     for make, width, height in makers:
         if not sys.argv[1:] or make.__name__ in sys.argv[1:]:
             await make(width, height)
+
+
+async def demo(width: int, height: int) -> None:
+    """A film: train, sample, change a setting, read the curve, look at all charts, go back."""
+    values = {"train.max_steps": 400, "sample.prompt": "ROMEO:", "eval.interval": 50}
+    values |= {"checkpoint.interval": 100}
+    async with _app(width, height, values) as (app, pilot):
+        film = Film(app, pilot)
+        await film.record(2)
+        await pilot.press("space")
+        while app.control.status.step < 160:
+            await film.record(0.5)
+        await pilot.press("e")
+        await film.record(1)
+        app.cockpit.settings.list.go_to("optim.muon_lr")
+        await film.record(1)
+        await pilot.press("enter")
+        await film.record(1)
+        app.cockpit.settings.editor.value = "1e-2"
+        await film.record(1)
+        await pilot.press("enter", "escape")
+        while app.control.status.step < 230:
+            await film.record(0.5)
+        for _ in range(8):
+            await pilot.press("left")
+            await film.record(0.25)
+        await pilot.press("escape", "g")
+        while app.control.status.step < 300:
+            await film.record(0.5)
+        await pilot.press("g", "space", "s")
+        await film.record(4)
+        await pilot.press("t")
+        await film.record(1.5)
+        for _ in range(4):
+            await pilot.press("left")
+            await film.record(0.8)
+        await pilot.press("escape", "space")
+        while app.control.status.state is not State.FINISHED:
+            await film.record(0.5)
+        await film.record(3)
+        film.save("demo")
+
+
+async def all_charts(width: int, height: int) -> None:
+    """All metrics of a run on a large terminal."""
+    values = {"train.max_steps": 600, "sample.prompt": "ROMEO:", "eval.interval": 100}
+    async with _app(width, height, values) as (app, pilot):
+        await pilot.press("space")
+        await _until(pilot, lambda: app.control.status.step >= 420)
+        await pilot.pause(6)  # the small charts take turns
+        _save(app, "all-charts", width)
 
 
 async def training(width: int, height: int) -> None:
@@ -132,6 +191,31 @@ class _app:
         self._app.control.end(30)
         await self._test.__aexit__(None, None, None)
         self._folder.cleanup()
+
+
+class Film:
+    """Records the screens of an app while time passes.
+
+    Args:
+        app: It runs.
+        pilot: Of the app.
+    """
+
+    def __init__(self, app: GptTuiApp, pilot: Pilot[int]) -> None:
+        self._app, self._pilot = app, pilot
+        self._animation = Animation(*app.size)
+
+    async def record(self, seconds: float) -> None:
+        """Go on recording for some time."""
+        end = time.monotonic() + seconds
+        while (begin := time.monotonic()) < end:
+            await self._pilot.pause(FRAME_SECONDS)
+            strips = self._app.screen._compositor.render_strips()
+            self._animation.add(strips, time.monotonic() - begin)
+
+    def save(self, name: str) -> None:
+        """Write the film."""
+        (PICTURES / f"{name}.svg").write_text(self._animation.svg(), encoding="utf-8")
 
 
 async def _until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:
