@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from engine.config.schema import ModelConfig
+from engine.config.schema import ModelConfig, OptimConfig
 
+FP32_BYTES = 4  # weights, gradients and optimizer state are kept in fp32
 BACKWARD_SHARE = 2  # each product of the forward pass has two in the backward pass
 
 
@@ -28,6 +29,13 @@ def flops_per_token(config: ModelConfig, vocab_size: int, training: bool = True)
 
 def matrix_weights(config: ModelConfig, vocab_size: int) -> int:
     """Return the number of weights in the matrices of the blocks and the head."""
+    return block_weights(config) + (
+        0 if config.architecture == "bigram" else config.n_embd * vocab_size
+    )
+
+
+def block_weights(config: ModelConfig) -> int:
+    """Return the number of weights in the matrices of the blocks, those that Muon takes."""
     if config.architecture == "bigram":
         return 0
     width, outputs = config.n_embd, int(config.output_proj)
@@ -37,7 +45,7 @@ def matrix_weights(config: ModelConfig, vocab_size: int) -> int:
     if config.mlp_ratio:
         inputs = 2 if config.activation == "swiglu" else 1
         feed_forward = (inputs + outputs) * width * config.d_ff
-    return config.n_layer * (attention + feed_forward) + width * vocab_size
+    return config.n_layer * (attention + feed_forward)
 
 
 def kv_cache_numbers(config: ModelConfig) -> int:
@@ -67,6 +75,26 @@ def parameter_count(config: ModelConfig, vocab_size: int, positions: bool = True
         + norms * vectors * width
         + (config.n_layer * _biases_of_block(config) if config.bias else 0)
     )
+
+
+def optimizer_bytes(config: ModelConfig, optim: OptimConfig, vocab_size: int) -> int:
+    """Return the bytes of the optimizer's state: AdamW keeps two numbers a parameter, others one.
+
+    Args:
+        optim: Of it, the optimizer and its momentum.
+    """
+    numbers = parameter_count(config, vocab_size)
+    if optim.optimizer == "sgd":
+        return FP32_BYTES * (numbers if optim.momentum else 0)
+    matrices = block_weights(config) if optim.optimizer == "muon" else 0
+    return FP32_BYTES * (2 * numbers - matrices)
+
+
+def training_bytes(config: ModelConfig, optim: OptimConfig, vocab_size: int) -> int:
+    """Return the bytes that training keeps: weights, gradients, optimizer state, average."""
+    copies = 2 + bool(optim.ema_decay)
+    numbers = parameter_count(config, vocab_size)
+    return copies * FP32_BYTES * numbers + optimizer_bytes(config, optim, vocab_size)
 
 
 def _biases_of_block(config: ModelConfig) -> int:

@@ -9,17 +9,20 @@ from itertools import groupby
 
 from torch import nn
 
-from engine.config.model_size import flops_per_token, kv_cache_numbers
+from engine.config.model_size import (
+    FP32_BYTES,
+    flops_per_token,
+    kv_cache_numbers,
+    optimizer_bytes,
+)
 from engine.config.schema import SETTINGS, Config, tokens_per_step
 from engine.model import LanguageModel
 from engine.model.attention import CausalSelfAttention
 from engine.model.block import Block, FeedForward
 from engine.model.empty import build_empty_model
 from engine.model.layers import Dropout
-from engine.optim.optimizer import block_matrices
 from engine.training.precision import DTYPES
 
-FP32_BYTES = 4  # weights, gradients and optimizer state are kept in fp32
 PURPOSES = {  # of a parameter, by the first of these substrings in its name
     "token_embedding": "token embeddings",
     "previous_embeddings": "embeddings of the tokens before",
@@ -77,7 +80,7 @@ def summarize(config: Config, vocab_size: int) -> ModelSummary:
         flops_forward=flops_per_token(config.model, vocab_size, training=False),
         flops_training=training,
         flops_step=training * tokens_per_step(config),
-        memory=_memory(config, model),
+        memory=_memory(config, model, vocab_size),
     )
 
 
@@ -94,29 +97,22 @@ def _by_purpose(model: LanguageModel) -> dict[str, int]:
     return {purpose: count for purpose, count in counts.items() if count}
 
 
-def _memory(config: Config, model: LanguageModel) -> Memory:
+def _memory(config: Config, model: LanguageModel, vocab_size: int) -> Memory:
     numbers = _count(model)
     kept = "fp32" if config.system.precision == "auto" else config.system.precision
     return Memory(
         weights=FP32_BYTES * numbers,
         gradients=FP32_BYTES * numbers,
         optimizer={
-            kind: FP32_BYTES * _remembered(model, kind, config.optim.momentum)
+            kind: optimizer_bytes(
+                config.model, dataclasses.replace(config.optim, optimizer=kind), vocab_size
+            )
             for kind in SETTINGS["optim.optimizer"].choices
         },
         average=FP32_BYTES * numbers if config.optim.ema_decay else 0,
         kv_cache=DTYPES[kept].itemsize * kv_cache_numbers(config.model),
         kv_cache_dtype=str(DTYPES[kept]).removeprefix("torch."),
     )
-
-
-def _remembered(model: LanguageModel, optimizer: str, momentum: float) -> int:
-    """Count the elements of optimizer state: AdamW two per parameter, Muon and SGD one."""
-    numbers = _count(model)
-    if optimizer == "sgd":
-        return numbers if momentum else 0
-    matrices = block_matrices(model) if optimizer == "muon" else []
-    return 2 * numbers - sum(weight.numel() for weight, *_ in matrices)
 
 
 def tree(model: LanguageModel) -> Part:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import InputError
-from engine.config.model_size import flops_per_token, parameter_count
+from engine.config.model_size import flops_per_token, parameter_count, training_bytes
 from engine.config.presets import probably_has_cuda
 from engine.config.schema import Config, tokens_per_step, total_steps
 
 FLOPS_PER_CORE = 40e9  # a second, of a usual core in training; within a factor of three
+NOBODY_WAITS = 48 * 3600.0  # seconds of training that is for other machines
 SECONDS_PER_STEP = 1e-3  # at least, however small the model
 KNOWN_TEXTS = {"tinyshakespeare": (65, 1_003_854)}  # distinct characters, tokens to train on
 TRAINED_ON = 0.9  # of a text; the rest is for validation
@@ -28,6 +29,7 @@ class NextRun:
         is_exact: Whether the characters of the text are known.
         steps: None if they depend on a text that is not known.
         tokens: In all steps.
+        bytes: That training keeps, without activations.
         seconds: Of training on this machine's CPU, roughly; None for an unknown number of steps.
     """
 
@@ -36,6 +38,7 @@ class NextRun:
     steps: int | None
     tokens_per_step: int
     tokens: int | None
+    bytes: int
     seconds: float | None
 
 
@@ -49,35 +52,43 @@ class Surroundings:
     runs: int  # earlier ones
 
 
-def next_run(config: Config) -> NextRun:
-    """Return the sizes of a run with these settings."""
+def next_run(config: Config, vocab_size: int = 0) -> NextRun:
+    """Return the sizes of a run with these settings.
+
+    Args:
+        vocab_size: Of its text, 0 if that is not known.
+    """
     known = KNOWN_TEXTS.get(config.data.corpus)
     characters, train_tokens = known or (KNOWN_TEXTS["tinyshakespeare"][0], 0)
     if not known:
         with suppress(OSError, ValueError):
             train_tokens = round(os.path.getsize(config.data.corpus) * TRAINED_ON)
+    characters = vocab_size or characters
+    is_exact = bool(known or vocab_size)
     parameters = parameter_count(config.model, characters, positions=False)
+    kept = training_bytes(config.model, config.optim, characters)
     each = tokens_per_step(config)
     if config.train.max_epochs and not train_tokens:
-        return NextRun(parameters, known is not None, None, each, None, None)
+        return NextRun(parameters, is_exact, None, each, None, kept, None)
     steps = total_steps(config, train_tokens)
     flops = flops_per_token(config.model, characters) * each
     seconds = steps * (SECONDS_PER_STEP + flops / (FLOPS_PER_CORE * _cores(config)))
-    return NextRun(parameters, known is not None, steps, each, steps * each, seconds)
+    return NextRun(parameters, is_exact, steps, each, steps * each, kept, seconds)
 
 
 def surroundings(config: Config, runs_dir: Path) -> Surroundings:
     """Look at machine, text and runs; it may take a second, and is called in a thread."""
     from engine.runs.folder import list_runs
 
-    device, on_cpu = _device(config)
+    device, on_cpu = guessed_device(config)
     runs = 0
     with suppress(OSError):
         runs = len(list_runs(runs_dir))
     return Surroundings(device, on_cpu, _text(config.data.corpus), runs)
 
 
-def _device(config: Config) -> tuple[str, bool]:
+def guessed_device(config: Config) -> tuple[str, bool]:
+    """Return what the run will train on, in words, and whether that is the CPU."""
     wanted = config.system.device
     if wanted == "cuda" or (wanted == "auto" and probably_has_cuda()):
         return "NVIDIA GPU", False

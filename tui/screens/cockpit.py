@@ -22,6 +22,7 @@ from engine.config.schema import SETTINGS
 from engine.config.setting import Value
 from engine.protocol import State
 from tui.control.availability import WHY_NOT
+from tui.control.effect import effect_of
 from tui.control.keymap import bindings
 from tui.control.next_run import Surroundings, surroundings
 from tui.control.run import OPEN_STATES, RunControl
@@ -148,7 +149,11 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
                     yield ChartGrid(id="charts")
                     yield Welcome(self.control.draft, self.key_of, id="welcome")
                 yield SamplePane(self.key_of, id="samples")
-            yield SettingsPanel(self.control.draft, id="settings")
+            yield SettingsPanel(
+                self.control.draft,
+                lambda key, value: effect_of(self.control, key, value),
+                id="settings",
+            )
         yield Static(id="too-small")
         yield KeysFooter()
 

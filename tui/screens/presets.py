@@ -17,7 +17,7 @@ from data.errors import InputError
 from engine.config.presets import GROUPS, LADDER, PRESETS, Preset
 from engine.config.schema import SETTINGS, Config
 from tui.control.keymap import bindings
-from tui.control.next_run import NextRun, next_run
+from tui.control.next_run import NOBODY_WAITS, NextRun, next_run
 from tui.control.own_presets import OWN, check_preset_name, delete_preset, own_presets
 from tui.control.run import RunControl
 from tui.screens.dialogs import Dialog
@@ -29,7 +29,6 @@ from tui.widgets.field import Field
 from tui.widgets.keys_footer import KeysFooter
 
 NAME_WIDTH, FIGURE_WIDTH, TIME_WIDTH = 17, 7, 11
-NOBODY_WAITS = 48 * 3600.0  # seconds of training that is for other machines
 
 
 class PresetList(OptionList, can_focus=False):

@@ -44,6 +44,13 @@ class ChoiceList(OptionList):
             super().__init__()
             self.value = value
 
+    class Highlighted(Message):
+        """The cursor is on a value."""
+
+        def __init__(self, value: str) -> None:
+            super().__init__()
+            self.value = value
+
     def open(self, values: Sequence[str], now: str, notes: Mapping[str, str] | None = None) -> None:
         """Show values, with the cursor on the one that holds now, and what is noted on them."""
         self._values = list(values)
@@ -71,6 +78,8 @@ class ChoiceList(OptionList):
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
+        if event.option_index < len(self._values):
+            self.post_message(self.Highlighted(self._values[event.option_index]))
 
 
 def select_by_second_click(options: OptionList, event: events.Click) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import BindingType
@@ -20,6 +22,8 @@ from tui.control.keymap import bindings
 from tui.widgets.choice_list import select_by_second_click
 
 FOLDED_AT_FIRST = {"checkpoint", "system", "data", *(f"{section}.*" for section in SECTIONS)}
+STEP = "step"  # what a click on an arrow means
+ARROW = 2  # cells of one
 
 
 class SettingsList(OptionList):
@@ -47,6 +51,7 @@ class SettingsList(OptionList):
         self.words: list[str] = []  # that are searched for
         self._unused: dict[str, str] = {}  # settings without effect
         self._width = 0
+        self._arrows_on: str | None = None  # the setting whose row has them
 
     def on_mount(self) -> None:
         """The rows are there before there is room: keys may come before the first layout."""
@@ -59,11 +64,26 @@ class SettingsList(OptionList):
 
     def on_click(self, event: events.Click) -> None:
         """On a group: fold it. On a setting: go there, and with the second click change it."""
+        if by := event.style.meta.get(STEP):
+            event.prevent_default()
+            self.post_message(self.StepAsked(by))
+            return
         clicked = event.style.meta.get("option")
         if not (isinstance(clicked, int) and 0 <= clicked < self.option_count):
             event.prevent_default()
         elif str(self.options[clicked].id) in SETTINGS:
             select_by_second_click(self, event)
+
+    def focus_on_click(self) -> bool:
+        """A click on an arrow leaves the field open in which the value is."""
+        return STEP not in self.screen.get_style_at(*self.app.mouse_position).meta
+
+    def watch_highlighted(self, highlighted: int | None) -> None:
+        super().watch_highlighted(highlighted)
+        before, self._arrows_on = self._arrows_on, self.highlighted_key
+        for key in {before, self._arrows_on} & {option.id for option in self.options}:
+            if key in SETTINGS:
+                self.replace_option_prompt(key, self._setting_row(SETTINGS[key]))
 
     @property
     def highlighted_key(self) -> str | None:
@@ -86,6 +106,13 @@ class SettingsList(OptionList):
 
     class ResetAsked(Message):
         """The values that the setting under the cursor can go back to are wanted."""
+
+    class StepAsked(Message):
+        """The next value of the setting under the cursor is wanted, the larger one for 1."""
+
+        def __init__(self, by: int) -> None:
+            super().__init__()
+            self.by = by
 
     class SearchAsked(Message):
         """The field for a search is wanted."""
@@ -182,6 +209,10 @@ class SettingsList(OptionList):
         if len(value) > room:
             value = "…" + value[1 - room :]
         gap = " " * max(1, self._width - 3 - len(one.name) - len(value) - len(unit))
+        arrows: Sequence[tuple[str, Style]] = ()
+        if one.key == self._arrows_on and one.type in (int, float) and len(gap) > 2 * ARROW:
+            gap = gap[2 * ARROW :]
+            arrows = [(f"{sign} ", Style(meta={STEP: by})) for sign, by in (("◂", -1), ("▸", 1))]
         value_style = "bold yellow" if waiting else ""
         name_style = "dim" if one.key in self._unused else ""
         if self.draft.is_changed(one.key):
@@ -190,6 +221,7 @@ class SettingsList(OptionList):
             (f"{WHEN_TEXTS[one.when].sign} ", "yellow" if waiting else "dim"),
             (one.name, name_style),
             gap,
+            *arrows,
             (value, value_style or name_style),
             (unit, "dim"),
             no_wrap=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,6 +20,7 @@ from engine.config.schema import SECTIONS, SETTINGS
 from engine.config.setting import Setting, Value, When
 from engine.config.unused import unused
 from tui.control.draft import Draft
+from tui.control.effect import SAME, Effect
 from tui.control.keymap import bindings
 from tui.control.stepping import stepped
 from tui.widgets.choice_list import ChoiceList
@@ -45,7 +46,11 @@ class SettingField(Field):
 
 
 class SettingsPanel(Vertical):
-    """Shows and edits the draft; what becomes of an edit is its owner's business."""
+    """Shows and edits the draft; what becomes of an edit is its owner's business.
+
+    Args:
+        effect_of: Returns what a change would do, None while it conflicts with other settings.
+    """
 
     DEFAULT_CSS = """
     SettingsPanel {
@@ -64,7 +69,9 @@ class SettingsPanel(Vertical):
     SettingsPanel #setting-editor { display: none; background: $boost; }
     SettingsPanel #setting-editor.-open { display: block; }
     SettingsPanel #setting-editor.-faulty { color: $text-error; }
-    SettingsPanel #setting-help { height: auto; }
+    SettingsPanel #setting-help, SettingsPanel #setting-effect { height: auto; }
+    SettingsPanel #setting-effect { display: none; color: $text-accent; }
+    SettingsPanel #setting-effect.-shown { display: block; }
     SettingsPanel #settings-search { display: none; background: $boost; }
     SettingsPanel #settings-search.-open { display: block; }
     """
@@ -88,9 +95,15 @@ class SettingsPanel(Vertical):
     search = getters.query_one("#settings-search", Field)
     choices = getters.query_one(ChoiceList)
 
-    def __init__(self, draft: Draft, *, id: str | None = None) -> None:
+    def __init__(
+        self,
+        draft: Draft,
+        effect_of: Callable[[str, Value], Effect | None],
+        *,
+        id: str | None = None,
+    ) -> None:
         super().__init__(id=id)
-        self.draft = draft
+        self.draft, self._effect_of = draft, effect_of
         self._editing: str | None = None
         self._handed_on: tuple[dict[str, Value], str] | None = None  # last, and as it was typed
 
@@ -101,6 +114,7 @@ class SettingsPanel(Vertical):
             yield SettingField(id="setting-editor")
             yield ChoiceList(id="setting-choices")
             yield Notice(id="setting-problem")
+            yield Static(id="setting-effect")
             yield Static(id="setting-help")
 
     def on_mount(self) -> None:
@@ -157,6 +171,7 @@ class SettingsPanel(Vertical):
         self._editing = None
         self.editor.remove_class("-open", "-faulty")
         self.choices.close()
+        self._show_effect(None)
         self.show_problem("")
         self._show_detail()
 
@@ -210,6 +225,14 @@ class SettingsPanel(Vertical):
         self.choices.open(values, one.format(self.draft.value(key)), notes)
         self._show_detail()
 
+    def on_settings_list_step_asked(self, message: SettingsList.StepAsked) -> None:
+        """Open the field with the next value, or step that in the field."""
+        message.stop()
+        one = SETTINGS[str(self.list.highlighted_key)]
+        if self._editing != one.key:
+            self._open_editor(one)
+        self.editor.action_step(message.by)
+
     def on_settings_list_search_asked(self, message: SettingsList.SearchAsked) -> None:
         message.stop()
         self.search.add_class("-open")
@@ -242,8 +265,9 @@ class SettingsPanel(Vertical):
             self.list.search(event.value)
             self._show_detail()
         elif self._editing:
-            _, problem = self._parsed(event.value)
+            value, problem = self._parsed(event.value)
             self.editor.set_class(bool(problem), "-faulty")
+            self._show_effect(value)
             self.show_problem(problem)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -278,6 +302,20 @@ class SettingsPanel(Vertical):
             return SETTINGS[self._editing].parse(text), ""
         except ValueError as error:
             return None, str(error)
+
+    def on_choice_list_highlighted(self, message: ChoiceList.Highlighted) -> None:
+        message.stop()
+        if self._editing:
+            self._show_effect(SETTINGS[self._editing].parse(message.value))
+
+    def _show_effect(self, value: Value | None) -> None:
+        """Say what the setting that is edited would do with a value; None says nothing."""
+        key, told = self._editing, self.query_one("#setting-effect", Static)
+        known = key and value is not None and value != self.draft.value(key)
+        effect = self._effect_of(key, value) if key and value is not None and known else None
+        if effect:
+            told.update(Text("\n".join((*(effect.figures or (SAME,)), effect.when))))
+        told.set_class(effect is not None, "-shown")
 
     def _show_detail(self) -> None:
         detail = self.query_one("#setting-help", Static)
