@@ -267,3 +267,17 @@ async def test_a_change_by_key_is_remembered_and_one_of_the_preferences_takes_ef
         await pilot.press("m")
         await pilot.pause()
         assert (get("chart.smoothing"), get("chart.y_scale")) == (0, "full")
+
+
+async def test_remembering_how_a_curve_is_drawn_lays_nothing_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with StillApp(PAUSED).run_test(size=(120, 40)) as pilot:
+        app = await begin(pilot)
+        await pilot.pause()
+        laid_out: list[object] = []
+        monkeypatch.setattr(app.cockpit, "_refresh_layout", lambda *a, **k: laid_out.append(a))
+        await pilot.press("m", "y")
+        await pilot.pause()
+        assert app.preferences.get("chart.smoothing") == 0
+        assert not laid_out

@@ -427,7 +427,10 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         )
 
     def on_chart_widget_view_changed(self, message: ChartWidget.ViewChanged) -> None:
-        """Remember how the user looks at the loss."""
+        """Remember how the user looks at the loss, once that is painted: it writes a file."""
+        self.call_after_refresh(self._remember_view)
+
+    def _remember_view(self) -> None:
         view = self.chart.view
         for name, value in (("chart.smoothing", view.smoothing), ("chart.y_scale", view.y)):
             if self._preferences.get(name) != value:

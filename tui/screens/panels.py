@@ -34,9 +34,13 @@ class Panels(_Base):
         preferences: Preferences = self.app.preferences  # type: ignore[attr-defined]
         return preferences
 
-    def arrange_panels(self, _: str = "") -> None:
-        """Put the preferred layout into effect, as far as there is room."""
-        if not self.is_attached:
+    def arrange_panels(self, changed: str = "") -> None:
+        """Put the preferred layout into effect, as far as there is room.
+
+        Args:
+            changed: The preference that has changed; empty if it may be any.
+        """
+        if not self.is_attached or changed not in ("", WIDTH, HEIGHT, *NAMES):
             return
         get, (width, height) = self._preferences.get, self.size
         shown, text = get(NAMES[0]), get(NAMES[1])
@@ -54,7 +58,7 @@ class Panels(_Base):
             self._preferences.set(name, value)
         except InputError as error:
             self.notify(f"this is not remembered: {error}", severity="warning")
-        self.arrange_panels()
+        self.arrange_panels(name)
 
     def action_next_layout(self) -> None:
         """Hide the settings, the text or both, or show them again."""
