@@ -162,6 +162,14 @@ class Rewind(Command):
 
 
 @dataclass(frozen=True)
+class StopGoingBack(Command):
+    """End a rewind, or the way to an earlier step for a fork: the run is where it was before.
+
+    Answered by ``StateChanged``; the command that is ended is refused.
+    """
+
+
+@dataclass(frozen=True)
 class Fork(Command):
     """Create another run from a step of this one. Answered by ``Forked``."""
 
@@ -394,6 +402,14 @@ class Failed(Event):
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class GoingBack:
+    """The way of a run to an earlier step, on which steps may be trained again."""
+
+    step: int  # where it goes
+    seconds_left: float | None = None  # at the speed so far; None if that is not known yet
+
+
 PRUNED_KEY = "outdone"  # what ``Status.pruned`` is called in files and in JSON
 
 
@@ -421,6 +437,7 @@ class Status:
     tokens_per_second: float = 0.0
     tokens_per_step: int = 0  # of the next steps
     pruned: str = ""  # why the pruning rule of its sweep has stopped the run
+    going_back: GoingBack | None = None  # while it does, it takes no command but the one to stop
 
     @property
     def seconds_left(self) -> float | None:

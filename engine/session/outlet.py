@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.config.schema import tokens_per_step
 from engine.machine.memory import memory_now
-from engine.protocol import PRUNED_KEY, Event, State, StateChanged, Status, Warned
+from engine.protocol import PRUNED_KEY, Event, GoingBack, State, StateChanged, Status, Warned
 from engine.session.recorder import Recorder
 from engine.session.run_state import RunState
 from engine.training.trainer import Trainer
@@ -26,6 +26,7 @@ class Outlet:
         self._recorder, self._emit = recorder, emit
         self._run_state: RunState | None = None
         self._doing = ""  # what is done besides training
+        self._going_back: GoingBack | None = None
         self._step_share = 0.0  # of the step under way, if it takes long
         self._ending = ""  # why the run ended before its last step
 
@@ -51,6 +52,11 @@ class Outlet:
         """Show in the status what is being done besides training; empty when it is done."""
         self._doing = line
         self.refresh()
+
+    def report_going_back(self, way: GoingBack | None, line: str = "") -> None:
+        """Show in the status how far the run is on its way back; None when it is over."""
+        self._going_back = way
+        self.report(line)
 
     def report_step(self, share: float) -> None:
         """Show in the status how much of a long step is done; 0 when it is."""
@@ -106,6 +112,7 @@ class Outlet:
             tokens_per_second=throughput.tokens_per_second,
             tokens_per_step=tokens_per_step(trainer.config),
             pruned=run_state.pruned,
+            going_back=self._going_back,
         )
 
     def summary(self) -> dict[str, Any]:
@@ -113,7 +120,8 @@ class Outlet:
         assert self._run_state
         self.refresh()
         figures = dataclasses.asdict(self.status)
-        del figures["message"], figures["step_share"], figures["next_save"]
+        for momentary in ("message", "step_share", "next_save", "going_back"):
+            del figures[momentary]
         figures[PRUNED_KEY] = figures.pop("pruned")
         trainer = self._run_state.trainer
         return figures | {

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from data.errors import InputError
 from engine.checkpoint.store import Snapshot, find_checkpoint, read_checkpoint
 from engine.machine.memory import keep_freed_memory, refusing_failures
 from engine.metrics import MetricStore
-from engine.protocol import Fork, Rewind, Rewound
+from engine.protocol import Fork, GoingBack, Rewind, Rewound
 from engine.runs.checkpoint_names import (
     LATEST,
     branch_of,
@@ -49,7 +50,9 @@ class Rewinder:
 
     def __init__(self, run_state: RunState, outlet: Outlet, saving: Saving) -> None:
         self._run_state, self._outlet, self._saving = run_state, outlet, saving
+        self.target: int | None = None  # the step to go to, from the command on until it is done
         self.under_way = False  # the trainer is at another step than the run
+        self._is_stopped = False
 
     def check(self, step: int) -> None:
         """Refuse a step that the run cannot go back to.
@@ -62,41 +65,80 @@ class Rewinder:
             what = f"from {first:,} to {now - 1:,}" if first < now else "none: nothing is trained"
             raise InputError(f"the run cannot go back to step {step:,}; the steps it can: {what}")
 
-    def task(self, command: Rewind) -> Task:
-        """Go back to a step that passed ``check``."""
+    def begin(self, step: int) -> None:
+        """Note where the next task goes, and say so."""
+        self.target, self._is_stopped = step, False
+        self._outlet.report_going_back(GoingBack(step), f"going back to step {step:,}")
+
+    def stop(self) -> None:
+        """Have the task that goes back end, with the run where it was."""
+        self._is_stopped = True
+
+    def end(self) -> None:
+        """Note that nothing goes back any more."""
+        if self.under_way:
+            self.abort()
+        self.target = None
+        self._outlet.report_going_back(None)
+
+    def task(self, command: Rewind) -> Generator[None, None, bool]:
+        """Go back to a step that passed ``check``; return whether the run is there.
+
+        If it is not, it is where it was before.
+        """
         run_state, left_at, step = self._run_state, self._run_state.step, command.step
         if not (yield from self.go_to(step, command)):
-            return
+            return False
         run_state.recorder.leave(step)
         self.under_way = False
+        self.end()
         self._outlet.journal("rewound", left_at=left_at)
         self._saving.begin()
         config, branch = run_state.trainer.config.to_dict(), run_state.recorder.branch
         self._outlet.tell(Rewound(step, left_at, branch, config, request_id=command.request_id))
         yield from self._saving.until_written()
+        return True
 
     def go_to(self, step: int, command: Rewind | Fork) -> Generator[None, None, bool]:
-        """Save the run, then bring the trainer to a step, until ``abort``.
+        """Save the run, then bring the trainer to a step, until ``end``.
 
         Returns:
             Whether it is there; if not, the user was told why.
         """
-        way = self._run_state.lineage(step)
+        way, left_at = self._run_state.lineage(step), self._run_state.step
         yield from self._saving.task(announce_again=False)
         yield from self._saving.until_written()
         if not self._saving.is_saved:
+            self.end()
             return False  # the later steps would be lost
-        outlet, self.under_way = self._outlet, True
+        self.under_way = True
         try:
-            yield from lead_to(self._run_state, step, way, outlet.warn, outlet.report)
+            for _ in lead_to(self._run_state, step, way, self._outlet.warn, self._tell_way(step)):
+                if self._is_stopped:
+                    raise InputError(
+                        f"not gone back to step {step:,}: the run is at step {left_at:,}, as before"
+                    )
+                yield
         except InputError as error:
-            self.abort()
-            outlet.tell(command.refused(str(error)))
+            self.end()
+            self._outlet.tell(command.refused(str(error)))
             return False
-        finally:
-            outlet.report("")
         self._run_state.losses = _losses_at(self._run_state, way)
         return True
+
+    def _tell_way(self, step: int) -> Say:
+        """Return what is called at each step that is trained again, to estimate the time left."""
+        began, first = 0.0, -1
+
+        def tell(line: str) -> None:
+            nonlocal began, first
+            now, at = time.perf_counter(), self._run_state.step
+            if first < 0:
+                began, first = now, at
+            left = (step - at) * (now - began) / (at - first) if at > first else None
+            self._outlet.report_going_back(GoingBack(step, left), line)
+
+        return tell
 
     def abort(self) -> None:
         """Bring the trainer back to where the run is."""

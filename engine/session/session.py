@@ -145,11 +145,7 @@ class Session:
             self.outlet.journal("text moved", before=files.text_was, now=files.corpus.source)
         if trainer.step == 0 and not files.database.samples():
             self._results.sample_automatically()
-        if self.run_state.losses.evaluated_step != trainer.step < trainer.total_steps and _is_due(
-            trainer.step, trainer.config.eval.interval
-        ):
-            # a session ended just before it
-            self._tasks.append(self._results.evaluation(scheduled=True))
+        self._evaluate_if_due()  # a session ended just before it
         if running and not self._pruner.is_on:
             self._pruner.overrule()
         if is_complete(self.run_state):
@@ -206,6 +202,7 @@ class Session:
             protocol.Pin: self._pin,
             protocol.Rewind: self._rewind,
             protocol.Fork: self._fork,
+            protocol.StopGoingBack: self._stop_going_back,
             protocol.Silence: lambda one: self._advisor.silence(one.kind, one.request_id),
             protocol.Unsilence: lambda one: self._advisor.unsilence(one.request_id),
         }
@@ -213,8 +210,11 @@ class Session:
         try:
             if handler is None:
                 raise InputError(f"a run is open already: stop it before {type(command).__name__}")
-            if self._rewinder.under_way:
-                raise InputError("the run is going back: wait until it is there")
+            if self._rewinder.target is not None and handler != self._stop_going_back:
+                raise InputError(
+                    f"the run is going back to step {self._rewinder.target:,}: wait until it is "
+                    f"there, or stop that"
+                )
             handler(command)
         except InputError as error:
             self.outlet.tell(command.refused(str(error)))
@@ -232,9 +232,9 @@ class Session:
             whatever_happens.callback(self.trainer.graph.forget)  # the next run needs its memory
             whatever_happens.callback(self.outlet.close)
             whatever_happens.callback(self.saving.close)
-            if self._rewinder.under_way:
+            if self._rewinder.target is not None:
                 self.saving.collect(None)
-                self._rewinder.abort()
+                self._rewinder.end()
             self._results.read()
             if save and self._wanted:
                 self._step = None
@@ -365,16 +365,28 @@ class Session:
         self._tasks.clear()  # they belong to the steps that are abandoned
         self._step = None
         self._single_steps.clear()
-        if self.outlet.state is not State.PAUSED:
+        before = self.outlet.state
+        if before is not State.PAUSED:
             self.outlet.set_state(State.PAUSED)
-        self._tasks.append(self._going_back(command))
+        self._rewinder.begin(command.step)
+        self._tasks.append(self._going_back(command, before))
 
-    def _going_back(self, command: protocol.Rewind) -> Task:
+    def _going_back(self, command: protocol.Rewind, before: State) -> Task:
         self.sampler.close()
         self._results.read()
-        yield from self._rewinder.task(command)
-        self._advisor.read_journal()
-        self._pruner.read_journal()
+        if (yield from self._rewinder.task(command)):
+            self._advisor.read_journal()
+            self._pruner.read_journal()
+        elif before is State.FINISHED:
+            self.outlet.finish(why_ended(self.run_state))
+        elif before is State.RUNNING and self.saving.is_saved:
+            self._evaluate_if_due()
+            self._monitor.restart()
+            self.outlet.set_state(State.RUNNING)
+
+    def _stop_going_back(self, command: protocol.StopGoingBack) -> None:
+        self._rewinder.stop()
+        self.outlet.set_state(self.outlet.state, command.request_id)
 
     def _fork(self, command: protocol.Fork) -> None:
         step = command.step
@@ -386,19 +398,19 @@ class Session:
             return
         self._rewinder.check(step)
         self._step = None  # its gradients are of weights that will be loaded again
+        self._rewinder.begin(step)
         self._tasks.append(self._forking(command, step))
 
     def _forking(self, command: protocol.Fork, step: int) -> Task:
         self.sampler.close()
         self._results.read()
-        if not (yield from self._rewinder.go_to(step, command)):
-            return
         try:
-            self._fork_here(command)
+            if (yield from self._rewinder.go_to(step, command)):
+                self._fork_here(command)
         except InputError as error:
             self.outlet.tell(command.refused(str(error)))
         finally:
-            self._rewinder.abort()
+            self._rewinder.end()
             self._monitor.restart()  # what was trained again is no part of the next step
 
     def _fork_here(self, command: protocol.Fork) -> None:
@@ -445,8 +457,7 @@ class Session:
         self._single_steps.clear()
         self._tasks.clear()
         self.sampler.close()
-        if self._rewinder.under_way:
-            self._rewinder.abort()
+        self._rewinder.end()
         self.trainer.model.zero_grad(set_to_none=True)
         self.trainer.forget_graph()
         torch.cuda.empty_cache()
@@ -497,6 +508,13 @@ class Session:
             self._tasks.append(self._results.evaluation(scheduled=True))
         if _is_due(step, config.checkpoint.interval):
             self._tasks.append(self._save(announce_again=False))
+
+    def _evaluate_if_due(self) -> None:
+        trainer = self.trainer
+        measured = self.run_state.losses.evaluated_step == trainer.step
+        if not measured and trainer.step < trainer.total_steps:
+            if _is_due(trainer.step, trainer.config.eval.interval):
+                self._tasks.append(self._results.evaluation(scheduled=True))
 
     def _at_boundary(self) -> None:
         """Apply the settings that the journal or the user changes between these two steps."""

@@ -11,7 +11,22 @@ import pytest
 from data.errors import InputError
 from engine.checkpoint.load import load_model
 from engine.checkpoint.store import find_checkpoint, read_checkpoint
-from engine.protocol import Adjust, Pause, Refused, Resume, Rewind, Rewound, State, Stop, Warned
+from engine.protocol import (
+    Adjust,
+    Evaluated,
+    Fork,
+    Forked,
+    Pause,
+    Refused,
+    Resume,
+    Rewind,
+    Rewound,
+    State,
+    StateChanged,
+    Stop,
+    StopGoingBack,
+    Warned,
+)
 from engine.runs.checkpoint_names import (
     branch_of,
     is_full,
@@ -243,6 +258,51 @@ def test_while_a_run_goes_back_other_commands_have_to_wait(
     assert "going back: step" in session.status.message
     rig.rest(session)
     assert session.status.message == ""
+
+
+@pytest.mark.parametrize("quanta", [0, 5])
+@pytest.mark.parametrize("state", [State.RUNNING, State.PAUSED, State.FINISHED])
+@pytest.mark.parametrize("command", [Rewind(8, request_id=7), Fork(step=8, request_id=7)])
+def test_a_way_back_can_be_stopped_and_nothing_has_changed(
+    rig: Rig, make_config: MakeConfig, command: Rewind | Fork, state: State, quanta: int
+) -> None:
+    session = rig.new(make_config(**RICH | {"train__max_steps": 18}))
+    rig.to_step(session, 18 if state is State.FINISHED else 17)
+    if state is State.FINISHED:
+        rig.rest(session)
+    elif state is State.PAUSED:
+        session.handle(Pause())
+    expected, losses = bits(session), session.run_state.losses
+    session.handle(command)
+    if quanta:
+        rig.until(session, partial(_is_going_back, session))
+    for _ in range(quanta):
+        session.advance()
+    way = session.status.going_back
+    assert way is not None and way.step == 8 and (way.seconds_left is None) == (quanta == 0)
+    (answer,) = rig.send(session, StopGoingBack(request_id=8))
+    assert isinstance(answer, StateChanged) and answer.request_id == 8
+    rig.until(session, lambda: session.status.going_back is None)
+    assert rig.said(Refused)[-1].request_id == 7
+    assert "the run is at step 1" in rig.said(Refused)[-1].message
+    assert_same_bits(bits(session), expected)
+    assert session.run_state.losses == losses
+    rig.until(session, lambda: session.status.state is state)
+    assert not rig.said(Rewound) and not rig.said(Forked)
+    assert len(session.files.database.branches()) == 1
+    rig.rest(session)
+    assert sorted(run_state(session)) == list(range(1, session.trainer.step + 1))
+
+
+def test_an_evaluation_that_a_way_back_made_give_way_is_made_once_that_is_stopped(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**RICH))
+    rig.to_step(session, 18)  # its evaluation comes next
+    session.handle(Rewind(8))
+    session.handle(StopGoingBack())
+    rig.to_step(session, 19)
+    assert [one.step for one in rig.said(Evaluated)][-1] == 18
 
 
 @pytest.mark.parametrize("step", [-1, 6, 7, 100])
