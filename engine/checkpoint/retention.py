@@ -25,11 +25,12 @@ class Kept:
 
 @dataclass(frozen=True)
 class Rules:
-    """What the settings in ``checkpoint`` ask for."""
+    """What the settings in ``checkpoint`` ask for, and what else must stay for the moment."""
 
     keep: int  # how many of the newest full ones stay
     keep_every: int = 0  # full ones of every so many steps stay; 0 for none
     history_bytes: int = 0  # all that light ones may take
+    needed: str = ""  # the name of the one from which the run is about to go on
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def plan(kept: Sequence[Kept], untouchable: Collection[str], rules: Rules) -> Pl
         untouchable: Names of those that stay as they are: latest, best, pinned.
     """
     full = [one for one in kept if one.full and not one.diverged]
-    stay_full = {one.name for one in full[-rules.keep :]} | set(untouchable)
+    stay_full = {one.name for one in full[-rules.keep :]} | {*untouchable, rules.needed}
     if rules.keep_every:
         stay_full |= {one.name for one in full if one.step % rules.keep_every == 0}
     others = [one for one in kept if one.name not in stay_full]

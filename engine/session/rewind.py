@@ -34,7 +34,7 @@ from engine.runs.open import look_at_run
 from engine.session.outlet import Outlet, now_and_then
 from engine.session.recorder import Recorder
 from engine.session.run_state import Losses, RunState
-from engine.session.saving import Saving, Task
+from engine.session.saving import Saving
 from engine.training.runtime import no_room, use_threads
 from engine.training.trainer import Runtime, Trainer
 
@@ -78,7 +78,7 @@ class Rewinder:
         """Note that nothing goes back any more."""
         if self.under_way:
             self.abort()
-        self.target = None
+        self.target, self._saving.needed = None, ""
         self._outlet.report_going_back(None)
 
     def task(self, command: Rewind) -> Generator[None, None, bool]:
@@ -106,6 +106,11 @@ class Rewinder:
             Whether it is there; if not, the user was told why.
         """
         way, left_at = self._run_state.lineage(step), self._run_state.step
+        yield from self._saving.until_written()
+        before = next(_checkpoints_before(self._run_state, step, way), None)
+        self._saving.needed = (
+            before.name if before else ""
+        )  # else the next one might take its place
         yield from self._saving.task(announce_again=False)
         yield from self._saving.until_written()
         if not self._saving.is_saved:
@@ -246,14 +251,20 @@ def lead_to(
     run_state.adjustments.forget_ahead()
 
 
-def _nearest_snapshot(run_state: RunState, step: int, way: Lineage, warn: Say) -> Snapshot:
-    """Return the last intact checkpoint at or before a step, else the run before its first step."""
+def _checkpoints_before(run_state: RunState, step: int, way: Lineage) -> Iterator[Path]:
+    """Yield the checkpoints that training can go on from to a step, the latest first."""
     for path in reversed(list_checkpoints(run_state.files.path)):
         if way.holds_checkpoint(path) and step_of(path) <= step:
-            try:
-                return read_checkpoint(path)
-            except InputError as error:
-                warn(f"{error}; an earlier one is taken")
+            yield path
+
+
+def _nearest_snapshot(run_state: RunState, step: int, way: Lineage, warn: Say) -> Snapshot:
+    """Return the last intact checkpoint at or before a step, else the run before its first step."""
+    for path in _checkpoints_before(run_state, step, way):
+        try:
+            return read_checkpoint(path)
+        except InputError as error:
+            warn(f"{error}; an earlier one is taken")
     if run_state.first_step:
         raise InputError(
             f"the checkpoint of step {run_state.first_step:,}, with which this fork began, is "

@@ -30,6 +30,7 @@ class Saving:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint-writer")
         self._writing: Future[Path] | None = None
         self._run_state, self._outlet = run_state, outlet
+        self.needed = ""  # the name of a checkpoint that stays meanwhile, whatever the rules say
         self._saved = self._being_saved = ""  # what there was to save; see _content
         self.path = run_state.files.path  # of the latest checkpoint, even of dead weights
         self._request_id = 0  # of the command that the checkpoint being written answers
@@ -100,7 +101,7 @@ class Saving:
     @property
     def _rules(self) -> Rules:
         asked = self._run_state.trainer.config.checkpoint
-        return Rules(asked.keep, asked.keep_every, asked.history_mb * 10**6)
+        return Rules(asked.keep, asked.keep_every, asked.history_mb * 10**6, self.needed)
 
     @property
     def busy(self) -> bool:

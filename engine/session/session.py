@@ -512,9 +512,9 @@ class Session:
     def _evaluate_if_due(self) -> None:
         trainer = self.trainer
         measured = self.run_state.losses.evaluated_step == trainer.step
-        if not measured and trainer.step < trainer.total_steps:
-            if _is_due(trainer.step, trainer.config.eval.interval):
-                self._tasks.append(self._results.evaluation(scheduled=True))
+        is_due = _is_due(trainer.step, trainer.config.eval.interval)
+        if is_due and not measured and trainer.step < trainer.total_steps:
+            self._tasks.append(self._results.evaluation(scheduled=True))
 
     def _at_boundary(self) -> None:
         """Apply the settings that the journal or the user changes between these two steps."""

@@ -14,7 +14,14 @@ from tests.tui.conftest import Open, Person
 from tui.control.keymap import GROUPS
 from tui.screens.columns_dialog import ColumnsDialog
 from tui.screens.compare import CompareScreen
-from tui.screens.dialogs import ForkDialog, NewRunDialog, OpenRunDialog, QuitDialog
+from tui.screens.dialogs import (
+    ForkDialog,
+    GoBackDialog,
+    NewRunDialog,
+    OpenRunDialog,
+    QuitDialog,
+)
+from tui.screens.kept_steps import Way
 from tui.screens.keyed import KeyedScreen
 from tui.screens.lr_finder import LRFinderScreen
 from tui.screens.preferences import PreferencesScreen
@@ -108,6 +115,10 @@ async def to_fork(person: Person) -> None:
     person.app.push_screen(ForkDialog(person.app.control.draft, "one", 3))
 
 
+async def to_back(person: Person) -> None:
+    person.app.push_screen(GoBackDialog(Way(40, 20), 60, "esc"))
+
+
 async def to_open(person: Person) -> None:
     person.app.push_screen(OpenRunDialog(person.app.control, "one"))
 
@@ -146,6 +157,7 @@ WAYS: dict[str, tuple[Callable[[Person], Awaitable[None]], type[KeyedScreen[Any]
     "lr_finder": (to_lr_finder, LRFinderScreen),
     "page": (to_page, None),
     "ask_new_run": (to_new_run, NewRunDialog),
+    "ask_back": (to_back, GoBackDialog),
     "ask_fork": (to_fork, ForkDialog),
     "ask_open": (to_open, OpenRunDialog),
     "ask_quit": (to_quit, QuitDialog),

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tui.screens.kept_steps import KeptSteps
+from tui.screens.kept_steps import KeptSteps, Way
+from tui.text.notices import fork_command
 
 REACH = KeptSteps(
-    "gpt-tui fork /r/fast-1", parent="", first=0, now=300, left=0, kept=(100, 150, 1250)
+    lambda step: fork_command(Path("/r/fast-1"), step, 350),
+    parent="",
+    first=0,
+    now=300,
+    left=0,
+    kept=(100, 150, 1250),
+    full=(100, 150),
 )
-FORK = replace(REACH, fork="gpt-tui fork child", parent="fast-1", first=200, kept=(200,))
+FORK = replace(REACH, parent="fast-1", first=200, kept=(200,), full=(200,))
 
 
 @pytest.mark.parametrize(
@@ -68,6 +76,28 @@ def test_the_cursor_goes_as_far_as_the_run_ever_came() -> None:
 def test_what_the_run_has_left_is_taken_up_by_a_command(action: str) -> None:
     back = replace(REACH, left=350)
     assert back.why_not(action, 320).endswith(": gpt-tui fork /r/fast-1 --at 320 continues it")
-    assert back.why_not(action, 350).endswith(": gpt-tui fork /r/fast-1 --at 349 continues it")
-    last = replace(REACH, left=301).why_not(action, 301)
-    assert last == "step 301 is on the faint line, which the run has left"
+    at_the_end = "gpt-tui fork /r/fast-1 --at 350 --set train.max_steps=700"
+    assert back.why_not(action, 350).endswith(f": {at_the_end} continues it")
+
+
+@pytest.mark.parametrize(
+    ("reach", "step", "start"),
+    [(REACH, 99, 0), (REACH, 100, 100), (REACH, 149, 100), (REACH, 299, 150), (FORK, 250, 200)],
+)
+def test_training_goes_on_from_the_full_checkpoint_before(
+    reach: KeptSteps, step: int, start: int
+) -> None:
+    assert reach.start_of(step) == start
+
+
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        (Way(200, 200, 0.0), ""),
+        (Way(200, 199, 0.4), "step 200 is trained again, about 1 second"),
+        (Way(400, 250, 95.0), "steps 251 to 400 are trained again, about 2 minutes"),
+        (Way(1400, 1250), "steps 1,251 to 1,400 are trained again"),
+    ],
+)
+def test_what_it_takes_to_go_to_a_step_is_told(way: Way, words: str) -> None:
+    assert str(way) == words

@@ -186,7 +186,8 @@ async def test_what_to_type_for_a_run_elsewhere_has_its_folder(
         await open_timeline(person)
         await person.press("home", "right", "right", "enter")
         await person.until(lambda: "back at step" in person.notice)
-        assert f"gpt-tui fork {person.run} --at 23" in person.notice
+        end = "--at 24 --set train.max_steps=48 continues it"  # which has none left of its own
+        assert f"gpt-tui fork {person.run} {end}" in person.notice
         await person.press("B", "B")  # and stay here
         await person.until(lambda: "open it with r" in person.notice)
         (child,) = [path for path in person.run.parent.iterdir() if "-fork-" in path.name]
@@ -203,7 +204,7 @@ async def test_what_the_run_has_left_can_be_looked_at_and_is_marked(open_app: Op
         (ghost,) = person.app.control.metrics.ghosts("train_loss")
         assert ghost.last_step == 24
         left_loss = f"{ghost.last:.3f}"
-        hint = f"gpt-tui fork {person.run.name} --at 23"
+        hint = f"gpt-tui fork {person.run.name} --at 24 --set train.max_steps=48"
         assert hint in person.cockpit.notice.text
         screen = await open_timeline(person)
         await person.until(lambda: screen._left, "what was left")
@@ -230,8 +231,8 @@ async def test_what_the_run_has_left_can_be_looked_at_and_is_marked(open_app: Op
         chart = screen.query_one(LossChart)
         assert "abandoned" in chart.render_line(0).text
     path = person.run
-    with visit(path, 23, lambda message: None) as curve:  # what the app says can be done
-        assert fork(curve, {}, "taken-up").name == "taken-up"
+    with visit(path, 24, lambda message: None) as curve:  # what the app says can be done
+        assert fork(curve, {"train.max_steps": 48}, "taken-up").name == "taken-up"
 
 
 async def test_what_a_fork_inherits_is_told_to_be_its_parents(open_app: Open) -> None:

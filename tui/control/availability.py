@@ -22,7 +22,7 @@ def _train(run: RunControl) -> str:
 def _not_open(run: RunControl) -> str:
     state = run.status.state
     if run.is_open:
-        return ""
+        return _going_back(run)
     if state is State.PREPARING:
         return "the run is being prepared: wait until it is open"
     if run.missing:
@@ -34,6 +34,12 @@ def _not_open(run: RunControl) -> str:
     if _has_run(run):
         return f"the run is closed: {_train(run)} opens and continues it"
     return f"there is no run yet: {_train(run)} starts one"
+
+
+def _going_back(run: RunControl) -> str:
+    if way := run.status.going_back:
+        return f"the run is going back to step {way.step:,}: {run.key_of("cockpit.hide")} stops that"
+    return ""
 
 
 def _not_startable(run: RunControl) -> str:
@@ -53,6 +59,8 @@ def _not_pausable(run: RunControl) -> str:
 def _not_resumable(run: RunControl) -> str:
     state = run.status.state
     pruned = state is State.FINISHED and bool(run.status.pruned)
+    if run.status.going_back:
+        return _going_back(run)
     at_rest = state in (State.IDLE, State.PAUSED, State.STOPPED, State.FAILED) or pruned
     taken = run.watching and not run.missing and bool(run.status.message)
     if _has_run(run) and at_rest and not taken and (run.is_open or state is not State.PAUSED):
@@ -68,13 +76,13 @@ def _not_resumable(run: RunControl) -> str:
 
 def _not_steppable(run: RunControl) -> str:
     if run.status.state is State.PAUSED and run.is_open:
-        return ""
+        return _going_back(run)
     return _not_open(run) or f"single steps are for a paused run: pause it first ({_train(run)})"
 
 
 def _not_coolable(run: RunControl) -> str:
     if run.can_cool_down:
-        return ""
+        return _going_back(run)
     if run.status.state in (State.RUNNING, State.PAUSED) and not run.watching:
         schedule = run.draft.base.optim.schedule
         return f"a {schedule} schedule decays by itself: a cool-down is for wsd and constant"

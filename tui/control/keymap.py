@@ -174,9 +174,11 @@ GROUPS: dict[str, Group] = {
                 "do what the advice at the top says", footer=True),
             Key("silence_advice", "X", "silence_advice", "Never again",
                 "hide this kind of advice for the rest of this run"),
-            Key("hide", "escape", "dismiss_notice", "Hide",
-                "hide the message at the top; then show everything again", footer=True,
-                others=(("leave_full_text", "Everything"), ("leave_chart", "All charts"))),
+            Key("hide", "escape", "stop_going_back", "Stop going back",
+                "stop going back; hide the message at the top; then show everything again",
+                footer=True, others=(("dismiss_notice", "Hide"),
+                                     ("leave_full_text", "Everything"),
+                                     ("leave_chart", "All charts"))),
             Key("panels", "L", "next_layout", "Panels",
                 "hide the settings, the text or both, or show them again"),
             Key("narrower", "ctrl+right", "resize_settings(-4)", "Narrower",
@@ -476,6 +478,16 @@ GROUPS: dict[str, Group] = {
         (
             Key("yes", "enter,n", "answer('start')", "start the new run", "start it"),
             Key("no", BACK_KEYS, "answer('')", "back", "start none", footer=True),
+        ),
+        modal=True,
+    ),
+    "ask_back": Group(
+        "Question before steps are trained again",
+        (
+            Key("yes", "enter", "answer('back')", "go back", "go back; that can be stopped"),
+            Key("nearest", "n", "answer('nearest')", "nearest", "to the nearest step before that is"
+                " there at once"),
+            Key("no", BACK_KEYS, "answer('')", "back", "do not go back", footer=True),
         ),
         modal=True,
     ),

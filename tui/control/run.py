@@ -33,6 +33,7 @@ from engine.protocol import (
     Start,
     State,
     Status,
+    StopGoingBack,
 )
 from tui.control.draft import Draft, Kept
 from tui.control.own_presets import config_of_preset, find_preset, save_preset
@@ -108,6 +109,8 @@ class RunControl:
         self.characters: frozenset[str] = frozenset()  # of a prompt; none if that is not known
         self._name = launch.name
         self._changes_after_rewind: dict[str, Any] = {}  # after the rewind that advice asked for
+        self._way_back = 0  # the id of the latest request that goes to an earlier step
+        self._stopped_way_back = 0  # the same, of one that the user stopped
         self._request_ids = itertools.count(1)
         self.fixed_seed: int | None = None  # of texts that the user asks for
         self._last_seed = launch.config.sample.seed  # that of automatic samples; the next is free
@@ -356,7 +359,16 @@ class RunControl:
 
     def rewind(self, step: int) -> None:
         self._changes_after_rewind = {}
-        self.send(Rewind(step))
+        self._way_back = self.send(Rewind(step))
+
+    def stop_going_back(self) -> None:
+        """Stop going to an earlier step; the run is where it was before."""
+        self._stopped_way_back = self._way_back
+        self.send(StopGoingBack())
+
+    def was_stopped(self, refused: Refused) -> bool:
+        """Whether a request was not carried out because the user stopped it."""
+        return 0 < refused.request_id == self._stopped_way_back
 
     def fork(self, step: int) -> int:
         """Fork the run at a step, with the edits that fit its weights; return the request id."""
@@ -366,7 +378,8 @@ class RunControl:
         changes = {key: edits[key] for key in edits if not why_not_in_fork(key)}
         assert self.run_path
         runs_dir = path_in(self.launch.runs_dir, self.run_path).parent
-        return self.send(Fork(changes, None, step, str(runs_dir)))
+        self._way_back = self.send(Fork(changes, None, step, str(runs_dir)))
+        return self._way_back
 
     def open_run(self, path: Path, keep_edits: bool = False) -> None:
         """Open another run, paused; the one that is open is saved and closed."""

@@ -29,7 +29,8 @@ from tui.control.run import OPEN_STATES, RunControl
 from tui.control.runs_view import RunsView
 from tui.screens.chart_actions import GridActions
 from tui.screens.cockpit_keys import HELP_PAGE
-from tui.screens.dialogs import ForkDialog, NewRunDialog
+from tui.screens.dialogs import ForkDialog, GoBackDialog, NewRunDialog
+from tui.screens.kept_steps import Way
 from tui.screens.keyed import KeyedScreen
 from tui.screens.lr_finder import LRFinderScreen
 from tui.screens.panels import Panels
@@ -59,6 +60,7 @@ TICK_SECONDS = 0.25
 TICKS_PER_TEXT = 2  # beside training; while it is paused, each tick
 TICKS_PER_STATUS = 4  # together with the chart, so that both show the same figures
 MIN_WIDTH, MIN_HEIGHT = 60, 16
+LONG_SECONDS = 3.0  # of training steps again, from which on it is asked before
 GRID_WIDTH = 160  # of the terminal, from which all charts are shown by default
 
 
@@ -102,6 +104,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self._titles = "loss", ""  # of the charts' frame
         self._conflicts_shown = False
         self._last_state = State.IDLE
+        self._goes_back = False  # as the footer was last told
         self._undone = 0, ""  # id of the latest request to undo, what is told once it is done
         self._evaluation: int | None = None  # ids of requests whose answers are shown
         self._checkpoint: int | None = None
@@ -208,8 +211,12 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self._ticks += 1
         if self._ticks % TICKS_PER_TEXT == 0 or self.control.status.state is not State.RUNNING:
             self.samples.refresh_text()
-        if self._ticks % TICKS_PER_STATUS == 0:
+        goes_back = self.control.status.going_back is not None
+        if self._ticks % TICKS_PER_STATUS == 0 or goes_back != self._goes_back:
             self._show_status()
+        if goes_back != self._goes_back:
+            self._goes_back = goes_back
+            self.refresh_bindings()
         self.charts.refresh_data(everything=False)  # painting holds the GIL: a few at a time
         self.control.queue.tick(self._user_is_busy)
 
@@ -396,6 +403,8 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
             self.samples.show_problem(event.message)
         elif self._pass_to_lr_finder(event):
             return
+        elif self.control.was_stopped(event):
+            self.notify(event.message)
         elif before := self.control.reopen_after(event):
             self._not_opened = f"{event.message}\n{before.name} is open again, paused"
         elif not (0 < event.request_id == self._edit[0] and self._take_back(event.message)):
@@ -469,6 +478,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
             "follow_advice": no_advice or WHY_NOT["sample"](self.control),
             "silence_advice": no_advice or (silent if advice and advice.pauses else ""),
             "dismiss_notice": "" if self.is_mounted and self.notice.text else "no message is shown",
+            "stop_going_back": "" if self._status_seen.going_back else "the run does not go back",
             "leave_chart": "" if self.is_mounted and self.charts.can_go_back else NOTHING_TO_LEAVE,
             "leave_full_text": "" if self.has_class("-full-text") else "everything is shown",
         }
@@ -584,22 +594,43 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
     def _answer_timeline(self, choice: Choice | None) -> None:
         if choice and choice.action == "rewind":
-            self.control.rewind(choice.step)
+            self._ask_to_go_back(choice.way)
         elif choice:
-            self._ask_to_fork(choice.step)
+            self._ask_to_fork(choice.way.step, choice.way)
+
+    def _ask_to_go_back(self, way: Way) -> None:
+        """Go back, but ask first if that takes long."""
+        control = self.control
+        if not way.steps or (way.seconds is not None and way.seconds < LONG_SECONDS):
+            control.rewind(way.step)
+            return
+
+        def go(answer: str | None) -> None:
+            if answer:
+                control.rewind(way.step if answer == "back" else way.start)
+
+        self.app.push_screen(GoBackDialog(way, control.status.step, self._stop_key), go)
+
+    @property
+    def _stop_key(self) -> str:
+        return self.key_of("cockpit.hide")
+
+    def action_stop_going_back(self) -> None:
+        self.control.stop_going_back()
 
     def action_fork(self) -> None:
         self._ask_to_fork(self.control.status.step)
 
-    def _ask_to_fork(self, step: int) -> None:
+    def _ask_to_fork(self, step: int, way: Way | None = None) -> None:
         control = self.control
+        before = f"Before that, {way}; {self._stop_key} stops it." if way and way.steps else ""
 
         def fork(answer: str | None) -> None:
             if answer:
                 request_id = control.fork(step)
                 self._fork_to_open = request_id if answer == "open" else None
 
-        self.app.push_screen(ForkDialog(control.draft, control.facts.name, step), fork)
+        self.app.push_screen(ForkDialog(control.draft, control.facts.name, step, before), fork)
 
     @property
     def export_folder(self) -> Path | None:

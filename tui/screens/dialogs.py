@@ -17,6 +17,7 @@ from engine.protocol import State, Status
 from tui.control.draft import Draft
 from tui.control.keymap import GROUPS, Key, bindings, display
 from tui.control.run import RunControl
+from tui.screens.kept_steps import Way
 from tui.screens.keyed import KeyedModalScreen
 from tui.text.numbers import format_count
 from tui.widgets.keys_footer import KeysFooter
@@ -101,13 +102,34 @@ class NewRunDialog(Dialog):
         super().__init__("Begin a new run?", question)
 
 
+class GoBackDialog(Dialog):
+    """Asks before many steps are trained again; the answer is ``back`` or ``nearest``."""
+
+    KEYS = "ask_back"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
+
+    def __init__(self, way: Way, now: int, stop: str) -> None:
+        self._way = way
+        begin = f"From the checkpoint of step {way.start:,}" if way.start else "From the beginning"
+        question = Text(f"{begin}:\n{way}.\n")
+        question.append(f"\n{stop} stops that, and the run stays at step {now:,}.\n", "dim")
+        super().__init__(f"Go back to step {way.step:,}?", question)
+
+    def label_of(self, key: Key) -> str:
+        way = self._way
+        return {
+            "yes": f"go back to step {way.step:,}",
+            "nearest": f"go back to step {way.start:,}, at once",
+        }.get(key.name, key.label)
+
+
 class ForkDialog(Dialog):
     """Asks before the open run is forked; the answer is ``open`` or ``stay``."""
 
     KEYS = "ask_fork"
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
-    def __init__(self, draft: Draft, parent: str, step: int) -> None:
+    def __init__(self, draft: Draft, parent: str, step: int, before: str = "") -> None:
         taken = [key for key in draft.edits if not why_not_in_fork(key)]
         question = differences(draft, taken)
         if not taken:
@@ -117,6 +139,8 @@ class ForkDialog(Dialog):
                 question.append("\nnot in a fork: ", "dim").append_text(differences(draft, [key]))
                 question.append(f"{why}; it waits for a new run\n", "dim")
         question.append(f"\n{parent} stays as it is.\n", "dim")
+        if before:
+            question.append(f"\n{before}\n", "dim")
         super().__init__(f"Fork {parent} at step {step:,}?", question)
 
 

@@ -3,19 +3,57 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from tui.text.numbers import format_count, format_estimate
+
+
+@dataclass(frozen=True)
+class Way:
+    """What it takes to go to an earlier step."""
+
+    step: int
+    start: int  # of the checkpoint that training goes on from; 0 for the beginning
+    seconds: float | None = None  # None if that is not known
+
+    @property
+    def steps(self) -> int:
+        """How many are trained again."""
+        return self.step - self.start
+
+    @property
+    def estimate(self) -> str:
+        """How long that takes, after a comma; empty if it is not known."""
+        return "" if self.seconds is None else f", about {format_estimate(self.seconds)}"
+
+    def __str__(self) -> str:
+        if not self.steps:
+            return ""
+        first = f"steps {self.start + 1:,} to" if self.steps > 1 else "step"
+        again = "are trained again" if self.steps > 1 else "is trained again"
+        return f"{first} {self.step:,} {again}{self.estimate}"
+
+    @property
+    def brief(self) -> str:
+        return f"{format_count(self.steps, 'step')} trained again{self.estimate}"
 
 
 @dataclass(frozen=True)
 class KeptSteps:
     """The steps of a run, and those whose weights are kept."""
 
-    fork: str  # the command that forks it, without the step
+    fork: Callable[[int], str]  # returns the command that forks it at a step
     parent: str  # the run it was forked from; empty if it is no fork
     first: int  # above 0 for a fork: the steps before are the parent's
     now: int
     left: int  # the last abandoned step; 0 if there is none
     kept: tuple[int, ...]  # the steps whose weights are kept, rising
+    full: tuple[int, ...] = ()  # those with all that training goes on from, rising
+
+    def start_of(self, step: int) -> int:
+        """Return the step from which training goes on to a step, itself if it is kept."""
+        return max((one for one in self.full if one <= step), default=self.first)
 
     def is_inherited(self, step: int) -> bool:
         return step < self.first
@@ -64,9 +102,8 @@ class KeptSteps:
         return f"the run is at step {self.now:,}, and has no step {step:,} yet"
 
     def _why_left(self, step: int) -> str:
-        at = min(step, self.left - 1)  # a fork at the very end may have nothing to train
-        fork = f": {self.fork} --at {at} continues it" if at > self.now else ""
-        return f"step {step:,} is on the faint line, which the run has left{fork}"
+        fork = self.fork(step)
+        return f"step {step:,} is on the faint line, which the run has left: {fork} continues it"
 
 
 def _numbers(steps: tuple[int, ...]) -> str:

@@ -14,14 +14,13 @@ from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 
 from engine.config.setting import parse_number
-from engine.program import program
 from engine.protocol import Pin, State
-from engine.runs.folder import typed_name
 from tui.control.availability import why_not
 from tui.control.keymap import bindings
 from tui.control.run import RunControl
-from tui.screens.kept_steps import KeptSteps
+from tui.screens.kept_steps import KeptSteps, Way
 from tui.screens.keyed import KeyedScreen
+from tui.text.notices import fork_command
 from tui.text.numbers import format_count, format_loss
 from tui.widgets.field import Field
 from tui.widgets.keys_footer import KeysFooter
@@ -42,7 +41,7 @@ class Choice:
     """What to do with a step."""
 
     action: str  # "rewind" or "fork"
-    step: int
+    way: Way
 
 
 class TimelineScreen(KeyedScreen[Choice | None]):
@@ -149,19 +148,41 @@ class TimelineScreen(KeyedScreen[Choice | None]):
         control = self.control
         first, now = control.first_step, control.status.step
         ghosts = control.metrics.ghosts("train_loss")
-        assert control.run_path
+        run, total = control.run_path, control.status.total_steps
+        assert run
         return KeptSteps(
-            f"{program()} fork {typed_name(control.run_path)}",
+            lambda step: fork_command(run, step, total),
             self._forked_from,
             first,
             now,
             last_step_of(ghosts),
             tuple(one.step for one in self._moments if one.weights and first <= one.step <= now),
+            tuple(one.step for one in self._moments if one.weights == "full" and one.step <= now),
         )
+
+    def _way(self) -> Way:
+        """Return what it takes to go to the step of the cursor."""
+        step, now = self.step, self.control.status.step
+        start = step if step == now else self._reach().start_of(step)
+        return Way(step, start, self._seconds(start, step))
+
+    def _seconds(self, start: int, step: int) -> float | None:
+        """Return how long the steps between two took, as recorded, or would take now."""
+        from engine.runs.timeline import figures_at
+
+        steps, seconds, _ = self.control.metrics.column("train_seconds").snapshot()
+        before, after = (figures_at(steps, seconds, one) for one in (start, step))
+        if after is not None and (before is not None or start == 0):
+            return after - (before or 0.0)
+        status = self.control.status
+        if not status.tokens_per_second:
+            return None
+        return (step - start) * status.tokens_per_step / status.tokens_per_second
 
     def _show(self) -> None:
         self.query_one(LossChart).cursor = self.step
         self.query_one("#timeline-facts", Static).update(self._facts())
+        self.query_one("#timeline-chart").border_subtitle = self._what_it_takes()
         moment = self._moment()
         texts = [one for one in self._moments_before() if one.samples]
         sample = self.query_one("#timeline-sample", Vertical)
@@ -179,6 +200,13 @@ class TimelineScreen(KeyedScreen[Choice | None]):
         sample.border_title = f"text of step {newest.step:,}"
         if self._film:
             sample.border_title += f" · playing, {SPEEDS[self._speed]:g} a second"
+
+    def _what_it_takes(self) -> str:
+        """Say what enter would do here that takes a while."""
+        way = self._way()
+        if not way.steps or self.why_not("choose", ("rewind",)):
+            return ""
+        return f"{self.key_of('timeline.rewind')} goes back: {way.brief}"
 
     def _facts(self) -> Text:
         from engine.runs.timeline import figures_at
@@ -277,7 +305,7 @@ class TimelineScreen(KeyedScreen[Choice | None]):
         self.refresh_bindings()
 
     def action_choose(self, action: str) -> None:
-        self.dismiss(Choice(action, self.step))
+        self.dismiss(Choice(action, self._way()))
 
     def action_sample(self) -> None:
         self._texts_before = self._count_texts()

@@ -55,16 +55,23 @@ def format_failed(
 
 def format_rewound(event: Rewound, status: Status, run: Path, key_of: Callable[[str], str]) -> str:
     """Format where the run is now, and what happens to the steps after that."""
-    words = f"The steps after it, up to {event.left_at:,}, stay as a faint line"
-    finished = event.left_at >= status.total_steps
-    last = event.left_at - finished  # a fork at the very end would have nothing to train
-    if last > event.step:
-        fork = f"{program()} fork {typed_name(run)} --at {last}"
-        words += f"; until the run is there again, {fork} continues it"
+    fork = fork_command(run, event.left_at, status.total_steps)
     return (
-        f"back at step {event.step:,}. {words}.\n"
+        f"back at step {event.step:,}. The steps after it, up to {event.left_at:,}, stay as a "
+        f"faint line; until the run is there again, {fork} continues it.\n"
         f"Change settings if you like; {key_of('cockpit.train')} continues from here"
     )
+
+
+def fork_command(run: Path, step: int, total_steps: int) -> str:
+    """Return the command that continues a run from a step on in a new one.
+
+    At the last step that needs a later end.
+    """
+    command = f"{program()} fork {typed_name(run)} --at {step}"
+    if step < total_steps:
+        return command
+    return f"{command} {format_options({'train.max_steps': 2 * step})}"
 
 
 def format_forked(event: Forked, key_of: Callable[[str], str]) -> str:

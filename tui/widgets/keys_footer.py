@@ -18,7 +18,15 @@ from textual.widget import Widget
 from tui.control.keymap import PLACES
 
 MESSAGE_SECONDS = 6.0
-INDISPENSABLE = ("app.help", "leave", "app.leave", "close", "dismiss", "leave_field")
+INDISPENSABLE = (
+    "stop_going_back",
+    "app.help",
+    "leave",
+    "app.leave",
+    "close",
+    "dismiss",
+    "leave_field",
+)
 
 
 class FooterKey(NamedTuple):

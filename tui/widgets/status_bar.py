@@ -63,7 +63,9 @@ def _progress_items(status: Status, facts: RunFacts) -> list[Text]:
         bar,
         _item("epoch", f"{status.epoch:.2f}"),
     ]
-    if status.state is State.RUNNING:
+    if status.going_back:
+        items.append(_item("left", format_duration(status.going_back.seconds_left)))
+    elif status.state is State.RUNNING:
         items.append(_item("left", format_duration(status.seconds_left)))
     else:
         items.append(_item("trained", format_duration(status.train_seconds)))

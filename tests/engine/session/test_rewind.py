@@ -45,6 +45,7 @@ RICH: dict[str, Any] = {
     "eval__interval": 6,
     "checkpoint__interval": 10,
 }
+FAR_APART = RICH | {"eval__interval": 15, "checkpoint__interval": 15}
 
 
 def run_state(session: Session, metric: str = "train_loss") -> dict[int, float]:
@@ -229,7 +230,7 @@ def _is_going_back(session: Session) -> bool:
 def test_a_run_killed_or_closed_on_its_way_back_is_where_it_was(
     rig: Rig, make_config: MakeConfig, quanta: int
 ) -> None:
-    session = rig.new(make_config(**RICH))
+    session = rig.new(make_config(**FAR_APART))
     rig.to_step(session, 18)
     session.handle(Pause())
     expected = bits(session)
@@ -266,7 +267,7 @@ def test_while_a_run_goes_back_other_commands_have_to_wait(
 def test_a_way_back_can_be_stopped_and_nothing_has_changed(
     rig: Rig, make_config: MakeConfig, command: Rewind | Fork, state: State, quanta: int
 ) -> None:
-    session = rig.new(make_config(**RICH | {"train__max_steps": 18}))
+    session = rig.new(make_config(**FAR_APART | {"train__max_steps": 18}))
     rig.to_step(session, 18 if state is State.FINISHED else 17)
     if state is State.FINISHED:
         rig.rest(session)
@@ -292,6 +293,19 @@ def test_a_way_back_can_be_stopped_and_nothing_has_changed(
     assert len(session.files.database.branches()) == 1
     rig.rest(session)
     assert sorted(run_state(session)) == list(range(1, session.trainer.step + 1))
+
+
+def test_the_checkpoint_that_a_way_back_begins_at_is_not_dropped_before_it(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(**RICH | {"eval__interval": 0}))
+    rig.to_step(session, 38)
+    session.handle(Pause())
+    first = step_of(list_checkpoints(session.files.path)[0])
+    assert first > 0  # the oldest one: saving step 38 would reduce it to its weights
+    session.handle(Rewind(first + 2))
+    rig.until(session, lambda: "step" in session.status.message.partition(":")[2])
+    assert session.status.message == f"going back: step {first} of {first + 2}"
 
 
 def test_an_evaluation_that_a_way_back_made_give_way_is_made_once_that_is_stopped(
