@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,14 @@ from textual.widgets import Input, Static
 from engine.protocol import Forked, Rewound, RunOpened, SampleFinished, State
 from engine.runs.folder import list_runs
 from engine.session.fork import fork
-from engine.session.rewind import visit
+from engine.session.rewind import lead_to, visit
 from tests.tui.conftest import Open, Person
 from tui.screens.cockpit import CockpitScreen
-from tui.screens.dialogs import ForkDialog
+from tui.screens.dialogs import ForkDialog, GoBackDialog
 from tui.screens.timeline import TimelineScreen
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart
+from tui.widgets.status_bar import StatusBar
 from tui.widgets.text_view import TextView
 
 EVALUATED: dict[str, Any] = {"eval.interval": 5, "checkpoint.interval": 10, "sample.max_tokens": 8}
@@ -32,11 +35,11 @@ async def train_to(person: Person, step: int) -> int:
     return person.status.step
 
 
-async def open_timeline(person: Person) -> TimelineScreen:
+async def open_timeline(person: Person, moments: int = 3) -> TimelineScreen:
     await person.press("b")
     screen = person.app.screen
     assert isinstance(screen, TimelineScreen)
-    await person.until(lambda: len(screen._moments) > 2, "the moments")
+    await person.until(lambda: len(screen._moments) >= moments, "the moments")
     return screen
 
 
@@ -122,6 +125,52 @@ async def test_enter_goes_back_and_training_goes_on_from_there(open_app: Open) -
         await person.press("space")
         await person.until(lambda: person.status.step > 15)
         assert person.status.branch == 1
+
+
+async def test_before_much_is_trained_again_one_is_asked_and_can_stop_it(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never_there(*arguments: Any) -> Iterator[None]:
+        report, quanta = arguments[-1], lead_to(*arguments)
+        for _ in range(3):
+            yield next(quanta)
+        while True:
+            report("going back: step 3 of 17")
+            yield time.sleep(0.001)
+
+    monkeypatch.setattr("tui.screens.cockpit.LONG_SECONDS", 0.0)
+    async with open_app({"eval.interval": 20, "checkpoint.interval": 20}) as person:
+        now = await train_to(person, 22)
+        screen = await open_timeline(person, moments=2)
+        await person.press("g", "1", "7", "enter")
+        told = str(screen.query_one("#timeline-chart").border_subtitle)
+        assert told.startswith("enter goes back: 17 steps trained again, about ")
+        await person.press("enter")
+        dialog = person.app.screen
+        assert isinstance(dialog, GoBackDialog)
+        question = str(dialog.question)
+        assert question.startswith("From the beginning:\nsteps 1 to 17 are trained again, about ")
+        assert f"esc stops that, and the run stays at step {now}" in question
+        with monkeypatch.context() as patch:
+            patch.setattr("engine.session.rewind.lead_to", never_there)
+            await person.press("enter")
+            await person.until(lambda: "step 3 of 17" in status_line(person), "the progress")
+            await person.until(lambda: "escape" in person.footer(), "the key")
+            assert "left" in status_line(person)
+            await person.press("s")
+            assert person.told() == "the run is going back to step 17: wait, or stop that"
+            await person.press("escape")
+            await person.until(lambda: "not gone back" in person.told(), "the word")
+        assert person.told() == f"not gone back to step 17: the run is at step {now}, as before"
+        assert (person.status.step, person.status.state) == (now, State.PAUSED)
+        assert person.heard(Rewound) == [] and person.notice == ""
+        await open_timeline(person, moments=2)
+        await person.press("g", "1", "7", "enter", "enter", "n")
+        assert (await person.until_heard(Rewound)).step == 0
+
+
+def status_line(person: Person) -> str:
+    return str(person.cockpit.query_one(StatusBar).render()).splitlines()[0]
 
 
 async def test_a_text_is_written_with_the_weights_of_the_moment(open_app: Open) -> None:

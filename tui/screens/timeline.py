@@ -175,7 +175,7 @@ class TimelineScreen(KeyedScreen[Choice | None]):
         if after is not None and (before is not None or start == 0):
             return after - (before or 0.0)
         status = self.control.status
-        if not status.tokens_per_second:
+        if not (status.tokens_per_second and status.tokens_per_step):
             return None
         return (step - start) * status.tokens_per_step / status.tokens_per_second
 

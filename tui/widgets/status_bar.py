@@ -56,6 +56,8 @@ def _progress_items(status: Status, facts: RunFacts) -> list[Text]:
     filled = round(share * BAR_WIDTH)
     bar = Text.assemble(("━" * filled, "green"), ("─" * (BAR_WIDTH - filled), "dim"))
     under_way = status.step_share if status.state is State.RUNNING else 0.0
+    if way := status.going_back:  # which is no part of the run's progress
+        return [*items, _item("left", format_duration(way.seconds_left)), _name(facts.name)]
     if facts.name:
         items.append(_name(facts.name))
     items += [
@@ -63,9 +65,7 @@ def _progress_items(status: Status, facts: RunFacts) -> list[Text]:
         bar,
         _item("epoch", f"{status.epoch:.2f}"),
     ]
-    if status.going_back:
-        items.append(_item("left", format_duration(status.going_back.seconds_left)))
-    elif status.state is State.RUNNING:
+    if status.state is State.RUNNING:
         items.append(_item("left", format_duration(status.seconds_left)))
     else:
         items.append(_item("trained", format_duration(status.train_seconds)))
