@@ -136,7 +136,8 @@ async def test_before_much_is_trained_again_one_is_asked_and_can_stop_it(
             yield next(quanta)
         while True:
             report("going back: step 3 of 17")
-            yield time.sleep(0.001)
+            time.sleep(0.001)
+            yield
 
     monkeypatch.setattr("tui.screens.cockpit.LONG_SECONDS", 0.0)
     async with open_app({"eval.interval": 20, "checkpoint.interval": 20}) as person:
@@ -158,7 +159,7 @@ async def test_before_much_is_trained_again_one_is_asked_and_can_stop_it(
             await person.until(lambda: "escape" in person.footer(), "the key")
             assert "left" in status_line(person)
             await person.press("s")
-            assert person.told() == "the run is going back to step 17: wait, or stop that"
+            assert person.told() == "the run is going back to step 17: esc stops that"
             await person.press("escape")
             await person.until(lambda: "not gone back" in person.told(), "the word")
         assert person.told() == f"not gone back to step 17: the run is at step {now}, as before"

@@ -38,7 +38,9 @@ def _not_open(run: RunControl) -> str:
 
 def _going_back(run: RunControl) -> str:
     if way := run.status.going_back:
-        return f"the run is going back to step {way.step:,}: {run.key_of("cockpit.hide")} stops that"
+        return (
+            f"the run is going back to step {way.step:,}: {run.key_of('cockpit.hide')} stops that"
+        )
     return ""
 
 
