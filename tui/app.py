@@ -55,6 +55,7 @@ from tui.terminal.signals import hear_in_thread, ignore_signals
 from tui.terminal.stderr import ErrorLog, errors_off_screen, is_gone, screen_descriptor
 from tui.terminal.stdout import complain, say, silence
 from tui.terminal.visible import protect_screen
+from tui.text.notices import FOLDER_GONE
 from tui.text.numbers import format_loss, format_path
 from tui.widgets.chart_widget import ChartWidget
 from tui.widgets.keys_footer import KeysFooter
@@ -401,7 +402,7 @@ def _run(launch: Launch, guard: TerminalGuard) -> int:
         _print_error(app, errors)
     run = app.control.run_path
     if run and app.control.facts.name and not run.is_dir():
-        complain(f"the folder {run} is gone, and the run with it")
+        complain(FOLDER_GONE.format(run))
         return EXIT_FAILED
     if run and app.control.facts.name and not (run / CONFIG_FILE).exists():
         repair = f"{program()} verify {typed_name(run)} --repair"

@@ -107,6 +107,12 @@ class Unreadable(InputError):
     def __init__(self, path: Path, why: str, may_pass: bool = False) -> None:
         self.why = why = " ".join(why.replace("*** in database main ***", "").split())
         self.is_restorable = not may_pass and bool(list_checkpoints(path.parent))
+        if not path.parent.is_dir():  # while it was read
+            super().__init__(
+                f"the run's folder {path.parent} is gone, as it was moved or deleted: "
+                f"{program()} runs lists what there is"
+            )
+            return
         repair = f"{program()} verify {typed_name(path.parent)} --repair"
         way_out = f"opening the run, or {repair}," if self.is_restorable else repair
         # the way out comes first: a list cuts what is long

@@ -84,7 +84,12 @@ class Saving:
         phase = run_state.phases.enter("saving")
         self._outlet.flush()
         database = run_state.files.database
-        database.sync()
+        try:
+            database.sync()
+        except OSError as error:
+            run_state.phases.enter(phase)
+            self._pause_unwritten(error)
+            return
         self._being_saved, self._request_id = self._content(), request_id
         # pending writes would be missing from a copy
         is_whole = not database.writer.trouble and not self._what_is_gone()
@@ -119,11 +124,7 @@ class Saving:
         try:
             path = writing.result()
         except OSError as error:
-            why = (
-                f"the checkpoint could not be written ({reason_of(error)}); the older ones "
-                f"are whole. Training is paused: make room, then resume it"
-            )
-            self._pause(why if self._run_state.files.path.is_dir() else self._what_is_gone())
+            self._pause_unwritten(error)
             return
         except InputError as error:  # the database is damaged, or a file is not the run's own
             why = f"the checkpoint was not written, and training is paused: {error}"
@@ -133,6 +134,13 @@ class Saving:
             self._saved, self.path = self._being_saved, path
             self._run_state.saved_step = step_of(path)
             self._announce(self._request_id)
+
+    def _pause_unwritten(self, error: OSError) -> None:
+        why = (
+            f"the checkpoint could not be written ({reason_of(error)}); the older ones "
+            f"are whole. Training is paused: make room, then resume it"
+        )
+        self._pause(why if self._run_state.files.path.is_dir() else self._what_is_gone())
 
     def check_folder(self) -> None:
         """Warn once if the run cannot be written, and once when it can be again.

@@ -16,7 +16,7 @@ from engine import protocol
 from engine.config.schema import Config
 from engine.metrics import MetricStore
 from engine.protocol import Event, State, Status
-from engine.runs.database import RunDatabase
+from engine.runs.database import RunDatabase, Unreadable
 from engine.runs.folder import DATABASE_FILE, is_locked, read_run_config
 from engine.runs.records import JournalEntry, SummaryFacts
 from engine.session.recorder import describe_changes, load_metrics, mark_entry
@@ -46,7 +46,7 @@ class Viewer:
         self.path, self.metrics, self._emit, self._missing = path, metrics, emit, missing
         self.poll_interval = None if missing else POLL_SECONDS
         self.status = Status(State.PREPARING)
-        self._gone = False
+        self._ended = ""  # why there is nothing more to see
         self._branch = self._journal_id = self._sample_id = self._samples_told = 0
         database = self._database()
         try:
@@ -97,17 +97,18 @@ class Viewer:
         )
 
     def advance(self) -> bool:
-        if not (self._gone or self._missing):
-            self._look()
+        if not (self._ended or self._missing):
+            try:
+                self._look()
+            except Unreadable:
+                if self.path.is_dir():
+                    raise
+                self._lose()
         return False
 
     def handle(self, command: protocol.Command) -> None:
         """Refuse what would change the run."""
-        why = (
-            "the program that trained this run has ended: press space to continue it here"
-            if self._gone
-            else f"{self._other}: pause, sample and change it there"
-        )
+        why = self._ended or f"{self._other}: pause, sample and change it there"
         self._emit(command.refused(str(self._missing or why)))
 
     @property
@@ -142,13 +143,23 @@ class Viewer:
             self._emit(protocol.StateChanged(self.status.state, self.status.step))
 
     def _end(self) -> None:
-        self._gone = True
+        self._ended = "the program that trained this run has ended: press space to continue it here"
         finished = self.status.state is State.FINISHED
         state = State.FINISHED if finished else State.STOPPED
         self.status = dataclasses.replace(self.status, state=state, message="")
         self._emit(protocol.StateChanged(state, self.status.step))
         how = "the run is finished, r opens it here" if finished else "space opens it here"
         self._emit(protocol.Warned(f"the program that trained this run has ended: {how}"))
+
+    def _lose(self) -> None:
+        """Stop looking: the folder is not there any more."""
+        self._ended = (
+            f"the run's folder {self.path} is gone, as it was moved or deleted: open the run where "
+            f"it is now, or another one"
+        )
+        self.status = dataclasses.replace(self.status, state=State.STOPPED, message="")
+        self._emit(protocol.StateChanged(State.STOPPED, self.status.step))
+        self._emit(protocol.Warned(self._ended))
 
     def _take_summary(self, summary: SummaryFacts) -> None:
         known = {field.name for field in dataclasses.fields(Status)}

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -236,3 +238,32 @@ def test_training_that_pauses_of_itself_ends_saved(
     resume = "gpt-tui train --resume tiny-1"
     assert f"{resume} --set optim.learning_rate=0.0003\n" in answer.err
     assert answer.err.rstrip().endswith(resume)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_run_whose_folder_is_removed_meanwhile_lives_on_in_a_fork_or_says_why_not(
+    cli: Cli, quick_train: Cli, runs_dir: Path, kept: bool
+) -> None:
+    run = runs_dir / "tiny-1"
+
+    def remove() -> None:
+        while not (run / "checkpoints/step-00000003").exists():
+            time.sleep(0.005)
+        runs_dir.rename(runs_dir.with_name("moved"))
+        if not kept:
+            runs_dir.write_text("something else")
+
+    remover = threading.Thread(target=remove, daemon=True)
+    remover.start()
+    answer = quick_train("--set", "train.max_steps=100000")
+    remover.join(10)
+    assert answer.code == 1
+    assert answer.err.count(f"the run's folder {run} is gone: training is paused.") == 1
+    if kept:
+        fork = runs_dir / "tiny-1-fork-1"
+        assert answer.json["run"] == str(fork)
+        assert f"what was trained is kept in the new run {fork}" in answer.err
+        assert cli("sample", "tiny-1-fork-1").code == 0
+    else:
+        assert "it cannot be kept: " in answer.err
+        assert f"the folder {run} is gone: the run in it was moved or deleted" in answer.err

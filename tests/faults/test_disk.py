@@ -296,6 +296,24 @@ def test_a_database_that_is_replaced_while_it_is_written_pauses_the_run(
     assert rig.open(Path(rig.said(Forked)[-1].path)).trainer.step == step
 
 
+def test_a_disk_that_refuses_to_flush_the_figures_pauses_the_run(
+    rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = rig.new(make_config(**BUSY))
+    rig.to_step(session, 6)
+
+    def fail(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.runs.database.sync_to_disk", fail)
+        rig.until(session, lambda: session.status.state is State.PAUSED)
+        assert "the checkpoint could not be written (Input/output error)" in warnings(rig)[-1]
+    session.handle(Resume())
+    rig.to_step(session, 20)
+    assert_undisturbed(rig, make_config, session)
+
+
 def test_a_run_whose_folder_is_deleted_pauses_and_lives_on_in_a_fork(
     rig: Rig, make_config: MakeConfig
 ) -> None:

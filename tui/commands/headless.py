@@ -20,6 +20,8 @@ from engine.protocol import (
     Evaluated,
     Event,
     Failed,
+    Fork,
+    Forked,
     Open,
     Refused,
     RunOpened,
@@ -30,7 +32,7 @@ from engine.protocol import (
     Stop,
     Warned,
 )
-from engine.runs.folder import LOG_FILE
+from engine.runs.folder import DATABASE_FILE, LOG_FILE
 from engine.session.worker import EngineLoop
 from tui import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.terminal.signals import Handler, ending_signals, handle, name_of
@@ -134,8 +136,14 @@ class _Headless:
             case Advised():
                 self._hear_advice(event)
             case Warned():
-                self._problem = event.message
-                self._progress.say(f"gpt-tui: {on_one_line(event.message)}")
+                if event.message != self._problem:  # a folder that is gone is noticed twice
+                    self._problem = event.message
+                    self._progress.say(f"gpt-tui: {on_one_line(event.message)}")
+            case Forked():
+                self._run = Path(event.path)
+                self._progress.say(f"what was trained is kept in the new run {self._run}")
+            case Refused(command="Fork"):
+                self._progress.say(f"gpt-tui: it cannot be kept: {on_one_line(event.message)}")
             case Refused():
                 self._refused = event.message
                 self._loop.end()
@@ -155,8 +163,14 @@ class _Headless:
         self._progress.say(format_advice(event, self._run))
 
     def _give_up(self) -> None:
-        """Stop, as the engine paused because of a problem, and there is no user to resume it."""
-        self._failed = True
+        """Stop, as the engine paused because of a problem, and there is no user to resume it.
+
+        What a run without its folder holds in memory goes into a fork: nobody is asked here, and it
+        may be all that is left.
+        """
+        is_first, self._failed = not self._failed, True
+        if is_first and self._run and not (self._run / DATABASE_FILE).exists():
+            self._loop.send(Fork())
         self._loop.send(Stop(save=True))
         self._loop.end()
 

@@ -26,6 +26,7 @@ from tui.commands.options import (
     warn_of_unused,
 )
 from tui.terminal.stdout import complain, print_last
+from tui.text.notices import FOLDER_GONE
 from tui.text.numbers import format_amount, format_duration, format_loss, format_path
 from tui.text.tables import format_json, format_threads, run_facts
 
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> int:
     else:
         outcome = train(command, sys.stderr)
     if outcome.run and not (outcome.run / CONFIG_FILE).is_file():
-        complain(f"the folder {outcome.run} is gone, and the run with it")
+        complain(FOLDER_GONE.format(outcome.run))
         return EXIT_FAILED
     _report(outcome, args.json)
     return outcome.code

@@ -11,6 +11,8 @@ from engine.protocol import Advised, Forked, Rewound, Status
 from engine.runs.folder import LOG_FILE, typed_name
 from tui.text.numbers import format_count, format_duration, format_loss, format_path
 
+FOLDER_GONE = "the folder {} is gone: the run in it was moved or deleted"
+
 
 def format_finished(
     status: Status,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +30,7 @@ from engine.protocol import (
     StateChanged,
     Warned,
 )
+from engine.runs.database import RunDatabase, Unreadable
 from engine.session.session import Session
 from engine.session.viewer import Viewer
 from engine.session.worker import EngineLoop
@@ -196,6 +198,31 @@ def test_when_the_other_program_is_gone_the_run_can_be_taken_over(
     assert watcher.viewing.status.state is State.STOPPED
     warned = watcher.events[-1]
     assert isinstance(warned, Warned) and "has ended: space opens it here" in warned.message
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_folder_that_is_gone_is_told_and_nothing_that_does_not_help_is_advised(
+    rig: Rig, make_config: MakeConfig, moved: bool
+) -> None:
+    session = rig.new(make_config())
+    rig.to_step(session, 3)
+    write_down(session)
+    path = session.files.path
+    watcher = Watcher(path)
+    path.rename(path.with_name("elsewhere")) if moved else shutil.rmtree(path)
+    for _ in range(2):
+        watcher.viewing.advance()
+    (told,) = watcher.said(Warned)[1:]
+    assert told.message == (
+        f"the run's folder {path} is gone, as it was moved or deleted: open the run where it is "
+        f"now, or another one"
+    )
+    assert watcher.viewing.status.state is State.STOPPED
+    watcher.viewing.handle(Sample())
+    assert watcher.said(Refused)[-1].message == told.message
+    assert watcher.steps() == [1, 2, 3], "what was read is still shown"
+    with pytest.raises(Unreadable, match="is gone, as it was moved or deleted: gpt-tui runs lists"):
+        RunDatabase(path / "run.db", read_only=True)
 
 
 def test_the_loop_watches_what_is_taken_only_if_it_is_asked_to(
