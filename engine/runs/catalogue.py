@@ -103,6 +103,19 @@ def best_earlier(run: Path) -> tuple[str, float] | None:
     return None
 
 
+def run_before(runs_dir: Path, run: Path | None) -> RunSummary | None:
+    """Find the newest run whose settings can be read, or the newest that was made before another.
+
+    Args:
+        run: The other one; None finds the newest of all.
+    """
+    known = [one for one in read_summaries(runs_dir) if one.config is not None]
+    if run is not None:
+        made = (read_summary(run).created, run.name)
+        known = [one for one in known if (one.created, one.name) < made]
+    return known[-1] if known else None
+
+
 def _text_of(run: Path) -> str:
     """Return the hash of a run's text; empty if it is not known."""
     with suppress(InputError, OSError), reading(run) as database:

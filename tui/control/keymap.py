@@ -216,6 +216,9 @@ GROUPS: dict[str, Group] = {
                 footer=True),
             Key("search", "slash", "search", "Search",
                 "show only settings with these words in name or help", footer=True),
+            Key("differences", "d", "show_differences", "Differences",
+                "show only what differs from the last run; then from the preset; then all",
+                footer=True),
             Key("fold", "left,h", "fold", "Fold", "fold the group"),
             Key("unfold", "right,l", "unfold", "Unfold", "unfold the group"),
             Key("back", "escape", "screen.leave_settings", "Back", "back to the keys of the"

@@ -18,10 +18,11 @@ from textual.widgets import Static
 from data.errors import InputError
 from engine import protocol
 from engine.config.model_size import flops_per_token
-from engine.config.schema import SETTINGS
+from engine.config.schema import SETTINGS, Config
 from engine.config.setting import Value
 from engine.protocol import State
 from tui.control.availability import WHY_NOT
+from tui.control.comparisons import comparisons
 from tui.control.effect import effect_of
 from tui.control.keymap import bindings
 from tui.control.next_run import Surroundings, surroundings
@@ -48,6 +49,7 @@ from tui.widgets.loss_chart import LossChart
 from tui.widgets.metric_chart import Plan
 from tui.widgets.notice import Notice
 from tui.widgets.sample_pane import SamplePane, SampleRecord
+from tui.widgets.settings_list import SettingsList
 from tui.widgets.settings_panel import SettingsPanel
 from tui.widgets.status_bar import StatusBar
 from tui.widgets.welcome import Welcome
@@ -662,9 +664,12 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self.refresh_bindings()
 
     def action_leave_settings(self) -> None:
-        """Leave a search first, then the settings."""
+        """Leave a search first, then a comparison, then the settings."""
         if self.settings.is_searching:
             self.settings.end_search()
+            return
+        if self.settings.compared_with:
+            self.settings.compare()
             return
         self.settings.remove_class("-open")
         self.set_focus(None)
@@ -685,7 +690,26 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         """Close all fields, so that keys are commands again."""
         self.settings.close_editor()
         self.settings.end_search()
+        if self.settings.compared_with:
+            self.settings.compare()
         self.action_leave_settings()
+
+    def on_settings_list_differences_asked(self, message: SettingsList.DifferencesAsked) -> None:
+        message.stop()
+        self._find_comparisons()
+
+    @work(thread=True, exclusive=True, group="comparisons")
+    def _find_comparisons(self) -> None:
+        """Find what the settings can be compared with, and show the next of these."""
+        found = comparisons(self.control)
+        with suppress(RuntimeError):  # the app has left
+            self.app.call_later(self._compare_with_next, found)
+
+    def _compare_with_next(self, found: list[tuple[str, Config]]) -> None:
+        names = [name for name, _ in found]
+        now = self.settings.compared_with
+        at = names.index(now) + 1 if now in names else 0
+        self.settings.compare(*(found[at] if at < len(found) else ()))
 
     # -- edits -----------------------------------------------------------------------------------
 

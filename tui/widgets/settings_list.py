@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from engine.config.changes import WHEN_TEXTS
-from engine.config.schema import SECTIONS, SETTINGS
+from engine.config.schema import SECTIONS, SETTINGS, Config
 from engine.config.setting import Setting
 from engine.config.unused import unused
 from tui.control.draft import Draft
@@ -23,6 +24,8 @@ from tui.widgets.choice_list import select_by_second_click
 
 FOLDED_AT_FIRST = {"checkpoint", "system", "data", *(f"{section}.*" for section in SECTIONS)}
 STEP = "step"  # what a click on an arrow means
+COUNTS = Counter(one.name for one in SETTINGS.values())
+AMBIGUOUS = {name for name, count in COUNTS.items() if count > 1}
 ARROW = 2  # cells of one
 
 
@@ -49,6 +52,8 @@ class SettingsList(OptionList):
         self.draft = draft
         self._folded = set(FOLDED_AT_FIRST)
         self.words: list[str] = []  # that are searched for
+        self.other: Config | None = None  # only what differs from it is shown
+        self.other_name = ""
         self._unused: dict[str, str] = {}  # settings without effect
         self._width = 0
         self._arrows_on: str | None = None  # the setting whose row has them
@@ -99,6 +104,9 @@ class SettingsList(OptionList):
         self.highlighted = ids.index(keep) if keep in ids else 0
 
     def redraw_values(self) -> None:
+        if self.other is not None:  # there may be more or fewer rows
+            self.redraw()
+            return
         self._unused = unused(self.draft.config())
         for option in self.options:
             if option.id in SETTINGS:
@@ -114,12 +122,18 @@ class SettingsList(OptionList):
             super().__init__()
             self.by = by
 
+    class DifferencesAsked(Message):
+        """What differs from the next thing to compare with is wanted."""
+
     class SearchAsked(Message):
         """The field for a search is wanted."""
 
     def action_reset(self) -> None:
         if self.highlighted_key in SETTINGS:
             self.post_message(self.ResetAsked())
+
+    def action_show_differences(self) -> None:
+        self.post_message(self.DifferencesAsked())
 
     def action_search(self) -> None:
         self.post_message(self.SearchAsked())
@@ -129,14 +143,21 @@ class SettingsList(OptionList):
         self.words = words.casefold().split()
         self.redraw()
 
+    def compare(self, name: str, other: Config | None) -> None:
+        """Show only what differs from other settings, with their values; None shows all."""
+        self.other, self.other_name = other, name
+        self.redraw()
+
     def _found(self, one: Setting) -> bool:
+        if self.other is not None and self.draft.value(one.key) == self.other.get(one.key):
+            return False
         text = f"{one.key} {one.help}".casefold()
         return all(word in text for word in self.words)
 
     def go_to(self, key: str) -> None:
         """Put the cursor on a setting, unfolding its group."""
         section = key.split(".")[0]
-        self.words = []
+        self.words, self.other, self.other_name = [], None, ""
         self._folded.discard(section)
         if SETTINGS[key].seldom:
             self._folded.discard(seldom_of(section))
@@ -161,11 +182,18 @@ class SettingsList(OptionList):
         if self.highlighted_key in self._folded:
             self.toggle(str(self.highlighted_key))
 
+    @property
+    def _is_flat(self) -> bool:
+        """Whether single settings are listed, without their groups."""
+        return bool(self.words) or self.other is not None
+
     def _rows(self) -> list[Option]:
-        if self.words:
+        if self._is_flat:
             found = [one for one in SETTINGS.values() if self._found(one)]
             found.sort(key=lambda one: any(word not in one.key for word in self.words))  # then help
-            return [Option(self._setting_row(one), id=one.key) for one in found]
+            nothing = Option(Text("no setting differs", "dim"), disabled=True)
+            rows = [Option(self._setting_row(one), id=one.key) for one in found]
+            return rows or [nothing] * (self.other is not None and not self.words)
         rows = []
         for section in SECTIONS:
             folded = section in self._folded
@@ -204,11 +232,16 @@ class SettingsList(OptionList):
     def _setting_row(self, one: Setting) -> Text:
         waiting = one.key in self.draft.edits
         value = _on_one_line(one.format(self.draft.value(one.key)))
+        if self.other is not None:
+            value = f"{_on_one_line(one.format(self.other.get(one.key)))} → {value}"
         unit = f" {one.unit}" if one.unit and value not in (*one.special.values(), "") else ""
-        room = max(4, self._width - 4 - len(one.name) - len(unit))
+        name = one.name
+        if self._is_flat and name in AMBIGUOUS:
+            name, unit = one.key, ""
+        room = max(4, self._width - 4 - len(name) - len(unit))
         if len(value) > room:
             value = "…" + value[1 - room :]
-        gap = " " * max(1, self._width - 3 - len(one.name) - len(value) - len(unit))
+        gap = " " * max(1, self._width - 3 - len(name) - len(value) - len(unit))
         arrows: Sequence[tuple[str, Style]] = ()
         if one.key == self._arrows_on and one.type in (int, float) and len(gap) > 2 * ARROW:
             gap = gap[2 * ARROW :]
@@ -219,7 +252,7 @@ class SettingsList(OptionList):
             name_style += " italic"
         return Text.assemble(
             (f"{WHEN_TEXTS[one.when].sign} ", "yellow" if waiting else "dim"),
-            (one.name, name_style),
+            (name, name_style),
             gap,
             *arrows,
             (value, value_style or name_style),

@@ -16,13 +16,14 @@ from textual.message import Message
 from textual.widgets import Input, OptionList, Static
 
 from engine.config.changes import WHEN_TEXTS
-from engine.config.schema import SECTIONS, SETTINGS
+from engine.config.schema import SECTIONS, SETTINGS, Config
 from engine.config.setting import Setting, Value, When
 from engine.config.unused import unused
 from tui.control.draft import Draft
 from tui.control.effect import SAME, Effect
 from tui.control.keymap import bindings
 from tui.control.stepping import stepped
+from tui.terminal.visible import visible_line
 from tui.widgets.choice_list import ChoiceList
 from tui.widgets.field import Field
 from tui.widgets.notice import Notice
@@ -118,7 +119,6 @@ class SettingsPanel(Vertical):
             yield Static(id="setting-help")
 
     def on_mount(self) -> None:
-        self.border_title = "settings"
         self.refresh_values()
 
     def refresh_values(self) -> None:
@@ -246,6 +246,16 @@ class SettingsPanel(Vertical):
         self.list.search("")
         self.screen.set_focus(self.list)
 
+    def compare(self, name: str = "", other: Config | None = None) -> None:
+        """Show only what differs from other settings; None shows all."""
+        self.list.compare(name, other)
+        self._show_detail()
+
+    @property
+    def compared_with(self) -> str:
+        """What the settings are compared with; empty if all are shown."""
+        return self.list.other_name
+
     @property
     def is_searching(self) -> bool:
         return self.search.has_class("-open")
@@ -318,6 +328,8 @@ class SettingsPanel(Vertical):
         told.set_class(effect is not None, "-shown")
 
     def _show_detail(self) -> None:
+        name = self.compared_with
+        self.border_title = f"differences from {visible_line(name)}" if name else "settings"
         detail = self.query_one("#setting-help", Static)
         key = self._editing or self.list.highlighted_key
         if key in SETTINGS:
