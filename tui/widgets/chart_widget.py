@@ -525,7 +525,7 @@ class ChartWidget(Widget):
         """Return the colour of a style as ``#rrggbb``; "background" is that of the chart."""
         if style == "background":
             return self.background_colors[1].hex6
-        colour = self.get_component_styles(f"chart--{style}").color
+        colour = self.styled.get_component_styles(f"chart--{style}").color
         return (self.background_colors[1] + colour).hex6
 
     def values(self, chart: Chart, step: int | None = None) -> list[Value]:
@@ -577,8 +577,14 @@ class ChartWidget(Widget):
         """Return a component's style; Textual's own cache costs as much as the rest of a strip."""
         found = self._rich_styles.get(style)
         if found is None:
-            found = self._rich_styles[style] = self.get_component_rich_style(f"chart--{style}")
+            found = self.styled.get_component_rich_style(f"chart--{style}")
+            self._rich_styles[style] = found
         return found
+
+    @property
+    def styled(self) -> ChartWidget:
+        """The chart that has the styles of this one."""
+        return self
 
 
 def _shown(one: Value) -> float | None:

@@ -33,9 +33,12 @@ class Plan(NamedTuple):
 class MetricChart(ChartWidget):
     """Shows the metrics of one chart of the catalogue over the same steps as the loss chart.
 
+    It has no component classes of its own: Textual would match twenty for each of a dozen charts
+    whenever the focus moves.
+
     Args:
         kind: What it shows.
-        loss: The chart whose horizontal axis it has.
+        loss: The chart whose horizontal axis and styles it has.
     """
 
     selected: var[bool] = var(False)
@@ -76,6 +79,14 @@ class MetricChart(ChartWidget):
 
     def units(self) -> Sequence[str]:
         return self._loss.units()
+
+    @property
+    def styled(self) -> ChartWidget:
+        return self._loss
+
+    @classmethod
+    def _get_component_classes(cls) -> frozenset[str]:
+        return frozenset()
 
     # -- what is drawn -----------------------------------------------------------------------------
 
