@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from textual import events
@@ -85,6 +86,7 @@ class MetricChart(ChartWidget):
         return self._loss
 
     @classmethod
+    @cache  # as Textual's own
     def _get_component_classes(cls) -> frozenset[str]:
         return frozenset()
 
