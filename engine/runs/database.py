@@ -313,7 +313,7 @@ class RunDatabase:
 
     def metric(self, branch: int, metric: str, after_step: int = -1) -> Curve:
         """Return a metric of a branch after a step."""
-        with self._one_moment():
+        with self.one_moment():
             blocks = self._select(
                 tuple[int, bytes, bytes],
                 "SELECT block, steps, vals FROM metric_blocks "
@@ -341,7 +341,7 @@ class RunDatabase:
         return Curve(np.array([step for step, _ in rows], np.int64), np.array(values, np.float64))
 
     @contextmanager
-    def _one_moment(self) -> Iterator[None]:
+    def one_moment(self) -> Iterator[None]:
         """Read several times in one transaction, as a writer may pack rows in between."""
         if self._db.in_transaction:
             yield
@@ -638,11 +638,11 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
 def _is_at_rest(path: Path) -> bool:
     """Return whether no process can be writing: it is in WAL mode, and there is no log."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", buffering=0) as file:
             keeps_log = file.read(20)[18:19] == b"\x02"  # the file format's write version
     except OSError:
         return False  # the connection says what is wrong
-    return keeps_log and not path.with_name(f"{path.name}-wal").exists()
+    return keeps_log and not os.path.exists(f"{path}-wal")
 
 
 def _unpack(block: int, steps: bytes, values: bytes) -> Curve:

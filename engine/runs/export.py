@@ -64,7 +64,7 @@ def read_curves(run: Path, metrics: Sequence[str] = ()) -> Curves:
     """
     with reading(run) as database:
         lineage = database.present_lineage()
-        names = database.metric_names(*(one.branch for one in lineage))
+        names = dict.fromkeys(database.metric_names(*(one.branch for one in lineage)))
         derived = {name for name in metrics if _source(name) in names}
         unknown = [name for name in metrics if name not in names and name not in derived]
         if unknown:
@@ -81,7 +81,8 @@ def read_curves(run: Path, metrics: Sequence[str] = ()) -> Curves:
             steps, values = database.curve(metric.source, lineage)
             return Curve(steps, metric.derive(values, references))
 
-        return Curves({name: curve(name) for name in metrics or names})
+        with database.one_moment():
+            return Curves({name: curve(name) for name in metrics or names})
 
 
 def _source(name: str) -> str:

@@ -155,7 +155,8 @@ def list_runs(runs_dir: Path) -> list[Path]:
         names = sorted(os.listdir(runs_dir))
     except (OSError, ValueError):
         return []
-    return [runs_dir / name for name in names if name[0] != "." and is_run(runs_dir / name)]
+    paths = (runs_dir / name for name in names if name[0] != ".")
+    return [path for path in paths if is_run(path)]
 
 
 def is_run(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def read_summaries(runs_dir: Path) -> list[RunSummary]:
 
 def read_summary(path: Path) -> RunSummary:
     """Read the summary of a run; a damaged run has the state ``damaged``, and nothing is raised."""
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     live = is_locked(path)
     notes, problem = _notes_or_problem(path)
     about = {**vars(notes), "path": str(path), "name": path.name, "live": live}

@@ -25,7 +25,8 @@ SENTENCE = (
 OF_A_RUN = (
     *("sample tiny-1", "sample tiny-1 --json", "sample tiny-1 --num-samples 2"),
     *("runs show tiny-1", "runs export tiny-1", "runs tag tiny-1 good"),
-    *("verify tiny-1", "fork tiny-1 --at 3"),
+    *("plot tiny-1", "plot tiny-1 tiny-1", "model --run tiny-1"),
+    *("verify tiny-1", "fork tiny-1 --at 3", "runs diff tiny-1 tiny-1-fork-1"),
 )
 
 pytestmark = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
@@ -53,7 +54,8 @@ def on_a_full_disk(
 @pytest.mark.parametrize(
     "command",
     ["runs", "runs --json", "presets", "presets --json", "settings", "settings --markdown",
-     "queue", "model tiny --vocab-size 65", "runs trash"],
+     "queue", "queue --json", "model tiny --vocab-size 65", "runs trash", "keys", "keys --markdown",
+     "preferences", "preferences path"],
 )  # fmt: skip
 def test_it_is_told(on_a_full_disk: Run, command: str) -> None:
     answer = on_a_full_disk(*command.split())

@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 DRIVER = Path("/proc/driver/nvidia/gpus")  # has a folder for each GPU
+DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # the latter is Windows' Linux's
 NVIDIA_SMI_SECONDS = 2.0
 
 GROUPS: dict[str, tuple[Preset, ...]] = {
@@ -82,7 +83,9 @@ def nvidia_gpu() -> Gpu:
     command = shutil.which("nvidia-smi")
     if command is None:
         return Gpu.NONE
-    try:  # as on Windows' Linux, which has no such folder
+    if not any(device.exists() for device in DEVICES):
+        return Gpu.BROKEN  # without asking: the first screen waits for the answer
+    try:  # as on Windows' Linux, or in a container, which have no such folder
         asked = subprocess.Popen(
             [command, "-L"],
             stdin=subprocess.DEVNULL,

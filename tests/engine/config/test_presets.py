@@ -186,10 +186,12 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Machine
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(presets, "DRIVER", tmp_path / "gpus")
+    monkeypatch.setattr(presets, "DEVICES", (tmp_path / "nvidiactl",))
     monkeypatch.setattr(presets, "_torch_has_cuda", lambda: True)
     presets.nvidia_gpu.cache_clear()
 
     def nvidia_smi(script: str) -> None:
+        (tmp_path / "nvidiactl").touch()
         command = tmp_path / "nvidia-smi"
         command.write_text(f"#!/bin/sh\n{script}\n")
         command.chmod(0o755)
@@ -215,6 +217,13 @@ def test_nvidia_smi_is_asked_and_not_only_looked_for(
     machine(script)
     assert nvidia_gpu() is gpu
     assert default_preset() == preset
+
+
+def test_without_a_device_nvidia_smi_is_not_waited_for(machine: Machine, tmp_path: Path) -> None:
+    machine(f"touch {tmp_path}/asked; echo 'GPU 0: NVIDIA H200'")
+    (tmp_path / "nvidiactl").unlink()
+    assert (nvidia_gpu(), default_preset()) == (Gpu.BROKEN, "fast")
+    assert not (tmp_path / "asked").exists()
 
 
 def test_a_loaded_driver_needs_no_nvidia_smi_and_a_torch_without_cuda_no_gpu(

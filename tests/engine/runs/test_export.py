@@ -6,13 +6,15 @@ import json
 import math
 import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyarrow import parquet
 
 from data.errors import InputError
-from engine.runs.database import RunDatabase
+from engine.runs.database import Curve, RunDatabase
 from engine.runs.export import Curves, read_curves, write_csv, write_jsonl, write_parquet
 from tests.engine.run_folders import write_run
 
@@ -88,6 +90,20 @@ def test_what_the_run_went_back_from_is_left_out(run: Path) -> None:
         {"step": 3, "train_loss": 4 / 3},
         {"step": 4, "train_loss": 9.0},
     ]
+
+
+def test_all_metrics_are_read_as_of_one_moment(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, curve = read_curves(run), RunDatabase.curve
+    with closing(RunDatabase(run / "run.db")) as writer:
+        writer.add_metrics(0, [("train_loss", 9001, 1.0)])
+
+        def written_meanwhile(database: RunDatabase, *of: Any) -> Curve:
+            found = curve(database, *of)
+            writer.add_metrics(0, [(name, 9002, 1.0) for name in before.by_name])
+            return found
+
+        monkeypatch.setattr(RunDatabase, "curve", written_meanwhile)
+        assert read_curves(run).steps.tolist() == [*before.steps.tolist(), 9001]
 
 
 def test_a_metric_that_is_none(run: Path) -> None:
