@@ -486,7 +486,7 @@ def _paint_signs(chart: Chart, drawn: Sequence[Drawn], field: Field, frame: Char
             low, high = np.fmin(cells, raw_low), np.fmax(cells, raw_high)
         cuts.append(Cut(np.where(above, high, np.nan), ABOVE, one.series.style))
         cuts.append(Cut(np.where(below, low, np.nan), BELOW, one.series.style))
-    paint_cuts(canvas, cuts)
+    paint_cuts(canvas, cuts, chart.prefix)
 
 
 # Raw values are noise: those beyond the edge are marked if they are farther away than the range is

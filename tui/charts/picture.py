@@ -90,18 +90,21 @@ def paint_gaps(canvas: ChartFrame, bad: Flags) -> None:
     canvas.styles[0, bad] = raster.BAD
 
 
-def paint_cuts(canvas: ChartFrame, cuts: Sequence[Cut]) -> None:
+def paint_cuts(canvas: ChartFrame, cuts: Sequence[Cut], prefix: str) -> None:
     """Mark at the edge what lies beyond it, each stretch with a sign, the farthest with its value.
 
     Signs keep a distance from each other: the first cuts come first.
+
+    Args:
+        prefix: Of the unit, after each value, as after the labels of the axis.
     """
     for sign in (ABOVE, BELOW):
         beyond = [cut for cut in cuts if cut.sign == sign and not np.isnan(cut.values).all()]
         if beyond:
-            _paint_edge(canvas, beyond, 0 if sign == ABOVE else canvas.size[1] - 1)
+            _paint_edge(canvas, beyond, 0 if sign == ABOVE else canvas.size[1] - 1, prefix)
 
 
-def _paint_edge(canvas: ChartFrame, cuts: Sequence[Cut], row: int) -> None:
+def _paint_edge(canvas: ChartFrame, cuts: Sequence[Cut], row: int, prefix: str) -> None:
     columns, _ = canvas.size
     taken = np.zeros(columns, dtype=np.bool_)
     far = np.nanmax if row == 0 else np.nanmin
@@ -120,7 +123,7 @@ def _paint_edge(canvas: ChartFrame, cuts: Sequence[Cut], row: int) -> None:
             canvas.write(at, row, cut.sign, cut.style)
             taken[at] = True
             if cut.values[at] == farthest:
-                label = f" {farthest:.4g} "
+                label = f" {farthest:.4g}{prefix} "
                 # beside the sign or, where a steep curve has no room, to the right of it
                 for start in (at + 1, at - len(label), *range(at + 2, at + LABEL_REACH)):
                     fits = start >= 0 and start + len(label) <= columns
