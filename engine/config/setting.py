@@ -131,7 +131,7 @@ class Setting:
             self.above is not None and value <= self.above
         )
         if too_low or (self.maximum is not None and value > self.maximum):
-            words = "".join(f" (or {word!r}, which is {n})" for n, word in self.special.items())
+            words = "".join(f", or {word!r} ({n})" for n, word in self.special.items())
             raise ValueError(f"{self.key} must be {self.bounds}{words}, not {_number(value)}")
 
     def format(self, value: Value) -> str:

@@ -184,7 +184,7 @@ class Saving:
         else:
             what = f"another program has put a file of its own in the place of {database}"
         return (
-            f"{what}: training is paused. The run's weights and figures are still in memory: fork "
+            f"{what}: training is paused. The run's weights and metrics are still in memory: fork "
             f"it to keep them in a new run"
         )
 

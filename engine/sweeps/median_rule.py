@@ -54,8 +54,8 @@ def verdict(
     if best is None or best <= median:
         return ""
     return (
-        f"stopped at step {step:,} of {total_steps:,} by the median rule: best validation loss "
-        f"{best:.4f}, median of {len(bests)} other runs at that step {median:.4f}"
+        f"stopped at step {step:,} of {total_steps:,} by the median stopping rule: best "
+        f"validation loss {best:.4f}, median of {len(bests)} other runs at that step {median:.4f}"
     )
 
 
@@ -71,20 +71,20 @@ def rule_warnings(rule: MedianRule, configs: Sequence[Config]) -> list[str]:
     """Return a sentence if the rule cannot stop any of the runs."""
     if len(configs) <= rule.after_runs:
         return [
-            f"the median rule stops no run: it needs more than {rule.after_runs} runs, and there "
-            f"are {len(configs)}"
+            f"the median stopping rule stops no run: it needs more than {rule.after_runs} runs, "
+            f"and there are {len(configs)}"
         ]
     if not any(_is_judged(rule, config) for config in configs):
         return [
-            "the median rule stops no run: none is evaluated between its warm-up and its last "
-            "step; lower eval.interval"
+            "the median stopping rule stops no run: none is evaluated between its warm-up and its "
+            "last step; lower eval.interval"
         ]
     kinds = Counter(tuple(config.get(key) for key in MEASURED_BY) for config in configs)
     if max(kinds.values()) <= rule.after_runs:
         differing = [key for key in MEASURED_BY if len({one.get(key) for one in configs}) > 1]
         return [
-            f"the median rule stops no run: runs that differ in {' and '.join(differing)} are "
-            f"evaluated differently and not compared"
+            f"the median stopping rule stops no run: runs that differ in {' and '.join(differing)} "
+            f"are evaluated differently and not compared"
         ]
     return []
 

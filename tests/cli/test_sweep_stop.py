@@ -49,7 +49,9 @@ def test_hopeless_runs_end_early_the_winner_is_the_same_and_each_can_go_on(
     assert [run["rank"] for run in answer.json["runs"]] == [1, 2, 3, 4]
 
     why = pruned(answer)["few-4"]
-    assert why.startswith("stopped at step 4 of 12 by the median rule: best validation loss")
+    assert why.startswith(
+        "stopped at step 4 of 12 by the median stopping rule: best validation loss"
+    )
     assert answer.err.splitlines().count(why) == 1
     board = cli("sweep", "few", "--leaderboard").out
     assert board.count("stopped early") == 1
@@ -105,6 +107,6 @@ def test_bad_input_is_one_sentence_and_queues_nothing(
 
 def test_a_rule_that_can_stop_nobody_is_told_beforehand(sweep: Sweep) -> None:
     few = sweep("optim.learning_rate=1e-3,1e-2", "--dry-run", *STOP)
-    assert (few.code, few.err.count("the median rule stops no run")) == (0, 1)
+    assert (few.code, few.err.count("the median stopping rule stops no run")) == (0, 1)
     settings: Any = ("--dry-run", *STOP)
-    assert "the median rule" not in sweep(RATES, *settings).err
+    assert "the median stopping rule" not in sweep(RATES, *settings).err

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from textual.widgets import OptionList, Static
 
 from data.errors import InputError
 from tests.faults.hostile_files import INSTEAD, TOML_VALUES
@@ -19,9 +20,11 @@ from tui.control.preferences import (
     SECTIONS,
     VARIABLE,
     Preferences,
+    comes_first,
     preferences_file,
     use_folders,
 )
+from tui.screens.preferences import PreferencesScreen
 
 
 @pytest.fixture
@@ -250,3 +253,46 @@ async def test_a_theme_is_applied_at_once_and_at_the_next_start(open_app: Open) 
         assert person.app.theme == "dracula"
         person.app.theme = "gruvbox"  # as the command palette does
         await person.until(lambda: Preferences.load().get("screen.theme") == "gruvbox")
+
+
+async def test_the_screen_says_what_empty_means_and_what_comes_first(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPT_TUI_RUNS", "/named")
+    monkeypatch.delenv("GPT_TUI_CACHE", raising=False)
+    async with open_app() as person:
+        await person.press("O")
+        await person.until(lambda: person.shows(PreferencesScreen))
+        shown = person.app.screen.query_one("#preferences", OptionList)
+        rows = {str(one.id): str(one.prompt) for one in shown.options}
+        assert rows["notify.command"].split() == ["command", "off"]
+        assert rows["folders.cache"].endswith("the cache folder")
+        assert rows["folders.runs"].endswith("the data folder  GPT_TUI_RUNS comes first")
+        shown.highlighted = shown.get_option_index("folders.runs")
+        told = person.app.screen.query_one("#told", Static)
+        await person.until(lambda: "has GPT_TUI_RUNS=/named" in str(told.content))
+
+
+def test_a_folder_that_the_preferences_chose_does_not_come_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GPT_TUI_RUNS", "")
+    Preferences.load().set("folders.runs", str(tmp_path))
+    use_folders()
+    assert os.environ["GPT_TUI_RUNS"] == str(tmp_path) and not comes_first("folders.runs")
+    monkeypatch.setenv("GPT_TUI_RUNS", "/named")
+    assert comes_first("folders.runs") == "GPT_TUI_RUNS"
+
+
+async def test_a_click_on_a_value_shows_it_and_the_second_takes_it(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.press("O")
+        await person.until(lambda: person.shows(PreferencesScreen))
+        rows = person.app.screen.query_one("#preferences", OptionList)
+        rows.highlighted = rows.get_option_index("chart.grid")
+        await person.press("enter")
+        for times in range(2):
+            assert person.app.preferences.get("chart.grid") == "auto", times
+            await person.pilot.click("#values", offset=(2, 1))
+            await person.pilot.pause(0)
+        assert person.app.preferences.get("chart.grid") == "loss"

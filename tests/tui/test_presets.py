@@ -125,7 +125,7 @@ async def test_a_preset_is_taken_for_the_next_run_and_trained(open_app: Open) ->
         assert screen.chosen and screen.chosen.name == "tiny"  # the one that it began with
         await go_to(person, screen, "multi-head")
         told = words(screen)
-        assert "The lecture's model 3 of 7, self-attention and: 4 heads of size 8." in told
+        assert "The lecture's model 3 of 7. New since self-attention: 4 heads of size 8." in told
         assert "n_head" in told and "7,553 parameters" not in told and "parameters" in told
         await person.press("enter")
         assert person.app.screen is person.cockpit

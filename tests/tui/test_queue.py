@@ -281,7 +281,7 @@ async def test_the_dialog_says_when_the_rule_can_stop_nobody(open_app: Open) -> 
         await person.type(f"{RATE}=1e-3,2e-3")
         said = person.app.screen.query_one("#runs")
         await person.until(lambda: "2 runs" in str(said.render()), "how many")
-        assert "median rule" not in str(said.render())
+        assert "median stopping rule" not in str(said.render())
         await person.press("tab", "space")
         await person.until(lambda: "needs more than 3 runs" in str(said.render()), "the reason")
 
@@ -302,7 +302,7 @@ async def test_a_hopeless_run_gives_way_to_the_next_and_goes_on_if_the_person_wa
             await person.press("r", "escape")
             await person.until(lambda: states(person).count("done") == trained, "its end")  # noqa: B023
             await person.until(lambda: "the queue is held" in person.notice, "what comes next")
-        assert person.notice.startswith("stopped at step 4 of 12 by the median rule")
+        assert person.notice.startswith("stopped at step 4 of 12 by the median stopping rule")
         await person.press("H")
         await person.until(lambda: states(person) == ["done"] * 3, "all three")
         screen = await look(person)
@@ -316,7 +316,7 @@ async def test_a_hopeless_run_gives_way_to_the_next_and_goes_on_if_the_person_wa
         await person.press("enter")
         await person.until(lambda: person.run.name == "sweep-1-2", "the stopped run")
         await person.until(lambda: "space continues" in person.notice, "the way on")
-        assert "stopped at step 4 of 12 by the median rule" in person.notice
+        assert "stopped at step 4 of 12 by the median stopping rule" in person.notice
         await person.press("space")
         await person.until(lambda: person.status.step == 12, "its end")
         await person.until_state(State.FINISHED)

@@ -23,8 +23,8 @@ __all__ = ["still"]  # the fixture that holds all clocks
 SIZES = {"80x24": (80, 24), "120x40": (120, 40), "200x50": (200, 50)}
 AXES = ("optim.learning_rate=3e-4..1e-2 log x4", "model.n_layer=2,4")
 WHY = (
-    "stopped at step 500 of 2,000 by the median rule: best validation loss 2.4113, median of 3 "
-    "other runs by then 2.2870"
+    "stopped at step 500 of 2,000 by the median stopping rule: best validation loss 2.4113, median "
+    "of 3 other runs by then 2.2870"
 )
 LOSSES = (2.113, 2.087, 1.962, 1.931, 1.944)
 

@@ -84,7 +84,7 @@ async def test_u_undoes_live_and_waiting_changes_one_by_one(open_app: Open) -> N
             await person.until(lambda r=rate: draft.base.optim.learning_rate == r)  # type: ignore[misc]
             assert f"undone: optim.learning_rate {rate:g} again" in person.told()
         await person.press("u")
-        assert "no setting was changed" in person.told()
+        assert person.told() == "there is nothing more to undo"
         journal = [one["detail"] for one in person.journal("adjusted")]
         assert [one.get("undo", False) for one in journal] == [False, False, True, True]
         assert journal[-1]["changes"] == {"optim.learning_rate": [0.002, 0.003]}

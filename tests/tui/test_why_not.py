@@ -26,7 +26,7 @@ from tui.widgets.keys_footer import KeysFooter
         ("v", "there is no run yet: space starts one"),
         ("t", "there is no run yet: space starts one"),
         ("n", "there is no run yet: space starts one with these settings"),
-        ("u", "no setting was changed since the run was opened"),
+        ("u", "no setting was changed yet"),
         ("Y", "there is no advice to follow"),
         ("escape", "no message is shown, and no chart is maximised"),
     ],

@@ -131,7 +131,11 @@ def _has_run(run: RunControl) -> bool:
 
 
 def _nothing_to_undo(run: RunControl) -> str:
-    return "" if run.can_undo else "no setting was changed since the run was opened"
+    if run.can_undo:
+        return ""
+    if run.has_undone:
+        return "there is nothing more to undo"
+    return "no setting was changed yet"
 
 
 WHY_NOT: dict[str, Callable[[RunControl], str]] = {  # other actions are always possible

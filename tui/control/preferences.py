@@ -102,6 +102,13 @@ _TABLE = (
 )  # fmt: skip
 PREFERENCES = {one.key: one for one in _TABLE}
 OF_CHARTS = ("chart.characters", "chart.smoothing", "chart.y_scale")
+UNSET = {  # what an empty text means
+    "chart.order": "the usual order",
+    "notify.command": "off",
+    "notify.webhook": "off",
+    "folders.runs": "the data folder",
+    "folders.cache": "the cache folder",
+}
 FOLDERS = {"folders.runs": "GPT_TUI_RUNS", "folders.cache": "GPT_TUI_CACHE"}
 
 
@@ -360,6 +367,16 @@ def preferences_file() -> Path:
     return typed_path(folder) / "gpt-tui" / FILE_NAME
 
 
+_taken_over: dict[str, str] = {}  # variables of the environment that the preferences have set
+
+
+def comes_first(name: str) -> str:
+    """Return the variable of the environment that overrules a preference; empty if none does."""
+    variable = FOLDERS.get(name, "")
+    value = os.environ.get(variable, "")
+    return variable if value and value != _taken_over.get(variable) else ""
+
+
 def use_folders() -> list[str]:
     """Have this process, and those it starts, use the folders of the preferences.
 
@@ -370,7 +387,7 @@ def use_folders() -> list[str]:
     for name, variable in FOLDERS.items():
         chosen = preferences.get(name)
         if chosen and not os.environ.get(variable):
-            os.environ[variable] = str(typed_path(chosen))
+            os.environ[variable] = _taken_over[variable] = str(typed_path(chosen))
     return preferences.problems
 
 

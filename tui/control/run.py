@@ -118,6 +118,7 @@ class RunControl:
         self._early_sample = 0  # the id of a request that is sent once the run is open
         # what was there before each change, to undo it; before a preset, the whole draft
         self._changed: list[dict[str, Value] | Kept] = []
+        self.has_undone = False  # since the run was opened
         self._undoing: dict[int, dict[str, Value]] = {}  # by the ids of the requests that do
         self._started = False
         self.queue = QueueControl(launch.runs_dir, self.send, lambda: self.status, key_of)
@@ -287,6 +288,7 @@ class RunControl:
             InputError: They conflict with the other settings now.
         """
         before = self._changed[-1]
+        self.has_undone = True
         if isinstance(before, Kept):
             self.draft.restore(before)
             if self.run_path is None:
@@ -420,6 +422,7 @@ class RunControl:
         self.queue.note_opened(self.run_path)
         self._name = None
         self._changed.clear()
+        self.has_undone = False
         runtime = event.runtime
         self.note = event.note
         self.first_step, self.watching = event.first_step, event.watching
@@ -448,6 +451,7 @@ class RunControl:
         """Take over the settings of that step; if advice led there, follow it and resume."""
         self.draft.rebase(config_from_dict(event.config))
         self._changed.clear()  # it went back to settings of then
+        self.has_undone = False
         changes, self._changes_after_rewind = self._changes_after_rewind, {}
         if changes:
             other = {key: value for key, value in changes.items() if value != self.draft.value(key)}

@@ -39,7 +39,7 @@ A loss or gradient that is not a number pauses training before the weights chang
 the last good checkpoint and on with a lower learning rate, {{cockpit.train}} skips the batch.
 
 With eval.patience a run ends by itself once that many evaluations have brought no improvement. A
-sweep ({{cockpit.add_to_queue}}) can stop its hopeless runs: those whose best
+sweep ({{cockpit.add_to_queue}}) can stop runs early (median stopping rule): those whose best
 validation loss is above the median of the runs before, at the same step;
 {{cockpit.train}} continues one all the same.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
@@ -15,19 +17,31 @@ from data.errors import InputError
 from engine.config.setting import FALSE_WORDS, TRUE_WORDS, Setting
 from tui.control.keymap import bindings
 from tui.control.preferences import (
+    FOLDERS,
     PREFERENCES,
     SECTIONS,
+    UNSET,
     Preferences,
     allowed,
     checked_value,
+    comes_first,
     preference,
 )
 from tui.screens.keyed import KeyedModalScreen
+from tui.terminal.visible import visible_line
 from tui.text.numbers import format_path
+from tui.widgets.choice_list import select_by_second_click
 from tui.widgets.field import Field
 
 NAME_WIDTH = 18
 ON, OFF = TRUE_WORDS[2], FALSE_WORDS[2]
+
+
+class RowList(OptionList):
+    """A list in which a click moves the cursor, and another one there selects."""
+
+    def on_click(self, event: events.Click) -> None:
+        select_by_second_click(self, event)
 
 
 class PreferencesScreen(KeyedModalScreen[None]):
@@ -64,8 +78,8 @@ class PreferencesScreen(KeyedModalScreen[None]):
                 f"enter: change · {self.key_of('preferences.reset')}: default · "
                 f"{self.key_of('preferences.back')}: back"
             )
-            yield OptionList(id="preferences")
-            yield OptionList(id="values")
+            yield RowList(id="preferences")
+            yield RowList(id="values")
             yield Field(id="value")
             yield Static(id="told")
 
@@ -94,10 +108,13 @@ class PreferencesScreen(KeyedModalScreen[None]):
         value = self.preferences.get(one.key)
         changed = value != one.default
         mark = ("* ", "bold") if changed else ("  ", "")
-        shown = one.format(value) or "none"
-        return Text.assemble(
+        shown = visible_line(one.format(value)) or UNSET[one.key]
+        row = Text.assemble(
             mark, f"{one.name:<{NAME_WIDTH}}", (shown, "bold" if changed else ""), no_wrap=True
         )
+        if variable := comes_first(one.key):
+            row.append(f"  {variable} comes first", "dim")
+        return row
 
     @property
     def _chosen(self) -> Setting | None:
@@ -111,6 +128,12 @@ class PreferencesScreen(KeyedModalScreen[None]):
             told.append(f"{one.key}\n", "bold").append(f"{one.help}\n")
             if one.type is not str:
                 told.append(allowed(one), "dim")
+            if variable := comes_first(one.key):
+                folder = format_path(os.environ[variable])
+                told.append(f"The environment has {variable}={visible_line(folder)}, ", "dim")
+                told.append("which comes first.", "dim")
+            elif one.key in FOLDERS:
+                told.append("A change takes effect when the app starts next.", "dim")
         if self._problem:
             told.append(f"\n{self._problem}", "bold")
         elif self.preferences.path:

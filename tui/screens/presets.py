@@ -14,6 +14,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from data.errors import InputError
+from engine.config.model_size import parameter_count
 from engine.config.presets import GROUPS, LADDER, PRESETS, Preset
 from engine.config.schema import SETTINGS, Config
 from tui.control.keymap import bindings
@@ -123,7 +124,7 @@ class PresetsScreen(KeyedScreen[str]):
         for group, presets in self._groups.items():
             found = [one for one in presets if _matches(one, group, words)]
             if found:
-                title = group.partition(":")[0]
+                title = group.partition(":")[0].partition(" (")[0]  # here with this text's tokens
                 rows.append(Option(Text(title, "bold"), id=f"group {group}", disabled=True))
                 rows += [Option(self._row(one), id=one.name) for one in found]
         self.options.set_options(rows)
@@ -175,7 +176,7 @@ class PresetsScreen(KeyedScreen[str]):
         config = self.control.with_preset(preset)
         for sentence in _sentences(preset):
             text.append(f"{visible_line(sentence)}\n")
-        text.append("".join(f"{fact}\n" for fact in _facts(config)), "dim")
+        text.append("".join(f"{fact}\n" for fact in _facts(preset, config)), "dim")
         text.append("\n").append_text(self._changes(config))
         return text
 
@@ -352,19 +353,22 @@ def _sentences(preset: Preset) -> Iterator[str]:
     at = RUNGS.index(preset.name)
     place = f"The lecture's model {at + 1} of {len(RUNGS)}"
     if at:
-        yield f"{place}, {RUNGS[at - 1]} and: {preset.changed}"
+        yield f"{place}. New since {RUNGS[at - 1]}: {preset.changed}"
     else:
         yield f"{place}: {preset.changed}"
     yield f"The video reaches a validation loss of {preset.lecture_loss:.2f} with it."
 
 
-def _facts(config: Config) -> Iterator[str]:
+def _facts(preset: Preset, config: Config) -> Iterator[str]:
     sizes, model = next_run(config), config.model
     about = "" if sizes.is_exact else "about "
     shape = "a table"
     if model.architecture != "bigram":
         shape = f"{format_count(model.n_layer, 'layer')}, width {model.n_embd}"
     yield f"{about}{sizes.parameters:,} parameters · {shape} · context {model.block_size}"
+    if preset.vocab_size:
+        published = parameter_count(model, preset.vocab_size)
+        yield f"{published:,} as published: {preset.vocab_size:,} tokens, positions counted"
     if sizes.steps is not None and sizes.tokens is not None:
         long = _time(sizes)
         told = f"{long} on this CPU" if long.startswith("~") else "made for a GPU"

@@ -60,7 +60,7 @@ class QueueDialog(KeyedModalScreen[str | None]):
                 yield Static(so_far)
             yield Static("Values to try (optional): section.name=a,b or LOW..HIGH log x5")
             yield AxesField(placeholder=EXAMPLE, id="axes", compact=True)
-            yield TickBox("stop hopeless runs early (median rule)", id="rule")
+            yield TickBox("stop runs early by the median stopping rule", id="rule")
             with VerticalScroll(id="preview"):
                 yield Static(id="runs")
         yield KeysFooter()

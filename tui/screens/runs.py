@@ -44,6 +44,7 @@ PREVIEW_SECONDS = 0.1  # that the cursor rests before a run is read
 BLANK_SECONDS = 0.3  # that the preview of the run before stays while one is read
 WIDE = 170  # columns from which the preview stands beside the table
 OF_A_RUN = ("open", "mark", "mark_all", "trash", "compare", "plot")
+SAME = "same settings as"
 TITLES = {column.key: column.title for column in columns_of({})}
 Result = TypeVar("Result")
 
@@ -219,7 +220,8 @@ class RunsScreen(KeyedScreen[None]):
         others.append(defaults_of(run.config))
         if self.size.width < WIDE:
             del others[1:]
-        return tuple((f"unlike {name}", _differing(run.config, other)) for name, other in others)
+        found = ((name, _differing(run.config, other)) for name, other in others)
+        return tuple((f"unlike {name}", words) if words else (SAME, name) for name, words in found)
 
     # -- the preview -----------------------------------------------------------------------------
 

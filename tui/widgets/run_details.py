@@ -95,7 +95,7 @@ class RunDetails(Widget):
         ]
 
     def _differs(self, label: str, words: str, width: int) -> list[Text]:
-        text = Text.assemble((f"{label}  ", "dim"), words or ("the same settings", "dim"))
+        text = Text.assemble((f"{label}  ", "dim"), words)
         if not self._wraps:
             text.truncate(width, overflow="ellipsis")
             return [text]

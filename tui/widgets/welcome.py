@@ -13,7 +13,7 @@ from textual.widget import Widget
 from engine.config.presets import Preset
 from engine.config.schema import SETTINGS, Config
 from tui.control.draft import Draft
-from tui.control.next_run import NextRun, Surroundings, next_run
+from tui.control.next_run import NOBODY_WAITS, NextRun, Surroundings, next_run
 from tui.control.own_presets import find_preset
 from tui.terminal.visible import visible_line
 from tui.text.numbers import format_amount, format_count, format_estimate
@@ -100,11 +100,12 @@ class Welcome(Widget):
         what = f" to train the preset {name}" if name else " to train"
         before, more = Content("Press "), " with your changes" if self.draft.edits else ""
         room = width - before.cell_length - key.cell_length
-        after = Content(what + more if cell_len(what + more) <= room else what)
+        ways = [what + more, what, f" to train {name}"]
+        after = Content(next((one for one in ways if cell_len(one) <= room), ways[-1]))
         return before.stylize(style) + key + after.truncate(room, ellipsis=True).stylize(style)
 
     def _sentence(self, preset: Preset | None, width: int) -> list[Content]:
-        lines = textwrap.wrap(preset.help, width)[:3] if preset else []
+        lines = textwrap.wrap(preset.help, width, max_lines=3, placeholder=" …") if preset else []
         return [Content(line) for line in lines]
 
     def _facts(self, config: Config, width: int) -> list[Content]:
@@ -145,7 +146,10 @@ class Welcome(Widget):
             was = f"{format_amount(before.tokens)}{ARROW}"
         words = [f"{now.steps:,} steps", f"{was}{format_amount(now.tokens)} tokens"]
         if now.seconds is not None and around and around.on_cpu:
-            words.append(f"roughly {format_estimate(now.seconds)}")
+            feasible = now.seconds < NOBODY_WAITS
+            words.append(
+                f"roughly {format_estimate(now.seconds)}" if feasible else "made for a GPU"
+            )
         return [*words, f"{now.tokens_per_step:,} tokens per step"]
 
     def _row(

@@ -71,7 +71,7 @@ RECIPES = (
             "system.precision": "fp32",
         },
     ),
-    Preset("fast", "0.8 M, the fastest recipe: nanoGPT's final loss in seconds.", FAST),
+    Preset("fast", "0.8 M, the fastest recipe: nanoGPT's final loss in a tenth of its time.", FAST),
     Preset(
         "fast-10m",
         "10.7 M, the fastest recipe, with weight decay and dropout: seconds on a GPU.",
@@ -84,7 +84,7 @@ RECIPES = (
     ),
     Preset(
         "nanogpt",
-        "10.7 M, nanoGPT's Shakespeare recipe: minutes on a GPU.",
+        "10.6 M, nanoGPT's Shakespeare recipe: minutes on a GPU.",
         SIZE_10M | {"train.max_steps": 5000},
     ),
 )
@@ -114,7 +114,7 @@ def _gpt2(name: str, size: str, layers: int, heads: int, width: int, rate: float
         "optim.learning_rate": rate,
         "optim.min_lr": round(rate / 10, 9),  # not 5.9999999999999995e-05
     }
-    told = f"{size}: {layers} layers, {heads} heads, width {width}."
+    told = f"{size} as published: {layers} layers, {heads} heads, width {width}."
     return Preset(name, told, GPT2_RECIPE | shape, vocab_size=GPT2_VOCAB_SIZE)
 
 

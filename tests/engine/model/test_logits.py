@@ -225,11 +225,11 @@ def test_logits_that_are_not_numbers_are_said_to_be_so(
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("min_p", "1.5", "sample.min_p must be above 0, at most 1 (or 'off', which is 0), not 1.5"),
+        ("min_p", "1.5", "sample.min_p must be above 0, at most 1, or 'off' (0), not 1.5"),
         (
             "min_p",
             "-0.1",
-            "sample.min_p must be above 0, at most 1 (or 'off', which is 0), not -0.1",
+            "sample.min_p must be above 0, at most 1, or 'off' (0), not -0.1",
         ),
         (
             "repetition_penalty",

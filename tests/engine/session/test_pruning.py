@@ -19,8 +19,8 @@ from engine.training.trainer import Evaluation, Trainer
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
 
 WHY = (
-    "stopped at step 8 of 20 by the median rule: best validation loss 5.0000, median of 3 other "
-    "runs at that step 2.0000"
+    "stopped at step 8 of 20 by the median stopping rule: best validation loss 5.0000, median of "
+    "3 other runs at that step 2.0000"
 )
 
 WINDOWS = 8  # that an evaluation takes: two batches

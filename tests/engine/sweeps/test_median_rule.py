@@ -1,4 +1,4 @@
-"""The median rule on histories made by hand: who is stopped, who never is, and what is said."""
+"""The median stopping rule on histories made by hand: who is stopped, and what is said."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def stops(own: History, others: list[History], step: int = 20, **rule: int) -> b
 
 def test_a_run_worse_than_half_of_the_others_is_told_so_with_the_figures() -> None:
     assert verdict(AT_ONCE, {10: 3.5, 20: 2.3}, THREE, 20, 1040) == (
-        "stopped at step 20 of 1,040 by the median rule: best validation loss 2.3000, "
+        "stopped at step 20 of 1,040 by the median stopping rule: best validation loss 2.3000, "
         "median of 3 other runs at that step 2.1000"
     )
     assert verdict(AT_ONCE, {10: 3.5, 20: 2.05}, THREE, 20, 1040) == ""
@@ -141,6 +141,6 @@ def test_a_rule_that_can_stop_nobody_says_why() -> None:
     assert "lower eval.interval" in rule_warnings(late, sweep(rate, *four))[0]
     batches = rule_warnings(rule, sweep("train.batch_size", 1, 2, 4, 8))
     assert batches == [
-        "the median rule stops no run: runs that differ in train.batch_size are evaluated "
+        "the median stopping rule stops no run: runs that differ in train.batch_size are evaluated "
         "differently and not compared"
     ]
