@@ -307,13 +307,15 @@ def _losses_at(run_state: RunState, way: Lineage) -> Losses:
         figures["train_loss"] = float(values[-1])
     evaluated, values = database.curve("val_loss", way)
     if len(evaluated):
-        # a loss that is not a number is never the best one
-        best = int(np.where(np.isnan(values), np.inf, values).argmin())
         figures |= {
             "val_loss": float(values[-1]),
             "val_measured": run_state.losses.val_measured,
             "evaluated_step": int(evaluated[-1]),
-            "best_val_loss": float(values[best]),
-            "best_step": int(evaluated[best]),
         }
+        # a loss that is not a number is never the best one, nor is one of the run it was forked
+        # from, which has the weights
+        own = np.where(np.isnan(values) | (evaluated < run_state.first_step), np.inf, values)
+        best = int(own.argmin())
+        if np.isfinite(own[best]):
+            figures |= {"best_val_loss": float(own[best]), "best_step": int(evaluated[best])}
     return Losses(**figures)

@@ -75,6 +75,7 @@ class RunFacts:
     device: str = ""
     precision: str = ""
     threads: int = 0
+    is_fork: bool = False
 
 
 class RunControl:
@@ -435,6 +436,7 @@ class RunControl:
             device=runtime["device"],
             precision=runtime["precision"],
             threads=runtime["threads"],
+            is_fork=event.first_step > 0,
         )
         self.draft.rebase(config_from_dict(event.config))
         early = self.draft.edits_for(When.LIVE)

@@ -84,6 +84,8 @@ def _figure_items(status: Status, facts: RunFacts) -> list[Text]:
     best = format_loss(status.best_val_loss)
     if status.best_step is not None:
         best += f" @{status.best_step:,}"
+    elif facts.is_fork:  # the best of the run before has its weights there, and does not count
+        best += " since the fork"
     items = [
         _item("loss", format_loss(status.train_loss)),
         _item("val", format_loss(status.val_loss)),

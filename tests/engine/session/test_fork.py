@@ -147,6 +147,8 @@ def test_a_fork_goes_back_to_where_it_began_and_no_further(
     rig.rest(child)
     assert rig.said(Rewound)[-1].step == 14
     assert_same_bits(bits(child), expected)
+    assert child.status.val_loss == parent.status.val_loss
+    assert child.status.best_step is None, "the best weights, of step 12, are its parent's"
     assert is_pinned(list_checkpoints(child.files.path)[0])
 
 
