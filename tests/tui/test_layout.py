@@ -7,6 +7,7 @@ from itertools import combinations
 
 import pytest
 from textual.geometry import Region
+from textual.widgets import Static
 
 from tests.tui.conftest import Open, Person
 
@@ -65,6 +66,28 @@ async def test_the_cockpit_is_whole(
         await person.press("escape")
         await person.pilot.pause(0.05)
         assert ("#settings" in parts(person)) == has_settings
+
+
+async def test_a_long_message_leaves_room_for_chart_and_text_and_the_help_has_it_whole(
+    open_app: Open,
+) -> None:
+    message = "one line of it\n" + "and another, too long for any terminal, " * 9 + "to its end"
+    async with open_app(size=(80, 24)) as person:
+        await person.start_and_pause()
+        person.cockpit.say(message)
+        await person.until(lambda: "Notice" in parts(person))
+        assert person.cockpit.notice.region.height == 2
+        shown = str(person.cockpit.notice.render()).splitlines()
+        assert shown[0] == "one line of it"
+        assert len(shown[1]) <= 78 and shown[1].endswith(" … ? shows all")
+        assert person.cockpit.chart.region.height >= 13  # ten of curves; legend and axis
+        assert person.cockpit.samples.view.region.height >= 1
+        await person.press("question_mark")
+        page = person.app.screen.query_one("#message", Static)
+        assert message in str(page.render())
+        await person.press("escape")
+        await person.pilot.resize_terminal(80, 40)
+        await person.until(lambda: person.cockpit.notice.region.height == 6, "more room")
 
 
 async def test_a_terminal_too_small_gets_a_sentence_and_no_more(open_app: Open) -> None:

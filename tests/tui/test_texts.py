@@ -39,6 +39,28 @@ def rows_of(view: TextView) -> list[str]:
     return [view.render_line(y).text.rstrip() for y in range(view.size.height)]
 
 
+async def test_a_new_prompt_is_shown_while_an_older_text_is_still_written(open_app: Open) -> None:
+    async with open_app() as person:
+        pane = person.cockpit.samples
+        pane.begin(SampleRecord(1, True, {"prompt": "RO", "seed": 1}, "MEO", number=1))
+        pane.expect("JULIET:")
+        pane.refresh_text()
+        assert [one.whole for one in pane.view.passages] == ["JULIET:"]
+        assert str(pane.border_title).startswith("the next sample")
+        pane.append(1, "!")
+        pane.refresh_text()
+        assert [one.whole for one in pane.view.passages] == ["JULIET:"]
+        pane.begin(SampleRecord(2, False, {"prompt": "JULIET:", "seed": 2}, number=2))
+        pane.refresh_text()
+        assert str(pane.border_title).startswith("sample at step 2")
+        assert str(pane.border_subtitle) == "◂ sample 2 of 2 ▸"
+        pane.expect("JULIET:")
+        pane.refresh_text()
+        pane.expect(None)  # refused
+        pane.refresh_text()
+        assert str(pane.border_title).startswith("sample at step 2")
+
+
 # ---- seeds and prompts ---------------------------------------------------------------------------
 
 

@@ -34,7 +34,7 @@ from tui.screens.dialogs import ForkDialog, GoBackDialog, NewRunDialog
 from tui.screens.kept_steps import Way
 from tui.screens.keyed import KeyedScreen
 from tui.screens.lr_finder import LRFinderScreen
-from tui.screens.panels import Panels
+from tui.screens.panels import HEIGHT_FOR_TEN, Panels
 from tui.screens.presets import PresetsScreen
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
@@ -62,6 +62,7 @@ TICK_SECONDS = 0.25
 TICKS_PER_TEXT = 2  # beside training; while it is paused, each tick
 TICKS_PER_STATUS = 4  # together with the chart, so that both show the same figures
 MIN_WIDTH, MIN_HEIGHT = 60, 16
+MOST_OF_NOTICE = 6  # lines; in a low terminal fewer, so that chart and text have theirs
 LONG_SECONDS = 3.0  # of training steps again, from which on it is asked before
 GRID_WIDTH = 160  # of the terminal, from which all charts are shown by default
 
@@ -168,6 +169,10 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self._evaluate_keys()
 
     @property
+    def message(self) -> str:
+        return self.notice.text
+
+    @property
     def _user_is_busy(self) -> bool:
         """Whether another screen is open, or a field has the focus."""
         screen = self.app.screen
@@ -194,6 +199,8 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self.set_class(small, "-too-small")
         self.arrange_panels()
         self._choose_charts(event.size.width)
+        lines = max(1, min(MOST_OF_NOTICE, event.size.height - HEIGHT_FOR_TEN))
+        self.notice.limit(lines, event.size.width - 2, f"{self.key_of('app.help')} shows all")
         self.query_one("#too-small", Static).update(
             f"this terminal is {event.size.width}x{event.size.height}:\n"
             f"gpt-tui needs {MIN_WIDTH}x{MIN_HEIGHT} at least"
@@ -401,6 +408,8 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     def _on_refused(self, event: protocol.Refused) -> None:
         """Show the problem beside the field concerned, if there is one."""
         self.control.note_undo_refused(event.request_id)
+        if event.request_id == self.sampling:
+            self.samples.expect(None)
         if event.request_id == self.sampling and self.samples.has_focus_within:
             self.samples.show_problem(event.message)
         elif self._pass_to_lr_finder(event):
@@ -746,6 +755,8 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
             self.samples.show_problem(str(error))
         else:
             self.show_settings()
+            if self.sampling is not None:
+                self.samples.expect(str(self.control.draft.value("sample.prompt")))
 
     def _try(self, act: Callable[[], None]) -> None:
         try:

@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from tui.control.keymap import GROUPS, HELP, bindings
 from tui.control.remap import Keymap
-from tui.screens.keyed import KeyedModalScreen
+from tui.screens.keyed import KeyedModalScreen, KeyedScreen
 from tui.widgets.keys_footer import KeysFooter
 
 
@@ -38,11 +38,13 @@ class TextScreen(KeyedModalScreen[None]):
         keys: Iterable[tuple[str, str]] = (),
         before: str = "",
         more: str = "",
+        message: str = "",
     ) -> None:
         super().__init__()
         self.keys = list(keys)  # and what they do
         self.text = text or table_of(self.keys)
         self._title, self.before, self._more = title, before, more
+        self._shown = message  # of the screen below
 
     def compose(self) -> ComposeResult:
         from textual.widgets import Markdown  # its parser is not loaded before the first paint
@@ -50,6 +52,8 @@ class TextScreen(KeyedModalScreen[None]):
         with Page(id="page") as page:
             page.border_title = self._title
             page.border_subtitle = f"{self.key_of('page.back')}: back"
+            if self._shown:
+                yield Static(Text(f"{self._shown}\n"), id="message")
             if self.before:
                 yield Markdown(self.before)
             yield Static(self.text, id="keys")
@@ -62,7 +66,8 @@ def help_screen(screen: Screen[Any], keymap: Keymap) -> TextScreen:
     """Return the help of what has the focus, the keys of its screen, and the screen's ``HELP``."""
     keys = keys_of(screen, keymap)
     before, more = keymap.in_words(_of_focused(screen)), keymap.in_words(screen.HELP or "")
-    return TextScreen("help", None, keys, before, more)
+    message = screen.message if isinstance(screen, KeyedScreen) else ""
+    return TextScreen("help", None, keys, before, more, message)
 
 
 def table_of(keys: Iterable[tuple[str, str]]) -> Table:

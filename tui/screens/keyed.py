@@ -33,6 +33,11 @@ class KeyedScreen(Screen[ScreenResultType]):
         """Return why an action of a key is impossible now; empty if it is possible."""
         return ""
 
+    @property
+    def message(self) -> str:
+        """The message that stays on the screen, which may be cut there; its help has it whole."""
+        return ""
+
     def key_of(self, id: str) -> str:
         """Return the key in force of an action, as ``cockpit.train``; the first of several."""
         return key_in_force(self, id)

@@ -33,6 +33,7 @@ class TextActions(ChartActions):
     def action_sample(self, texts: int = 1) -> None:
         self.control.fixed_seed = self.samples.fixed_seed
         self.sampling = self.control.sample(texts)
+        self.samples.expect(str(self.control.draft.base.sample.prompt))
 
     def action_continue_text(self) -> None:
         """Go on from where the text on the screen ends."""
@@ -44,6 +45,7 @@ class TextActions(ChartActions):
         else:
             self.control.fixed_seed = self.samples.fixed_seed
             self.sampling = self.control.sample(prompt=record.passage.whole)
+            self.samples.expect(record.passage.whole)
 
     def action_stop_text(self) -> None:
         number = self.samples.being_written

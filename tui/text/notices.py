@@ -59,9 +59,10 @@ def format_rewound(event: Rewound, status: Status, run: Path, key_of: Callable[[
     """Format where the run is now, and what happens to the steps after that."""
     fork = fork_command(run, event.left_at, status.total_steps)
     return (
-        f"back at step {event.step:,}. The steps after it, up to {event.left_at:,}, stay as a "
-        f"faint line; until the run is there again, {fork} continues it.\n"
-        f"Change settings if you like; {key_of('cockpit.train')} continues from here"
+        f"back at step {event.step:,}: change settings if you like, then "
+        f"{key_of('cockpit.train')} continues from here\n"
+        f"the steps after it, up to {event.left_at:,}, stay as a faint line; until the run is "
+        f"there again, {fork} continues it"
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rich.console import Console
+from rich.text import Text
 from textual.widgets import Static
 
 from engine.protocol import Advised
@@ -29,6 +31,7 @@ class Notice(Static):
         super().__init__(id=id)
         self.text = ""
         self.advice: Advised | None = None  # what is shown, if it is advice
+        self._limit: tuple[int, int, str] | None = None  # lines, columns, what is behind a cut
 
     def advise(self, advice: Advised) -> None:
         """Show advice, with the keys that act on it."""
@@ -49,6 +52,31 @@ class Notice(Static):
             severity: information, warning or error; beside a field, hint or problem.
         """
         self.text, self.advice = text, None
-        self.update(text)
+        self._draw()
         self.set_classes(f"-shown -{severity}" if text else "")
         self.refresh(layout=True)
+
+    def limit(self, lines: int, columns: int, more: str) -> None:
+        """Take no more lines than that, so many columns wide; ``more`` says where the rest is."""
+        if self._limit != (lines, columns, more):
+            self._limit = lines, columns, more
+            self._draw()
+
+    def _draw(self) -> None:
+        text = Text(self.text)
+        if self._limit is not None:
+            lines, columns, more = self._limit
+            text = _cut(text, lines, max(columns, 1), f" … {more}")
+        self.update(text)
+
+
+def _cut(text: Text, count: int, width: int, end: str) -> Text:
+    """Return the first lines of a text, with an end behind them if there are more."""
+    lines = text.wrap(Console(width=width), width)
+    if len(lines) <= count:
+        return text
+    last = lines[count - 1]
+    last.rstrip()
+    last.truncate(max(0, width - len(end)))
+    last.rstrip()
+    return Text("\n").join([*lines[: count - 1], last.append(end)])

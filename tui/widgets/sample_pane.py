@@ -231,6 +231,7 @@ class SamplePane(Vertical):
         self._shown: int | None = None  # the place of a group; None follows the newest
         self._values: dict[str, Value] = {}
         self._dirty = False
+        self._expected: Passage | None = None  # of a text that is to be sampled next
         self._labels = ("", "")
         self._with_odds: deque[SampleRecord] = deque()  # the oldest first
         self._characters: Set[str] = frozenset()
@@ -304,7 +305,7 @@ class SamplePane(Vertical):
     def load(self, records: list[SampleRecord]) -> None:
         """Show the samples of a run, by step; they were kept in the order they were finished."""
         self.records = sorted(records, key=lambda record: record.step)
-        self._groups, self._shown = None, None
+        self._groups, self._shown, self._expected = None, None, None
         self._redraw()
 
     def forget_after(self, step: int) -> None:
@@ -320,7 +321,12 @@ class SamplePane(Vertical):
         self.records.append(record)
         self._groups = None
         if not record.automatic:
-            self._shown = None  # the user asked for it, so it is shown
+            self._shown = self._expected = None  # the user asked for it, so it is shown
+        self._dirty = True
+
+    def expect(self, prompt: str | None) -> None:
+        """Show the prompt of a text that was asked for until it begins; None if it does not."""
+        self._expected = None if prompt is None else Passage(prompt)
         self._dirty = True
 
     def append(self, number: int, text: str, odds: Sequence[TokenOdds] = ()) -> None:
@@ -368,6 +374,7 @@ class SamplePane(Vertical):
         """Show texts before or after."""
         if not self.records:
             return
+        self._expected = None
         last = len(self.groups) - 1
         position = max(0, min(last, self._position + by))
         self._shown = None if position == last else position
@@ -428,6 +435,11 @@ class SamplePane(Vertical):
 
     def _redraw(self, at_end: bool | None = None) -> None:
         self._dirty = False
+        if self._expected:
+            if self.view.passages != [self._expected]:
+                self.view.show([self._expected], at_end=True)
+            self._label("the next sample, once what is being written is done", "")
+            return
         records = self.shown
         if not records:
             self.view.show([Passage(self._hint(), hint=True, finished=True)])
@@ -442,7 +454,7 @@ class SamplePane(Vertical):
             self.view.show(passages, at_end=grows if at_end is None else at_end)
         else:
             self.view.update_text()
-        self._label(_title(records), f"◂ {self._position + 1} of {len(self.groups)} ▸")
+        self._label(_title(records), f"◂ sample {self._position + 1} of {len(self.groups)} ▸")
 
     def _label(self, title: str, subtitle: str) -> None:
         """Name what is shown; setting a label repaints the whole pane, even to the same words."""
