@@ -138,6 +138,28 @@ async def test_every_theme_is_legible_on_every_screen(place: str, queue: Queue) 
     assert await walk(place, THEMES, app_on(queue, PAUSED)) == []
 
 
+@pytest.mark.parametrize("place", ["cockpit", "error", "editing", "queue"])
+async def test_the_terminals_own_colours_are_legible_on_one_another(
+    place: str, queue: Queue
+) -> None:
+    app = app_on(queue, PAUSED)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await PLACES[place](pilot)
+        for theme in ("ansi-dark", "ansi-light"):
+            app.theme = theme
+            await pilot.pause()
+            for strip in app.screen._compositor.render_strips(app.size):
+                for text, style, _ in Legible().apply(list(strip), app.screen.background_colors[1]):
+                    if (
+                        style
+                        and style.bgcolor
+                        and style.bgcolor.number is not None
+                        and text.strip()
+                    ):
+                        assert style.color and style.color.number is not None, text
+                        assert contrast_of(style, ColorSystem.STANDARD) >= GRAPHICS_CONTRAST, text
+
+
 @pytest.mark.parametrize("depth", DEPTHS.values(), ids=DEPTHS)
 @pytest.mark.parametrize("theme", THEMES)
 def test_scrollbars_and_cursors_are_told_apart(theme: str, depth: ColorSystem) -> None:

@@ -267,6 +267,9 @@ class Legible(LineFilter):
     def _styles(self, style: Style, background: Color) -> tuple[Style, Style]:
         """Return a style for text, and for graphics; the same object where both are the same."""
         below = style.bgcolor
+        if below and below.number is not None and below.triplet is None:
+            readable = _on_terminal_color(style, below.number)
+            return readable, readable
         behind = below.triplet if below else Triplet(*background.rgb)
         front = style.color.triplet if style.color else None
         if behind is None or (below is None and background.ansi is not None):
@@ -287,6 +290,27 @@ class Legible(LineFilter):
         if self.depth is TRUECOLOR:
             return RichColor.from_triplet(triplet)
         return RichColor.from_ansi(_palette(self.depth)[triplet])
+
+
+def _on_terminal_color(style: Style, below: int) -> Style:
+    """Return a style for one of the terminal's own 16 colours, in one that stands out from it.
+
+    How a terminal shows them is not known, but how most do; of its default colours nothing is.
+    """
+    front = style.color.number if style.color else None
+    if below >= len(PALETTES[0]) or (
+        front is not None and _least_contrast(front, below) >= TEXT_CONTRAST
+    ):
+        return style
+    best = max((0, 15), key=lambda one: _least_contrast(one, below))
+    return style + Style(color=RichColor.from_ansi(best), dim=False)
+
+
+def _least_contrast(one: int, other: int) -> float:
+    """Return the contrast of two of the 16 colours where they are the least apart."""
+    if max(one, other) >= len(PALETTES[0]):
+        return 0.0
+    return min(contrast(palette[one], palette[other]) for palette in PALETTES)
 
 
 class LegibleApp(App[ReturnType], Generic[ReturnType]):
