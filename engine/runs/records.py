@@ -103,6 +103,7 @@ class SummaryFacts(TypedDict, total=False):
     precision: Word | None
     threads: Count | None
     memory: Memory | None
+    changed: dict[Word, bool | int | float | str | None]  # settings since the run began, as now
     sparkline: Annotated[list[float | None], Meta(max_length=4 * SPARKLINE_POINTS)]
 
 

@@ -54,7 +54,7 @@ class RunSummary:
     pruned: str = ""  # why the rule of its sweep has stopped it
     problem: str = ""  # what is damaged
     is_restorable: bool = False  # damaged, but opening the run restores its database
-    config: Config | None = None  # what it began with; None until that is read, or if it cannot be
+    config: Config | None = None  # as its settings are now; None until read, or if it cannot be
 
     @property
     def tokens_per_second(self) -> float:
@@ -62,7 +62,8 @@ class RunSummary:
         return self.tokens / self.train_seconds if self.train_seconds else 0.0
 
 
-FACTS = frozenset(RunSummary.__dataclass_fields__) - {"config"}  # that a database may have
+# that a database may have
+FACTS = frozenset(RunSummary.__dataclass_fields__) - {"config"} | {"changed"}
 
 
 def read_summaries(runs_dir: Path) -> list[RunSummary]:
@@ -80,6 +81,8 @@ def read_summary(path: Path) -> RunSummary:
     try:
         facts = _read_facts(path)
         config = read_run_config(path)
+        if changed := facts.pop("changed", None):
+            config, _ = config.check(changed)  # what does not fit is as it was
         known = (config.preset, config.data.corpus, config.train.max_steps)
         facts = {**dict(zip(FROM_CONFIG, known, strict=True)), **facts}
         state = _state(facts.pop("state", None), live)

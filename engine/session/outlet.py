@@ -124,6 +124,7 @@ class Outlet:
             del figures[momentary]
         figures[PRUNED_KEY] = figures.pop("pruned")
         trainer = self._run_state.trainer
+        changed = trainer.config.differences(self._run_state.files.config)
         return figures | {
             "device": trainer.runtime.device,
             "precision": trainer.runtime.precision,
@@ -131,6 +132,7 @@ class Outlet:
             "parameters": self._run_state.parameters,
             "corpus": self._run_state.files.corpus.name,
             "preset": trainer.config.preset,
+            "changed": {key: now for key, (now, _) in changed.items()},
             "memory": memory_now(),
         }
 

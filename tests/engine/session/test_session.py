@@ -37,6 +37,7 @@ from engine.protocol import (
     Step,
     Warned,
 )
+from engine.runs.summary import read_summary
 from engine.sampling.generate import generate
 from engine.session import build
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
@@ -163,6 +164,18 @@ def test_a_paused_run_has_written_all_it_recorded(rig: Rig, make_config: MakeCon
     rig.rest(session)
     assert session.files.database.metric(0, "train_loss")[0].tolist() == list(range(1, 8))
     assert session.files.database.meta()["summary"]["state"] == "paused"
+
+
+def test_the_summary_has_the_settings_as_they_are_now(rig: Rig, make_config: MakeConfig) -> None:
+    session = rig.new(make_config())
+    rig.to_step(session, 2)
+    rig.send(session, Adjust({"optim.learning_rate": "5e-3"}))
+    rig.to_step(session, 3)
+    rig.send(session, Pause())
+    rig.rest(session)
+    assert session.files.config.optim.learning_rate == 0.01
+    config = read_summary(session.files.path).config
+    assert config and config.optim.learning_rate == 0.005
 
 
 def test_single_steps_are_taken_and_answered_one_by_one(rig: Rig, make_config: MakeConfig) -> None:
