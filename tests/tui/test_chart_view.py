@@ -321,6 +321,34 @@ async def test_what_is_seen_is_exported_to_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "title",
+    [
+        "../../evil",
+        "/etc/evil",
+        "a/b",
+        "a\0b",
+        "\x1b]0;x\x07<&>\ufffe",
+        "\udc80",
+        "x" * 300,
+        "..",
+        "",
+    ],
+)
+async def test_a_title_of_any_kind_names_a_file_in_the_run(tmp_path: Path, title: str) -> None:
+    run = tmp_path / "runs/one"
+    run.mkdir(parents=True)
+    async with ChartApp().run_test(size=(100, 24)) as pilot:
+        chart = await shown(pilot)
+        chart.title = title
+        (run / "charts").mkdir()
+        for written in (export_chart(chart, run), export_chart(chart, run)):
+            assert {one.parent for one in written} == {run / "charts"}
+            ElementTree.parse(written[0])
+    outside = [one for one in tmp_path.rglob("*") if one.is_file() and run not in one.parents]
+    assert outside == []
+
+
+@pytest.mark.parametrize(
     ("end", "shown_steps"), [(900, (500, 900)), (400, (0, 400)), (0, (0, 400))]
 )
 def test_following_never_shows_what_is_before_the_run(

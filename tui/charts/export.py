@@ -12,6 +12,7 @@ from tui.charts.canvas import points_of
 from tui.charts.chart import Chart, Drawing, Series
 from tui.charts.raster import DOTS_ACROSS, STROKES, STYLES
 from tui.charts.reduction import one_reading, reduction_of
+from tui.terminal.visible import REPLACEMENT, visible_line
 
 WIDTH, HEIGHT, MARGIN = 960, 540, 64
 SAMPLE = 48  # length of a stroke in the legend
@@ -67,7 +68,7 @@ def svg(chart: Chart, drawing: Drawing, title: str, colour: Callable[[str], str]
     def text(x: str, y: str, words: str, style: str, anchor: str = "middle") -> str:
         return (
             f'<text x="{x}" y="{y}" fill="{colour(style)}" text-anchor="{anchor}">'
-            f"{escape(words)}</text>"
+            f"{_escaped(words)}</text>"
         )
 
     parts = [
@@ -91,7 +92,7 @@ def svg(chart: Chart, drawing: Drawing, title: str, colour: Callable[[str], str]
     for mark in chart.marks:
         at = x_of(float(chart.window.shares(mark.step)))
         line = _rule(at, y_of(0), at, y_of(1), colour("mark"), "1 5")
-        parts.append(line.replace("/>", f"><title>{escape(mark.label)}</title></line>"))
+        parts.append(line.replace("/>", f"><title>{_escaped(mark.label)}</title></line>"))
     for series in reversed(chart.series):
         parts += _curve(chart, drawing, series, colour, x_of, y_of)
     parts.append("</g>")
@@ -104,6 +105,11 @@ def svg(chart: Chart, drawing: Drawing, title: str, colour: Callable[[str], str]
             parts.append(text(str(x + SAMPLE + 6), "50", series.name, style, "start"))
             x += 9 * len(series.name) + SAMPLE + 24
     return "\n".join([*parts, "</svg>\n"])
+
+
+def _escaped(words: str) -> str:
+    """Return words as they may stand in XML, which has no way to write a control character."""
+    return escape(visible_line(words).replace("\ufffe", REPLACEMENT).replace("\uffff", REPLACEMENT))
 
 
 def _rule(x1: str, y1: str, x2: str, y2: str, colour: str, dashes: str = "", thick: int = 1) -> str:

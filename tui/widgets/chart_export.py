@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from tui.widgets.chart_widget import ChartWidget
 
 CHARTS_FOLDER = "charts"  # of a run
+MOST_LETTERS = 50  # of a title in the name of a file: four bytes each
 
 
 def export_chart(widget: ChartWidget, folder: Path) -> list[Path]:
@@ -38,7 +41,7 @@ def export_chart(widget: ChartWidget, folder: Path) -> list[Path]:
     chart, drawing = shown
     picture = svg(chart, drawing, f"{widget.title or 'loss'} · {folder.name}", widget.colour_of)
     place = folder / CHARTS_FOLDER
-    stem = _free_stem(place, (widget.title or "loss").split(" · ")[0].replace(" ", "-"))
+    stem = _free_stem(place, _file_stem((widget.title or "loss").split(" · ")[0]))
     written = [place / f"{stem}.svg", place / f"{stem}.csv"]
     try:
         if place.is_symlink():  # a run writes to its own files alone
@@ -46,7 +49,8 @@ def export_chart(widget: ChartWidget, folder: Path) -> list[Path]:
         place.mkdir(exist_ok=True)
         with replacing(written[0], "w", encoding="utf-8") as file:
             file.write(picture)
-        with replacing(written[1], "w", encoding="utf-8", newline="") as file, one_reading():
+        text = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+        with replacing(written[1], "w", **text) as file, one_reading():
             file.writelines(csv_lines(chart))
         with suppress(ImportError):  # a picture of dots is an extra
             library = importlib.import_module("resvg_py")
@@ -61,9 +65,15 @@ def export_chart(widget: ChartWidget, folder: Path) -> list[Path]:
     return written
 
 
+def _file_stem(title: str) -> str:
+    """Return a title as the name of a file; an unknown metric's may be any text, also a path."""
+    return re.sub(r"[^\w.-]+", "-", title).strip(".-")[:MOST_LETTERS] or "chart"
+
+
 def _free_stem(folder: Path, stem: str) -> str:
     """Return a name that no file has yet: an export never replaces another."""
     number = 1
-    while any((folder / f"{stem}-{number}.{kind}").exists() for kind in ("svg", "csv", "png")):
+    kinds = ("svg", "csv", "png")
+    while any(os.path.lexists(folder / f"{stem}-{number}.{kind}") for kind in kinds):
         number += 1
     return f"{stem}-{number}"
