@@ -22,6 +22,7 @@ from engine.metric_catalogue import METRICS
 from engine.runs.database import NOTHING, Curve, reading
 
 ROWS_AT_ONCE = 10_000
+MOST_CELLS = 2 * 10**8  # of nine bytes
 
 Table = dict[str, np.ndarray]  # by column, each (n,); what was not measured is masked
 
@@ -36,8 +37,18 @@ class Curves:
         return np.unique(np.concatenate([NOTHING.steps, *(c.steps for c in self.by_name.values())]))
 
     def table(self, long: bool) -> Table:
-        """Return the columns of the wide or the long table."""
+        """Return the columns of the wide or the long table.
+
+        Raises:
+            InputError: The wide one would not fit into memory; files of a stranger can have it so.
+        """
         if not long:
+            rows, columns = len(self.steps), len(self.by_name)
+            if rows * columns > MOST_CELLS:
+                raise InputError(
+                    f"a table of {rows:,} steps and {columns:,} metrics is too large: name some "
+                    f"with --metric, or take --long, which has a row for each value"
+                )
             return {"step": self.steps, **{k: self._column(c) for k, c in self.by_name.items()}}
         curves = self.by_name.values()
         return {

@@ -92,6 +92,15 @@ def test_what_the_run_went_back_from_is_left_out(run: Path) -> None:
     ]
 
 
+def test_a_wide_table_too_large_for_memory_is_refused_and_the_long_one_is_written(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.runs.export.MOST_CELLS", 10)
+    with pytest.raises(InputError, match="name some with --metric, or take --long"):
+        write_csv(read_curves(run), io.StringIO())
+    write_csv(read_curves(run), io.StringIO(), long=True)
+
+
 def test_all_metrics_are_read_as_of_one_moment(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, curve = read_curves(run), RunDatabase.curve
     with closing(RunDatabase(run / "run.db")) as writer:
