@@ -172,13 +172,14 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         self._title = ""  # the shell has its own meanwhile
         self._show_title()
 
-    def log_to_run(self, run: str) -> None:
-        """Append output of native code to this run's log from now on."""
+    def log_to_run(self, run: str, watching: bool) -> None:
+        """Append output of native code to this run's log from now on, unless it is only watched."""
         log = Path(run) / LOG_FILE
         if self._errors:
-            self._errors.move_to(log)
+            self._errors.leave() if watching else self._errors.move_to(log)
         if self._guard:
-            self._guard.note(message=_after_a_crash(Path(run)), log=str(log))
+            known = ("", "") if watching else (_after_a_crash(Path(run)), str(log))
+            self._guard.note(**dict(zip(("message", "log"), known, strict=True)))
 
     def _begin(self) -> None:
         self.control.begin()
@@ -364,10 +365,10 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         from rich.text import Text
 
         path = self._errors.path if self._errors else None
-        if path:
-            text = path.read_text(encoding="utf-8", errors="replace")
-        else:
-            text = self._errors.early_text() if self._errors else ""
+        try:
+            text = self._errors.text() if self._errors else ""
+        except OSError as error:
+            text = describe_os_error(error)
         title = f"log · {format_path(path)}" if path else "log"
         self.push_screen(TextScreen(title, Text(text or "nothing was written")))
 
@@ -419,7 +420,7 @@ def _print_error(app: GptTuiApp, errors: ErrorLog) -> None:
     error = app._exception
     if error is None:
         return
-    details = f"details are in {format_path(errors.path)}" if errors.path else errors.early_text()
+    details = f"details are in {format_path(errors.path)}" if errors.path else errors.text()
     say(f"gpt-tui failed: {type(error).__name__}: {error}\n{details}")
 
 

@@ -314,7 +314,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self.samples.open_run(records, control.characters)
         self.show_settings()
         self._show_warnings(self._preparation_warnings)
-        self.app.log_to_run(event.path)  # type: ignore[attr-defined]
+        self.app.log_to_run(event.path, event.watching)  # type: ignore[attr-defined]
         self._show_others(Path(event.path))
 
     def _on_warned(self, event: protocol.Warned) -> None:

@@ -22,6 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tui.terminal.stderr import open_to_append
 from tui.terminal.visible import visible
 
 RESTORE = (
@@ -167,5 +168,5 @@ def _keep_traceback(trace: bytes, app: socket.socket, log: str) -> None:
     while more := app.recv(READ_BYTES):
         trace += more
     if trace and log:
-        with Path(log).open("ab") as file:
+        with suppress(OSError), open_to_append(Path(log)) as file:
             file.write(trace)

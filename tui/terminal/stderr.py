@@ -16,7 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from data.reading import open_regular
+
 OUTPUT_DESCRIPTOR, ERROR_DESCRIPTOR = 1, 2
+MOST_SHOWN = 2**20  # bytes of a log
 
 
 class ErrorLog:
@@ -28,21 +31,56 @@ class ErrorLog:
         os.dup2(self._early.fileno(), ERROR_DESCRIPTOR)
 
     def move_to(self, path: Path) -> None:
-        """Append to this file from now on, including what was written before."""
+        """Append to this file from now on, including what was written before.
+
+        Where it cannot be written, or is no regular file, text goes to the temporary one.
+        """
         if path == self.path:
             return
-        with path.open("ab") as log:
+        try:
+            log = open_to_append(path)
+        except OSError:
+            self.leave()
+            return
+        with log:
             if self.path is None:
-                self._early.seek(0)
-                log.write(self._early.read())
+                log.write(self._early_bytes())
                 log.flush()
             os.dup2(log.fileno(), ERROR_DESCRIPTOR)
         self.path = path
 
-    def early_text(self) -> str:
-        """Return what was written before there was a run."""
+    def leave(self) -> None:
+        """Write to the temporary file from now on."""
+        if self.path is not None:
+            self._early.seek(0)
+            self._early.truncate()
+            os.dup2(self._early.fileno(), ERROR_DESCRIPTOR)
+        self.path = None
+
+    def text(self) -> str:
+        """Return the end of what was written: all of it, unless it is very long.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        if self.path is None:
+            return self._early_bytes().decode(errors="replace")
+        with open(open_regular(self.path), "rb") as log:
+            log.seek(max(0, log.seek(0, io.SEEK_END) - MOST_SHOWN))
+            return log.read(MOST_SHOWN).decode(errors="replace")
+
+    def _early_bytes(self) -> bytes:
         self._early.seek(0)
-        return self._early.read().decode(errors="replace")
+        return self._early.read()
+
+
+def open_to_append(path: Path) -> IO[bytes]:
+    """Open a log to write at its end; one that is no regular file would hang, or be another's.
+
+    Raises:
+        OSError: It is a link, a pipe …, or may not be written.
+    """
+    return open(open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
 
 
 class Terminal(io.TextIOWrapper):
