@@ -93,7 +93,8 @@ def own_folder(variable: str, default: Callable[[], Path], option: str = "") -> 
 
 def describe_os_error(error: OSError) -> str:
     """Return what the system refused and why, and a way out."""
-    return f"{utf8_text(error.filename)} cannot be used ({reason_of(error)}): {way_out_of(error)}"
+    named = "a file" if error.filename is None else utf8_text(error.filename)
+    return f"{named} cannot be used ({reason_of(error)}): {way_out_of(error)}"
 
 
 def way_out_of(error: OSError) -> str:

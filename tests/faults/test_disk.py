@@ -24,10 +24,14 @@ from engine.protocol import Evaluated, Fork, Forked, Pause, Refused, Resume, Sav
 from engine.runs import database, retrying_writer
 from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.folder import RunLock
+from engine.runs.notes import set_note
 from engine.runs.open import new_run
 from engine.session.fork import fork
 from engine.session.session import Session
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits, recorded_losses
+from tui.control.own_presets import save_preset
+from tui.control.preferences import VARIABLE, Preferences
+from tui.control.texts import save_text
 
 BUSY: dict[str, Any] = {
     "train__max_steps": 10_000,
@@ -160,6 +164,7 @@ from engine.config.schema import Config
 from engine.metrics import MetricStore
 from engine.protocol import Resume, State, Warned
 from data.download import Watcher
+from engine.runs.notes import set_note
 from engine.runs.open import new_run
 from engine.session.session import Session
 engine.session.recorder.FLUSH_SECONDS = 0.0
@@ -201,6 +206,27 @@ def test_files_that_may_not_grow_are_as_a_full_disk(
     session = rig.open(runs_dir / "limited")
     assert session.trainer.step == int(end)
     assert_undisturbed(rig, make_config, session)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda disk: Preferences.load().set("screen.theme", "nord"),
+        lambda disk: save_preset("mine", "tiny", {"model.n_layer": 3}),
+        lambda disk: save_text(disk, 5, "once upon a time"),
+        lambda disk: set_note(disk, "a note"),
+    ],
+    ids=["preferences", "preset", "text", "note"],
+)
+def test_what_a_person_writes_to_a_full_disk_is_refused_in_a_sentence(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], object]
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(small_disk / "preferences.toml"))
+    fill(small_disk)
+    with pytest.raises(InputError, match="No space left on device"):
+        write(small_disk)
+    left = {one.name for one in small_disk.rglob("*") if one.is_file()}
+    assert left == {"filler"}
 
 
 # A folder that cannot be written, or is gone

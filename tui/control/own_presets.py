@@ -114,7 +114,6 @@ def save_preset(name: str, built_on: str, values: Mapping[str, Value]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, tomli_w.dumps(sections).encode())
     except OSError as error:
-        error.filename = error.filename or str(path)
         raise InputError(f"the preset is not saved: {describe_os_error(error)}") from None
     find_preset.cache_clear()
     return path
