@@ -23,7 +23,7 @@ from textual.widgets import Static
 from engine.config.schema import read_config
 from engine.runs.database import RunDatabase
 from engine.runs.folder import RunLock
-from tests.engine.run_folders import write_run
+from tests.engine.run_folders import write_run, write_runs
 from tests.tui.conftest import PATIENCE, Open, never_idle
 from tui.app import STYLES
 from tui.cli import main
@@ -32,6 +32,7 @@ from tui.screens import compare as screens_compare
 from tui.screens.compare import CompareScreen
 from tui.screens.help import keys_of
 from tui.terminal.visible import protect_screen
+from tui.widgets.comparison_table import whole_columns
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.samples_compare import Page
 
@@ -608,3 +609,40 @@ def test_picture_of_the_texts(
     snap_compare: Callable[..., bool], three: CompareApp, size: str
 ) -> None:
     assert snap_compare(three, terminal_size=SIZES[size], run_before=ready("v", "x", texts=True))
+
+
+@pytest.mark.parametrize(
+    ("widths", "room", "expected"),
+    [
+        ([19, 16, 22, 16], 81, [19, 16, 22, 16]),  # all fit, with their padding
+        ([19, 16, 22, 16, 16], 79, [19, 27, 27, 27, 27]),  # two whole ones of the four
+        ([19, 15, 15, 15, 15], 79, [20, 17, 17, 17, 17]),
+        ([19, 90, 90], 79, [19, 56, 56]),  # longer than all the room there is: cut there
+        ([19, 20, 20], 21, [19, 20, 20]),
+    ],
+)
+def test_no_run_is_cut_at_the_edge_of_the_table(
+    widths: list[int], room: int, expected: list[int]
+) -> None:
+    assert whole_columns(widths, room, 2) == expected
+
+
+async def test_of_many_runs_the_selected_one_is_shown_whole(
+    compare: Compare, runs_dir: Path
+) -> None:
+    runs = write_runs(runs_dir, [f"one-of-many-{number}" for number in range(12)])
+    async with compare(*runs, size=(80, 24)) as looker:
+        table = looker.screen.table
+        await looker.until(lambda: len(table.columns) == 13, "the table")
+        for number in range(1, 12):
+            await looker.press("right")
+            shown, fixed = table._get_column_region(number + 1), table._get_fixed_offset().left
+            left = shown.x - table.scroll_offset.x
+            assert table.selected == number
+            assert fixed <= left and left + shown.width <= table.size.width
+            assert (left - fixed) % shown.width == 0, "nothing is cut before it"
+        beside = looker.screen.beside
+        page = Page(runs[0], "A")
+        assert str(beside._words(page)) == "comes after the one before it"
+        page.state = "loading"
+        assert str(beside._words(page)) == "loading PyTorch …"

@@ -24,6 +24,7 @@ class ComparisonTable(DataTable[Text]):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="column", fixed_columns=1)
         self._frame: object = None  # what stands in the header and in the first column
+        self._shown: tuple[Sequence[ComparedRun], Sequence[Text]] = (), ()
 
     @property
     def selected(self) -> int:
@@ -48,10 +49,12 @@ class ComparisonTable(DataTable[Text]):
             names: What stands above them.
             anew: Write all of it, as after a change of colours.
         """
+        self._shown = runs, names
         rows = _rows(runs)
         header = [Text("results", "dim"), *names]
         # said, because a table that measures its columns itself may paint them before it has
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        measured = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        widths = whole_columns(measured, self.size.width - 1, 2 * self.cell_padding)
         frame = [str(label) for label in header], [str(label) for label, *_ in rows], widths
         if frame == self._frame and not anew:
             self._update_cells(rows)
@@ -64,6 +67,10 @@ class ComparisonTable(DataTable[Text]):
         self.add_rows(rows)
         self.move_cursor(row=0, column=max(kept.column, 1), animate=False, scroll=False)
 
+    def on_resize(self) -> None:
+        if self._shown[0]:
+            self.show(*self._shown)
+
     def _update_cells(self, rows: Sequence[Sequence[Text]]) -> None:
         for at, row in enumerate(rows):
             for column, cell in enumerate(row):
@@ -71,6 +78,26 @@ class ComparisonTable(DataTable[Text]):
                 before = self.get_cell_at(place)
                 if (before.plain, before.style) != (cell.plain, cell.style):
                     self.update_cell_at(place, cell)
+
+
+def whole_columns(widths: Sequence[int], room: int, padding: int) -> list[int]:
+    """Return widths of which the first and a whole number of equal others fill the room.
+
+    If there is room for all, they stay as they are. Else a run is never cut at the edge, and moving
+    to the next one scrolls by it.
+
+    Args:
+        widths: Of the longest cell of each column.
+        room: Cells there are.
+        padding: Of each column, beside its width.
+    """
+    first, *others = (width + padding for width in widths)
+    left = room - first
+    if first + sum(others) <= room or left < (widest := min(max(others), left)) or widest < 1:
+        return list(widths)
+    count = left // widest
+    each = left // count
+    return [room - count * each - padding, *[each - padding] * len(others)]
 
 
 def _rows(runs: Sequence[ComparedRun]) -> list[list[Text]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.config.schema import SETTINGS
 from engine.config.setting import Value
@@ -23,6 +23,7 @@ from tui.text.run_states import format_state
 
 GAP = 2
 WIDEST_VALUE = 16
+WIDE = 100  # cells, from which names are whole before there are more columns
 
 Cell = Callable[[RunSummary, int], str]
 
@@ -169,6 +170,10 @@ def arranged(
         at = keys.index(SETTINGS_HERE)
         return [*keys[:at], *(key for key, _ in settings), *keys[at + 1 :]]
 
+    name = by_key["name"]
+    longest = max((len(run.name) for run in runs), default=0)
+    needed = max(name.narrowest, min(longest, name.widest))
+    by_key["name"] = replace(name, narrowest=needed if width >= WIDE else name.narrowest)
     columns = [by_key[key] for key in with_settings(LEFT_TO_RIGHT)]
     important = list(chosen)
     if "name" not in important:

@@ -28,6 +28,13 @@ TEXT_SECONDS = 0.1  # between two looks at what was written
 NARROWEST = 20  # columns of a text; where more are needed they scroll sideways
 
 
+BEFORE_WRITING = {  # what is said of a text by its state
+    "waiting": "comes after the one before it",
+    "loading": "loading PyTorch …",
+    "reading": "loading the weights …",
+}
+
+
 @dataclass
 class Page:
     """The text of one run: the writing thread fills it, the screen reads it."""
@@ -37,7 +44,7 @@ class Page:
     step: int | None = None
     text: str = ""
     problem: str = ""
-    state: str = "waiting"  # then reading, writing, done
+    state: str = "waiting"  # then loading, reading, writing, done
 
 
 class BrokenOff(Exception):
@@ -187,8 +194,8 @@ class SamplesBeside(Vertical):
     def _words(self, page: Page) -> Text:
         if page.problem:
             return Text(page.problem, "dim")
-        if page.state in ("waiting", "reading"):
-            return Text("reading the checkpoint …" if page.state == "reading" else "…", "dim")
+        if page.state in BEFORE_WRITING:
+            return Text(BEFORE_WRITING[page.state], "dim")
         prompt = self._settings.prompt if self._settings else ""
         cursor = "▌" if page.state == "writing" else ""
         text = page.text if prompt else page.text.lstrip("\n")
@@ -212,6 +219,7 @@ class SamplesBeside(Vertical):
 
 
 def _write_page(page: Page, settings: SampleConfig, worker: Worker[None]) -> None:
+    page.state = "loading"  # seconds, the first time
     import torch
 
     from engine.sampling.from_run import load_sampler
