@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual.command import CommandPalette
 
 from engine.protocol import Adjusted
 from tests.tui.conftest import Open, Person
@@ -64,6 +65,21 @@ async def test_a_click_shows_and_the_second_one_opens(open_app: Open) -> None:
         await click_setting(person, "optim.schedule")
         assert isinstance(person.cockpit.focused, ChoiceList)
         assert draft.base.optim.schedule == "cosine" and not person.heard(Adjusted)
+
+
+async def test_the_mouse_alone_reaches_every_command(open_app: Open) -> None:
+    async with open_app(size=BOX) as person:
+        await person.pilot.click("StatusBar")
+        await person.until(lambda: person.shows(CommandPalette), "the command palette")
+        await person.press("escape")
+        person.cockpit.settings.list.go_to("model.bias")
+        await click_setting(person, "model.bias")
+        await person.until(lambda: isinstance(person.cockpit.focused, ChoiceList), "its values")
+        for _ in range(2):
+            assert person.app.control.draft.value("model.bias") is False
+            await person.pilot.click(ChoiceList, offset=(3, 0))
+            await person.pilot.pause(0)
+        await person.until(lambda: person.app.control.draft.value("model.bias") is True)
 
 
 async def test_u_undoes_live_and_waiting_changes_one_by_one(open_app: Open) -> None:

@@ -9,6 +9,9 @@ AT_RESUME, IN_NEW_RUN = WHEN_TEXTS[When.RESUME], WHEN_TEXTS[When.NEW_RUN]
 HELP_PAGE = f"""\
 gpt-tui trains a small GPT on a text and shows it learn.
 
+With the mouse alone: the keys in the last line can be clicked, and a click on the first two lines
+opens the command palette, which has every command by its name.
+
 ### Chart and texts
 
 The chart shows the training loss (raw values faint, smoothed ones bright) and the validation loss

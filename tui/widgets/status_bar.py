@@ -35,6 +35,12 @@ class StatusBar(Widget):
     status: reactive[Status] = reactive(Status())
     facts: reactive[RunFacts] = reactive(RunFacts())
 
+    HELP = "A click here opens the command palette: every command by its name."
+
+    async def on_click(self) -> None:
+        """With the mouse alone, this is the way to what has no place in the footer."""
+        await self.app.run_action("command_palette")
+
     def render(self) -> Text:
         width = self.size.width
         lines = [
