@@ -214,6 +214,10 @@ async def test_deleted_runs_go_and_come_back(
         assert here(screen) == "c"
         assert "d moved to the trash: u brings it back" in told(person)
         await person.press("space", "space", "backspace")
+        assert names(screen) == "e c b a"
+        assert "again moves the 2 marked runs to the trash" in told(person)
+        await person.press("backspace")
+        assert "2 runs moved to the trash: u brings them back" in told(person)
         assert names(screen) == "e a"
         assert len(list_trash(runs_dir)) == 3
         await person.press("u")

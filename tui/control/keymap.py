@@ -479,7 +479,7 @@ GROUPS: dict[str, Group] = {
     "ask_new_run": Group(
         "Question before a new run",
         (
-            Key("yes", "enter,n", "answer('start')", "start the new run", "start it"),
+            Key("yes", "enter", "answer('start')", "start the new run", "start it"),
             Key("no", BACK_KEYS, "answer('')", "back", "start none", footer=True),
         ),
         modal=True,

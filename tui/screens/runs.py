@@ -99,6 +99,7 @@ class RunsScreen(KeyedScreen[None]):
         self._keys_shown: list[bool | None] = []
         self._editing: str | None = None  # path of the run whose name, tags or note are edited
         self._filter_before = ""
+        self._asked_to_trash: list[Path] = []  # the marked runs that a second press moves
         self._waiting: Timer | None = None  # for the cursor to rest
         self._blanking: Timer | None = None
 
@@ -444,12 +445,21 @@ class RunsScreen(KeyedScreen[None]):
             self._check_movable(path, "deleted")
             return trash_run(path)
 
-        tried = {path: self._try(partial(trash, path)) for path in self._marked_or_current()}
+        paths = self._marked_or_current()
+        if len(paths) > 1 and paths != self._asked_to_trash:  # marked earlier, for something else?
+            self._asked_to_trash = paths
+            again = self.key_of("runs.trash")
+            self.notify(f"{again} again moves the {len(paths)} marked runs to the trash")
+            return
+        self._asked_to_trash = []
+        tried = {path: self._try(partial(trash, path)) for path in paths}
         trashed = [one for one in tried.values() if one]
         if trashed:
             self.view.trashed.append(trashed)
-            what = trashed[0].name if len(trashed) == 1 else format_count(len(trashed), "run")
-            self.notify(f"{what} moved to the trash: {self.key_of('runs.undo')} brings it back")
+            one = len(trashed) == 1
+            what = trashed[0].name if one else format_count(len(trashed), "run")
+            back = f"{self.key_of('runs.undo')} brings {'it' if one else 'them'} back"
+            self.notify(f"{what} moved to the trash: {back}")
             self.view.forget({str(path) for path, one in tried.items() if one})
             self._show()
             self.read()

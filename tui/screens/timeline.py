@@ -291,6 +291,7 @@ class TimelineScreen(KeyedScreen[Choice | None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.action_leave_field()
         if not event.value:
+            self._say("no step was typed: a number, such as 100")
             return
         try:
             step = int(parse_number(event.value, "the step", whole=True))
