@@ -25,19 +25,20 @@ def advise(
         good_step: The last checkpoint before the symptom: a loss that has blown up does not come
             back with the learning rate.
     """
+    lower = _rate_before(before, config)
     was, now, step = f"{symptom.before:.2f}", f"{symptom.now:.2f}", f"{symptom.step:,}"
     match symptom.kind:
         case Kind.SPIKE:
             message = f"the loss jumped from {was} to {now} at step {step} and stays there"
-            changes = _rate_before(before, config) or scaled_rate(config, LOWER)
+            changes = lower or scaled_rate(config, LOWER)
         case Kind.TOO_HIGH if symptom.is_blow_up:
             message = f"the loss has climbed from {was} to {now}: the learning rate is too high"
-            changes = scaled_rate(config, MUCH_LOWER)
+            changes = lower or scaled_rate(config, MUCH_LOWER)
         case Kind.TOO_HIGH:
             message = (
                 f"stuck at {now}, the loss of token counts alone: the learning rate is too high"
             )
-            changes = scaled_rate(config, MUCH_LOWER)
+            changes = lower or scaled_rate(config, MUCH_LOWER)
         case Kind.OVERFITTING:
             message = (
                 f"validation rose from {was} (step {step}) to {now}, training fell: overfitting"

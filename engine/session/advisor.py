@@ -11,7 +11,7 @@ import numpy as np
 from data.errors import InputError
 from engine.config.changes import changes_training
 from engine.diagnostics.advice import advise, advise_non_finite
-from engine.diagnostics.symptoms import BASE_STEPS, RULES, Record, Steps, Values
+from engine.diagnostics.symptoms import BASE_STEPS, RULES, Kind, Record, Steps, Values
 from engine.protocol import Advised, Silenced, Unsilenced
 from engine.runs.checkpoint_names import list_checkpoints, step_of
 from engine.session.outlet import Outlet
@@ -112,7 +112,8 @@ class Advisor:
             symptom = rule(record)
             if symptom:
                 recently = symptom.step - self._since <= BASE_STEPS
-                before = self._values_before if recently else {}
+                blamed = recently or symptom.kind is Kind.TOO_HIGH  # on the latest change
+                before = self._values_before if blamed else {}
                 good = self._good_step(symptom.step) if symptom.is_blow_up else 0
                 has_good = good > self._run_state.first_step
                 config = self._run_state.trainer.config

@@ -103,3 +103,10 @@ def test_a_blow_up_is_met_by_going_back_to_the_step_before_it(symptom: Symptom) 
 def test_what_is_no_blow_up_needs_no_step_before_it() -> None:
     advice = advise(OVERFIT, Config(), {}, good_step=400)
     assert advice is not None and advice.rewind_to is None
+
+
+@pytest.mark.parametrize("symptom", [JUMP, CLIMB, STUCK])
+def test_a_rate_that_a_change_raised_too_far_is_what_it_was_before(symptom: Symptom) -> None:
+    config = Config().replace({"optim.learning_rate": 0.5})
+    advice = advise(symptom, config, {"optim.learning_rate": 3e-3}, good_step=600)
+    assert advice is not None and advice.changes == {"optim.learning_rate": 3e-3}
