@@ -36,6 +36,7 @@ class Metric:
         help: What it is, and what more and less of it mean.
         source: The metric it is derived from when it is drawn; empty if it is recorded.
         derive: From values of the source; rising, so that it maps ranges to ranges.
+        short: A label for a small chart; empty if ``label`` is short.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Metric:
     help: str
     source: str = ""
     derive: Callable[[Values, References], Values] | None = None
+    short: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,13 +110,13 @@ CHARTS: tuple[ChartKind, ...] = (
         Metric("time_data", "data", "seconds", "Drawing the windows of a batch and copying them. "
                "It should be near zero."),
         Metric("time_forward", "forward", "seconds", "The forward passes of a step. More layers, "
-               "width, context or sequences take longer."),
+               "width, context or sequences take longer.", short="fwd"),
         Metric("time_backward", "backward", "seconds", "The backward passes of a step, usually "
-               "twice the forward passes."),
+               "twice the forward passes.", short="bwd"),
         Metric("time_optimizer", "optimizer", "seconds", "Clipping and the update of the weights. "
-               "It grows with the parameters, not with the batch."),
+               "It grows with the parameters, not with the batch.", short="opt"),
         Metric("time_training", "training", "seconds", "A whole step where its parts cannot be "
-               "timed without slowing it down, as on a GPU."),
+               "timed without slowing it down, as on a GPU.", short="train"),
     )),
     ChartKind("load", "processor load", "machine", (
         Metric("cpu_load", "CPU", "share", "How busy all cores are, with other programs. Above "
@@ -154,10 +156,10 @@ CHARTS: tuple[ChartKind, ...] = (
     )),
     ChartKind("other_time", "other time", "speed", (
         Metric("time_evaluation", "evaluation", "seconds", "Measuring the validation loss, per "
-               "step. A larger eval.interval or fewer eval.batches make it less."),
-        Metric("time_sampling", "sampling", "seconds", "Generating texts, per step."),
+               "step. A larger eval.interval or fewer eval.batches make it less.", short="eval"),
+        Metric("time_sampling", "sampling", "seconds", "Generating texts, per step.", short="text"),
         Metric("time_saving", "saving", "seconds", "Taking snapshots for checkpoints, per step; "
-               "they are written while training goes on."),
+               "they are written while training goes on.", short="save"),
         Metric("time_other", "other", "seconds", "Everything else in the thread that trains, per "
                "step: recording, commands, waiting for the screen."),
         Metric("time_screen", "screen", "seconds", "Processor time of the thread that draws the "
@@ -233,52 +235,11 @@ def _of_unknown(name: str) -> ChartKind:
 # -- figures -----------------------------------------------------------------------------------
 
 
-def _number(value: float) -> str:
-    return f"{value:.4g}"
-
-
-def _amount(value: float) -> str:
-    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
-
-
-def _seconds(value: float) -> str:
-    for size, unit in ((1.0, "s"), (1e-3, "ms")):
-        if abs(value) >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value * 1e6:.3g} µs" if value else "0 ms"
-
-
-def _bytes(value: float) -> str:
-    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if abs(value) >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.0f} B"
-
-
-FORMATS: dict[str, Callable[[float], str]] = {
-    "nats": lambda value: f"{value:.4f}",
-    "bits": lambda value: f"{value:.3f}",
-    "tokens": lambda value: _amount(value) if value >= 1e4 else f"{value:.4g}",
-    "rate": lambda value: f"{value:.3g}",
-    "number": _number,
-    "share": lambda value: f"{100 * value:.3g} %",
-    "amount": _amount,
-    "seconds": _seconds,
-    "bytes": _bytes,
-    "celsius": lambda value: f"{value:.0f} °C",
-    "watts": lambda value: f"{value:.3g} W",
-}
-"""How a value of each unit is written, with its unit where the title does not tell it."""
-
-
 SCALES: dict[str, tuple[tuple[float, str], ...]] = {
     "share": ((0.01, " %"),),
-    "amount": ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
+    "amount": ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
     "seconds": ((1.0, " s"), (1e-3, " ms"), (1e-6, " µs")),
-    "bytes": ((1e9, " GB"), (1e6, " MB"), (1e3, " kB")),
+    "bytes": ((1e9, " GB"), (1e6, " MB"), (1e3, " kB"), (1.0, " B")),
     "celsius": ((1.0, " °C"),),
     "watts": ((1.0, " W"),),
 }
@@ -289,6 +250,26 @@ def scale_of(unit: str, largest: float) -> tuple[float, str]:
     """Return what one of an axis is, and its sign, for values up to a largest one."""
     scales = SCALES.get(unit, ((1.0, ""),))
     return next((one for one in scales if largest >= one[0]), scales[-1])
+
+
+def _scaled(unit: str) -> Callable[[float], str]:
+    def written(value: float) -> str:
+        size, sign = scale_of(unit, abs(value))
+        return f"{value / size:.3g}{sign}"
+
+    return written
+
+
+FORMATS: dict[str, Callable[[float], str]] = {
+    **{unit: _scaled(unit) for unit in SCALES},
+    "nats": lambda value: f"{value:.4f}",
+    "bits": lambda value: f"{value:.3f}",
+    "tokens": lambda value: _scaled("amount")(value) if value >= 1e4 else f"{value:.4g}",
+    "rate": lambda value: f"{value:.3g}",
+    "number": lambda value: f"{value:.4g}",
+    "celsius": lambda value: f"{value:.0f} °C",
+}
+"""How a value of each unit is written, with its unit where the title does not tell it."""
 
 
 def format_value(metric: Metric, value: float | None) -> str:

@@ -46,6 +46,46 @@ class Sweep:
     ranked: list[Value]
 
 
+@dataclass(frozen=True)
+class SeedSpread:
+    """What the figure of runs that differ in the seed alone is.
+
+    Attributes:
+        runs: Their paths.
+        x: Where they stand.
+        mean: Of the figure.
+        low: The lowest one.
+        high: The highest one.
+    """
+
+    runs: list[str]
+    x: float
+    mean: float
+    low: float
+    high: float
+
+
+def seed_spreads(points: Sequence[SweptPoint]) -> list[SeedSpread]:
+    """Return the spread of each set of two or more runs that differ in the seed alone."""
+    groups: dict[object, list[SweptPoint]] = {}
+    for one in points:
+        config = one.run.config
+        alike = tuple(
+            str(config.get(key)) if config else ""
+            for key, setting in SETTINGS.items()
+            if key != SEED and setting.section not in NOT_OF_TRAINING
+        )
+        groups.setdefault((alike, one.x), []).append(one)
+    spreads = []
+    for group in groups.values():
+        if len(group) > 1:
+            ys = [one.y for one in group]
+            paths = [one.run.path for one in group]
+            mean = sum(y / len(ys) for y in ys)
+            spreads.append(SeedSpread(paths, group[0].x, mean, min(ys), max(ys)))
+    return spreads
+
+
 def swept_settings(runs: Sequence[RunSummary]) -> list[str]:
     """Return the settings in which runs differ, those with the most values first, seeds last."""
     keys = [key for key in differing_keys(runs) if SETTINGS[key].section not in NOT_OF_TRAINING]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.screen import Screen
+from textual.widgets import Static
 
 from engine.config.schema import OptimConfig
 from engine.metrics import MetricStore
@@ -36,6 +38,19 @@ def recorded(steps: int = 200) -> MetricStore:
     for step in (100, 200):
         store.append("val_loss", step, 1.9)
     return store
+
+
+def timed() -> MetricStore:
+    """A run whose steps took 34 ms."""
+    store = recorded()
+    for name, seconds in (("data", 2e-4), ("forward", 9.7e-3), ("backward", 0.0213)):
+        store.extend(f"time_{name}", range(1, 201), [seconds] * 200)
+    store.extend("time_optimizer", range(1, 201), [2.1e-3] * 200)
+    return store
+
+
+def of_times(grid: ChartGrid) -> MetricChart:
+    return next(one for one in grid.query(MetricChart) if one.kind.name == "step_time")
 
 
 class GridApp(App[None]):
@@ -65,6 +80,8 @@ async def shown(
         plan = Plan(OptimConfig(learning_rate=1e-3, warmup_steps=0, schedule="linear"), 1000)
         grid.show(store or recorded(), max_step=1000, plan=plan)
         await pilot.pause()
+        while any(one._drawn_size != one.size for one in grid._shown):
+            await pilot.pause()
         yield grid, pilot
 
 
@@ -248,12 +265,42 @@ async def test_a_filter_is_typed_and_ended() -> None:
         assert len(names(grid)) > 2
 
 
+async def test_a_filter_that_finds_nothing_says_what_to_do() -> None:
+    async with shown() as (grid, pilot):
+        grid.words = "zzz"
+        await pilot.pause()
+        told = str(grid.query_one("#no-chart", Static).render())
+        assert told.startswith("no chart has 'zzz' in its name") and "esc shows all" in told
+        assert not grid.loss.display and names(grid) == []
+        grid.words = "perplexity"
+        await pilot.pause()
+        assert not grid.query_one("#no-chart").display and names(grid) == ["loss", "perplexity"]
+        grid.words = "nats val_loss"
+        await pilot.pause()
+        grid.words = "val_loss"  # the loss has it
+        await pilot.pause()
+        assert grid.loss.display
+
+
+@pytest.mark.parametrize("width", [28, 36, 60, 100])
+async def test_a_small_chart_of_several_curves_names_their_values(width: int) -> None:
+    async with shown(store=timed()) as (grid, _):
+        tile = of_times(grid)
+        rows = ["".join(text for text, _ in row) for row in tile.drawing(width, 8)[:2]]
+        told = " ".join(rows)
+        named = re.findall(r"━ ?([a-z]+) [\d.]+", told)
+        left_out = sum(map(int, re.findall(r"\+(\d)", told)))
+        assert named and len(named) == told.count("━") == len(tile.kind.metrics) - left_out
+        assert left_out == 0 or width < 36
+        assert all(len(row) <= width for row in rows)
+
+
 async def test_leaving_the_field_of_the_filter_closes_it() -> None:
     async with shown() as (grid, pilot):
         grid.filter()
         await pilot.press("m", "f", "u")
         await pilot.pause()
-        grid.end_filter(keep=False)
+        grid.end_field(keep=False)
         await pilot.pause()
         assert pilot.app.focused is None and not grid.words
         assert grid.loss.size.height == 26

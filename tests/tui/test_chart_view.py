@@ -18,7 +18,7 @@ from tests.tui.test_loss_chart import ChartApp, RecordingChart, lines, trained
 from tui.charts import raster
 from tui.charts.characters import detected
 from tui.charts.chart import Chart, Series, draw
-from tui.charts.picture import Reference
+from tui.charts.picture import Reference, paint_cursor
 from tui.charts.reduction import BLOCK, FEW_ROWS, Reduction, reduction_of
 from tui.charts.view import View
 from tui.charts.window import Window, XAxis, axis_of
@@ -192,6 +192,32 @@ def test_lines_of_reference_are_drawn_where_they_are_within_the_range() -> None:
     frame = draw(replace(spiked(), references=references), 100, 24).frame
     told = "\n".join(frame.text())
     assert "bigram 2.2" in told and "ln V" not in told
+
+
+def test_of_two_lines_in_one_row_the_first_is_drawn_and_labels_cover_no_curve() -> None:
+    near = [Reference(2.2, "best run"), Reference(2.2001, "nanoGPT"), Reference(2.25, "bigram")]
+    frame = draw(replace(spiked(), references=near), 100, 24).frame
+    plain = draw(spiked(), 100, 24).frame
+    told = "\n".join(frame.text())
+    assert "best run 2.2" in told and "nanoGPT" not in told and told.count("bigram 2.25") == 1
+    curve = plain.styles == raster.TRAIN
+    assert (frame.characters[curve] == plain.characters[curve]).all()
+
+
+def test_words_at_the_cursor_leave_the_value_beside_a_sign_at_the_edge() -> None:
+    chart = spiked()
+    drawing = draw(chart, 100, 24)
+    top = "".join(drawing.frame.characters[0])
+    value = top[top.index("▲") + 1 :].split()[0]
+    for word in ("sampled", "evaluated, best so far"):
+        for column in range(drawing.field.layout.columns):
+            frame = drawing.frame.copy()
+            step = int(drawing.field.window.borders(drawing.field.layout.columns)[column])
+            paint_cursor(frame, drawing.field, step, f"{step}", [word])
+            told = frame.text()
+            beside = abs(column - (top.index(value) - drawing.field.layout.left)) < 6
+            assert value in told[0] or beside, "the line of the cursor itself may cross it"
+            assert any(word[:4] in line for line in told[:4])
 
 
 # The horizontal axis

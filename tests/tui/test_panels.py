@@ -163,6 +163,10 @@ async def test_borders_are_dragged() -> None:
 # -- the projector ---------------------------------------------------------------------------------
 
 
+def _rows(chart: ChartWidget) -> list[str]:
+    return [chart.render_line(y).text for y in range(chart.size.height)]
+
+
 async def test_a_projector_shows_chart_and_text_alone() -> None:
     async with StillApp(PAUSED).run_test(size=(120, 40)) as pilot:
         cockpit = (await begin(pilot)).cockpit
@@ -171,6 +175,9 @@ async def test_a_projector_shows_chart_and_text_alone() -> None:
         assert not cockpit.settings.display
         assert cockpit.samples.display
         assert cockpit.chart.size.width > 110
+        strokes = {"".join(strip) for strip in zip(*_rows(cockpit.chart), strict=True)}
+        assert "▀" in (text := "".join(strokes)) or "▄" in text, "solid, as high as two dots"
+        assert not any("\u2801" <= one <= "\u28ff" for one in text)
         await pilot.press("V")
         await pilot.pause()
         assert cockpit.settings.display

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from engine.config.model_size import flops_per_token
@@ -34,6 +35,33 @@ async def test_the_best_earlier_run_is_a_line_in_the_chart(runs_dir: Path) -> No
         assert picture() == before
         app.cockpit._take_best(run.with_name("another"), ("late", 2.2))  # it has been left
         assert picture() == before
+
+
+async def test_published_losses_are_lines_until_a_key_hides_all_of_them() -> None:
+    app = StillApp(PAUSED)
+    async with app.run_test(size=(120, 40)) as pilot:
+        recorded_run(app)
+        app.control.metrics.references = {"bigram_loss": 2.45}
+        app.cockpit._show_chart_source()
+        await pilot.pause()
+        chart = app.cockpit.chart
+
+        def labels() -> list[str]:
+            drawn = chart.shown()
+            assert drawn
+            return [label for _, label in drawn[0].references]
+
+        assert labels() == ["nanoGPT", "lecture", "bigram"]
+        text = "\n".join(chart.render_line(y).text for y in range(chart.size.height))
+        assert " nanoGPT 1.88 " in text and " bigram 2.45 " in text
+        await pilot.press("R")
+        await pilot.pause()
+        assert labels() == []
+        await pilot.press("R")
+        app.control.facts = replace(app.control.facts, corpus="python-docs (stand-in)")
+        app.cockpit._show_chart_source()
+        await pilot.pause()
+        assert labels() == ["bigram"], "of another text"
 
 
 async def test_the_axis_counts_operations() -> None:

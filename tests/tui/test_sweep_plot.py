@@ -11,7 +11,7 @@ from textual.widgets import Static
 from tests.engine.run_folders import write_run
 from tests.tui.conftest import Open, Person
 from tests.tui.test_runs_screen import here, look, told
-from tui.charts.sweep import Axis, Point, SweepPlot, draw_sweep
+from tui.charts.sweep import Axis, Point, Spread, SweepPlot, draw_sweep
 from tui.screens.runs import RunsScreen
 from tui.screens.sweep_plot import SweepPlotScreen
 
@@ -39,6 +39,12 @@ def test_points_stand_where_their_values_are() -> None:
     best = plot.places[1]
     assert lines[best[1]][best[0] - 1] == "★"
     assert "0.01" in lines[-1]
+
+
+def test_large_values_are_labelled_without_powers() -> None:
+    points = [Point(x, y) for x, y in ((64, 1200.0), (128, 1500.0), (1024, 2000.0))]
+    labels = text(draw_sweep(points, Axis(), 80, 20))
+    assert "1000" in labels[-1].split() and not any("e+" in line for line in labels)
 
 
 @pytest.mark.parametrize("size", [(80, 20), (20, 6), (5, 2), (1, 1)])
@@ -98,6 +104,41 @@ async def test_the_runs_are_plotted_over_what_differs(open_app: Open, swept: lis
         runs = person.app.screen
         assert isinstance(runs, RunsScreen)
         assert here(runs) in ("run-1", "run-3"), "two layers"
+
+
+def test_seeds_have_their_mean_in_a_band_and_the_line_goes_through_means() -> None:
+    points = [Point(0, y, sign) for y, sign in ((1.0, "A"), (2.0, "B"), (4.5, "C"))]
+    points += [Point(1, 3.0, "D")]
+    spread = Spread(0, 2.5, 1.0, 4.5)
+    plot = draw_sweep(points, Axis(("off", "on")), 60, 24, None, [spread])
+    column, (lowest, highest) = plot.places[0][0], (plot.places[at][1] for at in (0, 2))
+    drawn = "".join(line[column] for line in text(plot)[highest : lowest + 1])
+    assert set(drawn) == set("ABC┃╋") and drawn[0] == "C" and drawn[-1] == "A"
+    mean = next(y for y, line in enumerate(text(plot)) if line[column] == "╋")
+    assert abs(mean - (lowest + (highest - lowest) * 1.5 / 3.5)) <= 1
+    dots = [y for y, line in enumerate(text(plot)) if "·" in line]
+    assert min(dots) >= plot.places[3][1] and max(dots) <= mean
+
+
+async def test_a_key_shows_the_mean_of_seeds(open_app: Open, runs_dir: Path) -> None:
+    for rate, losses in ((1e-3, (2.0, 2.2)), (1e-2, (1.5, 1.7))):
+        for seed, loss in enumerate(losses):
+            settings = {"optim.learning_rate": rate, "train.seed": seed}
+            write_run(runs_dir, f"run-{rate:g}-{seed}", best_val_loss=loss, settings=settings)
+    async with open_app(size=(120, 30)) as person:
+        await look(person)
+        await person.press("x")
+        plot = person.app.screen
+        assert isinstance(plot, SweepPlotScreen)
+        await person.until(lambda: "run-0.01-0" in note(person), "the best run")
+        assert "mean" not in note(person)
+        await person.press("m")
+        assert "mean of 2 seeds 1.600 (1.500 to 1.700)" in note(person)
+        assert plot.chart._plot and sum(line.count("╋") for line in text(plot.chart._plot)) == 2
+        await person.press("x")  # over the seeds themselves
+        assert plot.key == "train.seed" and plot.chart.spreads == []
+        await person.press("m")
+        assert "no two runs of one value differ in the seed alone" in told(person)
 
 
 async def test_a_click_goes_to_a_point_and_a_second_one_to_its_run(

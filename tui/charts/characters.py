@@ -74,6 +74,18 @@ def translated(text: str, characters: CharacterSet) -> str:
     return text.translate(_BLOCKS if characters == "block" else _LETTERS)
 
 
+def faint(text: str, characters: CharacterSet) -> str:
+    """Translate dots that stand for a band of raw values."""
+    if characters == "braille":
+        return text
+    return "".join(_FAINT[characters] if "⠀" <= one <= "⣿" else one for one in text)
+
+
+def large(characters: CharacterSet) -> CharacterSet:
+    """Return the characters for large strokes: blocks are solid, and as thick as two dots."""
+    return "block" if characters == "braille" else characters
+
+
 def translate_frame(frame: ChartFrame, characters: CharacterSet) -> None:
     """Translate a chart, in place; faint raw values become a shade."""
     if characters == "braille":

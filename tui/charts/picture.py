@@ -144,8 +144,11 @@ _FAINT = np.isin(np.arange(len(raster.STYLES)), (raster.BLANK, raster.RAW, raste
 
 
 def paint_references(canvas: ChartFrame, field: Field, references: Sequence[Reference]) -> None:
-    """Draw dotted lines across what is blank, with their labels at the right."""
-    columns, rows = canvas.size
+    """Draw dotted lines across what is blank, with their labels as far to the right as possible.
+
+    Of two in one row the first is drawn.
+    """
+    _, rows = canvas.size
     taken: set[int] = set()
     for value, label in references:
         height = float(field.scale.heights(np.array([value]))[0])
@@ -154,19 +157,19 @@ def paint_references(canvas: ChartFrame, field: Field, references: Sequence[Refe
         row = min(int((1.0 - height) * rows), rows - 1)
         if row in taken:
             continue
-        taken.add(row)
-        blank = canvas.styles[row] == raster.BLANK
-        canvas.characters[row, blank] = REFERENCE_LINE
-        canvas.styles[row, blank] = raster.REFERENCE
         short = label.partition(" ")[0] if len(label) > LONG_LABEL else label
-        for words in dict.fromkeys((label, short)):
-            text = f" {words} {value:.4g} "
-            start = columns - len(text)
-            while start > columns // 2 and not _is_free(canvas, row, start, len(text)):
-                start -= 2
-            if start >= 0 and _is_free(canvas, row, start, len(text)):
-                canvas.write(start, row, text, raster.REFERENCE)
-                break
+        for words in dict.fromkeys((f"{label} {value:.4g}", f"{short} {value:.4g}", short)):
+            text = f" {words} "
+            covered = np.cumsum(np.append(0, ~_FAINT[canvas.styles[row]]))  # up to each column
+            free = np.flatnonzero(covered[len(text) :] == covered[: -len(text)])
+            if not free.size:
+                continue
+            taken.add(row)  # a line without a label would say nothing, so another may have the row
+            blank = canvas.styles[row] == raster.BLANK
+            canvas.characters[row, blank] = REFERENCE_LINE
+            canvas.styles[row, blank] = raster.REFERENCE
+            canvas.write(int(free[-1]), row, text, raster.REFERENCE)
+            break
 
 
 def paint_marks(frame: ChartFrame, field: Field, all_marks: Sequence[Mark]) -> None:
@@ -256,14 +259,26 @@ def paint_cursor(
                     while 0 <= (at := at + by) < layout.width and below[at] != " ":
                         below[at] = " "
             frame.write(start, layout.rows + 1, label, raster.CURSOR)
-    for row, word in enumerate(dict.fromkeys(words)):
-        if row < min(layout.rows, MOST_WORDS):
-            room = max(layout.columns - column - 2, column - 1)
-            text = f" {word} " if len(word) + 2 <= room else f" {word[: max(room - 3, 0)]}… "
-            to_left = column + 1 + len(text) > layout.columns
-            start = max(column - len(text), 0) if to_left else column + 1
-            signs[row, labels[row]] = " "  # no label is covered in part
-            canvas.write(start, row, text[: layout.columns - start], raster.MARK)
+    row = 0
+    for word in list(dict.fromkeys(words))[:MOST_WORDS]:
+        room = max(layout.columns - column - 2, column - 1)
+        text = f" {word} " if len(word) + 2 <= room else f" {word[: max(room - 3, 0)]}… "
+        to_left = column + 1 + len(text) > layout.columns
+        start = max(column - len(text), 0) if to_left else column + 1
+        text = text[: layout.columns - start]
+        while row < layout.rows and _has_words(canvas, labels, row, start, len(text)):
+            row += 1  # a value beside its sign stays
+        if row == layout.rows:
+            break
+        signs[row, labels[row]] = " "  # no label is covered in part
+        canvas.write(start, row, text, raster.MARK)
+        row += 1
+
+
+def _has_words(canvas: ChartFrame, but: Flags, row: int, start: int, length: int) -> bool:
+    """Whether any of some cells has a sign or a letter, other than of a label that may go."""
+    signs = canvas.characters[row, start : start + length][~but[row, start : start + length]]
+    return any(sign.isalnum() or sign in (ABOVE, BELOW, GAP_SIGN) for sign in signs.tolist())
 
 
 MOST_WORDS = 4  # marks that are named at the cursor

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tui.charts.axes import MOST_DECADES, nice_values
+from tui.charts.axes import MOST_DECADES, nice_values, value_labels
 
 Rows = list[list[tuple[str, str]]]
 """Screen rows as stretches of text, each with the name of its style."""
@@ -15,6 +15,7 @@ Rows = list[list[tuple[str, str]]]
 LOG_FROM = 8.0  # times the least value, the greatest one: from there the axis is logarithmic
 LEAST_COLUMNS, LEAST_ROWS = 12, 3
 BEST_SIGN, POINT_SIGN, LINE_SIGN = "★", "●", "·"
+BAND_SIGN, MEAN_SIGN = "┃", "╋"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,16 @@ class Point:
     y: float
     sign: str = POINT_SIGN
     style: str = "point"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The mean of several points of one value, from the lowest to the highest."""
+
+    x: float
+    mean: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -66,9 +77,16 @@ def is_logarithmic(values: Sequence[float]) -> bool:
 
 
 def draw_sweep(
-    points: Sequence[Point], axis: Axis, width: int, height: int, cursor: int | None = None
+    points: Sequence[Point],
+    axis: Axis,
+    width: int,
+    height: int,
+    cursor: int | None = None,
+    spreads: Sequence[Spread] = (),
 ) -> SweepPlot:
     """Draw points with finite values, and a line through the lowest ones of each value.
+
+    Where there are spreads, the line goes through their means instead.
 
     Args:
         points: At least one.
@@ -76,11 +94,13 @@ def draw_sweep(
         width: In cells.
         height: In cells.
         cursor: The index of the point that is looked at.
+        spreads: Bands to draw beneath the points.
     """
     xs, ys = [one.x for one in points], [one.y for one in points]
     is_log = not axis.labels and is_logarithmic(xs)
     across, down = _range(xs, is_log, 0.04), _range(ys, False, 0.06)
-    y_ticks = [(value, f"{value:.4g}") for value in nice_values(*down, max(2, height // 4))]
+    y_values = nice_values(*down, max(2, height // 4))
+    y_ticks = list(zip(y_values, value_labels(y_values), strict=True))
     left = max((len(label) for _, label in y_ticks), default=0) + 2
     columns, rows = width - left, height - 2
     if columns < LEAST_COLUMNS or rows < LEAST_ROWS:
@@ -111,11 +131,18 @@ def draw_sweep(
             write(column(value), rows, "┬", "axis")
             write(start, rows + 1, label, "tick")
             free = start + len(label) + 2
-    for (x0, y0), (x1, y1) in _through_lowest(points):
+    spread_at = {one.x for one in spreads}
+    means = [Point(one.x, one.mean) for one in spreads]
+    for (x0, y0), (x1, y1) in _through_lowest(
+        [*means, *(one for one in points if one.x not in spread_at)]
+    ):
         begin, end = column(x0), column(x1)
         for x in range(begin + 1, end):
             share = (x - begin) / (end - begin)
             write(x, row(y0 + share * (y1 - y0)), LINE_SIGN, "line")
+    for one in spreads:
+        for y in range(row(one.high), row(one.low) + 1):
+            write(column(one.x), y, BAND_SIGN, "line")
     places = [(column(one.x), row(one.y)) for one in points]
     lowest = min(ys)
     on_top = [*sorted(range(len(points)), key=lambda i: -ys[i])]
@@ -126,6 +153,9 @@ def draw_sweep(
         write(x, y, points[i].sign, "cursor" if i == cursor else points[i].style)
         if ys[i] == lowest:
             write(x - 1 if x > left else x + 1, y, BEST_SIGN, "best")
+    for one in spreads:  # beside its point, if one stands there
+        x, y = column(one.x), row(one.mean)
+        write(x + ((x, y) in places), y, MEAN_SIGN, "mean")
     return SweepPlot([_stretches(line) for line in cells], places, is_log)
 
 
@@ -154,7 +184,8 @@ def _x_ticks(
         return [(float(rank), label) for rank, label in enumerate(axis.labels)]
     most = max(2, columns // 12)
     if not is_log:
-        return [(value, f"{value:.4g}") for value in nice_values(low, high, most)]
+        inside = nice_values(low, high, most)
+        return list(zip(inside, value_labels(inside), strict=True))
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for mantissas in ((1, 2, 5), (1, 3), (1,)):
         values = [float(f"{m}e{power}") for power in decades for m in mantissas]
@@ -162,7 +193,7 @@ def _x_ticks(
         if len(inside) <= most:
             break
     inside = inside[:: math.ceil(len(inside) / most)] if inside else [low, high]
-    return [(value, f"{value:.3g}") for value in inside]
+    return [(value, value_labels([value])[0]) for value in inside]
 
 
 def _through_lowest(

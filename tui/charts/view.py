@@ -34,6 +34,7 @@ class View:
         y: The range of the vertical axis: what matters, all, or all on a logarithmic axis.
         limits: Its ends, where they were chosen.
         smoothing: Weight of the old average; 0 shows only what was measured.
+        references: Whether lines to compare with are drawn.
         cursor: The step whose values are read.
     """
 
@@ -45,6 +46,7 @@ class View:
     y: Range = "robust"
     limits: tuple[float | None, float | None] = (None, None)
     smoothing: float = 0.9
+    references: bool = True
     cursor: int | None = None
 
     def steps_shown(self, whole: tuple[float, float], end: float) -> tuple[float, float]:

@@ -85,6 +85,11 @@ _TABLE = (
         "Order of the charts, names with commas between them; a - before one hides it.",
     ),
     _preference(
+        "chart.limits", "",
+        "Ends of the vertical axes that are chosen, as loss=2..3.5,grad_norm=..5; a chart not"
+        " named here has its own.",
+    ),
+    _preference(
         "runs.columns", AUTO,
         "Columns by importance, as name,best,lr; auto adds settings that differ.",
     ),

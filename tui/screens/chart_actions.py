@@ -19,6 +19,7 @@ else:
     Base = object
 
 FAST = 10  # columns that the cursor moves with shift
+PNG_NEEDS = "a PNG, too, with: pip install 'gpt-tui[pictures]'"
 KEY_ZOOM = 2  # steps of the mouse wheel for each key
 
 
@@ -52,6 +53,9 @@ class ChartActions(Base):
 
     def action_toggle_window(self) -> None:
         self.pointed_chart.toggle_window()
+
+    def action_toggle_references(self) -> None:
+        self.pointed_chart.toggle_references()
 
     def action_next_unit(self) -> None:
         chart = self.pointed_chart
@@ -91,7 +95,9 @@ class ChartActions(Base):
         except InputError as error:
             self.notify(str(error), severity="error")
         else:
-            self.notify("exported " + "\n".join(format_path(path) for path in written))
+            no_png = all(path.suffix != ".png" for path in written)
+            more = f"\n({PNG_NEEDS})" if no_png else ""
+            self.notify("exported " + "\n".join(format_path(path) for path in written) + more)
 
 
 class GridActions(ChartActions):
@@ -111,6 +117,9 @@ class GridActions(ChartActions):
 
     def action_filter_charts(self) -> None:
         self.charts.filter()
+
+    def action_type_limits(self) -> None:
+        self.charts.ask_limits()
 
     def action_move_chart(self, by: int) -> None:
         self.charts.move_chart(by)

@@ -18,6 +18,7 @@ from textual.widgets import Static
 from data.errors import InputError
 from engine import protocol
 from engine.config.model_size import flops_per_token
+from engine.config.presets.published import published_losses
 from engine.config.schema import SETTINGS, Config
 from engine.config.setting import Value
 from engine.protocol import State
@@ -188,6 +189,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self._show_status()
         self._preferences.watch(self.arrange_panels)
         self.charts.arrange_as(self._preferences.get("chart.order"))
+        self.charts.limit_as(self._preferences.get("chart.limits"))
         self.chart.empty_text = self.control.status.message  # that a run is being opened
         self.set_interval(TICK_SECONDS, self._tick)
         self.call_after_refresh(self.control.queue.welcome)
@@ -441,6 +443,10 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
             model = self.control.draft.base.model
             per_token["FLOPs"] = flops_per_token(model, len(self.control.characters))
         self.chart.show_units(per_token)
+        base = self.control.draft.base
+        known = self.control.facts.corpus == base.data.corpus  # else another text stands in for it
+        published = published_losses(base) if known else []
+        self.chart.show_published([(one.loss, one.label) for one in published])
         plan = Plan(self.control.draft.base.optim, status.total_steps)
         self.charts.show(
             self.control.metrics, max_step=status.total_steps, val_label=label, plan=plan
@@ -452,7 +458,11 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
     def _remember_view(self) -> None:
         view = self.chart.view
-        for name, value in (("chart.smoothing", view.smoothing), ("chart.y_scale", view.y)):
+        for name, value in (
+            ("chart.smoothing", view.smoothing),
+            ("chart.y_scale", view.y),
+            ("chart.limits", self.charts.limits),
+        ):
             if self._preferences.get(name) != value:
                 self._remember(name, value)
 
@@ -690,7 +700,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         elif self.settings.search.has_focus:
             self.settings.end_search()
         elif self.charts.has_focus_within:
-            self.charts.end_filter(keep=False)
+            self.charts.end_field(keep=False)
         else:
             self.samples.leave_field()
             self.set_focus(None)

@@ -11,6 +11,7 @@ from textual.screen import Screen
 from data.errors import InputError
 from tui.control.preferences import PREFERENCES, Preferences
 from tui.screens.preferences import PreferencesScreen
+from tui.widgets.chart_grid import ChartGrid
 
 if TYPE_CHECKING:
     _Base = Screen[None]
@@ -92,8 +93,9 @@ class Panels(_Base):
         self.app.push_screen(PreferencesScreen(self._preferences))
 
     def action_projector(self) -> None:
-        """Show the chart and the text alone, in high contrast; or all again."""
+        """Show the chart and the text alone, large and in high contrast; or all again."""
         self.toggle_class("-projector")
+        self.query_one(ChartGrid).enlarge(self.has_class("-projector"))
         self.app.use_high_contrast(self.has_class("-projector"))  # type: ignore[attr-defined]
 
     # -- by mouse --------------------------------------------------------------------------------

@@ -30,6 +30,9 @@ Each point is a run; its letter is that of its mark or, if no run is marked, one
 dotted line goes through the best run of each value, and ★ is the best of all. The axis is
 logarithmic where the values span about a decade or more.
 
+Runs that differ in the seed alone can have their mean ╋ in a band ┃ from the lowest to the highest
+of them; the line then goes through the means.
+
 The arrow keys, or a click, go from run to run; {plot.choose}, or a second click, goes back
 to the table with the cursor on that run.
 
@@ -105,12 +108,14 @@ class SweepPlotScreen(KeyedScreen[str | None]):
         one = points[self.chart.cursor]
         letter = self.chart.letter_of(one.run.path)
         config = one.run.config
-        value = format_duration(one.y) if self.figure == "train time" else format_loss(one.y)
+        value = self._format(one.y)
         others = [key for key in self.settings if key != self.key]
+        seeds = self._seeds_of(one.run.path) if self.chart.joins_seeds else ""
         items = [
             Text(f"{letter} {one.run.name}".strip(), "bold"),
             Text(f"{self.key} {SETTINGS[self.key].format(one.value)}"),
             Text(f"{self.figure} {value}"),
+            *([Text(seeds)] if seeds else []),
             *(
                 Text(f"{key.partition('.')[2]} {format_value(key, config.get(key))}", "dim")
                 for key in others
@@ -118,6 +123,27 @@ class SweepPlotScreen(KeyedScreen[str | None]):
             ),
         ]
         note.update(fit_items(items, self.size.width - 2))
+
+    def _format(self, figure: float) -> str:
+        return format_duration(figure) if self.figure == "train time" else format_loss(figure)
+
+    def _seeds_of(self, path: str) -> str:
+        """Return the mean and the ends of the seeds that a run is one of; empty if of none."""
+        for one in self.chart.spreads:
+            if path in one.runs:
+                low, mean, high = map(self._format, (one.low, one.mean, one.high))
+                return f"mean of {len(one.runs)} seeds {mean} ({low} to {high})"
+        return ""
+
+    def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
+        if action == "toggle_seeds" and self.is_mounted and not self.chart.spreads:
+            return "no two runs of one value differ in the seed alone"
+        return ""
+
+    def action_toggle_seeds(self) -> None:
+        """Draw the mean and a band of runs that differ in the seed alone, or only the runs."""
+        self.chart.join_seeds(not self.chart.joins_seeds)
+        self._show_run()
 
     def on_sweep_chart_moved(self) -> None:
         self._show_run()

@@ -14,8 +14,11 @@ from textual.layout import ArrangeResult, Layout, WidgetPlacement
 from textual.message import Message
 from textual.reactive import var
 from textual.widget import Widget
+from textual.widgets import Static
 
+from data.errors import InputError, brief
 from tui.charts.view import View
+from tui.control.limits import EXAMPLES, FREE, Ends, format_all, parse_all, parse_limits
 from tui.control.remap import key_in_force
 from tui.widgets.chart_widget import ChartWidget
 from tui.widgets.field import Field
@@ -23,9 +26,12 @@ from tui.widgets.loss_chart import LossChart
 from tui.widgets.metric_chart import MetricChart, Plan
 
 if TYPE_CHECKING:
+    from engine.metric_catalogue import ChartKind
     from engine.metrics import MetricStore
 
 Mode: TypeAlias = Literal["loss", "grid", "one"]
+
+LOSS_NAME = "loss"  # of the chart of the loss, in the catalogue of metrics
 
 GAP = 2  # columns between charts
 TILE_WIDTH, TILE_HEIGHT = 28, 7  # at least
@@ -102,8 +108,9 @@ class ChartGrid(Widget):
 
     DEFAULT_CSS = """
     ChartGrid { height: 1fr; }
-    ChartGrid > #chart-filter { display: none; height: 1; background: $surface; }
-    ChartGrid.-filtering > #chart-filter { display: block; }
+    ChartGrid > #no-chart { display: none; content-align: center middle; text-align: center; }
+    ChartGrid > Field { display: none; height: 1; background: $surface; }
+    ChartGrid.-filtering > #chart-filter, ChartGrid.-limiting > #chart-limits { display: block; }
     """
 
     mode: var[Mode] = var[Mode]("loss")
@@ -135,6 +142,7 @@ class ChartGrid(Widget):
         self._names: list[str] = []  # of the metrics when the tiles were made
         self._store: MetricStore | None = None
         self._plan: Plan | None = None
+        self._limits: dict[str, Ends] = {}  # of the vertical axes, by the names of charts
         self._selected = 0
         self._turn = 0
         self._shown: list[ChartWidget] = []
@@ -152,6 +160,8 @@ class ChartGrid(Widget):
             id="chart-filter",
             placeholder=f"only charts whose name has… ({keep} keeps, {end} ends)",
         )
+        yield Field(id="chart-limits", placeholder=f"limits: {EXAMPLES}")
+        yield Static(id="no-chart")
 
     # -- what is shown -----------------------------------------------------------------------------
 
@@ -194,8 +204,13 @@ class ChartGrid(Widget):
             if name not in self._tiles:
                 self._tiles[name] = tile = MetricChart(kind, self.loss)
                 tile.display = False
-                tile.characters = self.loss.characters
-                tile.view = replace(self.loss.view, y="log" if kind.log else "robust", cursor=None)
+                tile.characters, tile.large = self.loss.characters, self.loss.large
+                tile.view = replace(
+                    self.loss.view,
+                    y="log" if kind.log else "robust",
+                    cursor=None,
+                    limits=self._limits.get(name, FREE),
+                )
                 self.mount(tile)
             self._tiles[name].show(store, kind, self._plan)
         for name in self._tiles.keys() - kinds.keys():
@@ -203,27 +218,54 @@ class ChartGrid(Widget):
         self._tiles = {name: self._tiles[name] for name in kinds}  # in the order of the catalogue
         self._arrange()
 
+    def enlarge(self, large: bool) -> None:
+        """Draw all charts with large strokes, or as usual."""
+        for chart in (self.loss, *self._tiles.values()):
+            chart.large = large
+
     def arrange_as(self, order: str) -> None:
         """Take over an order of charts: names with commas between them, - before those to hide."""
         self._order = [one.strip() for one in order.split(",") if one.strip()]
         self._arrange()
 
+    def limit_as(self, limits: str) -> None:
+        """Take over the limits of vertical axes, as `limits` returns them."""
+        self._limits = parse_all(limits)
+        self.loss.view = replace(self.loss.view, limits=self._limits.get(LOSS_NAME, FREE))
+
+    @property
+    def limits(self) -> str:
+        """The limits of the vertical axes of all charts that have been shown."""
+        shown = {LOSS_NAME: self.loss, **self._tiles}
+        self._limits |= {name: one.view.limits for name, one in shown.items()}
+        return format_all(self._limits)
+
     def listed(self) -> list[ChartWidget]:
         """Return the charts of all pages, in their order: the loss first."""
-        wanted = self.words.casefold().split()
         rank = {name.lstrip("-"): at for at, name in enumerate(self._order)}
         known = list(self._tiles)
         names = sorted(known, key=lambda one: (rank.get(one, len(rank)), known.index(one)))
         found: list[ChartWidget] = [self.loss]
         for name in names:
-            kind = self._tiles[name].kind
-            text = " ".join(
-                [name, kind.title, kind.group, *(one.name for one in kind.metrics)]
-            ).casefold()
-            hidden = f"-{name}" in self._order and not wanted
-            if not hidden and all(word in text for word in wanted):
+            hidden = f"-{name}" in self._order and not self.words.strip()
+            if not hidden and self._has_words(self._tiles[name].kind):
                 found.append(self._tiles[name])
         return found
+
+    def _has_words(self, kind: ChartKind) -> bool:
+        """Whether the filter finds a chart."""
+        names = [kind.name, kind.title, kind.group, *(one.name for one in kind.metrics)]
+        text = " ".join(names).casefold()
+        return all(word in text for word in self.words.casefold().split())
+
+    @property
+    def _finds_none(self) -> bool:
+        """Whether the filter finds no chart at all."""
+        if self.mode == "loss" or not self.words.strip() or len(self.listed()) > 1:
+            return False
+        from engine.metric_catalogue import CHARTS, LOSS
+
+        return not any(self._has_words(kind) for kind in CHARTS if kind.name == LOSS)
 
     @property
     def current(self) -> ChartWidget:
@@ -247,8 +289,7 @@ class ChartGrid(Widget):
         self._arrange()
 
     def _chart_size(self) -> Size:
-        below = 1 if self.has_class("-filtering") else 0
-        return Size(self.size.width, max(self.size.height - below, 1))
+        return Size(self.size.width, max(self.size.height - (self._field is not None), 1))
 
     def _page(self, size: Size) -> tuple[list[tuple[ChartWidget, Region]], int, int]:
         """Return the charts to show with their places, and which page it is of how many."""
@@ -271,11 +312,13 @@ class ChartGrid(Widget):
 
     def places(self, size: Size) -> dict[Widget, Region]:
         """Return where each chart is."""
-        below = 1 if self.has_class("-filtering") else 0
-        size = Size(size.width, max(size.height - below, 1))
+        field = self._field
+        size = Size(size.width, max(size.height - (field is not None), 1))
         found: dict[Widget, Region] = dict(self._page(size)[0])
-        if below:
-            found[self.query_one("#chart-filter")] = Region(0, size.height, size.width, 1)
+        if self._finds_none:
+            found = {self.query_one("#no-chart"): Region(0, 0, *size)}
+        if field is not None:
+            found[field] = Region(0, size.height, size.width, 1)
         return found
 
     def _arrange(self) -> None:
@@ -283,6 +326,17 @@ class ChartGrid(Widget):
         if not self.is_mounted or not self.size:
             return
         charts, page, pages = self._page(self._chart_size())
+        none = self.query_one("#no-chart", Static)
+        none.display = self._finds_none
+        if none.display:
+            charts = []
+            every, filter = (
+                key_in_force(self, f"cockpit.{name}") for name in ("hide", "filter_charts")
+            )
+            none.update(
+                f"no chart has {brief(self.words)} in its name\n"
+                f"{every} shows all charts, {filter} changes the words"
+            )
         before, self._shown = self._shown, [chart for chart, _ in charts]
         current = self.current
         for chart in (self.loss, *self._tiles.values()):
@@ -300,8 +354,9 @@ class ChartGrid(Widget):
         current = self.current
         several = len(self._shown) > 1
         title = "loss" if current is self.loss or several else current.title
+        title = title if self._shown else "charts"
         of = f"{page + 1}/{pages}" if pages > 1 else ""
-        words = f"charts with {self.words!r}" if self.words else ""
+        words = f"charts with {self.words!r}" if self.words and self.mode != "loss" else ""
         return title, " · ".join(one for one in (words, of) if one)
 
     # -- refreshing --------------------------------------------------------------------------------
@@ -412,25 +467,45 @@ class ChartGrid(Widget):
         self._arrange()
         self.post_message(self.Chosen(",".join(self._order)))
 
+    @property
+    def _field(self) -> Field | None:
+        """The field below the charts, while there is one."""
+        for asks, id in (("-filtering", "#chart-filter"), ("-limiting", "#chart-limits")):
+            if self.has_class(asks):
+                return self.query_one(id, Field)
+        return None
+
     def filter(self) -> None:
         """Ask for words that the names of charts must have."""
         if self.mode == "loss":
             self.mode = "grid"
-        self.add_class("-filtering")
-        self._arrange()
-        field = self.query_one("#chart-filter", Field)
-        field.value = self.words
-        field.focus()
+        self._ask("-filtering", self.words)
 
-    def end_filter(self, keep: bool) -> None:
-        """Close the field of the filter."""
-        if not self.has_class("-filtering"):
-            return
-        self.remove_class("-filtering")
-        if not keep:
-            self.words = ""
+    def ask_limits(self) -> None:
+        """Ask for the limits of the selected chart."""
+        chart = self.current
+        steps = "" if chart.view.zoom is None else "step {:.0f}..{:.0f}".format(*chart.view.zoom)
+        self._ask("-limiting", f"{chart.shown_limits} {steps}".strip())
+
+    def _ask(self, what: str, value: str) -> None:
+        self.end_field(keep=True)
+        self.add_class(what)
         self._arrange()
-        if self.query_one("#chart-filter").has_focus:
+        if (field := self._field) is not None:
+            field.value = value
+            field.cursor_position = len(value)
+            field.focus()
+
+    def end_field(self, keep: bool) -> None:
+        """Close the field below the charts; a filter that is not kept ends, too."""
+        field = self._field
+        if field is None:
+            return
+        if not keep and self.has_class("-filtering"):
+            self.words = ""
+        self.remove_class("-filtering", "-limiting")
+        self._arrange()
+        if field.has_focus:
             self.screen.set_focus(None)
 
     def on_input_changed(self, event: Field.Changed) -> None:
@@ -440,10 +515,18 @@ class ChartGrid(Widget):
 
     def on_input_submitted(self, event: Field.Submitted) -> None:
         event.stop()
-        self.end_filter(keep=True)
+        if self.has_class("-limiting"):
+            try:
+                limits = parse_limits(event.value)
+            except InputError as error:
+                self.screen.notify(str(error), severity="error")
+                return
+            # called by the chart itself, what it then posts goes up beyond this widget
+            self.current.call_next(self.current.limit, limits)
+        self.end_field(keep=True)
 
     def on_descendant_blur(self, event: events.DescendantBlur) -> None:
-        self.end_filter(keep=True)  # Tab or a click elsewhere keeps what was typed
+        self.end_field(keep=True)  # Tab or a click elsewhere keeps what was typed
 
     def on_click(self, event: events.Click) -> None:
         """Select the chart that was clicked."""
@@ -469,5 +552,6 @@ def _same_steps(view: View, other: View) -> View:
         unit=other.unit,
         log_x=other.log_x,
         smoothing=other.smoothing,
+        references=other.references,
         cursor=other.cursor,
     )

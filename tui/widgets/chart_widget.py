@@ -16,8 +16,9 @@ from textual.reactive import var
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.charts.characters import CharacterSet, detected, translate_frame, translated
+from tui.charts.characters import CharacterSet, detected, faint, large, translate_frame, translated
 from tui.charts.view import RANGES, UNITS, View
+from tui.control.limits import Limits, format_ends
 from tui.control.preferences import AUTO, OF_CHARTS
 from tui.terminal.visible import visible_line
 from tui.text.numbers import format_loss
@@ -65,10 +66,16 @@ class ChartWidget(Widget):
     characters: var[CharacterSet] = var(lambda: detected(os.environ), init=False)
     """Of which characters it is made."""
 
+    large: var[bool] = var(False, init=False)
+    """Whether its strokes are large, as for a projector."""
+
     steers: bool = True
     """Whether the mouse moves the cursor; otherwise its owner alone does."""
 
     title: str = ""
+
+    unit_size: float = 1.0
+    """What one of the vertical axis is, of what is recorded: a thousandth where it counts ms."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "chart--axis",
@@ -254,6 +261,21 @@ class ChartWidget(Widget):
     def smooth(self, by: int) -> None:
         self.look(self.view.smoothed(by))
 
+    def limit(self, limits: Limits) -> None:
+        """Show a chosen range of either axis; values are in the unit that the chart shows."""
+        low, high = (None if end is None else end * self.unit_size for end in limits.y)
+        steps = limits.steps
+        self.look(replace(self.view, limits=(low, high), zoom=steps, follow=False, recent=False))
+
+    @property
+    def shown_limits(self) -> str:
+        """The vertical limits as they are typed; empty if they are not chosen."""
+        low, high = (None if end is None else end / self.unit_size for end in self.view.limits)
+        return format_ends((low, high))
+
+    def toggle_references(self) -> None:
+        self.look(replace(self.view, references=not self.view.references))
+
     def cycle_unit(self) -> None:
         """Count steps, tokens, epochs, time or operations along the horizontal axis."""
         units = [unit for unit in UNITS if unit in self.units()]
@@ -330,6 +352,9 @@ class ChartWidget(Widget):
     def watch_empty_text(self) -> None:
         self.refresh_data()
 
+    def watch_large(self) -> None:
+        self.watch_characters()
+
     def watch_characters(self) -> None:
         self._strips.clear()  # the legend's are translated, too
         self.refresh_data()
@@ -396,7 +421,7 @@ class ChartWidget(Widget):
 
     def state(self) -> object:
         """Return everything a drawing depends on but its size."""
-        return self.data_state(), self.view, self.empty_text, self.characters
+        return self.data_state(), self.view, self.empty_text, self._drawn_with
 
     def refresh_data(self) -> None:
         """Draw again if anything has changed since, and repaint the cells that differ."""
@@ -510,10 +535,14 @@ class ChartWidget(Widget):
             paint_cursor(frame, self._drawing.field, cursor, told, words)
             if legend and self.steers:  # else its owner shows the values
                 legend = [*self.reading(self._chart, cursor, width, len(legend))]
-        if self.characters != "braille":
+        if self._drawn_with != "braille":
             frame = frame.copy()
-            translate_frame(frame, self.characters)
+            translate_frame(frame, self._drawn_with)
         self._legend, self._frame = legend, frame
+
+    @property
+    def _drawn_with(self) -> CharacterSet:
+        return large(self.characters) if self.large else self.characters
 
     def shown(self) -> tuple[Chart, Drawing] | None:
         """Return what is on the screen, and where it is; None while there is nothing."""
@@ -566,7 +595,7 @@ class ChartWidget(Widget):
     def _strip(self, row: Row) -> Strip:
         segments = [
             Segment(
-                visible_line(translated(text, self.characters)),
+                visible_line((faint if style == "raw" else translated)(text, self._drawn_with)),
                 self._rich_style(style),
             )
             for text, style in row

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tui.charts.window import XAxis
 
 
+LIMITS = "limits"  # begins the flag of a chosen range
 MOST_OF_LABEL = 24  # characters, of a reference line
 
 
@@ -43,6 +44,7 @@ class LossChart(ChartWidget):
         self._forked_from: Column | None = None
         self._forked_from_name = ""
         self._references: tuple[tuple[float, str], ...] = ()
+        self._published: tuple[tuple[float, str], ...] = ()
         self._per_token: Mapping[str, float] = {}
 
     def show(
@@ -71,6 +73,11 @@ class LossChart(ChartWidget):
     def show_references(self, references: Sequence[tuple[float, str]]) -> None:
         """Draw lines at values that losses are compared with, each with its label."""
         self._references = tuple((value, _short(label)) for value, label in references)
+        self.refresh_data()
+
+    def show_published(self, losses: Sequence[tuple[float, str]]) -> None:
+        """Draw lines at what others have reached with a model like this one."""
+        self._published = tuple(losses)
         self.refresh_data()
 
     def show_units(self, per_token: Mapping[str, float]) -> None:
@@ -117,6 +124,7 @@ class LossChart(ChartWidget):
             self._max_step,
             id(self._forked_from),
             self._references,
+            self._published,
             tuple(self._per_token.items()),
             self.growing,
         )
@@ -176,9 +184,15 @@ class LossChart(ChartWidget):
             self.view.y,
             self.view.limits,
             [*store.events, *store.marks],
-            [Reference(*one) for one in (*_known(store.references), *self._references)],
+            [Reference(*one) for one in self._compared_with(store)],
             reached=reached,
         )
+
+    def _compared_with(self, store: MetricStore) -> list[tuple[float, str]]:
+        """Return the reference lines, the most telling first: it gets a place that two share."""
+        if not self.view.references:
+            return []
+        return [*self._references, *self._published, *_known(store.references)]
 
     def legend(self, drawing: Drawing, chart: Chart, width: int) -> list[Row]:
         """Return the fullest legend that fits on one row."""
@@ -243,6 +257,8 @@ def flags_of(chart: ChartWidget, drawing: Drawing) -> list[str]:
     flags: list[str] = []
     if view.y != "robust":
         flags.append("no log: not all positive" if drawing.log_refused else view.y)
+    if chart.shown_limits:
+        flags.append(f"{LIMITS} {chart.shown_limits}")
     if view.smoothing not in (0.0, 0.9):
         flags.append(f"smoothing {view.smoothing:g}")
     if view.zoom is not None:
@@ -258,7 +274,7 @@ def flags_of(chart: ChartWidget, drawing: Drawing) -> list[str]:
 
 def _known(references: Mapping[str, float]) -> list[tuple[float, str]]:
     """Return what losses of this run are compared with."""
-    named = (("uniform_loss", "ln V"), ("bigram_loss", "bigram"))
+    named = (("bigram_loss", "bigram"), ("uniform_loss", "ln V"))
     return [(references[key], label) for key, label in named if key in references]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.reactive import var
 
 from tui.widgets.chart_widget import ChartWidget, Row, Value, cut, length_of, style_of
-from tui.widgets.loss_chart import LossChart, flags_of
+from tui.widgets.loss_chart import LIMITS, LossChart, flags_of
 
 if TYPE_CHECKING:
     from engine.config.schema import OptimConfig
@@ -117,15 +117,17 @@ class MetricChart(ChartWidget):
             return None
         largest = max((abs(one) for one in self._latest(curves)), default=0.0)
         size, self._suffix = scale_of(self.kind.unit, largest)
+        self.unit_size = size
         series = [_scaled(one, 1 / size) for one in curves]
         whole, reached = self._loss.steps_of_axis(self.view)
         ahead = self._schedule_ahead(reached)
-        limits = self.view.limits
+        low, high = self.view.limits
+        limits = None if low is None else low / size, None if high is None else high / size
         if ahead is not None:
             from tui.charts import raster
             from tui.charts.chart import Series
 
-            series.append(Series(ahead, raster.GHOST, "ghost", "ahead", stroke=raster.DASHED))
+            series.append(Series(ahead, raster.GHOST, "ghost", "ahead", stroke=raster.DOTTED))
             if limits == (None, None) and self.view.y == "robust":
                 limits = 0.0, self._highest_rate(store, ahead)
         return Chart(
@@ -208,7 +210,9 @@ class MetricChart(ChartWidget):
 
     def legend(self, drawing: Drawing, chart: Chart, width: int) -> list[Row]:
         flags = [one for one in flags_of(self, drawing) if one != "log" or not self.kind.log]
-        return self._heading(self.values(chart), width, "" if width < 60 else " · ".join(flags))
+        if width < 60:  # limits are said in any case: they may hide something
+            flags = [one for one in flags if one.startswith(LIMITS)]
+        return self._heading(self.values(chart), width, " · ".join(flags))
 
     def reading(self, chart: Chart, cursor: int, width: int, rows: int) -> list[Row]:
         heading = self._heading(self.values(chart, cursor), width, "")
@@ -221,7 +225,9 @@ class MetricChart(ChartWidget):
             title.append((f"  {flags}", "tick"))
         title = [one for one in title if one[0]]
         shown = [(one, one.value if one.smoothed is None else one.smoothed) for one in values]
-        for named in (True, False):
+        # of training and validation the signs say enough
+        signs_differ = len({one.series.kind for one, _ in shown}) == len(shown)
+        for named in (True, False)[: 1 + signs_differ]:
             row: Row = []
             for one, value in shown:
                 sign = "●" if one.series.kind == "sparse" else "━"
@@ -231,29 +237,53 @@ class MetricChart(ChartWidget):
             room = width - length_of(title) - length_of(row)
             if room >= 0:
                 return [[*title, (" " * room, "blank"), *row]]
-        return [cut(title, width), self._ranked(shown, width)]
+        return self._two_rows(title, shown, width)
 
-    def _ranked(self, shown: list[tuple[Value, float | None]], width: int) -> Row:
-        """Return the values, the largest first; only the first ones with their names."""
+    def _two_rows(
+        self, title: Row, shown: list[tuple[Value, float | None]], width: int
+    ) -> list[Row]:
+        """Return the title, and below it the values, the largest first.
+
+        Where they have no room their names are shortened; then some of them stand beside the title,
+        and of the others it is only said how many they are.
+        """
 
         def size(one: tuple[Value, float | None]) -> float:
             return -abs(one[1]) if one[1] is not None and math.isfinite(one[1]) else 0.0
 
         ranked = sorted(shown, key=size)
-        ways = [(len(ranked), named) for named in range(len(ranked), -1, -1)]
-        ways += [(count, 0) for count in range(len(ranked) - 1, 0, -1)]
+        short = {one.label: one.short or one.label for one in self.kind.metrics}
+        unit = (self._suffix, "tick")
         row: Row = []
-        for count, named in ways:
-            row = []
-            for at, (one, value) in enumerate(ranked[:count]):
-                label = f"{one.series.name} " if at < named else ""
-                sign = "●" if one.series.kind == "sparse" else "━"
-                row.append((f" {sign} "[not at :], style_of(one.series)))
-                row.append((f"{label}{self.format(value).removesuffix(self._suffix)}", "legend"))
-            row.append((self._suffix, "tick"))
+        for names in ({}, short):
+            parts = [self._part(one, value, names) for one, value in ranked]
+            row = [*_joined(parts), unit]
             if length_of(row) <= width:
+                return [cut(title, width), row]
+        below = 0
+        while below < len(parts) and length_of([*_joined(parts[: below + 1]), unit]) <= width:
+            below += 1
+        below = max(below, 1)
+        for more in range(len(parts) - below + 1):
+            left = [(f" +{more}", "tick")] if more else []
+            beside = [*_joined(parts[below : len(parts) - more]), *left]
+            room = width - length_of(title) - length_of(beside)
+            if room > 1:
                 break
-        return cut(row, width)
+        else:
+            beside, room = [], 0
+        rows = [*title, (" " * max(room, 0), "blank"), *beside], [*_joined(parts[:below]), unit]
+        return [cut([one for one in row if one[0]], width) for row in rows]
+
+    def _part(self, one: Value, value: float | None, names: Mapping[str, str]) -> Row:
+        sign = "●" if one.series.kind == "sparse" else "━"
+        name = names.get(one.series.name, one.series.name)
+        told = self.format(value).removesuffix(self._suffix)
+        return [(sign, style_of(one.series)), (f"{name} {told}", "legend")]
+
+
+def _joined(parts: Sequence[Row]) -> Row:
+    return [one for at, part in enumerate(parts) for one in ([(" ", "blank")] * (at > 0) + part)]
 
 
 def _style_of_value(one: Value, count: int) -> str:

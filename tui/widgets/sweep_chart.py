@@ -16,7 +16,7 @@ from tui.text.letters import letter_of
 from tui.widgets.runs_columns import format_value
 
 if TYPE_CHECKING:
-    from engine.runs.sweep import Sweep
+    from engine.runs.sweep import SeedSpread, Sweep
     from tui.charts.sweep import SweepPlot
 
 MOST_LETTERS = 26  # runs that get a letter although they are not marked
@@ -32,7 +32,7 @@ class SweepChart(Widget):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "sweep--axis", "sweep--tick", "sweep--line", "sweep--point", "sweep--best",
-        "sweep--cursor", "sweep--blank",
+        "sweep--cursor", "sweep--blank", "sweep--mean",
     }  # fmt: skip
     DEFAULT_CSS = """
     SweepChart {
@@ -40,6 +40,7 @@ class SweepChart(Widget):
         & > .sweep--axis { color: $foreground 50%; }
         & > .sweep--tick { color: $foreground 80%; }
         & > .sweep--line { color: $foreground 50%; }
+        & > .sweep--mean { color: $foreground; text-style: bold; }
         & > .sweep--point { color: $text-primary; text-style: bold; }
         & > .sweep--best { color: $text-success; text-style: bold; }
         & > .sweep--cursor {
@@ -60,6 +61,7 @@ class SweepChart(Widget):
         self._colour_of = colour_of
         self.sweep: Sweep | None = None
         self.cursor = 0
+        self.joins_seeds = False
         self._key = ""
         self._places: dict[str, int] = {}
         self._plot: SweepPlot | None = None
@@ -81,6 +83,18 @@ class SweepChart(Widget):
         self._places = places
         self.cursor = paths.index(kept) if kept in paths else self._best
         self._draw()
+
+    def join_seeds(self, joins: bool) -> None:
+        """Draw a band and a mean where runs differ in the seed alone, or only the runs."""
+        self.joins_seeds = joins
+        self._draw()
+
+    @property
+    def spreads(self) -> list[SeedSpread]:
+        """Of the runs that differ in the seed alone."""
+        from engine.runs.sweep import seed_spreads
+
+        return seed_spreads(self.sweep.points) if self.sweep else []
 
     @property
     def current(self) -> str | None:
@@ -125,7 +139,7 @@ class SweepChart(Widget):
                 self.post_message(self.Chosen())
 
     def _draw(self) -> None:
-        from tui.charts.sweep import Axis, Point, draw_sweep
+        from tui.charts.sweep import Axis, Point, Spread, draw_sweep
 
         self._plot = None
         if self.sweep and self.sweep.points and self.size:
@@ -135,7 +149,9 @@ class SweepChart(Widget):
                 letter = () if place is None else (letter_of(place)[-1], f"place {place}")
                 points.append(Point(one.x, one.y, *letter))
             labels = tuple(format_value(self._key, value) for value in self.sweep.ranked)
-            self._plot = draw_sweep(points, Axis(labels), *self.size, self.cursor)
+            shown = self.spreads if self.joins_seeds else []
+            spreads = [Spread(one.x, one.mean, one.low, one.high) for one in shown]
+            self._plot = draw_sweep(points, Axis(labels), *self.size, self.cursor, spreads)
         self.refresh()
 
     def render_line(self, y: int) -> Strip:

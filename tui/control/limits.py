@@ -1,0 +1,92 @@
+"""Limits of a chart's axes, as they are typed, shown and remembered."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import NamedTuple, TypeAlias
+
+from data.errors import InputError, brief
+
+Ends: TypeAlias = tuple[float | None, float | None]
+"""The lower and the upper end of an axis; None is left to the chart."""
+
+FREE: Ends = (None, None)
+EXAMPLES = "2..3.5, 2.., ..3.5, step 100..500, or auto"
+LARGEST = 1e300
+
+_STEPS = re.compile(r"\bsteps?\b", re.IGNORECASE)
+
+
+class Limits(NamedTuple):
+    """Those of both axes."""
+
+    y: Ends
+    steps: tuple[float, float] | None  # None shows all
+
+
+def parse_limits(text: str) -> Limits:
+    """Read limits; nothing, and auto, leave them to the chart.
+
+    Raises:
+        InputError: It is none of the forms in `EXAMPLES`, or the ends are not in order.
+    """
+    if text.strip().lower() in ("", "auto"):
+        return Limits(FREE, None)
+    values, *steps = _STEPS.split(text)
+    if len(steps) > 1:
+        raise InputError(f"steps are limited once, as {EXAMPLES}: not {brief(text)}")
+    y = _ends(values) if values.strip(" ,") or not steps else FREE
+    if not steps:
+        return Limits(y, None)
+    first, last = _ends(steps[0])
+    if first is None or last is None or first < 0:
+        raise InputError(f"steps need a first and a last one, as step 100..500: not {brief(text)}")
+    return Limits(y, (first, last))
+
+
+def _ends(text: str) -> Ends:
+    parts = text.strip(" ,").split("..")
+    if len(parts) != 2 or not any(part.strip() for part in parts):
+        raise InputError(f"limits are {EXAMPLES}: not {brief(text.strip())}")
+    low, high = (_number(part) if part.strip() else None for part in parts)
+    if low is not None and high is not None and not low < high:
+        raise InputError(
+            f"the lower limit must be below the upper one: {low:g} is not below {high:g}"
+        )
+    return low, high
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text.replace(",", ""))
+    except ValueError:
+        number = math.nan
+    if not abs(number) <= LARGEST:
+        raise InputError(f"limits are numbers, as {EXAMPLES}: not {brief(text.strip())}")
+    return number
+
+
+def format_ends(ends: Ends) -> str:
+    """``2..3.5``; empty if neither is chosen."""
+    return "" if ends == FREE else "..".join("" if one is None else f"{one:.6g}" for one in ends)
+
+
+def parse_all(text: str) -> dict[str, Ends]:
+    """Read the vertical limits of several charts, as ``loss=2..3.5,grad_norm=..5``.
+
+    What is none is left out: they are preferences, which nobody waits for.
+    """
+    found = {}
+    for part in text.split(","):
+        name, _, ends = part.partition("=")
+        try:
+            found[name.strip()] = _ends(ends)
+        except InputError:
+            continue
+    return found
+
+
+def format_all(limits: dict[str, Ends]) -> str:
+    """Return what `parse_all` reads."""
+    return ",".join(f"{name}={format_ends(ends)}" for name, ends in limits.items() if ends != FREE)
