@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -82,8 +83,9 @@ def parser() -> BenchmarkParser:
 
 def terminal_size(text: str) -> tuple[int, int]:
     """Parse ``200x50``."""
-    columns, _, rows = text.partition("x")
-    return int(columns), int(rows)
+    if not (size := re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text)):
+        raise argparse.ArgumentTypeError(f"it must be like 120x40, not {text!r}")
+    return int(size[1]), int(size[2])
 
 
 def measure(args: argparse.Namespace) -> Report:

@@ -35,7 +35,11 @@ def learning_rate(optim: OptimConfig, step: int, total_steps: int) -> float:
 
 
 def cooldown_steps(optim: OptimConfig, end: int) -> int:
-    """Return the length of wsd's decay that ends at step ``end``."""
+    """Return the length of wsd's decay.
+
+    Args:
+        end: The step at which it ends; or begins, if it is begun by hand.
+    """
     return optim.cooldown_steps or max(1, round(COOLDOWN_SHARE * end))
 
 

@@ -12,7 +12,6 @@ from engine.config.schema import SETTINGS
 from engine.config.setting import FALSE_WORDS, TRUE_WORDS
 from engine.runs.fields import (
     FIELDS,
-    SORTS,
     WORDS,
     Field,
     Kind,
@@ -24,7 +23,6 @@ from engine.runs.summary import RunSummary
 
 __all__ = [
     "FILTER_EXAMPLE",
-    "SORTS",
     "Filter",
     "matches",
     "parse_filter",

@@ -26,7 +26,7 @@ from engine.config.setting import When
 from engine.config.unused import beyond_the_run
 from engine.machine.memory import memory_ran_out
 from engine.metrics import MetricStore
-from engine.optim.schedule import COOLDOWN_SHARE
+from engine.optim.schedule import cooldown_steps
 from engine.program import program
 from engine.protocol import Adjusted, Event, PruningRule, State, Status
 from engine.runs.checkpoint_names import LATEST, pin, unpin
@@ -310,7 +310,7 @@ class Session:
                 f"the schedule {optim.schedule} decays by itself: a cool-down needs optim.schedule "
                 f"wsd or constant"
             )
-        end = step + (optim.cooldown_steps or max(1, round(COOLDOWN_SHARE * step)))
+        end = step + cooldown_steps(optim, step)
         self._adjust(
             protocol.Adjust(
                 {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -192,3 +193,10 @@ def test_startup_end_to_end(small_text_file: Path, capsys: pytest.CaptureFixture
     assert told["torch_before_paint"] is False
     assert told["first_paint_seconds"]["count"] == 1
     assert told["training_seconds"]["median"] > 0
+
+
+@pytest.mark.parametrize("text", ["-80x24", "80", "0x24", "80x", "80x24x2"])
+def test_a_size_of_the_terminal_has_columns_and_rows(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="like 120x40"):
+        overhead.terminal_size(text)
+    assert overhead.terminal_size("200x50") == (200, 50)

@@ -30,7 +30,8 @@ from engine.protocol import Adjust, Evaluate, Rewind
 from engine.runs.catalogue import Catalogue
 from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.curves import ghost_of_parent
-from engine.runs.selection import SORTS, matches, sort_runs
+from engine.runs.fields import SORTS
+from engine.runs.selection import matches, sort_runs
 from engine.runs.timeline import read_abandoned, read_moments, read_samples
 from engine.session.session import Session
 from engine.session.viewer import Viewer

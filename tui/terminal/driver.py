@@ -24,6 +24,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from tui.terminal.announce import RESTORE_TITLE, SAVE_TITLE, takes_osc
 from tui.terminal.guard import TerminalGuard
 
+CLEAR = "\x1b[2J"  # tmux, enlarged meanwhile, leaves rows of the alternate screen to the shell
 DRAIN_SECONDS = 10.0  # for the last output; leaving is over before, if the terminal takes none
 
 
@@ -57,6 +58,7 @@ class TerminalDriver(LinuxDriver):
         """Give the terminal back; a SIGCONT from now on does not take it again."""
         self.mode = Mode.OFF
         self.write(RESTORE_TITLE)
+        self.write(CLEAR)
         super().stop_application_mode()
 
     def suspend_application_mode(self) -> None:
