@@ -241,6 +241,9 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
             return True
         if not priority and (why := self._why_not(key)):
             self.screen.notify(why, severity="warning")
+        elif not priority and len(display(key)) == 1:  # neither a widget nor an action has it
+            lists = self.keymap.first("app.help")
+            self.screen.notify(f"{display(key)} is no key here: {lists} lists them")
         return False
 
     def notify(self, message: str, **options: Any) -> None:

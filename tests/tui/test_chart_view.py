@@ -45,7 +45,7 @@ async def test_the_cursor_tells_the_values_and_the_events_of_its_step() -> None:
         chart.view = replace(chart.view, cursor=750)
         told = lines(chart)
         _, values, _ = store.column("train_loss").snapshot()
-        assert "step 750 " in told[0] and f"(raw {values[750]:.4f})" in told[0]
+        assert "step 750 " in told[0] and f"train {values[750]:.4f} (smoothed" in told[0]
         assert f"val {store.column('val_loss').snapshot()[1][3]:.4f}" in told[0]
         assert "batch_size 12→24" in "".join(told)
         assert "validation loss 2.0500 · the best so far" in "".join(told)

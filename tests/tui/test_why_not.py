@@ -28,6 +28,8 @@ from tui.widgets.keys_footer import KeysFooter
         ("n", "there is no run yet: space starts one with these settings"),
         ("u", "no setting was changed yet"),
         ("Y", "there is no advice to follow"),
+        ("exclamation_mark", "! is no key here: ? lists them"),
+        ("9", "9 is no key here: ? lists them"),
         ("escape", "no message is shown, and no chart is maximised"),
     ],
 )

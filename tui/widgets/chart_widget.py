@@ -585,9 +585,10 @@ class ChartWidget(Widget):
         for one in self.values(chart, cursor):
             row.append((f"  {stroke(one.series)} ", style_of(one.series)))
             name = f"{one.series.letter or one.series.name} ".lstrip()
-            row += [(name, "legend"), (self.format_exactly(_shown(one)), "legend")]
-            if one.smoothed is not None and one.value is not None:
-                row.append((f" (raw {self.format_exactly(one.value)})", "tick"))
+            exact = one.smoothed if one.value is None else one.value
+            row += [(name, "legend"), (self.format_exactly(exact), "legend")]
+            if one.smoothed is not None and one.value is not None:  # as in the legend
+                row.append((f" (smoothed {self.format_exactly(one.smoothed)})", "tick"))
             elif one.step is not None and one.step != cursor and one.series.kind == "sparse":
                 row.append((f" at {one.step:,}", "tick"))
         return wrapped(row, width, rows)
