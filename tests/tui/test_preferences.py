@@ -18,6 +18,7 @@ from tui.control.preferences import (
     FOLDERS,
     PREFERENCES,
     SECTIONS,
+    UNSET,
     VARIABLE,
     Preferences,
     comes_first,
@@ -187,6 +188,8 @@ CHARACTERS = "has characters that no address can have: write a blank as %20, and
         ("runs.sort", "--best", "runs cannot be sorted by '-best'"),
         ("runs.columns", "name,bset", "no column 'bset': did you mean 'best'?"),
         ("runs.columns", "settings", "no column 'settings'"),
+        ("chart.limits", "2..3", "write the chart first, as loss=2..3.5"),
+        ("chart.limits", "loss=3..2", "the lower limit must be below the upper one"),
     ],
 )
 def test_what_would_fail_later_is_refused_when_set_and_when_read(
@@ -253,6 +256,11 @@ async def test_a_theme_is_applied_at_once_and_at_the_next_start(open_app: Open) 
         assert person.app.theme == "dracula"
         person.app.theme = "gruvbox"  # as the command palette does
         await person.until(lambda: Preferences.load().get("screen.theme") == "gruvbox")
+
+
+def test_what_may_be_empty_says_what_that_means() -> None:
+    texts = {name for name, one in PREFERENCES.items() if one.type is str and one.default == ""}
+    assert texts == UNSET.keys()
 
 
 async def test_the_screen_says_what_empty_means_and_what_comes_first(

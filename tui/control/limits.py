@@ -75,15 +75,17 @@ def format_ends(ends: Ends) -> str:
 def parse_all(text: str) -> dict[str, Ends]:
     """Read the vertical limits of several charts, as ``loss=2..3.5,grad_norm=..5``.
 
-    What is none is left out: they are preferences, which nobody waits for.
+    Raises:
+        InputError: They are none.
     """
     found = {}
-    for part in text.split(","):
-        name, _, ends = part.partition("=")
-        try:
-            found[name.strip()] = _ends(ends)
-        except InputError:
-            continue
+    for part in filter(None, text.split(",")):
+        name, equals, ends = part.partition("=")
+        if not name.strip() or not equals:
+            raise InputError(
+                f"write the chart first, as loss=2..3.5,grad_norm=..5: not {brief(part)}"
+            )
+        found[name.strip()] = _ends(ends)
     return found
 
 

@@ -21,6 +21,7 @@ from data.paths import absolute, describe_os_error, typed_path
 from data.reading import parse_toml, read_regular
 from engine.config.setting import Setting, Value, When
 from engine.program import program
+from tui.control.limits import parse_all
 from tui.control.notify_targets import check_address, command_words
 
 VARIABLE = "GPT_TUI_PREFERENCES"
@@ -109,6 +110,7 @@ PREFERENCES = {one.key: one for one in _TABLE}
 OF_CHARTS = ("chart.characters", "chart.smoothing", "chart.y_scale")
 UNSET = {  # what an empty text means
     "chart.order": "the usual order",
+    "chart.limits": "chosen by each chart",
     "notify.command": "off",
     "notify.webhook": "off",
     "folders.runs": "the data folder",
@@ -348,6 +350,7 @@ def _check_columns(columns: str) -> None:
 
 
 CHECKS: dict[str, Callable[[str], object]] = {
+    "chart.limits": parse_all,
     "runs.columns": _check_columns,
     "runs.sort": _check_order,
     "notify.command": command_words,
