@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
+
+import pytest
 
 from engine.runs.database import RunDatabase
 from engine.runs.folder import RunLock
 from engine.runs.summary import read_summary
 from engine.runs.timeline import read_samples
 from tests.cli.conftest import Cli
+from tui.commands.runs import HEADER, LEAST, RIGHT
+from tui.text.tables import format_table
 
 
 def test_no_runs_yet(cli: Cli, runs_dir: Path) -> None:
@@ -26,6 +31,34 @@ def test_runs_are_listed_newest_last(quick_train: Cli, cli: Cli, tmp_path: Path)
     assert lines[0].split()[:4] == ["name", "state", "preset", "parameters"]
     assert lines[2].split()[:5] == ["a", "finished", "tiny", "99.8k", "6/6"]
     assert lines[2].endswith("rhyme.txt")
+
+
+@pytest.mark.parametrize(
+    ("columns", "left_out"),
+    [
+        (79, set()),
+        (78, {"data"}),
+        (60, {"data", "parameters"}),
+        (50, {"data", "parameters", "preset"}),
+    ],
+)
+def test_a_narrow_terminal_gets_fewer_columns_and_no_broken_lines(
+    monkeypatch: pytest.MonkeyPatch, columns: int, left_out: set[str]
+) -> None:
+    row = ("one", "finished", "tiny", "99.8k", "6/6", "2.242", "0:00", "rhyme.txt", "good")
+    everything = format_table(HEADER, [row], RIGHT).splitlines()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert format_table(HEADER, [row], RIGHT, least=LEAST).splitlines() == everything  # in a file
+    monkeypatch.setattr("sys.stdout", OnTerminal())
+    header, line = format_table(HEADER, [row], RIGHT, least=LEAST).splitlines()
+    assert len(header) <= columns and len(line) <= columns
+    assert {one for one in HEADER if one not in header} == left_out
+    assert header.index("best val") + len("best val") == line.index("2.242") + len("2.242")
+
+
+class OnTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def test_states_of_runs_whose_program_is_gone(quick_train: Cli, cli: Cli, runs_dir: Path) -> None:

@@ -55,6 +55,7 @@ SPARK_WIDTH = 40
 USAGE = "gpt-tui runs [options]\n       gpt-tui runs ACTION [RUN …] [options]"
 HEADER = ("name", "state", "preset", "parameters", "step", "best val", "train time", "data", "tags")
 RIGHT = (3, 4, 5, 6)
+LEAST = (7, 3, 2, 6, 8)  # left out of a terminal that is too narrow, in this order
 
 
 def main(argv: list[str]) -> int:
@@ -78,7 +79,7 @@ def _list(argv: list[str]) -> int:
     if args.json:
         put(format_json([run_facts(run) for run in runs]))
     elif runs:
-        put(format_table(HEADER, map(_row, runs), RIGHT))
+        put(format_table(HEADER, map(_row, runs), RIGHT, least=LEAST))
         for run in runs:
             if run.problem:  # below the table, which a sentence in a cell would make too wide
                 put(f"{named(run.name)}: {run.problem.splitlines()[0]}")

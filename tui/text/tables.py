@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,9 +29,23 @@ def format_table(
     rows: Iterable[Sequence[str]],
     right: Iterable[int] = (),
     wrap: bool = False,
+    least: Iterable[int] = (),
 ) -> str:
-    """Format a table with a header; the options are those of `format_columns`."""
-    return format_columns([header, *rows], right, wrap)
+    """Format a table with a header; the options are those of `format_columns`.
+
+    Args:
+        least: Indices of columns that are left out, one after the other, until the table fits the
+            terminal.
+    """
+    table, kept = [header, *rows], list(range(len(header)))
+    for index in least if sys.stdout.isatty() else ():
+        shown = format_columns([[row[one] for one in kept] for row in table])
+        if max(map(_width, shown.splitlines())) <= shutil.get_terminal_size().columns:
+            break
+        kept.remove(index)
+    to_right = set(right)
+    cells = [[row[one] for one in kept] for row in table]
+    return format_columns(cells, [at for at, one in enumerate(kept) if one in to_right], wrap)
 
 
 def format_columns(
