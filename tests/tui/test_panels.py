@@ -110,6 +110,17 @@ async def test_panels_are_hidden_one_after_the_other_and_stay_so() -> None:
         assert app.cockpit.settings.display
 
 
+async def test_on_a_narrow_screen_each_press_changes_what_is_seen() -> None:
+    async with app_with(Preferences.load()).run_test(size=(80, 24)) as pilot:
+        app = await begin(pilot)
+        shown = []
+        for _ in range(3):
+            await pilot.press("L")
+            await pilot.pause()
+            shown.append(bool(app.cockpit.samples.display))
+        assert shown == [False, True, False]
+
+
 async def test_panels_are_resized_by_keys_and_stay_so() -> None:
     async with app_with(Preferences.load()).run_test(size=(120, 40)) as pilot:
         cockpit = (await begin(pilot)).cockpit
