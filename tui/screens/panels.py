@@ -64,9 +64,8 @@ class Panels(_Base):
     def action_next_layout(self) -> None:
         """Hide the settings, the text or both, or show them again."""
         now = tuple(bool(self._preferences.get(name)) for name in NAMES)
-        layouts = LAYOUTS
-        if self.has_class("-narrow"):  # the settings are not beside the chart there
-            layouts = tuple(one for one in LAYOUTS if one[0] == now[0])
+        narrow = self.has_class("-narrow")  # the settings are not beside the chart there
+        layouts = [one for one in LAYOUTS if one[0] == now[0] or not narrow]
         following = layouts[(layouts.index(now) + 1) % len(layouts)]
         for name, shown in zip(NAMES, following, strict=True):
             self._remember(name, shown)
