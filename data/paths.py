@@ -91,6 +91,17 @@ def own_folder(variable: str, default: Callable[[], Path], option: str = "") -> 
     return typed_path(folder)
 
 
+def check_may_be_read(path: Path) -> None:
+    """Check that a file is not another user's alone, where a library does not say why it fails.
+
+    Raises:
+        InputError: It is there, and may not be read.
+    """
+    if os.path.exists(path) and not os.access(path, os.R_OK):
+        denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        raise InputError(describe_os_error(denied))
+
+
 def describe_os_error(error: OSError) -> str:
     """Return what the system refused and why, and a way out."""
     named = "a file" if error.filename is None else utf8_text(error.filename)

@@ -23,6 +23,7 @@ import numpy as np
 
 from data.errors import InputError
 from data.files import sync_to_disk
+from data.paths import check_may_be_read
 from data.reading import convert, parse_json
 from engine.metrics import Steps, Values
 from engine.program import program
@@ -159,6 +160,7 @@ class RunDatabase:
             if _has_code(error, LOCKED):
                 told = f"{path} is held by another program ({error}): close it there, then open it"
                 raise InputError(told) from None
+            check_may_be_read(path)
             raise Unreadable(path, str(error), _has_code(error, PASSING)) from None
         except ValueError as error:
             raise Unreadable(path, str(error)) from None

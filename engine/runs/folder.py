@@ -18,7 +18,7 @@ import tomli_w
 
 from data.errors import InputError, reason_of, suggest
 from data.files import write_atomically
-from data.paths import describe_os_error, own_folder, quoted_path, typed_path
+from data.paths import check_may_be_read, describe_os_error, own_folder, quoted_path, typed_path
 from data.reading import open_regular, read_regular
 from engine.config.schema import MOST_BYTES, SECTIONS, Config, read_config
 from engine.program import program
@@ -206,6 +206,7 @@ def read_run_config(path: Path) -> Config:
     try:
         return read_config(path / CONFIG_FILE)
     except InputError as error:
+        check_may_be_read(path / CONFIG_FILE)
         if not list_checkpoints(path):
             raise
         hint = f"{program()} verify {typed_name(path)} --repair writes it anew from a checkpoint"

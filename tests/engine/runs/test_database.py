@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from data.errors import InputError
 from engine.metrics import MetricStore
 from engine.runs.database import BLOCK_STEPS, RunDatabase, Unreadable, reading
+from engine.runs.folder import read_run_config
 from engine.runs.retrying_writer import LONG_TIMEOUT
 from engine.session.recorder import Recorder, load_metrics
+from tests.engine.run_folders import write_run
 
 nan = float("nan")
 
@@ -232,6 +234,26 @@ def test_a_run_in_a_folder_that_cannot_be_written_can_be_read(live: bool) -> Non
         database.close()
     finally:
         folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+def test_files_of_another_user_are_no_damage_that_a_repair_mends() -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        run = write_run(folder, "theirs")
+        for one in (run / "run.db", run / "config.toml"):
+            one.chmod(0)
+        folder.chmod(0o755)
+
+        def refused() -> None:
+            told = r"cannot be used \(Permission denied\): allow it, or choose another$"
+            with pytest.raises(InputError, match=rf"run\.db {told}"):
+                RunDatabase(run / "run.db", read_only=True)
+            with pytest.raises(InputError, match=rf"config\.toml {told}"):
+                read_run_config(run)
+
+        assert _as_nobody(refused)
+    finally:
         shutil.rmtree(folder)
 
 
