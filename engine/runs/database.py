@@ -28,7 +28,7 @@ from data.reading import convert, parse_json
 from engine.metrics import Steps, Values
 from engine.program import program
 from engine.runs.checkpoint_names import branch_of, is_full, list_checkpoints, list_snapshots
-from engine.runs.folder import DATABASE_FILE, typed_name
+from engine.runs.folder import DATABASE_FILE, is_locked, typed_name
 from engine.runs.lineage import END, Branch, Lineage, Segment
 from engine.runs.own_files import check_own_files
 from engine.runs.records import (
@@ -108,6 +108,7 @@ class Unreadable(InputError):
     def __init__(self, path: Path, why: str, may_pass: bool = False) -> None:
         self.why = why = " ".join(why.replace("*** in database main ***", "").split())
         self.is_restorable = not may_pass and bool(list_checkpoints(path.parent))
+        self._path = path
         if not path.parent.is_dir():  # while it was read
             super().__init__(
                 f"the run's folder {path.parent} is gone, as it was moved or deleted: "
@@ -118,6 +119,18 @@ class Unreadable(InputError):
         way_out = f"opening the run, or {repair}," if self.is_restorable else repair
         # the way out comes first: a list cuts what is long
         super().__init__(f"{path} cannot be read: {way_out} restores it from a checkpoint ({why})")
+
+    def while_open(self) -> Unreadable:
+        """Return what to say where a program has the run open: a repair would be refused.
+
+        A database that was at rest is read without locks; a program may have begun to write it.
+        """
+        self.is_restorable = False
+        self.problems = [
+            f"{self._path} cannot be read while a program has the run open: try again, or close "
+            f"the run there first ({self.why})"
+        ]
+        return self
 
 
 class RunDatabase:
@@ -550,7 +563,7 @@ def reading(run: Path) -> Iterator[RunDatabase]:
     """Open the database of a run to read; an empty one if the run ended before it had one.
 
     Raises:
-        InputError: It is damaged, or was lost.
+        InputError: It is damaged, or was lost, or a program has just begun to write it.
     """
     file = run.absolute() / DATABASE_FILE
     is_there = os.path.lexists(file)
@@ -563,8 +576,9 @@ def reading(run: Path) -> Iterator[RunDatabase]:
             yield database
         finally:
             database.close()
-    except (sqlite3.Error, UnicodeError) as error:
-        raise Unreadable(file, str(error)) from None
+    except (sqlite3.Error, UnicodeError, Unreadable) as error:
+        damage = error if isinstance(error, Unreadable) else Unreadable(file, str(error))
+        raise (damage.while_open() if is_there and is_locked(run) else damage) from None
 
 
 def back_up(source: Path, target: Path) -> bool:

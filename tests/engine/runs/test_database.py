@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from data.errors import InputError
 from engine.metrics import MetricStore
 from engine.runs.database import BLOCK_STEPS, RunDatabase, Unreadable, reading
-from engine.runs.folder import read_run_config
+from engine.runs.folder import RunLock, read_run_config
 from engine.runs.retrying_writer import LONG_TIMEOUT
 from engine.session.recorder import Recorder, load_metrics
 from tests.engine.run_folders import write_run
@@ -235,6 +235,21 @@ def test_a_run_in_a_folder_that_cannot_be_written_can_be_read(live: bool) -> Non
     finally:
         folder.chmod(0o755)
         shutil.rmtree(folder)
+
+
+def test_what_fails_while_a_program_writes_is_no_damage_that_a_repair_mends(
+    runs_dir: Path,
+) -> None:
+    run = write_run(runs_dir, "live")
+    lock = RunLock(run)
+    with (
+        pytest.raises(InputError, match="while a program has the run open: try again"),
+        reading(run),
+    ):
+        raise sqlite3.DatabaseError("database disk image is malformed")
+    lock.release()
+    with pytest.raises(Unreadable, match="verify"), reading(run):
+        raise sqlite3.DatabaseError("database disk image is malformed")
 
 
 def test_files_of_another_user_are_no_damage_that_a_repair_mends() -> None:
