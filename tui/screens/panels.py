@@ -63,10 +63,10 @@ class Panels(_Base):
 
     def action_next_layout(self) -> None:
         """Hide the settings, the text or both, or show them again."""
-        now = tuple(bool(self._preferences.get(name)) for name in NAMES)
+        settings, text = (bool(self._preferences.get(name)) for name in NAMES)
         narrow = self.has_class("-narrow")  # the settings are not beside the chart there
-        layouts = [one for one in LAYOUTS if one[0] == now[0] or not narrow]
-        following = layouts[(layouts.index(now) + 1) % len(layouts)]
+        layouts = [one for one in LAYOUTS if one[0] == settings or not narrow]
+        following = layouts[(layouts.index((settings, text)) + 1) % len(layouts)]
         for name, shown in zip(NAMES, following, strict=True):
             self._remember(name, shown)
 
