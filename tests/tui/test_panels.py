@@ -299,3 +299,27 @@ async def test_remembering_how_a_curve_is_drawn_lays_nothing_out(
         await pilot.pause()
         assert app.preferences.get("chart.smoothing") == 0
         assert not laid_out
+
+
+# -- the focus -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["-projector", "-no-text"])
+async def test_the_prompt_is_shown_while_it_has_the_focus(still: None, layout: str) -> None:
+    app = app_with(Preferences())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begin(pilot)
+        app.cockpit.add_class(layout)
+        await pilot.press("p")
+        await pilot.pause()
+        assert isinstance(app.focused, Input)
+        assert app.focused.region.area > 0
+
+
+async def test_charts_that_are_not_shown_have_no_filter(still: None) -> None:
+    app = app_with(Preferences())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begin(pilot)
+        await pilot.press("F", "slash")
+        assert app.focused is None
+        assert app.cockpit.why_not("filter_charts", ()) == "the charts are not shown now"

@@ -13,6 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Static
 
 from data.errors import InputError
@@ -486,7 +487,15 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
         if self.control.status is not self._status_seen:  # the engine has replaced it
             self._evaluate_keys()
+        if action == "filter_charts" and not self._shows_charts:
+            return "the charts are not shown now"
         return self._why_not.get(action, "")
+
+    @property
+    def _shows_charts(self) -> bool:
+        """Whether they can be seen: not in the welcome, nor beside the full text."""
+        nodes = self.charts.ancestors_with_self if self.is_mounted else ()
+        return all(one.display for one in nodes if isinstance(one, Widget))
 
     def _evaluate_keys(self) -> None:
         """Evaluate which keys work."""
