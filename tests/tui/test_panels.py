@@ -316,10 +316,10 @@ async def test_the_prompt_is_shown_while_it_has_the_focus(still: None, layout: s
         assert app.focused.region.area > 0
 
 
-async def test_charts_that_are_not_shown_have_no_filter(still: None) -> None:
+async def test_charts_that_are_not_shown_have_no_filter_and_no_limits(still: None) -> None:
     app = app_with(Preferences())
     async with app.run_test(size=(80, 24)) as pilot:
         await begin(pilot)
-        await pilot.press("F", "slash")
+        await pilot.press("F", "slash", "Z")
         assert app.focused is None
         assert app.cockpit.why_not("filter_charts", ()) == "the charts are not shown now"

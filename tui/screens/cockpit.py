@@ -487,7 +487,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
         if self.control.status is not self._status_seen:  # the engine has replaced it
             self._evaluate_keys()
-        if action == "filter_charts" and not self._shows_charts:
+        if action in ("filter_charts", "type_limits") and not self._shows_charts:
             return "the charts are not shown now"
         return self._why_not.get(action, "")
 
