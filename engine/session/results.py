@@ -100,9 +100,10 @@ class Results:
             "train_loss": loss,
             "grad_norm": norm,
             "learning_rate": result.learning_rate,
-            "tokens_per_second": one.tokens_per_second,
             "train_seconds": train_seconds,
         }
+        if one.tokens_per_second:  # unknown until two steps are done
+            figures["tokens_per_second"] = one.tokens_per_second
         run_state.recorder.record(result.step, figures)
         self._monitor.note(norm)
         run_state.losses.train_loss = loss

@@ -15,7 +15,7 @@ from engine.metrics import Column, Mark, Values
 from tui.charts import raster
 from tui.charts.axes import Scale, nice_values, value_labels
 from tui.charts.canvas import spread, thin
-from tui.charts.chart import Chart, Series, draw
+from tui.charts.chart import Chart, Series, draw, value_at
 from tui.charts.picture import Reference
 from tui.charts.raster import ChartFrame, braille_masks
 from tui.charts.view import UNITS
@@ -383,3 +383,9 @@ def test_a_run_that_changes_while_it_is_drawn_is_drawn_as_it_was(
     series = Series(train, raster.TRAIN, name="train", raw=raster.RAW, transform=meanwhile)
     frame = painted(Chart([series], Window(0, rows), smoothing=smoothing), 90, 20)
     assert changes and cells(frame, raster.TRAIN)
+
+
+def test_a_dense_curve_has_no_value_beyond_its_end() -> None:
+    series = Series(column([3.0, 2.0, 1.0]), raster.TRAIN, name="train")
+    assert value_at(series, 2, 0.0)[:2] == (2, 1.0)
+    assert value_at(series, 3, 0.5) == (None, None, None)

@@ -16,6 +16,7 @@ from engine.sweeps.queue import Entry, Queue
 from tests.tui.conftest import Open, Person
 from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
+from tui.screens.runs import RunsScreen
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.tick_box import TickBox
 
@@ -124,6 +125,15 @@ async def test_a_finished_run_is_followed_by_what_waits(open_app: Open) -> None:
         assert person.app.control.draft.base.get(RATE) == 2e-3
         await person.until(lambda: person.notice.startswith("finished: 6 steps"))
         assert "next" not in person.notice
+
+
+async def test_the_queue_goes_on_behind_the_list_of_runs(open_app: Open) -> None:
+    async with open_app(SHORT) as person:
+        await add(person, f"{RATE}=1e-3,2e-3")
+        await person.press("space", "r")
+        await person.until(lambda: person.shows(RunsScreen))
+        await person.until(lambda: states(person) == ["done", "done"], "both runs")
+        assert person.shows(RunsScreen)
 
 
 async def test_a_held_queue_waits_and_h_goes_on(open_app: Open) -> None:

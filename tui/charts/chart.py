@@ -537,6 +537,8 @@ def value_at(
 ) -> tuple[int | None, float | None, float | None]:
     """Return the last value up to a step: its step, the value and, if smoothed, its average.
 
+    A dense series has none beyond its end.
+
     Args:
         series: Of any kind.
         step: None for the latest value.
@@ -545,6 +547,8 @@ def value_at(
     reduction = reduction_of(series.column)
     row = len(reduction.steps) - 1
     if step is not None:
+        if row >= 0 and series.kind != "sparse" and step > reduction.steps[row]:
+            return None, None, None
         row = int(np.searchsorted(reduction.steps, step, side="right")) - 1
     if row < 0:
         return None, None, None

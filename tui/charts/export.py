@@ -16,6 +16,7 @@ from tui.terminal.visible import REPLACEMENT, visible_line
 
 WIDTH, HEIGHT, MARGIN = 960, 540, 64
 SAMPLE = 48  # length of a stroke in the legend
+FONTS = "Helvetica, Arial, DejaVu Sans, sans-serif"  # resvg knows no generic names by itself
 POINTS = 480  # of a curve, more than its picture has columns
 ROWS = 8192  # whose averages are computed at a time
 
@@ -73,7 +74,7 @@ def svg(chart: Chart, drawing: Drawing, title: str, colour: Callable[[str], str]
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        'font-family="sans-serif" font-size="14">',
+        f'font-family="{FONTS}" font-size="14">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{colour("background")}"/>',
         f'<clipPath id="canvas"><rect x="{MARGIN}" y="{MARGIN}" width="{wide}" height="{high}"/>'
         "</clipPath>",

@@ -14,7 +14,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from data.errors import InputError
 from engine import protocol
@@ -176,11 +176,18 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
     @property
     def _user_is_busy(self) -> bool:
-        """Whether another screen is open, or a field has the focus."""
+        """Whether a screen is open in which one chooses for this run, or a field has the focus."""
         screen = self.app.screen
-        if isinstance(screen, QueueScreen):
-            return False
+        if isinstance(screen, KeyedScreen) and screen.QUEUE_GOES_ON:
+            return isinstance(screen.focused, Input)
         return screen is not self or self.focused is not None
+
+    def _show_queue(self) -> None:
+        """Tell that runs wait, below what is told already: of the preferences, for example."""
+        told = self.notice.text
+        self.control.queue.welcome()
+        if told and self.notice.text != told:
+            self.say(f"{told}\n{self.notice.text}")
 
     # -- refreshing ------------------------------------------------------------------------------
 
@@ -193,7 +200,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self.charts.limit_as(self._preferences.get("chart.limits"))
         self.chart.empty_text = self.control.status.message  # that a run is being opened
         self.set_interval(TICK_SECONDS, self._tick)
-        self.call_after_refresh(self.control.queue.welcome)
+        self.call_after_refresh(self._show_queue)
         self._show_welcome()
 
     def on_resize(self, event: events.Resize) -> None:

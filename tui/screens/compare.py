@@ -92,6 +92,7 @@ class CompareScreen(KeyedScreen[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
 
     KEYS = "compare"
+    QUEUE_GOES_ON = True
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     chart = getters.query_one(OverlayChart)

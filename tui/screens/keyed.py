@@ -21,9 +21,11 @@ class KeyedScreen(Screen[ScreenResultType]):
 
     Attributes:
         KEYS: Its group in the key table.
+        QUEUE_GOES_ON: Whether the next queued run starts behind it.
     """
 
     KEYS = ""
+    QUEUE_GOES_ON = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

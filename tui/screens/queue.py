@@ -62,6 +62,7 @@ class QueueScreen(KeyedScreen[None]):
     CSS_PATH = "../styles/queue.tcss"
     AUTO_FOCUS = ""  # the table has it once it has rows
     KEYS = "queue"
+    QUEUE_GOES_ON = True
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     def __init__(self, control: RunControl) -> None:

@@ -87,6 +87,7 @@ class RunsScreen(KeyedScreen[None]):
     AUTO_FOCUS = ""  # the table has it once it has rows
 
     KEYS = "runs"
+    QUEUE_GOES_ON = True
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     table = getters.query_one(RunsTable)

@@ -54,6 +54,7 @@ class SweepPlotScreen(KeyedScreen[str | None]):
     CSS_PATH = "../styles/sweep_plot.tcss"
 
     KEYS = "plot"
+    QUEUE_GOES_ON = True
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     chart = getters.query_one(SweepChart)

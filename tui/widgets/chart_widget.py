@@ -578,7 +578,16 @@ class ChartWidget(Widget):
         return [mark for mark in chart.marks if first <= mark.step < max(last, first + 1)]
 
     def reading(self, chart: Chart, cursor: int, width: int, rows: int) -> list[Row]:
-        """Return what replaces the legend while there is a cursor: the values there."""
+        """Return what replaces the legend while there is a cursor: the values there.
+
+        Averages are left out if there is no room for all.
+        """
+        whole = self._reading(chart, cursor, averages=True)
+        if length_of(whole) > width * rows:
+            whole = self._reading(chart, cursor, averages=False)
+        return wrapped(whole, width, rows)
+
+    def _reading(self, chart: Chart, cursor: int, averages: bool) -> Row:
         axis = chart.window.axis
         where = axis.label(float(axis.of(cursor)))
         row: Row = [(where if axis.unit == "steps" else f"step {cursor:,} · {where}", "cursor")]
@@ -588,10 +597,11 @@ class ChartWidget(Widget):
             exact = one.smoothed if one.value is None else one.value
             row += [(name, "legend"), (self.format_exactly(exact), "legend")]
             if one.smoothed is not None and one.value is not None:  # as in the legend
-                row.append((f" (smoothed {self.format_exactly(one.smoothed)})", "tick"))
+                if averages:
+                    row.append((f" (smoothed {self.format_exactly(one.smoothed)})", "tick"))
             elif one.step is not None and one.step != cursor and one.series.kind == "sparse":
                 row.append((f" at {one.step:,}", "tick"))
-        return wrapped(row, width, rows)
+        return row
 
     def _strip(self, row: Row) -> Strip:
         segments = [
