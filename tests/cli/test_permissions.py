@@ -55,7 +55,11 @@ def forbid() -> Iterator[Forbid]:
 
 
 @pytest.fixture
-def runs(runs_dir: Path) -> Path:
+def runs(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    elsewhere = tmp_path_factory.mktemp("preferences")  # who cannot read them is told that, too
+    monkeypatch.setenv("GPT_TUI_PREFERENCES", str(elsewhere / "preferences.toml"))
     for name in ("a", "b"):
         write_run(runs_dir, name)
     return runs_dir
