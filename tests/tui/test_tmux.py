@@ -53,6 +53,19 @@ class Tmux:
             time.sleep(0.05)
         return screen
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Resize the window, and see to it that the pane's terminal has the size, too."""
+        pane = os.open(self.tell("display-message", "-p", "#{pane_tty}").strip(), os.O_NOCTTY)
+        deadline = time.monotonic() + PATIENCE
+        try:
+            while os.get_terminal_size(pane) != (columns, rows):
+                assert time.monotonic() < deadline, os.get_terminal_size(pane)
+                for width in (columns + 1, columns):  # a change, should the last one be lost
+                    self.tell("resize-window", "-x", str(width), "-y", str(rows))
+                time.sleep(0.5)  # tmux collects changes for a quarter of a second
+        finally:
+            os.close(pane)
+
     def close(self) -> None:
         subprocess.run([*self._server, "kill-server"], capture_output=True)
 
@@ -119,7 +132,7 @@ def test_a_session_from_the_first_step_to_the_last_key(
     terminal.until(r"─ timeline ─[\S\s]*step [1-9]\d* \(now\)")
     terminal.press("Home", "Enter")
     terminal.until(r"back at step 0")
-    terminal.tell("resize-window", "-x", "120", "-y", "40")
+    terminal.resize(120, 40)
     terminal.until(r"─ settings ─")
     terminal.press("q")
     left = terminal.until("left with 0").split()
