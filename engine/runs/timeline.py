@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,19 +38,26 @@ def read_moments(run: Path, branch: int) -> list[Moment]:
             if lineage.holds_moment(one["branch"], one["step"]):
                 samples.setdefault(one["step"], []).append(one)
     losses = dict(zip(steps.tolist(), values.tolist(), strict=True))
-    weights = {
-        step_of(path): path for path in list_snapshots(run) if lineage.holds_checkpoint(path)
-    }
+    weights: dict[int, list[Path]] = {}  # of several branches, if the run has gone back to a step
+    for path in list_snapshots(run):
+        if lineage.holds_checkpoint(path):
+            weights.setdefault(step_of(path), []).append(path)
     return [
         Moment(
             step,
             losses.get(step),
-            "" if step not in weights else "full" if is_full(weights[step]) else "light",
+            _kind_of(weights.get(step, ())),
             tuple(samples.get(step, ())),
-            step in weights and is_pinned(weights[step]),
+            any(map(is_pinned, weights.get(step, ()))),
         )
         for step in sorted({*losses, *samples, *weights})
     ]
+
+
+def _kind_of(weights: Sequence[Path]) -> str:
+    if not weights:
+        return ""
+    return "full" if any(map(is_full, weights)) else "light"
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.errors import InputError
+from engine.checkpoint import store
 from engine.checkpoint.load import load_model
 from engine.checkpoint.retention import MOST_LIGHT, Kept, Plan, Rules, plan, thinned
 from engine.checkpoint.store import read_checkpoint
-from engine.protocol import Pin, Pinned, Refused
+from engine.protocol import Pin, Pinned, Refused, Rewind, Save
 from engine.runs.checkpoint_names import is_full, list_checkpoints, list_snapshots, pin, step_of
 from engine.runs.timeline import read_moments
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, weights
@@ -142,3 +143,19 @@ def test_weights_a_person_pins_stay_whatever_the_rules_say(
     rig.send(session, Pin(4, keep=False))
     rig.rest(session)
     assert [step_of(path) for path in list_checkpoints(session.files.path)] == [38, 40]
+
+
+def test_of_several_weights_of_a_step_the_timeline_has_those_to_go_on_from(
+    rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(checkpoint__interval=2, train__max_steps=40))
+    rig.to_step(session, 5)
+    session.handle(Rewind(4))
+    rig.rest(session)
+    rig.send(session, Save())
+    rig.rest(session)
+    first, second = [one for one in list_snapshots(session.files.path) if step_of(one) == 4]
+    store._lighten(second)
+    assert (is_full(first), is_full(second)) == (True, False)
+    moments = {one.step: one for one in read_moments(session.files.path, 1)}
+    assert moments[4].weights == "full"
