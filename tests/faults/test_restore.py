@@ -11,6 +11,7 @@ import shutil
 import signal
 import sqlite3
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -152,7 +153,12 @@ def assert_it_ends_as_the_twin(rig: Rig, template: Template, run: Path, session:
     rig.to_step(session, LATER)
     assert_same_bits(bits(session), template.later)
     rig.close(session)
-    assert record_of(run) == template.last_record
+    found, expected = record_of(run), template.last_record
+    assert found | {"samples": []} == expected | {"samples": []}
+    # a text that was being generated while the database was copied may be missing on either side
+    texts: Counter[Any] = Counter(found["samples"])
+    twins: Counter[Any] = Counter(expected["samples"])
+    assert (texts - twins).total() <= 1 and (twins - texts).total() <= 1, (texts, twins)
     assert all(one.is_fine for one in verify_files(run))
 
 

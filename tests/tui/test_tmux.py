@@ -20,7 +20,10 @@ from tests.tui.conftest import PATIENCE, SMALL
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed"),
+]
 
 
 class Tmux:
@@ -30,7 +33,9 @@ class Tmux:
         self._server = ("tmux", "-S", str(socket), "-f", os.devnull)
         size = ("-x", "80", "-y", "24")
         begin = [*self._server, "new-session", "-d", *size, command]
-        subprocess.run(begin, check=True, env=os.environ | environment)
+        # these two would count more than the size of the terminal
+        inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+        subprocess.run(begin, check=True, env=inherited | environment)
 
     def tell(self, *command: str) -> str:
         done = subprocess.run([*self._server, *command], check=True, capture_output=True)
