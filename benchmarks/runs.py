@@ -61,7 +61,7 @@ def measure(args: argparse.Namespace) -> Report:
     with tempfile.TemporaryDirectory(prefix="gpt-tui-bench-") as folder:
         programs.note(f"writing {args.runs:,} runs")
         runs_dir = _write_runs(Path(folder, "many"), args.runs)
-        with patch.dict(os.environ, programs.app_environment(runs_dir, "runs")):
+        with patch.dict(os.environ, programs.app_environment(runs_dir, "runs"), clear=True):
             opened, pages, keys, letters = asyncio.run(_time_screen(runs_dir, args.runs))
         programs.note(f"writing a run of {args.steps:,} steps")
         long_run = _write_long_run(Path(folder, "long"), args.steps)

@@ -69,7 +69,7 @@ async def demo(width: int, height: int) -> None:
         for _ in range(8):
             await pilot.press("left")
             await film.record(0.25)
-        await pilot.press("escape", "g")
+        await pilot.press("backspace", "g")
         while app.control.status.step < 300:
             await film.record(0.5)
         await pilot.press("g", "space", "s")

@@ -177,9 +177,10 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         log = Path(run) / LOG_FILE
         if self._errors:
             self._errors.leave() if watching else self._errors.move_to(log)
-        if self._guard:
-            known = ("", "") if watching else (_after_a_crash(Path(run)), str(log))
-            self._guard.note(**dict(zip(("message", "log"), known, strict=True)))
+        if self._guard and watching:
+            self._guard.note(message="", log="")
+        elif self._guard:
+            self._guard.note(message=_after_a_crash(Path(run)), log=str(log))
 
     def _begin(self) -> None:
         self.control.begin()

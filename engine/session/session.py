@@ -379,10 +379,11 @@ class Session:
             self._pruner.read_journal()
         elif before is State.FINISHED:
             self.outlet.finish(why_ended(self.run_state))
-        elif before is State.RUNNING and self.saving.is_saved:
-            self._evaluate_if_due()
-            self._monitor.restart()
-            self.outlet.set_state(State.RUNNING)
+        else:
+            self._evaluate_if_due()  # it gave way to this
+            if before is State.RUNNING and self.saving.is_saved:
+                self._monitor.restart()
+                self.outlet.set_state(State.RUNNING)
 
     def _stop_going_back(self, command: protocol.StopGoingBack) -> None:
         self._rewinder.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -25,6 +26,24 @@ QUICK = {
     "system.threads": 1,
     "system.micro_batch_size": 16,
 }
+
+
+class Stream(io.StringIO):
+    """Keeps what is written; may be a terminal, and may break."""
+
+    def __init__(self, terminal: bool = False, broken: bool = False) -> None:
+        super().__init__()
+        self._terminal, self._broken = terminal, broken
+        self.failures = 0
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    def write(self, text: str) -> int:
+        if self._broken:
+            self.failures += 1
+            raise OSError(5, "Input/output error")
+        return super().write(text)
 
 
 @dataclass(frozen=True)

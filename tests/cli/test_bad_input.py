@@ -132,7 +132,7 @@ def test_zero_stands_for_off_and_the_refusal_of_less_says_so(quick_train: Cli, c
     quick_train()
     sample = ("sample", "tiny-1", "--top-k")
     assert cli(*sample, "0").out == cli(*sample, "off").out
-    assert cli(*sample, "-1").problem == ("--top-k must be 1 to 1,000,000, or 'off' (0), not -1")
+    assert cli(*sample, "-1").problem == "--top-k must be 1 to 1,000,000, or 'off' (0), not -1"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

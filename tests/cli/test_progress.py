@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import time
 from collections.abc import Callable
 
 import pytest
 
 from engine.protocol import State, Status
+from tests.cli.conftest import Stream
 from tui.commands import headless as progress
 from tui.commands.headless import CLEAR_LINE, Progress, progress_line
 
@@ -22,24 +22,6 @@ STATUS = Status(
     tokens_per_second=19_200.0,
     tokens_per_step=768,
 )
-
-
-class Stream(io.StringIO):
-    """Keeps what is written; may be a terminal, and may break."""
-
-    def __init__(self, terminal: bool = False, broken: bool = False) -> None:
-        super().__init__()
-        self._terminal, self._broken = terminal, broken
-        self.failures = 0
-
-    def isatty(self) -> bool:
-        return self._terminal
-
-    def write(self, text: str) -> int:
-        if self._broken:
-            self.failures += 1
-            raise OSError(5, "Input/output error")
-        return super().write(text)
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import shutil
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from engine.runs.database import RunDatabase
 from engine.runs.folder import RunLock
 from engine.runs.summary import read_summary
 from engine.runs.timeline import read_samples
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, Stream
 from tui.commands.runs import HEADER, LEAST, RIGHT
 from tui.text.tables import format_table
 
@@ -49,16 +48,11 @@ def test_a_narrow_terminal_gets_fewer_columns_and_no_broken_lines(
     everything = format_table(HEADER, [row], RIGHT).splitlines()
     monkeypatch.setenv("COLUMNS", str(columns))
     assert format_table(HEADER, [row], RIGHT, least=LEAST).splitlines() == everything  # in a file
-    monkeypatch.setattr("sys.stdout", OnTerminal())
+    monkeypatch.setattr("sys.stdout", Stream(terminal=True))
     header, line = format_table(HEADER, [row], RIGHT, least=LEAST).splitlines()
     assert len(header) <= columns and len(line) <= columns
     assert {one for one in HEADER if one not in header} == left_out
     assert header.index("best val") + len("best val") == line.index("2.242") + len("2.242")
-
-
-class OnTerminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def test_states_of_runs_whose_program_is_gone(quick_train: Cli, cli: Cli, runs_dir: Path) -> None:

@@ -164,7 +164,6 @@ from engine.config.schema import Config
 from engine.metrics import MetricStore
 from engine.protocol import Resume, State, Warned
 from data.download import Watcher
-from engine.runs.notes import set_note
 from engine.runs.open import new_run
 from engine.session.session import Session
 engine.session.recorder.FLUSH_SECONDS = 0.0

@@ -43,6 +43,9 @@ def test_what_is_none_is_told_in_a_sentence(typed: str) -> None:
 def test_what_is_remembered_is_read_again() -> None:
     limits = {"loss": (2.0, 3.5), "grad_norm": (None, 5.0), "speed": FREE}
     assert format_all(limits) == "loss=2..3.5,grad_norm=..5"
+    close = {"tokens": (1_000_001.0, 1_000_002.0), "loss": (0.1 + 0.2, 0.4)}
+    assert format_all(close) == "tokens=1000001..1000002,loss=0.3..0.4"
+    assert parse_all(format_all(close))["tokens"] == (1_000_001.0, 1_000_002.0)
     assert parse_all("loss=2..3.5, grad_norm=..5,") == {
         "loss": (2.0, 3.5), "grad_norm": (None, 5.0)
     }  # fmt: skip

@@ -186,8 +186,8 @@ async def test_a_projector_shows_chart_and_text_alone() -> None:
         assert not cockpit.settings.display
         assert cockpit.samples.display
         assert cockpit.chart.size.width > 110
-        strokes = {"".join(strip) for strip in zip(*_rows(cockpit.chart), strict=True)}
-        assert "▀" in (text := "".join(strokes)) or "▄" in text, "solid, as high as two dots"
+        text = "".join(_rows(cockpit.chart))
+        assert "▀" in text or "▄" in text, "solid, as high as two dots"
         assert not any("\u2801" <= one <= "\u28ff" for one in text)
         await pilot.press("V")
         await pilot.pause()

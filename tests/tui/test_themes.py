@@ -148,16 +148,17 @@ async def test_the_terminals_own_colours_are_legible_on_one_another(
         for theme in ("ansi-dark", "ansi-light"):
             app.theme = theme
             await pilot.pause()
-            for strip in app.screen._compositor.render_strips(app.size):
-                for text, style, _ in Legible().apply(list(strip), app.screen.background_colors[1]):
-                    if (
-                        style
-                        and style.bgcolor
-                        and style.bgcolor.number is not None
-                        and text.strip()
-                    ):
-                        assert style.color and style.color.number is not None, text
-                        assert contrast_of(style, ColorSystem.STANDARD) >= GRAPHICS_CONTRAST, text
+            behind = app.screen.background_colors[1]
+            on_a_colour = [
+                (text, style)
+                for strip in app.screen._compositor.render_strips(app.size)
+                for text, style, _ in Legible().apply(list(strip), behind)
+                if style and style.bgcolor and style.bgcolor.number is not None and text.strip()
+            ]
+            assert on_a_colour, theme
+            for text, style in on_a_colour:
+                assert style.color and style.color.number is not None, text
+                assert contrast_of(style, ColorSystem.STANDARD) >= GRAPHICS_CONTRAST, text
 
 
 @pytest.mark.parametrize("depth", DEPTHS.values(), ids=DEPTHS)

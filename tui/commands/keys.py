@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from tui import EXIT_DONE
 from tui.commands.options import Parser
-from tui.control.keymap import GROUPS, HELP, Group, display, id_of
+from tui.control.keymap import GROUPS, HELP, Group, Key, display, id_of
 from tui.control.preferences import Preferences
 from tui.control.remap import Keymap
 from tui.terminal.stdout import complain, put
@@ -35,15 +35,20 @@ def _in_force(preferences: Preferences) -> Iterator[tuple[str, str, str]]:
     for problem in keymap.problems:
         complain(problem)
     for name, group in GROUPS.items():
-        for keys, id, help in _rows(name, group):
-            now = display(keymap.changes.get(id, "")) or keys
-            yield now, id, help if now == keys else f"{help} (remapped: was {keys})"
+        for key in _keys_of(name, group):
+            now, usual = keymap.shown(name, key), display(key.keys)
+            told = key.help if now == usual else f"{key.help} (remapped: was {usual})"
+            yield now, id_of(name, key), told
 
 
 def _rows(name: str, group: Group) -> Iterator[tuple[str, str, str]]:
-    for key in group.keys:
-        if key is not HELP or name == "app":
-            yield display(key.keys), id_of(name, key), key.help
+    for key in _keys_of(name, group):
+        yield display(key.keys), id_of(name, key), key.help
+
+
+def _keys_of(name: str, group: Group) -> Iterator[Key]:
+    """Yield the keys of a group; that of the help, which all have, only of the app's."""
+    return (key for key in group.keys if key is not HELP or name == "app")
 
 
 def _markdown(rows: Iterable[tuple[str, str, str]]) -> str:

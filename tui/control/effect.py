@@ -30,15 +30,20 @@ class Effect:
 def effect_of(control: RunControl, key: str, value: Value) -> Effect | None:
     """Return what the change would do; None while it conflicts with other settings.
 
-    It is arithmetic alone, so that it can be shown while a value is typed.
+    It is arithmetic, and at most asks for the size of the text, so that it can be shown while a
+    value is typed.
     """
     before = control.draft.config()
     after, problems = before.check(turn_off_epochs({key: value}))
     if problems:
         return None
-    vocab_size = len(control.characters)
-    old, new = next_run(before, vocab_size), next_run(after, vocab_size)
+    old, new = (_sizes(control, config) for config in (before, after))
     return Effect(tuple(_figures(control, before, old, new)), _when(control, key))
+
+
+def _sizes(control: RunControl, config: Config) -> NextRun:
+    is_open_text = config.data.corpus == control.draft.base.data.corpus
+    return next_run(config, len(control.characters) if is_open_text else 0)
 
 
 def _when(control: RunControl, key: str) -> str:

@@ -221,7 +221,7 @@ GROUPS: dict[str, Group] = {
             Key("search", "slash", "search", "Search",
                 "show only settings with these words in name or help", footer=True),
             Key("differences", "d", "show_differences", "Differences",
-                "show only what differs from the last run; then from the preset; then all",
+                "show only what differs from the last runs; then from the preset; then all",
                 footer=True),
             Key("fold", "left,h", "fold", "Fold", "fold the group"),
             Key("unfold", "right,l", "unfold", "Unfold", "unfold the group"),
@@ -561,8 +561,11 @@ def id_of(group: str, key: Key) -> str:
     return f"app.{key.name}" if key is HELP else f"{group}.{key.name}"
 
 
-IDS = [id_of(name, key) for name, group in GROUPS.items() for key in group.keys]
-PLACES = {id: place for place, id in enumerate([*IDS, id_of("app", HELP)])}  # help comes last
+# by id; of one that stands in several groups the first
+DEFAULTS = {id_of(name, key): key.keys for name, group in GROUPS.items() for key in group.keys}
+_help_id = id_of("app", HELP)
+_ids = [*(id for id in DEFAULTS if id != _help_id), _help_id]  # help comes last
+PLACES = {id: place for place, id in enumerate(_ids)}
 
 
 def display(keys: str) -> str:

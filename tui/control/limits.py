@@ -69,7 +69,7 @@ def _number(text: str) -> float:
 
 def format_ends(ends: Ends) -> str:
     """``2..3.5``; empty if neither is chosen."""
-    return "" if ends == FREE else "..".join("" if one is None else f"{one:.6g}" for one in ends)
+    return "" if ends == FREE else "..".join("" if one is None else f"{one:.12g}" for one in ends)
 
 
 def parse_all(text: str) -> dict[str, Ends]:

@@ -100,7 +100,7 @@ _TABLE = (
     _preference("notify.message", True, "Have the terminal show a notification (OSC 9)."),
     _preference(
         "notify.command", "",
-        "A program to run with its arguments; in them {event}, {message}, {run} are replaced.",
+        "A program to run with its arguments; {event}, {message}, {run}, {step} are replaced.",
     ),
     _preference("notify.webhook", "", "An https address that the event is posted to, as JSON."),
     _preference("folders.runs", "", "Where runs are kept; empty is the data folder."),

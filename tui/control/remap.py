@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from textual.dom import DOMNode
 from textual.keys import Keys, _character_to_key
 
 from engine.program import program
-from tui.control.keymap import GROUPS, Key, display, id_of
+from tui.control.keymap import DEFAULTS, GROUPS, Key, display, id_of
 
-DEFAULTS = {id_of(name, key): key.keys for name, group in GROUPS.items() for key in group.keys}
+if TYPE_CHECKING:
+    from textual.dom import DOMNode
+
 MODIFIERS = frozenset({"ctrl", "shift", "alt", "super"})
 NAMES = frozenset(one.value for one in Keys)
 PLACEHOLDER = re.compile(r"\{([a-z_]+\.[a-z_0-9]+)\}")

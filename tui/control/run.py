@@ -289,15 +289,15 @@ class RunControl:
             InputError: They conflict with the other settings now.
         """
         before = self._changed[-1]
-        self.has_undone = True
         if isinstance(before, Kept):
             self.draft.restore(before)
             if self.run_path is None:
                 self._show_next(self.draft.base)
-            self._changed.pop()
-            return 0, {}
-        request_id = self.edit(before, undo=True)
+            request_id, before = 0, {}
+        else:
+            request_id = self.edit(before, undo=True)
         self._changed.pop()
+        self.has_undone = True
         return request_id, before
 
     def note_undo_refused(self, request_id: int) -> None:

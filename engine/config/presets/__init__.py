@@ -102,6 +102,7 @@ def nvidia_gpu() -> Gpu:
     return Gpu.THERE if asked.returncode == 0 and b"GPU 0" in listed else Gpu.BROKEN
 
 
+@functools.cache
 def _torch_has_cuda() -> bool:
     """Return whether the installed torch is a build with CUDA, without loading it."""
     try:

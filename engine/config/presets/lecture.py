@@ -1,4 +1,4 @@
-"""The models of Karpathy's lecture, and the small projects this program grew from.
+"""The models of Karpathy's lecture, and four teaching projects that rebuild its model.
 
 Each model of *Let's build GPT: from scratch, in code, spelled out* (2023), a rung of the ladder,
 adds a few changes to the previous one. docs/ladder.md lists the differences from the video.

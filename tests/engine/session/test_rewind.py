@@ -308,13 +308,19 @@ def test_the_checkpoint_that_a_way_back_begins_at_is_not_dropped_before_it(
     assert session.status.message == f"going back: step {first} of {first + 2}"
 
 
+@pytest.mark.parametrize("paused", [False, True])
 def test_an_evaluation_that_a_way_back_made_give_way_is_made_once_that_is_stopped(
-    rig: Rig, make_config: MakeConfig
+    rig: Rig, make_config: MakeConfig, paused: bool
 ) -> None:
     session = rig.new(make_config(**RICH))
     rig.to_step(session, 18)  # its evaluation comes next
+    if paused:
+        session.handle(Pause())
     session.handle(Rewind(8))
     session.handle(StopGoingBack())
+    if paused:
+        rig.rest(session)
+        session.handle(Resume())
     rig.to_step(session, 19)
     assert [one.step for one in rig.said(Evaluated)][-1] == 18
 
