@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -247,7 +248,7 @@ def test_a_run_whose_folder_is_removed_meanwhile_lives_on_in_a_fork_or_says_why_
     run = runs_dir / "tiny-1"
 
     def remove() -> None:
-        while not (run / "checkpoints/step-00000003").exists():
+        while not any((run / "checkpoints").glob("step-*")):  # old ones do not stay
             time.sleep(0.005)
         runs_dir.rename(runs_dir.with_name("moved"))
         if not kept:
@@ -258,7 +259,9 @@ def test_a_run_whose_folder_is_removed_meanwhile_lives_on_in_a_fork_or_says_why_
     answer = quick_train("--set", "train.max_steps=100000")
     remover.join(10)
     assert answer.code == 1
-    assert answer.err.count(f"the run's folder {run} is gone: training is paused.") == 1
+    # a checkpoint that was being written may have made the folder again, without the database
+    gone = rf"the run's (folder {run}|database {run}/run\.db) is gone: training is paused\."
+    assert len(re.findall(gone, answer.err)) == 1
     if kept:
         fork = runs_dir / "tiny-1-fork-1"
         assert answer.json["run"] == str(fork)

@@ -59,6 +59,8 @@ class TextActions(ChartActions):
         prompt = self.control.draft.value("sample.prompt")
         record = self.samples.current
         shown = record.prompt if record and record.settings.get("seed") else str(prompt)
+        if self.samples.expected_prompt is not None:  # that is what is on the screen
+            shown = self.samples.expected_prompt
         if not shown:
             key = self.key_of("cockpit.prompt")
             self.notify(f"type a prompt first ({key}): a probe is a prompt", severity="warning")

@@ -329,6 +329,11 @@ class SamplePane(Vertical):
         self._expected = None if prompt is None else Passage(prompt)
         self._dirty = True
 
+    @property
+    def expected_prompt(self) -> str | None:
+        """The prompt of a text that was asked for and has not begun."""
+        return self._expected.prompt if self._expected else None
+
     def append(self, number: int, text: str, odds: Sequence[TokenOdds] = ()) -> None:
         """More of a text; drawn at the next ``refresh_text``."""
         record = self._streaming(number)
