@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
 from data.errors import InputError, brief
@@ -89,6 +90,6 @@ def parse_all(text: str) -> dict[str, Ends]:
     return found
 
 
-def format_all(limits: dict[str, Ends]) -> str:
+def format_all(limits: Mapping[str, Ends]) -> str:
     """Return what `parse_all` reads."""
     return ",".join(f"{name}={format_ends(ends)}" for name, ends in limits.items() if ends != FREE)
