@@ -10,8 +10,13 @@ from __future__ import annotations
 import hashlib
 import struct
 from enum import IntEnum
+from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
+
+# what layers fill their weights with: of ``torch.nn.init``, or tensors' own methods
+FILLS = ("normal_", "uniform_", "kaiming_uniform_", "kaiming_normal_", "trunc_normal_")
 
 
 class Stream(IntEnum):
@@ -42,3 +47,23 @@ def reseed(seed: int, stream: Stream, step: int = 0, micro_step: int = 0) -> Non
 def generator_for(seed: int, stream: Stream) -> torch.Generator:
     """Create a separate CPU generator, which leaves torch's default one alone."""
     return torch.Generator().manual_seed(derived_seed(seed, stream))
+
+
+class DrawingFrom(TorchFunctionMode):
+    """Lets what fills tensors draw from a generator, in this thread alone.
+
+    PyTorch's layers draw their initial weights from the default generator, which all threads share:
+    a model that is built to be looked at would change the dropout of a run in training.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self._generator = generator
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in FILLS and kwargs.get("generator") is None:
+            kwargs["generator"] = self._generator
+        return func(*args, **kwargs)

@@ -45,6 +45,7 @@ from engine.checkpoint.retention import Kept, Rules, plan
 from engine.config.schema import config_from_dict
 from engine.machine.memory import memory_ran_out
 from engine.model import LanguageModel, build_model
+from engine.model.empty import WithoutValues
 from engine.program import program
 from engine.runs.checkpoint_names import (
     BEST,
@@ -334,10 +335,14 @@ def find_checkpoint(run: Path, which: str) -> Path:
     of_step = [path for path in there if (which.lstrip("0") or "0") == str(step_of(path))]
     if of_step:
         return of_step[-1]
-    steps = ", ".join(str(step) for step in sorted({step_of(path) for path in there}))
+    kept = sorted({step_of(path) for path in there})
+    wanted = int(which) if which.isascii() and which.isdigit() else None
+    near = ""
+    if wanted is not None and len(kept) > 1:
+        near = f", of which {min(kept, key=lambda step: abs(step - wanted))} is the nearest"
     raise InputError(
         f"the run {run.name!r} has no checkpoint {brief(which)}: it has best, latest and "
-        f"steps {steps}"
+        f"steps {', '.join(map(str, kept))}{near}"
     )
 
 
@@ -425,7 +430,8 @@ def rebuild_model(path: Path, snapshot: Snapshot) -> LanguageModel:
     """Build the model of a checkpoint that was read; see ``read_model``."""
     tokenizer = load_tokenizer(snapshot.state["tokenizer"])
     config = config_from_dict(snapshot.state["config"]).model
-    model = build_model(config, tokenizer.vocab_size)
+    with WithoutValues():  # all of them are loaded
+        model = build_model(config, tokenizer.vocab_size)
     load_weights(model, snapshot.model)
     model.tokenizer = tokenizer
     return model.eval()

@@ -19,7 +19,7 @@ from engine.model.block import Block, FeedForward
 from engine.model.gpt import GPT
 from engine.model.language_model import LanguageModel
 from engine.model.positions import Rotary, sinusoidal
-from engine.rng import Stream, reseed
+from engine.rng import DrawingFrom, Stream, generator_for
 from engine.training.memory_probe import available_bytes
 
 
@@ -80,8 +80,8 @@ def initial_model(config: Config, tokenizer: Tokenizer) -> LanguageModel:
             f"the weights of this model take {needed / 1e9:,.1f} GB of memory, and "
             f"{there / 1e9:,.1f} GB are available: take a smaller one, which has the same parts"
         )
-    reseed(config.train.seed, Stream.INIT)
-    model = build_model(config.model, tokenizer.vocab_size)
+    with DrawingFrom(generator_for(config.train.seed, Stream.INIT)):
+        model = build_model(config.model, tokenizer.vocab_size)
     model.tokenizer = tokenizer
     return model
 

@@ -43,11 +43,15 @@ class GPT(LanguageModel):
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, vocab_size)."""
+        return self.logits(self.stream(input_ids))
+
+    def stream(self, input_ids: Tensor) -> Tensor:
+        """Return the residual stream after the last block: (B, T) -> (B, T, C)."""
         positions = self._positions(input_ids)  # (T,)
         x, rope = self.embed(input_ids, positions), self._rope(positions)  # x: (B, T, C)
         for block in self.blocks:  # each adds to the residual stream x
             x = block(x, rope)  # (B, T, C)
-        return self.logits(x)
+        return x
 
     def embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
         """Add token and position embeddings: (B, T) -> (B, T, C)."""

@@ -60,8 +60,7 @@ class Draws:
             _require_numbers(logits.amax(-1))
             ids = logits.argmax(-1).expand(len(self._generators))  # (B,)
         else:
-            probs = (logits / max(self._settings.temperature, MIN_TEMPERATURE)).softmax(-1)
-            ids = pick(truncated(probs, self._settings), self._uniform())  # (B,)
+            ids = pick(sampled_from(logits, self._settings), self._uniform())  # (B,)
         if self._seen is not None:
             self._seen.scatter_(1, ids[:, None], True)
         return ids
@@ -98,6 +97,19 @@ def penalised(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     # dividing a negative logit would raise it
     lowered = torch.where(logits > 0, logits / penalty, logits * penalty)
     return torch.where(seen, lowered, logits)
+
+
+def sampled_from(logits: Tensor, settings: SampleConfig) -> Tensor:
+    """Return the probabilities that the next token is drawn with: (B, vocab_size) of float64.
+
+    Args:
+        logits: (B, vocab_size) of float64, penalised.
+        settings: ``temperature``, ``top_k``, ``top_p`` and ``min_p`` are used.
+    """
+    if settings.temperature == 0:  # greedy decoding
+        return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
+    probs = (logits / max(settings.temperature, MIN_TEMPERATURE)).softmax(-1)
+    return truncated(probs, settings)
 
 
 def truncated(probs: Tensor, settings: SampleConfig) -> Tensor:

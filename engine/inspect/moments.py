@@ -1,0 +1,96 @@
+"""The model of a run at a moment, and texts to look at through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.batches import Tokens, validation_windows
+from data.download import Watcher
+from data.errors import InputError
+from data.tokenizers import Tokenizer, load_tokenizer
+from engine.checkpoint.contents import STATE_FILE, read_state
+from engine.inspect.prediction import Ids
+from engine.inspect.trace import initial_model
+from engine.machine.limits import bounded_threads
+from engine.runs.checkpoint_names import list_snapshots
+from engine.runs.folder import read_run_config
+from engine.runs.open import look_at_run
+from engine.sampling.from_run import RunSampler, load_sampler
+
+UNTRAINED = "untrained"
+
+
+def load_moment(
+    run: Path, which: str, warn: Callable[[str], None], watcher: Watcher | None = None
+) -> RunSampler:
+    """Load the model of a run at a moment, on the CPU, in eval mode, with its tokenizer.
+
+    Other threads may train meanwhile: nothing that is shared is drawn from.
+
+    Args:
+        which: ``latest``, ``best``, a step whose weights are kept, or ``untrained``: the weights
+            that the run began with, which are made anew from its seed.
+        warn: Called with a sentence if a damaged checkpoint was skipped.
+        watcher: Of reading the text, which is only read if no checkpoint has the tokenizer.
+
+    Raises:
+        InputError: There are no such weights (of a step the sentence names the nearest), or none
+            is intact.
+    """
+    if which != UNTRAINED:
+        return load_sampler(run, which, warn)
+    config = read_run_config(run)
+    model = initial_model(config, _tokenizer_of(run, watcher or Watcher())).eval()
+    return RunSampler(model, 0, config.sample, bounded_threads(config.system.threads))
+
+
+def _tokenizer_of(run: Path, watcher: Watcher) -> Tokenizer:
+    """Read a run's tokenizer, from a checkpoint if there is one: the text takes longer."""
+    for path in reversed(list_snapshots(run)):
+        try:
+            return load_tokenizer(read_state(path / STATE_FILE)["tokenizer"])
+        except (OSError, ValueError, InputError):  # damaged
+            continue
+    return read_excerpts(run, watcher).tokenizer
+
+
+@dataclass(frozen=True, eq=False)
+class Excerpt:
+    """A part of the validation split, as long as the model's context."""
+
+    number: int  # from 0
+    start: int  # in the split
+    ids: Ids  # (T,)
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Excerpts:
+    """The excerpts of a validation split: the contexts that evaluations measure, in order."""
+
+    val: Tokens  # (n,)
+    tokenizer: Tokenizer
+    block_size: int
+
+    def __len__(self) -> int:
+        return len(validation_windows(len(self.val), self.block_size))
+
+    def at(self, number: int) -> Excerpt:
+        """Return an excerpt; after the last comes the first, and before the first the last."""
+        number %= len(self)
+        start = number * self.block_size
+        ids = self.val[start : start + self.block_size].astype("int64")
+        return Excerpt(number, start, ids, self.tokenizer.decode(ids))
+
+
+def read_excerpts(run: Path, watcher: Watcher | None = None) -> Excerpts:
+    """Read the validation split of a run; the run may be in training.
+
+    Raises:
+        InputError: Its text is not where it was, or its files are damaged.
+    """
+    files = look_at_run(run, watcher or Watcher())
+    files.close()
+    return Excerpts(files.split.val, files.tokenizer, files.config.model.block_size)
