@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ def replacing(path: Path, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]
         OSError: It could not be written; no temporary file is left behind.
     """
     # Not a file of tempfile, which is readable by its owner alone, whatever the umask.
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         with part.open(mode.replace("w", "x"), **options) as file:
             yield file

@@ -27,7 +27,7 @@ KINDS = (
 )
 
 
-def open_regular(path: Path, flags: int = os.O_RDONLY, follow: bool = False) -> int:
+def open_regular(path: str | Path, flags: int = os.O_RDONLY, follow: bool = False) -> int:
     """Open a regular file; return its descriptor.
 
     Args:
@@ -56,7 +56,7 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, follow: bool = False) -> 
     return descriptor
 
 
-def check_regular(path: Path, follow: bool = False) -> None:
+def check_regular(path: str | Path, follow: bool = False) -> None:
     """Check that a path is a regular file, without opening it.
 
     Raises:
@@ -65,7 +65,7 @@ def check_regular(path: Path, follow: bool = False) -> None:
     _check_kind((os.stat if follow else os.lstat)(path).st_mode, path)
 
 
-def read_regular(path: Path, limit: int, follow: bool = False) -> bytes:
+def read_regular(path: str | Path, limit: int, follow: bool = False) -> bytes:
     """Read a regular file of at most `limit` bytes.
 
     Raises:
@@ -146,7 +146,7 @@ def convert(value: Any, to: type[T], what: str) -> T:
         raise ValueError(f"{place}: {told[:1].lower()}{told[1:].replace('`', '')}") from None
 
 
-def _check_kind(mode: int, path: Path) -> None:
+def _check_kind(mode: int, path: str | Path) -> None:
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, f"it is {file_type(mode)}", str(path))
 

@@ -8,24 +8,15 @@ docstring names, or by ``Refused``; the answer carries the request id of its com
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
+from engine.states import DAMAGED as DAMAGED
+from engine.states import INTERRUPTED as INTERRUPTED
+from engine.states import PRUNED_KEY as PRUNED_KEY
+from engine.states import UNCLOSED as UNCLOSED
+from engine.states import State as State
+
 MOST_TEXTS = 16  # that one command samples at once
-
-
-class State(StrEnum):
-    IDLE = "idle"  # no run is open
-    PREPARING = "preparing"
-    RUNNING = "training"
-    PAUSED = "paused"
-    FINISHED = "finished"
-    STOPPED = "stopped"
-    FAILED = "failed"
-
-
-UNCLOSED = (State.PREPARING, State.RUNNING, State.PAUSED)  # recorded by a program at work
-INTERRUPTED, DAMAGED = "interrupted", "damaged"  # what else the files of a run can tell
 
 
 @dataclass(frozen=True)
@@ -408,9 +399,6 @@ class GoingBack:
 
     step: int  # where it goes
     seconds_left: float | None = None  # at the speed so far; None if that is not known yet
-
-
-PRUNED_KEY = "outdone"  # what ``Status.pruned`` is called in files and in JSON
 
 
 @dataclass(frozen=True)

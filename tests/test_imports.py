@@ -7,6 +7,7 @@ import pkgutil
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,13 +18,14 @@ import data
 import engine
 import tui
 from engine.config.schema import Config
-from engine.runs.folder import create_run
+from engine.runs.database import RunDatabase
+from engine.runs.folder import DATABASE_FILE, create_run
 
 ROOT = Path(__file__).parents[1]
 # Each room may import those before it and no others: there is no circle, and no import upwards.
 FLOORS = (
     ("data",),
-    ("engine.program", "engine.rng", "engine.config"),
+    ("engine.program", "engine.rng", "engine.config", "engine.states"),
     ("engine.metrics", "engine.protocol"),
     ("engine.metric_catalogue",),
     ("engine.kernels", "engine.machine", "engine.model"),
@@ -134,6 +136,14 @@ def test_nothing_heavy_is_loaded_before_the_first_paint(runs_dir: Path, opened: 
         f"assert app.main({arguments}) == 0"
     )
     assert not loaded_by(code) & {"torch", "numpy", "plotext", "msgspec"}
+
+
+def test_a_list_of_runs_loads_no_numbers(runs_dir: Path) -> None:
+    """It is read as often as ``ls``."""
+    with closing(RunDatabase(create_run(Config(), runs_dir, "a") / DATABASE_FILE)) as database:
+        database.set_meta(summary={"state": "finished", "sparkline": [1.0]})
+    code = f"import tui.cli\nassert tui.cli.main(['runs', '--runs-dir', {str(runs_dir)!r}]) == 0"
+    assert not loaded_by(code) & {"torch", "textual", "numpy", "engine.protocol"}
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])

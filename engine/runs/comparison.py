@@ -13,11 +13,11 @@ import numpy as np
 from data.errors import InputError
 from engine.config.schema import SETTINGS, Config, SampleConfig, read_config
 from engine.config.setting import Value
-from engine.protocol import DAMAGED
 from engine.runs.database import Curve, reading
 from engine.runs.folder import CONFIG_FILE
 from engine.runs.records import RuntimeFacts
 from engine.runs.summary import RunSummary, read_summary
+from engine.states import DAMAGED
 
 SEED = "train.seed"
 NOT_OF_TRAINING = ("sample", "system", "checkpoint", "eval")  # sections that no loss depends on

@@ -17,15 +17,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data.errors import InputError
 from data.files import sync_to_disk
 from data.paths import check_may_be_read
 from data.reading import convert, parse_json
-from engine.metrics import Steps, Values
 from engine.program import program
 from engine.runs.checkpoint_names import branch_of, is_full, list_checkpoints, list_snapshots
 from engine.runs.folder import DATABASE_FILE, is_locked, typed_name
@@ -45,6 +42,12 @@ from engine.runs.records import (
 )
 from engine.runs.retrying_writer import LOCKED, LONG_TIMEOUT, PASSING, RetryingWriter
 from engine.runs.sqlite import Bounded, check_files, code_of, statements
+
+# numpy is imported where curves are read or written: a list of runs needs none
+if TYPE_CHECKING:
+    import numpy as np
+
+    from engine.metrics import Steps, Values
 
 SCHEMA_VERSION = 3
 BLOCK_STEPS = 1024
@@ -84,9 +87,6 @@ class Curve(NamedTuple):
 
     steps: Steps
     values: Values
-
-
-NOTHING = Curve(np.array([], np.int64), np.array([], np.float64))
 
 
 @dataclass(frozen=True)
@@ -293,7 +293,9 @@ class RunDatabase:
         return self.lineage(branch_of(newest) if newest else 0)
 
     def curve(self, metric: str, segments: Iterable[Segment]) -> Curve:
-        steps, values = [NOTHING.steps], [NOTHING.values]
+        import numpy as np
+
+        steps, values = [np.array([], np.int64)], [np.array([], np.float64)]
         for one in segments:
             all_steps, all_values = self.metric(one.branch, metric)
             lived = (all_steps > one.after) & (all_steps <= one.up_to)
@@ -328,6 +330,8 @@ class RunDatabase:
 
     def metric(self, branch: int, metric: str, after_step: int = -1) -> Curve:
         """Return a metric of a branch after a step."""
+        import numpy as np
+
         with self.one_moment():
             blocks = self._select(
                 tuple[int, bytes, bytes],
@@ -345,6 +349,8 @@ class RunDatabase:
 
     def _tail(self, branch: int, metric: str, after: int, before: int = 2**63 - 1) -> Curve:
         """Return the rows of a metric that are not packed, between two steps."""
+        import numpy as np
+
         rows = self._select(
             tuple[Step, Loss],
             "SELECT step, value FROM metric_tail "
@@ -384,6 +390,8 @@ class RunDatabase:
 
     def _put_blocks(self, branch: int, metric: str, curve: Curve) -> None:
         """Pack rows of a metric into blocks; newer values of the same steps replace older ones."""
+        import numpy as np
+
         blocks = curve.steps // BLOCK_STEPS
         for block in np.unique(blocks).tolist():
             steps, values = curve.steps[blocks == block], curve.values[blocks == block]
@@ -667,6 +675,8 @@ def _unpack(block: int, steps: bytes, values: bytes) -> Curve:
     Raises:
         ValueError: They are not rising steps of this block, with a value each.
     """
+    import numpy as np
+
     _check_block(block, steps, len(values))
     all_steps, all_values = np.frombuffer(steps, np.int64), np.frombuffer(values, np.float64)
     if len(all_steps) == 1:
@@ -682,6 +692,8 @@ def _check_block(block: int, steps: bytes, size: int) -> None:
     if len(steps) == WORD:
         last += size // WORD - 1
     else:
+        import numpy as np
+
         all_steps = np.frombuffer(steps, np.int64)
         last = int(all_steps[-1]) if (np.diff(all_steps) > 0).all() else -1
     if not 0 <= first // BLOCK_STEPS == block == last // BLOCK_STEPS:

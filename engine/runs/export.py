@@ -19,11 +19,12 @@ import numpy as np
 
 from data.errors import InputError, suggest
 from engine.metric_catalogue import METRICS
-from engine.runs.database import NOTHING, Curve, reading
+from engine.runs.database import Curve, reading
 
 ROWS_AT_ONCE = 10_000
 MOST_CELLS = 2 * 10**8  # of nine bytes
 
+NOTHING = Curve(np.array([], np.int64), np.array([], np.float64))
 Table = dict[str, np.ndarray]  # by column, each (n,); what was not measured is masked
 
 

@@ -179,7 +179,7 @@ def _is_database(run: Path) -> bool:
         PermissionError: It, or the run, may not be looked into.
     """
     try:
-        with open(open_regular(run / DATABASE_FILE), "rb", buffering=0) as file:
+        with open(open_regular(f"{run}/{DATABASE_FILE}"), "rb", buffering=0) as file:
             header = file.read(100)
     except OSError as error:
         if isinstance(error, PermissionError):
@@ -368,7 +368,7 @@ def _has_locked(file: BinaryIO) -> bool:
 def is_locked(run: Path) -> bool:
     """Return whether some program is writing this run now."""
     try:
-        descriptor = open_regular(run / LOCK_FILE)
+        descriptor = open_regular(f"{run}/{LOCK_FILE}")  # without a Path: it is done often
     except OSError:
         return False
     try:

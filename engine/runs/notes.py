@@ -39,7 +39,7 @@ def read_notes(run: Path) -> Notes:
     Raises:
         InputError: The file is damaged.
     """
-    file = run / NOTES_FILE
+    file = f"{run}/{NOTES_FILE}"  # no Path: it is done often
     try:
         found = convert(parse_toml(read_regular(file, MOST_BYTES)), Notes, "notes")
     except FileNotFoundError:
@@ -132,5 +132,5 @@ def _one_at_a_time(run: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def _damaged(file: Path, why: str) -> InputError:
+def _damaged(file: str, why: str) -> InputError:
     return InputError(f"{file} cannot be read ({why}): repair it by hand, or move it away")

@@ -14,8 +14,9 @@ from msgspec import Meta
 from data.reading import convert
 from engine.config.schema import MOST_STEPS, SETTINGS
 from engine.config.setting import Value
-from engine.metrics import SPARKLINE_POINTS
-from engine.protocol import State
+from engine.states import State
+
+MOST_POINTS = 256  # of a sparkline; engine.metrics makes 64
 
 Step: TypeAlias = Annotated[int, Meta(ge=0, le=MOST_STEPS)]
 BranchId: TypeAlias = Annotated[int, Meta(ge=0, le=10**6)]
@@ -104,7 +105,7 @@ class SummaryFacts(TypedDict, total=False):
     threads: Count | None
     memory: Memory | None
     changed: dict[Word, bool | int | float | str | None]  # settings since the run began, as now
-    sparkline: Annotated[list[float | None], Meta(max_length=4 * SPARKLINE_POINTS)]
+    sparkline: Annotated[list[float | None], Meta(max_length=MOST_POINTS)]
 
 
 class Facts(TypedDict, total=False):

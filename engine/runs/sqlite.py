@@ -94,8 +94,10 @@ class Bounded:
             ValueError: It holds something else.
         """
         schema = tuple[str, str, str | None]
-        missing = set(expected)
-        for kind, name, sql in self.select(schema, "SELECT type, name, sql FROM sqlite_master"):
+        rows = set(self.select(schema, "SELECT type, name, sql FROM sqlite_master"))
+        as_made = {("table", name, sql) for name, sql in expected.items()}
+        missing = {name for _, name, _ in as_made - rows}
+        for kind, name, sql in rows - as_made:
             if kind == "index" and sql is None:  # of a primary key
                 continue
             if kind == "table" and name.startswith("sqlite_"):  # of ANALYZE, of AUTOINCREMENT
@@ -103,8 +105,7 @@ class Bounded:
             is_plain = kind == "table" and (sql or "").startswith("CREATE TABLE")
             if not is_plain or name not in expected:
                 raise ValueError(f"it holds the {kind} {name!r}, which gpt-tui did not make")
-            wanted = expected[name]
-            if sql != wanted and not self._has_columns(name, wanted):
+            if not self._has_columns(name, expected[name]):
                 raise ValueError(f"its table {name!r} is not as gpt-tui makes it")
             missing.discard(name)
         if missing:

@@ -9,12 +9,11 @@ from typing import Any
 
 from data.errors import InputError
 from engine.config.schema import Config
-from engine.metrics import MetricStore, sparkline
-from engine.protocol import DAMAGED, INTERRUPTED, PRUNED_KEY, UNCLOSED, State
 from engine.runs.database import Unreadable, reading
 from engine.runs.folder import CONFIG_FILE, is_locked, list_runs, read_run_config
 from engine.runs.notes import Notes, read_notes
 from engine.runs.records import SummaryFacts
+from engine.states import DAMAGED, INTERRUPTED, PRUNED_KEY, UNCLOSED, State
 
 FROM_CONFIG = ("preset", "corpus", "total_steps")  # until the summary knows them
 
@@ -68,12 +67,17 @@ FACTS = frozenset(RunSummary.__dataclass_fields__) - {"config"} | {"changed"}
 
 def read_summaries(runs_dir: Path) -> list[RunSummary]:
     """Read the summaries of all runs of a folder, the newest last."""
-    return sorted(map(read_summary, list_runs(runs_dir)), key=lambda run: (run.created, run.name))
+    paths = list_runs(Path(os.path.realpath(runs_dir)))  # so that what is no link needs no more
+    runs = [read_summary(path) if os.path.islink(path) else _read_real(path) for path in paths]
+    return sorted(runs, key=lambda run: (run.created, run.name))
 
 
 def read_summary(path: Path) -> RunSummary:
     """Read the summary of a run; a damaged run has the state ``damaged``, and nothing is raised."""
-    path = Path(os.path.realpath(path))
+    return _read_real(Path(os.path.realpath(path)))
+
+
+def _read_real(path: Path) -> RunSummary:
     live = is_locked(path)
     notes, problem = _notes_or_problem(path)
     about = {**vars(notes), "path": str(path), "name": path.name, "live": live}
@@ -120,6 +124,8 @@ def _read_facts(path: Path) -> dict[str, Any]:
         summary: SummaryFacts = meta.get("summary", {})
         curve = summary.get("sparkline")
         if curve is None:  # it was written by an older version, or only just forked
+            from engine.metrics import MetricStore, sparkline  # imports numpy
+
             metrics = MetricStore()
             metrics.extend("train_loss", *database.metric(0, "train_loss"))
             curve = sparkline(metrics, "train_loss")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -77,7 +76,7 @@ def copy_run(run: Path, destination: Path) -> Path:
     run = Path(os.path.realpath(run))
     place = _place_of(run, destination)
     check_own_files(run, deep=True)
-    part = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
+    part = place.with_name(f".{place.name}.{os.urandom(4).hex()}.part")
     try:
         part.mkdir(parents=True)
         _copy_files(run, part)

@@ -23,12 +23,14 @@ def test_runs_are_opened_and_told_of(
     assert 0 < told["open_seconds"]["min"] <= told["open_seconds"]["max"]
     assert told["row_seconds"]["median"] > 0
     assert told["curves_seconds"]["median"] > 0
+    assert told["list_cpu_seconds"]["count"] == runs.REPEATS
     assert told["bytes"] > 3000 * 10 * 8  # each value at least
     assert told["reached"] is (
         told["open_seconds"]["median"] <= 1
         and told["page_seconds"]["median"] <= 0.1
         and told["key_seconds"]["median"] <= 0.05
         and told["letter_seconds"]["median"] <= 0.05
+        and told["list_cpu_seconds"]["median"] <= 1
         and told["row_seconds"]["median"] <= 1
         and told["curves_seconds"]["median"] <= 1
     )

@@ -11,12 +11,12 @@ from typing import NamedTuple
 from data.errors import InputError, brief, suggest
 from data.program import named
 from engine.program import program
-from engine.protocol import DAMAGED
 from engine.runs.catalogue import disk_use, find_parent
 from engine.runs.fields import SORTS
 from engine.runs.folder import in_runs_dir
 from engine.runs.selection import FILTER_EXAMPLE, parse_filter, sort_runs
 from engine.runs.summary import RunSummary, read_summaries, read_summary
+from engine.states import DAMAGED
 from tui import EXIT_DONE
 from tui.charts.sparkline import spark
 from tui.commands.options import Parser, RunParser, runs_dir_of

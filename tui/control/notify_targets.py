@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from urllib.parse import urlsplit
 
 from data.errors import InputError, brief
 
@@ -40,6 +39,8 @@ def check_address(address: str) -> None:
         InputError: It may not: it is not encrypted, or no address.
     """
     try:
+        from urllib.parse import urlsplit  # most have no webhook
+
         parts = urlsplit(address)
         host = parts.hostname or ""
         host.encode("idna")  # as a look-up of its name does

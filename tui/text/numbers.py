@@ -6,10 +6,14 @@ import math
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data.errors import on_one_line
 from data.paths import utf8_text
-from engine.protocol import State, Status
+from engine.states import State
+
+if TYPE_CHECKING:
+    from engine.protocol import Status
 
 UNKNOWN = "–"
 SAVED_SOON = 600.0  # seconds; a checkpoint that is due later is announced

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.protocol import DAMAGED, INTERRUPTED, State
+from engine.states import DAMAGED, INTERRUPTED, State
 
 SIGNS: dict[str, tuple[str, str]] = {  # sign and colour by state
     State.IDLE: ("○", "dim"),

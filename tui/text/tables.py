@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import on_one_line
 from data.paths import is_unicode
-from engine.protocol import PRUNED_KEY
+from engine.states import PRUNED_KEY
 from tui.terminal.visible import visible
 
 if TYPE_CHECKING:
