@@ -12,10 +12,11 @@ from data.errors import InputError
 from data.tokenizers import Tokenizer
 from engine.config.model_size import parameter_count
 from engine.config.schema import Config
+from engine.inspect.forward_pass import BlockPass, batch_of, evaluating, forward_pass
 from engine.machine.memory import BUILDING_BYTES, LARGEST_SHARE
 from engine.model import build_model
 from engine.model.attention import CausalSelfAttention
-from engine.model.block import Block, FeedForward
+from engine.model.block import FeedForward
 from engine.model.gpt import GPT
 from engine.model.language_model import LanguageModel
 from engine.model.positions import Rotary, sinusoidal
@@ -46,23 +47,20 @@ class Trace:
 
 
 def trace(model: LanguageModel, tokens: Sequence[int], top: int = 5) -> Trace:
-    """Trace tokens through the model's reference path, in eval mode.
+    """Trace tokens through the model, in eval mode.
 
     Args:
         model: Its training mode is restored afterwards.
-        tokens: T token ids, at least one and at most ``block_size``.
+        tokens: T token ids.
+
+    Raises:
+        InputError: There are no tokens, or more than the context.
     """
-    was_training = model.training
-    device = next(model.parameters()).device
-    input_ids = torch.tensor([list(tokens)], dtype=torch.long, device=device)  # (1, T)
+    input_ids = batch_of(model, tokens, "trace")  # (1, T)
     notes = _Notes()
     notes.take("token ids", "B T", input_ids)
-    try:
-        with torch.no_grad():
-            model.eval()
-            logits = _gpt(model, input_ids, notes) if isinstance(model, GPT) else model(input_ids)
-    finally:
-        model.train(was_training)
+    with evaluating(model):
+        logits = _gpt(model, input_ids, notes) if isinstance(model, GPT) else model(input_ids)
     notes.take("logits", "B T V", logits)
     return Trace(tuple(notes.stages), _likeliest(logits[0, -1], top))
 
@@ -94,16 +92,7 @@ def trace_text(model: LanguageModel, text: str) -> Trace:
     """
     tokenizer = model.tokenizer
     assert tokenizer is not None
-    tokens = tokenizer.encode(text).tolist()
-    if not tokens:
-        raise InputError("there is no text to trace: give at least one character")
-    longest = model.config.block_size
-    if len(tokens) > longest:
-        raise InputError(
-            f"the text is {len(tokens)} tokens long, and the model's context is {longest}: "
-            f"shorten the text, or raise model.block_size"
-        )
-    return trace(model, tokens)
+    return trace(model, tokenizer.encode(text).tolist())
 
 
 class _Notes:
@@ -129,9 +118,6 @@ class _Notes:
         return tensor
 
 
-# Each function repeats a method of the model with the model's own modules, and records the tensors.
-
-
 def _gpt(model: GPT, input_ids: Tensor, notes: _Notes) -> Tensor:
     """(B, T) -> (B, T, V)."""
     config = model.config
@@ -143,62 +129,62 @@ def _gpt(model: GPT, input_ids: Tensor, notes: _Notes) -> Tensor:
         notes.take("positions", "T C", model.position_embedding(positions))
     elif config.position == "sinusoidal":
         notes.take("positions", "T C", sinusoidal(positions, config.n_embd))
-    x = notes.take("stream", "B T C", model.embed(input_ids, positions))
-    rope = model._rope(positions)
-    for i, block in enumerate(model.blocks):
-        assert isinstance(block, Block)
+    for i, passed in enumerate(forward_pass(model, input_ids)):
+        if i == 0:
+            notes.take("stream", "B T C", passed.before)
         notes.where = f"block {i}"
-        x = _block(block, x, rope, notes)
+        _block(passed, notes)
+        x = passed.after
     notes.where = ""
     if not isinstance(model.norm, nn.Identity):
         notes.take("norm", "B T C", model.norm(x))
     return model.logits(x)
 
 
-def _block(block: Block, x: Tensor, rope: Rotary | None, notes: _Notes) -> Tensor:
-    """(B, T, C) -> (B, T, C)."""
-    attention, feed_forward = block.attention, block.feed_forward
-    read = _norm(block.norm_1, "norm_1", x, notes) if block.pre_norm else x
-    x = block._residual_add(x, _attention(attention, read, rope, notes))
-    x = _sum(block, block.norm_1, "norm_1", x, notes)
+def _block(passed: BlockPass, notes: _Notes) -> None:
+    block, feed_forward = passed.block, passed.block.feed_forward
+    if block.pre_norm:
+        _norm(block.norm_1, "norm_1", passed.attention_input, notes)
+    _attention(block.attention, passed.attention_input, passed.rope, notes)
+    notes.take("attention out", "B T C", passed.attention_output)
+    notes.take("stream", "B T C", block._residual_add(passed.before, passed.attention_output))
+    if not block.pre_norm:
+        _norm(block.norm_1, "norm_1", passed.between, notes)
     if feed_forward is None:
-        return x
-    read = _norm(block.norm_2, "norm_2", x, notes) if block.pre_norm else x
-    x = block._residual_add(x, _feed_forward(feed_forward, read, notes))
-    return _sum(block, block.norm_2, "norm_2", x, notes)
+        return
+    assert passed.feed_forward_input is not None and passed.feed_forward_output is not None
+    if block.pre_norm:
+        _norm(block.norm_2, "norm_2", passed.feed_forward_input, notes)
+    _feed_forward(feed_forward, passed.feed_forward_input, notes)
+    notes.take("feed-forward out", "B T C", passed.feed_forward_output)
+    notes.take("stream", "B T C", block._residual_add(passed.between, passed.feed_forward_output))
+    if not block.pre_norm:
+        _norm(block.norm_2, "norm_2", passed.after, notes)
 
 
-def _sum(block: Block, norm: nn.Module, name: str, x: Tensor, notes: _Notes) -> Tensor:
-    """Record the residual stream after a sublayer, and apply the norm of post-norm blocks."""
-    notes.take("stream", "B T C", x)
-    return x if block.pre_norm else _norm(norm, name, x, notes)
-
-
-def _norm(norm: nn.Module, name: str, x: Tensor, notes: _Notes) -> Tensor:
-    return x if isinstance(norm, nn.Identity) else notes.take(name, "B T C", norm(x))
+def _norm(norm: nn.Module, name: str, normalised: Tensor, notes: _Notes) -> None:
+    if not isinstance(norm, nn.Identity):
+        notes.take(name, "B T C", normalised)
 
 
 def _attention(
     attention: CausalSelfAttention, x: Tensor, rope: Rotary | None, notes: _Notes
-) -> Tensor:
-    """(B, T, C) -> (B, T, C)."""
+) -> None:
+    """Record what attention computes from (B, T, C)."""
     for name, heads in zip("qkv", attention.heads(x, rope), strict=True):
         notes.take(name, "B nh T hs" if heads.size(1) == attention.n_head else "B nkv T hs", heads)
-    out, weights = attention.reference(x, rope)  # (B, T, C), (B, nh, T, T)
+    _, weights = attention.reference(x, rope)  # (B, nh, T, T)
     notes.take("attention weights", "B nh T T", weights, _entropy(weights))
     values = heads.repeat_interleave(weights.size(1) // heads.size(1), dim=1)  # (B, nh, T, hs)
     mixed = weights @ values
     notes.take("heads joined", "B T C", mixed.transpose(1, 2).flatten(2))
-    return notes.take("attention out", "B T C", out)
 
 
-def _feed_forward(feed_forward: FeedForward, x: Tensor, notes: _Notes) -> Tensor:
-    """(B, T, C) -> (B, T, C)."""
+def _feed_forward(feed_forward: FeedForward, x: Tensor, notes: _Notes) -> None:
+    """Record what the feed-forward computes from (B, T, C)."""
     gated = feed_forward.activation == "swiglu"
     hidden = notes.take("hidden", "B T 2F" if gated else "B T F", feed_forward.up(x))
     notes.take(feed_forward.activation, "B T F", feed_forward.activate(hidden))
-    out: Tensor = feed_forward(x)
-    return notes.take("feed-forward out", "B T C", out)
 
 
 def _likeliest(logits: Tensor, count: int) -> tuple[tuple[int, float], ...]:

@@ -146,6 +146,17 @@ def test_logits_are_those_of_hugging_face(twins: Twins) -> None:
     torch.testing.assert_close(ours(tokens), logits, rtol=0, atol=1e-4)
 
 
+def test_attention_weights_are_those_of_hugging_face(twins: Twins) -> None:
+    ours, theirs, _ = twins
+    theirs.set_attn_implementation("eager")  # the one that has weights
+    tokens = some_tokens(length=CONTEXT)
+    expected = theirs(tokens, output_attentions=True).attentions
+    weights = ours.attention_weights(tokens)
+    assert max(float(one.max()) for one in weights) > 0.5 and len(weights) == LAYERS
+    for one, other in zip(weights, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
 def test_gradients_are_those_of_hugging_face(twins: Twins) -> None:
     ours, theirs, translate = twins
     learn(ours, theirs)
