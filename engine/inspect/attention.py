@@ -22,19 +22,18 @@ from engine.config.model_size import FP32_BYTES
 from engine.config.schema import ModelConfig
 from engine.inspect.forward_pass import (
     BlockPass,
-    Ids,
+    TokenIds,
     batch_of,
     device_of,
-    evaluating,
     forward_pass,
     require_gpt,
     require_place,
     require_token,
 )
+from engine.inspect.prediction import Floats, looking_at
 from engine.model import GPT, LanguageModel
 from engine.model.attention import reference_weights
 
-Floats = NDArray[np.float32]
 Pooling = Literal["max", "mean"]
 
 # Row 0 can only attend to itself, and for row 1 the first token is the previous one: scores are
@@ -100,7 +99,7 @@ def pattern_bytes(config: ModelConfig, length: int) -> int:
     return config.n_layer * config.n_head * length**2 * FP32_BYTES
 
 
-def attention_patterns(model: LanguageModel, ids: Ids) -> Iterator[Floats]:
+def attention_patterns(model: LanguageModel, ids: TokenIds) -> Iterator[Floats]:
     """Yield the patterns of each layer in turn, (nh, T, T), one layer at a time in memory.
 
     They are those of ``model.attention_weights``.
@@ -113,12 +112,12 @@ def attention_patterns(model: LanguageModel, ids: Ids) -> Iterator[Floats]:
     """
     gpt = require_gpt(model, "attention")
     for passed in forward_pass(gpt, batch_of(gpt, ids)):
-        with evaluating(gpt):
+        with looking_at(gpt):
             patterns = np.stack([_numpy(pattern) for pattern in _heads(passed).patterns()])
         yield patterns
 
 
-def attention_pattern(model: LanguageModel, ids: Ids, layer: int, head: int) -> Floats:
+def attention_pattern(model: LanguageModel, ids: TokenIds, layer: int, head: int) -> Floats:
     """Compute the pattern of one head, (T, T).
 
     Args:
@@ -128,11 +127,11 @@ def attention_pattern(model: LanguageModel, ids: Ids, layer: int, head: int) -> 
         InputError: As ``attention_patterns``, or there is no such layer or head.
     """
     gpt, passed = _pass_to(model, ids, layer, head)
-    with evaluating(gpt):
+    with looking_at(gpt):
         return _numpy(_heads(passed).pattern(head))
 
 
-def _pass_to(model: LanguageModel, ids: Ids, layer: int, head: int) -> tuple[GPT, BlockPass]:
+def _pass_to(model: LanguageModel, ids: TokenIds, layer: int, head: int) -> tuple[GPT, BlockPass]:
     """Compute the blocks up to a layer."""
     gpt = require_gpt(model, "attention")
     require_place(gpt.config, layer, head)
@@ -172,7 +171,7 @@ class HeadSteps:
 
 
 def head_steps(
-    model: LanguageModel, ids: Ids, layer: int, head: int, query: int, key: int
+    model: LanguageModel, ids: TokenIds, layer: int, head: int, query: int, key: int
 ) -> HeadSteps:
     """Compute what one head does for one query, with the numbers in between.
 
@@ -189,7 +188,7 @@ def head_steps(
     length = passed.before.size(1)
     require_token(query, length)
     require_token(key, length)
-    with evaluating(gpt):
+    with looking_at(gpt):
         heads = _heads(passed)
         queries, keys, values = heads.of(head)
         q, k = queries[query], keys[key]  # (hs,) each
@@ -301,13 +300,13 @@ def score_heads(
     pieces, done = (len(texts) + len(strings)) * gpt.config.n_layer, 0
     for batch in texts:
         for layer, passed in enumerate(forward_pass(gpt, batch)):
-            with evaluating(gpt):
+            with looking_at(gpt):
                 heads = _heads(passed)
                 on_texts[layer] += [_measured(one, batch[0]) for one in heads.patterns()]
             yield (done := done + 1) / pieces
     for batch, period in strings:
         for layer, passed in enumerate(forward_pass(gpt, batch)):
-            with evaluating(gpt):
+            with looking_at(gpt):
                 heads = _heads(passed)
                 on_strings[layer] += [_found(one, period) for one in heads.patterns()]
             yield (done := done + 1) / pieces
@@ -399,7 +398,7 @@ class AttentionOverview:
 
 def attention_overview(
     model: LanguageModel,
-    ids: Ids,
+    ids: TokenIds,
     pixels: int,
     layer: int = 0,
     head: int = 0,
@@ -429,7 +428,7 @@ def attention_overview(
     maps = np.empty((gpt.config.n_layer, gpt.config.n_head, side, side), np.float32)
     totals, chosen = _totals(gpt, 5), np.empty(0, np.float32)
     for i, passed in enumerate(forward_pass(gpt, batch)):
-        with evaluating(gpt):
+        with looking_at(gpt):
             for j, pattern in enumerate(_heads(passed).patterns()):
                 maps[i, j] = _numpy(pool(pattern[None], (side, side))[0])
                 totals[i, j] = _measured(pattern, batch[0])

@@ -6,21 +6,20 @@ Everything that looks inside a model goes through here; the parameters are read 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from data.errors import InputError
 from engine.config.schema import ModelConfig
+from engine.inspect.prediction import Ids, looking_at
 from engine.model import GPT, LanguageModel
 from engine.model.block import Block
 from engine.model.positions import Rotary
 
-Ids = Sequence[int] | NDArray[np.integer] | Tensor  # (T,) token ids
+TokenIds = Sequence[int] | Ids | Tensor  # (T,)
 
 
 @dataclass(frozen=True)
@@ -38,29 +37,17 @@ class BlockPass:
     after: Tensor
 
 
-@contextmanager
-def evaluating(model: LanguageModel) -> Iterator[None]:
-    """Evaluate without dropout and gradients; a generator must not yield in here."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was_training)
-
-
 def forward_pass(model: GPT, input_ids: Tensor) -> Iterator[BlockPass]:
     """Pass token ids (B, T) through the blocks, one at a time.
 
     The model evaluates while a block is computed; in between it is in the mode it was in.
     """
     positions = torch.arange(input_ids.size(1), device=input_ids.device)  # (T,)
-    with evaluating(model):
+    with looking_at(model):
         x, rope = model.embed(input_ids, positions), model._rope(positions)
     for block in model.blocks:
         assert isinstance(block, Block)
-        with evaluating(model):
+        with looking_at(model):
             passed = pass_block(block, x, rope)
         yield passed
         x = passed.after
@@ -87,7 +74,7 @@ def device_of(model: LanguageModel) -> torch.device:
     return next(model.parameters()).device
 
 
-def batch_of(model: LanguageModel, ids: Ids, what: str = "look at", room: int = 0) -> Tensor:
+def batch_of(model: LanguageModel, ids: TokenIds, what: str = "look at", room: int = 0) -> Tensor:
     """Return token ids (T,) as a batch (1, T) on the model's device.
 
     Args:

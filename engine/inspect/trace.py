@@ -12,7 +12,8 @@ from data.errors import InputError
 from data.tokenizers import Tokenizer
 from engine.config.model_size import parameter_count
 from engine.config.schema import Config
-from engine.inspect.forward_pass import BlockPass, batch_of, evaluating, forward_pass
+from engine.inspect.forward_pass import BlockPass, batch_of, forward_pass
+from engine.inspect.prediction import looking_at
 from engine.machine.memory import BUILDING_BYTES, LARGEST_SHARE
 from engine.model import build_model
 from engine.model.attention import CausalSelfAttention
@@ -59,7 +60,7 @@ def trace(model: LanguageModel, tokens: Sequence[int], top: int = 5) -> Trace:
     input_ids = batch_of(model, tokens, "trace")  # (1, T)
     notes = _Notes()
     notes.take("token ids", "B T", input_ids)
-    with evaluating(model):
+    with looking_at(model):
         logits = _gpt(model, input_ids, notes) if isinstance(model, GPT) else model(input_ids)
     notes.take("logits", "B T V", logits)
     return Trace(tuple(notes.stages), _likeliest(logits[0, -1], top))
