@@ -50,9 +50,12 @@ MAJORITY = 0.5
 # as much as equal weights on 42 of them.
 SPREAD = 0.9
 LABELS = (
-    "first token", "previous token", "current token", "same token", "induction", "spread", "mixed",
+    "first token", "previous token", "current token", "same token", "induction",
+    "spread", "recent tokens", "mixed",
 )  # fmt: skip
+RECENT = 4  # the token itself and three before it: where most weight of small models is
 
+TEXT_FIGURES = 6  # that are measured on texts; one more, induction, is on random strings
 INDUCTION_STRINGS = 4
 LONGEST_PERIOD = 64  # of a repeated random string; longer ones tell nothing new
 SHORTEST_PERIOD = 3  # at 2, the token to be found would be the previous one
@@ -242,6 +245,7 @@ class HeadScores:
     first: Floats  # weight on the first token of the text
     previous: Floats  # on the token before the query
     current: Floats  # on the query itself
+    recent: Floats  # on the query and the three tokens before it
     same: Floats  # on earlier tokens that are equal to the query; of queries that have some
     # on the token that followed the query's token last time, in the second half of a random string
     # repeated once, which has no other regularity (Olsson et al. 2022)
@@ -253,18 +257,19 @@ def name_of_head(scores: HeadScores, layer: int, head: int) -> tuple[str, float]
     """Say what a head does, as one of ``LABELS``, and the score that says so.
 
     The first that holds: nearly all weight is on the first token; most of the rest is on one of
-    the others; most weight is on the first token; the weight is spread. Else it is mixed, with the
-    highest score of the others.
+    the tokens that have a name; most weight is on the first token; the weight is spread; most of
+    the rest is on recent tokens. Else it is mixed, with the highest score of the named tokens.
     """
     at = (layer, head)
     first, entropy = float(scores.first[at]), float(scores.entropy[at])
-    others = {
+    recent = float(scores.recent[at])
+    named = {
         "previous token": float(scores.previous[at]),
         "current token": float(scores.current[at]),
         "same token": float(scores.same[at]),
         "induction": float(scores.induction[at]),
     }
-    measured = {label: score for label, score in others.items() if not math.isnan(score)}
+    measured = {label: score for label, score in named.items() if not math.isnan(score)}
     best = max(measured, key=lambda label: measured[label], default="mixed")
     highest = measured.get(best, math.nan)
     if first > SINK:
@@ -275,6 +280,8 @@ def name_of_head(scores: HeadScores, layer: int, head: int) -> tuple[str, float]
         return "first token", first
     if entropy > SPREAD:
         return "spread", entropy
+    if recent > MAJORITY:
+        return "recent tokens", recent
     return "mixed", highest
 
 
@@ -296,7 +303,7 @@ def score_heads(
     gpt = require_gpt(model, "attention")
     texts = [batch_of(gpt, window) for window in windows]
     strings = _repeated_strings(gpt, seed)
-    on_texts, on_strings = _totals(gpt, 5), _totals(gpt, 1)
+    on_texts, on_strings = _totals(gpt, TEXT_FIGURES), _totals(gpt, 1)
     pieces, done = (len(texts) + len(strings)) * gpt.config.n_layer, 0
     for batch in texts:
         for layer, passed in enumerate(forward_pass(gpt, batch)):
@@ -339,10 +346,10 @@ def _totals(model: GPT, figures: int) -> NDArray[np.float64]:
 
 
 def _measured(weights: Tensor, ids: Tensor) -> NDArray[np.float32]:
-    """Measure a pattern (T, T) of a text (T,): first, previous, current, same, entropy.
+    """Measure a pattern (T, T) of a text (T,): the figures of ``_scores``.
 
     Returns:
-        (5, 2), of each its sum over the rows, and what that is to be divided by.
+        (TEXT_FIGURES, 2), of each its sum over the rows, and what that is to be divided by.
     """
     rows = weights[FIRST_ROW:]  # (T - 2, T)
     elsewhere = rows[:, 1:].sum(-1)  # (T - 2,), the weight that is not on the first token
@@ -354,6 +361,7 @@ def _measured(weights: Tensor, ids: Tensor) -> NDArray[np.float32]:
         (rows[:, 0], torch.ones_like(elsewhere)),
         (weights.diagonal(-1)[FIRST_ROW - 1 :], elsewhere),
         (weights.diagonal()[FIRST_ROW:], elsewhere),
+        (rows.tril(FIRST_ROW).triu(FIRST_ROW - RECENT + 1)[:, 1:].sum(-1), elsewhere),
         ((rows * equal).sum(-1), elsewhere * equal.any(-1)),
         (nats / most, torch.ones_like(elsewhere)),
     )
@@ -369,11 +377,11 @@ def _found(weights: Tensor, period: int) -> NDArray[np.float32]:
 
 
 def _scores(on_texts: NDArray[np.float64], on_strings: NDArray[np.float64]) -> HeadScores:
-    """Divide the sums: (L, nh, 5, 2) and (L, nh, 1, 2)."""
+    """Divide the sums: (L, nh, TEXT_FIGURES, 2) and (L, nh, 1, 2)."""
     with np.errstate(invalid="ignore"):  # 0 / 0: nothing to measure
-        first, previous, current, same, entropy = _means(on_texts)
+        first, previous, current, recent, same, entropy = _means(on_texts)
         (induction,) = _means(on_strings)
-    return HeadScores(first, previous, current, same, induction, entropy)
+    return HeadScores(first, previous, current, recent, same, induction, entropy)
 
 
 def _means(totals: NDArray[np.float64]) -> list[Floats]:
@@ -426,7 +434,7 @@ def attention_overview(
     side = min(pixels, batch.size(1))
     pool = F.adaptive_max_pool2d if pooling == "max" else F.adaptive_avg_pool2d
     maps = np.empty((gpt.config.n_layer, gpt.config.n_head, side, side), np.float32)
-    totals, chosen = _totals(gpt, 5), np.empty(0, np.float32)
+    totals, chosen = _totals(gpt, TEXT_FIGURES), np.empty(0, np.float32)
     for i, passed in enumerate(forward_pass(gpt, batch)):
         with looking_at(gpt):
             for j, pattern in enumerate(_heads(passed).patterns()):

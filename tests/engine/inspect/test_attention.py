@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from data.errors import InputError
 from engine.config.presets import PRESETS, preset_config
@@ -225,6 +226,24 @@ def test_heads_made_by_hand_get_their_names() -> None:
     assert scores.induction[0].max() < 0.3
 
 
+def test_a_head_that_learned_to_look_one_token_back_is_found() -> None:
+    """In a model that was trained to say the token before."""
+    torch.manual_seed(0)
+    model = GPT(small_config(n_layer=1, mlp_ratio=0.0), 10)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-2)
+    before = result_of(score_heads(model, torch.randint(10, (2, 12)), seed=0))
+    assert {name_of_head(before, 0, head)[0] for head in range(2)} == {"spread"}
+    for _ in range(80):
+        ids = torch.randint(10, (32, 12))
+        loss = F.cross_entropy(model(ids)[:, 1:].flatten(0, 1), ids[:, :-1].flatten())
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+    scores = result_of(score_heads(model, torch.randint(10, (2, 12)), seed=0))
+    label, score = max((name_of_head(scores, 0, head) for head in range(2)), key=lambda one: one[1])
+    assert label == "previous token" and score > 0.8
+
+
 def test_random_weights_have_no_induction() -> None:
     model = random_model(small_config(block_size=64, n_head=4))
     scores = result_of(score_heads(model, some_tokens(2, 64), seed=0))
@@ -268,6 +287,7 @@ def test_scores_are_shares_of_the_weight_that_is_not_on_the_first_token() -> Non
                     "first": (row[0], 1),
                     "previous": (row[i - 1], rest),
                     "current": (row[i], rest),
+                    "recent": (sum(row[max(1, i - 3) : i + 1]), rest),
                     "same": (sum(equal), rest * has_some),
                     "entropy": (bits, 1),
                 }
@@ -290,7 +310,8 @@ Q = 0.3  # the others' score in the cases below
         ({"current": 0.6}, "current token", 0.6),
         ({"same": 0.6, "current": 0.55}, "same token", 0.6),
         ({"induction": 0.9, "same": math.nan}, "induction", 0.9),
-        ({"entropy": 0.95}, "spread", 0.95),
+        ({"entropy": 0.95, "recent": 0.6}, "spread", 0.95),
+        ({"recent": 0.6}, "recent tokens", 0.6),
         ({}, "mixed", Q),
     ],
 )
@@ -345,7 +366,7 @@ def test_an_overview_has_the_scores_of_its_text() -> None:
     model = model_of("post-norm")
     scores = result_of(score_heads(model, IDS[None], seed=0))
     seen = attention_overview(model, IDS, 4).scores
-    for name in ("first", "previous", "current", "same", "entropy"):
+    for name in ("first", "previous", "current", "recent", "same", "entropy"):
         np.testing.assert_array_equal(getattr(seen, name), getattr(scores, name))
     assert np.isnan(seen.induction).all()
 
