@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from html import escape
 
@@ -69,7 +70,7 @@ def svg(chart: Chart, drawing: Drawing, title: str, colour: Callable[[str], str]
     def text(x: str, y: str, words: str, style: str, anchor: str = "middle") -> str:
         return (
             f'<text x="{x}" y="{y}" fill="{colour(style)}" text-anchor="{anchor}">'
-            f"{_escaped(words)}</text>"
+            f"{escaped(words)}</text>"
         )
 
     parts = [
@@ -93,7 +94,7 @@ def svg(chart: Chart, drawing: Drawing, title: str, colour: Callable[[str], str]
     for mark in chart.marks:
         at = x_of(float(chart.window.shares(mark.step)))
         line = _rule(at, y_of(0), at, y_of(1), colour("mark"), "1 5")
-        parts.append(line.replace("/>", f"><title>{_escaped(mark.label)}</title></line>"))
+        parts.append(line.replace("/>", f"><title>{escaped(mark.label)}</title></line>"))
     for series in reversed(chart.series):
         parts += _curve(chart, drawing, series, colour, x_of, y_of)
     parts.append("</g>")
@@ -108,7 +109,17 @@ def svg(chart: Chart, drawing: Drawing, title: str, colour: Callable[[str], str]
     return "\n".join([*parts, "</svg>\n"])
 
 
-def _escaped(words: str) -> str:
+def png(picture: str) -> bytes:
+    """Return an SVG as a PNG.
+
+    Raises:
+        ImportError: The library for it, an extra, is not there.
+    """
+    library = importlib.import_module("resvg_py")
+    return bytes(library.svg_to_bytes(svg_string=picture))
+
+
+def escaped(words: str) -> str:
     """Return words as they may stand in XML, which has no way to write a control character."""
     return escape(visible_line(words).replace("\ufffe", REPLACEMENT).replace("\uffff", REPLACEMENT))
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from data.errors import InputError, brief, suggest
 from data.paths import absolute, check_storable, quoted, typed_path
@@ -17,8 +18,10 @@ from engine.program import PROGRAM, program
 from tui.terminal.stdout import complain, put, say
 
 if TYPE_CHECKING:
+    from data.tokenizers import Tokenizer
     from engine.config.schema import Config
     from engine.config.setting import Value
+    from tui.charts.characters import CharacterSet
 
 SAMPLE_SETTING = re.compile(r"^sample\.(\w+)")  # that a sentence begins with
 LARGEST = 2**63 - 1  # which SQLite and NumPy can hold
@@ -182,6 +185,59 @@ def add_sample_options(
             metavar={str: "TEXT", int: "N", float: "X"}[one.type],
             help=prefix + one.help.replace("%", "%%"),
         )
+
+
+def characters_of(terminal: bool, asked: str = "") -> CharacterSet:
+    """Return what a picture on standard output is drawn with.
+
+    Args:
+        terminal: Whether standard output is one.
+        asked: What was asked for; empty for the preference ``chart.characters``.
+    """
+    from tui.charts.characters import detected
+    from tui.control.preferences import AUTO, Preferences
+
+    characters: Any = asked or Preferences.load().get("chart.characters")
+    if characters != AUTO:
+        return cast("CharacterSet", characters)
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
+    if not encoding.startswith("utf"):
+        return "ascii"
+    return detected(os.environ) if terminal else "braille"
+
+
+def is_coloured(terminal: bool) -> bool:
+    """Return whether a picture on standard output has colours."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
+    return terminal and not plain
+
+
+def add_drop_unknown_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--drop-unknown`` of a command that is given a text for a model; see ``known_text``."""
+    parser.add_argument(
+        "--drop-unknown",
+        action="store_true",
+        help="leave out characters unknown to the model",
+    )
+
+
+def known_text(what: str, text: str, tokenizer: Tokenizer, drop_unknown: bool) -> str:
+    """Return a text without the characters that a model does not know.
+
+    Args:
+        what: Names the text in the sentence.
+
+    Raises:
+        InputError: It has some, and they may not be dropped.
+    """
+    unknown = tokenizer.unknown(text)
+    if unknown and not drop_unknown:
+        named = ", ".join(map(repr, unknown))
+        raise InputError(
+            f"{what} has characters that this model does not know ({named}): "
+            f"leave them out, or add --drop-unknown"
+        )
+    return "".join(character for character in text if character not in unknown)
 
 
 def sample_changes(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Value]:

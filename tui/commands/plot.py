@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -17,9 +16,16 @@ from engine.protocol import DAMAGED
 from engine.runs.folder import find_run, typed_name
 from engine.runs.summary import read_summary
 from tui import EXIT_DONE
-from tui.charts.characters import CharacterSet, detected, translated
+from tui.charts.characters import CharacterSet, translated
 from tui.charts.view import RANGES, Range
-from tui.commands.options import Parser, finite_number, runs_dir_of, whole_number
+from tui.commands.options import (
+    Parser,
+    characters_of,
+    finite_number,
+    is_coloured,
+    runs_dir_of,
+    whole_number,
+)
 from tui.control.preferences import Preferences, preference
 from tui.terminal.stdout import complain, standard_output
 from tui.terminal.visible import Control, visible_line
@@ -35,7 +41,6 @@ WIDTH, HEIGHT = 100, 28
 NARROWEST, LOWEST, MOST = 20, 6, 1000
 MOST_CURVES = 26  # each has a letter of its own
 AXES = ("step", "tokens", "time")
-AUTO = "auto"
 
 
 class Look(NamedTuple):
@@ -117,7 +122,7 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--characters",
-        choices=(AUTO, "braille", "block", "ascii"),
+        choices=("auto", "braille", "block", "ascii"),
         help="what to draw with (default: what the terminal can show)",
     )
     return parser
@@ -140,27 +145,15 @@ def _look(args: argparse.Namespace) -> Look:
     for name, value, least in (("width", width, NARROWEST), ("height", height, LOWEST)):
         if not least <= value <= MOST:
             raise InputError(f"--{name} must be from {least} to {MOST}, not {value}")
-    characters = args.characters or preferences.get("chart.characters")
-    coloured = (
-        terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
-    )
     return Look(
         width,
         height,
-        _printable(terminal) if characters == AUTO else characters,
-        coloured,
+        characters_of(terminal, args.characters or ""),
+        is_coloured(terminal),
         float(smoothing),
         "log" if args.log else args.y or preferences.get("chart.y_scale"),
         args.x,
     )
-
-
-def _printable(terminal: bool) -> CharacterSet:
-    """Return what standard output can show."""
-    encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
-    if not encoding.startswith("utf"):
-        return "ascii"
-    return detected(os.environ) if terminal else "braille"
 
 
 # -- reading -----------------------------------------------------------------------------------

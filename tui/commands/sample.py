@@ -13,12 +13,18 @@ from data.errors import InputError, brief
 from engine.config.schema import SampleConfig
 from engine.config.setting import parse_number
 from tui import EXIT_DONE
-from tui.commands.options import RunParser, add_sample_options, gathering, sample_changes
+from tui.commands.options import (
+    RunParser,
+    add_drop_unknown_option,
+    add_sample_options,
+    gathering,
+    known_text,
+    sample_changes,
+)
 from tui.terminal.stdout import complain, print_last, put
 from tui.text.tables import format_json
 
 if TYPE_CHECKING:
-    from data.tokenizers import Tokenizer
     from engine.model import LanguageModel
     from engine.sampling.frozen import Frozen
     from engine.sampling.generate import Text
@@ -39,7 +45,7 @@ def main(argv: list[str]) -> int:
     model, defaults = run_sampler.model, run_sampler.settings
     assert model.tokenizer is not None  # a checkpoint holds its tokenizer
     settings = dataclasses.replace(defaults, **changes)
-    prompt = _known(settings.prompt, model.tokenizer, args.drop_unknown)
+    prompt = known_text("the prompt", settings.prompt, model.tokenizer, args.drop_unknown)
     settings = dataclasses.replace(settings, prompt=prompt)
     try:
         _write(model, settings, count, args.json)
@@ -63,11 +69,7 @@ def _parser() -> RunParser:
     parser.add_argument(
         "--checkpoint", default="best", metavar="WHICH", help="best (default), latest or a step"
     )
-    parser.add_argument(
-        "--drop-unknown",
-        action="store_true",
-        help="leave out characters unknown to the model",
-    )
+    add_drop_unknown_option(parser)
     return parser
 
 
@@ -86,17 +88,6 @@ def _asked(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     if problems:
         raise InputError(*problems)
     return changes, count
-
-
-def _known(prompt: str, tokenizer: Tokenizer, drop_unknown: bool) -> str:
-    unknown = tokenizer.unknown(prompt)
-    if unknown and not drop_unknown:
-        named = ", ".join(map(repr, unknown))
-        raise InputError(
-            f"the prompt has characters that this model does not know ({named}): "
-            f"leave them out, or add --drop-unknown"
-        )
-    return "".join(character for character in prompt if character not in unknown)
 
 
 def _write(model: LanguageModel, settings: SampleConfig, count: int, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 from contextlib import suppress
@@ -35,7 +34,7 @@ def export_chart(widget: ChartWidget, folder: Path) -> list[Path]:
     shown = widget.shown()
     if shown is None:
         raise InputError("the chart is empty: there is nothing to export yet")
-    from tui.charts.export import csv_lines, svg
+    from tui.charts.export import csv_lines, png, svg
     from tui.charts.reduction import one_reading
 
     chart, drawing = shown
@@ -53,9 +52,9 @@ def export_chart(widget: ChartWidget, folder: Path) -> list[Path]:
         with replacing(written[1], "w", **text) as file, one_reading():
             file.writelines(csv_lines(chart))
         with suppress(ImportError):  # a picture of dots is an extra
-            library = importlib.import_module("resvg_py")
+            dots = png(picture)
             with replacing(place / f"{stem}.png") as file:
-                file.write(bytes(library.svg_to_bytes(svg_string=picture)))
+                file.write(dots)
             written.append(place / f"{stem}.png")
     except OSError as error:
         raise InputError(
