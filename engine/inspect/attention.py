@@ -25,6 +25,7 @@ from engine.inspect.forward_pass import (
     TokenIds,
     batch_of,
     device_of,
+    finish,
     forward_pass,
     require_gpt,
     require_place,
@@ -428,6 +429,21 @@ def attention_overview(
         InputError: The model is a bigram, the text is empty or longer than the context, or there
             is no such layer or head.
     """
+    return finish(overview_pieces(model, ids, pixels, layer, head, pooling))
+
+
+def overview_pieces(
+    model: LanguageModel,
+    ids: TokenIds,
+    pixels: int,
+    layer: int = 0,
+    head: int = 0,
+    pooling: Pooling = "max",
+) -> Generator[float, None, AttentionOverview]:
+    """Do as ``attention_overview``, and yield the share that is done after each layer.
+
+    The weights must not change meanwhile.
+    """
     gpt = require_gpt(model, "attention")
     require_place(gpt.config, layer, head)
     batch = batch_of(gpt, ids)
@@ -442,6 +458,7 @@ def attention_overview(
                 totals[i, j] = _measured(pattern, batch[0])
                 if (i, j) == (layer, head):
                     chosen = _numpy(pattern)
+        yield (i + 1) / gpt.config.n_layer
     scores = _scores(totals, _totals(gpt, 1))
     return AttentionOverview(maps, pooling, layer, head, chosen, scores)
 
