@@ -48,6 +48,7 @@ class ParentFacts(TypedDict):
     run: Word
     step: Step
     branch: BranchId
+    changes: NotRequired[dict[Word, tuple[Any, Any]]]  # made by the fork: key -> from, to
 
 
 class ResolvedRuntime(TypedDict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -39,13 +40,19 @@ class Advisor:
         taken_back = max((one["id"] for one in database.journal("unsilenced")), default=0)
         silenced = database.journal("silenced", after_id=taken_back)
         self.silenced = {one["detail"]["advice"] for one in silenced}
-        self._since = self._comparable_since = run_state.first_step
+        # a fork has the losses of its parent to compare with, and its changes are as those of a run
+        self._since, self._comparable_since = run_state.first_step, 0
         self._values_before: dict[str, Any] = {}
+        if parent := database.meta().get("parent"):
+            changes = parent.get("changes")
+            if changes is None:  # an old fork: they are not known
+                self._comparable_since = parent["step"]
+            self._note_change(parent["step"], changes or {})
         for change in run_state.lineage().changes(database.journal("adjusted")):
             self._note_change(change.step, change.changes)
         self._next_look = min(self._next_look, run_state.step + REST_STEPS)
 
-    def _note_change(self, step: int, changes: dict[str, list[Any]]) -> None:
+    def _note_change(self, step: int, changes: Mapping[str, Sequence[Any]]) -> None:
         before = {key: pair[0] for key, pair in changes.items() if changes_training(key)}
         if not before:
             return
@@ -115,9 +122,8 @@ class Advisor:
                 blamed = recently or symptom.kind is Kind.TOO_HIGH  # on the latest change
                 before = self._values_before if blamed else {}
                 good = self._good_step(symptom.step) if symptom.is_blow_up else 0
-                has_good = good > self._run_state.first_step
                 config = self._run_state.trainer.config
-                return advise(symptom, config, before, good if has_good else None)
+                return advise(symptom, config, before, good or None)
         return None
 
     def _record(self) -> Record:

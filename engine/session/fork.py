@@ -44,7 +44,7 @@ def fork(
         )
     path = create_run(config, runs_dir or parent.parent, name, stem=f"{parent.name}-fork")
     try:
-        record = _write_past(run_state, path, snapshot)
+        record = _write_past(run_state, path, snapshot, config)
         first = _as_first(snapshot, config, record)
         checkpoint = write_checkpoint(path, first, Rules(2), None, path / DATABASE_FILE)
         pin(checkpoint)  # there is nothing before it to begin from
@@ -90,21 +90,32 @@ def _as_first(snapshot: Snapshot, config: Config, record: dict[str, Any]) -> Sna
     return dataclasses.replace(snapshot, state=snapshot.state | changed)
 
 
-def _write_past(run_state: RunState, path: Path, snapshot: Snapshot) -> dict[str, Any]:
+def _write_past(
+    run_state: RunState, path: Path, snapshot: Snapshot, config: Config
+) -> dict[str, Any]:
     """Copy what the parent recorded up to the fork, so that the new run needs no other.
 
     Returns:
         The record for the first checkpoint.
     """
     parent, branch = run_state.files.database, run_state.recorder.branch
-    way = run_state.lineage(snapshot.step)
+    way, before = run_state.lineage(snapshot.step), run_state.trainer.config
     child = RunDatabase(path / DATABASE_FILE)
     try:
         known = parent.meta()
         kept = ("corpus", "preset", "runtime", "versions", "hardware", "command_line")
         child.set_meta(
             created=time.time(),
-            parent={"run": run_state.files.path.name, "step": snapshot.step, "branch": branch},
+            parent={
+                "run": run_state.files.path.name,
+                "step": snapshot.step,
+                "branch": branch,
+                "changes": {
+                    key: [before.get(key), config.get(key)]
+                    for key in config.differences(before)
+                    if key != "data.corpus"  # is the same text, by its whole path
+                },
+            },
             summary={
                 "parameters": run_state.trainer.model.parameter_count(),
                 "tokens": run_state.trainer.tokens,

@@ -137,13 +137,13 @@ class EngineLoop:
             return True
         return bool(self._session and self._guard(lambda session: session.advance()))
 
-    def _guard(self, work: Callable[[Session | Viewer], Any]) -> Any:
+    def _guard(self, work: Callable[[Session | Viewer], Any], request_id: int = 0) -> Any:
         """Call the session; a failure ends the session, never the loop."""
         assert self._session is not None
         try:
             return work(self._session)
         except Exception as error:  # reported to the user; the app continues
-            self._fail(error)
+            self._fail(error, request_id)
             return False
 
     # -- sessions --------------------------------------------------------------------------------
@@ -174,10 +174,10 @@ class EngineLoop:
         except Exception as error:
             if files:
                 files.discard()
-            self._fail(error)
+            self._fail(error, command.request_id)
         else:
-            running = isinstance(command, Start) or command.running
-            self._guard(lambda session: session.open(running, command.request_id))
+            running, id = isinstance(command, Start) or command.running, command.request_id
+            self._guard(lambda session: session.open(running, id), id)
 
     def _viewer(self, command: Open, why: InputError) -> Viewer:
         """Return a view of a run that cannot be trained here.
@@ -228,7 +228,7 @@ class EngineLoop:
         self._status = Status(State.PREPARING, message)
         self._emit(StateChanged(State.PREPARING, message=message))
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception, request_id: int = 0) -> None:
         session, self._session = self._session, None
         detail = "".join(traceback.format_exception(error))
         status = session.status if session else Status()
@@ -240,7 +240,7 @@ class EngineLoop:
                 with open(open_regular(log_file, appending), "ab") as log:
                     log.write(detail.encode(errors="backslashreplace"))
             self._close_after_failure(session, _described(error, session))
-        self._emit(Failed(_described(error, session), detail))
+        self._emit(Failed(_described(error, session), detail, request_id=request_id))
         self._emit(StateChanged(State.FAILED, self._status.step))
 
     def _close_after_failure(self, session: Session, why: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import sqlite3
 import time
@@ -21,7 +22,7 @@ from typing import Any
 
 from data.corpus import KNOWN_NAMES
 from data.errors import InputError, reason_of
-from data.paths import absolute, check_storable, typed_path, utf8_text
+from data.paths import absolute, check_storable, describe_os_error, typed_path, utf8_text
 from data.reading import convert, parse_json
 from engine.config.schema import SETTINGS, config_from_dict, read_config
 from engine.config.setting import Value
@@ -42,6 +43,7 @@ from engine.sweeps.grid import Trial
 from engine.sweeps.median_rule import MedianRule
 
 FOLDER, FILE = ".queue", "queue.db"  # the name of a run cannot start with a dot
+HELD = "held"  # a file that is there while no run is to start by itself
 VERSION = 2  # of the table
 BUSY_SECONDS = 10.0  # lock timeout; transactions take milliseconds
 SCHEMA = """
@@ -235,6 +237,23 @@ class Queue:
         """Hide the entries that are over, but not from leaderboards."""
         with self._open(write=True) as db:
             db.execute("UPDATE entries SET cleared = 1 WHERE state IN (?, ?, ?)", OVER)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether no run is to start by itself, also after the app is started again."""
+        return os.path.lexists(self.path.with_name(HELD))
+
+    def hold(self, held: bool) -> None:
+        """Let no run start by itself, or again."""
+        sign = self.path.with_name(HELD)
+        try:
+            if held:
+                sign.parent.mkdir(parents=True, exist_ok=True)
+                sign.touch()
+            else:
+                sign.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(describe_os_error(error)) from None
 
     # -- training --------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""``gpt-tui sweep --stop median``: hopeless runs end early, whoever trains them, and can go on."""
+"""``gpt-tui sweep --stop median``: runs worse than the median end early, whoever trains them, and can go on."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pruned(answer: Answer) -> dict[str, str]:
     return {run["name"]: run["outdone"] for run in answer.json["runs"] if run["outdone"]}
 
 
-def test_hopeless_runs_end_early_the_winner_is_the_same_and_each_can_go_on(
+def test_worse_runs_end_early_the_winner_is_the_same_and_each_can_go_on(
     sweep: Sweep, cli: Cli, runs_dir: Path
 ) -> None:
     whole = sweep(RATES, "--name", "all", "--json")

@@ -30,6 +30,7 @@ from tui.control.preferences import Preferences
 from tui.control.run import Launch
 from tui.screens.cockpit import CockpitScreen
 from tui.widgets.keys_footer import KeysFooter
+from tui.widgets.settings_list import SettingsList
 
 PATIENCE = 60.0  # seconds, on a machine that is busy with other things, too
 SMALL: dict[str, Any] = {
@@ -152,6 +153,16 @@ class Person:
         assert editor.value == text
         if confirm:
             await self.press("enter")
+
+    def row_of(self, key: str) -> int:
+        """The row of a setting in the list, as it is scrolled."""
+        shown = self.cockpit.settings.list
+        return shown.get_option_index(key) - shown.scroll_offset.y
+
+    async def click_setting(self, key: str, column: int = 6) -> None:
+        """Click on the row of a setting."""
+        await self.pilot.click(SettingsList, offset=(column, self.row_of(key)))
+        await self.pilot.pause(0)
 
     async def back_to_keys(self) -> None:
         """Out of all fields and lists."""

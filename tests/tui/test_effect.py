@@ -13,7 +13,7 @@ from engine.protocol import Adjusted
 from tests.tui.conftest import Open, Person
 from tui.control.effect import Effect, effect_of
 from tui.control.run import Launch, RunControl
-from tui.widgets.settings_list import STEP, SettingsList
+from tui.widgets.settings_list import STEP
 
 STARTS = "applies when training starts"
 
@@ -82,11 +82,11 @@ async def test_arrows_at_the_row_step_a_number_by_mouse_alone(open_app: Open) ->
     async with open_app(size=(120, 40)) as person:
         await person.start_and_pause()
         shown = person.cockpit.settings.list
-        await click(person, row_of(shown, "optim.learning_rate"), 4)
+        await person.click_setting("optim.learning_rate", 4)
         assert shown.highlighted_key == "optim.learning_rate"
         for value in ("0.005", "0.01"):
             await person.until(lambda: arrow(person) > 0, "the arrows")
-            await click(person, row_of(shown, "optim.learning_rate"), arrow(person))
+            await person.click_setting("optim.learning_rate", arrow(person))
             assert person.cockpit.settings.editor.value == value
         assert not person.heard(Adjusted), "it is not applied yet"
         assert "applies at the next step" in told(person)
@@ -95,21 +95,12 @@ async def test_arrows_at_the_row_step_a_number_by_mouse_alone(open_app: Open) ->
         assert person.app.control.draft.base.optim.learning_rate == 0.01
 
 
-def row_of(shown: SettingsList, key: str) -> int:
-    return shown.get_option_index(key) - shown.scroll_offset.y
-
-
 def arrow(person: Person) -> int:
     """The column of the arrow for the next larger value; -1 if there is none."""
     shown = person.cockpit.settings.list
     x, y = shown.content_region.offset
-    row = row_of(shown, str(shown.highlighted_key))
+    row = person.row_of(str(shown.highlighted_key))
     for column in range(shown.size.width):
         if person.cockpit.get_style_at(x + column, y + row).meta.get(STEP) == 1:
             return column
     return -1
-
-
-async def click(person: Person, row: int, column: int) -> None:
-    await person.pilot.click(SettingsList, offset=(column, row))
-    await person.pilot.pause(0)

@@ -9,7 +9,7 @@ import pytest
 from textual.widgets import Input, Static
 
 from engine.config.schema import config_from_dict
-from engine.protocol import RunOpened, State
+from engine.protocol import RunOpened, State, StateChanged
 from engine.sweeps.grid import Trial
 from engine.sweeps.median_rule import MedianRule
 from engine.sweeps.queue import Entry, Queue
@@ -146,8 +146,28 @@ async def test_a_held_queue_waits_and_h_goes_on(open_app: Open) -> None:
         await person.until(lambda: "held, 1 run to go: H continues" in person.notice)
         await person.pilot.pause(0.3)
         assert states(person) == ["waiting"]
+    async with open_app(SHORT) as person:  # the next day
+        held = "Q shows it, and it is held: H lets runs start by themselves"
+        await person.until(lambda: held in person.notice)
+        assert person.app.control.queue.held
         await person.press("H")
         await person.until(lambda: states(person) == ["done"], "the queued run")
+
+
+async def test_of_a_finished_run_nothing_is_told_again_while_the_next_one_is_opened(
+    open_app: Open,
+) -> None:
+    async with open_app(SHORT) as person:
+        said: list[str] = []
+        say = person.cockpit.notice.say
+        person.cockpit.notice.say = lambda *told: (said.append(told[0]), say(*told))[1]  # type: ignore[method-assign]
+        await add(person, f"{RATE}=1e-3")
+        await person.press("space")
+        await person.until(lambda: states(person) == ["done"], "the queued run")
+        await person.until_state(State.FINISHED)
+        assert len(person.heard(StateChanged, state=State.FINISHED)) == 3  # one, closed; the other
+        finished = [one.splitlines()[0] for one in said if one.startswith("finished")]
+        assert all(" 6 steps" in one for one in finished), finished
 
 
 async def test_h_on_the_queues_own_screen_goes_on_as_well(open_app: Open) -> None:
@@ -258,7 +278,7 @@ async def test_another_run_takes_the_place_of_a_queued_one_which_stays_for_later
         await person.until(lambda: states(person) == ["interrupted"])
 
 
-# ---- hopeless runs -------------------------------------------------------------------------------
+# ---- runs that are stopped -----------------------------------------------------------------------
 
 
 async def tick_and_add(person: Person, axes: str) -> None:
@@ -296,7 +316,7 @@ async def test_the_dialog_says_when_the_rule_can_stop_nobody(open_app: Open) -> 
         await person.until(lambda: "needs more than 3 runs" in str(said.render()), "the reason")
 
 
-async def test_a_hopeless_run_gives_way_to_the_next_and_goes_on_if_the_person_wants(
+async def test_a_run_that_is_stopped_gives_way_to_the_next_and_goes_on_if_the_person_wants(
     open_app: Open, runs_dir: Path, config: Any
 ) -> None:
     base = config_from_dict(config.to_dict()).replace(

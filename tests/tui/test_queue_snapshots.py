@@ -112,7 +112,7 @@ async def tick(pilot: Pilot[int]) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_sweep_whose_hopeless_runs_are_stopped(snap_compare: Snap, size: str) -> None:
+def test_a_sweep_whose_worse_runs_are_stopped(snap_compare: Snap, size: str) -> None:
     assert snap_compare(StillApp(PAUSED), terminal_size=SIZES[size], run_before=after(then=tick))
 
 

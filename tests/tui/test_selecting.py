@@ -19,14 +19,6 @@ async def go_to(person: Person, key: str) -> None:
     await person.pilot.pause(0)
 
 
-async def click_setting(person: Person, key: str) -> None:
-    """Click on the row of a setting."""
-    shown = person.cockpit.settings.list
-    row = shown.get_option_index(key) - shown.scroll_offset.y
-    await person.pilot.click(SettingsList, offset=(6, row))
-    await person.pilot.pause(0)
-
-
 @pytest.mark.parametrize(
     ("key", "now", "other"),
     [("optim.schedule", "cosine", "constant"), ("model.bias", False, True)],
@@ -58,11 +50,11 @@ async def test_a_click_shows_and_the_second_one_opens(open_app: Open) -> None:
     async with open_app(size=BOX) as person:
         await person.start_and_pause()
         person.cockpit.settings.list.go_to("optim.learning_rate")
-        await click_setting(person, "optim.schedule")
+        await person.click_setting("optim.schedule")
         panel, draft = person.cockpit.settings, person.app.control.draft
         assert panel.list.highlighted_key == "optim.schedule"
         assert not panel.is_editing
-        await click_setting(person, "optim.schedule")
+        await person.click_setting("optim.schedule")
         assert isinstance(person.cockpit.focused, ChoiceList)
         assert draft.base.optim.schedule == "cosine" and not person.heard(Adjusted)
 
@@ -73,7 +65,7 @@ async def test_the_mouse_alone_reaches_every_command(open_app: Open) -> None:
         await person.until(lambda: person.shows(CommandPalette), "the command palette")
         await person.press("escape")
         person.cockpit.settings.list.go_to("model.bias")
-        await click_setting(person, "model.bias")
+        await person.click_setting("model.bias")
         await person.until(lambda: isinstance(person.cockpit.focused, ChoiceList), "its values")
         for _ in range(2):
             assert person.app.control.draft.value("model.bias") is False

@@ -162,7 +162,20 @@ async def test_conflicts_are_explained_and_no_run_begins(open_app: Open) -> None
         assert person.status.state is State.IDLE
         assert not person.app.control.launch.runs_dir.exists()
 
-        await person.edit("model.n_embd", "63")  # what was advised
+        rows, panel = person.cockpit.settings.list, person.cockpit.settings
+        await person.press("e")
+        assert str(rows.get_option("model.n_embd").prompt).startswith("! n_embd")
+        assert str(panel.border_subtitle).endswith("1 conflict")
+        rows.go_to("model.n_layer")
+        await person.until(lambda: problem(person) == "", "another setting")
+        rows.go_to("model.n_embd")
+        await person.until(lambda: problem(person) == said, "the other of the two")
+        await person.edit("model.n_embd", "65", confirm=False)
+        assert problem(person) == said.replace("64", "65")  # while it is typed
+        await person.clear()
+        await person.type("63")  # what was advised
+        assert problem(person) == ""
+        await person.press("enter")
         assert person.notice == ""
         await person.press("escape")
         await person.start_and_pause()

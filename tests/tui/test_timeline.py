@@ -92,7 +92,7 @@ async def test_texts_play_as_a_film_and_stand_beside_each_other(open_app: Open) 
         screen = await open_timeline(person)
         await person.press("space", "plus", "plus")
         assert screen.step == 0
-        await person.until(lambda: screen._film is None, "the end of the film")
+        await person.until(lambda: screen._playing is None, "the end")
         assert screen.step == max(one.step for one in screen._moments if one.samples)
         await person.press("home", "c", "right")
         first, second = screen.query_one(TextView).passages
@@ -139,13 +139,18 @@ async def test_before_much_is_trained_again_one_is_asked_and_can_stop_it(
             time.sleep(0.001)
             yield
 
-    monkeypatch.setattr("tui.screens.cockpit.LONG_SECONDS", 0.0)
+    monkeypatch.setattr("tui.screens.dialogs.LONG_SECONDS", 0.0)
     async with open_app({"eval.interval": 20, "checkpoint.interval": 20}) as person:
         now = await train_to(person, 22)
         screen = await open_timeline(person, moments=2)
         await person.press("g", "1", "7", "enter")
         told = str(screen.query_one("#timeline-chart").border_subtitle)
         assert told.startswith("enter goes back: 17 steps trained again, about ")
+        await person.press("enter")
+        dialog = person.app.screen
+        assert isinstance(dialog, GoBackDialog)
+        await person.press("escape")
+        assert person.app.screen is screen and screen.step == 17
         await person.press("enter")
         dialog = person.app.screen
         assert isinstance(dialog, GoBackDialog)
@@ -315,7 +320,10 @@ async def test_a_fork_from_the_past_opens_paused_and_the_parent_is_kept(open_app
         await open_timeline(person)
         await person.press("home", "right", "right", "f")
         assert isinstance(person.app.screen, ForkDialog)
-        await person.press("enter")
+        await person.press("escape")  # back to the same step of the timeline
+        timeline = person.app.screen
+        assert isinstance(timeline, TimelineScreen) and timeline.step == 10
+        await person.press("f", "enter")
         forked = await person.until_heard(Forked)
         assert forked.step == 10
         opened = await person.until_heard(RunOpened, path=forked.path)

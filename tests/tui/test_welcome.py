@@ -82,7 +82,7 @@ async def test_until_the_run_that_was_asked_for_is_open_its_name_is_shown(
         assert str(person.app.control.draft.base.data.corpus) not in str(bar.render())
         assert person.cockpit.chart.empty_text == "opening one…"
         await person.press("space")
-        assert person.told() == "the run is being prepared: wait until it is open"
+        assert person.told() == "training begins once the run is open"
 
 
 async def test_it_is_skipped_when_a_run_was_asked_for(open_app: Open, runs_dir: Path) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from engine.protocol import State
+from engine.protocol import Event, RunOpened, State
 from engine.runs.folder import RunLock
+from engine.session.outlet import Outlet
+from engine.session.worker import EngineLoop
 from tests.engine.run_folders import write_run
-from tests.tui.conftest import Open
+from tests.tui.conftest import PATIENCE, Open
 from tui.app import summary
+from tui.control.run import RunControl
 from tui.screens.help import TextScreen
 from tui.screens.runs import RunsScreen
 from tui.widgets.keys_footer import KeysFooter
@@ -44,10 +48,58 @@ async def test_space_while_a_run_is_prepared(open_app: Open, preparation: thread
     async with open_app() as person:
         await person.press("space")
         await person.until_state(State.PREPARING)
+        assert person.footer()["space"] == "Pause"
         await person.press("space")
-        assert person.told() == "the run is being prepared: wait until it is open"
+        assert person.told() == "the run is opened paused: space trains it"
+        assert person.footer()["space"] == "Resume"
         preparation.set()
-        await person.until_state(State.RUNNING)
+        await person.until_state(State.PAUSED)
+
+
+async def test_space_while_an_existing_run_is_opened(
+    open_app: Open, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_app() as person:
+        step = await person.start_and_pause()
+        run = person.run
+    begin = RunControl.begin
+    monkeypatch.setattr(RunControl, "begin", lambda self: None)  # it takes its time
+    async with open_app(run=run) as person:
+        await person.press("space")
+        assert person.told() == "training begins once the run is open"
+        begin(person.app.control)
+        await person.until(lambda: person.status.step > step, "training")
+
+
+@pytest.mark.parametrize("heard", [False, True])
+async def test_space_counts_however_late_the_screen_hears_that_a_run_is_open(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch, heard: bool
+) -> None:
+    """While PyTorch is loaded; and once the screen has heard, but the engine not begun."""
+    async with open_app() as person:
+        step = await person.start_and_pause()
+        run = person.run
+    go_on = threading.Event()
+    build, tell = EngineLoop._build_session, Outlet.tell
+
+    def wait_and_build(self: EngineLoop, *arguments: Any) -> Any:
+        assert go_on.wait(PATIENCE)
+        return build(self, *arguments)
+
+    def tell_and_wait(self: Outlet, event: Event) -> None:
+        tell(self, event)
+        assert not isinstance(event, RunOpened) or go_on.wait(PATIENCE)
+
+    if heard:
+        monkeypatch.setattr(Outlet, "tell", tell_and_wait)
+    else:
+        monkeypatch.setattr(EngineLoop, "_build_session", wait_and_build)
+    async with open_app(run=run) as person:
+        await person.until(lambda: bool(person.app.control.facts.name) == heard)
+        assert person.status.state is State.PREPARING
+        await person.press("space")
+        go_on.set()
+        await person.until(lambda: person.status.step > step, "training")
 
 
 async def test_of_a_run_that_others_have_open(open_app: Open) -> None:

@@ -46,13 +46,15 @@ def _going_back(run: RunControl) -> str:
 
 def _not_startable(run: RunControl) -> str:
     possible = run.status.state in (State.IDLE, State.FAILED) and not _has_run(run)
-    if possible:
+    if possible and not run.is_being_opened:
         return ""
     new = f"{run.key_of(NEW_RUN)} starts a new one"
     return f"a run is open: {_train(run)} pauses and resumes it, {new}"
 
 
 def _not_pausable(run: RunControl) -> str:
+    if run.is_being_opened:
+        return "" if run.will_train else "the run is opened paused"
     if run.status.state is State.RUNNING and run.is_open:
         return ""
     return _not_open(run) or "the run is not training"
@@ -60,6 +62,8 @@ def _not_pausable(run: RunControl) -> str:
 
 def _not_resumable(run: RunControl) -> str:
     state = run.status.state
+    if run.is_being_opened:
+        return "" if not run.will_train else "training begins once the run is open"
     pruned = state is State.FINISHED and bool(run.status.pruned)
     if run.status.going_back:
         return _going_back(run)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.config.schema import SETTINGS, Config
 from engine.config.setting import Value, When
 from tui.control.own_presets import config_of_preset, find_preset
+
+NO_CHANGES: Mapping[str, Value] = {}
+KEY = re.compile(r"[a-z]+\.[a-z_0-9]+")
 
 
 @dataclass(frozen=True)
@@ -106,9 +111,17 @@ class Draft:
         usual = preset.get(key) if preset else SETTINGS[key].default
         return self.value(key) != usual
 
-    def conflicts(self) -> list[str]:
-        """Return one sentence for each invalid combination of the edited settings."""
-        return self.base.check(self.waiting)[1]
+    def conflicts(self, changes: Mapping[str, Value] = NO_CHANGES) -> list[str]:
+        """Return one sentence for each invalid combination of the edited settings.
+
+        Args:
+            changes: Further edits.
+        """
+        return self.base.check({**self.waiting, **changes})[1]
+
+    def conflicting(self) -> set[str]:
+        """Return the settings that do not fit together."""
+        return set().union(*map(settings_named, self.conflicts()))
 
     def next_config(self) -> Config:
         """Return the edited configuration.
@@ -126,3 +139,8 @@ def _preset(name: str) -> Config | None:
     """Return a preset; None of one that is not here."""
     preset = find_preset(name)
     return config_of_preset(preset) if preset else None
+
+
+def settings_named(sentence: str) -> set[str]:
+    """Return the settings that a sentence names."""
+    return SETTINGS.keys() & set(KEY.findall(sentence))

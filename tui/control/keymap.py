@@ -407,7 +407,7 @@ GROUPS: dict[str, Group] = {
                 footer=True),
             Key("sample", "s", "sample", "Sample", "generate a text with the weights of that"
                 " moment", footer=True),
-            Key("play", "space", "play", "Play", "play the texts as a film, or stop"),
+            Key("play", "space", "play", "Play", "play the texts one after the other, or stop"),
             Key("faster", "plus,equals_sign", "speed(1)", "Faster", "play faster"),
             Key("slower", "minus", "speed(-1)", "Slower", "play slower"),
             Key("beside", "c", "beside", "Beside",

@@ -40,7 +40,7 @@ class QueueControl:
         key_of: Callable[[str], str],
     ) -> None:
         self.queue = Queue(runs_dir)
-        self.held = False  # no run starts by itself
+        self.held = self.queue.is_held  # no run starts by itself
         self._in_use = False  # the user has queued, started or released runs since the app started
         self.taken: Entry | None = None  # the entry that is trained here
         # both are set by the screen; `say` takes a severity, and stays until it is read
@@ -84,17 +84,23 @@ class QueueControl:
             raise InputError("no run is pending, or other programs train them already")
 
     def toggle_hold(self) -> None:
-        """Let no run start by itself, or continue."""
+        """Let no run start by itself, or continue; this is remembered."""
         self.held = not self.held
         self._in_use = True
         self._next_at = math.inf
+        problem = ""
+        try:
+            self.queue.hold(self.held)
+        except InputError as error:
+            problem = f"\nthis is not remembered when the app ends: {error}"
         if self.held:
             self.say(
-                f"the queue is held: no run starts by itself ({self._key_of(HOLD)} continues)",
+                f"the queue is held: no run starts by itself ({self._key_of(HOLD)} continues)"
+                f"{problem}",
                 "warning",
             )
             return
-        self.say("", "warning")
+        self.say(problem.strip(), "warning")
         with self._showing_errors():
             if not self._announce("", "information"):
                 self.notify("the queue continues by itself")
@@ -167,8 +173,11 @@ class QueueControl:
         """Show, at the start of the app, that runs are pending."""
         with self._showing_errors():
             if pending := self.queue.pending():
-                held = format_count(len(pending), "run")
-                self.say(f"the queue holds {held}: {self._key_of(SHOW)} shows it", "warning")
+                shows = f"{self._key_of(SHOW)} shows it"
+                if self.held:
+                    shows += f", and it is held: {self._key_of(HOLD)} lets runs start by themselves"
+                runs = format_count(len(pending), "run")
+                self.say(f"the queue holds {runs}: {shows}", "warning")
 
     def note_opened(self, run: Path) -> None:
         """Handle an opened run: that of the entry, or another."""

@@ -24,6 +24,7 @@ from engine.protocol import (
     Event,
     Fork,
     Open,
+    Pause,
     Refused,
     Resume,
     Rewind,
@@ -116,6 +117,10 @@ class RunControl:
         self.fixed_seed: int | None = None  # of texts that the user asks for
         self._last_seed = launch.config.sample.seed  # that of automatic samples; the next is free
         self._opening: tuple[int, Path | None] = (0, None)  # id, and the run that was open before
+        # id of the latest request for a run that is not open yet; -1 before it is sent
+        self._awaited = -1 if launch.run else 0
+        self._opens_in_training = False  # whether the engine trains it at once
+        self.will_train = False  # whether the user wants that
         self._early_sample = 0  # the id of a request that is sent once the run is open
         # what was there before each change, to undo it; before a preset, the whole draft
         self._changed: list[dict[str, Value] | Kept] = []
@@ -142,7 +147,14 @@ class RunControl:
     @property
     def is_open(self) -> bool:
         """Whether a run is open here and takes commands."""
-        return self.status.state in OPEN_STATES and not self.watching
+        state = self.status.state
+        about_to = state is State.PREPARING and not self._awaited  # once it has begun
+        return (state in OPEN_STATES or about_to) and not self.watching
+
+    @property
+    def is_being_opened(self) -> bool:
+        """Whether a run will be open in a moment; whether it is to train can be said already."""
+        return bool(self._awaited)
 
     @property
     def has_unsaved_steps(self) -> bool:
@@ -167,7 +179,7 @@ class RunControl:
         self._started = True  # not before: a signal may end what has started
         if self.launch.run:
             run, data = str(self.launch.run), self.launch.data
-            self.send(Open(run, running=False, watch=True, data=data))
+            self.send(Open(run, running=self.will_train, watch=True, data=data))
 
     def start(self) -> None:
         """Start a new run with the edited settings.
@@ -179,8 +191,17 @@ class RunControl:
         launch = self.launch
         self.send(Start(config.to_dict(), str(launch.runs_dir), self._name, launch.command_line))
 
+    def pause(self) -> None:
+        """Pause the run, or have it paused once it is open."""
+        self.will_train = False
+        if not self.is_being_opened:
+            self.send(Pause())
+
     def resume(self) -> None:
-        """Resume the run, with the edits that take effect then."""
+        """Resume the run, with the edits that take effect then; or have it trained once open."""
+        self.will_train = True
+        if self.is_being_opened:
+            return
         edits = self.draft.edits_for(When.RESUME)
         if self.is_open and self.status.state is not State.RUNNING and not edits:
             self.send(Resume())
@@ -355,7 +376,7 @@ class RunControl:
             self.draft.base.replace(changes)
             return self.send(self._sample_with(changes))
         self.edit(changes)
-        if self.status.state is not State.PREPARING:
+        if not self.is_being_opened:
             return None
         self._early_sample = next(self._request_ids)
         return self._early_sample
@@ -418,7 +439,7 @@ class RunControl:
     # -- events ----------------------------------------------------------------------------------
 
     def take_over(self, event: RunOpened) -> None:
-        """Take over the opened run, and send the edits made while it was being prepared."""
+        """Take over the opened run, and send what was asked for while it was being prepared."""
         self.run_path = Path(event.path)
         self.queue.note_opened(self.run_path)
         self._name = None
@@ -439,6 +460,7 @@ class RunControl:
             is_fork=event.first_step > 0,
         )
         self.draft.rebase(config_from_dict(event.config))
+        self._end_waiting(event)
         early = self.draft.edits_for(When.LIVE)
         request_id, self._early_sample = self._early_sample, 0
         if self.queue.taken:  # a queued run is trained as it was queued
@@ -448,6 +470,20 @@ class RunControl:
             self.send(self._sample_with(sampling), request_id)
         if early:
             self.send(Adjust(early))
+
+    def _end_waiting(self, event: RunOpened) -> None:
+        """Train the run that is open now, or pause it, if the user said so meanwhile."""
+        if event.request_id != self._awaited:
+            return  # another one was asked for since
+        self._awaited = 0
+        if event.watching or self.will_train == self._opens_in_training:
+            return
+        self.resume() if self.will_train else self.pause()
+
+    def note_not_opened(self, request_id: int) -> None:
+        """The run that is waited for cannot be opened."""
+        if request_id == self._awaited:
+            self._awaited, self.will_train = 0, False
 
     def note_rewound(self, event: Rewound) -> None:
         """Take over the settings of that step; if advice led there, follow it and resume."""
@@ -476,6 +512,11 @@ class RunControl:
     def send(self, command: Command, request_id: int = 0) -> int:
         """Send a command to the engine; return its request id, a new one unless given."""
         request_id = request_id or next(self._request_ids)
+        if isinstance(command, Start | Open):
+            self._awaited = request_id
+            self.will_train = self._opens_in_training = (
+                isinstance(command, Start) or command.running
+            )
         self.engine.send(dataclasses.replace(command, request_id=request_id))
         return request_id
 

@@ -32,8 +32,7 @@ from tui.control.run import OPEN_STATES, RunControl
 from tui.control.runs_view import RunsView
 from tui.screens.chart_actions import GridActions
 from tui.screens.cockpit_keys import HELP_PAGE
-from tui.screens.dialogs import ForkDialog, GoBackDialog, NewRunDialog
-from tui.screens.kept_steps import Way
+from tui.screens.dialogs import NewRunDialog, before_forking
 from tui.screens.keyed import KeyedScreen
 from tui.screens.lr_finder import LRFinderScreen
 from tui.screens.panels import HEIGHT_FOR_TEN, Panels
@@ -65,7 +64,6 @@ TICKS_PER_TEXT = 2  # beside training; while it is paused, each tick
 TICKS_PER_STATUS = 4  # together with the chart, so that both show the same figures
 MIN_WIDTH, MIN_HEIGHT = 60, 16
 MOST_OF_NOTICE = 6  # lines; in a low terminal fewer, so that chart and text have theirs
-LONG_SECONDS = 3.0  # of training steps again, from which on it is asked before
 GRID_WIDTH = 160  # of the terminal, from which all charts are shown by default
 
 
@@ -281,7 +279,9 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
     def _on_state(self, event: protocol.StateChanged) -> None:
         before, self._last_state = self._last_state, event.state
-        if event.state is State.FINISHED:
+        if event.state is before is State.FINISHED:
+            pass  # it is being closed: the next run, which may be open already, has other figures
+        elif event.state is State.FINISHED:
             told = format_finished(
                 self.control.status,
                 self.control.run_path,
@@ -418,6 +418,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     def _on_refused(self, event: protocol.Refused) -> None:
         """Show the problem beside the field concerned, if there is one."""
         self.control.note_undo_refused(event.request_id)
+        self.control.note_not_opened(event.request_id)
         if event.request_id == self.sampling:
             self.samples.expect(None)
         if event.request_id == self.sampling and self.samples.has_focus_within:
@@ -434,6 +435,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
             self.refresh_bindings()
 
     def _on_failed(self, event: protocol.Failed) -> None:
+        self.control.note_not_opened(event.request_id)
         told = event.message
         if self._last_state in (*OPEN_STATES, State.FAILED):
             told = format_failed(told, self.control.status, self.control.run_path, self.key_of)
@@ -529,10 +531,16 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self._try(self.control.start)
 
     def action_pause(self) -> None:
-        self.control.send(protocol.Pause())
+        if self.control.is_being_opened:
+            self.notify(f"the run is opened paused: {self.key_of('cockpit.train')} trains it")
+        self.control.pause()
+        self.refresh_bindings()
 
     def action_resume(self) -> None:
+        if self.control.is_being_opened:
+            self.notify("training begins once the run is open")
         self._try(self.control.resume)
+        self.refresh_bindings()
 
     def action_step(self) -> None:
         self.control.send(protocol.Step())
@@ -631,43 +639,25 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
     def _answer_timeline(self, choice: Choice | None) -> None:
         if choice and choice.action == "rewind":
-            self._ask_to_go_back(choice.way)
+            self.control.rewind(choice.step)
         elif choice:
-            self._ask_to_fork(choice.way.step, choice.way)
-
-    def _ask_to_go_back(self, way: Way) -> None:
-        """Go back, but ask first if that takes long."""
-        control = self.control
-        if not way.steps or (way.seconds is not None and way.seconds < LONG_SECONDS):
-            control.rewind(way.step)
-            return
-
-        def go(answer: str | None) -> None:
-            if answer:
-                control.rewind(way.step if answer == "back" else way.start)
-
-        self.app.push_screen(GoBackDialog(way, control.status.step, self._stop_key), go)
-
-    @property
-    def _stop_key(self) -> str:
-        return self.key_of("cockpit.hide")
+            self._fork(choice.step, choice.opens)
 
     def action_stop_going_back(self) -> None:
         self.control.stop_going_back()
 
     def action_fork(self) -> None:
-        self._ask_to_fork(self.control.status.step)
+        step = self.control.status.step
 
-    def _ask_to_fork(self, step: int, way: Way | None = None) -> None:
-        control = self.control
-        before = f"Before that, {way}; {self._stop_key} stops it." if way and way.steps else ""
-
-        def fork(answer: str | None) -> None:
+        def take(answer: str | None) -> None:
             if answer:
-                request_id = control.fork(step)
-                self._fork_to_open = request_id if answer == "open" else None
+                self._fork(step, opens=answer == "open")
 
-        self.app.push_screen(ForkDialog(control.draft, control.facts.name, step, before), fork)
+        self.app.push_screen(before_forking(self.control, step), take)
+
+    def _fork(self, step: int, opens: bool) -> None:
+        request_id = self.control.fork(step)
+        self._fork_to_open = request_id if opens else None
 
     @property
     def export_folder(self) -> Path | None:

@@ -22,6 +22,9 @@ from tui.screens.keyed import KeyedModalScreen
 from tui.text.numbers import format_count
 from tui.widgets.keys_footer import KeysFooter
 
+LONG_SECONDS = 3.0  # of training steps again, from which on it is asked before
+STOP = "cockpit.hide"  # the key that stops going back
+
 
 class Answer(Static):
     """A key of a dialog and what it does; a click does it, too."""
@@ -219,6 +222,19 @@ class QuitDialog(Dialog):
         """Close with an answer; ignore ``save`` if the folder is gone."""
         if answer != "save" or not self._is_gone():
             super().action_answer(answer)
+
+
+def before_going_back(control: RunControl, way: Way) -> GoBackDialog | None:
+    """Return the question before a run goes back; None if that takes no time to speak of."""
+    if not way.steps or (way.seconds is not None and way.seconds < LONG_SECONDS):
+        return None
+    return GoBackDialog(way, control.status.step, control.key_of(STOP))
+
+
+def before_forking(control: RunControl, step: int, way: Way | None = None) -> ForkDialog:
+    """Return the question before a fork."""
+    before = f"Before that, {way}; {control.key_of(STOP)} stops it." if way and way.steps else ""
+    return ForkDialog(control.draft, control.facts.name, step, before)
 
 
 def differences(draft: Draft, keys: Iterable[str]) -> Text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -18,6 +19,7 @@ from engine.protocol import Pin, State
 from tui.control.availability import why_not
 from tui.control.keymap import bindings
 from tui.control.run import RunControl
+from tui.screens.dialogs import Dialog, before_forking, before_going_back
 from tui.screens.kept_steps import KeptSteps, Way
 from tui.screens.keyed import KeyedScreen
 from tui.text.notices import fork_command
@@ -41,7 +43,8 @@ class Choice:
     """What to do with a step."""
 
     action: str  # "rewind" or "fork"
-    way: Way
+    step: int
+    opens: bool = False  # the fork
 
 
 class TimelineScreen(KeyedScreen[Choice | None]):
@@ -64,7 +67,7 @@ class TimelineScreen(KeyedScreen[Choice | None]):
         self._pinning: bool | None = None  # requested, and not recorded yet
         self._beside: StoredSample | None = None  # a text that stays
         self._texts_shown: list[int] = []
-        self._film: Timer | None = None  # while it plays
+        self._playing: Timer | None = None  # while it plays
         self._speed = SPEEDS.index(2)
         self._texts_before: int | None = None  # number of texts when one was requested
 
@@ -198,7 +201,7 @@ class TimelineScreen(KeyedScreen[Choice | None]):
             self._texts_shown = [id(one) for one in shown]
             view.show([_passage(one) for one in shown])
         sample.border_title = f"text of step {newest.step:,}"
-        if self._film:
+        if self._playing:
             sample.border_title += f" · playing, {SPEEDS[self._speed]:g} a second"
 
     def _what_it_takes(self) -> str:
@@ -306,7 +309,21 @@ class TimelineScreen(KeyedScreen[Choice | None]):
         self.refresh_bindings()
 
     def action_choose(self, action: str) -> None:
-        self.dismiss(Choice(action, self._way()))
+        """Go back to the step or fork from it; what takes long is asked before."""
+        way = self._way()
+        dialog: Dialog | None = before_forking(self.control, way.step, way)
+        if action == "rewind":
+            dialog = before_going_back(self.control, way)
+        if dialog is None:
+            self.dismiss(Choice(action, way.step))
+        else:
+            self.app.push_screen(dialog, partial(self._take_answer, action, way))
+
+    def _take_answer(self, action: str, way: Way, answer: str | None) -> None:
+        """Without an answer one is at the same step of the timeline again."""
+        if answer:
+            step = way.start if answer == "nearest" else way.step
+            self.dismiss(Choice(action, step, opens=answer == "open"))
 
     def action_sample(self) -> None:
         self._texts_before = self._count_texts()
@@ -315,8 +332,8 @@ class TimelineScreen(KeyedScreen[Choice | None]):
 
     def action_play(self) -> None:
         """Show one text after the other, from the first one if the last is shown; or stop."""
-        if self._film:
-            self._stop_film()
+        if self._playing:
+            self._stop_playing()
             return
         steps = [one.step for one in self._moments if one.samples]
         if not steps:
@@ -324,30 +341,30 @@ class TimelineScreen(KeyedScreen[Choice | None]):
             return
         if self.step >= steps[-1]:
             self.step = steps[0]
-        self._film = self.set_interval(1 / SPEEDS[self._speed], self._next_picture)
+        self._playing = self.set_interval(1 / SPEEDS[self._speed], self._next_picture)
         self._show()
 
     def _next_picture(self) -> None:
         later = [one.step for one in self._moments if one.samples and one.step > self.step]
         if not later:
-            self._stop_film()
+            self._stop_playing()
             return
         self.step = later[0]
         self._show()
         self.refresh_bindings()
 
-    def _stop_film(self) -> None:
-        if self._film:
-            self._film.stop()
-            self._film = None
+    def _stop_playing(self) -> None:
+        if self._playing:
+            self._playing.stop()
+            self._playing = None
             self._show()
 
     def action_speed(self, by: int) -> None:
         """Play faster or slower."""
         self._speed = max(0, min(len(SPEEDS) - 1, self._speed + by))
-        if self._film:
-            self._film.stop()
-            self._film = self.set_interval(1 / SPEEDS[self._speed], self._next_picture)
+        if self._playing:
+            self._playing.stop()
+            self._playing = self.set_interval(1 / SPEEDS[self._speed], self._next_picture)
         self._show()
 
     def action_beside(self) -> None:

@@ -27,6 +27,7 @@ STEP = "step"  # what a click on an arrow means
 COUNTS = Counter(one.name for one in SETTINGS.values())
 AMBIGUOUS = {name for name, count in COUNTS.items() if count > 1}
 ARROW = 2  # cells of one
+CONFLICT = "!"  # before a setting that does not fit others
 
 
 class SettingsList(OptionList):
@@ -55,6 +56,7 @@ class SettingsList(OptionList):
         self.other: Config | None = None  # only what differs from it is shown
         self.other_name = ""
         self._unused: dict[str, str] = {}  # settings without effect
+        self._conflicting: set[str] = set()  # those that do not fit others
         self._width = 0
         self._arrows_on: str | None = None  # the setting whose row has them
 
@@ -98,7 +100,7 @@ class SettingsList(OptionList):
     def redraw(self) -> None:
         """Build all rows anew, the cursor staying where it is."""
         keep = self.highlighted_key
-        self._unused = unused(self.draft.config())
+        self._find_marked()
         self.set_options(self._rows())
         ids = [option.id for option in self.options]
         self.highlighted = ids.index(keep) if keep in ids else 0
@@ -107,10 +109,14 @@ class SettingsList(OptionList):
         if self.other is not None:  # there may be more or fewer rows
             self.redraw()
             return
-        self._unused = unused(self.draft.config())
+        self._find_marked()
         for option in self.options:
             if option.id in SETTINGS:
                 self.replace_option_prompt(option.id, self._setting_row(SETTINGS[option.id]))
+
+    def _find_marked(self) -> None:
+        self._unused = unused(self.draft.config())
+        self._conflicting = self.draft.conflicting()
 
     class ResetAsked(Message):
         """The values that the setting under the cursor can go back to are wanted."""
@@ -227,6 +233,8 @@ class SettingsList(OptionList):
         edited = sum(key in self.draft.edits for key in keys)
         if folded and edited:
             row.append(f"  {edited} edited", "yellow")
+        if folded and self._conflicting.intersection(keys):
+            row.append(f"  {CONFLICT} conflict", "red")
         return row
 
     def _setting_row(self, one: Setting) -> Text:
@@ -247,11 +255,14 @@ class SettingsList(OptionList):
             gap = gap[2 * ARROW :]
             arrows = [(f"{sign} ", Style(meta={STEP: by})) for sign, by in (("◂", -1), ("▸", 1))]
         value_style = "bold yellow" if waiting else ""
+        sign = WHEN_TEXTS[one.when].sign
+        if one.key in self._conflicting:
+            value_style, sign = "bold red", CONFLICT
         name_style = "dim" if one.key in self._unused else ""
         if self.draft.is_changed(one.key):
             name_style += " italic"
         return Text.assemble(
-            (f"{WHEN_TEXTS[one.when].sign} ", "yellow" if waiting else "dim"),
+            (f"{sign} ", value_style or "dim"),
             (name, name_style),
             gap,
             *arrows,

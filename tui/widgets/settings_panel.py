@@ -15,15 +15,16 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input, OptionList, Static
 
-from engine.config.changes import WHEN_TEXTS
+from engine.config.changes import WHEN_TEXTS, turn_off_epochs
 from engine.config.schema import SECTIONS, SETTINGS, Config
 from engine.config.setting import Setting, Value, When
 from engine.config.unused import unused
-from tui.control.draft import Draft
+from tui.control.draft import Draft, settings_named
 from tui.control.effect import SAME, Effect
 from tui.control.keymap import bindings
 from tui.control.stepping import stepped
 from tui.terminal.visible import visible_line
+from tui.text.numbers import format_count
 from tui.widgets.choice_list import ChoiceList
 from tui.widgets.field import Field
 from tui.widgets.notice import Notice
@@ -127,7 +128,12 @@ class SettingsPanel(Vertical):
         self._show_detail()
         problems = self.draft.conflicts()
         if problems and not self._editing:
-            self.show_problem(problems[0])
+            self.show_problem(self._conflict_here() or problems[0])
+
+    def _conflict_here(self) -> str:
+        """Return why the setting under the cursor does not fit others; empty if it does."""
+        key = self.list.highlighted_key
+        return "\n".join(one for one in self.draft.conflicts() if key in settings_named(one))
 
     def explain(self) -> str:
         """Return the help of the setting under the cursor, or of its group."""
@@ -197,7 +203,7 @@ class SettingsPanel(Vertical):
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
         if not self._editing:
-            self.show_problem("")
+            self.show_problem(self._conflict_here())
         self._show_detail()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -278,7 +284,7 @@ class SettingsPanel(Vertical):
             value, problem = self._parsed(event.value)
             self.editor.set_class(bool(problem), "-faulty")
             self._show_effect(value)
-            self.show_problem(problem)
+            self.show_problem(problem or self._misfit(value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
@@ -316,7 +322,19 @@ class SettingsPanel(Vertical):
     def on_choice_list_highlighted(self, message: ChoiceList.Highlighted) -> None:
         message.stop()
         if self._editing:
-            self._show_effect(SETTINGS[self._editing].parse(message.value))
+            value = SETTINGS[self._editing].parse(message.value)
+            self._show_effect(value)
+            self.show_problem(self._misfit(value))
+
+    def _misfit(self, value: Value | None) -> str:
+        """Return why a value of the setting that is edited would not fit others.
+
+        It can be taken nevertheless: the others may be changed next.
+        """
+        if self._editing is None or value is None or value == self.draft.value(self._editing):
+            return self._conflict_here()
+        problems = self.draft.conflicts(turn_off_epochs({self._editing: value}))
+        return "\n".join(one for one in problems if self._editing in settings_named(one))
 
     def _show_effect(self, value: Value | None) -> None:
         """Say what the setting that is edited would do with a value; None says nothing."""
@@ -361,13 +379,15 @@ def _help_of(one: Setting) -> str:
 
 
 def _waiting(draft: Draft) -> str:
-    """How many edits wait, and what for."""
+    """How many edits wait, and what for; and how many times they do not fit together."""
     at_resume = len(draft.edits_for(When.RESUME))
     parts = []
     if new_run := len(draft.edits) - at_resume:
         parts.append(f"{new_run} for a {When.NEW_RUN}")
     if at_resume:
         parts.append(f"{at_resume} {When.RESUME}")
+    if conflicts := len(draft.conflicts()):
+        parts.append(format_count(conflicts, "conflict"))
     return " · ".join(parts)
 
 

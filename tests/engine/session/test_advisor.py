@@ -14,6 +14,8 @@ from engine.diagnostics.symptoms import Kind
 from engine.protocol import (
     Adjust,
     Advised,
+    Fork,
+    Forked,
     Refused,
     Resume,
     Rewind,
@@ -120,6 +122,21 @@ def test_a_jump_after_a_live_change_is_taken_back(rig: Rig, scaled: Any) -> None
     assert (advice.kind, advice.changes) == (Kind.SPIKE, {"optim.learning_rate": 3e-3})
     assert "at step 12" in advice.message
     assert 120 < session.trainer.step < 150
+
+
+def test_a_jump_after_a_fork_is_told_as_soon_and_leads_back_to_where_it_began(
+    rig: Rig, scaled: Any
+) -> None:
+    session = rig.new(scaled("tiny"))
+    rig.to_step(session, 120)
+    session.handle(Fork({"optim.learning_rate": 1.0}))
+    (forked,) = rig.said(Forked)
+    child = rig.open(Path(forked.path))
+    advice = advised(rig, child)
+    assert (advice.kind, advice.changes) == (Kind.SPIKE, {"optim.learning_rate": 3e-3})
+    assert child.trainer.step < 150 and advice.rewind_to == 120
+    child.handle(Rewind(120))
+    rig.until(child, lambda: bool(rig.said(Rewound)))
 
 
 def test_a_loss_that_overflows_pauses_before_the_update(rig: Rig, scaled: Any) -> None:

@@ -99,6 +99,7 @@ def test_changed_settings_hold_from_the_fork_on(rig: Rig, make_config: MakeConfi
         "run": parent.files.path.name,
         "step": 14,
         "branch": 0,
+        "changes": {"optim.learning_rate": [1e-2, 1e-3], "train.seed": [1337, 5]},
     }
 
 
