@@ -103,7 +103,7 @@ class Rewinder:
         """Save the run, then bring the trainer to a step, until ``end``.
 
         Returns:
-            Whether it is there; if not, the user was told why.
+            Whether it is there; if not, this has ended, and the user was told why.
         """
         way, left_at = self._run_state.lineage(step), self._run_state.step
         yield from self._saving.until_written()

@@ -405,14 +405,14 @@ class Session:
     def _forking(self, command: protocol.Fork, step: int) -> Task:
         self.sampler.close()
         self._results.read()
-        try:
-            if (yield from self._rewinder.go_to(step, command)):
+        if (yield from self._rewinder.go_to(step, command)):  # else it has ended by itself
+            try:
                 self._fork_here(command)
-        except InputError as error:
-            self.outlet.tell(command.refused(str(error)))
-        finally:
-            self._rewinder.end()
-            self._monitor.restart()  # what was trained again is no part of the next step
+            except InputError as error:
+                self.outlet.tell(command.refused(str(error)))
+            finally:
+                self._rewinder.end()
+        self._monitor.restart()  # what was trained again is no part of the next step
 
     def _fork_here(self, command: protocol.Fork) -> None:
         runs_dir = Path(command.runs_dir) if command.runs_dir else None

@@ -143,12 +143,12 @@ class Viewer:
             self._emit(protocol.StateChanged(self.status.state, self.status.step))
 
     def _end(self) -> None:
-        self._ended = "the program that trained this run has ended: press space to continue it here"
+        self._ended = "the program that trained this run has ended: open it here to continue it"
         finished = self.status.state is State.FINISHED
         state = State.FINISHED if finished else State.STOPPED
         self.status = dataclasses.replace(self.status, state=state, message="")
         self._emit(protocol.StateChanged(state, self.status.step))
-        how = "the run is finished, r opens it here" if finished else "space opens it here"
+        how = "the run is finished" if finished else "it can be opened and continued here"
         self._emit(protocol.Warned(f"the program that trained this run has ended: {how}"))
 
     def _lose(self) -> None:

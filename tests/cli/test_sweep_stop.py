@@ -1,4 +1,4 @@
-"""``gpt-tui sweep --stop median``: runs worse than the median end early, whoever trains them, and can go on."""
+"""``gpt-tui sweep --stop median``: runs worse than the median end early, and can go on."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from tui.screens.dialogs import (
     QuitDialog,
 )
 from tui.screens.kept_steps import Way
+from tui.screens.key_preferences import KeyPreferencesScreen
 from tui.screens.keyed import KeyedScreen
 from tui.screens.lr_finder import LRFinderScreen
 from tui.screens.preferences import PreferencesScreen
@@ -94,6 +95,10 @@ async def to_preferences(person: Person) -> None:
     await person.press("O")
 
 
+async def to_keys(person: Person) -> None:
+    person.app.push_screen(KeyPreferencesScreen(person.app.preferences))
+
+
 async def to_columns(person: Person) -> None:
     person.app.push_screen(ColumnsDialog("auto", ["name", "state"]))
 
@@ -153,6 +158,7 @@ WAYS: dict[str, tuple[Callable[[Person], Awaitable[None]], type[KeyedScreen[Any]
     "presets": (to_presets, PresetsScreen),
     "ask_delete_preset": (to_delete_preset, DeletePresetDialog),
     "preferences": (to_preferences, PreferencesScreen),
+    "keys": (to_keys, KeyPreferencesScreen),
     "timeline": (to_timeline, TimelineScreen),
     "lr_finder": (to_lr_finder, LRFinderScreen),
     "page": (to_page, None),

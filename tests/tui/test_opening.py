@@ -231,7 +231,9 @@ async def test_a_run_that_another_program_trains_is_watched_and_then_taken_over(
             assert not person.footer().keys() & {"space", "s", "v", "w"}
             other.send(Stop())
             await person.until_state(State.STOPPED)
-            await person.until(lambda: "space opens it here" in person.cockpit.notice.text)
+            await person.until(
+                lambda: "it can be opened and continued here" in person.cockpit.notice.text
+            )
             assert person.footer()["space"] == "Resume"
             await person.press("space")
             await person.until(lambda: person.app.control.is_open, "the run")

@@ -123,6 +123,33 @@ def test_letters_do_not_cover_each_other() -> None:
         assert all(text.count(letter) == 1 for letter in LETTERS)
 
 
+def test_of_many_curves_that_end_close_together_the_upper_has_the_upper_letter() -> None:
+    ends = [column([3.0, 2.0 - 0.01 * place]) for place in range(10)]
+    for height in (24, 16):
+        rows = painted([curve(at, one) for at, one in enumerate(ends)], 0, 1, 80, height).text()
+        lines = ["".join(row) for row in rows]
+        found = [
+            next(y for y, line in enumerate(lines) if letter in line) for letter in "ABCDEFGHIJ"
+        ]
+        assert found == sorted(found) and len(set(found)) == 10
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rows", "found"),
+    [
+        ([3, 9], 12, [3, 9]),
+        ([5, 5, 5], 12, [4, 5, 6]),
+        ([11, 11, 11], 12, [9, 10, 11]),
+        ([0, 0, 6, 7, 7], 12, [0, 1, 6, 7, 8]),
+        ([1, 1, 1], 2, [0, 1, 1]),
+    ],
+)
+def test_letters_that_end_together_lie_around_their_place(
+    wanted: list[int], rows: int, found: list[int]
+) -> None:
+    assert spread_out(wanted, rows) == found
+
+
 def test_evaluations_are_discs_and_dense_curves_are_lines() -> None:
     sparse, dense = column([3.0, 2.0], [0, 300]), column([2.5] * 300)
     frame = painted([curve(0, sparse, False), curve(1, dense)], 0, 300, 80, 24)

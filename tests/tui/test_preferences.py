@@ -25,7 +25,9 @@ from tui.control.preferences import (
     preferences_file,
     use_folders,
 )
+from tui.screens.key_preferences import KeyPreferencesScreen
 from tui.screens.preferences import PreferencesScreen
+from tui.screens.queue_dialog import QueueDialog
 
 
 @pytest.fixture
@@ -304,3 +306,44 @@ async def test_a_click_on_a_value_shows_it_and_the_second_takes_it(open_app: Ope
             await person.pilot.click("#values", offset=(2, 1))
             await person.pilot.pause(0)
         assert person.app.preferences.get("chart.grid") == "loss"
+
+
+async def test_another_key_for_an_action_is_pressed_and_works_at_once(
+    open_app: Open, path: Path
+) -> None:
+    async with open_app(preferences=Preferences.load(path)) as person:
+        await person.press("O", "end", "enter")
+        await person.until(lambda: person.shows(KeyPreferencesScreen), "the actions")
+        screen = person.app.screen
+        assert isinstance(screen, KeyPreferencesScreen)
+        told = screen.query_one("#told", Static)
+
+        async def find(words: str) -> None:
+            await person.press("slash", *words, "enter")
+            await person.until(lambda: screen.rows.has_focus, "the list")
+
+        await find("add queue")
+        assert "cockpit.add_to_queue  a" in str(told.content)
+        await person.press("enter", "space")  # what trains
+        assert "cockpit.train and cockpit.add_to_queue both have the key space" in str(told.content)
+        await person.press("enter", "escape")
+        assert person.app.screen is screen and person.app.preferences.keys == {}
+        await person.press("enter", "f9")
+        assert "cockpit.add_to_queue  f9 · by default a" in str(told.content)
+        await person.press("plus", "ctrl+t")
+        assert Preferences.load(path).keys == {"cockpit.add_to_queue": "f9,ctrl+t"}
+        await person.press("escape", "escape", "escape")
+        assert person.app.screen is person.cockpit
+        await person.press("a")
+        assert "no key here" in person.told()
+        await person.press("f9")
+        assert person.shows(QueueDialog)
+        await person.press("escape", "O", "end", "enter")
+        await person.until(lambda: person.shows(KeyPreferencesScreen), "the actions")
+        await person.press("slash", *"add queue", "enter", "backspace")
+        assert Preferences.load(path).keys == person.app.preferences.keys == {}
+
+
+def test_a_key_that_is_the_apps_everywhere_is_refused(path: Path) -> None:
+    with pytest.raises(InputError, match=r"app\.palette on every screen"):
+        Preferences.load(path).set_key("cockpit.train", "ctrl+p")

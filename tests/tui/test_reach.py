@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tui.control.remap import USUAL
 from tui.screens.kept_steps import KeptSteps, Way
 from tui.text.notices import fork_command
 
 REACH = KeptSteps(
     lambda step: fork_command(Path("/r/fast-1"), step, 350),
+    USUAL.first,
     parent="",
     first=0,
     now=300,

@@ -208,3 +208,20 @@ async def test_a_character_that_the_model_does_not_know_is_told_while_it_is_type
         assert field(person, "prompt").has_class("-faulty")
         await person.press("backspace")
         await person.until(lambda: not said(person), "nothing wrong")
+
+
+async def test_what_is_not_plain_to_see_of_a_prompt_is_told_while_it_is_typed(
+    open_app: Open,
+) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await person.press("p")
+        await paste(person, "e" * 32)  # the context
+        what = "enter samples with this prompt; automatic texts have it then, too"
+        assert said(person, "waiting") == what
+        await person.press("e")
+        told = "the model sees only the last 32 of these 33 characters"
+        assert said(person, "waiting").startswith(told)
+        await person.press("enter")
+        await person.until_heard(Adjusted)
+        assert not said(person, "waiting")

@@ -371,13 +371,7 @@ def _paint_curves(chart: Chart, drawn: Sequence[Drawn], field: Field, canvas: Ch
     _share_cells(canvas, shared)
     top = lines[-1] > 0 if lines else np.zeros((0, 0), dtype=np.bool_)
     _paint_discs(upwards, field, canvas, top)
-    for one in sorted(drawn, key=_end_height):  # the upper one gets the place next to its end
-        if one.series.letter and one.points.within.any():
-            _paint_letter(canvas, one, field)
-
-
-def _end_height(one: Drawn) -> float:
-    return -float(one.values[-1]) if one.values.size else 0.0
+    _paint_letters(canvas, drawn, field)
 
 
 def _line(chart: Chart, one: Drawn, field: Field) -> Line:
@@ -494,18 +488,45 @@ def _paint_signs(chart: Chart, drawn: Sequence[Drawn], field: Field, frame: Char
 SPIKE = 1.0
 
 
-def _paint_letter(canvas: ChartFrame, one: Drawn, field: Field) -> None:
-    """Write the letter to the right of the line's end, or above or below other letters there."""
+def _paint_letters(canvas: ChartFrame, drawn: Sequence[Drawn], field: Field) -> None:
+    """Write each letter to the right of its line's end, those that end together in their order."""
     columns, rows = canvas.size
-    last = np.flatnonzero(one.points.within)[-1]
-    height = float(np.clip(field.scale.heights(one.values[last : last + 1])[0], 0.0, 1.0))
-    x = min(int(one.points.x[last]) + 1, columns - 1)
-    end = min(int((1.0 - height) * rows), rows - 1)
-    for away in range(rows):
-        for y in (end + away, end - away):
-            if 0 <= y < rows and not canvas.characters[y, x].isalpha():
-                canvas.write(x, y, one.series.letter[-1], one.series.style)
-                return
+    ends: dict[int, list[tuple[float, Drawn]]] = {}
+    for one in drawn:
+        if one.series.letter and one.points.within.any():
+            last = np.flatnonzero(one.points.within)[-1]
+            height = float(np.clip(field.scale.heights(one.values[last : last + 1])[0], 0.0, 1.0))
+            x = min(int(one.points.x[last]) + 1, columns - 1)
+            ends.setdefault(x, []).append((1.0 - height, one))
+    for x, column in ends.items():
+        column.sort(key=lambda end: end[0])  # the upper one first; NaN does not get here
+        places = spread_out([min(int(depth * rows), rows - 1) for depth, _ in column], rows)
+        for y, (_, one) in zip(places, column, strict=True):
+            canvas.write(x, y, one.series.letter[-1], one.series.style)
+
+
+def spread_out(wanted: Sequence[int], rows: int) -> list[int]:
+    """Return a row for each of some rising rows, none twice, as close to them as they all can be.
+
+    Those that share a place lie around it, in their order. If there are more than rows, the last
+    ones share the last row.
+    """
+    groups: list[tuple[float, int]] = []  # where the first of each lies, and how many it has
+    for at, row in enumerate(wanted):
+        start, count = float(row - at), 1
+        while groups and groups[-1][0] > start:
+            before, more = groups.pop()
+            start = (before * more + start * count) / (more + count)
+            count += more
+        groups.append((start, count))
+    found: list[int] = []
+    for start, count in groups:
+        found += [round(start) + at for at in range(len(found), len(found) + count)]
+    spare = len(wanted) - 1
+    return [
+        min(max(row, at), max(rows - 1 - (spare - at), at), rows - 1)
+        for at, row in enumerate(found)
+    ]
 
 
 def _share_cells(canvas: ChartFrame, curves: Sequence[tuple[Masks, int]]) -> None:

@@ -55,7 +55,8 @@ def _not_startable(run: RunControl) -> str:
 def _not_pausable(run: RunControl) -> str:
     if run.is_being_opened:
         return "" if run.will_train else "the run is opened paused"
-    if run.status.state is State.RUNNING and run.is_open:
+    begins = run.status.state is State.PREPARING and run.will_train
+    if run.is_open and (begins or run.status.state is State.RUNNING):
         return ""
     return _not_open(run) or "the run is not training"
 
@@ -68,6 +69,7 @@ def _not_resumable(run: RunControl) -> str:
     if run.status.going_back:
         return _going_back(run)
     at_rest = state in (State.IDLE, State.PAUSED, State.STOPPED, State.FAILED) or pruned
+    at_rest = at_rest or (run.is_open and state is State.PREPARING and not run.will_train)
     taken = run.watching and not run.missing and bool(run.status.message)
     if _has_run(run) and at_rest and not taken and (run.is_open or state is not State.PAUSED):
         return ""

@@ -470,6 +470,22 @@ GROUPS: dict[str, Group] = {
         ),
         modal=True,
     ),
+    "keys": Group(
+        "Keys of actions",
+        (
+            Key("add", "plus,a", "add", "One more", "press a further key for the action",
+                footer=True),
+            Key("reset", "delete,backspace", "reset", "Default", "the action's own keys again",
+                footer=True),
+            Key("filter", "slash", "filter", "Filter", "show only actions with these words",
+                footer=True),
+            Key("down", "j", "move('down')", "Down", "next action"),
+            Key("up", "k", "move('up')", "Up", "action before"),
+            Key("back", "escape,q", "leave_field", "Back",
+                "back to the preferences (first out of a filter)", footer=True),
+        ),
+        modal=True,
+    ),
     "page": Group(
         "Help and log",
         (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textual.keys import Keys, _character_to_key
 
 from engine.program import program
-from tui.control.keymap import DEFAULTS, GROUPS, Key, display, id_of
+from tui.control.keymap import DEFAULTS, GROUPS, HELP, Key, display, id_of
 
 if TYPE_CHECKING:
     from textual.dom import DOMNode
@@ -58,6 +58,15 @@ class Keymap:
         return PLACEHOLDER.sub(lambda found: self.first(found[1]), text)
 
     def _clashes(self) -> Iterator[str]:
+        for id, keys in self.changes.items():
+            for key in GROUPS["app"].keys:
+                everywhere = key is not HELP and not id.startswith("app.")
+                for one in set(keys.split(",")) & set(self.keys("app", key).split(",")):
+                    if everywhere:
+                        yield (
+                            f"keys: {id} has the key {display(one)}, which is app.{key.name} on "
+                            f"every screen: give it another"
+                        )
         changed = {id.partition(".")[0] for id in self.changes}
         for name in sorted(changed):
             taken: dict[str, str] = {}

@@ -321,7 +321,9 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         kept = read_samples(Path(event.path), control.status.branch, event.last_sample)
         records = [_kept_sample(one) for one in kept]
         control.note_seeds(one.seed for one in records)
-        self.samples.open_run(records, control.characters)
+        model = control.draft.base.model
+        context = model.block_size if model.architecture == "gpt" else 1
+        self.samples.open_run(records, control.characters, context)
         self.show_settings()
         self._show_warnings(self._preparation_warnings)
         self.app.log_to_run(event.path, event.watching)  # type: ignore[attr-defined]

@@ -44,6 +44,7 @@ class KeptSteps:
     """The steps of a run, and those whose weights are kept."""
 
     fork: Callable[[int], str]  # returns the command that forks it at a step
+    key_of: Callable[[str], str]  # returns the key in force of an action
     parent: str  # the run it was forked from; empty if it is no fork
     first: int  # above 0 for a fork: the steps before are the parent's
     now: int
@@ -86,13 +87,15 @@ class KeptSteps:
             return "" if in_memory or step in self.kept else self._no_weights(step)
         if step < self.now or (step == self.now and action == "fork"):
             return ""
-        return f"the run is at step {self.now:,}: ← goes to the moments before, to go back to"
+        earlier = self.key_of("timeline.earlier")
+        return f"the run is at step {self.now:,}: {earlier} goes to the moments before"
 
     def _no_weights(self, step: int) -> str:
         near = self.nearest(step)
         if not near:
             return f"the weights of step {step:,} are not kept, nor are others of this run"
-        ways = [f"step {one:,} (key {',' if one < step else '.'})" for one in near]
+        before, after = map(self.key_of, ("timeline.weights_before", "timeline.weights_after"))
+        ways = [f"step {one:,} (key {before if one < step else after})" for one in near]
         return f"the weights of step {step:,} are not kept, but those of {' and '.join(ways)} are"
 
     def why_not_at(self, step: int) -> str:

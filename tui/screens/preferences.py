@@ -6,7 +6,6 @@ import os
 from typing import ClassVar
 
 from rich.text import Text
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
@@ -18,6 +17,7 @@ from engine.config.setting import FALSE_WORDS, TRUE_WORDS, Setting
 from tui.control.keymap import bindings
 from tui.control.preferences import (
     FOLDERS,
+    KEYS,
     PREFERENCES,
     SECTIONS,
     UNSET,
@@ -27,21 +27,16 @@ from tui.control.preferences import (
     comes_first,
     preference,
 )
+from tui.screens.key_preferences import KeyPreferencesScreen
 from tui.screens.keyed import KeyedModalScreen
 from tui.terminal.visible import visible_line
-from tui.text.numbers import format_path
-from tui.widgets.choice_list import select_by_second_click
+from tui.text.numbers import format_count, format_path
+from tui.widgets.choice_list import RowList
 from tui.widgets.field import Field
 
 NAME_WIDTH = 18
+OF_KEYS = "keys of actions"  # the row that leads to them
 ON, OFF = TRUE_WORDS[2], FALSE_WORDS[2]
-
-
-class RowList(OptionList):
-    """A list in which a click moves the cursor, and another one there selects."""
-
-    def on_click(self, event: events.Click) -> None:
-        select_by_second_click(self, event)
 
 
 class PreferencesScreen(KeyedModalScreen[None]):
@@ -98,9 +93,10 @@ class PreferencesScreen(KeyedModalScreen[None]):
         options: list[Option] = []
         for section in SECTIONS:
             mine = [one for one in PREFERENCES.values() if one.section == section]
-            if mine:
-                options.append(Option(Text(section, "bold"), id=section, disabled=True))
-                options += [Option(self._row(one), id=one.key) for one in mine]
+            options.append(Option(Text(section, "bold"), id=section, disabled=True))
+            options += [Option(self._row(one), id=one.key) for one in mine]
+            if section == KEYS:
+                options.append(Option(self._row_of_keys(), id=OF_KEYS))
         rows.set_options(options)
         rows.highlighted = 1 if place is None else place
 
@@ -116,6 +112,12 @@ class PreferencesScreen(KeyedModalScreen[None]):
             row.append(f"  {variable} comes first", "dim")
         return row
 
+    def _row_of_keys(self) -> Text:
+        changed = len(self.preferences.keys)
+        told = f"{format_count(changed, 'action')} with other keys" if changed else "by default"
+        mark = ("* ", "bold") if changed else ("  ", "")
+        return Text.assemble(mark, f"{'of all actions':<{NAME_WIDTH}}", told, no_wrap=True)
+
     @property
     def _chosen(self) -> Setting | None:
         option = self.query_one("#preferences", OptionList).highlighted_option
@@ -124,7 +126,10 @@ class PreferencesScreen(KeyedModalScreen[None]):
     def _tell(self) -> None:
         one = self._chosen
         told = Text()
-        if one:
+        if one is None:
+            told.append("keys\n", "bold").append(f"{SECTIONS[KEYS]}\n")
+            told.append("Enter lists the actions, to press another key for one.", "dim")
+        else:
             told.append(f"{one.key}\n", "bold").append(f"{one.help}\n")
             if one.type is not str:
                 told.append(allowed(one), "dim")
@@ -151,6 +156,8 @@ class PreferencesScreen(KeyedModalScreen[None]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
         one = self._chosen
+        if event.option_id == OF_KEYS:
+            self.app.push_screen(KeyPreferencesScreen(self.preferences))
         if one is None:
             return
         if event.option_list.id == "values":

@@ -155,6 +155,7 @@ class TimelineScreen(KeyedScreen[Choice | None]):
         assert run
         return KeptSteps(
             lambda step: fork_command(run, step, total),
+            self.key_of,
             self._forked_from,
             first,
             now,

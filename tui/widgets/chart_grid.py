@@ -236,9 +236,12 @@ class ChartGrid(Widget):
     @property
     def limits(self) -> str:
         """The limits of the vertical axes of all charts that have been shown."""
-        shown = {LOSS_NAME: self.loss, **self._tiles}
-        self._limits |= {name: one.view.limits for name, one in shown.items()}
         return format_all(self._limits)
+
+    @property
+    def _named(self) -> dict[str, ChartWidget]:
+        """All charts by name, those that are hidden, too."""
+        return {LOSS_NAME: self.loss, **self._tiles}
 
     def listed(self) -> list[ChartWidget]:
         """Return the charts of all pages, in their order: the loss first."""
@@ -380,8 +383,10 @@ class ChartGrid(Widget):
 
     def on_chart_widget_view_changed(self, event: ChartWidget.ViewChanged) -> None:
         """Have all charts show the same steps, with the same cursor, soon after the first one."""
-        if event.chart is not self.loss and event.chart not in self._tiles.values():
+        name = next((name for name, one in self._named.items() if one is event.chart), None)
+        if name is None:
             return
+        self._limits[name] = event.view.limits
         for chart in (self.loss, *self._tiles.values()):
             if chart is not event.chart:  # whose watcher would draw it at once
                 chart.set_reactive(ChartWidget.view, _same_steps(chart.view, event.view))

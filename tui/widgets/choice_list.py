@@ -91,3 +91,10 @@ def select_by_second_click(options: OptionList, event: events.Click) -> None:
             options.action_select()
         else:
             options.highlighted = clicked
+
+
+class RowList(OptionList):
+    """A list in which a click moves the cursor, and another one there selects."""
+
+    def on_click(self, event: events.Click) -> None:
+        select_by_second_click(self, event)

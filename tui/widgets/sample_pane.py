@@ -235,6 +235,7 @@ class SamplePane(Vertical):
         self._labels = ("", "")
         self._with_odds: deque[SampleRecord] = deque()  # the oldest first
         self._characters: Set[str] = frozenset()
+        self._context = 0  # characters that the model sees; 0 if that is not known
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="sample-fields"):
@@ -289,14 +290,17 @@ class SamplePane(Vertical):
 
     # -- samples ---------------------------------------------------------------------------------
 
-    def open_run(self, records: list[SampleRecord], characters: Set[str] = frozenset()) -> None:
+    def open_run(
+        self, records: list[SampleRecord], characters: Set[str] = frozenset(), context: int = 0
+    ) -> None:
         """Another run is shown, with these samples.
 
         Args:
             characters: That a prompt may have; none if that is not known.
+            context: How many tokens the model sees; each is a character where those are known.
         """
         self._val_losses = {}
-        self._characters = characters
+        self._characters, self._context = characters, context if characters else 0
         self.prompt_field.forget_history()
         for record in records:
             self.prompt_field.remember(record.prompt)
@@ -489,8 +493,21 @@ class SamplePane(Vertical):
             one.set_class(one.is_typed, "-typed")
             one.set_class(bool(problem), "-faulty")
             self.show_problem(problem)
+            self.waiting.say("" if problem else self._what_it_does(one, value), "hint")
         elif isinstance(one, SeedField):
             self.show_problem(one.parsed()[1])
+
+    def _what_it_does(self, one: SampleField, value: Value | None) -> str:
+        """Say what is not plain to see of what is typed in a field."""
+        if one.key == "sample.prompt" and 0 < self._context < (length := len(str(value))):
+            return (
+                f"the model sees only the last {self._context:,} of these {length:,} characters: "
+                f"that is its context, model.block_size"
+            )
+        if not one.is_typed:
+            return ""
+        key = self._key_of("field.submit")
+        return f"{key} samples with this {LABELS[one.key]}; automatic texts have it then, too"
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()

@@ -197,7 +197,10 @@ def test_when_the_other_program_is_gone_the_run_can_be_taken_over(
     watcher.viewing.advance()
     assert watcher.viewing.status.state is State.STOPPED
     warned = watcher.events[-1]
-    assert isinstance(warned, Warned) and "has ended: space opens it here" in warned.message
+    assert (
+        isinstance(warned, Warned)
+        and "has ended: it can be opened and continued here" in warned.message
+    )
 
 
 @pytest.mark.parametrize("moved", [False, True])
@@ -273,4 +276,4 @@ def test_a_run_that_the_other_program_finished_stays_finished(
     watcher.viewing.advance()
     assert watcher.viewing.status.state is State.FINISHED
     warned = watcher.events[-1]
-    assert isinstance(warned, Warned) and "the run is finished, r opens it here" in warned.message
+    assert isinstance(warned, Warned) and "has ended: the run is finished" in warned.message
