@@ -6,10 +6,12 @@ from functools import partial
 from itertools import combinations
 
 import pytest
+from textual import events
 from textual.geometry import Region
 from textual.widgets import Static
 
 from tests.tui.conftest import Open, Person
+from tui.widgets.settings_panel import SettingsPanel
 
 
 def parts(person: Person) -> dict[str, Region]:
@@ -115,3 +117,17 @@ async def test_the_chart_is_drawn_anew_after_a_resize(open_app: Open) -> None:
             assert {len(line) for line in lines} == {chart.size.width}
             assert any("┤" in line for line in lines)
             assert_whole(person, "#chart-frame", "#samples")
+
+
+async def test_the_first_layout_is_that_of_the_size(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths: set[int] = set()
+
+    def note(_: SettingsPanel, event: events.Resize) -> None:
+        widths.add(event.size.width)
+
+    monkeypatch.setattr(SettingsPanel, "on_resize", note, raising=False)
+    async with open_app(size=(200, 50)) as person:
+        await person.until(lambda: widths, "a layout")
+        assert widths == {person.cockpit.settings.size.width}

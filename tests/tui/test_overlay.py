@@ -14,7 +14,7 @@ from engine.runs.curves import Axis
 from tests.tui.test_charts import cells, column
 from tui.charts import raster
 from tui.charts.characters import translate_frame
-from tui.charts.chart import Chart, Series, draw
+from tui.charts.chart import Chart, Series, draw, spread_out
 from tui.charts.raster import ChartFrame
 from tui.charts.window import Window, XAxis, step_label
 from tui.widgets.overlay_chart import OverlayChart
