@@ -223,6 +223,15 @@ def charts_of(names: Iterable[str]) -> list[ChartKind]:
     return [*found, *(_of_unknown(name) for name in unknown[:MOST_UNKNOWN])]
 
 
+def chart_of(name: str) -> tuple[ChartKind, Metric]:
+    """Return the chart of a metric, and its part there; one of its own if it is not known."""
+    for chart in (*CHARTS, _of_unknown(name)):
+        for metric in chart.metrics:
+            if metric.name == name:
+                return chart, metric
+    raise AssertionError(name)
+
+
 MOST_UNKNOWN = 24  # charts; a database may name any number of metrics
 
 

@@ -21,6 +21,7 @@ from textual.worker import get_current_worker
 from data.errors import InputError
 from engine.runs.folder import is_locked
 from tui.control.keymap import bindings
+from tui.screens.chart_actions import ChartActions
 from tui.screens.keyed import KeyedScreen
 from tui.text.letters import letter_of
 from tui.widgets.comparison_table import ComparisonTable
@@ -39,7 +40,10 @@ REFRESH_SECONDS = 2.0
 REST = 10  # times the duration of reading: reading must not slow down training
 MOST_RUNS = 26
 PARTS = ("-both", "-only-chart", "-only-table")  # which of chart and table are shown, in turn
-OF_CHART = ("next_axis", "next_metric", "toggle_log", "toggle_window", "toggle_seeds")
+OF_CHART = (
+    "next_axis", "next_metric", "toggle_log", "toggle_window", "toggle_seeds", "move_cursor",
+    "clear_cursor", "zoom", "fit", "pan", "smooth", "export_chart",
+)  # fmt: skip
 
 HELP_PAGE = """\
 The arrow keys select a run in the table, or move in all texts at once. {compare.hide} hides the
@@ -76,9 +80,10 @@ class Reading:
     curves: LossCurves
     view: View
     column: Column
+    names: Sequence[str]  # of the metrics that it has recorded
 
 
-class CompareScreen(KeyedScreen[None]):
+class CompareScreen(ChartActions, KeyedScreen[None]):
     """Several runs on one chart, with a table of what differs and texts side by side.
 
     Args:
@@ -98,6 +103,15 @@ class CompareScreen(KeyedScreen[None]):
     chart = getters.query_one(OverlayChart)
     table = getters.query_one(ComparisonTable)
     beside = getters.query_one(SamplesBeside)
+
+    @property
+    def pointed_chart(self) -> OverlayChart:
+        return self.chart
+
+    @property
+    def export_folder(self) -> Path | None:
+        """That of the selected run."""
+        return self.runs[self.table.selected].path if self.runs else None
 
     def __init__(self, paths: Sequence[Path], places: Sequence[int] | None = None) -> None:
         super().__init__()
@@ -145,14 +159,14 @@ class CompareScreen(KeyedScreen[None]):
 
     def _go_to(self, view: View) -> None:
         self._view = view
-        smoothed = " (smoothed)" if view.metric == "train_loss" else ""
-        name = {"train_loss": "training", "val_loss": "validation"}[view.metric]
+        smoothed = " (smoothed)" if _is_dense(view.metric) else ""
+        title = self.chart.title = _title(view.metric)
         frame = self.query_one("#compare-chart")
         frame.border_subtitle = (
             f"←→: select · {self.key_of('compare.hide')}: hide, show · "
             f"{self.key_of('compare.solo')}: alone"
         )
-        frame.border_title = f"compare · {name} loss{smoothed} over {view.axis}"
+        frame.border_title = f"compare · {title}{smoothed} over {view.axis}"
         self._read_soon(view)
 
     def _read_soon(self, view: View) -> None:
@@ -195,7 +209,8 @@ class CompareScreen(KeyedScreen[None]):
             if self._hidden
             else "nothing was measured yet"
         )
-        self.chart.show(self._series(), self._view.axis, self._forks())
+        unit = _unit(self._view.metric)
+        self.chart.show(self._series(), self._view.axis, self._forks(), unit)
 
     def _series(self) -> list[Series]:
         """Return the curves of the shown runs; those of several seeds in one, if that is wanted."""
@@ -203,7 +218,7 @@ class CompareScreen(KeyedScreen[None]):
         from tui.charts.chart import Series
 
         assert self._view is not None
-        smooth = self._view.metric == "train_loss"
+        smooth = _is_dense(self._view.metric)
         shown = [run for run in self.runs if self.paths.index(run.path) not in self._hidden]
         joined = seed_groups(shown) if self._joins_seeds else []
         first_of = {at: group for group in joined for at in group}
@@ -306,16 +321,16 @@ class CompareScreen(KeyedScreen[None]):
         axes = list(Axis)
         self._go_to(View(self._view.metric, axes[(axes.index(self._view.axis) + 1) % len(axes)]))
 
-    def action_next_metric(self) -> None:
+    def action_next_metric(self, by: int = 1) -> None:
+        """Show the next metric that any of the runs has recorded, or the one before."""
+        from engine.metric_catalogue import CHARTS
+
         assert self._view is not None
-        metric = "val_loss" if self._view.metric == "train_loss" else "train_loss"
-        self._go_to(View(metric, self._view.axis))
-
-    def action_toggle_log(self) -> None:
-        self.chart.toggle_log()
-
-    def action_toggle_window(self) -> None:
-        self.chart.toggle_window()
+        there = {name for one in self._readings.values() for name in one.names} | {*LOSSES}
+        known = [one.name for chart in CHARTS for one in chart.metrics if not one.source]
+        metrics = [*LOSSES, *(name for name in known if name in there and name not in LOSSES)]
+        at = metrics.index(self._view.metric) if self._view.metric in metrics else 0
+        self._go_to(View(metrics[(at + by) % len(metrics)], self._view.axis))
 
     def action_toggle_run(self, at: int) -> None:
         if at < len(self.paths):
@@ -407,17 +422,46 @@ class CompareScreen(KeyedScreen[None]):
             self.notify(str(error), severity="error")
 
 
+LOSSES = {"train_loss": "training loss", "val_loss": "validation loss"}
+
+
+def _title(metric: str) -> str:
+    from engine.metric_catalogue import chart_of
+
+    if metric in LOSSES:
+        return LOSSES[metric]
+    kind, one = chart_of(metric)
+    return kind.title if len(kind.metrics) == 1 else f"{kind.title}: {one.label}"
+
+
+def _unit(metric: str) -> str:
+    from engine.metric_catalogue import chart_of
+
+    return chart_of(metric)[1].unit
+
+
+def _is_dense(metric: str) -> bool:
+    """Whether it has a value for each step, to be smoothed."""
+    from engine.metric_catalogue import chart_of
+
+    return metric != "val_loss" and chart_of(metric)[0].dense
+
+
 def _reading(path: Path, view: View, before: Reading | None) -> Reading:
     """Read a run, reusing what has not changed."""
     from engine.metrics import Column
     from engine.runs.comparison import read_compared
-    from engine.runs.curves import read_loss_curves
+    from engine.runs.curves import read_loss_curves, read_recorded
 
     run = read_compared(path)
-    same = before is not None and before.run == run
-    if before is not None and same and before.view == view:
-        return before
-    curves = before.curves if before is not None and same else read_loss_curves(run)
+    same = before if before is not None and before.run == run else None
+    if same is not None and same.view == view:
+        return same
+    if same is not None and view.metric in same.curves.losses:
+        names, curves = same.names, same.curves
+    else:
+        names = read_recorded(path).names
+        curves = read_loss_curves(run, list({*LOSSES, view.metric}))
     column = Column()
     column.extend(*curves.along(view.axis, view.metric))
-    return Reading(run, curves, view, column)
+    return Reading(run, curves, view, column, names)

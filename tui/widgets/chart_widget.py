@@ -72,6 +72,9 @@ class ChartWidget(Widget):
     steers: bool = True
     """Whether the mouse moves the cursor; otherwise its owner alone does."""
 
+    has_steps: bool = True
+    """Whether its curves lie over steps, whatever the axis counts."""
+
     title: str = ""
 
     unit_size: float = 1.0
@@ -531,7 +534,8 @@ class ChartWidget(Widget):
             words = [mark.label for mark in self.marks_at(self._chart, cursor)]
             label = self._drawing.field.window.axis.label
             place = float(self._drawing.field.window.axis.of(cursor))
-            told = f"{cursor:,}" if self.view.unit == "steps" else label(place)
+            axis = self._drawing.field.window.axis
+            told = f"{cursor:,}" if axis.unit == "steps" else label(place)
             paint_cursor(frame, self._drawing.field, cursor, told, words)
             if legend and self.steers:  # else its owner shows the values
                 legend = [*self.reading(self._chart, cursor, width, len(legend))]
@@ -590,7 +594,8 @@ class ChartWidget(Widget):
     def _reading(self, chart: Chart, cursor: int, averages: bool) -> Row:
         axis = chart.window.axis
         where = axis.label(float(axis.of(cursor)))
-        row: Row = [(where if axis.unit == "steps" else f"step {cursor:,} · {where}", "cursor")]
+        counted = axis.unit == "steps" or not self.has_steps
+        row: Row = [(where if counted else f"step {cursor:,} · {where}", "cursor")]
         for one in self.values(chart, cursor):
             row.append((f"  {stroke(one.series)} ", style_of(one.series)))
             name = f"{one.series.letter or one.series.name} ".lstrip()

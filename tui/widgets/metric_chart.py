@@ -118,7 +118,7 @@ class MetricChart(ChartWidget):
         largest = max((abs(one) for one in self._latest(curves)), default=0.0)
         size, self._suffix = scale_of(self.kind.unit, largest)
         self.unit_size = size
-        series = [_scaled(one, 1 / size) for one in curves]
+        series = [scaled(one, 1 / size) for one in curves]
         whole, reached = self._loss.steps_of_axis(self.view)
         ahead = self._schedule_ahead(reached)
         low, high = self.view.limits
@@ -201,12 +201,7 @@ class MetricChart(ChartWidget):
     # -- the heading -------------------------------------------------------------------------------
 
     def format(self, value: float | None) -> str:
-        if value is None or not math.isfinite(value):
-            return "–" if value is None or math.isnan(value) else "∞"
-        digits = 4 if self.kind.unit in ("nats", "bits") and abs(value) < 100 else 3
-        if abs(value) >= 1e5 or 0 < abs(value) < 1e-3:
-            return f"{value:.2e}{self._suffix}"
-        return f"{value:.{digits}g}{self._suffix}"
+        return format_figure(value, self.kind.unit, self._suffix)
 
     def legend(self, drawing: Drawing, chart: Chart, width: int) -> list[Row]:
         flags = [one for one in flags_of(self, drawing) if one != "log" or not self.kind.log]
@@ -291,7 +286,18 @@ def _style_of_value(one: Value, count: int) -> str:
     return style_of(one.series) if count == 1 else "legend"
 
 
-def _scaled(series: Series, factor: float) -> Series:
+def format_figure(value: float | None, unit: str, suffix: str) -> str:
+    """Format a value of a chart whose axis counts what the suffix says."""
+    if value is None or not math.isfinite(value):
+        return "–" if value is None or math.isnan(value) else "∞"
+    digits = 4 if unit in ("nats", "bits") and abs(value) < 100 else 3
+    if abs(value) >= 1e5 or 0 < abs(value) < 1e-3:
+        return f"{value:.2e}{suffix}"
+    return f"{value:.{digits}g}{suffix}"
+
+
+def scaled(series: Series, factor: float) -> Series:
+    """Return a curve with its values, and those of its band, multiplied."""
     from dataclasses import replace
 
     if factor == 1.0:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual.reactive import var
@@ -11,12 +13,15 @@ from tui.charts.view import View
 from tui.text.numbers import format_loss
 from tui.widgets.chart_widget import ChartWidget, Row, cut, length_of, stroke, style_of
 from tui.widgets.loss_chart import flags_of
+from tui.widgets.metric_chart import format_figure, scaled
 
 if TYPE_CHECKING:
     from engine.metrics import Mark
     from engine.runs.curves import Axis
     from tui.charts.chart import Chart, Drawing, Series
     from tui.widgets.chart_widget import Value
+
+LOSS_UNIT = "nats"
 
 COLOURS = "abcdef"
 """Of runs, by the last letter of the name of their style; the next runs have them again."""
@@ -31,6 +36,8 @@ class OverlayChart(ChartWidget):
 
     empty_text: var[str] = var("reading the runs …")
 
+    has_steps = False  # but over what is compared
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.set_reactive(OverlayChart.view, View(smoothing=SMOOTHING))
@@ -38,26 +45,37 @@ class OverlayChart(ChartWidget):
         self._selected = 0  # the place of the run that the legend shows in any case
         self._axis: Axis | None = None
         self._marks: tuple[Mark, ...] = ()
+        self._unit, self._suffix = LOSS_UNIT, ""  # of the values, and what the axis counts
 
     def select(self, place: int) -> None:
         """Scroll the legend to a run."""
         self._selected = place
         self.refresh_data()
 
-    def show(self, series: Sequence[Series], axis: Axis, marks: Sequence[Mark] = ()) -> None:
+    def show(
+        self,
+        series: Sequence[Series],
+        axis: Axis,
+        marks: Sequence[Mark] = (),
+        unit: str = LOSS_UNIT,
+    ) -> None:
         """Choose what to show.
 
         Args:
             series: Their steps are whole numbers of what the axis counts.
             axis: What that is.
             marks: Events along it.
+            unit: Of the values, as the catalogue of metrics has it.
         """
+        if axis is not self._axis:  # what is shown of one says nothing of the other
+            self.set_reactive(OverlayChart.view, replace(self.view, zoom=None, cursor=None))
+        self._unit = unit
         self._series, self._axis, self._marks = tuple(series), axis, tuple(marks)
         self.refresh_data()
 
     def data_state(self) -> object:
         series = [(one.name, one.style, id(one.column), one.kind) for one in self._series]
-        return series, self._axis, self._marks, self._selected
+        return series, self._axis, self._marks, self._selected, self._unit
 
     def chart(self) -> Chart | None:
         if not any(len(one.column) for one in self._series):
@@ -74,15 +92,38 @@ class OverlayChart(ChartWidget):
         }
         last = max(one.column.last_step or 0 for one in self._series)
         whole = (recent_range if self.view.recent else full_range)(last)
+        size, self._suffix = self._scale()
         return Chart(
-            self._series,
+            [scaled(one, 1 / size) for one in self._series],
             self.window(whole, last, axes[self._axis] if self._axis else None),
             self.view.smoothing,
             self.view.y,
             self.view.limits,
             self._marks,
             reached=last,
+            prefix=self._suffix if self._unit == "amount" else "",
         )
+
+    def _scale(self) -> tuple[float, str]:
+        """Return what one of the vertical axis is, and its sign."""
+        from engine.metric_catalogue import scale_of
+
+        latest = [one.column.last for one in self._series if len(one.column)]
+        known = [abs(one) for one in latest if one is not None and math.isfinite(one)]
+        if any(one.band for one in self._series) or not known:
+            return 1.0, ""
+        self.unit_size, suffix = scale_of(self._unit, max(known))
+        return self.unit_size, suffix
+
+    def format(self, value: float | None) -> str:
+        if self._unit == LOSS_UNIT:
+            return format_loss(value)
+        return format_figure(value, self._unit, self._suffix)
+
+    def format_exactly(self, value: float | None) -> str:
+        if self._unit == LOSS_UNIT and value is not None and 0.001 <= abs(value) < 1000:
+            return f"{value:.4f}"
+        return self.format(value)
 
     def legend(self, drawing: Drawing, chart: Chart, width: int) -> list[Row]:
         """Return the names, each with its letter and its last value.
@@ -110,5 +151,5 @@ class OverlayChart(ChartWidget):
         return [
             (f"{series.letter} {stroke(series)} ", style_of(series)),
             (f"{series.name} ", "legend"),
-            (format_loss(value), "tick"),
+            (self.format(value), "tick"),
         ]
