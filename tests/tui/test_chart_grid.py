@@ -115,6 +115,19 @@ def test_charts_are_large_enough_and_do_not_overlap(width: int, height: int) -> 
     assert len(plan.tiles) == len(lefts) * len(rows)  # aligned
 
 
+@pytest.mark.parametrize("size", [(78, 20), (99, 26), (150, 26), (150, 20), (250, 60), (78, 10)])
+@pytest.mark.parametrize("count", range(1, 20))
+def test_no_page_is_mostly_empty(size: tuple[int, int], count: int) -> None:
+    plan, most = arrangement(*size, count), arrangement(*size)
+    charts = count - (plan.loss is not None)  # that is on each page
+    each, columns = len(plan.tiles), len({one.x for one in plan.tiles})
+    pages = max(math.ceil(charts / each), 1)
+    assert pages <= max(math.ceil(charts / len(most.tiles)), 1)
+    last = charts - (pages - 1) * each
+    assert not charts or each - last <= pages * (columns - 1) + pages - 1
+    assert all(one.width >= 28 and one.height >= min(7, size[1]) for one in plan.tiles)
+
+
 def test_a_narrow_and_low_place_has_one_chart_at_a_time() -> None:
     assert arrangement(78, 10) == (None, [Region(0, 0, 78, 10)])
 
@@ -277,6 +290,9 @@ async def test_a_filter_that_finds_nothing_says_what_to_do() -> None:
         assert not grid.query_one("#no-chart").display and names(grid) == ["loss", "perplexity"]
         grid.words = "nats val_loss"
         await pilot.pause()
+        grid.words = "perplexity | memory"
+        await pilot.pause()
+        assert names(grid) == ["loss", "memory", "perplexity"]
         grid.words = "val_loss"  # the loss has it
         await pilot.pause()
         assert grid.loss.display

@@ -18,6 +18,7 @@ from tui.screens.queue import QueueScreen
 from tui.screens.queue_dialog import QueueDialog
 from tui.screens.runs import RunsScreen
 from tui.widgets.keys_footer import KeysFooter
+from tui.widgets.notice import Notice
 from tui.widgets.tick_box import TickBox
 
 RATE, LAYERS = "optim.learning_rate", "model.n_layer"
@@ -155,12 +156,17 @@ async def test_a_held_queue_waits_and_h_goes_on(open_app: Open) -> None:
 
 
 async def test_of_a_finished_run_nothing_is_told_again_while_the_next_one_is_opened(
-    open_app: Open,
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_app(SHORT) as person:
         said: list[str] = []
-        say = person.cockpit.notice.say
-        person.cockpit.notice.say = lambda *told: (said.append(told[0]), say(*told))[1]  # type: ignore[method-assign]
+        say = Notice.say
+
+        def note(notice: Notice, text: str, severity: str = "warning") -> None:
+            said.append(text)
+            say(notice, text, severity)
+
+        monkeypatch.setattr(Notice, "say", note)
         await add(person, f"{RATE}=1e-3")
         await person.press("space")
         await person.until(lambda: states(person) == ["done"], "the queued run")

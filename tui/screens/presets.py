@@ -185,6 +185,9 @@ class PresetsScreen(KeyedScreen[str]):
         draft = self.control.draft
         before = draft.config() if not draft.next_preset else draft.next_base
         changes = config.differences(before)
+        if self.control.run_path is not None:  # the open run has found out what auto is here
+            found = [key for key in changes if SETTINGS[key].format(config.get(key)) == "auto"]
+            changes = {key: changes[key] for key in changes if key not in found}
         text = Text()
         if edits := draft.waiting:
             undo = f"{self.key_of('cockpit.undo')} undoes that"

@@ -49,21 +49,45 @@ class Arrangement(NamedTuple):
     tiles: list[Region]
 
 
-def arrangement(width: int, height: int) -> Arrangement:
-    """Divide a place among charts: all alike, or beside a larger one for the loss."""
+def arrangement(width: int, height: int, count: int | None = None) -> Arrangement:
+    """Divide a place among charts: all alike, or beside a larger one for the loss.
+
+    Args:
+        width: In cells.
+        height: In cells.
+        count: Of the charts, with the loss; the pages then have about as many each, and no more
+            room than for that. None for as many as a page can have.
+    """
     rows = max(1, height // BEST_TILE_HEIGHT)
     if rows * TILE_HEIGHT > height:
         rows = 1
     if width < SPACIOUS or height < 2 * TILE_HEIGHT:
         columns = max(1, (width + GAP) // (TILE_WIDTH + GAP)) if height >= 2 * TILE_HEIGHT else 1
         columns = min(columns, 2) if width < SPACIOUS else columns
+        columns, rows = _even(columns, rows, height, count)
         return Arrangement(None, _tiles(0, width, height, columns, rows))
     loss = max(LOSS_WIDTH, int(width * LOSS_SHARE))
     left = loss + GAP
     columns = max(1, (width - left + GAP) // (TILE_WIDTH + GAP))
+    columns, rows = _even(columns, rows, height, count - 1 if count else None)
     return Arrangement(
         Region(0, 0, loss, height), _tiles(left, width - left, height, columns, rows)
     )
+
+
+def _even(columns: int, rows: int, height: int, count: int | None) -> tuple[int, int]:
+    """Return how many columns and rows a page needs, if all pages are to be about as full.
+
+    All are on one page if rows of the least height make that possible.
+    """
+    if not count:
+        return columns, rows
+    lower = max(rows, height // TILE_HEIGHT)
+    if columns * rows < count <= columns * lower:
+        rows = lower
+    pages = ceil(count / (columns * rows))
+    rows = min(rows, ceil(ceil(count / pages) / columns))
+    return min(columns, ceil(ceil(count / pages) / rows)), rows
 
 
 def _tiles(left: int, width: int, height: int, columns: int, rows: int) -> list[Region]:
@@ -158,7 +182,7 @@ class ChartGrid(Widget):
         keep, end = key_in_force(self, "field.submit"), key_in_force(self, "field.back")
         yield Field(
             id="chart-filter",
-            placeholder=f"only charts whose name has… ({keep} keeps, {end} ends)",
+            placeholder=f"only charts whose name has… (a | b: either; {keep} keeps, {end} ends)",
         )
         yield Field(id="chart-limits", placeholder=f"limits: {EXAMPLES}")
         yield Static(id="no-chart")
@@ -259,7 +283,8 @@ class ChartGrid(Widget):
         """Whether the filter finds a chart."""
         names = [kind.name, kind.title, kind.group, *(one.name for one in kind.metrics)]
         text = " ".join(names).casefold()
-        return all(word in text for word in self.words.casefold().split())
+        either = [words for one in self.words.casefold().split("|") if (words := one.split())]
+        return not either or any(all(word in text for word in words) for words in either)
 
     @property
     def _finds_none(self) -> bool:
@@ -302,7 +327,7 @@ class ChartGrid(Widget):
         selected = min(self._selected, len(listed) - 1)
         if self.mode == "one":
             return [(listed[selected], whole)], selected, len(listed)
-        plan = arrangement(*size)
+        plan = arrangement(*size, len(listed))
         rest = listed[1:] if plan.loss else listed
         each = len(plan.tiles)
         pages = max(1, ceil(len(rest) / each))

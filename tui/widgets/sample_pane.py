@@ -235,7 +235,7 @@ class SamplePane(Vertical):
         self._labels = ("", "")
         self._with_odds: deque[SampleRecord] = deque()  # the oldest first
         self._characters: Set[str] = frozenset()
-        self._context = 0  # characters that the model sees; 0 if that is not known
+        self._block_size = 0  # characters that the model sees; 0 if that is not known
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="sample-fields"):
@@ -300,7 +300,7 @@ class SamplePane(Vertical):
             context: How many tokens the model sees; each is a character where those are known.
         """
         self._val_losses = {}
-        self._characters, self._context = characters, context if characters else 0
+        self._characters, self._block_size = characters, context if characters else 0
         self.prompt_field.forget_history()
         for record in records:
             self.prompt_field.remember(record.prompt)
@@ -499,10 +499,11 @@ class SamplePane(Vertical):
 
     def _what_it_does(self, one: SampleField, value: Value | None) -> str:
         """Say what is not plain to see of what is typed in a field."""
-        if one.key == "sample.prompt" and 0 < self._context < (length := len(str(value))):
+        context, length = self._block_size, len(str(value))
+        if one.key == "sample.prompt" and 0 < context < length:
             return (
-                f"the model sees only the last {self._context:,} of these {length:,} characters: "
-                f"that is its context, model.block_size"
+                f"the model sees only the last {context:,} of these {length:,} characters: that "
+                f"is its context, model.block_size"
             )
         if not one.is_typed:
             return ""
