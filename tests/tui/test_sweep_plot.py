@@ -100,6 +100,7 @@ async def test_the_runs_are_plotted_over_what_differs(open_app: Open, swept: lis
         assert note(person).startswith("C run-2")
         await person.press("x", "v")
         assert frame.border_title == "last val over model.n_layer · 4 runs"
+        assert [plot.chart.letter_of(str(one)) for one in swept] == list("ABCD"), "as before"
         await person.press("end", "enter")
         runs = person.app.screen
         assert isinstance(runs, RunsScreen)

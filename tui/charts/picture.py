@@ -158,7 +158,8 @@ def paint_references(canvas: ChartFrame, field: Field, references: Sequence[Refe
         if row in taken:
             continue
         short = label.partition(" ")[0] if len(label) > LONG_LABEL else label
-        for words in dict.fromkeys((f"{label} {value:.4g}", f"{short} {value:.4g}", short)):
+        every = (f"{label} {value:.4g}", label, f"{short} {value:.4g}", short)
+        for words in dict.fromkeys(every):
             text = f" {words} "
             covered = np.cumsum(np.append(0, ~_FAINT[canvas.styles[row]]))  # up to each column
             free = np.flatnonzero(covered[len(text) :] == covered[: -len(text)])

@@ -64,6 +64,7 @@ class SweepChart(Widget):
         self.joins_seeds = False
         self._key = ""
         self._places: dict[str, int] = {}
+        self._own: dict[str, int] = {}  # of runs that are not marked: they keep their letters
         self._plot: SweepPlot | None = None
 
     def show(self, sweep: Sweep, key: str, places: dict[str, int]) -> None:
@@ -79,7 +80,9 @@ class SweepChart(Widget):
         paths = [one.run.path for one in sweep.points]
         unmarked = not any(path in places for path in paths)
         if unmarked and len(paths) <= MOST_LETTERS:
-            places = {path: place for place, path in enumerate(paths)}
+            for path in paths:
+                self._own.setdefault(path, len(self._own))
+            places = self._own
         self._places = places
         self.cursor = paths.index(kept) if kept in paths else self._best
         self._draw()
