@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tomli_w
 from rich.cells import cell_len
@@ -200,6 +202,35 @@ async def test_keys_choose_what_is_drawn_over_what(compare: Compare, pair: list[
         await looker.until(lambda: "A ●━━━━━ calm" in looker.picture(), "discs")
         await looker.press("x")
         await looker.until(lambda: "80k" in looker.picture().splitlines()[-1], "tokens")
+
+
+async def test_a_cursor_has_exact_values_and_what_is_shown_is_exported(
+    compare: Compare, pair: list[Path]
+) -> None:
+    async with compare(*pair) as looker:
+        await looker.until(lambda: "A ━━━━━━ calm" in looker.picture(), "the legend")
+        await looker.press("comma", "less_than_sign", "less_than_sign")
+        read = re.compile(r"step \d+  ━━━━━━ A \d\.\d{4} ")
+        await looker.until(lambda: read.match(looker.picture()), "the values at the cursor")
+        await looker.press("x")
+        await looker.until(lambda: "A ━━━━━━ calm" in looker.picture(), "no cursor over tokens")
+        await looker.press("full_stop")
+        await looker.until(lambda: re.match(r"[\d.]+k tokens ", looker.picture()), "tokens")
+        await looker.press("E")
+        exported = pair[0] / "charts" / "training-loss-1.csv"
+        await looker.until(exported.exists, "the file")
+
+
+async def test_every_metric_that_a_run_has_recorded_can_be_compared(
+    compare: Compare, pair: list[Path]
+) -> None:
+    database = RunDatabase(pair[1] / "run.db")
+    database.import_metric("memory_host", np.arange(1, 101), np.full(100, 2.5e9))
+    database.close()
+    async with compare(*pair) as looker:
+        await looker.press("V")
+        await looker.until(lambda: looker.title().startswith("compare · memory"), "the metric")
+        await looker.until(lambda: "bold 2.5 GB" in looker.picture(), "its unit")
 
 
 async def test_zoom_and_log_say_so(compare: Compare, pair: list[Path]) -> None:
