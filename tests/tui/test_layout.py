@@ -130,4 +130,4 @@ async def test_the_first_layout_is_that_of_the_size(
     monkeypatch.setattr(SettingsPanel, "on_resize", note, raising=False)
     async with open_app(size=(200, 50)) as person:
         await person.until(lambda: widths, "a layout")
-        assert widths == {person.cockpit.settings.size.width}
+        assert widths == {person.cockpit.settings.outer_size.width}

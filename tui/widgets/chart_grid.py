@@ -182,7 +182,7 @@ class ChartGrid(Widget):
         keep, end = key_in_force(self, "field.submit"), key_in_force(self, "field.back")
         yield Field(
             id="chart-filter",
-            placeholder=f"only charts whose name has… (a | b: either; {keep} keeps, {end} ends)",
+            placeholder=f"only charts whose name has…, | means or ({keep} keeps, {end} ends)",
         )
         yield Field(id="chart-limits", placeholder=f"limits: {EXAMPLES}")
         yield Static(id="no-chart")
