@@ -164,7 +164,8 @@ class CompareScreen(ChartActions, KeyedScreen[None]):
         frame = self.query_one("#compare-chart")
         frame.border_subtitle = (
             f"←→: select · {self.key_of('compare.hide')}: hide, show · "
-            f"{self.key_of('compare.solo')}: alone"
+            f"{self.key_of('compare.solo')}: alone · "
+            f"{self.key_of('compare.cursor_left')} {self.key_of('compare.cursor_right')}: values"
         )
         frame.border_title = f"compare · {title}{smoothed} over {view.axis}"
         self._read_soon(view)
