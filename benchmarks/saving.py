@@ -1,8 +1,10 @@
-"""``benchmarks saving``: what saving and recording cost training, and the size of a long record.
+"""``benchmarks saving``: what saving, recording and measuring the layers cost training.
 
 Windows of a few steps with a checkpoint at their beginning alternate with windows without one, in
 one process; the checkpoint is written by its helper thread meanwhile. What a window with one takes
 longer is what a checkpoint costs, and is set against the steps from one checkpoint to the next.
+Then the layers are measured after each of some steps; what that takes is set against the steps from
+one measurement to the next. The size of a long record is that of one written for it.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import harness, programs
 from benchmarks.harness import BenchmarkParser, Report
 from benchmarks.report import Row, Spread, abba, bootstrap_interval
-from engine.config.schema import CheckpointConfig, Config
+from engine.config.schema import CheckpointConfig, Config, EvalConfig
 from engine.runs.database import RunDatabase
 
 if TYPE_CHECKING:
     from engine.session.session import Session
 
 SAVING_GOAL, RECORDING_GOAL, HISTORY_GOAL = 0.02, 0.01, 150e6
+HEALTH_GOAL = 0.01
 METRICS = 10
 NUMBERS = range(METRICS)
 FLUSHED_STEPS = 997  # at a time; not a divisor of a block
@@ -60,6 +63,7 @@ class Measured:
     steps: int  # of a window
     recording: float  # share of all that time
     stall: float  # seconds that training stands still for a checkpoint, in the mean
+    health: list[float]  # seconds that measuring and recording the layers takes, each time
 
     @property
     def extra(self) -> list[float]:
@@ -85,16 +89,18 @@ def parser() -> BenchmarkParser:
 def measure(args: argparse.Namespace) -> Report:
     """Measure saving and recording, and the size of a long record."""
     interval = CheckpointConfig().interval
+    every = EvalConfig().health_interval
     with harness.runs_folder(args) as runs_dir:
         measured = _measure(_quiet(harness.asked_config(args)), runs_dir, args.pairs, args.steps)
         size = _history_bytes(runs_dir / "history.db", args.history)
-    return _summary(measured, interval, args.history, size)
+    return _summary(measured, interval, every, args.history, size)
 
 
 def _quiet(config: Config) -> Config:
     """Nothing but training: no evaluation, and no checkpoint that was not asked for."""
     endless = {"train.max_steps": 10**6, "train.max_epochs": 0}
-    return config.replace({"eval.interval": 0, "checkpoint.interval": 0, **endless})
+    quiet = dict.fromkeys(("eval.interval", "eval.health_interval", "checkpoint.interval"), 0)
+    return config.replace({**quiet, **endless})
 
 
 def _measure(config: Config, runs_dir: Path, pairs: int, steps: int) -> Measured:
@@ -121,7 +127,28 @@ def _race(session: Session, pairs: int, steps: int) -> Measured:
             taken[arm].append(_window(session, steps, save=bool(arm)))
     share = recording.seconds / (sum(taken[0]) + sum(taken[1]))
     parameters = session.trainer.model.parameter_count()
-    return Measured(parameters, taken[1], taken[0], steps, share, stall.seconds / pairs)
+    health = _health_seconds(session, recording, steps)
+    return Measured(parameters, taken[1], taken[0], steps, share, stall.seconds / pairs, health)
+
+
+def _health_seconds(session: Session, recording: Stopwatch, steps: int) -> list[float]:
+    """Seconds that measuring the layers takes, and recording what was measured, step by step."""
+    from engine.protocol import Adjust
+
+    programs.note("measuring the layers")
+    phases, taken = session.run_state.phases, []
+    session._monitor.record_if_due = lambda: None  # type: ignore[method-assign]  # takes the clock
+    recording.seconds = 0.0
+    _window(session, steps, save=False)
+    otherwise = recording.seconds / steps  # of the figures that each step has
+    session.handle(Adjust({"eval.health_interval": 1}))
+    _window(session, 1, save=False)  # the first time is slow
+    for _ in range(steps):
+        recording.seconds = 0.0
+        phases.take()
+        _window(session, 1, save=False)
+        taken.append(phases.take()["health"] + max(recording.seconds - otherwise, 0.0))
+    return taken
 
 
 def _open(config: Config, runs_dir: Path) -> Session:
@@ -167,7 +194,9 @@ def _history_bytes(path: Path, steps: int) -> int:
     return path.stat().st_size
 
 
-def _summary(measured: Measured, interval: int, history: int, size: int) -> Report:
+def _summary(measured: Measured, interval: int, every: int, history: int, size: int) -> Report:
+    health = Spread.of(measured.health)
+    health_share = health.median / (every * measured.step_seconds)
     extra = Spread.of(measured.extra)
     between = interval * measured.step_seconds
     share = extra.median / between
@@ -189,6 +218,13 @@ def _summary(measured: Measured, interval: int, history: int, size: int) -> Repo
             measured.recording <= RECORDING_GOAL,
         ),
         Row(
+            f"measuring the layers every {every} steps",
+            f"at most {HEALTH_GOAL:.0%}",
+            f"{health_share:.2%} of training",
+            health_share <= HEALTH_GOAL,
+        ),
+        Row("  each time", "", health.described("s")),
+        Row(
             f"a record of {history:,} steps",
             f"below {HISTORY_GOAL / 1e6:.0f} MB",
             f"{size / 1e6:.1f} MB, {METRICS} metrics",
@@ -203,6 +239,8 @@ def _summary(measured: Measured, interval: int, history: int, size: int) -> Repo
         "saving_share": share,
         "saving_share_interval": [low, high],
         "recording_share": measured.recording,
+        "health_share": health_share,
+        "health_seconds": health.to_dict(),
         "history_steps": history,
         "history_bytes": size,
     }

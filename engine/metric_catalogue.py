@@ -7,7 +7,7 @@ that is not in the table, of another version, gets a chart of its own under its 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -22,7 +22,7 @@ CHARS_PER_TOKEN, UNIFORM_LOSS, BIGRAM_LOSS = "chars_per_token", "uniform_loss", 
 
 # the phases between which the time of a step is divided; see ``engine.training.phases``
 STEP_PHASES = ("data", "forward", "backward", "optimizer", "training")
-OTHER_PHASES = ("evaluation", "sampling", "saving", "other")
+OTHER_PHASES = ("evaluation", "sampling", "saving", "health", "other")
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,8 @@ CHARTS: tuple[ChartKind, ...] = (
         Metric("time_sampling", "sampling", "seconds", "Generating texts, per step.", short="text"),
         Metric("time_saving", "saving", "seconds", "Taking snapshots for checkpoints, per step; "
                "they are written while training goes on.", short="save"),
+        Metric("time_health", "health", "seconds", "Measuring the layers, per step. A larger "
+               "eval.health_interval makes it less.", short="hlth"),
         Metric("time_other", "other", "seconds", "Everything else in the thread that trains, per "
                "step: recording, commands, waiting for the screen."),
         Metric("time_screen", "screen", "seconds", "Processor time of the thread that draws the "
@@ -178,6 +180,71 @@ CHARTS: tuple[ChartKind, ...] = (
                "used to the full."),
     )),
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Family:
+    """Metrics of one kind, one for each layer or matrix of a model: ``FAMILY/blocks.0``.
+
+    They have no charts in the grid unless its filter finds them.
+
+    Attributes:
+        name: What the names of its metrics begin with.
+        help: What they are, and what more and less of it mean.
+        short: Before the name of a matrix, as the title of its chart.
+        log: Whether the axis of its charts is logarithmic by default.
+    """
+
+    name: str
+    title: str
+    unit: str
+    help: str
+    short: str = ""
+    log: bool = False
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.name}/"
+
+    def part_of(self, name: str) -> str:
+        """Return the layer or matrix that a metric is of; empty if it is no member."""
+        return name.removeprefix(self._prefix) if name.startswith(self._prefix) else ""
+
+    def metric(self, part: str) -> Metric:
+        return Metric(member(self.name, part), short_part(part), self.unit, self.help)
+
+
+def member(family: str, part: str) -> str:
+    """Return the name of the metric of a layer or matrix."""
+    return f"{family}/{part}"
+
+
+HEALTH = "health"  # the group of the charts of these families
+GRAD_NORM, UPDATE_RATIO = "health/grad_norm", "health/update_ratio"
+ACTIVATION_STD = "health/activation_std"
+DEAD_UNITS, ATTENTION_ENTROPY = "health/dead_units", "health/attention_entropy"
+
+FAMILIES: tuple[Family, ...] = (
+    Family(GRAD_NORM, "gradient norm by layer", "number", "The norm of the gradient of a layer or "
+           "a matrix before clipping. Layers that learn alike have norms within a factor of about "
+           "ten; one far below the others learns nothing, one far above decides every clipped "
+           "step.", "grad", log=True),
+    Family(UPDATE_RATIO, "update to weight", "number", "The norm of a step's update over the norm "
+           "of the weights. About 0.001 is usual; far more is unstable, far less hardly learns.",
+           "update", log=True),
+    Family(ACTIVATION_STD, "activation scale", "number", "The standard deviation of the residual "
+           "stream after a block. It grows slowly with depth; a jump precedes overflow.",
+           log=True),
+    Family(DEAD_UNITS, "dead units", "share", "The share of a feed-forward's hidden units that no "
+           "token of the excerpt activates: an input of at most 0 for relu and relu2, -3 for gelu "
+           "and -6 (of the gate) for swiglu, where hardly any gradient passes. They learn nothing "
+           "and take as long."),
+    Family(ATTENTION_ENTROPY, "attention entropy", "share", "How evenly a token attends to those "
+           "before it, in the mean over heads, over the largest possible: 0 is a single token, "
+           "100 % is all of them alike."),
+)  # fmt: skip
+"""What is recorded of each layer every ``eval.health_interval`` steps."""
+
 
 AXES: tuple[Metric, ...] = (
     Metric("train_seconds", "training time", "seconds", "Seconds of training, without evaluation, "
@@ -210,10 +277,12 @@ def transform_of(metric: Metric, references: References) -> Callable[[Values], V
 def charts_of(names: Iterable[str]) -> list[ChartKind]:
     """Return the charts for which a run has curves, with those of unknown metrics at the end.
 
+    Families have none here; see ``charts_of_families``.
+
     Args:
         names: Of the metrics that it has recorded.
     """
-    there = list(dict.fromkeys(names))
+    there = [name for name in dict.fromkeys(names) if family_of(name) is None]
     found = []
     for chart in CHARTS:
         metrics = tuple(one for one in chart.metrics if (one.source or one.name) in there)
@@ -233,6 +302,86 @@ def chart_of(name: str) -> tuple[ChartKind, Metric]:
 
 
 MOST_UNKNOWN = 24  # charts; a database may name any number of metrics
+MOST_OF_FAMILIES = 24  # charts of layers and matrices that a filter of the grid finds
+MOST_LAYERS = 12  # curves of one chart
+
+
+def family_of(name: str) -> Family | None:
+    """Return the family that a metric belongs to; None if it stands for itself."""
+    return next((one for one in FAMILIES if one.part_of(name)), None)
+
+
+def charts_of_families(names: Iterable[str]) -> Iterator[ChartKind]:
+    """Yield a chart of the layers of each family, then one of each matrix, in the model's order.
+
+    Args:
+        names: Of the metrics that a run has recorded.
+    """
+    there = list(dict.fromkeys(names))
+    parts = {
+        family: sorted((part for name in there if (part := family.part_of(name))), key=place_of)
+        for family in FAMILIES
+    }
+    for family, its in parts.items():
+        layers = [part for part in its if is_layer(part)]
+        # of many layers some, evenly spaced, the first and the last included
+        last, shown = len(layers) - 1, min(len(layers), MOST_LAYERS)
+        some = [layers[round(last * at / max(shown - 1, 1))] for at in range(shown)]
+        if some:
+            metrics = tuple(family.metric(part) for part in some)
+            yield ChartKind(family.name, family.title, HEALTH, metrics, log=family.log)
+    for family, its in parts.items():
+        yield from (chart_of_part(family, part) for part in its if not is_layer(part))
+
+
+def chart_of_part(family: Family, part: str) -> ChartKind:
+    """Return the chart of a single layer or matrix."""
+    metric = replace(family.metric(part), label=family.title)
+    title = f"{family.short or family.title} {short_part(part)}"
+    return ChartKind(metric.name, title, HEALTH, (metric,), log=family.log)
+
+
+def is_layer(part: str) -> bool:
+    """Whether a part of a model is a whole layer: ``blocks.0``."""
+    return part.startswith(LAYER) and part.removeprefix(LAYER).isdecimal()
+
+
+def short_part(part: str) -> str:
+    """Return a layer or matrix as it is shown: ``L0``, ``L0 attention.qkv``."""
+    number, _, inside = part.removeprefix(LAYER).partition(".")
+    if not part.startswith(LAYER) or not number.isdecimal():
+        return part
+    return f"L{number} {inside}".strip()
+
+
+def place_of(part: str) -> tuple[object, ...]:
+    """Return what parts of a model are sorted by: as the data passes them, layers before matrices.
+
+    ``blocks.2`` comes before ``blocks.10``, and names that a model of ours does not have last.
+    """
+    found = (at for at, one in enumerate(ORDER) if part.startswith(one))
+    words = tuple(
+        (0, int(one), "") if one.isdecimal() and len(one) <= MOST_DIGITS else (1, 0, one)
+        for one in part.split(".")
+    )
+    inside = next((at for at, one in enumerate(INSIDE) if part.endswith(one)), -1)
+    layer = words[1:2] if part.startswith(LAYER) else ()
+    return next(found, len(ORDER)), layer, inside, words
+
+
+MOST_DIGITS = 9  # of the number of a layer
+LAYER = "blocks."
+ORDER = ("token_embedding", "previous_embeddings", "position_embedding", LAYER, "norm", "head")
+INSIDE = ("attention.qkv", "attention.proj", "feed_forward.up", "feed_forward.proj")
+
+
+def short_list(names: Iterable[str]) -> list[str]:
+    """Return names of metrics for a sentence: of a family only that there are some."""
+    told: dict[str, None] = {}
+    for name in names:
+        family = family_of(name)
+        told[name if family is None else f"{family.name}/…"] = None
+    return list(told)
 
 
 def _of_unknown(name: str) -> ChartKind:
@@ -297,5 +446,8 @@ def as_markdown() -> str:
         for one in chart.metrics:
             derived = f" Derived from `{one.source}` when it is drawn." if one.source else ""
             rows.append(f"| `{one.name}` | {chart.title} | {one.unit} | {one.help}{derived} |")
+    for family in FAMILIES:
+        row = f"`{family.name}/…` | {family.title} (by filter) | {family.unit} | {family.help}"
+        rows.append(f"| {row} |")
     rows += [f"| `{one.name}` | (an axis) | {one.unit} | {one.help} |" for one in AXES]
     return "\n".join(rows) + "\n"

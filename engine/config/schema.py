@@ -437,7 +437,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """How the validation loss is measured."""
+    """How the validation loss and the health of the layers are measured."""
 
     interval: int = setting(
         250,
@@ -460,6 +460,13 @@ class EvalConfig:
         unit="evals",
         zero="off",
         source="early stopping: Prechelt 1998",
+    )
+    health_interval: int = setting(
+        100,
+        "Steps between measurements of each layer's health: fewer show more, more take less time.",
+        seldom=True,
+        **STEPS,
+        zero="off",
     )
 
 

@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from data.errors import InputError, suggest
-from engine.metric_catalogue import METRICS
+from engine.metric_catalogue import METRICS, short_list
 from engine.runs.database import Curve, reading
 
 ROWS_AT_ONCE = 10_000
@@ -69,7 +69,8 @@ class Curves:
 def read_curves(run: Path, metrics: Sequence[str] = ()) -> Curves:
     """Read some metrics of a run, or all that are recorded.
 
-    One that charts derive, such as ``val_bpc``, is computed if it is asked for.
+    One that charts derive, such as ``val_bpc``, is computed if it is asked for. The beginning of
+    names, such as ``health/grad_norm``, stands for all of them.
 
     Raises:
         InputError: The run's database is damaged, or it has no such metric.
@@ -77,12 +78,14 @@ def read_curves(run: Path, metrics: Sequence[str] = ()) -> Curves:
     with reading(run) as database:
         lineage = database.present_lineage()
         names = dict.fromkeys(database.metric_names(*(one.branch for one in lineage)))
+        families = {name: [one for one in names if one.startswith(f"{name}/")] for name in metrics}
+        metrics = [one for name in metrics for one in families[name] or [name]]
         derived = {name for name in metrics if _source(name) in names}
         unknown = [name for name in metrics if name not in names and name not in derived]
         if unknown:
             raise InputError(
                 f"the run {run.name!r} has no metric {unknown[0]!r}: "
-                f"{suggest(unknown[0], names) if names else 'there are none yet'}"
+                f"{_suggested(unknown[0], list(names)) if names else 'there are none yet'}"
             )
         references = database.meta().get("references", {})
 
@@ -95,6 +98,11 @@ def read_curves(run: Path, metrics: Sequence[str] = ()) -> Curves:
 
         with database.one_moment():
             return Curves({name: curve(name) for name in metrics or names})
+
+
+def _suggested(name: str, names: list[str]) -> str:
+    otherwise = f"there are {', '.join(short_list(names))}"
+    return suggest(name, names, otherwise)
 
 
 def _source(name: str) -> str:

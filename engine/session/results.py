@@ -20,6 +20,7 @@ from engine.protocol import Evaluated
 from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER
 from engine.sampling.background import Sampler
 from engine.session.advisor import Advisor
+from engine.session.health import Health
 from engine.session.monitor import Monitor
 from engine.session.outlet import Outlet
 from engine.session.run_state import RunState
@@ -37,6 +38,7 @@ class _Unread:
     result: StepResult
     train_seconds: float
     tokens_per_second: float
+    health: Health
 
 
 class Results:
@@ -64,10 +66,11 @@ class Results:
     def __len__(self) -> int:
         return len(self._unread)
 
-    def add(self, result: StepResult) -> None:
+    def add(self, result: StepResult, health: Health = ()) -> None:
         """Keep a step's result without waiting for the device."""
         throughput = self._run_state.throughput
-        self._unread.append(_Unread(result, throughput.train_seconds, throughput.tokens_per_second))
+        seconds, speed = throughput.train_seconds, throughput.tokens_per_second
+        self._unread.append(_Unread(result, seconds, speed, health))
 
     def read(self) -> None:
         """Fetch all losses and gradient norms and record them."""
@@ -104,6 +107,8 @@ class Results:
         }
         if one.tokens_per_second:  # unknown until two steps are done
             figures["tokens_per_second"] = one.tokens_per_second
+        for measured in one.health:
+            figures |= measured.figures()
         run_state.recorder.record(result.step, figures)
         self._monitor.note(norm)
         run_state.losses.train_loss = loss

@@ -38,6 +38,7 @@ from engine.session.advisor import Advisor
 from engine.session.build import build_trainer, described_crash
 from engine.session.ending import Pruner, is_at_end, is_complete, way_on, why_ended
 from engine.session.fork import check_changes, fork
+from engine.session.health import HealthWatch
 from engine.session.monitor import Monitor, references_of
 from engine.session.outlet import Outlet
 from engine.session.recorder import Recorder, describe_changes
@@ -94,6 +95,7 @@ class Session:
             run_state.phases,
         )
         self._monitor = Monitor(run_state)
+        self._health = HealthWatch(run_state, outlet)
         self._results = Results(
             run_state, outlet, self.saving, self._advisor, self.sampler, self._monitor
         )
@@ -432,7 +434,7 @@ class Session:
                 self._single_steps.clear()
                 self._tasks.append(self._finishing())
                 return
-            self._step = self.trainer.step_quanta()
+            self._step = self.trainer.step_quanta(self._health.is_due(self.trainer.step + 1))
             self._step_reported = time.perf_counter()
         phases, started = self.run_state.phases, time.perf_counter()
         phases.enter("training")
@@ -490,7 +492,7 @@ class Session:
 
     def _after_step(self, result: StepResult, seconds: float) -> None:
         self.run_state.throughput.add(seconds, self.trainer.tokens)
-        self._results.add(result)
+        self._results.add(result, self._health.measure(result))
         if self.run_state.throughput.should_read(len(self._results), self.trainer.device):
             self._results.read()
             self._monitor.record_if_due()

@@ -7,7 +7,7 @@ weights change only at the end of a step.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from data.batches import Split, evenly_spaced, train_offsets, validation_windows
 from data.errors import InputError
 from engine import kernels
 from engine.config.schema import Config, tokens_per_step, total_steps
+from engine.machine.memory import memory_ran_out
 from engine.model import LanguageModel, build_model
 from engine.optim.optimizer import Optimizer
 from engine.optim.schedule import learning_rate
@@ -30,6 +31,7 @@ from engine.training.cuda_graph import Replays, cuda_capture
 from engine.training.ema import WeightAverage
 from engine.training.phases import Phases
 from engine.training.precision import DTYPES, LossScale, use_tf32
+from engine.training.update_health import UpdateHealth, WatchedUpdate
 
 T = TypeVar("T")
 
@@ -56,6 +58,7 @@ class StepResult:
     loss: Tensor  # (), mean cross-entropy in nats
     grad_norm: Tensor  # (), before clipping
     learning_rate: float
+    health: UpdateHealth | None = None  # if it was watched, and there was memory to do so
 
 
 @dataclass(frozen=True)
@@ -187,11 +190,14 @@ class Trainer:
     def train_step(self) -> StepResult:
         return drain(self.step_quanta())
 
-    def step_quanta(self) -> Generator[None, None, StepResult]:
+    def step_quanta(self, watched: bool = False) -> Generator[None, None, StepResult]:
         """Run one optimizer step, yielding after each micro-batch.
 
         The generator may be closed half-way: the weights have not changed, and the next one draws
         the same batch and the same dropout masks.
+
+        Args:
+            watched: Measure the gradient and the update of each weight; the step stays the same.
         """
         config, step = self.config, self.step
         if not self.model.training:
@@ -213,6 +219,7 @@ class Trainer:
             self.step_share = share if first else self.step_share + share
             yield  # the caller may pause, sample or close the generator here
             self._enter("data")
+        watch = self._watch() if watched else None
         self._enter("optimizer")
         # allocated before the weights change: nothing may fail between them and the step's number
         figures = torch.empty(2, device=self.device)
@@ -225,7 +232,17 @@ class Trainer:
         # copied, because the next step writes to the same tensors
         torch.stack((self._loss_sum, self._grad_norm), out=figures)
         loss, grad_norm = figures.unbind()
-        return StepResult(self.step, self.tokens, loss, grad_norm, rate)
+        health = None
+        if watch:
+            self._enter("health")
+            health = _if_memory_allows(watch.end)
+        return StepResult(self.step, self.tokens, loss, grad_norm, rate, health)
+
+    def _watch(self) -> WatchedUpdate | None:
+        """Measure gradients and weights before their update; None if there is no memory for it."""
+        self._enter("health")
+        scale = self.loss_scale.scale if self.loss_scale else None
+        return _if_memory_allows(lambda: WatchedUpdate(self.model, scale))
 
     def _accumulate(self, size: int, share: float, first: bool) -> None:
         """Run a micro-batch and accumulate its gradients and its loss.
@@ -338,6 +355,16 @@ def drain(quanta: Generator[None, None, T]) -> T:
         except StopIteration as stop:
             result: T = stop.value
             return result
+
+
+def _if_memory_allows(measure: Callable[[], T]) -> T | None:
+    """Return a measurement that training can do without; None if memory ran out."""
+    try:
+        return measure()
+    except (MemoryError, RuntimeError) as error:
+        if not memory_ran_out(error):
+            raise
+        return None
 
 
 def _ignore(phase: str) -> str:

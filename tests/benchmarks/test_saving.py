@@ -12,7 +12,7 @@ from tests.benchmarks.front_door import benchmark
 
 
 def test_a_checkpoint_costs_what_its_window_takes_longer() -> None:
-    measured = Measured(10, [2.5, 2.25, 3.0], [2.0, 2.0, 2.0], steps=4, recording=0.0, stall=0.1)
+    measured = Measured(10, [2.5, 2.25, 3.0], [2.0, 2.0, 2.0], 4, 0.0, stall=0.1, health=[])
     assert measured.extra == [0.5, 0.25, 1.0]
     assert measured.step_seconds == 0.5
 
@@ -26,4 +26,5 @@ def test_saving_end_to_end(small_text_file: Path, capsys: pytest.CaptureFixture[
     assert result["step_seconds"] > 0
     assert result["stall_seconds"] > 0
     assert 0 < result["recording_share"] < 1
+    assert result["health_share"] > 0
     assert result["history_bytes"] > 10 * 3000 * 8

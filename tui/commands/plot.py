@@ -165,6 +165,7 @@ def _read(runs: Sequence[Path], name: str, look: Look) -> tuple[ChartKind, list[
     Raises:
         InputError: There is no such metric, or a run has no values of it.
     """
+    from engine.metric_catalogue import short_list
     from engine.runs.curves import read_recorded
 
     recorded = {run: read_recorded(run) for run in runs}
@@ -176,7 +177,7 @@ def _read(runs: Sequence[Path], name: str, look: Look) -> tuple[ChartKind, list[
         if not found:
             told = f"the run {run.name!r} has no values of {brief(name)} yet"
             if known.names and not any(one.name in known.names for one in kind.metrics):
-                raise InputError(f"{told}: it has {', '.join(known.names)}")
+                raise InputError(f"{told}: it has {', '.join(short_list(known.names))}")
             train = f"{program()} train --resume {typed_name(run)}"
             raise InputError(f"{told}: {train} trains it")
         curves += found
@@ -191,10 +192,21 @@ def _kind(name: str, recorded: Sequence[str]) -> ChartKind:
     Raises:
         InputError: It stands for none.
     """
-    from engine.metric_catalogue import AXES, CHARTS, METRICS, ChartKind, charts_of
+    from engine.metric_catalogue import (
+        AXES,
+        CHARTS,
+        METRICS,
+        ChartKind,
+        chart_of_part,
+        charts_of,
+        charts_of_families,
+        family_of,
+    )
 
+    if family := family_of(name):
+        return chart_of_part(family, family.part_of(name))
     unknown = charts_of(one for one in recorded if one not in METRICS)  # of another version
-    for chart in (*CHARTS, *unknown):
+    for chart in (*CHARTS, *charts_of_families(recorded), *unknown):
         if chart.name == name:
             return chart
         for one in chart.metrics:

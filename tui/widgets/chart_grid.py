@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 from math import ceil
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -141,7 +142,10 @@ class ChartGrid(Widget):
     """The loss alone, all charts, or the selected one alone."""
 
     words: var[str] = var("")
-    """Only charts with this in their name, title or group are shown; the loss always is."""
+    """Only charts with this in their name, title or group are shown; the loss always is.
+
+    Those of single layers are shown only if this finds them.
+    """
 
     class Arranged(Message):
         """Another part of the charts is shown."""
@@ -220,10 +224,13 @@ class ChartGrid(Widget):
         names = [name for name in store.names() if len(store.column(name))]
         if names == self._names and not anew:
             return
-        from engine.metric_catalogue import LOSS, charts_of
+        from engine.metric_catalogue import LOSS, MOST_OF_FAMILIES, charts_of, charts_of_families
 
         self._names = names
         kinds = {one.name: one for one in charts_of(names) if one.name != LOSS}
+        if self.words.strip():  # those of single layers are for who looks for them
+            found = (one for one in charts_of_families(names) if self._has_words(one))
+            kinds |= {one.name: one for one in islice(found, MOST_OF_FAMILIES)}
         for name, kind in kinds.items():
             if name not in self._tiles:
                 self._tiles[name] = tile = MetricChart(kind, self.loss)
@@ -314,6 +321,7 @@ class ChartGrid(Widget):
 
     def watch_words(self) -> None:
         self._selected = 0
+        self._make_tiles(anew=True)
         self._arrange()
 
     def _chart_size(self) -> Size:
