@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.inspect.forward_pass import BlockPass, forward_pass
+from engine.inspect.prediction import looking_at
 from engine.metric_catalogue import ACTIVATION_STD, ATTENTION_ENTROPY, DEAD_UNITS, member
 from engine.model import LanguageModel
 from engine.model.attention import CausalSelfAttention
-from engine.model.block import Block, FeedForward
+from engine.model.block import FeedForward
 from engine.model.gpt import GPT
-from engine.model.positions import Rotary
 
 MOST_QUERIES = 64  # of a sequence, whose attention is measured: all of them would take T^2 numbers
 # A hidden unit of the feed-forward is dead if its input, with swiglu that of its gate, is never
@@ -44,39 +45,25 @@ def measure_activity(model: LanguageModel, input_ids: Tensor) -> Activity:
     """
     if not isinstance(model, GPT):
         return Activity((), None)
-    was_training, found = model.training, dict[str, Tensor]()
-    try:
-        with torch.no_grad():
-            model.eval()
-            positions = model._positions(input_ids)  # (T,)
-            x, rope = model.embed(input_ids, positions), model._rope(positions)  # (B, T, C)
-            for number, block in enumerate(model.blocks):
-                assert isinstance(block, Block)
-                x, measured = _through(block, x, rope)
-                found |= {member(name, f"blocks.{number}"): one for name, one in measured.items()}
-            values = torch.stack([*found.values()]) if found else None
-    finally:
-        model.train(was_training)
-    return Activity(tuple(found), values)
-
-
-def _through(block: Block, x: Tensor, rope: Rotary | None) -> tuple[Tensor, dict[str, Tensor]]:
-    """Do as ``Block.forward``, (B, T, C) -> (B, T, C), and measure on the way."""
     found: dict[str, Tensor] = {}
-    attention, feed_forward = block.attention, block.feed_forward
-    q, k, v = attention.heads(block.norm_1(x) if block.pre_norm else x, rope)
-    if q.size(2) > 1:  # a single token has nothing to choose from
-        found[ATTENTION_ENTROPY] = _spread(attention, q, k)
-    x = block._residual_add(x, attention.merge(attention.attend(q, k, v)))
-    x = x if block.pre_norm else block.norm_1(x)
-    if feed_forward is not None:
-        hidden = feed_forward.up(block.norm_2(x) if block.pre_norm else x)  # (B, T, [2] d_ff)
+    for number, passed in enumerate(forward_pass(model, input_ids)):
+        with looking_at(model):
+            measured = _measured(passed)
+        found |= {member(name, f"blocks.{number}"): one for name, one in measured.items()}
+    return Activity(tuple(found), torch.stack([*found.values()]) if found else None)
+
+
+def _measured(passed: BlockPass) -> dict[str, Tensor]:
+    """Return the figures () of a block by family."""
+    found = {ACTIVATION_STD: passed.after.float().std(correction=0)}
+    attention, feed_forward = passed.block.attention, passed.block.feed_forward
+    if feed_forward is not None and passed.feed_forward_input is not None:
+        hidden = feed_forward.up(passed.feed_forward_input)  # (B, T, d_ff or 2 d_ff)
         found[DEAD_UNITS] = _dead_share(feed_forward, hidden)
-        written = feed_forward.proj(feed_forward.activate(hidden))  # (B, T, C)
-        x = block._residual_add(x, written)
-        x = x if block.pre_norm else block.norm_2(x)
-    found[ACTIVATION_STD] = x.float().std(correction=0)
-    return x, found
+    if passed.before.size(1) > 1:  # a single token has nothing to choose from
+        q, k, _ = attention.heads(passed.attention_input, passed.rope)
+        found[ATTENTION_ENTROPY] = _spread(attention, q, k)
+    return found
 
 
 def _dead_share(feed_forward: FeedForward, hidden: Tensor) -> Tensor:

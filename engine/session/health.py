@@ -16,7 +16,7 @@ from engine.session.run_state import RunState
 from engine.training.trainer import StepResult
 from engine.training.update_health import UpdateHealth
 
-TOKENS = 1024  # of the validation text that are passed through the model, if a step has as many
+TOKENS = 768  # of the validation text that are passed through the model, if a step has as many
 
 Health: TypeAlias = tuple[UpdateHealth | Activity, ...]
 

@@ -99,14 +99,17 @@ def test_the_axis_counts_steps_tokens_or_time(cli: Cli, runs_dir: Path, x: str, 
         ("train_bpc", "bits per character, train over steps (smoothed, 0.9)"),
         ("tokens", "tokens over steps"),
         ("of_another_version", "of another version over steps"),
+        ("health/grad_norm", "gradient norm by layer over steps"),
+        ("health/grad_norm/blocks.0.attention.qkv", "grad L0 attention.qkv over steps"),
     ],
 )
 def test_every_metric_and_every_chart_has_a_name(
     cli: Cli, runs_dir: Path, name: str, title: str
 ) -> None:
     values = [1.0, 2.0, 3.0]
+    layers = {f"health/grad_norm/blocks.0{part}": values for part in ("", ".attention.qkv")}
     record(runs_dir, "a", train_loss=values, val_loss=values, tokens=values,
-           of_another_version=values)  # fmt: skip
+           of_another_version=values, **layers)  # fmt: skip
     assert cli("plot", "a", "--metric", name).out.splitlines()[0] == title
 
 
@@ -115,6 +118,10 @@ def test_every_metric_and_every_chart_has_a_name(
     [
         (["--metric", "trainloss"], "there is no metric 'trainloss': did you mean train_loss?"),
         (["--metric", "grad_norm"], "the run 'a' has no values of 'grad_norm' yet: it has "),
+        (
+            ["--metric", "health/dead_units"],
+            "the run 'a' has no values of 'health/dead_units' yet: it has train_loss",
+        ),
         (["empty"], "the run 'empty' has no values of 'loss' yet: gpt-tui train --resume "),
         (["damaged"], "the run 'damaged' cannot be drawn: "),
         (["--smoothing", "1"], "--smoothing must be from 0 to 0.99"),

@@ -11,13 +11,16 @@ import pytest
 
 from engine.metric_catalogue import (
     CHARTS,
+    FAMILIES,
     FORMATS,
     METRICS,
     MOST_UNKNOWN,
     as_markdown,
     charts_of,
+    charts_of_families,
     column_of,
     format_value,
+    short_list,
     transform_of,
 )
 from engine.metrics import MetricStore
@@ -29,6 +32,8 @@ def test_every_metric_has_a_unit_that_can_be_written_and_a_sentence() -> None:
     for metric in METRICS.values():
         assert metric.unit in FORMATS, metric.name
         assert metric.help.endswith("."), metric.name
+    for family in FAMILIES:
+        assert family.unit in FORMATS and family.help.endswith("."), family.name
     names = [one.name for chart in CHARTS for one in chart.metrics]
     assert len(names) == len(set(names))
     assert all(len({one.unit for one in chart.metrics}) == 1 for chart in CHARTS)
@@ -52,6 +57,45 @@ def test_a_run_has_the_charts_of_what_it_recorded_and_of_what_follows_from_it() 
 
 def test_a_database_that_names_a_million_metrics_gets_few_charts() -> None:
     assert len(charts_of(f"unknown_{n}" for n in range(10_000))) == MOST_UNKNOWN
+
+
+PARTS = ("token_embedding", *(f"blocks.{n}{part}" for n in (10, 2, 0)
+                              for part in (".feed_forward.up", ".attention.qkv", "")))  # fmt: skip
+
+
+def test_of_families_there_are_no_charts_unless_they_are_asked_for() -> None:
+    names = ["train_loss", *(f"health/grad_norm/{part}" for part in PARTS)]
+    names += ["health/dead_units/blocks.2"]
+    assert "health" not in {one.group for one in charts_of(names)}
+    charts = list(charts_of_families(names))
+    assert [(one.name, [m.label for m in one.metrics]) for one in charts[:2]] == [
+        ("health/grad_norm", ["L0", "L2", "L10"]),
+        ("health/dead_units", ["L2"]),
+    ]
+    assert [one.title for one in charts[2:5]] == [
+        "grad token_embedding", "grad L0 attention.qkv", "grad L0 feed_forward.up"
+    ]  # fmt: skip
+    assert all(one.group == "health" for one in charts)
+
+
+def test_a_chart_of_many_layers_has_some_of_them() -> None:
+    (chart,) = charts_of_families(f"health/dead_units/blocks.{n}" for n in range(200))
+    labels = [one.label for one in chart.metrics]
+    assert len(labels) == 12
+    assert labels[0] == "L0" and labels[-1] == "L199"
+
+
+@pytest.mark.parametrize("part", ["blocks.", "blocks.x", "blocks." + "9" * 9999, "\x00", "²", "/"])
+def test_parts_that_no_model_has_are_names_as_any(part: str) -> None:
+    charts = list(charts_of_families([f"health/grad_norm/{part}", "health/grad_norm/blocks.0"]))
+    assert {m.name for one in charts for m in one.metrics} >= {f"health/grad_norm/{part}"}
+
+
+def test_in_a_sentence_a_family_is_one_word() -> None:
+    names = [f"{family.name}/{part}" for family in FAMILIES for part in PARTS]
+    told = short_list(["train_loss", *names, "val_loss"])
+    assert len(told) == 2 + len(FAMILIES)
+    assert "health/grad_norm/…" in told
 
 
 @pytest.mark.parametrize(

@@ -278,6 +278,25 @@ async def test_a_filter_is_typed_and_ended() -> None:
         assert len(names(grid)) > 2
 
 
+async def test_charts_of_single_layers_are_there_for_who_looks_for_them() -> None:
+    store = recorded()
+    for layer in range(2):
+        for part in ("", ".attention.qkv"):
+            store.append(f"health/grad_norm/blocks.{layer}{part}", 100, 0.1)
+    async with shown(store=store) as (grid, pilot):
+        every = names(grid)
+        assert not any(name.startswith("health") for name in every)
+        grid.words = "health"
+        await pilot.pause()
+        assert names(grid) == ["loss", "health/grad_norm",
+                               "health/grad_norm/blocks.0.attention.qkv",
+                               "health/grad_norm/blocks.1.attention.qkv"]  # fmt: skip
+        grid.words = ""
+        await pilot.pause()
+        assert names(grid) == every
+        assert not any(one.kind.group == "health" for one in grid.query(MetricChart))
+
+
 async def test_a_filter_that_finds_nothing_says_what_to_do() -> None:
     async with shown() as (grid, pilot):
         grid.words = "zzz"

@@ -195,6 +195,8 @@ def _kind(name: str, recorded: Sequence[str]) -> ChartKind:
     from engine.metric_catalogue import (
         AXES,
         CHARTS,
+        FAMILIES,
+        HEALTH,
         METRICS,
         ChartKind,
         chart_of_part,
@@ -203,7 +205,7 @@ def _kind(name: str, recorded: Sequence[str]) -> ChartKind:
         family_of,
     )
 
-    if family := family_of(name):
+    if family := family_of(name):  # of a single layer or matrix
         return chart_of_part(family, family.part_of(name))
     unknown = charts_of(one for one in recorded if one not in METRICS)  # of another version
     for chart in (*CHARTS, *charts_of_families(recorded), *unknown):
@@ -216,7 +218,10 @@ def _kind(name: str, recorded: Sequence[str]) -> ChartKind:
     for one in AXES:
         if one.name == name:
             return ChartKind(name, one.label, "", (one,))
-    known = [*METRICS, *(chart.name for chart in (*CHARTS, *unknown))]
+    for known_family in FAMILIES:  # of which nothing is recorded yet
+        if known_family.name == name:
+            return ChartKind(name, known_family.title, HEALTH, ())
+    known = [*METRICS, *(one.name for one in FAMILIES), *(chart.name for chart in (*CHARTS, *unknown))]
     near = nearest(name, known)
     hint = f"did you mean {near}?" if near else f"there are {', '.join(METRICS)}"
     raise InputError(f"there is no metric {brief(name)}: {hint}")

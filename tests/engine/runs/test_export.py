@@ -146,3 +146,16 @@ def test_what_charts_derive_is_exported_if_it_is_named(run: Path) -> None:
 def test_what_would_be_derived_from_nothing_is_unknown(run: Path) -> None:
     with pytest.raises(InputError, match="no metric 'mfu'"):
         read_curves(run, ["mfu"])
+
+
+def test_the_beginning_of_names_stands_for_all_of_them(run: Path) -> None:
+    names = [f"health/{one}/blocks.{n}" for one in ("dead_units", "grad_norm") for n in (0, 1)]
+    database = RunDatabase(run / "run.db")
+    database.add_metrics(0, [(name, 100, 0.5) for name in names])
+    database.close()
+    assert [*read_curves(run, ["health/grad_norm"]).by_name] == names[2:]
+    assert [*read_curves(run, ["health", names[0], "val_loss"]).by_name] == [*names, "val_loss"]
+    assert {*names} < read_curves(run).by_name.keys()
+    with pytest.raises(InputError) as refused:
+        read_curves(run, ["zzz"])
+    assert "health/dead_units/…, health/grad_norm/…" in str(refused.value)
