@@ -221,7 +221,11 @@ def _kind(name: str, recorded: Sequence[str]) -> ChartKind:
     for known_family in FAMILIES:  # of which nothing is recorded yet
         if known_family.name == name:
             return ChartKind(name, known_family.title, HEALTH, ())
-    known = [*METRICS, *(one.name for one in FAMILIES), *(chart.name for chart in (*CHARTS, *unknown))]
+    known = [
+        *METRICS,
+        *(one.name for one in FAMILIES),
+        *(chart.name for chart in (*CHARTS, *unknown)),
+    ]
     near = nearest(name, known)
     hint = f"did you mean {near}?" if near else f"there are {', '.join(METRICS)}"
     raise InputError(f"there is no metric {brief(name)}: {hint}")
