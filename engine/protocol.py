@@ -126,6 +126,27 @@ class StopSample(Command):
 
 
 @dataclass(frozen=True)
+class Inspect(Command):
+    """Look inside a model. Answered by ``Inspected``.
+
+    Attributes:
+        view: One of ``engine.inspect.views.VIEWS``.
+        text: What it looks at; None for an excerpt of the validation split.
+        excerpt: The number of the excerpt.
+        run: The folder of another run; empty for the open one.
+        moment: ``now``, ``untrained`` or a step whose weights are kept.
+        options: What the view is to show, such as ``layer`` and ``head``.
+    """
+
+    view: str
+    text: str | None = None
+    excerpt: int = 0
+    run: str = ""
+    moment: str | int = "now"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Evaluate(Command):
     """Measure the validation loss now. Answered by ``Evaluated``."""
 
@@ -239,6 +260,29 @@ class RunOpened(Event):
     watching: bool = False  # it is read-only: another process trains it, or its text is missing
     missing: str = ""  # why it is read-only, if not because another program has it open
     characters: str = ""  # that a prompt may have; empty if that is not known
+
+
+@dataclass(frozen=True)
+class Inspected(Event):
+    """What a model does with a text.
+
+    Attributes:
+        view: As asked for.
+        step: Of the weights.
+        ids: The T tokens that the model was given.
+        tokens: Their texts.
+        left_out: How many tokens of the text came before them, more than the context holds.
+        found: A dataclass of the view, of NumPy arrays and plain values.
+        share: How much of the work is done; below 1, another ``Inspected`` follows.
+    """
+
+    view: str
+    step: int
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    left_out: int
+    found: Any
+    share: float = 1.0
 
 
 @dataclass(frozen=True)

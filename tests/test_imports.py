@@ -36,7 +36,7 @@ FLOORS = (
     ("engine.repair",),
     ("engine",),
     ("tui",),
-    ("tui.terminal", "tui.text", "tui.charts"),
+    ("tui.terminal", "tui.text", "tui.charts", "tui.inside"),
     ("tui.control", "tui.widgets"),
     ("tui.screens", "tui.app"),
     ("tui.commands", "tui.cli", "tui.__main__"),

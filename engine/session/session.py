@@ -24,6 +24,7 @@ from engine.config.changes import changes_training, why_not_now
 from engine.config.schema import tokens_per_step, total_steps
 from engine.config.setting import When
 from engine.config.unused import beyond_the_run
+from engine.inspect.background import Subject
 from engine.machine.memory import memory_ran_out
 from engine.metrics import MetricStore
 from engine.optim.schedule import cooldown_steps
@@ -115,6 +116,17 @@ class Session:
     @property
     def status(self) -> Status:
         return self.outlet.status
+
+    @property
+    def subject(self) -> Subject:
+        """The model as it is now, to look into."""
+        files = self.files
+        return Subject(
+            self.trainer.evaluated_model,
+            files.tokenizer,
+            self.trainer.step,
+            lambda: files.split.val,
+        )
 
     # -- what the owner calls --------------------------------------------------------------------
 

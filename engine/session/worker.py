@@ -23,6 +23,7 @@ from data.paths import describe_os_error
 from data.reading import open_regular
 from engine.config.schema import config_from_dict
 from engine.config.setting import Value
+from engine.inspect.background import Inspector
 from engine.lr_finder.background import BackgroundFinder
 from engine.machine.memory import described_failure
 from engine.metrics import MetricStore
@@ -33,6 +34,7 @@ from engine.protocol import (
     Event,
     Failed,
     FindLearningRate,
+    Inspect,
     Open,
     Start,
     State,
@@ -68,6 +70,7 @@ class EngineLoop:
         self._session: Session | Viewer | None = None
         self.metrics = MetricStore()
         self.lr_finder = BackgroundFinder(emit)
+        self._inspector = Inspector(emit)
         self._status = status or Status()
         self._thread: threading.Thread | None = None
 
@@ -112,7 +115,9 @@ class EngineLoop:
                 self._close(save=True)
                 return
             self._carry_out(command, stops)
-            idle = self._session is None and not self.lr_finder.under_way
+            idle = self._session is None and not (
+                self.lr_finder.under_way or self._inspector.under_way
+            )
 
     def _carry_out(self, command: Command, stops: int) -> None:
         self.lr_finder.end(command)
@@ -126,6 +131,8 @@ class EngineLoop:
             self._open(command, cancelled=lambda: self._stops > stops)
         elif isinstance(command, Stop):
             self._close(command.save, command.request_id)
+        elif isinstance(command, Inspect):
+            self._inspect(command)
         elif self._session is None:
             self._emit(command.refused("there is no run open: start one first"))
         else:
@@ -135,7 +142,16 @@ class EngineLoop:
         if self.lr_finder.under_way:
             self.lr_finder.advance()
             return True
-        return bool(self._session and self._guard(lambda session: session.advance()))
+        worked = bool(self._session and self._guard(lambda session: session.advance()))
+        return self._inspector.advance(beside_training=worked) or worked
+
+    def _inspect(self, command: Inspect) -> None:
+        session = self._session
+        if session is None or isinstance(session, Viewer):
+            path = session.path if session else None
+            self._inspector.ask(command, None, path)
+        else:
+            self._inspector.ask(command, session.subject, session.files.path)
 
     def _guard(self, work: Callable[[Session | Viewer], Any], request_id: int = 0) -> Any:
         """Call the session; a failure ends the session, never the loop."""
@@ -213,6 +229,7 @@ class EngineLoop:
 
     def _close(self, save: bool, request_id: int = 0) -> None:
         session = self._session
+        self._inspector.stop()
         if session is None:
             state, step = self._status.state, self._status.step
             self._emit(StateChanged(state, step, request_id=request_id))

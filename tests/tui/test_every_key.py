@@ -21,6 +21,7 @@ from tui.screens.dialogs import (
     OpenRunDialog,
     QuitDialog,
 )
+from tui.screens.inside import InsideScreen
 from tui.screens.kept_steps import Way
 from tui.screens.key_preferences import KeyPreferencesScreen
 from tui.screens.keyed import KeyedScreen
@@ -69,6 +70,10 @@ async def to_queue(person: Person) -> None:
 
 async def to_timeline(person: Person) -> None:
     person.app.push_screen(TimelineScreen(person.app.control))
+
+
+async def to_inside(person: Person) -> None:
+    await person.press("i")
 
 
 async def to_compare(person: Person) -> None:
@@ -152,6 +157,7 @@ WAYS: dict[str, tuple[Callable[[Person], Awaitable[None]], type[KeyedScreen[Any]
     "table": (to_runs, RunsScreen),
     "runs": (to_runs, RunsScreen),
     "queue": (to_queue, QueueScreen),
+    "inside": (to_inside, InsideScreen),
     "compare": (to_compare, CompareScreen),
     "plot": (to_plot, SweepPlotScreen),
     "columns": (to_columns, ColumnsDialog),

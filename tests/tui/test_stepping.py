@@ -22,7 +22,7 @@ from tui.control.stepping import stepped
         ("model.dropout", 0.1, 0.15, 0.05),
         ("model.dropout", 0.0, 0.05, 0.0),
         ("model.dropout", 0.95, 0.95, 0.9),
-        ("sample.temperature", 1.0, 2.0, 0.5),
+        ("sample.temperature", 1.0, 1.1, 0.9),
         ("sample.prompt", "x", "x", "x"),
     ],
 )

@@ -97,11 +97,15 @@ def _not_coolable(run: RunControl) -> str:
     return _not_open(run) or "the run is finished"
 
 
-def _without_past(run: RunControl) -> str:
+def _without_run(run: RunControl) -> str:
     if run.status.state is State.PREPARING:
         return "the run is being prepared: wait until it is open"
-    if not _has_run(run):
-        return f"there is no run yet: {_train(run)} starts one"
+    return "" if _has_run(run) else f"there is no run yet: {_train(run)} starts one"
+
+
+def _without_past(run: RunControl) -> str:
+    if why := _without_run(run):
+        return why
     any_step = run.status.step > 0 or bool(run.metrics.ghosts("train_loss"))
     return "" if any_step else "the run has no steps yet"
 
@@ -153,6 +157,7 @@ WHY_NOT: dict[str, Callable[[RunControl], str]] = {  # other actions are always 
     "evaluate": _not_open,
     "save": _not_open,
     "cool_down": _not_coolable,
+    "inside": _without_run,
     "timeline": _without_past,
     "fork": _not_forkable,
     "new_run": _no_new_run,

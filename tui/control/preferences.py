@@ -36,6 +36,7 @@ SECTIONS = {
     "screen": "The theme, and the panels of the cockpit.",
     "chart": "How curves are drawn.",
     "runs": "The table of runs.",
+    "inside": "How models are looked into.",
     "notify": "What tells of a run while the app is in the background.",
     "folders": "Where files are kept; the environment variables and --runs-dir come first.",
     KEYS: 'Other keys for actions: action = "key" or "key,key"; docs/keys.md lists the actions.',
@@ -96,6 +97,11 @@ _TABLE = (
     ),
     _preference("runs.sort", "-created", "The column to sort by; with - the largest first."),
     _preference("runs.preview", True, "Whether the run under the cursor is previewed."),
+    _preference(
+        "inside.seconds", 0,
+        "Time between two looks inside a model in training; 0 is after each evaluation.",
+        minimum=0, maximum=3600, unit="s",
+    ),
     _preference("notify.bell", True, "Ring the terminal's bell."),
     _preference("notify.message", True, "Have the terminal show a notification (OSC 9)."),
     _preference(

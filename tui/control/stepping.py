@@ -9,6 +9,7 @@ from engine.config.setting import Setting, Value
 
 FEW = 16  # counts below this go one by one
 SHARE = Decimal("0.05")  # of probabilities
+TENTH = Decimal("0.1")  # of temperatures, which halve or double the odds within a few of them
 ROUND = (1, 2, 5, 10)  # a decade has three steps
 
 
@@ -19,7 +20,9 @@ def stepped(one: Setting, value: Value, up: bool) -> Value:
     if isinstance(value, int):
         wanted: float = _next_count(one, value, up)
     elif one.maximum is not None and one.maximum <= 1 and not one.name.startswith("ema"):
-        wanted = float(round(Decimal(str(value)) / SHARE + (1 if up else -1)) * SHARE)
+        wanted = _next_multiple(value, SHARE, up)
+    elif one.name == "temperature":
+        wanted = _next_multiple(value, TENTH, up)
     else:
         wanted = _next_round(value, up)
     low = one.minimum if one.minimum is not None else one.above
@@ -30,6 +33,10 @@ def stepped(one: Setting, value: Value, up: bool) -> Value:
         return one.check(int(bounded) if isinstance(value, int) else bounded)
     except ValueError:  # a bound that is not allowed itself
         return value
+
+
+def _next_multiple(value: float, of: Decimal, up: bool) -> float:
+    return float(round(Decimal(str(value)) / of + (1 if up else -1)) * of)
 
 
 def _next_count(one: Setting, value: int, up: bool) -> int:

@@ -143,6 +143,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
             protocol.Warned: self._on_warned,
             protocol.Refused: self._on_refused,
             protocol.Failed: self._on_failed,
+            protocol.Inspected: lambda e: None,  # its screen was closed meanwhile
         }
 
     def compose(self) -> ComposeResult:
@@ -274,7 +275,10 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
     def on_engine_event(self, message: EngineEvent) -> None:
         message.stop()
-        self._handlers[type(message.event)](message.event)
+        heard = [one.hear(message.event) for one in self.app.screen_stack
+                 if isinstance(one, KeyedScreen)]  # fmt: skip
+        if not any(heard):
+            self._handlers[type(message.event)](message.event)
         self._evaluate_keys()
 
     def _on_state(self, event: protocol.StateChanged) -> None:
@@ -635,6 +639,11 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
     def action_cool_down(self) -> None:
         self.control.send(protocol.CoolDown())
+
+    def action_inside(self) -> None:
+        from tui.screens.inside import InsideScreen  # loads numpy
+
+        self.app.push_screen(InsideScreen(self.control))
 
     def action_timeline(self) -> None:
         self.app.push_screen(TimelineScreen(self.control), self._answer_timeline)

@@ -15,6 +15,8 @@ from tui.widgets.keys_footer import KeysFooter
 if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
 
+    from engine.protocol import Event
+
 
 class KeyedScreen(Screen[ScreenResultType]):
     """A screen with a footer of its keys, where its messages appear, too.
@@ -45,6 +47,10 @@ class KeyedScreen(Screen[ScreenResultType]):
     def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
         """Return why an action of a key is impossible now; empty if it is possible."""
         return ""
+
+    def hear(self, event: Event) -> bool:
+        """Take an event of the engine; return whether it answers this screen alone."""
+        return False
 
     @property
     def message(self) -> str:

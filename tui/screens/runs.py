@@ -43,7 +43,7 @@ REFRESH_SECONDS = 2.0
 PREVIEW_SECONDS = 0.1  # that the cursor rests before a run is read
 BLANK_SECONDS = 0.3  # that the preview of the run before stays while one is read
 WIDE = 170  # columns from which the preview stands beside the table
-OF_A_RUN = ("open", "mark", "mark_all", "trash", "compare", "plot")
+OF_A_RUN = ("open", "mark", "mark_all", "trash", "compare", "plot", "inside")
 SAME = "same settings as"
 TITLES = {column.key: column.title for column in columns_of({})}
 Result = TypeVar("Result")
@@ -255,6 +255,15 @@ class RunsScreen(KeyedScreen[None]):
             if self._blanking:
                 self._blanking.stop()
             self.preview.show_content(found)
+
+    def action_inside(self) -> None:
+        """Look inside the model of the run at the cursor."""
+        from tui.screens.inside import InsideScreen
+
+        assert self.table.current  # or the key would not work
+        path = Path(self.table.current.path)
+        other = None if self._is_open_here(path) else path
+        self.app.push_screen(InsideScreen(self.control, other))
 
     def action_preview(self) -> None:
         self.view.has_preview = not self.view.has_preview

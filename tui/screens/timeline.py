@@ -381,6 +381,17 @@ class TimelineScreen(KeyedScreen[Choice | None]):
     def action_scroll_text(self, by: int) -> None:
         self.query_one(TextView).scroll_lines(by)
 
+    def action_inside(self) -> None:
+        """Look inside the weights of the cursor's step, or the nearest that are kept."""
+        from tui.screens.inside import InsideScreen
+
+        now = self.control.status.step
+        kept = [one.step for one in self._moments_before() if one.weights]
+        step = None if self.step >= now and not self._abandoned() else kept[-1] if kept else 0
+        if step is not None and step != self.step:
+            self.notify(f"the weights of step {step:,} are the nearest that are kept")
+        self.app.push_screen(InsideScreen(self.control, step=step))
+
     def action_pin(self) -> None:
         moment = self._moment()
         assert moment  # or the key would not work

@@ -32,6 +32,7 @@ PROJECTOR_CONTRAST = 10.0, 7.0  # of text and of graphics
 CURSOR_CONTRAST = 1.25  # of the row of a cursor that is not in use
 GREY, TINT = 0.03, 0.09  # chroma, at most
 SLACK = 0.05  # above a contrast, as colours are rounded
+PIXELS = re.compile("▀+")  # on a background of its own: two colours that are a value each
 GRAPHICS = re.compile(r"[\s─-▟■-◿⠀-⣿]*")  # boxes, blocks, shapes, braille
 DEPTHS = {
     "truecolor": ColorSystem.TRUECOLOR,
@@ -143,6 +144,11 @@ def nearest(color: Triplet, depth: ColorSystem) -> Triplet:
     return min(choices, key=lambda one: _distance(color, one, lightness))
 
 
+@lru_cache(4096)
+def _nearest(color: Triplet, depth: ColorSystem) -> Triplet:
+    return min(_palette(depth), key=lambda one: _distance(color, one, lightness=1.0))
+
+
 def _reach(one: Triplet, other: Triplet, depth: ColorSystem) -> float:
     """Return the contrast of two colours of a depth, whatever palette a terminal has."""
     if depth is not STANDARD:
@@ -243,6 +249,7 @@ class Legible(LineFilter):
         super().__init__()
         self.depth, self._text, self._graphics = depth, text, graphics
         self._known: dict[tuple[Style, Color], tuple[Style, Style]] = {}
+        self._known_pixels: dict[Style, Style] = {}
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """Return segments in legible colours."""
@@ -251,6 +258,9 @@ class Legible(LineFilter):
             text, style, control = segment
             if style is None or control:
                 legible.append(segment)
+                continue
+            if style.bgcolor and style.color and PIXELS.fullmatch(text):
+                legible.append(segment if self.depth is TRUECOLOR else self._pixels(text, style))
                 continue
             found = known.get((style, background))
             if found is None:
@@ -263,6 +273,15 @@ class Legible(LineFilter):
                 chosen = as_graphics
             legible.append(segment if chosen is style else Segment(text, chosen, None))
         return legible
+
+    def _pixels(self, text: str, style: Style) -> Segment:
+        """Return pixels in the nearest colours of this depth, whatever contrast they have."""
+        found = self._known_pixels.get(style)
+        if found is None:
+            colors = [one.triplet if one else None for one in (style.color, style.bgcolor)]
+            pair = [self._color(_nearest(one, self.depth)) if one else None for one in colors]
+            found = self._known_pixels[style] = Style.from_color(*pair)
+        return Segment(text, found, None)
 
     def _styles(self, style: Style, background: Color) -> tuple[Style, Style]:
         """Return a style for text, and for graphics; the same object where both are the same."""

@@ -1,0 +1,197 @@
+"""What one looks at inside a model: the moment, the text, the view and what is chosen in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.protocol import Command, Event, Inspect, Inspected, Refused
+
+NOW, UNTRAINED = "now", "untrained"
+
+
+@dataclass
+class Side:
+    """One of the two models that can be beside each other."""
+
+    run: str = ""  # the folder; empty for the open run
+    moment: str | int = NOW
+    answers: dict[str, Inspected] = field(default_factory=dict)  # by view
+    problems: dict[str, str] = field(default_factory=dict)
+    asked: dict[int, str] = field(default_factory=dict)  # views by the ids of the requests
+
+    def forget(self) -> None:
+        """What was answered is of another model or text."""
+        self.answers.clear()
+        self.problems.clear()
+        self.asked.clear()
+
+    @property
+    def step(self) -> int | None:
+        """Of the weights, once something is known of them."""
+        return next((one.step for one in self.answers.values()), None)
+
+
+class Inside:
+    """The state of the screen of a model's inside, and its questions to the engine.
+
+    Args:
+        send: Sends a command to the engine; returns the id of the request.
+        run: The folder of the run to look into; None for the open one.
+    """
+
+    def __init__(self, send: Callable[[Command], int], run: Path | None = None) -> None:
+        self._send = send
+        self.view = "attention"
+        self.sides = [Side(str(run) if run else "")]
+        self.text: str | None = None  # None: an excerpt of the validation split
+        self.excerpt = 0
+        self.layer = self.head = 0
+        self.position = 0  # of the cursor in the text
+        self.key = 0  # the token that the one at the cursor is compared with
+        self.at_end = True  # the cursor is at the end of the text until it is moved
+        self.off: tuple[tuple[int, int | str], ...] = ()  # layers and parts that are switched off
+        self.also: tuple[int, ...] = ()  # tokens besides those of the text, to find the nearest of
+        self.typed: list[int] = []  # tokens that were chosen behind the text
+
+    @property
+    def main(self) -> Side:
+        return self.sides[0]
+
+    @property
+    def answer(self) -> Inspected | None:
+        """What is known of the view that is shown."""
+        return self.main.answers.get(self.view)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Of the text; empty until something is known."""
+        found = self.answer or next(iter(self.main.answers.values()), None)
+        return found.tokens if found else ()
+
+    def look_at(self, text: str | None, excerpt: int = 0) -> None:
+        """Look at another text."""
+        self.text, self.excerpt = text, excerpt
+        self.at_end = True
+        self.typed.clear()
+        for side in self.sides:
+            side.forget()
+        self.ask()
+
+    def go_to(self, moment: str | int, run: str | None = None) -> None:
+        """Look at the weights of another moment."""
+        self.main.moment = moment
+        if run is not None:
+            self.main.run = run
+        self.main.forget()
+        self.ask()
+
+    def show(self, view: str) -> None:
+        self.view = view
+        self.ask()
+
+    def ask(self, again: bool = False) -> None:
+        """Ask for what the view needs and is not known or asked for yet.
+
+        Args:
+            again: Ask for it although it is known.
+        """
+        for side in self.sides:
+            for view in self._needed():
+                known = view in side.answers or view in side.problems
+                if view not in side.asked.values() and (again or not known):
+                    self._ask(side, view)
+
+    def _needed(self) -> tuple[str, ...]:
+        if self.view == "health":
+            return ()
+        extra = {"attention": ("heads",), "layers": ("worth",)}.get(self.view, ())
+        return (self.view, *extra)
+
+    def _ask(self, side: Side, view: str) -> None:
+        text = self.text
+        if side is not self.main and text is None and self.tokens:
+            text = "".join(self.tokens)  # the same text for both
+        request_id = self._send(
+            Inspect(view, text, self.excerpt, side.run, side.moment, self._options(view))
+        )
+        side.asked[request_id] = view
+
+    def _options(self, view: str) -> dict[str, Any]:
+        options: dict[str, Any] = {"layer": self.layer, "head": self.head}
+        if view == "layers":
+            options["off"] = self.off
+        if view == "embeddings":
+            options["also"] = self.also
+        if view == "steps":
+            options |= {"query": self.position, "key": self.key}
+        if self.typed:
+            options["after"] = tuple(self.typed)
+        return options
+
+    def ask_for(self, view: str) -> None:
+        """Ask again for a view whose options have changed."""
+        for side in self.sides:
+            for request_id in [one for one, asked in side.asked.items() if asked == view]:
+                del side.asked[request_id]
+            self._ask(side, view)
+
+    def take(self, event: Event) -> bool:
+        """Take an answer over; return whether it changes what is shown."""
+        for side in self.sides:
+            view = side.asked.get(event.request_id)
+            if view is None:
+                continue
+            if isinstance(event, Refused):
+                side.problems[view] = event.message
+                side.answers.pop(view, None)
+                del side.asked[event.request_id]
+            elif isinstance(event, Inspected):
+                side.answers[view] = event
+                side.problems.pop(view, None)
+                if event.share >= 1:
+                    del side.asked[event.request_id]
+                if side is self.main:
+                    self._place_cursor(len(event.tokens))
+            return view in self._needed()
+        return False
+
+    def _place_cursor(self, length: int) -> None:
+        last = max(0, length - 1)
+        self.position = last if self.at_end else min(self.position, last)
+        self.key = min(self.key, last)
+
+    def move(self, by: int) -> None:
+        """Move the cursor in the text."""
+        last = max(0, len(self.tokens) - 1)
+        self.position = max(0, min(last, self.position + by))
+        self.at_end = self.position == last
+
+    def take_token(self, token: int, position: int) -> None:
+        """Put a token behind a position, in place of what follows there."""
+        answer = self.main.answers["prediction"]
+        begun = len(answer.tokens) - len(self.typed)  # tokens of the text itself
+        if position + 1 < len(answer.tokens) or self.text is None:
+            self.text = "".join(answer.tokens[: min(position + 1, begun)])
+        self.typed = [*self.typed[: max(0, position + 1 - begun)], token]
+        self._look_again()
+
+    def take_token_back(self) -> None:
+        if self.typed:
+            self.typed.pop()
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """The text has another end: what is known of it stays on the screen until the answer."""
+        self.at_end = True
+        for side in self.sides:
+            for view in [one for one in side.answers if one != "prediction"]:
+                del side.answers[view]
+        self.ask_for("prediction")
+
+    def follow(self) -> None:
+        """Look again at the weights as they are now, if that is what one looks at."""
+        if self.main.moment == NOW and not self.main.run:
+            self.ask(again=True)

@@ -1,0 +1,216 @@
+"""Attention: all heads at a glance, one of them enlarged, and what one token looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tui.charts.heatmap import Ink, Matrix, draw_heatmap, levels, mark, pooled
+from tui.inside.layout import Picture, Row, Target, below, beside, cut, width_of
+from tui.inside.tokens import draw_tokens, quoted, shown
+
+LARGEST_MAP = 16  # pixels of one head in the overview
+SMALLEST_MAP = 4
+BAR = 12  # columns of the longest bar
+WIDE = 100  # columns, from which on the pattern stands beside the overview
+VERY_WIDE = 160  # … and the text has a column of its own
+
+
+@dataclass(frozen=True)
+class Heads:
+    """What is drawn of the attention of a text.
+
+    Attributes:
+        maps: (L, nh, p, p), the patterns of all heads, pooled to at most p pixels.
+        pattern: (T, T), of the chosen head; row i has the weights of query token i.
+        names: What each head does, by layer.
+        tokens: T strings.
+        layer: Of the chosen head.
+        head: Its number in the layer.
+        query: The token that looks.
+        key: One that it looks at.
+    """
+
+    maps: Matrix
+    pattern: Matrix
+    names: Sequence[Sequence[str]]
+    tokens: Sequence[str]
+    layer: int
+    head: int
+    query: int
+    key: int
+
+
+def brightness(weights: Matrix) -> Matrix:
+    """Return how bright weights are: their square roots, so that those of 64 tokens are visible."""
+    return np.sqrt(weights)
+
+
+def draw_attention(heads: Heads, width: int, height: int, ink: Ink, enlarged: bool) -> Picture:
+    """Draw heads beside the text; the pattern of one too if there is room, or instead of all."""
+    T = len(heads.tokens)
+    if width >= VERY_WIDE:
+        pattern_width = min(T + 3, (width - 4) // 2)
+        text_width = min(60, (width - 4 - pattern_width) // 2)
+        left_width = width - 4 - pattern_width - text_width
+        parts = [
+            (draw_overview(heads, left_width, height, ink), left_width),
+            (draw_pattern(heads, pattern_width, height, ink), pattern_width),
+            (draw_query(heads, text_width, height, ink), text_width),
+        ]
+        return beside(parts, height)
+    if width >= WIDE:
+        pattern_width = min(T + 3, width - 2 - 44)
+        left_width = width - 2 - pattern_width
+        overview = draw_overview(heads, left_width, max(8, height * 5 // 9), ink)
+        text = draw_query(heads, left_width, height - len(overview.rows), ink)
+        pattern = draw_pattern(heads, pattern_width, height, ink)
+        return beside([(below(overview, text), left_width), (pattern, pattern_width)], height)
+    if enlarged:
+        left_width = min(T + 3, width - 30)
+        left = draw_pattern(heads, left_width, height, ink)
+    else:
+        left = draw_overview(heads, width // 2, height, ink)
+        left_width = max([width_of(row) for row in left.rows], default=0)
+    room = width - left_width - 2
+    return beside([(left, left_width), (draw_query(heads, room, height, ink), room)], height)
+
+
+def _map_size(heads: int, layers: int, width: int, height: int) -> int:
+    """Return the pixels of a head's map, at least so many that it looks like something."""
+    across = (width - 3) // heads - 1
+    down = 2 * (height // layers - 1)
+    return max(SMALLEST_MAP, min(LARGEST_MAP, across, down) // 2 * 2)
+
+
+def draw_overview(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
+    """Draw the patterns of all heads, a row of them for each layer, those near the chosen one."""
+    layers, count = heads.maps.shape[:2]
+    size = _map_size(count, layers, width, height)
+    per_layer = size // 2 + 1
+    room = max(1, height // per_layer)
+    top = max(0, min(heads.layer - room // 2, layers - room))
+    picture = Picture()
+    for layer in range(top, min(layers, top + room)):
+        row: Row = [(f"L{layer}".ljust(3), "dim")]
+        for head in range(count):
+            chosen = (layer, head) == (heads.layer, heads.head)
+            name = f"H{head}".ljust(size)[:size]
+            left = width_of(row)
+            row += [(name, "cursor" if chosen else "dim"), (" ", "ink")]
+            for down in range(per_layer):
+                picture.targets.append(
+                    Target(len(picture.rows) + down, left, left + size, ("head", layer, head))
+                )
+        picture.rows.append(row)
+        drawn = [
+            draw_heatmap(brightness(pooled(heads.maps[layer, head], size, size)), ink)
+            for head in range(count)
+        ]
+        for line in range(size // 2):
+            cells: Row = [("   ", "ink")]
+            for one in drawn:
+                cells += one[line] if line < len(one) else []
+                missing = size - (width_of(one[line]) if line < len(one) else 0)
+                cells.append((" " * (missing + 1), "ink"))
+            picture.rows.append(cells)
+    return picture
+
+
+def draw_pattern(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
+    """Draw one head's pattern, queries down and keys across; the part around the cursor."""
+    T = len(heads.tokens)
+    rows, columns = 2 * max(1, height - 2), max(1, width - 3)
+    top = _window(heads.query, rows, T) // 2 * 2
+    left = _window(heads.key, columns, T)
+    part = heads.pattern[top : top + rows, left : left + columns]
+    picture = Picture()
+    name = heads.names[heads.layer][heads.head] if heads.names else ""
+    picture.add((f"L{heads.layer} H{heads.head} ", "title"), (name, "ink"))
+    keys = "".join(shown(one, ink == "ascii")[:1] or " " for one in heads.tokens[left:][:columns])
+    before, at = keys[: heads.key - left], keys[heads.key - left : heads.key - left + 1]
+    picture.add(("   ", "ink"), (before, "dim"), (at, "cursor"), (keys[len(before) + 1 :], "dim"))
+    for number, cells in enumerate(draw_heatmap(brightness(part), ink)):
+        upper = top + 2 * number
+        here = heads.query in (upper, upper + 1)
+        label = shown(heads.tokens[heads.query if here else upper], ink == "ascii")[:1]
+        sign = ">" if ink == "ascii" else "▸"
+        picture.rows.append(
+            [
+                (sign if here else " ", "cursor" if here else "dim"),
+                (label.ljust(2)[:2], "dim"),
+                *cells,
+            ]
+        )
+        for column in range(part.shape[1]):
+            target = Target(len(picture.rows) - 1, 3 + column, 4 + column, ("key", left + column))
+            picture.targets.append(target)
+    return picture
+
+
+def _window(place: int, size: int, length: int) -> int:
+    """Return where a part of a length begins that has a place in its middle, if possible."""
+    return max(0, min(place - size // 2, length - size))
+
+
+def draw_query(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
+    """Draw what the query token looks at: the text shaded by its weights, and the largest."""
+    weights = heads.pattern[heads.query]  # (T,)
+    largest = float(np.nanmax(weights)) if np.isfinite(weights).any() else 1.0
+    found = levels(weights, 0.0, largest or 1.0)
+    styles = [
+        "future" if number > heads.query else f"shade {max(0, level)}"
+        for number, level in enumerate(found.tolist())
+    ]
+    head = Picture()
+    name = heads.names[heads.layer][heads.head] if heads.names else ""
+    token = quoted(heads.tokens[heads.query], ink == "ascii")
+    head.add((f"L{heads.layer} H{heads.head} ", "title"), (name, "ink"))
+    head.add((f"token {heads.query} ", "dim"), (f" {token} ", "cursor"), (" looks at", "dim"))
+    bars = draw_bars(heads, width, max(3, min(8, height // 3)), ink)
+    room = max(2, height - len(head.rows) - len(bars.rows) - 1)
+    marks = [
+        " " if number > heads.query else _mark(level, ink)
+        for number, level in enumerate(found.tolist())
+    ]
+    # where the terminal has no colours, marks below the text say it
+    text = draw_tokens(
+        heads.tokens,
+        styles,
+        width,
+        room,
+        heads.query,
+        marks if ink != "pixels" else None,
+        ink == "ascii",
+    )
+    gap = Picture([[]])
+    return cut(below(head, text, gap, bars), width, height)
+
+
+def _mark(level: int, ink: Ink) -> str:
+    return mark(level, ink) if level >= 0 else "×"
+
+
+def draw_bars(heads: Heads, width: int, count: int, ink: Ink) -> Picture:
+    """Draw the largest weights of the query token as bars, with the tokens and how far back."""
+    weights = np.nan_to_num(heads.pattern[heads.query, : heads.query + 1], nan=-1.0)
+    order = np.argsort(-weights, kind="stable")[:count].tolist()
+    picture = Picture()
+    full = "#" if ink == "ascii" else "█"
+    for key in order:
+        value = float(heads.pattern[heads.query, key])
+        away = heads.query - key
+        where = "itself" if away == 0 else f"{away} back"
+        token = quoted(heads.tokens[key], ink == "ascii").ljust(4)[:12]
+        size = round(value * BAR) if value == value else 0
+        style = "cursor" if key == heads.key else "ink"
+        picture.add(
+            (f" {token} ", style),
+            (f"{value:5.1%} ", "ink"),
+            (full * size + " " * (BAR - size), "bar"),
+            (f" {where}", "dim"),
+            what=("key", key),
+        )
+    return picture

@@ -1,0 +1,167 @@
+"""Embeddings: the tokens on a map of two principal components, and the nearest of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tui.charts.heatmap import Ink, Matrix, draw_heatmap, pooled
+from tui.inside.layout import Picture, Row, Target, below, beside, cut
+from tui.inside.tokens import quoted
+from tui.terminal.cells import cells_of
+
+WIDE = 100
+LIST_WIDTH = 30
+BAR = 10
+POINT = {"pixels": "·", "blocks": "·", "ascii": "."}
+# where a label may go if its own place is taken: rows down, columns to the right
+NEAR = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (0, 2), (0, -2), (1, 1), (-1, -1))
+
+
+@dataclass(frozen=True)
+class Map:
+    """What is drawn.
+
+    Attributes:
+        points: (V, 2), the tokens on the first two principal components.
+        variance: What share of the variance each of the two explains.
+        tokens: V strings.
+        chosen: The id of the token whose neighbours are shown.
+        nearest: The ids of the nearest by cosine, and the cosines.
+        cursor: Which of them the cursor is on.
+        positions: (P, P), cosines of learned positions; None if there are none.
+    """
+
+    points: Matrix
+    variance: tuple[float, float]
+    tokens: Sequence[str]
+    chosen: int
+    nearest: Sequence[tuple[int, float]]
+    cursor: int
+    positions: Matrix | None = None
+
+
+def draw_embeddings(one: Map, width: int, height: int, ink: Ink) -> Picture:
+    """Draw the map beside the nearest tokens, and how alike positions are if there is room."""
+    wide = width >= WIDE
+    list_width = LIST_WIDTH if width >= 70 else 24
+    map_width = width - list_width - 2
+    right = _draw_nearest(one, min(14, height // 2 if wide else height - 1), ink)
+    if one.positions is not None and height - len(right.rows) >= 8:
+        right = below(
+            right, Picture([[]]), _draw_positions(one.positions, list_width,
+                                                  height - len(right.rows) - 1, ink)
+        )  # fmt: skip
+    share = "  ".join(f"{name} {part:.0%}" for name, part in zip("→↑", one.variance, strict=True))
+    if ink == "ascii":
+        share = share.replace("→", "x").replace("↑", "y")
+    title = Picture([[("principal components ", "title"), (f"of the variance: {share}", "dim")]])
+    left = below(title, draw_map(one, map_width, height - 1, ink))
+    return cut(beside([(left, map_width), (right, list_width)], height), width, height)
+
+
+def draw_map(one: Map, width: int, height: int, ink: Ink) -> Picture:
+    """Draw each token at its place; those for which there is no room as points."""
+    grid: list[list[tuple[str, str] | None]] = [[None] * width for _ in range(height)]
+    places = _places(one.points, width, height)
+    near = [number for number, _ in one.nearest]
+    first = [one.chosen, *near]
+    others = [number for number in range(len(one.tokens)) if number not in set(first)]
+    targets: list[Target] = []
+    for number in [*first, *others]:
+        place = places[number]
+        if place is None:
+            continue
+        style = "cursor" if number == one.chosen else "good" if number in near else "ink"
+        label = quoted(one.tokens[number], ink == "ascii")
+        label = label if cells_of(label) == len(label) and len(label) <= 12 else label[:1] or "?"
+        if cells_of(label) != len(label):
+            label = "?"
+        found = (
+            _free(grid, place, len(label))
+            if number in first or _is_quiet(len(others))
+            else _free(grid, place, len(label), NEAR[:1])
+        )
+        if found is None:
+            row, column = place
+            if grid[row][column] is None:
+                grid[row][column] = (POINT[ink], "dim")
+            continue
+        row, column = found
+        for step, letter in enumerate(label):
+            grid[row][column + step] = (letter, style)
+        targets.append(Target(row, column, column + len(label), ("embedding", number)))
+    return Picture([_row_of(cells) for cells in grid], targets)
+
+
+def _is_quiet(others: int) -> bool:
+    """Whether there are few enough tokens to look for a free place for each."""
+    return others <= 400
+
+
+def _places(points: Matrix, width: int, height: int) -> list[tuple[int, int] | None]:
+    """Return row and column of each point; None for one that is no number."""
+    finite = np.isfinite(points.sum(axis=1))  # (V,)
+    if not finite.any():
+        return [None] * len(points)
+    low, high = points[finite].min(0), points[finite].max(0)
+    span = np.where(high > low, high - low, 1.0)
+    share = (points - low) / span  # (V, 2), 0 to 1
+    return [
+        (round((1 - y) * (height - 1)), round(x * (width - 2))) if good else None
+        for (x, y), good in zip(np.nan_to_num(share).tolist(), finite, strict=True)
+    ]
+
+
+def _free(
+    grid: list[list[tuple[str, str] | None]],
+    place: tuple[int, int],
+    length: int,
+    near: Iterable[tuple[int, int]] = NEAR,
+) -> tuple[int, int] | None:
+    """Return a place near to one where so many cells, and one at each side, are free."""
+    for down, right in near:
+        row, column = place[0] + down, place[1] + right
+        if not (0 <= row < len(grid) and column >= 0 and column + length <= len(grid[0])):
+            continue
+        around = grid[row][max(0, column - 1) : column + length + 1]
+        if all(one is None or one[1] == "dim" for one in around):
+            return row, column
+    return None
+
+
+def _row_of(cells: Sequence[tuple[str, str] | None]) -> Row:
+    row: Row = []
+    for text, style in (one or (" ", "ink") for one in cells):
+        if row and row[-1][1] == style:
+            row[-1] = (row[-1][0] + text, style)
+        else:
+            row.append((text, style))
+    return row
+
+
+def _draw_nearest(one: Map, count: int, ink: Ink) -> Picture:
+    picture = Picture()
+    token = quoted(one.tokens[one.chosen], ink == "ascii")
+    picture.add(("nearest to ", "title"), (f" {token} ", "cursor"), (" by cosine", "dim"))
+    full = "#" if ink == "ascii" else "█"
+    for place, (number, cosine) in enumerate(one.nearest[: max(1, count - 1)]):
+        name = quoted(one.tokens[number], ink == "ascii")[:8].ljust(4)
+        size = round(max(0.0, cosine) * BAR) if cosine == cosine else 0
+        picture.add(
+            (f" {name} ", "cursor" if place == one.cursor else "good"),
+            (f"{cosine:6.2f} ", "ink"),
+            (full * size, "bar"),
+            what=("embedding", number),
+        )
+    return picture
+
+
+def _draw_positions(cosines: Matrix, width: int, height: int, ink: Ink) -> Picture:
+    picture = Picture([[("positions ", "title"), ("by cosine, bright is alike", "dim")]])
+    room = min(width, 2 * (height - 1))
+    for row in draw_heatmap(pooled(cosines, room, room), ink, 0.0, 1.0):
+        picture.rows.append(row)
+    return picture

@@ -1,0 +1,132 @@
+"""Pictures made of rows, put beside and below each other, with what a click on them means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from tui.terminal.cells import cells_of, shortened
+
+Row: TypeAlias = list[tuple[str, str]]
+"""One screen row as stretches of text, each with the name of its style."""
+
+GAP = 2  # columns between two pictures
+
+
+@dataclass(frozen=True)
+class Target:
+    """A part of a picture that can be clicked.
+
+    Attributes:
+        row: Its row.
+        left: Its first column.
+        right: The column behind its last one.
+        what: A word, and the numbers of what it is.
+    """
+
+    row: int
+    left: int
+    right: int
+    what: tuple[str | int, ...]
+
+
+@dataclass
+class Picture:
+    rows: list[Row] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+
+    def add(self, *parts: tuple[str, str], what: tuple[str | int, ...] = ()) -> None:
+        """Add a row; with ``what`` the whole of it can be clicked."""
+        row = list(parts)
+        if what:
+            self.targets.append(Target(len(self.rows), 0, width_of(row), what))
+        self.rows.append(row)
+
+    def target_at(self, row: int, column: int) -> tuple[str | int, ...]:
+        """Return what is at a place, the last that was put there; empty if nothing is."""
+        for one in reversed(self.targets):
+            if one.row == row and one.left <= column < one.right:
+                return one.what
+        return ()
+
+
+def width_of(row: Row) -> int:
+    return sum(cells_of(text) for text, _ in row)
+
+
+def fitted(row: Row, width: int) -> Row:
+    """Return a row of exactly this width, with ``…`` where it is cut."""
+    kept: Row = []
+    room = width
+    for text, style in row:
+        cells = cells_of(text)
+        if cells > room:
+            kept.append((shortened(text, room), style))
+            room -= cells_of(kept[-1][0])
+            break
+        kept.append((text, style))
+        room -= cells
+    return [*kept, (" " * room, "ink")] if room > 0 else kept
+
+
+def below(*pictures: Picture) -> Picture:
+    """Return pictures one below the other."""
+    whole = Picture()
+    for one in pictures:
+        top = len(whole.rows)
+        whole.rows += one.rows
+        whole.targets += [_moved(target, top, 0) for target in one.targets]
+    return whole
+
+
+def beside(parts: Sequence[tuple[Picture, int]], height: int) -> Picture:
+    """Return pictures side by side, each in as many columns as are said, with a gap between."""
+    whole = Picture([[] for _ in range(height)])
+    left = 0
+    for place, (picture, width) in enumerate(parts):
+        if place:
+            for row in whole.rows:
+                row.append((" " * GAP, "ink"))
+            left += GAP
+        for number, row in enumerate(whole.rows):
+            row += fitted(picture.rows[number] if number < len(picture.rows) else [], width)
+        whole.targets += [
+            _moved(one, 0, left) for one in picture.targets if one.row < height and one.left < width
+        ]
+        left += width
+    return whole
+
+
+def cut(picture: Picture, width: int, height: int) -> Picture:
+    """Return what fits of a picture."""
+    rows = [fitted(row, width) for row in picture.rows[:height]]
+    targets = [one for one in picture.targets if one.row < height and one.left < width]
+    return Picture(rows, targets)
+
+
+def wrapped(text: str, width: int, style: str = "ink") -> Picture:
+    """Return plain text in rows, broken between words."""
+    picture = Picture()
+    line = ""
+    for word in text.split():
+        if line and cells_of(line) + 1 + cells_of(word) > width:
+            picture.add((line, style))
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    if line:
+        picture.add((line, style))
+    return picture
+
+
+def figures(parts: Iterable[tuple[str, str]]) -> Row:
+    """Return a row of values with their names: ``name value``, two spaces between."""
+    row: Row = []
+    for name, value in parts:
+        row += [(("  " if row else "") + name + " ", "dim"), (value, "ink")]
+    return row
+
+
+def _moved(target: Target, down: int, right: int) -> Target:
+    return Target(target.row + down, target.left + right, target.right + right, target.what)

@@ -1,0 +1,122 @@
+"""Predictions: the most likely next tokens as bars, with what the settings of sampling leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tui.charts.heatmap import Ink
+from tui.inside.layout import Picture, below, beside, cut, figures
+from tui.inside.tokens import draw_tokens, quoted
+
+if TYPE_CHECKING:
+    from engine.inspect.prediction import Candidates
+
+WIDE = 100
+LONGEST_BAR = 40
+
+
+@dataclass(frozen=True)
+class Next:
+    """What is drawn of a prediction.
+
+    Attributes:
+        tokens: T strings, with those that were chosen behind the text.
+        chosen: How many of them were chosen.
+        position: The prediction is of the token after this one.
+        candidates: The tokens that may come next, the most likely first.
+        texts: The text of the token of each of the first candidates.
+        actual: The id of the token that does come next in the text, if one does.
+        entropy: Of the prediction, in bits.
+        cursor: Which candidate is chosen.
+        settings: The settings of sampling by name, as they are shown.
+        setting: Which of them the keys change.
+        tried: What was tried from here before: token texts and the probability of each.
+    """
+
+    tokens: Sequence[str]
+    chosen: int
+    position: int
+    candidates: Candidates
+    texts: Sequence[str]
+    actual: int | None
+    entropy: float
+    cursor: int
+    settings: dict[str, str]
+    setting: str
+    tried: Sequence[tuple[str, float]] = ()
+
+
+def draw_prediction(one: Next, width: int, height: int, ink: Ink) -> Picture:
+    """Draw the text, the bars and the settings."""
+    wide = width >= WIDE
+    bars_width = width // 2 if wide else width
+    text = _draw_text(one, width - bars_width - 2 if wide else width, ink, height if wide else 4)
+    head = _draw_head(one, bars_width, ink)
+    room = height - (0 if wide else len(text.rows) + 1)
+    bars = _draw_bars(one, bars_width, room - len(head.rows), ink)
+    right = below(head, bars)
+    if wide:
+        left_width = width - bars_width - 2
+        return beside([(text, left_width), (right, bars_width)], height)
+    return cut(below(text, Picture([[]]), right), width, height)
+
+
+def _draw_text(one: Next, width: int, ink: Ink, height: int) -> Picture:
+    first = len(one.tokens) - one.chosen
+    styles = [
+        "good" if number >= first else "ink" if number <= one.position else "dim"
+        for number in range(len(one.tokens))
+    ]
+    tried = Picture()
+    for text, probability in one.tried[: max(0, height // 4)]:
+        tried.add(("tried ", "dim"), (f"{quoted(text, ink == 'ascii')} ", "good"),
+                  (f"{probability:.1%}", "dim"))  # fmt: skip
+    room = height - len(tried.rows)
+    drawn = draw_tokens(one.tokens, styles, width, room, cursor=one.position, ascii=ink == "ascii")
+    return below(drawn, tried)
+
+
+def _draw_head(one: Next, width: int, ink: Ink) -> Picture:
+    picture = Picture()
+    token = quoted(one.tokens[one.position], ink == "ascii") if one.tokens else ""
+    after = [("after token ", "dim"), (f"{one.position} ", "ink"), (f" {token} ", "cursor")]
+    told = [("entropy", f"{one.entropy:.2f} bits")]
+    if one.actual is not None:
+        ids = one.candidates.ids.tolist()
+        rank = ids.index(one.actual) + 1
+        told.append(("comes next", f"rank {rank}"))
+    picture.add(*after, ("  ", "ink"), *figures(told))
+    row = []
+    for name, value in one.settings.items():
+        style = "cursor" if name == one.setting else "dim"
+        row += [(f"{name} {value}", style), ("  ", "ink")]
+    picture.add(*row)
+    return picture
+
+
+def _draw_bars(one: Next, width: int, count: int, ink: Ink) -> Picture:
+    """Draw a bar for each candidate: what the model says, and what is left of it."""
+    ids = one.candidates.ids.tolist()
+    first = max(0, min(one.cursor - count // 2, len(one.texts) - count))
+    longest = max(8, min(LONGEST_BAR, width - 28))
+    picture = Picture()
+    full, cut_off = ("#", "-") if ink == "ascii" else ("█", "░")
+    for place in range(first, min(len(one.texts), first + count)):
+        probability = float(one.candidates.probabilities[place])
+        drawn_with = float(one.candidates.sampled[place])
+        kept = bool(one.candidates.kept[place])
+        is_next = one.actual is not None and ids[place] == one.actual
+        sign = "◆" if ink != "ascii" else "*"
+        token = quoted(one.texts[place], ink == "ascii")[:8].ljust(5)
+        bar = full * round((drawn_with if kept else probability) * longest)
+        picture.add(
+            (f"{sign if is_next else ' '}", "good"),
+            (f" {token} ", "cursor" if place == one.cursor else "ink" if kept else "dim"),
+            (f"{probability:6.1%} ", "ink" if kept else "dim"),
+            (f"{drawn_with:6.1%} " if kept else "   cut ", "good" if kept else "dim"),
+            (bar if kept else bar.replace(full, cut_off), "bar" if kept else "dim"),
+            what=("candidate", place),
+        )
+    return picture

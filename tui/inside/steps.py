@@ -1,0 +1,108 @@
+"""One head, step by step: from a query and a key to what is added to the residual stream."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tui.charts.heatmap import Ink, Matrix, draw_heatmap, pooled
+from tui.inside.attention import Heads
+from tui.inside.layout import Picture, Row, cut
+from tui.inside.tokens import quoted
+
+if TYPE_CHECKING:
+    from engine.inspect.attention import HeadSteps
+
+NAME = 11  # columns of the names of the rows
+
+
+def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, ink: Ink) -> Picture:
+    """Draw q · k, scale, mask, softmax and the weighted values of one pair of tokens."""
+    picture = Picture()
+    ascii = ink == "ascii"
+    query, key = (quoted(heads.tokens[one], ascii) for one in (heads.query, heads.key))
+    picture.add(
+        (f"L{heads.layer} H{heads.head} step by step: ", "title"),
+        (f" {query} ", "cursor"), (f" token {heads.query} looks at ", "dim"),
+        (f" {key} ", "good"), (f" token {heads.key}", "dim"),
+    )  # fmt: skip
+    is_it = found is not None and (found.layer, found.head, found.query, found.key) == (
+        heads.layer, heads.head, heads.query, heads.key,
+    )  # fmt: skip
+    if found is None or not is_it:
+        picture.add(("computing …", "dim"))
+        return picture
+    room = width - NAME - 2
+    size = len(found.q)
+    spacious = height >= 24
+
+    def gap() -> None:
+        if spacious:
+            picture.add()
+
+    gap()
+    scale = float(max(np.abs(found.q).max(), np.abs(found.k).max()))
+    picture.rows.append(_strip("q", found.q, scale, room, ink, f"({size},) what it looks for"))
+    picture.rows.append(_strip("k", found.k, scale, room, ink, f"({size},) what the other offers"))
+    most = float(np.abs(found.products).max())
+    picture.rows.append(_strip("q × k", found.products, most, room, ink, f"({size},)"))
+    picture.add(("q · k".ljust(NAME), "dim"), (f"{found.score:.3f}", "ink"), (", their sum", "dim"))
+    gap()
+    scaled = float(found.scaled[heads.key])
+    picture.add(
+        ("scale".ljust(NAME), "dim"),
+        (f"{found.score:.3f} / √{size} = {scaled:.3f}", "ink"),
+        (f"   keeps the variance of scores at 1 for any head size ({found.scale:.3f})", "dim"),
+    )
+    masked = bool(found.masked[heads.key])
+    told = "−∞: it comes later, and must not be seen" if masked else "not masked: it comes no later"
+    picture.add(("mask".ljust(NAME), "dim"), (told, "bad" if masked else "ink"))
+    gap()
+    T = len(found.weights)
+    seen = found.scaled[: heads.query + 1]
+    low, high = float(seen.min()), float(seen.max())
+    row = np.where(found.masked, low, found.scaled)[None].astype(np.float32)
+    picture.rows.append(_scores("scores", row, low, high, room, ink, f"({T},) of all tokens"))
+    weights = found.weights[None]
+    largest = float(weights.max()) or 1.0
+    picture.rows.append(_scores("softmax", weights, 0.0, largest, room, ink, "(T,), sums to 1"))
+    weight = float(found.weights[heads.key])
+    total = sum(math.exp(float(one) - high) for one in seen)
+    picture.add(
+        ("weight".ljust(NAME), "dim"),
+        ("0" if masked else f"exp({scaled:.3f}) / Σ exp = ", "ink"),
+        ("" if masked else f"{weight:.4f}", "good"),
+        (f"   Σ over {heads.query + 1} tokens, {total:.2f} times the largest", "dim"),
+    )
+    gap()
+    values = found.values[heads.key]
+    most = float(max(np.abs(values).max(), np.abs(found.mixed).max()))
+    picture.rows.append(_strip("v", values, most, room, ink, f"({size},) of the other token"))
+    picture.rows.append(
+        _strip("Σ weight·v", found.mixed, most, room, ink, f"({size},) of all it looks at")
+    )
+    added = f"({len(found.added)},) through the output projection; length {found.added_norm:.3f}"
+    most = float(np.abs(found.added).max())
+    picture.rows.append(_strip("added", found.added, most, room, ink, added))
+    return cut(picture, width, height)
+
+
+def _strip(name: str, values: Matrix, most: float, room: int, ink: Ink, shape: str) -> Row:
+    """Draw a vector as a row of cells by size, with its shape; the sign is not shown."""
+    text = f"  {shape}"
+    columns = max(8, min(len(values), room - len(text)))
+    magnitudes = np.abs(values)[None].astype(np.float32)
+    few = pooled(magnitudes, 1, columns)
+    (cells,) = draw_heatmap(np.repeat(few, 2, axis=0), ink, 0.0, most or 1.0)
+    return [(name.ljust(NAME), "dim"), *cells, (text, "dim")]
+
+
+def _scores(
+    name: str, values: Matrix, low: float, high: float, room: int, ink: Ink, shape: str
+) -> Row:
+    text = f"  {shape}"
+    few = pooled(values, 1, max(8, room - len(text)))
+    (cells,) = draw_heatmap(np.repeat(few, 2, axis=0), ink, low, high)
+    return [(name.ljust(NAME), "dim"), *cells, (text, "dim")]

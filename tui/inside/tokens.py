@@ -1,0 +1,123 @@
+"""The tokens of a text in lines, each in a style of its own, with a cursor on one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tui.inside.layout import Picture, Row, Target
+from tui.terminal.cells import cells_of, straight
+
+NEW_LINE = "↵"
+TAB = "→"
+CURSOR = "cursor"
+_SIGNS = str.maketrans({"\n": NEW_LINE, "\t": TAB})
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A token where it is drawn, or what fits of it on a line."""
+
+    token: int
+    text: str
+    cells: int
+
+
+def shown(token: str, ascii: bool = False) -> str:
+    """Return a token on one line: line breaks and tabs as signs, control characters visible."""
+    signs = token.replace("\n", "\\n").replace("\t", "\\t") if ascii else token.translate(_SIGNS)
+    return straight(signs)
+
+
+def quoted(token: str, ascii: bool = False) -> str:
+    """Return a token as it is named in a list: a space alone can be seen."""
+    text = shown(token, ascii)
+    blank = "_" if ascii else "␣"
+    return text.replace(" ", blank) if text.strip() != text or not text else text
+
+
+def lines_of(tokens: Sequence[str], width: int, ascii: bool = False) -> list[list[Piece]]:
+    """Lay tokens out in lines, broken behind line breaks and, if there are some, behind spaces."""
+    lines: list[list[Piece]] = [[]]
+    column = 0
+    for number, token in enumerate(tokens):
+        text = shown(token, ascii)
+        cells = cells_of(text)
+        if column + cells > width and lines[-1]:
+            moved = _word_at_end(lines[-1], width)
+            lines[-1] = lines[-1][: len(lines[-1]) - len(moved)]
+            lines.append(moved)
+            column = sum(one.cells for one in moved)
+        while cells > width:  # a token that is longer than a line
+            part = text[: max(1, width - column)]
+            lines[-1].append(Piece(number, part, cells_of(part)))
+            lines.append([])
+            text, column = text[len(part) :], 0
+            cells = cells_of(text)
+        lines[-1].append(Piece(number, text, cells))
+        column += cells
+        if token.endswith("\n"):
+            lines.append([])
+            column = 0
+    if len(lines) > 1 and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _word_at_end(line: list[Piece], width: int) -> list[Piece]:
+    """Return the pieces of a word that is not finished, if it can move to the next line."""
+    for place in range(len(line) - 1, 0, -1):
+        if line[place - 1].text.endswith(" ") or line[place].text.startswith(" "):
+            moved = line[place:]
+            return moved if sum(one.cells for one in moved) < width // 2 else []
+    return []
+
+
+def draw_tokens(
+    tokens: Sequence[str],
+    styles: Sequence[str],
+    width: int,
+    height: int,
+    cursor: int | None = None,
+    marks: Sequence[str] | None = None,
+    ascii: bool = False,
+) -> Picture:
+    """Draw tokens; the part of the text with the cursor, if it is longer than the picture.
+
+    Args:
+        styles: The name of a style for each token.
+        marks: A character for each token, drawn in a row below its line, in the token's style.
+    """
+    lines = lines_of(tokens, width, ascii)
+    per_line = 1 if marks is None else 2
+    room = max(1, height // per_line)
+    at = next(
+        (
+            number
+            for number, line in enumerate(lines)
+            if cursor is not None and any(one.token == cursor for one in line)
+        ),
+        0,
+    )
+    top = max(0, min(at - room // 2, len(lines) - room))
+    picture = Picture()
+    for line in lines[top : top + room]:
+        row: Row = []
+        column = 0
+        for piece in line:
+            style = styles[piece.token]
+            style = f"{style} {CURSOR}" if piece.token == cursor else style
+            row.append((piece.text, style))
+            what = ("token", piece.token)
+            for below in range(per_line):
+                at_row = len(picture.rows) + below
+                picture.targets.append(Target(at_row, column, column + piece.cells, what))
+            column += piece.cells
+        picture.rows.append(row)
+        if marks is not None:
+            picture.rows.append(
+                [(marks[one.token].ljust(one.cells), f"mark {styles[one.token]}") for one in line]
+            )
+    if top + room < len(lines) and picture.rows:
+        picture.rows[-1].append((" …", "dim"))
+    return picture

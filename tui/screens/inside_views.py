@@ -1,0 +1,536 @@
+"""The views of the screen of a model's inside: what each draws, and what the keys do in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from engine.config.schema import SETTINGS, SampleConfig
+from tui.control.inside import Side
+from tui.control.stepping import stepped
+from tui.inside.attention import Heads, draw_attention
+from tui.inside.embeddings import Map, draw_embeddings
+from tui.inside.health import Health, draw_health
+from tui.inside.layers import Layers, draw_layers
+from tui.inside.layout import Picture, wrapped
+from tui.inside.prediction import Next, draw_prediction
+from tui.inside.steps import draw_steps
+from tui.inside.surprise import Surprises, draw_surprise
+
+if TYPE_CHECKING:
+    from engine.inspect.health import Finding
+    from engine.protocol import Inspected
+    from tui.screens.inside import InsideScreen
+
+FILTERS = ("temperature", "top_k", "top_p", "min_p")
+MOST_CANDIDATES = 200
+
+
+class View:
+    """One view: it draws what is known, and keeps what is chosen in it.
+
+    Attributes:
+        title: Of its tab.
+        explanation: What one sees, and why it matters.
+        source: The paper.
+        takes_two: Whether two models can be shown.
+        joins_two: Whether they are drawn as one picture.
+        needs_answer: Whether it shows an answer of the engine.
+    """
+
+    title = ""
+    explanation = ""
+    source = ""
+    takes_two = True
+    joins_two = False
+    needs_answer = True
+
+    def __init__(self, screen: InsideScreen) -> None:
+        self.screen = screen
+        self.state = screen.state
+
+    def draw(self, side: Side, width: int, height: int) -> Picture:
+        raise NotImplementedError
+
+    def why_not(self, action: str) -> str:
+        """Return why a key does nothing in this view; empty if it does something."""
+        return NOTHING.get(action, "")
+
+    def move(self, by: int) -> None:
+        self.state.move(by)
+
+    def click(self, kind: str, where: list[int]) -> None:
+        if kind == "token":
+            self.state.move(where[0] - self.state.position)
+
+    def go_down(self, by: int) -> None:
+        """Go to the next thing in the list of the view."""
+
+    def go_layer(self, by: int) -> None: ...
+
+    def enter(self) -> None: ...
+
+    def take_back(self) -> None: ...
+
+    def mode(self) -> None: ...
+
+    def adjust(self, by: int) -> None: ...
+
+    def next_setting(self) -> None: ...
+
+
+NOTHING = {
+    "go_layer": "the attention view goes from layer to layer by this key",
+    "take_back": "the prediction view takes the last token back by this key",
+    "adjust": "the prediction view changes temperature and the like by this key",
+    "next_setting": "the prediction view has settings to choose by this key",
+    "mode": "the attention view has several pictures to choose by this key",
+    "enter": "there is nothing to choose in this view",
+    "go_down": "there is no list to go down in this view",
+}
+
+
+class AttentionView(View):
+    title = "Attention"
+    explanation = (
+        "Each head looks back from every token (rows) at those before it (columns); the brighter, "
+        "the more of that token's value it takes. What a head has learned to look for is how the "
+        "model carries information along the text."
+    )
+    source = "Vaswani et al. 2017; induction heads: Olsson et al. 2022."
+
+    def __init__(self, screen: InsideScreen) -> None:
+        super().__init__(screen)
+        self._mode = 0  # overview, enlarged, steps
+
+    def why_not(self, action: str) -> str:
+        if action in ("go_down", "go_layer", "enter", "mode"):
+            return ""
+        return super().why_not(action)
+
+    def draw(self, side: Side, width: int, height: int) -> Picture:
+        state, answer = self.state, side.answers["attention"]
+        place = (state.layer, state.head)
+        pattern = answer.found.patterns.get(place)
+        if pattern is None:
+            return Picture([[("looking at this head …", "dim")]])
+        names = side.answers.get("heads")
+        labels = names.found.names if names and names.found else ()
+        named = [[f"{label} {score:.2f}" for label, score in layer] for layer in labels]
+        last = len(answer.tokens) - 1
+        heads = Heads(
+            answer.found.maps, pattern, named, answer.tokens, *place,
+            query=min(state.position, last), key=min(state.key, last),
+        )  # fmt: skip
+        if self._mode == 2:
+            steps = side.answers.get("steps")
+            found = steps.found if steps else None
+            return draw_steps(heads, found, width, height, self.screen.ink)
+        return draw_attention(heads, width, height, self.screen.ink, self._mode == 1)
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        answer = self.state.answer
+        return answer.found.maps.shape[:2] if answer else (1, 1)
+
+    def move(self, by: int) -> None:
+        super().move(by)
+        self._ask_steps()
+
+    def go_down(self, by: int) -> None:
+        """Go to the next head; after the last of a layer to the first of the next one."""
+        layers, heads = self._shape
+        place = max(0, min(layers * heads - 1, self.state.layer * heads + self.state.head + by))
+        self._choose(*divmod(place, heads))
+
+    def go_layer(self, by: int) -> None:
+        layers, _ = self._shape
+        self._choose(max(0, min(layers - 1, self.state.layer + by)), self.state.head)
+
+    def click(self, kind: str, where: list[int]) -> None:
+        if kind == "head":
+            self._choose(*where)
+        elif kind == "key":
+            self.state.key = where[0]
+            self._ask_steps()
+        else:
+            super().click(kind, where)
+            self._ask_steps()
+
+    def _choose(self, layer: int, head: int) -> None:
+        self.state.layer, self.state.head = layer, head
+        answer = self.state.answer
+        if answer and (layer, head) not in answer.found.patterns:
+            self.state.ask_for("attention")
+        self._ask_steps()
+
+    def enter(self) -> None:
+        """Go from all heads to one, and from its pattern to its steps."""
+        self._mode = (self._mode + 1) % 3
+        self._ask_steps()
+
+    mode = enter
+
+    def _ask_steps(self) -> None:
+        if self._mode == 2:
+            self.state.key = min(self.state.key, self.state.position)
+            self.state.ask_for("steps")
+
+
+class PredictionView(View):
+    title = "Prediction"
+    explanation = (
+        "The model's probability for each next token, and what temperature, top-k, top-p and min-p "
+        "leave of it. Sampling draws from the right-hand figures: this is all the choice a GPT "
+        "ever has."
+    )
+    source = "Top-p: Holtzman et al. 2020; min-p: Nguyen et al. 2024."
+
+    def __init__(self, screen: InsideScreen) -> None:
+        super().__init__(screen)
+        sample = screen.control.draft.base.sample
+        self.settings = dataclasses.replace(sample, prompt="", probes="")
+        self._setting = 0
+        self._cursor = 0
+        self._tried: dict[tuple[int, ...], dict[str, float]] = {}  # what followed each path
+
+    def why_not(self, action: str) -> str:
+        if action == "take_back" and not self.state.typed:
+            return f"no token was chosen yet: {self.screen.key_of('inside.enter')} takes one"
+        if action in ("go_down", "enter", "adjust", "next_setting", "take_back"):
+            return ""
+        return super().why_not(action)
+
+    def draw(self, side: Side, width: int, height: int) -> Picture:
+        return draw_prediction(self._next(side), width, height, self.screen.ink)
+
+    def _next(self, side: Side) -> Next:
+        from engine.inspect.prediction import filtered
+
+        answer = side.answers["prediction"]
+        found, ids = answer.found, answer.ids
+        first = found.prediction.first
+        position = max(first, min(self.state.position, len(ids) - 1))
+        candidates = filtered(found.prediction.at(position), self.settings, ids[: position + 1])
+        few = candidates.ids[:MOST_CANDIDATES].tolist()
+        texts = [found.vocabulary[one] for one in few]
+        settings = {name: _shown(self.settings, name) for name in FILTERS}
+        actual = ids[position + 1] if position + 1 < len(ids) else None
+        return Next(
+            answer.tokens,
+            len(self.state.typed),
+            position,
+            candidates,
+            texts,
+            actual,
+            float(found.prediction.entropy[position - first]),
+            min(self._cursor, len(texts) - 1),
+            settings,
+            FILTERS[self._setting],
+            tuple(self._tried.get(tuple(self.state.typed), {}).items()),
+        )
+
+    def move(self, by: int) -> None:
+        super().move(by)
+        self._cursor = 0
+
+    def go_down(self, by: int) -> None:
+        self._cursor = max(0, min(MOST_CANDIDATES - 1, self._cursor + by))
+
+    def click(self, kind: str, where: list[int]) -> None:
+        if kind == "candidate":
+            self._cursor = where[0]
+        else:
+            super().click(kind, where)
+            self._cursor = 0
+
+    def enter(self) -> None:
+        """Take the token at the cursor behind the text, as if it had been sampled."""
+        if self.state.answer is None:
+            return
+        now = self._next(self.state.main)
+        chosen = int(now.candidates.ids[now.cursor])
+        path = tuple(self.state.typed)
+        self._tried.setdefault(path, {})[now.texts[now.cursor]] = float(
+            now.candidates.probabilities[now.cursor]
+        )
+        self.state.take_token(chosen, now.position)
+        self._cursor = 0
+
+    def take_back(self) -> None:
+        self.state.take_token_back()
+        self._cursor = 0
+
+    def adjust(self, by: int) -> None:
+        name = FILTERS[self._setting]
+        changed: Any = {
+            name: stepped(SETTINGS[f"sample.{name}"], getattr(self.settings, name), by > 0)
+        }
+        self.settings = dataclasses.replace(self.settings, **changed)
+
+    def next_setting(self) -> None:
+        self._setting = (self._setting + 1) % len(FILTERS)
+
+
+def _shown(settings: SampleConfig, name: str) -> str:
+    return SETTINGS[f"sample.{name}"].format(getattr(settings, name))
+
+
+class SurpriseView(View):
+    title = "Surprise"
+    explanation = (
+        "How many bits each token cost the model: −log2 of the probability it had given it. The "
+        "loss is the mean of these; where they are high is what the model has yet to learn."
+    )
+    source = "Shannon 1948; Hale 2001."
+    joins_two = True
+
+    def why_not(self, action: str) -> str:
+        return "" if action == "go_down" else super().why_not(action)
+
+    def draw(self, side: Side, width: int, height: int) -> Picture:
+        from engine.inspect.surprise import difference
+
+        found = side.answers["surprise"].found
+        position = min(self.state.position, len(found.measured.tokens) - 1)
+        against, other = None, ""
+        if len(self.state.sides) > 1:
+            beside = self.state.sides[1].answers.get("surprise")
+            if beside:
+                against = difference(beside.found.measured, found.measured)
+                other = f"step {beside.step:,}"
+        one = Surprises(found.measured, found.kinds, position, against, other)
+        return draw_surprise(one, width, height, self.screen.ink)
+
+    def go_down(self, by: int) -> None:
+        """Go to the token that is next in the list of the most surprising."""
+        answer = self.state.answer
+        if answer is None:
+            return
+        worst = answer.found.measured.worst(len(answer.tokens))
+        if not worst:
+            return
+        here = worst.index(self.state.position) if self.state.position in worst else -1
+        self.state.move(worst[max(0, min(len(worst) - 1, here + by))] - self.state.position)
+
+
+class LayersView(View):
+    title = "Layers"
+    explanation = (
+        "What each layer would predict if the model ended there (the brighter, the surer; ◆ is "
+        "right), and how much worse the loss is without a part. Depth pays where predictions get "
+        "better from row to row."
+    )
+    source = "Logit lens: nostalgebraist 2020; ablation: Michel et al. 2019."
+    takes_two = False
+
+    def __init__(self, screen: InsideScreen) -> None:
+        super().__init__(screen)
+        self._cursor = (0, 0)  # layer and place of the part
+
+    def why_not(self, action: str) -> str:
+        return "" if action in ("go_down", "go_layer", "enter") else super().why_not(action)
+
+    def draw(self, side: Side, width: int, height: int) -> Picture:
+        answer = side.answers["layers"]
+        found = answer.found
+        worth = side.answers.get("worth")
+        layer, place = self._cursor
+        one = Layers(
+            answer.tokens,
+            min(self.state.position, len(answer.tokens) - 1),
+            found.guesses,
+            found.lens.probability,
+            found.lens.truth,
+            found.norms.stream,
+            found.norms.added,
+            found.parts,
+            worth.found.worth if worth and worth.found else {},
+            worth.share if worth else 0.0,
+            found.off,
+            (layer, found.parts[place]),
+            found.bits,
+            found.goes_on,
+        )
+        return draw_layers(one, width, height, self.screen.ink)
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        """How many layers and parts of each there are."""
+        answer = self.state.answer
+        return (len(answer.found.guesses) - 1, len(answer.found.parts)) if answer else (1, 1)
+
+    def go_down(self, by: int) -> None:
+        """Go to the next part; after the last of a layer to the first of the next one."""
+        layers, parts = self._shape
+        place = max(0, min(layers * parts - 1, self._cursor[0] * parts + self._cursor[1] + by))
+        self._cursor = (place // parts, place % parts)
+
+    def go_layer(self, by: int) -> None:
+        layers, _ = self._shape
+        self._cursor = (max(0, min(layers - 1, self._cursor[0] + by)), self._cursor[1])
+
+    def click(self, kind: str, where: list[int]) -> None:
+        if kind == "part":
+            self._cursor = (where[0], where[1])
+        else:
+            super().click(kind, where)
+
+    def enter(self) -> None:
+        """Switch the part at the cursor off, or on again."""
+        answer = self.state.answer
+        if answer is None:
+            return
+        layer, place = self._cursor
+        part = (layer, answer.found.parts[place])
+        off = self.state.off
+        self.state.off = tuple(one for one in off if one != part) if part in off else (*off, part)
+        self.state.ask_for("layers")
+
+
+class EmbeddingsView(View):
+    title = "Embeddings"
+    explanation = (
+        "The vectors of the tokens, along the two directions in which they differ most. Tokens "
+        "that are used alike come to lie together: nobody told the model what a vowel is."
+    )
+    source = "Bengio et al. 2003; Mikolov et al. 2013."
+
+    def __init__(self, screen: InsideScreen) -> None:
+        super().__init__(screen)
+        self._cursor = 0
+        self._chosen: int | None = None  # a token that is looked at; None for that of the text
+
+    def why_not(self, action: str) -> str:
+        return "" if action in ("go_down", "enter") else super().why_not(action)
+
+    def _token(self, answer: Inspected) -> int:
+        if self._chosen is not None:
+            return self._chosen
+        return answer.ids[min(self.state.position, len(answer.ids) - 1)]
+
+    def draw(self, side: Side, width: int, height: int) -> Picture:
+        answer = side.answers["embeddings"]
+        found, token = answer.found, self._token(answer)
+        if token not in found.nearest:
+            return Picture([[("looking for its neighbours …", "dim")]])
+        near = found.nearest[token]
+        one = Map(
+            found.projection.points,
+            found.projection.explained,
+            found.vocabulary,
+            token,
+            list(zip(near.ids.tolist(), near.cosines.tolist(), strict=True)),
+            self._cursor,
+            found.positions,
+        )
+        return draw_embeddings(one, width, height, self.screen.ink)
+
+    def move(self, by: int) -> None:
+        self._chosen, self._cursor = None, 0
+        super().move(by)
+
+    def go_down(self, by: int) -> None:
+        answer = self.state.answer
+        if answer and self._token(answer) in answer.found.nearest:
+            last = len(answer.found.nearest[self._token(answer)].ids) - 1
+            self._cursor = max(0, min(last, self._cursor + by))
+
+    def click(self, kind: str, where: list[int]) -> None:
+        if kind == "embedding":
+            self._choose(where[0])
+        else:
+            super().click(kind, where)
+
+    def enter(self) -> None:
+        """Go to the token at the cursor in the list of the nearest."""
+        answer = self.state.answer
+        if answer and (near := answer.found.nearest.get(self._token(answer))):
+            self._choose(int(near.ids[self._cursor]))
+
+    def _choose(self, token: int) -> None:
+        self._chosen, self._cursor = token, 0
+        answer = self.state.answer
+        if answer and token not in answer.found.nearest:
+            self.state.also = (*self.state.also, token)
+            self.state.ask_for("embeddings")
+
+
+class HealthView(View):
+    title = "Health"
+    explanation = (
+        "What each layer and matrix did at the steps where it was measured, and what stands out "
+        "today. A layer whose gradients vanish, whose units are dead or whose attention has "
+        "collapsed no longer learns, long before the loss shows it."
+    )
+    takes_two = False
+    needs_answer = False
+
+    def __init__(self, screen: InsideScreen) -> None:
+        super().__init__(screen)
+        self._cursor = 0
+        self._family = ""  # shown instead of that of the finding at the cursor
+
+    def why_not(self, action: str) -> str:
+        return "" if action in ("go_down", "next_setting") else super().why_not(action)
+
+    def _findings(self) -> list[Finding]:
+        from engine.inspect.health import findings
+
+        return findings(self.screen.health_curves())
+
+    def draw(self, side: Side, width: int, height: int) -> Picture:
+        from engine.inspect.health import matrix, why_empty
+        from engine.metric_catalogue import format_value, short_part
+
+        curves, found = self.screen.health_curves(), self._findings()
+        if not found:
+            config = self.screen.control.draft.base
+            train = self.screen.key_of("cockpit.train")
+            told = why_empty(config.eval.health_interval, f"{train} in the cockpit")
+            return wrapped(told, width, "dim")
+        cursor = min(self._cursor, len(found) - 1)
+        family = self._family or found[cursor].family.name
+        one = Health(
+            matrix(curves, family),
+            found,
+            cursor,
+            short_part,
+            lambda one: format_value(one.family.metric(one.part), one.value),
+        )
+        return draw_health(one, width, height, self.screen.ink)
+
+    def move(self, by: int) -> None:
+        """The text has no part in it."""
+
+    def go_down(self, by: int) -> None:
+        self._family = ""
+        self._cursor = max(0, min(len(self._findings()) - 1, self._cursor + by))
+
+    def next_setting(self) -> None:
+        """Show the next figure over the steps."""
+        from engine.metric_catalogue import FAMILIES
+
+        names = [one.name for one in FAMILIES]
+        found = self._findings()
+        now = self._family or (
+            found[min(self._cursor, len(found) - 1)].family.name if found else ""
+        )
+        self._family = names[(names.index(now) + 1) % len(names)] if now else ""
+
+    def click(self, kind: str, where: list[int]) -> None:
+        if kind == "finding":
+            self._family = ""
+            self._cursor = where[0]
+
+
+def views_of(screen: InsideScreen) -> dict[str, View]:
+    kinds: dict[str, Any] = {
+        "attention": AttentionView,
+        "prediction": PredictionView,
+        "surprise": SurpriseView,
+        "layers": LayersView,
+        "embeddings": EmbeddingsView,
+        "health": HealthView,
+    }
+    return {name: kind(screen) for name, kind in kinds.items()}
