@@ -78,8 +78,7 @@ async def test_a_head_step_by_step_has_the_weight_of_its_pattern(open_app: Open)
     async with open_app(TWO_HEADS, size=(120, 40)) as person:
         await train_to(person, 3)
         screen = await look(person)
-        await person.press("enter", "enter", "left")
-        await click(person, screen, ("view", "attention"))
+        await person.press("left", "enter", "enter")
         await person.until(lambda: "Σ weight·v" in seen(screen), "the steps")
         steps = screen.state.main.answers["steps"].found
         assert (steps.query, steps.key) == (6, 0)

@@ -139,7 +139,7 @@ class Inside:
             self._ask(side, view)
 
     def take(self, event: Event) -> bool:
-        """Take an answer over; return whether it changes what is shown."""
+        """Take an answer over; return whether there was a question for it."""
         for side in self.sides:
             view = side.asked.get(event.request_id)
             if view is None:
@@ -155,7 +155,7 @@ class Inside:
                     del side.asked[event.request_id]
                 if side is self.main:
                     self._place_cursor(len(event.tokens))
-            return view in self._needed()
+            return True
         return False
 
     def _place_cursor(self, length: int) -> None:

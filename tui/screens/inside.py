@@ -123,12 +123,10 @@ class InsideScreen(KeyedScreen[None]):
             self.state.follow()
             self._find_kept()
             return False
-        if event.request_id == 0:
-            return False
-        asked = any(event.request_id in side.asked for side in self.state.sides)
-        if self.state.take(event):
+        answered = self.state.take(event)
+        if answered:
             self.refresh_picture()
-        return asked
+        return answered
 
     def refresh_picture(self) -> None:
         for picture in self.query(PictureView):  # none before it is built
