@@ -157,13 +157,6 @@ def _window(place: int, size: int, length: int) -> int:
 
 def draw_query(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
     """Draw what the query token looks at: the text shaded by its weights, and the largest."""
-    weights = heads.pattern[heads.query]  # (T,)
-    largest = float(np.nanmax(weights)) if np.isfinite(weights).any() else 1.0
-    found = levels(weights, 0.0, largest or 1.0)
-    styles = [
-        "future" if number > heads.query else f"shade {max(0, level)}"
-        for number, level in enumerate(found.tolist())
-    ]
     head = Picture()
     name = heads.names[heads.layer][heads.head] if heads.names else ""
     token = quoted(heads.tokens[heads.query], ink == "ascii")
@@ -171,26 +164,32 @@ def draw_query(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
     head.add((f"token {heads.query} ", "dim"), (f" {token} ", "cursor"), (" looks at", "dim"))
     bars = draw_bars(heads, width, max(3, min(8, height // 3)), ink)
     room = max(2, height - len(head.rows) - len(bars.rows) - 1)
-    marks = [
-        " " if number > heads.query else _mark(level, ink)
-        for number, level in enumerate(found.tolist())
-    ]
-    # where the terminal has no colours, marks below the text say it
-    text = draw_tokens(
-        heads.tokens,
-        styles,
-        width,
-        room,
-        heads.query,
-        marks if ink != "pixels" else None,
-        ink == "ascii",
-    )
+    text = draw_shaded(heads, width, room, ink)
     gap = Picture([[]])
     return cut(below(head, text, gap, bars), width, height)
 
 
 def _mark(level: int, ink: Ink) -> str:
     return mark(level, ink) if level >= 0 else "×"
+
+
+def draw_shaded(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
+    """Draw the text, shaded by the weights of the query token."""
+    weights = heads.pattern[heads.query]  # (T,)
+    largest = float(np.nanmax(weights)) if np.isfinite(weights).any() else 1.0
+    found = levels(weights, 0.0, largest or 1.0)
+    styles = [
+        "future" if number > heads.query else f"shade {max(0, level)}"
+        for number, level in enumerate(found.tolist())
+    ]
+    marks = [
+        " " if number > heads.query else _mark(level, ink)
+        for number, level in enumerate(found.tolist())
+    ]
+    # where the terminal has no colours, marks below the text say it
+    shown_marks = marks if ink != "pixels" else None
+    ascii = ink == "ascii"
+    return draw_tokens(heads.tokens, styles, width, height, heads.query, shown_marks, ascii)
 
 
 def draw_bars(heads: Heads, width: int, count: int, ink: Ink) -> Picture:

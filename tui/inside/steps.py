@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tui.charts.heatmap import Ink, Matrix, draw_heatmap, pooled
-from tui.inside.attention import Heads
-from tui.inside.layout import Picture, Row, cut
+from tui.inside.attention import Heads, draw_shaded
+from tui.inside.layout import Picture, Row, below, cut
 from tui.inside.tokens import quoted
 
 if TYPE_CHECKING:
@@ -67,13 +67,13 @@ def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, i
     picture.rows.append(_scores("scores", row, low, high, room, ink, f"({T},) of all tokens"))
     weights = found.weights[None]
     largest = float(weights.max()) or 1.0
-    picture.rows.append(_scores("softmax", weights, 0.0, largest, room, ink, "(T,), sums to 1"))
+    picture.rows.append(_scores("softmax", weights, 0.0, largest, room, ink, f"({T},) sums to 1"))
     weight = float(found.weights[heads.key])
     total = sum(math.exp(float(one) - high) for one in seen)
     picture.add(
         ("weight".ljust(NAME), "dim"),
         ("0" if masked else f"exp({scaled:.3f}) / Σ exp = ", "ink"),
-        ("" if masked else f"{weight:.4f}", "good"),
+        ("" if masked else _exactly(weight), "good"),
         (f"   Σ over {heads.query + 1} tokens, {total:.2f} times the largest", "dim"),
     )
     gap()
@@ -86,7 +86,15 @@ def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, i
     added = f"({len(found.added)},) through the output projection; length {found.added_norm:.3f}"
     most = float(np.abs(found.added).max())
     picture.rows.append(_strip("added", found.added, most, room, ink, added))
+    if height - len(picture.rows) >= 4:
+        picture.rows.append([])
+        text = draw_shaded(heads, width, height - len(picture.rows), ink)
+        picture = below(picture, text)
     return cut(picture, width, height)
+
+
+def _exactly(weight: float) -> str:
+    return f"{weight:.4f}" if weight >= 0.001 else f"{weight:.2g}"
 
 
 def _strip(name: str, values: Matrix, most: float, room: int, ink: Ink, shape: str) -> Row:

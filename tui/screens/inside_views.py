@@ -138,7 +138,11 @@ class AttentionView(View):
         self._ask_steps()
 
     def go_down(self, by: int) -> None:
-        """Go to the next head; after the last of a layer to the first of the next one."""
+        """Go to the next head, or to the next token that is looked at in the steps of one."""
+        if self._mode == 2:
+            self.state.key = max(0, min(self.state.position, self.state.key + by))
+            self._ask_steps()
+            return
         layers, heads = self._shape
         place = max(0, min(layers * heads - 1, self.state.layer * heads + self.state.head + by))
         self._choose(*divmod(place, heads))
@@ -167,6 +171,10 @@ class AttentionView(View):
     def enter(self) -> None:
         """Go from all heads to one, and from its pattern to its steps."""
         self._mode = (self._mode + 1) % 3
+        answer = self.state.answer
+        pattern = answer.found.patterns.get((self.state.layer, self.state.head)) if answer else None
+        if self._mode == 2 and pattern is not None:  # begin with what it looks at most
+            self.state.key = int(pattern[self.state.position].argmax())
         self._ask_steps()
 
     mode = enter
