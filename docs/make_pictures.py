@@ -22,6 +22,7 @@ from engine.config.presets import preset_config
 from engine.protocol import State
 from tui.app import GptTuiApp
 from tui.control.run import Launch
+from tui.screens.inside import InsideScreen
 
 PICTURES = Path(__file__).parent / "pictures"
 FONT = "DejaVu Sans Mono"
@@ -39,6 +40,7 @@ async def main() -> None:
         (all_charts, 200, 50),
         (first_look, 80, 24),
         (looking_back, 120, 40),
+        (inside, 120, 40),
     ]
     for make, width, height in makers:
         if not sys.argv[1:] or make.__name__ in sys.argv[1:]:
@@ -74,7 +76,14 @@ async def demo(width: int, height: int) -> None:
             await film.record(0.5)
         await pilot.press("g", "space", "s")
         await film.record(4)
-        await pilot.press("t")
+        await pilot.press("i")
+        await film.record(3)
+        for _ in range(5):
+            await pilot.press("down")
+            await film.record(0.4)
+        await pilot.press("5")
+        await film.record(2)
+        await pilot.press("escape", "t")
         await film.record(1.5)
         for _ in range(4):
             await pilot.press("left")
@@ -168,6 +177,48 @@ async def looking_back(width: int, height: int) -> None:
         await pilot.press("c")
         await pilot.pause(3)
         _save(app, "compare", width)
+
+
+async def inside(width: int, height: int) -> None:
+    """The views of the inside of a model, at the end of its training."""
+    values = {"train.max_steps": 900, "eval.interval": 100, "eval.health_interval": 20}
+    async with _app(width, height, values) as (app, pilot):
+        await pilot.press("space")
+        await _until(pilot, lambda: app.control.status.state is State.FINISHED)
+        await pilot.press("i")
+        await pilot.pause(1)
+        screen = app.screen
+        assert isinstance(screen, InsideScreen)
+        answers = screen.state.main.answers
+        await _until(pilot, lambda: "heads" in answers and answers["heads"].share == 1)
+        names = answers["heads"].found.names
+        told = [
+            (score, layer, head)
+            for layer, heads in enumerate(names)
+            for head, (label, score) in enumerate(heads)
+            if label not in ("spread", "mixed")
+        ]
+        _, screen.state.layer, screen.state.head = max(told, default=(0, 1, 0))
+        await pilot.press("left")
+        await pilot.pause(0.5)
+        _save(app, "inside-attention", width)
+        await pilot.press("enter", "enter")
+        await pilot.pause(1)
+        _save(app, "inside-steps", width)
+        for view in ("prediction", "surprise", "layers", "embeddings", "health"):
+            await pilot.press(str(list(screen._views).index(view) + 1))
+            await pilot.pause(1)
+            if view == "surprise":  # against a moment early on
+                for _ in range(8):
+                    await pilot.press("comma")
+                    await pilot.pause(0.5)
+                await pilot.press("c", "n")
+                await pilot.pause(1)
+            if view == "layers":
+                await pilot.press("c")
+                await _until(pilot, lambda: "worth" in answers and answers["worth"].share == 1)
+                await pilot.pause(0.5)
+            _save(app, f"inside-{view}", width)
 
 
 class _app:
