@@ -40,6 +40,16 @@ sys.argv[0] = "gpt-tui"
 runpy.run_module("tui", run_name="__main__")
 """
 
+# What Textual takes by itself, on this machine and at this moment.
+EMPTY_APP = f"""
+from textual.app import App
+from textual.widgets import Static
+class Empty(App[None]):
+    def compose(self):
+        yield Static({COCKPIT_WORDS!r})
+Empty().run()
+"""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -71,13 +81,14 @@ def measure(args: argparse.Namespace) -> Report:
     with harness.runs_folder(args) as runs_dir:
         programs.note("warming up")
         _start(runs_dir, "startup-warm", options, args.look)
-        starts = []
+        starts, empty = [], []
         for number in range(1, args.runs + 1):
+            empty.append(_start_empty(runs_dir))  # in between, as other programs come and go
             starts.append(_start(runs_dir, f"startup-{number}", options, args.look))
             programs.note(f"start {number}: {starts[-1]}")
         lazy = not _torch_before_paint(runs_dir, options)
         machine = programs.machine(runs_dir / "startup-1")
-    rows, result = _summary(starts, lazy, machine)
+    rows, result = _summary(starts, empty, lazy, machine)
     return rows, result | {"look_seconds": args.look}
 
 
@@ -93,6 +104,13 @@ def _start(runs_dir: Path, name: str, options: list[str], look: float) -> Start:
         shown = app.read_until(shows_a_step, PATIENCE_SECONDS)
     training = _first_step_at(runs_dir / name)
     return Start(paint - app.started, whole - app.started, training - pressed, shown - pressed)
+
+
+def _start_empty(runs_dir: Path) -> float:
+    """Return the seconds until a Textual app with nothing in it is painted."""
+    command = [sys.executable, "-c", EMPTY_APP]
+    with PtyApp(command, programs.app_environment(runs_dir, "empty")) as app:
+        return app.read_until(shows_cockpit, 30) - app.started
 
 
 def shows_cockpit(text: str) -> bool:
@@ -131,7 +149,11 @@ def _torch_before_paint(runs_dir: Path, options: list[str]) -> bool:
             return told.read_text() == "before"
 
 
-def _summary(starts: list[Start], lazy: bool, machine: dict[str, Any]) -> Report:
+def _summary(
+    starts: list[Start], empty: list[float], lazy: bool, machine: dict[str, Any]
+) -> Report:
+    bare = Spread.of(empty)
+    beyond = Spread.of([start.paint - one for start, one in zip(starts, empty, strict=True)])
     paint, whole, training, shown = (
         Spread.of([getattr(start, name) for start in starts])
         for name in ("paint", "whole", "training", "shown")
@@ -139,7 +161,9 @@ def _summary(starts: list[Start], lazy: bool, machine: dict[str, Any]) -> Report
     rows = [
         Row("first painted screen", f"≤ {PAINT_GOAL} s", paint.described("s"),
             paint.median <= PAINT_GOAL),
-        Row("… with its footer of keys", "", whole.described("s")),
+        Row("an empty Textual app's, in between", "", bare.described("s")),
+        Row("… of ours beyond it", "", beyond.described("s")),
+        Row("the first with its footer of keys", "", whole.described("s")),
         Row("space to the first step done", f"≤ {TRAINING_GOAL:g} s", training.described("s"),
             training.median <= TRAINING_GOAL),
         Row("space to a step on the screen", "", shown.described("s")),
@@ -148,6 +172,8 @@ def _summary(starts: list[Start], lazy: bool, machine: dict[str, Any]) -> Report
     result = {
         "bench": "startup",
         "first_paint_seconds": paint.to_dict(),
+        "empty_app_seconds": bare.to_dict(),
+        "beyond_empty_app_seconds": beyond.to_dict(),
         "whole_screen_seconds": whole.to_dict(),
         "training_seconds": training.to_dict(),
         "step_shown_seconds": shown.to_dict(),

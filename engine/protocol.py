@@ -19,8 +19,21 @@ from engine.states import State as State
 MOST_TEXTS = 16  # that one command samples at once
 
 
-@dataclass(frozen=True)
-class Command:
+class _Message:
+    """What dataclass would write for each of them, a third of the time to import them."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Command(_Message):
     """A request to the engine.
 
     Attributes:
@@ -49,7 +62,7 @@ class PruningRule:
     rivals: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Start(Command):
     """Start a new run. Answered by ``RunOpened``, then ``StateChanged``."""
 
@@ -61,7 +74,7 @@ class Start(Command):
     pruning_rule: PruningRule | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Open(Command):
     """Open an existing run at its latest checkpoint. Answered by ``RunOpened``."""
 
@@ -73,22 +86,22 @@ class Open(Command):
     data: str = ""  # where its text is now; empty if it is where it was
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Pause(Command):
     """Pause training. Answered by ``StateChanged``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Resume(Command):
     """Resume training. Answered by ``StateChanged``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Step(Command):
     """Take one step while paused. Answered by ``StateChanged`` when it is done."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Adjust(Command):
     """Change live settings. Answered by ``Adjusted`` at the next step boundary.
 
@@ -99,12 +112,12 @@ class Adjust(Command):
     undo: bool = False  # it takes back an earlier change, which the journal says
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class CoolDown(Command):
     """Start the cool-down of a wsd or constant schedule now. Answered by ``Adjusted``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Sample(Command):
     """Generate text from the current weights. Answered by ``SampleStarted``, one for each text."""
 
@@ -115,7 +128,7 @@ class Sample(Command):
     texts: int = 1  # so many at once, at most ``MOST_TEXTS``
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class StopSample(Command):
     """End a text that is being generated, and those generated with it; what there is stays.
 
@@ -125,7 +138,7 @@ class StopSample(Command):
     sample: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Inspect(Command):
     """Look inside a model. Answered by ``Inspected``.
 
@@ -146,19 +159,19 @@ class Inspect(Command):
     options: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Evaluate(Command):
     """Measure the validation loss now. Answered by ``Evaluated``."""
 
     whole: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Save(Command):
     """Write a checkpoint now. Answered by ``Saved``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Pin(Command):
     """Exempt the weights of a step from deletion, or no longer. Answered by ``Pinned``."""
 
@@ -166,14 +179,14 @@ class Pin(Command):
     keep: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Rewind(Command):
     """Go back to a step of this run. Answered by ``Rewound`` when that is done."""
 
     step: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class StopGoingBack(Command):
     """End a rewind, or the way to an earlier step for a fork: the run is where it was before.
 
@@ -181,7 +194,7 @@ class StopGoingBack(Command):
     """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Fork(Command):
     """Create another run from a step of this one. Answered by ``Forked``."""
 
@@ -191,19 +204,19 @@ class Fork(Command):
     runs_dir: str = ""  # where it goes; empty for the folder that this run is in
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Silence(Command):
     """Turn off a kind of advice for this run. Answered by ``Silenced``."""
 
     kind: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Unsilence(Command):
     """Turn all kinds of advice on again for this run. Answered by ``Unsilenced``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class FindLearningRate(Command):
     """Start the learning-rate finder on a temporary model, while an open run is paused.
 
@@ -214,20 +227,20 @@ class FindLearningRate(Command):
     config: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class EndLearningRateFinder(Command):
     """Cancel the learning-rate finder, if it is running. Answered by ``LearningRateFound``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Stop(Command):
     """End the session, saving first if asked. Answered by ``StateChanged``."""
 
     save: bool = True
 
 
-@dataclass(frozen=True)
-class Event:
+@dataclass(frozen=True, repr=False, eq=False)
+class Event(_Message):
     """Something that happened.
 
     Attributes:
@@ -237,14 +250,14 @@ class Event:
     request_id: int = field(default=0, kw_only=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class StateChanged(Event):
     state: State
     step: int = 0
     message: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class RunOpened(Event):
     path: str
     config: dict[str, Any]
@@ -262,7 +275,7 @@ class RunOpened(Event):
     characters: str = ""  # that a prompt may have; empty if that is not known
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Inspected(Event):
     """What a model does with a text.
 
@@ -285,7 +298,7 @@ class Inspected(Event):
     share: float = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Evaluated(Event):
     """The validation loss was measured."""
 
@@ -295,7 +308,7 @@ class Evaluated(Event):
     best: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class SampleStarted(Event):
     sample: int
     step: int
@@ -314,7 +327,7 @@ class TokenOdds:
     alternatives: tuple[tuple[str, float], ...]  # the most likely tokens and their probabilities
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class SampleText(Event):
     """More of a text. Its last characters may be held back, so tokens may run ahead of it."""
 
@@ -323,7 +336,7 @@ class SampleText(Event):
     odds: tuple[TokenOdds, ...] = ()  # of the tokens since the last event; none if automatic
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class SampleFinished(Event):
     sample: int
     tokens: int
@@ -331,13 +344,13 @@ class SampleFinished(Event):
     stopped_by: str = ""  # "stop" for a stop string, "max_tokens", or empty if it was ended
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Saved(Event):
     step: int
     path: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Pinned(Event):
     """The weights of a step were exempted from deletion, or no longer are."""
 
@@ -345,7 +358,7 @@ class Pinned(Event):
     keep: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Rewound(Event):
     """The run went back to a step; the later steps remain as an abandoned branch."""
 
@@ -355,7 +368,7 @@ class Rewound(Event):
     config: dict[str, Any]  # the settings at that step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Forked(Event):
     """A new run was created, with the weights and history of this one."""
 
@@ -363,7 +376,7 @@ class Forked(Event):
     path: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Adjusted(Event):
     """Settings were changed: key -> [from, to]."""
 
@@ -371,14 +384,14 @@ class Adjusted(Event):
     changes: dict[str, list[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Warned(Event):
     """A warning for the user; training may continue."""
 
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Advised(Event):
     """A training problem was detected; see ``engine.diagnostics.advice``."""
 
@@ -391,21 +404,21 @@ class Advised(Event):
     has_diverged: bool = False  # the weights are no use: to go on without the batch is none, too
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Silenced(Event):
     """A kind of advice was turned off for this run."""
 
     kind: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Unsilenced(Event):
     """Kinds of advice were turned on again."""
 
     kinds: list[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class LearningRateFinderPrepared(Event):
     """The learning-rate finder is being prepared, or begins; its losses go to a metric store."""
 
@@ -413,7 +426,7 @@ class LearningRateFinderPrepared(Event):
     runtime: dict[str, Any] = field(default_factory=dict)  # empty before it begins
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class LearningRateFound(Event):
     """The learning-rate finder has ended."""
 
@@ -421,7 +434,7 @@ class LearningRateFound(Event):
     changes: dict[str, Any] = field(default_factory=dict)  # the suggested settings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Refused(Event):
     """A command could not be carried out; nothing changed."""
 
@@ -429,7 +442,7 @@ class Refused(Event):
     message: str  # the reason
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Failed(Event):
     """The engine ended because of an error."""
 

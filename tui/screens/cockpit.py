@@ -12,6 +12,7 @@ from textual import events, getters, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.geometry import Size
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
@@ -34,13 +35,8 @@ from tui.screens.chart_actions import GridActions
 from tui.screens.cockpit_keys import HELP_PAGE
 from tui.screens.dialogs import NewRunDialog, before_forking
 from tui.screens.keyed import KeyedScreen
-from tui.screens.lr_finder import LRFinderScreen
 from tui.screens.panels import HEIGHT_FOR_TEN, Panels
-from tui.screens.presets import PresetsScreen
-from tui.screens.queue import QueueScreen
-from tui.screens.queue_dialog import QueueDialog
 from tui.screens.text_actions import TextActions
-from tui.screens.timeline import Choice, TimelineScreen
 from tui.text.notices import format_failed, format_finished, format_forked, format_rewound
 from tui.text.numbers import format_loss
 from tui.widgets.chart_grid import ChartGrid
@@ -58,6 +54,11 @@ from tui.widgets.welcome import Welcome
 if TYPE_CHECKING:
     from engine.metrics import Column
     from engine.runs.records import StoredSample
+    from tui.screens.kept_steps import Way
+    from tui.screens.lr_finder import LRFinderScreen
+    from tui.screens.timeline import Choice
+
+# screens that a key opens are imported by its action: the first paint does not wait for them
 
 TICK_SECONDS = 0.25
 TICKS_PER_TEXT = 2  # beside training; while it is paused, each tick
@@ -104,6 +105,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self._status_seen: protocol.Status | None = None
         self._why_not: dict[str, str] = {}  # action -> why it is impossible; empty if it is not
         self._ticks = 0
+        self._is_styled = False  # by its composition, for the first time on the screen
         self._titles = "loss", ""  # of the charts' frame
         self._conflicts_shown = False
         self._last_state = State.IDLE
@@ -147,6 +149,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         }
 
     def compose(self) -> ComposeResult:
+        self._take_size(self.app.size)
         yield StatusBar(id="status")
         yield Notice(id="notice")
         with Horizontal(id="main"):
@@ -163,6 +166,19 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
             )
         yield Static(id="too-small")
         yield KeysFooter()
+
+    def _take_size(self, size: Size) -> None:
+        """Have the classes of a size before any styles are computed: those are then the last."""
+        for value, breakpoints in (
+            (size.width, self.HORIZONTAL_BREAKPOINTS),
+            (size.height, self.VERTICAL_BREAKPOINTS),
+        ):
+            self.add_class(*self._get_breakpoint_classes(value, breakpoints), update=False)
+        self._is_styled = True
+
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        """The first one follows the composition, whose styles hold."""
+        event.refresh_styles, self._is_styled = not self._is_styled, False
 
     def say(self, text: str, severity: str = "warning") -> None:
         """Show a text in the notice; an empty one hides it."""
@@ -582,6 +598,8 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self.app.push_screen(dialog, lambda answer: self._try(control.start) if answer else None)
 
     def action_add_to_queue(self) -> None:
+        from tui.screens.queue_dialog import QueueDialog
+
         self.app.push_screen(QueueDialog(self.control), self._on_queued)
 
     def _on_queued(self, said: str | None) -> None:
@@ -590,12 +608,16 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
             self.notify(said)
 
     def action_show_queue(self) -> None:
+        from tui.screens.queue import QueueScreen
+
         self.app.push_screen(QueueScreen(self.control))
 
     def action_hold_queue(self) -> None:
         self.control.queue.toggle_hold()
 
     def action_presets(self) -> None:
+        from tui.screens.presets import PresetsScreen
+
         self.app.push_screen(PresetsScreen(self.control), self._on_preset)
 
     def _on_preset(self, said: str | None) -> None:
@@ -605,7 +627,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
             self.notify(said)
 
     def action_runs(self) -> None:
-        from tui.screens.runs import RunsScreen  # with the engine's reader, and numpy
+        from tui.screens.runs import RunsScreen
 
         self.app.push_screen(RunsScreen(self.control, self._runs_view))
 
@@ -614,6 +636,8 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self.refresh_bindings()
 
     def _begin_lr_finder(self) -> None:
+        from tui.screens.lr_finder import LRFinderScreen
+
         control = self.control
         config = control.draft.next_config()
         request_id = control.send(protocol.FindLearningRate(config.to_dict()))
@@ -646,6 +670,8 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self.app.push_screen(InsideScreen(self.control))
 
     def action_timeline(self) -> None:
+        from tui.screens.timeline import TimelineScreen
+
         self.app.push_screen(TimelineScreen(self.control), self._answer_timeline)
 
     def _answer_timeline(self, choice: Choice | None) -> None:

@@ -26,9 +26,9 @@ class Field(Input):
         self, *, id: str | None = None, placeholder: str = "", restrict: str | None = None
     ) -> None:
         # what is typed replaces nothing: a field may get the focus while the user types
-        super().__init__(
-            placeholder=placeholder, restrict=restrict, id=id, compact=True, select_on_focus=False
-        )
+        super().__init__(placeholder=placeholder, restrict=restrict, id=id, select_on_focus=False)
+        # as compact=True, which would compute the styles of a widget that is not mounted yet
+        self.add_class("-textual-compact", update=False)
 
     def _on_paste(self, event: events.Paste) -> None:
         if self.escaped:
