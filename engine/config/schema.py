@@ -700,8 +700,21 @@ SETTINGS: dict[str, Setting] = {
 }
 
 
+SHORT_NAMES = {
+    "lr": "optim.learning_rate",
+    "wd": "optim.weight_decay",
+    "warmup": "optim.warmup_steps",
+    "clip": "optim.grad_clip",
+    "batch": "train.batch_size",
+    "accum": "train.grad_accum_steps",
+    "layers": "model.n_layer",
+    "heads": "model.n_head",
+    "width": "model.n_embd",
+    "context": "model.block_size",
+}
+"""What settings are called where there is little room; any other by the part after its section."""
+
 NAMES_ELSEWHERE = {  # in nanoGPT, the lecture and Hugging Face
-    "lr": "learning_rate",
     "max_iters": "max_steps",
     "epochs": "max_epochs",
     "warmup_iters": "warmup_steps",
@@ -709,7 +722,6 @@ NAMES_ELSEWHERE = {  # in nanoGPT, the lecture and Hugging Face
     "gradient_accumulation_steps": "grad_accum_steps",
     "eval_interval": "interval",
     "d_model": "n_embd",
-    "context": "block_size",
     "max_new_tokens": "max_tokens",
     "dataset": "corpus",
     "dtype": "precision",
@@ -719,7 +731,7 @@ NAMES_ELSEWHERE = {  # in nanoGPT, the lecture and Hugging Face
 def unknown_setting(key: str) -> str:
     """Return one sentence on a setting that does not exist, with the closest match."""
     name = key.lower().split(".")[-1]
-    name = NAMES_ELSEWHERE.get(name, name)
+    name = SHORT_NAMES.get(name, NAMES_ELSEWHERE.get(name, name)).split(".")[-1]
     by_name = [known for known in SETTINGS if known.split(".")[1] == name]
     near = by_name[0] if by_name else nearest(key, SETTINGS, cutoff=0.5)
     hint = f"did you mean {near!r}?" if near else f"{program()} settings lists them all"

@@ -22,6 +22,7 @@ from engine.metric_catalogue import METRICS, short_list
 from engine.runs.database import Curve, reading
 
 ROWS_AT_ONCE = 10_000
+TOKENS = "tokens"
 MOST_CELLS = 2 * 10**8  # of nine bytes
 
 NOTHING = Curve(np.array([], np.int64), np.array([], np.float64))
@@ -50,7 +51,12 @@ class Curves:
                     f"a table of {rows:,} steps and {columns:,} metrics is too large: name some "
                     f"with --metric, or take --long, which has a row for each value"
                 )
-            return {"step": self.steps, **{k: self._column(c) for k, c in self.by_name.items()}}
+            table = {"step": self.steps}
+            for name, curve in self.by_name.items():
+                while name in table:  # a metric that is called "step", say
+                    name = f"metric_{name}"
+                table[name] = self._column(self._at_every_step(curve) if name == TOKENS else curve)
+            return table
         curves = self.by_name.values()
         return {
             "step": np.concatenate([NOTHING.steps, *(one.steps for one in curves)]),
@@ -59,6 +65,17 @@ class Curves:
             ),
             "value": np.concatenate([NOTHING.values, *(one.values for one in curves)]),
         }
+
+    def _at_every_step(self, tokens: Curve) -> Curve:
+        """Tokens are recorded about once a second; in between, each step has as many."""
+        steps, values = tokens
+        apart = np.diff(steps)
+        if not len(apart) or not (apart > 0).all() or not np.isfinite(values).all():
+            return tokens
+        each = np.diff(values) / apart
+        # before the first and after the last as many as beside it
+        at = np.clip(np.searchsorted(steps, self.steps, "right") - 1, 0, len(each) - 1)
+        return Curve(self.steps, np.rint(values[at] + (self.steps - steps[at]) * each[at]))
 
     def _column(self, curve: Curve) -> np.ndarray:
         column: np.ndarray = np.ma.MaskedArray(np.zeros(len(self.steps)), mask=True)

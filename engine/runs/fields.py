@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError, nearest, suggest
 from engine.config.schema import SETTINGS
+from engine.config.schema import SHORT_NAMES as SHORT
 
 if TYPE_CHECKING:  # it imports numpy, and names of fields are known before the first paint
     from engine.runs.summary import RunSummary
@@ -93,20 +94,6 @@ FIGURES: tuple[Field, ...] = (
     Field("time", lambda run: run.train_seconds, Kind.DURATION, "10m"),
     Field("age", lambda run: max(0.0, time.time() - run.created), Kind.DURATION, "2d"),
 )
-
-SHORT = {
-    "lr": "optim.learning_rate",
-    "wd": "optim.weight_decay",
-    "warmup": "optim.warmup_steps",
-    "clip": "optim.grad_clip",
-    "batch": "train.batch_size",
-    "accum": "train.grad_accum_steps",
-    "layers": "model.n_layer",
-    "heads": "model.n_head",
-    "width": "model.n_embd",
-    "context": "model.block_size",
-}
-"""Short names of settings; any other is called by the part after its section, too."""
 
 SAME_AS = {
     "steps": "step",

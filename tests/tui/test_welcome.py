@@ -71,6 +71,18 @@ async def test_its_keys_can_be_clicked_and_it_goes_once_there_is_a_run(open_app:
         assert not person.cockpit.welcome.display and person.cockpit.chart.display
 
 
+async def test_a_gpu_that_does_not_work_after_all_gives_the_preset_of_the_cpu(
+    open_app: Open, config: Config
+) -> None:
+    other = config.replace({"train.batch_size": 3})
+    async with open_app(surely=lambda: other) as person:
+        await person.until(lambda: person.app.control.draft.base == other)
+        await until_known(person)
+        person.cockpit.edit({"train.batch_size": 5})
+        assert not person.app.control.correct(config)  # what was chosen stays
+        assert person.app.control.draft.value("train.batch_size") == 5
+
+
 async def test_until_the_run_that_was_asked_for_is_open_its_name_is_shown(
     open_app: Open, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,11 +84,16 @@ def existing_run(run: Path, runs_dir: Path, argv: list[str], data: str) -> Launc
 
 
 def _new_run(args: argparse.Namespace, argv: list[str]) -> Launch:
+    from engine.config.presets import gpu_without_asking
     from tui.control.run import Launch
 
-    typed = command_line("gpt-tui", argv)
     return Launch(
-        config_of(args), runs_dir_of(args), args.name, command_line=typed, theme=theme_of(args)
+        config_of(args, wait=False),
+        runs_dir_of(args),
+        args.name,
+        command_line=command_line("gpt-tui", argv),
+        theme=theme_of(args),
+        surely=None if gpu_without_asking() else lambda: config_of(args),
     )
 
 

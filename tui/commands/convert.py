@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from data.convert import Converted, convert
 from data.download import Watcher
+from data.errors import InputError
 from data.paths import quoted_path
 from data.program import named, program
 from tui import EXIT_DONE
@@ -13,6 +14,11 @@ from tui.terminal.stdout import print_last
 
 def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
+    if args.new == "-":
+        raise InputError(
+            "the new text is written to a file, not to standard output: name one, such as "
+            f"{quoted_path(f'{args.file}.utf8.txt')} (./- is a file of that name)"
+        )
     done = convert(args.file, args.new, args.encoding, Watcher(say_started))
     print_last(
         f"{named(args.new)}: {done.characters:,} characters in UTF-8, from {_described(done)}\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -186,11 +187,21 @@ def _introduction(run: RunOpened) -> str:
     own = ", native kernels" if runtime["kernels"] == "native" else ""
     lines = [
         f"run {named(Path(run.path).name)} in {format_path(run.path)}",
-        f"{format_amount(run.parameters)} parameters on {run.corpus}, {runtime['device']}, "
-        f"{runtime['precision']}, {format_threads(runtime['threads'])}{own}, "
-        f"from step {run.step:,} to {run.total_steps:,}",
+        _broken_at_words(
+            f"{format_amount(run.parameters)} parameters on {run.corpus}, {runtime['device']}, "
+            f"{runtime['precision']}, {format_threads(runtime['threads'])}{own}, "
+            f"from step {run.step:,} to {run.total_steps:,}"
+        ),
     ]
     return "\n".join([*lines, run.note] if run.note else lines)
+
+
+def _broken_at_words(text: str) -> str:
+    """Break a text that is longer than the terminal is wide; not for paths, which are copied."""
+    if not os.isatty(STDERR):
+        return text
+    columns = max(20, shutil.get_terminal_size().columns)
+    return "\n".join(textwrap.wrap(text, columns, break_on_hyphens=False))
 
 
 def _evaluation(event: Evaluated, total_steps: int) -> str:

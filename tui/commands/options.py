@@ -293,8 +293,11 @@ def command_line(command: str, argv: list[str]) -> str:
     return " ".join([command, *map(quoted, argv)])
 
 
-def config_of(args: argparse.Namespace) -> Config:
+def config_of(args: argparse.Namespace, wait: bool = True) -> Config:
     """Return the configuration of a new run: preset < ``--config`` < ``--data`` < ``--set``.
+
+    Args:
+        wait: Ask nvidia-smi for a GPU if need be, as ``default_preset``.
 
     Raises:
         InputError: All problems of the options at once.
@@ -313,7 +316,7 @@ def config_of(args: argparse.Namespace) -> Config:
     values, found = flatten(in_file)
     problems += [f"{args.config}: {problem}" for problem in found]
     with gathering(problems):
-        config = _begun_from(args, in_file, {**values, **assignments})
+        config = _begun_from(args, in_file, {**values, **assignments}, wait)
     config, found = config.check(turn_off_epochs(values))
     problems += [f"{args.config}: {problem}" for problem in _without_conflicts(found, config)]
     if args.data is not None:
@@ -343,7 +346,10 @@ def warn_of_unused(config: Config, pairs: list[str]) -> None:
 
 
 def _begun_from(
-    args: argparse.Namespace, in_file: Mapping[str, Any], values: Mapping[str, object]
+    args: argparse.Namespace,
+    in_file: Mapping[str, Any],
+    values: Mapping[str, object],
+    wait: bool,
 ) -> Config:
     """Return the configuration of the preset that is named, or of the default one.
 
@@ -356,7 +362,7 @@ def _begun_from(
 
     named = in_file.get("preset") if args.preset is None else args.preset
     if named is None:
-        return named_config(default_preset(str(values.get("system.device", "auto"))))
+        return named_config(default_preset(str(values.get("system.device", "auto")), wait))
     whole = args.preset is None and in_file.keys() >= SECTIONS.keys()
     if whole and isinstance(named, str) and find_preset(named) is None:
         return replace(Config(), preset=named)  # of a run whose preset is not here any more

@@ -63,6 +63,7 @@ class Launch:
     data: str = ""  # where its text is now, if it is not where it was
     command_line: str = ""
     theme: str = ""  # instead of the preferred one
+    surely: Callable[[], Config] | None = None  # `config` once nvidia-smi was asked, in a thread
 
 
 @dataclass(frozen=True)
@@ -263,6 +264,19 @@ class RunControl:
         else:
             draft.prepare(config)
         return replaced
+
+    def correct(self, config: Config) -> bool:
+        """Begin from another configuration, as the machine is not as it seemed.
+
+        Returns:
+            Whether it was done; not if a run is open or the user has chosen something.
+        """
+        draft = self.draft
+        if self.run_path or draft.base != self.launch.config or draft.waiting:
+            return False
+        draft.base = config
+        self._show_next(config)
+        return True
 
     def with_preset(self, preset: Preset) -> Config:
         """Return the settings of the next run with a preset.

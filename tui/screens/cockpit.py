@@ -54,7 +54,6 @@ from tui.widgets.welcome import Welcome
 if TYPE_CHECKING:
     from engine.metrics import Column
     from engine.runs.records import StoredSample
-    from tui.screens.kept_steps import Way
     from tui.screens.lr_finder import LRFinderScreen
     from tui.screens.timeline import Choice
 
@@ -271,9 +270,20 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     @work(thread=True, exclusive=True, group="around")
     def _look_around(self) -> None:
         """Find out what is there for the next run: machine, text and earlier runs."""
-        found = surroundings(self.control.draft.config(), self.control.launch.runs_dir)
+        launch = self.control.launch
+        surely = launch.config
+        with suppress(InputError):  # a file that was named is gone by now
+            surely = launch.surely() if launch.surely else surely
+        found = surroundings(self.control.draft.config(), launch.runs_dir)
         with suppress(RuntimeError):  # the app has left
+            if surely != launch.config:
+                self.app.call_later(self._correct, surely)
             self.app.call_later(self._take_surroundings, found)
+
+    def _correct(self, config: Config) -> None:
+        if self.is_attached and self.control.correct(config):
+            self.show_settings()
+            self._show_status()
 
     def _take_surroundings(self, found: Surroundings) -> None:
         for welcome in self.query(Welcome):  # none if the app quits meanwhile

@@ -54,9 +54,18 @@ def preset_config(name: str) -> Config:
     return dataclasses.replace(Config().replace(PRESETS[name].values), preset=name)
 
 
-def default_preset(device: str = "auto") -> str:
-    """Return the preset that suits the machine, without loading torch."""
-    return "fast-10m" if device in ("auto", "cuda") and probably_has_cuda() else "fast"
+def default_preset(device: str = "auto", wait: bool = True) -> str:
+    """Return the preset that suits the machine, without loading torch.
+
+    Args:
+        wait: Ask nvidia-smi, if nothing else can tell; else a GPU that is there is taken to work.
+    """
+    if device not in ("auto", "cuda"):
+        return "fast"
+    has_cuda = _torch_has_cuda() and (
+        gpu_without_asking() in (Gpu.THERE, None) if not wait else nvidia_gpu() is Gpu.THERE
+    )
+    return "fast-10m" if has_cuda else "fast"
 
 
 def probably_has_cuda() -> bool:
@@ -72,22 +81,31 @@ class Gpu(StrEnum):
     BROKEN = "broken"  # its driver does not answer
 
 
-@functools.cache
-def nvidia_gpu() -> Gpu:
-    """Return whether this process sees an NVIDIA GPU whose driver works."""
+def gpu_without_asking() -> Gpu | None:
+    """Return what files tell of an NVIDIA GPU; None if only nvidia-smi can tell.
+
+    As on Windows' Linux, or in a container, which have no folder of the driver.
+    """
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return Gpu.NONE
     with suppress(OSError):
         if any(DRIVER.iterdir()):
             return Gpu.THERE
-    command = shutil.which("nvidia-smi")
-    if command is None:
+    if shutil.which("nvidia-smi") is None:
         return Gpu.NONE
-    if not any(device.exists() for device in DEVICES):
-        return Gpu.BROKEN  # without asking: the first screen waits for the answer
-    try:  # as on Windows' Linux, or in a container, which have no such folder
+    return None if any(device.exists() for device in DEVICES) else Gpu.BROKEN
+
+
+@functools.cache
+def nvidia_gpu() -> Gpu:
+    """Return whether this process sees an NVIDIA GPU whose driver works; may take seconds."""
+    return gpu_without_asking() or _ask_nvidia_smi()
+
+
+def _ask_nvidia_smi() -> Gpu:
+    try:
         asked = subprocess.Popen(
-            [command, "-L"],
+            ["nvidia-smi", "-L"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -219,6 +219,13 @@ def test_nvidia_smi_is_asked_and_not_only_looked_for(
     assert default_preset() == preset
 
 
+def test_before_the_first_paint_nvidia_smi_is_not_asked(machine: Machine, tmp_path: Path) -> None:
+    machine(f"touch {tmp_path}/asked; echo 'No devices found.'")
+    assert default_preset(wait=False) == "fast-10m"  # files of a GPU are there
+    assert not (tmp_path / "asked").exists()
+    assert (default_preset(), default_preset(wait=False)) == ("fast", "fast-10m")
+
+
 def test_without_a_device_nvidia_smi_is_not_waited_for(machine: Machine, tmp_path: Path) -> None:
     machine(f"touch {tmp_path}/asked; echo 'GPU 0: NVIDIA H200'")
     (tmp_path / "nvidiactl").unlink()

@@ -67,6 +67,18 @@ def test_a_wide_table_has_a_row_for_each_step(run: Path) -> None:
     assert table[-1] == last
 
 
+def test_tokens_are_given_at_every_step_and_no_metric_hides_the_steps(run: Path) -> None:
+    database = RunDatabase(run / "run.db")
+    database.add_metrics(0, [("tokens", step, step * 384.0) for step in (700, 900, 1500)])
+    database.add_metrics(0, [("step", 5, 0.5)])
+    database.close()
+    curves = read_curves(run)
+    rows = as_csv(curves)
+    assert [float(row["tokens"]) for row in rows] == [step * 384.0 for step in range(1, 2001)]
+    assert (rows[4]["step"], rows[4]["metric_step"], rows[5]["metric_step"]) == ("5", "0.5", "")
+    assert sum(row["metric"] == "tokens" for row in as_csv(curves, long=True)) == 3
+
+
 def test_a_long_table_has_a_row_for_each_value(run: Path) -> None:
     curves = read_curves(run, ["val_loss", "train_loss"])
     lines = as_jsonl(curves, long=True)
