@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 from data.errors import InputError, brief, suggest
 from data.program import named
+from engine.config.schema import SETTINGS
+from engine.config.setting import Setting
 from engine.program import program
 from engine.runs.catalogue import disk_use, find_parent
-from engine.runs.fields import SORTS
+from engine.runs.fields import FIELDS, SORTS
 from engine.runs.folder import in_runs_dir
 from engine.runs.selection import FILTER_EXAMPLE, parse_filter, sort_runs
 from engine.runs.summary import RunSummary, read_summaries, read_summary
@@ -79,7 +81,12 @@ def _list(argv: list[str]) -> int:
     if args.json:
         put(format_json([run_facts(run) for run in runs]))
     elif runs:
-        put(format_table(HEADER, map(_row, runs), RIGHT, least=LEAST))
+        header, rows = HEADER, [_row(run) for run in runs]
+        if args.sort not in SORTS:  # a setting, which is seen, too
+            setting = SETTINGS[FIELDS[args.sort].setting]
+            header = (*HEADER, args.sort)
+            rows = [(*row, _setting(run, setting)) for row, run in zip(rows, runs, strict=True)]
+        put(format_table(header, rows, RIGHT, least=LEAST))
         for run in runs:
             if run.problem:  # below the table, which a sentence in a cell would make too wide
                 put(f"{named(run.name)}: {run.problem.splitlines()[0]}")
@@ -88,6 +95,10 @@ def _list(argv: list[str]) -> int:
     else:
         put(f"no runs in {runs_dir} yet: {program()}{in_runs_dir(runs_dir)} starts one")
     return EXIT_DONE
+
+
+def _setting(run: RunSummary, setting: Setting) -> str:
+    return "" if run.config is None else setting.format(run.config.get(setting.key))
 
 
 def _row(run: RunSummary) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from tui.commands.options import (
     known_text,
     sample_changes,
 )
-from tui.terminal.stdout import complain, print_last, put
+from tui.terminal.stdout import complain, print_last, put, say
 from tui.text.tables import format_json
 
 if TYPE_CHECKING:
@@ -47,8 +47,10 @@ def main(argv: list[str]) -> int:
     settings = dataclasses.replace(defaults, **changes)
     prompt = known_text("the prompt", settings.prompt, model.tokenizer, args.drop_unknown)
     settings = dataclasses.replace(settings, prompt=prompt)
+    if sys.stderr.isatty():  # for a person; --json has it, too
+        say(f"the weights of step {run_sampler.step:,}")
     try:
-        _write(model, settings, count, args.json)
+        _write(model, settings, count, run_sampler.step, args.json)
     except FloatingPointError:
         raise InputError(
             "this model's weights are not finite, as after training that diverged: choose "
@@ -90,7 +92,9 @@ def _asked(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     return changes, count
 
 
-def _write(model: LanguageModel, settings: SampleConfig, count: int, as_json: bool) -> None:
+def _write(
+    model: LanguageModel, settings: SampleConfig, count: int, step: int, as_json: bool
+) -> None:
     from engine.sampling.frozen import freeze
     from engine.sampling.generate import seeds_from, write
 
@@ -113,7 +117,7 @@ def _write(model: LanguageModel, settings: SampleConfig, count: int, as_json: bo
                 f"empty: change --stop or --seed"
             )
     if as_json:
-        print_last(format_json(_facts(settings, texts, seconds, frozen)))
+        print_last(format_json({"step": step, **_facts(settings, texts, seconds, frozen)}))
     elif streams:
         put("", end="\n" if sys.stdout.isatty() else "")
     else:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from engine.config.model_size import parameter_count
+from engine.config.model_size import parameter_count, training_bytes
 from engine.config.presets import PRESETS, preset_config
-from engine.config.schema import Config
+from engine.config.schema import SETTINGS, Config
 from engine.inspect.summary import Part, summarize, tree
 from engine.model import build_model
 from engine.optim.optimizer import Optimizer
@@ -107,6 +107,16 @@ def test_an_average_is_held_only_if_asked_for() -> None:
     assert summarize(config, VOCAB_SIZE).memory.average == 0
     averaged = summarize(config.replace({"optim.ema_decay": 0.99}), VOCAB_SIZE).memory
     assert averaged.average == averaged.weights
+
+
+@pytest.mark.parametrize("optimizer", SETTINGS["optim.optimizer"].choices)
+def test_what_the_first_screen_says_of_memory_is_the_same_sum(optimizer: str) -> None:
+    config = preset_config("tiny").replace(
+        {"optim.optimizer": optimizer, "optim.ema_decay": 0.99, "model.position": "learned"}
+    )
+    memory = summarize(config, VOCAB_SIZE).memory
+    kept = memory.weights + memory.gradients + memory.optimizer[optimizer] + memory.average
+    assert training_bytes(config.model, config.optim, VOCAB_SIZE) == kept
 
 
 def test_nothing_is_allocated() -> None:
