@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from engine.config.setting import Value
 from tui import EXIT_DONE
@@ -50,7 +51,8 @@ def main(argv: list[str]) -> int:
     elif args.action == "list":
         put(_list(Preferences.load()))
     else:
-        put(_change(*args.words))
+        name, *value = args.words
+        put(_change(re.sub("[\"']", "", name), *value))  # quoted as in the file
     return EXIT_DONE
 
 
