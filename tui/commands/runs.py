@@ -81,7 +81,8 @@ def _list(argv: list[str]) -> int:
     if args.json:
         put(format_json([run_facts(run) for run in runs]))
     elif runs:
-        header, rows = HEADER, [_row(run) for run in runs]
+        header: tuple[str, ...] = HEADER
+        rows = [_row(run) for run in runs]
         if args.sort not in SORTS:  # a setting, which is seen, too
             setting = SETTINGS[FIELDS[args.sort].setting]
             header = (*HEADER, args.sort)
