@@ -216,9 +216,12 @@ def _layers(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) ->
 
 
 def _going_on(model: LanguageModel, ids: Sequence[int], tokenizer: Tokenizer) -> str:
-    """Return the most likely continuation, a token at a time."""
-    with torch.no_grad():
-        tokens = model.generate(list(ids), max_length=CONTINUATION, temperature=0)
+    """Return the most likely continuation, a token at a time; none if the logits are no numbers."""
+    try:
+        with torch.no_grad():
+            tokens = model.generate(list(ids), max_length=CONTINUATION, temperature=0)
+    except FloatingPointError:
+        return ""
     return tokenizer.decode(tokens[len(ids) :].tolist())
 
 

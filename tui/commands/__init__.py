@@ -35,5 +35,8 @@ COMMANDS = {
     "model": CommandEntry(
         "tui.commands.model", "show the modules and the cost of a model, or trace it"
     ),
+    "inspect": CommandEntry(
+        "tui.commands.inspect", "show what a run's model does with a text, and how"
+    ),
     "ladder": CommandEntry("tui.commands.ladder", "train the models of Karpathy's lecture"),
 }

@@ -120,6 +120,11 @@ def wrapped(text: str, width: int, style: str = "ink") -> Picture:
     return picture
 
 
+def bar(share: float, longest: int, full: str) -> str:
+    """Return a bar for a share from 0 to 1; none for one that is no number."""
+    return full * round(share * longest) if share == share else ""
+
+
 def figures(parts: Iterable[tuple[str, str]]) -> Row:
     """Return a row of values with their names: ``name value``, two spaces between."""
     row: Row = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tui.charts.heatmap import Ink
-from tui.inside.layout import Picture, below, beside, cut, figures
+from tui.inside.layout import Picture, bar, below, beside, cut, figures
 from tui.inside.tokens import draw_tokens, quoted
 
 if TYPE_CHECKING:
@@ -110,13 +110,13 @@ def _draw_bars(one: Next, width: int, count: int, ink: Ink) -> Picture:
         is_next = one.actual is not None and ids[place] == one.actual
         sign = "◆" if ink != "ascii" else "*"
         token = quoted(one.texts[place], ink == "ascii")[:8].ljust(5)
-        bar = full * round((drawn_with if kept else probability) * longest)
+        length = bar(drawn_with if kept else probability, longest, full if kept else cut_off)
         picture.add(
             (f"{sign if is_next else ' '}", "good"),
             (f" {token} ", "cursor" if place == one.cursor else "ink" if kept else "dim"),
             (f"{probability:6.1%} ", "ink" if kept else "dim"),
             (f"{drawn_with:6.1%} " if kept else "   cut ", "good" if kept else "dim"),
-            (bar if kept else bar.replace(full, cut_off), "bar" if kept else "dim"),
+            (length, "bar" if kept else "dim"),
             what=("candidate", place),
         )
     return picture

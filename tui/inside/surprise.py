@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tui.charts.heatmap import Ink, levels
-from tui.inside.layout import Picture, below, beside, cut, figures
+from tui.inside.layout import Picture, bar, below, beside, cut, figures
 from tui.inside.tokens import draw_tokens, quoted
 
 if TYPE_CHECKING:
@@ -65,16 +65,18 @@ def draw_surprise(one: Surprises, width: int, height: int, ink: Ink) -> Picture:
 def _draw_head(one: Surprises, ink: Ink) -> Picture:
     measured, at = one.measured, one.position
     picture = Picture()
-    told = [
-        ("mean", f"{measured.mean_bits:.2f} bits a token"),
-        ("per character", f"{measured.bits_per_character:.2f}"),
-    ]
+    told = [("mean", "none: it is a single token")]
+    if len(measured.tokens) > 1:
+        told = [
+            ("mean", f"{measured.mean_bits:.2f} bits a token"),
+            ("per character", f"{measured.bits_per_character:.2f}"),
+        ]
     if one.difference is not None:
         mean = float(np.nanmean(one.difference)) if len(one.difference) > 1 else math.nan
         told.append((f"against {one.other}", f"{mean:+.2f}, here {float(one.difference[at]):+.2f}"))
     picture.add(*figures(told))
     token = quoted(measured.tokens[at], ink == "ascii")
-    told = [("surprisal", _bits(measured.bits[at]))]
+    told = [("surprisal", _bits(measured.bits[at]) if at else "none: it is the first")]
     if at:
         told += [("rank", str(int(measured.rank[at]))), ("expected", _bits(measured.entropy[at]))]
     picture.add((f" {token} ", "cursor"), (f" token {at}  ", "dim"), *figures(told))
@@ -82,7 +84,7 @@ def _draw_head(one: Surprises, ink: Ink) -> Picture:
 
 
 def _bits(value: float) -> str:
-    return "none: it is the first" if value != value else f"{float(value):.2f} bits"
+    return f"{float(value):.2f} bits"
 
 
 def _draw_text(one: Surprises, width: int, height: int, ink: Ink) -> Picture:
@@ -126,6 +128,6 @@ def _draw_kinds(one: Surprises, width: int, ink: Ink) -> Picture:
             (cost.kind.ljust(12), "ink"),
             (f"{cost.mean_bits:5.2f} bits ", "ink"),
             (f"{cost.share:4.0%} ", "dim"),
-            (full * round(cost.share * longest), "bar"),
+            (bar(cost.share, longest, full), "bar"),
         )
     return picture
