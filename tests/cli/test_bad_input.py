@@ -217,7 +217,7 @@ def test_foreign_checkpoint(quick_train: Cli, cli: Cli, runs_dir: Path) -> None:
 def test_checkpoint_that_is_not_there(quick_train: Cli, cli: Cli) -> None:
     quick_train()
     problem = cli("sample", "tiny-1", "--checkpoint", "4").problem
-    assert problem.endswith("it has best, latest and steps 3, 6")
+    assert problem.endswith("it has best, latest and steps 3, 6, of which 3 is the nearest")
 
 
 def test_prompt_with_unknown_characters(quick_train: Cli, cli: Cli) -> None:

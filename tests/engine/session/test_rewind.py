@@ -191,7 +191,7 @@ def test_the_checkpoints_to_choose_from_are_named_once_and_in_order(
     steps = [step_of(one) for one in list_snapshots(path)]
     assert len(steps) > len(set(steps))
     named = ", ".join(str(step) for step in sorted(set(steps)))
-    with pytest.raises(InputError, match=f"it has best, latest and steps {named}$"):
+    with pytest.raises(InputError, match=f"it has best, latest and steps {named}, of which"):
         find_checkpoint(path, "7")
 
 
