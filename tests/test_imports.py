@@ -130,7 +130,7 @@ def test_nothing_heavy_is_loaded_before_the_first_paint(runs_dir: Path, opened: 
     arguments = [str(runs_dir / opened)] if opened else []
     code = (
         "import os, tui.app\nfrom tui.commands import app\n"
-        "app._has_terminal, os.environ['TERM'] = lambda: True, 'xterm'\n"
+        "app.has_terminal, os.environ['TERM'] = lambda: True, 'xterm'\n"
         "load = tui.app.Preferences.load\n"
         "tui.app.run_app = lambda launch: tui.app.GptTuiApp(launch, preferences=load()) and 0\n"
         f"assert app.main({arguments}) == 0"

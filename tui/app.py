@@ -184,6 +184,8 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
 
     def _begin(self) -> None:
         self.control.begin()
+        if self.control.launch.lesson is not None:
+            self.cockpit.action_lecture(self.control.launch.lesson)
         threading.Thread(target=_import_heavy_modules, name="imports", daemon=True).start()
 
     def _post_event(self, event: Event) -> None:

@@ -29,7 +29,7 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> list[Launch]:
         return 130
 
     monkeypatch.setattr(tui.app, "run_app", run_app)
-    monkeypatch.setattr("tui.commands.app._has_terminal", lambda: True)
+    monkeypatch.setattr("tui.commands.app.has_terminal", lambda: True)
     return seen
 
 
@@ -75,20 +75,20 @@ def test_open_without_a_run_is_refused(cli: Cli, launches: list[Launch]) -> None
 
 
 def test_no_terminal_if_one_end_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tui.commands.app import _has_terminal
+    from tui.commands.app import has_terminal
 
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr(sys, "stdout", Terminal())
-    assert _has_terminal()
+    assert has_terminal()
     monkeypatch.setattr(sys, "stdin", None)
-    assert not _has_terminal()
+    assert not has_terminal()
 
 
 @pytest.mark.parametrize("term", ["", "dumb"])
 def test_a_terminal_that_moves_no_cursor_is_refused(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, term: str
 ) -> None:
-    monkeypatch.setattr("tui.commands.app._has_terminal", lambda: True)
+    monkeypatch.setattr("tui.commands.app.has_terminal", lambda: True)
     monkeypatch.setenv("TERM", term)
     problem = cli().problem
     assert problem.startswith("the app cannot be drawn with TERM=")

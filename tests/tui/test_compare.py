@@ -287,7 +287,7 @@ async def test_a_reading_that_takes_long_is_waited_for(
     compare: Compare, pair: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock = RunLock(pair[1])
-    go_on, read, reading = threading.Event(), [], screens_compare._reading
+    go_on, read, reading = threading.Event(), [], screens_compare.read_in_view
 
     def slow(path: Path, *others: Any) -> Any:
         read.append(path)
@@ -296,7 +296,7 @@ async def test_a_reading_that_takes_long_is_waited_for(
 
     async with compare(*pair) as looker:
         await looker.until(lambda: "(live)" in looker.table()["state"][1], "the table")
-        monkeypatch.setattr(screens_compare, "_reading", slow)
+        monkeypatch.setattr(screens_compare, "read_in_view", slow)
         await looker.until(lambda: read, "another look at what is live")
         for _ in range(5):
             looker.screen.refresh_runs()

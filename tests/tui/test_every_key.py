@@ -25,6 +25,7 @@ from tui.screens.inside import InsideScreen
 from tui.screens.kept_steps import Way
 from tui.screens.key_preferences import KeyPreferencesScreen
 from tui.screens.keyed import KeyedScreen
+from tui.screens.lecture import LectureScreen
 from tui.screens.lr_finder import LRFinderScreen
 from tui.screens.preferences import PreferencesScreen
 from tui.screens.presets import DeletePresetDialog, PresetsScreen
@@ -90,6 +91,10 @@ async def to_plot(person: Person) -> None:
 
 async def to_presets(person: Person) -> None:
     await person.press("ctrl+o")
+
+
+async def to_lecture(person: Person) -> None:
+    await person.press("L")
 
 
 async def to_delete_preset(person: Person) -> None:
@@ -162,6 +167,7 @@ WAYS: dict[str, tuple[Callable[[Person], Awaitable[None]], type[KeyedScreen[Any]
     "plot": (to_plot, SweepPlotScreen),
     "columns": (to_columns, ColumnsDialog),
     "presets": (to_presets, PresetsScreen),
+    "lecture": (to_lecture, LectureScreen),
     "ask_delete_preset": (to_delete_preset, DeletePresetDialog),
     "preferences": (to_preferences, PreferencesScreen),
     "keys": (to_keys, KeyPreferencesScreen),

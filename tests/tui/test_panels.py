@@ -97,12 +97,12 @@ async def test_panels_are_hidden_one_after_the_other_and_stay_so() -> None:
         app = await begin(pilot)
         shown = []
         for _ in range(4):
-            await pilot.press("L")
+            await pilot.press("backslash")
             await pilot.pause()
             cockpit = app.cockpit
             shown.append((bool(cockpit.settings.display), bool(cockpit.samples.display)))
         assert shown == [(False, True), (True, False), (False, False), (True, True)]
-        await pilot.press("L")
+        await pilot.press("backslash")
     async with app_with(Preferences.load()).run_test(size=(120, 40)) as pilot:
         app = await begin(pilot)
         assert not app.cockpit.settings.display
@@ -115,7 +115,7 @@ async def test_on_a_narrow_screen_each_press_changes_what_is_seen() -> None:
         app = await begin(pilot)
         shown = []
         for _ in range(3):
-            await pilot.press("L")
+            await pilot.press("backslash")
             await pilot.pause()
             shown.append(bool(app.cockpit.samples.display))
         assert shown == [False, True, False]

@@ -38,5 +38,8 @@ COMMANDS = {
     "inspect": CommandEntry(
         "tui.commands.inspect", "show what a run's model does with a text, and how"
     ),
+    "learn": CommandEntry(
+        "tui.commands.learn", "the lecture's models, explained and trained one by one"
+    ),
     "ladder": CommandEntry("tui.commands.ladder", "train the models of Karpathy's lecture"),
 }

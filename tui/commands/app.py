@@ -54,7 +54,7 @@ def launch_app(launch: Launch) -> int:
     Raises:
         InputError: There is no terminal.
     """
-    if not _has_terminal():
+    if not has_terminal():
         raise InputError(
             f"the app needs a terminal, and there is none here: use '{_without_app(launch)}'"
         )
@@ -121,7 +121,7 @@ def _find(run: str, runs_dir: Path) -> Path:
         raise
 
 
-def _has_terminal() -> bool:
+def has_terminal() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 

@@ -64,6 +64,7 @@ class Launch:
     command_line: str = ""
     theme: str = ""  # instead of the preferred one
     surely: Callable[[], Config] | None = None  # `config` once nvidia-smi was asked, in a thread
+    lesson: str | None = None  # the model at which the lecture is opened; empty for the next one
 
 
 @dataclass(frozen=True)
@@ -277,6 +278,15 @@ class RunControl:
         draft.base = config
         self._show_next(config)
         return True
+
+    def start_named_after_preset(self) -> None:
+        """Start the next run under a name made from its preset, whatever the command line says.
+
+        Raises:
+            InputError: The settings are an invalid combination.
+        """
+        self._name = None
+        self.start()
 
     def with_preset(self, preset: Preset) -> Config:
         """Return the settings of the next run with a preset.

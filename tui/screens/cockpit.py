@@ -630,6 +630,11 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
         self.app.push_screen(PresetsScreen(self.control), self._on_preset)
 
+    def action_lecture(self, at: str = "") -> None:
+        from tui.screens.lecture import LectureScreen  # seldom needed at once
+
+        self.app.push_screen(LectureScreen(self.control, at), self._on_preset)
+
     def _on_preset(self, said: str | None) -> None:
         if said:
             self.show_settings()

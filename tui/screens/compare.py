@@ -180,7 +180,7 @@ class CompareScreen(ChartActions, KeyedScreen[None]):
         readings, problems = {}, []
         for path in self.paths:
             try:
-                readings[path] = _reading(path, view, self._readings.get(path))
+                readings[path] = read_in_view(path, view, self._readings.get(path))
             except (InputError, OSError) as error:
                 problems.append(str(error))
         if not get_current_worker().is_cancelled:
@@ -448,7 +448,7 @@ def _is_dense(metric: str) -> bool:
     return metric != "val_loss" and chart_of(metric)[0].dense
 
 
-def _reading(path: Path, view: View, before: Reading | None) -> Reading:
+def read_in_view(path: Path, view: View, before: Reading | None) -> Reading:
     """Read a run, reusing what has not changed."""
     from engine.metrics import Column
     from engine.runs.comparison import read_compared
