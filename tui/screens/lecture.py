@@ -457,6 +457,10 @@ class LectureScreen(KeyedScreen[str]):
 
     def _show_curves(self) -> None:
         self.query_one("#lecture-table Static", Static).update(self._table())
+        train = self.key_of("lecture.train")
+        nothing = f"no model was trained yet: {train} trains one"
+        for chart in self.query(OverlayChart):
+            chart.empty_text = "nothing was measured yet" if self._trained() else nothing
         if not self._readings:
             return
         from engine.runs.curves import Axis
