@@ -22,7 +22,7 @@ from data.errors import InputError
 from engine.config.presets.published import CORPUS
 from engine.states import State
 from tui.control.availability import why_not
-from tui.control.keymap import DEFAULTS, bindings
+from tui.control.keymap import bindings
 from tui.control.lecture import Progress, progress_of
 from tui.control.run import RunControl
 from tui.control.run_previews import RunPreviews
@@ -59,7 +59,6 @@ PAGES = {
     "curves": "curves",
 }
 NAME_WIDTH = 17
-INSIDE = "cockpit.inside"
 SIGN_STYLES = {"✓": "green", "●": "green", "◐": "yellow", "○": "dim"}
 
 
@@ -342,16 +341,13 @@ class LectureScreen(KeyedScreen[str]):
             text.append(f"{line}\n", "bold" if step.is_new else "")
         text.append(f"{LETTERS}; + is new here\n", "dim")
         text.append("\nTo look at inside\n", "bold")
-        inside = self._key(INSIDE, "i")
+        inside = self.key_of("cockpit.inside")
         for number, look in enumerate(lesson.looks):
-            key = self._key(f"inside.{look.view}", "")
+            key = self.key_of(f"inside.{look.view}")
             lead = f"{self.key_of('lecture.open')} opens its run, then " if not number else ""
-            text.append(f"· {lead}{inside} {key}".rstrip(), "dim")
+            text.append(f"· {lead}{inside} {key}", "dim")
             text.append(f" {look.view}: {look.what}\n")
         return text
-
-    def _key(self, id: str, otherwise: str) -> str:
-        return self.key_of(id) if id in DEFAULTS else otherwise
 
     def _code(self, lesson: Lesson) -> Content:
         from textual.highlight import highlight
