@@ -87,6 +87,7 @@ def test_a_pass_walks_through_one_block_with_real_numbers() -> None:
     lines = list(pass_lines(found.trace))
     titles = [line.text for line in lines if line.kind == "title"]
     assert titles == ["block 0", "blocks 1 to 2: the same again", "after the blocks"]
+    assert all(len(line.text) <= 51 for line in lines)  # beside the path at 80 columns
     assert {stage.name for stage in found.trace.stages} <= STAGES.keys()
     assert len(found.attention) == len(found.tokens)
     assert all(abs(sum(row) - 1) < 1e-5 for row in found.attention)

@@ -476,7 +476,7 @@ class LectureScreen(KeyedScreen[str]):
         ]
 
     def _table(self) -> Text:
-        rows = [("", "model", "best", "video", "params", "time", "run")]
+        rows: list[tuple[str, ...]] = [("", "model", "best", "video", "params", "time", "run")]
         trained = self._trained()
         for place, lesson, run in trained:
             target = lesson.preset.lecture_loss
@@ -496,6 +496,8 @@ class LectureScreen(KeyedScreen[str]):
         if not trained:
             return text
         chart = self.query_one("#lecture-chart", OverlayChart)
+        if not self._is_wide and not self.has_class("-alone"):  # the path is beside it
+            rows = [row[:-1] for row in rows]
         header, *lines = format_columns(rows, right=(2, 3, 4, 5)).splitlines()
         text.append(f"{header}\n", "dim")
         for line, (place, _, _) in zip(lines, trained, strict=True):
@@ -552,6 +554,7 @@ class LectureScreen(KeyedScreen[str]):
     def action_alone(self) -> None:
         """Show the page alone, or the path beside it again."""
         self.toggle_class("-alone")
+        self._show_curves()
 
     def action_train(self) -> None:
         """Train the model in a new run; ask first if that ends a training or replaces edits."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from engine.inspect.trace import Stage, Trace
 
 FIRST = "block 0"
-NAME_WIDTH = 18
+NAME_WIDTH = 17
 
 
 class Line(NamedTuple):
@@ -45,10 +45,10 @@ def _others(last: int) -> str:
 def _tensor(stage: Stage) -> str:
     axes = f"({','.join(stage.axes.split())})"
     shape = "×".join(map(str, stage.shape))
-    text = f"{stage.name:<{NAME_WIDTH}} {axes:<11} {shape:<9}"
+    text = f"{stage.name:<{NAME_WIDTH}} {axes:<11} {shape:<8}"
     if stage.name == "token ids":  # their mean says nothing
         return text.rstrip()
-    return f"{text} {_figure(stage.mean)} ± {_figure(stage.std)}"
+    return f"{text} {_figure(stage.mean)}±{_figure(stage.std)}"
 
 
 def _figure(value: float) -> str:

@@ -279,7 +279,7 @@ STAGES = {
     "token embeddings": "for each id its row of a learned table",
     "tokens before": "the embeddings of the characters before, added up",
     "positions": "for each position a vector of its own",
-    "stream": "the residual stream: what all layers read and write",
+    "stream": "the stream that all layers read and write",
     "q": "queries: what each position looks for",
     "k": "keys: what each position offers",
     "v": "values: what each position passes on",
