@@ -283,6 +283,11 @@ async def test_another_run_is_looked_into_from_the_list_of_runs(open_app: Open) 
         screen = await look(person)
         assert screen.state.answer and screen.state.answer.step == first
         assert screen.run != person.run
+        await person.press("escape", "a")
+        screen = await look(person)  # both, the open one as it is now
+        assert screen.run == person.run
+        await person.until(lambda: screen.state.sides[1].answers, "the other run")
+        assert screen.state.sides[1].step == first
 
 
 async def test_looking_takes_nothing_from_the_run(open_app: Open) -> None:

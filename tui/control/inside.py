@@ -54,6 +54,7 @@ class Inside:
         self.at_end = True  # the cursor is at the end of the text until it is moved
         self.off: tuple[tuple[int, int | str], ...] = ()  # layers and parts that are switched off
         self.also: tuple[int, ...] = ()  # tokens besides those of the text, to find the nearest of
+        self.map: Any = None  # of the embeddings as they were shown last, which the next one fits
         self.typed: list[int] = []  # tokens that were chosen behind the text
 
     @property
@@ -124,7 +125,7 @@ class Inside:
         if view == "layers":
             options["off"] = self.off
         if view == "embeddings":
-            options["also"] = self.also
+            options |= {"also": self.also, "like": self.map}
         if view == "steps":
             options |= {"query": self.position, "key": self.key}
         if self.typed:
@@ -153,6 +154,8 @@ class Inside:
                 side.problems.pop(view, None)
                 if event.share >= 1:
                     del side.asked[event.request_id]
+                if side is self.main and view == "embeddings":
+                    self.map = event.found.projection
                 if side is self.main:
                     self._place_cursor(len(event.tokens))
             return True

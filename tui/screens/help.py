@@ -100,9 +100,13 @@ def _groups_of(widget: Widget | None) -> Iterator[str]:
 
 
 def _of_focused(screen: Screen[Any]) -> str:
-    """Return the help of the focused widget, or of the innermost one around it that has some."""
+    """Return the help of the focused widget, or of the innermost one around it that has some.
+
+    Without a focus it is what the screen explains of what it shows now, if it does.
+    """
     if screen.focused is None:
-        return ""
+        explain = getattr(screen, "explain", None)
+        return str(explain()) if explain else ""
     nodes = (one for one in screen.focused.ancestors_with_self if not isinstance(one, Screen))
     return next((help_of(one) for one in nodes if isinstance(one, Widget) and help_of(one)), "")
 

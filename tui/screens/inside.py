@@ -42,7 +42,7 @@ class InsideScreen(KeyedScreen[None]):
         control: The open run.
         run: The folder of another run to look into; None for the open one.
         step: Of the moment; None for now.
-        text: What to look at; None for an excerpt of the validation split.
+        other: The folder of a run to show beside it.
     """
 
     AUTO_FOCUS = ""
@@ -57,19 +57,20 @@ class InsideScreen(KeyedScreen[None]):
         control: RunControl,
         run: Path | None = None,
         step: int | None = None,
-        text: str | None = None,
+        other: Path | None = None,
     ) -> None:
         super().__init__()
         from tui.screens.inside_views import views_of  # loads numpy
 
         self.control = control
         self.state = Inside(control.send, run)
-        self.state.text = text
+        if other is not None:
+            self.state.sides.append(Side(str(other)))
         if step is not None:
             self.state.main.moment = step
         self._views: dict[str, View] = views_of(self)
         self._kept: list[int] = []  # steps whose weights are kept
-        self._sample = text or ""
+        self._sample = ""  # the text of the cockpit, if that was taken
         self._curves: HealthCurves | None = None  # of another run, once they are read
         self._asked = time.monotonic()  # when it was looked last
 
@@ -249,6 +250,10 @@ class InsideScreen(KeyedScreen[None]):
         for row in lines.rows:
             row.insert(0, (" ", "ink"))
         return below(Picture([[]]) if height >= TALL else Picture(), lines)
+
+    def explain(self) -> str:
+        """Return what the view shows, for the help."""
+        return f"**{self.view.title}.** {self.view.explanation} {self.view.source}"
 
     # -- keys --------------------------------------------------------------------------------------
 

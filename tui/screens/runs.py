@@ -257,13 +257,19 @@ class RunsScreen(KeyedScreen[None]):
             self.preview.show_content(found)
 
     def action_inside(self) -> None:
-        """Look inside the model of the run at the cursor."""
+        """Look inside the model of the run at the cursor, or of two that are marked."""
         from tui.screens.inside import InsideScreen
 
-        assert self.table.current  # or the key would not work
-        path = Path(self.table.current.path)
-        other = None if self._is_open_here(path) else path
-        self.app.push_screen(InsideScreen(self.control, other))
+        paths = self._marked_or_current()
+        if len(paths) > 2:
+            told = "two runs can be looked into beside each other: mark one or two"
+            self.notify(told, severity="warning")
+            return
+        first, other = paths[0], paths[1] if len(paths) == 2 else None
+        if other is not None and self._is_open_here(other):
+            first, other = other, first  # the open one is looked at as it is now
+        run = None if self._is_open_here(first) else first
+        self.app.push_screen(InsideScreen(self.control, run, other=other))
 
     def action_preview(self) -> None:
         self.view.has_preview = not self.view.has_preview
