@@ -20,6 +20,7 @@ from tui.control.inside import NOW, UNTRAINED, Inside, Side
 from tui.control.keymap import bindings
 from tui.control.run import RunControl
 from tui.inside.layout import Picture, Row, Target, below, beside, cut, fitted, width_of, wrapped
+from tui.screens.inside_views import NOTHING, View, views_of
 from tui.screens.keyed import KeyedScreen
 from tui.text.numbers import format_count
 from tui.widgets.field import Field
@@ -29,7 +30,6 @@ from tui.widgets.picture_view import PictureView
 if TYPE_CHECKING:
     from engine.inspect.health import HealthCurves
     from tui.charts.heatmap import Ink
-    from tui.screens.inside_views import View
 
 WIDE = 120  # columns from which two models stand side by side
 TALL = 28  # rows from which the explanation has room for all of it
@@ -60,8 +60,6 @@ class InsideScreen(KeyedScreen[None]):
         other: Path | None = None,
     ) -> None:
         super().__init__()
-        from tui.screens.inside_views import views_of  # loads numpy
-
         self.control = control
         self.state = Inside(control.send, run)
         if other is not None:
@@ -260,14 +258,12 @@ class InsideScreen(KeyedScreen[None]):
     def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
         if action == "moment" and not self._kept:
             return "no weights of earlier steps are kept yet: the run keeps some as it trains"
-        if action in ("enter", "adjust", "next_setting", "take_back", "go_down", "mode"):
+        if action in NOTHING:
             return self.view.why_not(action)
         if action == "beside" and not self.view.takes_two:
             return "this view shows one model at a time"
         if action == "sample" and not self._current_sample():
             return f"there is no text yet: {self.key_of('cockpit.sample')} in the cockpit samples"
-        if action == "go_layer":
-            return self.view.why_not(action)
         return ""
 
     def action_show(self, view: str) -> None:
@@ -297,10 +293,6 @@ class InsideScreen(KeyedScreen[None]):
 
     def action_take_back(self) -> None:
         self.view.take_back()
-        self.refresh_picture()
-
-    def action_mode(self) -> None:
-        self.view.mode()
         self.refresh_picture()
 
     def action_adjust(self, by: int) -> None:

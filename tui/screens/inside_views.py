@@ -72,21 +72,18 @@ class View:
 
     def take_back(self) -> None: ...
 
-    def mode(self) -> None: ...
-
     def adjust(self, by: int) -> None: ...
 
     def next_setting(self) -> None: ...
 
 
 NOTHING = {
-    "go_layer": "the attention view goes from layer to layer by this key",
-    "take_back": "the prediction view takes the last token back by this key",
-    "adjust": "the prediction view changes temperature and the like by this key",
-    "next_setting": "the prediction view has settings to choose by this key",
-    "mode": "the attention view has several pictures to choose by this key",
+    "go_layer": "there are no layers to go to in this view",
+    "take_back": "tokens are taken back in the prediction view",
+    "adjust": "temperature and the like are changed in the prediction view",
+    "next_setting": "there is nothing to choose by this key in this view",
     "enter": "there is nothing to choose in this view",
-    "go_down": "there is no list to go down in this view",
+    "go_down": "there is no list in this view",
 }
 
 
@@ -104,7 +101,7 @@ class AttentionView(View):
         self._mode = 0  # overview, enlarged, steps
 
     def why_not(self, action: str) -> str:
-        if action in ("go_down", "go_layer", "enter", "mode"):
+        if action in ("go_down", "go_layer", "enter"):
             return ""
         return super().why_not(action)
 
@@ -176,8 +173,6 @@ class AttentionView(View):
         if self._mode == 2 and pattern is not None:  # begin with what it looks at most
             self.state.key = int(pattern[self.state.position].argmax())
         self._ask_steps()
-
-    mode = enter
 
     def _ask_steps(self) -> None:
         if self._mode == 2:
