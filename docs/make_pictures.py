@@ -27,7 +27,7 @@ from tui.screens.inside import InsideScreen
 PICTURES = Path(__file__).parent / "pictures"
 FONT = "DejaVu Sans Mono"
 PIXELS_PER_COLUMN = 12
-PATIENCE_SECONDS = 600.0
+PATIENCE_SECONDS = 1800.0
 FRAME_SECONDS = 0.4
 
 
@@ -181,7 +181,7 @@ async def looking_back(width: int, height: int) -> None:
 
 async def inside(width: int, height: int) -> None:
     """The views of the inside of a model, at the end of its training."""
-    values = {"train.max_steps": 900, "eval.interval": 100, "eval.health_interval": 20}
+    values = {"train.max_steps": 600, "eval.interval": 100, "eval.health_interval": 20}
     async with _app(width, height, values) as (app, pilot):
         await pilot.press("space")
         await _until(pilot, lambda: app.control.status.state is State.FINISHED)
