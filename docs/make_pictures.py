@@ -41,6 +41,7 @@ async def main() -> None:
         (first_look, 80, 24),
         (looking_back, 120, 40),
         (inside, 120, 40),
+        (lecture, 120, 40),
     ]
     for make, width, height in makers:
         if not sys.argv[1:] or make.__name__ in sys.argv[1:]:
@@ -219,6 +220,24 @@ async def inside(width: int, height: int) -> None:
                 await _until(pilot, lambda: "worth" in answers and answers["worth"].share == 1)
                 await pilot.pause(0.5)
             _save(app, f"inside-{view}", width)
+
+
+async def lecture(width: int, height: int) -> None:
+    """The lecture, while its third model is trained."""
+    async with _app(width, height, {}, preset="bigram") as (app, pilot):
+        for steps in (3000, 5000, 1500):
+            await pilot.press("L")
+            await pilot.pause(3)  # the cursor goes to the first that was not trained
+            await pilot.press("t")
+            await _until(pilot, lambda: app.screen is app.cockpit)
+            await _until(pilot, lambda: not app.control.status.step)
+            await _until(pilot, lambda steps=steps: app.control.status.step >= steps)
+        await pilot.press("L")
+        await pilot.pause(3)
+        _save(app, "lecture", width)
+        await pilot.press("up", "2")
+        await pilot.pause(1)
+        _save(app, "lecture-code", width)
 
 
 class _app:
