@@ -149,6 +149,8 @@ class Inspect(Command):
         run: The folder of another run; empty for the open one.
         moment: ``now``, ``untrained`` or a step whose weights are kept.
         options: What the view is to show, such as ``layer`` and ``head``.
+        side: Where it is shown. A newer question for the same view and side takes the place of
+            this one, which is not answered any more.
     """
 
     view: str
@@ -157,6 +159,7 @@ class Inspect(Command):
     run: str = ""
     moment: str | int = "now"
     options: dict[str, Any] = field(default_factory=dict)
+    side: int = 0
 
 
 @dataclass(frozen=True, repr=False, eq=False)

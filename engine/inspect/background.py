@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from engine.model import LanguageModel
 
 NOW = "now"
-LONG = ("heads", "worth")  # views made in pieces, between which weights must not change
+LONG = (
+    "heads",
+    "worth",
+    "positions",
+)  # views made in pieces, between which weights must not change
 LARGEST_COPY = 256 * 2**20  # bytes of a model that is copied for them
 KEPT_MODELS = 2  # of moments that were looked at last: two can be beside each other
 REST = 9  # times as long as a piece took, training goes on before the next one
@@ -42,21 +46,36 @@ class Subject:
     val: Callable[[], Tokens]  # the validation split, which may have to be read
 
 
+Key = tuple[str, int]  # the view and the side that are asked for
+
+
 class Inspector:
-    """Answers ``Inspect``; a new question ends the work on the one before of the same view."""
+    """Answers ``Inspect``; a new question takes the place of the one before of the same view."""
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit
         self._moments: OrderedDict[tuple[Path, str], Subject] = OrderedDict()
         self._excerpts: dict[Path, Excerpts] = {}
-        self._work: dict[tuple[str, str, str], Iterator[Inspected]] = {}
+        self._asked: dict[Key, Inspect] = {}  # not begun yet
+        self._work: dict[Key, tuple[Inspect, Iterator[Inspected]]] = {}
         self._due = 0.0  # when the next piece may be done beside training
 
     @property
     def under_way(self) -> bool:
-        return bool(self._work)
+        return bool(self._asked or self._work)
 
-    def ask(self, command: Inspect, subject: Subject | None, path: Path | None) -> None:
+    def ask(self, command: Inspect) -> None:
+        """Take a question; whoever moves a cursor asks many, of which the newest counts."""
+        key = command.view, command.side
+        self._asked.pop(key, None)
+        self._asked[key] = command
+
+    def questions(self) -> list[Inspect]:
+        """Return what was asked since, to be begun."""
+        asked, self._asked = [*self._asked.values()], {}
+        return asked
+
+    def begin(self, command: Inspect, subject: Subject | None, path: Path | None) -> None:
         """Begin with the answer, and give all of it if it is a short one.
 
         Args:
@@ -65,6 +84,8 @@ class Inspector:
         """
         run = Path(command.run) if command.run else path
         is_open = run is not None and path is not None and run == path
+        key = command.view, command.side
+        self._work.pop(key, None)
         try:
             if run is None:
                 raise InputError("there is no run open: start one first")
@@ -73,11 +94,11 @@ class Inspector:
                 chosen = _still(own) if command.view in LONG else own
             else:
                 chosen = self._stored(run, command, own)
-            key = (command.view, command.run, str(command.moment))
-            self._work[key] = self._answers(command, chosen)
-            self._take_piece(key)
         except Exception as error:
             self._refuse(command, error)
+            return
+        self._work[key] = command, self._answers(command, chosen)
+        self._take_piece(key)
 
     def advance(self, beside_training: bool) -> bool:
         """Do a piece of work, if there is any and it is time for it; return whether it was done."""
@@ -95,15 +116,14 @@ class Inspector:
         self._work.clear()
         self._moments.clear()
 
-    def _take_piece(self, key: tuple[str, str, str]) -> None:
+    def _take_piece(self, key: Key) -> None:
+        command, answers = self._work[key]
         try:
-            answer = next(self._work[key])
-        except StopIteration:
+            answer = next(answers)
+        except Exception as error:
             del self._work[key]
+            self._refuse(command, error)
             return
-        except BaseException:
-            del self._work[key]
-            raise
         if answer.share >= 1:
             del self._work[key]
         self._emit(answer)
@@ -128,10 +148,14 @@ class Inspector:
     def _stored(self, run: Path, command: Inspect, own: Subject | None) -> Subject:
         """Return the model of a moment from the run's folder."""
         from engine.inspect.moments import load_moment
+        from engine.runs.checkpoint_names import list_snapshots
 
+        if not run.is_dir():
+            raise InputError(f"the folder of the run {run.name!r} is gone: {run}")
         which = "latest" if command.moment == NOW else str(command.moment)
-        key = (run, which)
-        if which == "latest" or key not in self._moments:
+        newest = list_snapshots(run)[-1:] if which == "latest" else ()
+        key = (run, f"{which} {[one.name for one in newest]}")
+        if key not in self._moments:
             warn: Callable[[str], None] = lambda message: self._emit(Warned(message))  # noqa: E731
             loaded = load_moment(run, which, warn)
             assert loaded.model.tokenizer

@@ -47,6 +47,11 @@ class Prediction:
         """
         return np.array([_entropy(row) for row in self.log_probs], dtype=np.float32)
 
+    @property
+    def entropy_of_all(self) -> Floats:
+        """The same for all positions of the text: (T,). NaN for those before ``first``."""
+        return np.concatenate([np.full(self.first, np.nan, np.float32), self.entropy])
+
     def at(self, position: int) -> Floats:
         """Return the logits (V,) of the token after a position from ``first`` to T - 1."""
         if not self.first <= position < len(self.ids):

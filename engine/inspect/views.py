@@ -28,7 +28,7 @@ from engine.inspect.embeddings import (
 )
 from engine.inspect.layers import logit_lens, parts_of, stream_norms, switched_off, worth
 from engine.inspect.prediction import predict
-from engine.inspect.surprise import by_kind, surprise, token_texts
+from engine.inspect.surprise import by_kind, by_position, surprise, token_texts
 
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
@@ -157,6 +157,8 @@ def _windows(subject: Subject) -> NDArray[np.int64]:
     """Return contexts spread over the validation split: (N, T)."""
     val, length = subject.val(), subject.model.config.block_size
     starts = evenly_spaced(validation_windows(len(val), length), WINDOWS)
+    if not len(starts):
+        raise InputError("the validation split is shorter than the context")
     return np.stack([np.asarray(val[at : at + length]).astype(np.int64) for at in starts])
 
 
@@ -168,6 +170,27 @@ def _prediction(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]
 def _surprise(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) -> Found:
     measured = surprise(subject.model, ids, subject.tokenizer)
     yield 1.0, Surprises(measured, by_kind([measured]))
+
+
+@dataclass(frozen=True, eq=False)
+class Positions:
+    """What the tokens at each position of the context cost on average, in bits.
+
+    Attributes:
+        bits: (T,), of contexts spread over the validation split; NaN first.
+        contexts: How many were measured.
+    """
+
+    bits: Floats
+    contexts: int
+
+
+def _positions(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) -> Found:
+    measured: list[Surprise] = []
+    contexts = _windows(subject)
+    for one in contexts:
+        measured.append(surprise(subject.model, one, subject.tokenizer))
+        yield len(measured) / len(contexts), Positions(by_position(measured), len(measured))
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +239,7 @@ def _layers(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) ->
 
 
 def _going_on(model: LanguageModel, ids: Sequence[int], tokenizer: Tokenizer) -> str:
-    """Return the most likely continuation, a token at a time; none if the logits are no numbers."""
+    """Return the most likely continuation, a token at a time; none of what is not finite."""
     try:
         with torch.no_grad():
             tokens = model.generate(list(ids), max_length=CONTINUATION, temperature=0)
@@ -271,6 +294,7 @@ VIEWS: dict[str, Callable[[Subject, Sequence[int], Mapping[str, Any]], Found]] =
     "heads": _heads,
     "prediction": _prediction,
     "surprise": _surprise,
+    "positions": _positions,
     "layers": _layers,
     "worth": _worth,
     "embeddings": _embeddings,

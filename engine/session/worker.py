@@ -132,26 +132,29 @@ class EngineLoop:
         elif isinstance(command, Stop):
             self._close(command.save, command.request_id)
         elif isinstance(command, Inspect):
-            self._inspect(command)
+            self._inspector.ask(command)
         elif self._session is None:
             self._emit(command.refused("there is no run open: start one first"))
         else:
             self._guard(lambda session: session.handle(command))
 
     def _advance(self) -> bool:
+        asked = self._inspector.questions()
+        for command in asked:
+            self._inspect(command)
         if self.lr_finder.under_way:
             self.lr_finder.advance()
             return True
         worked = bool(self._session and self._guard(lambda session: session.advance()))
-        return self._inspector.advance(beside_training=worked) or worked
+        return self._inspector.advance(beside_training=worked) or worked or bool(asked)
 
     def _inspect(self, command: Inspect) -> None:
         session = self._session
         if session is None or isinstance(session, Viewer):
             path = session.path if session else None
-            self._inspector.ask(command, None, path)
+            self._inspector.begin(command, None, path)
         else:
-            self._inspector.ask(command, session.subject, session.files.path)
+            self._inspector.begin(command, session.subject, session.files.path)
 
     def _guard(self, work: Callable[[Session | Viewer], Any], request_id: int = 0) -> Any:
         """Call the session; a failure ends the session, never the loop."""

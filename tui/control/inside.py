@@ -10,6 +10,8 @@ from typing import Any
 from engine.protocol import Command, Event, Inspect, Inspected, Refused
 
 NOW, UNTRAINED = "now", "untrained"
+# what views show of the whole validation split, besides the text
+EXTRA = {"attention": ("heads",), "surprise": ("positions",), "layers": ("worth",)}
 
 
 @dataclass
@@ -108,15 +110,22 @@ class Inside:
     def _needed(self) -> tuple[str, ...]:
         if self.view == "health":
             return ()
-        extra = {"attention": ("heads",), "layers": ("worth",)}.get(self.view, ())
-        return (self.view, *extra)
+        return (self.view, *EXTRA.get(self.view, ()))
 
     def _ask(self, side: Side, view: str) -> None:
         text = self.text
         if side is not self.main and text is None and self.tokens:
             text = "".join(self.tokens)  # the same text for both
         request_id = self._send(
-            Inspect(view, text, self.excerpt, side.run, side.moment, self._options(view))
+            Inspect(
+                view,
+                text,
+                self.excerpt,
+                side.run,
+                side.moment,
+                self._options(view),
+                side=int(side is not self.main),
+            )
         )
         side.asked[request_id] = view
 
