@@ -20,6 +20,7 @@ from textual.theme import BUILTIN_THEMES
 
 from engine.protocol import Status
 from engine.sweeps.queue import Queue
+from tests.tui.inside.answers import look_inside
 from tests.tui.test_queue_snapshots import app_on, queue
 from tests.tui.test_runs_snapshots import runs_after, still_runs
 from tests.tui.test_snapshots import PAUSED, StillApp, after, edit_wrongly, leave, still
@@ -69,6 +70,10 @@ PLACES: dict[str, Callable[..., Any]] = {
     "runs": runs_after("down", "space", "up"),
     "timeline": moved("left", "left"),
     "queue": after("Q", "down"),
+    "attention": after(then=look_inside("1")),
+    "surprise": after(then=look_inside("3", beside=True)),
+    "layers": after(then=look_inside("4")),
+    "health": after(then=look_inside("6")),
 }
 
 
@@ -80,8 +85,8 @@ def faults(app: StillApp, depth: ColorSystem) -> Iterator[str]:
         for segment in drawn.apply(list(strip), app.screen.background_colors[1]):
             text, style, _ = segment
             at, x = x, x + cell_len(text)
-            if style is None or not text.strip() or not is_in_use(app, at, y):
-                continue
+            if style is None or not text.strip(" ▀") or not is_in_use(app, at, y):
+                continue  # ▀ is two pixels of a heat map, whose colours are its values
             needed = GRAPHICS_CONTRAST if GRAPHICS.fullmatch(text) else TEXT_CONTRAST
             reached = contrast_of(style, depth)
             if reached < needed - 0.01:

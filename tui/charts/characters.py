@@ -20,8 +20,13 @@ _ASCII = str.maketrans({
     "│": "|", "─": "-", "╌": ".", "┤": "+", "┬": "+", "└": "+", "┊": ":", "┈": ".", "┆": ":",
     "▲": "^", "▼": "v", "◆": "*", "◇": "o", "★": "@", "▪": "#", "•": ".", "×": "x", "●": "o",
     "━": "=", "·": "-", "…": "~", "→": ">", "↑": "^", "█": "#", "▌": "#", "⢕": ":", "±": "~",
-    "–": "-",
+    "–": "-", "−": "-", "▸": ">", "✓": "+", "√": "v", "Σ": "S", "≤": "<", "↵": "\\", "␣": "_",
 })  # fmt: skip
+
+
+def in_ascii(text: str) -> str:
+    """Return a text with the signs of this program as ASCII, in as many columns."""
+    return text if text.isascii() else text.translate(_ASCII)
 
 
 def detected(environ: Mapping[str, str]) -> CharacterSet:

@@ -232,7 +232,7 @@ class PredictionLook(TextLook):
             candidates,
             token_texts(subject.tokenizer, candidates.ids[:SHOWN_CANDIDATES]),
             int(subject.ids[following]) if following < len(subject.ids) else None,
-            float(self.seen.entropy[self.position - self.seen.first]),
+            self.seen.entropy_of_all,
             -1,
             {
                 name: SETTINGS[f"sample.{name}"].format(getattr(subject.settings, name))

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from tui.charts.heatmap import Ink, Matrix, draw_heatmap, levels, mark, pooled
-from tui.inside.layout import Picture, Row, Target, below, beside, cut, width_of
-from tui.inside.tokens import draw_tokens, quoted, shown
+from tui.inside.layout import Picture, Row, Target, bar, below, beside, cut, width_of, window
+from tui.inside.tokens import draw_tokens, initial, quoted
+from tui.terminal.cells import padded, shortened
 
 LARGEST_MAP = 16  # pixels of one head in the overview
 SMALLEST_MAP = 4
 BAR = 12  # columns of the longest bar
+TITLE = 26  # columns of the name of a head
+NARROW = 40  # columns, below which one picture has all the room
 WIDE = 100  # columns, from which on the pattern stands beside the overview
 VERY_WIDE = 160  # … and the text has a column of its own
 
@@ -45,14 +48,15 @@ class Heads:
 
 def brightness(weights: Matrix) -> Matrix:
     """Return how bright weights are: their square roots, so that those of 64 tokens are visible."""
-    return np.sqrt(weights)
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(weights)
 
 
 def draw_attention(heads: Heads, width: int, height: int, ink: Ink, enlarged: bool) -> Picture:
     """Draw heads beside the text; the pattern of one too if there is room, or instead of all."""
     T = len(heads.tokens)
     if width >= VERY_WIDE:
-        pattern_width = min(T + 3, (width - 4) // 2)
+        pattern_width = min(max(TITLE, T + 3), (width - 4) // 2)
         text_width = min(60, (width - 4 - pattern_width) // 2)
         left_width = width - 4 - pattern_width - text_width
         parts = [
@@ -62,14 +66,17 @@ def draw_attention(heads: Heads, width: int, height: int, ink: Ink, enlarged: bo
         ]
         return beside(parts, height)
     if width >= WIDE:
-        pattern_width = min(T + 3, width - 2 - 44)
+        pattern_width = min(max(TITLE, T + 3), width - 2 - 44)
         left_width = width - 2 - pattern_width
         overview = draw_overview(heads, left_width, max(8, height * 5 // 9), ink)
         text = draw_query(heads, left_width, height - len(overview.rows), ink)
         pattern = draw_pattern(heads, pattern_width, height, ink)
         return beside([(below(overview, text), left_width), (pattern, pattern_width)], height)
+    if width < NARROW:
+        draw = draw_pattern if enlarged else draw_query
+        return cut(draw(heads, width, height, ink), width, height)
     if enlarged:
-        left_width = min(T + 3, width - 30)
+        left_width = min(max(TITLE, T + 3), width - 30)
         left = draw_pattern(heads, left_width, height, ink)
     else:
         left = draw_overview(heads, width // 2, height, ink)
@@ -90,12 +97,13 @@ def draw_overview(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
     layers, count = heads.maps.shape[:2]
     size = _map_size(count, layers, width, height)
     per_layer = size // 2 + 1
-    room = max(1, height // per_layer)
-    top = max(0, min(heads.layer - room // 2, layers - room))
+    room, across = max(1, height // per_layer), max(1, (width - 3) // (size + 1))
+    top, first = window(heads.layer, room, layers), window(heads.head, across, count)
+    shown_heads = range(first, min(count, first + across))
     picture = Picture()
     for layer in range(top, min(layers, top + room)):
-        row: Row = [(f"L{layer}".ljust(3), "dim")]
-        for head in range(count):
+        row: Row = [(f"L{layer}".ljust(3)[:3], "dim")]
+        for head in shown_heads:
             chosen = (layer, head) == (heads.layer, heads.head)
             name = f"H{head}".ljust(size)[:size]
             left = width_of(row)
@@ -107,7 +115,7 @@ def draw_overview(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
         picture.rows.append(row)
         drawn = [
             draw_heatmap(brightness(pooled(heads.maps[layer, head], size, size)), ink)
-            for head in range(count)
+            for head in shown_heads
         ]
         for line in range(size // 2):
             cells: Row = [("   ", "ink")]
@@ -123,36 +131,31 @@ def draw_pattern(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
     """Draw one head's pattern, queries down and keys across; the part around the cursor."""
     T = len(heads.tokens)
     rows, columns = 2 * max(1, height - 2), max(1, width - 3)
-    top = _window(heads.query, rows, T) // 2 * 2
-    left = _window(heads.key, columns, T)
+    top = window(heads.query, rows, T) // 2 * 2
+    left = window(heads.key, columns, T)
     part = heads.pattern[top : top + rows, left : left + columns]
     picture = Picture()
     name = heads.names[heads.layer][heads.head] if heads.names else ""
     picture.add((f"L{heads.layer} H{heads.head} ", "title"), (name, "ink"))
-    keys = "".join(shown(one, ink == "ascii")[:1] or " " for one in heads.tokens[left:][:columns])
-    before, at = keys[: heads.key - left], keys[heads.key - left : heads.key - left + 1]
-    picture.add(("   ", "ink"), (before, "dim"), (at, "cursor"), (keys[len(before) + 1 :], "dim"))
+    signs = [initial(one, ink == "ascii") for one in heads.tokens[left : left + columns]]
+    at = heads.key - left
+    before, after = "".join(signs[:at]), "".join(signs[at + 1 :])
+    picture.add(("   ", "ink"), (before, "dim"), (signs[at], "cursor"), (after, "dim"))
     for number, cells in enumerate(draw_heatmap(brightness(part), ink)):
         upper = top + 2 * number
         here = heads.query in (upper, upper + 1)
-        label = shown(heads.tokens[heads.query if here else upper], ink == "ascii")[:1]
+        label = initial(heads.tokens[heads.query if here else upper], ink == "ascii")
         sign = ">" if ink == "ascii" else "▸"
         picture.rows.append(
             [
                 (sign if here else " ", "cursor" if here else "dim"),
-                (label.ljust(2)[:2], "dim"),
+                (padded(label, 2), "dim"),
                 *cells,
             ]
         )
-        for column in range(part.shape[1]):
-            target = Target(len(picture.rows) - 1, 3 + column, 4 + column, ("key", left + column))
-            picture.targets.append(target)
+        last = 3 + part.shape[1]
+        picture.targets.append(Target(len(picture.rows) - 1, 3, last, ("key", left), counts=True))
     return picture
-
-
-def _window(place: int, size: int, length: int) -> int:
-    """Return where a part of a length begins that has a place in its middle, if possible."""
-    return max(0, min(place - size // 2, length - size))
 
 
 def draw_query(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
@@ -196,19 +199,19 @@ def draw_bars(heads: Heads, width: int, count: int, ink: Ink) -> Picture:
     """Draw the largest weights of the query token as bars, with the tokens and how far back."""
     weights = np.nan_to_num(heads.pattern[heads.query, : heads.query + 1], nan=-1.0)
     order = np.argsort(-weights, kind="stable")[:count].tolist()
+    most = float(weights.max()) or 1.0  # has the longest bar: many weights are small
     picture = Picture()
     full = "#" if ink == "ascii" else "█"
     for key in order:
         value = float(heads.pattern[heads.query, key])
         away = heads.query - key
         where = "itself" if away == 0 else f"{away} back"
-        token = quoted(heads.tokens[key], ink == "ascii").ljust(4)[:12]
-        size = round(value * BAR) if value == value else 0
+        token = padded(shortened(quoted(heads.tokens[key], ink == "ascii"), 12), 4)
         style = "cursor" if key == heads.key else "ink"
         picture.add(
             (f" {token} ", style),
             (f"{value:5.1%} ", "ink"),
-            (full * size + " " * (BAR - size), "bar"),
+            (bar(value / most, BAR, full).ljust(BAR), "bar"),
             (f" {where}", "dim"),
             what=("key", key),
         )

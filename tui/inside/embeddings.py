@@ -6,14 +6,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tui.charts.heatmap import Ink, Matrix, draw_heatmap, pooled
-from tui.inside.layout import Picture, Row, Target, below, beside, cut
+from tui.inside.layout import Picture, Row, Target, bar, below, beside, cut
 from tui.inside.tokens import quoted
-from tui.terminal.cells import cells_of
+from tui.terminal.cells import cells_of, clusters, padded, shortened
 
 WIDE = 100
 LIST_WIDTH = 30
+SMALLEST_MAP = 16  # columns
+LABEL = 12  # columns of the longest
+MOST_LABELS = 400  # tokens that are moved a little where their place is taken
 BAR = 10
 POINT = {"pixels": "·", "blocks": "·", "ascii": "."}
 # where a label may go if its own place is taken: rows down, columns to the right
@@ -58,61 +62,55 @@ def draw_embeddings(one: Map, width: int, height: int, ink: Ink) -> Picture:
     if ink == "ascii":
         share = share.replace("→", "x").replace("↑", "y")
     title = Picture([[("principal components ", "title"), (f"of the variance: {share}", "dim")]])
-    left = below(title, draw_map(one, map_width, height - 1, ink))
+    if map_width < SMALLEST_MAP:
+        return cut(right, width, height)
+    left = below(title, draw_map(one, map_width, max(1, height - 1), ink))
     return cut(beside([(left, map_width), (right, list_width)], height), width, height)
 
 
 def draw_map(one: Map, width: int, height: int, ink: Ink) -> Picture:
     """Draw each token at its place; those for which there is no room as points."""
     grid: list[list[tuple[str, str] | None]] = [[None] * width for _ in range(height)]
-    places = _places(one.points, width, height)
-    near = [number for number, _ in one.nearest]
-    first = [one.chosen, *near]
-    others = [number for number in range(len(one.tokens)) if number not in set(first)]
+    places = _places(one.points, width, height)  # (V, 2)
+    near = {number for number, _ in one.nearest}
+    first = dict.fromkeys([one.chosen, *(number for number, _ in one.nearest)])
+    there = np.flatnonzero(places[:, 0] >= 0)
+    few = len(there) <= MOST_LABELS
+    if not few:  # of those at the same place, the first has the label
+        there = there[np.sort(np.unique(places[there], axis=0, return_index=True)[1])]
+    others = [number for number in there.tolist() if number not in first]
     targets: list[Target] = []
     for number in [*first, *others]:
-        place = places[number]
-        if place is None:
+        row, column = places[number].tolist()
+        if row < 0:
             continue
         style = "cursor" if number == one.chosen else "good" if number in near else "ink"
-        label = quoted(one.tokens[number], ink == "ascii")
-        label = label if cells_of(label) == len(label) and len(label) <= 12 else label[:1] or "?"
-        if cells_of(label) != len(label):
-            label = "?"
-        found = (
-            _free(grid, place, len(label))
-            if number in first or _is_quiet(len(others))
-            else _free(grid, place, len(label), NEAR[:1])
-        )
+        label = shortened(quoted(one.tokens[number], ink == "ascii"), LABEL)
+        length = cells_of(label)
+        found = _free(grid, (row, column), length, NEAR if few or number in first else NEAR[:1])
         if found is None:
-            row, column = place
             if grid[row][column] is None:
                 grid[row][column] = (POINT[ink], "dim")
             continue
         row, column = found
-        for step, letter in enumerate(label):
-            grid[row][column + step] = (letter, style)
-        targets.append(Target(row, column, column + len(label), ("embedding", number)))
+        targets.append(Target(row, column, column + length, ("embedding", number)))
+        for _, sign, cells in clusters(label):
+            grid[row][column : column + cells] = [(sign, style), *[("", style)] * (cells - 1)]
+            column += cells
     return Picture([_row_of(cells) for cells in grid], targets)
 
 
-def _is_quiet(others: int) -> bool:
-    """Whether there are few enough tokens to look for a free place for each."""
-    return others <= 400
-
-
-def _places(points: Matrix, width: int, height: int) -> list[tuple[int, int] | None]:
-    """Return row and column of each point; None for one that is no number."""
-    finite = np.isfinite(points.sum(axis=1))  # (V,)
-    if not finite.any():
-        return [None] * len(points)
-    low, high = points[finite].min(0), points[finite].max(0)
-    span = np.where(high > low, high - low, 1.0)
-    share = (points - low) / span  # (V, 2), 0 to 1
-    return [
-        (round((1 - y) * (height - 1)), round(x * (width - 2))) if good else None
-        for (x, y), good in zip(np.nan_to_num(share).tolist(), finite, strict=True)
-    ]
+def _places(points: Matrix, width: int, height: int) -> NDArray[np.int64]:
+    """Return row and column of each point, (V, 2); -1 for one that is no number."""
+    finite = np.isfinite(points).all(axis=1)  # (V,)
+    places = np.full(points.shape, -1, dtype=np.int64)
+    if finite.any():
+        there = points[finite].astype(np.float64)
+        low, high = there.min(0), there.max(0)
+        x, y = ((there - low) / np.where(high > low, high - low, 1.0)).T  # 0 to 1
+        places[finite, 0] = np.rint((1 - y) * (height - 1))
+        places[finite, 1] = np.rint(x * (width - 2))
+    return places
 
 
 def _free(
@@ -148,19 +146,18 @@ def _draw_nearest(one: Map, count: int, ink: Ink) -> Picture:
     picture.add(("nearest to ", "title"), (f" {token} ", "cursor"), (" by cosine", "dim"))
     full = "#" if ink == "ascii" else "█"
     for place, (number, cosine) in enumerate(one.nearest[: max(1, count - 1)]):
-        name = quoted(one.tokens[number], ink == "ascii")[:8].ljust(4)
-        size = round(max(0.0, cosine) * BAR) if cosine == cosine else 0
+        name = padded(shortened(quoted(one.tokens[number], ink == "ascii"), 8), 4)
         picture.add(
             (f" {name} ", "cursor" if place == one.cursor else "good"),
             (f"{cosine:6.2f} ", "ink"),
-            (full * size, "bar"),
+            (bar(cosine, BAR, full), "bar"),
             what=("embedding", number),
         )
     return picture
 
 
 def _draw_positions(cosines: Matrix, width: int, height: int, ink: Ink) -> Picture:
-    picture = Picture([[("positions ", "title"), ("by cosine, bright is alike", "dim")]])
+    picture = Picture([[("positions ", "title"), ("by cosine", "dim")]])
     room = min(width, 2 * (height - 1))
     for row in draw_heatmap(pooled(cosines, room, room), ink, 0.0, 1.0):
         picture.rows.append(row)

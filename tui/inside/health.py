@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tui.charts.heatmap import Ink, draw_heatmap
-from tui.inside.layout import Picture, Row, Target, below, cut, wrapped
-from tui.terminal.cells import shortened
+from tui.inside.layout import Picture, Row, Target, below, cut, window, wrapped
+from tui.terminal.cells import cells_of, shortened
 
 if TYPE_CHECKING:
     from engine.inspect.health import Finding, HealthMap
 
 MOST_LISTED = 8
 VALUE = 9  # columns of today's value
+TOLD = 2 + 26 + VALUE + 2  # columns before what is told of a finding
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,13 @@ def _draw_findings(one: Health, width: int, count: int, ink: Ink) -> Picture:
     picture = Picture()
     told = f"{suspicious} suspicious of {len(one.findings)}" if suspicious else "nothing stands out"
     picture.add(("today ", "title"), (told, "bad" if suspicious else "good"))
-    first = max(0, min(one.cursor - count // 2, len(one.findings) - count))
+    first = window(one.cursor, count, len(one.findings))
     bad, good = ("!", "ok") if ink == "ascii" else ("▲", "✓")
     for place in range(first, min(len(one.findings), first + count)):
         finding = one.findings[place]
         sign = (bad, "bad") if finding.is_suspicious else (good, "good")
-        name = f" {finding.family.short} {one.short(finding.part)} ".ljust(26)
+        figure = finding.family.short or finding.family.title
+        name = f" {figure} {one.short(finding.part)} ".ljust(26)
         picture.add(
             (sign[0].ljust(2), sign[1]),
             (name, "cursor" if place == one.cursor else "ink"),
@@ -68,12 +70,15 @@ def _draw_findings(one: Health, width: int, count: int, ink: Ink) -> Picture:
 
 
 def _draw_healthy(one: Health, width: int) -> Picture:
-    """Explain what the figure at the cursor is like where all is well."""
+    """Tell all of the finding at the cursor, and what its figure is like where all is well."""
     if not one.findings:
         return Picture([[]])
-    healthy = one.findings[one.cursor].healthy
+    finding = one.findings[one.cursor]
+    healthy = finding.healthy
+    is_cut = cells_of(finding.told) > width - TOLD
     return below(
         Picture([[]]),
+        wrapped(finding.told if is_cut else "", width - 2, "bad"),
         wrapped(f"healthy: {healthy.told} ({healthy.source})", width - 2, "dim"),
         Picture([[]]),
     )
@@ -86,7 +91,7 @@ def _draw_map(one: Health, width: int, height: int, ink: Ink) -> Picture:
     if not len(shown.steps) or height < 3:
         return picture
     names = [one.short(part) for part in shown.parts]
-    label = min(18, max(map(len, names), default=0)) + 1
+    label = min(18 if width < 100 else 30, max(map(len, names), default=0)) + 1
     columns = max(8, width - label - VALUE - 1)
     steps = _sampled(len(shown.steps), columns)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -99,7 +104,7 @@ def _draw_map(one: Health, width: int, height: int, ink: Ink) -> Picture:
     room = height - 2
     part = one.findings[one.cursor].part if one.findings else ""
     at = shown.parts.index(part) if part in shown.parts else 0
-    top = max(0, min(at - room // 2, len(names) - room))
+    top = window(at, room, len(names))
     for row in range(top, min(len(names), top + room)):
         here = shown.parts[row] == part
         cells = values[row, steps][None].astype(np.float32)  # (1, columns)

@@ -6,14 +6,28 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tui.charts.heatmap import Ink, Matrix, levels, mark
-from tui.inside.layout import Picture, Row, Target, below, beside, cut, figures, width_of
-from tui.inside.tokens import quoted, shown
+from tui.inside.layout import (
+    Picture,
+    Row,
+    Target,
+    bar,
+    below,
+    beside,
+    cut,
+    figures,
+    width_of,
+    window,
+)
+from tui.inside.tokens import initial, quoted, shown
+from tui.terminal.cells import beginning, padded
 
 CELL = 4  # columns of a guess of the logit lens
 NAME = 6
 WORTH = 7  # columns of what a part is worth
+NOTHING = "with nothing: its predictions are no numbers"
 MOST_WORTH = 0.3  # nats of the highest level
 WIDE = 120
 
@@ -59,11 +73,14 @@ class Layers:
 
 def draw_layers(one: Layers, width: int, height: int, ink: Ink) -> Picture:
     """Draw the logit lens, the streams at the cursor and the map of what parts are worth."""
-    lens = draw_lens(one, width if width < WIDE else width - 50, ink)
-    at_cursor = draw_streams(one, 48, ink)
     effect = draw_effect(one, width, ink)
-    rows = len(one.guesses) + 2
-    worth = draw_worth(one, width, max(3, height - rows - len(effect.rows) - 1), ink)
+    room = height - len(effect.rows) - 1
+    most = len(one.guesses) + 1  # rows of what all parts are worth
+    rows = min(max(room - most, len(one.guesses) + 2), max(5, room - min(most, room * 2 // 5)))
+    lens = draw_lens(one, width if width < WIDE else width - 50, rows, ink)
+    rows = len(lens.rows)
+    at_cursor = draw_streams(one, rows, ink)
+    worth = draw_worth(one, width, max(3, room - rows), ink)
     if width >= WIDE:
         top = beside([(lens, width - 50), (at_cursor, 48)], rows)
         return cut(below(top, Picture([[]]), worth, effect), width, height)
@@ -75,55 +92,91 @@ def draw_layers(one: Layers, width: int, height: int, ink: Ink) -> Picture:
     return cut(below(top, worth, effect), width, height)
 
 
-def draw_lens(one: Layers, width: int, ink: Ink) -> Picture:
-    """Draw what each layer would predict at the positions around the cursor."""
-    ascii = ink == "ascii"
+def _places_shown(one: Layers, rows: int) -> range:
+    """Return the places of the stream for which there is room, those around the cursor."""
+    count = len(one.guesses)
+    first = window(one.cursor[0] + 1, rows, count)
+    return range(first, min(count, first + rows))
+
+
+def draw_lens(one: Layers, width: int, height: int, ink: Ink) -> Picture:
+    """Draw what each layer would predict at the positions around the cursor.
+
+    Where all layers have room, there are as many bands of positions as fit.
+    """
     columns = max(1, (width - NAME) // CELL)
-    first = max(0, min(one.position - columns // 2, len(one.tokens) - columns))
-    shown_ones = range(first, min(len(one.tokens), first + columns))
+    places = _places_shown(one, height - 2)
+    bands = max(1, min(height // (len(places) + 2), -(-len(one.tokens) // columns)))
+    first = window(one.position, columns * bands, len(one.tokens))
     picture = Picture()
     picture.add(("logit lens ", "title"), ("what comes after each token, by layer", "dim"))
-    row: Row = [("text".ljust(NAME), "dim")]
-    for at in shown_ones:
-        left = width_of(row)
-        text = quoted(one.tokens[at], ascii)[: CELL - 1].ljust(CELL - 1)
-        row += [(text, "cursor" if at == one.position else "ink"), (" ", "ink")]
-        picture.targets.append(Target(1, left, left + CELL, ("token", at)))
-    picture.rows.append(row)
     found = levels(one.probability)
-    for number, guesses in enumerate(one.guesses):
-        name = "embed" if number == 0 else f"L{number - 1}"
+    for left in range(first, min(len(one.tokens), first + columns * bands), columns):
+        shown_ones = range(left, min(len(one.tokens), left + columns))
+        gap = Picture([[]] if left > first else [])
+        picture = below(picture, gap, _draw_band(one, shown_ones, places, found, ink))
+    return picture
+
+
+def _draw_band(
+    one: Layers, shown_ones: range, places: range, found: NDArray[np.int64], ink: Ink
+) -> Picture:
+    """Draw some tokens, and below each what the layers would predict."""
+    ascii = ink == "ascii"
+    picture = Picture()
+    row: Row = [("text".ljust(NAME), "dim")]
+    for number, at in enumerate(shown_ones):
+        left = NAME + number * CELL
+        text = _narrow(quoted(one.tokens[at], ascii), CELL - 1)
+        row += [(text, "cursor" if at == one.position else "ink"), (" ", "ink")]
+        picture.targets.append(Target(0, left, left + CELL, ("token", at)))
+    picture.rows.append(row)
+    for place in places:
+        guesses = one.guesses[place]
+        name = "embed" if place == 0 else f"L{place - 1}"
         row = [(name.ljust(NAME), "dim")]
-        for at in shown_ones:
-            level = int(found[number, at])
+        for number, at in enumerate(shown_ones):
+            level = int(found[place, at])
             right = at + 1 < len(one.tokens) and guesses[at] == one.tokens[at + 1]
             sign = ("*" if ascii else "◆") if right else " "
-            text = quoted(guesses[at], ascii)[: CELL - 2]
-            strength = mark(level, ink) if ink != "pixels" and level >= 0 else ""
+            text = quoted(guesses[at], ascii)
+            if ink != "pixels":  # no colour says how sure it is
+                text = initial(text, ascii) + mark(max(0, level), ink)
             style = "bad" if level < 0 else f"shade {level}" if ink == "pixels" else "ink"
-            text = ("x" if level < 0 else text + strength)[: CELL - 2].ljust(CELL - 2)
+            text = _narrow("x" if level < 0 else text, CELL - 2)
             row += [(text, style), (sign, "good"), (" ", "ink")]
-            target = Target(len(picture.rows), width_of(row) - CELL, width_of(row), ("token", at))
+            left = NAME + number * CELL
+            target = Target(len(picture.rows), left, left + CELL, ("token", at))
             picture.targets.append(target)
         picture.rows.append(row)
     return picture
 
 
-def draw_streams(one: Layers, width: int, ink: Ink) -> Picture:
+def _narrow(text: str, width: int) -> str:
+    """Return the beginning of a drawn text in exactly so many columns."""
+    return padded(beginning(text, width), width)
+
+
+def _size(value: float, columns: int) -> str:
+    """Return a norm with one decimal, if there is room."""
+    text = f"{value:{columns}.1f}"
+    return text if len(text) <= columns else f"{value:{columns}.0e}"
+
+
+def draw_streams(one: Layers, height: int, ink: Ink) -> Picture:
     """Draw the stream at the cursor: its norm, what is added to it, the true next token."""
     at = one.position
     picture = Picture()
     picture.add(("at the cursor ", "title"), ("norms; p of the true next token", "dim"))
-    picture.add(("stream  attention    feed-fwd      p", "dim"))
+    picture.add((f"{'stream':8}{'attention':13}{'feed-forward':13}{'p':>6}", "dim"))
     most = float(np.nanmax(one.added[:, :, at])) if np.isfinite(one.added[:, :, at]).any() else 1.0
     full = "#" if ink == "ascii" else "█"
-    for number in range(len(one.guesses)):
-        row: Row = [(f"{float(one.stream[number, at]):6.1f}  ", "ink")]
+    for number in _places_shown(one, height - 2):
+        row: Row = [(_size(float(one.stream[number, at]), 6) + "  ", "ink")]
         for part in range(2):
             value = float(one.added[number - 1, part, at]) if number else 0.0
-            size = round(5 * value / most) if value == value and most else 0
-            text = f"{value:5.1f} " if number else "      "
-            row += [(text, "ink"), ((full * size).ljust(7), "bar")]
+            text = _size(value, 5) + " " if number else "      "
+            row += [(text, "ink"), (bar(value / (most or 1.0), 5, full).ljust(7), "bar")]
         truth = float(one.truth[number, at])
         row.append(("     –" if truth != truth else f"{truth:6.1%}", "ink"))
         picture.rows.append(row)
@@ -138,15 +191,14 @@ def draw_worth(one: Layers, width: int, height: int, ink: Ink) -> Picture:
     names = [f"H{part}" if isinstance(part, int) else NAMES[part] for part in one.parts]
     columns = max(1, (width - NAME) // WORTH)
     places = list(range(len(one.parts)))
-    at = one.parts.index(one.cursor[1])
-    first = max(0, min(at - columns // 2, len(places) - columns))
+    first = window(one.parts.index(one.cursor[1]), columns, len(places))
     places = places[first : first + columns]
     head: Row = [(" " * NAME, "dim")]
     head += [(names[place].rjust(WORTH - 1) + " ", "dim") for place in places]
     picture.rows.append(head)
     layers = len(one.guesses) - 1
     room = max(1, height - 2)
-    top = max(0, min(one.cursor[0] - room // 2, layers - room))
+    top = window(one.cursor[0], room, layers)
     for layer in range(top, min(layers, top + room)):
         row: Row = [(f"L{layer}".ljust(NAME), "dim")]
         for place in places:
@@ -188,7 +240,8 @@ def draw_effect(one: Layers, width: int, ink: Ink) -> Picture:
     if one.off:
         changed.append(("with what is off", f"{without:.2f} ({without - whole:+.2f})"))
     picture.add(*figures(changed))
-    picture.add(("goes on ", "dim"), (shown(one.goes_on[0], ascii), "ink"))
+    whole_text, text = (shown(text, ascii) or NOTHING for text in one.goes_on)
+    picture.add(("goes on ", "dim"), (whole_text, "ink"))
     if one.off:
-        picture.add(("without ", "bad"), (shown(one.goes_on[1], ascii), "ink"))
+        picture.add(("without ", "bad"), (text, "ink"))
     return cut(picture, width, len(picture.rows))

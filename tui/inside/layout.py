@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from tui.terminal.cells import cells_of, shortened
+from tui.terminal.cells import beginning, cells_of, shortened, straight
 
 Row: TypeAlias = list[tuple[str, str]]
 """One screen row as stretches of text, each with the name of its style."""
@@ -23,12 +24,21 @@ class Target:
         left: Its first column.
         right: The column behind its last one.
         what: A word, and the numbers of what it is.
+        counts: Whether the last of the numbers is that of the first column, and grows by 1 with
+            each column.
     """
 
     row: int
     left: int
     right: int
     what: tuple[str | int, ...]
+    counts: bool = False
+
+    def at(self, column: int) -> tuple[str | int, ...]:
+        """Return what a column of it is."""
+        if not self.counts:
+            return self.what
+        return (*self.what[:-1], int(self.what[-1]) + column - self.left)
 
 
 @dataclass
@@ -47,7 +57,7 @@ class Picture:
         """Return what is at a place, the last that was put there; empty if nothing is."""
         for one in reversed(self.targets):
             if one.row == row and one.left <= column < one.right:
-                return one.what
+                return one.at(column)
         return ()
 
 
@@ -89,27 +99,38 @@ def beside(parts: Sequence[tuple[Picture, int]], height: int) -> Picture:
             for row in whole.rows:
                 row.append((" " * GAP, "ink"))
             left += GAP
+        part = cut(picture, width, height)
         for number, row in enumerate(whole.rows):
-            row += fitted(picture.rows[number] if number < len(picture.rows) else [], width)
-        whole.targets += [
-            _moved(one, 0, left) for one in picture.targets if one.row < height and one.left < width
-        ]
+            row += part.rows[number] if number < len(part.rows) else [(" " * width, "ink")]
+        whole.targets += [_moved(one, 0, left) for one in part.targets]
         left += width
     return whole
 
 
 def cut(picture: Picture, width: int, height: int) -> Picture:
     """Return what fits of a picture."""
-    rows = [fitted(row, width) for row in picture.rows[:height]]
-    targets = [one for one in picture.targets if one.row < height and one.left < width]
-    return Picture(rows, targets)
+    rows = [fitted(row, width) for row in picture.rows[: max(0, height)]]
+    inside = [one for one in picture.targets if one.row < len(rows) and one.left < width]
+    return Picture(
+        rows, [one if one.right <= width else replace(one, right=width) for one in inside]
+    )
+
+
+def window(place: int, size: int, length: int) -> int:
+    """Return where a part of a length begins that has a place in its middle, if possible."""
+    return max(0, min(place - size // 2, length - size))
+
+
+def bar(share: float, longest: int, full: str) -> str:
+    """Return a bar for a share of its longest; none for what is no finite number."""
+    return full * round(max(0.0, min(1.0, share)) * longest) if math.isfinite(share) else ""
 
 
 def wrapped(text: str, width: int, style: str = "ink") -> Picture:
     """Return plain text in rows, broken between words."""
     picture = Picture()
     line = ""
-    for word in text.split():
+    for word in _words(text, max(1, width)):
         if line and cells_of(line) + 1 + cells_of(word) > width:
             picture.add((line, style))
             line = word
@@ -120,9 +141,14 @@ def wrapped(text: str, width: int, style: str = "ink") -> Picture:
     return picture
 
 
-def bar(share: float, longest: int, full: str) -> str:
-    """Return a bar for a share from 0 to 1; none for one that is no number."""
-    return full * round(share * longest) if share == share else ""
+def _words(text: str, width: int) -> Iterable[str]:
+    """Yield the words of a text, those that are longer than a line in parts."""
+    for word in text.split():
+        rest = straight(word)
+        while cells_of(rest) > width and (part := beginning(rest, width)):
+            yield part
+            rest = rest[len(part) :]
+        yield rest
 
 
 def figures(parts: Iterable[tuple[str, str]]) -> Row:
@@ -134,4 +160,7 @@ def figures(parts: Iterable[tuple[str, str]]) -> Row:
 
 
 def _moved(target: Target, down: int, right: int) -> Target:
-    return Target(target.row + down, target.left + right, target.right + right, target.what)
+    if not down and not right:
+        return target
+    at = target.row + down, target.left + right, target.right + right
+    return Target(*at, target.what, target.counts)

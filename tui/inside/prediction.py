@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tui.charts.heatmap import Ink
-from tui.inside.layout import Picture, bar, below, beside, cut, figures
+from tui.charts.heatmap import Ink, Matrix, levels
+from tui.inside.columns import draw_columns
+from tui.inside.layout import Picture, bar, below, beside, cut, figures, window
 from tui.inside.tokens import draw_tokens, quoted
+from tui.terminal.cells import padded, shortened
 
 if TYPE_CHECKING:
     from engine.inspect.prediction import Candidates
 
 WIDE = 100
+MOST_BITS = 8.0  # of the highest mark
+MARKS = {"pixels": "▁▂▃▄▅▆▇█", "blocks": "▁▂▃▄▅▆▇█", "ascii": "123456789"}
 LONGEST_BAR = 40
+FEWEST_ROWS, MOST_ROWS = 5, 12  # of the entropy after each token
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Next:
         candidates: The tokens that may come next, the most likely first.
         texts: The text of the token of each of the first candidates.
         actual: The id of the token that does come next in the text, if one does.
-        entropy: Of the prediction, in bits.
+        entropy: (T,), of the prediction after each token, in bits; NaN where that is not known.
         cursor: Which candidate is chosen.
         settings: The settings of sampling by name, as they are shown.
         setting: Which of them the keys change.
@@ -41,7 +46,7 @@ class Next:
     candidates: Candidates
     texts: Sequence[str]
     actual: int | None
-    entropy: float
+    entropy: Matrix
     cursor: int
     settings: dict[str, str]
     setting: str
@@ -73,16 +78,26 @@ def _draw_text(one: Next, width: int, ink: Ink, height: int) -> Picture:
     for text, probability in one.tried[: max(0, height // 4)]:
         tried.add(("tried ", "dim"), (f"{quoted(text, ink == 'ascii')} ", "good"),
                   (f"{probability:.1%}", "dim"))  # fmt: skip
-    room = height - len(tried.rows)
-    drawn = draw_tokens(one.tokens, styles, width, room, cursor=one.position, ascii=ink == "ascii")
-    return below(drawn, tried)
+    ramp = MARKS[ink]
+    found = levels(one.entropy, 0.0, MOST_BITS).tolist()
+    marks = [ramp[level * (len(ramp) - 1) // 16] if level >= 0 else " " for level in found]
+    room = max(2, height - len(tried.rows) - (1 if tried.rows else 0))
+    drawn = draw_tokens(one.tokens, styles, width, room, one.position, marks, ink == "ascii")
+    if tried.rows:
+        drawn = below(drawn, tried)
+    spare = height - len(drawn.rows) - 1
+    if spare < FEWEST_ROWS:
+        return drawn
+    title = Picture([[("entropy ", "title"), ("of what comes after each token, in bits", "dim")]])
+    columns = draw_columns(one.entropy, width, min(MOST_ROWS, spare) - 1, ink)
+    return below(drawn, Picture([[]]), title, columns)
 
 
 def _draw_head(one: Next, width: int, ink: Ink) -> Picture:
     picture = Picture()
     token = quoted(one.tokens[one.position], ink == "ascii") if one.tokens else ""
     after = [("after token ", "dim"), (f"{one.position} ", "ink"), (f" {token} ", "cursor")]
-    told = [("entropy", f"{one.entropy:.2f} bits")]
+    told = [("entropy", f"{float(one.entropy[one.position]):.2f} bits")]
     if one.actual is not None:
         ids = one.candidates.ids.tolist()
         rank = ids.index(one.actual) + 1
@@ -99,7 +114,7 @@ def _draw_head(one: Next, width: int, ink: Ink) -> Picture:
 def _draw_bars(one: Next, width: int, count: int, ink: Ink) -> Picture:
     """Draw a bar for each candidate: what the model says, and what is left of it."""
     ids = one.candidates.ids.tolist()
-    first = max(0, min(one.cursor - count // 2, len(one.texts) - count))
+    first = window(one.cursor, count, len(one.texts))
     longest = max(8, min(LONGEST_BAR, width - 28))
     picture = Picture()
     full, cut_off = ("#", "-") if ink == "ascii" else ("█", "░")
@@ -109,7 +124,7 @@ def _draw_bars(one: Next, width: int, count: int, ink: Ink) -> Picture:
         kept = bool(one.candidates.kept[place])
         is_next = one.actual is not None and ids[place] == one.actual
         sign = "◆" if ink != "ascii" else "*"
-        token = quoted(one.texts[place], ink == "ascii")[:8].ljust(5)
+        token = padded(shortened(quoted(one.texts[place], ink == "ascii"), 8), 5)
         length = bar(drawn_with if kept else probability, longest, full if kept else cut_off)
         picture.add(
             (f"{sign if is_next else ' '}", "good"),

@@ -34,6 +34,9 @@ def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, i
     if found is None or not is_it:
         picture.add(("computing …", "dim"))
         return picture
+    dot, times, sum_of = (".", "x", "sum") if ascii else ("·", "×", "Σ")
+    mixed = "sum w.v" if ascii else "Σ weight·v"
+    root = f"sqrt({len(found.q)})" if ascii else f"√{len(found.q)}"
     room = width - NAME - 2
     size = len(found.q)
     spacious = height >= 24
@@ -47,17 +50,24 @@ def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, i
     picture.rows.append(_strip("q", found.q, scale, room, ink, f"({size},) what it looks for"))
     picture.rows.append(_strip("k", found.k, scale, room, ink, f"({size},) what the other offers"))
     most = float(np.abs(found.products).max())
-    picture.rows.append(_strip("q × k", found.products, most, room, ink, f"({size},)"))
-    picture.add(("q · k".ljust(NAME), "dim"), (f"{found.score:.3f}", "ink"), (", their sum", "dim"))
+    picture.rows.append(_strip(f"q {times} k", found.products, most, room, ink, f"({size},)"))
+    picture.add(
+        (f"q {dot} k".ljust(NAME), "dim"), (f"{found.score:.3f}", "ink"), (", their sum", "dim")
+    )
     gap()
     scaled = float(found.scaled[heads.key])
     picture.add(
         ("scale".ljust(NAME), "dim"),
-        (f"{found.score:.3f} / √{size} = {scaled:.3f}", "ink"),
+        (f"{found.score:.3f} / {root} = {scaled:.3f}", "ink"),
         (f"   keeps the variance of scores at 1 for any head size ({found.scale:.3f})", "dim"),
     )
     masked = bool(found.masked[heads.key])
-    told = "−∞: it comes later, and must not be seen" if masked else "not masked: it comes no later"
+    endless = "-inf" if ascii else "−∞"
+    told = (
+        f"{endless}: it comes later, and must not be seen"
+        if masked
+        else "not masked: it comes no later"
+    )
     picture.add(("mask".ljust(NAME), "dim"), (told, "bad" if masked else "ink"))
     gap()
     T = len(found.weights)
@@ -69,19 +79,19 @@ def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, i
     largest = float(weights.max()) or 1.0
     picture.rows.append(_scores("softmax", weights, 0.0, largest, room, ink, f"({T},) sums to 1"))
     weight = float(found.weights[heads.key])
-    total = sum(math.exp(float(one) - high) for one in seen)
+    total = sum(math.exp(float(one) - high) for one in seen) if math.isfinite(high) else math.nan
     picture.add(
         ("weight".ljust(NAME), "dim"),
-        ("0" if masked else f"exp({scaled:.3f}) / Σ exp = ", "ink"),
+        ("0" if masked else f"exp({scaled:.3f}) / {sum_of} exp = ", "ink"),
         ("" if masked else _exactly(weight), "good"),
-        (f"   Σ over {heads.query + 1} tokens, {total:.2f} times the largest", "dim"),
+        (f"   the sum over {heads.query + 1} tokens is {total:.2f} times the largest", "dim"),
     )
     gap()
     values = found.values[heads.key]
     most = float(max(np.abs(values).max(), np.abs(found.mixed).max()))
     picture.rows.append(_strip("v", values, most, room, ink, f"({size},) of the other token"))
     picture.rows.append(
-        _strip("Σ weight·v", found.mixed, most, room, ink, f"({size},) of all it looks at")
+        _strip(mixed, found.mixed, most, room, ink, f"({size},) of all it looks at")
     )
     added = f"({len(found.added)},) through the output projection; length {found.added_norm:.3f}"
     most = float(np.abs(found.added).max())

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tui.inside.layout import Picture, Row, Target
-from tui.terminal.cells import cells_of, straight
+from tui.inside.layout import Picture, Row, Target, cut
+from tui.terminal.cells import beginning, cells_of, clusters, padded, plain, straight
 
 NEW_LINE = "↵"
 TAB = "→"
 CURSOR = "cursor"
+EMPTY = '""'  # a token without text
+WIDE = {False: "□", True: "?"}  # in place of a character of two columns where there is one
 _SIGNS = str.maketrans({"\n": NEW_LINE, "\t": TAB})
 
 
@@ -33,13 +35,24 @@ def quoted(token: str, ascii: bool = False) -> str:
     """Return a token as it is named in a list: a space alone can be seen."""
     text = shown(token, ascii)
     blank = "_" if ascii else "␣"
-    return text.replace(" ", blank) if text.strip() != text or not text else text
+    if not text:
+        return EMPTY
+    return text.replace(" ", blank) if text.strip() != text else text
+
+
+def initial(token: str, ascii: bool = False) -> str:
+    """Return one column for a token: its first character, if that is no wider."""
+    text = shown(token, ascii)
+    if plain(text):
+        return text[:1] or " "
+    _, sign, cells = next(clusters(text), (0, " ", 1))
+    return sign if cells == 1 else WIDE[ascii]
 
 
 def lines_of(tokens: Sequence[str], width: int, ascii: bool = False) -> list[list[Piece]]:
     """Lay tokens out in lines, broken behind line breaks and, if there are some, behind spaces."""
     lines: list[list[Piece]] = [[]]
-    column = 0
+    width, column = max(2, width), 0  # no character is wider
     for number, token in enumerate(tokens):
         text = shown(token, ascii)
         cells = cells_of(text)
@@ -49,7 +62,7 @@ def lines_of(tokens: Sequence[str], width: int, ascii: bool = False) -> list[lis
             lines.append(moved)
             column = sum(one.cells for one in moved)
         while cells > width:  # a token that is longer than a line
-            part = text[: max(1, width - column)]
+            part = beginning(text, width - column)
             lines[-1].append(Piece(number, part, cells_of(part)))
             lines.append([])
             text, column = text[len(part) :], 0
@@ -109,15 +122,18 @@ def draw_tokens(
             style = f"{style} {CURSOR}" if piece.token == cursor else style
             row.append((piece.text, style))
             what = ("token", piece.token)
-            for below in range(per_line):
+            for below in range(per_line if piece.cells else 0):
                 at_row = len(picture.rows) + below
                 picture.targets.append(Target(at_row, column, column + piece.cells, what))
             column += piece.cells
         picture.rows.append(row)
         if marks is not None:
             picture.rows.append(
-                [(marks[one.token].ljust(one.cells), f"mark {styles[one.token]}") for one in line]
+                [
+                    (padded(marks[one.token], one.cells)[: one.cells], f"mark {styles[one.token]}")
+                    for one in line
+                ]
             )
     if top + room < len(lines) and picture.rows:
         picture.rows[-1].append((" …", "dim"))
-    return picture
+    return cut(picture, width, height)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from data.errors import InputError
 from engine.config.schema import SETTINGS, SampleConfig
 from tui.control.inside import Side
 from tui.control.stepping import stepped
@@ -18,7 +19,8 @@ from tui.inside.steps import draw_steps
 from tui.inside.surprise import Surprises, draw_surprise
 
 if TYPE_CHECKING:
-    from engine.inspect.health import Finding
+    from engine.inspect.health import Finding, HealthCurves
+    from engine.inspect.prediction import Candidates
     from engine.protocol import Inspected
     from tui.screens.inside import InsideScreen
 
@@ -196,6 +198,9 @@ class PredictionView(View):
         self._setting = 0
         self._cursor = 0
         self._tried: dict[tuple[int, ...], dict[str, float]] = {}  # what followed each path
+        # what was found last for each side, and what it is of
+        self._entropies: dict[int, tuple[Inspected, Any]] = {}
+        self._candidates: dict[int, tuple[Inspected, tuple[int, SampleConfig], Candidates]] = {}
 
     def why_not(self, action: str) -> str:
         if action == "take_back" and not self.state.typed:
@@ -207,14 +212,30 @@ class PredictionView(View):
     def draw(self, side: Side, width: int, height: int) -> Picture:
         return draw_prediction(self._next(side), width, height, self.screen.ink)
 
-    def _next(self, side: Side) -> Next:
+    def _entropy_of(self, answer: Inspected, number: int) -> Any:
+        """Return the entropy after each token, (T,); it takes long with a large vocabulary."""
+        known = self._entropies.get(number)
+        if known is None or known[0] is not answer:
+            known = answer, answer.found.prediction.entropy_of_all
+            self._entropies[number] = known
+        return known[1]
+
+    def _candidates_at(self, answer: Inspected, position: int, number: int) -> Candidates:
         from engine.inspect.prediction import filtered
 
+        known, of = self._candidates.get(number), (position, self.settings)
+        if known is None or known[0] is not answer or known[1] != of:
+            logits = answer.found.prediction.at(position)
+            found = filtered(logits, self.settings, answer.ids[: position + 1])
+            known = self._candidates[number] = answer, of, found
+        return known[2]
+
+    def _next(self, side: Side) -> Next:
         answer = side.answers["prediction"]
-        found, ids = answer.found, answer.ids
+        found, ids, number = answer.found, answer.ids, int(side is not self.state.main)
         first = found.prediction.first
         position = max(first, min(self.state.position, len(ids) - 1))
-        candidates = filtered(found.prediction.at(position), self.settings, ids[: position + 1])
+        candidates = self._candidates_at(answer, position, number)
         few = candidates.ids[:MOST_CANDIDATES].tolist()
         texts = [found.vocabulary[one] for one in few]
         settings = {name: _shown(self.settings, name) for name in FILTERS}
@@ -226,7 +247,7 @@ class PredictionView(View):
             candidates,
             texts,
             actual,
-            float(found.prediction.entropy[position - first]),
+            self._entropy_of(answer, number),
             min(self._cursor, len(texts) - 1),
             settings,
             FILTERS[self._setting],
@@ -296,13 +317,26 @@ class SurpriseView(View):
 
         found = side.answers["surprise"].found
         position = min(self.state.position, len(found.measured.tokens) - 1)
-        against, other = None, ""
-        if len(self.state.sides) > 1:
-            beside = self.state.sides[1].answers.get("surprise")
-            if beside:
-                against = difference(beside.found.measured, found.measured)
+        against, other, problem = None, "", ""
+        for another in self.state.sides[1:]:
+            problem = another.problems.get("surprise", "")
+            if beside := another.answers.get("surprise"):
                 other = f"step {beside.step:,}"
-        one = Surprises(found.measured, found.kinds, position, against, other)
+                try:
+                    against = difference(beside.found.measured, found.measured)
+                except InputError as error:  # they cut the text into other tokens
+                    problem = str(error)
+        average = side.answers.get("positions")
+        one = Surprises(
+            found.measured,
+            found.kinds,
+            position,
+            against,
+            other,
+            problem,
+            average.found.bits if average else None,
+            average.found.contexts if average else 0,
+        )
         return draw_surprise(one, width, height, self.screen.ink)
 
     def go_down(self, by: int) -> None:
@@ -415,15 +449,13 @@ class EmbeddingsView(View):
     def draw(self, side: Side, width: int, height: int) -> Picture:
         answer = side.answers["embeddings"]
         found, token = answer.found, self._token(answer)
-        if token not in found.nearest:
-            return Picture([[("looking for its neighbours …", "dim")]])
-        near = found.nearest[token]
+        near = found.nearest.get(token)  # None until they are found
         one = Map(
             found.projection.points,
             found.projection.explained,
             found.vocabulary,
             token,
-            list(zip(near.ids.tolist(), near.cosines.tolist(), strict=True)),
+            list(zip(near.ids.tolist(), near.cosines.tolist(), strict=True)) if near else [],
             self._cursor,
             found.positions,
         )
@@ -473,20 +505,29 @@ class HealthView(View):
         super().__init__(screen)
         self._cursor = 0
         self._family = ""  # shown instead of that of the finding at the cursor
+        self._judged: tuple[dict[str, int], list[Finding]] = {}, []  # measurements, and findings
 
     def why_not(self, action: str) -> str:
         return "" if action in ("go_down", "next_setting") else super().why_not(action)
 
     def _findings(self) -> list[Finding]:
+        return self._judge(self.screen.health_curves())
+
+    def _judge(self, curves: HealthCurves) -> list[Finding]:
+        """Return the findings, which change only where something was measured since."""
         from engine.inspect.health import findings
 
-        return findings(self.screen.health_curves())
+        measured = {name: len(curve.steps) for name, curve in curves.items()}
+        if measured != self._judged[0]:
+            self._judged = measured, findings(curves)
+        return self._judged[1]
 
     def draw(self, side: Side, width: int, height: int) -> Picture:
         from engine.inspect.health import matrix, why_empty
         from engine.metric_catalogue import format_value, short_part
 
-        curves, found = self.screen.health_curves(), self._findings()
+        curves = self.screen.health_curves()
+        found = self._judge(curves)
         if not found:
             config = self.screen.control.draft.base
             train = self.screen.key_of("cockpit.train")

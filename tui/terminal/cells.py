@@ -19,6 +19,7 @@ from tui.terminal.visible import REPLACEMENT, visible_line
 ELLIPSIS = "…"
 PLACE_HOLDER = "◌"  # carries a combining mark that has nothing to combine with
 MOST_MARKS = 4  # combining marks drawn on one character; some texts have hundreds
+FEW = 32  # characters of a text whose columns are remembered
 FLAG_LETTERS = range(0x1F1E6, 0x1F200)
 SKIN_TONES = range(0x1F3FB, 0x1F400)
 SOFT_HYPHEN = 0xAD
@@ -73,7 +74,15 @@ def clusters(text: str) -> Iterator[tuple[int, str, int]]:
 
 def cells_of(text: str) -> int:
     """Return the columns that a text takes."""
-    return len(text) if plain(text) else sum(cells for _, _, cells in clusters(text))
+    if plain(text):
+        return len(text)
+    return _cells_of_few(text) if len(text) <= FEW else sum(cells for _, _, cells in clusters(text))
+
+
+@functools.lru_cache(maxsize=8192)
+def _cells_of_few(text: str) -> int:
+    """Return the same of a short text: blocks and bars come again and again."""
+    return sum(cells for _, _, cells in clusters(text))
 
 
 def straight(text: str) -> str:
@@ -85,9 +94,21 @@ def shortened(text: str, width: int) -> str:
     """Return a line as it is drawn, with ``…`` at its end if it needs more columns."""
     if cells_of(text) <= width:
         return straight(text)
-    kept, room = "", width - 1
+    return beginning(text, width - 1) + ELLIPSIS if width > 0 else ""
+
+
+def beginning(text: str, width: int) -> str:
+    """Return as much of a line, as it is drawn, as so many columns hold."""
+    if plain(text):
+        return text[: max(0, width)]
+    kept, room = "", width
     for _, shown, cells in clusters(text):
         if cells > room:
             break
         kept, room = kept + shown, room - cells
-    return kept + ELLIPSIS if width > 0 else ""
+    return kept
+
+
+def padded(text: str, width: int) -> str:
+    """Return a line of drawn text with spaces behind it, in at least so many columns."""
+    return text + " " * (width - cells_of(text))

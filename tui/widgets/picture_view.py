@@ -16,7 +16,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.charts.characters import detected
+from tui.charts.characters import detected, in_ascii
 from tui.control.preferences import AUTO
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ class PictureView(Widget):
     def render_line(self, y: int) -> Strip:
         rows = self.picture.rows
         row = rows[y] if y < len(rows) else []
+        if self.ink == "ascii":
+            row = [(in_ascii(text), name) for text, name in row]
         segments = [Segment(text, self._style(name)) for text, name in row]
         return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
 

@@ -1,0 +1,1 @@
+"""Pictures of the inside of a model."""
