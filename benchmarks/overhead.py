@@ -92,8 +92,9 @@ def measure(args: argparse.Namespace) -> Report:
     """Measure interleaved pairs of the app and of headless training."""
     options = harness.new_run_options(args)
     with harness.runs_folder(args) as runs_dir:
-        plan = _calibrate(runs_dir, options, args.seconds, args.threads)
-        pairs = _measure(runs_dir, [*options, *plan.options], plan, args.pairs, args.size)
+        plan = calibrate(runs_dir, options, args.seconds, args.threads)
+        arm = partial(app_window, args.size)
+        pairs = measure_pairs(runs_dir, [*options, *plan.options], plan, args.pairs, arm)
         machine = programs.machine(runs_dir / "headless-1")
     return _summary(pairs, plan, machine, args.size)
 
@@ -110,7 +111,7 @@ class Plan:
     options: tuple[str, ...]
 
 
-def _calibrate(runs_dir: Path, options: list[str], seconds: float, threads: int | None) -> Plan:
+def calibrate(runs_dir: Path, options: list[str], seconds: float, threads: int | None) -> Plan:
     """Find out how many steps fill a window here, and settle what is ``auto``."""
     programs.note("finding out how fast it is here")
     some = programs.settings(eval__interval=CALIBRATION_STEPS, train__max_steps=10**6)
@@ -135,11 +136,15 @@ def _calibrate(runs_dir: Path, options: list[str], seconds: float, threads: int 
 # -- the pairs -----------------------------------------------------------------------------------
 
 
-def _measure(
-    runs_dir: Path, options: list[str], plan: Plan, pairs: int, size: tuple[int, int]
+def measure_pairs(
+    runs_dir: Path,
+    options: list[str],
+    plan: Plan,
+    pairs: int,
+    app: Callable[[Path, int, list[str], float], Window],
 ) -> list[tuple[Window, Window]]:
     """The pairs, each (headless, app)."""
-    arms = (_headless, partial(_app, size))
+    arms = (_headless, app)
     expected = (ROUNDS + 1) * plan.interval * plan.step_seconds
     measured = []
     for number, order in enumerate(abba(pairs), 1):
@@ -165,9 +170,22 @@ def _headless(runs_dir: Path, number: int, options: list[str], expected: float) 
     return _window(run, ROUNDS)
 
 
-def _app(
-    size: tuple[int, int], runs_dir: Path, number: int, options: list[str], expected: float
+def app_window(
+    size: tuple[int, int],
+    runs_dir: Path,
+    number: int,
+    options: list[str],
+    expected: float,
+    begin: Callable[[PtyApp], None] | None = None,
+    press: Callable[[PtyApp], tuple[float, ...]] | None = None,
 ) -> Window:
+    """Train in the app for a window.
+
+    Args:
+        begin: What to do once training was begun; None leaves the cockpit in front.
+        press: Presses keys after the window, and returns the seconds to their effects; None takes
+            one of the cockpit.
+    """
     run = runs_dir / f"app-{number}"
     samples: list[tuple[float, float]] = []
     written: list[tuple[float, float]] = []
@@ -175,6 +193,8 @@ def _app(
     with PtyApp(command, programs.app_environment(runs_dir, run.name), size) as app:
         app.read_until(shows_whole_screen, START_SECONDS)
         app.send(" ")
+        if begin:
+            begin(app)
 
         def look() -> bool:
             if (sample := app.screen_sample()) is not None:
@@ -184,12 +204,12 @@ def _app(
 
         _wait_for_evaluations(run, ROUNDS + 1, look, 5 * expected + START_SECONDS, app.rest)
         look()
-        keys = _press_keys(app)
+        keys = (press or _press_keys)(app)
     window = _window(run, ROUNDS, samples)
     moments = programs.moments(run, "evaluated")
-    begin, end = moments[0][1], moments[ROUNDS][1]
+    first, last = moments[0][1], moments[ROUNDS][1]
     with suppress(BenchmarkError):
-        rate = (at(written, end) - at(written, begin)) / (end - begin)
+        rate = (at(written, last) - at(written, first)) / (last - first)
         window = replace(window, bytes_per_second=rate)
     return replace(window, keys=keys)
 
