@@ -233,6 +233,12 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
     def get_key_display(self, binding: Binding) -> str:
         return display(binding.key)
 
+    def action_command_palette(self) -> None:
+        from tui.screens.palette import Palette  # not for the first paint
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
     def action_help(self) -> None:
         if not isinstance(self.screen, TextScreen):
             self.push_screen(help_screen(self.screen, self.keymap))

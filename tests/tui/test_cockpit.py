@@ -22,6 +22,7 @@ from tui.control.keymap import GROUPS
 from tui.control.run import RunControl
 from tui.screens.cockpit import EngineEvent
 from tui.screens.help import TextScreen
+from tui.screens.palette import Palette
 from tui.widgets.sample_pane import SampleRecord
 
 
@@ -245,12 +246,27 @@ async def test_the_palette_has_our_commands(open_app: Open) -> None:
             "Show log",
         } <= (commands.keys())
         await person.press("ctrl+p")
-        assert type(person.app.screen).__name__ == "CommandPalette"
+        assert isinstance(person.app.screen, Palette)
         await person.type("Eval")
         await person.pilot.pause(0.3)
         await person.press("enter")
         await person.until_heard(Evaluated)
         assert person.app.screen is person.cockpit
+
+
+async def test_a_screen_that_is_told_twice_to_close_leaves_the_one_below(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.press("question_mark", "ctrl+p")
+        palette = person.app.screen
+        assert isinstance(palette, Palette)
+        palette.dismiss()  # as by two clicks beside it, of which the second waits in its queue
+        palette.dismiss()
+        await person.until(lambda: person.shows(TextScreen), "the help")
+        help = person.app.screen
+        assert isinstance(help, TextScreen)
+        help.dismiss()
+        help.dismiss()
+        await person.until(lambda: person.app.screen is person.cockpit, "the cockpit")
 
 
 async def test_after_a_page_from_the_palette_the_keys_are_the_cockpits(open_app: Open) -> None:

@@ -21,6 +21,7 @@ from tests.tui.test_snapshots import (
 )
 from tui.control.preferences import Preferences
 from tui.widgets.chart_widget import ChartWidget
+from tui.widgets.keys_footer import KeysFooter
 
 __all__ = ["still"]  # a fixture
 
@@ -189,7 +190,9 @@ async def test_a_projector_shows_chart_and_text_alone() -> None:
         text = "".join(_rows(cockpit.chart))
         assert "▀" in text or "▄" in text, "solid, as high as two dots"
         assert not any("\u2801" <= one <= "\u28ff" for one in text)
-        await pilot.press("V")
+        footer = cockpit.query_one(KeysFooter).render_line(0).text
+        assert "esc Everything" in footer, "a way out for the mouse"
+        await pilot.press("escape")
         await pilot.pause()
         assert cockpit.settings.display
 

@@ -159,7 +159,8 @@ class Inside:
                 side.answers.pop(view, None)
                 del side.asked[event.request_id]
             elif isinstance(event, Inspected):
-                side.answers[view] = event
+                if event.found is not None:  # else it is only how much is done
+                    side.answers[view] = event
                 side.problems.pop(view, None)
                 if event.share >= 1:
                     del side.asked[event.request_id]

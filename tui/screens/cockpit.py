@@ -551,6 +551,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
             "dismiss_notice": "" if self.is_mounted and self.notice.text else "no message is shown",
             "stop_going_back": "" if self._status_seen.going_back else "the run does not go back",
             "leave_chart": "" if self.is_mounted and self.charts.can_go_back else NOTHING_TO_LEAVE,
+            "leave_projector": "" if self.has_class("-projector") else "everything is shown",
             "leave_full_text": "" if self.has_class("-full-text") else "everything is shown",
         }
 

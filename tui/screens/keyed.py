@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from textual.await_complete import AwaitComplete
 from textual.css.query import NoMatches
 from textual.screen import ModalScreen, Screen, ScreenResultType
 
@@ -60,6 +61,10 @@ class KeyedScreen(Screen[ScreenResultType]):
     def key_of(self, id: str) -> str:
         """Return the key in force of an action, as ``cockpit.train``; the first of several."""
         return key_in_force(self, id)
+
+    def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
+        """Close the screen, once: a second key or click in its queue would pop the one below."""
+        return super().dismiss(result) if self.is_active else AwaitComplete()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return not self.why_not(action, parameters)

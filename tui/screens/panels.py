@@ -96,9 +96,16 @@ class Panels(_Base):
 
     def action_projector(self) -> None:
         """Show the chart and the text alone, large and in high contrast; or all again."""
-        self.toggle_class("-projector")
-        self.query_one(ChartGrid).enlarge(self.has_class("-projector"))
-        self.app.use_high_contrast(self.has_class("-projector"))  # type: ignore[attr-defined]
+        on = not self.has_class("-projector")
+        self.set_class(on, "-projector")
+        charts = self.query_one(ChartGrid)
+        charts.enlarge(on)
+        if on:
+            charts.mode = "loss"
+        self.app.use_high_contrast(on)  # type: ignore[attr-defined]
+        self.refresh_bindings()
+
+    action_leave_projector = action_projector
 
     # -- by mouse --------------------------------------------------------------------------------
 

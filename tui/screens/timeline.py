@@ -24,6 +24,7 @@ from tui.screens.kept_steps import KeptSteps, Way
 from tui.screens.keyed import KeyedScreen
 from tui.text.notices import fork_command
 from tui.text.numbers import format_count, format_loss
+from tui.widgets.chart_widget import ChartWidget
 from tui.widgets.field import Field
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart, last_step_of
@@ -278,6 +279,13 @@ class TimelineScreen(KeyedScreen[Choice | None]):
         for step in near:
             if (step > self.step) == (by > 0):
                 self.step = step
+        self._show()
+        self.refresh_bindings()
+
+    def on_chart_widget_pointed(self, message: ChartWidget.Pointed) -> None:
+        """Go to the moment that is nearest to a click."""
+        moments = [one.step for one in self._moments]
+        self.step = min(moments, key=lambda one: abs(one - message.step), default=message.step)
         self._show()
         self.refresh_bindings()
 

@@ -142,6 +142,13 @@ class ChartWidget(Widget):
         def control(self) -> ChartWidget:
             return self.chart
 
+    class Pointed(Message):
+        """A step was clicked in a chart whose owner has the cursor."""
+
+        def __init__(self, step: int) -> None:
+            super().__init__()
+            self.step = step
+
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._drawing: Drawing | None = None
@@ -338,13 +345,23 @@ class ChartWidget(Widget):
 
     def point_at_column(self, column: int) -> None:
         """Move the cursor to a column of the canvas: to a step that was recorded there, if any."""
-        if self._drawing is None:
-            return
+        if self._drawing is not None and self._chart is not None:
+            self.look(replace(self.view, cursor=self._step_at(column)))
+
+    def _nearest_step(self, column: int) -> int | None:
+        """Return a step that was recorded in a column, or in the nearest that has one."""
+        last = self._drawing.field.layout.columns if self._drawing else 0
+        columns = sorted(range(last), key=lambda other: abs(other - column))
+        found = (self._step_at(other) for other in columns)
+        return next((step for step in found if step is not None), None)
+
+    def _step_at(self, column: int) -> int | None:
+        """Return a step that was recorded in a column of the canvas, if any."""
+        if self._drawing is None or self._chart is None:
+            return None
         from tui.charts.chart import step_in_column
 
-        if self._chart is not None:
-            step = step_in_column(self._chart, self._drawing.field, column)
-            self.look(replace(self.view, cursor=step))
+        return step_in_column(self._chart, self._drawing.field, column)
 
     def clear_cursor(self) -> None:
         self.look(replace(self.view, cursor=None))
@@ -400,9 +417,13 @@ class ChartWidget(Widget):
         self.release_mouse()
         self._dragged_from = None
         column = self._canvas_column(event.x)
-        if not self._dragged and column is not None and self.steers:
+        if self._dragged or column is None:
+            return
+        if self.steers:
             self._hovers = False  # it stays where it was clicked
             self.point_at_column(column)
+        elif (step := self._nearest_step(column)) is not None:
+            self.post_message(self.Pointed(step))
 
     def on_click(self, event: events.Click) -> None:
         if event.chain == 2:
