@@ -246,7 +246,7 @@ async def test_the_palette_has_our_commands(open_app: Open) -> None:
             "Show log",
         } <= (commands.keys())
         await person.press("ctrl+p")
-        assert isinstance(person.app.screen, Palette)
+        assert person.shows(Palette)
         await person.type("Eval")
         await person.pilot.pause(0.3)
         await person.press("enter")
