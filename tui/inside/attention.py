@@ -18,6 +18,7 @@ BAR = 12  # columns of the longest bar
 TITLE = 26  # columns of the name of a head
 NARROW = 40  # columns, below which one picture has all the room
 WIDE = 100  # columns, from which on the pattern stands beside the overview
+TEXT_BESIDE = 30  # columns of a text that can stand beside the overview
 VERY_WIDE = 160  # … and the text has a column of its own
 
 
@@ -68,9 +69,15 @@ def draw_attention(heads: Heads, width: int, height: int, ink: Ink, enlarged: bo
     if width >= WIDE:
         pattern_width = min(max(TITLE, T + 3), width - 2 - 44)
         left_width = width - 2 - pattern_width
+        pattern = draw_pattern(heads, pattern_width, height, ink)
+        tall = draw_overview(heads, left_width, height, ink)
+        across = max([width_of(row) for row in tall.rows], default=0)
+        if left_width - across - 2 >= TEXT_BESIDE:  # few heads, which are high then
+            room = left_width - across - 2
+            text = draw_query(heads, room, height, ink)
+            return beside([(tall, across), (text, room), (pattern, pattern_width)], height)
         overview = draw_overview(heads, left_width, max(8, height * 5 // 9), ink)
         text = draw_query(heads, left_width, height - len(overview.rows), ink)
-        pattern = draw_pattern(heads, pattern_width, height, ink)
         return beside([(below(overview, text), left_width), (pattern, pattern_width)], height)
     if width < NARROW:
         draw = draw_pattern if enlarged else draw_query
@@ -105,7 +112,8 @@ def draw_overview(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
         row: Row = [(f"L{layer}".ljust(3)[:3], "dim")]
         for head in shown_heads:
             chosen = (layer, head) == (heads.layer, heads.head)
-            name = f"H{head}".ljust(size)[:size]
+            does = heads.names[layer][head] if heads.names else ""
+            name = f"H{head} {does}"[:size].ljust(size)
             left = width_of(row)
             row += [(name, "cursor" if chosen else "dim"), (" ", "ink")]
             for down in range(per_layer):

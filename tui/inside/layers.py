@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
@@ -52,6 +53,7 @@ class Layers:
         off: What is switched off.
         cursor: The part at the cursor.
         bits: Mean surprisal of the text, whole and with what is off; NaN if it is one token.
+            It is shown in nats, as losses are.
         goes_on: How the text goes on, whole and with what is off.
     """
 
@@ -234,11 +236,11 @@ def _style_of(value: float | None, is_off: bool, ink: Ink) -> str:
 def draw_effect(one: Layers, width: int, ink: Ink) -> Picture:
     """Draw what the text costs, and how it goes on, with and without what is off."""
     ascii = ink == "ascii"
-    whole, without = one.bits
+    whole, without = (bits * math.log(2) for bits in one.bits)
     picture = Picture()
-    changed = [("this text", f"{whole:.2f} bits a token")]
+    changed = [("loss of this text", f"{whole:.3f}")]
     if one.off:
-        changed.append(("with what is off", f"{without:.2f} ({without - whole:+.2f})"))
+        changed.append(("with what is off", f"{without:.3f} ({without - whole:+.3f})"))
     picture.add(*figures(changed))
     whole_text, text = (shown(text, ascii) or NOTHING for text in one.goes_on)
     picture.add(("goes on ", "dim"), (whole_text, "ink"))

@@ -181,7 +181,7 @@ class InsideScreen(KeyedScreen[None]):
     def _facts(self, width: int) -> Picture:
         state = self.state
         row: Row = [(" ", "ink")]
-        for number, side in enumerate(state.sides):
+        for number, side in enumerate(state.sides if self.view.takes_two else state.sides[:1]):
             row += [(" beside " if number else "", "dim"), (self._moment_of(side), "title")]
         row += [(f" · {self._text_of()}", "dim")]
         return Picture([fitted(row, width)])
