@@ -240,6 +240,9 @@ def _layers(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) ->
 
 def _going_on(model: LanguageModel, ids: Sequence[int], tokenizer: Tokenizer) -> str:
     """Return the most likely continuation, a token at a time; none of what is not finite."""
+    room = model.config.block_size - CONTINUATION
+    if room >= 2 * CONTINUATION:
+        ids = ids[-room:]  # in a context that is full, each token takes a pass over all of it
     try:
         with torch.no_grad():
             tokens = model.generate(list(ids), max_length=CONTINUATION, temperature=0)

@@ -99,7 +99,8 @@ def _draw_map(one: Health, width: int, height: int, ink: Ink) -> Picture:
     values = np.where(np.isfinite(values) | ~np.isfinite(shown.values), values, np.nan)
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-    scale = f"dark {_power(low, shown.family.log)}, bright {_power(high, shown.family.log)}"
+    ends = (_power(value, shown.family.log) for value in (low, high))
+    scale = "from {}, like the background, to {}".format(*ends)
     picture.add((shown.family.title, "title"), (f"  {scale}", "dim"))
     room = height - 2
     part = one.findings[one.cursor].part if one.findings else ""

@@ -92,7 +92,7 @@ NOTHING = {
 class AttentionView(View):
     title = "Attention"
     explanation = (
-        "Each head looks back from every token (rows) at those before it (columns); the brighter, "
+        "Each head looks back from every token (rows) at those before it (columns); the stronger, "
         "the more of that token's value it takes. What a head has learned to look for is how the "
         "model carries information along the text."
     )
@@ -354,7 +354,7 @@ class SurpriseView(View):
 class LayersView(View):
     title = "Layers"
     explanation = (
-        "What each layer would predict if the model ended there (the brighter, the surer; ◆ is "
+        "What each layer would predict if the model ended there (the stronger, the surer; ◆ is "
         "right), and how much worse the loss is without a part. Depth pays where predictions get "
         "better from row to row."
     )
