@@ -33,7 +33,7 @@ LONG = (
 )  # views made in pieces, between which weights must not change
 LARGEST_COPY = 256 * 2**20  # bytes of a model that is copied for them
 KEPT_MODELS = 2  # of moments that were looked at last: two can be beside each other
-REST = 9  # times as long as a piece took, training goes on before the next one
+REST = 32  # times as long as a piece took, training goes on before the next one
 
 
 @dataclass(frozen=True, eq=False)
