@@ -91,7 +91,8 @@ def predict_at(model: LanguageModel, ids: Sequence[int] | Ids, position: int) ->
 def _predict(model: LanguageModel, ids: Sequence[int] | Ids, first: int) -> Prediction:
     kept = np.asarray(ids, dtype=np.int64)
     logits = next(each_logits(model, kept[None], first, len(kept)))[0].cpu()  # (T - first, V)
-    norm = logits.double().logsumexp(-1).float()  # (T - first,)
+    # row by row: all rows in float64 would be twice as large as the logits
+    norm = torch.stack([row.double().logsumexp(-1).float() for row in logits])  # (T - first,)
     return Prediction(kept, first, logits.numpy(), norm.numpy())
 
 

@@ -15,7 +15,7 @@ from textual.widgets import Input, Label
 
 from data.errors import InputError
 from engine.config.escapes import unescape
-from engine.protocol import Evaluated, Event, State
+from engine.protocol import Evaluated, Event, Inspected, State
 from tui.control.inside import NOW, UNTRAINED, Inside, Side
 from tui.control.keymap import bindings
 from tui.control.run import RunControl
@@ -123,8 +123,8 @@ class InsideScreen(KeyedScreen[None]):
             self._find_kept()
             return False
         answered = self.state.take(event)
-        if answered:
-            self.refresh_picture()
+        if answered and not (isinstance(event, Inspected) and event.found is None):
+            self.refresh_picture()  # else it is only how much is done
         return answered
 
     def refresh_picture(self) -> None:
