@@ -283,9 +283,9 @@ class SurpriseLook(TextLook):
 
 class AttentionLook(TextLook):
     told = (
-        "Each head looks back from every token (rows) at those before it (columns); the brighter, "
-        "the more of that token's value it takes. What a head does is measured on the validation "
-        "split, and named with its score."
+        "Each head looks back from every token (rows) at those before it (columns); the stronger "
+        "the colour, the more of that token's value it takes. What a head does is measured on the "
+        "validation split, and named with its score."
     )
     options = ("layer", "head", "position")
 
