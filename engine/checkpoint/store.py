@@ -336,7 +336,9 @@ def find_checkpoint(run: Path, which: str) -> Path:
     if of_step:
         return of_step[-1]
     kept = sorted({step_of(path) for path in there})
-    wanted = int(which) if which.isascii() and which.isdigit() else None
+    # int refuses thousands of digits
+    is_step = which.isascii() and which.isdigit() and len(which) <= 18
+    wanted = int(which) if is_step else None
     near = ""
     if wanted is not None and len(kept) > 1:
         near = f", of which {min(kept, key=lambda step: abs(step - wanted))} is the nearest"

@@ -203,7 +203,7 @@ def test_failure_of_the_engine_is_one_sentence_that_leads_to_the_log(
 ) -> None:
     from engine.training.trainer import Trainer
 
-    def explode(self: Trainer) -> None:
+    def explode(*_: object) -> None:
         raise RuntimeError("a cable was pulled")
 
     monkeypatch.setattr(Trainer, "step_quanta", explode)

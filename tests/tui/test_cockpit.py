@@ -35,6 +35,7 @@ async def test_it_opens_idle_and_makes_nothing(open_app: Open) -> None:
             "space": "Start",
             "e": "Settings",
             "ctrl+o": "Presets",
+            "L": "Lecture",
             "r": "Runs",
             "question_mark": "Help",
             "q": "Quit",

@@ -162,7 +162,7 @@ async def test_a_failure_is_shown_and_the_run_can_be_opened_again(
         await person.press("w")
         await person.until_heard(Saved, step=saved)
 
-        def broken(_: Trainer) -> None:
+        def broken(*_: object) -> None:
             raise RuntimeError("the matrix is tired")
 
         with monkeypatch.context() as patch:

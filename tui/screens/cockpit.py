@@ -173,6 +173,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
             (size.height, self.VERTICAL_BREAKPOINTS),
         ):
             self.add_class(*self._get_breakpoint_classes(value, breakpoints), update=False)
+        self.hide_panels(size.height, update=False)
         self._is_styled = True
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:

@@ -197,7 +197,7 @@ class LectureScreen(KeyedScreen[str]):
         self, progress: dict[str, Progress], readings: dict[Path, Reading], rest: float
     ) -> None:
         self._next_look = time.monotonic() + rest
-        if not self.is_attached:
+        if not self.query(LessonList):  # it is being removed
             return
         first = not self._progress
         changed = progress != self._progress or readings != self._readings
@@ -294,7 +294,7 @@ class LectureScreen(KeyedScreen[str]):
     # -- the pages -------------------------------------------------------------------------------
 
     def _show_everything(self) -> None:
-        if not self.is_attached:
+        if not self.query(LessonList):
             return
         self._show_path()
         self._shown.clear()
@@ -403,7 +403,7 @@ class LectureScreen(KeyedScreen[str]):
             self.app.call_from_thread(self._take_pass, known, found)
 
     def _take_pass(self, known: object, found: ForwardPass | str) -> None:
-        if self.is_attached and self._pass[0] == known:
+        if self.query(LessonList) and self._pass[0] == known:
             self._pass = (known, found)
             if self._page == "pass":
                 self._show_pages()
@@ -439,7 +439,7 @@ class LectureScreen(KeyedScreen[str]):
             self.app.call_from_thread(self._take_text, run, found)
 
     def _take_text(self, run: RunSummary, found: Preview | str) -> None:
-        if self.is_attached and self._text[0] == run:
+        if self.query(LessonList) and self._text[0] == run:
             self._text = (run, found)
             if self._page == "text":
                 self._show_pages()

@@ -43,16 +43,25 @@ class Panels(_Base):
         """
         if not self.is_attached or changed not in ("", WIDTH, HEIGHT, *NAMES):
             return
-        get, (width, height) = self._preferences.get, self.size
-        shown, text = get(NAMES[0]), get(NAMES[1])
-        self.set_class(not shown, "-no-settings")
-        self.set_class(not text, "-no-text")
-        self.set_class(height < HEIGHT_FOR_TEN, "-tiny")
+        get, width = self._preferences.get, self.size.width
+        self.hide_panels(self.size.height)
         chosen = min(get(WIDTH), width - 40)
         self.query_one("#settings").styles.width = chosen if chosen >= 24 else None
         share = get(HEIGHT)
         self.query_one("#chart-frame").styles.height = f"{share}fr" if share else None
         self.query_one("#samples").styles.height = f"{100 - share}fr" if share else None
+
+    def hide_panels(self, height: int, update: bool = True) -> None:
+        """Have the classes for the panels that are hidden, and for a low screen.
+
+        Args:
+            height: Of the screen.
+            update: Whether styles follow; else they are computed later.
+        """
+        get = self._preferences.get
+        self.set_class(not get(NAMES[0]), "-no-settings", update=update)
+        self.set_class(not get(NAMES[1]), "-no-text", update=update)
+        self.set_class(height < HEIGHT_FOR_TEN, "-tiny", update=update)
 
     def _remember(self, name: str, value: object) -> None:
         try:

@@ -583,6 +583,7 @@ def test_every_command_but_those_of_the_loop_has_a_handler(
         protocol.Stop,
         protocol.FindLearningRate,
         protocol.EndLearningRateFinder,
+        protocol.Inspect,
     )
     for kind in protocol.Command.__subclasses__():
         if kind in of_the_loop:
