@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +25,6 @@ from engine.inspect.forward_pass import (
     TokenIds,
     batch_of,
     device_of,
-    finish,
     forward_pass,
     require_gpt,
     require_place,
@@ -34,8 +33,6 @@ from engine.inspect.forward_pass import (
 from engine.inspect.prediction import Floats, looking_at
 from engine.model import GPT, LanguageModel
 from engine.model.attention import reference_weights
-
-Pooling = Literal["max", "mean"]
 
 # Row 0 can only attend to itself, and for row 1 the first token is the previous one: scores are
 # means over the rows from here on.
@@ -395,72 +392,43 @@ def _means(totals: NDArray[np.float64]) -> list[Floats]:
 
 @dataclass(frozen=True)
 class AttentionOverview:
-    """All heads on one text: small maps, figures, and the pattern of a chosen one."""
+    """All heads on one text: small maps, and the pattern of a chosen one."""
 
     maps: Floats  # (L, nh, P, P), patterns pooled to P = min(T, pixels)
-    pooling: Pooling
-    layer: int
-    head: int
     pattern: Floats  # (T, T), of the chosen head
-    scores: HeadScores  # on this text; induction is NaN, as it is measured on random strings
 
 
 def attention_overview(
-    model: LanguageModel,
-    ids: TokenIds,
-    pixels: int,
-    layer: int = 0,
-    head: int = 0,
-    pooling: Pooling = "max",
+    model: LanguageModel, ids: TokenIds, pixels: int, layer: int = 0, head: int = 0
 ) -> AttentionOverview:
     """Compute a small map of each head's pattern, and one pattern in full.
 
-    At most one layer's tensors are in memory at a time, of patterns one.
+    At most one layer's tensors are in memory at a time, of patterns one. A pixel is the largest of
+    the weights it stands for, which keeps the thin diagonal of a previous-token head.
 
     Args:
         ids: (T,).
         pixels: The largest height and width of a map.
         layer: Of the pattern to be kept in full.
         head: Of the pattern to be kept in full.
-        pooling: What a pixel says of the weights it stands for: ``max`` keeps the thin diagonal of
-            a previous-token head, ``mean`` lets it fade.
 
     Raises:
         InputError: The model is a bigram, the text is empty or longer than the context, or there
             is no such layer or head.
     """
-    return finish(overview_pieces(model, ids, pixels, layer, head, pooling))
-
-
-def overview_pieces(
-    model: LanguageModel,
-    ids: TokenIds,
-    pixels: int,
-    layer: int = 0,
-    head: int = 0,
-    pooling: Pooling = "max",
-) -> Generator[float, None, AttentionOverview]:
-    """Do as ``attention_overview``, and yield the share that is done after each layer.
-
-    The weights must not change meanwhile.
-    """
     gpt = require_gpt(model, "attention")
     require_place(gpt.config, layer, head)
     batch = batch_of(gpt, ids)
     side = min(pixels, batch.size(1))
-    pool = F.adaptive_max_pool2d if pooling == "max" else F.adaptive_avg_pool2d
     maps = np.empty((gpt.config.n_layer, gpt.config.n_head, side, side), np.float32)
-    totals, chosen = _totals(gpt, TEXT_FIGURES), np.empty(0, np.float32)
+    chosen = np.empty(0, np.float32)
     for i, passed in enumerate(forward_pass(gpt, batch)):
         with looking_at(gpt):
             for j, pattern in enumerate(_heads(passed).patterns()):
-                maps[i, j] = _numpy(pool(pattern[None], (side, side))[0])
-                totals[i, j] = _measured(pattern, batch[0])
+                maps[i, j] = _numpy(F.adaptive_max_pool2d(pattern[None], side)[0])
                 if (i, j) == (layer, head):
                     chosen = _numpy(pattern)
-        yield (i + 1) / gpt.config.n_layer
-    scores = _scores(totals, _totals(gpt, 1))
-    return AttentionOverview(maps, pooling, layer, head, chosen, scores)
+    return AttentionOverview(maps, chosen)
 
 
 def _numpy(x: Tensor) -> Floats:

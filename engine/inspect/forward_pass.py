@@ -5,9 +5,8 @@ Everything that looks inside a model goes through here; the parameters are read 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +19,6 @@ from engine.model import GPT, LanguageModel
 from engine.model.block import Block
 from engine.model.positions import Rotary
 
-T = TypeVar("T")
 TokenIds = Sequence[int] | Ids | Tensor  # (T,)
 
 
@@ -70,16 +68,6 @@ def pass_block(block: Block, x: Tensor, rope: Rotary | None) -> BlockPass:
     if not block.pre_norm:
         after = block.norm_2(after)
     return BlockPass(block, rope, x, read, attended, between, read_next, computed, after)
-
-
-def finish(pieces: Generator[object, None, T]) -> T:
-    """Do all pieces of a computation at once, and return what it ends in."""
-    while True:
-        try:
-            next(pieces)
-        except StopIteration as end:
-            result: T = end.value
-            return result
 
 
 def device_of(model: LanguageModel) -> torch.device:

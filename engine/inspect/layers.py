@@ -25,7 +25,6 @@ from engine.inspect.forward_pass import (
     BlockPass,
     TokenIds,
     batch_of,
-    finish,
     forward_pass,
     require_gpt,
     require_place,
@@ -68,14 +67,6 @@ def logit_lens(model: LanguageModel, ids: TokenIds) -> Lens:
     Raises:
         InputError: The model is a bigram, or the text is empty or longer than the context.
     """
-    return finish(logit_lens_pieces(model, ids))
-
-
-def logit_lens_pieces(model: LanguageModel, ids: TokenIds) -> Generator[float, None, Lens]:
-    """Do as ``logit_lens``, and yield the share that is done after each place of the stream.
-
-    The weights must not change meanwhile.
-    """
     gpt = require_gpt(model, "layers")
     batch = batch_of(gpt, ids)
     following = batch.roll(-1, dims=1)  # (1, T)
@@ -84,7 +75,6 @@ def logit_lens_pieces(model: LanguageModel, ids: TokenIds) -> Generator[float, N
         with looking_at(gpt):
             pieces = [_predicted(*piece) for piece in _pieces(gpt, x, following)]
             rows.append(tuple(torch.cat(part).cpu() for part in zip(*pieces, strict=True)))
-        yield len(rows) / (gpt.config.n_layer + 1)
     likeliest, probability, truth, entropy = (
         torch.stack(part).numpy() for part in zip(*rows, strict=True)
     )

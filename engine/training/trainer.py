@@ -348,7 +348,7 @@ class Trainer:
             self.loss_scale.update(broken)
 
 
-def drain(quanta: Generator[None, None, T]) -> T:
+def drain(quanta: Generator[object, None, T]) -> T:
     while True:
         try:
             next(quanta)

@@ -26,15 +26,13 @@ from engine.inspect.attention import (
     attention_patterns,
     head_steps,
     name_of_head,
-    overview_pieces,
     pattern_bytes,
     score_heads,
 )
-from engine.inspect.forward_pass import finish
-from engine.inspect.layers import logit_lens_pieces
 from engine.model import GPT, LanguageModel
 from engine.model.attention import CausalSelfAttention, reference_weights
 from engine.model.block import Block
+from engine.training.trainer import drain
 from tests.engine.conftest import assert_same_bits, weights
 from tests.engine.model.test_causality import scaled_down
 from tests.engine.models import random_model, small_config, small_model, some_tokens
@@ -208,7 +206,7 @@ def hand_made() -> GPT:
 
 def test_heads_made_by_hand_get_their_names() -> None:
     two_in_turns = [15, *[2, 5] * 7, 2]
-    scores = finish(score_heads(hand_made(), np.array([two_in_turns] * 2), seed=1))
+    scores = drain(score_heads(hand_made(), np.array([two_in_turns] * 2), seed=1))
     names = [[name_of_head(scores, layer, head)[0] for head in range(3)] for layer in range(2)]
     assert names == [list(layer) for layer in HAND_MADE]
     for found in (scores.previous[0, 0], scores.current[0, 1], scores.induction[1, 0]):
@@ -223,7 +221,7 @@ def test_a_head_that_learned_to_look_one_token_back_is_found() -> None:
     torch.manual_seed(0)
     model = GPT(small_config(n_layer=1, mlp_ratio=0.0), 10)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-2)
-    before = finish(score_heads(model, torch.randint(10, (2, 12)), seed=0))
+    before = drain(score_heads(model, torch.randint(10, (2, 12)), seed=0))
     assert {name_of_head(before, 0, head)[0] for head in range(2)} == {"spread"}
     for _ in range(80):
         ids = torch.randint(10, (32, 12))
@@ -231,14 +229,14 @@ def test_a_head_that_learned_to_look_one_token_back_is_found() -> None:
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
-    scores = finish(score_heads(model, torch.randint(10, (2, 12)), seed=0))
+    scores = drain(score_heads(model, torch.randint(10, (2, 12)), seed=0))
     label, score = max((name_of_head(scores, 0, head) for head in range(2)), key=lambda one: one[1])
     assert label == "previous token" and score > 0.8
 
 
 def test_random_weights_have_no_induction() -> None:
     model = random_model(small_config(block_size=64, n_head=4))
-    scores = finish(score_heads(model, some_tokens(2, 64), seed=0))
+    scores = drain(score_heads(model, some_tokens(2, 64), seed=0))
     assert scores.induction.shape == (2, 4)
     assert (scores.induction < 0.1).all()
 
@@ -256,7 +254,7 @@ def test_a_head_that_looks_back_a_fixed_distance_is_no_induction_head() -> None:
             ids = torch.arange(context)
             looked_at = attention_pattern(model, ids, 0, 0)[context - 1].argmax()
             assert looked_at == context - 1 - distance
-            scores = finish(score_heads(model, ids[None], seed=3))
+            scores = drain(score_heads(model, ids[None], seed=3))
             assert scores.induction[0, 0] <= 0.5
             assert name_of_head(scores, 0, 0)[0] != "induction"
 
@@ -264,7 +262,7 @@ def test_a_head_that_looks_back_a_fixed_distance_is_no_induction_head() -> None:
 def test_scores_are_shares_of_the_weight_that_is_not_on_the_first_token() -> None:
     """Number by number, over two windows."""
     model, windows = model_of("grouped"), torch.cat((some_tokens(1), some_tokens(1, seed=5) % 4))
-    scores = finish(score_heads(model, windows, seed=0))
+    scores = drain(score_heads(model, windows, seed=0))
     every = model.attention_weights(windows)
     for layer, head in ((0, 1), (1, 3)):
         found: dict[str, list[tuple[float, float]]] = {}
@@ -317,7 +315,7 @@ def test_the_rules_of_names(figures: dict[str, float], label: str, score: float)
 
 def test_what_cannot_be_measured_is_nan_and_has_no_name() -> None:
     model = small_model(block_size=7)  # too short for induction
-    scores = finish(score_heads(model, some_tokens(1, 2), seed=0))  # no third token
+    scores = drain(score_heads(model, some_tokens(1, 2), seed=0))  # no third token
     for field in dataclasses.fields(HeadScores):
         assert np.isnan(getattr(scores, field.name)).all()
     label, score = name_of_head(scores, 0, 0)
@@ -333,28 +331,16 @@ def test_scoring_goes_in_pieces_of_one_layer_of_one_text() -> None:
     assert done == pytest.approx([(n + 1) / 12 for n in range(12)])  # 2 layers, 2 texts, 4 strings
 
 
-@pytest.mark.parametrize("pieces", [overview_pieces, logit_lens_pieces])
-def test_long_work_goes_in_pieces_of_a_layer(pieces: Any) -> None:
-    model = model_of("rotary").train()
-    done = []
-    for share in pieces(model, IDS, *([4] if pieces is overview_pieces else [])):
-        assert model.training and torch.is_grad_enabled()  # between two pieces all is as it was
-        done.append(share)
-    assert done[-1] == 1 and len(done) in (2, 3)
-
-
 # All heads at a glance
 
 
-@pytest.mark.parametrize("pooling", ["max", "mean"])
-def test_maps_are_pooled_patterns(pooling: Any) -> None:
+def test_maps_are_pooled_patterns() -> None:
     model = model_of("grouped")
-    overview = attention_overview(model, IDS, 4, layer=1, head=2, pooling=pooling)
+    overview = attention_overview(model, IDS, 4, layer=1, head=2)
     assert overview.maps.shape == (2, 4, 4, 4)
     for layer, patterns in enumerate(attention_patterns(model, IDS)):
         squares = patterns.reshape(4, 4, 3, 4, 3)  # (nh, rows, 3, columns, 3)
-        expected = squares.max((2, 4)) if pooling == "max" else squares.mean((2, 4))
-        np.testing.assert_allclose(overview.maps[layer], expected, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(overview.maps[layer], squares.max((2, 4)), rtol=0, atol=1e-6)
     np.testing.assert_array_equal(overview.pattern, attention_pattern(model, IDS, 1, 2))
 
 
@@ -362,15 +348,6 @@ def test_short_texts_are_not_pooled() -> None:
     model = model_of("rotary")
     maps = attention_overview(model, IDS, 64).maps
     np.testing.assert_array_equal(maps, np.stack(list(attention_patterns(model, IDS))))
-
-
-def test_an_overview_has_the_scores_of_its_text() -> None:
-    model = model_of("post-norm")
-    scores = finish(score_heads(model, IDS[None], seed=0))
-    seen = attention_overview(model, IDS, 4).scores
-    for name in ("first", "previous", "current", "recent", "same", "entropy"):
-        np.testing.assert_array_equal(getattr(seen, name), getattr(scores, name))
-    assert np.isnan(seen.induction).all()
 
 
 def test_an_overview_of_a_long_text_never_holds_all_patterns(
@@ -402,7 +379,7 @@ def test_looking_changes_nothing(kind: str) -> None:
     list(attention_patterns(model, IDS))
     head_steps(model, IDS, 1, 1, 4, 2)
     attention_overview(model, IDS, 4)
-    finish(score_heads(model, IDS[None], seed=0))
+    drain(score_heads(model, IDS[None], seed=0))
     assert model.training and torch.equal(torch.get_rng_state(), random)
     assert_same_bits(before, weights(model))
 
@@ -412,10 +389,9 @@ def test_nan_weights_are_shown_as_nan() -> None:
     with torch.no_grad():
         model.get_parameter("blocks.0.attention.qkv.weight").fill_(torch.nan)
     assert np.isnan(attention_pattern(model, IDS, 0, 0)).any()
-    overview = attention_overview(model, IDS, 4)
-    assert np.isnan(overview.maps).any() and np.isnan(overview.scores.first).all()
+    assert np.isnan(attention_overview(model, IDS, 4).maps).any()
     assert np.isnan(head_steps(model, IDS, 1, 0, 5, 3).score)
-    scores = finish(score_heads(model, IDS[None], seed=0))
+    scores = drain(score_heads(model, IDS[None], seed=0))
     assert name_of_head(scores, 0, 0)[0] == "mixed"
 
 
