@@ -9,8 +9,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 from textual.widgets import Static
 
+from data.errors import InputError
 from engine.config.presets import PRESETS, preset_config
 from engine.config.schema import Config
 from engine.runs.summary import RunSummary
@@ -94,6 +96,19 @@ def test_a_pass_walks_through_one_block_with_real_numbers() -> None:
     *_, last = attention_lines(found.tokens, found.attention)
     assert last.startswith("   : ")
     assert not pass_through(PRESETS["bigram"], None).attention
+
+
+def test_a_pass_draws_nothing_that_training_draws() -> None:
+    before = torch.get_rng_state()
+    pass_through(PRESETS["transformer-layer"], None)  # which has dropout
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_damaged_weights_are_not_passed_off_as_new_ones(tmp_path: Path) -> None:
+    assert pass_through(PRESETS["bigram"], tmp_path).weights == "a new model, untrained"
+    (tmp_path / "checkpoints" / "step-00000010").mkdir(parents=True)
+    with pytest.raises(InputError, match="checkpoint"):
+        pass_through(PRESETS["bigram"], tmp_path)
 
 
 # -- what was done ---------------------------------------------------------------------------------

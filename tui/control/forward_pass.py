@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import InputError
 from engine.config.presets import Preset, preset_config
+from engine.runs.checkpoint_names import list_snapshots
 
 if TYPE_CHECKING:
     from engine.inspect.trace import Trace
@@ -38,24 +37,22 @@ class ForwardPass:
     likeliest: tuple[tuple[str, float], ...]
 
 
-def pass_through(
-    preset: Preset, run: Path | None, warn: Callable[[str], None] = lambda _: None
-) -> ForwardPass:
-    """Pass a text through the best weights of a run; through new ones if it has none.
+def pass_through(preset: Preset, run: Path | None) -> ForwardPass:
+    """Pass a text through the best weights of a run; through new ones if it has none yet.
 
-    Args:
-        warn: Called with a sentence if a damaged checkpoint was skipped.
+    Raises:
+        InputError: The weights that the run has are damaged, or new ones do not fit into memory.
     """
-    if run is not None:
+    if run is not None and list_snapshots(run):
         from engine.inspect.moments import load_moment
 
-        with suppress(InputError):
-            found = load_moment(run, "best", warn)
-            return _through(found.model, f"{run.name} at step {found.step:,}")
+        found = load_moment(run, "best", lambda _: None)  # the step says which is intact
+        return _through(found.model, f"{run.name} at step {found.step:,}")
     from data.tokenizers import CharTokenizer
     from engine.inspect.trace import initial_model
 
-    model = initial_model(preset_config(preset.name), CharTokenizer(ALPHABET))
+    # not in training mode: dropout would draw from what a run draws from that is trained meanwhile
+    model = initial_model(preset_config(preset.name), CharTokenizer(ALPHABET)).eval()
     return _through(model, "a new model, untrained")
 
 
