@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks import harness, programs
 from benchmarks.harness import BenchmarkParser, Report
-from benchmarks.overhead import app_window, calibrate, measure_pairs
+from benchmarks.overhead import add_window_options, app_window, calibrate, measure_pairs
 from benchmarks.pty_app import COLUMNS, ROWS, PtyApp
 from benchmarks.report import Row, Spread, bootstrap_interval
 from benchmarks.startup import shows_a_step
@@ -39,15 +39,7 @@ LAYERS, HEADS, T = 4, 4, 64  # of the attention that is drawn
 def parser() -> BenchmarkParser:
     """Declare the options."""
     made = BenchmarkParser("inside", "the screen of a model's inside while it trains")
-    made.add_count("--pairs", 4, "pairs of a run with the screen open and one without a screen")
-    made.add_argument(
-        "--seconds",
-        type=float,
-        default=10.0,
-        metavar="S",
-        help="length of a window (default: %(default)s)",
-    )
-    made.add_count("--threads", None, "CPU threads (default: measured)")
+    add_window_options(made, 4, "a run with the screen open and one without a screen")
     made.add_argument(
         "--gpt2", action="store_true", help="also the memory for GPT-2's 124 M weights, T 1024"
     )

@@ -62,15 +62,7 @@ class Window:
 def parser() -> BenchmarkParser:
     """Declare the options."""
     made = BenchmarkParser("overhead", "training in the app over training without a screen")
-    made.add_count("--pairs", 12, "pairs of a run in the app and one without a screen")
-    made.add_argument(
-        "--seconds",
-        type=float,
-        default=10.0,
-        metavar="S",
-        help="length of a window (default: %(default)s)",
-    )
-    made.add_count("--threads", None, "CPU threads (default: measured)")
+    add_window_options(made, 12, "a run in the app and one without a screen")
     made.add_argument(
         "--size",
         type=terminal_size,
@@ -79,6 +71,19 @@ def parser() -> BenchmarkParser:
         help="of the terminal (default: 120x40); from 160 columns on it shows all charts",
     )
     return made
+
+
+def add_window_options(made: BenchmarkParser, pairs: int, of: str) -> None:
+    """Add the options of windows of training that are compared in pairs."""
+    made.add_count("--pairs", pairs, f"pairs of {of}")
+    made.add_argument(
+        "--seconds",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="length of a window (default: %(default)s)",
+    )
+    made.add_count("--threads", None, "CPU threads (default: measured)")
 
 
 def terminal_size(text: str) -> tuple[int, int]:

@@ -31,6 +31,7 @@ from tui.commands.options import (
     path_argument,
     whole_number,
 )
+from tui.inside.words import WORDS
 from tui.terminal.stdout import complain, output_to, print_last, standard_output
 from tui.terminal.visible import Control, visible_line
 from tui.text.tables import format_json
@@ -264,7 +265,7 @@ def _write(kind: str, path: Path, run: Path, view: str, look: Look) -> None:
     drawn = svg(picture.rows, PICTURE_WIDTH)
     if kind == "html":
         facts = format_json(_facts(run, view, look))
-        drawn = page(title, [VIEWS[view].told], drawn, facts)
+        drawn = page(title, [WORDS[view].explanation], drawn, facts)
     if kind == "png":
         try:
             dots = png(drawn)

@@ -86,11 +86,9 @@ class Look(ABC):
     """What a view has found.
 
     Attributes:
-        told: What one sees, in a sentence or two.
         options: The options of the command that belong to the view.
     """
 
-    told: ClassVar[str]
     options: ClassVar[tuple[str, ...]] = ()
     step: int  # of what was looked at
 
@@ -146,10 +144,6 @@ def place_of(args: argparse.Namespace, tokens: Sequence[str]) -> int:
 
 
 class PredictionLook(TextLook):
-    told = (
-        "The model's probability for each next token, and what temperature, top-k, top-p and min-p "
-        "leave of it. Sampling draws from the right-hand figures."
-    )
     options = ("position", "top", *FILTERS)
 
     def __init__(self, subject: Subject, position: int, top: int | None, only: bool) -> None:
@@ -244,10 +238,6 @@ class PredictionLook(TextLook):
 
 
 class SurpriseLook(TextLook):
-    told = (
-        "How many bits each token cost the model: minus the binary logarithm of the probability "
-        "that it had given it. The loss is the mean of these, in other units."
-    )
     options = ("position",)
 
     def __init__(self, subject: Subject, position: int) -> None:
@@ -282,11 +272,6 @@ class SurpriseLook(TextLook):
 
 
 class AttentionLook(TextLook):
-    told = (
-        "Each head looks back from every token (rows) at those before it (columns); the stronger "
-        "the colour, the more of that token's value it takes. What a head does is measured on the "
-        "validation split, and named with its score."
-    )
     options = ("layer", "head", "position")
 
     def __init__(
@@ -371,11 +356,6 @@ class AttentionLook(TextLook):
 
 
 class LayersLook(TextLook):
-    told = (
-        "What each layer would predict if it were the last (the logit lens), how long the vectors "
-        "of the residual stream are and what is written into it, and how much worse the model is "
-        "without each head, feed-forward and layer."
-    )
     options = ("position",)
 
     def __init__(self, subject: Subject, position: int) -> None:
@@ -431,10 +411,6 @@ class LayersLook(TextLook):
 
 
 class EmbeddingsLook(TextLook):
-    told = (
-        "The vectors of the tokens, seen along the two directions in which they differ most, and "
-        "those nearest to one of them. Tokens that are used alike come to lie together."
-    )
     options = ("position",)
 
     def __init__(self, subject: Subject, position: int) -> None:
@@ -479,12 +455,6 @@ class EmbeddingsLook(TextLook):
 
 class HealthLook(Look):
     """What was recorded of the layers while the run was trained; neither weights nor text."""
-
-    told = (
-        "What each layer and matrix did at the steps where it was measured, and what stands out at "
-        "the last of them. A layer whose gradients vanish or whose units are dead no longer "
-        "learns, long before the loss shows it."
-    )
 
     def __init__(self, run: Path) -> None:
         from engine.inspect.health import findings, read_curves

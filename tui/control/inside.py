@@ -83,11 +83,9 @@ class Inside:
             side.forget()
         self.ask()
 
-    def go_to(self, moment: str | int, run: str | None = None) -> None:
+    def go_to(self, moment: str | int) -> None:
         """Look at the weights of another moment."""
         self.main.moment = moment
-        if run is not None:
-            self.main.run = run
         self.main.forget()
         self.ask()
 
@@ -95,17 +93,16 @@ class Inside:
         self.view = view
         self.ask()
 
-    def ask(self, again: bool = False) -> None:
-        """Ask for what the view needs and is not known or asked for yet.
-
-        Args:
-            again: Ask for it although it is known.
-        """
+    def ask(self) -> None:
+        """Ask for what the view needs and is not known or asked for yet."""
         for side in self.sides:
             for view in self._needed():
-                known = view in side.answers or view in side.problems
-                if view not in side.asked.values() and (again or not known):
-                    self._ask(side, view)
+                if not (view in side.answers or view in side.problems):
+                    self._ask_once(side, view)
+
+    def _ask_once(self, side: Side, view: str) -> None:
+        if view not in side.asked.values():
+            self._ask(side, view)
 
     def _needed(self) -> tuple[str, ...]:
         if self.view == "health":
@@ -205,6 +202,8 @@ class Inside:
         self.ask_for("prediction")
 
     def follow(self) -> None:
-        """Look again at the weights as they are now, if that is what one looks at."""
-        if self.main.moment == NOW and not self.main.run:
-            self.ask(again=True)
+        """Look again at the weights as they are now, where that is what one looks at."""
+        for side in self.sides:
+            if side.moment == NOW and not side.run:
+                for view in self._needed():
+                    self._ask_once(side, view)

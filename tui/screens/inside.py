@@ -20,6 +20,7 @@ from tui.control.inside import NOW, UNTRAINED, Inside, Side
 from tui.control.keymap import bindings
 from tui.control.run import RunControl
 from tui.inside.layout import Picture, Row, Target, below, beside, cut, fitted, width_of, wrapped
+from tui.inside.words import WORDS
 from tui.screens.inside_views import NOTHING, View, views_of
 from tui.screens.keyed import KeyedScreen
 from tui.text.numbers import format_count
@@ -170,7 +171,7 @@ class InsideScreen(KeyedScreen[None]):
         picture = Picture()
         row: Row = []
         for number, name in enumerate(self._views, 1):
-            title = self._views[name].title
+            title = WORDS[name].title
             label = f" {number} {title} "
             left = width_of(row)
             row.append((label, "cursor" if name == self.state.view else "dim"))
@@ -239,9 +240,10 @@ class InsideScreen(KeyedScreen[None]):
     def _why(self, width: int, height: int) -> Picture:
         """Explain what one sees, and why it matters; as much of it as there is room for."""
         most = 3 if height >= TALL else 2
-        whole = self.view.explanation
+        words = WORDS[self.state.view]
+        whole = words.explanation
         first = whole.partition(". ")[0] + "."
-        for text in (f"{whole} {self.view.source}", whole, first):
+        for text in (f"{whole} {words.source}", whole, first):
             lines = wrapped(text, width - 2, "dim")
             if len(lines.rows) <= most:
                 break
@@ -251,7 +253,8 @@ class InsideScreen(KeyedScreen[None]):
 
     def explain(self) -> str:
         """Return what the view shows, for the help."""
-        return f"**{self.view.title}.** {self.view.explanation} {self.view.source}"
+        words = WORDS[self.state.view]
+        return f"**{words.title}.** {words.explanation} {words.source}"
 
     # -- keys --------------------------------------------------------------------------------------
 

@@ -32,17 +32,11 @@ class View:
     """One view: it draws what is known, and keeps what is chosen in it.
 
     Attributes:
-        title: Of its tab.
-        explanation: What one sees, and why it matters.
-        source: The paper.
         takes_two: Whether two models can be shown.
         joins_two: Whether they are drawn as one picture.
         needs_answer: Whether it shows an answer of the engine.
     """
 
-    title = ""
-    explanation = ""
-    source = ""
     takes_two = True
     joins_two = False
     needs_answer = True
@@ -56,7 +50,8 @@ class View:
 
     def why_not(self, action: str) -> str:
         """Return why a key does nothing in this view; empty if it does something."""
-        return NOTHING.get(action, "")
+        has_it = getattr(type(self), action, None) is not getattr(View, action, None)
+        return "" if has_it else NOTHING.get(action, "")
 
     def move(self, by: int) -> None:
         self.state.move(by)
@@ -90,22 +85,9 @@ NOTHING = {
 
 
 class AttentionView(View):
-    title = "Attention"
-    explanation = (
-        "Each head looks back from every token (rows) at those before it (columns); the stronger, "
-        "the more of that token's value it takes. What a head has learned to look for is how the "
-        "model carries information along the text."
-    )
-    source = "Vaswani et al. 2017; induction heads: Olsson et al. 2022."
-
     def __init__(self, screen: InsideScreen) -> None:
         super().__init__(screen)
         self._mode = 0  # overview, enlarged, steps
-
-    def why_not(self, action: str) -> str:
-        if action in ("go_down", "go_layer", "enter"):
-            return ""
-        return super().why_not(action)
 
     def draw(self, side: Side, width: int, height: int) -> Picture:
         state, answer = self.state, side.answers["attention"]
@@ -183,14 +165,6 @@ class AttentionView(View):
 
 
 class PredictionView(View):
-    title = "Prediction"
-    explanation = (
-        "The model's probability for each next token, and what temperature, top-k, top-p and min-p "
-        "leave of it. Sampling draws from the right-hand figures: this is all the choice a GPT "
-        "ever has."
-    )
-    source = "Top-p: Holtzman et al. 2020; min-p: Nguyen et al. 2024."
-
     def __init__(self, screen: InsideScreen) -> None:
         super().__init__(screen)
         sample = screen.control.draft.base.sample
@@ -301,16 +275,7 @@ def _shown(settings: SampleConfig, name: str) -> str:
 
 
 class SurpriseView(View):
-    title = "Surprise"
-    explanation = (
-        "How many bits each token cost the model: −log2 of the probability it had given it. The "
-        "loss is the mean of these; where they are high is what the model has yet to learn."
-    )
-    source = "Shannon 1948; Hale 2001."
     joins_two = True
-
-    def why_not(self, action: str) -> str:
-        return "" if action == "go_down" else super().why_not(action)
 
     def draw(self, side: Side, width: int, height: int) -> Picture:
         from engine.inspect.surprise import difference
@@ -352,21 +317,11 @@ class SurpriseView(View):
 
 
 class LayersView(View):
-    title = "Layers"
-    explanation = (
-        "What each layer would predict if the model ended there (the stronger, the surer; ◆ is "
-        "right), and how much worse the loss is without a part. Depth pays where predictions get "
-        "better from row to row."
-    )
-    source = "Logit lens: nostalgebraist 2020; ablation: Michel et al. 2019."
     takes_two = False
 
     def __init__(self, screen: InsideScreen) -> None:
         super().__init__(screen)
         self._cursor = (0, 0)  # layer and place of the part
-
-    def why_not(self, action: str) -> str:
-        return "" if action in ("go_down", "go_layer", "enter") else super().why_not(action)
 
     def draw(self, side: Side, width: int, height: int) -> Picture:
         answer = side.answers["layers"]
@@ -426,20 +381,10 @@ class LayersView(View):
 
 
 class EmbeddingsView(View):
-    title = "Embeddings"
-    explanation = (
-        "The vectors of the tokens, along the two directions in which they differ most. Tokens "
-        "that are used alike come to lie together: nobody told the model what a vowel is."
-    )
-    source = "Bengio et al. 2003; Mikolov et al. 2013."
-
     def __init__(self, screen: InsideScreen) -> None:
         super().__init__(screen)
         self._cursor = 0
         self._chosen: int | None = None  # a token that is looked at; None for that of the text
-
-    def why_not(self, action: str) -> str:
-        return "" if action in ("go_down", "enter") else super().why_not(action)
 
     def _token(self, answer: Inspected) -> int:
         if self._chosen is not None:
@@ -492,12 +437,6 @@ class EmbeddingsView(View):
 
 
 class HealthView(View):
-    title = "Health"
-    explanation = (
-        "What each layer and matrix did at the steps where it was measured, and what stands out "
-        "today. A layer whose gradients vanish, whose units are dead or whose attention has "
-        "collapsed no longer learns, long before the loss shows it."
-    )
     takes_two = False
     needs_answer = False
 
@@ -506,9 +445,6 @@ class HealthView(View):
         self._cursor = 0
         self._family = ""  # shown instead of that of the finding at the cursor
         self._judged: tuple[dict[str, int], list[Finding]] = {}, []  # measurements, and findings
-
-    def why_not(self, action: str) -> str:
-        return "" if action in ("go_down", "next_setting") else super().why_not(action)
 
     def _findings(self) -> list[Finding]:
         return self._judge(self.screen.health_curves())
