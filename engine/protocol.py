@@ -20,7 +20,7 @@ MOST_TEXTS = 16  # that one command samples at once
 
 
 class _Message:
-    """What dataclass would write for each of them, a third of the time to import them."""
+    """What dataclass would write for each message: that takes a quarter of this module's import."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"

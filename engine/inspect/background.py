@@ -26,11 +26,8 @@ if TYPE_CHECKING:
     from engine.model import LanguageModel
 
 NOW = "now"
-LONG = (
-    "heads",
-    "worth",
-    "positions",
-)  # views made in pieces, between which weights must not change
+# views made in pieces, between which weights must not change
+LONG = ("heads", "worth", "positions")
 LARGEST_COPY = 256 * 2**20  # bytes of a model that is copied for them
 KEPT_MODELS = 2  # of moments that were looked at last: two can be beside each other
 REST = 32  # times as long as a piece took, training goes on before the next one
@@ -156,8 +153,7 @@ class Inspector:
         newest = list_snapshots(run)[-1:] if which == "latest" else ()
         key = (run, f"{which} {[one.name for one in newest]}")
         if key not in self._moments:
-            warn: Callable[[str], None] = lambda message: self._emit(Warned(message))  # noqa: E731
-            loaded = load_moment(run, which, warn)
+            loaded = load_moment(run, which, lambda message: self._emit(Warned(message)))
             assert loaded.model.tokenizer
             val = own.val if own else lambda: self._val_of(run)
             self._moments[key] = Subject(loaded.model, loaded.model.tokenizer, loaded.step, val)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from data.batches import Tokens, validation_windows
 from data.download import Watcher
 from data.errors import InputError
@@ -56,33 +58,30 @@ def _tokenizer_of(run: Path, watcher: Watcher) -> Tokenizer:
     return read_excerpts(run, watcher).tokenizer
 
 
-@dataclass(frozen=True, eq=False)
-class Excerpt:
-    """A part of the validation split, as long as the model's context."""
+def excerpt(val: Tokens, length: int, number: int) -> Ids:
+    """Return one of the contexts (T,) that evaluations measure; after the last comes the first.
 
-    number: int  # from 0
-    start: int  # in the split
-    ids: Ids  # (T,)
-    text: str
+    Raises:
+        InputError: The split is shorter than a context.
+    """
+    starts = validation_windows(len(val), length)
+    if not len(starts):
+        raise InputError("the validation split is shorter than the context: type a text")
+    start = starts[number % len(starts)]
+    return val[start : start + length].astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class Excerpts:
-    """The excerpts of a validation split: the contexts that evaluations measure, in order."""
+    """The validation split of a run, with what its texts are made of."""
 
     val: Tokens  # (n,)
     tokenizer: Tokenizer
     block_size: int
 
-    def __len__(self) -> int:
-        return len(validation_windows(len(self.val), self.block_size))
-
-    def at(self, number: int) -> Excerpt:
-        """Return an excerpt; after the last comes the first, and before the first the last."""
-        number %= len(self)
-        start = number * self.block_size
-        ids = self.val[start : start + self.block_size].astype("int64")
-        return Excerpt(number, start, ids, self.tokenizer.decode(ids))
+    def at(self, number: int) -> Ids:
+        """Return an excerpt, as long as the model's context; see ``excerpt``."""
+        return excerpt(self.val, self.block_size, number)
 
 
 def read_excerpts(run: Path, watcher: Watcher | None = None) -> Excerpts:

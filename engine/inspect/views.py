@@ -27,6 +27,7 @@ from engine.inspect.embeddings import (
     token_vectors,
 )
 from engine.inspect.layers import logit_lens, parts_of, stream_norms, switched_off, worth
+from engine.inspect.moments import excerpt
 from engine.inspect.prediction import predict
 from engine.inspect.surprise import by_kind, by_position, surprise, token_texts
 
@@ -96,12 +97,7 @@ def ids_of(command: Inspect, subject: Subject) -> tuple[list[int], int]:
     """
     longest = subject.model.config.block_size
     if command.text is None:
-        val = subject.val()
-        starts = validation_windows(len(val), longest)
-        if not len(starts):
-            raise InputError("the validation split is shorter than the context: type a text")
-        start = int(starts[command.excerpt % len(starts)])
-        ids = np.asarray(val[start : start + longest]).tolist()
+        ids = excerpt(subject.val(), longest, command.excerpt).tolist()
     else:
         ids = subject.tokenizer.encode(command.text).tolist()
     if not ids:

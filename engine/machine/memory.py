@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from data.errors import InputError
 from engine.config.model_size import parameter_count
@@ -15,6 +15,8 @@ from engine.config.presets import probably_has_cuda
 from engine.config.schema import ModelConfig
 from engine.machine import limits
 from engine.machine.limits import field_of, memory_left, memory_limit
+
+T = TypeVar("T")
 
 TRAINING_BYTES = 16  # per parameter: weight, gradient and AdamW's two moments, in fp32
 BUILDING_BYTES = 4  # per parameter: the weight alone, as where there is a GPU to train on
@@ -72,6 +74,16 @@ def memory_ran_out(error: BaseException) -> bool:
     told = str(error).lower()
     of_torch = "out of memory" in told or "can't allocate memory" in told or "alloc_cpu" in told
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and of_torch)
+
+
+def if_memory_allows(measure: Callable[[], T]) -> T | None:
+    """Return a measurement that training can do without; None if memory ran out."""
+    try:
+        return measure()
+    except (MemoryError, RuntimeError) as error:
+        if not memory_ran_out(error):
+            raise
+        return None
 
 
 def described_failure(error: BaseException) -> str:

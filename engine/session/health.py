@@ -10,7 +10,7 @@ from torch import Tensor
 from data.batches import evenly_spaced, validation_windows
 from engine.config.schema import tokens_per_step
 from engine.inspect.activity import Activity, measure_activity
-from engine.machine.memory import memory_ran_out
+from engine.machine.memory import if_memory_allows
 from engine.session.outlet import Outlet
 from engine.session.run_state import RunState
 from engine.training.trainer import StepResult
@@ -43,17 +43,14 @@ class HealthWatch:
             return ()
         trainer, phases = self._run_state.trainer, self._run_state.phases
         phase = phases.enter("health")
-        found: list[UpdateHealth | Activity] = [result.health] if result.health else []
-        try:
-            found.append(measure_activity(trainer.model, self._text()))
-        except (MemoryError, RuntimeError) as error:
-            if not memory_ran_out(error):
-                raise
-            if trainer.device.type == "cuda":
-                torch.cuda.empty_cache()
-            self._tell_once()
+        activity = if_memory_allows(lambda: measure_activity(trainer.model, self._text()))
         phases.enter(phase)
-        return tuple(found)
+        if result.health and activity:
+            return result.health, activity
+        if trainer.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._tell_once()
+        return tuple(one for one in (result.health, activity) if one)
 
     def _text(self) -> Tensor:
         """Return evenly spaced windows (B, T) of the validation text, the same every time.

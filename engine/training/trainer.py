@@ -7,7 +7,7 @@ weights change only at the end of a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from data.batches import Split, evenly_spaced, train_offsets, validation_windows
 from data.errors import InputError
 from engine import kernels
 from engine.config.schema import Config, tokens_per_step, total_steps
-from engine.machine.memory import memory_ran_out
+from engine.machine.memory import if_memory_allows
 from engine.model import LanguageModel, build_model
 from engine.optim.optimizer import Optimizer
 from engine.optim.schedule import learning_rate
@@ -235,14 +235,14 @@ class Trainer:
         health = None
         if watch:
             self._enter("health")
-            health = _if_memory_allows(watch.end)
+            health = if_memory_allows(watch.end)
         return StepResult(self.step, self.tokens, loss, grad_norm, rate, health)
 
     def _watch(self) -> WatchedUpdate | None:
         """Measure gradients and weights before their update; None if there is no memory for it."""
         self._enter("health")
         scale = self.loss_scale.scale if self.loss_scale else None
-        return _if_memory_allows(lambda: WatchedUpdate(self.model, scale))
+        return if_memory_allows(lambda: WatchedUpdate(self.model, scale))
 
     def _accumulate(self, size: int, share: float, first: bool) -> None:
         """Run a micro-batch and accumulate its gradients and its loss.
@@ -355,16 +355,6 @@ def drain(quanta: Generator[object, None, T]) -> T:
         except StopIteration as stop:
             result: T = stop.value
             return result
-
-
-def _if_memory_allows(measure: Callable[[], T]) -> T | None:
-    """Return a measurement that training can do without; None if memory ran out."""
-    try:
-        return measure()
-    except (MemoryError, RuntimeError) as error:
-        if not memory_ran_out(error):
-            raise
-        return None
 
 
 def _ignore(phase: str) -> str:

@@ -179,7 +179,7 @@ def _subject(args: argparse.Namespace, run: Path) -> Subject:
     longest = model.config.block_size
     if args.text is None:
         try:
-            ids = _excerpts(run).at((args.excerpt or 1) - 1).ids
+            ids = _excerpts(run).at((args.excerpt or 1) - 1)
         except TextMissing as error:
             raise InputError(f"{error}, or give a text of your own with --text") from None
     else:

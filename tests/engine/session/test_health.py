@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from engine.metric_catalogue import FAMILIES, family_of
 from engine.protocol import Adjust, Fork, Forked, Resume, Rewind, Rewound, Warned
 from engine.session import health
 from engine.session.session import Session
+from engine.training import trainer
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits, recorded_losses
 
 GRADIENT = "health/grad_norm/blocks.1.attention.qkv"
@@ -96,19 +98,29 @@ def test_the_interval_changes_while_a_run_trains(rig: Rig, every_four: Any) -> N
     assert not session.recorder.metrics.marks  # it has no effect on the curves
 
 
+@pytest.mark.parametrize(
+    ("module", "fails", "missing", "measured"),
+    [(health, "measure_activity", DEAD, GRADIENT), (trainer, "WatchedUpdate", GRADIENT, DEAD)],
+)
 def test_without_memory_for_it_training_goes_on_and_that_is_said_once(
-    rig: Rig, every_four: Any, monkeypatch: pytest.MonkeyPatch
+    rig: Rig,
+    every_four: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    fails: str,
+    missing: str,
+    measured: str,
 ) -> None:
     def full(*arguments: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(health, "measure_activity", full)
+    monkeypatch.setattr(module, fails, full)
     session = rig.new(every_four)
     rig.to_step(session, 9)
     (warning,) = rig.said(Warned)
     assert "eval.health_interval 0 turns it off" in warning.message
-    assert list(values(session)) == [1, 4, 8]
-    assert not values(session, DEAD)
+    assert list(values(session, measured)) == [1, 4, 8]
+    assert not values(session, missing)
 
 
 def test_the_text_is_no_longer_than_a_step_and_the_same_every_time(

@@ -12,7 +12,7 @@ import pytest
 
 from data.batches import Split
 from data.tokenizers import CharTokenizer
-from engine.inspect import views
+from engine.inspect import background, views
 from engine.inspect.background import Inspector, Subject
 from engine.model import build_model
 from engine.protocol import (
@@ -70,16 +70,22 @@ class Trained:
             self._finished.set()
 
 
+def without_memory(*_: object) -> Iterator[tuple[float, Any]]:
+    raise MemoryError
+
+
 def test_looking_at_everything_all_the_time_changes_no_bit(
-    runs_dir: Path, make_config: MakeConfig
+    runs_dir: Path, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(views.VIEWS, "failing", without_memory)
     config = make_config(
         train__max_steps=24, eval__interval=4, model__dropout=0.1, eval__health_interval=5
     ).to_dict()
     plain = Trained(runs_dir, config, looks=False)
     looked = Trained(runs_dir, config, looks=True)
-    assert not looked.refused
-    assert {view for view, step in looked.answered if 0 < step < 24} == {*views.VIEWS}
+    assert looked.refused  # the one that fails, and no other
+    assert all("this model cannot be looked into" in one.message for one in looked.refused)
+    assert {view for view, step in looked.answered if 0 < step < 24} == {*views.VIEWS} - {"failing"}
     assert_same_bits(plain.weights, looked.weights)
     assert {"train_loss", "val_loss", "health/grad_norm/blocks.0"} <= plain.metrics.keys()
     assert_same_bits(plain.metrics, looked.metrics)
@@ -154,6 +160,38 @@ def test_every_view_answers_for_unusual_models(
             pass
     assert [one for one in heard if isinstance(one, Refused)] == []
     assert {one.view for one in heard if isinstance(one, Inspected)} == {*views.VIEWS}
+
+
+def test_of_a_large_model_one_pattern_is_given_in_full(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, place = [0, 1, 2, 3, 4, 5, 6, 7], {"layer": 1, "head": 1}
+    ((_, every),) = views.look("attention", subject, ids, place)
+    monkeypatch.setattr(views, "MOST_PATTERNS", 0)
+    monkeypatch.setattr(views, "MAP_PIXELS", 4)
+    ((_, one),) = views.look("attention", subject, ids, place)
+    assert (every.maps.shape, one.maps.shape) == ((2, 2, 8, 8), (2, 2, 4, 4))
+    assert len(every.patterns) == 4
+    assert one.patterns.keys() == {(1, 1)}
+    np.testing.assert_array_equal(one.patterns[1, 1], every.patterns[1, 1])
+
+
+def test_what_takes_long_needs_a_copy_of_the_weights_which_may_be_too_large(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "LARGEST_COPY", 0)
+    heard: list[Event] = []
+    inspector = Inspector(heard.append)
+    for view in views.VIEWS:
+        options = {"layer": 0, "head": 0, "query": 3, "key": 2}
+        inspector.begin(Inspect(view, options=options), subject, Path("run"))
+    refused = {one.message for one in heard if isinstance(one, Refused)}
+    assert len(heard) == len(views.VIEWS)
+    assert {one.view for one in heard if isinstance(one, Inspected)} == (
+        {*views.VIEWS} - {*background.LONG}
+    )
+    (message,) = refused
+    assert "go to a moment whose weights are kept" in message
 
 
 def test_positions_are_the_mean_of_contexts(subject: Subject) -> None:
