@@ -21,8 +21,8 @@ def main(argv: list[str]) -> int:
 
     parser = Parser(
         "gpt-tui learn",
-        "Climb Karpathy's lecture: its models from bigram to GPT, what is new in each, the code "
-        "that does it, and a key that trains it.",
+        "The models of Karpathy's lecture, from bigram to GPT: what is new in each, the code that "
+        "does it, and a key that trains it.",
     )
     parser.add_argument(
         "model", nargs="?", metavar="MODEL", help=f"begin at it: {', '.join(BY_NAME)}"

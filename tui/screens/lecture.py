@@ -142,10 +142,6 @@ class LectureScreen(KeyedScreen[str]):
         yield KeysFooter()
 
     def on_mount(self) -> None:
-        for chart in self.query(OverlayChart):
-            chart.empty_text = (
-                f"no model was trained yet: {self.key_of('lecture.train')} trains one"
-            )
         self._show_path()
         self.set_interval(REFRESH_SECONDS, self._read_if_seen)
         self.app.theme_changed_signal.subscribe(self, lambda _: self._show_everything())
@@ -205,8 +201,6 @@ class LectureScreen(KeyedScreen[str]):
         if first and not self._at:
             untried = (one.name for one in RUNGS if progress[one.name].run is None)
             self._show_path(next(untried, RUNGS[0].name))
-        elif changed:
-            self._show_path()
         if changed:
             self._show_everything()
 
@@ -275,7 +269,7 @@ class LectureScreen(KeyedScreen[str]):
 
     def _show_heading(self) -> None:
         done = sum(self._progress_of(one).best is not None for one in RUNGS)
-        text = Text("the lecture, climbed", "bold")
+        text = Text("the lecture", "bold")
         text.append(f" · {done} of {len(RUNGS)} models trained", "not bold")
         corpus = self.control.draft.value("data.corpus")
         if corpus != CORPUS:
@@ -452,6 +446,8 @@ class LectureScreen(KeyedScreen[str]):
         return [(i, one, run) for i, one, p in runs if (run := p.live or p.run) is not None]
 
     def _show_curves(self) -> None:
+        if not self._progress:  # nothing was read yet, which the charts say
+            return
         self.query_one("#lecture-table Static", Static).update(self._table())
         train = self.key_of("lecture.train")
         nothing = f"no model was trained yet: {train} trains one"

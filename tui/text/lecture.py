@@ -57,7 +57,7 @@ LESSONS = (
         ("engine.model.bigram:Bigram.__init__", "engine.model.bigram:Bigram.forward"),
         (
             Look("prediction", "move through a text: the bars depend on one character alone"),
-            Look("surprise", "the first letter of a word costs most, its last ones little"),
+            Look("surprise", "the first letter of a word costs most: a space hardly tells it"),
         ),
     ),
     Lesson(
@@ -70,8 +70,8 @@ LESSONS = (
             "weights that sum to 1, and the output is the sum of the values, each times its "
             "weight.",
             "The future is what has to be predicted, so it must not be seen: scores of later "
-            "positions are set to minus infinity, and their weights are exactly 0. This "
-            "causal mask is what makes a transformer a language model.",
+            "positions are set to minus infinity, and their weights are exactly 0. With this "
+            "causal mask one pass predicts the next character at every position.",
             "Scores are divided by the square root of the head's size. Their variance would grow "
             "with it, softmax would put all weight on one position, and hardly any gradient would "
             "be left.",
@@ -163,8 +163,8 @@ LESSONS = (
             "learned offset. What follows gets inputs of one size, whatever came before.",
             "It stands before attention, before the feed-forward layer, and once before the head. "
             "The stream itself is left alone (pre-norm), so that gradients still pass unchanged. "
-            "The paper of 2017 normalised the stream after each addition (post-norm), which is "
-            "harder to train.",
+            "Attention is all you need (Vaswani et al. 2017) normalises the stream after each "
+            "addition (post-norm), which is harder to train.",
             "With three blocks it gains a little. A model of dozens of blocks hardly trains "
             "without it.",
         ),
@@ -182,7 +182,7 @@ LESSONS = (
         "lecture",
         "the same, larger: a GPT",
         (
-            "No new part, but more of each: 6 blocks, 6 heads, width 384, and a context of 256 "
+            "The same parts, but more of each: 6 blocks, 6 heads, width 384, and a context of 256 "
             "characters instead of 8. It sees the name of the speaker and some lines, not the "
             "middle of a word.",
             "It has ten parameters for each character of the text, enough to memorise it. Dropout "
@@ -208,7 +208,7 @@ LESSONS = (
         (
             "The first of four projects that rebuild the lecture, and that this program grew "
             "from. It has the width, depth and dropout of the lecture's GPT, but sees 8 "
-            "characters at once, as the small rungs do.",
+            "characters at once, as the small models do.",
             "So it answers a question that the lecture leaves open: is it the size or the "
             "context? Train it, then set its loss against layer-norm, which has the same context, "
             "and against lecture, which has the same size.",
@@ -223,7 +223,7 @@ LESSONS = (
             "The second project: 4 blocks, 8 heads, width 128, a context of 64, trained for a "
             "thousand passes over the text (epochs) with a small learning rate. It can be "
             "stopped at any time, and is saved every 100 steps.",
-            "It also tries two choices of the paper of 2017: positions as sines "
+            "It also tries two choices of Attention is all you need: positions as sines "
             "(model.position=sinusoidal), which need no training, and the norm after the addition "
             "(model.norm_place=post). Both are settings here.",
         ),
@@ -235,7 +235,7 @@ LESSONS = (
         "the same numbers in another framework",
         (
             "The third project writes a bigram model and one block of scaled self-attention in "
-            "JAX, in notebooks. Its models are those of the rungs bigram and self-attention: what "
+            "JAX, in notebooks. They are the models bigram and self-attention of the lecture: what "
             "is computed does not depend on the framework.",
             "It writes attention out as plain matrix products. So does the reference here, which "
             "a test holds against the fast code that trains.",
