@@ -126,10 +126,11 @@ class Inspector:
         self._emit(answer)
 
     def _answers(self, command: Inspect, subject: Subject) -> Iterator[Inspected]:
-        from engine.inspect.views import ids_of, look, texts_of
+        from engine.inspect.surprise import token_texts
+        from engine.inspect.views import ids_of, look
 
         ids, left_out = ids_of(command, subject)
-        tokens = texts_of(subject.tokenizer, ids)
+        tokens = token_texts(subject.tokenizer, ids)
         for share, found in look(command.view, subject, ids, command.options):
             yield Inspected(
                 command.view,

@@ -21,27 +21,40 @@ from engine.inspect.attention import (
     score_heads,
 )
 from engine.inspect.embeddings import (
+    Nearest,
+    Projection,
     nearest_tokens,
     position_cosines,
     project,
     token_vectors,
 )
-from engine.inspect.layers import logit_lens, parts_of, stream_norms, switched_off, worth
+from engine.inspect.layers import (
+    Lens,
+    Part,
+    StreamNorms,
+    logit_lens,
+    parts_of,
+    stream_norms,
+    switched_off,
+    worth,
+)
 from engine.inspect.moments import excerpt
-from engine.inspect.prediction import predict
-from engine.inspect.surprise import by_kind, by_position, surprise, token_texts
+from engine.inspect.prediction import Floats, Prediction, predict
+from engine.inspect.surprise import (
+    KindCost,
+    Surprise,
+    by_kind,
+    by_position,
+    surprise,
+    token_texts,
+)
 
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
     from engine.inspect.background import Subject
-    from engine.inspect.embeddings import Nearest, Projection
-    from engine.inspect.layers import Lens, Part, StreamNorms
-    from engine.inspect.prediction import Prediction
-    from engine.inspect.surprise import KindCost, Surprise
     from engine.model import LanguageModel
     from engine.protocol import Inspect
 
-Floats: TypeAlias = NDArray[np.float32]
 Found: TypeAlias = Iterator[tuple[float, Any]]
 """How much of the work is done, and what is known by then."""
 
@@ -106,10 +119,6 @@ def ids_of(command: Inspect, subject: Subject) -> tuple[list[int], int]:
     return ids[-longest:], max(0, len(ids) - longest)
 
 
-def texts_of(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[str, ...]:
-    return token_texts(tokenizer, ids)
-
-
 def look(view: str, subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) -> Found:
     """Look inside a model; what takes long comes in pieces, and the last one has all of it.
 
@@ -159,7 +168,7 @@ def _windows(subject: Subject) -> NDArray[np.int64]:
 
 
 def _prediction(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) -> Found:
-    vocabulary = texts_of(subject.tokenizer, range(subject.model.vocab_size))
+    vocabulary = token_texts(subject.tokenizer, range(subject.model.vocab_size))
     yield 1.0, NextTokens(predict(subject.model, ids), vocabulary)
 
 
@@ -280,7 +289,7 @@ def _embeddings(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]
         1.0,
         Embeddings(
             project(token_vectors(model), options.get("like")),
-            texts_of(subject.tokenizer, range(model.vocab_size)),
+            token_texts(subject.tokenizer, range(model.vocab_size)),
             {one: nearest_tokens(model, one, NEIGHBOURS) for one in tokens},
             position_cosines(model),
         ),
