@@ -188,6 +188,13 @@ def test_the_library_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
     exec(new, names)
     vocab_size = names["model"].vocab_size  # type: ignore[attr-defined]
     assert names["logits"].shape == (1, len("ROMEO:"), vocab_size)  # type: ignore[attr-defined]
+    (inside,) = re.findall(r"```python\n(.*?)```", TEXTS["docs/inside.md"], re.DOTALL)
+    exec(inside, names)
+    T = len("ROMEO: But soft")
+    shown = [one.shape for one in names["patterns"]]  # type: ignore[attr-defined]
+    assert [one.shape[1:] for one in names["weights"]] == shown == [(2, T, T)] * 2  # type: ignore[attr-defined]
+    assert names["lens"].likeliest.shape == (3, T)  # type: ignore[attr-defined]
+    assert names["cost"].bits.shape == (T,)  # type: ignore[attr-defined]
 
 
 # -- links -------------------------------------------------------------------------------------
