@@ -12,7 +12,6 @@ from textual import events, getters, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.geometry import Size
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
@@ -148,7 +147,8 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         }
 
     def compose(self) -> ComposeResult:
-        self._take_size(self.app.size)
+        self.hide_panels(self.app.size.height, update=False)  # before any styles of what it has
+        self._is_styled = True
         yield StatusBar(id="status")
         yield Notice(id="notice")
         with Horizontal(id="main"):
@@ -165,16 +165,6 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
             )
         yield Static(id="too-small")
         yield KeysFooter()
-
-    def _take_size(self, size: Size) -> None:
-        """Have the classes of a size before any styles are computed: those are then the last."""
-        for value, breakpoints in (
-            (size.width, self.HORIZONTAL_BREAKPOINTS),
-            (size.height, self.VERTICAL_BREAKPOINTS),
-        ):
-            self.add_class(*self._get_breakpoint_classes(value, breakpoints), update=False)
-        self.hide_panels(size.height, update=False)
-        self._is_styled = True
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         """The first one follows the composition, whose styles hold."""

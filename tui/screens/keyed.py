@@ -36,14 +36,11 @@ class KeyedScreen(Screen[ScreenResultType]):
 
     def on_compose(self) -> None:
         """Take the classes of the breakpoints before the first layout, not only after it."""
-        size, none = self.app.size, list[tuple[int, str]]()
-        for points, length in (
-            (self.HORIZONTAL_BREAKPOINTS or none, size.width),
-            (self.VERTICAL_BREAKPOINTS or none, size.height),
-        ):
-            reached = max((one for one in points if length >= one[0]), default=None)
-            for one in points:
-                self.set_class(one is reached, one[1])
+        size = self.app.size
+        self.add_class(
+            *self._get_breakpoint_classes(size.width, self.HORIZONTAL_BREAKPOINTS or []),
+            *self._get_breakpoint_classes(size.height, self.VERTICAL_BREAKPOINTS or []),
+        )
 
     def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
         """Return why an action of a key is impossible now; empty if it is possible."""
