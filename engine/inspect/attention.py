@@ -425,7 +425,9 @@ def attention_overview(
     for i, passed in enumerate(forward_pass(gpt, batch)):
         with looking_at(gpt):
             for j, pattern in enumerate(_heads(passed).patterns()):
-                maps[i, j] = _numpy(F.adaptive_max_pool2d(pattern[None], side)[0])
+                # PyTorch for MPS pools wrongly where the sizes do not divide: pytorch issue 190064
+                there = pattern.cpu() if pattern.is_mps else pattern
+                maps[i, j] = _numpy(F.adaptive_max_pool2d(there[None], side)[0])
                 if (i, j) == (layer, head):
                     chosen = _numpy(pattern)
     return AttentionOverview(maps, chosen)

@@ -81,7 +81,7 @@ def project(vectors: Tensor, like: Projection | None = None) -> Projection:
 def _parts(vectors: Tensor) -> Iterator[Tensor]:
     """Yield the vectors in fp64 on the CPU, some at a time: all of GPT-2's would be 300 MB."""
     for part in torch.split(vectors, VECTORS_AT_ONCE):
-        yield part.double().cpu()
+        yield part.cpu().double()  # in this order: MPS has no fp64
 
 
 def _points(vectors: Tensor, mean: Tensor, axes: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ def _predicted(logits: Tensor, following: Tensor) -> tuple[Tensor, ...]:
     probabilities = logits.softmax(-1)  # (n, V)
     probability, likeliest = probabilities.max(-1)
     truth = probabilities.gather(-1, following[:, None])[:, 0]
-    bits = torch.special.entr(probabilities).sum(-1) / math.log(2)
+    bits = -torch.special.xlogy(probabilities, probabilities).sum(-1) / math.log(2)
     return likeliest, probability, truth, bits
 
 
