@@ -18,6 +18,7 @@ from engine.session.rewind import lead_to, visit
 from tests.tui.conftest import Open, Person
 from tui.screens.cockpit import CockpitScreen
 from tui.screens.dialogs import ForkDialog, GoBackDialog
+from tui.screens.inside import InsideScreen
 from tui.screens.timeline import TimelineScreen
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart
@@ -222,6 +223,13 @@ async def test_without_kept_weights_the_keys_for_them_say_where_there_are_some(
                 "step 15 (key .) are"
             )
         assert screen.step == 13 and person.heard(Rewound) == []
+        await person.press("i")
+        await person.until(lambda: person.shows(InsideScreen), "the inside")
+        footer = person.app.screen.query_one(KeysFooter)
+        told = "the weights of step 13 are not kept: these are of step 10"
+        await person.until(lambda: footer.message == told, "what is shown")
+        await person.press("escape")
+        await person.until(lambda: person.app.screen is screen, "the timeline")
         await person.press("comma")
         assert screen.step == 10
         assert {"Sample", "Keep"} <= offered(screen)

@@ -52,15 +52,7 @@ class KeyPreferencesScreen(KeyedModalScreen[None]):
     )
     DEFAULT_CSS = """
     KeyPreferencesScreen {
-        OptionList, OptionList:focus {
-            height: 1fr;
-            border: none;
-            padding: 0;
-            background: $surface;
-            text-wrap: nowrap;
-            text-overflow: ellipsis;
-            scrollbar-size-vertical: 1;
-        }
+        #keys { text-wrap: nowrap; text-overflow: ellipsis; scrollbar-size-vertical: 1; }
         #filter, #next-key { display: none; }
         .-filtering #filter { display: block; }
         .-waiting #next-key { display: block; background: $boost; text-style: bold; }

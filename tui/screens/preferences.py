@@ -47,12 +47,6 @@ class PreferencesScreen(KeyedModalScreen[None]):
     HELP = "Preferences are those of the app; settings are those of a run."
     DEFAULT_CSS = """
     PreferencesScreen {
-        OptionList, OptionList:focus {
-            height: 1fr;
-            border: none;
-            padding: 0;
-            background: $surface;
-        }
         #values, #value { display: none; }
         .-values #preferences { display: none; }
         .-values #values { display: block; }

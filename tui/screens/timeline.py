@@ -320,9 +320,11 @@ class TimelineScreen(KeyedScreen[Choice | None]):
     def action_choose(self, action: str) -> None:
         """Go back to the step or fork from it; what takes long is asked before."""
         way = self._way()
-        dialog: Dialog | None = before_forking(self.control, way.step, way)
+        dialog: Dialog | None
         if action == "rewind":
             dialog = before_going_back(self.control, way)
+        else:
+            dialog = before_forking(self.control, way.step, way)
         if dialog is None:
             self.dismiss(Choice(action, way.step))
         else:
@@ -389,16 +391,19 @@ class TimelineScreen(KeyedScreen[Choice | None]):
     def action_scroll_text(self, by: int) -> None:
         self.query_one(TextView).scroll_lines(by)
 
-    def action_inside(self) -> None:
-        """Look inside the weights of the cursor's step, or the nearest that are kept."""
+    async def action_inside(self) -> None:
+        """Look inside the weights of the cursor's step, or the last before it that are kept."""
         from tui.screens.inside import InsideScreen
 
         now = self.control.status.step
         kept = [one.step for one in self._moments_before() if one.weights]
         step = None if self.step >= now and not self._abandoned() else kept[-1] if kept else 0
-        if step is not None and step != self.step:
-            self.notify(f"the weights of step {step:,} are the nearest that are kept")
-        self.app.push_screen(InsideScreen(self.control, step=step))
+        inside = InsideScreen(self.control, step=step)
+        await self.app.push_screen(inside)
+        if step is not None and step != self.step:  # it covers the messages of this screen
+            inside.notify(
+                f"the weights of step {self.step:,} are not kept: these are of step {step:,}"
+            )
 
     def action_pin(self) -> None:
         moment = self._moment()

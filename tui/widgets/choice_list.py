@@ -96,5 +96,9 @@ def select_by_second_click(options: OptionList, event: events.Click) -> None:
 class RowList(OptionList):
     """A list in which a click moves the cursor, and another one there selects."""
 
+    DEFAULT_CSS = """
+    RowList, RowList:focus { height: 1fr; border: none; padding: 0; background: $surface; }
+    """
+
     def on_click(self, event: events.Click) -> None:
         select_by_second_click(self, event)
