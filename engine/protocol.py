@@ -10,10 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.states import DAMAGED as DAMAGED
-from engine.states import INTERRUPTED as INTERRUPTED
-from engine.states import PRUNED_KEY as PRUNED_KEY
-from engine.states import UNCLOSED as UNCLOSED
 from engine.states import State as State
 
 MOST_TEXTS = 16  # that one command samples at once

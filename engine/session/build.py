@@ -15,12 +15,12 @@ from engine.config.schema import Config, config_from_dict
 from engine.config.setting import When
 from engine.machine.memory import keep_freed_memory, memory_now, refusing_failures, why_killed
 from engine.machine.processes import ending_with
-from engine.protocol import UNCLOSED
 from engine.runs.checkpoint_names import has_diverged, list_checkpoints, list_snapshots
 from engine.runs.database import reading
 from engine.runs.open import RunFiles
 from engine.runs.records import Facts
 from engine.session.recorder import Recorder
+from engine.states import UNCLOSED
 from engine.training.exactness import not_promised, what_differs
 from engine.training.runtime import (
     available_devices,

@@ -9,9 +9,10 @@ from typing import Any
 
 from engine.config.schema import tokens_per_step
 from engine.machine.memory import memory_now
-from engine.protocol import PRUNED_KEY, Event, GoingBack, State, StateChanged, Status, Warned
+from engine.protocol import Event, GoingBack, State, StateChanged, Status, Warned
 from engine.session.recorder import Recorder
 from engine.session.run_state import RunState
+from engine.states import PRUNED_KEY
 from engine.training.trainer import Trainer
 
 REPORT_SECONDS = 1.0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.config.schema import Config
-from engine.protocol import DAMAGED
+from engine.states import DAMAGED
 from engine.sweeps.grid import Trial
 from engine.sweeps.queue import Queue
 from tests.engine.run_folders import write_run

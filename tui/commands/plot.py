@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from data.errors import InputError, brief, nearest
 from engine.program import program
-from engine.protocol import DAMAGED
 from engine.runs.folder import find_run, typed_name
 from engine.runs.summary import read_summary
+from engine.states import DAMAGED
 from tui import EXIT_DONE
 from tui.charts.characters import CharacterSet, translated
 from tui.charts.view import RANGES, Range

@@ -12,8 +12,8 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from engine.program import program
-from engine.protocol import DAMAGED
 from engine.runs.summary import RunSummary
+from engine.states import DAMAGED
 from tui.text.numbers import (
     format_amount,
     format_loss,

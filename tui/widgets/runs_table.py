@@ -20,8 +20,8 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from engine.protocol import DAMAGED
 from engine.runs.summary import RunSummary
+from engine.states import DAMAGED
 from tui.control.keymap import bindings
 from tui.control.runs_view import Order, RunsView
 from tui.terminal.visible import visible_line
