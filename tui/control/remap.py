@@ -58,15 +58,14 @@ class Keymap:
         return PLACEHOLDER.sub(lambda found: self.first(found[1]), text)
 
     def _clashes(self) -> Iterator[str]:
+        everywhere = [key for key in GROUPS["app"].keys if key is not HELP]
         for id, keys in self.changes.items():
-            for key in GROUPS["app"].keys:
-                everywhere = key is not HELP and not id.startswith("app.")
+            for key in everywhere if not id.startswith("app.") else ():
                 for one in set(keys.split(",")) & set(self.keys("app", key).split(",")):
-                    if everywhere:
-                        yield (
-                            f"keys: {id} has the key {display(one)}, which is app.{key.name} on "
-                            f"every screen: give it another"
-                        )
+                    yield (
+                        f"keys: {id} has the key {display(one)}, which is app.{key.name} on "
+                        f"every screen: give it another"
+                    )
         changed = {id.partition(".")[0] for id in self.changes}
         for name in sorted(changed):
             taken: dict[str, str] = {}
