@@ -59,7 +59,9 @@ def test_code_that_is_gone_is_named() -> None:
 def test_the_drawing_has_the_shapes_of_a_real_forward_pass(name: str) -> None:
     steps = data_way(preset_config(name), len(ALPHABET))
     drawn = {step.axes: step.shape for step in steps if step.axes}
-    traced = {one.axes: one.shape for one in pass_through(PRESETS[name], None).trace.stages}
+    stages = pass_through(PRESETS[name], None).trace.stages
+    assert {one.name for one in stages} <= STAGES.keys()  # each is explained
+    traced = {one.axes: one.shape for one in stages}
     assert drawn.keys() == traced.keys() - {"T C"}  # positions are added to the embedding at once
     for axes, shape in drawn.items():
         sizes = zip(axes.split(), shape, traced[axes], strict=True)
@@ -90,7 +92,6 @@ def test_a_pass_walks_through_one_block_with_real_numbers() -> None:
     titles = [line.text for line in lines if line.kind == "title"]
     assert titles == ["block 0", "blocks 1 to 2: the same again", "after the blocks"]
     assert all(len(line.text) <= 51 for line in lines)  # beside the path at 80 columns
-    assert {stage.name for stage in found.trace.stages} <= STAGES.keys()
     assert len(found.attention) == len(found.tokens)
     assert all(abs(sum(row) - 1) < 1e-5 for row in found.attention)
     *_, last = attention_lines(found.tokens, found.attention)
