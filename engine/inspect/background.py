@@ -29,7 +29,7 @@ NOW = "now"
 # views made in pieces, between which weights must not change
 LONG = ("heads", "worth", "positions")
 LARGEST_COPY = 256 * 2**20  # bytes of a model that is copied for them
-KEPT_MODELS = 2  # of moments that were looked at last: two can be beside each other
+KEPT_MODELS = 2  # of moments that were looked at last, and texts: two can be beside each other
 REST = 32  # times as long as a piece took, training goes on before the next one
 
 
@@ -168,6 +168,8 @@ class Inspector:
 
         if run not in self._excerpts:
             self._excerpts[run] = read_excerpts(run)
+            while len(self._excerpts) > KEPT_MODELS:
+                del self._excerpts[next(iter(self._excerpts))]  # the first that was read
         return self._excerpts[run].val
 
     def _refuse(self, command: Inspect, error: Exception) -> None:

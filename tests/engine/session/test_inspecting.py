@@ -12,8 +12,9 @@ import pytest
 
 from data.batches import Split
 from data.tokenizers import CharTokenizer
-from engine.inspect import background, views
+from engine.inspect import background, moments, views
 from engine.inspect.background import Inspector, Subject
+from engine.inspect.moments import Excerpts
 from engine.model import build_model
 from engine.protocol import (
     Evaluated,
@@ -192,6 +193,22 @@ def test_what_takes_long_needs_a_copy_of_the_weights_which_may_be_too_large(
     )
     (message,) = refused
     assert "go to a moment whose weights are kept" in message
+
+
+def test_of_many_runs_the_texts_of_the_last_are_kept(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def read_excerpts(run: Path) -> Excerpts:
+        read.append(run.name)
+        return Excerpts(subject.val(), subject.tokenizer, 8)
+
+    monkeypatch.setattr(moments, "read_excerpts", read_excerpts)
+    inspector = Inspector(list[Event]().append)
+    for name in ("a", "b", "b", "c", "c", "b", "a"):
+        inspector._val_of(Path(name))
+    assert read == ["a", "b", "c", "a"]
 
 
 def test_positions_are_the_mean_of_contexts(subject: Subject) -> None:
