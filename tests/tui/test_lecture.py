@@ -207,6 +207,20 @@ async def test_keys_and_mouse_go_through_models_and_pages(open_app: Open) -> Non
         assert person.app.screen is person.cockpit
 
 
+async def test_a_pass_stays_until_there_is_one_of_better_weights(open_app: Open) -> None:
+    async with open_app(size=(120, 40)) as person:
+        screen = await to_lecture(person)
+        screen._next_look = float("inf")  # the runs here are not in the folder
+        await person.press("3")
+        for step in (10, 20):
+            run = a_run("bigram-1", 2.6, best_step=step)
+            screen._progress["bigram"] = progress_of(PRESETS["bigram"], [run])
+            screen._show_pages()
+            if step == 20:  # at once
+                assert "likeliest next characters" in words(screen)
+            await person.until(lambda: "likeliest next characters" in words(screen), "the pass")
+
+
 async def test_a_model_is_trained_by_a_key_and_remembered(
     open_app: Open, runs_dir: Path, small_text_file: Path
 ) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from rich.text import Text
 from textual import events, getters, work
@@ -62,6 +62,14 @@ NAME_WIDTH = 17
 SIGN_STYLES = {"✓": "green", "●": "green", "◐": "yellow", "○": "dim"}
 
 
+class PassOf(NamedTuple):
+    """What a forward pass is of: a run has others with each lower loss."""
+
+    lesson: str
+    run: str
+    best_step: int | None
+
+
 class LessonList(OptionList, can_focus=False):
     """The models in rows; the screen has the keys."""
 
@@ -115,7 +123,7 @@ class LectureScreen(KeyedScreen[str]):
         self._metric, self._axis = "val_loss", "steps"
         self._previews = RunPreviews()
         self._text: tuple[RunSummary | None, Preview | str | None] = (None, None)
-        self._pass: tuple[object, ForwardPass | str | None] = (None, None)
+        self._pass: tuple[PassOf | None, ForwardPass | str | None] = (None, None)
         self._shown: dict[str, object] = {}  # what each view shows now
 
     def compose(self) -> ComposeResult:
@@ -360,10 +368,11 @@ class LectureScreen(KeyedScreen[str]):
 
     def _pass_text(self, lesson: Lesson) -> Text:
         run = self._run_of(lesson)
-        known = (lesson.name, run.path if run else "", run.best_step if run else None)
-        if self._pass[0] != known:
-            self._pass = (known, None)
-            self._pass_through(lesson, run, known)
+        of = PassOf(lesson.name, run.path if run else "", run.best_step if run else None)
+        before, found = self._pass
+        if before != of:  # of the same run the one before stays till then: the page would jump
+            self._pass = (of, found if before and before[:2] == of[:2] else None)
+            self._pass_through(lesson, run, of)
         found = self._pass[1]
         if found is None or isinstance(found, str):
             return Text(found or "computing …", "dim")
@@ -385,7 +394,7 @@ class LectureScreen(KeyedScreen[str]):
         return text
 
     @work(thread=True, exclusive=True, group="pass")
-    def _pass_through(self, lesson: Lesson, run: RunSummary | None, known: object) -> None:
+    def _pass_through(self, lesson: Lesson, run: RunSummary | None, of: PassOf) -> None:
         from tui.control.forward_pass import pass_through
 
         found: ForwardPass | str
@@ -394,11 +403,11 @@ class LectureScreen(KeyedScreen[str]):
         except (InputError, OSError) as error:
             found = str(error)
         if not get_current_worker().is_cancelled:
-            self.app.call_from_thread(self._take_pass, known, found)
+            self.app.call_from_thread(self._take_pass, of, found)
 
-    def _take_pass(self, known: object, found: ForwardPass | str) -> None:
-        if self.query(LessonList) and self._pass[0] == known:
-            self._pass = (known, found)
+    def _take_pass(self, of: PassOf, found: ForwardPass | str) -> None:
+        if self.query(LessonList) and self._pass[0] == of:
+            self._pass = (of, found)
             if self._page == "pass":
                 self._show_pages()
 
@@ -407,8 +416,10 @@ class LectureScreen(KeyedScreen[str]):
         if run is None:
             train = self.key_of("lecture.train")
             return Text(f"nothing was written yet: {train} trains this model", "dim")
-        if self._text[0] != run:
-            self._text = (run, self._previews.known(run))
+        before, shown = self._text
+        if before != run:
+            same = before is not None and before.path == run.path
+            self._text = (run, self._previews.known(run) or (shown if same else None))
             self._read_text(run)
         found = self._text[1]
         if found is None or isinstance(found, str):
