@@ -173,7 +173,7 @@ async def test_of_a_finished_run_nothing_is_told_again_while_the_next_one_is_ope
         await person.until_state(State.FINISHED)
         assert len(person.heard(StateChanged, state=State.FINISHED)) == 3  # one, closed; the other
         finished = [one.splitlines()[0] for one in said if one.startswith("finished")]
-        assert all(" 6 steps" in one for one in finished), finished
+        assert finished and all(" 6 steps" in one for one in finished), finished
 
 
 async def test_h_on_the_queues_own_screen_goes_on_as_well(open_app: Open) -> None:
