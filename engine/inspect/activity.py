@@ -9,7 +9,7 @@ from torch import Tensor
 
 from engine.inspect.forward_pass import BlockPass, forward_pass
 from engine.inspect.prediction import looking_at
-from engine.metric_catalogue import ACTIVATION_STD, ATTENTION_ENTROPY, DEAD_UNITS, member
+from engine.metric_catalogue import ACTIVATION_STD, ATTENTION_ENTROPY, DEAD_UNITS, LAYER, member
 from engine.model import LanguageModel
 from engine.model.attention import CausalSelfAttention
 from engine.model.block import FeedForward
@@ -49,7 +49,7 @@ def measure_activity(model: LanguageModel, input_ids: Tensor) -> Activity:
     for number, passed in enumerate(forward_pass(model, input_ids)):
         with looking_at(model):
             measured = _measured(passed)
-        found |= {member(name, f"blocks.{number}"): one for name, one in measured.items()}
+        found |= {member(name, f"{LAYER}{number}"): one for name, one in measured.items()}
     return Activity(tuple(found), torch.stack([*found.values()]) if found else None)
 
 

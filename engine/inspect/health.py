@@ -19,6 +19,7 @@ from engine.metric_catalogue import (
     DEAD_UNITS,
     FAMILIES,
     GRAD_NORM,
+    LAYER,
     UPDATE_RATIO,
     Family,
     family_of,
@@ -332,7 +333,7 @@ def _times(smaller: float, larger: float) -> str:
 def _at(over_steps: HealthMap, row: int) -> str:
     """Return a part as it stands in a sentence: ``layer 3``, ``L3 attention.qkv``."""
     part = over_steps.parts[row]
-    return f"layer {part.removeprefix('blocks.')}" if is_layer(part) else short_part(part)
+    return f"layer {part.removeprefix(LAYER)}" if is_layer(part) else short_part(part)
 
 
 def as_dict(curves: HealthCurves) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from engine.metric_catalogue import GRAD_NORM, UPDATE_RATIO, member
+from engine.metric_catalogue import GRAD_NORM, LAYER, UPDATE_RATIO, member
 
 MOST_COPIED = 2**24  # numbers of the weights before a step that are kept during it: 64 MiB
-LAYER = re.compile(r"blocks\.\d+")
+OF_LAYER = re.compile(rf"{re.escape(LAYER)}\d+")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class UpdateHealth:
         of_parameter = dict(zip(self.names, zip(*self.norms.tolist(), strict=True), strict=True))
         groups: dict[str, list[str]] = {}
         for name in self.names:
-            if layer := LAYER.match(name):
+            if layer := OF_LAYER.match(name):
                 groups.setdefault(layer[0], []).append(name)
             if name in self.matrices:
                 groups[name.removesuffix(".weight")] = [name]

@@ -30,7 +30,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--text", action="store_true", help="print it instead, as it does without a terminal"
     )
-    parser.add_argument("--data", metavar="SPEC", help="train on this text, not the lecture's")
+    parser.add_argument(
+        "--data", metavar="SPEC", help="in the app: train on this text, not the lecture's"
+    )
     add_theme_option(parser)
     args = parser.parse_args(argv)
     if args.model is not None and args.model not in BY_NAME:
