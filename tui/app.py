@@ -266,7 +266,9 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         self, filename: str | None = None, path: str | None = None, time_format: str | None = None
     ) -> str | None:
         """Write a picture of the screen into the run's folder, else the current one; say where."""
-        folder = Path(path) if path else self.control.run_path or Path.cwd()
+        run = self.control.run_path
+        own = run if run and run.is_dir() else Path.cwd()  # it may have been deleted
+        folder = Path(path) if path else own
         name = filename or time.strftime(time_format or "screen-%Y-%m-%d-%H%M%S.svg")
         try:
             write_atomically(folder / name, self.export_screenshot().encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual.command import CommandList
 
 from engine.protocol import (
     Adjusted,
@@ -268,6 +269,23 @@ async def test_a_screen_that_is_told_twice_to_close_leaves_the_one_below(open_ap
         help.dismiss()
         help.dismiss()
         await person.until(lambda: person.app.screen is person.cockpit, "the cockpit")
+
+
+async def test_the_palette_may_be_closed_at_any_moment(open_app: Open) -> None:
+    async with open_app() as person:
+        app = person.app
+        app.action_command_palette()
+        app.screen.dismiss()  # before it is built
+        await person.until(lambda: app.screen is person.cockpit, "the cockpit")
+        await person.press("ctrl+p")
+        palette = app.screen
+        assert isinstance(palette, Palette)
+        await person.until(lambda: palette.query(CommandList), "the list")
+        palette.dismiss()
+        await person.until(lambda: not palette.is_attached, "its end")
+        palette._list_visible = not palette._list_visible  # as commands that come late would do
+        await person.press("question_mark")
+        await person.until(lambda: person.shows(TextScreen), "the help")
 
 
 async def test_after_a_page_from_the_palette_the_keys_are_the_cockpits(open_app: Open) -> None:

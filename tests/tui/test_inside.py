@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.protocol import Evaluated, Inspected, RunOpened, State
+from engine.protocol import Evaluated, Inspected, Pause, RunOpened, State
 from tests.tui.conftest import Open, Person
 from tests.tui.test_timeline import EVALUATED, train_to
 from tui.control.inside import NOW, UNTRAINED
@@ -89,8 +89,10 @@ async def test_a_head_step_by_step_has_the_weight_of_its_pattern(open_app: Open)
         await person.until(lambda: screen.state.main.answers["steps"].found.key != key)
         other = screen.state.key
         assert f"= {pattern[6, other]:.4f}" in seen(screen)
-        await person.press("enter")
-        assert "Σ weight·v" not in seen(screen)
+        await person.press("escape")  # back to all heads, then to the cockpit
+        assert "Σ weight·v" not in seen(screen) and person.shows(InsideScreen)
+        await person.press("escape")
+        assert person.app.screen is person.cockpit
 
 
 async def test_a_token_is_taken_and_taken_back(open_app: Open) -> None:
@@ -202,6 +204,40 @@ async def test_moments_go_back_to_the_untrained_model_and_forward_to_now(open_ap
         await person.press("n")
         await person.until(lambda: (found := screen.state.answer) and found.step == now)
         assert screen.state.main.moment == NOW and f"step {now}" in seen(screen)
+
+
+async def test_no_view_shows_an_earlier_step_than_the_others(open_app: Open) -> None:
+    async with open_app(TWO_HEADS, size=(120, 40)) as person:
+        await train_to(person, 3)
+        screen = await look(person)
+        await go_to(person, screen, "surprise")
+        await go_to(person, screen, "prediction")
+        person.app.control.resume()
+        await person.until(lambda: person.status.step > 12, "more steps")
+        person.app.control.send(Pause())
+        await person.until_state(State.PAUSED)
+        for view in ("attention", "prediction", "surprise", "layers", "embeddings"):
+            await go_to(person, screen, view)
+            now = f"step {person.status.step}"
+            await person.until(lambda now=now: now in seen(screen), view)  # type: ignore[misc]
+
+
+async def test_a_moment_without_kept_weights_stays_beside_as_the_one_before(
+    open_app: Open,
+) -> None:
+    async with open_app(EIGHT, size=(120, 40)) as person:
+        await train_to(person, 22)
+        await person.press("full_stop")
+        await person.until(lambda: person.status.step > 22, "a single step")
+        screen = await look(person)
+        await person.until(lambda: screen._kept, "the kept weights")
+        await person.press("c")
+        kept = max(one for one in screen._kept if one <= person.status.step)
+        assert screen.state.sides[1].moment == kept
+        for view in ("surprise", "embeddings", "layers"):
+            await go_to(person, screen, view)
+            await person.until(lambda: not any(one.asked for one in screen.state.sides), view)
+            assert not any(one.problems for one in screen.state.sides)
 
 
 async def test_now_follows_training(open_app: Open) -> None:

@@ -83,6 +83,14 @@ class Inside:
             side.forget()
         self.ask()
 
+    def keep_beside(self, moment: str | int) -> None:
+        """Have a side of the weights of a moment that stays as one goes to others."""
+        kept = Side(self.main.run, moment)
+        if self.main.step == moment or self.main.moment == moment:
+            kept.answers = dict(self.main.answers)
+        self.sides.append(kept)
+        self.ask()
+
     def go_to(self, moment: str | int) -> None:
         """Look at the weights of another moment."""
         self.main.moment = moment
@@ -202,8 +210,15 @@ class Inside:
         self.ask_for("prediction")
 
     def follow(self) -> None:
-        """Look again at the weights as they are now, where that is what one looks at."""
+        """Look again at the weights as they are now, where that is what one looks at.
+
+        What other views have found is of an earlier step, and is forgotten.
+        """
         for side in self.sides:
-            if side.moment == NOW and not side.run:
-                for view in self._needed():
-                    self._ask_once(side, view)
+            if side.moment != NOW or side.run:
+                continue
+            needed = self._needed()
+            for view in [one for one in side.answers if one not in needed]:
+                del side.answers[view]
+            for view in needed:
+                self._ask_once(side, view)

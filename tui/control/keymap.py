@@ -483,7 +483,7 @@ GROUPS: dict[str, Group] = {
             Key("up", "up,k", "go_down(-1)", "Up", "the head, candidate or row before"),
             Key("layer_down", "pagedown,J", "go_layer(1)", "Layer down", "the layer above"),
             Key("layer_up", "pageup,K", "go_layer(-1)", "Layer up", "the layer below"),
-            Key("enter", "enter", "enter", "Enter",
+            Key("enter", "enter", "enter", "Choose",
                 "attention: one head, its steps, all heads; prediction: take the token; layers:"
                 " switch the part off, or on", footer=True),
             Key("take_back", "backspace", "take_back", "Take back",
@@ -557,7 +557,7 @@ GROUPS: dict[str, Group] = {
             Key("first", "home,g", "move('first')", "First", "first model"),
             Key("last", "end,G", "move('last')", "Last", "last model"),
             Key("lesson", "1", "page('lesson')", "Lesson",
-                "what is new, and the way of the data with shapes"),
+                "what is new, and the data on its way, with shapes"),
             Key("code", "2", "page('code')", "Code", "the lines of the program that do it"),
             Key("pass", "3", "page('pass')", "One pass",
                 "a text through one block: every tensor, its shape and its numbers"),

@@ -61,7 +61,7 @@ def draw_embeddings(one: Map, width: int, height: int, ink: Ink) -> Picture:
     share = "  ".join(f"{name} {part:.0%}" for name, part in zip("→↑", one.variance, strict=True))
     if ink == "ascii":
         share = share.replace("→", "x").replace("↑", "y")
-    title = Picture([[("principal components ", "title"), (f"{share} of the variance", "dim")]])
+    title = Picture([[("principal components ", "title"), (f"variance {share}", "dim")]])
     if map_width < SMALLEST_MAP:
         return cut(right, width, height)
     left = below(title, draw_map(one, map_width, max(1, height - 1), ink))

@@ -51,7 +51,7 @@ def _draw_findings(one: Health, width: int, count: int, ink: Ink) -> Picture:
     suspicious = sum(finding.is_suspicious for finding in one.findings)
     picture = Picture()
     told = f"{suspicious} suspicious of {len(one.findings)}" if suspicious else "nothing stands out"
-    picture.add(("today ", "title"), (told, "bad" if suspicious else "good"))
+    picture.add(("latest values ", "title"), (told, "bad" if suspicious else "good"))
     first = window(one.cursor, count, len(one.findings))
     bad, good = ("!", "ok") if ink == "ascii" else ("▲", "✓")
     for place in range(first, min(len(one.findings), first + count)):
@@ -100,7 +100,7 @@ def _draw_map(one: Health, width: int, height: int, ink: Ink) -> Picture:
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     ends = (_power(value, shown.family.log) for value in (low, high))
-    scale = "from {}, like the background, to {}".format(*ends)
+    scale = "{} is the weakest colour, {} the strongest".format(*ends)
     picture.add((shown.family.title, "title"), (f"  {scale}", "dim"))
     room = height - 2
     part = one.findings[one.cursor].part if one.findings else ""

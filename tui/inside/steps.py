@@ -47,7 +47,9 @@ def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, i
 
     gap()
     scale = float(max(np.abs(found.q).max(), np.abs(found.k).max()))
-    picture.rows.append(_strip("q", found.q, scale, room, ink, f"({size},) what it looks for"))
+    picture.rows.append(
+        _strip("q", found.q, scale, room, ink, f"({size},) what it looks for, sizes without signs")
+    )
     picture.rows.append(_strip("k", found.k, scale, room, ink, f"({size},) what the other offers"))
     most = float(np.abs(found.products).max())
     picture.rows.append(_strip(f"q {times} k", found.products, most, room, ink, f"({size},)"))

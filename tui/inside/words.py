@@ -57,7 +57,7 @@ WORDS = {
     "health": Words(
         "Health",
         "What each layer and matrix did at the steps where it was measured, and what stands out "
-        "today. A layer whose gradients vanish, whose units are dead or whose attention has "
+        "now. A layer whose gradients vanish, whose units are dead or whose attention has "
         "collapsed no longer learns, long before the loss shows it.",
         "Glorot & Bengio 2010; Zhai et al. 2023.",
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -15,7 +14,7 @@ from textual.widgets import Input, Label
 
 from data.errors import InputError
 from engine.config.escapes import unescape
-from engine.protocol import Evaluated, Event, Inspected, State
+from engine.protocol import Evaluated, Event, Inspected, State, StateChanged
 from tui.control.inside import NOW, UNTRAINED, Inside, Side
 from tui.control.keymap import bindings
 from tui.control.run import RunControl
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from engine.inspect.health import HealthCurves
     from tui.charts.heatmap import Ink
 
+OF_A_TEXT = ("type_text", "sample", "excerpt", "moment", "now", "untrained")
 WIDE = 120  # columns from which two models stand side by side
 TALL = 28  # rows from which the explanation has room for all of it
 
@@ -119,9 +119,10 @@ class InsideScreen(KeyedScreen[None]):
         self.refresh_bindings()
 
     def hear(self, event: Event) -> bool:
-        if isinstance(event, Evaluated):
+        if isinstance(event, Evaluated | StateChanged):
             self.state.follow()
             self._find_kept()
+            self.refresh_picture()
             return False
         answered = self.state.take(event)
         if answered and not (isinstance(event, Inspected) and event.found is None):
@@ -184,7 +185,8 @@ class InsideScreen(KeyedScreen[None]):
         row: Row = [(" ", "ink")]
         for number, side in enumerate(state.sides if self.view.takes_two else state.sides[:1]):
             row += [(" beside " if number else "", "dim"), (self._moment_of(side), "title")]
-        row += [(f" · {self._text_of()}", "dim")]
+        if self.view.needs_answer:
+            row += [(f" · {self._text_of()}", "dim")]
         return Picture([fitted(row, width)])
 
     def _moment_of(self, side: Side) -> str:
@@ -232,7 +234,12 @@ class InsideScreen(KeyedScreen[None]):
     def _side(self, side: Side, width: int, height: int) -> Picture:
         name = self.state.view
         if problem := side.problems.get(name):
-            return wrapped(problem, width, "bad")
+            told = wrapped(problem, width, "bad")
+            if self.state.text is None:
+                return told
+            key, excerpt = self.key_of("inside.text"), self.key_of("inside.next_excerpt")
+            ways = f"{key} types another text, {excerpt} takes one of the validation split"
+            return below(told, wrapped(ways, width, "dim"))
         if self.view.needs_answer and name not in side.answers:
             return Picture([[("looking into the model …", "dim")]])
         return self.view.draw(side, width, height)
@@ -263,6 +270,8 @@ class InsideScreen(KeyedScreen[None]):
             return "no weights of earlier steps are kept yet: the run keeps some as it trains"
         if action in NOTHING:
             return self.view.why_not(action)
+        if action in OF_A_TEXT and not self.view.needs_answer:
+            return "this view shows what was recorded while the run trained, and needs no text"
         if action == "beside" and not self.view.takes_two:
             return "this view shows one model at a time"
         if action == "sample" and not self._current_sample():
@@ -336,7 +345,10 @@ class InsideScreen(KeyedScreen[None]):
         self.refresh_picture()
 
     def action_now(self) -> None:
-        self._go_to(NOW)
+        if self.state.main.moment == NOW:
+            self.state.follow()  # it may have been a while
+        else:
+            self._go_to(NOW)
 
     def action_untrained(self) -> None:
         self._go_to(UNTRAINED)
@@ -347,12 +359,19 @@ class InsideScreen(KeyedScreen[None]):
         if len(state.sides) > 1:
             del state.sides[1:]
         else:
-            main = state.main
-            moment: str | int = self._step_of(main) if main.moment == NOW else main.moment
-            kept = dataclasses.replace(main, moment=moment, answers=dict(main.answers), asked={})
-            state.sides.append(kept)
-            self.notify("it stays beside the moment that you move to")
+            moment = self._kept_moment()
+            state.keep_beside(moment)
+            what = moment if moment == UNTRAINED else f"step {moment:,}"
+            self.notify(f"the weights of {what} stay beside the moment that you move to")
         self.refresh_picture()
+
+    def _kept_moment(self) -> str | int:
+        """Return the moment that is looked at; the last one before it whose weights are kept."""
+        main = self.state.main
+        if main.moment != NOW:
+            return main.moment
+        before = [one for one in self._kept if one <= self._step_of(main)]
+        return before[-1] if before else UNTRAINED
 
     def action_excerpt(self, by: int) -> None:
         excerpt = self.state.excerpt + by if self.state.text is None else self.state.excerpt
@@ -371,7 +390,9 @@ class InsideScreen(KeyedScreen[None]):
 
     def action_type_text(self) -> None:
         self.query_one("#inside-text").add_class("-open")
-        self.set_focus(self.query_one(Field))
+        field = self.query_one(Field)
+        self.set_focus(field)
+        field.action_select_all()  # what is typed takes the place of the text before
 
     def action_leave_field(self) -> None:
         self.query_one("#inside-text").remove_class("-open")
@@ -408,4 +429,8 @@ class InsideScreen(KeyedScreen[None]):
         self.app.deliver_screenshot(name)
 
     def action_close(self) -> None:
-        self.dismiss(None)
+        """Leave what the view was entered for; then the screen."""
+        if self.view.leave():
+            self.refresh_picture()
+        else:
+            self.dismiss(None)

@@ -67,6 +67,10 @@ class View:
 
     def enter(self) -> None: ...
 
+    def leave(self) -> bool:
+        """Leave what ``enter`` entered; return whether there was anything."""
+        return False
+
     def take_back(self) -> None: ...
 
     def adjust(self, by: int) -> None: ...
@@ -157,6 +161,10 @@ class AttentionView(View):
         if self._mode == 2 and pattern is not None:  # begin with what it looks at most
             self.state.key = int(pattern[self.state.position].argmax())
         self._ask_steps()
+
+    def leave(self) -> bool:
+        entered, self._mode = bool(self._mode), 0
+        return entered
 
     def _ask_steps(self) -> None:
         if self._mode == 2:

@@ -338,7 +338,7 @@ class LectureScreen(KeyedScreen[str]):
         text.append(f"{one.sign} ", SIGN_STYLES[one.sign]).append(f"{one.told()}\n")
         for words in lesson.words:
             text.append(f"\n{words}\n")
-        text.append("\nThe way of the data\n", "bold")
+        text.append("\nThe data, with shapes\n", "bold")
         for line, step in drawing(steps_of(lesson)):
             text.append(f"{line}\n", "bold" if step.is_new else "")
         text.append(f"{LETTERS}; + is new here\n", "dim")
