@@ -33,8 +33,9 @@ from tui.control.own_presets import config_of_preset, find_preset
 from tui.control.preferences import AUTO, KEYS, OF_CHARTS, Preferences
 from tui.control.remap import Keymap
 from tui.control.run import Launch, RunControl
-from tui.screens.cockpit import SHOW_ALL_ADVICE, CockpitScreen, EngineEvent
+from tui.screens.cockpit import CockpitScreen
 from tui.screens.dialogs import QuitDialog
+from tui.screens.engine_events import SHOW_ALL_ADVICE, EngineEvent
 from tui.screens.help import TextScreen, help_screen
 from tui.screens.keyed import KeyedScreen
 from tui.terminal.announce import takes_osc, title
@@ -101,6 +102,15 @@ class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
         self.leaving = Leaving(
             self.control, self._exit_from_thread, guard, lambda: summary(self.control)
         )
+
+    @property
+    def _background_screens(self) -> list[Screen[Any]]:
+        """The screens that can be seen below the current one.
+
+        Textual 8.2 takes the next one for such a screen whatever covers it, and repaints the
+        current one as a whole whenever anything in the covered one changes.
+        """
+        return [] if self.screen.styles.background.a == 1 else super()._background_screens
 
     def _take_preference(self, name: str) -> None:
         """Put a preference into effect that is the whole app's."""

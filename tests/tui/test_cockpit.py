@@ -21,9 +21,10 @@ from engine.runs.timeline import read_samples
 from tests.tui.conftest import Open, Person, checkpoints
 from tui.control.keymap import GROUPS
 from tui.control.run import RunControl
-from tui.screens.cockpit import EngineEvent
+from tui.screens.engine_events import EngineEvent
 from tui.screens.help import TextScreen
 from tui.screens.palette import Palette
+from tui.widgets.chart_widget import ChartWidget
 from tui.widgets.sample_pane import SampleRecord
 
 
@@ -351,3 +352,42 @@ async def test_a_prompt_typed_while_the_run_is_prepared_is_kept_and_sampled(
         await person.until_heard(SampleFinished)
         started = person.heard(SampleStarted)[-1]
         assert started.settings["prompt"] == "So"
+
+
+@pytest.mark.parametrize("key", ["i", "r", "L"])
+async def test_a_screen_that_covers_the_cockpit_is_not_repainted_as_training_goes_on(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    drawn: list[ChartWidget] = []
+    draw = ChartWidget._draw
+
+    def note(chart: ChartWidget) -> None:
+        drawn.append(chart)
+        draw(chart)
+
+    monkeypatch.setattr(ChartWidget, "_draw", note)
+    async with open_app() as person:
+        await person.start()
+        await person.press(key)
+        await person.until(lambda: person.app.screen is not person.cockpit)
+        assert not person.app._background_screens
+        drawn.clear()
+        step = person.status.step
+        await person.until(lambda: person.status.step > step + 5)
+        for _ in range(4):
+            person.cockpit._tick()
+        assert person.cockpit.chart not in drawn
+        await person.press("escape")
+        await person.until(lambda: person.app.screen is person.cockpit)
+        assert person.cockpit.chart in drawn  # with what was trained meanwhile
+
+
+async def test_training_goes_on_behind_a_dialog_that_leaves_the_cockpit_in_sight(
+    open_app: Open,
+) -> None:
+    async with open_app() as person:
+        await person.start()
+        await person.press("q")
+        await person.until(lambda: person.app.screen is not person.cockpit)
+        assert person.app._background_screens == [person.cockpit]
+        assert person.cockpit.is_current

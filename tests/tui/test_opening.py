@@ -27,7 +27,7 @@ from engine.runs.timeline import read_samples
 from engine.training.trainer import Trainer
 from tests.tui.conftest import PATIENCE, SMALL, EventT, Open, Person, checkpoints
 from tui.control.run import Launch, RunControl
-from tui.screens.cockpit import EngineEvent
+from tui.screens.engine_events import EngineEvent
 
 
 def values(person: Person) -> list[float]:

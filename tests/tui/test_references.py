@@ -42,7 +42,7 @@ async def test_published_losses_are_lines_until_a_key_hides_all_of_them() -> Non
     async with app.run_test(size=(120, 40)) as pilot:
         recorded_run(app)
         app.control.metrics.references = {"bigram_loss": 2.45}
-        app.cockpit._show_chart_source()
+        app.cockpit.show_chart_source()
         await pilot.pause()
         chart = app.cockpit.chart
 
@@ -59,7 +59,7 @@ async def test_published_losses_are_lines_until_a_key_hides_all_of_them() -> Non
         assert labels() == []
         await pilot.press("R")
         app.control.facts = replace(app.control.facts, corpus="python-docs (stand-in)")
-        app.cockpit._show_chart_source()
+        app.cockpit.show_chart_source()
         await pilot.pause()
         assert labels() == ["bigram"], "of another text"
 
@@ -70,7 +70,7 @@ async def test_the_axis_counts_operations() -> None:
         recorded_run(app)
         app.control.characters = frozenset("abcdefg")
         app.control.store.extend("tokens", range(1, 1251), [512.0 * i for i in range(1, 1251)])  # type: ignore[attr-defined]
-        app.cockpit._show_chart_source()
+        app.cockpit.show_chart_source()
         await pilot.press("x", "x", "x")
         await pilot.pause()
         chart = app.cockpit.chart

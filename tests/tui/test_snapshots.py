@@ -119,8 +119,8 @@ def recorded_run(app: GptTuiApp) -> None:
     app.control.facts = FACTS
     app.control.run_path = Path("/home/you/runs/nanogpt-cpu-1")
     cockpit = app.cockpit
-    cockpit._show_status()
-    cockpit._show_welcome()  # no more: there is a run
+    cockpit.show_status()
+    cockpit.show_welcome()  # no more: there is a run
     cockpit.query_one("#chart-frame").border_title = "loss · tinyshakespeare"
     cockpit.chart.show(store, max_step=2000, val_label="val, 20 of 145 batches")
     settings = {"prompt": "", "temperature": 0.8, "top_k": 0, "top_p": 1.0, "seed": 1}
@@ -153,7 +153,7 @@ def recorded_metrics(app: GptTuiApp) -> None:
             "mfu": 0.3 / wave,
         }.items():
             store.append(name, step, value)
-    app.cockpit._show_chart_source()
+    app.cockpit.show_chart_source()
 
 
 def all_charts(*keys: str) -> Callable[[Pilot[int]], Awaitable[None]]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, getters, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
@@ -28,32 +26,27 @@ from tui.control.comparisons import comparisons
 from tui.control.effect import effect_of
 from tui.control.keymap import bindings
 from tui.control.next_run import Surroundings, surroundings
-from tui.control.run import OPEN_STATES, RunControl
+from tui.control.run import RunControl
 from tui.control.runs_view import RunsView
 from tui.screens.chart_actions import GridActions
 from tui.screens.cockpit_keys import HELP_PAGE
 from tui.screens.dialogs import NewRunDialog, before_forking
+from tui.screens.engine_events import EngineEvents
 from tui.screens.keyed import KeyedScreen
 from tui.screens.panels import HEIGHT_FOR_TEN, Panels
-from tui.screens.text_actions import TextActions
-from tui.text.notices import format_failed, format_finished, format_forked, format_rewound
-from tui.text.numbers import format_loss
 from tui.widgets.chart_grid import ChartGrid
 from tui.widgets.chart_widget import ChartWidget
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart
 from tui.widgets.metric_chart import Plan
 from tui.widgets.notice import Notice
-from tui.widgets.sample_pane import SamplePane, SampleRecord
+from tui.widgets.sample_pane import SamplePane
 from tui.widgets.settings_list import SettingsList
 from tui.widgets.settings_panel import SettingsPanel
 from tui.widgets.status_bar import StatusBar
 from tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
-    from engine.metrics import Column
-    from engine.runs.records import StoredSample
-    from tui.screens.lr_finder import LRFinderScreen
     from tui.screens.timeline import Choice
 
 # screens that a key opens are imported by its action: the first paint does not wait for them
@@ -66,15 +59,7 @@ MOST_OF_NOTICE = 6  # lines; in a low terminal fewer, so that chart and text hav
 GRID_WIDTH = 160  # of the terminal, from which all charts are shown by default
 
 
-class EngineEvent(Message):
-    """An event of the engine, posted from its thread."""
-
-    def __init__(self, event: protocol.Event) -> None:
-        super().__init__()
-        self.event = event
-
-
-class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
+class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
     """Chart, samples, settings and status of one run."""
 
     AUTO_FOCUS = ""  # keys are commands until the user opens a field
@@ -106,45 +91,9 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self._is_styled = False  # by its composition, for the first time on the screen
         self._titles = "loss", ""  # of the charts' frame
         self._conflicts_shown = False
-        self._last_state = State.IDLE
         self._goes_back = False  # as the footer was last told
-        self._undone = 0, ""  # id of the latest request to undo, what is told once it is done
-        self._evaluation: int | None = None  # ids of requests whose answers are shown
-        self._checkpoint: int | None = None
-        self._edit: tuple[int, dict[str, Value]] = (
-            0,
-            {},
-        )  # id and changes of the latest edit
-        self._fork_to_open: int | None = None  # id of the request for a fork to be opened
-        self._lr_finder: LRFinderScreen | None = None
-        self._not_opened = ""  # why another run could not be opened in place of this one
-        self._preparation_warnings: list[str] = []  # warnings of a run that is being prepared
         control.queue.say, control.queue.notify = self.say, self.notify
         self._runs_view = RunsView(control.launch.runs_dir)
-        self._handlers: dict[type[protocol.Event], Callable[[Any], object]] = {
-            protocol.StateChanged: self._on_state,
-            protocol.RunOpened: self._on_run_opened,
-            protocol.Evaluated: self._on_evaluated,
-            protocol.SampleStarted: self._on_sample_started,
-            protocol.SampleText: lambda e: self.samples.append(e.sample, e.text, e.odds),
-            protocol.SampleFinished: lambda e: self.samples.finish(e.sample, e.stopped_by),
-            protocol.Saved: self._on_saved,
-            protocol.Adjusted: self._on_adjusted,
-            protocol.Rewound: self._on_rewound,
-            protocol.Pinned: lambda e: None,  # the timeline reads it from the run folder
-            protocol.Forked: self._on_forked,
-            protocol.Advised: self._on_advised,
-            protocol.Silenced: self._on_silenced,
-            protocol.Unsilenced: lambda e: self.notify(
-                f"advice is given again on: {', '.join(e.kinds)}"
-            ),
-            protocol.LearningRateFinderPrepared: self._pass_to_lr_finder,
-            protocol.LearningRateFound: self._pass_to_lr_finder,
-            protocol.Warned: self._on_warned,
-            protocol.Refused: self._on_refused,
-            protocol.Failed: self._on_failed,
-            protocol.Inspected: lambda e: None,  # its screen was closed meanwhile
-        }
 
     def compose(self) -> ComposeResult:
         self.hide_panels(self.app.size.height, update=False)  # before any styles of what it has
@@ -169,11 +118,15 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         """The first one follows the composition, whose styles hold."""
         event.refresh_styles, self._is_styled = not self._is_styled, False
+        if event.refresh_styles:  # nothing was drawn while another screen covered it
+            self.show_status()
+            self.samples.refresh_text()
+            self.charts.refresh_data()
 
     def say(self, text: str, severity: str = "warning") -> None:
         """Show a text in the notice; an empty one hides it."""
         self.notice.say(text, severity)
-        self._evaluate_keys()
+        self.evaluate_keys()
 
     @property
     def message(self) -> str:
@@ -199,14 +152,14 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     def on_mount(self) -> None:
         """Show the settings; the engine starts after the first paint."""
         self.show_settings()
-        self._show_status()
+        self.show_status()
         self._preferences.watch(self.arrange_panels)
         self.charts.arrange_as(self._preferences.get("chart.order"))
         self.charts.limit_as(self._preferences.get("chart.limits"))
         self.chart.empty_text = self.control.status.message  # that a run is being opened
         self.set_interval(TICK_SECONDS, self._tick)
         self.call_after_refresh(self._show_queue)
-        self._show_welcome()
+        self.show_welcome()
 
     def on_resize(self, event: events.Resize) -> None:
         """Show a message instead of the layout if the terminal is too small."""
@@ -233,25 +186,27 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
     def _tick(self) -> None:
         self._ticks += 1
+        self.control.queue.tick(self._user_is_busy)
+        if not self.is_current:  # another screen covers it
+            return
         if self._ticks % TICKS_PER_TEXT == 0 or self.control.status.state is not State.RUNNING:
             self.samples.refresh_text()
         goes_back = self.control.status.going_back is not None
         if self._ticks % TICKS_PER_STATUS == 0 or goes_back != self._goes_back:
-            self._show_status()
+            self.show_status()
         if goes_back != self._goes_back:
             self._goes_back = goes_back
             self.refresh_bindings()
         self.charts.refresh_data(everything=False)  # painting holds the GIL: a few at a time
-        self.control.queue.tick(self._user_is_busy)
 
-    def _show_status(self) -> None:
+    def show_status(self) -> None:
         bar = self.query_one(StatusBar)
         bar.facts = self.control.facts
         bar.status = self.control.status
 
-    def _show_welcome(self) -> None:
+    def show_welcome(self) -> None:
         """Show what space will start while there is no run, and none was asked for."""
-        shown = self.control.run_path is None and self._last_state is State.IDLE
+        shown = self.control.run_path is None and self.last_state is State.IDLE
         self.set_class(shown, "-welcome")
         self._show_titles()
         if shown:
@@ -274,7 +229,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     def _correct(self, config: Config) -> None:
         if self.is_attached and self.control.correct(config):
             self.show_settings()
-            self._show_status()
+            self.show_status()
 
     def _take_surroundings(self, found: Surroundings) -> None:
         for welcome in self.query(Welcome):  # none if the app quits meanwhile
@@ -284,188 +239,11 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
     def show_settings(self) -> None:
         draft = self.control.draft
-        self._show_welcome()
+        self.show_welcome()
         self.settings.refresh_values()
         self.samples.show_settings({key: draft.value(key) for key in SETTINGS_OF_SAMPLES})
 
-    # -- events of the engine --------------------------------------------------------------------
-
-    def on_engine_event(self, message: EngineEvent) -> None:
-        message.stop()
-        heard = [one.hear(message.event) for one in self.app.screen_stack
-                 if isinstance(one, KeyedScreen)]  # fmt: skip
-        if not any(heard):
-            self._handlers[type(message.event)](message.event)
-        self._evaluate_keys()
-
-    def _on_state(self, event: protocol.StateChanged) -> None:
-        before, self._last_state = self._last_state, event.state
-        if event.state is before is State.FINISHED:
-            pass  # it is being closed: the next run, which may be open already, has other figures
-        elif event.state is State.FINISHED:
-            told = format_finished(
-                self.control.status,
-                self.control.run_path,
-                self.key_of,
-                early=event.message,
-                brief=self.has_class("-short"),
-            )
-            self.notice.say(told, "information")
-            if before is State.RUNNING:
-                self.control.queue.note_finished(told)
-        elif event.state is State.PREPARING and before is not State.PREPARING:
-            self._preparation_warnings.clear()
-        elif event.state is State.RUNNING:
-            self._show_warnings(self._preparation_warnings if before is State.PREPARING else [])
-            if before is State.PREPARING and not self.notice.text:
-                self.control.queue.note_started()
-        elif before is State.FINISHED and event.state is State.PAUSED:
-            self.notice.say("")  # train.max_steps was raised
-        self.chart.empty_text = self._why_no_curves(event.state)
-        self._show_welcome()
-        self._show_status()
-        self.charts.refresh_data()
-        self.refresh_bindings()
-
-    def _why_no_curves(self, state: State) -> str:
-        if state is State.IDLE and self.control.run_path:  # it could not be opened
-            return f"{self.key_of('cockpit.train')} opens and continues the run"
-        return EMPTY_CHART.get(state, "no steps yet")
-
-    def _on_run_opened(self, event: protocol.RunOpened) -> None:
-        from engine.runs.timeline import read_samples  # numpy waits for the first paint
-
-        gc.freeze()  # a collection through PyTorch's modules would pause the app for 0.1 s
-        control = self.control
-        control.take_over(event)
-        self._show_chart_source()
-        kept = read_samples(Path(event.path), control.status.branch, event.last_sample)
-        records = [_kept_sample(one) for one in kept]
-        control.note_seeds(one.seed for one in records)
-        model = control.draft.base.model
-        context = model.block_size if model.architecture == "gpt" else 1
-        self.samples.open_run(records, control.characters, context)
-        self.show_settings()
-        self._show_warnings(self._preparation_warnings)
-        self.app.log_to_run(event.path, event.watching)  # type: ignore[attr-defined]
-        self._show_others(Path(event.path))
-
-    def _on_warned(self, event: protocol.Warned) -> None:
-        if self._last_state is State.PREPARING:
-            self._preparation_warnings.append(event.message)
-        self.notice.say(event.message)
-
-    def _show_warnings(self, warnings: list[str]) -> None:
-        """Show the note on the run's corpus, and warnings; hide everything else."""
-        self.notice.say("")
-        told = [one for one in (self._not_opened, self.control.note, *warnings) if one]
-        self._not_opened = ""
-        if told:
-            self.notice.say("\n".join(told))
-
-    @work(thread=True, exclusive=True, group="others")
-    def _show_others(self, run: Path) -> None:
-        """Show the parent's curve after the fork, and the best earlier run on the same data."""
-        from engine.runs.catalogue import best_earlier
-        from engine.runs.curves import ghost_of_parent
-
-        self.app.call_from_thread(self._take_parent, run, *ghost_of_parent(run))
-        self.app.call_from_thread(self._take_best, run, best_earlier(run))
-
-    def _take_parent(self, run: Path, name: str, curve: Column | None) -> None:
-        for chart in self.query(LossChart):  # none if the app quits meanwhile
-            if run == self.control.run_path:
-                chart.show_parent(name, curve)
-
-    def _take_best(self, run: Path, best: tuple[str, float] | None) -> None:
-        for chart in self.query(LossChart):
-            if run == self.control.run_path:
-                chart.show_references([(best[1], f"best {best[0]}")] if best else [])
-
-    def _on_evaluated(self, event: protocol.Evaluated) -> None:
-        self.samples.label_val_loss(event.step, event.val_loss)
-        self._show_chart_source()
-        if event.request_id == self._evaluation:
-            self.notify(f"validation loss {format_loss(event.val_loss)} ({event.measured})")
-
-    def _on_sample_started(self, event: protocol.SampleStarted) -> None:
-        self.samples.begin(
-            SampleRecord(
-                step=event.step,
-                automatic=event.automatic,
-                settings=event.settings,
-                number=event.sample,
-                group=event.group,
-            )
-        )
-
-    def _on_saved(self, event: protocol.Saved) -> None:
-        if event.request_id == self._checkpoint:
-            self.notify(f"saved step {event.step:,}")
-
-    def _on_adjusted(self, event: protocol.Adjusted) -> None:
-        self.control.note_adjusted(event)
-        if event.request_id == self._undone[0]:
-            self.notify(self._undone[1])
-        if self._advice and self._advice.changes.keys() & event.changes.keys():
-            self.action_dismiss_notice()  # the user has changed the setting
-        self.show_settings()
-        self._show_chart_source()
-
-    def _on_advised(self, event: protocol.Advised) -> None:
-        self.notice.advise(event)
-        self.control.queue.note_advised(event)
-        self.refresh_bindings()
-
-    def _on_silenced(self, event: protocol.Silenced) -> None:
-        way = f"{self.key_of('app.palette')}, {SHOW_ALL_ADVICE!r} undoes that"
-        self.notify(f"no more advice on: {event.kind}\n({way})")
-
-    def _on_rewound(self, event: protocol.Rewound) -> None:
-        self.control.note_rewound(event)
-        self.show_settings()
-        self._show_chart_source()
-        self._show_status()
-        self.refresh_bindings()
-        self.samples.forget_after(event.step)
-        assert self.control.run_path
-        told = format_rewound(event, self.control.status, self.control.run_path, self.key_of)
-        self.say(told, "information")
-
-    def _on_forked(self, event: protocol.Forked) -> None:
-        if event.request_id == self._fork_to_open:
-            self.control.open_run(Path(event.path), keep_edits=True)  # the fork has those that fit
-        else:
-            self.say(format_forked(event, self.key_of), "information")
-
-    def _on_refused(self, event: protocol.Refused) -> None:
-        """Show the problem beside the field concerned, if there is one."""
-        self.control.note_undo_refused(event.request_id)
-        self.control.note_not_opened(event.request_id)
-        if event.request_id == self.sampling:
-            self.samples.expect(None)
-        if event.request_id == self.sampling and self.samples.has_focus_within:
-            self.samples.show_problem(event.message)
-        elif self._pass_to_lr_finder(event):
-            return
-        elif self.control.was_stopped(event):
-            self.notify(event.message)
-        elif before := self.control.reopen_after(event):
-            self._not_opened = f"{event.message}\n{before.name} is open again, paused"
-        elif not (0 < event.request_id == self._edit[0] and self._take_back(event.message)):
-            self.notice.say(event.message, "error")
-            self.control.queue.note_refused(event)
-            self.refresh_bindings()
-
-    def _on_failed(self, event: protocol.Failed) -> None:
-        self.control.note_not_opened(event.request_id)
-        told = event.message
-        if self._last_state in (*OPEN_STATES, State.FAILED):
-            told = format_failed(told, self.control.status, self.control.run_path, self.key_of)
-        self.notice.say(told, "error")
-        self.control.queue.note_failed(event.message, told)
-
-    def _show_chart_source(self) -> None:
+    def show_chart_source(self) -> None:
         status = self.control.status
         label = f"val, {status.val_measured}" if status.val_measured else "val"
         self.chart.growing = status.state is not State.FINISHED
@@ -518,7 +296,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
     def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
         if self.control.status is not self._status_seen:  # the engine has replaced it
-            self._evaluate_keys()
+            self.evaluate_keys()
         if action in ("filter_charts", "type_limits") and not self._shows_charts:
             return "the charts are not shown now"
         return self._why_not.get(action, "")
@@ -529,11 +307,11 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         nodes = self.charts.ancestors_with_self if self.is_mounted else ()
         return all(one.display for one in nodes if isinstance(one, Widget))
 
-    def _evaluate_keys(self) -> None:
+    def evaluate_keys(self) -> None:
         """Evaluate which keys work."""
         self._status_seen = self.control.status
         self._why_not = {action: why_not(self.control) for action, why_not in WHY_NOT.items()}
-        advice = self._advice
+        advice = self.advice
         no_advice = "there is no advice to follow" if advice is None else ""
         silent = "this pauses the run each time: it cannot be hidden for good"
         self._why_not |= {
@@ -548,7 +326,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
     def refresh_bindings(self) -> None:
         """Update the footer."""
-        self._evaluate_keys()
+        self.evaluate_keys()
         super().refresh_bindings()
 
     def action_start(self) -> None:
@@ -582,11 +360,11 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         words = ", ".join(f"{key} {SETTINGS[key].format(value)}" for key, value in before.items())
         told = f"undone: {words or 'the settings before the preset'} again"
         if request_id:
-            self._undone = request_id, told  # once the engine has done it
+            self.undone = request_id, told  # once the engine has done it
         else:
             self.notify(told)
         self.show_settings()
-        self._show_status()
+        self.show_status()
         self.refresh_bindings()
 
     def action_new_run(self) -> None:
@@ -630,7 +408,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     def _on_preset(self, said: str | None) -> None:
         if said:
             self.show_settings()
-            self._show_status()
+            self.show_status()
             self.notify(said)
 
     def action_runs(self) -> None:
@@ -648,25 +426,21 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         control = self.control
         config = control.draft.next_config()
         request_id = control.send(protocol.FindLearningRate(config.to_dict()))
-        self._lr_finder = LRFinderScreen(control, config, request_id)
-        self.app.push_screen(self._lr_finder, self._take_learning_rate)
+        self.lr_finder = LRFinderScreen(control, config, request_id)
+        self.app.push_screen(self.lr_finder, self._take_learning_rate)
 
     def _take_learning_rate(self, changes: dict[str, Value] | None) -> None:
-        self._lr_finder = None
+        self.lr_finder = None
         if changes:
             self.edit(changes)
             words = ", ".join(f"{key} {SETTINGS[key].format(changes[key])}" for key in changes)
             self.notify(f"set: {words}")
 
-    def _pass_to_lr_finder(self, event: protocol.Event) -> bool:
-        """Pass an event to the learning-rate finder; return False if it is of another request."""
-        return self._lr_finder is not None and self._lr_finder.handle_event(event)
-
     def action_evaluate(self) -> None:
-        self._evaluation = self.control.send(protocol.Evaluate())
+        self.evaluation = self.control.send(protocol.Evaluate())
 
     def action_save(self) -> None:
-        self._checkpoint = self.control.send(protocol.Save())
+        self.checkpoint = self.control.send(protocol.Save())
 
     def action_cool_down(self) -> None:
         self.control.send(protocol.CoolDown())
@@ -701,7 +475,7 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
     def _fork(self, step: int, opens: bool) -> None:
         request_id = self.control.fork(step)
-        self._fork_to_open = request_id if opens else None
+        self.fork_to_open = request_id if opens else None
 
     @property
     def export_folder(self) -> Path | None:
@@ -711,18 +485,14 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self.charts.toggle_grid()
         self._remember("chart.grid", self.charts.mode)
 
-    @property
-    def _advice(self) -> protocol.Advised | None:
-        return self.notice.advice if self.is_mounted else None
-
     def action_follow_advice(self) -> None:
-        advice = self._advice
+        advice = self.advice
         if advice:
             self.control.follow(advice)
             self.action_dismiss_notice()
 
     def action_silence_advice(self) -> None:
-        advice = self._advice
+        advice = self.advice
         if advice:
             self.control.send(protocol.Silence(advice.kind))
             self.action_dismiss_notice()
@@ -791,32 +561,20 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     def edit(self, changes: dict[str, Value]) -> None:
         """Change settings, now or in the draft; show problems."""
         problem = ""
-        self._edit = 0, changes
+        self.edited = 0, changes
         try:
-            self._edit = self.control.edit(changes), changes
+            self.edited = self.control.edit(changes), changes
         except InputError as error:
             problem = str(error)
         conflicts = self.control.draft.conflicts()
         self.show_settings()
-        if not (problem and self._take_back(problem)):
+        if not (problem and self.take_back(problem)):
             self.settings.show_problem(problem or "; ".join(conflicts))
         if self._conflicts_shown and not conflicts:
             self.action_dismiss_notice()
 
-    def _take_back(self, problem: str) -> bool:
-        return self.settings.take_back(self._edit[1], problem)
-
-    def on_sample_pane_edited(self, message: SamplePane.Edited) -> None:
-        """Change the sampling settings, and sample with them."""
-        self.control.fixed_seed = message.seed
-        try:
-            self.sampling = self.control.sample_with(message.changes)
-        except InputError as error:
-            self.samples.show_problem(str(error))
-        else:
-            self.show_settings()
-            if self.sampling is not None:
-                self.samples.expect(str(self.control.draft.value("sample.prompt")))
+    def take_back(self, problem: str) -> bool:
+        return self.settings.take_back(self.edited[1], problem)
 
     def _try(self, act: Callable[[], None]) -> None:
         try:
@@ -832,23 +590,4 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
 
 NOTHING_TO_LEAVE = "no message is shown, and no chart is maximised"
-EMPTY_CHART = {
-    State.PREPARING: "getting ready…",
-    State.RUNNING: "training begins…",
-}
-
-SHOW_ALL_ADVICE = "Show all advice again"  # in the command palette
-
 SETTINGS_OF_SAMPLES = ("sample.prompt", "sample.temperature", "sample.top_k")
-
-
-def _kept_sample(kept: StoredSample) -> SampleRecord:
-    return SampleRecord(
-        step=kept["step"],
-        automatic=False,
-        settings=kept["settings"],
-        text=kept["text"],
-        finished=True,
-        val_loss=kept["val_loss"],
-        group=kept["settings"].get("group", 0),
-    )

@@ -30,6 +30,18 @@ class TextActions(ChartActions):
     def _no_text(self, to: str) -> str:
         return f"there is no text yet to {to}: {self.key_of('cockpit.sample')} samples one"
 
+    def on_sample_pane_edited(self, message: SamplePane.Edited) -> None:
+        """Change the sampling settings, and sample with them."""
+        self.control.fixed_seed = message.seed
+        try:
+            self.sampling = self.control.sample_with(message.changes)
+        except InputError as error:
+            self.samples.show_problem(str(error))
+        else:
+            self.show_settings()
+            if self.sampling is not None:
+                self.samples.expect(str(self.control.draft.value("sample.prompt")))
+
     def action_sample(self, texts: int = 1) -> None:
         self.control.fixed_seed = self.samples.fixed_seed
         self.sampling = self.control.sample(texts)
