@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
+def pytest_collection_finish() -> None:
+    """Spare the collector what stays: torch, Textual and all tests, at each of its visits."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the person's runs or cache, or waits for a network."""
@@ -60,6 +67,14 @@ def nothing_waits_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda file: None)
         yield
+
+
+@pytest.fixture(autouse=True)
+def the_device_has_a_known_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No run that trains for a second measures what the processor can do, which takes as long."""
+    monitor = sys.modules.get("engine.session.monitor")
+    if monitor:  # else nothing in this process has trained yet
+        monkeypatch.setattr(monitor, "peak_flops", lambda device, precision: 1e11)
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from typing import Any
 Row = dict[str, Any]
 Pair = tuple[tuple[str, Any], tuple[str, Any]]  # (factor, value) twice, in the order of factors
 
-CANDIDATES = 60  # random rows, of which the one that covers most is taken
-PATIENCE = 600  # random rows before a pair is held to be impossible
+CANDIDATES = 50  # random rows, of which the possible one that covers most is taken
+PATIENCE = 200  # random rows before a pair is held to be impossible
 
 
 def all_pairs(
@@ -33,33 +33,35 @@ def all_pairs(
     impossible: set[Pair] = set()
     while missing:
         pair = next(iter(missing))
-        candidates = list(_candidates(factors, pair, is_possible, chance))
-        if not candidates:
+        best = _best(factors, pair, missing, is_possible, chance)
+        if best is None:
             impossible.add(pair)
             del missing[pair]
             continue
-        best = max(candidates, key=lambda row: sum(p in missing for p in _pairs_in(row)))
         rows.append(best)
         for covered in _pairs_in(best):
             missing.pop(covered, None)
     return rows, impossible
 
 
-def _candidates(
+def _best(
     factors: Mapping[str, Sequence[Any]],
     pair: Pair,
+    missing: Mapping[Pair, None],
     is_possible: Callable[[Row], bool],
     chance: random.Random,
-) -> Iterator[Row]:
-    """Possible rows that hold a pair."""
-    found = 0
-    for _ in range(PATIENCE):
-        row = {name: chance.choice(values) for name, values in factors.items()} | dict(pair)
-        if is_possible(row):
-            yield row
-            found += 1
-        if found == CANDIDATES:
-            return
+) -> Row | None:
+    """Return a possible row that holds a pair, and of those tried the one that covers most."""
+    for _ in range(PATIENCE // CANDIDATES):
+        rows = [
+            {name: chance.choice(values) for name, values in factors.items()} | dict(pair)
+            for _ in range(CANDIDATES)
+        ]
+        rows.sort(key=lambda row: sum(p in missing for p in _pairs_in(row)), reverse=True)
+        for row in rows:  # to see whether one is possible takes longest, so the best come first
+            if is_possible(row):
+                return row
+    return None
 
 
 def _pairs_of(factors: Mapping[str, Sequence[Any]]) -> Iterator[Pair]:

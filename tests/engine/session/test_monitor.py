@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 
 from engine.metric_catalogue import METRICS, family_of
 from engine.protocol import Fork, Forked, Pause, Resume
 from engine.runs.database import reading
 from engine.session import monitor
 from engine.session.monitor import bigram_loss
+from engine.training.peak import peak_flops
 from engine.training.phases import Phases
 from tests.engine.conftest import MakeConfig, MakeTrainer, Rig
 
@@ -46,6 +48,10 @@ def test_a_run_records_where_its_time_goes(always: None, rig: Rig, make_config: 
     assert (np.diff(curves["wall_time"].values) >= 0).all()
     assert (curves["mfu"].values > 0).all()
     assert meta["references"]["uniform_loss"] < math.log(100)
+
+
+def test_the_peak_of_a_device_is_measured() -> None:
+    assert 1e8 < peak_flops(torch.device("cpu"), "fp32") < 1e15
 
 
 def test_the_time_of_a_pause_is_no_part_of_a_step(
