@@ -11,14 +11,26 @@ from pathlib import Path
 import pytest
 
 LONGEST = (  # files that take more than some twenty seconds, the longest first
+    "tests/tui/test_panels.py",
+    "tests/engine/session/test_rewind.py",
     "tests/faults/test_fuzz.py",
     "tests/tui/test_terminal.py",
+    "tests/tui/test_inside.py",
+    "tests/tui/test_themes.py",
+    "tests/tui/test_queue.py",
+    "tests/tui/test_runs_screen.py",
+    "tests/tui/test_timeline.py",
+    "tests/tui/test_selecting.py",
+    "tests/tui/test_settings.py",
+    "tests/tui/test_hostile_runs.py",
+    "tests/tui/test_cockpit.py",
+    "tests/tui/test_compare.py",
+    "tests/tui/test_monkey.py",
+    "tests/tui/inside/test_inside_snapshots.py",
+    "tests/tui/test_every_key.py",
     "tests/tui/test_hostile_text.py",
-    "tests/engine/session/test_rewind.py",
     "tests/engine/kernels/test_cpu_kernels.py",
     "tests/benchmarks/test_training.py",
-    "tests/engine/training/test_trainer.py",
-    "tests/tui/test_queue.py",
 )
 
 
@@ -36,9 +48,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Spare the collector what stays: torch, Textual and all tests, at each of its visits."""
+    """Have the collector come seldom, and look at nothing that stays: it took a tenth of the time.
+
+    What stays are torch, Textual and the tests themselves.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000)
 
 
 @pytest.fixture(autouse=True)
@@ -52,9 +68,15 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def kernels_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """All tests, and the programs they start, share one folder of compiled kernels."""
+    """All tests, and the programs they start, share one folder of compiled kernels.
+
+    It stays for the next time, as pytest's folder of this user does: a name has a hash of what was
+    compiled, and what is damaged is compiled again.
+    """
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    if shared.parent.name.startswith("pytest-of-"):
         shared = shared.parent
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GPT_TUI_KERNELS", str(shared / "kernels"))

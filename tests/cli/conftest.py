@@ -28,6 +28,9 @@ QUICK = {
 }
 
 
+RHYME = "one fish, two fish,\nred fish, blue fish.\n" * 60
+
+
 class Stream(io.StringIO):
     """Keeps what is written; may be a terminal, and may break."""
 
@@ -86,7 +89,7 @@ def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def text(tmp_path: Path) -> Path:
     """A small text with a small alphabet."""
     path = tmp_path / "rhyme.txt"
-    path.write_text("one fish, two fish,\nred fish, blue fish.\n" * 60)
+    path.write_text(RHYME)
     return path
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,14 +11,25 @@ import torch
 
 from engine.runs.folder import find_run
 from engine.runs.timeline import read_samples
-from tests.cli.conftest import ROOT, Cli, start_process
+from tests.cli.conftest import RHYME, ROOT, Cli, start_process, train_command
+from tui.cli import main
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run to sample from; each test has a copy of its own."""
+    folder = tmp_path_factory.mktemp("trained")
+    text = folder / "rhyme.txt"
+    text.write_text(RHYME)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", io.StringIO())
+        assert main([*train_command(text), "--runs-dir", str(folder), "--name", "tiny-1"]) == 0
+    return folder / "tiny-1"
 
 
 @pytest.fixture(autouse=True)
-def run(quick_train: Cli, runs_dir: Path) -> Path:
-    """A finished run to sample from."""
-    quick_train()
-    return runs_dir / "tiny-1"
+def run(trained: Path, runs_dir: Path) -> Path:
+    return shutil.copytree(trained, runs_dir / "tiny-1")
 
 
 def test_only_the_text_is_printed(cli: Cli) -> None:

@@ -57,7 +57,7 @@ def hostile(runs_dir: Path) -> list[str]:
 async def test_the_app_shows_each_as_a_row_and_goes_on_training(
     open_app: Open, hostile: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.screens.runs.REFRESH_SECONDS", 0.05)
+    monkeypatch.setattr("tui.screens.runs.REFRESH_SECONDS", 0.5)  # more than once meanwhile
     async with open_app(size=(120, 40)) as person:
         await person.start()
         await person.press("r")

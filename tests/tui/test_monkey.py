@@ -135,7 +135,7 @@ async def test_whatever_one_does_there_is_a_way_on(open_app: Open, seed: int) ->
     async with asyncio.timeout(300):
         async with open_app(size=(120, 40)) as person:
             await person.start()
-            await monkey(person, seed, 200)
+            await monkey(person, seed, 120)
             await leave(person)
 
 

@@ -338,12 +338,12 @@ def test_signals_and_a_lost_terminal_save_and_end(open_terminal: OpenTerminal) -
     signals = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
     terminals = [open_terminal() for _ in signals]  # at a time, which is faster
     lost = [open_terminal(), open_terminal(terminal=NOBODYS)]  # as when an ssh session breaks off
-    for terminal in (*terminals, *lost):
-        terminal.train()
     for number, terminal in zip(signals, terminals, strict=True):
+        terminal.train()  # and no longer than it has to, beside those that still start
         terminal.process.send_signal(number)
         terminal.process.send_signal(signal.SIGTERM)  # once more while it leaves
     for terminal in lost:
+        terminal.train()
         os.close(terminal.slave)
         os.close(terminal.master)
     for terminal in terminals:

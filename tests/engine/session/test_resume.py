@@ -27,6 +27,7 @@ CHANGES: dict[int, dict[str, Any]] = {
     11: {"optim.weight_decay": 0.0, "train.grad_accum_steps": 1},
 }
 END = 14
+Result = tuple[dict[str, Any], dict[int, float]]  # bits, and the losses by step
 KINDS: dict[str, dict[str, Any]] = {  # every optimizer, and whatever else has to be remembered
     "adamw": {},
     "muon": {"optim__optimizer": "muon"},
@@ -49,18 +50,23 @@ def train(rig: Rig, session: Session, to: int, changes: dict[int, dict[str, Any]
     rig.to_step(session, to)
 
 
+_known: dict[str, Result] = {}  # of runs that many tests compare with
+
+
 def uninterrupted(
     rig: Rig, make_config: MakeConfig, changes: dict[int, dict[str, Any]], **kind: Any
-) -> tuple[dict[str, Any], dict[int, float]]:
-    session = rig.new(make_config(**HARD | kind))
-    train(rig, session, END, changes)
-    result = bits(session), recorded_losses(session)
-    rig.close(session)
-    assert list(result[1]) == list(range(1, END + 1))
-    return result
+) -> Result:
+    wanted = repr((changes, kind))
+    if wanted not in _known:
+        session = rig.new(make_config(**HARD | kind))
+        train(rig, session, END, changes)
+        _known[wanted] = bits(session), recorded_losses(session)
+        rig.close(session)
+        assert list(_known[wanted][1]) == list(range(1, END + 1))
+    return _known[wanted]
 
 
-def assert_same_run(session: Session, expected: tuple[dict[str, Any], dict[int, float]]) -> None:
+def assert_same_run(session: Session, expected: Result) -> None:
     assert_same_bits(bits(session), expected[0])
     assert recorded_losses(session) == expected[1]
 

@@ -38,6 +38,7 @@ from engine.session.session import Session
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits
 
 RICH: dict[str, Any] = {
+    "model__n_layer": 1,
     "model__dropout": 0.2,
     "train__grad_accum_steps": 2,
     "optim__ema_decay": 0.9,
@@ -61,8 +62,18 @@ def go_back(rig: Rig, session: Session, step: int) -> None:
     assert rig.said(Rewound)[-1].step == step == session.trainer.step
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
-@pytest.mark.parametrize("step", [0, 7, 20, 23])
+@pytest.mark.parametrize(  # the beginning, a checkpoint, and steps that are trained again
+    ("optimizer", "step"),
+    [
+        ("adamw", 0),
+        ("adamw", 20),
+        ("adamw", 23),
+        ("muon", 7),
+        ("muon", 20),
+        ("sgd", 0),
+        ("sgd", 23),
+    ],
+)
 def test_going_back_is_being_there_again_to_the_bit(
     rig: Rig, make_config: MakeConfig, optimizer: str, step: int
 ) -> None:
