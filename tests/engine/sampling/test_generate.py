@@ -59,7 +59,7 @@ def test_within_the_context_tokens_are_those_of_recomputation(
     position: str, n_gram: int, rules: SampleConfig
 ) -> None:
     model = small_model(position=position, n_gram=n_gram, qk_norm=True, block_size=40)
-    for seed in range(5):
+    for seed in range(2):
         cached = list(generate(model, [1, 2, 3], 37, rules, seed))
         assert cached == list(recompute(model, [1, 2, 3], 37, rules, seed))
 

@@ -63,7 +63,8 @@ def write_down(session: Session) -> None:
 def test_what_the_other_program_does_is_seen_and_no_byte_is_written(
     rig: Rig, make_config: MakeConfig
 ) -> None:
-    session = rig.new(make_config(eval__interval=200, train__max_steps=5000))
+    small = {"model__n_layer": 1, "train__batch_size": 1}
+    session = rig.new(make_config(**small, eval__interval=200, train__max_steps=5000))
     rig.to_step(session, 7)
     session.handle(Adjust({"optim.learning_rate": 5e-3}))
     rig.to_step(session, 8)
