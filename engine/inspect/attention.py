@@ -250,6 +250,19 @@ class HeadScores:
     induction: Floats
     entropy: Floats  # of the rows, over that of equal weights: 0 one token, 1 all equally
 
+    @property
+    def by_label(self) -> dict[str, Floats]:
+        """The scores (L, nh) by what heads are named after, of all heads, whatever their names."""
+        return {
+            "previous token": self.previous,
+            "current token": self.current,
+            "recent tokens": self.recent,
+            "first token": self.first,
+            "same token": self.same,
+            "induction": self.induction,
+            "spread": self.entropy,
+        }
+
 
 def name_of_head(scores: HeadScores, layer: int, head: int) -> tuple[str, float]:
     """Say what a head does, as one of ``LABELS``, and the score that says so.

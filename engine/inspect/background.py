@@ -11,7 +11,7 @@ import dataclasses
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from data.batches import Tokens
     from data.tokenizers import Tokenizer
     from engine.inspect.moments import Excerpts
+    from engine.inspect.over_moments import Known
     from engine.model import LanguageModel
 
 NOW = "now"
@@ -41,6 +42,8 @@ class Subject:
     tokenizer: Tokenizer
     step: int
     val: Callable[[], Tokens]  # the validation split, which may have to be read
+    run: Path | None = None  # its folder
+    costs: Known = field(default_factory=dict)  # of the text over the moments, as far as known
 
 
 Key = tuple[str, int]  # the view and the side that are asked for
@@ -55,6 +58,7 @@ class Inspector:
         self._excerpts: dict[Path, Excerpts] = {}
         self._asked: dict[Key, Inspect] = {}  # not begun yet
         self._work: dict[Key, tuple[Inspect, Iterator[Inspected]]] = {}
+        self._costs: tuple[Path | None, tuple[int, ...], Known] = None, (), {}  # of one text
         self._due = 0.0  # when the next piece may be done beside training
 
     @property
@@ -91,6 +95,7 @@ class Inspector:
                 chosen = _still(own) if command.view in LONG else own
             else:
                 chosen = self._stored(run, command, own)
+            chosen = dataclasses.replace(chosen, run=run)
         except Exception as error:
             self._refuse(command, error)
             return
@@ -109,8 +114,12 @@ class Inspector:
         return True
 
     def stop(self) -> None:
-        """Give up what is not done yet, and forget the models of moments."""
+        """Refuse what is not done yet, and forget the models of moments."""
+        begun = [command for command, _ in self._work.values()]
+        for command in (*begun, *self._asked.values()):
+            self._emit(command.refused("the run was closed before this was measured"))
         self._work.clear()
+        self._asked.clear()
         self._moments.clear()
 
     def _take_piece(self, key: Key) -> None:
@@ -130,6 +139,10 @@ class Inspector:
         from engine.inspect.views import ids_of, look
 
         ids, left_out = ids_of(command, subject)
+        if command.view == "moments":
+            if self._costs[:2] != (subject.run, tuple(ids)):
+                self._costs = subject.run, tuple(ids), {}
+            subject = dataclasses.replace(subject, costs=self._costs[2])
         tokens = token_texts(subject.tokenizer, ids)
         for share, found in look(command.view, subject, ids, command.options):
             yield Inspected(

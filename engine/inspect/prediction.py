@@ -163,3 +163,20 @@ def filtered(
     return Candidates(
         order.numpy(), probabilities.float().numpy(), (sampled > 0).numpy(), sampled.float().numpy()
     )
+
+
+def likeliest(prediction: Prediction, count: int = 3) -> list[tuple[list[tuple[int, float]], int]]:
+    """Return, of each position of the text, the most likely tokens and the rank of the next one.
+
+    Positions before ``first`` have none, and the last one, of which no next is known, rank 0.
+    """
+    ids, log_probs = prediction.ids, prediction.log_probs
+    order = np.argsort(-log_probs, axis=-1, kind="stable")[:, :count]  # (T - first, count)
+    probabilities = np.exp(np.take_along_axis(log_probs, order, -1))
+    next_ids = np.append(ids[prediction.first + 1 :], 0)  # (T - first,)
+    chosen = np.take_along_axis(log_probs, next_ids[:, None], -1)
+    ranks = (log_probs > chosen).sum(-1) + 1
+    ranks[-1] = 0
+    rows = zip(order.tolist(), probabilities.tolist(), ranks.tolist(), strict=True)
+    told = [([*zip(few, shares, strict=True)], int(rank)) for few, shares, rank in rows]
+    return [*[([], 0)] * prediction.first, *told]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -39,6 +39,7 @@ from engine.inspect.layers import (
     worth,
 )
 from engine.inspect.moments import excerpt
+from engine.inspect.over_moments import over_moments
 from engine.inspect.prediction import Floats, Prediction, predict
 from engine.inspect.surprise import (
     KindCost,
@@ -81,9 +82,15 @@ class Attention:
 
 @dataclass(frozen=True)
 class HeadNames:
-    """What the heads do, measured on the validation split: label and score, by layer and head."""
+    """What the heads do, measured on the validation split.
+
+    Attributes:
+        names: Label and score, by layer and head.
+        scores: Of each label that has one, of all heads: (L, nh).
+    """
 
     names: tuple[tuple[tuple[str, float], ...], ...]
+    scores: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +162,7 @@ def _heads(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) -> 
         yield min(share, 0.99), None
     layers, heads = scores.first.shape
     names = [[name_of_head(scores, i, j) for j in range(heads)] for i in range(layers)]
-    yield 1.0, HeadNames(tuple(map(tuple, names)))
+    yield 1.0, HeadNames(tuple(map(tuple, names)), scores.by_label)
 
 
 def _windows(subject: Subject) -> NDArray[np.int64]:
@@ -196,6 +203,14 @@ def _positions(subject: Subject, ids: Sequence[int], options: Mapping[str, Any])
     for one in contexts:
         measured.append(surprise(subject.model, one, subject.tokenizer))
         yield len(measured) / len(contexts), Positions(by_position(measured), len(measured))
+
+
+def _moments(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) -> Found:
+    """Measure the text over the moments of the run; training may go on in between."""
+    if subject.run is None:
+        raise InputError("there are no weights of earlier steps: this model is of no run")
+    model, step, tokenizer = subject.model, subject.step, subject.tokenizer
+    yield from over_moments(subject.run, model, step, ids, tokenizer, subject.costs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,6 +318,7 @@ VIEWS: dict[str, Callable[[Subject, Sequence[int], Mapping[str, Any]], Found]] =
     "prediction": _prediction,
     "surprise": _surprise,
     "positions": _positions,
+    "moments": _moments,
     "layers": _layers,
     "worth": _worth,
     "embeddings": _embeddings,

@@ -25,6 +25,10 @@ from tests.tui.test_queue_snapshots import app_on, queue
 from tests.tui.test_runs_snapshots import runs_after, still_runs
 from tests.tui.test_snapshots import PAUSED, StillApp, after, edit_wrongly, leave, still
 from tests.tui.test_timeline_snapshots import moments, moved
+from tui.charts.heatmap import LEVELS
+from tui.inside.looks import DARK as DARK_PICTURES
+from tui.inside.looks import LIGHT as LIGHT_PICTURES
+from tui.inside.looks import drawn_in
 from tui.terminal.colors import (
     DEPTHS,
     GRAPHICS,
@@ -39,6 +43,7 @@ from tui.terminal.colors import (
     legible,
     nearest,
 )
+from tui.widgets.picture_view import colours_of
 
 __all__ = ["moments", "queue", "still", "still_runs"]  # fixtures
 
@@ -164,6 +169,24 @@ async def test_the_terminals_own_colours_are_legible_on_one_another(
             for text, style in on_a_colour:
                 assert style.color and style.color.number is not None, text
                 assert contrast_of(style, ColorSystem.STANDARD) >= GRAPHICS_CONTRAST, text
+
+
+STYLES = [
+    *("ink", "dim", "future", "title", "cursor", "bar", "good", "bad"),
+    *(f"{kind} {level}" for kind in ("shade", "mark shade") for level in range(LEVELS)),
+    *(f"{kind} {level}" for kind in ("diff", "mark diff") for level in range(-8, 9)),
+]
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_text_of_pictures_is_legible(theme: str) -> None:
+    app = StillApp(Status())
+    app.theme = theme
+    for colours in (colours_of(app.get_css_variables()), DARK_PICTURES, LIGHT_PICTURES):
+        for name in (*STYLES, *(f"{one} cursor" for one in STYLES)):
+            assert contrast(*drawn_in(name, colours)) >= TEXT_CONTRAST, name
+        heat = [drawn_in(f"heat {level} 0", colours)[0] for level in range(LEVELS)]
+        assert len(set(heat)) == LEVELS  # each level has a colour
 
 
 @pytest.mark.parametrize("depth", DEPTHS.values(), ids=DEPTHS)

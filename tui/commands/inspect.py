@@ -216,7 +216,8 @@ def _facts(run: Path, view: str, look: Look) -> dict[str, object]:
 def _print(look: Look) -> None:
     """Print the picture, in the colours and characters that standard output has."""
     from tui.charts.characters import translated
-    from tui.inside.export import DARK, LIGHT, terminal_lines
+    from tui.inside.export import terminal_lines
+    from tui.inside.looks import DARK, LIGHT
     from tui.terminal.colors import has_light_background
 
     terminal = sys.stdout.isatty()

@@ -351,6 +351,7 @@ class AttentionLook(TextLook):
             head,
             query=self.position,
             key=self.position,
+            scores=self.names.scores if self.names else {},
         )
         return draw_attention(heads, width, height, ink, enlarged=self.layer is not None)
 

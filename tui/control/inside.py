@@ -11,7 +11,7 @@ from engine.protocol import Command, Event, Inspect, Inspected, Refused
 
 NOW, UNTRAINED = "now", "untrained"
 # what views show of the whole validation split, besides the text
-EXTRA = {"attention": ("heads",), "surprise": ("positions",), "layers": ("worth",)}
+EXTRA = {"attention": ("heads",), "surprise": ("moments", "positions"), "layers": ("worth",)}
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Inside:
     def ask(self) -> None:
         """Ask for what the view needs and is not known or asked for yet."""
         for side in self.sides:
-            for view in self._needed():
+            for view in self._needed(side):
                 if not (view in side.answers or view in side.problems):
                     self._ask_once(side, view)
 
@@ -112,9 +112,11 @@ class Inside:
         if view not in side.asked.values():
             self._ask(side, view)
 
-    def _needed(self) -> tuple[str, ...]:
+    def _needed(self, side: Side) -> tuple[str, ...]:
         if self.view == "health":
             return ()
+        if self.view == "surprise" and side is not self.main:
+            return (self.view,)  # of the other model the difference alone is shown
         return (self.view, *EXTRA.get(self.view, ()))
 
     def _ask(self, side: Side, view: str) -> None:
@@ -217,7 +219,7 @@ class Inside:
         for side in self.sides:
             if side.moment != NOW or side.run:
                 continue
-            needed = self._needed()
+            needed = self._needed(side)
             for view in [one for one in side.answers if one not in needed]:
                 del side.answers[view]
             for view in needed:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from tui.charts.heatmap import Ink, Matrix, draw_heatmap, levels, mark, pooled
-from tui.inside.layout import Picture, Row, Target, bar, below, beside, cut, width_of, window
+from tui.inside.layout import (
+    Picture,
+    Row,
+    Target,
+    bar,
+    below,
+    beside,
+    cut,
+    guide,
+    width_of,
+    window,
+)
 from tui.inside.tokens import draw_tokens, initial, quoted
 from tui.terminal.cells import padded, shortened
 
-LARGEST_MAP = 16  # pixels of one head in the overview
+LARGEST_MAP = 32  # pixels of one head in the overview
 SMALLEST_MAP = 4
 BAR = 12  # columns of the longest bar
 TITLE = 26  # columns of the name of a head
@@ -20,6 +31,19 @@ NARROW = 40  # columns, below which one picture has all the room
 WIDE = 100  # columns, from which on the pattern stands beside the overview
 TEXT_BESIDE = 30  # columns of a text that can stand beside the overview
 VERY_WIDE = 160  # … and the text has a column of its own
+TEXT_COLUMN = 46  # columns of it, at least
+NAMED_MAP = 12  # pixels of a map over which the beginning of a name says something
+FEWEST_RANKED = 4  # rows of which head does each thing most, with the title
+# what heads are named after, as it is said in a list: where the token looks
+PLACES = {
+    "previous token": "one back",
+    "first token": "at the first token",
+    "induction": "at what followed it before",
+    "current token": "at itself",
+    "same token": "at the same one before",
+    "recent tokens": "at the last four",
+    "spread": "everywhere alike",
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +59,8 @@ class Heads:
         head: Its number in the layer.
         query: The token that looks.
         key: One that it looks at.
+        scores: How much each head does of each thing: (L, nh) by its name.
+        guide: What to look for, in paragraphs.
     """
 
     maps: Matrix
@@ -45,6 +71,8 @@ class Heads:
     head: int
     query: int
     key: int
+    scores: Mapping[str, Matrix] = field(default_factory=dict)
+    guide: Sequence[str] = ()
 
 
 def brightness(weights: Matrix) -> Matrix:
@@ -58,12 +86,17 @@ def draw_attention(heads: Heads, width: int, height: int, ink: Ink, enlarged: bo
     T = len(heads.tokens)
     if width >= VERY_WIDE:
         pattern_width = min(max(TITLE, T + 3), (width - 4) // 2)
-        text_width = min(60, (width - 4 - pattern_width) // 2)
-        left_width = width - 4 - pattern_width - text_width
+        left_width = width - 4 - pattern_width - TEXT_COLUMN
+        overview = draw_overview(heads, left_width, height, ink)
+        left_width = max([width_of(row) for row in overview.rows], default=0)
+        pattern = draw_pattern(heads, pattern_width, height, ink)
+        ranking = below(Picture([[]]), draw_ranking(heads, pattern_width, ink))
+        has_room = height - len(pattern.rows) >= len(ranking.rows)
+        text_width = width - 4 - pattern_width - left_width
         parts = [
-            (draw_overview(heads, left_width, height, ink), left_width),
-            (draw_pattern(heads, pattern_width, height, ink), pattern_width),
-            (draw_query(heads, text_width, height, ink), text_width),
+            (overview, left_width),
+            (below(pattern, ranking) if has_room else pattern, pattern_width),
+            (draw_query(heads, text_width, height, ink, not has_room), text_width),
         ]
         return beside(parts, height)
     if width >= WIDE:
@@ -76,7 +109,7 @@ def draw_attention(heads: Heads, width: int, height: int, ink: Ink, enlarged: bo
             room = left_width - across - 2
             text = draw_query(heads, room, height, ink)
             return beside([(tall, across), (text, room), (pattern, pattern_width)], height)
-        overview = draw_overview(heads, left_width, max(8, height * 5 // 9), ink)
+        overview = draw_overview(heads, left_width, max(8, height // 2), ink)
         text = draw_query(heads, left_width, height - len(overview.rows), ink)
         return beside([(below(overview, text), left_width), (pattern, pattern_width)], height)
     if width < NARROW:
@@ -113,7 +146,9 @@ def draw_overview(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
         for head in shown_heads:
             chosen = (layer, head) == (heads.layer, heads.head)
             does = heads.names[layer][head] if heads.names else ""
-            name = f"H{head} {does}"[:size].ljust(size)
+            if len(f"H{head} {does}") > size:  # without its score
+                does = does.rpartition(" ")[0]
+            name = (f"H{head} {does}" if size >= NAMED_MAP else f"H{head}")[:size].ljust(size)
             left = width_of(row)
             row += [(name, "cursor" if chosen else "dim"), (" ", "ink")]
             for down in range(per_layer):
@@ -166,18 +201,72 @@ def draw_pattern(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
     return picture
 
 
-def draw_query(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
-    """Draw what the query token looks at: the text shaded by its weights, and the largest."""
+def draw_query(
+    heads: Heads, width: int, height: int, ink: Ink, has_ranking: bool = True
+) -> Picture:
+    """Draw what the query token looks at: the text shaded by its weights, and the largest.
+
+    Below, as far as there is room, which heads do each thing most, and what to look for.
+    """
     head = Picture()
     name = heads.names[heads.layer][heads.head] if heads.names else ""
     token = quoted(heads.tokens[heads.query], ink == "ascii")
     head.add((f"L{heads.layer} H{heads.head} ", "title"), (name, "ink"))
     head.add((f"token {heads.query} ", "dim"), (f" {token} ", "cursor"), (" looks at", "dim"))
-    bars = draw_bars(heads, width, max(3, min(8, height // 3)), ink)
-    room = max(2, height - len(head.rows) - len(bars.rows) - 1)
-    text = draw_shaded(heads, width, room, ink)
-    gap = Picture([[]])
-    return cut(below(head, text, gap, bars), width, height)
+    bars = draw_bars(heads, width, max(3, min(8, height // 5)), ink)
+    ranking = draw_ranking(heads, width, ink) if has_ranking else Picture()
+    room = height - len(head.rows) - len(bars.rows) - 1
+    kept = min(len(ranking.rows), FEWEST_RANKED) + 1 if ranking.rows else 0
+    text = draw_shaded(heads, width, max(2, room - kept if room > 2 * kept else room), ink)
+    shown = below(head, text, Picture([[]]), bars)
+    room = height - len(shown.rows) - 1
+    if ranking.rows and room >= 2:
+        shown = below(shown, Picture([[]]), cut(ranking, width, room))
+    shown = below(shown, _draw_scores(heads, width, height - len(shown.rows), ink))
+    return cut(below(shown, guide(heads.guide, width, height - len(shown.rows))), width, height)
+
+
+def draw_ranking(heads: Heads, width: int, ink: Ink) -> Picture:
+    """Draw the head that does each thing most, whatever it is named after."""
+    picture = Picture()
+    if not heads.scores:
+        return picture
+    full = "#" if ink == "ascii" else "█"
+    picture.add(("which head looks ", "title"), ("most of all, from 0 to 1", "dim"))
+    longest = max(map(len, PLACES.values()))
+    for name, place in PLACES.items():
+        scores = heads.scores.get(name)
+        if scores is None or not np.isfinite(scores).any():
+            continue
+        layer, head = divmod(int(np.nanargmax(scores)), scores.shape[1])
+        here = (layer, head) == (heads.layer, heads.head)
+        score = float(scores[layer, head])
+        picture.add(
+            (f" {place.ljust(longest)} ", "ink"),
+            (f"L{layer} H{head}".ljust(6), "cursor" if here else "good"),
+            (f" {score:4.2f} ", "ink"),
+            (bar(score, max(0, min(BAR, width - longest - 14)), full), "bar"),
+            what=("head", layer, head),
+        )
+    return picture
+
+
+def _draw_scores(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
+    """Draw how much the chosen head does of each thing, if there is room for all of it."""
+    picture = Picture([[]])
+    full = "#" if ink == "ascii" else "█"
+    longest = max(map(len, PLACES.values()))
+    picture.add((f"L{heads.layer} H{heads.head} ", "title"), ("looks", "dim"))
+    for name, place in PLACES.items():
+        if name not in heads.scores:
+            continue
+        score = float(heads.scores[name][heads.layer, heads.head])
+        picture.add(
+            (f" {place.ljust(longest)} ", "ink"),
+            (f"       {score:4.2f} ", "ink"),
+            (bar(score, max(0, min(BAR, width - longest - 14)), full), "bar"),
+        )
+    return picture if 2 < len(picture.rows) <= height else Picture()
 
 
 def _mark(level: int, ink: Ink) -> str:

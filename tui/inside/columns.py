@@ -14,10 +14,13 @@ AXIS = 6  # columns of the values at the left
 WIDEST = 4  # columns of one value
 
 
-def draw_columns(values: Matrix, width: int, height: int, ink: Ink) -> Picture:
+def draw_columns(
+    values: Matrix, width: int, height: int, ink: Ink, ends: tuple[str, str] | None = None
+) -> Picture:
     """Draw values (N,) from 0 to the largest, the mean of a few where there is no room for each.
 
-    What is no number has no column. Below stand the numbers of the first and the last place.
+    What is no number has no column. Below stand ``ends``, or the numbers of the first and the last
+    place.
     """
     picture = Picture()
     room, rows = width - AXIS, height - 1
@@ -35,10 +38,23 @@ def draw_columns(values: Matrix, width: int, height: int, ink: Ink) -> Picture:
         signs = [_sign(one, ink) * wide for one in over]
         axis = f"{most:{AXIS - 1}.1f}"[: AXIS - 1] if row == 0 else ""
         picture.add((axis.ljust(AXIS), "dim"), ("".join(signs), "bar"))
-    first, last = "0", str(len(values) - 1)
+    first, last = ends or ("0", str(len(values) - 1))
     gap = max(1, len(shown) * wide - len(first) - len(last))
     picture.add((" " * AXIS, "dim"), (first + " " * gap + last, "dim"))
     return picture
+
+
+def sparkline(values: Matrix, most: float, width: int, ink: Ink) -> str:
+    """Return values (N,) from 0 to ``most`` as one row, the mean of a few where there are more."""
+    shown = _pooled(values, max(1, width))
+    steps = len(EIGHTHS) - 1
+    shares = np.clip(np.where(np.isfinite(shown), shown, 0.0) / most, 0.0, 1.0)
+    heights = np.maximum(1, np.rint(shares * steps)).astype(int).tolist()
+    ramp = " 12345678" if ink == "ascii" else EIGHTHS
+    return "".join(
+        ramp[one] if ok else " "
+        for one, ok in zip(heights, np.isfinite(shown).tolist(), strict=True)
+    )
 
 
 def _sign(eighths: int, ink: Ink) -> str:

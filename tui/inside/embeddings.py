@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui.charts.heatmap import Ink, Matrix, draw_heatmap, pooled
-from tui.inside.layout import Picture, Row, Target, bar, below, beside, cut
+from tui.inside.layout import Picture, Row, Target, bar, below, beside, cut, guide
 from tui.inside.tokens import quoted
 from tui.terminal.cells import cells_of, clusters, padded, shortened
 
 WIDE = 100
-LIST_WIDTH = 30
+VERY_WIDE = 160
+LIST_WIDTH, WIDE_LIST = 30, 44
+MOST_PIXELS = 32  # of the map of positions
 SMALLEST_MAP = 16  # columns
 LABEL = 12  # columns of the longest
 MOST_LABELS = 400  # tokens that are moved a little where their place is taken
@@ -36,6 +38,7 @@ class Map:
         nearest: The ids of the nearest by cosine, and the cosines.
         cursor: Which of them the cursor is on.
         positions: (P, P), cosines of learned positions; None if there are none.
+        guide: What to look for, in paragraphs.
     """
 
     points: Matrix
@@ -45,19 +48,19 @@ class Map:
     nearest: Sequence[tuple[int, float]]
     cursor: int
     positions: Matrix | None = None
+    guide: Sequence[str] = ()
 
 
 def draw_embeddings(one: Map, width: int, height: int, ink: Ink) -> Picture:
     """Draw the map beside the nearest tokens, and how alike positions are if there is room."""
     wide = width >= WIDE
-    list_width = LIST_WIDTH if width >= 70 else 24
+    list_width = WIDE_LIST if width >= VERY_WIDE else LIST_WIDTH if width >= 70 else 24
     map_width = width - list_width - 2
-    right = _draw_nearest(one, min(14, height // 2 if wide else height - 1), ink)
+    right = _draw_nearest(one, min(16, height // 2 if wide else height - 1), ink)
     if one.positions is not None and height - len(right.rows) >= 8:
-        right = below(
-            right, Picture([[]]), _draw_positions(one.positions, list_width,
-                                                  height - len(right.rows) - 1, ink)
-        )  # fmt: skip
+        room = height - len(right.rows) - 1
+        right = below(right, Picture([[]]), _draw_positions(one.positions, list_width, room, ink))
+    right = below(right, guide(one.guide, list_width, height - len(right.rows)))
     share = "  ".join(f"{name} {part:.0%}" for name, part in zip("→↑", one.variance, strict=True))
     if ink == "ascii":
         share = share.replace("→", "x").replace("↑", "y")
@@ -158,7 +161,7 @@ def _draw_nearest(one: Map, count: int, ink: Ink) -> Picture:
 
 def _draw_positions(cosines: Matrix, width: int, height: int, ink: Ink) -> Picture:
     picture = Picture([[("positions ", "title"), ("by cosine", "dim")]])
-    room = min(width, 2 * (height - 1))
+    room = min(width, MOST_PIXELS, 2 * (height - 1))
     for row in draw_heatmap(pooled(cosines, room, room), ink, 0.0, 1.0):
         picture.rows.append(row)
     return picture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,15 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tui.charts.heatmap import Ink, draw_heatmap
-from tui.inside.layout import Picture, Row, Target, below, cut, window, wrapped
+from tui.inside.layout import Picture, Row, Target, below, beside, cut, guide, window, wrapped
 from tui.terminal.cells import cells_of, shortened
 
 if TYPE_CHECKING:
     from engine.inspect.health import Finding, HealthMap
 
+VERY_WIDE = 160
+LIST_COLUMN = 70  # columns of the findings there
 MOST_LISTED = 8
-VALUE = 9  # columns of today's value
-TOLD = 2 + 26 + VALUE + 2  # columns before what is told of a finding
+ROOM_BELOW = 12  # rows for what to look for
+NAME, VALUE = 26, 9  # columns of a name and of today's value, at least
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Health:
         cursor: Which of them the cursor is on.
         short: Returns a short name of a layer or matrix.
         format: Returns a value as it is shown.
+        others: The other figures, of whole layers, for where there is room.
+        guide: What to look for, in paragraphs.
     """
 
     map: HealthMap
@@ -37,14 +42,45 @@ class Health:
     cursor: int
     short: Callable[[str], str]
     format: Callable[[Finding], str]
+    others: Sequence[HealthMap] = ()
+    guide: Sequence[str] = ()
 
 
 def draw_health(one: Health, width: int, height: int, ink: Ink) -> Picture:
-    """Draw the findings, and below them the figure at the cursor over the steps."""
+    """Draw the findings, and below or beside them the figure at the cursor over the steps."""
+    if width >= VERY_WIDE:
+        explained = _draw_healthy(one, LIST_COLUMN)
+        room = height - len(explained.rows)
+        listed = _draw_findings(
+            one, LIST_COLUMN, min(room - 1, max(MOST_LISTED, room - ROOM_BELOW)), ink
+        )
+        left = below(listed, explained)
+        left = below(left, guide(one.guide, LIST_COLUMN, height - len(left.rows)))
+        maps_width = width - LIST_COLUMN - 2
+        most = max(height // 3, height - sum(len(other.parts) + 3 for other in one.others))
+        right = _draw_map(one, one.map, maps_width, most, ink)
+        for other in one.others:
+            rows = len(other.parts) + 3
+            if len(other.steps) and len(right.rows) + rows <= height:
+                right = below(
+                    right, Picture([[]]), _draw_map(one, other, maps_width, rows - 1, ink)
+                )
+        return beside([(left, LIST_COLUMN), (right, maps_width)], height)
     listed = _draw_findings(one, width, max(3, min(MOST_LISTED, height // 3)), ink)
     explained = _draw_healthy(one, width)
     room = height - len(listed.rows) - len(explained.rows)
-    return cut(below(listed, explained, _draw_map(one, width, room, ink)), width, height)
+    return cut(below(listed, explained, _draw_map(one, one.map, width, room, ink)), width, height)
+
+
+def aligned(figures: Sequence[str]) -> list[str]:
+    """Return figures of one width, with their decimal points below each other."""
+    places = [re.match(r"[-\d,]*", one) for one in figures]
+    before = [place.end() if place else 0 for place in places]
+    most = max(before, default=0)
+    shifted = [" " * (most - at) + one for at, one in zip(before, figures, strict=True)]
+    width = max([VALUE, *map(len, shifted)])
+    right = max(map(len, shifted), default=0)
+    return [one.ljust(right).rjust(width) for one in shifted]
 
 
 def _draw_findings(one: Health, width: int, count: int, ink: Ink) -> Picture:
@@ -52,21 +88,34 @@ def _draw_findings(one: Health, width: int, count: int, ink: Ink) -> Picture:
     picture = Picture()
     told = f"{suspicious} suspicious of {len(one.findings)}" if suspicious else "nothing stands out"
     picture.add(("latest values ", "title"), (told, "bad" if suspicious else "good"))
+    names = [_name_of(one, finding) for finding in one.findings]
+    values = aligned([one.format(finding) for finding in one.findings])
+    columns = min(max([NAME, *map(len, names)]), width // 2)
     first = window(one.cursor, count, len(one.findings))
     bad, good = ("!", "ok") if ink == "ascii" else ("▲", "✓")
     for place in range(first, min(len(one.findings), first + count)):
         finding = one.findings[place]
         sign = (bad, "bad") if finding.is_suspicious else (good, "good")
-        figure = finding.family.short or finding.family.title
-        name = f" {figure} {one.short(finding.part)} ".ljust(26)
         picture.add(
             (sign[0].ljust(2), sign[1]),
-            (name, "cursor" if place == one.cursor else "ink"),
-            (one.format(finding).rjust(VALUE) + "  ", "ink"),
-            (finding.told or "", "ink"),
+            (f" {shortened(names[place], columns)} ".ljust(columns + 2),
+             "cursor" if place == one.cursor else "ink"),
+            (values[place] + "  ", "ink"),
+            (_begun(finding.told, width - columns - len(values[place]) - 6), "ink"),
             what=("finding", place),
-        )
+        )  # fmt: skip
     return picture
+
+
+def _name_of(one: Health, finding: Finding) -> str:
+    return f"{finding.family.short or finding.family.title} {one.short(finding.part)}"
+
+
+def _begun(told: str, room: int) -> str:
+    """Return what is told if there is room for it, else its first words; below it stands whole."""
+    if cells_of(told) <= room:
+        return told
+    return shortened(told, room) if room >= 20 else ""
 
 
 def _draw_healthy(one: Health, width: int) -> Picture:
@@ -75,24 +124,23 @@ def _draw_healthy(one: Health, width: int) -> Picture:
         return Picture([[]])
     finding = one.findings[one.cursor]
     healthy = finding.healthy
-    is_cut = cells_of(finding.told) > width - TOLD
     return below(
         Picture([[]]),
-        wrapped(finding.told if is_cut else "", width - 2, "bad"),
+        wrapped(finding.told, width - 2, "bad"),
         wrapped(f"healthy: {healthy.told} ({healthy.source})", width - 2, "dim"),
         Picture([[]]),
     )
 
 
-def _draw_map(one: Health, width: int, height: int, ink: Ink) -> Picture:
+def _draw_map(one: Health, shown: HealthMap, width: int, height: int, ink: Ink) -> Picture:
     """Draw parts down and steps across, by the logarithm where the figure spans decades."""
-    shown = one.map
     picture = Picture()
     if not len(shown.steps) or height < 3:
         return picture
     names = [one.short(part) for part in shown.parts]
     label = min(18 if width < 100 else 30, max(map(len, names), default=0)) + 1
-    columns = max(8, width - label - VALUE - 1)
+    today = aligned([f"{value:.3g}" for value in shown.values[:, -1].tolist()])
+    columns = max(8, width - label - len(today[0]) - 1)
     steps = _sampled(len(shown.steps), columns)
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.log10(shown.values) if shown.family.log else shown.values
@@ -107,14 +155,13 @@ def _draw_map(one: Health, width: int, height: int, ink: Ink) -> Picture:
     at = shown.parts.index(part) if part in shown.parts else 0
     top = window(at, room, len(names))
     for row in range(top, min(len(names), top + room)):
-        here = shown.parts[row] == part
+        here = shown.parts[row] == part and shown is one.map
         cells = values[row, steps][None].astype(np.float32)  # (1, columns)
         (drawn,) = draw_heatmap(np.repeat(cells, 2, axis=0), ink, low, high)
-        today = shown.values[row, -1]
         line: Row = [
             (shortened(names[row], label - 1).ljust(label), "cursor" if here else "dim"),
             *drawn,
-            (f"{float(today):{VALUE}.3g}", "ink"),
+            (today[row], "ink"),
         ]
         picture.targets.append(Target(len(picture.rows), 0, width, ("part", row)))
         picture.rows.append(line)

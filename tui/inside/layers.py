@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tui.charts.heatmap import Ink, Matrix, levels, mark
+from tui.charts.heatmap import Ink, Matrix, draw_heatmap, levels, mark
 from tui.inside.layout import (
     Picture,
     Row,
@@ -19,18 +19,24 @@ from tui.inside.layout import (
     beside,
     cut,
     figures,
+    guide,
     width_of,
     window,
+    wrapped,
 )
 from tui.inside.tokens import initial, quoted, shown
 from tui.terminal.cells import beginning, padded
 
-CELL = 4  # columns of a guess of the logit lens
+CELL, WIDE_CELL = 4, 7  # columns of a guess of the logit lens, without and with how sure it is
 NAME = 6
 WORTH = 7  # columns of what a part is worth
 NOTHING = "with nothing: its predictions are no numbers"
 MOST_WORTH = 0.3  # nats of the highest level
 WIDE = 120
+LEAST = 60  # columns that the two parts which are missed least take at most
+SIDE = 50  # columns beside the lens
+VERY_WIDE = 160
+BY_LAYER = 40  # columns of the longest bar of a layer
 
 Place = tuple[int, int | str]  # a layer, and a part of it
 
@@ -55,6 +61,7 @@ class Layers:
         bits: Mean surprisal of the text, whole and with what is off; NaN if it is one token.
             It is shown in nats, as losses are.
         goes_on: How the text goes on, whole and with what is off.
+        guide: What to look for, in paragraphs.
     """
 
     tokens: Sequence[str]
@@ -71,20 +78,24 @@ class Layers:
     cursor: Place
     bits: tuple[float, float]
     goes_on: tuple[str, str]
+    guide: Sequence[str] = ()
 
 
 def draw_layers(one: Layers, width: int, height: int, ink: Ink) -> Picture:
     """Draw the logit lens, the streams at the cursor and the map of what parts are worth."""
-    effect = draw_effect(one, width, ink)
+    if width >= VERY_WIDE:
+        return _draw_very_wide(one, width, height, ink)
+    effect = below(draw_least(one, width), draw_effect(one, width, ink))
     room = height - len(effect.rows) - 1
     most = len(one.guesses) + 1  # rows of what all parts are worth
     rows = min(max(room - most, len(one.guesses) + 2), max(5, room - min(most, room * 2 // 5)))
-    lens = draw_lens(one, width if width < WIDE else width - 50, rows, ink)
+    lens = draw_lens(one, width if width < WIDE else width - SIDE, rows, ink)
     rows = len(lens.rows)
     at_cursor = draw_streams(one, rows, ink)
     worth = draw_worth(one, width, max(3, room - rows), ink)
     if width >= WIDE:
-        top = beside([(lens, width - 50), (at_cursor, 48)], rows)
+        told = guide(one.guide, SIDE - 2, rows - len(at_cursor.rows))
+        top = beside([(lens, width - SIDE), (below(at_cursor, told), SIDE - 2)], rows)
         return cut(below(top, Picture([[]]), worth, effect), width, height)
     room = height - len(worth.rows) - len(effect.rows)
     top = lens if room >= rows else cut(lens, width, max(3, room))
@@ -92,6 +103,84 @@ def draw_layers(one: Layers, width: int, height: int, ink: Ink) -> Picture:
     if spare > rows:
         return cut(below(top, Picture([[]]), at_cursor, worth, effect), width, height)
     return cut(below(top, worth, effect), width, height)
+
+
+def _draw_very_wide(one: Layers, width: int, height: int, ink: Ink) -> Picture:
+    """Draw the lens at the left, and everything else at its right."""
+    right_width = max(SIDE, min(width // 2, NAME + WORTH * len(one.parts)))
+    left_width = width - 2 - right_width
+    gap = Picture([[]])
+    effect = below(draw_least(one, right_width), gap, draw_effect(one, right_width, ink))
+    half = max(5, (height - len(effect.rows) - 2) // 2)
+    at_cursor = draw_streams(one, half, ink)
+    worth = draw_worth(one, right_width, half, ink)
+    right = below(at_cursor, gap, worth, gap, effect)
+    right = below(right, guide(one.guide, right_width, height - len(right.rows)))
+    left = draw_lens(one, left_width, height, ink)
+    left = below(left, draw_by_layer(one, left_width, height - len(left.rows), ink))
+    return beside([(left, left_width), (right, right_width)], height)
+
+
+def draw_by_layer(one: Layers, width: int, height: int, ink: Ink) -> Picture:
+    """Draw how good the guesses of each layer are, and what each token has written, if it fits."""
+    picture = Picture([[]])
+    count = len(one.guesses)
+    full = "#" if ink == "ascii" else "█"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bits = -np.log2(one.truth[:, :-1]).astype(np.float64)  # (L + 1, T - 1)
+    if not bits.size or height < count + 2:
+        return Picture()
+    told = "how often the guess is right, and bits of the true next token, on average"
+    picture.add(("by layer ", "title"), (told, "dim"))
+    means = [float(row[np.isfinite(row)].mean()) if np.isfinite(row).any() else math.nan
+             for row in bits]  # fmt: skip
+    most = max((one for one in means if math.isfinite(one)), default=1.0) or 1.0
+    for place, mean in enumerate(means):
+        name = "embed" if place == 0 else f"L{place - 1}"
+        right = [a == b for a, b in zip(one.guesses[place][:-1], one.tokens[1:], strict=True)]
+        picture.add(
+            (name.ljust(NAME), "dim"),
+            (f"{sum(right) / len(right):4.0%} right ", "ink"),
+            (f"{mean:5.2f} bits ", "ink"),
+            (bar(mean / most, min(BY_LAYER, width - 30), full), "bar"),
+        )
+    if height - len(picture.rows) < count + 2 or ink != "pixels":
+        return picture
+    picture.add()
+    told = "at each token, above by attention, below by the feed-forward: the norms"
+    picture.add(("written ", "title"), (told, "dim"))
+    finite = one.added[np.isfinite(one.added)]
+    high = float(finite.max()) if len(finite) else 1.0
+    room = width - NAME
+    first = window(one.position, room, len(one.tokens))
+    for layer, written in enumerate(one.added):  # (2, T)
+        (cells,) = draw_heatmap(written[:, first : first + room], ink, 0.0, high)
+        picture.rows.append([(f"L{layer}".ljust(NAME), "dim"), *cells])
+    return picture
+
+
+def draw_least(one: Layers, width: int) -> Picture:
+    """Say which layer and which smaller part are missed least, once all are measured."""
+    picture = Picture()
+    if one.measured < 1:
+        return picture
+    finite = {place: value for place, value in one.worth.items() if math.isfinite(value)}
+    told = []
+    for what, are in (
+        ("layer", [place for place in finite if place[1] == "layer"]),
+        ("head", [place for place in finite if isinstance(place[1], int)]),
+    ):
+        if are:
+            layer, part = best = min(are, key=lambda place: finite[place])
+            name = f"L{layer}" if part == "layer" else f"L{layer} H{part}"
+            told.append((what, f"{name} ({finite[best]:+.3f})"))
+    for number, one_told in enumerate(told):
+        picture.add(("" if number else "least missed ", "title"), *figures([one_told]))
+    if len(told) == 2 and width >= LEAST:
+        picture = Picture([[*picture.rows[0], ("  ", "ink"), *picture.rows[1]]])
+    elif len(told) == 2:
+        picture.rows[1].insert(0, (" " * len("least missed "), "ink"))
+    return picture
 
 
 def _places_shown(one: Layers, rows: int) -> range:
@@ -106,32 +195,41 @@ def draw_lens(one: Layers, width: int, height: int, ink: Ink) -> Picture:
 
     Where all layers have room, there are as many bands of positions as fit.
     """
-    columns = max(1, (width - NAME) // CELL)
     places = _places_shown(one, height - 2)
-    bands = max(1, min(height // (len(places) + 2), -(-len(one.tokens) // columns)))
+    bands = max(1, height // (len(places) + 2))  # with a gap between them
+    fits = -(-len(one.tokens) // bands) * WIDE_CELL + NAME <= width
+    cell = WIDE_CELL if fits else CELL
+    columns = max(1, (width - NAME) // cell)
+    bands = min(bands, -(-len(one.tokens) // columns))
     first = window(one.position, columns * bands, len(one.tokens))
     picture = Picture()
-    picture.add(("logit lens ", "title"), ("what comes after each token, by layer", "dim"))
+    told = ", with its probability" if fits else ""
+    picture.add(("logit lens ", "title"), (f"what comes after each token, by layer{told}", "dim"))
     found = levels(one.probability)
     for left in range(first, min(len(one.tokens), first + columns * bands), columns):
         shown_ones = range(left, min(len(one.tokens), left + columns))
         gap = Picture([[]] if left > first else [])
-        picture = below(picture, gap, _draw_band(one, shown_ones, places, found, ink))
+        picture = below(picture, gap, _draw_band(one, shown_ones, places, found, ink, cell))
     return picture
 
 
 def _draw_band(
-    one: Layers, shown_ones: range, places: range, found: NDArray[np.int64], ink: Ink
+    one: Layers,
+    shown_ones: range,
+    places: range,
+    found: NDArray[np.int64],
+    ink: Ink,
+    cell: int,
 ) -> Picture:
     """Draw some tokens, and below each what the layers would predict."""
     ascii = ink == "ascii"
     picture = Picture()
     row: Row = [("text".ljust(NAME), "dim")]
     for number, at in enumerate(shown_ones):
-        left = NAME + number * CELL
-        text = _narrow(quoted(one.tokens[at], ascii), CELL - 1)
+        left = NAME + number * cell
+        text = _narrow(quoted(one.tokens[at], ascii), cell - 1)
         row += [(text, "cursor" if at == one.position else "ink"), (" ", "ink")]
-        picture.targets.append(Target(0, left, left + CELL, ("token", at)))
+        picture.targets.append(Target(0, left, left + cell, ("token", at)))
     picture.rows.append(row)
     for place in places:
         guesses = one.guesses[place]
@@ -142,16 +240,23 @@ def _draw_band(
             right = at + 1 < len(one.tokens) and guesses[at] == one.tokens[at + 1]
             sign = ("*" if ascii else "◆") if right else " "
             text = quoted(guesses[at], ascii)
-            if ink != "pixels":  # no colour says how sure it is
+            if cell > CELL:
+                text = _narrow(text, 2) + _percent(float(one.probability[place, at]))
+            elif ink != "pixels":  # no colour says how sure it is
                 text = initial(text, ascii) + mark(max(0, level), ink)
             style = "bad" if level < 0 else f"shade {level}" if ink == "pixels" else "ink"
-            text = _narrow("x" if level < 0 else text, CELL - 2)
+            text = _narrow("x" if level < 0 else text, cell - 2)
             row += [(text, style), (sign, "good"), (" ", "ink")]
-            left = NAME + number * CELL
-            target = Target(len(picture.rows), left, left + CELL, ("token", at))
+            left = NAME + number * cell
+            target = Target(len(picture.rows), left, left + cell, ("token", at))
             picture.targets.append(target)
         picture.rows.append(row)
     return picture
+
+
+def _percent(probability: float) -> str:
+    """Return a probability in three columns."""
+    return f"{min(99, round(100 * probability)):2d}%" if math.isfinite(probability) else "   "
 
 
 def _narrow(text: str, width: int) -> str:
@@ -243,7 +348,11 @@ def draw_effect(one: Layers, width: int, ink: Ink) -> Picture:
         changed.append(("with what is off", f"{without:.3f} ({without - whole:+.3f})"))
     picture.add(*figures(changed))
     whole_text, text = (shown(text, ascii) or NOTHING for text in one.goes_on)
-    picture.add(("goes on ", "dim"), (whole_text, "ink"))
+    told = [("goes on ", "dim", whole_text)]
     if one.off:
-        picture.add(("without ", "bad"), (text, "ink"))
+        told.append(("without ", "bad", text))
+    for name, style, words in told:
+        lines = wrapped(words, width - len(name)).rows or [[]]
+        picture.rows.append([(name, style), *lines[0]])
+        picture.rows += [[(" " * len(name), "ink"), *line] for line in lines[1:]]
     return cut(picture, width, len(picture.rows))

@@ -13,6 +13,7 @@ Row: TypeAlias = list[tuple[str, str]]
 """One screen row as stretches of text, each with the name of its style."""
 
 GAP = 2  # columns between two pictures
+NARROWEST_GUIDE = 24
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,17 @@ def wrapped(text: str, width: int, style: str = "ink") -> Picture:
     if line:
         picture.add((line, style))
     return picture
+
+
+def guide(paragraphs: Sequence[str], width: int, height: int) -> Picture:
+    """Return what to look for, below a gap: as many whole paragraphs as there is room for."""
+    picture = Picture([[], [("what to look for", "title")]])
+    for text in paragraphs if width >= NARROWEST_GUIDE else ():
+        lines = wrapped(text, width, "dim")
+        if len(picture.rows) + len(lines.rows) + 1 > height:
+            break
+        picture = below(picture, lines, Picture([[]]))
+    return picture if len(picture.rows) > 2 else Picture()
 
 
 def _words(text: str, width: int) -> Iterable[str]:

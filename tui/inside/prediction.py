@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from tui.charts.heatmap import Ink, Matrix, levels
 from tui.inside.columns import draw_columns
-from tui.inside.layout import Picture, bar, below, beside, cut, figures, window
+from tui.inside.layout import Picture, bar, below, beside, cut, figures, guide, window
 from tui.inside.tokens import draw_tokens, quoted
 from tui.terminal.cells import padded, shortened
 
@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 WIDE = 100
 MOST_BITS = 8.0  # of the highest mark
 MARKS = {"pixels": "▁▂▃▄▅▆▇█", "blocks": "▁▂▃▄▅▆▇█", "ascii": "123456789"}
-LONGEST_BAR = 40
-FEWEST_ROWS, MOST_ROWS = 5, 12  # of the entropy after each token
+LONGEST_BAR = 60
+VERY_WIDE = 160
+TEXT_COLUMN = 70  # columns of the text there
+FEWEST_ROWS, MOST_ROWS = 5, 16  # of the entropy after each token
+FEWEST_ALONG = 4  # rows of what comes after each token
+
+
+Along: TypeAlias = tuple[Sequence[tuple[str, float]], int]
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,9 @@ class Next:
         settings: The settings of sampling by name, as they are shown.
         setting: Which of them the keys change.
         tried: What was tried from here before: token texts and the probability of each.
+        along: (T,) of each position the likeliest tokens with their probabilities, and the rank of
+            the one that does come next, 0 at the end; empty if that was not computed.
+        guide: What to look for, in paragraphs.
     """
 
     tokens: Sequence[str]
@@ -51,21 +60,63 @@ class Next:
     settings: dict[str, str]
     setting: str
     tried: Sequence[tuple[str, float]] = ()
+    along: Sequence[Along] = ()
+    guide: Sequence[str] = ()
 
 
 def draw_prediction(one: Next, width: int, height: int, ink: Ink) -> Picture:
     """Draw the text, the bars and the settings."""
-    wide = width >= WIDE
-    bars_width = width // 2 if wide else width
-    text = _draw_text(one, width - bars_width - 2 if wide else width, ink, height if wide else 4)
-    head = _draw_head(one, bars_width, ink)
-    room = height - (0 if wide else len(text.rows) + 1)
-    bars = _draw_bars(one, bars_width, room - len(head.rows), ink)
-    right = below(head, bars)
-    if wide:
+    if width >= VERY_WIDE:
+        bars_width = (width - 4 - TEXT_COLUMN) // 2
+        rest = width - 4 - TEXT_COLUMN - bars_width
+        head = _draw_head(one, bars_width, ink)
+        bars = below(head, _draw_bars(one, bars_width, height - len(head.rows), ink))
+        text = _draw_text(one, TEXT_COLUMN, ink, height)
+        text = below(text, guide(one.guide, TEXT_COLUMN, height - len(text.rows)))
+        along = _draw_along(one, rest, height, ink)
+        return beside([(text, TEXT_COLUMN), (bars, bars_width), (along, rest)], height)
+    if width >= WIDE:
+        bars_width = width // 2
         left_width = width - bars_width - 2
-        return beside([(text, left_width), (right, bars_width)], height)
-    return cut(below(text, Picture([[]]), right), width, height)
+        head = _draw_head(one, bars_width, ink)
+        bars = below(head, _draw_bars(one, bars_width, height - len(head.rows), ink))
+        text = _draw_text(one, left_width, ink, height)
+        room = height - len(text.rows) - 1
+        if room >= FEWEST_ALONG and one.along:
+            text = below(text, Picture([[]]), _draw_along(one, left_width, room, ink))
+        return beside([(text, left_width), (bars, bars_width)], height)
+    head, text = _draw_head(one, width, ink), _draw_text(one, width, ink, 4)
+    bars = _draw_bars(one, width, height - len(text.rows) - 1 - len(head.rows), ink)
+    return cut(below(text, Picture([[]]), head, bars), width, height)
+
+
+def _draw_along(one: Next, width: int, height: int, ink: Ink) -> Picture:
+    """Draw what comes most likely after each token around the cursor, and the rank of the next."""
+    picture = Picture()
+    if not one.along:
+        return picture
+    ascii = ink == "ascii"
+    picture.add(("along the text ", "title"), ("the likeliest after each token, and what", "dim"))
+    picture.rows[0].append((" comes", "dim"))
+    first = window(one.position, height - 1, len(one.tokens))
+    for at in range(first, min(len(one.tokens), first + height - 1)):
+        likeliest, rank = one.along[at]
+        token = shortened(quoted(one.tokens[at], ascii), 8)
+        row = [
+            (f"{at:5} ", "dim"),
+            (f" {padded(token, 4)} ", "cursor" if at == one.position else "ink"),
+        ]
+        for text, probability in likeliest:
+            name = padded(shortened(quoted(text, ascii), 8), 3)
+            row += [(f"  {name}", "ink"), (f"{probability:4.0%}", "dim")]
+        if rank:
+            comes = shortened(quoted(one.tokens[at + 1], ascii), 8)
+            row += [
+                (f"   {padded(comes, 3)}", "good" if rank == 1 else "ink"),
+                (f" rank {rank}", "dim"),
+            ]
+        picture.add(*row, what=("token", at))
+    return picture
 
 
 def _draw_text(one: Next, width: int, ink: Ink, height: int) -> Picture:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tui.charts.heatmap import Ink, Matrix, draw_heatmap, pooled
-from tui.inside.attention import Heads, draw_shaded
-from tui.inside.layout import Picture, Row, below, cut
+from tui.inside.attention import WIDE, Heads, draw_shaded
+from tui.inside.layout import Picture, Row, below, beside, cut, guide, width_of, wrapped
 from tui.inside.tokens import quoted
+from tui.inside.words import STEPS_READING
+from tui.terminal.cells import cells_of
 
 if TYPE_CHECKING:
     from engine.inspect.attention import HeadSteps
 
+LONGEST_LINE = 100  # columns of sentences
 NAME = 11  # columns of the names of the rows
 
 
@@ -58,10 +61,11 @@ def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, i
     )
     gap()
     scaled = float(found.scaled[heads.key])
-    picture.add(
-        ("scale".ljust(NAME), "dim"),
-        (f"{found.score:.3f} / {root} = {scaled:.3f}", "ink"),
-        (f"   keeps the variance of scores at 1 for any head size ({found.scale:.3f})", "dim"),
+    _add_noted(
+        picture,
+        [("scale".ljust(NAME), "dim"), (f"{found.score:.3f} / {root} = {scaled:.3f}", "ink")],
+        "keeps the variance of scores at 1 for any head size",
+        width,
     )
     masked = bool(found.masked[heads.key])
     endless = "-inf" if ascii else "−∞"
@@ -82,11 +86,15 @@ def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, i
     picture.rows.append(_scores("softmax", weights, 0.0, largest, room, ink, f"({T},) sums to 1"))
     weight = float(found.weights[heads.key])
     total = sum(math.exp(float(one) - high) for one in seen) if math.isfinite(high) else math.nan
-    picture.add(
-        ("weight".ljust(NAME), "dim"),
-        ("0" if masked else f"exp({scaled:.3f}) / {sum_of} exp = ", "ink"),
-        ("" if masked else _exactly(weight), "good"),
-        (f"   the sum over {heads.query + 1} tokens is {total:.2f} times the largest", "dim"),
+    _add_noted(
+        picture,
+        [
+            ("weight".ljust(NAME), "dim"),
+            ("0" if masked else f"exp({scaled:.3f}) / {sum_of} exp = ", "ink"),
+            ("" if masked else _exactly(weight), "good"),
+        ],
+        f"{sum_of} exp over {heads.query + 1} tokens is {total:.2f} times the largest",
+        width,
     )
     gap()
     values = found.values[heads.key]
@@ -100,9 +108,24 @@ def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, i
     picture.rows.append(_strip("added", found.added, most, room, ink, added))
     if height - len(picture.rows) >= 4:
         picture.rows.append([])
-        text = draw_shaded(heads, width, height - len(picture.rows), ink)
+        rest = height - len(picture.rows)
+        text = draw_shaded(heads, width, rest, ink)
+        across = max([width_of(row) for row in text.rows], default=0)
+        told = guide(STEPS_READING, min(width - across - 2, LONGEST_LINE), rest)
+        if width >= WIDE and told.rows:
+            text = beside([(text, across), (told, width - across - 2)], rest)
         picture = below(picture, text)
     return cut(picture, width, height)
+
+
+def _add_noted(picture: Picture, row: Row, note: str, width: int) -> None:
+    """Add a row with a note, which has a row of its own where there is no room beside."""
+    if width_of(row) + 3 + cells_of(note) <= width:
+        row = [*row, (f"   {note}", "dim")]
+        note = ""
+    picture.rows.append(row)
+    for line in wrapped(note, width - NAME, "dim").rows:
+        picture.rows.append([(" " * NAME, "ink"), *line])
 
 
 def _exactly(weight: float) -> str:

@@ -10,20 +10,38 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tui.charts.heatmap import Ink, Matrix, levels
-from tui.inside.columns import draw_columns
-from tui.inside.layout import Picture, bar, below, beside, cut, figures, wrapped
+from tui.inside.columns import draw_columns, sparkline
+from tui.inside.layout import (
+    Picture,
+    Row,
+    bar,
+    below,
+    beside,
+    cut,
+    figures,
+    guide,
+    width_of,
+    wrapped,
+)
 from tui.inside.tokens import draw_tokens, quoted
+from tui.terminal.cells import cells_of
 
 if TYPE_CHECKING:
+    from engine.inspect.over_moments import OverMoments
     from engine.inspect.surprise import KindCost, Surprise
 
 MOST_BITS = 8.0  # of the highest level, so that a colour means the same at all steps
 MOST_DIFFERENCE = 4.0  # bits
 WIDE = 100
+VERY_WIDE = 160
+TEXT_COLUMN = 70  # columns of the text there
 LONGEST_BAR = 24
-FEWEST_ROWS, MOST_ROWS = 5, 12  # of what each position costs
+FEWEST_ROWS, MOST_ROWS = 5, 16  # of what each position costs
+COURSE_ROWS = 7  # of a chart of what a token cost over the steps, with its title
+NAME, COST = 17, 32  # columns of what a course is of, and of what it says
 MARKS = {"pixels": " ▁▂▃▄▅▆▇█", "blocks": " ▁▂▃▄▅▆▇█", "ascii": " 12345678"}
 LESS, MORE = "-", "+"
+AFTER = " after "
 
 
 @dataclass(frozen=True)
@@ -39,6 +57,10 @@ class Surprises:
         problem: Why it is not compared with the other model.
         by_position: (T,), the mean bits at each position of the context; None if not known.
         contexts: How many were measured for that.
+        course: What each token cost at each moment; None if not known.
+        measured_share: How many of the moments that is of.
+        kind: Of the token at the cursor.
+        guide: What to look for, in paragraphs.
     """
 
     measured: Surprise
@@ -49,32 +71,111 @@ class Surprises:
     problem: str = ""
     by_position: Matrix | None = None
     contexts: int = 0
+    course: OverMoments | None = None
+    measured_share: float = 1.0
+    kind: str = ""
+    guide: Sequence[str] = ()
 
 
 def draw_surprise(one: Surprises, width: int, height: int, ink: Ink) -> Picture:
     """Draw the text, the worst tokens and what each kind of token costs."""
-    wide = width >= WIDE
-    side = max(30, width // 3) if wide else width
-    worst_count = max(3, min(20, height - 12)) if wide else max(2, (height - 8) // 2)
-    head = _draw_head(one, width - side - 2 if wide else width, ink)
-    lists = below(_draw_worst(one, worst_count, ink), Picture([[]]), _draw_kinds(one, side, ink))
-    text_width = width - side - 2 if wide else width
-    text_height = height - len(head.rows) - (0 if wide else worst_count + 1)
-    text = below(head, _draw_text(one, text_width, max(2, text_height), ink))
-    spare = height - len(text.rows) - 1
-    if wide:
-        by_position = _draw_positions(one, text_width, min(MOST_ROWS, spare), ink)
-        return beside(
-            [(below(text, Picture([[]]), by_position), text_width), (lists, side)], height
-        )
-    by_position = _draw_positions(one, width, min(MOST_ROWS, spare - worst_count - 1), ink)
-    text = below(text, by_position)
+    if width >= VERY_WIDE:
+        return _draw_very_wide(one, width, height, ink)
+    if width >= WIDE:
+        side = max(34, width // 3)
+        left_width = width - side - 2
+        head = _draw_head(one, left_width, ink)
+        text = _draw_text(one, left_width, max(2, height - len(head.rows) - 3), ink)
+        left = below(head, text)
+        room = height - len(left.rows)
+        left = below(left, _draw_course(one, left_width, room, ink, has_both=True))
+        spare = min(MOST_ROWS, height - len(left.rows) - 1)
+        left = below(left, Picture([[]]), _draw_positions(one, left_width, spare, ink))
+        kinds = _draw_kinds(one, side, ink)
+        worst = _draw_worst(one, side, height - len(kinds.rows) - 2, ink)
+        return beside([(left, left_width), (below(worst, Picture([[]]), kinds), side)], height)
+    head = _draw_head(one, width, ink)
+    course = _draw_course(one, width, 3, ink)
+    count = max(2, (height - len(course.rows) - 8) // 2)  # of the worst
+    room = height - len(head.rows) - len(course.rows) - count - 1
+    text = _draw_text(one, width, max(2, room), ink)
+    spare = height - len(head.rows) - len(text.rows) - len(course.rows) - count - 1
+    by_position = _draw_positions(one, width, min(MOST_ROWS, spare), ink)
     half = (width - 2) // 2
-    both = beside(
-        [(_draw_worst(one, worst_count, ink), half), (_draw_kinds(one, half, ink), half)],
-        worst_count + 1,
-    )
-    return cut(below(text, both), width, height)
+    lists = [(_draw_worst(one, half, count, ink), half), (_draw_kinds(one, half, ink), half)]
+    both = beside(lists, count + 1)
+    return cut(below(head, text, course, by_position, both), width, height)
+
+
+def _draw_very_wide(one: Surprises, width: int, height: int, ink: Ink) -> Picture:
+    """Draw the text and what positions cost, the courses and kinds, and the worst tokens."""
+    room = width - 4 - TEXT_COLUMN
+    middle_width = room // 2
+    right_width = room - middle_width
+    head = _draw_head(one, TEXT_COLUMN, ink)
+    text = _draw_text(one, TEXT_COLUMN, max(2, height - len(head.rows) - FEWEST_ROWS - 2), ink)
+    left = below(head, text, Picture([[]]))
+    left = below(left, _draw_positions(one, TEXT_COLUMN, min(24, height - len(left.rows)), ink))
+    kinds = _draw_kinds(one, middle_width, ink)
+    course = _draw_course(one, middle_width, height - len(kinds.rows) - 1, ink)
+    middle = below(course, Picture([[]] if course.rows else []), kinds)
+    middle = below(middle, guide(one.guide, middle_width, height - len(middle.rows)))
+    worst = _draw_worst(one, right_width, height - 1, ink)
+    return beside([(left, TEXT_COLUMN), (middle, middle_width), (worst, right_width)], height)
+
+
+def _draw_course(
+    one: Surprises, width: int, height: int, ink: Ink, has_both: bool = False
+) -> Picture:
+    """Draw what the token at the cursor, and any of its kind, cost at the kept moments.
+
+    Args:
+        has_both: Whether the two charts are beside each other.
+    """
+    picture = Picture()
+    if one.course is None or height < 3:
+        return picture
+    at, course = one.position, one.course
+    if not at:
+        picture.add(("over the steps ", "title"), ("nothing comes before the first token", "dim"))
+        return picture
+    steps = f"step {course.steps[0]:,}", f"{course.steps[-1]:,}"
+    told = f"bits at {len(course.steps)} kept moments, {steps[0]} to {steps[1]}"
+    if one.measured_share < 1:
+        told = f"measuring the kept moments: {one.measured_share:.0%}"
+    picture.add(("over the steps ", "title"), (told, "dim"))
+    token = f"this {quoted(one.measured.tokens[at], ink == 'ascii')}"
+    parts = [(token, course.token, False), (f"any {one.kind}", course.kind, True)]
+    rows = COURSE_ROWS if has_both else 2 * COURSE_ROWS
+    if height <= rows or width < 40:
+        room = max(1, min(width - NAME - COST - 2, len(course.steps)))
+        for name, costs, of_kind in parts:
+            line = sparkline(costs[:, at], MOST_BITS, room, ink)
+            row: Row = [(name.ljust(NAME)[:NAME] + " ", "ink"), (line.ljust(room) + " ", "bar")]
+            picture.rows.append([*row, *_learned(one, course, of_kind)])
+        return picture
+    one_width = (width - 2) // 2 if has_both else width
+    charts = []
+    for name, costs, of_kind in parts:
+        head, learned = [(name.ljust(NAME)[:NAME] + " ", "ink")], _learned(one, course, of_kind)
+        heads = Picture([head, learned] if has_both else [[*head, *learned]])
+        columns = draw_columns(costs[:, at], one_width, COURSE_ROWS - 2, ink, steps)
+        charts.append(below(heads, columns))
+    if has_both:
+        both = beside([(chart, one_width) for chart in charts], COURSE_ROWS)
+        return below(picture, both)
+    return below(picture, *charts)
+
+
+def _learned(one: Surprises, course: OverMoments, of_kind: bool) -> Row:
+    """Say since when the token at the cursor is cheap, once that is known."""
+    if one.measured_share < 1:
+        return []
+    now = float((course.kind if of_kind else course.token)[-1, one.position])
+    since = course.learned_at(one.position, of_kind)
+    if since is None:
+        return [(f"{now:.1f} bits, not below 1 yet", "dim")]
+    return [(f"{now:.1f} bits, ", "dim"), (f"below 1 since step {since:,}", "good")]
 
 
 def _draw_positions(one: Surprises, width: int, height: int, ink: Ink) -> Picture:
@@ -126,18 +227,22 @@ def _draw_text(one: Surprises, width: int, height: int, ink: Ink) -> Picture:
     return draw_tokens(measured.tokens, styles, width, height, one.position, marks, ink == "ascii")
 
 
-def _draw_worst(one: Surprises, count: int, ink: Ink) -> Picture:
+def _draw_worst(one: Surprises, width: int, count: int, ink: Ink) -> Picture:
+    """Draw the tokens that cost most, each with as much before it as there is room for."""
     picture = Picture()
     picture.add(("the most surprising", "title"))
-    for at in one.measured.worst(count):
+    for at in one.measured.worst(max(1, count)):
         token = quoted(one.measured.tokens[at], ink == "ascii")
-        before = "".join(one.measured.tokens[max(0, at - 8) : at])
-        picture.add(
+        row: Row = [
             (f"{float(one.measured.bits[at]):5.1f} bits ", "ink"),
             (f" {token} ", "cursor" if at == one.position else "good"),
-            (f" after {quoted(before, ink == 'ascii')}", "dim"),
-            what=("token", at),
-        )
+        ]
+        before = one.measured.tokens[max(0, at - max(8, width // 3)) : at]
+        room = width - width_of(row) - len(AFTER)
+        while before and cells_of(quoted("".join(before), ink == "ascii")) > room:
+            before = before[1:]
+        row.append((AFTER + quoted("".join(before), ink == "ascii") if before else "", "dim"))
+        picture.add(*row, what=("token", at))
     return picture
 
 

@@ -32,12 +32,12 @@ def shown(token: str, ascii: bool = False) -> str:
 
 
 def quoted(token: str, ascii: bool = False) -> str:
-    """Return a token as it is named in a list: a space alone can be seen."""
+    """Return a token, or some, as they are named in a list: spaces can be seen."""
     text = shown(token, ascii)
     blank = "_" if ascii else "␣"
     if not text:
         return EMPTY
-    return text.replace(" ", blank) if text.strip() != text else text
+    return text.replace(" ", blank)
 
 
 def initial(token: str, ascii: bool = False) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
@@ -14,9 +15,10 @@ from tui.inside.embeddings import Map, draw_embeddings
 from tui.inside.health import Health, draw_health
 from tui.inside.layers import Layers, draw_layers
 from tui.inside.layout import Picture, wrapped
-from tui.inside.prediction import Next, draw_prediction
+from tui.inside.prediction import Along, Next, draw_prediction
 from tui.inside.steps import draw_steps
 from tui.inside.surprise import Surprises, draw_surprise
+from tui.inside.words import WORDS
 
 if TYPE_CHECKING:
     from engine.inspect.health import Finding, HealthCurves
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 FILTERS = ("temperature", "top_k", "top_p", "min_p")
 MOST_CANDIDATES = 200
+MOST_ALONG = 4096  # tokens of a vocabulary of which all positions are listed
 
 
 class View:
@@ -106,6 +109,8 @@ class AttentionView(View):
         heads = Heads(
             answer.found.maps, pattern, named, answer.tokens, *place,
             query=min(state.position, last), key=min(state.key, last),
+            scores=names.found.scores if names and names.found else {},
+            guide=WORDS["attention"].reading,
         )  # fmt: skip
         if self._mode == 2:
             steps = side.answers.get("steps")
@@ -182,6 +187,7 @@ class PredictionView(View):
         self._tried: dict[tuple[int, ...], dict[str, float]] = {}  # what followed each path
         # what was found last for each side, and what it is of
         self._entropies: dict[int, tuple[Inspected, Any]] = {}
+        self._alongs: dict[int, tuple[Inspected, Sequence[Along]]] = {}
         self._candidates: dict[int, tuple[Inspected, tuple[int, SampleConfig], Candidates]] = {}
 
     def why_not(self, action: str) -> str:
@@ -200,6 +206,18 @@ class PredictionView(View):
         if known is None or known[0] is not answer:
             known = answer, answer.found.prediction.entropy_of_all
             self._entropies[number] = known
+        return known[1]
+
+    def _along(self, answer: Inspected, number: int) -> Sequence[Along]:
+        """Return what comes most likely after each token; nothing of a large vocabulary."""
+        known = self._alongs.get(number)
+        if known is None or known[0] is not answer:
+            vocabulary = answer.found.vocabulary
+            from engine.inspect.prediction import likeliest
+
+            there = likeliest(answer.found.prediction) if len(vocabulary) <= MOST_ALONG else ()
+            told = [([(vocabulary[id], p) for id, p in few], rank) for few, rank in there]
+            known = self._alongs[number] = answer, told
         return known[1]
 
     def _candidates_at(self, answer: Inspected, position: int, number: int) -> Candidates:
@@ -234,6 +252,8 @@ class PredictionView(View):
             settings,
             FILTERS[self._setting],
             tuple(self._tried.get(tuple(self.state.typed), {}).items()),
+            self._along(answer, number),
+            WORDS["prediction"].reading,
         )
 
     def move(self, by: int) -> None:
@@ -286,7 +306,7 @@ class SurpriseView(View):
     joins_two = True
 
     def draw(self, side: Side, width: int, height: int) -> Picture:
-        from engine.inspect.surprise import difference
+        from engine.inspect.surprise import difference, kind_of
 
         found = side.answers["surprise"].found
         position = min(self.state.position, len(found.measured.tokens) - 1)
@@ -300,6 +320,7 @@ class SurpriseView(View):
                 except InputError as error:  # they cut the text into other tokens
                     problem = str(error)
         average = side.answers.get("positions")
+        course = side.answers.get("moments")
         one = Surprises(
             found.measured,
             found.kinds,
@@ -309,6 +330,10 @@ class SurpriseView(View):
             problem,
             average.found.bits if average else None,
             average.found.contexts if average else 0,
+            course.found if course else None,
+            course.share if course else 0.0,
+            kind_of(found.measured.tokens[position]),
+            WORDS["surprise"].reading,
         )
         return draw_surprise(one, width, height, self.screen.ink)
 
@@ -351,6 +376,7 @@ class LayersView(View):
             (layer, found.parts[place]),
             found.bits,
             found.goes_on,
+            WORDS["layers"].reading,
         )
         return draw_layers(one, width, height, self.screen.ink)
 
@@ -411,6 +437,7 @@ class EmbeddingsView(View):
             list(zip(near.ids.tolist(), near.cosines.tolist(), strict=True)) if near else [],
             self._cursor,
             found.positions,
+            WORDS["embeddings"].reading,
         )
         return draw_embeddings(one, width, height, self.screen.ink)
 
@@ -468,7 +495,7 @@ class HealthView(View):
 
     def draw(self, side: Side, width: int, height: int) -> Picture:
         from engine.inspect.health import matrix, why_empty
-        from engine.metric_catalogue import format_value, short_part
+        from engine.metric_catalogue import FAMILIES, format_value, short_part
 
         curves = self.screen.health_curves()
         found = self._judge(curves)
@@ -485,6 +512,8 @@ class HealthView(View):
             cursor,
             short_part,
             lambda one: format_value(one.family.metric(one.part), one.value),
+            [matrix(curves, other.name, True) for other in FAMILIES if other.name != family],
+            WORDS["health"].reading,
         )
         return draw_health(one, width, height, self.screen.ink)
 

@@ -136,6 +136,19 @@ def test_a_failure_on_the_way_refuses_the_question_and_no_more(
     assert not inspector.under_way
 
 
+def test_what_is_not_done_when_the_run_is_closed_is_refused(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Event] = []
+    monkeypatch.setitem(views.VIEWS, "worth", lambda *_: iter([(0.5, None), (1.0, None)]))
+    inspector = Inspector(heard.append)
+    inspector.begin(Inspect("worth", "a", request_id=3), subject, Path("run"))
+    inspector.ask(Inspect("surprise", "a", request_id=4))
+    inspector.stop()
+    assert [one.request_id for one in heard if isinstance(one, Refused)] == [3, 4]
+    assert not inspector.under_way
+
+
 UNUSUAL: dict[str, dict[str, Any]] = {
     "without anything": {"residual": False, "norm": "none", "mlp_ratio": 0, "output_proj": False},
     "grouped and rotary": {"n_kv_head": 1, "position": "rotary", "qk_norm": True},
