@@ -9,7 +9,7 @@ change.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, nan
 from typing import Any, TypeAlias
 
@@ -212,6 +212,9 @@ class Mark:
     value: float = nan
 
 
+BEST_SO_FAR = " · the best so far"  # behind the label of an evaluation
+
+
 class MetricStore:
     """All curves of a run by name, and marks at changes of settings.
 
@@ -264,6 +267,18 @@ class MetricStore:
         if kind == "best":
             self.bests.append(self.events[-1])
         self.version += 1
+
+    def settle_best(self, step: int, value: float, label: str) -> None:
+        """Make an evaluation the best of all, once it was measured on the same as the others."""
+        events = [
+            replace(one, kind="evaluation", label=one.label.removesuffix(BEST_SO_FAR))
+            if one.kind == "best" and one.step >= step
+            else one
+            for one in self.events
+        ]
+        self.events = [one for one in events if (one.kind, one.step) != ("evaluation", step)]
+        self.bests = [one for one in self.bests if one.step < step]
+        self.add_event(step, label, "best", value)
 
     def add_ghost(self, name: str, steps: Steps, values: Values) -> None:
         """Add a part of a curve that the run abandoned by going back."""

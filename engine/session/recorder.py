@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.config.changes import changes_training
 from engine.config.schema import SETTINGS
-from engine.metrics import MetricStore, sparkline
+from engine.metrics import BEST_SO_FAR, MetricStore, sparkline
 from engine.runs.database import RunDatabase
 
 FLUSH_SECONDS = 1.0
@@ -100,13 +100,17 @@ def mark_entry(metrics: MetricStore, step: int, kind: str, detail: Mapping[str, 
     if kind == "evaluated":
         loss = float(detail["val_loss"])
         best = metrics.bests[-1].value if metrics.bests else inf
-        told, sort = (" · the best so far", "best") if loss < best else ("", "evaluation")
+        told, sort = (BEST_SO_FAR, "best") if loss < best else ("", "evaluation")
         metrics.add_event(step, f"validation loss {loss:.4f}{told}", sort, loss)
     elif kind == "saved":
-        metrics.add_event(step, "checkpoint", "checkpoint")
+        metrics.add_event(step, "a checkpoint was written", "checkpoint")
     elif kind in MARKED:
         told = str(detail.get("message") or detail.get("why") or detail.get("run") or "")
         metrics.add_event(step, f"{kind}: {told}" if told else kind, kind)
+    if kind == "finished" and detail.get("best_step") is not None:
+        loss = float(detail["best_val_loss"])
+        told = f"validation loss {loss:.4f} · the best, over the whole split"
+        metrics.settle_best(int(detail["best_step"]), loss, told)
 
 
 MARKED = (

@@ -161,14 +161,17 @@ class Results:
         last_loss = math.nan if losses.val_loss is None else losses.val_loss
         losses.best_step, losses.best_val_loss = run_state.step, last_loss
         if earlier:  # the best by an estimate; now both are measured on the same
-            best = yield from self._measure(True, earlier)
-            if best.loss < last_loss or not math.isfinite(last_loss):
-                losses.best_step, losses.best_val_loss = earlier_step, best.loss
+            again = yield from self._measure(True, earlier)
+            if again.loss < last_loss or not math.isfinite(last_loss):
+                losses.best_step, losses.best_val_loss = earlier_step, again.loss
         losses.final_step = run_state.step
         self._saving.begin()
         yield from self._saving.until_written()
         yield from self._finish_automatic_sample()
-        self._outlet.journal("finished")
+        best, measured = losses.best_val_loss, {}
+        if best is not None and math.isfinite(best):
+            measured = {"best_step": losses.best_step, "best_val_loss": best}
+        self._outlet.journal("finished", **measured)
 
     def sample_automatically(self) -> None:
         """Request samples from the weights that are evaluated: of the prompt, and of the probes."""

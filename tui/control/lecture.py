@@ -51,14 +51,16 @@ class Progress:
 
     @property
     def sign(self) -> str:
-        """``○`` not tried, ``◐`` begun, ``●`` trained, ``✓`` as good as the lecture."""
-        if self.live is not None:
-            return "◐"
-        if self.run is None:
-            return "○"
+        """``○`` not tried, ``◐`` begun, ``●`` trained, ``✓`` as good as the lecture.
+
+        What was reached stays: it is the same whether another run of it is open at the moment.
+        """
         if self.is_beaten:
             return "✓"
-        return "●" if self.run.state == State.FINISHED else "◐"
+        if self.run is None and self.live is None:
+            return "○"
+        runs = [one for one in (self.run, self.live) if one is not None]
+        return "●" if any(one.state == State.FINISHED for one in runs) else "◐"
 
     def told(self) -> str:
         """Say how far one has come with this model."""

@@ -109,12 +109,12 @@ def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, i
     if height - len(picture.rows) >= 4:
         picture.rows.append([])
         rest = height - len(picture.rows)
-        text = draw_shaded(heads, width, rest, ink)
-        across = max([width_of(row) for row in text.rows], default=0)
+        shaded = draw_shaded(heads, width, rest, ink)
+        across = max([width_of(row) for row in shaded.rows], default=0)
         told = guide(STEPS_READING, min(width - across - 2, LONGEST_LINE), rest)
         if width >= WIDE and told.rows:
-            text = beside([(text, across), (told, width - across - 2)], rest)
-        picture = below(picture, text)
+            shaded = beside([(shaded, across), (told, width - across - 2)], rest)
+        picture = below(picture, shaded)
     return cut(picture, width, height)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -34,7 +34,7 @@ from tui.text.lecture import GROUPS, LESSONS, RUNGS, Lesson
 from tui.text.lesson import drawing, facts, heading, parameters_of, steps_of
 from tui.text.letters import letter_of
 from tui.text.model import LETTERS
-from tui.text.model_source import read_excerpt
+from tui.text.model_source import FEWEST, fold, read_excerpt
 from tui.text.numbers import format_amount, format_duration, format_loss
 from tui.text.tables import format_columns
 from tui.widgets.keys_footer import KeysFooter
@@ -247,7 +247,9 @@ class LectureScreen(KeyedScreen[str]):
 
     def _title(self, group: str) -> Text:
         if not self._is_wide:
-            return Text(group if len(group) < 24 else "four projects", "bold", no_wrap=True)
+            if group not in list(GROUPS)[:1]:
+                return Text("four projects", "bold", no_wrap=True)
+            return Text.assemble((f"{group:<18}", "bold"), (f"{'yours':>6}", "dim"))
         if group not in list(GROUPS)[:1]:
             return Text(group, "bold", no_wrap=True)
         columns = f"{'yours':>7}{'video':>7}{'params':>8}"
@@ -265,7 +267,7 @@ class LectureScreen(KeyedScreen[str]):
         if not self._is_wide:
             if target is None:
                 return text.append(lesson.name)
-            shown = "" if best is None else f"{best:.2f}"
+            shown = "–" if best is None else f"{best:.2f}"
             return text.append(f"{lesson.name:<15}").append(f"{shown:>5}", "bold")
         text.append(f"{lesson.name:<{NAME_WIDTH + 1}}", "bold")
         text.append(f"{format_loss(best) if best is not None else '–':>7}")
@@ -291,6 +293,7 @@ class LectureScreen(KeyedScreen[str]):
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
         self._show_pages()
+        self._show_curves()
         self.refresh_bindings()
 
     # -- the pages -------------------------------------------------------------------------------
@@ -361,10 +364,23 @@ class LectureScreen(KeyedScreen[str]):
             except (LookupError, OSError) as error:  # an installation without its source
                 parts.append(Content(f"{name} cannot be read: {error}\n\n"))
                 continue
-            head = Content.assemble((found.name, "bold"), (f"  {found.where}\n", "dim"))
+            room = self._page_width - len(found.name) - len(found.where)
+            gap = "  " if room >= 2 else "\n"
+            head = Content.assemble((found.name, "bold"), (f"{gap}{found.where}\n", "dim"))
             code = highlight(found.text.rstrip(), language="python")
-            parts += [head, code, Content("\n\n")]
+            parts += [head, *self._folded(code), Content("\n")]
         return Content("").join(parts)
+
+    @property
+    def _page_width(self) -> int:
+        """Columns of a line of a page, beside its padding and its scrollbar."""
+        return max(FEWEST, self.page_view.region.width - 3)
+
+    def _folded(self, code: Content) -> Iterator[Content]:
+        """Yield the rows of a page; what a long line goes on with is indented, behind a sign."""
+        for line in code.split("\n", allow_blank=True):
+            for before, begin, end in fold(line.plain, self._page_width):
+                yield Content.assemble((before, "dim"), line[begin:end], "\n")
 
     def _pass_text(self, lesson: Lesson) -> Text:
         run = self._run_of(lesson)
@@ -469,8 +485,14 @@ class LectureScreen(KeyedScreen[str]):
         from engine.runs.curves import Axis
 
         series = self._series()
+        is_loss = self._metric == "val_loss"
+        target = self.lesson.preset.lecture_loss
+        if target is not None and is_loss and series:
+            series.append(_level(f"the video's {self.lesson.name}", target, series))
+        found = ((i, self._progress_of(one).best) for i, one in enumerate(LESSONS))
+        best = {place: loss for place, loss in found if loss is not None} if is_loss else {}
         for chart in self.query(OverlayChart):
-            chart.show(series, Axis(self._axis))
+            chart.show(series, Axis(self._axis), figures=best)
 
     def _series(self) -> list[Series]:
         from tui.charts.chart import Series
@@ -491,7 +513,7 @@ class LectureScreen(KeyedScreen[str]):
                 (
                     letter_of(place),
                     lesson.name,
-                    format_loss(run.best_val_loss),
+                    format_loss(self._progress_of(lesson).best),
                     "" if target is None else f"{target:.2f}",
                     format_amount(parameters_of(lesson)),
                     format_duration(run.train_seconds),
@@ -561,7 +583,7 @@ class LectureScreen(KeyedScreen[str]):
     def action_alone(self) -> None:
         """Show the page alone, or the path beside it again."""
         self.toggle_class("-alone")
-        self._show_curves()
+        self.call_after_refresh(self._show_everything)  # in the room that there is then
 
     def action_train(self) -> None:
         """Train the model in a new run; ask first if that ends a training or replaces edits."""
@@ -632,6 +654,18 @@ class LectureScreen(KeyedScreen[str]):
 
     def action_leave(self) -> None:
         self.dismiss("")
+
+
+def _level(name: str, value: float, beside: Sequence[Series]) -> Series:
+    """Return a line at one value, as long as the curves beside it."""
+    from engine.metrics import Column
+    from tui.charts.chart import Series
+    from tui.charts.raster import DOTTED, REFERENCE
+
+    last = max(one.column.last_step or 0 for one in beside)
+    column = Column()
+    column.extend((0, max(1, last)), (value, value))
+    return Series(column, REFERENCE, name=name, stroke=DOTTED)
 
 
 MOVES = {"down": "cursor_down", "up": "cursor_up"}

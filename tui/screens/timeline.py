@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 1.0
 SPEEDS = (0.5, 1, 2, 4, 8)  # texts a second
-WEIGHTS = {"full": "checkpoint", "light": "weights kept"}
+WEIGHTS = {"full": "checkpoint to go on from", "light": "weights to look at"}
 
 
 @dataclass(frozen=True)

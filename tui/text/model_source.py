@@ -52,3 +52,26 @@ def _child(node: ast.AST, name: str, named: str) -> ast.AST:
         if isinstance(child, ast.FunctionDef | ast.ClassDef) and child.name == name:
             return child
     raise LookupError(f"{named}: there is no {name}")
+
+
+FOLDED = "↪ "  # begins what a line goes on with
+FEWEST = 20  # columns that a part of a line has, however deep it is indented
+
+
+def fold(line: str, width: int) -> list[tuple[str, int, int]]:
+    """Fold a line of code that is wider than a page, before a comment or behind a blank.
+
+    Returns:
+        For each row what stands before it, and where its part of the line begins and ends.
+    """
+    indent = len(line) - len(line.lstrip())
+    lead = " " * min(indent + 2, max(0, width - FEWEST)) + FOLDED
+    rows, begin, before = [], 0, ""
+    while len(before) + len(line) - begin > width:
+        room = begin + max(1, width - len(before))
+        comment = line.rfind("  # ", max(begin, indent) + 1, room)
+        blank = line.rfind(" ", max(begin, indent) + 1, room + 1)
+        end = comment if comment > begin else blank if blank > begin else room
+        rows.append((before, begin, end))
+        begin, before = end + len(line[end:]) - len(line[end:].lstrip()), lead
+    return [*rows, (before, begin, len(line))]

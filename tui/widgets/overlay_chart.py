@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,7 @@ class OverlayChart(ChartWidget):
         self._selected = 0  # the place of the run that the legend shows in any case
         self._axis: Axis | None = None
         self._marks: tuple[Mark, ...] = ()
+        self._figures: dict[int, float] = {}
         self._unit, self._suffix = LOSS_UNIT, ""  # of the values, and what the axis counts
 
     def select(self, place: int) -> None:
@@ -58,6 +59,7 @@ class OverlayChart(ChartWidget):
         axis: Axis,
         marks: Sequence[Mark] = (),
         unit: str = LOSS_UNIT,
+        figures: Mapping[int, float] | None = None,
     ) -> None:
         """Choose what to show.
 
@@ -66,16 +68,19 @@ class OverlayChart(ChartWidget):
             axis: What that is.
             marks: Events along it.
             unit: Of the values, as the catalogue of metrics has it.
+            figures: What the legend has of a run, by its place, instead of its last value.
         """
         if axis is not self._axis:  # what is shown of one says nothing of the other
             self.set_reactive(OverlayChart.view, replace(self.view, zoom=None, cursor=None))
         self._unit = unit
         self._series, self._axis, self._marks = tuple(series), axis, tuple(marks)
+        self._figures = {**(figures or {})}
         self.refresh_data()
 
     def data_state(self) -> object:
         series = [(one.name, one.style, id(one.column), one.kind) for one in self._series]
-        return series, self._axis, self._marks, self._selected, self._unit
+        beside = tuple(self._figures.items())
+        return series, self._axis, self._marks, self._selected, self._unit, beside
 
     def chart(self) -> Chart | None:
         if not any(len(one.column) for one in self._series):
@@ -148,6 +153,8 @@ class OverlayChart(ChartWidget):
     def _part(self, one: Value) -> Row:
         series = one.series
         value = one.value if one.smoothed is None else one.smoothed
+        if self.view.cursor is None and series.place is not None:
+            value = self._figures.get(series.place, value)
         return [
             (f"{series.letter} {stroke(series)} ", style_of(series)),
             (f"{series.name} ", "legend"),
