@@ -269,3 +269,16 @@ def test_the_best_evaluations_are_those_better_than_all_before_also_after_going_
     assert [mark.step for mark in store.bests] == [10, 20, 40]
     store.clear()
     assert not store.bests
+
+
+@pytest.mark.parametrize("best", [10, 20, 30])
+def test_the_best_by_the_whole_split_is_the_last_that_is_marked(best: int) -> None:
+    store = MetricStore()
+    for step, loss in ((10, 2.5), (20, 2.6), (30, 2.4)):  # of parts of the split
+        mark_entry(store, step, "evaluated", {"val_loss": loss})
+    mark_entry(store, 30, "finished", {"best_step": best, "best_val_loss": 2.45})
+    assert (store.bests[-1].step, store.bests[-1].value) == (best, 2.45)
+    marked = [one.step for one in store.events if one.kind == "best"]
+    assert marked == [one.step for one in store.bests] and max(marked) == best
+    told = [one for one in store.events if one.kind == "evaluation"]
+    assert not any("best" in one.label for one in told)

@@ -27,7 +27,7 @@ from tui.text.data_way import data_way
 from tui.text.forward_pass import attention_lines, pass_lines
 from tui.text.lecture import LESSONS, RUNGS, STAGES
 from tui.text.lesson import drawing, steps_of
-from tui.text.model_source import read_excerpt
+from tui.text.model_source import FOLDED, fold, read_excerpt
 
 CODE = sorted({name for one in LESSONS for name in one.code})
 LONGEST = 42  # lines of an excerpt: it is read on one screen
@@ -48,6 +48,25 @@ def test_the_code_is_that_of_the_installed_program(name: str) -> None:
     assert 0 < len(source.splitlines()) <= LONGEST
     line = int(excerpt.where.rpartition(" ")[2])
     assert inspect.getsourcelines(found)[1] == line  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("width", [20, 52, 80])
+def test_a_line_that_is_too_long_is_folded_and_nothing_of_it_is_lost(width: int) -> None:
+    for lesson in LESSONS:
+        for name in lesson.code:
+            for line in read_excerpt(name).text.splitlines():
+                rows = fold(line, width)
+                assert all(len(before) + end - begin <= width for before, begin, end in rows)
+                parts = [line[begin:end] for _, begin, end in rows]
+                assert "".join("".join(parts).split()) == "".join(line.split())
+                assert all(FOLDED in before for before, _, _ in rows[1:])
+
+
+def test_a_comment_behind_code_is_folded_as_a_whole() -> None:
+    line = "    scores = q @ k  # (B, nh, T, T)"
+    assert [line[begin:end] for _, begin, end in fold(line, 30)] == [
+        "    scores = q @ k", "# (B, nh, T, T)",
+    ]  # fmt: skip
 
 
 def test_code_that_is_gone_is_named() -> None:
@@ -162,6 +181,14 @@ def test_a_run_in_training_is_told() -> None:
     found = progress_of(PRESETS["bigram"], [live])
     assert found.sign == "◐"
     assert found.told().startswith("bigram-1 is training: step 120/3,000; ")
+
+
+def test_what_was_reached_stays_while_another_run_is_open() -> None:
+    done = a_run("bigram-1", 2.489, state=State.FINISHED)
+    again = a_run("bigram-2", None, live=True, state=State.RUNNING)
+    for runs in ([done], [done, again], [replace(done, live=True)]):
+        found = progress_of(PRESETS["bigram"], runs)
+        assert (found.sign, found.best) == ("✓", 2.489)
 
 
 # -- in the app ------------------------------------------------------------------------------------

@@ -62,8 +62,8 @@ WORDS = {
         "loss is the mean of these; where they are high is what the model has yet to learn.",
         "Shannon 1948; Hale 2001.",
         (
-            "First letters of words cost most and last ones least, as in every language model. "
-            "What stays dear though a reader would know it is what there is to learn.",
+            "The first letter of a word costs more than those after it: nobody can know which word "
+            "comes. What stays dear though a reader would know it is what there is to learn.",
             "The course over the steps has the token itself and any token of its kind: nobody can "
             "know which capital begins a line, but that a capital does is learned early.",
             "A model that uses its context is less surprised further in: the columns by position "
@@ -96,7 +96,7 @@ WORDS = {
             "map may be far apart in other directions. The list has the cosine in all of them.",
             "In the untrained model the points are a cloud without order. Go through the kept "
             "weights and see groups form.",
-            "Learned positions that are neighbours become alike where the model uses distance.",
+            "That neighbouring positions are alike is learned, too: untrained, they are not.",
         ),
     ),
     "health": Words(

@@ -57,7 +57,9 @@ LESSONS = (
         ("engine.model.bigram:Bigram.__init__", "engine.model.bigram:Bigram.forward"),
         (
             Look("prediction", "move through a text: the bars depend on one character alone"),
-            Look("surprise", "the first letter of a word costs most: a space hardly tells it"),
+            Look(
+                "surprise", "the first letter of a word costs more than the rest: see after spaces"
+            ),
         ),
     ),
     Lesson(
@@ -85,7 +87,7 @@ LESSONS = (
         ),
         (
             Look("attention", "one map: a row for each query, nothing above the diagonal"),
-            Look("embeddings", "vowels and capitals move together while it trains"),
+            Look("embeddings", "vowels come nearer to each other than to consonants"),
         ),
     ),
     Lesson(
@@ -138,7 +140,7 @@ LESSONS = (
             "The remedy is an addition. A layer does not replace its input x, it adds to it: "
             "x + f(x). The sum that runs from the embedding to the head is the residual stream; "
             "all layers read from it and write into it. In the backward pass an addition hands "
-            "the gradient on unchanged, so the first block learns as well as the last.",
+            "the gradient on unchanged, to the first block as to the last.",
             "Two more changes: a projection after attention, which decides where in the stream "
             "its result is written, and a feed-forward layer four times as wide in the middle. "
             "Most parameters are there from now on.",
@@ -164,9 +166,8 @@ LESSONS = (
             "It stands before attention, before the feed-forward layer, and once before the head. "
             "The stream itself is left alone (pre-norm), so that gradients still pass unchanged. "
             "Attention is all you need (Vaswani et al. 2017) normalises the stream after each "
-            "addition (post-norm), which is harder to train.",
-            "With three blocks it gains a little. A model of dozens of blocks hardly trains "
-            "without it.",
+            "addition (post-norm), which needs a warm-up of the learning rate (Xiong et al. 2020).",
+            "With three blocks it gains a little: in the video, from 2.08 to 2.06.",
         ),
         (
             "engine.model.layers:LayerNorm.forward",
@@ -189,8 +190,8 @@ LESSONS = (
             "works against that: during training a fifth of the activations is set to 0 at random "
             "and the rest is scaled up, so that no part can rely on another one. When the model is "
             "evaluated or generates text, nothing is dropped.",
-            "The learning rate is lowered to 3e-4: a larger model diverges at rates that a small "
-            "one can take. This one is for a GPU; on a CPU it takes a day.",
+            "The learning rate is lowered to 3e-4, as in the video for the larger model. This one "
+            "is for a GPU.",
         ),
         (
             "engine.model.gpt:GPT.__init__",

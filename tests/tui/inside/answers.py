@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from textual.pilot import Pilot
 
+from engine.inspect.attention import LABELS, HeadSteps
 from engine.inspect.embeddings import Nearest, Projection
 from engine.inspect.layers import Lens, StreamNorms
+from engine.inspect.over_moments import OverMoments
 from engine.inspect.prediction import Prediction
 from engine.inspect.surprise import Surprise, by_kind
 from engine.inspect.views import (
@@ -88,6 +90,9 @@ def answers() -> dict[str, Inspected]:
              for layer in range(L) for place, part in enumerate(parts)}  # fmt: skip
     by_position = (2.2 + 2 * np.exp(-np.arange(T) / 9.0) + 0.4 * wave(T)).astype(np.float32)
     by_position[0] = np.nan
+    fall = np.exp(-np.arange(11) / 4.0)[:, None]
+    course = (0.5 + 6 * fall * (0.5 + wave(T))).astype(np.float32)  # (11, T)
+    scores = {label: 0.9 * wave(L, HEADS, seed=20.0 + at) for at, label in enumerate(LABELS[:-1])}
     order = np.argsort(-wave(V), kind="stable")[:20]
     near = Nearest(order, np.linspace(0.9, -0.1, 20).astype(np.float32))
     places = np.arange(T)
@@ -96,16 +101,26 @@ def answers() -> dict[str, Inspected]:
     projection: Any = Projection(points, np.zeros((2, 8), np.float32), (0.31, 0.17))
     found = {
         "attention": Attention(whole, by_head),
-        "heads": HeadNames(names),
+        "heads": HeadNames(names, scores),
         "prediction": NextTokens(Prediction(np.array(IDS), 0, logits, norm), VOCABULARY),
         "surprise": surprise_of(7.0),
         "positions": Positions(by_position, 8),
+        "moments": OverMoments(tuple(range(0, 1251, 125)), course, course / 4),
         "layers": Layers(lens, guesses, norms, parts, frozenset({(1, 2)}), (2.31, 2.68),
                          ("he heart that I have seen thee", "the the the the")),
         "worth": Worths(worth),
         "embeddings": Embeddings(projection, VOCABULARY, dict.fromkeys(range(V), near), positions),
     }  # fmt: skip
     return {view: answer(view, one) for view, one in found.items()}
+
+
+def steps_of_a_head() -> HeadSteps:
+    """The steps of head 0 of layer 0 for token 9, which looks at token 4."""
+    size, masked = 32, np.arange(T) > 9
+    return HeadSteps(
+        0, 0, 9, 4, wave(size), wave(size, seed=2.0), wave(size, seed=3.0), 6.25, size**-0.5,
+        wave(T), masked, patterns()[0, 0, 9], wave(T, size), wave(size), wave(128), 1.5,
+    )  # fmt: skip
 
 
 def record_health(control: StillControl) -> None:
