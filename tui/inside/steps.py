@@ -111,9 +111,9 @@ def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, i
         rest = height - len(picture.rows)
         shaded = draw_shaded(heads, width, rest, ink)
         across = max([width_of(row) for row in shaded.rows], default=0)
-        told = guide(STEPS_READING, min(width - across - 2, LONGEST_LINE), rest)
-        if width >= WIDE and told.rows:
-            shaded = beside([(shaded, across), (told, width - across - 2)], rest)
+        reading = guide(STEPS_READING, min(width - across - 2, LONGEST_LINE), rest)
+        if width >= WIDE and reading.rows:
+            shaded = beside([(shaded, across), (reading, width - across - 2)], rest)
         picture = below(picture, shaded)
     return cut(picture, width, height)
 

@@ -84,8 +84,9 @@ def test_looking_at_everything_all_the_time_changes_no_bit(
     ).to_dict()
     plain = Trained(runs_dir, config, looks=False)
     looked = Trained(runs_dir, config, looks=True)
-    assert looked.refused  # the one that fails, and no other
-    assert all("this model cannot be looked into" in one.message for one in looked.refused)
+    refused = {one.message.partition(":")[0] for one in looked.refused}
+    closed = "the run was closed before this was measured"  # at the end, while some was under way
+    assert refused - {closed} == {"this model cannot be looked into"}  # the one that fails
     assert {view for view, step in looked.answered if 0 < step < 24} == {*views.VIEWS} - {"failing"}
     assert_same_bits(plain.weights, looked.weights)
     assert {"train_loss", "val_loss", "health/grad_norm/blocks.0"} <= plain.metrics.keys()

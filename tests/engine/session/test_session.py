@@ -108,7 +108,7 @@ def test_the_end_holds_last_and_best_weights_to_the_same_measure(
     assert session.trainer.evaluate(True).loss == session.status.val_loss
     assert session.status.val_loss is not None and session.status.best_val_loss is not None
     assert session.status.val_loss > session.status.best_val_loss
-    newest = session.metrics.bests[-1]  # the charts say the same
+    newest = session.recorder.metrics.bests[-1]  # the charts say the same
     assert (newest.step, newest.value) == (12, session.status.best_val_loss)
 
 

@@ -38,25 +38,30 @@ def test_surprise_beside_the_untrained_model(snap_compare: Snap) -> None:
     assert snap_compare(StillApp(PAUSED), terminal_size=(120, 40), run_before=prepare)
 
 
-@pytest.mark.parametrize("size", SIZES)
-async def test_no_sentence_is_cut(size: str) -> None:
+async def test_no_sentence_is_cut() -> None:
     app = StillApp(PAUSED)
-    async with app.run_test(size=SIZES[size]) as pilot:
+    async with app.run_test() as pilot:
         await look_inside()(pilot)
         screen = app.screen
         assert isinstance(screen, InsideScreen)
-        for number, view in enumerate(VIEWS, 1):
-            await pilot.press(str(number))
-            width, height = screen.picture.size
-            words = WORDS[view]
-            told = " ".join(
-                "".join(text for text, _ in row).strip() for row in screen._why(width, height).rows
-            ).strip()
-            assert f"{words.explanation} {words.source}".startswith(told) and told.endswith(".")
-            rows = screen.picture.picture.rows
-            assert len(rows) == height  # what explains is on the screen, below the picture
-            dim = [text for row in rows for text, style in row if style == "dim"]
-            assert [text for text in dim if text.rstrip().endswith("…")] == [], view
+        for size in SIZES.values():
+            await pilot.resize_terminal(*size)
+            for number, view in enumerate(VIEWS, 1):
+                await pilot.press(str(number))
+                check_sentences(screen, view)
+
+
+def check_sentences(screen: InsideScreen, view: str) -> None:
+    """Fail unless the explanation is on the screen in whole sentences, and no other is cut."""
+    width, height = screen.picture.size
+    words, rows = WORDS[view], screen.picture.picture.rows
+    why = ["".join(text for text, _ in row) for row in screen._why(width, height).rows]
+    told = " ".join(line.strip() for line in why).strip()
+    assert f"{words.explanation} {words.source}".startswith(told) and told.endswith(".")
+    shown = ["".join(text for text, _ in row) for row in rows]
+    assert len(shown) == height and shown[-len(why) :] == why
+    dim = [text.rstrip() for row in rows for text, style in row if style == "dim"]
+    assert [text for text in dim if text.endswith("…") and text != "…"] == [], view
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
