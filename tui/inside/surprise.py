@@ -237,11 +237,14 @@ def _draw_worst(one: Surprises, width: int, count: int, ink: Ink) -> Picture:
             (f"{float(one.measured.bits[at]):5.1f} bits ", "ink"),
             (f" {token} ", "cursor" if at == one.position else "good"),
         ]
-        before = one.measured.tokens[max(0, at - max(8, width // 3)) : at]
         room = width - width_of(row) - len(AFTER)
-        while before and cells_of(quoted("".join(before), ink == "ascii")) > room:
-            before = before[1:]
-        row.append((AFTER + quoted("".join(before), ink == "ascii") if before else "", "dim"))
+        before = ""
+        for text in reversed(one.measured.tokens[:at]):
+            longer = quoted(text, ink == "ascii") + before
+            if cells_of(longer) > room:
+                break
+            before = longer
+        row.append((AFTER + before if before else "", "dim"))
         picture.add(*row, what=("token", at))
     return picture
 
