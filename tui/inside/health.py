@@ -91,6 +91,7 @@ def _draw_findings(one: Health, width: int, count: int, ink: Ink) -> Picture:
     names = [_name_of(one, finding) for finding in one.findings]
     values = aligned([one.format(finding) for finding in one.findings])
     columns = min(max([NAME, *map(len, names)]), width // 2)
+    room = width - columns - max([VALUE, *map(len, values)]) - 6
     first = window(one.cursor, count, len(one.findings))
     bad, good = ("!", "ok") if ink == "ascii" else ("▲", "✓")
     for place in range(first, min(len(one.findings), first + count)):
@@ -101,7 +102,7 @@ def _draw_findings(one: Health, width: int, count: int, ink: Ink) -> Picture:
             (f" {shortened(names[place], columns)} ".ljust(columns + 2),
              "cursor" if place == one.cursor else "ink"),
             (values[place] + "  ", "ink"),
-            (_begun(finding.told, width - columns - len(values[place]) - 6), "ink"),
+            (finding.told if cells_of(finding.told) <= room else "", "ink"),  # else below
             what=("finding", place),
         )  # fmt: skip
     return picture
@@ -109,13 +110,6 @@ def _draw_findings(one: Health, width: int, count: int, ink: Ink) -> Picture:
 
 def _name_of(one: Health, finding: Finding) -> str:
     return f"{finding.family.short or finding.family.title} {one.short(finding.part)}"
-
-
-def _begun(told: str, room: int) -> str:
-    """Return what is told if there is room for it, else its first words; below it stands whole."""
-    if cells_of(told) <= room:
-        return told
-    return shortened(told, room) if room >= 20 else ""
 
 
 def _draw_healthy(one: Health, width: int) -> Picture:

@@ -96,8 +96,8 @@ def _draw_along(one: Next, width: int, height: int, ink: Ink) -> Picture:
     if not one.along:
         return picture
     ascii = ink == "ascii"
-    picture.add(("along the text ", "title"), ("the likeliest after each token, and what", "dim"))
-    picture.rows[0].append((" comes", "dim"))
+    told = "likeliest after each token, and what comes"
+    picture.add(("along the text ", "title"), (told, "dim"))
     first = window(one.position, height - 1, len(one.tokens))
     for at in range(first, min(len(one.tokens), first + height - 1)):
         likeliest, rank = one.along[at]
