@@ -1,6 +1,6 @@
 """Whatever a file of a run holds, each use of the run ends with a result or with a sentence.
 
-The same 1,000 cases each time; ``make fuzz`` draws 100,000 others.
+The same 2,000 cases each time; ``make fuzz`` draws 100,000 others.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from tests.faults.hostile_files import (
 )
 from tui.cli import main
 
-CASES = int(os.environ.get("GPT_TUI_FUZZ", 1000))
+CASES = int(os.environ.get("GPT_TUI_FUZZ", 2000))
 SECONDS = 5.0  # of this thread, for one use of a run
 HANGS = 60.0  # seconds by the clock, on a busy machine
 RUN, FORK = "run", "run-fork-1"
