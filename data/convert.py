@@ -15,7 +15,7 @@ from data.download import Watcher
 from data.encoding import SAMPLE_BYTES, UTF8, Encoding, marked
 from data.errors import InputError, reason_of
 from data.file_kinds import kind_of, way_out
-from data.paths import typed_path
+from data.paths import no_room, typed_path
 from data.program import named
 from data.text_file import (
     MARK,
@@ -188,7 +188,8 @@ def _write(path: Path, new: str, pieces: Iterator[str], counts: _Counts) -> None
         with suppress(OSError):
             path.unlink()
         if isinstance(error, OSError):
+            way_out = "make room, or name another" if no_room(error) else "name another"
             raise InputError(
-                f"{named(new)} cannot be written ({error.strerror}): name another"
+                f"{named(new)} cannot be written ({error.strerror}): {way_out}"
             ) from None
         raise

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+MOST_BYTES_OF_NAME = 200  # file systems allow 255, and something is added
 
 
 @contextmanager
@@ -19,7 +21,8 @@ def replacing(path: Path, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]
         OSError: It could not be written; no temporary file is left behind.
     """
     # Not a file of tempfile, which is readable by its owner alone, whatever the umask.
-    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+    short = os.fsdecode(os.fsencode(path.name)[:MOST_BYTES_OF_NAME])
+    part = path.with_name(f".{short}.{os.urandom(4).hex()}.tmp")
     try:
         with part.open(mode.replace("w", "x"), **options) as file:
             yield file
@@ -43,6 +46,21 @@ def write_atomically(path: Path, body: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         file.write(body)
+
+
+def remove_tree(folder: Path) -> None:
+    """Delete a folder of this program's own, as far as that is possible.
+
+    Unlike ``shutil.rmtree``, it has one file open at a time: too many may be open already.
+    """
+    for parent, folders, files in os.walk(folder, topdown=False):
+        for name in (*files, *folders):
+            path = os.path.join(parent, name)
+            with suppress(OSError):
+                is_folder = name in folders and not os.path.islink(path)
+                os.rmdir(path) if is_folder else os.unlink(path)
+    with suppress(OSError):
+        os.rmdir(folder)
 
 
 def sync_to_disk(path: Path) -> None:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data.errors import InputError, brief, reason_of
+from data.errors import InputError, brief, reason_of, shortage_of_files
 
+MOST_LEVELS = 200  # of folders; Python makes missing ones by recursion
 MISSING = (errno.ENOENT, errno.ENOTDIR)
 NOT_UTF8 = re.compile("[\udc80-\udcff]")  # how Python has bytes that are not UTF-8
 NO_HOME = "there is no home folder, as HOME is not set"
@@ -56,6 +57,14 @@ def expanded(text: str) -> Path:
     """
     # a Path drops the ./ in front
     return Path(text) if text.startswith(f"{os.curdir}/") else Path(text).expanduser()
+
+
+def real_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path with its links followed.
+
+    Links that lead in a circle are left in it, where ``Path.resolve`` raises ``RuntimeError``.
+    """
+    return Path(os.path.realpath(path))
 
 
 def absolute(path: Path) -> Path:
@@ -104,6 +113,8 @@ def check_may_be_read(path: Path) -> None:
 
 def describe_os_error(error: OSError) -> str:
     """Return what the system refused and why, and a way out."""
+    if shortage := shortage_of_files(error):
+        return shortage
     named = "a file" if error.filename is None else utf8_text(error.filename)
     return f"{named} cannot be used ({reason_of(error)}): {way_out_of(error)}"
 
@@ -111,6 +122,11 @@ def describe_os_error(error: OSError) -> str:
 def way_out_of(error: OSError) -> str:
     """Return what helps where the system refused a path, as an imperative."""
     return WAYS_OUT.get(error.errno or 0, "check it, or choose another")
+
+
+def no_room(error: OSError) -> bool:
+    """Return whether a disk, or the user's part of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def utf8_text(path: str | bytes | os.PathLike[str]) -> str:
@@ -183,6 +199,8 @@ def _problem_of(text: str) -> tuple[str, str] | None:
         return "it is empty", "name a file or a folder"
     if "\0" in text:
         return "it has a NUL character", "leave that out"
+    if text.count(os.sep) > MOST_LEVELS:
+        return f"it has more than {MOST_LEVELS} levels", "use a shorter one"
     try:
         path = expanded(text)
         os.lstat(path)

@@ -125,7 +125,12 @@ def opened(spec: str, path: Path) -> Iterator[IO[bytes]]:
     except (OSError, ValueError) as error:  # e.g. a NUL in the path
         raise InputError(_unreadable(spec, error)) from error
     with file:
-        yield file
+        try:
+            yield file
+        except OSError as error:  # a disk that fails
+            if error.filename is not None:  # of another file
+                raise
+            raise InputError(_unreadable(spec, error)) from error
 
 
 def _unreadable(spec: str, error: Exception) -> str:

@@ -5,16 +5,20 @@ Nothing heavy is imported here, so that ``--version`` and ``--help`` are printed
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from data.errors import InputError
+from data.errors import InputError, shortage_of_files
 from data.paths import absolute, describe_os_error
 from tui import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.commands import COMMANDS, FORMER_NAMES
 from tui.terminal.stdout import OutputLost, complain, make_streams_usable, put, say, silence
+
+# what reading and writing an open file raise, without its name
+FAILURES_OF_DISKS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,10 +53,15 @@ def exit_code(work: Callable[[], int]) -> int:
     except BrokenPipeError:  # the reader has closed the pipe, as in `gpt-tui runs | head`
         silence(sys.stdout)
         return EXIT_DONE
-    except OSError as error:  # no permission on the way to a file, a name too long, a full disk
-        if error.filename is None:
+    except Exception as error:
+        # no permission on the way to a file, a name too long, a full disk
+        is_told = isinstance(error, OSError) and (
+            error.filename is not None or error.errno in FAILURES_OF_DISKS
+        )
+        told = describe_os_error(error) if is_told else shortage_of_files(error)
+        if not told:
             raise
-        complain(describe_os_error(error))
+        complain(told)
         return EXIT_BAD_INPUT
     finally:
         say("", end="")  # what is left in the buffer would fail at exit, with a code of its own

@@ -6,7 +6,10 @@ hashes, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+import errno
+import os
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -14,7 +17,7 @@ from msgspec import Meta
 from safetensors import safe_open
 from torch import Tensor
 
-from data.errors import InputError
+from data.errors import InputError, shortage_of_files
 from data.paths import utf8_path
 from data.reading import check_regular, convert, parse_json, read_regular
 from data.tokenizers import load_tokenizer
@@ -142,6 +145,18 @@ def optimizer_shapes(config: Config, model: LanguageModel, names: Set[str]) -> d
     return shapes
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        file = safe_open(path, framework="pt")
+    except RuntimeError as error:
+        if shortage_of_files(error):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path)) from None
+        raise
+    with file:
+        yield file
+
+
 def read_tensors(
     path: Path, expected: Callable[[Set[str]], Mapping[str, Shape]]
 ) -> dict[str, Tensor]:
@@ -156,7 +171,7 @@ def read_tensors(
         SafetensorError: It is no such file.
     """
     check_regular(path)
-    with utf8_path(path.parent) as folder, safe_open(folder / path.name, framework="pt") as file:
+    with utf8_path(path.parent) as folder, _opened(folder / path.name) as file:
         names = set(file.keys())
         shapes = expected(names)
         if names ^ shapes.keys():

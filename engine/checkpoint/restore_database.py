@@ -66,7 +66,7 @@ def restore_database(run: Path, say: Say) -> None:
     except BaseException as error:
         _remove(new)
         if isinstance(error, sqlite3.DatabaseError | Unreadable):  # of the new one: the disk's
-            raise OSError(errno.EIO, str(error)) from None
+            raise OSError(errno.EIO, getattr(error, "why", str(error))) from None
         raise
     sync_to_disk(run)
     say(f"{lost}{f'; the damaged one is kept as {kept.name}' if kept else ''}")

@@ -80,7 +80,9 @@ OWN_FILES = (*HASHED, MANIFEST_FILE, PIN_FILE, *(f"{DATABASE_FILE}{end}" for end
 UNFINISHED = re.compile(r"\.(step-[0-9b-]+)\.[0-9]+\.(tmp|old)")
 UNFINISHED_POINTER = re.compile(rf"\.({LATEST}|{BEST})\.[0-9a-f]{{8}}\.tmp")
 # of the files, not of who reads them
-READ_FAILURES = (errno.EIO, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ELOOP, errno.EFBIG)
+READ_FAILURES = (
+    *(errno.ENOENT, errno.EIO, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ELOOP, errno.EFBIG),
+)
 ASIDE = "damaged-"
 LONGEST_REASON = 300  # characters
 
@@ -294,7 +296,11 @@ def _rescue(left: Path, final: Path) -> bool:
 def _is_whole(path: Path, name: str) -> bool:
     try:
         _read(path, is_full(path), name)
-    except (InputError, OSError, ValueError, SafetensorError):
+    except OSError as error:
+        if error.errno not in READ_FAILURES:
+            raise
+        return False
+    except (InputError, ValueError, SafetensorError):
         return False
     return True
 
@@ -414,7 +420,9 @@ def copy_of_database(path: Path) -> Path | None:
         expected = read_manifest(path).sha256.get(DATABASE_FILE)
         if expected and _sha256(path / DATABASE_FILE) != expected:
             raise Damaged(path, f"its copy of {DATABASE_FILE} does not match its hash")
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno not in READ_FAILURES:
+            raise
         raise Damaged(path, f"its copy of {DATABASE_FILE} cannot be read") from None
     return path / DATABASE_FILE if expected else None
 

@@ -45,8 +45,10 @@ def repair(run: Path, say: Say) -> None:
             elif not damaged and not rescued:
                 say(f"{CONFIG_FILE} and {DATABASE_FILE} are intact: nothing is written")
     except OSError as error:
-        why = reason_of(error)
-        raise InputError(f"the folder {run} cannot be read or written ({why})") from None
+        raise InputError(
+            f"the folder {run} cannot be read or written ({reason_of(error)}): make room, or allow "
+            f"writing in it"
+        ) from None
 
 
 def find_damage(run: Path) -> Unreadable | None:
@@ -65,6 +67,8 @@ def find_damage(run: Path) -> Unreadable | None:
             if list_checkpoints(run) and "corpus" not in database.meta():
                 raise Unreadable(database.path, "its content is gone")
     except Unreadable as error:
+        if error.is_shortage:
+            raise
         return error
     return None
 
@@ -117,11 +121,19 @@ def _restore_config(run: Path, say: Say) -> None:
     config, is_known = first_config(run)
     file = run / CONFIG_FILE
     aside = place_aside(file) if os.path.lexists(file) else None
-    if aside and file.is_dir():
-        file.rename(aside)
-    elif aside:
-        shutil.copy2(file, aside)
-    write_atomically(file, tomli_w.dumps(config.to_dict()).encode())
+    is_folder = file.is_dir()
+    try:
+        if aside and is_folder:
+            file.rename(aside)
+        elif aside:
+            shutil.copy2(file, aside)
+        write_atomically(file, tomli_w.dumps(config.to_dict()).encode())
+    except OSError:
+        if aside and is_folder:
+            aside.rename(file)
+        elif aside:
+            aside.unlink(missing_ok=True)
+        raise
     kept = f", the old one is kept as {aside.name}" if aside else ""
     say(f"{CONFIG_FILE} is written anew{kept}")
     if not is_known:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import InputError, reason_of
+from data.paths import describe_os_error
 from engine.checkpoint.store import Damaged, copy_of_database, read_checkpoint
 from engine.metrics import Steps
 from engine.repair.repair import config_differences, find_damage
@@ -75,9 +76,10 @@ def _check_checkpoints(run: Path) -> list[Check]:
             read_checkpoint(path, with_optimizer=is_full(path))
             whole += 1
             copy_of_database(path)
-        except InputError as error:
+        except (InputError, OSError) as error:
             if path.exists():  # else it was removed meanwhile
                 told = error.what if isinstance(error, Damaged) else str(error)
+                told = describe_os_error(error) if isinstance(error, OSError) else told
                 problems.append(Check("checkpoint", told, False))
     if problems and not whole:
         return [*problems, Check("checkpoint", "none is intact: put one back from a copy", False)]

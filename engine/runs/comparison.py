@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
+from data.paths import real_path
 from engine.config.schema import SETTINGS, Config, SampleConfig, read_config
 from engine.config.setting import Value
 from engine.runs.database import Curve, reading
@@ -81,7 +82,7 @@ def read_compared(path: Path) -> ComparedRun:
     Raises:
         InputError: Its folder is gone or damaged.
     """
-    path = path.resolve()
+    path = real_path(path)
     summary = read_summary(path)
     if summary.state == DAMAGED:
         raise InputError(f"the run {path.name!r} cannot be compared: {summary.problem}")

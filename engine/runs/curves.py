@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import InputError
+from data.paths import real_path
 from engine.config.schema import tokens_per_step
 from engine.metrics import Column, Steps, Values
 from engine.runs.comparison import ComparedRun
@@ -21,6 +22,7 @@ from engine.runs.notes import read_notes
 LOSSES = ("train_loss", "val_loss")
 SIZE_OF_STEP = ("train.batch_size", "train.grad_accum_steps")
 MILLISECONDS = 1000
+FURTHEST = 2**53  # tokens or milliseconds: whole numbers are exact up to there
 FAR_STEPS = 1_000_000  # how far tokens are known beyond the last figures of a run in training
 
 
@@ -45,11 +47,9 @@ class LossCurves:
         curve = self.losses[metric]
         if axis is Axis.STEPS:
             return curve.steps, curve.values
-        if axis is Axis.TOKENS:
-            places = np.interp(curve.steps, self.tokens.steps, self.tokens.values)
-        else:
-            places = MILLISECONDS * np.interp(curve.steps, self.clock.steps, self.clock.values)
-        return np.round(places).astype(np.int64), curve.values
+        known, unit = (self.tokens, 1) if axis is Axis.TOKENS else (self.clock, MILLISECONDS)
+        places = np.interp(curve.steps, known.steps, np.minimum(known.values, FURTHEST / unit))
+        return np.round(unit * places).astype(np.int64), curve.values
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def read_parent(run: Path) -> Parent | None:
     Raises:
         InputError: The run's database is damaged.
     """
-    run = run.resolve()
+    run = real_path(run)
     with reading(run) as database:
         known = database.meta().get("parent")
     if not known:
@@ -125,7 +125,7 @@ def name_of_parent(run: Path) -> str:
 def _renamed(runs_dir: Path, name: str) -> Iterator[Path]:
     for folder in list_runs(runs_dir):
         with suppress(InputError):  # a run whose notes are damaged is not known by other names
-            if name in (folder.resolve().name, *read_notes(folder).formerly):
+            if name in (real_path(folder).name, *read_notes(folder).formerly):
                 yield folder
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from data.errors import InputError
+from data.errors import InputError, shortage_of_files
 from data.files import sync_to_disk
 from data.paths import check_may_be_read
 from data.reading import convert, parse_json
@@ -126,6 +126,8 @@ class Unreadable(InputError):
         A database that was at rest is read without locks; a program may have begun to write it.
         """
         self.is_restorable = False
+        if self.is_shortage:
+            return self
         self.problems = [
             f"{self._path} cannot be read while a program has the run open: try again, or close "
             f"the run there first ({self.why})"
@@ -619,7 +621,9 @@ def back_up(source: Path, target: Path) -> bool:
         if _has_code(error, LOCKED):
             return False
         if _has_code(error, PASSING):
-            raise OSError(f"the run's database cannot be copied: {error}") from None
+            told = f"the run's database cannot be copied: {error}"
+            shortage = (errno.EMFILE,) if shortage_of_files(error) else ()
+            raise OSError(*shortage, told) from None
         raise Unreadable(source, str(error)) from None
     return True
 

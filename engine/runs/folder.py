@@ -7,7 +7,6 @@ import fcntl
 import itertools
 import os
 import re
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,8 +16,16 @@ import platformdirs
 import tomli_w
 
 from data.errors import InputError, reason_of, suggest
-from data.files import write_atomically
-from data.paths import check_may_be_read, describe_os_error, own_folder, quoted_path, typed_path
+from data.files import remove_tree, write_atomically
+from data.paths import (
+    check_may_be_read,
+    describe_os_error,
+    no_room,
+    own_folder,
+    quoted_path,
+    real_path,
+    typed_path,
+)
 from data.reading import open_regular, read_regular
 from engine.config.schema import MOST_BYTES, SECTIONS, Config, read_config
 from engine.program import program
@@ -78,7 +85,7 @@ def find_run(run: str, runs_dir: Path | None = None) -> Path:
     path = _find(run, runs_dir)
     if path:
         _check_readable(path)
-        return Path(os.path.realpath(path))
+        return real_path(path)
     from engine.runs.transfer import way_back  # imports this module
 
     if back := way_back(run, runs_dir):
@@ -124,7 +131,7 @@ def check_own_run(run: Path, runs_dir: Path) -> None:
 
 def path_in(runs_dir: Path, run: Path) -> Path:
     """Return the path of a run in a runs folder, which may be a link to it; else its own."""
-    if run.parent != Path(os.path.realpath(runs_dir)):
+    if run.parent != real_path(runs_dir):
         for path in list_runs(runs_dir):
             if os.path.realpath(path) == str(run):
                 return path
@@ -269,7 +276,7 @@ def create_run(
             raise
     except OSError as error:
         raise cannot_write(runs_dir, error) from None
-    return path.resolve()
+    return real_path(path)
 
 
 def cannot_write(
@@ -298,7 +305,7 @@ def _make_folder(runs_dir: Path, name: str | None, stem: str) -> Path:
 
 def delete_run(path: Path) -> None:
     """Delete the folder of a run that could not be created."""
-    shutil.rmtree(path, ignore_errors=True)
+    remove_tree(path)
 
 
 class RunIsTaken(InputError):
@@ -318,9 +325,15 @@ class RunLock:
         try:
             file = _lock(run / LOCK_FILE)
         except OSError as error:
+            if error.errno == errno.EINVAL:  # something else is in its place
+                raise InputError(
+                    f"{run / LOCK_FILE} cannot be used ({error.strerror}): remove it: "
+                    f"rm -r {quoted_path(run / LOCK_FILE)}"
+                ) from None
             raise InputError(
                 f"the run folder {run} cannot be written ({error.strerror}): "
-                f"allow it, or copy the run elsewhere and open the copy"
+                f"{'make room' if no_room(error) else 'allow it'}, or copy the run elsewhere and "
+                f"open the copy"
             ) from None
         if file is None:
             raise RunIsTaken(

@@ -18,7 +18,7 @@ import tomli_w
 
 from data.errors import InputError, brief
 from data.files import write_atomically
-from data.paths import is_unicode
+from data.paths import is_unicode, no_room
 from data.reading import convert, parse_toml, read_regular
 
 NOTES_FILE = "notes.toml"
@@ -65,9 +65,10 @@ def change_notes(run: Path, change: Callable[[Notes], Notes]) -> Notes:
                 write_atomically(run / NOTES_FILE, tomli_w.dumps(asdict(after)).encode())
             return after
     except OSError as error:
+        way_out = "make room" if no_room(error) else f"allow writing in {run}"
         raise InputError(
             f"the notes of the run {run.name!r} cannot be written ({error.strerror}): "
-            f"allow writing in {run}, or copy the run elsewhere"
+            f"{way_out}, or copy the run elsewhere"
         ) from None
 
 

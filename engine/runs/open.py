@@ -229,6 +229,8 @@ def _load_known_text(
         except NotFound:
             problems.append(f"there is no file {named(place)}")
         except InputError as error:
+            if error.is_shortage:
+                raise
             problems += error.problems
         else:
             corpus, tokenizer, split = found

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from data.errors import InputError
+from data.errors import InputError, shortage_of_files
 from data.files import replacing
 from data.paths import quoted_path
 from data.reading import file_type
@@ -46,7 +46,8 @@ def find_foreign(run: Path, deep: bool = False) -> tuple[Path, str]:
         path = next((Path(path) for path in _foreign(str(run), 0, deep)), None)
         return (path, _told(path)) if path else (run, "")
     except OSError as error:
-        return run, f"the run folder {run} cannot be read ({error.strerror}): allow it"
+        told = f"the run folder {run} cannot be read ({error.strerror}): allow it"
+        return run, shortage_of_files(error) or told
 
 
 def _foreign(folder: str, depth: int, deep: bool) -> Iterator[str]:

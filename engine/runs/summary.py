@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from data.paths import describe_os_error
 from engine.config.schema import Config
 from engine.runs.database import Unreadable, reading
 from engine.runs.folder import CONFIG_FILE, is_locked, list_runs, read_run_config
@@ -92,7 +93,8 @@ def _read_real(path: Path) -> RunSummary:
         state = _state(facts.pop("state", None), live)
         return RunSummary(**facts | about, state=state, problem=problem, config=config)
     except (InputError, OSError) as error:
-        damage = "\n".join(one for one in (str(error), problem) if one)
+        told = describe_os_error(error) if isinstance(error, OSError) else str(error)
+        damage = "\n".join(one for one in (told, problem) if one)
         return RunSummary(
             **about,
             state=DAMAGED,

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from data.errors import InputError, reason_of
-from data.files import write_atomically
+from data.files import remove_tree, write_atomically
 from data.paths import absolute, quoted_path, typed_path, way_out_of
 from data.reading import read_regular
 from engine.program import program
@@ -87,7 +87,7 @@ def copy_run(run: Path, destination: Path) -> Path:
             f"folder, or make room"
         ) from None
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        remove_tree(part)
     return place
 
 
@@ -293,7 +293,7 @@ def _copy_checkpoints(source: Path, target: Path) -> None:
         with suppress(FileNotFoundError):  # an old one was dropped just then
             _copy_checkpoints_once(source, target)
             return
-        shutil.rmtree(target, ignore_errors=True)
+        remove_tree(target)
     raise InputError(f"the checkpoints in {source} change too fast: try again")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from data.errors import InputError, reason_of
+from data.errors import InputError, reason_of, shortage_of_files
 from engine.checkpoint.retention import Rules
 from engine.checkpoint.store import Snapshot, write_checkpoint
 from engine.protocol import Saved, State
@@ -136,9 +136,11 @@ class Saving:
             self._announce(self._request_id)
 
     def _pause_unwritten(self, error: OSError) -> None:
+        shortage = shortage_of_files(error)
+        way_out = shortage or "make room, then resume it"
         why = (
             f"the checkpoint could not be written ({reason_of(error)}); the older ones "
-            f"are whole. Training is paused: make room, then resume it"
+            f"are whole. Training is paused: {way_out}"
         )
         self._pause(why if self._run_state.files.path.is_dir() else self._what_is_gone())
 

@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from data.download import Watcher
-from data.errors import Cancelled, InputError, reason_of
+from data.errors import Cancelled, InputError, reason_of, shortage_of_files
 from data.paths import describe_os_error
 from data.reading import open_regular
 from engine.config.schema import config_from_dict
@@ -324,7 +324,7 @@ def open_or_restore(
 
 
 def _described(error: Exception, session: Session | Viewer | None) -> str:
-    if failure := described_failure(error):
+    if failure := described_failure(error) or shortage_of_files(error):
         return failure
     told = str(error).lower()
     if "database is locked" in told:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import sqlite3
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -22,13 +21,22 @@ from typing import Any
 
 from data.corpus import KNOWN_NAMES
 from data.errors import InputError, reason_of
-from data.paths import absolute, check_storable, describe_os_error, typed_path, utf8_text
+from data.files import remove_tree
+from data.paths import (
+    absolute,
+    check_storable,
+    describe_os_error,
+    quoted_path,
+    typed_path,
+    utf8_text,
+)
 from data.reading import convert, parse_json
 from engine.config.schema import SETTINGS, config_from_dict, read_config
 from engine.config.setting import Value
 from engine.protocol import Open, PruningRule, Start, State
 from engine.runs.folder import (
     CONFIG_FILE,
+    LOCK_FILE,
     NAME_PATTERN,
     RunIsTaken,
     RunLock,
@@ -37,7 +45,7 @@ from engine.runs.folder import (
     list_runs,
 )
 from engine.runs.notes import read_notes
-from engine.runs.own_files import unlinked, unshare
+from engine.runs.own_files import find_foreign, unlinked, unshare
 from engine.runs.sqlite import Bounded, check_files, statements
 from engine.sweeps.grid import Trial
 from engine.sweeps.median_rule import MedianRule
@@ -187,7 +195,7 @@ class Queue:
             elif sweep is not None:
                 taken, numbers = self.sweeps(), itertools.count(1)
                 name = next(one for n in numbers if (one := f"sweep-{n}") not in taken)
-            (last,) = db.execute("SELECT coalesce(max(position), 0) FROM entries").fetchone()
+            last = len(_number(db, _in_order(db)))
             kept_rule = json.dumps(asdict(rule)) if rule and name else ""
             for number, trial in enumerate(trials, start=1):
                 config, corpus = trial.config, trial.config.data.corpus
@@ -225,18 +233,20 @@ class Queue:
         """Move a waiting entry towards the front (below 0) or the end of the queue."""
         with self._open(write=True) as db:
             self._entry(db, id, (EntryState.WAITING,), "moved")
-            waiting = "SELECT id, position FROM entries WHERE state = 'waiting' ORDER BY position"
-            ids, positions = map(list, zip(*db.execute(waiting), strict=True))
-            new = min(max(ids.index(id) + places, 0), len(ids) - 1)
-            ids.remove(id)
-            ids.insert(new, id)
-            for one, position in zip(ids, positions, strict=True):
-                _update(db, one, position=position)
+            entries = self._select(db, cleared=True)
+            waiting = [one.id for one in entries if one.state is EntryState.WAITING]
+            new = min(max(waiting.index(id) + places, 0), len(waiting) - 1)
+            waiting.remove(id)
+            waiting.insert(new, id)
+            moved, these = iter(waiting), set(waiting)
+            _number(db, [next(moved) if one in these else one for one in _in_order(db)])
 
     def clear(self) -> None:
         """Hide the entries that are over, but not from leaderboards."""
         with self._open(write=True) as db:
-            db.execute("UPDATE entries SET cleared = 1 WHERE state IN (?, ?, ?)", OVER)
+            for entry in self._select(db):
+                if entry.is_over:  # also one whose row is damaged
+                    _update(db, entry.id, cleared=1)
 
     @property
     def is_held(self) -> bool:
@@ -261,14 +271,18 @@ class Queue:
         """Lock the next entry, so that no other program trains it until ``end``.
 
         Also return the command that makes the engine train it. An entry whose run was finished
-        outside the queue is marked as done.
+        outside the queue is marked as done. One that cannot be locked is passed over; it is told
+        when no other is left.
         """
-        taken = None
+        taken, problem = None, None
         with self._open(write=True) as db:
             for entry in self.pending(sweep):
                 with suppress(RunIsTaken):
-                    self._lock_folder(entry.id).mkdir(exist_ok=True)
-                    lock = RunLock(self._lock_folder(entry.id))
+                    try:
+                        lock = self._lock(entry.id)
+                    except InputError as error:
+                        problem = problem or error
+                        continue
                     command = self._command(db, entry)
                     if command:
                         taken = self._entry(db, entry.id), command
@@ -276,6 +290,8 @@ class Queue:
                     lock.release()
         if taken:  # and written
             self._locks[taken[0].id] = lock
+        elif problem:
+            raise problem
         return taken
 
     def end(self, id: int, state: EntryState, problem: str = "") -> None:
@@ -287,7 +303,7 @@ class Queue:
                     begun = (self.runs_dir / self._entry(db, id).run / CONFIG_FILE).is_file()
                     state = EntryState.RUNNING if begun else EntryState.WAITING
                 _update(db, id, state=state, problem=utf8_text(problem))
-                shutil.rmtree(self._lock_folder(id), ignore_errors=True)
+                remove_tree(self._lock_folder(id))
         finally:
             lock.release()
 
@@ -371,8 +387,9 @@ class Queue:
         with self._refusing(ValueError), Bounded(db).in_time():
             rows = db.execute(
                 f"SELECT {', '.join(STORED)} "
-                "FROM entries WHERE (?1 IS NULL AND cleared <= ?2) OR sweep = ?1 ORDER BY position",
-                (sweep, int(cleared)),
+                "FROM entries WHERE (?1 IS NULL AND (?2 OR cleared IS NOT 1)) OR sweep = ?1 "
+                "ORDER BY position, id",
+                (sweep, cleared),
             ).fetchall()
         return [self._read(dict(zip(STORED, row, strict=True))) for row in rows]
 
@@ -402,6 +419,24 @@ class Queue:
             raise InputError(f"entry {id} is {entry.state}: only {only} entries can be {change}")
         return entry
 
+    def _lock(self, id: int) -> RunLock:
+        """Lock an entry.
+
+        Raises:
+            RunIsTaken: Another program trains it.
+            InputError: Its folder cannot be written, or is something else.
+        """
+        folder = self._lock_folder(id)
+        with suppress(FileExistsError):
+            folder.mkdir()
+        foreign, told = find_foreign(folder)
+        if told or (foreign := folder / LOCK_FILE).is_dir():
+            raise InputError(
+                f"entry {id} cannot be trained ({foreign} is not what the queue puts there): "
+                f"remove it: rm -r {quoted_path(foreign)}"
+            )
+        return RunLock(folder)
+
     def _lock_folder(self, id: int) -> Path:
         """Return the folder whose lock file is held by the program that trains an entry."""
         return self.path.with_name(f"{id}.training")
@@ -429,3 +464,14 @@ def _entry_of(row: dict[str, Any]) -> Entry:
 def _update(db: sqlite3.Connection, id: int, **values: object) -> None:
     assignments = ", ".join(f"{name} = ?" for name in values)
     db.execute(f"UPDATE entries SET {assignments} WHERE id = ?", (*values.values(), id))
+
+
+def _in_order(db: sqlite3.Connection) -> list[int]:
+    """Return the ids of all entries in the order of the queue."""
+    return [id for (id,) in db.execute("SELECT id FROM entries ORDER BY position, id")]
+
+
+def _number(db: sqlite3.Connection, ids: list[int]) -> list[int]:
+    """Give entries the positions 1, 2 …, whatever theirs were; return the ids."""
+    db.executemany("UPDATE entries SET position = ? WHERE id = ?", enumerate(ids, start=1))
+    return ids

@@ -265,6 +265,8 @@ HOSTILE_SQL = (
     "INSERT INTO journal VALUES (999, 5, 1, 'rewound', '{\"left_at\": -1}', 0);",
     "INSERT INTO metric_tail VALUES (0, 'train_loss', 4611686018427387904, 1.0);",
     "INSERT INTO metric_tail VALUES (0, 'new', 1, 1e308), (0, 'new', 2, -1e308);",
+    "DELETE FROM metric_tail; DELETE FROM metric_blocks;",
+    "UPDATE metric_tail SET value = CASE step % 3 WHEN 0 THEN 1e308 WHEN 1 THEN -1e308 END;",
     "INSERT INTO metric_blocks VALUES (0, 'train_loss', 0, x'', x'');",
     "INSERT INTO metric_blocks VALUES (0, 'train_loss', 9, zeroblob(8), zeroblob(8000000));",
     "INSERT INTO metric_blocks VALUES (0, 'train_loss', 0, x'ffffffffffffff7f', zeroblob(16));",

@@ -21,11 +21,13 @@ from data.download import Watcher
 from data.errors import InputError
 from engine.checkpoint.store import copy_of_database, read_checkpoint
 from engine.protocol import Evaluated, Fork, Forked, Pause, Refused, Resume, Saved, State, Warned
+from engine.repair.repair import repair
 from engine.runs import database, retrying_writer
 from engine.runs.checkpoint_names import list_checkpoints
 from engine.runs.folder import RunLock
 from engine.runs.notes import set_note
 from engine.runs.open import new_run
+from engine.runs.transfer import copy_run, rename_run
 from engine.session.fork import fork
 from engine.session.session import Session
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits, recorded_losses
@@ -82,8 +84,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def fill(folder: Path) -> Path:
-    """Take all the room there is."""
+def fill(folder: Path, left: int = 0) -> Path:
+    """Take all the room there is but for some bytes."""
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (65_536, 4_096, 1):
@@ -92,6 +94,7 @@ def fill(folder: Path) -> Path:
                     file.write(b"x" * size)
             except OSError as error:
                 assert error.errno == errno.ENOSPC
+        file.truncate(max(file.tell() - left, 0))
     return filler
 
 
@@ -232,6 +235,51 @@ def test_what_a_person_writes_to_a_full_disk_is_refused_in_a_sentence(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def spoil_database(run: Path) -> None:
+    (run / "run.db").write_bytes(b"SQLite format 3\0" + bytes(10_000))
+
+
+WRITES: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
+    "copy": (lambda run: None, lambda run: copy_run(run, run.parent.parent / "disk/copy")),
+    "restored database": (spoil_database, lambda run: repair(run, lambda told: None)),
+    "restored settings": (
+        lambda run: (run / "config.toml").write_text("?"),
+        lambda run: repair(run, lambda told: None),
+    ),
+    "former name": (lambda run: None, lambda run: rename_run(run, "renamed")),
+}
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_what_a_full_disk_refuses_is_not_half_there(
+    rig: Rig, make_config: MakeConfig, small_disk: Path, what: str
+) -> None:
+    """However much room is left, up to enough: one sentence, and every file is as it was."""
+    session = rig.new(make_config(checkpoint__interval=4))
+    rig.to_step(session, 4)
+    made, (spoil, write) = rig.close(session), WRITES[what]
+    on_it = made if what == "copy" else Path(shutil.copytree(made, small_disk / "run"))
+    spoil(on_it)
+    before = {path: path.is_file() and path.read_bytes() for path in on_it.rglob("*")}
+    for left in (0, 4_096, 20_480, 61_440, 122_880, 10**6):
+        filler = fill(small_disk, left)
+        try:
+            write(on_it)
+        except InputError as error:
+            assert left < 10**6
+            assert len(error.problems) == 1 and "make room" in str(error)
+            now = {path: path.is_file() and path.read_bytes() for path in on_it.rglob("*")}
+            assert {path: now[path] for path in now if path.name != "lock"} == {
+                path: before[path] for path in before if path.name != "lock"
+            }
+            assert {*small_disk.iterdir()} <= {filler, on_it}
+        else:
+            break
+        finally:
+            filler.unlink()
+    assert left
+
+
 def test_a_folder_made_read_only_under_a_run_pauses_it(rig: Rig, make_config: MakeConfig) -> None:
     session = rig.new(make_config(**BUSY))
     rig.to_step(session, 6)

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from data.errors import InputError
-from engine.config.schema import Config
+from engine.config.schema import Config, config_from_dict
 from engine.metrics import MetricStore
 from engine.protocol import Adjust, Evaluate, Rewind
 from engine.runs.catalogue import Catalogue
@@ -165,7 +165,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, small_text_file: Path) -> It
         assert path.is_dir() and (rig.runs_dir / FORK).is_dir()
         trial = Trial({"optim.learning_rate": 0.01}, config)
         queue = Queue(rig.runs_dir)
-        queue.add([trial, trial], "gpt-tui sweep", "", MedianRule())
+        queue.add([trial] * 3, "gpt-tui sweep", "", MedianRule())
         patch.setenv("GPT_TUI_RUNS", str(folder / "runs"))
         patch.setenv("GPT_TUI_OFFLINE", "1")
         yield World(rig.runs_dir, folder / "runs")
@@ -240,12 +240,19 @@ def trained(world: World) -> None:
 
 
 def queued(world: World) -> None:
+    """The entries that are not damaged are trained, and others are added behind them."""
     queue = Queue(world.runs_dir)
     entries = queue.entries(cleared=True)
     leaderboard(queue, entries)
-    taken = queue.take()
-    if taken:
-        queue.end(taken[0].id, EntryState.FAILED, "tried")
+    assert len(entries) == 3 and sum(not entry.is_damaged for entry in entries) >= 2
+    queue.add([Trial({}, config_from_dict(entries[-1].settings or entries[0].settings))], "")
+    taken = []
+    while one := queue.take():
+        taken.append(one[0].id)
+        queue.end(one[0].id, EntryState.FAILED, "tried")
+    assert len(taken) >= 2
+    queue.clear()
+    assert all(entry.is_pending for entry in queue.entries())
 
 
 def exported(world: World) -> None:
@@ -276,23 +283,27 @@ USES: list[Use] = [
     command("runs", "rm", "RUN"),
 ]
 OF_QUEUE = [
-    queued,
+    *(3 * [queued]),
     command("queue", "--runs-dir", "RUNS"),
     command("queue", "--json", "--runs-dir", "RUNS"),
     command("queue", "retry", "1", "--runs-dir", "RUNS"),
+    command("queue", "cancel", "1", "--runs-dir", "RUNS"),
+    command("queue", "first", "3", "--runs-dir", "RUNS"),
+    command("sweep", "--leaderboard", "--runs-dir", "RUNS"),
+    command("sweep", "--leaderboard", "--json", "--runs-dir", "RUNS"),
 ]
 
 
 OFTEN = {  # of 20 cases; the quick uses come oftener
     "files": 4,
-    "database": 8,
+    "database": 7,
     "config": 1,
     "notes": 1,
     "state": 2,
     "manifest": 1,
     "weights": 1,
     "optimizer": 1,
-    "queue": 1,
+    "queue": 2,
 }
 
 

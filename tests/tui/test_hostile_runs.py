@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
-from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,15 @@ import pytest
 from engine.config.schema import Config
 from engine.states import DAMAGED
 from engine.sweeps.grid import Trial
+from engine.sweeps.median_rule import MedianRule
 from engine.sweeps.queue import Queue
 from tests.engine.run_folders import write_run
 from tests.faults.hostile_files import (
+    CELLS,
     HOSTILE_SQL,
     INSTEAD,
     JSON_VALUES,
+    Cell,
     InCell,
     Instead,
     Spoil,
@@ -31,6 +33,8 @@ from tui.widgets.run_details import RunDetails
 
 FILES = ("run.db", "config.toml", "notes.toml", "lock", "checkpoints")
 FACTS = ("step", "total_steps", "state", "sparkline", "best_val_loss", "train_seconds", "preset")
+QUEUE = ".queue/queue.db"
+NAMES = ("position", "number", "settings", "changes", "command_line", "state", "run", "rule")
 SPOILS: list[Spoil] = [
     *(Instead(file, kind) for file in FILES for kind in INSTEAD),
     *(Sql("run.db", statement) for statement in HOSTILE_SQL),
@@ -92,15 +96,17 @@ async def test_runs_that_are_damaged_are_compared_or_refused(
     """Each beside a good one, as far as the list lets them be marked."""
     good = write_run(runs_dir, "good", 1.9e9, steps=20)
     paths = [good]
-    for number, spoil in enumerate(SPOILS[::9]):
+    of_metrics = [Sql("run.db", one) for one in HOSTILE_SQL if "metric" in one]
+    for number, spoil in enumerate([*of_metrics, *SPOILS[::9]]):
         run = Path(shutil.copytree(good, runs_dir / f"bad-{number}"))
         spoil.spoil(run)
         paths.append(run)
     async with open_app(size=(120, 40)) as person:
         for begin in range(0, len(paths), SHOWN_TOGETHER):
-            person.app.push_screen(CompareScreen([good, *paths[begin : begin + SHOWN_TOGETHER]]))
-            await person.pilot.pause(0)
-            await person.press("tab", "s", "down", "escape")
+            screen = CompareScreen([good, *paths[begin : begin + SHOWN_TOGETHER]])
+            person.app.push_screen(screen)
+            await person.until(lambda screen=screen: screen.runs, "the good run")
+            await person.press("m", "v", ",", "x", "y", "x", "z", "m", "tab", "s", "down", "escape")
             await person.until(lambda: person.app.screen is person.cockpit, "the cockpit")
 
 
@@ -108,17 +114,24 @@ async def test_the_queue_shows_entries_that_are_damaged(
     open_app: Open, runs_dir: Path, config: Config
 ) -> None:
     queue = Queue(runs_dir)
-    queue.add([Trial({"model.n_layer": n}, config) for n in range(1, 10)], "s", "")
-    cells = {"settings": JSON_VALUES[::3], "changes": JSON_VALUES[::3], "run": ["\x1b[31m", "/"]}
-    with closing(sqlite3.connect(queue.path)) as db:
-        for column, values in cells.items():
-            for row, value in enumerate(values, start=1):
-                db.execute(f"UPDATE entries SET {column} = ? WHERE id = ?", (value, row % 9 + 1))
-        db.commit()
+    cells = {"settings": JSON_VALUES[::5], "changes": JSON_VALUES[::5], "rule": JSON_VALUES[::9]}
+    spoils: list[Spoil] = [
+        *(Cell(QUEUE, "entries", name, 0, value) for name in NAMES for value in CELLS[::4]),
+        *(InCell(QUEUE, "entries", name, 0, (), one) for name in cells for one in cells[name]),
+    ]
+    trial = Trial({"model.n_layer": 2}, config)
+    queue.add([trial] * (len(spoils) + 1), "gpt-tui sweep", "", MedianRule())
+    for row, spoil in enumerate(spoils):
+        replace(spoil, row=row).spoil(runs_dir)  # type: ignore[arg-type,call-arg]
     async with open_app(size=(120, 40)) as person:
         await person.press("Q")
-        await person.until(
-            lambda: person.shows(QueueScreen) or len(person.app._notifications), "an answer"
-        )
-        await person.press("down", "down", "escape")
+        await person.until(lambda: person.shows(QueueScreen), "the queue")
+        screen = person.app.screen
+        assert isinstance(screen, QueueScreen)
+        await person.until(lambda: screen.places, "the entries")
+        whole = [one.entry.id for one in screen.places if not one.entry.is_damaged]
+        assert len(spoils) + 1 in whole
+        await person.press("l", "x", "K", "J", "t", "end", "x", "K", "J", "t", "H", "H", "l")
+        assert [one.entry.id for one in screen.places if not one.entry.is_damaged] == whole
+        await person.press("escape")
         await person.until(lambda: person.app.screen is person.cockpit, "the cockpit")

@@ -99,8 +99,9 @@ class Series:
         curves = []
         for column in columns:
             reduction = reduction_of(column)
+            if not len(reduction.steps):  # a run without this metric
+                continue
             rows = np.unique(np.linspace(0, len(reduction.steps) - 1, SEED_ROWS).astype(np.int64))
-            rows = rows[rows >= 0]
             values = reduction.values[rows]
             if smooth:
                 values = reduction.averages(rows, SEED_SMOOTHING)

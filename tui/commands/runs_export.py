@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from data.errors import InputError, suggest
+from data.paths import real_path
 from data.program import named
 from engine.runs.export import WRITERS, read_curves
 from engine.runs.folder import is_run
@@ -40,7 +41,7 @@ def export(argv: list[str]) -> int:
         WRITERS[args.to](curves, out, args.long)
     if to_standard_output:
         return EXIT_DONE
-    file = file.resolve() if file.is_file() else file  # where a link leads to
+    file = real_path(file) if file.is_file() else file  # where a link leads to
     if args.json:
         facts = {"run": str(run), "file": str(file), "format": args.to}
         put(format_json(facts | {"steps": len(curves.steps), "metrics": list(curves.by_name)}))
@@ -54,7 +55,7 @@ def export(argv: list[str]) -> int:
 
 def _check_is_no_file_of_a_run(file: Path) -> None:
     """Refuse to replace what a run consists of; tables in its folder are not a part of it."""
-    file = file.resolve()
+    file = real_path(file)
     if not file.is_file() or file.suffix.removeprefix(".") in WRITERS:
         return
     for folder in file.parents[:3]:  # a checkpoint's files are two folders further down

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from data.errors import InputError
+from data.paths import real_path
 from engine.protocol import Advised, Command, Refused, State, Status
 from engine.sweeps.grid import Plan, grid, parse_axes, plan, split_axes
 from engine.sweeps.median_rule import MedianRule
@@ -182,7 +183,7 @@ class QueueControl:
     def note_opened(self, run: Path) -> None:
         """Handle an opened run: that of the entry, or another."""
         taken = self.taken
-        self._opened = bool(taken and (self.queue.runs_dir / taken.run).resolve() == run.resolve())
+        self._opened = bool(taken and real_path(self.queue.runs_dir / taken.run) == real_path(run))
         if not self._opened:
             self.release()
 

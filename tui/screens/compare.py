@@ -19,6 +19,7 @@ from textual.widgets import ContentSwitcher, Input, Static
 from textual.worker import get_current_worker
 
 from data.errors import InputError
+from data.paths import real_path
 from engine.runs.folder import is_locked
 from tui.control.keymap import bindings
 from tui.screens.chart_actions import ChartActions
@@ -115,7 +116,7 @@ class CompareScreen(ChartActions, KeyedScreen[None]):
 
     def __init__(self, paths: Sequence[Path], places: Sequence[int] | None = None) -> None:
         super().__init__()
-        self.paths = [path.resolve() for path in paths[:MOST_RUNS]]
+        self.paths = [real_path(path) for path in paths[:MOST_RUNS]]
         self.places = dict(zip(self.paths, places or range(len(paths)), strict=False))
         self._left_out = len(paths) - len(self.paths)
         self._view: View | None = None  # once anything is read

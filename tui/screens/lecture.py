@@ -19,6 +19,7 @@ from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
 from data.errors import InputError
+from data.paths import real_path
 from engine.config.presets.published import CORPUS
 from engine.states import State
 from tui.control.availability import why_not
@@ -618,7 +619,7 @@ class LectureScreen(KeyedScreen[str]):
         if run is None:
             return
         path = Path(run.path)
-        if control.run_path is not None and path == control.run_path.resolve():
+        if control.run_path is not None and path == real_path(control.run_path):
             self.dismiss("")
         elif is_busy(control) or control.draft.waiting:
             self.app.push_screen(OpenRunDialog(control, run.name), partial(self._open, path))

@@ -15,6 +15,7 @@ from typing import IO, Any, TextIO
 
 from data.errors import InputError, on_one_line
 from data.files import replacing
+from data.paths import real_path
 from data.program import named
 from tui.terminal.visible import to_terminal, visible
 
@@ -79,7 +80,7 @@ def output_to(path: Path, binary: bool = False) -> Iterator[IO[Any]]:
     try:
         # a pipe has no other path than the one in /dev/fd
         writing = partial(open, path, opener=_open_without_waiting)
-        with replacing(path.resolve(), **options) if is_file else writing(**options) as file:
+        with replacing(real_path(path), **options) if is_file else writing(**options) as file:
             yield file
     except OSError as error:
         if error.errno == errno.ENXIO:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from engine.sweeps.leaderboard import leaderboard
 from engine.sweeps.median_rule import MedianRule
 from engine.sweeps.queue import Entry, EntryState, Queue
 from tests.engine.conftest import MakeConfig, Rig
+from tests.faults.hostile_files import Instead
 
 RATE = "optim.learning_rate"
 
@@ -324,6 +326,33 @@ def test_a_damaged_queue_is_told_and_costs_no_run(queue: Queue, add: Add) -> Non
         queue.entries()
     with pytest.raises(InputError, match="cannot be used"):
         add(2e-2)
+
+
+@pytest.mark.parametrize("file", ["1.training", "1.training/lock"])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to the root", "noise"])
+def test_an_entry_that_cannot_be_locked_costs_no_other(
+    queue: Queue, add: Add, file: str, kind: str
+) -> None:
+    add(1e-2, 2e-2)
+    Instead(file, kind).spoil(queue.path.parent)
+    is_usable = (file, kind) in [("1.training", "folder"), ("1.training/lock", "noise")]
+    assert [taken_from(queue)[0].id for _ in range(1 + is_usable)] == [1, 2][not is_usable :]
+    if not is_usable:
+        with pytest.raises(InputError, match=r"entry 1 cannot be trained .*: remove it: rm -r /"):
+            queue.take()
+
+
+def test_an_entry_that_is_damaged_can_be_cleared_and_moves_no_other(queue: Queue, add: Add) -> None:
+    add(1e-2, 2e-2, 3e-2, 4e-2)
+    with closing(sqlite3.connect(queue.path)) as db, db:
+        db.execute("UPDATE entries SET settings = '[' WHERE id = 2")
+        db.execute("UPDATE entries SET position = x'00', cleared = 'x' WHERE id = 4")
+    assert states(queue) == ["waiting", "failed", "waiting", "waiting"]
+    queue.move(3, -1)
+    assert [one.id for one in queue.entries()] == [3, 2, 1, 4]
+    queue.clear()
+    add(5e-2)
+    assert [one.id for one in queue.entries()] == [3, 1, 4, 5]
 
 
 def test_the_queue_of_another_version_is_left_alone(queue: Queue, add: Add) -> None:
