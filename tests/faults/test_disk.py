@@ -231,10 +231,6 @@ def test_what_a_person_writes_to_a_full_disk_is_refused_in_a_sentence(
     assert left == {"filler"}
 
 
-# A folder that cannot be written, or is gone
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def spoil_database(run: Path) -> None:
     (run / "run.db").write_bytes(b"SQLite format 3\0" + bytes(10_000))
 
@@ -280,6 +276,10 @@ def test_what_a_full_disk_refuses_is_not_half_there(
     assert left
 
 
+# A folder that cannot be written, or is gone
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_made_read_only_under_a_run_pauses_it(rig: Rig, make_config: MakeConfig) -> None:
     session = rig.new(make_config(**BUSY))
     rig.to_step(session, 6)
