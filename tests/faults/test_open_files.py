@@ -31,8 +31,7 @@ def run(rig: Rig, make_config: MakeConfig) -> Path:
 def only(count: int) -> Iterator[None]:
     """So many more files can be opened."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    used = {int(name) for name in os.listdir("/proc/self/fd")}
-    free = (number for number in itertools.count() if number not in used)
+    free = (number for number in itertools.count() if not _is_open(number))
     resource.setrlimit(
         resource.RLIMIT_NOFILE, (next(itertools.islice(free, count, None)), limits[1])
     )
@@ -40,6 +39,14 @@ def only(count: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
 
 
 def opened(run: Path) -> None:
