@@ -69,7 +69,7 @@ def sync_to_disk(path: Path) -> None:
     Raises:
         OSError: It does not exist, or the disk refuses.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # it may have become a pipe
     try:
         os.fsync(descriptor)
     except OSError as error:

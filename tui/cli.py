@@ -55,10 +55,9 @@ def exit_code(work: Callable[[], int]) -> int:
         return EXIT_DONE
     except Exception as error:
         # no permission on the way to a file, a name too long, a full disk
-        is_told = isinstance(error, OSError) and (
-            error.filename is not None or error.errno in FAILURES_OF_DISKS
-        )
-        told = describe_os_error(error) if is_told else shortage_of_files(error)
+        told = shortage_of_files(error)
+        if isinstance(error, OSError) and (error.filename or error.errno in FAILURES_OF_DISKS):
+            told = describe_os_error(error)
         if not told:
             raise
         complain(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 from collections.abc import Generator
@@ -14,6 +15,7 @@ from engine.checkpoint.retention import Rules
 from engine.checkpoint.store import Snapshot, write_checkpoint
 from engine.protocol import Saved, State
 from engine.runs.checkpoint_names import is_full, step_of
+from engine.runs.own_files import find_foreign
 from engine.session.outlet import Outlet
 from engine.session.run_state import RunState
 
@@ -136,12 +138,17 @@ class Saving:
             self._announce(self._request_id)
 
     def _pause_unwritten(self, error: OSError) -> None:
-        shortage = shortage_of_files(error)
-        way_out = shortage or "make room, then resume it"
+        way_out = shortage_of_files(error) or "make room, then resume it"
+        if error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOTDIR):
+            there = error.filename2 or error.filename
+            way_out = f"remove {there}, which is not what a run has there, then resume it"
         why = (
             f"the checkpoint could not be written ({reason_of(error)}); the older ones "
             f"are whole. Training is paused: {way_out}"
         )
+        _, foreign = find_foreign(self._run_state.files.path)
+        if foreign:
+            why = f"the checkpoint was not written, and training is paused: {foreign}"
         self._pause(why if self._run_state.files.path.is_dir() else self._what_is_gone())
 
     def check_folder(self) -> None:

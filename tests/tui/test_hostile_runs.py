@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,7 @@ async def test_runs_that_are_damaged_are_compared_or_refused(
         for begin in range(0, len(paths), SHOWN_TOGETHER):
             screen = CompareScreen([good, *paths[begin : begin + SHOWN_TOGETHER]])
             person.app.push_screen(screen)
-            await person.until(lambda screen=screen: screen.runs, "the good run")
+            await person.until(partial(getattr, screen, "runs"), "the good run")
             await person.press("m", "v", ",", "x", "y", "x", "z", "m", "tab", "s", "down", "escape")
             await person.until(lambda: person.app.screen is person.cockpit, "the cockpit")
 
@@ -122,7 +123,7 @@ async def test_the_queue_shows_entries_that_are_damaged(
     trial = Trial({"model.n_layer": 2}, config)
     queue.add([trial] * (len(spoils) + 1), "gpt-tui sweep", "", MedianRule())
     for row, spoil in enumerate(spoils):
-        replace(spoil, row=row).spoil(runs_dir)  # type: ignore[arg-type,call-arg]
+        replace(spoil, row=row).spoil(runs_dir)  # type: ignore[arg-type]
     async with open_app(size=(120, 40)) as person:
         await person.press("Q")
         await person.until(lambda: person.shows(QueueScreen), "the queue")
