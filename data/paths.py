@@ -199,8 +199,6 @@ def _problem_of(text: str) -> tuple[str, str] | None:
         return "it is empty", "name a file or a folder"
     if "\0" in text:
         return "it has a NUL character", "leave that out"
-    if text.count(os.sep) > MOST_LEVELS:
-        return f"it has more than {MOST_LEVELS} levels", "use a shorter one"
     try:
         path = expanded(text)
         os.lstat(path)
@@ -213,6 +211,8 @@ def _problem_of(text: str) -> tuple[str, str] | None:
     except OSError as error:
         if error.errno not in MISSING:
             return reason_of(error), way_out_of(error)
+        if len(path.parts) > MOST_LEVELS:
+            return f"it would have more than {MOST_LEVELS} levels of folders", "use a shorter one"
     return None
 
 

@@ -56,7 +56,7 @@ from tui.terminal.signals import hear_in_thread, ignore_signals
 from tui.terminal.stderr import ErrorLog, errors_off_screen, is_gone, screen_descriptor
 from tui.terminal.stdout import complain, say, silence
 from tui.terminal.visible import protect_screen
-from tui.text.notices import FOLDER_GONE
+from tui.text.notices import FOLDER_GONE, SETTINGS_GONE
 from tui.text.numbers import format_loss, format_path
 from tui.widgets.chart_widget import ChartWidget
 from tui.widgets.keys_footer import KeysFooter
@@ -430,8 +430,7 @@ def _run(launch: Launch, guard: TerminalGuard) -> int:
         complain(FOLDER_GONE.format(run))
         return EXIT_FAILED
     if run and app.control.facts.name and not (run / CONFIG_FILE).exists():
-        repair = f"{program()} verify {typed_name(run)} --repair"
-        complain(f"{run / CONFIG_FILE} is gone: {repair} writes it anew from a checkpoint")
+        complain(SETTINGS_GONE.format(run / CONFIG_FILE, program(), typed_name(run)))
     _print_summary(app.control)
     if not saved:
         complain("the run could not be closed in time")

@@ -18,6 +18,7 @@ BAD_PATHS = {
     "empty": ("", "it is empty"),
     "long name": (LONG, "File name too long"),
     "long path": (DEEP, "File name too long"),
+    "levels": ("/tmp/" + "y/" * 1500, "it would have more than 200 levels of folders"),
     "long in bytes": ("ä" * 200, "File name too long"),
     "nobody's home": ("~nosuchuser/x", "there is no user 'nosuchuser'"),
     "NUL": ("a\0b", "it has a NUL character"),

@@ -33,6 +33,7 @@ from engine.session.worker import open_or_restore
 from engine.sweeps.grid import Trial
 from engine.sweeps.queue import Queue
 from tests.engine.conftest import SILENT, MakeConfig, Rig
+from tests.faults.hostile_files import Instead
 
 COMMANDS: dict[str, Callable[[Path], object]] = {
     "resume": lambda run: open_or_restore(run, SILENT),
@@ -210,6 +211,29 @@ def test_a_folder_that_becomes_a_link_while_it_is_trained_pauses_the_run(
         f"it: rm {folder}"
     )
     assert content(victim) == theirs
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "way_out"),
+    [
+        ("run.db-wal", "pipe", "or remove it: rm "),
+        ("run.db", "pipe", "or remove it: rm "),
+        ("checkpoints", "noise", "remove {}, which is not what a run has there"),
+        ("checkpoints/latest", "folder", "remove {}, which is not what a run has there"),
+    ],
+)
+def test_what_is_put_in_a_files_place_while_it_is_trained_is_named_and_not_waited_for(
+    rig: Rig, make_config: MakeConfig, place: str, kind: str, way_out: str
+) -> None:
+    session = rig.new(make_config(checkpoint__interval=2))
+    rig.to_step(session, 3)
+    rig.until(session, lambda: not session.saving.busy)
+    Instead(place, kind).spoil(session.files.path)
+    session.saving.begin()
+    session.saving.collect(None)
+    told = rig.said(Warned)[-1].message
+    assert way_out.format(session.files.path / place) in told and "make room" not in told
+    rig.crash(session)
 
 
 # The trash and the copy

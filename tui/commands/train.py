@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from tui.commands.options import (
     warn_of_unused,
 )
 from tui.terminal.stdout import complain, print_last
-from tui.text.notices import FOLDER_GONE
+from tui.text.notices import FOLDER_GONE, SETTINGS_GONE
 from tui.text.numbers import format_amount, format_duration, format_loss, format_path
 from tui.text.tables import format_json, format_threads, run_facts
 
@@ -40,10 +41,15 @@ def main(argv: list[str]) -> int:
         outcome = Outcome(EXIT_DONE, find_run(args.resume, runs_dir_of(args)))
     else:
         outcome = train(command, sys.stderr)
-    if outcome.run and not (outcome.run / CONFIG_FILE).is_file():
+    if outcome.run and not outcome.run.is_dir():
         complain(FOLDER_GONE.format(outcome.run))
         return EXIT_FAILED
-    _report(outcome, args.json)
+    is_told = outcome.run and not os.path.lexists(outcome.run / CONFIG_FILE)
+    if outcome.run and is_told:
+        run = outcome.run
+        complain(SETTINGS_GONE.format(run / CONFIG_FILE, program(), typed_name(run)))
+    if args.json or not is_told:  # without its settings, a run has no summary
+        _report(outcome, args.json)
     return outcome.code
 
 

@@ -12,6 +12,7 @@ from engine.runs.folder import LOG_FILE, typed_name
 from tui.text.numbers import format_count, format_duration, format_loss, format_path
 
 FOLDER_GONE = "the folder {} is gone: the run in it was moved or deleted"
+SETTINGS_GONE = "{} is gone: {} verify {} --repair writes it anew from a checkpoint"
 
 
 def format_finished(
