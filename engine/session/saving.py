@@ -85,6 +85,7 @@ class Saving:
         run_state = self._run_state
         phase = run_state.phases.enter("saving")
         self._outlet.flush()
+        self.check_folder()  # where a run is saved all the time, no other flush is ever due
         database = run_state.files.database
         try:
             database.sync()

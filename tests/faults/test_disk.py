@@ -369,6 +369,18 @@ def test_a_database_that_is_replaced_while_it_is_written_pauses_the_run(
     assert rig.open(Path(rig.said(Forked)[-1].path)).trainer.step == step
 
 
+def test_a_database_that_is_gone_is_noticed_where_the_run_is_saved_all_the_time(
+    rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More often than its figures would be written otherwise."""
+    monkeypatch.setattr("engine.session.recorder.FLUSH_SECONDS", 1000.0)
+    session = rig.new(make_config(**BUSY | {"checkpoint__interval": 2}))
+    rig.to_step(session, 5)
+    (session.files.path / "run.db").unlink()
+    rig.until(session, lambda: session.status.state is State.PAUSED)
+    assert "run.db is gone" in warnings(rig)[-1]
+
+
 def test_a_disk_that_refuses_to_flush_the_figures_pauses_the_run(
     rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
