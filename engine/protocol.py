@@ -119,7 +119,6 @@ class Sample(Command):
 
     changes: dict[str, Any] = field(default_factory=dict)  # of the settings in ``sample``
     step: int | None = None  # use the saved weights of an earlier step
-    keep: bool = False  # the changes hold from now on: ``Adjusted`` reports them, too
     seed: int | None = None  # of the first text, the next has the next one; None: the setting
     texts: int = 1  # so many at once, at most ``MOST_TEXTS``
 

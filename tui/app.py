@@ -39,6 +39,7 @@ from tui.screens.engine_events import SHOW_ALL_ADVICE, EngineEvent
 from tui.screens.help import TextScreen, help_screen
 from tui.screens.keyed import KeyedScreen
 from tui.terminal.announce import takes_osc, title
+from tui.terminal.clicks import ClicksOnOneScreen
 from tui.terminal.clipboard import copy
 from tui.terminal.colors import (
     DEPTHS,
@@ -68,7 +69,7 @@ NO_COMMANDS = ("app.command_palette", "interrupt")  # it is open; the cockpit ha
 STYLES = Path(__file__).parent / "styles"
 
 
-class GptTuiApp(KeysInOrder[int], LegibleApp[int]):
+class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
     """Trains in a background thread and shows it."""
 
     TITLE = "gpt-tui"

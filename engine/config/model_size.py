@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.config.schema import ModelConfig, OptimConfig
 
+COUNTED = "without position embeddings, as nanoGPT counts"  # parameters, wherever they are shown
 FP32_BYTES = 4  # weights, gradients and optimizer state are kept in fp32
 BACKWARD_SHARE = 2  # each product of the forward pass has two in the backward pass
 
@@ -59,7 +60,7 @@ def parameter_count(config: ModelConfig, vocab_size: int, positions: bool = True
     """Return the number of parameters, as of the model when it is built.
 
     Args:
-        positions: Count learned position embeddings, which nanoGPT and the app do not.
+        positions: Count learned position embeddings, as for memory; what is shown is ``COUNTED``.
     """
     if config.architecture == "bigram":
         return vocab_size**2

@@ -23,12 +23,14 @@ LOSSES = ("train_loss", "val_loss")
 SIZE_OF_STEP = ("train.batch_size", "train.grad_accum_steps")
 MILLISECONDS = 1000
 FURTHEST = 2**53  # tokens or milliseconds: whole numbers are exact up to there
+OF_AN_EPOCH = 1000  # parts of one: places are whole numbers
 FAR_STEPS = 1_000_000  # how far tokens are known beyond the last figures of a run in training
 
 
 class Axis(StrEnum):
     STEPS = "steps"
     TOKENS = "tokens"
+    EPOCHS = "epochs"
     SECONDS = "training time"
 
 
@@ -37,9 +39,10 @@ class LossCurves:
     losses: dict[str, Curve]  # training and validation loss, or other metrics, by name
     clock: Curve  # seconds of training by step
     tokens: Curve  # knots (step, tokens) between which tokens rise evenly
+    epochs_per_token: float = 0.0  # 0 if that is not known
 
     def along(self, axis: Axis, metric: str) -> tuple[Steps, Values]:
-        """Return a loss over steps, tokens or milliseconds of training.
+        """Return a loss over steps, tokens, parts of an epoch or milliseconds of training.
 
         Returns:
             Places (n,), whole numbers that do not fall, and values (n,).
@@ -47,8 +50,11 @@ class LossCurves:
         curve = self.losses[metric]
         if axis is Axis.STEPS:
             return curve.steps, curve.values
-        known, unit = (self.tokens, 1) if axis is Axis.TOKENS else (self.clock, MILLISECONDS)
-        places = np.interp(curve.steps, known.steps, np.minimum(known.values, FURTHEST / unit))
+        known, unit = (self.clock, MILLISECONDS) if axis is Axis.SECONDS else (self.tokens, 1.0)
+        if axis is Axis.EPOCHS:
+            unit = OF_AN_EPOCH * self.epochs_per_token
+        most = FURTHEST / max(unit, 1.0)
+        places = np.interp(curve.steps, known.steps, np.minimum(known.values, most))
         return np.round(unit * places).astype(np.int64), curve.values
 
 
@@ -82,7 +88,8 @@ def read_loss_curves(run: ComparedRun, metrics: Sequence[str] = LOSSES) -> LossC
         lineage = database.present_lineage()
         losses = {name: database.curve(name, lineage) for name in metrics}
         clock = _clock(database.curve("train_seconds", lineage))
-    return LossCurves(losses, clock, _knots(run))
+    tokens = run.summary.tokens
+    return LossCurves(losses, clock, _knots(run), run.summary.epoch / tokens if tokens else 0.0)
 
 
 @dataclass(frozen=True)

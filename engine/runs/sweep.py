@@ -93,6 +93,24 @@ def swept_settings(runs: Sequence[RunSummary]) -> list[str]:
     return sorted(keys, key=lambda key: (key == SEED, -counts[key]))
 
 
+def second_setting(
+    runs: Sequence[RunSummary], keys: Sequence[str], first: str, most: int
+) -> tuple[str, list[Value]]:
+    """Return another setting in which runs differ, and its values; empty if there is none.
+
+    Args:
+        runs: That are plotted.
+        keys: In which they differ.
+        first: The setting they are plotted over.
+        most: Values that it may have: each is a line.
+    """
+    for key in keys:
+        values = {run.config.get(key) for run in runs if run.config is not None}
+        if key not in (first, SEED) and 1 < len(values) <= most:
+            return key, sorted(values, key=lambda value: (str(type(value)), value))
+    return "", []
+
+
 def sweep_over(runs: Sequence[RunSummary], key: str, figure: str) -> Sweep:
     """Place runs along the values of a setting; those without the figure are left out.
 

@@ -350,8 +350,6 @@ class Session:
         request_id = command.request_id
         if not 1 <= command.texts <= protocol.MOST_TEXTS:
             raise InputError(f"1 to {protocol.MOST_TEXTS} texts can be sampled at once")
-        if changes and command.keep:
-            self._adjust(protocol.Adjust(changes, request_id=request_id))
         config = self.trainer.config.replace(changes)
         first = config.sample.seed if command.seed is None else command.seed
         settings = [

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from engine.config.model_size import parameter_count
 from engine.config.presets import LADDER, preset_config
+from engine.config.presets.published import CHARACTERS
 from engine.training import runtime
 from tests.cli.conftest import ROOT, Answer, Cli
 from tui.commands import headless
@@ -164,7 +166,9 @@ def test_the_committed_page_is_of_todays_rungs() -> None:
     for rung in LADDER:
         start = f"| `{rung.name}` | {rung.changed} | "
         (row,) = [line for line in page.splitlines() if line.startswith(start)]
-        _, ours, video, training = row.removeprefix(start).strip(" |").split(" | ")
+        counted, ours, video, training = row.removeprefix(start).strip(" |").split(" | ")
+        model = preset_config(rung.name).model
+        assert counted == f"{parameter_count(model, CHARACTERS, positions=False):,}"
         assert video == f"{rung.lecture_loss:.2f}"
         if "not run" not in training:
             assert float(ours) == pytest.approx(rung.lecture_loss, abs=0.05)

@@ -23,7 +23,7 @@ AXIS = 7  # columns to the left of the canvas, in these charts
 
 def record(runs_dir: Path, name: str, **metrics: Iterable[float]) -> Path:
     """A run with a value of each metric at steps 1, 2, 3 …"""
-    run = write_run(runs_dir, name)
+    run = write_run(runs_dir, name, epoch=96.0)
     database = RunDatabase(run / "run.db")
     rows = [
         (metric, step, float(value))
@@ -82,7 +82,25 @@ def test_several_runs_have_letters_along_their_curves_and_in_the_legend(
     assert sum(row.count("A") for row in canvas(answer.out)) >= 3
 
 
-@pytest.mark.parametrize(("x", "label"), [("step", "200"), ("tokens", "100k"), ("time", "100 s")])
+def test_the_two_curves_of_each_run_share_a_letter_and_differ_in_the_stroke(
+    cli: Cli, runs_dir: Path
+) -> None:
+    for name, level in (("low", 1.0), ("high", 3.0)):
+        record(runs_dir, name, train_loss=[level] * STEPS, val_loss=[level + 0.8] * STEPS)
+    answer = cli("plot", "high", "low", "--y", "full", "--width", "90", "--height", "24")
+    assert answer.out.splitlines()[1] == (
+        "A high ─ train 3.0000, ╌ val 3.8000  B low ─ train 1.0000, ╌ val 1.8000"
+    )
+    rows = [row for row in canvas(answer.out) if "A" in row]
+    assert len(rows) == 2 and not any("C" in row for row in canvas(answer.out))
+    dashed, solid = ([cell for cell in row if cell != "A"] for row in rows)
+    assert dashed.count(" ") > 20 and solid.count(" ") < 5
+
+
+@pytest.mark.parametrize(
+    ("x", "label"),
+    [("step", "200"), ("tokens", "100k"), ("epochs", "20"), ("time", "100 s")],
+)
 def test_the_axis_counts_steps_tokens_or_time(cli: Cli, runs_dir: Path, x: str, label: str) -> None:
     seconds = [step / 2 for step in range(1, STEPS + 1)]
     record(runs_dir, "a", train_loss=[2.0, 1.0] * (STEPS // 2), train_seconds=seconds)

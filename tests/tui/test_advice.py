@@ -70,6 +70,21 @@ async def test_y_does_what_is_advised_and_takes_it_away(open_app: Open) -> None:
         assert person.cockpit.why_not("follow_advice", ())
 
 
+@pytest.mark.parametrize(
+    ("words", "event"), [("set learning_rate", Adjusted), ("never again", Silenced)]
+)
+async def test_a_click_on_what_can_be_done_does_it(
+    open_app: Open, words: str, event: type[Adjusted | Silenced]
+) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await hear(person, TOO_HIGH)
+        column = person.notice.splitlines()[1].index(words) + 1  # behind the padding
+        await person.pilot.click(person.cockpit.notice, offset=(column, 1))
+        await person.until_heard(event)
+        assert person.notice == ""
+
+
 async def test_x_hides_it_and_nothing_happens(open_app: Open) -> None:
     async with open_app() as person:
         await person.start_and_pause()

@@ -57,7 +57,7 @@ class GridApp(App[None]):
     def __init__(self) -> None:
         super().__init__()
         self.orders: list[str] = []
-        self.subtitles: list[str] = []
+        self.pages: list[str] = []
 
     def compose(self) -> ComposeResult:
         yield ChartGrid()
@@ -66,7 +66,7 @@ class GridApp(App[None]):
         self.orders.append(message.order)
 
     def on_chart_grid_arranged(self, message: ChartGrid.Arranged) -> None:
-        self.subtitles.append(message.subtitle)
+        self.pages.append(message.pages)
 
 
 @asynccontextmanager
@@ -177,7 +177,14 @@ async def test_a_page_has_what_fits_and_the_next_one_the_rest() -> None:
         assert names(grid)[-1] == "perplexity"
         assert not set(names(grid)) & set(first)
         app = pilot.app
-        assert isinstance(app, GridApp) and app.subtitles[-1] == "3/3"
+        assert isinstance(app, GridApp) and app.pages[-1] == "3/3"
+        for page, charts in ((1, first), (2, None), (3, None), (1, first)):
+            grid.turn_page(1)
+            await pilot.pause()
+            assert app.pages[-1] == f"{page}/3" and charts in (None, names(grid))
+        grid.turn_page(-1)
+        await pilot.pause()
+        assert names(grid)[-1] == "perplexity"
 
 
 async def test_the_loss_alone_is_as_large_as_all_of_them() -> None:

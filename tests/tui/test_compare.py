@@ -193,6 +193,7 @@ async def test_keys_choose_what_is_drawn_over_what(compare: Compare, pair: list[
             titles.append(looker.title().removeprefix("compare · "))
         assert titles == [
             "training loss (smoothed) over tokens",
+            "training loss (smoothed) over epochs",
             "training loss (smoothed) over training time",
             "training loss (smoothed) over steps",
             "validation loss over steps",
@@ -534,7 +535,10 @@ async def test_closing_breaks_the_texts_off(
 
 async def test_help_names_the_keys(compare: Compare, pair: list[Path]) -> None:
     async with compare(*pair) as looker:
-        assert dict(keys_of(looker.screen, Keymap()))["x"] == "over steps, tokens or training time"
+        assert (
+            dict(keys_of(looker.screen, Keymap()))["x"]
+            == "over steps, tokens, epochs or training time"
+        )
 
 
 # A fork in the cockpit

@@ -24,15 +24,15 @@ async def test_the_last_run_the_preset_and_everything_again(open_app: Open) -> N
     async with open_app({"optim.learning_rate": 0.002}) as person:
         await person.press("e")
         everything = rows(person).keys()
-        await compare(person, f"differences from {first}")
+        await compare(person, f"next run against {first}")
         assert rows(person).keys() == {"optim.learning_rate", "train.batch_size"}
         assert rows(person)["train.batch_size"].endswith("8 → 4 seqs")
         await person.edit("train.batch_size", "8")
-        await compare(person, f"differences from {first}")
+        await compare(person, f"next run against {first}")
         assert rows(person).keys() == {"optim.learning_rate"}
-        await compare(person, "differences from preset tiny")
+        await compare(person, "next run against preset tiny")
         assert "train.batch_size" in rows(person)
-        await compare(person, "settings")
+        await compare(person, "next run · settings")
         assert rows(person).keys() == everything
 
 
@@ -40,10 +40,12 @@ async def test_an_open_run_is_the_last_one_while_edits_wait(open_app: Open) -> N
     async with open_app() as person:
         await person.start_and_pause()
         await person.edit("train.seed", "7")
-        await compare(person, f"differences from {person.run.name}")
+        await compare(person, f"next run against {person.run.name}")
         assert rows(person).keys() == {"train.seed"}
         await person.press("escape")
-        assert person.cockpit.settings.border_title == "settings"
+        assert person.cockpit.settings.border_title == "next run · settings"
+        await person.press("escape")
+        assert person.cockpit.settings.border_title == "this run · settings"
         assert isinstance(person.cockpit.focused, SettingsList)
         await person.press("escape")
         assert person.cockpit.focused is None

@@ -34,12 +34,14 @@ def test_an_edit_back_to_the_old_value_is_none(draft: Draft) -> None:
     assert draft.edits == {}
 
 
-def test_a_new_base_is_done_with_the_edits_it_agrees_with(draft: Draft) -> None:
+def test_a_run_is_done_with_the_edits_it_agrees_with(draft: Draft) -> None:
     draft.edit("model.n_layer", 3)
     draft.edit("model.n_embd", 128)
-    draft.rebase(draft.base.replace({"model.n_layer": 3}))
-    assert draft.edits == {"model.n_embd": 128}
-    assert draft.value("model.n_layer") == 3
+    draft.edit("system.threads", 2)
+    draft.open_run(draft.base.replace({"model.n_layer": 3}), is_next=True)
+    assert (draft.run_edits, draft.next_edits) == ({"system.threads": 2}, {"model.n_embd": 128})
+    draft.rebase(draft.base.replace({"system.threads": 2}))
+    assert draft.run_edits == {}
 
 
 def test_conflicts_are_sentences_and_no_config_comes_of_them(draft: Draft) -> None:
@@ -54,11 +56,10 @@ def test_conflicts_are_sentences_and_no_config_comes_of_them(draft: Draft) -> No
     assert draft.base.model.n_embd == 64
 
 
-def test_edits_are_told_apart_by_when_they_may_change(draft: Draft) -> None:
-    draft.edit("model.n_layer", 3)
+def test_edits_of_a_run_are_told_apart_by_when_they_may_change() -> None:
+    draft = Draft(preset_config("tiny"), of_run=True)
     draft.edit("system.threads", 2)
     draft.edit("optim.learning_rate", 0.001)
-    assert draft.edits_for(When.NEW_RUN) == {"model.n_layer": 3}
     assert draft.edits_for(When.RESUME) == {"system.threads": 2}
     assert draft.edits_for(When.LIVE) == {"optim.learning_rate": 0.001}
 

@@ -57,6 +57,13 @@ def test_keys_are_written_as_they_are_printed_or_as_textual_has_them(
             "keys: cockpit.train and cockpit.sample both have the key s, so that one of them has "
             "none: give it another",
         ),
+        (
+            "app.palette",
+            "s,f6",
+            "keys: app.palette has the key s on every screen, which is cockpit.sample, runs.sort, "
+            "compare.sample and 4 more: give it another",
+        ),
+        ("app.help", "e", "keys: app.help has the key e on every screen, which is cockpit.settin"),
     ],
 )
 def test_what_is_wrong_is_told(id: str, keys: object, problem: str) -> None:
@@ -115,6 +122,7 @@ async def test_why_a_key_does_nothing_names_the_keys_of_ones_own(open_app: Open)
 
 def test_keys_may_change_places() -> None:
     assert Keymap({"cockpit.sample": "e", "cockpit.settings": "s"}).problems == []
+    assert Keymap({"cockpit.settings": "f6", "app.help": "e,question_mark"}).problems == []
 
 
 async def test_a_key_of_ones_own_is_in_force_in_footer_help_palette_and_dispatch(

@@ -37,8 +37,7 @@ async def test_letters_after_the_key_that_opens_a_field_go_into_it(open_app: Ope
     async with open_app() as person:
         burst(person.app, "p", *"qsn", "enter", "escape", "space")
         await person.until(lambda: person.status.step >= 2, "training")
-        config = person.app.control.draft.next_config()
-        assert config.sample.prompt == "qsn"
+        assert person.app.control.sampling_value("sample.prompt") == "qsn"
         await person.pause()
         burst(person.app, "p", "end", *"xyz", "enter", "escape")
         asked: SampleStarted = await person.until_heard(SampleStarted, automatic=False)
@@ -75,7 +74,7 @@ async def test_what_is_pasted_waits_its_turn(open_app: Open) -> None:
         person.app.post_message(Paste("pasted"))
         burst(person.app, "e", "enter", "escape", "space")
         await person.until_state(State.RUNNING)
-        assert person.app.control.draft.base.sample.prompt == "pastede"
+        assert person.app.control.sampling_value("sample.prompt") == "pastede"
 
 
 class Field(ModalScreen[str]):

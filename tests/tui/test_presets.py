@@ -184,7 +184,7 @@ async def test_beside_an_open_run_a_preset_waits_for_the_next_one(open_app: Open
         await person.press("enter")
         await person.until(lambda: person.run.name == "self-attention-1")
         assert read_run_config(person.run).optim.learning_rate == 1e-3
-        assert control.draft.waiting == {} and not control.draft.next_preset
+        assert control.draft.waiting == {} and control.draft.prepared is None
 
 
 async def test_a_long_question_leaves_its_answers_on_a_small_screen(open_app: Open) -> None:

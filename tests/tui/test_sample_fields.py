@@ -70,7 +70,7 @@ async def test_a_line_break_is_typed_with_a_backslash(open_app: Open) -> None:
         await person.press("p", "backslash")
         assert said(person) == ""  # half of it is typed
         await person.press("n", *"The", "enter")
-        assert person.app.control.draft.value("sample.prompt") == "\nThe"
+        assert person.app.control.sampling_value("sample.prompt") == "\nThe"
         await person.press("backslash", "enter")
         assert said(person) == (
             r"sample.prompt ends in a single backslash: \n is a new line, \t a tab and \\ a "
@@ -78,7 +78,7 @@ async def test_a_line_break_is_typed_with_a_backslash(open_app: Open) -> None:
         )
         await person.press("q")
         assert said(person).startswith("sample.prompt has a backslash before 'q'")
-        assert person.app.control.draft.value("sample.prompt") == "\nThe"
+        assert person.app.control.sampling_value("sample.prompt") == "\nThe"
 
 
 async def test_the_settings_panel_takes_several_lines_too(open_app: Open) -> None:
@@ -141,13 +141,14 @@ async def test_a_prompt_that_the_engine_refuses_stays_to_be_mended(open_app: Ope
         await person.press("tab")  # to the temperature, and out of it
         await person.press("escape")
         assert field(person, "prompt").value == "caf☃"
-        assert person.app.control.draft.value("sample.prompt") == ""  # as before
+        assert person.app.control.sampling_value("sample.prompt") == ""  # as before
+        assert said(person, "waiting") == "not used yet: prompt (p, then enter)"
 
 
 # ---- one round trip ------------------------------------------------------------------------------
 
 
-async def test_a_prompt_takes_one_command_and_holds_from_then_on(
+async def test_a_prompt_takes_one_command_and_is_of_the_screen_not_of_the_run(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_app() as person:
@@ -163,16 +164,25 @@ async def test_a_prompt_takes_one_command_and_holds_from_then_on(
         await person.press("p", *"The ", "enter")
         started = await person.until_heard(SampleStarted, automatic=False)
         (command,) = sent
-        assert command == Sample(
-            {"prompt": "The "}, keep=True, seed=2, request_id=command.request_id
-        )
+        assert command == Sample({"prompt": "The "}, seed=2, request_id=command.request_id)
         assert command.request_id == started.request_id > 0
-        (adjusted,) = person.heard(Adjusted)
-        assert adjusted.changes == {"sample.prompt": ["", "The "]}
-        await person.until(lambda: person.app.control.draft.base.sample.prompt == "The ")
-        assert [one["detail"] for one in person.journal("adjusted")] == [
-            {"changes": adjusted.changes}
-        ]
+        await person.press("escape", "s")
+        await person.until(lambda: len(person.heard(SampleStarted, automatic=False)) == 2)
+        assert person.heard(SampleStarted)[-1].settings["prompt"] == "The "
+        assert field(person, "prompt").value == "The "
+        assert not person.heard(Adjusted) and person.journal("adjusted") == []
+        assert person.app.control.draft.value("sample.prompt") == "", "that of automatic texts"
+
+
+async def test_a_prompt_of_the_run_is_set_in_the_panel_and_holds_in_the_field(
+    open_app: Open,
+) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await person.press("p", *"The ", "enter", "escape")
+        await person.edit("sample.prompt", "So")
+        await person.until_heard(Adjusted)
+        await person.until(lambda: field(person, "prompt").value == "So")
 
 
 # ---- room ----------------------------------------------------------------------------------------
@@ -217,11 +227,11 @@ async def test_what_is_not_plain_to_see_of_a_prompt_is_told_while_it_is_typed(
         await person.start_and_pause()
         await person.press("p")
         await paste(person, "e" * 32)  # the context
-        what = "enter samples with this prompt; automatic texts have it then, too"
+        what = "enter samples with it; P then has automatic texts use it, too"
         assert said(person, "waiting") == what
         await person.press("e")
         told = "the model sees only the last 32 of these 33 characters"
         assert said(person, "waiting").startswith(told)
         await person.press("enter")
-        await person.until_heard(Adjusted)
+        await person.until_heard(SampleStarted, automatic=False)
         assert not said(person, "waiting")

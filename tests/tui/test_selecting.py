@@ -102,7 +102,7 @@ async def test_what_cannot_be_undone_now_can_be_later(open_app: Open) -> None:
     async with open_app(size=BOX) as person:
         await person.start_and_pause()
         control = person.app.control
-        control._changed.append({"train.max_steps": 1})  # the run has gone on since
+        control._changed.append(({"train.max_steps": 1}, None))  # the run has gone on since
         person.cockpit.refresh_bindings()
         await person.press("u")
         await person.until(lambda: "would end at step 1" in person.notice, "why not")

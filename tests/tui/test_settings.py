@@ -8,10 +8,13 @@ from typing import cast
 from textual import events
 from textual.widgets import Input, Static
 
+from engine.config.presets import preset_config
 from engine.config.schema import SETTINGS, read_config
 from engine.protocol import Adjusted, Refused, RunOpened, SampleFinished, SampleStarted, State
 from tests.tui.conftest import Open, Person, checkpoints
+from tui.control.draft import Draft
 from tui.screens.dialogs import NewRunDialog
+from tui.widgets.settings_list import SettingsList
 
 
 def problem(person: Person, field: str = "#setting-problem") -> str:
@@ -132,7 +135,7 @@ async def test_a_new_run_takes_the_edits_and_the_old_one_is_kept(open_app: Open)
         await person.edit("model.n_layer", "2")
         draft = person.app.control.draft
         assert draft.edits == {"model.n_layer": 2}
-        assert person.cockpit.settings.border_subtitle == "1 for a new run"
+        assert person.cockpit.settings.border_subtitle == "1 edited"
         await person.press("escape", "n")
         dialog = cast(NewRunDialog, person.app.screen)
         assert isinstance(dialog, NewRunDialog)
@@ -340,3 +343,23 @@ async def test_a_setting_that_needs_a_resume_waits_for_it(open_app: Open) -> Non
         assert person.heard(RunOpened)[-1].runtime["threads"] == 2
         assert person.app.control.draft.edits == {}
         assert [one["detail"]["threads"] for one in person.journal("runtime")] == [1, 2]
+
+
+async def test_with_muon_it_is_said_what_each_rate_governs(open_app: Open) -> None:
+    async with open_app({"optim.optimizer": "muon"}) as person:
+        panel = person.cockpit.settings
+        help = panel.query_one("#setting-help", Static)
+        for key, words in (("learning_rate", "(AdamW)"), ("muon_lr", "the matrices of the blocks")):
+            panel.list.go_to(f"optim.{key}")
+            await person.until(lambda words=words: words in str(help.render()))  # type: ignore[misc]
+        person.cockpit.edit({"optim.optimizer": "adamw"})
+        assert "no effect now" in str(help.render()) and "with Muon" not in str(help.render())
+
+
+def test_a_row_is_laid_out_for_the_width_in_which_it_is_painted() -> None:
+    """The first paint comes before the list hears of its size."""
+    rows = SettingsList(Draft(preset_config("tiny")))
+    one = SETTINGS["model.position"]
+    assert rows._setting_row(one, 30).plain == f"+ position{' ' * 13}learned"
+    assert rows._setting_row(one, 18).plain == "+ position learned"
+    assert rows._setting_row(one, 17).plain == "+ position …arned"

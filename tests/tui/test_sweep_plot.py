@@ -41,6 +41,16 @@ def test_points_stand_where_their_values_are() -> None:
     assert "0.01" in lines[-1]
 
 
+def test_each_value_of_a_second_setting_has_a_line_of_its_own() -> None:
+    points = [Point(x, y + line, "●", line=line) for line in (0, 1)
+              for x, y in zip(RATES, LOSSES, strict=True)]  # fmt: skip
+    lines = text(draw_sweep(points, Axis(), 80, 20))
+    assert sum(line.count("·") for line in lines) > 30
+    assert sum(line[9:].count("-") for line in lines) > 30
+    with_seeds = draw_sweep(points, Axis(), 80, 20, spreads=[Spread(1e-3, 2.5, 2.4, 3.4)])
+    assert not any("-" in line[9:] for line in text(with_seeds)), "one line through the means"
+
+
 def test_large_values_are_labelled_without_powers() -> None:
     points = [Point(x, y) for x, y in ((64, 1200.0), (128, 1500.0), (1024, 2000.0))]
     labels = text(draw_sweep(points, Axis(), 80, 20))
@@ -94,6 +104,7 @@ async def test_the_runs_are_plotted_over_what_differs(open_app: Open, swept: lis
         assert isinstance(plot, SweepPlotScreen)
         frame = plot.query_one("#sweep-frame")
         assert frame.border_title == "best val over optim.learning_rate · 4 runs"
+        assert str(frame.border_subtitle).startswith("n_layer · 1  - 2 · ")
         await person.until(lambda: note(person).startswith("B run-1"), "the best run first")
         assert "optim.learning_rate 0.003 · best val 1.600 · n_layer 2" in note(person)
         await person.press("right")

@@ -182,7 +182,7 @@ async def test_probes_are_sampled_after_each_evaluation(open_app: Open) -> None:
         await person.until(lambda: len(person.heard(SampleStarted, automatic=True)) >= 4)
         *_, first, second, third = person.heard(SampleStarted, automatic=True)
         prompts = [one.settings["prompt"] for one in (first, second, third)]
-        assert prompts == ["a|b ", "The ", "a|b "]
+        assert prompts == ["", "The ", "a|b "]  # the run's own prompt first
         assert first.group == second.group == third.group == first.sample
         await person.press("P")  # and no more
         await person.until(lambda: person.app.control.draft.base.sample.probes == "The ")

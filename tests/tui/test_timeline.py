@@ -376,7 +376,7 @@ async def test_an_edit_that_no_fork_can_have_is_told_and_waits_on(open_app: Open
         opened = await person.until_heard(RunOpened, path=forked.path)
         config = opened.config
         assert (config["model"]["norm"], config["optim"]["beta1"]) == ("layer", 0.85)
-        await person.until(lambda: person.app.control.draft.edits == {"model.norm": "rms"})
+        await person.until(lambda: person.app.control.draft.next_edits == {"model.norm": "rms"})
         bar = person.cockpit.query_one(StatusBar)
         await person.until(lambda: "best – since the fork" in str(bar.render()))
 

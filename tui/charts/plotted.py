@@ -8,7 +8,7 @@ import numpy as np
 
 from tui.charts.canvas import Field, Line, clipped, spread
 from tui.charts.chart import Chart, Drawn, measured
-from tui.charts.raster import DOTS_ACROSS, FIRST_RUN
+from tui.charts.raster import DOTS_ACROSS, FIRST_RUN, SOLID, STROKES
 
 # Colours of the terminal's own palette, which are legible on its background, light or dark.
 COLOURS = (6, 3, 5, 2, 1, 4)
@@ -50,7 +50,8 @@ def plotted(chart: Chart, width: int, height: int, *, coloured: bool) -> Plotted
     _set_ruler(figure, "x", "lower", layout.columns, ticks)
     for one in reversed(drawn):  # the first one on top
         colour = plotext.pixel(_colour(one) if coloured else None)
-        _add(figure, _line(one, field, chart.smoothing), plotext.marker("braille", colour), True)
+        line = _interrupted(_line(one, field, chart.smoothing), one.series.stroke)
+        _add(figure, line, plotext.marker("braille", colour), True)
     for one in drawn if len(drawn) > 1 else []:
         colour = plotext.pixel(_colour(one) if coloured else None)
         _add(figure, _letters(one, field), plotext.marker(one.series.letter, colour), False)
@@ -89,6 +90,26 @@ def _line(one: Drawn, field: Field, smoothing: float) -> Line:
     joined = Line(x[:-1], high[there][:-1], x[1:], low[there][1:])
     whole = Line(*(np.concatenate(parts) for parts in zip(strokes, joined, strict=True)))
     return clipped(whole, layout.columns, layout.rows)
+
+
+def _interrupted(line: Line, stroke: int) -> Line:
+    """Return the pieces of a line that its stroke draws: cells along it, others left out."""
+    if stroke == SOLID:
+        return line
+    first, last = np.floor(line.x0).astype(np.int64), np.floor(line.x1).astype(np.int64)
+    counts = last - first + 1
+    piece = np.repeat(np.arange(len(counts)), counts)
+    cell = first[piece] + np.arange(len(piece)) - np.repeat(np.cumsum(counts) - counts, counts)
+    x0, y0, x1, y1 = (part[piece] for part in line)
+    # not to the border of a cell, which plotext counts to the next one
+    begin, end = np.maximum(x0, cell), np.minimum(x1, cell + 1 - 0.5 / DOTS_ACROSS)
+    end = np.maximum(begin, end)
+    slope = (y1 - y0) / np.where(x1 > x0, x1 - x0, 1)
+    there = cell % len(STROKES[stroke].pattern)
+    drawn = np.array([sign != " " for sign in STROKES[stroke].pattern])[there]
+    lower = np.where(x1 > x0, y0 + slope * (begin - x0), y0)
+    upper = np.where(x1 > x0, y0 + slope * (end - x0), y1)
+    return Line(begin[drawn], lower[drawn], end[drawn], upper[drawn])
 
 
 def _letters(one: Drawn, field: Field) -> Line:

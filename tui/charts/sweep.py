@@ -14,7 +14,8 @@ Rows = list[list[tuple[str, str]]]
 
 LOG_FROM = 8.0  # times the least value, the greatest one: from there the axis is logarithmic
 LEAST_COLUMNS, LEAST_ROWS = 12, 3
-BEST_SIGN, POINT_SIGN, LINE_SIGN = "★", "●", "·"
+BEST_SIGN, POINT_SIGN = "★", "●"
+LINE_SIGNS = "·-+:"  # of lines; each value of a second setting has its own
 BAND_SIGN, MEAN_SIGN = "┃", "╋"
 
 
@@ -27,12 +28,14 @@ class Point:
         y: The figure.
         sign: What stands there.
         style: The name of the style of the sign.
+        line: The index of the line through the points of its kind.
     """
 
     x: float
     y: float
     sign: str = POINT_SIGN
     style: str = "point"
+    line: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,9 @@ def draw_sweep(
     cursor: int | None = None,
     spreads: Sequence[Spread] = (),
 ) -> SweepPlot:
-    """Draw points with finite values, and a line through the lowest ones of each value.
+    """Draw points with finite values, and lines through the lowest ones of each value.
 
-    Where there are spreads, the line goes through their means instead.
+    Where there are spreads, a single line goes through their means instead.
 
     Args:
         points: At least one.
@@ -133,13 +136,14 @@ def draw_sweep(
             free = start + len(label) + 2
     spread_at = {one.x for one in spreads}
     means = [Point(one.x, one.mean) for one in spreads]
-    for (x0, y0), (x1, y1) in _through_lowest(
-        [*means, *(one for one in points if one.x not in spread_at)]
-    ):
-        begin, end = column(x0), column(x1)
-        for x in range(begin + 1, end):
-            share = (x - begin) / (end - begin)
-            write(x, row(y0 + share * (y1 - y0)), LINE_SIGN, "line")
+    joined = [*means, *(one for one in points if one.x not in spread_at)]
+    for line, sign in enumerate(LINE_SIGNS):
+        of_line = joined if spreads else [one for one in joined if one.line == line]
+        for (x0, y0), (x1, y1) in _through_lowest(of_line) if line == 0 or not spreads else ():
+            begin, end = column(x0), column(x1)
+            for x in range(begin + 1, end):
+                share = (x - begin) / (end - begin)
+                write(x, row(y0 + share * (y1 - y0)), sign, "line")
     for one in spreads:
         for y in range(row(one.high), row(one.low) + 1):
             write(column(one.x), y, BAND_SIGN, "line")

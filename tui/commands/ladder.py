@@ -159,7 +159,7 @@ def _estimate(rung: Rung, budget: float) -> Rung:
     from engine.training.runtime import training_seconds
 
     _, tokenizer, split = load_text(rung.config, Watcher(say_started, lambda: False))
-    parameters = summarize(rung.config, tokenizer.vocab_size).total
+    parameters = summarize(rung.config, tokenizer.vocab_size).without_positions
     say_started("estimating the time of the training")
     seconds = training_seconds(
         rung.config,

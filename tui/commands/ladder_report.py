@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.config.model_size import COUNTED
 from engine.config.presets import LADDER, Preset, preset_config
 from engine.config.schema import SETTINGS, Config
 from engine.protocol import State
@@ -20,10 +21,11 @@ OTHER_TEXT = (
 HEADER = ("rung", "parameters", "ours", "video", "time", "what changes")
 RIGHT = (1, 2, 3, 4)
 
-FIGURES = """\
-Losses are in nats per character. The video's are estimates over 200 random batches, read off near
-the end of its training; ours are means over the whole validation split, with the final weights.
-Each rung was trained once, so the last digits are noise."""
+FIGURES = f"""\
+Parameters are counted {COUNTED}. Losses are in nats per
+character. The video's are estimates over 200 random batches, read off near the end of its training;
+ours are means over the whole validation split, with the final weights. Each rung was trained once,
+so the last digits are noise."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Rung:
 
 def described(rungs: Sequence[Rung]) -> str:
     lines = format_table(HEADER, map(_row, rungs), RIGHT, wrap=True)
-    return f"{lines}\n{OTHER_TEXT}" if _is_other_text(rungs) else lines
+    told = f"Parameters are counted {COUNTED}."
+    return f"{lines}\n{told} {OTHER_TEXT}" if _is_other_text(rungs) else f"{lines}\n{told}"
 
 
 def _row(rung: Rung) -> tuple[str, ...]:

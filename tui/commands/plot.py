@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 100, 28
 
 NARROWEST, LOWEST, MOST = 20, 6, 1000
-MOST_CURVES = 26  # each has a letter of its own
-AXES = ("step", "tokens", "time")
+MOST_CURVES = 26  # each has a letter of its own, or shares it with another one of its run
+STROKES = "─╌"  # of the two curves of a run that share a letter, as the legend has them
+AXES = ("step", "tokens", "epochs", "time")
 
 
 class Look(NamedTuple):
@@ -61,6 +62,7 @@ class Curve(NamedTuple):
     series: Series
     metric: Metric
     bad: int  # how many of its values are not finite
+    run: str
 
 
 def main(argv: list[str]) -> int:
@@ -173,7 +175,7 @@ def _read(runs: Sequence[Path], name: str, look: Look) -> tuple[ChartKind, list[
     kind = _kind(name, list(names))
     curves: list[Curve] = []
     for run, known in recorded.items():
-        found = _curves_of(run, known, kind, look, len(curves), several=len(runs) > 1)
+        found = _curves_of(run, known, kind, look, _next_place(curves), several=len(runs) > 1)
         if not found:
             told = f"the run {run.name!r} has no values of {brief(name)} yet"
             if known.names and not any(one.name in known.names for one in kind.metrics):
@@ -181,9 +183,18 @@ def _read(runs: Sequence[Path], name: str, look: Look) -> tuple[ChartKind, list[
             train = f"{program()} train --resume {typed_name(run)}"
             raise InputError(f"{told}: {train} trains it")
         curves += found
-    if len(curves) > MOST_CURVES:
+    if len({one.series.place for one in curves}) > MOST_CURVES:
         raise InputError(f"{len(curves)} curves are too many for one chart: name fewer runs")
     return kind, curves
+
+
+def _next_place(curves: Sequence[Curve]) -> int:
+    return max((one.series.place + 1 for one in curves if one.series.place is not None), default=0)
+
+
+def _shares_letters(kind: ChartKind, several: bool) -> bool:
+    """Whether the curves of a run have one letter, and differ in their strokes."""
+    return several and len(kind.metrics) == len(STROKES)
 
 
 def _kind(name: str, recorded: Sequence[str]) -> ChartKind:
@@ -234,7 +245,11 @@ def _kind(name: str, recorded: Sequence[str]) -> ChartKind:
 def _curves_of(
     run: Path, known: Recorded, kind: ChartKind, look: Look, place: int, *, several: bool
 ) -> list[Curve]:
-    """Read the curves of a run that have a value which can be drawn."""
+    """Read the curves of a run that have a value which can be drawn.
+
+    Args:
+        place: Of the first one: it determines its letter.
+    """
     metrics = [one for one in kind.metrics if (one.source or one.name) in known.names]
     if not metrics:
         return []
@@ -245,9 +260,13 @@ def _curves_of(
     from engine.runs.comparison import read_compared
     from engine.runs.curves import read_loss_curves
     from tui.charts.chart import Series
+    from tui.charts.raster import DASHED, SOLID
 
+    shares = _shares_letters(kind, several)
     found = read_loss_curves(read_compared(run), [one.source or one.name for one in metrics])
     curves: list[Curve] = []
+    if look.x == "epochs" and not found.epochs_per_token:
+        raise InputError(f"how many epochs the run {run.name!r} was trained is not known")
     for metric in metrics:
         steps, values = found.along(_axis(look.x), metric.source or metric.name)
         transform = transform_of(metric, known.references)
@@ -256,28 +275,36 @@ def _curves_of(
             continue
         column = Column()
         column.extend(steps, values)
-        label = f"{run.name} {metric.label}" if several else metric.label
+        label = f"{run.name} {metric.label}" if several and not shares else metric.label
         smooth = kind.dense and not metric.name.startswith("val_")
-        series = Series.of_run(visible_line(label), place + len(curves), column, smooth=smooth)
-        curves.append(Curve(replace(series, transform=transform), metric, int((~sound).sum())))
+        own = place if shares else place + len(curves)
+        series = Series.of_run(visible_line(label), own, column, smooth=smooth)
+        stroke = DASHED if shares and metric is not kind.metrics[0] else SOLID
+        series = replace(series, transform=transform, stroke=stroke)
+        curves.append(Curve(series, metric, int((~sound).sum()), visible_line(run.name)))
     return curves
 
 
 def _axis(x: str) -> Axis:
     from engine.runs.curves import Axis
 
-    return {"step": Axis.STEPS, "tokens": Axis.TOKENS, "time": Axis.SECONDS}[x]
+    return dict(zip(AXES, (Axis.STEPS, Axis.TOKENS, Axis.EPOCHS, Axis.SECONDS), strict=True))[x]
 
 
 # -- drawing -----------------------------------------------------------------------------------
 
 
 def _chart(curves: Sequence[Curve], look: Look) -> Chart:
-    from engine.runs.curves import MILLISECONDS
+    from engine.runs.curves import MILLISECONDS, OF_AN_EPOCH
     from tui.charts.chart import Chart
     from tui.charts.window import Window, XAxis
 
-    axis = {"step": XAxis(), "tokens": XAxis("tokens"), "time": XAxis("time", 1 / MILLISECONDS)}
+    axis = {
+        "step": XAxis(),
+        "tokens": XAxis("tokens"),
+        "epochs": XAxis("epochs", 1 / OF_AN_EPOCH),
+        "time": XAxis("time", 1 / MILLISECONDS),
+    }
     last = max(one.series.column.last_step or 0 for one in curves)
     window = Window(0.0, float(axis[look.x].of(max(last, 1))), axis[look.x])
     series = [one.series for one in curves]
@@ -286,30 +313,31 @@ def _chart(curves: Sequence[Curve], look: Look) -> Chart:
 
 def _legend(kind: ChartKind, curves: Sequence[Curve], look: Look) -> list[str]:
     """Return the lines above the chart: what it shows, and the last value of each curve."""
-    import numpy as np
     from rich.cells import cell_len, set_cell_size
 
-    from engine.metric_catalogue import format_value
     from tui.charts.plotted import colour_of
-    from tui.charts.reduction import reduction_of
 
-    over = {"step": "steps", "tokens": "tokens", "time": "training time"}[look.x]
+    over = {"step": "steps", "time": "training time"}.get(look.x, look.x)
     smoothed = any(one.series.kind == "dense" for one in curves) and look.smoothing > 0
     detail = f" (smoothed, {look.smoothing:g})" if smoothed else ""
     lines = [f"{visible_line(kind.title)} over {over}{detail}"[: look.width]]
     lengths = [look.width]  # of the lines so far: escape sequences take no room
-    for one in curves:
-        reduction = reduction_of(one.series.column)
-        rows = np.flatnonzero(np.isfinite(one.series.shown(reduction.values)))
-        value = float(one.series.values_at(rows[-1:], look.smoothing)[0])
-        bad = f" ({one.bad} not finite)" if one.bad else ""
-        sign = one.series.letter if len(curves) > 1 else "─"
-        told = f"{one.series.name} {format_value(one.metric, value)}{bad}"
+    shares = _shares_letters(kind, several=len({one.run for one in curves}) > 1)
+    for place, curve in enumerate(curves):
+        one = curve.series
+        sign = one.letter if len(curves) > 1 else STROKES[0]
+        told = f"{one.name} {_latest(curve, look)}"
+        if shares:
+            if place and curves[place - 1].run == curve.run:
+                continue  # it is in the entry of its run
+            of_run = [other for other in curves if other.run == curve.run]
+            values = [f"{_stroke(it)} {it.series.name} {_latest(it, look)}" for it in of_run]
+            told = f"{curve.run} {', '.join(values)}"
         if cell_len(told) + 2 > look.width:
             told = set_cell_size(told, look.width - 3).rstrip() + "…"
         length = cell_len(told) + 2
         if look.coloured:
-            sign = f"\x1b[38;5;{colour_of(one.series.style)}m{sign}\x1b[0m"
+            sign = f"\x1b[38;5;{colour_of(one.style)}m{sign}\x1b[0m"
         if lengths[-1] + 2 + length <= look.width:
             lines[-1] += f"  {sign} {told}"
             lengths[-1] += 2 + length
@@ -317,3 +345,23 @@ def _legend(kind: ChartKind, curves: Sequence[Curve], look: Look) -> list[str]:
             lines.append(f"{sign} {told}")
             lengths.append(length)
     return lines
+
+
+def _stroke(curve: Curve) -> str:
+    from tui.charts.raster import SOLID
+
+    return STROKES[curve.series.stroke != SOLID]
+
+
+def _latest(curve: Curve, look: Look) -> str:
+    """Return the last value of a curve, and how many are left out."""
+    import numpy as np
+
+    from engine.metric_catalogue import format_value
+    from tui.charts.reduction import reduction_of
+
+    series = curve.series
+    rows = np.flatnonzero(np.isfinite(series.shown(reduction_of(series.column).values)))
+    value = float(series.values_at(rows[-1:], look.smoothing)[0])
+    bad = f" ({curve.bad} not finite)" if curve.bad else ""
+    return f"{format_value(curve.metric, value)}{bad}"

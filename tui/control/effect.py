@@ -50,6 +50,8 @@ def _when(control: RunControl, key: str) -> str:
     when = SETTINGS[key].when
     if control.run_path is None:
         return "applies when training starts"
+    if control.draft.shows_next:
+        return f"applies in the next run ({control.key_of('cockpit.new_run')} starts it)"
     if when is When.NEW_RUN:
         return f"applies in a new run ({control.key_of('cockpit.new_run')})"
     if when is When.LIVE and not control.is_open:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 
-from data.errors import InputError, brief
+from data.errors import InputError, brief, suggest
 
 Ends: TypeAlias = tuple[float | None, float | None]
 """The lower and the upper end of an axis; None is left to the chart."""
@@ -88,6 +88,28 @@ def parse_all(text: str) -> dict[str, Ends]:
             )
         found[name.strip()] = _ends(ends)
     return found
+
+
+def unknown_charts(names: Iterable[str]) -> list[str]:
+    """Say of names that no chart has which ones may be meant."""
+    from engine.metric_catalogue import CHARTS, FAMILIES, family_of  # imports numpy
+
+    known = [*(one.name for one in CHARTS), *(one.name for one in FAMILIES)]
+    return [
+        f"there is no chart {brief(name)}: {suggest(name, known)}"
+        for name in names
+        if name not in known and family_of(name) is None
+    ]
+
+
+def check_charts(text: str) -> None:
+    """Check limits that are typed, their charts, too.
+
+    Raises:
+        InputError: They are none, or of a chart that does not exist.
+    """
+    if problems := unknown_charts(parse_all(text)):
+        raise InputError(*problems)
 
 
 def format_all(limits: Mapping[str, Ends]) -> str:

@@ -21,7 +21,7 @@ from data.paths import absolute, describe_os_error, typed_path
 from data.reading import parse_toml, read_regular
 from engine.config.setting import Setting, Value, When
 from engine.program import program
-from tui.control.limits import parse_all
+from tui.control.limits import check_charts, parse_all
 from tui.control.notify_targets import check_address, command_words
 
 VARIABLE = "GPT_TUI_PREFERENCES"
@@ -270,7 +270,7 @@ class Preferences:
             self._note(f"there is no preference {brief(name)}")
             return
         try:
-            self._values[name] = checked_value(PREFERENCES[name], value)
+            self._values[name] = checked_value(PREFERENCES[name], value, typed=False)
         except ValueError as error:
             self._note(str(error))
 
@@ -319,8 +319,13 @@ class Preferences:
             raise InputError(f"{path} can only be edited by hand: in [{section}], write {line}")
 
 
-def checked_value(one: Setting, value: object) -> Value:
+def checked_value(one: Setting, value: object, typed: bool = True) -> Value:
     """Return the value of a preference, which may be a text, as it was typed.
+
+    Args:
+        one: The preference.
+        value: Of it.
+        typed: Check what takes modules that the first paint does not wait for, too.
 
     Raises:
         ValueError: It cannot have this one.
@@ -329,6 +334,8 @@ def checked_value(one: Setting, value: object) -> Value:
     if checked != one.default and one.key in CHECKS:
         try:
             CHECKS[one.key](str(checked))
+            if typed and one.key == "chart.limits":
+                check_charts(str(checked))
         except InputError as error:
             raise ValueError(f"{one.key}: {error}") from None
     return checked

@@ -60,7 +60,7 @@ class QueueControl:
     ) -> str:
         """Queue the edited settings as a run or, with axes, as a sweep; return a message.
 
-        The edits are removed from the draft.
+        Those of the next run are removed from the draft.
 
         Raises:
             InputError: The settings are invalid, or the queue cannot be written.
@@ -68,7 +68,7 @@ class QueueControl:
         trials = plan_of(draft, axes).trials
         self._in_use = True
         self.queue.add(trials, command_line, "" if len(trials) > 1 else None, rule)
-        draft.forget()
+        draft.forget_next()
         how = "they follow the open run" if self._is_training else self._how_to_train
         return f"{format_count(len(trials), 'run')} queued: {how}"
 
@@ -255,4 +255,4 @@ def plan_of(draft: Draft, axes: str) -> Plan:
     parsed, problems = parse_axes(split_axes(axes))
     if problems:
         raise InputError(*problems)
-    return plan(draft.next_base, [draft.edits | combination for combination in grid(parsed)])
+    return plan(draft.next_base, [draft.next_edits | combination for combination in grid(parsed)])

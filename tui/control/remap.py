@@ -14,6 +14,7 @@ from tui.control.keymap import DEFAULTS, GROUPS, HELP, Key, display, id_of
 if TYPE_CHECKING:
     from textual.dom import DOMNode
 
+NAMED = 3  # of the actions that have a key already
 MODIFIERS = frozenset({"ctrl", "shift", "alt", "super"})
 NAMES = frozenset(one.value for one in Keys)
 PLACEHOLDER = re.compile(r"\{([a-z_]+\.[a-z_0-9]+)\}")
@@ -66,6 +67,7 @@ class Keymap:
                         f"keys: {id} has the key {display(one)}, which is app.{key.name} on "
                         f"every screen: give it another"
                     )
+        yield from self._clashes_of_app()
         changed = {id.partition(".")[0] for id in self.changes}
         for name in sorted(changed):
             taken: dict[str, str] = {}
@@ -77,6 +79,33 @@ class Keymap:
                             f"keys: {name}.{other} and {name}.{key.name} both have the key "
                             f"{display(one)}, so that one of them has none: give it another"
                         )
+
+    def _clashes_of_app(self) -> Iterator[str]:
+        """Compare keys that the app has now with those of every screen and widget."""
+        for id in [id for id in self.changes if id.startswith("app.")]:
+            for one in self.changes[id].split(","):
+                # the page of help has those of help by default, to be closed with
+                if one in DEFAULTS[id].split(","):
+                    continue
+                owners = [
+                    id_of(name, key)
+                    for name, group in GROUPS.items()
+                    for key in (group.keys if name != "app" else ())
+                    if one in self.keys(name, key).split(",")
+                    # else it was told of that; the key of help may be a screen's by default
+                    and (id_of(name, key) not in self.changes or id == id_of("app", HELP))
+                ]
+                if owners:
+                    yield (
+                        f"keys: {id} has the key {display(one)} on every screen, which is "
+                        f"{_some(owners)}: give it another"
+                    )
+
+
+def _some(ids: list[str]) -> str:
+    """Return the first of many, and how many more there are."""
+    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    return ", ".join(ids[:NAMED]) + more
 
 
 USUAL = Keymap()

@@ -96,7 +96,7 @@ class RunControl:
         key_of: Callable[[str], str] = USUAL.first,
     ) -> None:
         self.launch, self.key_of = launch, key_of
-        self.draft = Draft(launch.config)
+        self.draft = Draft(launch.config, of_run=launch.run is not None)
         self._emit = emit
         self.run_path: Path | None = launch.run
         config = launch.config
@@ -113,6 +113,7 @@ class RunControl:
         self.characters: frozenset[str] = frozenset()  # of a prompt; none if that is not known
         self._name = launch.name
         self._changes_after_rewind: dict[str, Any] = {}  # after the rewind that advice asked for
+        self._next_started = 0  # the id of the request that started the next run
         self._way_back = 0  # the id of the latest request that goes to an earlier step
         self._stopped_way_back = 0  # the same, of one that the user stopped
         self._request_ids = itertools.count(1)
@@ -123,9 +124,12 @@ class RunControl:
         self._awaited = -1 if launch.run else 0
         self._opens_in_training = False  # whether the engine trains it at once
         self.will_train = False  # whether the user wants that
+        # of texts that the user asks for, where they are not those of the run
+        self._sampling: dict[str, Value] = {}
+        self._sampled_with: tuple[int, dict[str, Value]] = 0, {}  # latest request; those before it
         self._early_sample = 0  # the id of a request that is sent once the run is open
-        # what was there before each change, to undo it; before a preset, the whole draft
-        self._changed: list[dict[str, Value] | Kept] = []
+        # what was there before each change, to undo it; the draft, if that has changed
+        self._changed: list[tuple[dict[str, Value], Kept | None]] = []
         self.has_undone = False  # since the run was opened
         self._undoing: dict[int, dict[str, Value]] = {}  # by the ids of the requests that do
         self._started = False
@@ -191,7 +195,8 @@ class RunControl:
         """
         config = self.draft.next_config()
         launch = self.launch
-        self.send(Start(config.to_dict(), str(launch.runs_dir), self._name, launch.command_line))
+        start = Start(config.to_dict(), str(launch.runs_dir), self._name, launch.command_line)
+        self._next_started = self.send(start)
 
     def pause(self) -> None:
         """Pause the run, or have it paused once it is open."""
@@ -214,8 +219,14 @@ class RunControl:
         run = str(self.run_path)
         self.send(Open(run, running=True, watch=self.watching, changes=dict(edits)))
 
-    def edit(self, changes: dict[str, Value], undo: bool = False) -> int:
-        """Change live settings of the open run; keep other changes in the draft.
+    def edit(self, changes: dict[str, Value], undo: bool = False, of_run: bool = False) -> int:
+        """Change the settings of the run that the panel shows.
+
+        Live ones of the open run change at once, others wait in the draft; what only a new run can
+        change is of the next one, which the panel shows then.
+
+        Args:
+            of_run: They are of the run on the screen, whichever the panel shows.
 
         Returns:
             The id of the request; 0 if none was sent.
@@ -227,17 +238,23 @@ class RunControl:
         live = {
             key: value
             for key, value in changes.items()
-            if self.is_open and SETTINGS[key].when is When.LIVE
+            if self.is_open
+            and SETTINGS[key].when is When.LIVE
+            and not self.draft.is_for_next(key, of_run)
         }
         if live:
             self.draft.base.replace(live)
         waiting = {key: value for key, value in changes.items() if key not in live}
-        if waiting and not undo:
-            self._note_changed({key: self.draft.value(key) for key in waiting}, waiting)
-        for key in changes:  # what the user says last holds for the next run, too
-            self.draft.next_values.pop(key, None)
+        kept = self.draft.keep()
+        before: dict[str, Value] = {}
+        for key in changes:  # what the user says last holds for the texts to come, too
+            self._sampling.pop(key, None)
         for key, value in waiting.items():
-            self.draft.edit(key, value)
+            of_next = self.draft.is_for_next(key, of_run)
+            before[key] = self.draft.next_value(key) if of_next else self.draft.run_value(key)
+            self.draft.edit(key, value, of_run)
+        if not undo:
+            self._note_changed(before, waiting, kept)
         if not live:
             return 0
         request_id = self.send(Adjust(live, undo))
@@ -245,9 +262,11 @@ class RunControl:
             self._undoing[request_id] = changes
         return request_id
 
-    def _note_changed(self, before: dict[str, Value], after: dict[str, Value]) -> None:
+    def _note_changed(
+        self, before: dict[str, Value], after: dict[str, Value], kept: Kept | None = None
+    ) -> None:
         if before != after and not all(key.startswith(SAMPLING) for key in before):
-            self._changed.append(before)
+            self._changed.append((before, kept))
 
     @property
     def can_undo(self) -> bool:
@@ -256,9 +275,9 @@ class RunControl:
     def take_preset(self, preset: Preset) -> bool:
         """Take a preset over for the next run; return whether edits were replaced."""
         draft = self.draft
-        config, replaced = self.with_preset(preset), bool(draft.waiting)
-        self._changed.append(draft.keep(with_base=self.run_path is None))
-        if self.run_path is None:
+        config, replaced = self.with_preset(preset), bool(draft.next_edits)
+        self._changed.append(({}, draft.keep()))
+        if not draft.of_run:
             draft.forget()
             draft.base = config
             self._show_next(config)
@@ -294,7 +313,7 @@ class RunControl:
         As on the command line, the text, and what was typed of it and of the machine, stay as they
         are where the preset says nothing of them.
         """
-        launch, kept = self.launch, {"data.corpus": self.draft.value("data.corpus")}
+        launch, kept = self.launch, {"data.corpus": self.draft.next_value("data.corpus")}
         if launch.run is None and (begun := find_preset(launch.config.preset)):
             typed = launch.config.differences(config_of_preset(begun))
             kept |= {key: typed[key][0] for key in typed if key.startswith(("data.", "system."))}
@@ -312,7 +331,7 @@ class RunControl:
         """
         draft = self.draft
         config = draft.next_config()
-        own = self.run_path is None  # nothing was found out yet
+        own = not draft.of_run  # nothing was found out yet
         keys = [k for k in SETTINGS if own or k in draft.waiting or not k.startswith("system.")]
         return save_preset(name, config.preset, {key: config.get(key) for key in keys})
 
@@ -333,14 +352,14 @@ class RunControl:
         Raises:
             InputError: They conflict with the other settings now.
         """
-        before = self._changed[-1]
-        if isinstance(before, Kept):
-            self.draft.restore(before)
-            if self.run_path is None:
+        before, kept = self._changed[-1]
+        request_id = 0
+        if kept:
+            self.draft.restore(kept)
+            if not self.draft.of_run:
                 self._show_next(self.draft.base)
-            request_id, before = 0, {}
         else:
-            request_id = self.edit(before, undo=True)
+            request_id = self.edit(before, undo=True, of_run=True)
         self._changed.pop()
         self.has_undone = True
         return request_id, before
@@ -348,18 +367,31 @@ class RunControl:
     def note_undo_refused(self, request_id: int) -> None:
         """Keep a change that could not be taken back, so that it can be later."""
         if request_id in self._undoing:
-            self._changed.append(self._undoing.pop(request_id))
+            self._changed.append((self._undoing.pop(request_id), None))
 
-    def sample(self, texts: int = 1, step: int | None = None, prompt: str | None = None) -> int:
+    def sample(
+        self,
+        texts: int = 1,
+        step: int | None = None,
+        prompt: str | None = None,
+        request_id: int = 0,
+    ) -> int:
         """Request texts, each with another seed unless one is fixed; return the request id.
 
         Args:
             texts: How many at once.
             step: Use the saved weights of an earlier step.
             prompt: Instead of that in the settings.
+            request_id: A new one unless given.
         """
-        changes = {} if prompt is None else {"prompt": prompt}
-        return self.send(Sample(changes, step, seed=self._next_seed(texts), texts=texts))
+        other = {} if prompt is None else {"prompt": prompt}
+        changes = {key.removeprefix(SAMPLING): self._sampling[key] for key in self._sampling}
+        sample = Sample({**changes, **other}, step, seed=self._next_seed(texts), texts=texts)
+        return self.send(sample, request_id)
+
+    def sampling_value(self, key: str) -> Value:
+        """Return a sampling setting of texts that the user asks for."""
+        return self._sampling.get(key, self.draft.run_value(key))
 
     def note_seeds(self, seeds: Iterable[int]) -> None:
         """These were used: the next text gets another one."""
@@ -379,31 +411,44 @@ class RunControl:
         Raises:
             InputError: There are too many.
         """
-        probes = list(parse_probes(str(self.draft.value(PROBES))))
+        probes = list(parse_probes(str(self.draft.run_value(PROBES))))
         kept = prompt not in probes
         if kept:
             probes.append(prompt)
         else:
             probes.remove(prompt)
-        self.edit({PROBES: join_probes(probes)})
+        self.edit({PROBES: join_probes(probes)}, of_run=True)
         return kept
 
     def sample_with(self, changes: dict[str, Value]) -> int | None:
-        """Change sampling settings and request a sample; return the id of the request.
+        """Request a sample with other settings than the run's; return the id of the request.
 
-        While a run is being prepared the request is sent later; without a run there is none.
+        They hold for the texts that the user asks for from now on. The run keeps its own, which its
+        automatic texts have. While a run is being prepared the request is sent later; without a run
+        there is none.
 
         Raises:
             InputError: They conflict with the other settings.
         """
+        before = self._sampling
+        sampling = {**before, **changes}
+        self.draft.base.replace(sampling)
+        self._sampling = {
+            key: value for key, value in sampling.items() if value != self.draft.run_value(key)
+        }
         if self.is_open:
-            self.draft.base.replace(changes)
-            return self.send(self._sample_with(changes))
-        self.edit(changes)
-        if not self.is_being_opened:
+            request_id = self.sample()
+        elif self.is_being_opened:
+            request_id = self._early_sample = next(self._request_ids)
+        else:
             return None
-        self._early_sample = next(self._request_ids)
-        return self._early_sample
+        self._sampled_with = request_id, before
+        return request_id
+
+    def note_sample_refused(self, request_id: int) -> None:
+        """Take back the sampling settings that were refused."""
+        if request_id == self._sampled_with[0]:
+            self._sampling = self._sampled_with[1]
 
     def rewind(self, step: int) -> None:
         self._changes_after_rewind = {}
@@ -422,7 +467,7 @@ class RunControl:
         """Fork the run at a step, with the edits that fit its weights; return the request id."""
         from engine.runs.folder import path_in
 
-        edits = self.draft.edits
+        edits = self.draft.fork_edits
         changes = {key: edits[key] for key in edits if not why_not_in_fork(key)}
         assert self.run_path
         runs_dir = path_in(self.launch.runs_dir, self.run_path).parent
@@ -433,6 +478,7 @@ class RunControl:
         """Open another run, paused; the one that is open is saved and closed."""
         if not keep_edits:
             self.draft.forget()
+            self._sampling = {}
         before = self.run_path if self.is_open or self.watching else None
         self._opening = self.send(Open(str(path), running=False, watch=True)), before
 
@@ -483,15 +529,15 @@ class RunControl:
             threads=runtime["threads"],
             is_fork=event.first_step > 0,
         )
-        self.draft.rebase(config_from_dict(event.config))
+        is_next = event.request_id == self._next_started
+        self.draft.open_run(config_from_dict(event.config), is_next)
         self._end_waiting(event)
         early = self.draft.edits_for(When.LIVE)
         request_id, self._early_sample = self._early_sample, 0
         if self.queue.taken:  # a queued run is trained as it was queued
             return
         if request_id:
-            sampling = {key: early.pop(key) for key in list(early) if key.startswith(SAMPLING)}
-            self.send(self._sample_with(sampling), request_id)
+            self.sample(request_id=request_id)
         if early:
             self.send(Adjust(early))
 
@@ -516,7 +562,9 @@ class RunControl:
         self.has_undone = False
         changes, self._changes_after_rewind = self._changes_after_rewind, {}
         if changes:
-            other = {key: value for key, value in changes.items() if value != self.draft.value(key)}
+            other = {
+                key: value for key, value in changes.items() if value != self.draft.base.get(key)
+            }
             if other:  # else the step had them: the change of them led to the advice
                 self.send(Adjust(other))
             self.send(Resume())
@@ -543,7 +591,3 @@ class RunControl:
             )
         self.engine.send(dataclasses.replace(command, request_id=request_id))
         return request_id
-
-    def _sample_with(self, changes: dict[str, Value]) -> Sample:
-        short = {key.removeprefix(SAMPLING): changes[key] for key in changes}
-        return Sample(short, keep=True, seed=self._next_seed())

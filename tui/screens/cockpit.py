@@ -36,6 +36,7 @@ from tui.screens.keyed import KeyedScreen
 from tui.screens.panels import HEIGHT_FOR_TEN, Panels
 from tui.widgets.chart_grid import ChartGrid
 from tui.widgets.chart_widget import ChartWidget
+from tui.widgets.charts_frame import ChartsFrame
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart
 from tui.widgets.metric_chart import Plan
@@ -89,7 +90,7 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
         self._why_not: dict[str, str] = {}  # action -> why it is impossible; empty if it is not
         self._ticks = 0
         self._is_styled = False  # by its composition, for the first time on the screen
-        self._titles = "loss", ""  # of the charts' frame
+        self._titles = "loss", "", ""  # of the charts' frame
         self._conflicts_shown = False
         self._goes_back = False  # as the footer was last told
         control.queue.say, control.queue.notify = self.say, self.notify
@@ -102,8 +103,8 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
         yield Notice(id="notice")
         with Horizontal(id="main"):
             with Vertical(id="left"):
-                with Vertical(id="chart-frame") as frame:
-                    frame.border_title = "loss"
+                with ChartsFrame(id="chart-frame") as frame:
+                    frame.say("loss")
                     yield ChartGrid(id="charts")
                     yield Welcome(self.control.draft, self.key_of, id="welcome")
                 yield SamplePane(self.key_of, id="samples")
@@ -238,10 +239,9 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
                 welcome.refresh()
 
     def show_settings(self) -> None:
-        draft = self.control.draft
         self.show_welcome()
         self.settings.refresh_values()
-        self.samples.show_settings({key: draft.value(key) for key in SETTINGS_OF_SAMPLES})
+        self.samples.show_settings(self.sampling_settings)
 
     def show_chart_source(self) -> None:
         status = self.control.status
@@ -278,19 +278,22 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
                 self._remember(name, value)
 
     def on_chart_grid_arranged(self, message: ChartGrid.Arranged) -> None:
-        self._titles = message.title, message.subtitle
+        self._titles = message.title, message.subtitle, message.pages
         self._show_titles()
         self.refresh_bindings()
 
+    def on_charts_frame_turned(self, message: ChartsFrame.Turned) -> None:
+        self.charts.turn_page(message.by)
+
     def _show_titles(self) -> None:
         """Name in their frame what the charts show, or what the next run is."""
-        frame, (title, subtitle) = self.query_one("#chart-frame"), self._titles
+        frame, (title, subtitle, pages) = self.query_one(ChartsFrame), self._titles
         if self.has_class("-welcome"):
-            frame.border_title, frame.border_subtitle = "next run", ""
+            frame.say("next run")
             return
         corpus = self.control.facts.corpus
-        frame.border_title = f"{title} · {corpus}" if corpus and self.control.run_path else title
-        frame.border_subtitle = subtitle
+        named = f"{title} · {corpus}" if corpus and self.control.run_path else title
+        frame.say(named, subtitle, pages)
 
     # -- keys ------------------------------------------------------------------------------------
 
@@ -321,6 +324,7 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
             "stop_going_back": "" if self._status_seen.going_back else "the run does not go back",
             "leave_chart": "" if self.is_mounted and self.charts.can_go_back else NOTHING_TO_LEAVE,
             "leave_projector": "" if self.has_class("-projector") else "everything is shown",
+            "show_this_run": "" if self.control.draft.is_turned else "this run is shown",
             "leave_full_text": "" if self.has_class("-full-text") else "everything is shown",
         }
 
@@ -352,6 +356,9 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
         self.settings.add_class("-open")
         self.settings.list.focus()
 
+    def action_show_this_run(self) -> None:
+        self.settings.turn(to_next=False)
+
     def action_undo(self) -> None:
         self._try(self._undo)
 
@@ -369,9 +376,10 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
 
     def action_new_run(self) -> None:
         control = self.control
-        problems = control.draft.conflicts()
-        if problems:
-            self.say_conflicts(problems)
+        try:
+            control.draft.next_config()
+        except InputError as error:
+            self.say_conflicts(error.problems)
             return
         name = control.run_path.name if control.run_path else ""
         dialog = NewRunDialog(control.draft, name)
@@ -424,7 +432,7 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
         from tui.screens.lr_finder import LRFinderScreen
 
         control = self.control
-        config = control.draft.next_config()
+        config = control.draft.shown_base.replace(control.draft.edits)
         request_id = control.send(protocol.FindLearningRate(config.to_dict()))
         self.lr_finder = LRFinderScreen(control, config, request_id)
         self.app.push_screen(self.lr_finder, self._take_learning_rate)
@@ -503,13 +511,11 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
         self.refresh_bindings()
 
     def action_leave_settings(self) -> None:
-        """Leave a search first, then a comparison, then the settings."""
-        if self.settings.is_searching:
-            self.settings.end_search()
-            return
-        if self.settings.compared_with:
-            self.settings.compare()
-            return
+        """Leave a search first, then a comparison, then the next run, then the settings."""
+        if not self.settings.step_back():
+            self._close_settings()
+
+    def _close_settings(self) -> None:
         self.settings.remove_class("-open")
         self.set_focus(None)
 
@@ -531,7 +537,7 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
         self.settings.end_search()
         if self.settings.compared_with:
             self.settings.compare()
-        self.action_leave_settings()
+        self._close_settings()
 
     def on_settings_list_differences_asked(self, message: SettingsList.DifferencesAsked) -> None:
         message.stop()
@@ -560,7 +566,7 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
 
     def edit(self, changes: dict[str, Value]) -> None:
         """Change settings, now or in the draft; show problems."""
-        problem = ""
+        problem, was_next = "", self.control.draft.shows_next
         self.edited = 0, changes
         try:
             self.edited = self.control.edit(changes), changes
@@ -568,6 +574,8 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
             problem = str(error)
         conflicts = self.control.draft.conflicts()
         self.show_settings()
+        if self.control.draft.shows_next and not was_next:
+            self.notify(TURNED.format(", ".join(changes), self.key_of("settings.back")))
         if not (problem and self.take_back(problem)):
             self.settings.show_problem(problem or "; ".join(conflicts))
         if self._conflicts_shown and not conflicts:
@@ -589,5 +597,5 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
         self.refresh_bindings()
 
 
+TURNED = "{} is for the next run, whose settings are shown now ({} goes back to this run's)"
 NOTHING_TO_LEAVE = "no message is shown, and no chart is maximised"
-SETTINGS_OF_SAMPLES = ("sample.prompt", "sample.temperature", "sample.top_k")

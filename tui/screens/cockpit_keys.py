@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.config.changes import WHEN_TEXTS
+from engine.config.model_size import COUNTED
 from engine.config.setting import When
 
 AT_RESUME, IN_NEW_RUN = WHEN_TEXTS[When.RESUME], WHEN_TEXTS[When.NEW_RUN]
@@ -24,10 +25,17 @@ the same prompt and seed are used again, so that the texts can be compared.
 ### Settings
 
 Settings without a sign take effect {WHEN_TEXTS[When.LIVE].effect}, those marked {AT_RESUME.sign}
-{AT_RESUME.effect}, those marked {IN_NEW_RUN.sign} {IN_NEW_RUN.effect}: edit them, then press
-{{cockpit.new_run}}. Values that wait are yellow. In the list, {{settings.edit}}
+{AT_RESUME.effect}, those marked {IN_NEW_RUN.sign} {IN_NEW_RUN.effect}.
+Values that wait are yellow. In the list, {{settings.edit}}
 edits a value or folds a group, {{settings.back}} goes back; what is seldom changed is
 behind 'more'.
+
+The panel shows the settings of one run, which its title names: this run, or the next one, which
+{{cockpit.new_run}} starts. A preset, and an edit of what only a new run can change, show the next
+one; an edit is of the run that is shown. {{settings.which_run}} or a click on the title shows the
+other one.
+
+Parameters ("params" in the second line) are counted {COUNTED}.
 
 ### Advice
 

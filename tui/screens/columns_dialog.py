@@ -32,7 +32,7 @@ EXPLAINED = {
     "time": "time of training",
     "tokens": "tokens trained on",
     "speed": "tokens per second",
-    "parameters": "of the model",
+    "parameters": "of the model, without position embeddings",
     "preset": "",
     "data": "the text",
     "disk": "bytes on the disk",

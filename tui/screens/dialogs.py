@@ -97,7 +97,7 @@ class NewRunDialog(Dialog):
 
     def __init__(self, draft: Draft, old_run: str) -> None:
         question = differences(draft, draft.waiting)
-        if draft.next_preset:
+        if draft.prepared:
             question = Text(f"With the preset {draft.next_preset}.\n\n").append_text(question)
         elif not draft.waiting:
             question.append("With the same settings as the open run.\n")
@@ -133,11 +133,11 @@ class ForkDialog(Dialog):
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     def __init__(self, draft: Draft, parent: str, step: int, before: str = "") -> None:
-        taken = [key for key in draft.edits if not why_not_in_fork(key)]
+        taken = [key for key in draft.fork_edits if not why_not_in_fork(key)]
         question = differences(draft, taken)
         if not taken:
             question.append("With the settings it had at that step; change them in the fork.\n")
-        for key in draft.edits:
+        for key in draft.fork_edits:
             if why := why_not_in_fork(key):
                 question.append("\nnot in a fork: ", "dim").append_text(differences(draft, [key]))
                 question.append(f"{why}; it waits for a new run\n", "dim")

@@ -242,7 +242,8 @@ class EngineEvents(TextActions):
         self.control.note_undo_refused(event.request_id)
         self.control.note_not_opened(event.request_id)
         if event.request_id == self.sampling:
-            self.samples.expect(None)
+            self.control.note_sample_refused(event.request_id)
+            self.samples.refuse(self.sampling_settings)
         if event.request_id == self.sampling and self.samples.has_focus_within:
             self.samples.show_problem(event.message)
         elif self._pass_to_lr_finder(event):

@@ -10,7 +10,7 @@ from textual import getters, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
-from textual.widgets import Input, Label
+from textual.widgets import Input
 
 from data.errors import InputError
 from engine.config.escapes import unescape
@@ -23,7 +23,7 @@ from tui.inside.words import WORDS
 from tui.screens.inside_views import NOTHING, View, views_of
 from tui.screens.keyed import KeyedScreen
 from tui.text.numbers import format_count
-from tui.widgets.field import Field
+from tui.widgets.field import Field, FieldLabel
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.picture_view import PictureView
 
@@ -90,7 +90,7 @@ class InsideScreen(KeyedScreen[None]):
     def compose(self) -> ComposeResult:
         yield PictureView(self._draw, id="inside")
         with Horizontal(id="inside-text"):
-            yield Label("text")
+            yield FieldLabel("text")
             field = Field(id="text", placeholder="a text to look at")
             field.escaped = True
             yield field

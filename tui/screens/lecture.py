@@ -20,6 +20,7 @@ from textual.worker import get_current_worker
 
 from data.errors import InputError
 from data.paths import real_path
+from engine.config.model_size import COUNTED
 from engine.config.presets.published import CORPUS
 from engine.states import State
 from tui.control.availability import why_not
@@ -102,7 +103,8 @@ class LectureScreen(KeyedScreen[str]):
         "forward pass is a real one.\n\n"
         "`{lecture.train}` trains the model in a new run. What was trained is found from the runs: "
         "○ not tried, ◐ begun, ● trained, ✓ as good as in the video. A run counts if its preset "
-        "and its model are those of the lecture; losses compare on the lecture's text alone.\n\n"
+        "and its model are those of the lecture; losses compare on the lecture's text alone. "
+        f"Parameters are counted {COUNTED}.\n\n"
         "The same as text: `gpt-tui learn --text`; all models one after the other: "
         "`gpt-tui ladder`."
     )
@@ -282,7 +284,7 @@ class LectureScreen(KeyedScreen[str]):
         done = sum(self._progress_of(one).best is not None for one in RUNGS)
         text = Text("the lecture", "bold")
         text.append(f" · {done} of {len(RUNGS)} models trained", "not bold")
-        corpus = self.control.draft.value("data.corpus")
+        corpus = self.control.draft.next_value("data.corpus")
         if corpus != CORPUS:
             name = visible_line(Path(str(corpus)).name)
             text.append(f" · the text is {name}: its losses do not compare", "yellow not bold")

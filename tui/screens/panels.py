@@ -12,6 +12,7 @@ from data.errors import InputError
 from tui.control.preferences import PREFERENCES, Preferences
 from tui.screens.preferences import PreferencesScreen
 from tui.widgets.chart_grid import ChartGrid
+from tui.widgets.charts_frame import ChartsFrame
 
 if TYPE_CHECKING:
     _Base = Screen[None]
@@ -125,6 +126,8 @@ class Panels(_Base):
         main, edges = settings.region, (chart.region.bottom - 1, samples.region.y)
         if settings.display and at.x == main.x and main.y <= at.y < main.bottom:
             return WIDTH
+        if self.query_one(ChartsFrame).label.contains_point(at):
+            return ""
         if samples.display and at.x < chart.region.right and at.y in edges:
             return HEIGHT
         return ""

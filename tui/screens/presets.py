@@ -14,7 +14,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from data.errors import InputError
-from engine.config.model_size import parameter_count
+from engine.config.model_size import COUNTED, parameter_count
 from engine.config.presets import GROUPS, LADDER, PRESETS, Preset
 from engine.config.schema import SETTINGS, Config
 from tui.control.keymap import bindings
@@ -62,7 +62,8 @@ class PresetsScreen(KeyedScreen[str]):
     HELP = (
         "A preset is a set of settings with a name. The lecture's models are those of Karpathy's "
         "*Let's build GPT*: each adds something to the one before. `{presets.take}` takes a preset "
-        "over for the next run; the text stays. `gpt-tui --preset NAME` begins with one."
+        "over for the next run; the text stays. `gpt-tui --preset NAME` begins with one.\n\n"
+        f"Parameters are counted {COUNTED}."
     )
 
     options = getters.query_one("#presets-list", PresetList)
@@ -89,7 +90,7 @@ class PresetsScreen(KeyedScreen[str]):
 
     def on_mount(self) -> None:
         self._read()
-        self._show(self.control.draft.next_preset or self.control.draft.base.preset)
+        self._show(self.control.draft.next_preset)
 
     def _read(self) -> None:
         self._groups = {group: list(presets) for group, presets in GROUPS.items()}
@@ -148,7 +149,7 @@ class PresetsScreen(KeyedScreen[str]):
         self.query_one("#presets-heading", Static).update(text)
 
     def _row(self, preset: Preset) -> Text:
-        now = self.control.draft.next_preset or self.control.draft.base.preset
+        now = self.control.draft.next_preset
         text = Text("● " if preset.name == now else "  ", no_wrap=True)
         text.append(f"{preset.name:<{NAME_WIDTH}} ", "bold")
         if problem := self._problems.get(preset.name):
@@ -183,13 +184,13 @@ class PresetsScreen(KeyedScreen[str]):
     def _changes(self, config: Config) -> Text:
         """Return which settings of the next run it would change."""
         draft = self.control.draft
-        before = draft.config() if not draft.next_preset else draft.next_base
+        before = draft.next_or_base()
         changes = config.differences(before)
         if self.control.run_path is not None:  # the open run has found out what auto is here
             found = [key for key in changes if SETTINGS[key].format(config.get(key)) == "auto"]
             changes = {key: changes[key] for key in changes if key not in found}
         text = Text()
-        if edits := draft.waiting:
+        if edits := draft.next_edits:
             undo = f"{self.key_of('cockpit.undo')} undoes that"
             text.append(f"replaces {format_count(len(edits), 'edited setting')}; {undo}\n", "bold")
         if not changes:
@@ -236,7 +237,7 @@ class PresetsScreen(KeyedScreen[str]):
         if preset is None:
             return
         control = self.control
-        count = len(control.draft.waiting)
+        count = len(control.draft.next_edits)
         replaced = control.take_preset(preset)
         told = f"{preset.name} is taken over"
         if control.run_path is not None:
@@ -368,7 +369,8 @@ def _facts(preset: Preset, config: Config) -> Iterator[str]:
     shape = "a table"
     if model.architecture != "bigram":
         shape = f"{format_count(model.n_layer, 'layer')}, width {model.n_embd}"
-    yield f"{about}{sizes.parameters:,} parameters · {shape} · context {model.block_size}"
+    counted = f"{about}{sizes.parameters:,} parameters without positions"
+    yield f"{counted} · {shape} · context {model.block_size}"
     if preset.vocab_size:
         published = parameter_count(model, preset.vocab_size)
         yield f"{published:,} as published: {preset.vocab_size:,} tokens, positions counted"

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 HELP_PAGE = """\
 Each point is a run; its letter is that of its mark or, if no run is marked, one for this plot. The
-dotted line goes through the best run of each value, and ★ is the best of all. The axis is
-logarithmic where the values span about a decade or more.
+dotted line goes through the best run of each value, and ★ is the best of all. Where the runs differ
+in a second setting, each of up to four values of that has a line of its own; the frame says which.
+The axis is logarithmic where the values span about a decade or more.
 
 Runs that differ in the seed alone can have their mean ╋ in a band ┃ from the lowest to the highest
 of them; the line then goes through the means.
@@ -85,17 +86,26 @@ class SweepPlotScreen(KeyedScreen[str | None]):
         self.call_after_refresh(self._show_run)
 
     def _show(self) -> None:
-        from engine.runs.sweep import sweep_over
+        from engine.runs.sweep import second_setting, sweep_over
+        from tui.charts.sweep import LINE_SIGNS
 
         sweep = sweep_over(self.runs, self.key, self.figure)
-        self.chart.show(sweep, self.key, self._places)
+        plotted = [one.run for one in sweep.points]
+        second = second_setting(plotted, self.settings, self.key, len(LINE_SIGNS))
+        self.chart.show(sweep, self.key, self._places, second)
         frame = self.query_one("#sweep-frame")
         count = format_count(len(sweep.points), "run")
         left_out = len(self.runs) - len(sweep.points)
         without = f" · {left_out} without {self.figure}" if left_out else ""
         place = f"{self.settings.index(self.key) + 1} of {len(self.settings)}"
         frame.border_title = f"{self.figure} over {self.key} · {count}{without}"
-        frame.border_subtitle = f"{self.key_of('plot.setting')}: setting {place} · ★ the best"
+        lines = "  ".join(
+            f"{sign} {format_value(second[0], value)}"
+            for sign, value in zip(LINE_SIGNS, second[1], strict=False)
+        )
+        legend = f"{second[0].partition('.')[2]} {lines} · " if lines else ""
+        setting = f"{self.key_of('plot.setting')}: setting {place}"
+        frame.border_subtitle = f"{legend}{setting} · ★ the best"
         self.call_after_refresh(self._show_run)
 
     def _show_run(self) -> None:

@@ -11,7 +11,10 @@ from tui.control.texts import save_text
 from tui.screens.chart_actions import ChartActions
 from tui.text.numbers import format_path
 
+SETTINGS_OF_SAMPLES = ("sample.prompt", "sample.temperature", "sample.top_k")
+
 if TYPE_CHECKING:
+    from engine.config.setting import Value
     from tui.control.run import RunControl
     from tui.widgets.sample_pane import SamplePane
 
@@ -27,11 +30,16 @@ class TextActions(ChartActions):
     def show_settings(self) -> None:
         raise NotImplementedError
 
+    @property
+    def sampling_settings(self) -> dict[str, Value]:
+        """The settings of texts that the user asks for."""
+        return {key: self.control.sampling_value(key) for key in SETTINGS_OF_SAMPLES}
+
     def _no_text(self, to: str) -> str:
         return f"there is no text yet to {to}: {self.key_of('cockpit.sample')} samples one"
 
     def on_sample_pane_edited(self, message: SamplePane.Edited) -> None:
-        """Change the sampling settings, and sample with them."""
+        """Sample with these settings, from now on; the run keeps its own."""
         self.control.fixed_seed = message.seed
         try:
             self.sampling = self.control.sample_with(message.changes)
@@ -40,12 +48,12 @@ class TextActions(ChartActions):
         else:
             self.show_settings()
             if self.sampling is not None:
-                self.samples.expect(str(self.control.draft.value("sample.prompt")))
+                self.samples.expect(str(self.control.sampling_value("sample.prompt")))
 
     def action_sample(self, texts: int = 1) -> None:
         self.control.fixed_seed = self.samples.fixed_seed
         self.sampling = self.control.sample(texts)
-        self.samples.expect(str(self.control.draft.base.sample.prompt))
+        self.samples.expect(str(self.control.sampling_value("sample.prompt")))
 
     def action_continue_text(self) -> None:
         """Go on from where the text on the screen ends."""
@@ -68,7 +76,7 @@ class TextActions(ChartActions):
 
     def action_keep_probe(self) -> None:
         """Sample the prompt after each evaluation from now on, or no longer."""
-        prompt = self.control.draft.value("sample.prompt")
+        prompt = self.control.sampling_value("sample.prompt")
         record = self.samples.current
         shown = record.prompt if record and record.settings.get("seed") else str(prompt)
         if self.samples.expected_prompt is not None:  # that is what is on the screen

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
-from textual.widgets import Input, Label, Static
+from textual.widgets import Input, Static
 
 from engine.config.setting import parse_number
 from engine.protocol import Pin, State
@@ -25,7 +25,7 @@ from tui.screens.keyed import KeyedScreen
 from tui.text.notices import fork_command
 from tui.text.numbers import format_count, format_loss
 from tui.widgets.chart_widget import ChartWidget
-from tui.widgets.field import Field
+from tui.widgets.field import Field, FieldLabel
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.loss_chart import LossChart, last_step_of
 from tui.widgets.text_view import Passage, TextView
@@ -78,7 +78,7 @@ class TimelineScreen(KeyedScreen[Choice | None]):
             yield LossChart(id="chart", steers=False)
         yield Static(id="timeline-facts")
         with Horizontal(id="timeline-step"):
-            yield Label("go to step")
+            yield FieldLabel("go to step")
             yield Field(id="step", restrict="[0-9]*")
         with Vertical(id="timeline-sample") as sample:
             sample.border_title = "text"

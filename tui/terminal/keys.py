@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Generic
+from typing import Any, Generic
 
 from textual.app import App, ReturnType
 from textual.dom import DOMNode
 from textual.events import Event, Key, Paste
 from textual.message_pump import MessagePump
+from textual.screen import Screen
 
 STUCK_SECONDS = 0.5  # a widget that is busy for longer, or removed, blocks no key
 
@@ -24,7 +25,8 @@ class KeysInOrder(App[ReturnType], Generic[ReturnType]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._pending_keys: deque[Key | Paste] = deque()
+        # with the screen that they are for, if not for any
+        self._pending_keys: deque[tuple[Key | Paste, Screen[Any] | None]] = deque()
         self._keys_started = self._keys_done = 0
 
     async def on_event(self, event: Event) -> None:
@@ -32,11 +34,23 @@ class KeysInOrder(App[ReturnType], Generic[ReturnType]):
         if not isinstance(event, Key | Paste) or event.is_forwarded:
             await super().on_event(event)
             return
-        self._pending_keys.append(event)
-        if self._keys_started == self._keys_done:
-            await self._start_key(self._pending_keys.popleft())
+        await self._take_key(event)
 
-    async def _start_key(self, event: Key | Paste) -> None:
+    def press_on(self, screen: Screen[Any], key: str) -> None:
+        """Press a key for a screen; it does nothing once another one is up."""
+        self.call_later(self._take_key, Key(key, None), screen)
+
+    async def _take_key(self, event: Key | Paste, screen: Screen[Any] | None = None) -> None:
+        self._pending_keys.append((event, screen))
+        if self._keys_started == self._keys_done:
+            await self._start_next_key()
+
+    async def _start_next_key(self) -> None:
+        event, screen = self._pending_keys.popleft()
+        while screen not in (None, self.screen):
+            if not self._pending_keys:
+                return
+            event, screen = self._pending_keys.popleft()
         self._keys_started += 1
         number, target = self._keys_started, self.focused or self.screen
         await super().on_event(event)
@@ -64,4 +78,4 @@ class KeysInOrder(App[ReturnType], Generic[ReturnType]):
         if number == self._keys_done + 1:
             self._keys_done = number
             if self._pending_keys:
-                await self._start_key(self._pending_keys.popleft())
+                await self._start_next_key()

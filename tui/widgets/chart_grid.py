@@ -19,7 +19,15 @@ from textual.widgets import Static
 
 from data.errors import InputError, brief
 from tui.charts.view import View
-from tui.control.limits import EXAMPLES, FREE, Ends, format_all, parse_all, parse_limits
+from tui.control.limits import (
+    EXAMPLES,
+    FREE,
+    Ends,
+    format_all,
+    parse_all,
+    parse_limits,
+    unknown_charts,
+)
 from tui.control.remap import key_in_force
 from tui.widgets.chart_widget import ChartWidget
 from tui.widgets.field import Field
@@ -150,9 +158,9 @@ class ChartGrid(Widget):
     class Arranged(Message):
         """Another part of the charts is shown."""
 
-        def __init__(self, title: str, subtitle: str) -> None:
+        def __init__(self, title: str, subtitle: str, pages: str) -> None:
             super().__init__()
-            self.title, self.subtitle = title, subtitle
+            self.title, self.subtitle, self.pages = title, subtitle, pages
 
     class Chosen(Message):
         """The order of the charts, or which are shown, was changed; to be remembered."""
@@ -171,6 +179,7 @@ class ChartGrid(Widget):
         self._store: MetricStore | None = None
         self._plan: Plan | None = None
         self._limits: dict[str, Ends] = {}  # of the vertical axes, by the names of charts
+        self._limits_are_new = False  # it was not told yet which of them are of no chart
         self._selected = 0
         self._turn = 0
         self._shown: list[ChartWidget] = []
@@ -247,6 +256,10 @@ class ChartGrid(Widget):
         for name in self._tiles.keys() - kinds.keys():
             self._tiles.pop(name).remove()
         self._tiles = {name: self._tiles[name] for name in kinds}  # in the order of the catalogue
+        if self._limits_are_new:
+            self._limits_are_new = False
+            if told := unknown_charts(self._limits.keys() - self._tiles.keys()):
+                self.screen.notify(f"chart.limits: {'; '.join(told)}", severity="warning")
         self._arrange()
 
     def enlarge(self, large: bool) -> None:
@@ -261,7 +274,7 @@ class ChartGrid(Widget):
 
     def limit_as(self, limits: str) -> None:
         """Take over the limits of vertical axes, as `limits` returns them."""
-        self._limits = parse_all(limits)
+        self._limits, self._limits_are_new = parse_all(limits), True
         self.loss.view = replace(self.loss.view, limits=self._limits.get(LOSS_NAME, FREE))
 
     @property
@@ -386,14 +399,14 @@ class ChartGrid(Widget):
         self._draw_soon(chart for chart in self._shown if chart not in before)
         self.post_message(self.Arranged(*self._titles(page, pages)))
 
-    def _titles(self, page: int, pages: int) -> tuple[str, str]:
+    def _titles(self, page: int, pages: int) -> tuple[str, str, str]:
         current = self.current
         several = len(self._shown) > 1
         title = "loss" if current is self.loss or several else current.title
         title = title if self._shown else "charts"
         of = f"{page + 1}/{pages}" if pages > 1 else ""
         words = f"charts with {self.words!r}" if self.words and self.mode != "loss" else ""
-        return title, " · ".join(one for one in (words, of) if one)
+        return title, words, of
 
     # -- refreshing --------------------------------------------------------------------------------
 
@@ -476,6 +489,18 @@ class ChartGrid(Widget):
         count = len(self.listed())
         self._selected = (min(self._selected, count - 1) + by) % count
         self._arrange()
+
+    def turn_page(self, by: int) -> None:
+        """Show another page, or the next chart while one is maximised."""
+        size = self._chart_size()
+        _, page, pages = self._page(size)
+        if self.mode == "one":
+            self.move(by)
+        elif pages > 1:
+            plan = arrangement(*size, len(self.listed()))
+            first = 1 if plan.loss else 0  # in its place on each page
+            self._selected = first + (page + by) % pages * len(plan.tiles)
+            self._arrange()
 
     def move_chart(self, by: int) -> None:
         """Put the selected chart before or behind its neighbour."""

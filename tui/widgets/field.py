@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import BindingType
-from textual.widgets import Input
+from textual.widgets import Input, Label
 
 from engine.config.escapes import escape
 from tui.control.keymap import bindings
@@ -50,3 +50,20 @@ class Field(Input):
         """
         text = "\n".join(pasted.split("\r\n")).replace("\r", "\n")
         self.replace(escape(text) if "\n" in text or "\t" in text else text, *self.selection)
+
+
+class FieldLabel(Label):
+    """The name of the field beside it; a click on it goes to the field."""
+
+    DEFAULT_CSS = """
+    FieldLabel { pointer: pointer; }
+    """
+
+    def on_click(self, event: events.Click) -> None:
+        assert self.parent
+        beside = list(self.parent.children)
+        for one in beside[beside.index(self) :]:
+            if isinstance(one, Field):
+                event.stop()
+                self.screen.set_focus(one)
+                return

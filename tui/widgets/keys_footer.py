@@ -26,6 +26,7 @@ INDISPENSABLE = (
     "close",
     "dismiss",
     "leave_field",
+    "screen.leave_settings",
 )
 
 
@@ -114,7 +115,7 @@ class KeysFooter(Widget):
             return
         key = self._key_at(event.x)
         if key and key.enabled:
-            self.app.simulate_key(key.key)
+            self.app.press_on(self.screen, key.key)  # type: ignore[attr-defined]
         elif key:
             self.app.bell()
 

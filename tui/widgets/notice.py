@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
+from rich.style import Style
 from rich.text import Text
 from textual.widgets import Static
 
 from engine.protocol import Advised
 from tui.control.remap import key_in_force
 
-WHILE_TRAINING = ("hide", "hide"), ("silence_advice", "never again")  # what else one can do
-WHILE_PAUSED = ("train", "skip the batch"), ("quit", "stop")
+NO_LINKS: Mapping[str, str] = {}
+# what one can do: the key's name in the table, words, and the action behind a click on them
+FOLLOW = "follow_advice", "screen.follow_advice"
+WHILE_TRAINING = (
+    ("hide", "hide", "screen.dismiss_notice"),
+    ("silence_advice", "never again", "screen.silence_advice"),
+)
+WHILE_PAUSED = ("train", "skip the batch", "screen.resume"), ("quit", "stop", "app.leave")
 
 
 class Notice(Static):
@@ -31,27 +40,31 @@ class Notice(Static):
         super().__init__(id=id)
         self.text = ""
         self.advice: Advised | None = None  # what is shown, if it is advice
+        self._links: dict[str, str] = {}  # the action behind a click on some words
         self._limit: tuple[int, int, str] | None = None  # lines, columns, what is behind a cut
 
     def advise(self, advice: Advised) -> None:
         """Show advice, with the keys that act on it."""
         others = WHILE_PAUSED if advice.pauses else WHILE_TRAINING
-        ways = [
-            f"{key_in_force(self, f'cockpit.{name}')} {words}"
-            for name, words in (("follow_advice", advice.action), *others)
-        ]
+        ways = {
+            f"{key_in_force(self, f'cockpit.{name}')} {words}": action
+            for name, words, action in ((FOLLOW[0], advice.action, FOLLOW[1]), *others)
+        }
         severity = "error" if advice.pauses else "warning"
-        self.say(f"{advice.message}\n{' · '.join(ways)}", severity)
+        self.say(f"{advice.message}\n{' · '.join(ways)}", severity, ways)
         self.advice = advice
 
-    def say(self, text: str, severity: str = "warning") -> None:
+    def say(
+        self, text: str, severity: str = "warning", links: Mapping[str, str] = NO_LINKS
+    ) -> None:
         """Show a text; an empty one takes away what is shown.
 
         Args:
             text: Of one or more lines.
             severity: information, warning or error; beside a field, hint or problem.
+            links: The actions behind a click on words of the text.
         """
-        self.text, self.advice = text, None
+        self.text, self.advice, self._links = text, None, dict(links)
         self._draw()
         self.set_classes(f"-shown -{severity}" if text else "")
         self.refresh(layout=True)
@@ -64,6 +77,9 @@ class Notice(Static):
 
     def _draw(self) -> None:
         text = Text(self.text)
+        for words, action in self._links.items():
+            at = self.text.rfind(words)
+            text.stylize(Style(meta={"@click": action}), at, at + len(words))
         if self._limit is not None:
             lines, columns, more = self._limit
             text = _cut(text, lines, max(columns, 1), f" … {more}")

@@ -85,7 +85,7 @@ class OverlayChart(ChartWidget):
     def chart(self) -> Chart | None:
         if not any(len(one.column) for one in self._series):
             return None
-        from engine.runs.curves import MILLISECONDS, Axis
+        from engine.runs.curves import MILLISECONDS, OF_AN_EPOCH, Axis
         from tui.charts.axes import full_range, recent_range
         from tui.charts.chart import Chart
         from tui.charts.window import XAxis
@@ -93,6 +93,7 @@ class OverlayChart(ChartWidget):
         axes = {
             Axis.STEPS: XAxis(),
             Axis.TOKENS: XAxis("tokens"),
+            Axis.EPOCHS: XAxis("epochs", 1 / OF_AN_EPOCH),
             Axis.SECONDS: XAxis("time", 1 / MILLISECONDS),
         }
         last = max(one.column.last_step or 0 for one in self._series)

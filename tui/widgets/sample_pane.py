@@ -15,13 +15,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Input, Label
+from textual.widgets import Input
 
 from data.tokenizers import without_token
 from engine.config.schema import SETTINGS
 from engine.config.setting import Value
 from engine.protocol import TokenOdds
-from tui.widgets.field import Field
+from tui.widgets.field import Field, FieldLabel
 from tui.widgets.notice import Notice
 from tui.widgets.text_view import Passage, TextView
 
@@ -106,10 +106,16 @@ class SampleField(Field):
             self._filled = self.value  # taken over, however it is written
             self.remove_class("-typed")
 
+    def refuse(self, value: Value) -> None:
+        """Keep what was typed, as something that is not used."""
+        self._filled = SETTINGS[self.key].format(value)
+        self.set_class(self.is_typed, "-typed")
+
     def explain(self) -> str:
         """Return the help of the setting that the field holds."""
         one = SETTINGS[self.key]
-        return f"### {one.key}\n\n{one.help}\n\nAllowed: {one.bounds or 'any text'}."
+        whose = "For the texts that you ask for; automatic texts have the run's own setting."
+        return f"### {one.key}\n\n{one.help}\n\nAllowed: {one.bounds or 'any text'}.\n\n{whose}"
 
     def parsed(self) -> tuple[Value | None, str]:
         try:
@@ -240,13 +246,13 @@ class SamplePane(Vertical):
     def compose(self) -> ComposeResult:
         with Horizontal(id="sample-fields"):
             with Horizontal(id="sample-first"):
-                yield Label(LABELS[FIELDS[0]])
+                yield FieldLabel(LABELS[FIELDS[0]])
                 yield PromptField()
             with Horizontal(id="sample-others"):
                 for key in FIELDS[1:]:
-                    yield Label(LABELS[key])
+                    yield FieldLabel(LABELS[key])
                     yield SampleField(key)
-                yield Label("seed", id="sample-seed-label")
+                yield FieldLabel("seed", id="sample-seed-label")
                 yield SeedField()
         yield Notice(id="sample-waiting")
         yield Notice(id="sample-problem")
@@ -273,6 +279,13 @@ class SamplePane(Vertical):
             one.settle(values[one.key])
         if not self._typed:
             self.waiting.say("")
+
+    def refuse(self, values: dict[str, Value]) -> None:
+        """No text comes: what was typed stays in the fields, and these hold."""
+        self.expect(None)
+        self._values = values
+        for one in self._fields:
+            one.refuse(values[one.key])
 
     def leave_field(self) -> None:
         """Take back what was typed in the field with the cursor; what was in others waits."""
@@ -508,7 +521,10 @@ class SamplePane(Vertical):
         if not one.is_typed:
             return ""
         key = self._key_of("field.submit")
-        return f"{key} samples with this {LABELS[one.key]}; automatic texts have it then, too"
+        if one.key == "sample.prompt":
+            probe = f"{self._key_of('cockpit.probe')} then has automatic texts use it, too"
+            return f"{key} samples with it; {probe}"
+        return f"{key} samples with this {LABELS[one.key]}; automatic texts have the run's own"
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()

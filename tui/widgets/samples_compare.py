@@ -12,12 +12,12 @@ from rich.text import Text
 from textual import getters, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, HorizontalScroll, Vertical, VerticalScroll
-from textual.widgets import Label, Static
+from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from data.errors import InputError
 from engine.config.schema import SETTINGS
-from tui.widgets.field import Field
+from tui.widgets.field import Field, FieldLabel
 
 if TYPE_CHECKING:
     from textual.worker import Worker
@@ -83,7 +83,7 @@ class SamplesBeside(Vertical):
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="prompt-line"):
-            yield Label("prompt")
+            yield FieldLabel("prompt")
             prompt = Field(placeholder="empty: a new line")
             prompt.escaped = True
             yield prompt

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import BindingType
+from textual.content import Content
+from textual.css.styles import RulesMap
 from textual.message import Message
+from textual.strip import Strip
+from textual.style import Style as VisualStyle
+from textual.visual import RenderOptions, Visual
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
@@ -27,7 +33,36 @@ STEP = "step"  # what a click on an arrow means
 COUNTS = Counter(one.name for one in SETTINGS.values())
 AMBIGUOUS = {name for name, count in COUNTS.items() if count > 1}
 ARROW = 2  # cells of one
+WIDE = 100  # columns: room for any row
 CONFLICT = "!"  # before a setting that does not fit others
+
+
+class Row(Visual):
+    """A row that is laid out for the width in which it is painted.
+
+    The first paint comes before a widget hears of its size: rows made then would have no room.
+
+    Args:
+        text: Returns the row in a width.
+    """
+
+    def __init__(self, text: Callable[[int], Text], console: Console) -> None:
+        self._text, self._console = text, console
+
+    def render_strips(
+        self, width: int, height: int | None, style: VisualStyle, options: RenderOptions
+    ) -> list[Strip]:
+        content = Content.from_rich_text(self._text(width), console=self._console)
+        return content.render_strips(width, height, style, options)
+
+    def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
+        return container_width
+
+    def get_height(self, rules: RulesMap, width: int) -> int:
+        return 1
+
+    def __str__(self) -> str:
+        return self._text(WIDE).plain
 
 
 class SettingsList(OptionList):
@@ -57,17 +92,11 @@ class SettingsList(OptionList):
         self.other_name = ""
         self._unused: dict[str, str] = {}  # settings without effect
         self._conflicting: set[str] = set()  # those that do not fit others
-        self._width = 0
         self._arrows_on: str | None = None  # the setting whose row has them
 
     def on_mount(self) -> None:
         """The rows are there before there is room: keys may come before the first layout."""
         self.redraw()
-
-    def on_resize(self) -> None:
-        if self.size.width != self._width:
-            self._width = self.size.width
-            self.redraw()
 
     def on_click(self, event: events.Click) -> None:
         """On a group: fold it. On a setting: go there, and with the second click change it."""
@@ -90,7 +119,7 @@ class SettingsList(OptionList):
         before, self._arrows_on = self._arrows_on, self.highlighted_key
         for key in {before, self._arrows_on} & {option.id for option in self.options}:
             if key in SETTINGS:
-                self.replace_option_prompt(key, self._setting_row(SETTINGS[key]))
+                self.replace_option_prompt(key, self._row(SETTINGS[key]))
 
     @property
     def highlighted_key(self) -> str | None:
@@ -112,7 +141,7 @@ class SettingsList(OptionList):
         self._find_marked()
         for option in self.options:
             if option.id in SETTINGS:
-                self.replace_option_prompt(option.id, self._setting_row(SETTINGS[option.id]))
+                self.replace_option_prompt(option.id, self._row(SETTINGS[option.id]))
 
     def _find_marked(self) -> None:
         self._unused = unused(self.draft.config())
@@ -128,6 +157,9 @@ class SettingsList(OptionList):
             super().__init__()
             self.by = by
 
+    class OtherRunAsked(Message):
+        """The settings of the next run are wanted, or those of the run on the screen again."""
+
     class DifferencesAsked(Message):
         """What differs from the next thing to compare with is wanted."""
 
@@ -137,6 +169,12 @@ class SettingsList(OptionList):
     def action_reset(self) -> None:
         if self.highlighted_key in SETTINGS:
             self.post_message(self.ResetAsked())
+
+    def action_show_other_run(self) -> None:
+        self.post_message(self.OtherRunAsked())
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self.draft.of_run if action == "show_other_run" else True
 
     def action_show_differences(self) -> None:
         self.post_message(self.DifferencesAsked())
@@ -198,7 +236,7 @@ class SettingsList(OptionList):
             found = [one for one in SETTINGS.values() if self._found(one)]
             found.sort(key=lambda one: any(word not in one.key for word in self.words))  # then help
             nothing = Option(Text("no setting differs", "dim"), disabled=True)
-            rows = [Option(self._setting_row(one), id=one.key) for one in found]
+            rows = [Option(self._row(one), id=one.key) for one in found]
             return rows or [nothing] * (self.other is not None and not self.words)
         rows = []
         for section in SECTIONS:
@@ -214,7 +252,7 @@ class SettingsList(OptionList):
         mine = [one for one in SETTINGS.values() if one.section == section]
         often = [one for one in mine if not one.seldom]
         seldom = [one for one in mine if one.seldom]
-        rows = [Option(self._setting_row(one), id=one.key) for one in often]
+        rows = [Option(self._row(one), id=one.key) for one in often]
         if seldom:
             group = seldom_of(section)
             folded = group in self._folded
@@ -222,7 +260,7 @@ class SettingsList(OptionList):
             row = self._fold_row(f"{len(seldom)} more", keys, folded, "dim")
             rows.append(Option(row, id=group))
             if not folded:
-                rows += [Option(self._setting_row(one), id=one.key) for one in seldom]
+                rows += [Option(self._row(one), id=one.key) for one in seldom]
         return rows
 
     def _fold_row(self, title: str, keys: list[str], folded: bool, style: str) -> Text:
@@ -237,7 +275,10 @@ class SettingsList(OptionList):
             row.append(f"  {CONFLICT} conflict", "red")
         return row
 
-    def _setting_row(self, one: Setting) -> Text:
+    def _row(self, one: Setting) -> Row:
+        return Row(lambda width: self._setting_row(one, width), self.app.console)
+
+    def _setting_row(self, one: Setting, width: int) -> Text:
         waiting = one.key in self.draft.edits
         value = _on_one_line(one.format(self.draft.value(one.key)))
         if self.other is not None:
@@ -246,10 +287,10 @@ class SettingsList(OptionList):
         name = one.name
         if self._is_flat and name in AMBIGUOUS:
             name, unit = one.key, ""
-        room = max(4, self._width - 4 - len(name) - len(unit))
+        room = max(4, width - 3 - len(name) - len(unit))
         if len(value) > room:
             value = "…" + value[1 - room :]
-        gap = " " * max(1, self._width - 3 - len(name) - len(value) - len(unit))
+        gap = " " * max(1, width - 2 - len(name) - len(value) - len(unit))
         arrows: Sequence[tuple[str, Style]] = ()
         if one.key == self._arrows_on and one.type in (int, float) and len(gap) > 2 * ARROW:
             gap = gap[2 * ARROW :]

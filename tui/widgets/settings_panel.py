@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.widgets import Input, OptionList, Static
 
 from engine.config.changes import WHEN_TEXTS, turn_off_epochs
+from engine.config.governs import governed
 from engine.config.schema import SECTIONS, SETTINGS, Config
 from engine.config.setting import Setting, Value, When
 from engine.config.unused import unused
@@ -62,6 +63,8 @@ class SettingsPanel(Vertical):
         padding: 0 0 0 1;
     }
     SettingsPanel:focus-within { border: round $primary; }
+    SettingsPanel.-next { border: round $warning 50%; border-title-color: $text-warning; }
+    SettingsPanel.-next:focus-within { border: round $warning; }
     SettingsPanel #setting-detail {
         height: 8;
         max-height: 60%;
@@ -252,6 +255,36 @@ class SettingsPanel(Vertical):
         self.list.search("")
         self.screen.set_focus(self.list)
 
+    def step_back(self) -> bool:
+        """Leave a search, a comparison or the next run; return whether there was one of these."""
+        if self.is_searching:
+            self.end_search()
+        elif self.compared_with:
+            self.compare()
+        elif self.draft.is_turned:
+            self.turn(to_next=False)
+        else:
+            return False
+        return True
+
+    def turn(self, to_next: bool) -> None:
+        """Show the settings of the next run, or those of the run on the screen."""
+        if self._editing:
+            self.close_editor()  # what is typed in it is of the other one
+        self.draft.show_next(to_next)
+        self.refresh_values()
+        self.screen.refresh_bindings()
+
+    def on_settings_list_other_run_asked(self, message: SettingsList.OtherRunAsked) -> None:
+        message.stop()
+        self.turn(not self.draft.shows_next)
+
+    def on_click(self, event: events.Click) -> None:
+        """The title names the run; a click on it shows the other one."""
+        if event.y == 0 and event.widget is self and self.draft.of_run:
+            event.stop()
+            self.turn(not self.draft.shows_next)
+
     def compare(self, name: str = "", other: Config | None = None) -> None:
         """Show only what differs from other settings; None shows all."""
         self.list.compare(name, other)
@@ -347,7 +380,11 @@ class SettingsPanel(Vertical):
 
     def _show_detail(self) -> None:
         name = self.compared_with
-        self.border_title = f"differences from {visible_line(name)}" if name else "settings"
+        which = "next run" if self.draft.shows_next else "this run"
+        self.border_title = f"{which} " + (
+            f"against {visible_line(name)}" if name else "· settings"
+        )
+        self.set_class(self.draft.is_turned, "-next")
         detail = self.query_one("#setting-help", Static)
         key = self._editing or self.list.highlighted_key
         if key in SETTINGS:
@@ -379,30 +416,37 @@ def _help_of(one: Setting) -> str:
 
 
 def _waiting(draft: Draft) -> str:
-    """How many edits wait, and what for; and how many times they do not fit together."""
-    at_resume = len(draft.edits_for(When.RESUME))
+    """How many edits wait, and of which run; and how many times they do not fit together."""
     parts = []
-    if new_run := len(draft.edits) - at_resume:
-        parts.append(f"{new_run} for a {When.NEW_RUN}")
-    if at_resume:
-        parts.append(f"{at_resume} {When.RESUME}")
+    if draft.shows_next and draft.prepared:
+        parts.append(f"preset {draft.prepared.preset}")
+    if draft.edits:
+        parts.append(f"{len(draft.edits)} {'edited' if draft.shows_next else When.RESUME}")
+    elif not draft.shows_next and (draft.prepared or draft.next_edits):
+        parts.append("the next run differs")
     if conflicts := len(draft.conflicts()):
         parts.append(format_count(conflicts, "conflict"))
     return " · ".join(parts)
 
 
 def _explained(one: Setting, draft: Draft) -> Text:
-    text = Text.assemble((one.key, "bold"), "\n", one.help, "\n")
+    config, text = draft.config(), Text.assemble((one.key, "bold"), "\n")
+    if told := governed(config, one.key):
+        text.append(f"with Muon {told}\n", "italic")
+    text.append(f"{one.help}\n")
     if one.bounds:
         words = "".join(f", or {word}" for word in one.special.values())
         unit = f" {one.unit}" if one.unit else ""
         text.append(f"{one.bounds}{unit}{words}\n", "dim")
-    if one.key in draft.edits:
-        text.append(f"the run has {one.format(draft.base.get(one.key))}\n", "yellow")
-    if reason := unused(draft.config()).get(one.key):
+    before = draft.run_value(one.key) if draft.is_turned else draft.shown_base.get(one.key)
+    if draft.value(one.key) != before:
+        whose = "this run has" if draft.of_run else "before the edit"
+        text.append(f"{whose} {one.format(before)}\n", "yellow")
+    if reason := unused(config).get(one.key):
         text.append(f"no effect now: {reason}\n", "yellow")
     if one.source:
         text.append(f"{one.source}\n", "dim italic")
     when = WHEN_TEXTS[one.when]
-    text.append(f"{when.sign} takes effect {when.effect}".strip(), "dim")
+    effect = "in the next run" if draft.is_turned else when.effect
+    text.append(f"{when.sign} takes effect {effect}".strip(), "dim")
     return text

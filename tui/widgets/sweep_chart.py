@@ -16,7 +16,8 @@ from tui.text.letters import letter_of
 from tui.widgets.runs_columns import format_value
 
 if TYPE_CHECKING:
-    from engine.runs.sweep import SeedSpread, Sweep
+    from engine.config.setting import Value
+    from engine.runs.sweep import SeedSpread, Sweep, SweptPoint
     from tui.charts.sweep import SweepPlot
 
 MOST_LETTERS = 26  # runs that get a letter although they are not marked
@@ -63,20 +64,28 @@ class SweepChart(Widget):
         self.cursor = 0
         self.joins_seeds = False
         self._key = ""
+        self._second: tuple[str, list[Value]] = "", []
         self._places: dict[str, int] = {}
         self._own: dict[str, int] = {}  # of runs that are not marked: they keep their letters
         self._plot: SweepPlot | None = None
 
-    def show(self, sweep: Sweep, key: str, places: dict[str, int]) -> None:
+    def show(
+        self,
+        sweep: Sweep,
+        key: str,
+        places: dict[str, int],
+        second: tuple[str, list[Value]] = ("", []),
+    ) -> None:
         """Show points; the cursor stays on its run.
 
         Args:
             sweep: The points.
             key: The setting.
             places: Of the marked runs, by path.
+            second: Another setting and its values, each of which has a line.
         """
         kept = self.current
-        self.sweep, self._key = sweep, key
+        self.sweep, self._key, self._second = sweep, key, second
         paths = [one.run.path for one in sweep.points]
         unmarked = not any(path in places for path in paths)
         if unmarked and len(paths) <= MOST_LETTERS:
@@ -142,20 +151,27 @@ class SweepChart(Widget):
                 self.post_message(self.Chosen())
 
     def _draw(self) -> None:
-        from tui.charts.sweep import Axis, Point, Spread, draw_sweep
+        from tui.charts.sweep import POINT_SIGN, Axis, Point, Spread, draw_sweep
 
         self._plot = None
         if self.sweep and self.sweep.points and self.size:
             points = []
             for one in self.sweep.points:
                 place = self._places.get(one.run.path)
-                letter = () if place is None else (letter_of(place)[-1], f"place {place}")
-                points.append(Point(one.x, one.y, *letter))
+                sign, style = POINT_SIGN, "point"
+                if place is not None:
+                    sign, style = letter_of(place)[-1], f"place {place}"
+                points.append(Point(one.x, one.y, sign, style, self._line_of(one)))
             labels = tuple(format_value(self._key, value) for value in self.sweep.ranked)
             shown = self.spreads if self.joins_seeds else []
             spreads = [Spread(one.x, one.mean, one.low, one.high) for one in shown]
             self._plot = draw_sweep(points, Axis(labels), *self.size, self.cursor, spreads)
         self.refresh()
+
+    def _line_of(self, point: SweptPoint) -> int:
+        key, values = self._second
+        config = point.run.config
+        return values.index(config.get(key)) if key and config is not None else 0
 
     def render_line(self, y: int) -> Strip:
         rows: Sequence[list[tuple[str, str]]] = self._plot.rows if self._plot else []

@@ -342,28 +342,22 @@ def test_a_run_is_not_begun_with_a_prompt_it_cannot_read(rig: Rig, make_config: 
     assert list(rig.runs_dir.glob("*")) == []
 
 
-def test_what_a_sample_is_to_keep_holds_from_then_on(rig: Rig, make_config: MakeConfig) -> None:
+def test_the_settings_of_a_sample_are_of_it_alone(rig: Rig, make_config: MakeConfig) -> None:
     session = rig.new(make_config(), running=False)
     rig.rest(session)
-    (adjusted,) = rig.send(session, Sample({"prompt": "The ", "max_tokens": 3}, keep=True))
-    assert isinstance(adjusted, Adjusted)
-    assert adjusted.changes == {"sample.prompt": ["", "The "], "sample.max_tokens": [12, 3]}
-    rig.send(session, Sample({"prompt": "So"}))
-    rig.send(session, Sample(keep=True))  # nothing to keep
+    rig.send(session, Sample({"prompt": "The ", "max_tokens": 3}))
+    rig.send(session, Sample())
     rig.rest(session)
     prompts = [one.settings["prompt"] for one in rig.said(SampleStarted)]
-    assert prompts[1:] == ["The ", "So", "The "]
-    assert session.trainer.config.sample.prompt == "The "
+    assert prompts[1:] == ["The ", ""]
+    assert session.trainer.config.sample.prompt == ""
     kinds = [one["kind"] for one in session.files.database.journal()]
-    assert [one for one in kinds if one in ("adjusted", "sampled")] == [
-        "adjusted",
-        *["sampled"] * 3,
-    ]
+    assert [one for one in kinds if one in ("adjusted", "sampled")] == ["sampled"] * 2
 
 
-def test_what_a_sample_cannot_be_made_with_is_not_kept(rig: Rig, make_config: MakeConfig) -> None:
+def test_what_a_sample_cannot_be_made_with_is_refused(rig: Rig, make_config: MakeConfig) -> None:
     session = rig.new(make_config(), running=False)
-    (refused,) = rig.send(session, Sample({"prompt": "☃"}, keep=True))
+    (refused,) = rig.send(session, Sample({"prompt": "☃"}))
     assert isinstance(refused, Refused) and "'☃'" in refused.message
     assert session.trainer.config.sample.prompt == ""
     assert session.files.database.journal("sampled") == []

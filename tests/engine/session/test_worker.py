@@ -131,9 +131,6 @@ def test_each_command_is_answered_by_its_event(talk: Talk, make_config: MakeConf
     assert talk.state(Resume(), State.RUNNING)
     assert talk.ask(Adjust({"optim.beta1": 0.7}), Adjusted)
     assert talk.ask(Adjust({"optim.beta1": 7}), Refused).command == "Adjust"
-    assert talk.ask(Sample({"prompt": "a"}, keep=True), Adjusted).changes == {
-        "sample.prompt": ["", "a"]
-    }
     assert talk.state(Stop(), State.STOPPED)
     assert any(isinstance(e, SampleFinished) and e.sample == number for e in talk.events)
     kinds = [e["kind"] for e in RunDatabase(Path(opened.path) / "run.db", True).journal()]
@@ -150,7 +147,6 @@ def test_each_answer_carries_the_id_of_its_request(talk: Talk, make_config: Make
         (Adjust({"optim.beta1": 0.8}), Adjusted),
         (Adjust({"sample.seed": 3}), Adjusted),
         (Sample({"max_tokens": 4}), SampleStarted),
-        (Sample({"max_tokens": 5}, keep=True), Adjusted),
         (Sample({"prompt": "☃"}), Refused),
         (Evaluate(), Evaluated),
         (Step(), StateChanged),
