@@ -84,9 +84,9 @@ async def test_u_undoes_live_and_waiting_changes_one_by_one(open_app: Open) -> N
         await person.edit("train.seed", "7")
         await person.back_to_keys()
         draft = person.app.control.draft
-        assert draft.edits == {"train.seed": 7}
+        assert draft.next_edits == {"train.seed": 7}
         await person.press("u")
-        assert draft.edits == {} and "undone: train.seed 1337 again" in person.told()
+        assert draft.next_edits == {} and "undone: train.seed 1337 again" in person.told()
         for rate in (2e-3, 3e-3):
             await person.press("u")
             await person.until(lambda r=rate: draft.base.optim.learning_rate == r)  # type: ignore[misc]
