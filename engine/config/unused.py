@@ -56,11 +56,6 @@ RULES: tuple[tuple[Collection[str], Callable[[Config], bool], str], ...] = (
         "they apply to AdamW; SGD uses optim.momentum",
     ),
     (
-        {"model.norm_place"},
-        lambda config: config.model.norm == "none" and not _is_bigram(config),
-        "model.norm is none, so there is nothing to place",
-    ),
-    (
         {"optim.decay_steps"},
         lambda config: config.optim.schedule == "constant",
         "a constant schedule does not decay",

@@ -356,7 +356,6 @@ class Session:
             dataclasses.replace(config.sample, seed=seed, probes="")
             for seed in seeds_from(first, command.texts)
         ]
-        self.outlet.journal("sampled", **dataclasses.asdict(settings[0]))
         trainer, step = self.trainer, command.step
         if step is None or step == trainer.step:
             model = trainer.evaluated_model
@@ -365,6 +364,7 @@ class Session:
             model.compute_dtype = trainer.dtype
         at = trainer.step if step is None else step
         self.sampler.request(model, at, settings, False, request_id)
+        self.outlet.journal("sampled", **dataclasses.asdict(settings[0]))
 
     def _pin(self, command: protocol.Pin) -> None:
         path = kept_checkpoint(self.run_state, command.step)

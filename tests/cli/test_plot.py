@@ -94,7 +94,7 @@ def test_the_two_curves_of_each_run_share_a_letter_and_differ_in_the_stroke(
     rows = [row for row in canvas(answer.out) if "A" in row]
     assert len(rows) == 2 and not any("C" in row for row in canvas(answer.out))
     dashed, solid = ([cell for cell in row if cell != "A"] for row in rows)
-    assert dashed.count(" ") > 20 and solid.count(" ") < 5
+    assert dashed.count(" ") > 15 and solid.count(" ") < 5
 
 
 @pytest.mark.parametrize(

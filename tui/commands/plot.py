@@ -333,6 +333,8 @@ def _legend(kind: ChartKind, curves: Sequence[Curve], look: Look) -> list[str]:
             of_run = [other for other in curves if other.run == curve.run]
             values = [f"{_stroke(it)} {it.series.name} {_latest(it, look)}" for it in of_run]
             told = f"{curve.run} {', '.join(values)}"
+            if len(of_run) == 1:
+                told = f"{curve.run} {one.name} {_latest(curve, look)}"
         if cell_len(told) + 2 > look.width:
             told = set_cell_size(told, look.width - 3).rstrip() + "…"
         length = cell_len(told) + 2

@@ -26,7 +26,6 @@ from tui.control.limits import (
     format_all,
     parse_all,
     parse_limits,
-    unknown_charts,
 )
 from tui.control.remap import key_in_force
 from tui.widgets.chart_widget import ChartWidget
@@ -179,7 +178,6 @@ class ChartGrid(Widget):
         self._store: MetricStore | None = None
         self._plan: Plan | None = None
         self._limits: dict[str, Ends] = {}  # of the vertical axes, by the names of charts
-        self._limits_are_new = False  # it was not told yet which of them are of no chart
         self._selected = 0
         self._turn = 0
         self._shown: list[ChartWidget] = []
@@ -256,10 +254,6 @@ class ChartGrid(Widget):
         for name in self._tiles.keys() - kinds.keys():
             self._tiles.pop(name).remove()
         self._tiles = {name: self._tiles[name] for name in kinds}  # in the order of the catalogue
-        if self._limits_are_new:
-            self._limits_are_new = False
-            if told := unknown_charts(self._limits.keys() - self._tiles.keys()):
-                self.screen.notify(f"chart.limits: {'; '.join(told)}", severity="warning")
         self._arrange()
 
     def enlarge(self, large: bool) -> None:
@@ -274,7 +268,7 @@ class ChartGrid(Widget):
 
     def limit_as(self, limits: str) -> None:
         """Take over the limits of vertical axes, as `limits` returns them."""
-        self._limits, self._limits_are_new = parse_all(limits), True
+        self._limits = parse_all(limits)
         self.loss.view = replace(self.loss.view, limits=self._limits.get(LOSS_NAME, FREE))
 
     @property

@@ -29,7 +29,6 @@ def _given(preset: str, **given: str) -> tuple[Config, list[str]]:
         ("tiny", {"optim__optimizer": "sgd", "optim__beta2": "0.9"}, "SGD uses optim.momentum"),
         ("tiny", {"optim__cooldown_steps": "9"}, "optim.schedule wsd"),
         ("tiny", {"optim__schedule": "constant", "optim__decay_steps": "9"}, "does not decay"),
-        ("multi-head", {"model__norm_place": "post"}, "model.norm is none"),
         ("tiny", {"model__mlp_ratio": "off", "model__activation": "relu"}, "no MLP"),
         ("tiny", {"train__max_epochs": "1", "train__max_steps": "9"}, "takes precedence"),
     ],
