@@ -103,9 +103,9 @@ def draw_attention(heads: Heads, width: int, height: int, ink: Ink, enlarged: bo
         pattern_width = min(max(TITLE, T + 3), width - 2 - 44)
         left_width = width - 2 - pattern_width
         pattern = draw_pattern(heads, pattern_width, height, ink)
-        tall = draw_overview(heads, left_width, height, ink)
-        across = max([width_of(row) for row in tall.rows], default=0)
+        across = _overview_width(heads, left_width, height)
         if left_width - across - 2 >= TEXT_BESIDE:  # few heads, which are high then
+            tall = draw_overview(heads, left_width, height, ink)
             room = left_width - across - 2
             text = draw_query(heads, room, height, ink)
             return beside([(tall, across), (text, room), (pattern, pattern_width)], height)
@@ -130,6 +130,13 @@ def _map_size(heads: int, layers: int, width: int, height: int) -> int:
     across = (width - 3) // heads - 1
     down = 2 * (height // layers - 1)
     return max(SMALLEST_MAP, min(LARGEST_MAP, across, down) // 2 * 2)
+
+
+def _overview_width(heads: Heads, width: int, height: int) -> int:
+    """Return the columns that the patterns of all heads take of a width."""
+    layers, count = heads.maps.shape[:2]
+    size = _map_size(count, layers, width, height)
+    return 3 + min(count, max(1, (width - 3) // (size + 1))) * (size + 1)
 
 
 def draw_overview(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
