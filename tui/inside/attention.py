@@ -136,7 +136,8 @@ def _overview_width(heads: Heads, width: int, height: int) -> int:
     """Return the columns that the patterns of all heads take of a width."""
     layers, count = heads.maps.shape[:2]
     size = _map_size(count, layers, width, height)
-    return 3 + min(count, max(1, (width - 3) // (size + 1))) * (size + 1)
+    shown = min(int(count), max(1, (width - 3) // (size + 1)))
+    return 3 + shown * (size + 1)
 
 
 def draw_overview(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
