@@ -147,8 +147,12 @@ def _attention(subject: Subject, ids: Sequence[int], options: Mapping[str, Any])
 
 
 def _steps(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) -> Found:
-    names = ("layer", "head", "query", "key")
-    yield 1.0, head_steps(subject.model, ids, *(int(options[name]) for name in names))
+    query = min(int(options["query"]), len(ids) - 1)  # the text may be shorter than the last one
+    key = min(int(options["key"]), query)
+    yield (
+        1.0,
+        head_steps(subject.model, ids, int(options["layer"]), int(options["head"]), query, key),
+    )
 
 
 def _heads(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) -> Found:

@@ -89,6 +89,9 @@ async def test_a_head_step_by_step_has_the_weight_of_its_pattern(open_app: Open)
         await person.until(lambda: screen.state.main.answers["steps"].found.key != key)
         other = screen.state.key
         assert f"= {pattern[6, other]:.4f}" in seen(screen)
+        for key in ("right_square_bracket", "u", "n"):  # another text, another moment, and back
+            await person.press(key)
+            await person.until(lambda: "Σ weight·v" in seen(screen), f"the steps after {key}")
         await person.press("escape")  # back to all heads, then to the cockpit
         assert "Σ weight·v" not in seen(screen) and person.shows(InsideScreen)
         await person.press("escape")
@@ -251,7 +254,7 @@ async def test_now_follows_training(open_app: Open) -> None:
         await person.until_heard(Evaluated)
         later = lambda: (found := screen.state.answer) and found.step > first.step + 4  # noqa: E731
         await person.until(later, "a later step")
-        assert "follows training" in seen(screen)
+        assert "again after each evaluation" in seen(screen)
 
 
 @pytest.mark.parametrize(
@@ -280,6 +283,10 @@ async def test_excerpts_and_the_sample_are_texts_to_look_at(open_app: Open) -> N
         await person.press("right_square_bracket")
         await person.until(lambda: screen.state.answer is not None, "the next excerpt")
         assert screen.state.tokens != first and "excerpt 2" in seen(screen)
+        await person.press("left_square_bracket")
+        await person.until(lambda: screen.state.tokens == first, "the first excerpt")
+        await person.press("left_square_bracket")
+        assert screen.state.tokens == first and "this is the first excerpt" in person.told()
         await person.press("s")
         await person.until(lambda: screen.state.answer is not None, "the sample")
         assert "the sample" in seen(screen)

@@ -403,6 +403,7 @@ class LayersLook(TextLook):
             seen.parts,
             self.worth.worth if self.worth else {},
             1.0,
+            None,
             frozenset(),
             (-1, seen.parts[0]),
             seen.bits,

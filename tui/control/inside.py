@@ -58,6 +58,8 @@ class Inside:
         self.also: tuple[int, ...] = ()  # tokens besides those of the text, to find the nearest of
         self.map: Any = None  # of the embeddings as they were shown last, which the next one fits
         self.typed: list[int] = []  # tokens that were chosen behind the text
+        self._untouched: tuple[str | None, int] = (None, 0)  # text and cursor before the first one
+        self.in_steps = False  # one head is looked at step by step
 
     @property
     def main(self) -> Side:
@@ -105,8 +107,20 @@ class Inside:
         """Ask for what the view needs and is not known or asked for yet."""
         for side in self.sides:
             for view in self._needed(side):
-                if not (view in side.answers or view in side.problems):
+                if view not in side.problems and self._is_old(side, view):
                     self._ask_once(side, view)
+
+    def _is_old(self, side: Side, view: str) -> bool:
+        """Whether a view is not known, or is of other tokens or an earlier step than is shown."""
+        shown, answer = side.answers.get(self.view), side.answers.get(view)
+        if answer is None:
+            return True
+        if view == "steps":
+            query = min(self.position, len(answer.tokens) - 1)
+            if (answer.found.query, answer.found.key) != (query, min(self.key, query)):
+                return True
+        follows = side.moment == NOW and not side.run
+        return bool(follows and shown and answer.step < shown.step)
 
     def _ask_once(self, side: Side, view: str) -> None:
         if view not in side.asked.values():
@@ -117,7 +131,8 @@ class Inside:
             return ()
         if self.view == "surprise" and side is not self.main:
             return (self.view,)  # of the other model the difference alone is shown
-        return (self.view, *EXTRA.get(self.view, ()))
+        steps = ("steps",) if self.view == "attention" and self.in_steps else ()
+        return (self.view, *steps, *EXTRA.get(self.view, ()))
 
     def _ask(self, side: Side, view: str) -> None:
         text = self.text
@@ -166,17 +181,28 @@ class Inside:
                 side.answers.pop(view, None)
                 del side.asked[event.request_id]
             elif isinstance(event, Inspected):
-                if event.found is not None:  # else it is only how much is done
-                    side.answers[view] = event
-                side.problems.pop(view, None)
-                if event.share >= 1:
-                    del side.asked[event.request_id]
+                self._keep(side, view, event)
                 if side is self.main and view == "embeddings":
                     self.map = event.found.projection
                 if side is self.main:
                     self._place_cursor(len(event.tokens))
+                if event.share >= 1 and view in self._needed(side):
+                    self.ask()  # again, what is of other tokens or of an earlier step
             return True
         return False
+
+    def _keep(self, side: Side, view: str, event: Inspected) -> None:
+        """Keep an answer; a part of one takes the place of parts alone, not of a whole one."""
+        side.problems.pop(view, None)
+        before = side.answers.get(view)
+        if event.found is not None and (event.share >= 1 or before is None or before.share < 1):
+            side.answers[view] = event
+        if event.share < 1:
+            return
+        del side.asked[event.request_id]
+        if view == self.view:  # the run may have gone back
+            for name in [name for name, one in side.answers.items() if one.step > event.step]:
+                del side.answers[name]
 
     def _place_cursor(self, length: int) -> None:
         last = max(0, length - 1)
@@ -193,15 +219,21 @@ class Inside:
         """Put a token behind a position, in place of what follows there."""
         answer = self.main.answers["prediction"]
         begun = len(answer.tokens) - len(self.typed)  # tokens of the text itself
+        if not self.typed:
+            self._untouched = self.text, position
         if position + 1 < len(answer.tokens) or self.text is None:
             self.text = "".join(answer.tokens[: min(position + 1, begun)])
         self.typed = [*self.typed[: max(0, position + 1 - begun)], token]
         self._look_again()
 
     def take_token_back(self) -> None:
-        if self.typed:
-            self.typed.pop()
-            self._look_again()
+        if not self.typed:
+            return
+        self.typed.pop()
+        if not self.typed:  # the text is whole again
+            self.text, self.position = self._untouched
+        self._look_again()
+        self.at_end = bool(self.typed)
 
     def _look_again(self) -> None:
         """The text has another end: what is known of it stays on the screen until the answer."""

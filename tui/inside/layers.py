@@ -56,6 +56,7 @@ class Layers:
         parts: What each layer can be without.
         worth: The loss without a part minus the loss, as far as it is known.
         measured: Share of the parts of which it is known.
+        worth_step: Of the weights that were measured, if they are others than those shown.
         off: What is switched off.
         cursor: The part at the cursor.
         bits: Mean surprisal of the text, whole and with what is off; NaN if it is one token.
@@ -74,6 +75,7 @@ class Layers:
     parts: Sequence[int | str]
     worth: Mapping[Place, float]
     measured: float
+    worth_step: int | None
     off: Set[Place]
     cursor: Place
     bits: tuple[float, float]
@@ -294,6 +296,7 @@ def draw_worth(one: Layers, width: int, height: int, ink: Ink) -> Picture:
     """Draw the loss without each part minus the loss: a row for each layer."""
     picture = Picture()
     told = "" if one.measured >= 1 else f", measured {one.measured:.0%}"
+    told += "" if one.worth_step is None else f", at step {one.worth_step:,}"
     picture.add(("worth ", "title"), (f"loss without a part minus loss, in nats{told}", "dim"))
     names = [f"H{part}" if isinstance(part, int) else NAMES[part] for part in one.parts]
     columns = max(1, (width - NAME) // WORTH)

@@ -175,7 +175,9 @@ def _learned(one: Surprises, course: OverMoments, of_kind: bool) -> Row:
     since = course.learned_at(one.position, of_kind)
     if since is None:
         return [(f"{now:.1f} bits, not below 1 yet", "dim")]
-    return [(f"{now:.1f} bits, ", "dim"), (f"below 1 since step {since:,}", "good")]
+    before = [step for step in course.steps if step < since]  # it was learned between the two
+    told = f"below 1 by step {since:,}" + (f", not at {before[-1]:,}" if before else "")
+    return [(f"{now:.1f} bits, ", "dim"), (told, "good")]
 
 
 def _draw_positions(one: Surprises, width: int, height: int, ink: Ink) -> Picture:

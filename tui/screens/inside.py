@@ -197,8 +197,11 @@ class InsideScreen(KeyedScreen[None]):
         step = f"step {answer.step:,}" if answer else "…"
         if side.moment != NOW:
             return f"{name}step {side.moment:,}"
-        follows = self.control.status.state is State.RUNNING and not side.run
-        return f"{name}{step}" + (", follows training" if follows else "")
+        if self.control.status.state is not State.RUNNING or side.run:
+            return f"{name}{step}"
+        seconds = self.app.preferences.get("inside.seconds")  # type: ignore[attr-defined]
+        when = f"every {seconds:g} s" if seconds else "after each evaluation"
+        return f"{name}{step}, again {when}"
 
     def _text_of(self) -> str:
         state = self.state
@@ -375,6 +378,9 @@ class InsideScreen(KeyedScreen[None]):
 
     def action_excerpt(self, by: int) -> None:
         excerpt = self.state.excerpt + by if self.state.text is None else self.state.excerpt
+        if excerpt < 0:
+            self.notify("this is the first excerpt")
+            return
         self.state.look_at(None, excerpt)
         self.refresh_picture()
 

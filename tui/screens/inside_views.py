@@ -160,7 +160,7 @@ class AttentionView(View):
 
     def enter(self) -> None:
         """Go from all heads to one, and from its pattern to its steps."""
-        self._mode = (self._mode + 1) % 3
+        self._enter((self._mode + 1) % 3)
         answer = self.state.answer
         pattern = answer.found.patterns.get((self.state.layer, self.state.head)) if answer else None
         if self._mode == 2 and pattern is not None:  # begin with what it looks at most
@@ -168,8 +168,12 @@ class AttentionView(View):
         self._ask_steps()
 
     def leave(self) -> bool:
-        entered, self._mode = bool(self._mode), 0
+        entered = bool(self._mode)
+        self._enter(0)
         return entered
+
+    def _enter(self, mode: int) -> None:
+        self._mode, self.state.in_steps = mode, mode == 2
 
     def _ask_steps(self) -> None:
         if self._mode == 2:
@@ -372,6 +376,7 @@ class LayersView(View):
             found.parts,
             worth.found.worth if worth and worth.found else {},
             worth.share if worth else 0.0,
+            worth.step if worth and worth.step != answer.step else None,
             found.off,
             (layer, found.parts[place]),
             found.bits,

@@ -139,7 +139,8 @@ def layers(scene: Scene, width: int, height: int, ink: Ink) -> Picture:
     one = Layers(
         scene.texts(T), scene.below(T), [scene.texts(T) for _ in range(L + 1)],
         scene.array(L + 1, T), scene.array(L + 1, T), scene.array(L + 1, T), scene.array(L, 2, T),
-        parts, worth, 0.5, frozenset([cursor] if scene.below(2) else []), cursor,
+        parts, worth, 0.5, 1000 if scene.below(2) else None,
+        frozenset([cursor] if scene.below(2) else []), cursor,
         (float(scene.array(1)[0]), float(scene.array(1)[0])),
         ("".join(scene.texts(9)), "".join(scene.texts(9))),
     )  # fmt: skip
