@@ -176,7 +176,8 @@ def _learned(one: Surprises, course: OverMoments, of_kind: bool) -> Row:
     if since is None:
         return [(f"{now:.1f} bits, not below 1 yet", "dim")]
     before = [step for step in course.steps if step < since]  # it was learned between the two
-    told = f"below 1 by step {since:,}" + (f", not at {before[-1]:,}" if before else "")
+    when = f"{before[-1]:,}–{since:,}" if before else f"step {since:,}"
+    told = f"below 1 since {when}"
     return [(f"{now:.1f} bits, ", "dim"), (told, "good")]
 
 
