@@ -139,7 +139,7 @@ def _draw_times() -> list[float]:
 
     weights = np.tril(np.random.default_rng(0).random((LAYERS, HEADS, T, T), np.float32))
     maps = weights / weights.sum(-1, keepdims=True)
-    names = [["previous token 0.93"] * HEADS] * LAYERS
+    names = [[("previous token", 0.93)] * HEADS] * LAYERS
     times = []
     for number in range(60):
         at = number % T

@@ -345,7 +345,7 @@ class AttentionLook(TextLook):
         heads = Heads(
             found.maps,
             found.patterns[layer, head],
-            [[f"{name} {score:.2f}" for name, score in one] for one in names],
+            names,
             self.subject.tokens,
             layer,
             head,

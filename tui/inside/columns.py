@@ -12,12 +12,13 @@ from tui.inside.layout import Picture
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 AXIS = 6  # columns of the values at the left
 WIDEST = 4  # columns of one value
+LEAST_TOP = 1.0  # of the axis, in bits: less is next to nothing, and looks like it
 
 
 def draw_columns(
     values: Matrix, width: int, height: int, ink: Ink, ends: tuple[str, str] | None = None
 ) -> Picture:
-    """Draw values (N,) from 0 to the largest, the mean of a few where there is no room for each.
+    """Draw bits (N,) from 0 to the largest, the mean of a few where there is no room for each.
 
     What is no number has no column. Below stand ``ends``, or the numbers of the first and the last
     place.
@@ -29,9 +30,9 @@ def draw_columns(
     shown = _pooled(values, room)
     wide = max(1, min(WIDEST, room // len(shown)))
     finite = shown[np.isfinite(shown)]
-    most = max(float(finite.max()), 0.0) if len(finite) else 0.0
+    most = max(float(finite.max()), LEAST_TOP) if len(finite) else LEAST_TOP
     steps = len(EIGHTHS) - 1
-    shares = np.where(np.isfinite(shown), shown, 0.0) / (most or 1.0)
+    shares = np.where(np.isfinite(shown), shown, 0.0) / most
     heights = np.rint(np.clip(shares, 0.0, 1.0) * rows * steps)
     for row in range(rows):
         over = np.clip(heights - (rows - 1 - row) * steps, 0, steps).astype(int).tolist()

@@ -171,6 +171,19 @@ def figures(parts: Iterable[tuple[str, str]]) -> Row:
     return row
 
 
+def figure_rows(parts: Sequence[tuple[str, str]], width: int, before: Row | None = None) -> Picture:
+    """Return values with their names in as many rows as they need, behind what begins the first."""
+    picture = Picture([[*(before or [])]])
+    for name, value in parts:
+        row = picture.rows[-1]
+        one = figures([(name, value)])
+        if row and width_of(row) + GAP + width_of(one) > width:
+            picture.rows.append(one)
+        else:
+            row += [(" " * GAP, "dim"), *one] if row else one
+    return picture
+
+
 def _moved(target: Target, down: int, right: int) -> Target:
     if not down and not right:
         return target

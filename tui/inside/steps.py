@@ -13,11 +13,13 @@ from tui.inside.layout import Picture, Row, below, beside, cut, guide, width_of,
 from tui.inside.tokens import quoted
 from tui.inside.words import STEPS_READING
 from tui.terminal.cells import cells_of
+from tui.text.numbers import format_count
 
 if TYPE_CHECKING:
     from engine.inspect.attention import HeadSteps
 
 LONGEST_LINE = 100  # columns of sentences
+FEWEST_CELLS = 8  # of a vector
 NAME = 11  # columns of the names of the rows
 
 
@@ -26,11 +28,13 @@ def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, i
     picture = Picture()
     ascii = ink == "ascii"
     query, key = (quoted(heads.tokens[one], ascii) for one in (heads.query, heads.key))
-    picture.add(
-        (f"L{heads.layer} H{heads.head} step by step: ", "title"),
+    title: Row = [(f"L{heads.layer} H{heads.head} step by step: ", "title")]
+    pair: Row = [
         (f" {query} ", "cursor"), (f" token {heads.query} looks at ", "dim"),
         (f" {key} ", "good"), (f" token {heads.key}", "dim"),
-    )  # fmt: skip
+    ]  # fmt: skip
+    whole = [*title, *pair]
+    picture.rows += [whole] if width_of(whole) <= width else [title, pair]
     is_it = found is not None and (found.layer, found.head, found.query, found.key) == (
         heads.layer, heads.head, heads.query, heads.key,
     )  # fmt: skip
@@ -51,11 +55,20 @@ def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, i
     gap()
     scale = float(max(np.abs(found.q).max(), np.abs(found.k).max()))
     picture.rows.append(
-        _strip("q", found.q, scale, room, ink, f"({size},) what it looks for, sizes without signs")
+        _strip(
+            "q",
+            found.q,
+            scale,
+            room,
+            ink,
+            size,
+            "what it looks for, sizes without signs",
+            "what it looks for",
+        )
     )
-    picture.rows.append(_strip("k", found.k, scale, room, ink, f"({size},) what the other offers"))
+    picture.rows.append(_strip("k", found.k, scale, room, ink, size, "what the other offers"))
     most = float(np.abs(found.products).max())
-    picture.rows.append(_strip(f"q {times} k", found.products, most, room, ink, f"({size},)"))
+    picture.rows.append(_strip(f"q {times} k", found.products, most, room, ink, size))
     picture.add(
         (f"q {dot} k".ljust(NAME), "dim"), (f"{found.score:.3f}", "ink"), (", their sum", "dim")
     )
@@ -85,6 +98,7 @@ def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, i
     largest = float(weights.max()) or 1.0
     picture.rows.append(_scores("softmax", weights, 0.0, largest, room, ink, f"({T},) sums to 1"))
     weight = float(found.weights[heads.key])
+    seen_tokens = format_count(heads.query + 1, "token")
     total = sum(math.exp(float(one) - high) for one in seen) if math.isfinite(high) else math.nan
     _add_noted(
         picture,
@@ -93,19 +107,19 @@ def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, i
             ("0" if masked else f"exp({scaled:.3f}) / {sum_of} exp = ", "ink"),
             ("" if masked else _exactly(weight), "good"),
         ],
-        f"{sum_of} exp over {heads.query + 1} tokens is {total:.2f} times the largest",
+        f"{sum_of} exp over {seen_tokens} is {total:.2f} times the largest",
         width,
     )
     gap()
     values = found.values[heads.key]
     most = float(max(np.abs(values).max(), np.abs(found.mixed).max()))
-    picture.rows.append(_strip("v", values, most, room, ink, f"({size},) of the other token"))
-    picture.rows.append(
-        _strip(mixed, found.mixed, most, room, ink, f"({size},) of all it looks at")
-    )
-    added = f"({len(found.added)},) through the output projection; length {found.added_norm:.3f}"
+    picture.rows.append(_strip("v", values, most, room, ink, size, "of the other token"))
+    picture.rows.append(_strip(mixed, found.mixed, most, room, ink, size, "of all it looks at"))
+    norm = f"length {found.added_norm:.3f}"
+    told = f"through the output projection; {norm}"
     most = float(np.abs(found.added).max())
-    picture.rows.append(_strip("added", found.added, most, room, ink, added))
+    added = _strip("added", found.added, most, room, ink, len(found.added), told, norm)
+    picture.rows.append(added)
     if height - len(picture.rows) >= 4:
         picture.rows.append([])
         rest = height - len(picture.rows)
@@ -132,10 +146,18 @@ def _exactly(weight: float) -> str:
     return f"{weight:.4f}" if weight >= 0.001 else f"{weight:.2g}"
 
 
-def _strip(name: str, values: Matrix, most: float, room: int, ink: Ink, shape: str) -> Row:
-    """Draw a vector as a row of cells by size, with its shape; the sign is not shown."""
-    text = f"  {shape}"
-    columns = max(8, min(len(values), room - len(text)))
+def _strip(
+    name: str, values: Matrix, most: float, room: int, ink: Ink, size: int, *notes: str
+) -> Row:
+    """Draw a vector as a row of cells by size, with its shape; the sign is not shown.
+
+    Args:
+        notes: What is said of it: the first that there is room for.
+    """
+    shape = f"  ({size},)"
+    texts = [*(f"{shape} {note}" for note in notes), shape]
+    text = next((one for one in texts if FEWEST_CELLS + cells_of(one) <= room), shape)
+    columns = max(FEWEST_CELLS, min(len(values), room - len(text)))
     magnitudes = np.abs(values)[None].astype(np.float32)
     few = pooled(magnitudes, 1, columns)
     (cells,) = draw_heatmap(np.repeat(few, 2, axis=0), ink, 0.0, most or 1.0)
@@ -146,6 +168,6 @@ def _scores(
     name: str, values: Matrix, low: float, high: float, room: int, ink: Ink, shape: str
 ) -> Row:
     text = f"  {shape}"
-    few = pooled(values, 1, max(8, room - len(text)))
+    few = pooled(values, 1, max(FEWEST_CELLS, room - len(text)))
     (cells,) = draw_heatmap(np.repeat(few, 2, axis=0), ink, low, high)
     return [(name.ljust(NAME), "dim"), *cells, (text, "dim")]

@@ -18,13 +18,14 @@ from tui.inside.layout import (
     below,
     beside,
     cut,
-    figures,
+    figure_rows,
     guide,
     width_of,
     wrapped,
 )
 from tui.inside.tokens import draw_tokens, quoted
 from tui.terminal.cells import cells_of
+from tui.text.numbers import format_count
 
 if TYPE_CHECKING:
     from engine.inspect.over_moments import OverMoments
@@ -36,6 +37,7 @@ WIDE = 100
 VERY_WIDE = 160
 TEXT_COLUMN = 70  # columns of the text there
 LONGEST_BAR = 24
+FEWEST_LINES = 4  # of the text, with a row of marks below each
 FEWEST_ROWS, MOST_ROWS = 5, 16  # of what each position costs
 COURSE_ROWS = 7  # of a chart of what a token cost over the steps, with its title
 NAME, COST = 17, 32  # columns of what a course is of, and of what it says
@@ -97,12 +99,15 @@ def draw_surprise(one: Surprises, width: int, height: int, ink: Ink) -> Picture:
     head = _draw_head(one, width, ink)
     course = _draw_course(one, width, 3, ink)
     count = max(2, (height - len(course.rows) - 8) // 2)  # of the worst
+    # and all kinds, if that leaves some lines of the text
+    spare = height - len(head.rows) - len(course.rows) - 1 - FEWEST_LINES
+    count = max(count, min(len(one.kinds), spare))
     room = height - len(head.rows) - len(course.rows) - count - 1
     text = _draw_text(one, width, max(2, room), ink)
     spare = height - len(head.rows) - len(text.rows) - len(course.rows) - count - 1
     by_position = _draw_positions(one, width, min(MOST_ROWS, spare), ink)
     half = (width - 2) // 2
-    lists = [(_draw_worst(one, half, count, ink), half), (_draw_kinds(one, half, ink), half)]
+    lists = [(_draw_worst(one, half, count, ink), half), (_draw_kinds(one, half, ink, count), half)]
     both = beside(lists, count + 1)
     return cut(below(head, text, course, by_position, both), width, height)
 
@@ -145,7 +150,9 @@ def _draw_course(
         told = f"measuring the kept moments: {one.measured_share:.0%}"
     picture.add(("over the steps ", "title"), (told, "dim"))
     token = f"this {quoted(one.measured.tokens[at], ink == 'ascii')}"
-    parts = [(token, course.token, False), (f"any {one.kind}", course.kind, True)]
+    parts = [(token, course.token, False)]
+    if not np.array_equal(course.token[:, at], course.kind[:, at], equal_nan=True):
+        parts.append((f"any {one.kind}", course.kind, True))  # else it is the only one of its kind
     rows = COURSE_ROWS if has_both else 2 * COURSE_ROWS
     if height <= rows or width < 40:
         room = max(1, min(width - NAME - COST - 2, len(course.steps)))
@@ -185,14 +192,14 @@ def _draw_positions(one: Surprises, width: int, height: int, ink: Ink) -> Pictur
     """Draw what the tokens at each position of the context cost, if there is room."""
     if one.by_position is None or height < FEWEST_ROWS:
         return Picture()
-    told = f"bits on average, over {one.contexts} contexts of the validation split"
+    contexts = format_count(one.contexts, "context")
+    told = f"bits on average, over {contexts} of the validation split"
     title = Picture([[("by position ", "title"), (told, "dim")]])
     return below(title, draw_columns(one.by_position, width, height - 1, ink))
 
 
 def _draw_head(one: Surprises, width: int, ink: Ink) -> Picture:
     measured, at = one.measured, one.position
-    picture = Picture()
     told = [("mean", "none: it is a single token")]
     if len(measured.tokens) > 1:
         told = [
@@ -202,13 +209,13 @@ def _draw_head(one: Surprises, width: int, ink: Ink) -> Picture:
     if one.difference is not None:
         mean = float(one.difference[1:].mean()) if len(one.difference) > 1 else math.nan
         told.append((f"against {one.other}", f"{mean:+.2f}, here {float(one.difference[at]):+.2f}"))
-    picture.add(*figures(told))
+    picture = figure_rows(told, width)
     token = quoted(measured.tokens[at], ink == "ascii")
     told = [("surprisal", _bits(measured.bits[at]) if at else "none: it is the first")]
     if at:
         told += [("rank", str(int(measured.rank[at]))), ("expected", _bits(measured.entropy[at]))]
-    picture.add((f" {token} ", "cursor"), (f" token {at}  ", "dim"), *figures(told))
-    return below(picture, wrapped(one.problem, width, "bad"))
+    here = figure_rows(told, width, [(f" {token} ", "cursor"), (f" token {at}", "dim")])
+    return below(picture, here, wrapped(one.problem, width, "bad"))
 
 
 def _bits(value: float) -> str:
@@ -252,18 +259,27 @@ def _draw_worst(one: Surprises, width: int, count: int, ink: Ink) -> Picture:
     return picture
 
 
-def _draw_kinds(one: Surprises, width: int, ink: Ink) -> Picture:
-    """Draw what each kind costs: bits a token, and its share of all bits as a bar."""
+def _draw_kinds(one: Surprises, width: int, ink: Ink, count: int | None = None) -> Picture:
+    """Draw what each kind costs: bits a token, and its share of all bits as a bar.
+
+    Args:
+        count: The rows there are for them; None if there are enough.
+    """
     picture = Picture()
     picture.add(("by kind of token", "title"))
     full = "#" if ink == "ascii" else "█"
     longest = max(4, min(LONGEST_BAR, width - 32))
     most = max((cost.share for cost in one.kinds), default=0.0) or 1.0
-    for cost in one.kinds:
+    kinds = one.kinds
+    if count is not None and len(kinds) > count:
+        kinds = kinds[: max(0, count - 1)]
+    for cost in kinds:
         picture.add(
             (cost.kind.ljust(12), "ink"),
             (f"{cost.mean_bits:5.2f} bits ", "ink"),
             (f"{cost.share:4.0%} ", "dim"),
             (bar(cost.share / most, longest, full), "bar"),
         )
+    if more := len(one.kinds) - len(kinds):
+        picture.add((f"and {more} more", "dim"))
     return picture

@@ -190,7 +190,7 @@ class InsideScreen(KeyedScreen[None]):
         return Picture([fitted(row, width)])
 
     def _moment_of(self, side: Side) -> str:
-        name = f"{Path(side.run).name} " if side.run else ""
+        name = f"{self.run_of(side)} " if side.run or self._has_two_runs else ""
         answer = side.answers.get(self.state.view) or next(iter(side.answers.values()), None)
         if side.moment == UNTRAINED:
             return f"{name}untrained"
@@ -202,6 +202,25 @@ class InsideScreen(KeyedScreen[None]):
         seconds = self.app.preferences.get("inside.seconds")  # type: ignore[attr-defined]
         when = f"every {seconds:g} s" if seconds else "after each evaluation"
         return f"{name}{step}, again {when}"
+
+    def run_of(self, side: Side) -> str:
+        """Return the name of a side's run."""
+        run = Path(side.run) if side.run else self.control.run_path
+        return run.name if run else ""
+
+    @property
+    def _has_two_runs(self) -> bool:
+        return len({one.run for one in self.state.sides}) > 1
+
+    def _caption(self, side: Side) -> Picture:
+        """Say which of two models a half shows."""
+        row: Row = [(self._moment_of(side), "title")]
+        main = self.state.main
+        if side is not main and not self._has_two_runs:
+            row.append((", kept", "dim"))
+        elif side is main and not self._has_two_runs and main.step == self.state.sides[1].step:
+            row.append((f" · {self.key_of('inside.earlier')} goes to an earlier one", "dim"))
+        return Picture([row])
 
     def _text_of(self) -> str:
         state = self.state
@@ -225,14 +244,18 @@ class InsideScreen(KeyedScreen[None]):
             return self._side(sides[0], width, height)
         if self.view.joins_two:
             return self._side(sides[0], width, height)
-        if width >= WIDE:
-            half = (width - 2) // 2
-            parts = [(self._side(one, half, height), half) for one in sides]
-            return beside(parts, height)
-        half = height // 2
-        top = cut(self._side(sides[0], width, half), width, half)
-        top.rows += [[] for _ in range(half - len(top.rows))]
-        return below(top, self._side(sides[1], width, height - half))
+        is_wide = width >= WIDE
+        half_width, half_height = ((width - 2) // 2, height) if is_wide else (width, height // 2)
+        halves = []
+        for side in sides:
+            caption = self._caption(side)
+            picture = self._side(side, half_width, half_height - len(caption.rows))
+            half = cut(below(caption, picture), half_width, half_height)
+            half.rows += [[] for _ in range(half_height - len(half.rows))]
+            halves.append(half)
+        if is_wide:
+            return beside([(half, half_width) for half in halves], height)
+        return below(*halves)
 
     def _side(self, side: Side, width: int, height: int) -> Picture:
         name = self.state.view

@@ -104,10 +104,9 @@ class AttentionView(View):
             return Picture([[("looking at this head …", "dim")]])
         names = side.answers.get("heads")
         labels = names.found.names if names and names.found else ()
-        named = [[f"{label} {score:.2f}" for label, score in layer] for layer in labels]
         last = len(answer.tokens) - 1
         heads = Heads(
-            answer.found.maps, pattern, named, answer.tokens, *place,
+            answer.found.maps, pattern, labels, answer.tokens, *place,
             query=min(state.position, last), key=min(state.key, last),
             scores=names.found.scores if names and names.found else {},
             guide=WORDS["attention"].reading,
@@ -318,7 +317,8 @@ class SurpriseView(View):
         for another in self.state.sides[1:]:
             problem = another.problems.get("surprise", "")
             if beside := another.answers.get("surprise"):
-                other = f"step {beside.step:,}"
+                run = "" if another.run == side.run else f"{self.screen.run_of(another)} "
+                other = f"{run}step {beside.step:,}"
                 try:
                     against = difference(beside.found.measured, found.measured)
                 except InputError as error:  # they cut the text into other tokens

@@ -74,7 +74,7 @@ Draw = Callable[[Scene, int, int, Ink], Picture]
 
 def heads_of(scene: Scene) -> Heads:
     T, pixels = scene.T, min(scene.T, 32)
-    names = [["previous token 0.98"] * scene.heads] * scene.layers
+    names = [[("previous token", 0.98)] * scene.heads] * scene.layers
     query = scene.below(T)
     return Heads(
         scene.array(scene.layers, scene.heads, pixels, pixels), scene.array(T, T),

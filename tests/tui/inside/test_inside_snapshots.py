@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from tests.tui.inside.answers import TEXT, look_inside, patterns, steps_of_a_head
-from tests.tui.test_snapshots import PAUSED, Snap, StillApp, after, still
-from tui.inside.attention import Heads, draw_ranking
+from engine.inspect.over_moments import OverMoments
+from engine.metrics import MetricStore
+from tests.tui.inside.answers import (
+    TEXT,
+    answers,
+    look_inside,
+    patterns,
+    steps_of_a_head,
+    surprise_of,
+    wave,
+)
+from tests.tui.test_snapshots import PAUSED, Snap, StillApp, StillControl, after, still
+from tui.control.inside import Side
+from tui.inside.attention import (
+    PLACES,
+    Heads,
+    draw_attention,
+    draw_overview,
+    draw_pattern,
+    draw_ranking,
+    name_of,
+)
+from tui.inside.columns import draw_columns
 from tui.inside.health import aligned
+from tui.inside.layout import Row, width_of
 from tui.inside.steps import draw_steps
+from tui.inside.surprise import Surprises, draw_surprise
 from tui.inside.words import WORDS
 from tui.screens.inside import InsideScreen
 
@@ -91,3 +117,106 @@ def test_the_head_that_does_a_thing_most_is_named_whatever_it_is_called() -> Non
     rows = draw_ranking(heads, 40, "pixels").rows
     told = ["".join(text for text, _ in row) for row in rows]
     assert len(told) == 2 and told[1].split()[:5] == ["one", "back", "L1", "H0", "0.34"]
+
+
+def texts_of(rows: Iterable[Row]) -> list[str]:
+    return ["".join(text for text, _ in row) for row in rows]
+
+
+def heads_with_scores(layers: int, count: int, T: int) -> Heads:
+    """Heads of a model of a size, each of which does something most."""
+    scores = {name: wave(layers, count, seed=3.0 + at) for at, name in enumerate(PLACES)}
+    names = [[("recent tokens", 0.54)] * count] * layers
+    maps = wave(layers, count, min(T, 32), min(T, 32))
+    return Heads(maps, patterns()[0, 0, :T, :T], names, TEXT[:T], 0, 0, T - 3, T - 5, scores)
+
+
+@pytest.mark.parametrize("shape", [(4, 2, 64), (4, 4, 64), (3, 4, 8), (12, 12, 64), (1, 1, 8)])
+@pytest.mark.parametrize("is_enlarged", [False, True])
+def test_which_head_looks_is_whole_wherever_it_is_shown(
+    shape: tuple[int, int, int], is_enlarged: bool
+) -> None:
+    heads = heads_with_scores(*shape)
+    # alone and beside: 59 columns are a half of 120, 8 rows one of 24
+    for width, height in ((80, 19), (120, 33), (200, 43), (59, 32), (80, 8), (99, 42)):
+        told = texts_of(draw_attention(heads, width, height, "pixels", is_enlarged).rows)
+        shown = "\n".join(told)
+        if is_enlarged and height < 19:
+            continue  # the pattern of one head has that room
+        assert "which head looks most" in shown, (width, height)
+        for words in PLACES.values():
+            found = [re.search(rf" {re.escape(one)} +L\d+ H\d+ +\d\.\d\d", shown) for one in words]
+            assert any(found), (width, height, words)
+        assert "…" not in shown.replace(" …", "")  # the text itself may go on
+
+
+def test_the_name_of_a_head_is_whole_or_short_and_has_a_score_that_says_something() -> None:
+    names = {"recent tokens 0.54", "recent tokens", "recent", ""}
+    assert {name_of(("recent tokens", 0.54), width) for width in range(30)} == names
+    assert {name_of(("mixed", 0.14), width) for width in range(30)} == {"mixed", ""}
+
+
+def test_few_tokens_have_some_pixels_each() -> None:
+    heads = heads_with_scores(3, 4, 8)
+    pattern = draw_pattern(heads, 60, 33, "pixels")
+    assert max(map(width_of, pattern.rows)) == 3 + 6 * 8 and len(pattern.rows) == 2 + 3 * 8
+    assert pattern.target_at(2, 3) == ("key", 0) == pattern.target_at(2, 8)
+    assert pattern.target_at(2, 9) == ("key", 1)
+    overview = draw_overview(heads, 80, 33, "pixels")
+    assert max(map(width_of, overview.rows)) == 3 + 4 * (16 + 1)
+
+
+@pytest.mark.parametrize("size", ["80x24", "120x40"])
+async def test_two_moments_are_laid_out_alike_below_what_they_are(
+    size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StillControl, "store", MetricStore())
+    app = StillApp(PAUSED)
+    async with app.run_test(size=SIZES[size]) as pilot:
+        await look_inside()(pilot)
+        screen = app.screen
+        assert isinstance(screen, InsideScreen)
+        earlier = {view: replace(one, step=0) for view, one in answers().items()}
+        screen.state.sides.append(Side(moment=750, answers=earlier))
+        for keys in (["1"], ["1", "enter"], ["1", "enter", "enter"], ["2"], ["5"]):
+            await pilot.press(*keys)
+            width, height = screen.picture.size
+            body = screen._body(width, height - 5)
+            half = (width - 2) // 2
+            told = texts_of(body.rows)
+            if width >= 120:
+                first, second = ([row[:half] for row in told], [row[half + 2 :] for row in told])
+            else:
+                rows = len(told) // 2
+                first, second = told[:rows], told[rows : 2 * rows]
+            assert first[0].split() == ["step", "1,250"], keys
+            assert second[0].split() == ["step", "750,", "kept"], keys
+            assert [row.rstrip() for row in first[1:]] == [row.rstrip() for row in second[1:]]
+            assert not [row for row in first if row.rstrip().endswith("…") and " …" not in row]
+            await pilot.press("escape") if "enter" in keys else None
+
+
+def test_a_kind_of_token_without_room_is_counted() -> None:
+    found = surprise_of(7.0)
+    for height in (10, 12, 19, 33):
+        shown = "\n".join(texts_of(draw_surprise(
+            Surprises(found.measured, found.kinds, 20), 80, height, "pixels").rows))  # fmt: skip
+        kinds = [one.kind for one in found.kinds]
+        missing = [kind for kind in kinds if not re.search(rf"{kind} +\d+\.\d\d bits", shown)]
+        assert f"and {len(missing)} more" in shown if missing else "more" not in shown
+        assert not missing or height < 19
+
+
+def test_next_to_no_bits_look_like_none() -> None:
+    rows = texts_of(draw_columns(np.full(8, 0.03, np.float32), 40, 4, "pixels").rows)
+    assert rows[0].split() == ["1.0"] and not set("█▇▆▅") & set("".join(rows))
+
+
+def test_a_course_is_drawn_once_where_a_token_is_the_only_one_of_its_kind() -> None:
+    found, T = surprise_of(7.0), len(TEXT)
+    costs = wave(5, T)
+    for other, is_once in ((costs, True), (wave(5, T, seed=2.0), False)):
+        course = OverMoments(tuple(range(5)), costs, other)
+        one = Surprises(found.measured, found.kinds, 20, course=course, kind="space")
+        shown = "\n".join(texts_of(draw_surprise(one, 120, 33, "pixels").rows))
+        assert "this " in shown and ("any space" not in shown) == is_once
