@@ -106,6 +106,8 @@ def draw_surprise(one: Surprises, width: int, height: int, ink: Ink) -> Picture:
     text = _draw_text(one, width, max(2, room), ink)
     spare = height - len(head.rows) - len(text.rows) - len(course.rows) - count - 1
     by_position = _draw_positions(one, width, min(MOST_ROWS, spare), ink)
+    if not by_position.rows:
+        count += max(0, spare)
     half = (width - 2) // 2
     lists = [(_draw_worst(one, half, count, ink), half), (_draw_kinds(one, half, ink, count), half)]
     both = beside(lists, count + 1)
