@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -331,6 +332,9 @@ async def test_another_run_is_looked_into_from_the_list_of_runs(open_app: Open) 
         assert screen.run == person.run
         await person.until(lambda: screen.state.sides[1].answers, "the other run")
         assert screen.state.sides[1].step == first
+        other = Path(screen.state.sides[1].run).name
+        for name in (person.run.name, other):  # in the head, and above each of the two
+            assert seen(screen).count(f"{name} step") == 2
 
 
 async def test_looking_takes_nothing_from_the_run(open_app: Open) -> None:

@@ -285,8 +285,8 @@ def draw_pattern(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
     sign = ">" if ink == "ascii" else "▸"
     for number, cells in enumerate(draw_heatmap(_enlarged(brightness(part), pixels), ink)):
         upper, lower = (top + (2 * number + one) // pixels for one in range(2))
-        here = heads.query in (upper, lower)
         begins = pixels == 1 or 2 * number % pixels == 0  # the first row of a token
+        here = begins and heads.query in (upper, lower)
         label = initial(heads.tokens[heads.query if here else upper], ink == "ascii")
         picture.rows.append(
             [

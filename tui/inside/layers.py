@@ -35,6 +35,7 @@ MOST_WORTH = 0.3  # nats of the highest level
 WIDE = 120
 LEAST = 60  # columns that the two parts which are missed least take at most
 SIDE = 50  # columns beside the lens
+LONGEST_LINE = 100  # columns of sentences
 VERY_WIDE = 160
 BY_LAYER = 40  # columns of the longest bar of a layer
 
@@ -98,7 +99,12 @@ def draw_layers(one: Layers, width: int, height: int, ink: Ink) -> Picture:
     if width >= WIDE:
         told = guide(one.guide, SIDE - 2, rows - len(at_cursor.rows))
         top = beside([(lens, width - SIDE), (below(at_cursor, told), SIDE - 2)], rows)
-        return cut(below(top, Picture([[]]), worth, effect), width, height)
+        whole = below(top, Picture([[]]), worth, effect)
+        whole = below(whole, draw_by_layer(one, width, height - len(whole.rows), ink))
+        if not told.rows:
+            room = height - len(whole.rows)
+            whole = below(whole, guide(one.guide, min(width, LONGEST_LINE), room))
+        return cut(whole, width, height)
     room = height - len(worth.rows) - len(effect.rows)
     top = lens if room >= rows else cut(lens, width, max(3, room))
     spare = height - len(top.rows) - len(worth.rows) - len(effect.rows)
@@ -155,8 +161,10 @@ def draw_by_layer(one: Layers, width: int, height: int, ink: Ink) -> Picture:
     high = float(finite.max()) if len(finite) else 1.0
     room = width - NAME
     first = window(one.position, room, len(one.tokens))
+    times = max(1, min(WIDE_CELL, room // len(one.tokens)))  # columns of a token
     for layer, written in enumerate(one.added):  # (2, T)
-        (cells,) = draw_heatmap(written[:, first : first + room], ink, 0.0, high)
+        shown_ones = written[:, first : first + room].repeat(times, axis=1)
+        (cells,) = draw_heatmap(shown_ones, ink, 0.0, high)
         picture.rows.append([(f"L{layer}".ljust(NAME), "dim"), *cells])
     return picture
 

@@ -33,6 +33,7 @@ from tui.inside.attention import (
 )
 from tui.inside.columns import draw_columns
 from tui.inside.health import aligned
+from tui.inside.layers import Layers, draw_layers
 from tui.inside.layout import Row, width_of
 from tui.inside.steps import draw_steps
 from tui.inside.surprise import Surprises, draw_surprise
@@ -220,3 +221,17 @@ def test_a_course_is_drawn_once_where_a_token_is_the_only_one_of_its_kind() -> N
         one = Surprises(found.measured, found.kinds, 20, course=course, kind="space")
         shown = "\n".join(texts_of(draw_surprise(one, 120, 33, "pixels").rows))
         assert "this " in shown and ("any space" not in shown) == is_once
+
+
+def test_layers_of_few_tokens_fill_the_screen() -> None:
+    found, T = answers()["layers"].found, 8
+    one = Layers(
+        TEXT[:T], 5, [row[:T] for row in found.guesses], found.lens.probability[:, :T],
+        found.lens.truth[:, :T], found.norms.stream[:, :T], found.norms.added[:, :, :T],
+        found.parts, {}, 0.0, None, frozenset(), (0, 0), (2.31, 2.31), ("he", "he"),
+        WORDS["layers"].reading,
+    )  # fmt: skip
+    told = texts_of(draw_layers(one, 120, 33, "pixels").rows)
+    assert "by layer " in "\n".join(told) and len(told) > 25
+    (written,) = (at for at, row in enumerate(told) if row.startswith("written "))
+    assert told[written + 1].count("▀") >= 7 * T
