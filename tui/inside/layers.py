@@ -18,6 +18,7 @@ from tui.inside.layout import (
     below,
     beside,
     cut,
+    figure_rows,
     figures,
     guide,
     width_of,
@@ -353,11 +354,10 @@ def draw_effect(one: Layers, width: int, ink: Ink) -> Picture:
     """Draw what the text costs, and how it goes on, with and without what is off."""
     ascii = ink == "ascii"
     whole, without = (bits * math.log(2) for bits in one.bits)
-    picture = Picture()
     changed = [("loss of this text", f"{whole:.3f}")]
     if one.off:
         changed.append(("with what is off", f"{without:.3f} ({without - whole:+.3f})"))
-    picture.add(*figures(changed))
+    picture = figure_rows(changed, width)
     whole_text, text = (shown(text, ascii) or NOTHING for text in one.goes_on)
     told = [("goes on ", "dim", whole_text)]
     if one.off:
