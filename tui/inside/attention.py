@@ -295,10 +295,14 @@ def draw_pattern(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
                 *cells,
             ]
         )
+        at_row = len(picture.rows) - 1
+        if pixels == 1:
+            target = Target(at_row, 3, 3 + len(tokens), ("key", left), counts=True)
+            picture.targets.append(target)
+            continue
         for place in range(len(tokens)):
             start = 3 + place * pixels
-            what = ("key", left + place)
-            picture.targets.append(Target(len(picture.rows) - 1, start, start + pixels, what))
+            picture.targets.append(Target(at_row, start, start + pixels, ("key", left + place)))
     return picture
 
 
