@@ -226,9 +226,9 @@ DEAD_UNITS, ATTENTION_ENTROPY = "health/dead_units", "health/attention_entropy"
 
 FAMILIES: tuple[Family, ...] = (
     Family(GRAD_NORM, "gradient norm by layer", "number", "The norm of the gradient of a layer or "
-           "a matrix before clipping. Layers that learn alike have norms within a factor of about "
-           "ten; one far below the others learns nothing, one far above decides every clipped "
-           "step.", "grad", log=True),
+           "a matrix before clipping. Layers that learn alike have norms of similar size; one a "
+           "hundred times below the others hardly learns, one a hundred times above decides every "
+           "clipped step.", "grad", log=True),
     Family(UPDATE_RATIO, "update to weight", "number", "The norm of a step's update over the norm "
            "of the weights. About 0.001 is usual; far more is unstable, far less hardly learns.",
            "update", log=True),

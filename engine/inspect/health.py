@@ -75,7 +75,8 @@ class Healthy:
 
 HEALTHY: dict[str, Healthy] = {
     GRAD_NORM: Healthy(
-        "Layers that learn alike have gradients of similar size, within a factor of about ten.",
+        f"Layers that learn alike have gradients of similar size; {FAR:.0f} times below or above "
+        "the median of the others is suspicious.",
         "Glorot & Bengio 2010",
     ),
     UPDATE_RATIO: Healthy(

@@ -167,7 +167,8 @@ async def test_parts_are_switched_off_and_their_worth_is_measured(open_app: Open
         found = screen.state.main.answers["layers"].found
         assert screen.state.off == ((1, "feed_forward"),)
         assert found.bits[0] == whole[0] != found.bits[1]
-        assert "   off" in seen(screen) and "without " in seen(screen)
+        worth = answers["worth"].found.worth[1, "feed_forward"]
+        assert f"{worth:+.3f} off" in seen(screen) and "without " in seen(screen)
         await click(person, screen, ("part", 1, 3))
         await person.press("enter")
         await person.until(lambda: "with what is off" not in seen(screen), "on again")

@@ -53,7 +53,7 @@ class Inside:
         self.layer = self.head = 0
         self.position = 0  # of the cursor in the text
         self.key = 0  # the token that the one at the cursor is compared with
-        self.at_end = True  # the cursor is at the end of the text until it is moved
+        self.at_end = True  # the cursor is where it begins until it is moved
         self.off: tuple[tuple[int, int | str], ...] = ()  # layers and parts that are switched off
         self.also: tuple[int, ...] = ()  # tokens besides those of the text, to find the nearest of
         self.map: Any = None  # of the embeddings as they were shown last, which the next one fits
@@ -101,6 +101,7 @@ class Inside:
 
     def show(self, view: str) -> None:
         self.view = view
+        self._place_cursor(len(self.tokens))
         self.ask()
 
     def ask(self) -> None:
@@ -206,14 +207,18 @@ class Inside:
 
     def _place_cursor(self, length: int) -> None:
         last = max(0, length - 1)
-        self.position = last if self.at_end else min(self.position, last)
+        self.position = self._end(last) if self.at_end else min(self.position, last)
         self.key = min(self.key, last)
+
+    def _end(self, last: int) -> int:
+        """Return where the cursor begins: where the next token is known, if it is shown."""
+        return max(0, last - 1) if self.view == "layers" else last
 
     def move(self, by: int) -> None:
         """Move the cursor in the text."""
         last = max(0, len(self.tokens) - 1)
         self.position = max(0, min(last, self.position + by))
-        self.at_end = self.position == last
+        self.at_end = self.position == self._end(last)
 
     def take_token(self, token: int, position: int) -> None:
         """Put a token behind a position, in place of what follows there."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from tui.charts.heatmap import Ink, draw_heatmap
 from tui.inside.layout import Picture, Row, Target, below, beside, cut, guide, window, wrapped
-from tui.terminal.cells import cells_of, shortened
+from tui.terminal.cells import ELLIPSIS, cells_of, plain, shortened
 
 if TYPE_CHECKING:
     from engine.inspect.health import Finding, HealthMap
@@ -92,14 +92,14 @@ def _draw_findings(one: Health, width: int, count: int, ink: Ink) -> Picture:
     values = aligned([one.format(finding) for finding in one.findings])
     columns = min(max([NAME, *map(len, names)]), width // 2)
     room = width - columns - max([VALUE, *map(len, values)]) - 6
-    first = window(one.cursor, count, len(one.findings))
+    first = max(0, min(one.cursor - 1, len(one.findings) - count))
     bad, good = ("!", "ok") if ink == "ascii" else ("▲", "✓")
     for place in range(first, min(len(one.findings), first + count)):
         finding = one.findings[place]
         sign = (bad, "bad") if finding.is_suspicious else (good, "good")
         picture.add(
             (sign[0].ljust(2), sign[1]),
-            (f" {shortened(names[place], columns)} ".ljust(columns + 2),
+            (f" {_narrowed(names[place], columns)} ".ljust(columns + 2),
              "cursor" if place == one.cursor else "ink"),
             (values[place] + "  ", "ink"),
             (finding.told if cells_of(finding.told) <= room else "", "ink"),  # else below
@@ -132,7 +132,12 @@ def _draw_map(one: Health, shown: HealthMap, width: int, height: int, ink: Ink) 
     if not len(shown.steps) or height < 3:
         return picture
     names = [one.short(part) for part in shown.parts]
-    label = min(18 if width < 100 else 30, max(map(len, names), default=0)) + 1
+    room = height - 2
+    part = one.findings[one.cursor].part if one.findings else ""
+    at = shown.parts.index(part) if part in shown.parts else 0
+    top = window(at, room, len(names))
+    more = _more(top, max(0, len(names) - top - room), ink)
+    label = max(min(18 if width < 100 else 30, max(map(len, names), default=0)), len(more)) + 1
     today = aligned([f"{value:.3g}" for value in shown.values[:, -1].tolist()])
     columns = max(8, width - label - len(today[0]) - 1)
     steps = _sampled(len(shown.steps), columns)
@@ -144,16 +149,12 @@ def _draw_map(one: Health, shown: HealthMap, width: int, height: int, ink: Ink) 
     ends = (_power(value, shown.family.log) for value in (low, high))
     scale = "{} is the weakest colour, {} the strongest".format(*ends)
     picture.add((shown.family.title, "title"), (f"  {scale}", "dim"))
-    room = height - 2
-    part = one.findings[one.cursor].part if one.findings else ""
-    at = shown.parts.index(part) if part in shown.parts else 0
-    top = window(at, room, len(names))
     for row in range(top, min(len(names), top + room)):
         here = shown.parts[row] == part and shown is one.map
         cells = values[row, steps][None].astype(np.float32)  # (1, columns)
         (drawn,) = draw_heatmap(np.repeat(cells, 2, axis=0), ink, low, high)
         line: Row = [
-            (shortened(names[row], label - 1).ljust(label), "cursor" if here else "dim"),
+            (_narrowed(names[row], label - 1).ljust(label), "cursor" if here else "dim"),
             *drawn,
             (today[row], "ink"),
         ]
@@ -161,8 +162,25 @@ def _draw_map(one: Health, shown: HealthMap, width: int, height: int, ink: Ink) 
         picture.rows.append(line)
     first, last = f"step {int(shown.steps[0]):,}", f"{int(shown.steps[-1]):,}"
     gap = max(1, min(columns, len(steps)) - len(first) - len(last))
-    picture.add((" " * label, "ink"), (first + " " * gap + last, "dim"))
+    picture.add((more.ljust(label), "dim"), (first + " " * gap + last, "dim"))
     return picture
+
+
+def _more(above: int, under: int, ink: Ink) -> str:
+    """Say how many rows have no room, and where they are."""
+    if not above + under:
+        return ""
+    if ink == "ascii":
+        return f"{above + under} more"
+    return f"… {above + under} more, {'↑' * bool(above)}{'↓' * bool(under)}"
+
+
+def _narrowed(name: str, width: int) -> str:
+    """Return the name of a matrix; one that is too long has its beginning and its end."""
+    if cells_of(name) <= width or not plain(name):
+        return shortened(name, width)
+    end = (width - 1) // 2
+    return name[: width - 1 - end] + ELLIPSIS + name[len(name) - end :]
 
 
 def _power(value: float, is_log: bool) -> str:

@@ -27,10 +27,12 @@ from tui.inside.layout import (
 )
 from tui.inside.tokens import initial, quoted, shown
 from tui.terminal.cells import beginning, padded
+from tui.text.numbers import UNKNOWN
 
 CELL, WIDE_CELL = 4, 7  # columns of a guess of the logit lens, without and with how sure it is
 NAME = 6
 WORTH = 7  # columns of what a part is worth
+OFF = " off"  # behind it, if the part is switched off
 NOTHING = "with nothing: its predictions are no numbers"
 MOST_WORTH = 0.3  # nats of the highest level
 WIDE = 120
@@ -308,12 +310,15 @@ def draw_worth(one: Layers, width: int, height: int, ink: Ink) -> Picture:
     told += "" if one.worth_step is None else f", at step {one.worth_step:,}"
     picture.add(("worth ", "title"), (f"loss without a part minus loss, in nats{told}", "dim"))
     names = [f"H{part}" if isinstance(part, int) else NAMES[part] for part in one.parts]
-    columns = max(1, (width - NAME) // WORTH)
+    parts_off = {part for _, part in one.off}
+    columns = max(1, (width - NAME - len(OFF) * len(parts_off)) // WORTH)
     places = list(range(len(one.parts)))
     first = window(one.parts.index(one.cursor[1]), columns, len(places))
     places = places[first : first + columns]
     head: Row = [(" " * NAME, "dim")]
-    head += [(names[place].rjust(WORTH - 1) + " ", "dim") for place in places]
+    for place in places:
+        wider = len(OFF) if one.parts[place] in parts_off else 0
+        head.append((names[place].rjust(WORTH - 1) + " " * (1 + wider), "dim"))
     picture.rows.append(head)
     layers = len(one.guesses) - 1
     room = max(1, height - 2)
@@ -324,15 +329,16 @@ def draw_worth(one: Layers, width: int, height: int, ink: Ink) -> Picture:
             part = one.parts[place]
             here = (layer, part)
             value = one.worth.get(here)
-            text = "off" if here in one.off else "…" if value is None else f"{value:+.3f}"
+            text = ("…" if value is None else f"{value:+.3f}").rjust(WORTH - 1)[: WORTH - 1]
+            if part in parts_off:
+                text += OFF if here in one.off else " " * len(OFF)
             style = _style_of(value, here in one.off, ink)
             if here == one.cursor:
                 style = "cursor"
             left = width_of(row)
-            row += [(text.rjust(WORTH - 1)[: WORTH - 1], style), (" ", "ink")]
-            picture.targets.append(
-                Target(len(picture.rows), left, left + WORTH, ("part", layer, place))
-            )
+            row += [(text, style), (" ", "ink")]
+            target = Target(len(picture.rows), left, width_of(row), ("part", layer, place))
+            picture.targets.append(target)
         picture.rows.append(row)
     return picture
 
@@ -354,15 +360,17 @@ def draw_effect(one: Layers, width: int, ink: Ink) -> Picture:
     """Draw what the text costs, and how it goes on, with and without what is off."""
     ascii = ink == "ascii"
     whole, without = (bits * math.log(2) for bits in one.bits)
-    changed = [("loss of this text", f"{whole:.3f}")]
-    if one.off:
+    is_one = len(one.tokens) == 1  # nothing comes after it that could be predicted
+    told = f"{UNKNOWN}, as one token has none" if is_one else f"{whole:.3f}"
+    changed = [("loss of this text", told)]
+    if one.off and not is_one:
         changed.append(("with what is off", f"{without:.3f} ({without - whole:+.3f})"))
     picture = figure_rows(changed, width)
     whole_text, text = (shown(text, ascii) or NOTHING for text in one.goes_on)
-    told = [("goes on ", "dim", whole_text)]
+    texts = [("goes on ", "dim", whole_text)]
     if one.off:
-        told.append(("without ", "bad", text))
-    for name, style, words in told:
+        texts.append(("without ", "bad", text))
+    for name, style, words in texts:
         lines = wrapped(words, width - len(name)).rows or [[]]
         picture.rows.append([(name, style), *lines[0]])
         picture.rows += [[(" " * len(name), "ink"), *line] for line in lines[1:]]

@@ -483,7 +483,6 @@ class HealthView(View):
     def __init__(self, screen: InsideScreen) -> None:
         super().__init__(screen)
         self._cursor = 0
-        self._family = ""  # shown instead of that of the finding at the cursor
         self._judged: tuple[dict[str, int], list[Finding]] = {}, []  # measurements, and findings
 
     def _findings(self) -> list[Finding]:
@@ -510,7 +509,7 @@ class HealthView(View):
             told = why_empty(config.eval.health_interval, f"{train} in the cockpit")
             return wrapped(told, width, "dim")
         cursor = min(self._cursor, len(found) - 1)
-        family = self._family or found[cursor].family.name
+        family = found[cursor].family.name
         one = Health(
             matrix(curves, family),
             found,
@@ -526,23 +525,21 @@ class HealthView(View):
         """The text has no part in it."""
 
     def go_down(self, by: int) -> None:
-        self._family = ""
         self._cursor = max(0, min(len(self._findings()) - 1, self._cursor + by))
 
     def next_setting(self) -> None:
-        """Show the next figure over the steps."""
+        """Go to the first finding of the next figure, which is shown over the steps."""
         from engine.metric_catalogue import FAMILIES
 
-        names = [one.name for one in FAMILIES]
-        found = self._findings()
-        now = self._family or (
-            found[min(self._cursor, len(found) - 1)].family.name if found else ""
-        )
-        self._family = names[(names.index(now) + 1) % len(names)] if now else ""
+        families = [one.family for one in self._findings()]
+        if not families:
+            return
+        there = [one for one in FAMILIES if one in families]
+        now = families[min(self._cursor, len(families) - 1)]
+        self._cursor = families.index(there[(there.index(now) + 1) % len(there)])
 
     def click(self, kind: str, where: list[int]) -> None:
         if kind == "finding":
-            self._family = ""
             self._cursor = where[0]
 
 
