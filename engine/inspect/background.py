@@ -138,7 +138,12 @@ class Inspector:
         from engine.inspect.surprise import token_texts
         from engine.inspect.views import ids_of, look
 
-        ids, left_out = ids_of(command, subject)
+        try:
+            ids, left_out = ids_of(command, subject)
+        except InputError:
+            if command.view != "embeddings":  # which are the same without a text
+                raise
+            ids, left_out = [], 0
         if command.view == "moments":
             if self._costs[:2] != (subject.run, tuple(ids)):
                 self._costs = subject.run, tuple(ids), {}

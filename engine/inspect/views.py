@@ -303,7 +303,7 @@ class Embeddings:
 
 def _embeddings(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) -> Found:
     model = subject.model
-    tokens = {*ids, *(int(one) for one in options.get("also", ()))}
+    tokens = {*ids, *(int(one) for one in options.get("also", ()))} or {0}
     yield (
         1.0,
         Embeddings(

@@ -275,6 +275,12 @@ async def test_a_typed_text_is_looked_at_or_refused(open_app: Open, typed: str, 
         await person.press("enter")
         await person.until(lambda: screen.state.text == typed and not screen.state.main.asked)
         assert told in seen(screen).replace("\n ", " ")
+        await go_to(person, screen, "embeddings")  # which need no text
+        assert "nearest to" in seen(screen)
+        if told == "~":
+            await person.press("1", "t", "ctrl+u", "ctrl+k", "enter")
+            assert "no text was typed" in person.told()
+            await person.until(lambda: screen.state.answer is not None, "an excerpt instead")
 
 
 async def test_excerpts_and_the_sample_are_texts_to_look_at(open_app: Open) -> None:
@@ -304,7 +310,8 @@ async def test_a_bigram_says_what_it_has_instead_of_attention(open_app: Open) ->
         screen = person.app.screen
         assert isinstance(screen, InsideScreen)
         await person.until(lambda: "attention" in screen.state.main.problems, "the refusal")
-        assert "bigram" in seen(screen)
+        assert "bigram" in seen(screen) and f"step {person.status.step}" in seen(screen)
+        assert "Each head" not in seen(screen)  # it has none to explain
         for view in ("prediction", "surprise", "embeddings"):
             await go_to(person, screen, view)
             assert screen.state.answer

@@ -145,6 +145,7 @@ def a_run(name: str, loss: float | None, **changes: object) -> RunSummary:
         corpus="tinyshakespeare",
         train_seconds=3,
         config=preset_config(preset),
+        step=preset_config(preset).train.max_steps,
     )
     return replace(known, **changes)  # type: ignore[arg-type]
 
@@ -174,6 +175,15 @@ def test_the_best_run_of_a_model_counts() -> None:
     assert not progress_of(preset, runs[2:3]).is_beaten
     assert "another text" in progress_of(preset, runs[2:3]).told()
     assert progress_of(preset, runs[4:5]).run is runs[4]
+
+
+def test_a_run_that_ended_before_the_steps_of_the_preset_has_only_begun() -> None:
+    short = a_run("self-attention-1", 3.1, step=600, total_steps=600)
+    found = progress_of(PRESETS["self-attention"], [short])
+    assert found.sign == "◐"
+    assert "600 of the 5,000 steps of the preset" in found.told()
+    whole = progress_of(PRESETS["self-attention"], [replace(short, step=5000)])
+    assert whole.sign == "●" and "of the preset" not in whole.told()
 
 
 def test_a_run_in_training_is_told() -> None:
@@ -262,6 +272,7 @@ async def test_a_model_is_trained_by_a_key_and_remembered(
         assert config.data.corpus == str(small_text_file)  # the text stays
         screen = await to_lecture(person)
         assert screen._progress["bigram"].run is not None
+        assert screen.lesson.name == "bigram"  # whose text and curve are new
         await person.press("home", "down", "t")
         await person.until(lambda: person.shows(NewRunDialog), "the question")
         await person.press("escape")

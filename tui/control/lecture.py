@@ -60,7 +60,17 @@ class Progress:
         if self.run is None and self.live is None:
             return "○"
         runs = [one for one in (self.run, self.live) if one is not None]
-        return "●" if any(one.state == State.FINISHED for one in runs) else "◐"
+        return "●" if any(self._is_trained(one) for one in runs) else "◐"
+
+    def _is_trained(self, run: RunSummary) -> bool:
+        """Whether a run has ended, and not before the steps of the preset."""
+        return run.state == State.FINISHED and run.step >= self._planned
+
+    @property
+    def _planned(self) -> int:
+        """The steps of the preset; 0 if it counts epochs."""
+        train = preset_config(self.preset.name).train
+        return 0 if train.max_epochs else train.max_steps
 
     def told(self) -> str:
         """Say how far one has come with this model."""
@@ -77,6 +87,8 @@ class Progress:
         if self.run is not None and best is not None:
             took = format_duration(self.run.train_seconds)
             text = f"{self.run.name}: best loss {format_loss(best)} in {took} of training"
+            if self.run.state == State.FINISHED and not self._is_trained(self.run):
+                text += f", {self.run.step:,} of the {self._planned:,} steps of the preset"
             if not self.is_comparable:
                 text += f", of another text than the lecture's ({self.run.corpus})"
             elif target is not None:

@@ -40,6 +40,22 @@ def quoted(token: str, ascii: bool = False) -> str:
     return text.replace(" ", blank)
 
 
+def _visible(tokens: Sequence[str], ascii: bool) -> list[str]:
+    """Return tokens as they are drawn in lines: blanks can be seen at the ends of the text."""
+    texts = [shown(one, ascii) for one in tokens]
+    blank = "_" if ascii else "␣"
+    for places, strip in ((range(len(texts)), str.lstrip), (range(len(texts))[::-1], str.rstrip)):
+        for place in places:
+            text = texts[place]
+            rest = strip(text, f" {blank}")
+            blanks = text[: len(text) - len(rest)] if strip is str.lstrip else text[len(rest) :]
+            signs = blank * len(blanks)
+            texts[place] = signs + rest if strip is str.lstrip else rest + signs
+            if rest:
+                break
+    return texts
+
+
 def initial(token: str, ascii: bool = False) -> str:
     """Return one column for a token: its first character, if that is no wider."""
     text = shown(token, ascii)
@@ -53,8 +69,7 @@ def lines_of(tokens: Sequence[str], width: int, ascii: bool = False) -> list[lis
     """Lay tokens out in lines, broken behind line breaks and, if there are some, behind spaces."""
     lines: list[list[Piece]] = [[]]
     width, column = max(2, width), 0  # no character is wider
-    for number, token in enumerate(tokens):
-        text = shown(token, ascii)
+    for number, (token, text) in enumerate(zip(tokens, _visible(tokens, ascii), strict=True)):
         cells = cells_of(text)
         if column + cells > width and lines[-1]:
             moved = _word_at_end(lines[-1], width)

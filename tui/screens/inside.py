@@ -92,7 +92,7 @@ class InsideScreen(KeyedScreen[None]):
         with Horizontal(id="inside-text"):
             yield FieldLabel("text")
             field = Field(id="text", placeholder="a text to look at")
-            field.escaped = True
+            field.escaped = field.takes_tab = True
             yield field
         yield KeysFooter()
 
@@ -195,6 +195,8 @@ class InsideScreen(KeyedScreen[None]):
         if side.moment == UNTRAINED:
             return f"{name}untrained"
         step = f"step {answer.step:,}" if answer else "…"
+        if answer is None and not side.run:  # it has no such inside, as a bigram has no attention
+            step = f"step {self.control.status.step:,}"
         if side.moment != NOW:
             return f"{name}step {side.moment:,}"
         if self.control.status.state is not State.RUNNING or side.run:
@@ -225,7 +227,7 @@ class InsideScreen(KeyedScreen[None]):
     def _text_of(self) -> str:
         state = self.state
         answer = state.answer
-        length = format_count(len(answer.tokens), "token") if answer else ""
+        length = format_count(len(answer.tokens), "token") if answer and answer.tokens else ""
         cut_off = (
             f", the last of {len(answer.tokens) + answer.left_out:,}"
             if answer and answer.left_out
@@ -272,6 +274,8 @@ class InsideScreen(KeyedScreen[None]):
 
     def _why(self, width: int, height: int) -> Picture:
         """Explain what one sees, and why it matters; as much of it as there is room for."""
+        if self.state.view in self.state.main.problems:  # nothing of it is shown
+            return Picture()
         most = 3 if height >= TALL else 2
         words = WORDS[self.state.view]
         whole = words.explanation
@@ -291,9 +295,16 @@ class InsideScreen(KeyedScreen[None]):
 
     # -- keys --------------------------------------------------------------------------------------
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if isinstance(self.focused, Field) and action != "leave_field":
+            return False  # while a text is typed, keys are part of it
+        return super().check_action(action, parameters)
+
     def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
         if action == "moment" and not self._kept:
             return "no weights of earlier steps are kept yet: the run keeps some as it trains"
+        if action == "enter" and parameters != (self.state.view,):
+            return NOTHING["enter"]
         if action in NOTHING:
             return self.view.why_not(action)
         if action in OF_A_TEXT and not self.view.needs_answer:
@@ -325,7 +336,7 @@ class InsideScreen(KeyedScreen[None]):
         self.view.go_layer(by)
         self.refresh_picture()
 
-    def action_enter(self) -> None:
+    def action_enter(self, view: str) -> None:
         self.view.enter()
         self.refresh_picture()
 
@@ -431,7 +442,11 @@ class InsideScreen(KeyedScreen[None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.action_leave_field()
         if not event.value:
-            self.notify("no text was typed: at least one character", severity="warning")
+            told = "no text was typed: at least one character"
+            if self.state.main.problems and self.state.text is not None:  # it is gone
+                self.action_excerpt(0)
+                told += "; this is an excerpt of the validation split"
+            self.notify(told, severity="warning")
             return
         try:
             text = unescape(event.value, "the text")

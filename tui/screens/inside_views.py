@@ -428,6 +428,8 @@ class EmbeddingsView(View):
     def _token(self, answer: Inspected) -> int:
         if self._chosen is not None:
             return self._chosen
+        if not answer.ids:  # the text has unknown characters
+            return 0
         return answer.ids[min(self.state.position, len(answer.ids) - 1)]
 
     def draw(self, side: Side, width: int, height: int) -> Picture:

@@ -88,7 +88,7 @@ class LectureScreen(KeyedScreen[str]):
     """The models of the lecture; its result is a sentence on what was begun, empty if nothing was.
 
     Args:
-        at: The model to begin at; empty for the first that was not trained.
+        at: The model to begin at; empty for that of the open run, or the first not trained.
     """
 
     CSS_PATH = "../styles/lecture.tcss"
@@ -210,10 +210,19 @@ class LectureScreen(KeyedScreen[str]):
         changed = progress != self._progress or readings != self._readings
         self._progress, self._readings = progress, readings
         if first and not self._at:
-            untried = (one.name for one in RUNGS if progress[one.name].run is None)
-            self._show_path(next(untried, RUNGS[0].name))
+            self._show_path(self._first(progress))
         if changed:
             self._show_everything()
+
+    def _first(self, progress: dict[str, Progress]) -> str:
+        """Return the model of the open run, whose text and curve are new; else the next to try."""
+        if self.control.run_path is not None:
+            open_one = str(real_path(self.control.run_path))
+            for name, one in progress.items():
+                if any(run is not None and run.path == open_one for run in (one.run, one.live)):
+                    return name
+        untried = (one.name for one in RUNGS if progress[one.name].run is None)
+        return next(untried, RUNGS[0].name)
 
     @property
     def _is_wide(self) -> bool:

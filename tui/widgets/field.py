@@ -15,12 +15,14 @@ from tui.control.keymap import bindings
 class Field(Input):
     """A compact field that Escape leaves, by the screen's action ``leave_field``.
 
-    Where ``escaped`` is set it takes what is pasted whole; else its first line, as any field.
+    Where ``escaped`` is set it takes what is pasted whole; else its first line, as any field. With
+    ``takes_tab`` a tab, which a terminal may paste as a key, is a part of the text.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("field")
 
     escaped = False
+    takes_tab = False
 
     def __init__(
         self, *, id: str | None = None, placeholder: str = "", restrict: str | None = None
@@ -35,6 +37,12 @@ class Field(Input):
             event.prevent_default()  # it would take the first line alone
             event.stop()
             self._take(event.text)
+
+    def on_key(self, event: events.Key) -> None:
+        if self.takes_tab and event.key == "tab":
+            event.prevent_default()
+            event.stop()
+            self._take("\t")
 
     def action_paste(self) -> None:
         if self.escaped:

@@ -10,6 +10,7 @@ import pytest
 
 from engine.inspect.health import findings, matrix
 from engine.metric_catalogue import FAMILIES, GRAD_NORM, member, short_part
+from engine.metrics import MetricStore
 from engine.runs.database import Curve
 from tests.tui.inside.answers import answers, look_inside
 from tests.tui.test_snapshots import PAUSED, StillApp, still
@@ -17,10 +18,19 @@ from tui.control.inside import Inside
 from tui.inside.health import Health, draw_health
 from tui.inside.layers import Layers, draw_effect, draw_worth
 from tui.inside.layout import Picture
+from tui.inside.tokens import draw_tokens
 from tui.screens.inside import InsideScreen
 from tui.screens.inside_views import HealthView
+from tui.widgets.field import Field
+from tui.widgets.keys_footer import KeysFooter
 
 __all__ = ["still"]  # a fixture
+
+
+def still_app() -> StillApp:
+    app = StillApp(PAUSED)
+    app.control.store = MetricStore()  # type: ignore[attr-defined]  # its own
+    return app
 
 
 def told(picture: Picture) -> list[str]:
@@ -34,7 +44,7 @@ def layers(T: int = 4) -> Layers:
     bits = 1.0 if T > 1 else math.nan
     return Layers(
         "abcd"[:T], T - 1, ["abcd"[:T]] * 3, found, found, found, np.ones((2, 2, T), np.float32),
-        parts, worth, 1.0, frozenset({(0, 1)}), (0, 0), (bits, bits), ("on", "off"),
+        parts, worth, 1.0, None, frozenset({(0, 1)}), (0, 0), (bits, bits), ("on", "off"),
     )  # fmt: skip
 
 
@@ -88,7 +98,7 @@ def test_rows_of_the_map_without_room_are_counted_and_long_names_differ() -> Non
 
 
 async def test_the_list_and_what_is_healthy_are_of_the_figure_that_is_shown() -> None:
-    app = StillApp(PAUSED)
+    app = still_app()
     async with app.run_test() as pilot:
         await look_inside("6")(pilot)
         screen = app.screen
@@ -102,7 +112,7 @@ async def test_the_list_and_what_is_healthy_are_of_the_figure_that_is_shown() ->
             family = found[screen.view._cursor].family
             seen.append(family.name)
             assert any(row.startswith(family.title) for row in rows)
-            assert any(f" {family.short or family.title} " in row for row in rows[3:6])
+            assert any(f" {family.short or family.title} " in row for row in rows[3:9])
             healthy = " ".join(" ".join(rows).split())
             assert f"healthy: {found[screen.view._cursor].healthy.told}" in healthy
         assert seen[-1] == begun.name and sorted(seen) == sorted(one.name for one in FAMILIES)
@@ -119,3 +129,45 @@ def test_what_is_called_healthy_of_gradients_is_what_they_are_judged_by(
     least = next(one for one in findings(curves) if one.part == "blocks.2")
     assert least.is_suspicious == is_suspicious
     assert "100 times" in least.healthy.told
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("  ", "␣␣"), (" a b ", "␣a b␣"), ("\t a", "→ a"), ("a\n ", "a↵␣"), ("a b", "a b"),
+    ],
+)  # fmt: skip
+def test_blanks_at_the_ends_of_a_text_can_be_seen(text: str, seen: str) -> None:
+    for tokens in (list(text), [text]):
+        assert "".join(told(draw_tokens(tokens, ["ink"] * len(tokens), 80, 9))) == seen
+
+
+VIEWS_OF_KEYS = {
+    "1": {"Enlarge"}, "2": {"Take", "Setting", "Larger", "Smaller"}, "3": set(),
+    "4": {"Off / on"}, "5": {"Go to"}, "6": {"Setting"},
+}  # fmt: skip
+
+
+async def test_the_footer_of_80_columns_has_the_keys_of_each_view() -> None:
+    app = still_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await look_inside()(pilot)
+        footer = app.screen.query_one(KeysFooter)
+        own = set().union(*VIEWS_OF_KEYS.values())
+        for key, labels in VIEWS_OF_KEYS.items():
+            await pilot.press(key)
+            await pilot.pause()
+            assert own & {one.description for one in footer.keys} == labels, key
+
+
+async def test_while_a_text_is_typed_keys_are_part_of_it() -> None:
+    app = still_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await look_inside("4", "t")(pilot)
+        screen = app.screen
+        assert isinstance(screen, InsideScreen)
+        footer = screen.query_one(KeysFooter)
+        assert [one.description for one in footer.keys] == ["Accept", "Back", "Help"]
+        await pilot.press("slash", "tab", "1")
+        assert screen.query_one(Field).value == r"/\t1"
+        assert screen.state.view == "layers"
