@@ -118,7 +118,8 @@ def draw_layers(one: Layers, width: int, height: int, ink: Ink) -> Picture:
 
 def _draw_very_wide(one: Layers, width: int, height: int, ink: Ink) -> Picture:
     """Draw the lens at the left, and everything else at its right."""
-    right_width = max(SIDE, min(width // 2, NAME + WORTH * len(one.parts)))
+    for_off = len(OFF) * max(1, len(_parts_off(one)))  # room for one, so that it moves nothing
+    right_width = max(SIDE, min(width // 2, NAME + WORTH * len(one.parts) + for_off))
     left_width = width - 2 - right_width
     gap = Picture([[]])
     effect = below(draw_least(one, right_width), gap, draw_effect(one, right_width, ink))
@@ -303,6 +304,11 @@ def draw_streams(one: Layers, height: int, ink: Ink) -> Picture:
     return picture
 
 
+def _parts_off(one: Layers) -> set[int | str]:
+    """Return the parts of which a layer has one switched off: their columns are wider."""
+    return {part for _, part in one.off}
+
+
 def draw_worth(one: Layers, width: int, height: int, ink: Ink) -> Picture:
     """Draw the loss without each part minus the loss: a row for each layer."""
     picture = Picture()
@@ -310,7 +316,7 @@ def draw_worth(one: Layers, width: int, height: int, ink: Ink) -> Picture:
     told += "" if one.worth_step is None else f", at step {one.worth_step:,}"
     picture.add(("worth ", "title"), (f"loss without a part minus loss, in nats{told}", "dim"))
     names = [f"H{part}" if isinstance(part, int) else NAMES[part] for part in one.parts]
-    parts_off = {part for _, part in one.off}
+    parts_off = _parts_off(one)
     columns = max(1, (width - NAME - len(OFF) * len(parts_off)) // WORTH)
     places = list(range(len(one.parts)))
     first = window(one.parts.index(one.cursor[1]), columns, len(places))
