@@ -312,6 +312,8 @@ async def test_a_bigram_says_what_it_has_instead_of_attention(open_app: Open) ->
         await person.until(lambda: "attention" in screen.state.main.problems, "the refusal")
         assert "bigram" in seen(screen) and f"step {person.status.step}" in seen(screen)
         assert "Each head" not in seen(screen)  # it has none to explain
+        await person.press("enter")
+        assert "there is nothing to choose in this view" in person.told()
         for view in ("prediction", "surprise", "embeddings"):
             await go_to(person, screen, view)
             assert screen.state.answer

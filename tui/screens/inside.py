@@ -303,7 +303,8 @@ class InsideScreen(KeyedScreen[None]):
     def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
         if action == "moment" and not self._kept:
             return "no weights of earlier steps are kept yet: the run keeps some as it trains"
-        if action == "enter" and parameters != (self.state.view,):
+        view = self.state.view
+        if action == "enter" and (parameters != (view,) or view in self.state.main.problems):
             return NOTHING["enter"]
         if action in NOTHING:
             return self.view.why_not(action)
