@@ -247,6 +247,7 @@ async def test_after_a_key_the_charts_are_drawn_and_painted_one_by_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with shown() as (grid, pilot):
+        await until_drawn(grid, pilot)
         tile, *others = (one for one in grid.query(MetricChart) if one.display)
         drawn: list[ChartWidget] = []
         painted: list[int] = []

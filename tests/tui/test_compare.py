@@ -185,7 +185,7 @@ async def test_a_long_value_leaves_room_for_the_other_runs(
 async def test_keys_choose_what_is_drawn_over_what(compare: Compare, pair: list[Path]) -> None:
     async with compare(*pair) as looker:
         titles = []
-        for key in "xxxvv":
+        for key in "xxxxvv":
             before = looker.title()
             await looker.press(key)
             changed = partial(lambda before: looker.title() != before, before)

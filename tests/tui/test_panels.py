@@ -111,6 +111,18 @@ async def test_panels_are_hidden_one_after_the_other_and_stay_so() -> None:
         assert app.cockpit.settings.display
 
 
+async def test_keys_are_commands_again_when_the_panel_with_the_focus_is_hidden() -> None:
+    async with app_with(Preferences()).run_test(size=(120, 40)) as pilot:
+        app = await begin(pilot)
+        app.cockpit.settings.list.focus()
+        await pilot.pause()
+        for _ in range(3):  # without the settings, without the text, without both
+            app.cockpit.action_next_layout()
+        assert app.cockpit.focused is None
+        await pilot.press("s")
+        assert app.cockpit.focused is None
+
+
 async def test_on_a_narrow_screen_each_press_changes_what_is_seen() -> None:
     async with app_with(Preferences.load()).run_test(size=(80, 24)) as pilot:
         app = await begin(pilot)
