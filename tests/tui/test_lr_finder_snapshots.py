@@ -60,7 +60,7 @@ def screen(events: Sequence[Event], steps: int, most: float = 1.6) -> Prepare:
         test = LRFinderScreen(app.control, app.control.draft.base, 1)
         await app.push_screen(test)
         for event in events:
-            test.handle_event(event)
+            test.hear(event)
         await pilot.pause()
 
     return show

@@ -26,14 +26,14 @@ async def test_the_best_earlier_run_is_a_line_in_the_chart(runs_dir: Path) -> No
 
         before = picture()
         app.control.run_path = run
-        app.cockpit._show_others(run)
+        app.cockpit.handler.show_others(run)
         await app.workers.wait_for_complete()
         await pilot.pause()
         (line,) = [row for row in picture() if "best an-earlier-run" in row]
         assert "best an-earlier-run-of-… 2.2 " in line and "┈┈┈" in line
-        app.cockpit._take_best(run, None)  # as of a run that is opened after it
+        app.cockpit.handler._take_best(run, None)  # as of a run that is opened after it
         assert picture() == before
-        app.cockpit._take_best(run.with_name("another"), ("late", 2.2))  # it has been left
+        app.cockpit.handler._take_best(run.with_name("another"), ("late", 2.2))  # it has been left
         assert picture() == before
 
 

@@ -31,9 +31,10 @@ from tui.control.runs_view import RunsView
 from tui.screens.chart_actions import GridActions
 from tui.screens.cockpit_keys import HELP_PAGE
 from tui.screens.dialogs import NewRunDialog, before_forking
-from tui.screens.engine_events import EngineEvents
+from tui.screens.engine_events import EngineEvent, EngineEventHandler
 from tui.screens.keyed import KeyedScreen
 from tui.screens.panels import HEIGHT_FOR_TEN, Panels
+from tui.screens.text_actions import TextActions
 from tui.widgets.chart_grid import ChartGrid
 from tui.widgets.chart_widget import ChartWidget
 from tui.widgets.charts_frame import ChartsFrame
@@ -60,7 +61,7 @@ MOST_OF_NOTICE = 6  # lines; in a low terminal fewer, so that chart and text hav
 GRID_WIDTH = 160  # of the terminal, from which all charts are shown by default
 
 
-class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
+class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
     """Chart, samples, settings and status of one run."""
 
     AUTO_FOCUS = ""  # keys are commands until the user opens a field
@@ -85,6 +86,7 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
     def __init__(self, control: RunControl) -> None:
         super().__init__()
         self.control = control
+        self.handler = EngineEventHandler(self)
         self.set_class(control.run_path is None, "-welcome")  # a change after mounting costs
         self._status_seen: protocol.Status | None = None
         self._why_not: dict[str, str] = {}  # action -> why it is impossible; empty if it is not
@@ -127,7 +129,7 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
     def say(self, text: str, severity: str = "warning") -> None:
         """Show a text in the notice; an empty one hides it."""
         self.notice.say(text, severity)
-        self.evaluate_keys()
+        self._evaluate_keys()
 
     @property
     def message(self) -> str:
@@ -207,7 +209,7 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
 
     def show_welcome(self) -> None:
         """Show what space will start while there is no run, and none was asked for."""
-        shown = self.control.run_path is None and self.last_state is State.IDLE
+        shown = self.control.run_path is None and self.handler.last_state is State.IDLE
         self.set_class(shown, "-welcome")
         self._show_titles()
         if shown:
@@ -242,6 +244,14 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
         self.show_welcome()
         self.settings.refresh_values()
         self.samples.show_settings(self.sampling_settings)
+
+    def on_engine_event(self, message: EngineEvent) -> None:
+        message.stop()
+        heard = [one.hear(message.event) for one in self.app.screen_stack
+                 if isinstance(one, KeyedScreen)]  # fmt: skip
+        if not any(heard):
+            self.handler.handle(message.event)
+        self._evaluate_keys()
 
     def show_chart_source(self) -> None:
         status = self.control.status
@@ -299,7 +309,7 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
 
     def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
         if self.control.status is not self._status_seen:  # the engine has replaced it
-            self.evaluate_keys()
+            self._evaluate_keys()
         if action in ("filter_charts", "type_limits") and not self._shows_charts:
             return "the charts are not shown now"
         return self._why_not.get(action, "")
@@ -310,11 +320,11 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
         nodes = self.charts.ancestors_with_self if self.is_mounted else ()
         return all(one.display for one in nodes if isinstance(one, Widget))
 
-    def evaluate_keys(self) -> None:
+    def _evaluate_keys(self) -> None:
         """Evaluate which keys work."""
         self._status_seen = self.control.status
         self._why_not = {action: why_not(self.control) for action, why_not in WHY_NOT.items()}
-        advice = self.advice
+        advice = self._advice
         no_advice = "there is no advice to follow" if advice is None else ""
         silent = "this pauses the run each time: it cannot be hidden for good"
         self._why_not |= {
@@ -330,7 +340,7 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
 
     def refresh_bindings(self) -> None:
         """Update the footer."""
-        self.evaluate_keys()
+        self._evaluate_keys()
         super().refresh_bindings()
 
     def action_start(self) -> None:
@@ -367,7 +377,7 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
         words = ", ".join(f"{key} {SETTINGS[key].format(value)}" for key, value in before.items())
         told = f"undone: {words or 'the settings before the preset'} again"
         if request_id:
-            self.undone = request_id, told  # once the engine has done it
+            self.handler.undone = request_id, told  # once the engine has done it
         else:
             self.notify(told)
         self.show_settings()
@@ -434,21 +444,20 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
         control = self.control
         config = control.draft.shown_base.replace(control.draft.edits)
         request_id = control.send(protocol.FindLearningRate(config.to_dict()))
-        self.lr_finder = LRFinderScreen(control, config, request_id)
-        self.app.push_screen(self.lr_finder, self._take_learning_rate)
+        finder = LRFinderScreen(control, config, request_id)
+        self.app.push_screen(finder, self._take_learning_rate)
 
     def _take_learning_rate(self, changes: dict[str, Value] | None) -> None:
-        self.lr_finder = None
         if changes:
             self.edit(changes)
             words = ", ".join(f"{key} {SETTINGS[key].format(changes[key])}" for key in changes)
             self.notify(f"set: {words}")
 
     def action_evaluate(self) -> None:
-        self.evaluation = self.control.send(protocol.Evaluate())
+        self.handler.evaluation = self.control.send(protocol.Evaluate())
 
     def action_save(self) -> None:
-        self.checkpoint = self.control.send(protocol.Save())
+        self.handler.checkpoint = self.control.send(protocol.Save())
 
     def action_cool_down(self) -> None:
         self.control.send(protocol.CoolDown())
@@ -483,7 +492,7 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
 
     def _fork(self, step: int, opens: bool) -> None:
         request_id = self.control.fork(step)
-        self.fork_to_open = request_id if opens else None
+        self.handler.fork_to_open = request_id if opens else None
 
     @property
     def export_folder(self) -> Path | None:
@@ -493,14 +502,18 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
         self.charts.toggle_grid()
         self._remember("chart.grid", self.charts.mode)
 
+    @property
+    def _advice(self) -> protocol.Advised | None:
+        return self.notice.advice if self.is_mounted else None
+
     def action_follow_advice(self) -> None:
-        advice = self.advice
+        advice = self._advice
         if advice:
             self.control.follow(advice)
             self.action_dismiss_notice()
 
     def action_silence_advice(self) -> None:
-        advice = self.advice
+        advice = self._advice
         if advice:
             self.control.send(protocol.Silence(advice.kind))
             self.action_dismiss_notice()
@@ -567,22 +580,19 @@ class CockpitScreen(Panels, EngineEvents, GridActions, KeyedScreen[None]):
     def edit(self, changes: dict[str, Value]) -> None:
         """Change settings, now or in the draft; show problems."""
         problem, was_next = "", self.control.draft.shows_next
-        self.edited = 0, changes
+        self.handler.edited = 0, changes
         try:
-            self.edited = self.control.edit(changes), changes
+            self.handler.edited = self.control.edit(changes), changes
         except InputError as error:
             problem = str(error)
         conflicts = self.control.draft.conflicts()
         self.show_settings()
         if self.control.draft.shows_next and not was_next:
             self.notify(TURNED.format(", ".join(changes), self.key_of("settings.back")))
-        if not (problem and self.take_back(problem)):
+        if not (problem and self.settings.take_back(self.handler.edited[1], problem)):
             self.settings.show_problem(problem or "; ".join(conflicts))
         if self._conflicts_shown and not conflicts:
             self.action_dismiss_notice()
-
-    def take_back(self, problem: str) -> bool:
-        return self.settings.take_back(self.edited[1], problem)
 
     def _try(self, act: Callable[[], None]) -> None:
         try:

@@ -78,8 +78,7 @@ class LRFinderScreen(KeyedScreen[dict[str, Any] | None]):
 
     # -- events ----------------------------------------------------------------------------------
 
-    def handle_event(self, event: Event) -> bool:
-        """Handle an event of the test; return False if the event is of another request."""
+    def hear(self, event: Event) -> bool:
         if event.request_id != self._request_id:
             return False
         if isinstance(event, LearningRateFinderPrepared):
