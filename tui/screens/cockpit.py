@@ -120,8 +120,9 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         """The first one follows the composition, whose styles hold."""
-        event.refresh_styles, self._is_styled = not self._is_styled, False
-        if event.refresh_styles:  # nothing was drawn while another screen covered it
+        is_first, self._is_styled = self._is_styled, False
+        event.refresh_styles = not is_first
+        if not is_first:  # nothing was drawn while another screen covered it
             self.show_status()
             self.samples.refresh_text()
             self.charts.refresh_data()
