@@ -114,13 +114,20 @@ async def test_panels_are_hidden_one_after_the_other_and_stay_so() -> None:
 async def test_keys_are_commands_again_when_the_panel_with_the_focus_is_hidden() -> None:
     async with app_with(Preferences()).run_test(size=(120, 40)) as pilot:
         app = await begin(pilot)
-        app.cockpit.settings.list.focus()
-        await pilot.pause()
-        for _ in range(3):  # without the settings, without the text, without both
-            app.cockpit.action_next_layout()
-        assert app.cockpit.focused is None
-        await pilot.press("s")
-        assert app.cockpit.focused is None
+        await pilot.click(app.cockpit.settings.list, offset=(2, 2))
+        assert app.cockpit.focused is app.cockpit.settings.list
+        await pilot.press("backslash", "s")
+        assert not app.cockpit.settings.display and app.cockpit.focused is None
+
+
+async def test_a_prompt_in_a_hidden_panel_is_shown_and_typed_on_after_a_resize() -> None:
+    async with app_with(Preferences()).run_test(size=(120, 40)) as pilot:
+        app = await begin(pilot)
+        await pilot.press("backslash", "backslash", "backslash", "p", "a")
+        await pilot.resize_terminal(130, 40)
+        await pilot.press("b")
+        field = app.cockpit.focused
+        assert isinstance(field, Input) and field.value == "ab" and app.cockpit.samples.display
 
 
 async def test_on_a_narrow_screen_each_press_changes_what_is_seen() -> None:

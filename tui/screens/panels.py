@@ -46,7 +46,6 @@ class Panels(_Base):
             return
         get, width = self._preferences.get, self.size.width
         self.hide_panels(self.size.height)
-        self._leave_hidden()
         chosen = min(get(WIDTH), width - 40)
         self.query_one("#settings").styles.width = chosen if chosen >= 24 else None
         share = get(HEIGHT)
@@ -64,15 +63,6 @@ class Panels(_Base):
         self.set_class(not get(NAMES[0]), "-no-settings", update=update)
         self.set_class(not get(NAMES[1]), "-no-text", update=update)
         self.set_class(height < HEIGHT_FOR_TEN, "-tiny", update=update)
-
-    def _leave_hidden(self) -> None:
-        """Keys are commands again if the focus was in a panel that is hidden now."""
-        settings, text = self.query_one("#settings"), self.query_one("#samples")
-        hidden = [text] if self.has_class("-no-text") else []
-        if self.has_class("-no-settings") and not settings.has_class("-open"):
-            hidden.append(settings)
-        if any(panel.has_focus_within for panel in hidden):
-            self.set_focus(None)
 
     def _remember(self, name: str, value: object) -> None:
         try:
