@@ -13,7 +13,7 @@ from tests.tui.conftest import Open, Person
 from tui.control.draft import Draft
 from tui.control.own_presets import find_preset
 from tui.control.run import Launch, RunControl
-from tui.screens.dialogs import NewRunDialog
+from tui.screens.dialogs import ForkDialog, NewRunDialog
 from tui.screens.presets import PresetsScreen
 
 STEPS, RATE, LAYERS = "train.max_steps", "optim.learning_rate", "model.n_layer"
@@ -56,6 +56,22 @@ def test_beside_a_prepared_preset_a_run_keeps_what_waits_for_it(draft: Draft) ->
     assert draft.waiting == {"system.threads": 2} and not draft.shows_next
     draft.restore(kept)
     assert draft.next_config().train.max_steps == 7 and draft.shows_next
+
+
+def test_a_fork_is_asked_for_with_its_own_edits_not_those_of_a_prepared_preset(
+    draft: Draft,
+) -> None:
+    draft.edit(RATE, 0.01)
+    draft.edit("system.threads", 2)
+    draft.prepare(preset_config("multi-head"))
+    question = str(ForkDialog(draft, "tiny-1", 3).question)
+    assert "→ 0.01\n" in question and "system.threads  auto → 2" in question
+
+
+def test_a_preset_with_the_settings_of_the_run_leaves_nothing_waiting(draft: Draft) -> None:
+    draft.edit("system.threads", 2)
+    draft.prepare(draft.base)
+    assert draft.next_config() == draft.base and draft.waiting == {}
 
 
 def test_edits_made_while_the_next_run_was_prepared_are_of_it_or_of_the_one_after() -> None:

@@ -78,16 +78,15 @@ class Draft:
 
     def run_value(self, key: str) -> Value:
         """Return the value of the run on the screen; before the first one, of the next."""
-        if not self.of_run:
-            return self.next_value(key)
-        return self.run_edits.get(key, self.base.get(key))
+        return self.run_edits.get(key, self.base.get(key)) if self.of_run else self.next_value(key)
 
     def next_value(self, key: str) -> Value:
-        if key in self.next_edits:
-            return self.next_edits[key]
-        return self.prepared.get(key) if self.prepared else self._run_or_base(key)
+        return self.next_edits.get(key, self._begins_with(key))
 
-    def _run_or_base(self, key: str) -> Value:
+    def _begins_with(self, key: str) -> Value:
+        """Return the value that the next run has without edits of its own."""
+        if self.prepared:
+            return self.prepared.get(key)
         return self.run_edits.get(key, self.base.get(key))
 
     @property
@@ -113,10 +112,8 @@ class Draft:
     @property
     def waiting(self) -> dict[str, Value]:
         """What the next run has that the base has not."""
-        prepared = self.prepared.differences(self.base) if self.prepared else {}
-        begun = {key: pair[0] for key, pair in prepared.items()} if prepared else self.run_edits
-        changes = {**begun, **self.next_edits}
-        return {key: value for key, value in changes.items() if value != self.base.get(key)}
+        values = {key: self.next_value(key) for key in SETTINGS}
+        return {key: value for key, value in values.items() if value != self.base.get(key)}
 
     @property
     def fork_edits(self) -> dict[str, Value]:
@@ -127,11 +124,9 @@ class Draft:
 
     def edit(self, key: str, value: Value, of_run: bool = False) -> None:
         """Keep an edit, unless it restores the value before; show the run that it is for."""
-        for_next = self.is_for_next(key, of_run)
         edits, before = self.run_edits, self.base.get(key)
-        if for_next:
-            edits = self.next_edits
-            before = self.prepared.get(key) if self.prepared else self._run_or_base(key)
+        if self.is_for_next(key, of_run):
+            edits, before = self.next_edits, self._begins_with(key)
             self._shows_next = True
         if value == before:
             edits.pop(key, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from rich.text import Text
@@ -12,7 +12,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
 from engine.config.changes import format_options, why_not_in_fork
-from engine.config.schema import SETTINGS
+from engine.config.schema import SETTINGS, Config
+from engine.config.setting import Value
 from engine.protocol import State, Status
 from tui.control.draft import Draft
 from tui.control.keymap import GROUPS, Key, bindings, display
@@ -96,7 +97,7 @@ class NewRunDialog(Dialog):
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     def __init__(self, draft: Draft, old_run: str) -> None:
-        question = differences(draft, draft.waiting)
+        question = differences(draft.base, draft.waiting)
         if draft.prepared:
             question = Text(f"With the preset {draft.next_preset}.\n\n").append_text(question)
         elif not draft.waiting:
@@ -133,13 +134,15 @@ class ForkDialog(Dialog):
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     def __init__(self, draft: Draft, parent: str, step: int, before: str = "") -> None:
-        taken = [key for key in draft.fork_edits if not why_not_in_fork(key)]
-        question = differences(draft, taken)
+        edits = draft.fork_edits
+        taken = {key: edits[key] for key in edits if not why_not_in_fork(key)}
+        question = differences(draft.base, taken)
         if not taken:
             question.append("With the settings it had at that step; change them in the fork.\n")
-        for key in draft.fork_edits:
+        for key, value in edits.items():
             if why := why_not_in_fork(key):
-                question.append("\nnot in a fork: ", "dim").append_text(differences(draft, [key]))
+                left_out = differences(draft.base, {key: value})
+                question.append("\nnot in a fork: ", "dim").append_text(left_out)
                 question.append(f"{why}; it waits for a new run\n", "dim")
         question.append(f"\n{parent} stays as it is.\n", "dim")
         if before:
@@ -237,13 +240,12 @@ def before_forking(control: RunControl, step: int, way: Way | None = None) -> Fo
     return ForkDialog(control.draft, control.facts.name, step, before)
 
 
-def differences(draft: Draft, keys: Iterable[str]) -> Text:
-    """Format edits of a draft, a line for each: old and new value."""
+def differences(base: Config, edits: Mapping[str, Value]) -> Text:
+    """Format edits, a line for each: old and new value."""
     text = Text()
-    waiting = draft.waiting
-    for key in keys:
+    for key, value in edits.items():
         one = SETTINGS[key]
-        before, after = one.format(draft.base.get(key)), one.format(waiting[key])
+        before, after = one.format(base.get(key)), one.format(value)
         text.append(f"{key}  ", "bold").append(f"{before} → {after}\n")
     return text
 

@@ -50,7 +50,7 @@ class QueueDialog(KeyedModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         draft = self.control.draft
         so_far = (
-            differences(draft, draft.waiting)
+            differences(draft.base, draft.waiting)
             if draft.waiting
             else Text("With the settings as shown.\n")
         )
