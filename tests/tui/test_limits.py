@@ -10,7 +10,7 @@ from data.errors import InputError
 from tests.tui.test_chart_grid import of_times, shown, timed
 from tests.tui.test_snapshots import PAUSED, StillApp, recorded_run, still
 from tui.control.limits import FREE, Limits, format_all, parse_all, parse_limits
-from tui.control.preferences import Preferences
+from tui.control.preferences import PREFERENCES, Preferences, typed_value
 
 __all__ = ["still"]  # a fixture
 
@@ -99,7 +99,10 @@ async def test_each_chart_has_its_own_in_the_unit_it_shows() -> None:
         assert grid.limits == told and of_times(grid).shown_limits == "2..8"
 
 
-def test_limits_of_no_chart_are_refused_when_typed() -> None:
+def test_limits_of_no_chart_are_refused_when_typed_but_not_of_a_chart_on_the_screen() -> None:
     told = "there is no chart 'grad_nrom': did you mean 'grad_norm'?"
+    limits = PREFERENCES["chart.limits"]
     with pytest.raises(InputError, match=re.escape(told)):
-        Preferences().set("chart.limits", "loss=2..3,grad_nrom=..5")
+        typed_value(limits, "loss=2..3,grad_nrom=..5")
+    assert typed_value(limits, "loss=2..3,grad_norm=..5")
+    Preferences().set(limits.key, "metric_of_a_newer_version=0..1")  # chosen with its own key

@@ -15,6 +15,7 @@ from tui.control.preferences import (
     allowed,
     preference,
     preferences_file,
+    typed_value,
 )
 from tui.control.remap import Keymap
 from tui.terminal.stdout import complain, put
@@ -89,5 +90,5 @@ def _change(name: str, typed: str | None = None) -> str:
         preferences.set_key(name.removeprefix(f"{KEYS}."), typed or "")
         return f"{name} = {typed or 'its own keys'}"
     one = preference(name)
-    value = preferences.set(name, one.default if typed is None else typed)
+    value = preferences.set(name, one.default if typed is None else typed_value(one, typed))
     return f"{name} = {one.format(value) or EMPTY}"

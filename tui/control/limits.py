@@ -90,26 +90,20 @@ def parse_all(text: str) -> dict[str, Ends]:
     return found
 
 
-def unknown_charts(names: Iterable[str]) -> list[str]:
-    """Say of names that no chart has which ones may be meant."""
+def check_charts(names: Iterable[str]) -> None:
+    """Check names of charts.
+
+    Raises:
+        InputError: Some are of none that the catalogue has.
+    """
     from engine.metric_catalogue import CHARTS, FAMILIES, family_of  # imports numpy
 
     known = [*(one.name for one in CHARTS), *(one.name for one in FAMILIES)]
-    return [
-        f"there is no chart {brief(name)}: {suggest(name, known)}"
-        for name in names
-        if name not in known and family_of(name) is None
-    ]
-
-
-def check_charts(text: str) -> None:
-    """Check limits that are typed, their charts, too.
-
-    Raises:
-        InputError: They are none, or of a chart that does not exist.
-    """
-    if problems := unknown_charts(parse_all(text)):
-        raise InputError(*problems)
+    unknown = [name for name in names if name not in known and family_of(name) is None]
+    if unknown:
+        raise InputError(
+            *(f"there is no chart {brief(name)}: {suggest(name, known)}" for name in unknown)
+        )
 
 
 def format_all(limits: Mapping[str, Ends]) -> str:

@@ -196,10 +196,7 @@ class Preferences:
                 cannot be written. In the last case it is changed until the app ends.
         """
         one = preference(name)
-        try:
-            checked = checked_value(one, value)
-        except ValueError as error:
-            raise InputError(str(error)) from None
+        checked = checked_value(one, value)
         if checked != self.get(name):
             self._values[name] = checked
             self._tell(name)
@@ -270,8 +267,8 @@ class Preferences:
             self._note(f"there is no preference {brief(name)}")
             return
         try:
-            self._values[name] = checked_value(PREFERENCES[name], value, typed=False)
-        except ValueError as error:
+            self._values[name] = checked_value(PREFERENCES[name], value)
+        except InputError as error:
             self._note(str(error))
 
     def _take_key(self, action: str, value: object) -> None:
@@ -319,25 +316,33 @@ class Preferences:
             raise InputError(f"{path} can only be edited by hand: in [{section}], write {line}")
 
 
-def checked_value(one: Setting, value: object, typed: bool = True) -> Value:
+def checked_value(one: Setting, value: object) -> Value:
     """Return the value of a preference, which may be a text, as it was typed.
 
-    Args:
-        one: The preference.
-        value: Of it.
-        typed: Check what takes modules that the first paint does not wait for, too.
-
     Raises:
-        ValueError: It cannot have this one.
+        InputError: It cannot have this one.
     """
-    checked = one.check(value)
+    try:
+        checked = one.check(value)
+    except ValueError as error:
+        raise InputError(str(error)) from None
     if checked != one.default and one.key in CHECKS:
         try:
             CHECKS[one.key](str(checked))
-            if typed and one.key == "chart.limits":
-                check_charts(str(checked))
         except InputError as error:
-            raise ValueError(f"{one.key}: {error}") from None
+            raise InputError(f"{one.key}: {error}") from None
+    return checked
+
+
+def typed_value(one: Setting, typed: str) -> Value:
+    """Do as ``checked_value``, and check names that a file or a chart of the screen may have.
+
+    Raises:
+        InputError: It cannot have this one.
+    """
+    checked = checked_value(one, typed)
+    if one.key == "chart.limits":
+        check_charts(parse_all(str(checked)))
     return checked
 
 

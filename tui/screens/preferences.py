@@ -23,9 +23,9 @@ from tui.control.preferences import (
     UNSET,
     Preferences,
     allowed,
-    checked_value,
     comes_first,
     preference,
+    typed_value,
 )
 from tui.screens.key_preferences import KeyPreferencesScreen
 from tui.screens.keyed import KeyedModalScreen
@@ -184,8 +184,8 @@ class PreferencesScreen(KeyedModalScreen[None]):
         one = self._chosen
         assert one
         try:
-            value = checked_value(one, typed)
-        except ValueError as error:  # what was typed stays, to be corrected
+            value = typed_value(one, typed)
+        except InputError as error:  # what was typed stays, to be corrected
             self._problem = str(error)
             self._tell()
             return
