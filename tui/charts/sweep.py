@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from tui.charts.axes import MOST_DECADES, nice_values, value_labels
 
 Rows = list[list[tuple[str, str]]]
 """Screen rows as stretches of text, each with the name of its style."""
+
+End = tuple[float, float]
+"""Of a piece of a line: x and y."""
 
 LOG_FROM = 8.0  # times the least value, the greatest one: from there the axis is logarithmic
 LEAST_COLUMNS, LEAST_ROWS = 12, 3
@@ -109,58 +112,100 @@ def draw_sweep(
     if columns < LEAST_COLUMNS or rows < LEAST_ROWS:
         return SweepPlot([[] for _ in range(height)], [(0, 0)] * len(points), is_log)
     cells = [[(" ", "blank")] * width for _ in range(height)]
-
-    def write(x: int, y: int, text: str, style: str) -> None:
-        for at, letter in enumerate(text):
-            if 0 <= x + at < width:
-                cells[y][x + at] = (letter, style)
-
-    def column(x: float) -> int:
-        return left + min(int(_share(x, across, is_log) * columns), columns - 1)
-
-    def row(y: float) -> int:
-        return min(int((1 - _share(y, down, False)) * rows), rows - 1)
-
-    for y in range(rows):
-        write(left - 1, y, "│", "axis")
-    write(left - 1, rows, "└" + "─" * columns, "axis")
-    for value, label in y_ticks:
-        write(left - 2 - len(label), row(value), f"{label} ┤", "tick")
-        write(left - 1, row(value), "┤", "axis")
-    free = 0
-    for value, label in _x_ticks(across, axis, is_log, columns):
-        start = min(max(column(value) - len(label) // 2, 0), width - len(label))
-        if start >= free:
-            write(column(value), rows, "┬", "axis")
-            write(start, rows + 1, label, "tick")
-            free = start + len(label) + 2
-    spread_at = {one.x for one in spreads}
-    means = [Point(one.x, one.mean) for one in spreads]
-    joined = [*means, *(one for one in points if one.x not in spread_at)]
-    for line, sign in enumerate(LINE_SIGNS):
-        of_line = joined if spreads else [one for one in joined if one.line == line]
-        for (x0, y0), (x1, y1) in _through_lowest(of_line) if line == 0 or not spreads else ():
-            begin, end = column(x0), column(x1)
-            for x in range(begin + 1, end):
-                share = (x - begin) / (end - begin)
-                write(x, row(y0 + share * (y1 - y0)), sign, "line")
+    plane = _Plane(cells, left, columns, rows, across, down, is_log)
+    _draw_axes(plane, y_ticks, _x_ticks(across, axis, is_log, columns))
+    for sign, (x0, y0), (x1, y1) in _lines(points, spreads):
+        begin, end = plane.column(x0), plane.column(x1)
+        for x in range(begin + 1, end):
+            share = (x - begin) / (end - begin)
+            plane.write(x, plane.row(y0 + share * (y1 - y0)), sign, "line")
     for one in spreads:
-        for y in range(row(one.high), row(one.low) + 1):
-            write(column(one.x), y, BAND_SIGN, "line")
-    places = [(column(one.x), row(one.y)) for one in points]
+        for y in range(plane.row(one.high), plane.row(one.low) + 1):
+            plane.write(plane.column(one.x), y, BAND_SIGN, "line")
+    places = [(plane.column(one.x), plane.row(one.y)) for one in points]
     lowest = min(ys)
     on_top = [*sorted(range(len(points)), key=lambda i: -ys[i])]
     if cursor is not None:
         on_top.append(cursor)
     for i in on_top:
         x, y = places[i]
-        write(x, y, points[i].sign, "cursor" if i == cursor else points[i].style)
+        plane.write(x, y, points[i].sign, "cursor" if i == cursor else points[i].style)
         if ys[i] == lowest:
-            write(x - 1 if x > left else x + 1, y, BEST_SIGN, "best")
+            plane.write(x - 1 if x > left else x + 1, y, BEST_SIGN, "best")
     for one in spreads:  # beside its point, if one stands there
-        x, y = column(one.x), row(one.mean)
-        write(x + ((x, y) in places), y, MEAN_SIGN, "mean")
+        x, y = plane.column(one.x), plane.row(one.mean)
+        plane.write(x + ((x, y) in places), y, MEAN_SIGN, "mean")
     return SweepPlot([_stretches(line) for line in cells], places, is_log)
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """Cells of text, and where values are in them.
+
+    Attributes:
+        cells: Letters and their styles, by row.
+        left: The first column of the plot, behind its axis.
+        columns: Of the plot.
+        rows: Of the plot; below are the axis and its labels.
+        across: The ends of the horizontal axis.
+        down: The ends of the vertical one.
+        is_log: Whether the horizontal axis is logarithmic.
+    """
+
+    cells: list[list[tuple[str, str]]]
+    left: int
+    columns: int
+    rows: int
+    across: tuple[float, float]
+    down: tuple[float, float]
+    is_log: bool
+
+    def column(self, x: float) -> int:
+        share = _share(x, self.across, self.is_log)
+        return self.left + min(int(share * self.columns), self.columns - 1)
+
+    def row(self, y: float) -> int:
+        return min(int((1 - _share(y, self.down, False)) * self.rows), self.rows - 1)
+
+    def write(self, x: int, y: int, text: str, style: str) -> None:
+        for at, letter in enumerate(text, start=x):
+            if 0 <= at < len(self.cells[y]):
+                self.cells[y][at] = (letter, style)
+
+
+def _draw_axes(
+    plane: _Plane, y_ticks: Sequence[tuple[float, str]], x_ticks: Sequence[tuple[float, str]]
+) -> None:
+    left, rows = plane.left, plane.rows
+    for y in range(rows):
+        plane.write(left - 1, y, "│", "axis")
+    plane.write(left - 1, rows, "└" + "─" * plane.columns, "axis")
+    for value, label in y_ticks:
+        plane.write(left - 2 - len(label), plane.row(value), f"{label} ┤", "tick")
+        plane.write(left - 1, plane.row(value), "┤", "axis")
+    free = 0
+    for value, label in x_ticks:
+        at, width = plane.column(value), left + plane.columns
+        start = min(max(at - len(label) // 2, 0), width - len(label))
+        if start >= free:
+            plane.write(at, rows, "┬", "axis")
+            plane.write(start, rows + 1, label, "tick")
+            free = start + len(label) + 2
+
+
+def _lines(points: Sequence[Point], spreads: Sequence[Spread]) -> Iterator[tuple[str, End, End]]:
+    """Yield the pieces of the lines through the lowest points, each with its sign."""
+    if spreads:
+        spread_at = {one.x for one in spreads}
+        means = [Point(one.x, one.mean) for one in spreads]
+        points = [*means, *(replace(one, line=0) for one in points if one.x not in spread_at)]
+    for line, sign in enumerate(LINE_SIGNS):
+        lowest: dict[float, float] = {}
+        for one in points:
+            if one.line == line:
+                lowest[one.x] = min(one.y, lowest.get(one.x, one.y))
+        for begin, end in pairwise(sorted(lowest.items())):
+            yield sign, begin, end
 
 
 def _share(value: float, ends: tuple[float, float], is_log: bool) -> float:
@@ -198,16 +243,6 @@ def _x_ticks(
             break
     inside = inside[:: math.ceil(len(inside) / most)] if inside else [low, high]
     return [(value, value_labels([value])[0]) for value in inside]
-
-
-def _through_lowest(
-    points: Sequence[Point],
-) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-    lowest: dict[float, float] = {}
-    for one in points:
-        lowest[one.x] = min(one.y, lowest.get(one.x, one.y))
-    ends = sorted(lowest.items())
-    return list(pairwise(ends))
 
 
 def _stretches(line: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
