@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from engine.metrics import Column, MetricStore, Steps, Values
 from tui.charts.axes import FAR, Ticks, nice_values
 from tui.charts.view import Unit
+
+if TYPE_CHECKING:
+    from engine.runs.curves import Axis
 
 KNOTS = 4096  # of a recorded axis such as time, between which it is taken to rise evenly
 FARTHEST = 2.0**60  # steps; the limits of int64 are not far
@@ -30,6 +34,18 @@ class XAxis:
     unit: Unit = "steps"
     factor: float = 1.0
     knots: tuple[Values, Values] | None = None
+
+    @classmethod
+    def along(cls, axis: Axis) -> XAxis:
+        """Return the axis of the places that ``LossCurves.along`` returns."""
+        from engine.runs.curves import MILLISECONDS, OF_AN_EPOCH, Axis
+
+        return {
+            Axis.STEPS: cls(),
+            Axis.TOKENS: cls("tokens"),
+            Axis.EPOCHS: cls("epochs", 1 / OF_AN_EPOCH),
+            Axis.SECONDS: cls("time", 1 / MILLISECONDS),
+        }[axis]
 
     @classmethod
     def recorded(cls, unit: Unit, column: Column, *, from_zero: bool = True) -> XAxis | None:

@@ -295,18 +295,12 @@ def _axis(x: str) -> Axis:
 
 
 def _chart(curves: Sequence[Curve], look: Look) -> Chart:
-    from engine.runs.curves import MILLISECONDS, OF_AN_EPOCH
     from tui.charts.chart import Chart
     from tui.charts.window import Window, XAxis
 
-    axis = {
-        "step": XAxis(),
-        "tokens": XAxis("tokens"),
-        "epochs": XAxis("epochs", 1 / OF_AN_EPOCH),
-        "time": XAxis("time", 1 / MILLISECONDS),
-    }
+    axis = XAxis.along(_axis(look.x))
     last = max(one.series.column.last_step or 0 for one in curves)
-    window = Window(0.0, float(axis[look.x].of(max(last, 1))), axis[look.x])
+    window = Window(0.0, float(axis.of(max(last, 1))), axis)
     series = [one.series for one in curves]
     return Chart(series, window, look.smoothing, look.y, reached=last)
 

@@ -85,23 +85,16 @@ class OverlayChart(ChartWidget):
     def chart(self) -> Chart | None:
         if not any(len(one.column) for one in self._series):
             return None
-        from engine.runs.curves import MILLISECONDS, OF_AN_EPOCH, Axis
         from tui.charts.axes import full_range, recent_range
         from tui.charts.chart import Chart
         from tui.charts.window import XAxis
 
-        axes = {
-            Axis.STEPS: XAxis(),
-            Axis.TOKENS: XAxis("tokens"),
-            Axis.EPOCHS: XAxis("epochs", 1 / OF_AN_EPOCH),
-            Axis.SECONDS: XAxis("time", 1 / MILLISECONDS),
-        }
         last = max(one.column.last_step or 0 for one in self._series)
         whole = (recent_range if self.view.recent else full_range)(last)
         size, self._suffix = self._scale()
         return Chart(
             [scaled(one, 1 / size) for one in self._series],
-            self.window(whole, last, axes[self._axis] if self._axis else None),
+            self.window(whole, last, XAxis.along(self._axis) if self._axis else None),
             self.view.smoothing,
             self.view.y,
             self.view.limits,
