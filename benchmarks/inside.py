@@ -143,7 +143,16 @@ def _draw_times() -> list[float]:
     times = []
     for number in range(60):
         at = number % T
-        heads = Heads(maps, maps[1, 2], names, "abcdefg " * (T // 8), 1, 2, at, at // 2)
+        heads = Heads(
+            maps=maps,
+            pattern=maps[1, 2],
+            names=names,
+            tokens="abcdefg " * (T // 8),
+            layer=1,
+            head=2,
+            query=at,
+            key=at // 2,
+        )
         begin = time.process_time()
         draw_attention(heads, COLUMNS, ROWS - 6, "pixels", enlarged=False)
         times.append((time.process_time() - begin) * 1000)

@@ -38,19 +38,24 @@ class Surprise:
     @property
     def mean_bits(self) -> float:
         """Mean over the tokens but the first; NaN if there are none."""
-        return float(self.bits[1:].mean(dtype=np.float64)) if len(self.bits) > 1 else float("nan")
+        return _total(self.bits[1:]) / (len(self.bits) - 1) if len(self.bits) > 1 else float("nan")
 
     @property
     def bits_per_character(self) -> float:
         """As ``mean_bits``, over characters: comparable between tokenizers."""
         characters = sum(map(len, self.tokens[1:]))
-        total = float(self.bits[1:].sum(dtype=np.float64))
-        return total / characters if characters else float("nan")
+        return _total(self.bits[1:]) / characters if characters else float("nan")
 
     def worst(self, count: int = 10) -> list[int]:
         """Return the positions of the most surprising tokens, the worst first."""
         order = np.argsort(-self.bits[1:], kind="stable") + 1  # NaN last
         return [int(at) for at in order[:count]]
+
+
+def _total(bits: Floats) -> float:
+    """Add bits up; NaN where there is no sum, as of inf and -inf."""
+    with np.errstate(invalid="ignore"):
+        return float(bits.sum(dtype=np.float64))
 
 
 @dataclass(frozen=True)
@@ -124,15 +129,16 @@ def kind_of(token: str) -> str:
 
 def by_kind(measured: Sequence[Surprise]) -> list[KindCost]:
     """Sum up what each kind of token costs, the dearest in total first."""
-    bits = np.concatenate([one.bits[1:] for one in measured]).astype(np.float64)
+    bits = np.concatenate([one.bits[1:] for one in measured])
     kinds = np.array([kind_of(token) for one in measured for token in one.tokens[1:]], dtype=object)
-    total = bits.sum()
+    total = _total(bits)
     costs = []
     for kind in KINDS:
         own = bits[kinds == kind]
         if len(own):
-            share = float(own.sum() / total) if total else 0.0
-            costs.append(KindCost(kind, len(own), float(own.mean()), share))
+            cost = _total(own)
+            share = cost / total if total else 0.0
+            costs.append(KindCost(kind, len(own), cost / len(own), share))
     return sorted(costs, key=lambda one: -one.mean_bits * one.count)
 
 
@@ -166,4 +172,5 @@ def difference(before: Surprise, after: Surprise) -> Floats:
             "the two models cut the text into different tokens, so that only bits per character "
             f"compare: {before.bits_per_character:.2f} and {after.bits_per_character:.2f}"
         )
-    return after.bits - before.bits
+    with np.errstate(invalid="ignore"):  # inf - inf, where neither thought it possible
+        return after.bits - before.bits

@@ -220,19 +220,19 @@ class PredictionLook(TextLook):
         subject, candidates = self.subject, self._candidates()
         following = self.position + 1
         one = Next(
-            subject.tokens,
-            0,
-            self.position,
-            candidates,
-            token_texts(subject.tokenizer, candidates.ids[:SHOWN_CANDIDATES]),
-            int(subject.ids[following]) if following < len(subject.ids) else None,
-            self.seen.entropy_of_all,
-            -1,
-            {
+            tokens=subject.tokens,
+            chosen=0,
+            position=self.position,
+            candidates=candidates,
+            texts=token_texts(subject.tokenizer, candidates.ids[:SHOWN_CANDIDATES]),
+            actual=int(subject.ids[following]) if following < len(subject.ids) else None,
+            entropy=self.seen.entropy_of_all,
+            cursor=-1,
+            settings={
                 name: SETTINGS[f"sample.{name}"].format(getattr(subject.settings, name))
                 for name in FILTERS[:4]
             },
-            "",
+            setting="",
         )
         return draw_prediction(one, width, height, ink)
 
@@ -267,7 +267,7 @@ class SurpriseLook(TextLook):
     def draw(self, width: int, height: int, ink: Ink) -> Picture:
         from tui.inside.surprise import Surprises, draw_surprise
 
-        one = Surprises(self.measured, self.kinds, self.position)
+        one = Surprises(measured=self.measured, kinds=self.kinds, position=self.position)
         return draw_surprise(one, width, height, ink)
 
 
@@ -343,12 +343,12 @@ class AttentionLook(TextLook):
         found = self.subject.look("attention", layer=layer, head=head)
         names = self.names.names if self.names else ()
         heads = Heads(
-            found.maps,
-            found.patterns[layer, head],
-            names,
-            self.subject.tokens,
-            layer,
-            head,
+            maps=found.maps,
+            pattern=found.patterns[layer, head],
+            names=names,
+            tokens=self.subject.tokens,
+            layer=layer,
+            head=head,
             query=self.position,
             key=self.position,
             scores=self.names.scores if self.names else {},
@@ -393,21 +393,18 @@ class LayersLook(TextLook):
 
         seen = self.seen
         one = Layers(
-            self.subject.tokens,
-            self.position,
-            seen.guesses,
-            seen.lens.probability,
-            seen.lens.truth,
-            seen.norms.stream,
-            seen.norms.added,
-            seen.parts,
-            self.worth.worth if self.worth else {},
-            1.0,
-            None,
-            frozenset(),
-            (-1, seen.parts[0]),
-            seen.bits,
-            seen.goes_on,
+            tokens=self.subject.tokens,
+            position=self.position,
+            guesses=seen.guesses,
+            probability=seen.lens.probability,
+            truth=seen.lens.truth,
+            stream=seen.norms.stream,
+            added=seen.norms.added,
+            parts=seen.parts,
+            worth=self.worth.worth if self.worth else {},
+            cursor=(-1, seen.parts[0]),
+            bits=seen.bits,
+            goes_on=seen.goes_on,
         )
         return draw_layers(one, width, height, ink)
 
@@ -444,13 +441,13 @@ class EmbeddingsLook(TextLook):
         seen, token = self.seen, int(self.subject.ids[self.position])
         near = seen.nearest[token]
         one = Map(
-            seen.projection.points,
-            seen.projection.explained,
-            seen.vocabulary,
-            token,
-            list(zip(near.ids.tolist(), near.cosines.tolist(), strict=True)),
-            -1,
-            seen.positions,
+            points=seen.projection.points,
+            variance=seen.projection.explained,
+            tokens=seen.vocabulary,
+            chosen=token,
+            nearest=list(zip(near.ids.tolist(), near.cosines.tolist(), strict=True)),
+            cursor=-1,
+            positions=seen.positions,
         )
         return draw_embeddings(one, width, height, ink)
 
@@ -483,11 +480,11 @@ class HealthLook(Look):
             interval = read_run_config(self.run).eval.health_interval
             return wrapped(why_empty(interval, resume), width)
         one = Health(
-            matrix(self.curves, self.findings[0].family.name),
-            self.findings,
-            0,
-            short_part,
-            lambda one: format_value(one.family.metric(one.part), one.value),
+            map=matrix(self.curves, self.findings[0].family.name),
+            findings=self.findings,
+            cursor=0,
+            short=short_part,
+            format=lambda one: format_value(one.family.metric(one.part), one.value),
         )
         return draw_health(one, width, height, ink)
 

@@ -62,7 +62,7 @@ SHORT_NAMES = {
 NAMELESS = "mixed"  # of heads whose score says nothing: they do no thing more than others
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Heads:
     """What is drawn of the attention of a text.
 

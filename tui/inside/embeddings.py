@@ -26,7 +26,7 @@ POINT = {"pixels": "·", "blocks": "·", "ascii": "."}
 NEAR = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (0, 2), (0, -2), (1, 1), (-1, -1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Map:
     """What is drawn.
 

@@ -23,7 +23,7 @@ ROOM_BELOW = 12  # rows for what to look for
 NAME, VALUE = 26, 9  # columns of a name and of today's value, at least
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Health:
     """What is drawn.
 

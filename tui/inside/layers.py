@@ -45,7 +45,7 @@ BY_LAYER = 40  # columns of the longest bar of a layer
 Place = tuple[int, int | str]  # a layer, and a part of it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Layers:
     """What is drawn.
 
@@ -78,9 +78,9 @@ class Layers:
     added: Matrix
     parts: Sequence[int | str]
     worth: Mapping[Place, float]
-    measured: float
-    worth_step: int | None
-    off: Set[Place]
+    measured: float = 1.0
+    worth_step: int | None = None
+    off: Set[Place] = frozenset()
     cursor: Place
     bits: tuple[float, float]
     goes_on: tuple[str, str]

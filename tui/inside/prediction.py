@@ -28,7 +28,7 @@ FEWEST_ALONG = 4  # rows of what comes after each token
 Along: TypeAlias = tuple[Sequence[tuple[str, float]], int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Next:
     """What is drawn of a prediction.
 

@@ -46,7 +46,7 @@ LESS, MORE = "-", "+"
 AFTER = " after "
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Surprises:
     """What is drawn.
 
@@ -209,7 +209,8 @@ def _draw_head(one: Surprises, width: int, ink: Ink) -> Picture:
             ("per character", f"{measured.bits_per_character:.2f}"),
         ]
     if one.difference is not None:
-        mean = float(one.difference[1:].mean()) if len(one.difference) > 1 else math.nan
+        with np.errstate(invalid="ignore"):  # inf - inf, of weights that are not finite
+            mean = float(one.difference[1:].mean()) if len(one.difference) > 1 else math.nan
         told.append((f"against {one.other}", f"{mean:+.2f}, here {float(one.difference[at]):+.2f}"))
     picture = figure_rows(told, width)
     token = quoted(measured.tokens[at], ink == "ascii")

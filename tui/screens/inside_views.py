@@ -106,11 +106,17 @@ class AttentionView(View):
         labels = names.found.names if names and names.found else ()
         last = len(answer.tokens) - 1
         heads = Heads(
-            answer.found.maps, pattern, labels, answer.tokens, *place,
-            query=min(state.position, last), key=min(state.key, last),
+            maps=answer.found.maps,
+            pattern=pattern,
+            names=labels,
+            tokens=answer.tokens,
+            layer=state.layer,
+            head=state.head,
+            query=min(state.position, last),
+            key=min(state.key, last),
             scores=names.found.scores if names and names.found else {},
             guide=WORDS["attention"].reading,
-        )  # fmt: skip
+        )
         if self._mode == 2:
             steps = side.answers.get("steps")
             found = steps.found if steps else None
@@ -244,19 +250,19 @@ class PredictionView(View):
         settings = {name: _shown(self.settings, name) for name in FILTERS}
         actual = ids[position + 1] if position + 1 < len(ids) else None
         return Next(
-            answer.tokens,
-            len(self.state.typed),
-            position,
-            candidates,
-            texts,
-            actual,
-            self._entropy_of(answer, number),
-            min(self._cursor, len(texts) - 1),
-            settings,
-            FILTERS[self._setting],
-            tuple(self._tried.get(tuple(self.state.typed), {}).items()),
-            self._along(answer, number),
-            WORDS["prediction"].reading,
+            tokens=answer.tokens,
+            chosen=len(self.state.typed),
+            position=position,
+            candidates=candidates,
+            texts=texts,
+            actual=actual,
+            entropy=self._entropy_of(answer, number),
+            cursor=min(self._cursor, len(texts) - 1),
+            settings=settings,
+            setting=FILTERS[self._setting],
+            tried=tuple(self._tried.get(tuple(self.state.typed), {}).items()),
+            along=self._along(answer, number),
+            guide=WORDS["prediction"].reading,
         )
 
     def move(self, by: int) -> None:
@@ -326,18 +332,18 @@ class SurpriseView(View):
         average = side.answers.get("positions")
         course = side.answers.get("moments")
         one = Surprises(
-            found.measured,
-            found.kinds,
-            position,
-            against,
-            other,
-            problem,
-            average.found.bits if average else None,
-            average.found.contexts if average else 0,
-            course.found if course else None,
-            course.share if course else 0.0,
-            kind_of(found.measured.tokens[position]),
-            WORDS["surprise"].reading,
+            measured=found.measured,
+            kinds=found.kinds,
+            position=position,
+            difference=against,
+            other=other,
+            problem=problem,
+            by_position=average.found.bits if average else None,
+            contexts=average.found.contexts if average else 0,
+            course=course.found if course else None,
+            measured_share=course.share if course else 0.0,
+            kind=kind_of(found.measured.tokens[position]),
+            guide=WORDS["surprise"].reading,
         )
         return draw_surprise(one, width, height, self.screen.ink)
 
@@ -366,22 +372,22 @@ class LayersView(View):
         worth = side.answers.get("worth")
         layer, place = self._cursor
         one = Layers(
-            answer.tokens,
-            min(self.state.position, len(answer.tokens) - 1),
-            found.guesses,
-            found.lens.probability,
-            found.lens.truth,
-            found.norms.stream,
-            found.norms.added,
-            found.parts,
-            worth.found.worth if worth and worth.found else {},
-            worth.share if worth else 0.0,
-            worth.step if worth and worth.step != answer.step else None,
-            found.off,
-            (layer, found.parts[place]),
-            found.bits,
-            found.goes_on,
-            WORDS["layers"].reading,
+            tokens=answer.tokens,
+            position=min(self.state.position, len(answer.tokens) - 1),
+            guesses=found.guesses,
+            probability=found.lens.probability,
+            truth=found.lens.truth,
+            stream=found.norms.stream,
+            added=found.norms.added,
+            parts=found.parts,
+            worth=worth.found.worth if worth and worth.found else {},
+            measured=worth.share if worth else 0.0,
+            worth_step=worth.step if worth and worth.step != answer.step else None,
+            off=found.off,
+            cursor=(layer, found.parts[place]),
+            bits=found.bits,
+            goes_on=found.goes_on,
+            guide=WORDS["layers"].reading,
         )
         return draw_layers(one, width, height, self.screen.ink)
 
@@ -436,15 +442,16 @@ class EmbeddingsView(View):
         answer = side.answers["embeddings"]
         found, token = answer.found, self._token(answer)
         near = found.nearest.get(token)  # None until they are found
+        nearest = zip(near.ids.tolist(), near.cosines.tolist(), strict=True) if near else ()
         one = Map(
-            found.projection.points,
-            found.projection.explained,
-            found.vocabulary,
-            token,
-            list(zip(near.ids.tolist(), near.cosines.tolist(), strict=True)) if near else [],
-            self._cursor,
-            found.positions,
-            WORDS["embeddings"].reading,
+            points=found.projection.points,
+            variance=found.projection.explained,
+            tokens=found.vocabulary,
+            chosen=token,
+            nearest=list(nearest),
+            cursor=self._cursor,
+            positions=found.positions,
+            guide=WORDS["embeddings"].reading,
         )
         return draw_embeddings(one, width, height, self.screen.ink)
 
@@ -513,13 +520,13 @@ class HealthView(View):
         cursor = min(self._cursor, len(found) - 1)
         family = found[cursor].family.name
         one = Health(
-            matrix(curves, family),
-            found,
-            cursor,
-            short_part,
-            lambda one: format_value(one.family.metric(one.part), one.value),
-            [matrix(curves, other.name, True) for other in FAMILIES if other.name != family],
-            WORDS["health"].reading,
+            map=matrix(curves, family),
+            findings=found,
+            cursor=cursor,
+            short=short_part,
+            format=lambda one: format_value(one.family.metric(one.part), one.value),
+            others=[matrix(curves, other.name, True) for other in FAMILIES if other.name != family],
+            guide=WORDS["health"].reading,
         )
         return draw_health(one, width, height, self.screen.ink)
 

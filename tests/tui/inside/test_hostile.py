@@ -14,19 +14,21 @@ from numpy.typing import NDArray
 
 from engine.inspect.attention import HeadSteps
 from engine.inspect.health import HealthMap, findings
+from engine.inspect.over_moments import OverMoments
 from engine.inspect.prediction import Candidates
-from engine.inspect.surprise import Surprise, by_kind
+from engine.inspect.surprise import Surprise, by_kind, by_position, difference
 from engine.metric_catalogue import FAMILIES, member
 from engine.runs.database import Curve
 from tui.charts.heatmap import Ink
-from tui.inside.attention import Heads, draw_attention
+from tui.inside.attention import PLACES, Heads, draw_attention
 from tui.inside.embeddings import Map, draw_embeddings
 from tui.inside.health import Health, draw_health
 from tui.inside.layers import Layers, draw_layers
 from tui.inside.layout import Picture, width_of
-from tui.inside.prediction import Next, draw_prediction
+from tui.inside.prediction import Along, Next, draw_prediction
 from tui.inside.steps import draw_steps
 from tui.inside.surprise import Surprises, draw_surprise
+from tui.inside.words import WORDS
 
 TOKENS = (
     "e", " ", "\n", "\t", "", " the", "漢", "漢字かな交じり文", "\u0301", "e\u0301" * 3, "שלום",
@@ -75,12 +77,19 @@ Draw = Callable[[Scene, int, int, Ink], Picture]
 def heads_of(scene: Scene) -> Heads:
     T, pixels = scene.T, min(scene.T, 32)
     names = [[("previous token", 0.98)] * scene.heads] * scene.layers
-    query = scene.below(T)
+    scores = {label: scene.array(scene.layers, scene.heads) for label in PLACES}
     return Heads(
-        scene.array(scene.layers, scene.heads, pixels, pixels), scene.array(T, T),
-        names if scene.below(2) else [], scene.texts(T), scene.below(scene.layers),
-        scene.below(scene.heads), query, scene.below(T),
-    )  # fmt: skip
+        maps=scene.array(scene.layers, scene.heads, pixels, pixels),
+        pattern=scene.array(T, T),
+        names=names if scene.below(2) else [],
+        tokens=scene.texts(T),
+        layer=scene.below(scene.layers),
+        head=scene.below(scene.heads),
+        query=scene.below(T),
+        key=scene.below(T),
+        scores=scores if scene.below(2) else {},
+        guide=WORDS["attention"].reading,
+    )
 
 
 def attention(scene: Scene, width: int, height: int, ink: Ink) -> Picture:
@@ -104,12 +113,25 @@ def prediction(scene: Scene, width: int, height: int, ink: Ink) -> Picture:
     kept = scene.random.random(V) < 0.5
     candidates = Candidates(scene.random.permutation(V), scene.array(V), kept, scene.array(V))
     position, few = scene.below(scene.T), scene.texts(min(V, 200))
+    along: list[Along] = [
+        (list(zip(scene.texts(3), scene.array(3).tolist(), strict=True)), scene.below(V))
+        for _ in tokens[1:]
+    ]
     one = Next(
-        tokens, scene.below(scene.T), position, candidates, few,
-        scene.below(V) if scene.below(2) else None, scene.array(scene.T), scene.below(len(few)),
-        {"temperature": "0.8", "top_k": "off", "top_p": "off", "min_p": "off"}, "top_k",
-        [(text, float(scene.array(1)[0])) for text in scene.texts(scene.below(6))],
-    )  # fmt: skip
+        tokens=tokens,
+        chosen=scene.below(scene.T),
+        position=position,
+        candidates=candidates,
+        texts=few,
+        actual=scene.below(V) if scene.below(2) else None,
+        entropy=scene.array(scene.T),
+        cursor=scene.below(len(few)),
+        settings={"temperature": "0.8", "top_k": "off", "top_p": "off", "min_p": "off"},
+        setting="top_k",
+        tried=[(text, float(scene.array(1)[0])) for text in scene.texts(scene.below(6))],
+        along=[*along, ([], 0)] if scene.below(2) else (),
+        guide=WORDS["prediction"].reading,
+    )
     return draw_prediction(one, width, height, ink)
 
 
@@ -117,14 +139,26 @@ def surprise(scene: Scene, width: int, height: int, ink: Ink) -> Picture:
     T, tokens = scene.T, scene.texts(scene.T)
     ids, rank = np.arange(T), scene.random.integers(0, 10**6, T)
     measured = Surprise(ids, tokens, scene.array(T), rank, scene.array(T))
-    against = scene.array(T) if scene.below(2) else None
-    with np.errstate(all="ignore"):
-        kinds = by_kind([measured])
+    against = dataclasses.replace(measured, bits=scene.array(T))
+    moments = 1 + scene.below(40)
+    course = OverMoments(
+        tuple(range(0, 100 * moments, 100)), scene.array(moments, T), scene.array(moments, T)
+    )
     problem = "the two models cut the text into different tokens" if scene.below(2) else ""
     one = Surprises(
-        measured, kinds, scene.below(T), against, "step 1,000", problem,
-        scene.array(T) if scene.below(2) else None, 8,
-    )  # fmt: skip
+        measured=measured,
+        kinds=by_kind([measured]),
+        position=scene.below(T),
+        difference=difference(against, measured) if scene.below(2) else None,
+        other="step 1,000",
+        problem=problem,
+        by_position=by_position([measured, against]) if scene.below(2) else None,
+        contexts=2,
+        course=course if scene.below(2) else None,
+        measured_share=0.5 * (1 + scene.below(2)),
+        kind="lower case",
+        guide=WORDS["surprise"].reading,
+    )
     return draw_surprise(one, width, height, ink)
 
 
@@ -137,13 +171,23 @@ def layers(scene: Scene, width: int, height: int, ink: Ink) -> Picture:
     }  # fmt: skip
     cursor = (scene.below(L), parts[scene.below(len(parts))])
     one = Layers(
-        scene.texts(T), scene.below(T), [scene.texts(T) for _ in range(L + 1)],
-        scene.array(L + 1, T), scene.array(L + 1, T), scene.array(L + 1, T), scene.array(L, 2, T),
-        parts, worth, 0.5, 1000 if scene.below(2) else None,
-        frozenset([cursor] if scene.below(2) else []), cursor,
-        (float(scene.array(1)[0]), float(scene.array(1)[0])),
-        ("".join(scene.texts(9)), "".join(scene.texts(9))),
-    )  # fmt: skip
+        tokens=scene.texts(T),
+        position=scene.below(T),
+        guesses=[scene.texts(T) for _ in range(L + 1)],
+        probability=scene.array(L + 1, T),
+        truth=scene.array(L + 1, T),
+        stream=scene.array(L + 1, T),
+        added=scene.array(L, 2, T),
+        parts=parts,
+        worth=worth,
+        measured=0.5 * (1 + scene.below(2)),
+        worth_step=1000 if scene.below(2) else None,
+        off=frozenset([cursor] if scene.below(2) else []),
+        cursor=cursor,
+        bits=(float(scene.array(1)[0]), float(scene.array(1)[0])),
+        goes_on=("".join(scene.texts(9)), "".join(scene.texts(9))),
+        guide=WORDS["layers"].reading,
+    )
     return draw_layers(one, width, height, ink)
 
 
@@ -153,9 +197,15 @@ def embeddings(scene: Scene, width: int, height: int, ink: Ink) -> Picture:
     nearest = [(scene.below(V), cosine) for cosine in cosines]
     positions = scene.array(scene.T, scene.T) if scene.below(2) else None
     one = Map(
-        scene.array(V, 2), (0.5, float(scene.array(1)[0])), tokens, scene.below(V), nearest,
-        scene.below(len(nearest)), positions,
-    )  # fmt: skip
+        points=scene.array(V, 2),
+        variance=(0.5, float(scene.array(1)[0])),
+        tokens=tokens,
+        chosen=scene.below(V),
+        nearest=nearest,
+        cursor=scene.below(len(nearest)),
+        positions=positions,
+        guide=WORDS["embeddings"].reading,
+    )
     return draw_embeddings(one, width, height, ink)
 
 
@@ -165,10 +215,17 @@ def health(scene: Scene, width: int, height: int, ink: Ink) -> Picture:
     parts = tuple(f"blocks.{layer}" for layer in range(scene.layers))
     values = scene.array(scene.layers, scene.T).astype(np.float64)
     curves = {member(family.name, part): Curve(at, values[i]) for i, part in enumerate(parts)}
-    with np.errstate(all="ignore"):
-        found = findings(curves)
+    found = findings(curves)
     shown = HealthMap(family, parts, at, values)
-    one = Health(shown, found, scene.below(len(found)), str, lambda one: f"{one.value:.3g}")
+    one = Health(
+        map=shown,
+        findings=found,
+        cursor=scene.below(len(found)),
+        short=str,
+        format=lambda one: f"{one.value:.3g}",
+        others=[dataclasses.replace(shown, family=other) for other in FAMILIES[:2]],
+        guide=WORDS["health"].reading,
+    )
     return draw_health(one, width, height, ink)
 
 
@@ -189,6 +246,7 @@ SCENES = st.builds(
 INKS: tuple[Ink, ...] = ("pixels", "blocks", "ascii")
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("name", PICTURES)
 @settings(max_examples=25, deadline=None, database=None)
 @given(scene=SCENES, width=st.integers(20, 250), height=st.integers(1, 60),

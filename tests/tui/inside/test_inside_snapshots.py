@@ -94,7 +94,16 @@ def check_sentences(screen: InsideScreen, view: str) -> None:
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_no_note_of_a_head_step_by_step_is_cut(width: int) -> None:
     found = steps_of_a_head()
-    heads = Heads(patterns(), patterns()[0, 0], (), tuple(TEXT), 0, 0, query=9, key=4)
+    heads = Heads(
+        maps=patterns(),
+        pattern=patterns()[0, 0],
+        names=(),
+        tokens=tuple(TEXT),
+        layer=0,
+        head=0,
+        query=9,
+        key=4,
+    )
     rows = draw_steps(heads, found, width, 18, "pixels").rows
     told = "\n".join("".join(text for text, _ in row).rstrip() for row in rows)
     assert "keeps the variance of scores at 1 for any head size" in told
@@ -114,7 +123,17 @@ def test_figures_stand_below_each_other_by_their_points() -> None:
 
 def test_the_head_that_does_a_thing_most_is_named_whatever_it_is_called() -> None:
     scores = {"previous token": np.array([[0.1, 0.2], [0.34, 0.3]], np.float32)}
-    heads = Heads(patterns()[:2, :2], patterns()[0, 0], (), tuple(TEXT), 0, 0, 9, 4, scores)
+    heads = Heads(
+        maps=patterns()[:2, :2],
+        pattern=patterns()[0, 0],
+        names=(),
+        tokens=tuple(TEXT),
+        layer=0,
+        head=0,
+        query=9,
+        key=4,
+        scores=scores,
+    )
     rows = draw_ranking(heads, 40, "pixels").rows
     told = ["".join(text for text, _ in row) for row in rows]
     assert len(told) == 2 and told[1].split()[:5] == ["one", "back", "L1", "H0", "0.34"]
@@ -129,7 +148,17 @@ def heads_with_scores(layers: int, count: int, T: int) -> Heads:
     scores = {name: wave(layers, count, seed=3.0 + at) for at, name in enumerate(PLACES)}
     names = [[("recent tokens", 0.54)] * count] * layers
     maps = wave(layers, count, min(T, 32), min(T, 32))
-    return Heads(maps, patterns()[0, 0, :T, :T], names, TEXT[:T], 0, 0, T - 3, T - 5, scores)
+    return Heads(
+        maps=maps,
+        pattern=patterns()[0, 0, :T, :T],
+        names=names,
+        tokens=TEXT[:T],
+        layer=0,
+        head=0,
+        query=T - 3,
+        key=T - 5,
+        scores=scores,
+    )
 
 
 @pytest.mark.parametrize("shape", [(4, 2, 64), (4, 4, 64), (3, 4, 8), (12, 12, 64), (1, 1, 8)])
@@ -200,8 +229,8 @@ async def test_two_moments_are_laid_out_alike_below_what_they_are(
 def test_a_kind_of_token_without_room_is_counted() -> None:
     found = surprise_of(7.0)
     for height in (10, 12, 19, 33):
-        shown = "\n".join(texts_of(draw_surprise(
-            Surprises(found.measured, found.kinds, 20), 80, height, "pixels").rows))  # fmt: skip
+        one = Surprises(measured=found.measured, kinds=found.kinds, position=20)
+        shown = "\n".join(texts_of(draw_surprise(one, 80, height, "pixels").rows))
         kinds = [one.kind for one in found.kinds]
         missing = [kind for kind in kinds if not re.search(rf"{kind} +\d+\.\d\d bits", shown)]
         assert f"and {len(missing)} more" in shown if missing else "more" not in shown
@@ -218,7 +247,9 @@ def test_a_course_is_drawn_once_where_a_token_is_the_only_one_of_its_kind() -> N
     costs = wave(5, T)
     for other, is_once in ((costs, True), (wave(5, T, seed=2.0), False)):
         course = OverMoments(tuple(range(5)), costs, other)
-        one = Surprises(found.measured, found.kinds, 20, course=course, kind="space")
+        one = Surprises(
+            measured=found.measured, kinds=found.kinds, position=20, course=course, kind="space"
+        )
         shown = "\n".join(texts_of(draw_surprise(one, 120, 33, "pixels").rows))
         assert "this " in shown and ("any space" not in shown) == is_once
 
@@ -226,11 +257,21 @@ def test_a_course_is_drawn_once_where_a_token_is_the_only_one_of_its_kind() -> N
 def test_layers_of_few_tokens_fill_the_screen() -> None:
     found, T = answers()["layers"].found, 8
     one = Layers(
-        TEXT[:T], 5, [row[:T] for row in found.guesses], found.lens.probability[:, :T],
-        found.lens.truth[:, :T], found.norms.stream[:, :T], found.norms.added[:, :, :T],
-        found.parts, {}, 0.0, None, frozenset(), (0, 0), (2.31, 2.31), ("he", "he"),
-        WORDS["layers"].reading,
-    )  # fmt: skip
+        tokens=TEXT[:T],
+        position=5,
+        guesses=[row[:T] for row in found.guesses],
+        probability=found.lens.probability[:, :T],
+        truth=found.lens.truth[:, :T],
+        stream=found.norms.stream[:, :T],
+        added=found.norms.added[:, :, :T],
+        parts=found.parts,
+        worth={},
+        measured=0.0,
+        cursor=(0, 0),
+        bits=(2.31, 2.31),
+        goes_on=("he", "he"),
+        guide=WORDS["layers"].reading,
+    )
     told = texts_of(draw_layers(one, 120, 33, "pixels").rows)
     assert "by layer " in "\n".join(told) and len(told) > 25
     (written,) = (at for at, row in enumerate(told) if row.startswith("written "))

@@ -43,9 +43,20 @@ def layers(T: int = 4) -> Layers:
     worth = {(layer, part): 0.039 for layer in range(2) for part in parts}
     bits = 1.0 if T > 1 else math.nan
     return Layers(
-        "abcd"[:T], T - 1, ["abcd"[:T]] * 3, found, found, found, np.ones((2, 2, T), np.float32),
-        parts, worth, 1.0, None, frozenset({(0, 1)}), (0, 0), (bits, bits), ("on", "off"),
-    )  # fmt: skip
+        tokens="abcd"[:T],
+        position=T - 1,
+        guesses=["abcd"[:T]] * 3,
+        probability=found,
+        truth=found,
+        stream=found,
+        added=np.ones((2, 2, T), np.float32),
+        parts=parts,
+        worth=worth,
+        off=frozenset({(0, 1)}),
+        cursor=(0, 0),
+        bits=(bits, bits),
+        goes_on=("on", "off"),
+    )
 
 
 def test_one_token_has_no_loss() -> None:
@@ -82,7 +93,13 @@ def health_of(layers: int, name: str = "previous_embeddings.{}.weight") -> Healt
         member(GRAD_NORM, name.format(layer)): Curve(steps, np.full(5, 1.0))
         for layer in range(layers)
     }
-    return Health(matrix(curves, GRAD_NORM), findings(curves), 0, short_part, lambda one: "1")
+    return Health(
+        map=matrix(curves, GRAD_NORM),
+        findings=findings(curves),
+        cursor=0,
+        short=short_part,
+        format=lambda one: "1",
+    )
 
 
 def test_rows_of_the_map_without_room_are_counted_and_long_names_differ() -> None:
