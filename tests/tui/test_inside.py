@@ -113,8 +113,15 @@ async def test_a_token_is_taken_and_taken_back(open_app: Open) -> None:
         await person.press("backspace")
         await person.until(lambda: screen.state.answer and screen.state.answer.tokens == before)
         assert "tried" in seen(screen)  # what was tried from here stays told
+        await person.press("left")
+        assert "tried" not in seen(screen)
+        await person.press("right")
+        assert "tried" in seen(screen)
         await person.press("backspace")
         assert "no token was chosen yet" in person.told()
+        await person.press("right_square_bracket")
+        await person.until(lambda: screen.state.answer is not None, "another text")
+        assert screen.state.tokens != before and "tried" not in seen(screen)
 
 
 async def test_what_the_settings_of_sampling_leave_is_seen_at_once(open_app: Open) -> None:

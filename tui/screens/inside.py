@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from engine.inspect.health import HealthCurves
     from tui.charts.heatmap import Ink
 
-OF_A_TEXT = ("type_text", "sample", "excerpt", "moment", "now", "untrained")
+OF_A_TEXT = ("type_text", "sample", "excerpt", "moment", "now", "untrained", "move")
 WIDE = 120  # columns from which two models stand side by side
 TALL = 28  # rows from which the explanation has room for all of it
 
@@ -242,9 +242,7 @@ class InsideScreen(KeyedScreen[None]):
 
     def _body(self, width: int, height: int) -> Picture:
         sides = self.state.sides
-        if len(sides) == 1 or not self.view.takes_two:
-            return self._side(sides[0], width, height)
-        if self.view.joins_two:
+        if len(sides) == 1 or not self.view.takes_two or self.view.joins_two:
             return self._side(sides[0], width, height)
         is_wide = width >= WIDE
         half_width, half_height = ((width - 2) // 2, height) if is_wide else (width, height // 2)

@@ -193,7 +193,7 @@ class PredictionView(View):
         self.settings = dataclasses.replace(sample, prompt="", probes="")
         self._setting = 0
         self._cursor = 0
-        self._tried: dict[tuple[int, ...], dict[str, float]] = {}  # what followed each path
+        self._tried: dict[tuple[int, ...], dict[str, float]] = {}  # by the tokens before
         # what was found last for each side, and what it is of
         self._entropies: dict[int, tuple[Inspected, Any]] = {}
         self._alongs: dict[int, tuple[Inspected, Sequence[Along]]] = {}
@@ -260,7 +260,7 @@ class PredictionView(View):
             cursor=min(self._cursor, len(texts) - 1),
             settings=settings,
             setting=FILTERS[self._setting],
-            tried=tuple(self._tried.get(tuple(self.state.typed), {}).items()),
+            tried=tuple(self._tried.get(ids[: position + 1], {}).items()),
             along=self._along(answer, number),
             guide=WORDS["prediction"].reading,
         )
@@ -281,12 +281,13 @@ class PredictionView(View):
 
     def enter(self) -> None:
         """Take the token at the cursor behind the text, as if it had been sampled."""
-        if self.state.answer is None:
+        answer = self.state.answer
+        if answer is None:
             return
         now = self._next(self.state.main)
         chosen = int(now.candidates.ids[now.cursor])
-        path = tuple(self.state.typed)
-        self._tried.setdefault(path, {})[now.texts[now.cursor]] = float(
+        before = answer.ids[: now.position + 1]
+        self._tried.setdefault(before, {})[now.texts[now.cursor]] = float(
             now.candidates.probabilities[now.cursor]
         )
         self.state.take_token(chosen, now.position)
@@ -529,9 +530,6 @@ class HealthView(View):
             guide=WORDS["health"].reading,
         )
         return draw_health(one, width, height, self.screen.ink)
-
-    def move(self, by: int) -> None:
-        """The text has no part in it."""
 
     def go_down(self, by: int) -> None:
         self._cursor = max(0, min(len(self._findings()) - 1, self._cursor + by))
