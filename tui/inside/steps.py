@@ -21,115 +21,128 @@ if TYPE_CHECKING:
 LONGEST_LINE = 100  # columns of sentences
 FEWEST_CELLS = 8  # of a vector
 NAME = 11  # columns of the names of the rows
+SPACIOUS = 24  # rows from which there are gaps between the steps
+FEWEST_TEXT = 3  # rows of the text below them
 
 
 def draw_steps(heads: Heads, found: HeadSteps | None, width: int, height: int, ink: Ink) -> Picture:
     """Draw q · k, scale, mask, softmax and the weighted values of one pair of tokens."""
-    picture = Picture()
-    ascii = ink == "ascii"
-    query, key = (quoted(heads.tokens[one], ascii) for one in (heads.query, heads.key))
-    title: Row = [(f"L{heads.layer} H{heads.head} step by step: ", "title")]
-    pair: Row = [
-        (f" {query} ", "cursor"), (f" token {heads.query} looks at ", "dim"),
-        (f" {key} ", "good"), (f" token {heads.key}", "dim"),
-    ]  # fmt: skip
-    whole = [*title, *pair]
-    picture.rows += [whole] if width_of(whole) <= width else [title, pair]
+    picture = _draw_pair(heads, width, ink)
     is_it = found is not None and (found.layer, found.head, found.query, found.key) == (
         heads.layer, heads.head, heads.query, heads.key,
     )  # fmt: skip
     if found is None or not is_it:
         picture.add(("computing …", "dim"))
         return picture
-    dot, times, sum_of = (".", "x", "sum") if ascii else ("·", "×", "Σ")
-    mixed = "sum w.v" if ascii else "Σ weight·v"
-    root = f"sqrt({len(found.q)})" if ascii else f"√{len(found.q)}"
-    room = width - NAME - 2
-    size = len(found.q)
-    spacious = height >= 24
+    gap = Picture([[]] if height >= SPACIOUS else [])
+    for draw in (_draw_product, _draw_score, _draw_weight, _draw_output):
+        picture = below(picture, gap, draw(found, width, ink))
+    rest = height - len(picture.rows) - 1
+    if rest >= FEWEST_TEXT:
+        picture = below(picture, Picture([[]]), _draw_text(heads, width, rest, ink))
+    return cut(picture, width, height)
 
-    def gap() -> None:
-        if spacious:
-            picture.add()
 
-    gap()
-    scale = float(max(np.abs(found.q).max(), np.abs(found.k).max()))
-    picture.rows.append(
-        _strip(
-            "q",
-            found.q,
-            scale,
-            room,
-            ink,
-            size,
-            "what it looks for, sizes without signs",
-            "what it looks for",
-        )
-    )
-    picture.rows.append(_strip("k", found.k, scale, room, ink, size, "what the other offers"))
-    most = float(np.abs(found.products).max())
-    picture.rows.append(_strip(f"q {times} k", found.products, most, room, ink, size))
+def _draw_pair(heads: Heads, width: int, ink: Ink) -> Picture:
+    """Draw which token looks at which, in two rows where one has no room."""
+    query, key = (quoted(heads.tokens[one], ink == "ascii") for one in (heads.query, heads.key))
+    title: Row = [(f"L{heads.layer} H{heads.head} step by step: ", "title")]
+    pair: Row = [
+        (f" {query} ", "cursor"), (f" token {heads.query} looks at ", "dim"),
+        (f" {key} ", "good"), (f" token {heads.key}", "dim"),
+    ]  # fmt: skip
+    whole = [*title, *pair]
+    return Picture([whole] if width_of(whole) <= width else [title, pair])
+
+
+def _draw_product(found: HeadSteps, width: int, ink: Ink) -> Picture:
+    """Draw q, k and their product, number by number, with the sum."""
+    dot, times = (".", "x") if ink == "ascii" else ("·", "×")
+    most = float(max(np.abs(found.q).max(), np.abs(found.k).max()))
+    wanted = "what it looks for"
+    picture = Picture()
+    picture.rows += [
+        _vector("q", found.q, most, width, ink, f"{wanted}, sizes without signs", wanted),
+        _vector("k", found.k, most, width, ink, "what the other offers"),
+        _vector(f"q {times} k", found.products, float(np.abs(found.products).max()), width, ink),
+    ]
     picture.add(
         (f"q {dot} k".ljust(NAME), "dim"), (f"{found.score:.3f}", "ink"), (", their sum", "dim")
     )
-    gap()
-    scaled = float(found.scaled[heads.key])
+    return picture
+
+
+def _draw_score(found: HeadSteps, width: int, ink: Ink) -> Picture:
+    """Draw the scaled score of the pair, and whether it is masked."""
+    size = len(found.q)
+    root, endless = (f"sqrt({size})", "-inf") if ink == "ascii" else (f"√{size}", "−∞")
+    scaled = float(found.scaled[found.key])
+    picture = Picture()
     _add_noted(
         picture,
         [("scale".ljust(NAME), "dim"), (f"{found.score:.3f} / {root} = {scaled:.3f}", "ink")],
         "keeps the variance of scores at 1 for any head size",
         width,
     )
-    masked = bool(found.masked[heads.key])
-    endless = "-inf" if ascii else "−∞"
-    told = (
-        f"{endless}: it comes later, and must not be seen"
-        if masked
-        else "not masked: it comes no later"
-    )
-    picture.add(("mask".ljust(NAME), "dim"), (told, "bad" if masked else "ink"))
-    gap()
-    T = len(found.weights)
-    seen = found.scaled[: heads.query + 1]
+    told, style = "not masked: it comes no later", "ink"
+    if found.masked[found.key]:
+        told, style = f"{endless}: it comes later, and must not be seen", "bad"
+    picture.add(("mask".ljust(NAME), "dim"), (told, style))
+    return picture
+
+
+def _draw_weight(found: HeadSteps, width: int, ink: Ink) -> Picture:
+    """Draw the scores and weights of all tokens, and how softmax makes one of the other."""
+    sum_of = "sum" if ink == "ascii" else "Σ"
+    shape = f"  ({len(found.weights)},)"
+    seen = found.scaled[: found.query + 1]
     low, high = float(seen.min()), float(seen.max())
-    row = np.where(found.masked, low, found.scaled)[None].astype(np.float32)
-    picture.rows.append(_scores("scores", row, low, high, room, ink, f"({T},) of all tokens"))
-    weights = found.weights[None]
-    largest = float(weights.max()) or 1.0
-    picture.rows.append(_scores("softmax", weights, 0.0, largest, room, ink, f"({T},) sums to 1"))
-    weight = float(found.weights[heads.key])
-    seen_tokens = format_count(heads.query + 1, "token")
+    scores = np.where(found.masked, low, found.scaled)
+    largest = float(found.weights.max()) or 1.0
+    picture = Picture()
+    picture.rows += [
+        _cells("scores", scores, low, high, width, ink, f"{shape} of all tokens"),
+        _cells("softmax", found.weights, 0.0, largest, width, ink, f"{shape} sums to 1"),
+    ]
     total = sum(math.exp(float(one) - high) for one in seen) if math.isfinite(high) else math.nan
+    is_masked = bool(found.masked[found.key])
+    made = f"exp({float(found.scaled[found.key]):.3f}) / {sum_of} exp = "
     _add_noted(
         picture,
         [
             ("weight".ljust(NAME), "dim"),
-            ("0" if masked else f"exp({scaled:.3f}) / {sum_of} exp = ", "ink"),
-            ("" if masked else _exactly(weight), "good"),
+            ("0" if is_masked else made, "ink"),
+            ("" if is_masked else _exactly(float(found.weights[found.key])), "good"),
         ],
-        f"{sum_of} exp over {seen_tokens} is {total:.2f} times the largest",
+        f"{sum_of} exp over {format_count(found.query + 1, 'token')} is {total:.2f} times the "
+        f"largest",
         width,
     )
-    gap()
-    values = found.values[heads.key]
-    most = float(max(np.abs(values).max(), np.abs(found.mixed).max()))
-    picture.rows.append(_strip("v", values, most, room, ink, size, "of the other token"))
-    picture.rows.append(_strip(mixed, found.mixed, most, room, ink, size, "of all it looks at"))
+    return picture
+
+
+def _draw_output(found: HeadSteps, width: int, ink: Ink) -> Picture:
+    """Draw a value, the weighted sum of all of them, and what that adds to the stream."""
+    mixed = "sum w.v" if ink == "ascii" else "Σ weight·v"
+    value = found.values[found.key]
+    most = float(max(np.abs(value).max(), np.abs(found.mixed).max()))
     norm = f"length {found.added_norm:.3f}"
     told = f"through the output projection; {norm}"
-    most = float(np.abs(found.added).max())
-    added = _strip("added", found.added, most, room, ink, len(found.added), told, norm)
-    picture.rows.append(added)
-    if height - len(picture.rows) >= 4:
-        picture.rows.append([])
-        rest = height - len(picture.rows)
-        shaded = draw_shaded(heads, width, rest, ink)
-        across = max([width_of(row) for row in shaded.rows], default=0)
-        reading = guide(STEPS_READING, min(width - across - 2, LONGEST_LINE), rest)
-        if width >= WIDE and reading.rows:
-            shaded = beside([(shaded, across), (reading, width - across - 2)], rest)
-        picture = below(picture, shaded)
-    return cut(picture, width, height)
+    return Picture([
+        _vector("v", value, most, width, ink, "of the other token"),
+        _vector(mixed, found.mixed, most, width, ink, "of all it looks at"),
+        _vector("added", found.added, float(np.abs(found.added).max()), width, ink, told, norm),
+    ])  # fmt: skip
+
+
+def _draw_text(heads: Heads, width: int, height: int, ink: Ink) -> Picture:
+    """Draw the text shaded by the weights, and what to look for beside it if there is room."""
+    shaded = draw_shaded(heads, width, height, ink)
+    across = max([width_of(row) for row in shaded.rows], default=0)
+    reading = guide(STEPS_READING, min(width - across - 2, LONGEST_LINE), height)
+    if width >= WIDE and reading.rows:
+        return beside([(shaded, across), (reading, width - across - 2)], height)
+    return shaded
 
 
 def _add_noted(picture: Picture, row: Row, note: str, width: int) -> None:
@@ -146,28 +159,24 @@ def _exactly(weight: float) -> str:
     return f"{weight:.4f}" if weight >= 0.001 else f"{weight:.2g}"
 
 
-def _strip(
-    name: str, values: Matrix, most: float, room: int, ink: Ink, size: int, *notes: str
-) -> Row:
-    """Draw a vector as a row of cells by size, with its shape; the sign is not shown.
+def _vector(name: str, values: Matrix, most: float, width: int, ink: Ink, *notes: str) -> Row:
+    """Draw a vector (N,) as a row of cells by size, with its shape; the sign is not shown.
 
     Args:
         notes: What is said of it: the first that there is room for.
     """
-    shape = f"  ({size},)"
+    shape = f"  ({len(values)},)"
     texts = [*(f"{shape} {note}" for note in notes), shape]
+    room = width - NAME - 2
     text = next((one for one in texts if FEWEST_CELLS + cells_of(one) <= room), shape)
-    columns = max(FEWEST_CELLS, min(len(values), room - len(text)))
-    magnitudes = np.abs(values)[None].astype(np.float32)
-    few = pooled(magnitudes, 1, columns)
-    (cells,) = draw_heatmap(np.repeat(few, 2, axis=0), ink, 0.0, most or 1.0)
-    return [(name.ljust(NAME), "dim"), *cells, (text, "dim")]
+    return _cells(name, np.abs(values), 0.0, most or 1.0, width, ink, text)
 
 
-def _scores(
-    name: str, values: Matrix, low: float, high: float, room: int, ink: Ink, shape: str
+def _cells(
+    name: str, values: Matrix, low: float, high: float, width: int, ink: Ink, text: str
 ) -> Row:
-    text = f"  {shape}"
-    few = pooled(values, 1, max(FEWEST_CELLS, room - len(text)))
+    """Draw numbers (N,) as a row of cells, the largest of a few where there are more."""
+    columns = max(FEWEST_CELLS, width - NAME - 2 - cells_of(text))
+    few = pooled(values[None].astype(np.float32), 1, columns)
     (cells,) = draw_heatmap(np.repeat(few, 2, axis=0), ink, low, high)
     return [(name.ljust(NAME), "dim"), *cells, (text, "dim")]
