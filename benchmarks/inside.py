@@ -135,11 +135,13 @@ def _draw_times() -> list[float]:
     """Return milliseconds of processor time of drawing attention, as the cursor moves."""
     import numpy as np
 
-    from tui.inside.attention import Heads, draw_attention
+    from tui.inside.attention import PLACES, Heads, draw_attention
+    from tui.inside.words import WORDS
 
     weights = np.tril(np.random.default_rng(0).random((LAYERS, HEADS, T, T), np.float32))
     maps = weights / weights.sum(-1, keepdims=True)
     names = [[("previous token", 0.93)] * HEADS] * LAYERS
+    scores = dict.fromkeys(PLACES, weights[:, :, -1, 0])
     times = []
     for number in range(60):
         at = number % T
@@ -152,6 +154,8 @@ def _draw_times() -> list[float]:
             head=2,
             query=at,
             key=at // 2,
+            scores=scores,
+            guide=WORDS["attention"].reading,
         )
         begin = time.process_time()
         draw_attention(heads, COLUMNS, ROWS - 6, "pixels", enlarged=False)
