@@ -6,7 +6,7 @@ a capital comes is learned early. So each token is measured twice: itself, and a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -64,7 +64,7 @@ def over_moments(
 ) -> Iterator[tuple[float, OverMoments]]:
     """Measure a text through the weights of a run that are kept, a moment at a time.
 
-    Moments whose weights are gone by then are left out.
+    Moments whose weights are gone by then, or damaged, are left out.
 
     Args:
         model: That of the moment which is looked at, measured first.
@@ -102,9 +102,8 @@ def _spread(steps: Sequence[int]) -> list[int]:
 
 
 def _load(run: Path, step: int) -> LanguageModel | None:
-    silent: Callable[[str], None] = lambda message: None  # noqa: E731
     try:
-        return load_moment(run, str(step) if step else UNTRAINED, silent).model
+        return load_moment(run, str(step) if step else UNTRAINED, lambda told: None).model
     except (InputError, OSError):
         return None
 

@@ -20,15 +20,6 @@ def silent(message: str) -> None:
     raise AssertionError(message)
 
 
-@pytest.fixture
-def run(rig: Rig, make_config: MakeConfig) -> Path:
-    """A run with weights of steps 3, 6 and 9."""
-    config = make_config(train__max_steps=9, checkpoint__interval=3, checkpoint__keep=9)
-    session = rig.new(config)
-    rig.rest(session)
-    return rig.close(session)
-
-
 def test_each_moment_has_its_own_weights_and_looking_draws_no_random_numbers(
     run: Path, rig: Rig
 ) -> None:

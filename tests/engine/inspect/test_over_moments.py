@@ -13,16 +13,6 @@ from engine.inspect.over_moments import Known, OverMoments, over_moments
 from engine.inspect.prediction import predict
 from engine.inspect.surprise import kind_of, surprise, token_texts
 from engine.runs.checkpoint_names import list_snapshots
-from tests.engine.conftest import MakeConfig, Rig
-
-
-@pytest.fixture
-def run(rig: Rig, make_config: MakeConfig) -> Path:
-    """A run with weights of steps 3, 6 and 9."""
-    config = make_config(train__max_steps=9, checkpoint__interval=3, checkpoint__keep=9)
-    session = rig.new(config)
-    rig.rest(session)
-    return rig.close(session)
 
 
 def test_each_moment_costs_what_it_costs_by_itself(run: Path) -> None:
