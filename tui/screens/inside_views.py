@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from data.errors import InputError
 from engine.config.schema import SETTINGS, SampleConfig
@@ -22,9 +22,11 @@ from tui.inside.words import WORDS
 
 if TYPE_CHECKING:
     from engine.inspect.health import Finding, HealthCurves
-    from engine.inspect.prediction import Candidates
+    from engine.inspect.views import NextTokens
     from engine.protocol import Inspected
     from tui.screens.inside import InsideScreen
+
+T = TypeVar("T")
 
 FILTERS = ("temperature", "top_k", "top_p", "min_p")
 MOST_CANDIDATES = 200
@@ -194,10 +196,7 @@ class PredictionView(View):
         self._setting = 0
         self._cursor = 0
         self._tried: dict[tuple[int, ...], dict[str, float]] = {}  # by the tokens before
-        # what was found last for each side, and what it is of
-        self._entropies: dict[int, tuple[Inspected, Any]] = {}
-        self._alongs: dict[int, tuple[Inspected, Sequence[Along]]] = {}
-        self._candidates: dict[int, tuple[Inspected, tuple[int, SampleConfig], Candidates]] = {}
+        self._found: dict[tuple[str, int], tuple[Inspected, Any, Any]] = {}  # see _once
 
     def why_not(self, action: str) -> str:
         if action == "take_back" and not self.state.typed:
@@ -209,42 +208,33 @@ class PredictionView(View):
     def draw(self, side: Side, width: int, height: int) -> Picture:
         return draw_prediction(self._next(side), width, height, self.screen.ink)
 
-    def _entropy_of(self, answer: Inspected, number: int) -> Any:
-        """Return the entropy after each token, (T,); it takes long with a large vocabulary."""
-        known = self._entropies.get(number)
-        if known is None or known[0] is not answer:
-            known = answer, answer.found.prediction.entropy_of_all
-            self._entropies[number] = known
-        return known[1]
+    def _once(
+        self, what: str, number: int, answer: Inspected, find: Callable[[], T], of: Any = None
+    ) -> T:
+        """Return what is found in an answer, which is found once: it takes long.
 
-    def _along(self, answer: Inspected, number: int) -> Sequence[Along]:
-        """Return what comes most likely after each token; nothing of a large vocabulary."""
-        known = self._alongs.get(number)
-        if known is None or known[0] is not answer:
-            vocabulary = answer.found.vocabulary
-            from engine.inspect.prediction import likeliest
-
-            there = likeliest(answer.found.prediction) if len(vocabulary) <= MOST_ALONG else ()
-            told = [([(vocabulary[id], p) for id, p in few], rank) for few, rank in there]
-            known = self._alongs[number] = answer, told
-        return known[1]
-
-    def _candidates_at(self, answer: Inspected, position: int, number: int) -> Candidates:
-        from engine.inspect.prediction import filtered
-
-        known, of = self._candidates.get(number), (position, self.settings)
+        Args:
+            what: A name of it.
+            number: Of the side.
+            of: What else it depends on.
+        """
+        known = self._found.get((what, number))
         if known is None or known[0] is not answer or known[1] != of:
-            logits = answer.found.prediction.at(position)
-            found = filtered(logits, self.settings, answer.ids[: position + 1])
-            known = self._candidates[number] = answer, of, found
-        return known[2]
+            known = self._found[what, number] = answer, of, find()
+        found: T = known[2]
+        return found
 
     def _next(self, side: Side) -> Next:
+        from engine.inspect.prediction import filtered
+
         answer = side.answers["prediction"]
         found, ids, number = answer.found, answer.ids, int(side is not self.state.main)
-        first = found.prediction.first
-        position = max(first, min(self.state.position, len(ids) - 1))
-        candidates = self._candidates_at(answer, position, number)
+        prediction = found.prediction
+        position = max(prediction.first, min(self.state.position, len(ids) - 1))
+        candidates = self._once(
+            "candidates", number, answer, of=(position, self.settings),
+            find=lambda: filtered(prediction.at(position), self.settings, ids[: position + 1]),
+        )  # fmt: skip
         few = candidates.ids[:MOST_CANDIDATES].tolist()
         texts = [found.vocabulary[one] for one in few]
         settings = {name: _shown(self.settings, name) for name in FILTERS}
@@ -256,12 +246,12 @@ class PredictionView(View):
             candidates=candidates,
             texts=texts,
             actual=actual,
-            entropy=self._entropy_of(answer, number),
+            entropy=self._once("entropy", number, answer, lambda: prediction.entropy_of_all),
             cursor=min(self._cursor, len(texts) - 1),
             settings=settings,
             setting=FILTERS[self._setting],
             tried=tuple(self._tried.get(ids[: position + 1], {}).items()),
-            along=self._along(answer, number),
+            along=self._once("along", number, answer, lambda: _along(found)),
             guide=WORDS["prediction"].reading,
         )
 
@@ -306,6 +296,15 @@ class PredictionView(View):
 
     def next_setting(self) -> None:
         self._setting = (self._setting + 1) % len(FILTERS)
+
+
+def _along(found: NextTokens) -> Sequence[Along]:
+    """Return what comes most likely after each token; nothing of a large vocabulary."""
+    from engine.inspect.prediction import likeliest
+
+    vocabulary = found.vocabulary
+    there = likeliest(found.prediction) if len(vocabulary) <= MOST_ALONG else ()
+    return [([(vocabulary[id], p) for id, p in few], rank) for few, rank in there]
 
 
 def _shown(settings: SampleConfig, name: str) -> str:
@@ -551,7 +550,7 @@ class HealthView(View):
 
 
 def views_of(screen: InsideScreen) -> dict[str, View]:
-    kinds: dict[str, Any] = {
+    kinds: dict[str, type[View]] = {
         "attention": AttentionView,
         "prediction": PredictionView,
         "surprise": SurpriseView,
