@@ -277,17 +277,18 @@ class Queue:
         taken, problem = None, None
         with self._open(write=True) as db:
             for entry in self.pending(sweep):
-                with suppress(RunIsTaken):
-                    try:
-                        lock = self._lock(entry.id)
-                    except InputError as error:
-                        problem = problem or error
-                        continue
-                    command = self._command(db, entry)
-                    if command:
-                        taken = self._entry(db, entry.id), command
-                        break
-                    lock.release()
+                try:
+                    lock = self._lock(entry.id)
+                except RunIsTaken:
+                    continue
+                except InputError as error:
+                    problem = problem or error
+                    continue
+                command = self._command(db, entry)
+                if command:
+                    taken = self._entry(db, entry.id), command
+                    break
+                lock.release()
         if taken:  # and written
             self._locks[taken[0].id] = lock
         elif problem:

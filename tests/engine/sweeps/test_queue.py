@@ -342,6 +342,17 @@ def test_an_entry_that_cannot_be_locked_costs_no_other(
             queue.take()
 
 
+def test_an_entry_that_another_program_holds_is_passed_over(queue: Queue, add: Add) -> None:
+    add(1e-2, 2e-2)
+    folder = queue.path.with_name("1.training")
+    folder.mkdir()
+    held = RunLock(folder)
+    assert taken_from(queue)[0].id == 2
+    assert queue.take() is None
+    held.release()
+    assert taken_from(queue)[0].id == 1
+
+
 def test_an_entry_that_is_damaged_can_be_cleared_and_moves_no_other(queue: Queue, add: Add) -> None:
     add(1e-2, 2e-2, 3e-2, 4e-2)
     with closing(sqlite3.connect(queue.path)) as db, db:
