@@ -12,6 +12,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from data.corpus import cache_folder
-from data.errors import InputError
+from data.errors import InputError, shortage_of_files
 from data.paths import own_folder
 from data.reading import read_regular
 
@@ -54,7 +55,13 @@ Report = Callable[[str], None]
 
 
 class NoKernels(Exception):
-    """Native kernels are not available; the message has the reason and a way out."""
+    """Native kernels are not available; the message has the reason and a way out.
+
+    If too many files are open, it says that instead, as ``InputError`` does.
+    """
+
+    def __init__(self, told: str) -> None:
+        super().__init__(shortage_of_files(sys.exc_info()[1]) or told)
 
 
 _report: ContextVar[Report] = ContextVar("report", default=lambda line: None)
@@ -138,8 +145,12 @@ def _find(folder: Path, key: str) -> Path | None:
                 f"the library {path} belongs to another user, so it is not loaded: set "
                 f"GPT_TUI_KERNELS to a folder of your own"
             )
-        with suppress(OSError):
+        try:
             content = read_regular(path, LARGEST_LIBRARY)
+        except OSError as error:
+            if shortage_of_files(error):  # nothing is wrong with the library
+                raise
+        else:
             is_intact = path.stem == f"{key}-{_digest(content)}"
             if is_intact and not status.st_mode & WRITABLE_BY_OTHERS:
                 return path

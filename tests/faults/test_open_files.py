@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from data.errors import InputError
+from engine.kernels import compiler, library
+from engine.kernels.compiler import NoKernels, compiled
 from engine.repair.repair import repair
 from engine.runs.transfer import copy_run, rename_run, trash_run
 from engine.session.worker import open_or_restore
@@ -102,3 +105,22 @@ def test_a_checkpoint_that_cannot_be_written_for_that_says_so(
     session.saving.begin()
     session.saving.collect(None)
     assert session.saving.is_saved
+
+
+def test_without_files_for_the_kernels_that_is_told_and_they_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Path(shutil.copy2(compiled(), tmp_path))
+    monkeypatch.setenv("GPT_TUI_KERNELS", str(tmp_path))
+    told = []
+    for count in FEW:
+        compiler._compiler.cache_clear()  # so that it is asked again
+        try:
+            with only(count):
+                library._open(compiled())
+        except NoKernels as error:
+            told.append(str(error))
+        else:
+            break
+    assert told and all(one.startswith("too many files are open") for one in told)
+    assert [*tmp_path.glob("*.so")] == [kept]
