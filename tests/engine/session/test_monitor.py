@@ -14,6 +14,7 @@ from engine.protocol import Fork, Forked, Pause, Resume
 from engine.runs.database import reading
 from engine.session import monitor
 from engine.session.monitor import bigram_loss
+from engine.training import peak
 from engine.training.peak import peak_flops
 from engine.training.phases import Phases
 from tests.engine.conftest import MakeConfig, MakeTrainer, Rig
@@ -52,6 +53,20 @@ def test_a_run_records_where_its_time_goes(always: None, rig: Rig, make_config: 
 
 def test_the_peak_of_a_device_is_measured() -> None:
     assert 1e8 < peak_flops(torch.device("cpu"), "fp32") < 1e15
+
+
+def test_where_a_large_product_would_take_long_the_peak_is_that_of_small_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seconds: list[float] = []
+
+    def slow(device: torch.device, precision: str, side: int) -> float:
+        seconds.append(2.0 * side**3 / 1e9)
+        return seconds[-1]
+
+    monkeypatch.setattr(peak, "_seconds", slow)
+    assert peak_flops(torch.device("cpu"), "bf16") == pytest.approx(1e9)
+    assert sum(seconds) < 0.2
 
 
 def test_the_time_of_a_pause_is_no_part_of_a_step(
