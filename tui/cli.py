@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from data.errors import InputError, shortage_of_files
 from data.paths import absolute, describe_os_error
 from tui import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.commands import COMMANDS, FORMER_NAMES
+from tui.terminal.signals import ending_signals, handle
 from tui.terminal.stdout import OutputLost, complain, make_streams_usable, put, say, silence
 
 # what reading and writing an open file raise, without its name
@@ -31,7 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 2 bad input, 130 stopped by a signal, 1 anything else.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return exit_code(lambda: _carry_out(arguments))
+    code = exit_code(lambda: _carry_out(arguments))
+    if argv is None and code == EXIT_SIGNAL:
+        handle(ending_signals(), signal.SIG_IGN)  # one more would change the code at exit
+    return code
 
 
 def exit_code(work: Callable[[], int]) -> int:

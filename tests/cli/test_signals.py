@@ -16,6 +16,8 @@ import pytest
 from engine.protocol import Event, RunOpened
 from engine.runs.checkpoint_names import list_checkpoints
 from tests.cli.conftest import ROOT, Cli, start_process, train_command
+from tui import EXIT_SIGNAL
+from tui.cli import main
 from tui.commands import headless
 from tui.terminal.signals import ending_signals, name_of
 
@@ -120,6 +122,21 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
         assert signal.SIGUSR2 not in ending_signals()
     finally:
         signal.signal(signal.SIGUSR2, before)
+
+
+def test_once_stopped_by_a_signal_no_other_changes_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python takes a while to exit, and the handlers of a run are gone."""
+    monkeypatch.setattr("tui.cli._carry_out", lambda arguments: EXIT_SIGNAL)
+    before = {number: signal.getsignal(number) for number in ending_signals()}
+    try:
+        assert main() == EXIT_SIGNAL
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_signal_before_anything_is_made(

@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-Handler = Callable[[int, FrameType | None], None]
+Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
 # A batch system warns with SIGUSR1, SIGUSR2 or SIGXCPU before it kills, a person with SIGQUIT.
 # Faults (SIGSEGV, SIGABRT) are not among them: what they interrupt cannot be trusted to save.
