@@ -41,14 +41,14 @@ def main(argv: list[str]) -> int:
         outcome = Outcome(EXIT_DONE, find_run(args.resume, runs_dir_of(args)))
     else:
         outcome = train(command, sys.stderr)
-    if outcome.run and not outcome.run.is_dir():
-        complain(FOLDER_GONE.format(outcome.run))
+    run = outcome.run
+    if run and not run.is_dir():
+        complain(FOLDER_GONE.format(run))
         return EXIT_FAILED
-    is_told = outcome.run and not os.path.lexists(outcome.run / CONFIG_FILE)
-    if outcome.run and is_told:
-        run = outcome.run
+    has_settings = not run or os.path.lexists(run / CONFIG_FILE)
+    if run and not has_settings:
         complain(SETTINGS_GONE.format(run / CONFIG_FILE, program(), typed_name(run)))
-    if args.json or not is_told:  # without its settings, a run has no summary
+    if args.json or has_settings:  # without its settings, a run has no summary
         _report(outcome, args.json)
     return outcome.code
 
