@@ -22,7 +22,7 @@ site=$(mktemp -d) || exit
 trap 'rm -rf "$site"' EXIT
 export PYTHONPATH="$site:$root${PYTHONPATH:+:$PYTHONPATH}"
 
-needed='import torch, numpy, safetensors, textual, plotext, platformdirs, tomli_w'
+needed='import torch, numpy, safetensors, msgspec, textual, plotext, platformdirs, tomli_w'
 needed="$needed, pytest_asyncio, hypothesis"
 if ! missing=$("$python" -c "$needed" 2>&1); then
   if [ -z "$wheels" ]; then

@@ -12,6 +12,7 @@ from tui.cli import exit_code
 from tui.terminal.stdout import put
 from tui.text.tables import format_json
 
+ON_A_GPU = re.compile(r"pytest\.mark\.gpu|\bDEVICES\b")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")
 # one plugin: those that a machine happens to have may not suit this version of pytest
 OPTIONS = ("-q", "-m", "gpu", "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider")
@@ -22,7 +23,7 @@ def run(argv: list[str]) -> int:
     files = [
         str(path.relative_to(ROOT))
         for path in sorted(ROOT.glob("tests/**/test_*.py"))
-        if "pytest.mark.gpu" in path.read_text(encoding="utf-8")
+        if ON_A_GPU.search(path.read_text(encoding="utf-8"))
     ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *OPTIONS, *(files[:1] if "--dry" in argv else files)],

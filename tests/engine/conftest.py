@@ -24,6 +24,15 @@ from engine.session.session import Session
 from engine.session.worker import open_or_restore
 from engine.training.trainer import Runtime, Trainer
 
+HAS_CUDA = torch.cuda.is_available()
+on_a_gpu = [pytest.mark.gpu, pytest.mark.skipif(not HAS_CUDA, reason="there is no CUDA device")]
+DEVICES = ["cpu", pytest.param("cuda", marks=on_a_gpu)]
+# fp32 does not repeat its bits on a GPU
+ON_DEVICE = {
+    "cpu": {"system__device": "cpu", "system__precision": "fp32"},
+    "cuda": {"system__device": "cuda", "system__precision": "bf16"},
+}
+
 SILENT = Watcher(lambda message: None, lambda: False)
 
 SMALL: dict[str, Any] = {
@@ -92,7 +101,7 @@ def make_trainer(make_config: MakeConfig, split: Split, tokenizer: CharTokenizer
 
 def weights(model: torch.nn.Module) -> dict[str, np.ndarray]:
     """The weights as they are now."""
-    return {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
+    return {name: tensor.cpu().numpy().copy() for name, tensor in model.state_dict().items()}
 
 
 def assert_same_bits(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -228,7 +237,7 @@ def bits(session: Session) -> dict[str, np.ndarray]:
     """Weights, their average and optimizer state of a session."""
     trainer = session.trainer
     tensors = optimizer_tensors(trainer)
-    state = {name: tensor.detach().numpy().copy() for name, tensor in tensors.items()}
+    state = {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
     average = {f"average/{k}": v for k, v in weights(trainer.evaluated_model).items()}
     return weights(trainer.model) | average | state
 

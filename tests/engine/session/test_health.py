@@ -14,7 +14,15 @@ from engine.protocol import Adjust, Fork, Forked, Resume, Rewind, Rewound, Warne
 from engine.session import health
 from engine.session.session import Session
 from engine.training import trainer
-from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits, recorded_losses
+from tests.engine.conftest import (
+    DEVICES,
+    ON_DEVICE,
+    MakeConfig,
+    Rig,
+    assert_same_bits,
+    bits,
+    recorded_losses,
+)
 
 GRADIENT = "health/grad_norm/blocks.1.attention.qkv"
 DEAD = "health/dead_units/blocks.0"
@@ -44,11 +52,14 @@ def test_layers_are_measured_at_the_first_step_and_every_few(rig: Rig, every_fou
         assert curve.values.tolist() == in_store[name].values.tolist()
 
 
+@pytest.mark.parametrize("device", DEVICES)
 def test_measuring_changes_no_bit_of_the_training(
-    rig: Rig, make_config: MakeConfig, every_four: Any
+    device: str, rig: Rig, make_config: MakeConfig
 ) -> None:
-    measured = rig.new(every_four)
-    plain = rig.new(make_config(eval__health_interval=0, model__dropout=0.2))
+    measured, plain = (
+        rig.new(make_config(eval__health_interval=every, model__dropout=0.2, **ON_DEVICE[device]))
+        for every in (4, 0)
+    )
     for session in (measured, plain):
         rig.to_step(session, 9)
     assert recorded_losses(measured) == recorded_losses(plain)

@@ -29,7 +29,14 @@ from engine.protocol import (
 )
 from engine.session.session import Session
 from engine.session.worker import EngineLoop
-from tests.engine.conftest import MakeConfig, MakeTrainer, assert_same_bits, weights
+from tests.engine.conftest import (
+    DEVICES,
+    ON_DEVICE,
+    MakeConfig,
+    MakeTrainer,
+    assert_same_bits,
+    weights,
+)
 
 PLACE: dict[str, Any] = {"layer": 1, "head": 1, "query": 3, "key": 2, "also": (1,)}
 # others are recorded by the second
@@ -75,12 +82,17 @@ def without_memory(*_: object) -> Iterator[tuple[float, Any]]:
     raise MemoryError
 
 
+@pytest.mark.parametrize("device", DEVICES)
 def test_looking_at_everything_all_the_time_changes_no_bit(
-    runs_dir: Path, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+    device: str, runs_dir: Path, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(views.VIEWS, "failing", without_memory)
     config = make_config(
-        train__max_steps=24, eval__interval=4, model__dropout=0.1, eval__health_interval=5
+        train__max_steps=24,
+        eval__interval=4,
+        model__dropout=0.1,
+        eval__health_interval=5,
+        **ON_DEVICE[device],
     ).to_dict()
     plain = Trained(runs_dir, config, looks=False)
     looked = Trained(runs_dir, config, looks=True)
@@ -158,13 +170,17 @@ UNUSUAL: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_every_view_answers_for_unusual_models(
-    name: str, make_config: MakeConfig, split: Split, tokenizer: CharTokenizer
+    name: str, device: str, make_config: MakeConfig, split: Split, tokenizer: CharTokenizer
 ) -> None:
     config = make_config(**{f"model__{key}": value for key, value in UNUSUAL[name].items()})
     subject = Subject(
-        build_model(config.model, tokenizer.vocab_size), tokenizer, 7, lambda: split.val
+        build_model(config.model, tokenizer.vocab_size).to(device),
+        tokenizer,
+        7,
+        lambda: split.val,
     )
     heard: list[Event] = []
     inspector = Inspector(heard.append)

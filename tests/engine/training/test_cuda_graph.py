@@ -14,11 +14,8 @@ from engine.checkpoint.store import optimizer_tensors, restore, take_snapshot
 from engine.training.cuda_graph import Capture, Work
 from engine.training.precision import SUPPORTED
 from engine.training.trainer import Trainer
-from tests.engine.conftest import MakeTrainer, assert_same_bits
+from tests.engine.conftest import DEVICES, HAS_CUDA, MakeTrainer, assert_same_bits
 
-HAS_CUDA = torch.cuda.is_available()
-on_a_gpu = [pytest.mark.gpu, pytest.mark.skipif(not HAS_CUDA, reason="there is no CUDA device")]
-DEVICES = ["cpu", pytest.param("cuda", marks=on_a_gpu)]
 CONFIGS: dict[str, dict[str, Any]] = {
     "adamw": {},
     "sgd": {"optim__optimizer": "sgd"},
