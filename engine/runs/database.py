@@ -422,10 +422,10 @@ class RunDatabase:
 
     def metric_names(self, *branches: int) -> list[str]:
         query = (
-            "SELECT metric FROM metric_tail WHERE branch = ?1 "
-            "UNION SELECT metric FROM metric_blocks WHERE branch = ?1"
+            "SELECT metric FROM metric_tail WHERE branch = ? "
+            "UNION SELECT metric FROM metric_blocks WHERE branch = ?"
         )
-        rows = (row for one in branches for row in self._select(tuple[str], query, (one,)))
+        rows = (row for one in branches for row in self._select(tuple[str], query, (one, one)))
         return list(dict.fromkeys(name for (name,) in rows))
 
     def truncate_metrics(self, branch: int, after_step: int) -> None:
@@ -506,8 +506,8 @@ class RunDatabase:
         rows = self._select(
             tuple[RowId, BranchId, Step, str, str, Seconds],
             "SELECT id, branch, step, kind, detail, created FROM journal "
-            "WHERE id > ? AND (?2 IS NULL OR kind = ?2) ORDER BY id",
-            (after_id, kind),
+            "WHERE id > ? AND (? IS NULL OR kind = ?) ORDER BY id",
+            (after_id, kind, kind),
         )
         with self._foreign():
             return [

@@ -388,9 +388,9 @@ class Queue:
         with self._refusing(ValueError), Bounded(db).in_time():
             rows = db.execute(
                 f"SELECT {', '.join(STORED)} "
-                "FROM entries WHERE (?1 IS NULL AND (?2 OR cleared IS NOT 1)) OR sweep = ?1 "
-                "ORDER BY position, id",
-                (sweep, cleared),
+                "FROM entries WHERE (:sweep IS NULL AND (:cleared OR cleared IS NOT 1)) "
+                "OR sweep = :sweep ORDER BY position, id",
+                {"sweep": sweep, "cleared": cleared},
             ).fetchall()
         return [self._read(dict(zip(STORED, row, strict=True))) for row in rows]
 

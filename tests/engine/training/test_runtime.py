@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -615,6 +616,8 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 def test_a_gpu_without_room_refuses_a_model_and_a_micro_batch(
     make_config: MakeConfig, split: Split
 ) -> None:
+    gc.collect()  # what tests before this one held would be free again at the next allocation
+    torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info()
     with pytest.raises(InputError, match=r"of the GPU's memory, of which"):
         memory_probe.check_gpu_memory(ModelConfig(n_layer=200, n_head=2, n_embd=32768), 65)
