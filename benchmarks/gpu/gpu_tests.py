@@ -12,7 +12,7 @@ from tui.cli import exit_code
 from tui.terminal.stdout import put
 from tui.text.tables import format_json
 
-ON_A_GPU = re.compile(r"pytest\.mark\.gpu|\bDEVICES\b")
+ON_A_GPU = re.compile(r'pytest\.mark\.gpu|"device", DEVICES')
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|error)")
 # one plugin: those that a machine happens to have may not suit this version of pytest
 OPTIONS = ("-q", "-m", "gpu", "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider")

@@ -56,11 +56,13 @@ def largest_micro_batch(trainer: Trainer, wanted: int) -> int:
     parameters = sum(p.numel() for p in trainer.model.parameters())
     there = LARGEST_SHARE * available_bytes(trainer.device.type)
     one, two = (_kept_by_a_pass(trainer, size) for size in (1, 2))
-    each = max(1, two - one) * TRANSIENT_SHARE
+    kept = max(1, two - one)
+    each = kept * TRANSIENT_SHARE
     if trainer.device.type == "cuda" and _fixed_bytes(parameters, one, two) + each <= there:
-        # there is room to measure it, which counts what the kernels need, too
+        # there is room to measure it, which counts what the kernels need, too; but with few tokens
+        # the peak comes when the gradients are there and what a pass has kept is free again
         one, two = peak_bytes(trainer, 1), peak_bytes(trainer, 2)
-        each = float(max(1, two - one))
+        each = float(max(kept, two - one))
         there = LARGEST_SHARE * available_bytes("cuda")
     fixed = _fixed_bytes(parameters, one, two)
     fits = int((there - fixed) // each)
