@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -65,6 +66,7 @@ from tui.widgets.option_lists import page_at_any_height
 
 DEFAULT_THEME, LIGHT_THEME = "textual-dark", "textual-light"
 TITLE_SECONDS = 5.0
+VIEWS_AFTER_SECONDS = 8.0
 NO_COMMANDS = ("app.command_palette", "interrupt")  # it is open; the cockpit has it as q
 STYLES = Path(__file__).parent / "styles"
 
@@ -197,7 +199,9 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
         self.control.begin()
         if self.control.launch.lesson is not None:
             self.cockpit.action_lecture(self.control.launch.lesson)
-        threading.Thread(target=_import_heavy_modules, name="imports", daemon=True).start()
+        _in_thread(_import_heavy_modules)
+        # not beside the first steps, which wait for PyTorch
+        self.set_timer(VIEWS_AFTER_SECONDS, partial(_in_thread, _import_views))
 
     def _post_event(self, event: Event) -> None:
         # called in the engine's thread
@@ -490,8 +494,22 @@ def _after_a_crash(run: Path) -> str:
     )
 
 
+def _in_thread(imports: Callable[[], None]) -> None:
+    threading.Thread(target=imports, name="imports", daemon=True).start()
+
+
+def _import_views() -> None:
+    """Import what shows the inside of a model, before the key that opens it is pressed."""
+    with suppress(RuntimeError, ImportError):
+        import engine.inspect.views  # noqa: F401
+        import tui.screens.inside  # noqa: F401
+
+
 def _import_heavy_modules() -> None:
     """Import PyTorch and numpy while the user reads the first screen."""
-    with suppress(RuntimeError, ImportError):  # the program ends meanwhile; else the engine tells
-        import engine.session.session  # noqa: F401
-        import tui.charts.chart  # noqa: F401
+    try:
+        with suppress(RuntimeError, ImportError):  # the program ends; else the engine tells
+            import engine.session.session  # noqa: F401
+            import tui.charts.chart  # noqa: F401
+    finally:
+        gc.enable()  # as launching the app disabled it

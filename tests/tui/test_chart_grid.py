@@ -20,7 +20,7 @@ from textual.widgets import Static
 
 from engine.config.schema import OptimConfig
 from engine.metrics import MetricStore
-from tui.widgets.chart_grid import LOSS_TURNS, TURNS, ChartGrid, arrangement
+from tui.widgets.chart_grid import LARGE_TURNS, TURNS, ChartGrid, arrangement
 from tui.widgets.chart_widget import ChartWidget
 from tui.widgets.metric_chart import MetricChart, Plan
 
@@ -400,9 +400,18 @@ async def test_charts_are_drawn_again_in_turns(monkeypatch: pytest.MonkeyPatch) 
             grid.refresh_data(everything=False)
             turns.append(list(drawn))
         often = Counter(name for turn in turns for name in turn)
-        assert often.pop("loss") == TURNS // LOSS_TURNS
+        assert often.pop("loss") == TURNS // LARGE_TURNS
         assert often == dict.fromkeys(names(grid)[1:], 1)
         assert max(map(len, turns)) <= 2
+
+
+async def test_a_chart_alone_is_drawn_as_often_as_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with shown(mode="loss") as (grid, _):
+        drawn: list[ChartGrid] = []
+        monkeypatch.setattr(grid.loss, "refresh_data", lambda: drawn.append(grid))
+        for _ in range(TURNS):
+            grid.refresh_data(everything=False)
+        assert len(drawn) == TURNS // LARGE_TURNS
 
 
 async def test_the_schedule_ahead_is_a_faint_curve_to_the_end() -> None:

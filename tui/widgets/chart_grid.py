@@ -46,7 +46,7 @@ TILE_WIDTH, TILE_HEIGHT = 28, 7  # at least
 BEST_TILE_HEIGHT = 8
 SPACIOUS = 100  # columns from which the loss has a larger place of its own
 LOSS_SHARE, LOSS_WIDTH = 0.36, 44
-LOSS_TURNS = 4  # ticks after which the loss is drawn again …
+LARGE_TURNS = 4  # ticks after which the loss, or a chart alone, is drawn again …
 TURNS = 20  # … and the small charts, in so many groups one after another
 
 
@@ -408,17 +408,15 @@ class ChartGrid(Widget):
         """Draw what has changed: all charts that are shown, or the loss and the next few."""
         self._make_tiles()
         shown = self._shown or [self.loss]
-        if len(shown) == 1:
-            shown[0].refresh_data()
-            return
         if everything:
             self._draw_soon(shown)
             return
         self._turn = (self._turn + 1) % TURNS
-        if self._turn % LOSS_TURNS == 0:
-            self.loss.refresh_data()
+        large = self.loss if len(shown) > 1 else shown[0]
+        if self._turn % LARGE_TURNS == 0:
+            large.refresh_data()
         for at, chart in enumerate(shown):
-            if chart is not self.loss and at % TURNS == self._turn:
+            if chart is not large and at % TURNS == self._turn:
                 chart.refresh_data()
 
     def on_chart_widget_view_changed(self, event: ChartWidget.ViewChanged) -> None:
