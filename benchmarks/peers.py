@@ -16,6 +16,7 @@ from data.batches import Split, check_long_enough, split_tokens
 from data.corpus import Corpus, load_corpus
 from data.download import Watcher
 from data.errors import InputError
+from data.prepared.prepare import tokens_of
 from data.tokenizers import CharTokenizer
 from engine.config.schema import Config, ModelConfig
 
@@ -136,9 +137,10 @@ def load_text(config: Config) -> Text:
     Raises:
         InputError: It is not there, or too short.
     """
-    corpus = load_corpus(config.data.corpus, Watcher(programs.note))
+    watcher = Watcher(programs.note)
+    corpus = load_corpus(config.data.corpus, watcher)
     tokenizer = CharTokenizer.train(corpus.pieces())
-    split = split_tokens(tokenizer.encode_pieces(corpus.pieces(), corpus.characters))
+    split = split_tokens(tokens_of(corpus, tokenizer, watcher))
     check_long_enough(split, config.model.block_size)
     return Text(corpus, tokenizer, split)
 

@@ -80,21 +80,6 @@ class CharTokenizer:
             raise InputError(without_token(self.unknown(text)))
         return ids[:written]
 
-    def encode_pieces(self, pieces: Iterable[str], length: int) -> NDArray[Any]:
-        """Return the ids of a text of `length` characters that comes in pieces.
-
-        Raises:
-            InputError: Characters have no token.
-        """
-        import numpy as np
-
-        ids = np.empty(length, dtype=self._id_of.dtype)
-        written = 0
-        for piece in pieces:
-            ids[written : written + len(piece)] = self.encode(piece)
-            written += len(piece)
-        return ids
-
     def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
         """Return the characters of `ids`.
 

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 # Each room may import those before it and no others: there is no circle, and no import upwards.
 FLOORS = (
     ("data",),
+    ("data.prepared",),
     ("engine.program", "engine.rng", "engine.config", "engine.states"),
     ("engine.metrics", "engine.protocol"),
     ("engine.metric_catalogue",),

@@ -20,6 +20,7 @@ from data.corpus import Corpus, load_corpus
 from data.download import Watcher
 from data.errors import InputError, NotFound
 from data.paths import check_storable
+from data.prepared.prepare import tokens_of
 from data.program import named
 from data.tokenizers import TOKENIZERS, Tokenizer
 from engine.config.changes import format_options
@@ -278,8 +279,7 @@ def read_text(data: DataConfig, watcher: Watcher) -> tuple[Corpus, Tokenizer, Sp
     corpus = load_corpus(data.corpus, watcher)
     kind = TOKENIZERS[data.tokenizer]
     tokenizer = kind.train(corpus.pieces("counting the characters of", watcher))
-    pieces = corpus.pieces("tokenizing", watcher)
-    return corpus, tokenizer, split_tokens(tokenizer.encode_pieces(pieces, corpus.characters))
+    return corpus, tokenizer, split_tokens(tokens_of(corpus, tokenizer, watcher))
 
 
 def check_fit(model: ModelConfig, tokenizer: Tokenizer, split: Split) -> None:

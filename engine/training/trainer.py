@@ -377,9 +377,11 @@ def _parts(offsets: np.ndarray, size: int) -> Iterator[np.ndarray]:
 def _on_device(tokens: np.ndarray, device: torch.device) -> Tensor:
     """Put tokens where they are trained on, in an integer dtype that every device can index.
 
-    A CPU shares those of a tokenizer, whose dtype is one: a text may fill half of the memory.
+    A CPU shares them, in any dtype of prepared tokens: a text may be larger than the memory.
     """
     indexable = (np.uint8, np.int16, np.int32)
+    if device.type == "cpu" and tokens.dtype == np.uint16:
+        return torch.from_numpy(tokens)
     if tokens.dtype not in indexable:
         largest = int(tokens.max()) if len(tokens) else 0
         tokens = tokens.astype(next(one for one in indexable if largest <= np.iinfo(one).max))

@@ -16,6 +16,7 @@ from data import text_file
 from data.corpus import load_corpus
 from data.download import Watcher
 from data.errors import Cancelled, InputError
+from data.prepared.prepare import tokens_of
 from data.tokenizers import CharTokenizer
 
 
@@ -228,11 +229,11 @@ def test_a_large_text_is_never_in_memory_as_a_whole(here: Path) -> None:
     tracemalloc.start()
     corpus = load_corpus("a.txt")
     tokenizer = CharTokenizer.train(corpus.pieces())
-    ids = tokenizer.encode_pieces(corpus.pieces(), corpus.characters)
+    tokens = tokens_of(corpus, tokenizer, Watcher())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len(ids) == corpus.characters
-    assert peak < len(ids) + 16 * text_file.PIECE_BYTES
+    assert len(tokens) == corpus.characters
+    assert peak < 16 * text_file.PIECE_BYTES
 
 
 @pytest.mark.parametrize("spec", ["a\0b", "x" * 300, "~no-such-user-here/poem.txt"])

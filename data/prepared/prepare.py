@@ -1,0 +1,260 @@
+"""Make the tokens of a text, in bounded memory, once for all runs.
+
+It can be interrupted at any moment and goes on where it was: what is written is cut back to the
+last note of how far it had come, and the text is read on from there.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from data.download import Watcher
+from data.errors import Cancelled, InputError, reason_of
+from data.files import remove_tree
+from data.paths import quoted_path
+from data.prepared.store import (
+    ABOUT_FILE,
+    TOKENS_FILE,
+    Prepared,
+    dtype_of,
+    find,
+    fingerprint_of,
+    folder_of,
+    note,
+    prepared_folder,
+)
+from data.program import named
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from data.corpus import Corpus
+    from data.tokenizers import Tokenizer
+
+PROGRESS_FILE = "progress.json"
+LOCK_SUFFIX = ".lock"
+NOTE_SECONDS = 2.0  # of work that an interruption loses at most
+REPORT_SECONDS = 0.5
+LOCK_SECONDS = 0.1
+MOST_IN_MEMORY = 1 << 28  # bytes of tokens, where the cache cannot be written
+MARGIN_BYTES = 1 << 24  # left free on the disk
+
+
+def tokens_of(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> NDArray[Any]:
+    """Return the tokens of a text: from the cache if they are there, else prepare them.
+
+    Where the cache cannot be written, the tokens of a text that is not large stay in memory.
+
+    Raises:
+        InputError: The text cannot be read or encoded, or there is no place for the tokens.
+        Cancelled: `watcher.cancelled` returned true.
+    """
+    try:
+        return prepare(corpus, tokenizer, watcher).load()
+    except CannotWrite:
+        if corpus.characters * int(dtype_of(tokenizer.vocab_size)[-1]) > MOST_IN_MEMORY:
+            raise
+    import numpy as np
+
+    dtype = dtype_of(tokenizer.vocab_size)
+    pieces = corpus.pieces("tokenizing", watcher)
+    return np.concatenate([tokenizer.encode(one).astype(dtype, copy=False) for one in pieces])
+
+
+class CannotWrite(InputError):
+    """The cache has no place for the tokens, or may not be written."""
+
+
+def prepare(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> Prepared:
+    """Prepare a text, unless it is already; only one program does so at a time, others wait.
+
+    Raises:
+        CannotWrite: The cache has no place for it, or may not be written.
+        InputError: The text cannot be read, or has something that cannot be encoded.
+        Cancelled: `watcher.cancelled` returned true; the next call goes on from there.
+    """
+    fingerprint = fingerprint_of(tokenizer)
+    if found := find(corpus.sha256, fingerprint):
+        return found
+    folder = folder_of(corpus.sha256, fingerprint)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_name(folder.name + LOCK_SUFFIX), corpus.name, watcher):
+            found = find(corpus.sha256, fingerprint)  # another program may have done it meanwhile
+            return found or _prepared(corpus, tokenizer, fingerprint, folder, watcher)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            remove_tree(folder)
+            raise _no_room(corpus, tokenizer) from None
+        raise CannotWrite(
+            f"the tokens of {named(corpus.name)} cannot be kept in {prepared_folder()} "
+            f"({reason_of(error)}): allow it, or set GPT_TUI_CACHE to a folder that can be written"
+        ) from None
+
+
+def _prepared(
+    corpus: Corpus, tokenizer: Tokenizer, fingerprint: str, folder: Path, watcher: Watcher
+) -> Prepared:
+    if (folder / ABOUT_FILE).exists():  # `find` has refused it
+        watcher.report(
+            f"the prepared tokens of {named(corpus.name)} are damaged: making them again"
+        )
+        remove_tree(folder)
+    folder.mkdir(exist_ok=True)
+    dtype = dtype_of(tokenizer.vocab_size)
+    _check_room(corpus, tokenizer)
+    with (folder / TOKENS_FILE).open("a+b") as file:
+        work = _Work(corpus, tokenizer, dtype, file, folder / PROGRESS_FILE)
+        work.do(watcher)
+        file.flush()
+        os.fsync(file.fileno())
+        written = os.fstat(file.fileno()).st_mtime_ns
+    made = Prepared(
+        name=corpus.name,
+        corpus_sha256=corpus.sha256,
+        characters=corpus.characters,
+        tokenizer=tokenizer.kind,
+        fingerprint=fingerprint,
+        tokens=work.done.tokens,
+        dtype=dtype,
+        sha256=work.sha256.hexdigest(),
+        written=written,
+    )
+    (folder / PROGRESS_FILE).unlink(missing_ok=True)
+    note(made)
+    return made
+
+
+# -- the work --------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Progress:
+    """How far it has come, as noted beside the tokens."""
+
+    characters: int = 0
+    tokens: int = 0
+
+
+class _Work:
+    """Appends the tokens of a text to a file, after those of an earlier try."""
+
+    def __init__(
+        self, corpus: Corpus, tokenizer: Tokenizer, dtype: str, file: IO[bytes], notes: Path
+    ) -> None:
+        self._corpus, self._tokenizer, self._dtype = corpus, tokenizer, dtype
+        self._file, self._notes = file, notes
+        self._width = int(dtype[-1])
+        self.done = self._read_progress()
+        file.truncate(self.done.tokens * self._width)
+        file.seek(0)
+        self.sha256 = hashlib.sha256()
+        while part := file.read(1 << 20):
+            self.sha256.update(part)
+
+    def do(self, watcher: Watcher) -> None:
+        """Encode what is left."""
+        begun, noted, reported = self.done.characters, time.monotonic(), 0.0
+        start = noted
+        for piece in self._what_is_left(watcher):
+            ids = self._tokenizer.encode(piece).astype(self._dtype, copy=False)
+            body = ids.data.cast("B")
+            self._file.write(body)
+            self.sha256.update(body)
+            self.done.characters += len(piece)
+            self.done.tokens += len(ids)
+            now = time.monotonic()
+            if now - noted > NOTE_SECONDS:
+                self._note_progress()
+                noted = now
+            if now - reported > REPORT_SECONDS:
+                watcher.report(self._told(self.done.characters - begun, now - start))
+                reported = now
+
+    def _what_is_left(self, watcher: Watcher) -> Iterator[str]:
+        skipped, begun = 0, self.done.characters
+        for piece in self._corpus.pieces("tokenizing", watcher):
+            left = piece[max(0, begun - skipped) :] if skipped < begun else piece
+            skipped += len(piece)
+            if left:
+                yield left
+
+    def _told(self, characters: int, seconds: float) -> str:
+        total, done = self._corpus.characters, self.done.characters
+        if not seconds or not characters or not total:
+            return f"tokenizing {named(self._corpus.name)}"
+        rate = characters / seconds
+        return (
+            f"tokenizing {named(self._corpus.name)}: {done / total:.0%}, "
+            f"{rate / 1e6:.1f} million characters/s, {(total - done) / rate:.0f} s left"
+        )
+
+    def _read_progress(self) -> _Progress:
+        try:
+            found = _Progress(**json.loads(self._notes.read_text(encoding="utf-8")))
+            whole = found.tokens * self._width <= os.fstat(self._file.fileno()).st_size
+            return found if whole else _Progress()
+        except (OSError, ValueError, TypeError):
+            return _Progress()
+
+    def _note_progress(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())  # a power cut must not leave the note without the tokens
+        self._notes.write_text(json.dumps(vars(self.done)), encoding="utf-8")
+
+
+# -- the cache -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _locked(path: Path, name: str, watcher: Watcher) -> Iterator[None]:
+    """Hold a lock; the operating system releases it with the process.
+
+    Raises:
+        Cancelled: While another program held it.
+        OSError: It cannot be made.
+    """
+    with path.open("ab") as file:
+        told = False
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            if not told:
+                watcher.report(f"another program prepares {named(name)}: waiting for it")
+                told = True
+            if watcher.cancelled():
+                raise Cancelled
+            time.sleep(LOCK_SECONDS)
+        yield
+        path.unlink(missing_ok=True)
+
+
+def _check_room(corpus: Corpus, tokenizer: Tokenizer) -> None:
+    if shutil.disk_usage(prepared_folder()).free < _needed(corpus, tokenizer) + MARGIN_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _needed(corpus: Corpus, tokenizer: Tokenizer) -> int:
+    return corpus.characters * int(dtype_of(tokenizer.vocab_size)[-1])
+
+
+def _no_room(corpus: Corpus, tokenizer: Tokenizer) -> CannotWrite:
+    folder, needed = prepared_folder(), _needed(corpus, tokenizer)
+    free = shutil.disk_usage(folder).free
+    return CannotWrite(
+        f"the tokens of {named(corpus.name)} need up to {needed / 1e6:,.0f} MB in "
+        f"{quoted_path(folder)}, and {free / 1e6:,.0f} MB are free: make room, or set "
+        f"GPT_TUI_CACHE to a folder that has more"
+    )

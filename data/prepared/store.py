@@ -1,0 +1,179 @@
+"""Find, check, list and delete what was prepared.
+
+A prepared text is a folder of the cache, named by the hashes of the text and of the tokenizer:
+
+- ``tokens.bin``: the ids, little-endian, in the smallest of `DTYPES`. With ids of 16 bits it is
+  what nanoGPT reads.
+- ``about.json``: what it was made of. It is written last, so that a folder with one is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.corpus import cache_folder
+from data.files import remove_tree, write_atomically
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from data.tokenizers import Tokenizer
+
+FORMAT = 1
+DTYPES = ("u1", "<u2", "<u4")  # NumPy's names
+TOKENS_FILE, ABOUT_FILE = "tokens.bin", "about.json"
+KEY_DIGITS = 12  # of each hash
+READ_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared text.
+
+    Attributes:
+        name: Of the text.
+        corpus_sha256: Its hash.
+        characters: Its length.
+        tokenizer: The kind.
+        fingerprint: The hash of the tokenizer.
+        tokens: How many there are.
+        dtype: One of `DTYPES`.
+        sha256: The hash of the tokens' file.
+        written: The time of that file, in ns since 1970, as long as nobody has touched it.
+    """
+
+    name: str
+    corpus_sha256: str
+    characters: int
+    tokenizer: str
+    fingerprint: str
+    tokens: int
+    dtype: str
+    sha256: str
+    written: int
+    format: int = FORMAT
+
+    @property
+    def folder(self) -> Path:
+        return folder_of(self.corpus_sha256, self.fingerprint)
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return sum(one.stat().st_size for one in self.folder.iterdir() if one.is_file())
+
+    def load(self) -> NDArray[Any]:
+        """Return the tokens, (n,), as a memory map."""
+        import numpy as np
+
+        # Copy on write: nobody writes, but PyTorch warns of tensors that could not be written.
+        return np.memmap(self.folder / TOKENS_FILE, self.dtype, "c", shape=(self.tokens,))
+
+
+def prepared_folder() -> Path:
+    """Return the folder of all prepared texts, which may not exist yet.
+
+    Raises:
+        InputError: The cache cannot be used.
+    """
+    return cache_folder() / "prepared"
+
+
+def folder_of(corpus_sha256: str, fingerprint: str) -> Path:
+    """Return where a text is kept once it is prepared."""
+    return prepared_folder() / f"{corpus_sha256[:KEY_DIGITS]}-{fingerprint[:KEY_DIGITS]}"
+
+
+def fingerprint_of(tokenizer: Tokenizer) -> str:
+    """Return a hash that tells tokenizers apart: equal ones encode every text the same."""
+    return hashlib.sha256(json.dumps(tokenizer.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
+def dtype_of(vocab_size: int) -> str:
+    """Return the smallest of `DTYPES` that holds all ids."""
+    import numpy as np
+
+    return next(one for one in DTYPES if vocab_size - 1 <= np.iinfo(one).max)
+
+
+def find(corpus_sha256: str, fingerprint: str) -> Prepared | None:
+    """Return what was prepared of a text with a tokenizer; None if nothing was, or it is damaged.
+
+    The content is compared with its hash if the file was touched since it was written.
+    """
+    folder = folder_of(corpus_sha256, fingerprint)
+    found = _read(folder)
+    wanted = corpus_sha256, fingerprint, FORMAT
+    if found is None or (found.corpus_sha256, found.fingerprint, found.format) != wanted:
+        return None
+    tokens = folder / TOKENS_FILE
+    try:
+        there = tokens.stat()
+        if there.st_size != found.tokens * int(found.dtype[-1]):
+            return None
+        if there.st_mtime_ns != found.written:
+            if hash_of(tokens) != found.sha256:
+                return None
+            found = replace(found, written=there.st_mtime_ns)
+            with suppress(OSError):  # the cache of another user; it is compared again
+                note(found)
+    except OSError:
+        return None
+    return found
+
+
+def note(prepared: Prepared) -> None:
+    """Write what is known of a prepared text beside it.
+
+    Raises:
+        OSError: It could not be written.
+    """
+    body = json.dumps(asdict(prepared), indent=1, ensure_ascii=False)
+    write_atomically(prepared.folder / ABOUT_FILE, body.encode())
+
+
+def entries() -> list[Prepared]:
+    """Return all that is prepared, the latest first."""
+    try:
+        found = [_read(one) for one in prepared_folder().iterdir()]
+    except OSError:
+        return []
+    return sorted((one for one in found if one), key=lambda one: -one.written)
+
+
+def unfinished() -> Iterator[Path]:
+    """Yield the folders of what is being prepared, or was when it was interrupted."""
+    with suppress(OSError):
+        for one in prepared_folder().iterdir():
+            if one.is_dir() and not (one / ABOUT_FILE).exists():
+                yield one
+
+
+def remove(prepared: Prepared) -> None:
+    """Delete a prepared text; a run that reads it at this moment keeps it until its end."""
+    (prepared.folder / ABOUT_FILE).unlink(missing_ok=True)  # first: half of it is nothing
+    remove_tree(prepared.folder)
+
+
+def hash_of(path: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(folder: Path) -> Prepared | None:
+    try:
+        about = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8"))
+        return Prepared(**about)
+    except (OSError, ValueError, TypeError):
+        return None
