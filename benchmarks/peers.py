@@ -13,7 +13,8 @@ from pathlib import Path
 
 from benchmarks import programs
 from data.batches import Split, check_long_enough, split_tokens
-from data.corpus import Corpus, load_corpus
+from data.corpora.corpus import Corpus
+from data.corpora.load import load_corpus
 from data.download import Watcher
 from data.errors import InputError
 from data.prepared.prepare import tokens_of
@@ -138,7 +139,7 @@ def load_text(config: Config) -> Text:
         InputError: It is not there, or too short.
     """
     watcher = Watcher(programs.note)
-    corpus = load_corpus(config.data.corpus, watcher)
+    corpus = load_corpus(config.data.corpus, watcher=watcher)
     tokenizer = CharTokenizer.train(corpus.pieces())
     split = split_tokens(tokens_of(corpus, tokenizer, watcher))
     check_long_enough(split, config.model.block_size)

@@ -1,6 +1,6 @@
 """Text, tokens and batches.
 
-* `data.corpus`: load a text (a file, a public text, or the built-in one).
+* `data.corpora`: load a text, whatever it is in; `data.sources`: find it.
 * `data.tokenizers`: text to token ids and back.
 * `data.batches`: the windows of tokens for each training step and evaluation.
 * `data.files`: atomic writes.

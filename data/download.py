@@ -63,6 +63,11 @@ class Watcher:
         raise DownloadError(f"it took more than {seconds:g} seconds")
 
 
+def is_offline() -> bool:
+    """Return whether GPT_TUI_OFFLINE forbids downloads."""
+    return os.environ.get("GPT_TUI_OFFLINE", "") not in ("", "0")
+
+
 class _Transfer(threading.Thread):
     """A request in a thread of its own, which can be abandoned.
 

@@ -100,6 +100,21 @@ def own_folder(variable: str, default: Callable[[], Path], option: str = "") -> 
     return typed_path(folder)
 
 
+def cache_folder() -> Path:
+    """Return the cache folder, which may not exist yet.
+
+    Raises:
+        InputError: The path cannot be used, or there is no home folder.
+    """
+    return own_folder("GPT_TUI_CACHE", _users_cache)
+
+
+def _users_cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("gpt-tui")
+
+
 def check_may_be_read(path: Path) -> None:
     """Check that a file is not another user's alone, where a library does not say why it fails.
 
@@ -166,13 +181,14 @@ def utf8_path(folder: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def check_storable(path: str) -> None:
-    """Check that a path can be stored in a run, whose files are in UTF-8.
+def check_storable(*paths: str) -> None:
+    """Check that paths can be stored in a run, whose files are in UTF-8.
 
     Raises:
-        InputError: It cannot; the sentence says how to rename it.
+        InputError: One cannot; the sentence says how to rename it.
     """
-    if is_unicode(path):
+    path = next((one for one in paths if not is_unicode(one)), "")
+    if not path:
         return
     parts = Path(path).parts
     first = next(i for i, part in enumerate(parts) if not is_unicode(part))

@@ -53,7 +53,7 @@ def new(preset: str, seed: int | None = None) -> LanguageModel:
         data.errors.InputError: There is no such preset, its text is not available, or it does
             not fit into memory.
     """
-    from data.corpus import load_corpus
+    from data.corpora.load import load_corpus
     from data.tokenizers import CharTokenizer
     from engine.config.presets import preset_config
     from engine.inspect.trace import initial_model

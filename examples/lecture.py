@@ -14,7 +14,7 @@ import torch
 
 import engine
 from data.batches import split_tokens
-from data.corpus import load_corpus
+from data.corpora.load import load_corpus
 from data.tokenizers import CharTokenizer
 from engine.config.presets import preset_config
 from engine.model import LanguageModel

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 from benchmarks.gpu.runner import ROOT
-from data.corpus import TINYSHAKESPEARE, load_corpus
+from data.corpora.catalogue import TINYSHAKESPEARE
+from data.corpora.load import load_corpus
 from data.errors import InputError
 from tui.cli import exit_code
 from tui.terminal.stdout import put

@@ -39,7 +39,7 @@ from data.program import named
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from data.corpus import Corpus
+    from data.corpora.corpus import Corpus
     from data.tokenizers import Tokenizer
 
 PROGRESS_FILE = "progress.json"

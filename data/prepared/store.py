@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.corpus import cache_folder
 from data.files import remove_tree, write_atomically
+from data.paths import cache_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

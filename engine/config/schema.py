@@ -281,7 +281,18 @@ class DataConfig:
     """The text to train on."""
 
     corpus: str = setting(
-        "tinyshakespeare", "tinyshakespeare, python-docs or the path of a text file."
+        "tinyshakespeare",
+        'tinyshakespeare, python-docs, a file, folder or pattern; several: ["a", "b"].',
+        several=True,
+    )
+    encoding: str = setting(
+        "auto", "The encoding of the text, such as cp1252 or gbk; auto recognises it."
+    )
+    normalize: str = setting(
+        "none",
+        "Letters of one form; nfc: é is one character, not two, nfkc: ﬁ is fi, too.",
+        choices=("none", "nfc", "nfkc"),
+        source="Unicode Standard Annex #15",
     )
     tokenizer: str = setting(
         "char", "How text is split into tokens; char: one per character.", choices=("char",)

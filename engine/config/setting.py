@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from data.errors import brief, suggest
+from data.specs import join_specs
 from engine.config.escapes import escape, unescape
 
 Value: TypeAlias = bool | int | float | str
@@ -45,6 +46,7 @@ class Setting:
     zero: str = ""  # the meaning of 0 ("off", "auto" …), which is accepted as a value, too
     unset: str = ""  # the meaning of -1, for settings where 0 is an ordinary value
     escaped: bool = False  # text of several lines, typed and shown on one with \n
+    several: bool = False  # a list of texts, too, which ``data.specs`` joins
     seldom: bool = False  # hidden in the panel until it is expanded
     source: str = ""  # the paper or project it comes from
 
@@ -108,6 +110,8 @@ class Setting:
     def _coerce(self, value: object) -> Value:
         if self.type is bool and isinstance(value, bool):
             return value
+        if self.several and isinstance(value, list) and all(isinstance(v, str) for v in value):
+            value = join_specs(value) if value else ""
         if self.type is str and isinstance(value, str):
             if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
                 raise ValueError(f"{self.key} must be text in Unicode, not {value!r}")

@@ -20,9 +20,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
-from data.corpus import cache_folder
 from data.errors import InputError, shortage_of_files
-from data.paths import own_folder
+from data.paths import cache_folder, own_folder
 from data.reading import read_regular
 
 FOLDER = Path(__file__).parent

@@ -10,18 +10,20 @@ import os
 import sqlite3
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from data.batches import Split, check_long_enough, split_tokens
-from data.corpus import Corpus, load_corpus
+from data.corpora.corpus import Corpus, Options
+from data.corpora.load import load_corpus
 from data.download import Watcher
 from data.errors import InputError, NotFound
 from data.paths import check_storable
 from data.prepared.prepare import tokens_of
 from data.program import named
+from data.specs import called, has_place, specs_of
 from data.tokenizers import TOKENIZERS, Tokenizer
 from engine.config.changes import format_options
 from engine.config.schema import Config, DataConfig, ModelConfig, total_steps
@@ -93,8 +95,8 @@ def new_run(
         check_name(name, runs_dir)
     corpus, tokenizer, split = load_text(config, watcher)
     tokenizer.encode(config.sample.prompt)  # refuses unknown characters before there is a run
-    if Path(corpus.source).is_absolute():  # a file: the run is opened from any folder later
-        check_storable(corpus.source)
+    if has_place(corpus.source):  # files: the run is opened from any folder later
+        check_storable(*specs_of(corpus.source))
         config = config.replace({"data.corpus": corpus.source})
     path = create_run(config, runs_dir, name)
     try:
@@ -158,7 +160,7 @@ def open_run(
             database.set_meta(created=time.time(), corpus=corpus_facts(corpus))
         was, now = _places(config, known)[0], corpus.source
         files = RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=False)
-        if Path(now).is_absolute() and now != was:
+        if has_place(now) and now != was:
             files.config = config.replace({"data.corpus": now})
             files.text_was = was
             if known:
@@ -211,7 +213,7 @@ def _places(config: Config, known: CorpusFacts | None) -> list[str]:
     """Return where the text of a run may be, the latest place first."""
     asked = config.data.corpus
     source = known.get("source", "") if known else ""
-    return list(dict.fromkeys((source, asked))) if Path(source).is_absolute() else [asked]
+    return list(dict.fromkeys((source, asked))) if has_place(source) else [asked]
 
 
 def _load_known_text(
@@ -226,7 +228,7 @@ def _load_known_text(
     problems = []
     for place in [data] if data else _places(config, known):
         try:
-            found = read_text(replace(config.data, corpus=place), watcher)
+            found = _find_text(replace(config.data, corpus=place), known, watcher)
         except NotFound:
             problems.append(f"there is no file {named(place)}")
         except InputError as error:
@@ -239,7 +241,7 @@ def _load_known_text(
                 check_fit(config.model, tokenizer, split)
                 return found
             problems.append(corpus.note or f"{named(place)} is another text: its hash differs")
-    name = known["name"] if known else Path(config.data.corpus).name
+    name = known["name"] if known else called(config.data.corpus)
     if data:
         raise TextMissing(
             f"--data is not the text {named(name)} that the run {path.name!r} is trained on "
@@ -251,6 +253,19 @@ def _load_known_text(
         f"({'; '.join(problems)}): put it back, or name where it is: "
         f"{program()} train --resume {typed_name(path)} --data PATH{options}"
     )
+
+
+def _find_text(
+    data: DataConfig, known: CorpusFacts | None, watcher: Watcher
+) -> tuple[Corpus, Tokenizer, Split]:
+    """Load the text of a run; where its hash differs, as earlier versions read it."""
+    found = read_text(data, watcher)
+    if known and known["sha256"] != found[0].sha256 and len(specs_of(data.corpus)) == 1:
+        with suppress(InputError):
+            before = read_text(data, watcher, as_before=True)
+            if known["sha256"] == before[0].sha256:
+                return before
+    return found
 
 
 def corpus_facts(corpus: Corpus) -> dict[str, Any]:
@@ -269,17 +284,27 @@ def load_text(config: Config, watcher: Watcher) -> tuple[Corpus, Tokenizer, Spli
     return corpus, tokenizer, split
 
 
-def read_text(data: DataConfig, watcher: Watcher) -> tuple[Corpus, Tokenizer, Split]:
+def read_text(
+    data: DataConfig, watcher: Watcher, as_before: bool = False
+) -> tuple[Corpus, Tokenizer, Split]:
     """Load and tokenize a text.
+
+    Args:
+        as_before: As ``Options.as_before``.
 
     Raises:
         InputError: It cannot be used.
     """
-    watcher.report(f"reading {named(data.corpus)}")
-    corpus = load_corpus(data.corpus, watcher)
+    watcher.report(f"reading {named(called(data.corpus))}")
+    corpus = load_corpus(data.corpus, replace(options_of(data), as_before=as_before), watcher)
     kind = TOKENIZERS[data.tokenizer]
     tokenizer = kind.train(corpus.pieces("counting the characters of", watcher))
     return corpus, tokenizer, split_tokens(tokens_of(corpus, tokenizer, watcher))
+
+
+def options_of(data: DataConfig) -> Options:
+    """Return the settings of how a text is read."""
+    return Options(data.encoding, data.normalize)
 
 
 def check_fit(model: ModelConfig, tokenizer: Tokenizer, split: Split) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from data.specs import has_place
 from engine.checkpoint.restore_database import remember
 from engine.checkpoint.retention import Rules
 from engine.checkpoint.store import Snapshot, write_checkpoint
@@ -34,7 +35,7 @@ def fork(
         InputError: A change does not fit the weights, the name is taken, or there is no room.
     """
     config = check_changes(run_state, run_state.step, changes)
-    if Path(source := run_state.files.corpus.source).is_absolute():
+    if has_place(source := run_state.files.corpus.source):
         config = config.replace({"data.corpus": source})  # where it is now
     snapshot, parent = run_state.snapshot(), run_state.files.path
     if snapshot.has_diverged:

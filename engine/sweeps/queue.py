@@ -19,18 +19,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from data.corpus import KNOWN_NAMES
+from data.corpora.catalogue import KNOWN_NAMES
 from data.errors import InputError, reason_of
 from data.files import remove_tree
 from data.paths import (
-    absolute,
     check_storable,
     describe_os_error,
     quoted_path,
-    typed_path,
     utf8_text,
 )
 from data.reading import convert, parse_json
+from data.specs import anchored, specs_of
 from engine.config.schema import SETTINGS, config_from_dict, read_config
 from engine.config.setting import Value
 from engine.protocol import Open, PruningRule, Start, State
@@ -199,10 +198,9 @@ class Queue:
             kept_rule = json.dumps(asdict(rule)) if rule and name else ""
             for number, trial in enumerate(trials, start=1):
                 config, corpus = trial.config, trial.config.data.corpus
-                if corpus not in KNOWN_NAMES:  # a file, to be found from any folder
-                    path = absolute(typed_path(corpus))
-                    check_storable(str(path))
-                    config = config.replace({"data.corpus": str(path)})
+                corpus = anchored(corpus, KNOWN_NAMES)  # to be found from any folder
+                check_storable(*specs_of(corpus))
+                config = config.replace({"data.corpus": corpus})
                 row = (
                     *(last + number, name, number, json.dumps(config.to_dict())),
                     *(json.dumps(dict(trial.changes)), command_line, time.time(), kept_rule),

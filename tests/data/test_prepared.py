@@ -16,12 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.corpus import Corpus
+from data.corpora.corpus import Corpus, Document, MemoryText
 from data.download import Watcher
 from data.errors import Cancelled, InputError
 from data.prepared import prepare as preparing
 from data.prepared import store
 from data.prepared.prepare import prepare, tokens_of
+from data.sources.meter import Meter
+from data.sources.tally import Tally
 from data.tokenizers import CharTokenizer
 
 TEXT = "To be, or not to be: that is the question.\n" * 200
@@ -32,7 +34,11 @@ Usage = namedtuple("Usage", "total used free")
 def corpus_of(text: str = TEXT, piece: int = 100, reads: list[str] | None = None) -> Corpus:
     """A text that comes in pieces; `reads` is told of each that is read."""
 
-    def pieces(doing: str, watcher: Watcher) -> Iterator[str]:
+    class InPieces(MemoryText):
+        def documents(self, meter: Meter, tally: Tally) -> Iterator[Document]:
+            yield Document("play", lambda: pieces(meter.watcher))
+
+    def pieces(watcher: Watcher) -> Iterator[str]:
         for at in range(0, len(text), piece):
             if watcher.cancelled():
                 raise Cancelled
@@ -40,7 +46,8 @@ def corpus_of(text: str = TEXT, piece: int = 100, reads: list[str] | None = None
                 reads.append(text[at : at + piece])
             yield text[at : at + piece]
 
-    return Corpus("play", len(text), hashlib.sha256(text.encode()).hexdigest(), "here", pieces)
+    sha256, size = hashlib.sha256(text.encode()).hexdigest(), len(text.encode())
+    return Corpus("play", len(text), size, 1, sha256, "here", (InPieces("play", text),))
 
 
 def tokenizer_of(text: str = TEXT) -> CharTokenizer:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from textual.widgets import Static
 
-from data.text_file import read_chunks
+from data.sources.files import read_chunks
 from engine.protocol import Saved, State, StateChanged
 from engine.runs.summary import read_summary
 from tests.tui.conftest import Open, Person, checkpoints
@@ -156,8 +156,8 @@ async def test_quitting_while_a_large_text_is_read_is_prompt(
             time.sleep(0.02)
             yield chunk
 
-    monkeypatch.setattr("data.text_file.PIECE_BYTES", 16)  # it takes minutes
-    monkeypatch.setattr("data.text_file.read_chunks", slowly)
+    monkeypatch.setattr("data.sources.files.PIECE_BYTES", 16)  # it takes minutes
+    monkeypatch.setattr("data.sources.files.read_chunks", slowly)
     async with open_app() as person:
         await person.press("space")
         await person.until(waiting.is_set)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data.convert import Converted, convert
+from data.corpora.convert import Converted, convert
 from data.download import Watcher
 from data.errors import InputError
 from data.paths import quoted_path

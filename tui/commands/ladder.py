@@ -17,6 +17,8 @@ from tui import EXIT_DONE, EXIT_SIGNAL
 from tui.commands.headless import train
 from tui.commands.ladder_report import Rung, described, facts, page
 from tui.commands.options import (
+    DATA_HELP,
+    AlsoText,
     Parser,
     add_set_option,
     command_line,
@@ -55,7 +57,7 @@ def _parser() -> Parser:
         "losses with the video's. Ctrl-C saves the current run and stops.",
     )
     parser.add_argument("rungs", nargs="*", metavar="RUNG", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--data", metavar="SPEC", help="tinyshakespeare, python-docs or a file")
+    parser.add_argument("--data", action=AlsoText, metavar="SPEC", help=DATA_HELP)
     parser.add_argument("--steps", metavar="N", help="steps of every rung, instead of its own")
     add_set_option(parser)
     parser.add_argument(

@@ -7,6 +7,7 @@ from engine.config.presets import preset_config
 from tui import EXIT_DONE
 from tui.commands.app import has_terminal, launch_app
 from tui.commands.options import (
+    AlsoText,
     Parser,
     add_theme_option,
     command_line,
@@ -31,7 +32,10 @@ def main(argv: list[str]) -> int:
         "--text", action="store_true", help="print it instead, as it does without a terminal"
     )
     parser.add_argument(
-        "--data", metavar="SPEC", help="in the app: train on this text, not the lecture's"
+        "--data",
+        action=AlsoText,
+        metavar="SPEC",
+        help="in the app: train on this text, not the lecture's",
     )
     add_theme_option(parser)
     args = parser.parse_args(argv)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from data.errors import InputError
 from tui import EXIT_DONE
 from tui.commands.options import (
+    AlsoText,
     Parser,
     add_set_option,
     config_of,
@@ -74,7 +75,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "--config", type=path_argument, metavar="FILE", help="settings in a TOML file"
     )
-    parser.add_argument("--data", metavar="SPEC", help="take the vocabulary of this text")
+    parser.add_argument(
+        "--data", action=AlsoText, metavar="SPEC", help="take the vocabulary of this text"
+    )
     add_set_option(parser)
     parser.add_argument(
         "--vocab-size",
@@ -124,9 +127,10 @@ def _of_run(args: argparse.Namespace) -> Subject:
 
 
 def _of_config(args: argparse.Namespace) -> Subject:
-    from data.corpus import load_corpus
+    from data.corpora.load import load_corpus
     from data.tokenizers import TOKENIZERS
     from engine.inspect.trace import initial_model
+    from engine.runs.open import options_of
     from tui.control.own_presets import find_preset
 
     if args.checkpoint is not None:
@@ -144,7 +148,7 @@ def _of_config(args: argparse.Namespace) -> Subject:
             return Subject(config, published, "as published")
     elif args.vocab_size is not None:
         raise InputError("--trace needs the vocabulary of a text: leave --vocab-size out")
-    corpus = load_corpus(config.data.corpus)
+    corpus = load_corpus(config.data.corpus, options_of(config.data))
     for sentence in filter(None, (corpus.note, *corpus.told)):
         complain(sentence)
     tokenizer = TOKENIZERS[config.data.tokenizer].train(corpus.pieces())

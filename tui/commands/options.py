@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from data.errors import InputError, brief, suggest
 from data.paths import absolute, check_storable, quoted, typed_path
+from data.specs import join_specs, specs_of
 from engine.program import PROGRAM, program
 from tui.terminal.stdout import complain, put, say
 
@@ -26,6 +27,23 @@ if TYPE_CHECKING:
 SAMPLE_SETTING = re.compile(r"^sample\.(\w+)")  # that a sentence begins with
 LARGEST = 2**63 - 1  # which SQLite and NumPy can hold
 NEW_RUN_OPTIONS = ("preset", "config", "name")  # --data goes with an existing run, too
+
+DATA_HELP = "tinyshakespeare, python-docs, a file, folder or pattern; repeat it for several"
+
+
+class AlsoText(argparse.Action):
+    """Joins the texts of ``--data``, which may be repeated, to one value of ``data.corpus``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest, None)
+        specs = (*specs_of(before), values) if before else (values,)
+        setattr(namespace, self.dest, join_specs(specs))
 
 
 def path_argument(text: str) -> Path:
@@ -124,7 +142,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=path_argument, metavar="FILE", help="settings in a TOML file"
     )
-    parser.add_argument("--data", metavar="SPEC", help="tinyshakespeare, python-docs or a file")
+    parser.add_argument("--data", action=AlsoText, metavar="SPEC", help=DATA_HELP)
     add_set_option(parser)
 
 
@@ -132,6 +150,7 @@ def add_data_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--data`` of a command for an existing run."""
     parser.add_argument(
         "--data",
+        action=AlsoText,
         default="",
         metavar="PATH",
         help="where the text of RUN is, if it is not where it was",
@@ -322,7 +341,7 @@ def config_of(args: argparse.Namespace, wait: bool = True) -> Config:
     if args.data is not None:
         assignments = {"data.corpus": args.data, **assignments}
     try:
-        check_storable(assignments.get("data.corpus", ""))
+        check_storable(*specs_of(assignments.get("data.corpus", "")))
     except InputError as error:
         problems += error.problems
         del assignments["data.corpus"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import InputError
+from data.specs import called, is_path, is_pattern, specs_of
 from engine.config.model_size import flops_per_token, parameter_count, training_bytes
 from engine.config.presets import probably_has_cuda
 from engine.config.schema import Config, tokens_per_step, total_steps
@@ -106,7 +107,7 @@ def _cores(config: Config) -> int:
 
 
 def _text(spec: str) -> str:
-    from data.corpus import KNOWN_NAMES, outlook  # not needed before the first paint
+    from data.corpora.catalogue import KNOWN_NAMES, outlook  # not needed before the first paint
 
     if spec in KNOWN_NAMES:
         try:
@@ -117,5 +118,7 @@ def _text(spec: str) -> str:
     try:
         size = os.path.getsize(spec)
     except (OSError, ValueError):
-        return f"{Path(spec).name} (there is no such file)"
-    return f"{Path(spec).name} ({size / 1e6:,.1f} MB)" if size >= 1e5 else f"{Path(spec).name}"
+        missing = is_path(spec) and not is_pattern(spec) and len(specs_of(spec)) == 1
+        return f"{called(spec)} (there is no such file)" if missing else called(spec)
+    is_large = size >= 1e5 and os.path.isfile(spec)
+    return f"{called(spec)} ({size / 1e6:,.1f} MB)" if is_large else called(spec)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
+from data.specs import called
 from engine.config.changes import turn_off_epochs, why_not_in_fork
 from engine.config.escapes import join_probes, parse_probes
 from engine.config.schema import SETTINGS, Config, config_from_dict
@@ -105,7 +106,7 @@ class RunControl:
         if launch.run:
             self._first_status = Status(State.PREPARING, f"opening {launch.run.name}…")
         else:
-            self.facts = RunFacts(corpus=Path(config.data.corpus).name, preset=config.preset)
+            self.facts = RunFacts(corpus=called(config.data.corpus), preset=config.preset)
         self.note = ""
         self.first_step = 0  # above 0 for a fork: it has no earlier weights
         self.watching = False  # the run is read-only here
@@ -337,7 +338,7 @@ class RunControl:
 
     def _show_next(self, config: Config) -> None:
         """Have the facts name preset and text of a run that does not exist yet."""
-        from data.corpus import outlook  # not needed before the first paint
+        from data.corpora.catalogue import outlook  # not needed before the first paint
 
         with suppress(InputError):  # no cache folder: what trains will say so
             corpus = outlook(config.data.corpus)

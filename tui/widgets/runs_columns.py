@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from data.specs import called
 from engine.config.schema import SETTINGS
 from engine.config.setting import Value
 from engine.runs.summary import RunSummary
@@ -105,7 +106,7 @@ def format_value(key: str, value: Value) -> str:
     if isinstance(value, float) and value not in setting.special:
         return f"{value:.3g}"
     text = setting.format(value)
-    return text.rpartition("/")[2] if key == "data.corpus" else text
+    return called(text) if key == "data.corpus" else text
 
 
 def setting_column(key: str, title: str, runs: Sequence[RunSummary]) -> Column:

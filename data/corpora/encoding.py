@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -138,6 +138,8 @@ def recognise(head: bytes, sample: bytes) -> Encoding | None:
         return found
     if b"\0" in head:
         wide = WIDE if _has_nul_on_one_side(head) else WIDE[:2]
+        if head[::2].count(0) > head[1::2].count(0):  # of ASCII, the first byte of a pair
+            wide = (*wide[:2], *wide[:1:-1])
         return next((one for one in wide if _is_readable(_decoded(head, one.codec))), None)
     if _is_damaged_utf8(sample):
         return UTF8
@@ -150,20 +152,62 @@ def recognise(head: bytes, sample: bytes) -> Encoding | None:
     return best
 
 
-def sample_around(start: int, offset: int, block: bytes) -> bytes:
-    """Cut the sample for ``recognise``: some text around an offset, from the start of a word.
+@dataclass(frozen=True)
+class Window:
+    """What is known of a file that has a byte which its encoding does not allow.
 
-    Args:
-        start: The offset in the file of the first byte of `block`.
+    Attributes:
+        offset: Of the byte.
+        head: The first bytes of the file.
+        start: The offset of the first byte of `block`.
+        block: The bytes around it.
     """
-    at = offset - start
-    begin = max(0, at - SAMPLE_BYTES // 2)
-    if (
-        begin or start
-    ):  # not in the middle of a letter of several bytes, none of which is below 0x30
-        while begin < at and block[begin] >= 0x30:
-            begin += 1
-    return block[begin : begin + SAMPLE_BYTES]
+
+    offset: int
+    head: bytes
+    start: int
+    block: bytes
+
+    @property
+    def byte(self) -> int:
+        return self.block[self.offset - self.start]
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """The encoding of the file.
+
+        None if it is probably no text; `UTF8` if that is what it is, with damage.
+        """
+        begin, at = 0, self.offset - self.start
+        if self.start:  # not inside a letter of several bytes, none of which is below 0x30
+            while begin < at and self.block[begin] >= 0x30:
+                begin += 1
+        return recognise(self.head, self.block[begin:])
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the text ends inside a letter, and is UTF-8 but for that."""
+        at = self.offset - self.start
+        before, rest = self.block[:at], self.block[at : at + 5]
+        try:
+            whole = codecs.getincrementaldecoder("utf-8")().decode(rest)
+        except UnicodeDecodeError:
+            return False
+        # one letter with an accent at the end of an ASCII text is rather another encoding
+        return not whole and (len(rest) > 1 or not before.isascii())
+
+
+def look_around(chunks: Iterable[bytes], offset: int) -> Window:
+    """Return what the bytes of a file are around an offset."""
+    start = max(0, offset - SAMPLE_BYTES // 2)
+    head, block, read = b"", b"", 0
+    for chunk in chunks:
+        head += chunk[: SAMPLE_BYTES - len(head)]
+        block += chunk[max(0, start - read) : max(0, start + SAMPLE_BYTES - read)]
+        read += len(chunk)
+        if read >= start + SAMPLE_BYTES:
+            break
+    return Window(offset, head, start, block)
 
 
 def _decoded(sample: bytes, codec: str) -> str:

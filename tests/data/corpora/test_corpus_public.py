@@ -11,14 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from data import corpus as corpus_module
 from data import download
-from data.corpus import TINYSHAKESPEARE, PublicText, cache_folder, load_corpus
+from data.corpora import catalogue
+from data.corpora.catalogue import TINYSHAKESPEARE, PublicText
+from data.corpora.corpus import Corpus
+from data.corpora.load import load_corpus
 from data.download import Watcher
 from data.errors import Cancelled
+from data.paths import cache_folder
 from tests.data.conftest import Server, send
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BODY = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
 STAND_IN_NOTE = (
     "tinyshakespeare could not be downloaded: training on Python's own documentation instead "
@@ -36,7 +39,7 @@ def public(server: Server, monkeypatch: pytest.MonkeyPatch) -> PublicText:
         sha256=hashlib.sha256(BODY).hexdigest(),
         url=server.url,
     )
-    monkeypatch.setitem(corpus_module.CATALOGUE, short.name, short)
+    monkeypatch.setitem(catalogue.CATALOGUE, short.name, short)
     monkeypatch.setattr(download, "has_pip", lambda: False)
     return short
 
@@ -58,10 +61,10 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def load(lines: list[str] | None = None) -> corpus_module.Corpus:
+def load(lines: list[str] | None = None) -> Corpus:
     """Load it; of the lines that are reported, those without a number of bytes are collected."""
     told: list[str] = []
-    corpus = load_corpus("tinyshakespeare", Watcher(told.append))
+    corpus = load_corpus("tinyshakespeare", watcher=Watcher(told.append))
     if lines is not None:
         lines += [line for line in told if not line.startswith("downloading: ")]
     return corpus
@@ -171,7 +174,7 @@ def test_cancel_ends_it_rather_than_trying_the_next_way(
 ) -> None:
     server.answer = server.keep_waiting
     with pytest.raises(Cancelled):
-        load_corpus("tinyshakespeare", Watcher(cancelled=lambda: server.requests == 1))
+        load_corpus("tinyshakespeare", watcher=Watcher(cancelled=lambda: server.requests == 1))
     assert in_cache(cache) == []
 
 
@@ -205,10 +208,11 @@ def test_a_python_without_pip_and_without_network_still_has_a_text(
     server.close()
     script = f"""if True:
         from dataclasses import replace
-        from data import corpus, download
-        here = replace(corpus.TINYSHAKESPEARE, url={server.url!r})
-        corpus.CATALOGUE[here.name] = here
-        print(corpus.load_corpus(here.name, download.Watcher(print)).name)
+        from data import download
+        from data.corpora import catalogue, load
+        here = replace(catalogue.TINYSHAKESPEARE, url={server.url!r})
+        catalogue.CATALOGUE[here.name] = here
+        print(load.load_corpus(here.name, watcher=download.Watcher(print)).name)
     """
     # -S leaves the site-packages out, and pip with them.
     command = [sys.executable, "-S", "-c", script]

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import codecs
 import os
-import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from data.corpora.decoding import Undecodable, decode, is_codec, new_name
+from data.corpora.encoding import SAMPLE_BYTES, UTF8, Encoding, look_around, marked
+from data.corpora.file_kinds import kind_of, way_out
+from data.corpora.normalize import normalized
 from data.download import Watcher
-from data.encoding import SAMPLE_BYTES, UTF8, Encoding, marked
 from data.errors import InputError, reason_of
-from data.file_kinds import kind_of, way_out
 from data.paths import no_room, typed_path
 from data.program import named
-from data.text_file import (
-    MARK,
-    NotUtf8,
-    decode_utf8,
-    encoding_at,
-    is_cut,
-    new_name,
-    opened,
-    read_chunks,
-)
-
-JAMO = range(0x1100, 0x1200)  # Korean letters that join into syllables
+from data.sources.files import opened, read_chunks
+from data.sources.meter import Meter
+from data.sources.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -64,11 +56,13 @@ def convert(spec: str, new: str, codec: str, watcher: Watcher) -> Converted:
         Cancelled: `watcher.cancelled` returned true.
     """
     with opened(spec, typed_path(spec)) as file:
-        encoding, cut = _encoding_of(file, spec, codec, watcher)
+        size = os.fstat(file.fileno()).st_size
+        encoding, cut = _encoding_of(file, spec, codec, Meter("reading", spec, size, watcher))
         file.seek(0)
         counts = _Counts()
-        pieces = _decoded(read_chunks(file, spec, watcher, "converting"), encoding, spec, counts)
-        _write(typed_path(new), new, _composed(_cleaned(pieces)), counts)
+        chunks = read_chunks(file, spec, Meter("converting", spec, size, watcher))
+        pieces = _decoded(chunks, encoding, spec, counts)
+        _write(typed_path(new), new, normalized(pieces, "nfc", spec, Tally()), counts)
     return Converted(counts.characters, encoding.described, counts.replaced, cut)
 
 
@@ -78,15 +72,13 @@ class _Counts:
     replaced: int = 0
 
 
-def _encoding_of(file: IO[bytes], spec: str, codec: str, watcher: Watcher) -> tuple[Encoding, bool]:
+def _encoding_of(file: IO[bytes], spec: str, codec: str, meter: Meter) -> tuple[Encoding, bool]:
     """Return the encoding of a file, and whether its last letter is cut."""
     if codec:
-        try:
-            "".encode(codec)  # refuses what is no encoding of text, such as hex
-        except (LookupError, UnicodeError, ValueError):
+        if not is_codec(codec):
             raise InputError(
                 f"there is no encoding {codec!r}: name one such as cp1252, gbk, koi8-r or utf-16"
-            ) from None
+            )
         return Encoding(codec, codec), False
     head = file.read(SAMPLE_BYTES)
     if kind := kind_of(head):
@@ -96,26 +88,27 @@ def _encoding_of(file: IO[bytes], spec: str, codec: str, watcher: Watcher) -> tu
     if found := marked(head):
         return found, False
     file.seek(0)
-    offset = _first_invalid(file, spec, watcher)
+    offset = _first_invalid(file, spec, meter)
     if offset is None:
         return UTF8, False
-    if is_cut(file, offset):
+    file.seek(0)
+    window = look_around(read_chunks(file, spec, meter), offset)
+    if window.is_cut:
         return UTF8, True
-    encoding = encoding_at(file, offset)
-    if encoding is None:
+    if window.encoding is None:
         raise InputError(
             f"{named(spec)} is not UTF-8 (at offset {offset:,}), and it is not clear what it is: "
             f"name its encoding with --from, such as --from cp1252, if it is a text"
         )
-    return encoding, False
+    return window.encoding, False
 
 
-def _first_invalid(file: IO[bytes], spec: str, watcher: Watcher) -> int | None:
+def _first_invalid(file: IO[bytes], spec: str, meter: Meter) -> int | None:
     """Return the offset of the first byte that is not UTF-8, or is NUL."""
     try:
-        for _ in decode_utf8(read_chunks(file, spec, watcher)):
+        for _ in decode(read_chunks(file, spec, meter)):
             pass
-    except NotUtf8 as error:
+    except Undecodable as error:
         return error.offset
     return None
 
@@ -139,33 +132,6 @@ def _decoded(
         counts.replaced += text.count("\ufffd") if is_utf8 else 0
         read += len(chunk)
         yield text
-
-
-def _cleaned(pieces: Iterator[str]) -> Iterator[str]:
-    held = ""
-    for piece in pieces:
-        text = held + piece.replace(MARK, "")
-        held = "\r" if text.endswith("\r") else ""
-        yield text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n")
-    yield "\n" if held else ""
-
-
-def _composed(pieces: Iterator[str]) -> Iterator[str]:
-    """Join letters in two parts; the last letter of a piece waits for what follows it."""
-    held = ""
-    for piece in pieces:
-        text = held + piece
-        end = len(text)
-        while end and _may_join(text[end - 1]):
-            end -= 1
-        end = max(0, end - 1)
-        held = text[end:]
-        yield unicodedata.normalize("NFC", text[:end])
-    yield unicodedata.normalize("NFC", held)
-
-
-def _may_join(letter: str) -> bool:
-    return bool(unicodedata.combining(letter)) or ord(letter) in JAMO
 
 
 def _write(path: Path, new: str, pieces: Iterator[str], counts: _Counts) -> None:

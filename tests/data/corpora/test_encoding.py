@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from data.encoding import UTF8, recognise
+from data.corpora.encoding import UTF8, recognise
 
 TEXTS = {
     "english": "It’s “fine” – he said… and the café’s façade cost €5.\n",

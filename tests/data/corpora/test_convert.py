@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from data import text_file
-from data.convert import convert
-from data.corpus import load_corpus
+from data.corpora.convert import convert
+from data.corpora.load import load_corpus
 from data.download import Watcher
 from data.errors import Cancelled, InputError
+from data.sources import files
 
 QUOTED = "It’s “fine”\n" * 99
+DAMAGED = QUOTED.encode() + b"\xff!"
 NAMES = ["book.txt", "utf8.txt", "-n.txt", "it's here", "two\nlines.txt", "book", "é.txt"]
 
 
@@ -26,10 +27,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def hint_for(name: str) -> str:
     """The command that is printed for a file, as it is typed."""
-    try:
-        told = " ".join(load_corpus(name).told)
-    except InputError as error:
-        told = str(error)
+    with pytest.raises(InputError) as caught:
+        load_corpus(name)
+    told = str(caught.value)
     return told[told.index("gpt-tui convert ") :]
 
 
@@ -44,12 +44,12 @@ def carry_out(command: str) -> Path:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_old_file_stays_whatever_its_name(here: Path, name: str) -> None:
-    body = QUOTED.encode("cp1252")
-    (here / name).write_bytes(body)
-    assert carry_out(hint_for(name)).read_bytes() == QUOTED.encode()
-    assert (here / name).read_bytes() == body
+    (here / name).write_bytes(DAMAGED)
+    mended = f"{QUOTED}\ufffd!".encode()
+    assert carry_out(hint_for(name)).read_bytes() == mended
+    assert (here / name).read_bytes() == DAMAGED
     again = carry_out(hint_for(name))  # another new name
-    assert again.read_bytes() == QUOTED.encode()
+    assert again.read_bytes() == mended
     assert len(list(here.iterdir())) == 3
 
 
@@ -67,15 +67,14 @@ def test_the_old_file_stays_whatever_its_name(here: Path, name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("piece", [1, 2, 1 << 20])
-def test_what_is_wrong_or_told_is_mended(
+def test_what_is_wrong_or_unusual_is_mended(
     here: Path, monkeypatch: pytest.MonkeyPatch, body: bytes, text: str, piece: int
 ) -> None:
     (here / "a.txt").write_bytes(body)
-    command = hint_for("a.txt")
-    monkeypatch.setattr(text_file, "PIECE_BYTES", piece)
-    new = carry_out(command)
-    assert new.read_bytes().decode() == text
-    corpus = load_corpus(str(new))
+    monkeypatch.setattr(files, "PIECE_BYTES", piece)
+    convert("a.txt", "b.txt", "", Watcher())
+    assert (here / "b.txt").read_bytes().decode() == text
+    corpus = load_corpus("b.txt")
     assert (corpus.text, corpus.told) == (text, ())
 
 
@@ -116,6 +115,6 @@ def test_it_can_be_cancelled(here: Path) -> None:
 
 
 def test_the_hint_is_one_line(here: Path) -> None:
-    (here / "two\nlines").write_bytes(b"caf\xe9 au lait")
+    (here / "two\nlines").write_bytes(DAMAGED)
     assert "\n" not in hint_for("two\nlines")
     assert shlex.split(hint_for("two\nlines"))[:2] == ["gpt-tui", "convert"]

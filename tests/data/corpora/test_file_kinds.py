@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from data.corpus import load_corpus
+from data.corpora.file_kinds import kind_of, structure_of
+from data.corpora.load import load_corpus
 from data.errors import InputError
-from data.file_kinds import kind_of, structure_of
 
 TEXT = "one fish, two fish,\nred fish, blue fish.\n" * 9
 
@@ -122,4 +122,4 @@ def test_it_is_learned_as_it_stands_and_that_is_told(here: Path) -> None:
     assert corpus.text == '{"text": "a"}\n' * 99
     assert corpus.note == ""  # it replaces no other text
     (told,) = corpus.told
-    assert told.startswith("book.txt is JSON lines: it is learned as it stands")
+    assert told.startswith("book.txt is JSON lines, learned as it stands")

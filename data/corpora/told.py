@@ -1,0 +1,56 @@
+"""What is unusual about a text, in sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from data.corpora.file_text import AS_IT_STANDS, READ_AS
+from data.corpora.normalize import DOS, MAC, MARKS, PARTS, UNICODE
+from data.program import named
+from data.sources.tally import Tally
+
+PLURAL = re.compile(r"(?<=end)|(?<=return)|(?<=mark)")
+
+
+def sentences(spec: str, tally: Tally, skipped: Tally) -> Iterator[str]:
+    """Yield what a person should know of a text.
+
+    Args:
+        spec: What it is called.
+        tally: What was met in it.
+        skipped: What was left out.
+    """
+    name = named(spec)
+    if skipped.counts:
+        yield f"{name}: left out are {skipped.described()}"
+    for what in tally.counts:
+        if what.startswith(READ_AS):
+            yield f"{_files(name, tally, what)} {what}; data.encoding names another encoding"
+        if what.startswith(AS_IT_STANDS):
+            structure = what.removeprefix(AS_IT_STANDS)
+            yield (
+                f"{_files(name, tally, what)} {structure}, learned as it stands, with all its "
+                "signs and names of columns or keys"
+            )
+    if ends := [_counted(tally, one) for one in (DOS, MAC, UNICODE) if one in tally.counts]:
+        yield f"{name}: {' and '.join(ends)} became \\n"
+    if MARKS in tally.counts:
+        yield f"{name}: {_counted(tally, MARKS)} inside the text dropped"
+    if PARTS in tally.counts:
+        yield (
+            f"{name} has {PARTS} ({tally.first[PARTS]}), learned as they are: "
+            "--set data.normalize=nfc joins them"
+        )
+
+
+def _files(name: str, tally: Tally, what: str) -> str:
+    count, first = tally.counts[what], named(tally.first[what])
+    if count > 1:
+        return f"{name}: {count:,} files ({first}, …) are"
+    return f"{name} is" if first == name.rpartition("/")[2] else f"{name}: {first} is"
+
+
+def _counted(tally: Tally, what: str) -> str:
+    count = tally.counts[what]
+    return f"{count:,} {PLURAL.sub('s', what, 1) if count > 1 else what}"
