@@ -35,6 +35,7 @@ class Kind:
 
 DOCUMENT = "save its text as a plain text file in UTF-8, and give that one"
 TABLE = "write its column of texts to a plain text file, and give that one"
+ZIP = Kind("a ZIP archive")
 MAGIC = (  # patterns, none of which a text begins with
     (rb"\x1f\x8b", Kind("a gzip file", "gzip -dc")),
     (rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", Kind("a bzip2 file", "bzip2 -dc")),
@@ -43,7 +44,7 @@ MAGIC = (  # patterns, none of which a text begins with
     (rb"\x04\x22\x4d\x18", Kind("an LZ4 file", "lz4 -dc")),
     (rb"7z\xbc\xaf\x27\x1c", Kind("a 7-Zip archive", way_out="unpack it, and give its text")),
     (rb"Rar!\x1a\x07", Kind("a RAR archive", way_out="unpack it, and give its text")),
-    (rb"PK\x03\x04", Kind("a ZIP archive")),
+    (rb"PK\x03\x04", ZIP),
     (rb"%PDF-", Kind("a PDF document", way_out=DOCUMENT)),
     (rb"\{\\rtf", Kind("an RTF document", way_out=DOCUMENT)),
     (re.escape(OLE), Kind("an old Office document (.doc, .xls)", way_out=DOCUMENT)),
@@ -97,7 +98,7 @@ def way_out(kind: Kind, spec: str, new: str) -> str:
         new: The name of a file that does not exist.
     """
     name, folder = quoted_path(spec), quoted_path(new.removesuffix(".txt"))
-    if kind.called == "a ZIP archive":
+    if kind == ZIP:
         python = f"{quoted_path(sys.executable)} -m zipfile -e"
         unzip = f"unzip -d {folder} {name}"
         return f"unpack it: {unzip if shutil.which('unzip') else f'{python} {name} {folder}'}"

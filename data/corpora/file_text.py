@@ -10,8 +10,9 @@ from data.corpora.encoding import UTF8, Encoding, look_around, marked
 from data.corpora.file_kinds import kind_of, structure_of, way_out
 from data.corpora.normalize import as_before, normalized
 from data.program import named
-from data.sources.files import FileSource, Unusable
+from data.sources.files import Unusable
 from data.sources.meter import Meter
+from data.sources.source import Source
 from data.sources.tally import Tally
 
 READ_AS = "read as "
@@ -25,7 +26,7 @@ class FileText:
         source: Its bytes.
     """
 
-    def __init__(self, source: FileSource, options: Options) -> None:
+    def __init__(self, source: Source, options: Options) -> None:
         self.source, self.name, self._options = source, source.name, options
         asked = options.encoding
         self._is_asked = asked != "auto" and not options.as_before
@@ -61,7 +62,7 @@ class FileText:
     def _looked_at(self, pieces: Iterator[str], tally: Tally) -> Iterator[str]:
         is_first = True
         for piece in pieces:
-            if is_first and (structure := structure_of(piece, self.name)):
+            if is_first and (structure := structure_of(piece, self.source.inner_name)):
                 tally.add(f"{AS_IT_STANDS}{structure}", self.name)
             is_first = is_first and not piece
             yield piece

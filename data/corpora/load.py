@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from data.corpora.catalogue import KNOWN_NAMES, obtain
 from data.corpora.corpus import NOBODY, Corpus, Options, Reader
 from data.corpora.decoding import is_codec
-from data.corpora.file_text import FileText
+from data.corpora.readers import readers_of
 from data.corpora.survey import Survey, survey
 from data.corpora.told import sentences
 from data.download import Watcher
 from data.errors import InputError, NotFound, nearest
 from data.program import named
+from data.sources.files import Unusable
 from data.sources.find import find_files
 from data.sources.meter import Meter
 from data.sources.tally import Tally
@@ -88,8 +89,16 @@ def _part(spec: str, options: Options, skipped: Tally, watcher: Watcher) -> Part
         obtained = obtain(spec, watcher)
         return Part(spec, (obtained.reader,), True, obtained.source, obtained.note)
     found = find_files(spec, skipped, watcher)
-    readers = tuple(FileText(source, options) for source in found.sources)
-    return Part(spec, readers, found.is_one, found.place)
+    readers: list[Reader] = []
+    for file in found.sources:
+        try:
+            readers += readers_of(file, options, skipped)
+        except Unusable as error:
+            if found.is_one:
+                raise
+            skipped.add(error.why, file.name)
+    is_one = found.is_one and [one.name for one in readers] == [found.sources[0].name]
+    return Part(spec, tuple(readers), is_one, found.place)
 
 
 def _survey(part: Part, known: Survey, meter: Meter, skipped: Tally) -> tuple[Survey, list[Reader]]:

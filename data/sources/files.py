@@ -16,6 +16,7 @@ from data.reading import file_type, open_regular
 from data.sources.meter import Meter
 
 PIECE_BYTES = 1 << 20
+HEAD_BYTES = 1 << 12
 
 
 class Unusable(InputError):
@@ -41,7 +42,7 @@ class FileSource:
     """
 
     def __init__(self, path: Path, spec: str, name: str) -> None:
-        self.path, self.spec, self.name = path, spec, name
+        self.path, self.spec, self.name, self.inner_name = path, spec, name, name
         self._before: tuple[int, ...] = ()  # what the file was when it was read first
 
     @property
@@ -51,6 +52,14 @@ class FileSource:
             return self.path.stat().st_size
         except (OSError, ValueError):
             return 0
+
+    def head(self) -> bytes:
+        """Return its first bytes; none if it cannot be read, which is told when it is."""
+        try:
+            with opened(self.spec, self.path) as file:
+                return file.read(HEAD_BYTES)
+        except InputError:
+            return b""
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import io
-import lzma
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,30 +41,19 @@ def in_tar() -> bytes:
     return body.getvalue()
 
 
-PACKED: list[tuple[str, Callable[[], bytes]]] = [
-    ("a gzip file", lambda: gzip.compress(TEXT.encode())),
-    ("a bzip2 file", lambda: bz2.compress(TEXT.encode())),
-    ("an xz file", lambda: lzma.compress(TEXT.encode())),
-    ("a ZIP archive", lambda: zipped("book.txt")),
-    ("a tar archive", in_tar),
-]
-
-
-@pytest.mark.parametrize("name", ["book.txt.gz", "-book", "it's\nhere.txt"])
-@pytest.mark.parametrize(("called", "pack"), PACKED, ids=lambda one: one if str(one) == one else "")
-def test_the_command_that_unpacks_a_file_gives_its_text(
-    here: Path, name: str, called: str, pack: Callable[[], bytes]
-) -> None:
-    (here / name).write_bytes(pack())
+@pytest.mark.parametrize("name", ["book.tar", "book.tar.gz", "-book", "it's\nhere.tar"])
+def test_the_command_that_unpacks_an_archive_gives_its_texts(here: Path, name: str) -> None:
+    body = gzip.compress(in_tar()) if name.endswith(".gz") else in_tar()
+    (here / name).write_bytes(body)
     with pytest.raises(InputError) as caught:
         load_corpus(f"./{name}")
     what, _, command = str(caught.value).partition(": unpack it: ")
-    assert what.endswith(f"is {called}, no plain text")
+    assert what.endswith("is a tar archive, no plain text")
     before = set(here.rglob("*"))
     subprocess.run(["bash", "-c", command], check=True, capture_output=True)
     texts = [path for path in set(here.rglob("*")) - before if path.is_file()]
     assert [path.read_text() for path in texts] == [TEXT]
-    assert (here / name).read_bytes() == pack() or called == "a gzip file"  # which has a date
+    assert (here / name).read_bytes() == body
 
 
 @pytest.mark.parametrize(
