@@ -37,7 +37,7 @@ def test_mistyped_corpus(cli: Cli) -> None:
         (b" \n\n", "is empty"),
         (b"GIF89a\x00\x01", "is a GIF image"),
         (b"a\x00\xff\xff\xff\xff", "NUL byte at offset 1"),
-        (b"caf\xe9 au lait", "byte 0xe9 at offset 3"),
+        ("caf\xe9 ".encode() * 20 + b"\xff!", "byte 0xff at offset 120"),
         (b"a short text\n", "too short"),
     ],
 )

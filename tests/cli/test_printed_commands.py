@@ -102,9 +102,9 @@ def _moved(cli: Cli, runs_dir: Path) -> str:
     return told.replace("PATH", str(runs_dir.parent / "other.txt"))
 
 
-def _latin(cli: Cli, runs_dir: Path) -> str:
+def _damaged_text(cli: Cli, runs_dir: Path) -> str:
     path = runs_dir.parent / "caf\xe9.txt"
-    path.write_bytes("na\xefve caf\xe9\n".encode("latin-1") * 99)
+    path.write_bytes("na\xefve caf\xe9\n".encode() * 99 + b"\xff\n")
     return cli("train", "--data", path).problem
 
 
@@ -114,7 +114,7 @@ MISHAPS: dict[Callable[[Cli, Path], str], str] = {
     _damaged: "verify a --repair",
     _no_settings: "verify a --repair",
     _moved: "train --resume a --data @",
-    _latin: "convert @ @",
+    _damaged_text: "convert @ @",
     lambda cli, _: cli("train", "--set", "zzz=1").problem: "settings",
     lambda cli, _: cli("train", "--name", "a").problem: "train --resume a",
     lambda cli, _: cli("runs", "show", "zzz").problem: "runs",
