@@ -150,9 +150,11 @@ def _is_json(text: str) -> bool:
 
 def _is_table(lines: list[str], mark: str, least_rows: int, least_columns: int) -> bool:
     """Return whether all lines have as many columns; quoted ones may go over several lines."""
+    rows: list[list[str]] = []
     try:
-        rows = list(csv.reader(lines, delimiter=mark, strict=True))
-    except csv.Error:
-        return False
+        rows += csv.reader(lines, delimiter=mark, strict=True)
+    except csv.Error as error:
+        if "unexpected end" not in str(error):  # as where the last quoted one is cut
+            return False
     columns = {len(row) for row in rows[:-1]}  # the last may be cut
     return len(rows) >= least_rows and len(columns) == 1 and min(columns) >= least_columns

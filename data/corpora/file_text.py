@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from data.corpora.corpus import Document, Options
 from data.corpora.decoding import Undecodable, decode, misfit, new_name, settled
 from data.corpora.encoding import UTF8, Encoding, look_around, marked
 from data.corpora.file_kinds import kind_of, structure_of, way_out
-from data.corpora.normalize import as_before, normalized
+from data.corpora.normalize import as_before, normalized, without_mark
+from data.corpora.rows_text import RowsText
+from data.corpora.structure import rows_in
 from data.program import named
 from data.sources.files import Unusable
 from data.sources.meter import Meter
@@ -17,10 +21,11 @@ from data.sources.tally import Tally
 
 READ_AS = "read as "
 AS_IT_STANDS = "learned as it stands: "
+Rows = Callable[[Iterator[str]], Iterator[Any]]
 
 
 class FileText:
-    """The text of one file.
+    """The text of one file: one document, or the rows of a table.
 
     Args:
         source: Its bytes.
@@ -31,13 +36,24 @@ class FileText:
         asked = options.encoding
         self._is_asked = asked != "auto" and not options.as_before
         self.encoding = Encoding(asked, asked) if self._is_asked else UTF8
+        self._rows: Rows | None = None
+        self._rows_text: RowsText | None = None
 
     @property
     def size(self) -> int:
         return self.source.size
 
     def documents(self, meter: Meter, tally: Tally) -> Iterator[Document]:
-        yield Document(self.name, lambda: self._pieces(meter, tally))
+        pieces = self._decoded(meter, tally)
+        if not self._options.as_before:
+            pieces = self._looked_at(pieces, tally)
+        if self._rows and self._rows_text:
+            yield from self._rows_text.documents(self._rows(without_mark(pieces)), tally)
+        elif self._options.as_before:
+            yield Document(self.name, lambda: as_before(pieces))
+        else:
+            form = self._options.normalize
+            yield Document(self.name, lambda: normalized(pieces, form, self.name, tally))
 
     def settle(self, offset: int, meter: Meter) -> None:
         """Find the encoding, after a byte did not fit the one that was tried.
@@ -50,22 +66,24 @@ class FileText:
             raise misfit(window, self.source.spec, self.encoding, self._is_asked)
         self.encoding = settled(window, self.source.spec)
 
-    def _pieces(self, meter: Meter, tally: Tally) -> Iterator[str]:
-        pieces = decode(self._chunks_of_text(meter), self.encoding)
+    def _looked_at(self, pieces: Iterator[str], tally: Tally) -> Iterator[str]:
+        """Find out what the text consists of, by its first piece; return all pieces."""
+        head = next((piece for piece in pieces if piece), "")
+        name = self.source.inner_name
+        found = rows_in(head, name, bool(self._options.field))
+        if found:
+            called, self._rows = found
+            self._rows_text = self._rows_text or RowsText(
+                self.name, self.source.spec, called, self._options
+            )
+        elif structure := structure_of(head, name):
+            tally.add(f"{AS_IT_STANDS}{structure}", self.name)
+        return itertools.chain((head,), pieces)
+
+    def _decoded(self, meter: Meter, tally: Tally) -> Iterator[str]:
         if self.encoding != UTF8 and not self._is_asked:
             tally.add(f"{READ_AS}{self.encoding.described}", self.name)
-        if self._options.as_before:
-            return as_before(pieces)
-        seen = self._looked_at(pieces, tally)
-        return normalized(seen, self._options.normalize, self.name, tally)
-
-    def _looked_at(self, pieces: Iterator[str], tally: Tally) -> Iterator[str]:
-        is_first = True
-        for piece in pieces:
-            if is_first and (structure := structure_of(piece, self.source.inner_name)):
-                tally.add(f"{AS_IT_STANDS}{structure}", self.name)
-            is_first = is_first and not piece
-            yield piece
+        return decode(self._chunks_of_text(meter), self.encoding)
 
     def _chunks_of_text(self, meter: Meter) -> Iterator[bytes]:
         """Yield its bytes, if the first ones are not those of something else than text.

@@ -27,7 +27,7 @@ def normalized(pieces: Iterator[str], form: str, name: str, tally: Tally) -> Ite
         name: Of the text, for the tally.
         tally: Receives what was replaced.
     """
-    plain = _plain(_without_mark(pieces), name, tally)
+    plain = _plain(without_mark(pieces), name, tally)
     if form == "none":
         return _watched(plain, tally)
     return _in_form(plain, form.upper())
@@ -36,7 +36,7 @@ def normalized(pieces: Iterator[str], form: str, name: str, tally: Tally) -> Ite
 def as_before(pieces: Iterator[str]) -> Iterator[str]:
     """Yield a text without a first byte order mark, and with ``\\n`` for ``\\r\\n`` alone."""
     held = ""  # a carriage return at the end of a piece: what follows decides
-    for piece in _without_mark(pieces):
+    for piece in without_mark(pieces):
         text = held + piece
         held = "\r" if text.endswith("\r") else ""
         yield text.removesuffix("\r").replace("\r\n", "\n")
@@ -50,7 +50,8 @@ def normal_text(text: str, form: str, name: str, tally: Tally) -> str:
     return "".join(normalized(iter((text,)), form, name, tally))
 
 
-def _without_mark(pieces: Iterator[str]) -> Iterator[str]:
+def without_mark(pieces: Iterator[str]) -> Iterator[str]:
+    """Yield a text without a byte order mark at its start."""
     at_start = True
     for piece in pieces:
         yield piece.removeprefix(MARK) if at_start else piece

@@ -5,6 +5,7 @@ from __future__ import annotations
 from data.corpora.corpus import Options, Reader
 from data.corpora.file_kinds import ZIP, kind_of
 from data.corpora.file_text import FileText
+from data.corpora.parquet_text import ParquetText, is_table
 from data.sources.archive import Archive
 from data.sources.files import FileSource
 from data.sources.packed import PackedSource, packing_of
@@ -23,6 +24,8 @@ def readers_of(file: FileSource, options: Options, skipped: Tally) -> list[Reade
     head = b"" if options.as_before else file.head()
     if packing := packing_of(head):
         return [FileText(PackedSource(file, packing), options)]
+    if is_table(head, file.name):
+        return [ParquetText(file, head, options)]
     if kind_of(head) == ZIP:
         return [FileText(one, options) for one in Archive(file).members(skipped)]
     return [FileText(file, options)]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from data.corpora.file_text import AS_IT_STANDS, READ_AS
 from data.corpora.normalize import DOS, MAC, MARKS, PARTS, UNICODE
+from data.corpora.rows_text import OF_FIELD, left_out_rows
 from data.program import named
 from data.sources.tally import Tally
 
@@ -33,6 +34,10 @@ def sentences(spec: str, tally: Tally, skipped: Tally) -> Iterator[str]:
                 f"{_files(name, tally, what)} {structure}, learned as it stands, with all its "
                 "signs and names of columns or keys"
             )
+        if OF_FIELD in what:
+            yield f"{_files(name, tally, what)} {what} is learned; data.field names another"
+    if left_out := left_out_rows(tally).described():
+        yield f"{name}: left out are {left_out}"
     if ends := [_counted(tally, one) for one in (DOS, MAC, UNICODE) if one in tally.counts]:
         yield f"{name}: {' and '.join(ends)} became \\n"
     if MARKS in tally.counts:

@@ -288,6 +288,9 @@ class DataConfig:
     encoding: str = setting(
         "auto", "The encoding of the text, such as cp1252 or gbk; auto recognises it."
     )
+    field: str = setting(
+        "", "The field or column that has the texts of JSON, CSV and Parquet; empty guesses."
+    )
     normalize: str = setting(
         "none",
         "Letters of one form; nfc: é is one character, not two, nfkc: ﬁ is fi, too.",

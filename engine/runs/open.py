@@ -304,7 +304,7 @@ def read_text(
 
 def options_of(data: DataConfig) -> Options:
     """Return the settings of how a text is read."""
-    return Options(data.encoding, data.normalize)
+    return Options(data.encoding, data.normalize, data.field)
 
 
 def check_fit(model: ModelConfig, tokenizer: Tokenizer, split: Split) -> None:

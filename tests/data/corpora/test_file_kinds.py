@@ -102,10 +102,11 @@ def test_a_structured_text_is_told_from_a_plain_one(text: str, name: str, called
     assert structure_of(text, name) == called
 
 
-def test_it_is_learned_as_it_stands_and_that_is_told(here: Path) -> None:
-    (here / "book.txt").write_text('{"text": "a"}\n' * 99)
+def test_a_table_without_its_suffix_is_learned_as_it_stands_and_that_is_told(here: Path) -> None:
+    body = "id,text,who\n" + '1,"a, b",me\n' * 20
+    (here / "book.txt").write_text(body)
     corpus = load_corpus("book.txt")
-    assert corpus.text == '{"text": "a"}\n' * 99
+    assert corpus.text == body
     assert corpus.note == ""  # it replaces no other text
     (told,) = corpus.told
-    assert told.startswith("book.txt is JSON lines, learned as it stands")
+    assert told.startswith("book.txt is CSV, learned as it stands")

@@ -1,0 +1,53 @@
+"""Whether a text consists of rows, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from data.corpora.fields import TEXT_NAMES
+from data.corpora.file_kinds import structure_of
+from data.corpora.json_rows import BROKEN, first_of_array, json_array, json_lines, parsed
+from data.corpora.normalize import MARK
+from data.corpora.table_rows import delimiter_of, table_rows
+
+LINES_OF_JSON = ("jsonl", "ndjson")
+TABLES = ("csv", "tsv")
+Rows = Callable[[Iterator[str]], Iterator[Any]]
+
+
+def rows_in(head: str, name: str, is_asked: bool) -> tuple[str, Rows] | None:
+    """Return what a text is that consists of rows, and what yields them; None for other texts.
+
+    Args:
+        head: Its beginning.
+        name: Of the file. What its suffix says is believed sooner.
+        is_asked: Whether the setting ``data.field`` names a field.
+    """
+    head, suffix = head.removeprefix(MARK), name.lower().rpartition(".")[2]
+    structure = structure_of(head, name)
+    if structure == "JSON lines" or (suffix in LINES_OF_JSON and _has_json_line(head)):
+        return "JSON lines", json_lines
+    first = first_of_array(head)
+    if isinstance(first, Mapping) or (suffix == "json" and isinstance(first, str)):
+        return "a JSON array", json_array
+    is_list = suffix in TABLES and _names_text(head)
+    if is_list or (structure in ("CSV", "tab-separated values") and (suffix in TABLES or is_asked)):
+        delimiter = delimiter_of(head, suffix == "tsv" or structure == "tab-separated values")
+        return structure or "CSV", lambda pieces: table_rows(pieces, delimiter)
+    return None
+
+
+def _has_json_line(head: str) -> bool:
+    whole = head.split("\n")[:-1] or [head]
+    return any(isinstance(parsed(line), Mapping | str) for line in whole if line) or _is_cut(head)
+
+
+def _is_cut(head: str) -> bool:
+    """Return whether it is the beginning of one long line, which may be an object."""
+    return "\n" not in head and head.lstrip().startswith("{") and parsed(head) is BROKEN
+
+
+def _names_text(head: str) -> bool:
+    """Return whether the first line is the name of a single column of texts."""
+    return head.partition("\n")[0].strip().strip('"').lower() in TEXT_NAMES

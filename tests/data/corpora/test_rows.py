@@ -1,0 +1,256 @@
+"""Rows are documents: JSON lines, JSON arrays, CSV, TSV, Parquet and Arrow."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.corpora.corpus import Corpus, Options
+from data.corpora.json_rows import json_array, json_lines
+from data.corpora.load import load_corpus
+from data.corpora.table_rows import table_rows
+from data.errors import InputError
+
+ROWS = [{"id": "a", "text": f"Row {n}: «größer»\nand more"} for n in range(300)]
+TEXTS = [row["text"] for row in ROWS]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def texts(corpus: Corpus) -> list[str]:
+    return ["".join(one.pieces()) for one in corpus.documents()]
+
+
+def problem_with(spec: str, field: str = "") -> str:
+    with pytest.raises(InputError) as caught:
+        load_corpus(spec, Options(field=field))
+    return str(caught.value)
+
+
+def as_csv(rows: list[dict[str, Any]], delimiter: str = ",") -> bytes:
+    body = io.StringIO(newline="")
+    writer = csv.DictWriter(body, rows[0], delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(rows)
+    return body.getvalue().encode()
+
+
+def as_parquet(rows: list[dict[str, Any]]) -> bytes:
+    body = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), body, row_group_size=100)
+    return body.getvalue()
+
+
+def as_arrow(rows: list[dict[str, Any]], is_stream: bool) -> bytes:
+    body, table = io.BytesIO(), pa.Table.from_pylist(rows)
+    make = pa.ipc.new_stream if is_stream else pa.ipc.new_file
+    with make(body, table.schema) as writer:
+        writer.write_table(table, max_chunksize=70)
+    return body.getvalue()
+
+
+def as_lines(rows: list[Any]) -> bytes:
+    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode()
+
+
+BODIES = {
+    "a.jsonl": as_lines(ROWS),
+    "lines.txt": as_lines(ROWS),
+    "a.json": json.dumps(ROWS).encode(),
+    "array": json.dumps(ROWS, indent=1).encode("utf-16"),
+    "a.csv": as_csv(ROWS),
+    "b.csv": as_csv(ROWS, ";"),
+    "a.tsv": as_csv(ROWS, "\t"),
+    "a.jsonl.gz": gzip.compress(as_lines(ROWS)),
+    "a.parquet": as_parquet(ROWS),
+    "b.arrow": as_arrow(ROWS, is_stream=False),
+    "c.arrow": as_arrow(ROWS, is_stream=True),
+}
+CALLED = {"jsonl": "JSON lines", "parquet": "a Parquet file", "arrow": "an Arrow file"}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_the_rows_are_the_documents_and_their_field_is_told(here: Path, name: str) -> None:
+    (here / name).write_bytes(BODIES[name])
+    corpus = load_corpus(name)
+    assert texts(corpus) == TEXTS
+    assert texts(corpus) == TEXTS  # it can be read again
+    assert corpus.count == len(TEXTS)
+    assert corpus.told[-1].endswith(", of the field 'text' is learned; data.field names another")
+    assert CALLED.get(name.rpartition(".")[2], "") in corpus.told[-1]
+    (here / "lines.jsonl").write_bytes(as_lines(ROWS))
+    assert corpus.sha256 == load_corpus("lines.jsonl").sha256  # whatever they are kept in
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "json", "parquet"])
+def test_the_field_is_guessed_or_named(here: Path, suffix: str) -> None:
+    rows = [{"id": "x" * 3, "Content": "short", "other": "long " * 9, "n": 1}] * 5
+    make = {"jsonl": as_lines, "csv": as_csv, "parquet": as_parquet}
+    body = json.dumps(rows).encode() if suffix == "json" else make[suffix](rows)
+    (here / f"a.{suffix}").write_bytes(body)
+    assert texts(load_corpus(f"a.{suffix}")) == ["short"] * 5  # a usual name
+    assert texts(load_corpus(f"a.{suffix}", Options(field="id"))) == ["xxx"] * 5
+    told = problem_with(f"a.{suffix}", field="othr")
+    assert told == (
+        f"a.{suffix} has no field 'othr', which data.field names: it has id, Content, other, n; "
+        "--set data.field=other takes that one"
+    )
+
+
+def test_without_a_usual_name_it_is_the_longest(here: Path) -> None:
+    (here / "a.jsonl").write_bytes(as_lines([{"x": "short", "y": "longer text"}] * 3))
+    assert texts(load_corpus("a.jsonl")) == ["longer text"] * 3
+
+
+def test_broken_rows_are_skipped_counted_and_told(here: Path) -> None:
+    body = b'{"text": "one"}\n{"text": "tw\n\n{"text": 3}\n{"text": null}\n{"text": " "}\n[1]\n'
+    body += b'{"text": "\\ud800"}\n{"text": ["x"]}\n{"text": "last"}\n' + b"[" * 99_999 + b"\n"
+    (here / "a.jsonl").write_bytes(body)
+    corpus = load_corpus("a.jsonl")
+    assert texts(corpus) == ["one", "3", "last"]
+    assert corpus.told[1] == (
+        "a.jsonl: left out are 5 broken rows (a.jsonl:2, …), 2 rows without text (a.jsonl:4, …)"
+    )
+
+
+def test_rows_of_another_number_of_columns_are_broken(here: Path) -> None:
+    (here / "a.csv").write_bytes(as_csv(ROWS[:40]) + b'one\nx,"y, z",more\na,fine\n')
+    corpus = load_corpus("a.csv")
+    assert texts(corpus) == [*TEXTS[:40], "fine"]
+    assert corpus.told[1] == "a.csv: left out are 2 broken rows (a.csv:41, …)"
+
+
+def test_a_single_column_of_a_usual_name_is_a_table(here: Path) -> None:
+    (here / "a.csv").write_text('text\n"one, two"\nthree\n')
+    assert texts(load_corpus("a.csv")) == ["one, two", "three"]
+
+
+def test_lines_that_are_texts_themselves(here: Path) -> None:
+    (here / "a.jsonl").write_bytes(as_lines(["one", "two"]))
+    (here / "b.json").write_text('["one", "two"]')
+    assert texts(load_corpus("a.jsonl")) == texts(load_corpus("b.json")) == ["one", "two"]
+
+
+def test_what_is_structured_but_no_rows_is_learned_as_it_stands_and_told(here: Path) -> None:
+    (here / "a.json").write_text('{"name": "x", "version": [1, 2]}')
+    corpus = load_corpus("a.json")
+    assert corpus.text == '{"name": "x", "version": [1, 2]}'
+    assert corpus.told == (
+        "a.json is JSON, learned as it stands, with all its signs and names of columns or keys",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "words"),
+    [
+        ("a.jsonl", b'{"n": 1}\n{"n": 2}\n', "is JSON lines without a field of text (it has n)"),
+        (
+            "a.jsonl",
+            b'{"text": ""}\n' * 3,
+            "without any text (3 rows without text (a.jsonl:1, …))",
+        ),
+        ("a.json", b'[{"text": "one"}, {"text": "tw', "is no valid JSON (at character 18)"),
+        ("a.json", b'[{"text": "one"} {"text": "tw"}]', "is no valid JSON (at character 17)"),
+        ("a.parquet", as_parquet([{"n": 1}]), "is a Parquet file without a field of text"),
+        ("a.parquet", as_parquet(ROWS)[:-50], "is a Parquet file that is damaged ("),
+        ("a.parquet", b"PAR1\0" + b"x" * 99, "is a Parquet file that is damaged ("),
+        ("a.arrow", as_arrow(ROWS, True)[:900], "is an Arrow file that is damaged ("),
+        ("a.arrow", as_arrow(ROWS, False)[:900], "is an Arrow file that is damaged ("),
+    ],
+)
+def test_what_has_no_texts_is_one_sentence(here: Path, name: str, body: bytes, words: str) -> None:
+    (here / name).write_bytes(body)
+    told = problem_with(name)
+    assert words in told
+    assert "\n" not in told
+
+
+def test_without_pyarrow_a_parquet_file_is_one_sentence(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "a.parquet").write_bytes(as_parquet(ROWS))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert problem_with("a.parquet") == (
+        'a.parquet is a Parquet file, which needs another package: pip install "gpt-tui[parquet]"'
+    )
+
+
+def test_tables_in_a_folder_are_among_its_documents(here: Path) -> None:
+    (here / "n").mkdir()
+    (here / "n/a.txt").write_text("plain\n")
+    (here / "n/b.jsonl").write_bytes(as_lines(ROWS[:2]))
+    (here / "n/c.jsonl").write_bytes(b'{"n": 1}\n')
+    (here / "n/d.parquet").write_bytes(as_parquet(ROWS[:1]))
+    corpus = load_corpus("n")
+    assert texts(corpus) == ["plain\n", *TEXTS[:2], TEXTS[0]]
+    assert corpus.text == "plain\n" + "\n".join([*TEXTS[:2], TEXTS[0]])
+    assert [one.name for one in corpus.documents()][1:3] == ["b.jsonl:1", "b.jsonl:2"]
+    assert corpus.told[0] == "n: left out are 1 without a field of text (c.jsonl)"
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(rows=st.lists(VALUES, max_size=5), size=st.integers(1, 9), indent=st.sampled_from([None, 2]))
+def test_an_array_in_pieces_is_what_json_makes_of_it(
+    rows: list[Any], size: int, indent: int | None
+) -> None:
+    text = json.dumps(rows, indent=indent)
+    pieces = (text[at : at + size] for at in range(0, len(text), size))
+    assert list(json_array(pieces)) == rows
+
+
+@given(rows=st.lists(VALUES, max_size=5), size=st.integers(1, 9))
+def test_lines_in_pieces_are_what_json_makes_of_them(rows: list[Any], size: int) -> None:
+    text = "".join(f"{json.dumps(row)}\n" for row in rows)
+    pieces = (text[at : at + size] for at in range(0, len(text), size))
+    assert list(json_lines(pieces)) == rows
+
+
+FIELD = st.text(st.characters(exclude_characters="\r\0", exclude_categories=["Cs"]))
+
+
+@given(rows=st.lists(st.tuples(FIELD, FIELD), max_size=5), size=st.integers(1, 9))
+def test_a_table_in_pieces_is_what_was_written(rows: list[tuple[str, str]], size: int) -> None:
+    body = io.StringIO(newline="")
+    csv.writer(body, quoting=csv.QUOTE_ALL).writerows([("a", "b"), *rows])
+    text = body.getvalue().replace("\r\n", "\n")
+    pieces = (text[at : at + size] for at in range(0, len(text), size))
+    assert [(row["a"], row["b"]) for row in table_rows(pieces, ",")] == rows
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.parquet"])
+def test_a_large_table_is_never_in_memory_as_a_whole(here: Path, name: str) -> None:
+    rows = [{"text": f"{n} " * 500} for n in range(6000)]
+    make = {"jsonl": as_lines, "csv": as_csv, "parquet": as_parquet}
+    suffix = name.rpartition(".")[2]
+    body = json.dumps(rows).encode() if suffix == "json" else make[suffix](rows)
+    (here / name).write_bytes(body)
+    size = sum(len(row["text"]) for row in rows)
+    del rows, body
+    tracemalloc.start()
+    corpus = load_corpus(name)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert corpus.count == 6000
+    assert peak < min(size, 12 << 20)
