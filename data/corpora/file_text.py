@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -78,7 +77,7 @@ class FileText:
             )
         elif structure := structure_of(head, name):
             tally.add(f"{AS_IT_STANDS}{structure}", self.name)
-        return itertools.chain((head,), pieces)
+        return _after([head], pieces)
 
     def _decoded(self, meter: Meter, tally: Tally) -> Iterator[str]:
         if self.encoding != UTF8 and not self._is_asked:
@@ -101,3 +100,9 @@ class FileText:
                     raise Undecodable(0)
             is_first = False
             yield chunk
+
+
+def _after(head: list[str], pieces: Iterator[str]) -> Iterator[str]:
+    """Yield the head, which is not kept then, and the rest."""
+    yield head.pop()
+    yield from pieces

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data.corpora.catalogue import KNOWN_NAMES, obtain
+from data.corpora.catalogue import KNOWN_NAMES, PYTHON_DOCS
 from data.corpora.corpus import NOBODY, Corpus, Options, Reader
 from data.corpora.decoding import is_codec
+from data.corpora.obtain import obtain
 from data.corpora.readers import readers_of
 from data.corpora.survey import Survey, survey
 from data.corpora.told import sentences
 from data.download import Watcher
 from data.errors import InputError, NotFound, nearest
 from data.program import named
-from data.sources.files import Unusable
-from data.sources.find import find_files
+from data.sources.files import FileSource, Unusable
+from data.sources.find import Found, find_files
 from data.sources.meter import Meter
+from data.sources.stdin import NAME, spooled
 from data.sources.tally import Tally
-from data.specs import called, join_specs, specs_of
+from data.sources.web import downloaded
+from data.specs import STANDARD_INPUT, called, is_address, join_specs, specs_of
 
 USUAL = Options()
 
@@ -29,13 +32,15 @@ class Part:
 
     Attributes:
         is_one: Whether it is a single text, which must be usable; of a folder others are.
-        place: Where it is from, or what finds it again.
+        place: What finds it again, from any folder.
+        source: Where it is from.
     """
 
     spec: str
     readers: tuple[Reader, ...]
     is_one: bool
     place: str
+    source: str
     note: str = ""
 
 
@@ -49,8 +54,9 @@ def load_corpus(
     environment variable GPT_TUI_OFFLINE skips the downloads, and GPT_TUI_CACHE moves the cache.
 
     Args:
-        specs: One or several of `KNOWN_NAMES`, files, folders and patterns; or the value of
-            ``data.corpus``. A file with a known name must be given as `./name`.
+        specs: One or several of `KNOWN_NAMES`, files, folders, patterns, addresses, and ``-`` for
+            standard input; or the value of ``data.corpus``. A file with a known name must be
+            given as `./name`.
         watcher: Receives a line when a download is tried, and may cancel it.
 
     Raises:
@@ -77,7 +83,7 @@ def load_corpus(
     return Corpus(
         name,
         *(known.characters, known.size, known.count, known.sha256),
-        join_specs([part.place for part in parts]),
+        join_specs([part.place for part in parts]) if len(parts) > 1 else parts[0].source,
         tuple(usable),
         " ".join(part.note for part in parts if part.note),
         () if options.as_before else tuple(told),
@@ -86,9 +92,10 @@ def load_corpus(
 
 def _part(spec: str, options: Options, skipped: Tally, watcher: Watcher) -> Part:
     if spec in KNOWN_NAMES:
-        obtained = obtain(spec, watcher)
-        return Part(spec, (obtained.reader,), True, obtained.source, obtained.note)
-    found = find_files(spec, skipped, watcher)
+        got = obtain(spec, options, watcher)
+        is_one = [one.name for one in got.readers] in ([spec], [PYTHON_DOCS])
+        return Part(spec, got.readers, is_one, spec, got.source, got.note)
+    found = _found(spec, skipped, watcher)
     readers: list[Reader] = []
     for file in found.sources:
         try:
@@ -98,7 +105,16 @@ def _part(spec: str, options: Options, skipped: Tally, watcher: Watcher) -> Part
                 raise
             skipped.add(error.why, file.name)
     is_one = found.is_one and [one.name for one in readers] == [found.sources[0].name]
-    return Part(spec, tuple(readers), is_one, found.place)
+    return Part(spec, tuple(readers), is_one, found.place, found.place)
+
+
+def _found(spec: str, skipped: Tally, watcher: Watcher) -> Found:
+    if spec == STANDARD_INPUT:
+        return Found((FileSource(spooled(watcher), NAME, NAME),), True, STANDARD_INPUT)
+    if is_address(spec):
+        path = downloaded(spec, watcher)
+        return Found((FileSource(path, spec, path.name),), True, spec)
+    return find_files(spec, skipped, watcher)
 
 
 def _survey(part: Part, known: Survey, meter: Meter, skipped: Tally) -> tuple[Survey, list[Reader]]:
@@ -120,7 +136,9 @@ def _survey(part: Part, known: Survey, meter: Meter, skipped: Tally) -> tuple[Su
 
 
 def _missing(spec: str) -> str:
-    if near := nearest(spec, KNOWN_NAMES):
+    if "." not in spec and (near := nearest(spec, KNOWN_NAMES, cutoff=0.7)):
         return f"There is no corpus or file named {named(spec)}. Did you mean {near}?"
-    known = " or ".join(KNOWN_NAMES)
-    return f"The file {named(spec)} does not exist. Check the path, or use {known}."
+    return (
+        f"The file {named(spec)} does not exist. Check the path, or use a text of the catalogue, "
+        "such as tinyshakespeare or python-docs (gpt-tui data list)."
+    )

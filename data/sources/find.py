@@ -11,6 +11,7 @@ from data.download import Watcher
 from data.errors import InputError
 from data.paths import absolute, typed_path
 from data.program import named
+from data.sources.dataset_folder import rows_of
 from data.sources.files import FileSource
 from data.sources.folder import files_of
 from data.sources.tally import Tally
@@ -47,7 +48,7 @@ def find_files(spec: str, skipped: Tally, watcher: Watcher) -> Found:
         return Found(tuple(_matching(spec, path, skipped, watcher)), False, str(path))
     if not path.is_dir():
         return Found((FileSource(path, spec, path.name),), True, str(path))
-    found = files_of(path, spec, skipped, watcher)
+    found = rows_of(path, files_of(path, spec, skipped, watcher), skipped)
     return Found(tuple(_source(one, path, spec) for one in found), False, str(path))
 
 

@@ -282,7 +282,7 @@ class DataConfig:
 
     corpus: str = setting(
         "tinyshakespeare",
-        'tinyshakespeare, python-docs, a file, folder or pattern; several: ["a", "b"].',
+        'A name (gpt-tui data list), file, folder, pattern, address or -; several: ["a", "b"].',
         several=True,
     )
     encoding: str = setting(

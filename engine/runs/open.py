@@ -23,7 +23,7 @@ from data.errors import InputError, NotFound
 from data.paths import check_storable
 from data.prepared.prepare import tokens_of
 from data.program import named
-from data.specs import called, has_place, specs_of
+from data.specs import STANDARD_INPUT, called, has_place, specs_of
 from data.tokenizers import TOKENIZERS, Tokenizer
 from engine.config.changes import format_options
 from engine.config.schema import Config, DataConfig, ModelConfig, total_steps
@@ -227,6 +227,9 @@ def _load_known_text(
     """Load the text that a run was trained on, from where it was or, if named, where it is."""
     problems = []
     for place in [data] if data else _places(config, known):
+        if place == STANDARD_INPUT and not data:
+            problems.append("standard input cannot be read again")
+            continue
         try:
             found = _find_text(replace(config.data, corpus=place), known, watcher)
         except NotFound:

@@ -36,12 +36,13 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return resolve(host, *args, **options)
 
-    def no_pip_here(requirement: str, folder: Path) -> list[str]:
+    def no_pip_here(requirement: object, folder: Path) -> list[str]:
         raise AssertionError(f"this test must not ask pip for {requirement}")
 
     monkeypatch.setattr(socket, "getaddrinfo", only_local)
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(download, "pip_download_command", no_pip_here)
+    monkeypatch.setattr(download, "pip_source_command", no_pip_here)
 
 
 class Server:

@@ -28,7 +28,10 @@ SAMPLE_SETTING = re.compile(r"^sample\.(\w+)")  # that a sentence begins with
 LARGEST = 2**63 - 1  # which SQLite and NumPy can hold
 NEW_RUN_OPTIONS = ("preset", "config", "name")  # --data goes with an existing run, too
 
-DATA_HELP = "tinyshakespeare, python-docs, a file, folder or pattern; repeat it for several"
+DATA_HELP = (
+    "a name (gpt-tui data list), file, folder, pattern, address or - (standard input); repeat it "
+    "for several"
+)
 
 
 class AlsoText(argparse.Action):

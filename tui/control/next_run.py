@@ -107,14 +107,16 @@ def _cores(config: Config) -> int:
 
 
 def _text(spec: str) -> str:
-    from data.corpora.catalogue import KNOWN_NAMES, outlook  # not needed before the first paint
+    from data.corpora.catalogue import CATALOGUE, KNOWN_NAMES  # not needed before the first paint
+    from data.corpora.obtain import outlook
 
     if spec in KNOWN_NAMES:
         try:
             name = outlook(spec)
         except InputError:  # no cache folder: what trains will say so
             return spec
-        return name if "(" in name else f"{name} (downloaded)"
+        is_here = "(" in name or not CATALOGUE[spec].size
+        return name if is_here else f"{name} (downloaded)"
     try:
         size = os.path.getsize(spec)
     except (OSError, ValueError):

@@ -338,7 +338,7 @@ class RunControl:
 
     def _show_next(self, config: Config) -> None:
         """Have the facts name preset and text of a run that does not exist yet."""
-        from data.corpora.catalogue import outlook  # not needed before the first paint
+        from data.corpora.obtain import outlook  # not needed before the first paint
 
         with suppress(InputError):  # no cache folder: what trains will say so
             corpus = outlook(config.data.corpus)

@@ -135,7 +135,8 @@ def test_a_known_name_wins_over_a_file_which_is_still_reached_by_its_path(here: 
 def test_a_missing_file() -> None:
     assert problem_with("notes/poem.txt") == (
         "The file notes/poem.txt does not exist. "
-        "Check the path, or use tinyshakespeare or python-docs."
+        "Check the path, or use a text of the catalogue, such as tinyshakespeare or python-docs "
+        "(gpt-tui data list)."
     )
 
 

@@ -254,3 +254,32 @@ def test_a_large_table_is_never_in_memory_as_a_whole(here: Path, name: str) -> N
     tracemalloc.stop()
     assert corpus.count == 6000
     assert peak < min(size, 12 << 20)
+
+
+def test_a_folder_that_datasets_saved_is_its_rows(here: Path) -> None:
+    for split, rows in (("train", ROWS), ("test", ROWS[:1])):
+        (here / "d" / split).mkdir(parents=True)
+        names = [f"data-0000{n}-of-00002.arrow" for n in range(2)]
+        for name, part in zip(names, (rows[:100], rows[100:] or rows), strict=True):
+            (here / "d" / split / name).write_bytes(as_arrow(part, is_stream=True))
+        files = [{"filename": name} for name in names]
+        (here / "d" / split / "state.json").write_text(json.dumps({"_data_files": files}))
+        (here / "d" / split / "dataset_info.json").write_text("{}")
+    (here / "d" / "dataset_dict.json").write_text('{"splits": ["test", "train"]}')
+    corpus = load_corpus("d")
+    assert texts(corpus) == TEXTS
+    assert corpus.told[0].startswith(
+        "d: left out are 5 beside a table (dataset_dict.json, …), 2 of other splits (test/data-"
+    )
+    assert texts(load_corpus("d/train")) == TEXTS
+    assert load_corpus("d/train").sha256 == corpus.sha256
+
+
+def test_a_folder_of_parquet_files_is_its_split_to_train_on(here: Path) -> None:
+    (here / "d/data").mkdir(parents=True)
+    (here / "d/README.md").write_text("# A dataset\n")
+    (here / "d/data/train-00000-of-00001.parquet").write_bytes(as_parquet(ROWS))
+    (here / "d/data/validation-00000-of-00001.parquet").write_bytes(as_parquet(ROWS[:5]))
+    assert texts(load_corpus("d")) == TEXTS
+    (here / "d/notes.rst").write_text("a folder that holds more than a dataset\n")
+    assert load_corpus("d").count == 2 + len(ROWS) + 5

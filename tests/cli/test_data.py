@@ -1,0 +1,135 @@
+"""``gpt-tui data``: list, info, fetch and rm; and ``--data`` with whatever a person points at."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from data.corpora.catalogue import KNOWN_NAMES
+from data.sources import stdin
+from tests.cli.conftest import Cli
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    folder = tmp_path / "my notes"
+    folder.mkdir()
+    (folder / "a.txt").write_text("Zwölf Boxkämpfer\n" * 30, encoding="cp1252")
+    (folder / "b.jsonl").write_text('{"id": 1, "text": "Аnna and раul\\u0007"}\n{"text": \n' * 20)
+    (folder / "c.bin").write_bytes(b"\0\1")
+    return folder
+
+
+def test_the_list_has_every_name(cli: Cli) -> None:
+    listed = cli("data", "list").out
+    assert all(name in listed for name in KNOWN_NAMES)
+    facts = json.loads(cli("data", "list", "--json").out)
+    assert [one["name"] for one in facts] == list(KNOWN_NAMES)
+    assert {"licence", "size", "url", "sha256", "here", "described"} <= set(facts[0])
+    assert cli("data").out == listed
+
+
+def test_info_says_what_is_in_a_text(cli: Cli, notes: Path) -> None:
+    shown = " ".join(cli("data", "info", notes).out.split())  # whatever the width
+    assert "documents 21 " in shown
+    assert "20 control characters (U+0007 in b.jsonl:1, …)" in shown
+    assert "40 places where letters of two scripts stand in one word" in shown
+    assert "left out are 1 binary (c.bin)" in shown
+    assert "20 broken rows" in shown
+    assert "a.txt is read as cp1252" in shown
+    assert f"train --data '{notes}'" in shown
+
+
+def test_info_as_json(cli: Cli, notes: Path) -> None:
+    facts = json.loads(cli("data", "info", notes / "b.jsonl", "--json").out)
+    assert facts["documents"] == 20
+    assert facts["longest_document"] == {"name": "b.jsonl:1", "characters": 14}
+    assert facts["odd_characters"]["control characters"] == 20
+    assert facts["bytes"] > facts["characters"] > facts["distinct_characters"] > 5
+    assert len(facts["sha256"]) == 64
+    several = json.loads(cli("data", "info", "counting", notes / "a.txt", "--json").out)
+    assert several["documents"] == 2
+
+
+def test_settings_of_reading_can_be_named(cli: Cli, notes: Path) -> None:
+    told = cli("data", "info", notes / "b.jsonl", "--set", "data.field=txt").problem
+    named = told[told.index("--set ") :].split()[1]
+    assert named == "data.field=text"
+    assert "documents" in cli("data", "info", notes / "b.jsonl", "--set", named).out
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["lst"], "'gpt-tui data' has no action 'lst': did you mean 'list'?"),
+        (["fetch", "enwik9"], "there is no text 'enwik9' in the catalogue: did you mean 'enwik8'?"),
+        (["fetch", "enwik8"], "enwik8 is not in the cache, and GPT_TUI_OFFLINE is set: unset that"),
+        (
+            ["fetch", "tinyshakespeare"],
+            "tinyshakespeare is not in the cache and GPT_TUI",
+        ),
+        (["rm", "enwik8"], "enwik8 is not in the cache: there is nothing to remove"),
+        (["rm", "counting"], "counting is not downloaded: it is part of the installation"),
+        (["info", "/nowhere/at/all"], "The file /nowhere/at/all does not exist."),
+        (["info", "http://"], "http:// is no address: write it as https://host/file.txt"),
+        (["info", "a", "--set", "data.normalize=nfd"], "data.normalize cannot be 'nfd': did you"),
+    ],
+)
+def test_bad_input_is_one_sentence(cli: Cli, words: list[str], problem: str) -> None:
+    assert cli("data", *words).problem.startswith(problem)
+
+
+def test_fetching_what_is_installed_does_nothing(cli: Cli) -> None:
+    assert cli("data", "fetch", "addition").out.startswith("addition is part of the installation")
+    assert json.loads(cli("data", "fetch", "addition", "--json").out)["name"] == "addition"
+
+
+TRAIN = ("--preset", "tiny", "--set", "train.max_steps=2", "--set", "system.threads=1")
+
+
+def test_a_run_is_trained_on_several_texts_and_goes_on(
+    cli: Cli, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other text.txt"
+    other.write_text("a longer text\n" * 300)
+    first = cli("train", *TRAIN, "--name", "a", "--data", notes, "--data", other)
+    assert first.code == 0, first
+    shown = cli("runs", "show", "a").out
+    assert "my notes and 1 more" in shown
+    monkeypatch.chdir("/")
+    again = cli("train", "--resume", "a", "--set", "train.max_steps=4")
+    assert again.code == 0, again
+    moved = tmp_path / "moved"
+    notes.rename(moved)
+    assert "was not found" in cli("train", "--resume", "a", "--set", "train.max_steps=5").problem
+    words = ("train", "--resume", "a", "--set", "train.max_steps=5")
+    assert cli(*words, "--data", moved, "--data", other).code == 0
+
+
+def test_several_texts_in_a_config_file(cli: Cli, tmp_path: Path) -> None:
+    for name in ("a b.txt", "c.txt"):
+        (tmp_path / name).write_text("to be or not to be\n" * 200)
+    config = tmp_path / "config.toml"
+    config.write_text(f'[data]\ncorpus = ["{tmp_path}/a b.txt", "{tmp_path}/c.txt"]\n')
+    assert cli("train", *TRAIN, "--name", "a", "--config", config).code == 0
+    assert "a b.txt and 1 more" in cli("runs", "show", "a").out
+
+
+def test_a_text_from_standard_input_cannot_be_read_again_to_resume(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("to be or not to be\n" * 200)
+    stdin._spool.cache_clear()
+    with text.open() as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        assert cli("train", *TRAIN, "--name", "a", "--data", "-").code == 0
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    stdin._spool.cache_clear()
+    words = ("train", "--resume", "a", "--set", "train.max_steps=3")
+    assert "standard input cannot be read again" in cli(*words).problem
+    assert cli(*words, "--data", text).code == 0

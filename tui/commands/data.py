@@ -1,0 +1,115 @@
+"""``gpt-tui data``: list the texts that have a name, look at one, download, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from data.download import Watcher
+from data.errors import InputError, brief, suggest
+from data.program import program
+from tui import EXIT_DONE
+from tui.commands.data_info import info
+from tui.commands.options import Parser, say_started
+from tui.terminal.stdout import put
+from tui.text.numbers import format_unit
+from tui.text.tables import format_columns, format_json
+
+USAGE = "gpt-tui data ACTION [options]"
+
+
+def main(argv: list[str]) -> int:
+    if argv and argv[0] in ACTIONS:
+        return ACTIONS[argv[0]](argv[1:])
+    if argv and not argv[0].startswith("-"):
+        hint = suggest(argv[0], list(ACTIONS))
+        raise InputError(f"'gpt-tui data' has no action {brief(argv[0])}: {hint}")
+    listed = "; ".join(f"{name}: {ACTION_HELP[name]}" for name in ACTIONS)
+    parser = Parser("gpt-tui data", f"The texts to train on. {listed}.", usage=USAGE)
+    parser.parse_args(argv)
+    return list_texts([])
+
+
+def list_texts(argv: list[str]) -> int:
+    """``gpt-tui data list``."""
+    from data.corpora.catalogue import ENTRIES
+    from data.corpora.obtain import is_here
+
+    args = _parser("list").parse_args(argv)
+    keys = ("name", "described", "licence", "size", "url", "sha256")
+    if args.json:
+        facts = [{key: getattr(one, key, "") for key in keys} for one in ENTRIES]
+        put(format_json([{**f, "here": is_here(e)} for f, e in zip(facts, ENTRIES, strict=True)]))
+        return EXIT_DONE
+    rows = [("name", "download", "licence", "what it is")]
+    for one in ENTRIES:
+        size = "here" if is_here(one) else format_unit(one.size, "B")
+        rows.append((one.name, size, one.licence, one.described))
+    put(format_columns(rows, wrap=True))
+    put(f"  train    {program()} train --data counting")
+    return EXIT_DONE
+
+
+def fetch(argv: list[str]) -> int:
+    """``gpt-tui data fetch NAME``."""
+    from data.corpora.catalogue import CATALOGUE
+    from data.corpora.corpus import Options
+    from data.corpora.obtain import obtain, place_in_cache
+
+    args = _parser("fetch", with_name=True).parse_args(argv)
+    _check_known(args.name)
+    got = obtain(args.name, Options(), Watcher(say_started))
+    if got.note:  # another text stands in for it
+        raise InputError(f"{got.note.partition(': ')[0]}: try again with a network")
+    place = place_in_cache(CATALOGUE[args.name])
+    if args.json:
+        put(format_json({"name": args.name, "path": str(place or "")}))
+    else:
+        put(f"{args.name} is {f'in {place}' if place else 'part of the installation'}")
+        put(f"  train    {program()} train --data {args.name}")
+    return EXIT_DONE
+
+
+def remove(argv: list[str]) -> int:
+    """``gpt-tui data rm NAME``."""
+    from data.corpora import obtain
+    from data.corpora.catalogue import CATALOGUE
+
+    args = _parser("rm", with_name=True).parse_args(argv)
+    _check_known(args.name)
+    size = obtain.remove(CATALOGUE[args.name])
+    if args.json:
+        put(format_json({"name": args.name, "bytes": size}))
+    else:
+        put(f"{args.name} is deleted from the cache: {format_unit(size, 'B')}")
+    return EXIT_DONE
+
+
+def _parser(action: str, with_name: bool = False) -> Parser:
+    help = ACTION_HELP[action]
+    parser = Parser(f"gpt-tui data {action}", f"{help[:1].upper()}{help[1:]}.")
+    if with_name:
+        parser.add_argument("name", metavar="NAME", help="of the catalogue (gpt-tui data list)")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON instead")
+    return parser
+
+
+def _check_known(name: str) -> None:
+    from data.corpora.catalogue import KNOWN_NAMES
+
+    if name not in KNOWN_NAMES:
+        hint = suggest(name, KNOWN_NAMES)
+        raise InputError(f"there is no text {brief(name)} in the catalogue: {hint}")
+
+
+ACTIONS: dict[str, Callable[[list[str]], int]] = {
+    "list": list_texts,
+    "info": info,
+    "fetch": fetch,
+    "rm": remove,
+}
+ACTION_HELP = {
+    "list": "list the texts that have a name",
+    "info": "read a text, and show what is in it",
+    "fetch": "download a text of the catalogue to the cache",
+    "rm": "delete a text of the catalogue from the cache",
+}

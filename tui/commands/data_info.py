@@ -1,0 +1,98 @@
+"""``gpt-tui data info SPEC``: what a text is, before a model is trained on it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from data.download import Watcher
+from data.errors import InputError
+from data.paths import quoted
+from data.program import named, program
+from data.specs import join_specs
+from tui import EXIT_DONE
+from tui.commands.options import Parser, add_set_option, parse_assignments, say_started
+from tui.terminal.stdout import put
+from tui.text.numbers import format_unit
+from tui.text.tables import format_columns, format_json
+
+if TYPE_CHECKING:
+    from data.corpora.corpus import Corpus
+    from data.corpora.describe import Description
+
+MOST_SHOWN = 200  # distinct characters
+
+
+def info(argv: list[str]) -> int:
+    """``gpt-tui data info SPEC …``."""
+    from data.corpora.describe import describe
+    from data.corpora.load import load_corpus
+
+    args = _parser().parse_args(argv)
+    watcher = Watcher(say_started)
+    corpus = load_corpus(args.specs, _options(args), watcher)
+    if corpus.note and join_specs(args.specs) != corpus.name:
+        raise InputError(f"{corpus.note.partition(': ')[0]}: name another text")
+    found = describe(corpus, watcher)
+    put(format_json(_facts(corpus, found)) if args.json else _shown(corpus, found, args.specs))
+    return EXIT_DONE
+
+
+def _parser() -> Parser:
+    parser = Parser("gpt-tui data info", "Read a text, and show what is in it.")
+    parser.add_argument(
+        "specs", nargs="+", metavar="SPEC", help="a name, file, folder, pattern, address or -"
+    )
+    add_set_option(parser)
+    parser.add_argument("--json", action="store_true", help="print one line of JSON instead")
+    return parser
+
+
+def _options(args: argparse.Namespace) -> Any:
+    """Return how the text is read, by ``--set data.NAME=VALUE``."""
+    from engine.config.schema import Config
+    from engine.runs.open import options_of
+
+    assignments, problems = parse_assignments(args.set)
+    config, more = Config().check(assignments)
+    if problems or more:
+        raise InputError(*problems, *more)
+    return options_of(config.data)
+
+
+def _facts(corpus: Corpus, found: Description) -> dict[str, Any]:
+    name, characters = found.longest
+    return {
+        "name": corpus.name,
+        "source": corpus.source,
+        "sha256": corpus.sha256,
+        "bytes": corpus.size,
+        "characters": corpus.characters,
+        "documents": corpus.count,
+        "distinct_characters": len(found.distinct),
+        "longest_document": {"name": name, "characters": characters},
+        "odd_characters": dict(found.odd.counts),
+        "told": list(corpus.told),
+    }
+
+
+def _shown(corpus: Corpus, found: Description, specs: list[str]) -> str:
+    longest = f"{found.longest[1]:,} characters ({named(found.longest[0])})"
+    characters = "".join(sorted(found.distinct)[:MOST_SHOWN])
+    rows = [
+        ("text", named(corpus.name)),
+        ("size", f"{format_unit(corpus.size, 'B')} in UTF-8"),
+        ("documents", f"{corpus.count:,}"),
+        ("characters", f"{corpus.characters:,}"),
+        ("distinct", f"{len(found.distinct):,}: {_printable(characters)}"),
+        *([("longest", longest)] if corpus.count > 1 else []),
+        ("odd", found.odd.described() or "none"),
+        *(("note", one) for one in corpus.told),
+    ]
+    words = " ".join(f"--data {quoted(one)}" for one in specs)
+    return f"{format_columns(rows, wrap=True)}\n  train    {program()} train {words}"
+
+
+def _printable(characters: str) -> str:
+    """Return characters that can be printed; of the others there is the line on odd ones."""
+    return "".join(one for one in characters if one.isprintable())
