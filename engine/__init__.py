@@ -57,10 +57,13 @@ def new(preset: str, seed: int | None = None) -> LanguageModel:
     from data.tokenizers import CharTokenizer
     from engine.config.presets import preset_config
     from engine.inspect.trace import initial_model
+    from engine.runs.open import options_of
     from engine.sampling.generate import use_fast_generate
 
     config = preset_config(preset)
     if seed is not None:
         config = config.replace({"train.seed": seed})
-    tokenizer = CharTokenizer.train(load_corpus(config.data.corpus).pieces())
+    tokenizer = CharTokenizer.train(
+        load_corpus(config.data.corpus, options_of(config.data)).pieces()
+    )
     return use_fast_generate(initial_model(config, tokenizer).eval())

@@ -65,6 +65,7 @@ MAGIC = (  # patterns, none of which a text begins with
     (rb"\x7fELF", Kind("a program")),
     (rb"\xcf\xfa\xed\xfe", Kind("a program")),
 )
+ANY_MAGIC = b"|".join(magic for magic, _ in MAGIC)
 IN_ZIP = (  # a name that its list begins with, or nearly so
     (b"mimetypeapplication/epub+zip", Kind("an EPUB book", way_out=DOCUMENT)),
     (b"mimetypeapplication/vnd.oasis", Kind("an OpenDocument file", way_out=DOCUMENT)),
@@ -84,6 +85,8 @@ def kind_of(head: bytes) -> Kind | None:
         return Kind("a WebP image" if head[8:12] == b"WEBP" else "a recording or a film (RIFF)")
     if head[:3] == b"\0\0\0" and head[4:8] == b"ftyp":
         return Kind("a recording or a film (MP4)")
+    if not re.match(ANY_MAGIC, head):
+        return None
     found = next((kind for magic, kind in MAGIC if re.match(magic, head)), None)
     if found and head.startswith(b"PK"):
         return next((kind for name, kind in IN_ZIP if name in head), found)
@@ -150,6 +153,8 @@ def _is_json(text: str) -> bool:
 
 def _is_table(lines: list[str], mark: str, least_rows: int, least_columns: int) -> bool:
     """Return whether all lines have as many columns; quoted ones may go over several lines."""
+    if not lines or mark not in lines[0]:
+        return False
     rows: list[list[str]] = []
     try:
         rows += csv.reader(lines, delimiter=mark, strict=True)

@@ -35,6 +35,7 @@ class FileText:
         asked = options.encoding
         self._is_asked = asked != "auto" and not options.as_before
         self.encoding = Encoding(asked, asked) if self._is_asked else UTF8
+        self._is_known = False  # whether it was read once, with the encoding that it has
         self._rows: Rows | None = None
         self._rows_text: RowsText | None = None
 
@@ -44,7 +45,7 @@ class FileText:
 
     def documents(self, meter: Meter, tally: Tally) -> Iterator[Document]:
         pieces = self._decoded(meter, tally)
-        if not self._options.as_before:
+        if not (self._options.as_before or self._is_known):
             pieces = self._looked_at(pieces, tally)
         if self._rows and self._rows_text:
             yield from self._rows_text.documents(self._rows(without_mark(pieces)), tally)
@@ -53,6 +54,7 @@ class FileText:
         else:
             form = self._options.normalize
             yield Document(self.name, lambda: normalized(pieces, form, self.name, tally))
+        self._is_known = True
 
     def settle(self, offset: int, meter: Meter) -> None:
         """Find the encoding, after a byte did not fit the one that was tried.
@@ -69,13 +71,13 @@ class FileText:
         """Find out what the text consists of, by its first piece; return all pieces."""
         head = next((piece for piece in pieces if piece), "")
         name = self.source.inner_name
-        found = rows_in(head, name, bool(self._options.field))
-        if found:
+        structure = structure_of(head, name)
+        if found := rows_in(head, name, structure, bool(self._options.field)):
             called, self._rows = found
             self._rows_text = self._rows_text or RowsText(
                 self.name, self.source.spec, called, self._options
             )
-        elif structure := structure_of(head, name):
+        elif structure:
             tally.add(f"{AS_IT_STANDS}{structure}", self.name)
         return _after([head], pieces)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from data.corpora.fields import TEXT_NAMES
-from data.corpora.file_kinds import structure_of
 from data.corpora.json_rows import BROKEN, first_of_array, json_array, json_lines, parsed
 from data.corpora.normalize import MARK
 from data.corpora.table_rows import delimiter_of, table_rows
@@ -16,16 +15,16 @@ TABLES = ("csv", "tsv")
 Rows = Callable[[Iterator[str]], Iterator[Any]]
 
 
-def rows_in(head: str, name: str, is_asked: bool) -> tuple[str, Rows] | None:
+def rows_in(head: str, name: str, structure: str, is_asked: bool) -> tuple[str, Rows] | None:
     """Return what a text is that consists of rows, and what yields them; None for other texts.
 
     Args:
         head: Its beginning.
         name: Of the file. What its suffix says is believed sooner.
+        structure: What ``structure_of`` says of it.
         is_asked: Whether the setting ``data.field`` names a field.
     """
     head, suffix = head.removeprefix(MARK), name.lower().rpartition(".")[2]
-    structure = structure_of(head, name)
     if structure == "JSON lines" or (suffix in LINES_OF_JSON and _has_json_line(head)):
         return "JSON lines", json_lines
     first = first_of_array(head)

@@ -61,7 +61,8 @@ def _matching(spec: str, path: Path, skipped: Tally, watcher: Watcher) -> list[F
     for match in matches:
         inside = files_of(match, str(match), skipped, watcher) if match.is_dir() else [match]
         files |= dict.fromkeys(inside)  # once, also where a folder and what is in it match
-    return [_source(one, root, os.path.dirname(spec.partition("*")[0])) for one in files]
+    named_root = os.path.join("", *_before_pattern(Path(spec)))
+    return [_source(one, root, named_root) for one in files]
 
 
 def _before_pattern(path: Path) -> list[str]:

@@ -29,7 +29,7 @@ from data.paths import (
     utf8_text,
 )
 from data.reading import convert, parse_json
-from data.specs import anchored, specs_of
+from data.specs import STANDARD_INPUT, anchored, specs_of
 from engine.config.schema import SETTINGS, config_from_dict, read_config
 from engine.config.setting import Value
 from engine.protocol import Open, PruningRule, Start, State
@@ -198,6 +198,10 @@ class Queue:
             kept_rule = json.dumps(asdict(rule)) if rule and name else ""
             for number, trial in enumerate(trials, start=1):
                 config, corpus = trial.config, trial.config.data.corpus
+                if STANDARD_INPUT in specs_of(corpus):
+                    raise InputError(
+                        "standard input cannot wait in the queue: save it to a file, and name that"
+                    )
                 corpus = anchored(corpus, KNOWN_NAMES)  # to be found from any folder
                 check_storable(*specs_of(corpus))
                 config = config.replace({"data.corpus": corpus})

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from data.corpora.catalogue import KNOWN_NAMES
+from data.corpora.corpus import Options
 from data.sources import stdin
 from tests.cli.conftest import Cli
 
@@ -133,3 +134,29 @@ def test_a_text_from_standard_input_cannot_be_read_again_to_resume(
     words = ("train", "--resume", "a", "--set", "train.max_steps=3")
     assert "standard input cannot be read again" in cli(*words).problem
     assert cli(*words, "--data", text).code == 0
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_what_it_read(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which left lone carriage returns, marks and tables as they are."""
+    text = tmp_path / "text.csv"
+    text.write_bytes(b"id,text\n" + b"1,to be\ror not to be\r\n" * 200)
+    with monkeypatch.context() as before:
+        before.setattr("engine.runs.open.options_of", lambda data: Options(as_before=True))
+        assert cli("train", *TRAIN, "--name", "a", "--data", text).code == 0
+    again = cli("train", "--resume", "a", "--set", "train.max_steps=4")
+    assert again.code == 0, again
+
+
+def test_standard_input_cannot_wait_in_the_queue(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("to be or not to be\n" * 200)
+    stdin._spool.cache_clear()
+    with text.open() as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        words = ("sweep", "model.n_layer=1,2", "--preset", "tiny", "--data", "-", "--queue-only")
+        assert "standard input cannot wait in the queue: save it" in cli(*words).problem
+    stdin._spool.cache_clear()
