@@ -12,6 +12,8 @@ from data.paths import expanded, quoted_path
 from data.program import named, program
 from data.sources.files import Unusable
 
+ANY = "latin-1"  # an example that any bytes are in
+
 
 class Undecodable(Exception):
     """Bytes are not text in the encoding that they were taken for.
@@ -109,7 +111,7 @@ def settled(window: Window, spec: str) -> Encoding:
         )
     raise Unusable(
         f"{name} is not UTF-8 ({where}), and it is not clear what it is. If it is a text, name "
-        "its encoding, as in --set data.encoding=cp1252",
+        f"its encoding, as in --set data.encoding={ANY}",
         "in no encoding that is recognised",
     )
 
@@ -123,13 +125,22 @@ def misfit(window: Window, spec: str, encoding: Encoding, is_asked: bool) -> Unu
     at = window.offset - window.start
     byte = f"byte 0x{window.block[at]:02x}" if at < len(window.block) else "what is"
     name, where = named(spec), f"{byte} at offset {window.offset:,}"
-    told = (
-        f"{name} is not in {encoding.described}, which data.encoding names ({where}): name "
-        "another, or have it recognised with --set data.encoding=auto"
-        if is_asked
-        else f"{name} is probably in {encoding.described}, but {where} is not: name its encoding, "
-        "as in --set data.encoding=utf-8"
-    )
+    convert = f"{program()} convert {quoted_path(spec)} {quoted_path(new_name(spec))}"
+    if is_asked:
+        told = (
+            f"{name} is not in {encoding.described}, which data.encoding names ({where}): name "
+            "another, or have it recognised with --set data.encoding=auto"
+        )
+    elif encoding.codec.startswith("utf-") and at >= len(window.block) - 4:
+        told = (
+            f"{name} is in {encoding.described}, but cut inside its last letter: save it again, or "
+            f"leave that letter out: {convert}"
+        )
+    else:
+        told = (
+            f"{name} is probably in {encoding.described}, but {where} is not: name its encoding, "
+            f"as in --set data.encoding={ANY}"
+        )
     return Unusable(told, f"not in {encoding.described}")
 
 

@@ -126,7 +126,8 @@ def _survey(part: Part, known: Survey, meter: Meter, skipped: Tally) -> tuple[Su
         return after, usable
     if part.is_one:
         raise InputError(
-            f"{named(part.spec)} is empty: give a text of at least a few thousand characters."
+            f"{NAME if part.spec == STANDARD_INPUT else named(part.spec)} is empty: give a text of "
+            "at least a few thousand characters."
         )
     left_out = skipped.described()
     raise InputError(

@@ -84,6 +84,10 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> Prepared:
         InputError: The text cannot be read, or has something that cannot be encoded.
         Cancelled: `watcher.cancelled` returned true; the next call goes on from there.
     """
+    try:
+        prepared_folder()
+    except InputError as error:  # there is no home folder
+        raise CannotWrite(str(error)) from None
     fingerprint = fingerprint_of(tokenizer)
     if found := find(corpus.sha256, fingerprint):
         return found

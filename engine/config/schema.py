@@ -18,6 +18,7 @@ from typing import Any
 
 from data.errors import InputError, nearest
 from data.reading import parse_toml, read_regular
+from data.specs import specs_of
 from engine.config.escapes import parse_probes, parse_stops
 from engine.config.setting import Setting, Value, When, setting, settings_of
 from engine.program import program
@@ -638,6 +639,14 @@ class Config:
         return {"preset": self.preset} | {
             name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS
         }
+
+    def to_toml(self) -> dict[str, Any]:
+        """Return the values of ``config.toml``, where several texts are a list."""
+        values = self.to_dict()
+        for key, one in SETTINGS.items():
+            if one.several and len(specs := specs_of(str(self.get(key)))) > 1:
+                values[one.section][one.name] = list(specs)
+        return values
 
     def differences(self, other: Config) -> dict[str, tuple[Value, Value]]:
         """Return the settings whose values differ: key -> (own, other)."""

@@ -127,7 +127,7 @@ def _restore_config(run: Path, say: Say) -> None:
             file.rename(aside)
         elif aside:
             shutil.copy2(file, aside)
-        write_atomically(file, tomli_w.dumps(config.to_dict()).encode())
+        write_atomically(file, tomli_w.dumps(config.to_toml()).encode())
     except OSError:
         if aside and is_folder:
             aside.rename(file)

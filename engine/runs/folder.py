@@ -270,7 +270,7 @@ def create_run(
         stem = wanted if NAME_PATTERN.fullmatch(wanted) else "run"
         path = _make_folder(runs_dir, name, stem)
         try:
-            write_atomically(path / CONFIG_FILE, tomli_w.dumps(config.to_dict()).encode())
+            write_atomically(path / CONFIG_FILE, tomli_w.dumps(config.to_toml()).encode())
         except BaseException:
             delete_run(path)
             raise

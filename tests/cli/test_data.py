@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,8 @@ def test_info_as_json(cli: Cli, notes: Path) -> None:
     assert facts["odd_characters"]["control characters"] == 20
     assert facts["bytes"] > facts["characters"] > facts["distinct_characters"] > 5
     assert len(facts["sha256"]) == 64
+    listed = json.dumps(["counting", str(notes / "a.txt")])
+    assert json.loads(cli("data", "info", listed, "--json").out)["documents"] == 2
     several = json.loads(cli("data", "info", "counting", notes / "a.txt", "--json").out)
     assert several["documents"] == 2
 
@@ -111,13 +114,15 @@ def test_a_run_is_trained_on_several_texts_and_goes_on(
     assert cli(*words, "--data", moved, "--data", other).code == 0
 
 
-def test_several_texts_in_a_config_file(cli: Cli, tmp_path: Path) -> None:
+def test_several_texts_in_a_config_file(cli: Cli, tmp_path: Path, runs_dir: Path) -> None:
     for name in ("a b.txt", "c.txt"):
         (tmp_path / name).write_text("to be or not to be\n" * 200)
     config = tmp_path / "config.toml"
     config.write_text(f'[data]\ncorpus = ["{tmp_path}/a b.txt", "{tmp_path}/c.txt"]\n')
     assert cli("train", *TRAIN, "--name", "a", "--config", config).code == 0
     assert "a b.txt and 1 more" in cli("runs", "show", "a").out
+    written = (runs_dir / "a/config.toml").read_text()
+    assert tomllib.loads(written)["data"]["corpus"] == [f"{tmp_path}/a b.txt", f"{tmp_path}/c.txt"]
 
 
 def test_a_text_from_standard_input_cannot_be_read_again_to_resume(

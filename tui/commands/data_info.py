@@ -30,8 +30,8 @@ def info(argv: list[str]) -> int:
 
     args = _parser().parse_args(argv)
     watcher = Watcher(say_started)
-    corpus = load_corpus(args.specs, _options(args), watcher)
-    if corpus.note and join_specs(args.specs) != corpus.name:
+    corpus = load_corpus(join_specs(args.specs), _options(args), watcher)
+    if corpus.note:  # another text stands in for it
         raise InputError(f"{corpus.note.partition(': ')[0]}: name another text")
     found = describe(corpus, watcher)
     put(format_json(_facts(corpus, found)) if args.json else _shown(corpus, found, args.specs))

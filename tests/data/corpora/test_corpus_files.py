@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 import tracemalloc
 import unicodedata
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.corpora import decoding
+from data.corpora.convert import convert
 from data.corpora.corpus import Options
 from data.corpora.load import load_corpus
 from data.corpora.normalize import normalized
@@ -320,3 +322,28 @@ def test_the_name_for_a_new_version_of_a_text_can_be_typed(here: Path, spec: str
     for name in ("~a.txt", "a.txt"):
         (here / name).touch()
     assert decoding.new_name(spec) == new
+
+
+@pytest.mark.parametrize(
+    "body",
+    [bytes(range(1, 256)) * 9, "naïve café".encode("cp1252") * 9000 + b"\x81 and more\n" * 9],
+    ids=["unclear", "not throughout"],
+)
+def test_the_encoding_that_a_refusal_names_reads_the_text(here: Path, body: bytes) -> None:
+    (here / "a.txt").write_bytes(body)
+    told = problem_with("a.txt")
+    named = re.search("--set data.encoding=(.+)", told)
+    assert named
+    assert load_corpus("a.txt", Options(encoding=named[1])).characters == len(body) - body.count(
+        b"\r\n"
+    )
+
+
+def test_utf16_that_is_cut_is_mended_by_the_command_that_is_told(here: Path) -> None:
+    (here / "a.txt").write_bytes("a poem".encode("utf-16")[:-1])
+    assert problem_with("a.txt").endswith(
+        "cut inside its last letter: save it again, or leave that letter out: "
+        "gpt-tui convert a.txt a.utf8.txt"
+    )
+    assert convert("a.txt", "b.txt", "", Watcher()).characters == 5
+    assert (here / "b.txt").read_text() == "a poe"

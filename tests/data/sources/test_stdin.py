@@ -62,7 +62,7 @@ def test_waiting_for_it_can_be_cancelled(given: int, tmp_path: Path) -> None:
 
 def test_nothing_is_an_empty_text(given: int) -> None:
     os.close(given)
-    with pytest.raises(InputError, match="- is empty"):
+    with pytest.raises(InputError, match="standard input is empty"):
         load_corpus("-")
 
 
