@@ -33,7 +33,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Document:
-    """One of the documents of a corpus; it is read while ``Corpus.documents`` stands at it.
+    """One of the documents of a corpus.
 
     Attributes:
         name: Of its file; of a row ``FILE:NUMBER``.
@@ -109,7 +109,7 @@ class Corpus:
     told: tuple[str, ...] = ()
 
     def documents(self, doing: str = "reading", watcher: Watcher = NOBODY) -> Iterator[Document]:
-        """Yield its documents, each of which is read before the next is asked for.
+        """Yield its documents, in the same order each time.
 
         Raises:
             InputError: A file has changed, or cannot be read any more.

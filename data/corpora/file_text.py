@@ -49,12 +49,18 @@ class FileText:
             pieces = self._looked_at(pieces, tally)
         if self._rows and self._rows_text:
             yield from self._rows_text.documents(self._rows(without_mark(pieces)), tally)
-        elif self._options.as_before:
-            yield Document(self.name, lambda: as_before(pieces))
         else:
-            form = self._options.normalize
-            yield Document(self.name, lambda: normalized(pieces, form, self.name, tally))
+            begun = [pieces]  # for the first time that it is read
+            yield Document(
+                self.name,
+                lambda: self._plain(begun.pop() if begun else self._decoded(meter, Tally()), tally),
+            )
         self._is_known = True
+
+    def _plain(self, pieces: Iterator[str], tally: Tally) -> Iterator[str]:
+        if self._options.as_before:
+            return as_before(pieces)
+        return normalized(pieces, self._options.normalize, self.name, tally)
 
     def settle(self, offset: int, meter: Meter) -> None:
         """Find the encoding, after a byte did not fit the one that was tried.

