@@ -10,10 +10,42 @@ from data.program import named
 from data.sources.files import Unusable
 
 TEXT_NAMES = (
-    *("text", "content", "body", "message", "document", "story", "article", "sentence"),
+    *(
+        "text",
+        "content",
+        "body",
+        "message",
+        "messages",
+        "conversations",
+        "document",
+        "story",
+        "article",
+        "sentence",
+    ),
     *("lyrics", "poem", "prompt", "comment", "description", "title"),
 )
 MOST_NAMED = 8
+SPEAKERS = ("role", "from", "speaker", "author", "name")
+WORDS = ("content", "value", "text", "message")
+
+
+def text_of(value: object) -> str | None:
+    """Return the text of a field, which may be a conversation; None if it is none."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list) or not value:
+        return None
+    lines = [_said(one) for one in value]
+    return None if None in lines else "".join(f"{line}\n" for line in lines)
+
+
+def _said(turn: object) -> str | None:
+    """Return what is said in a turn of a conversation, after who says it."""
+    if not isinstance(turn, Mapping):
+        return None
+    words = next((turn[key] for key in WORDS if isinstance(turn.get(key), str)), None)
+    who = next((turn[key] for key in SPEAKERS if isinstance(turn.get(key), str)), "")
+    return f"{who}: {words}" if who and words is not None else words
 
 
 def choose_field(rows: Sequence[Mapping[str, object]], asked: str, spec: str, called: str) -> str:
@@ -32,8 +64,8 @@ def choose_field(rows: Sequence[Mapping[str, object]], asked: str, spec: str, ca
     names = dict.fromkeys(key for row in rows for key in row)
     for row in rows:
         for key, value in row.items():
-            if isinstance(value, str):
-                lengths[key] += len(value)
+            if (text := text_of(value)) is not None:
+                lengths[key] += len(text)
     listed = ", ".join([named(one) for one in names][:MOST_NAMED])
     listed += ", …" if len(names) > MOST_NAMED else ""
     if asked:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from data.corpora.corpus import Document, Options
-from data.corpora.fields import choose_field
+from data.corpora.fields import choose_field, text_of
 from data.corpora.json_rows import BROKEN, Damaged
 from data.corpora.normalize import normal_text
 from data.program import named
@@ -80,8 +80,10 @@ class RowsText:
         """Return the text of a row; empty if it has none."""
         if self._field and isinstance(row, Mapping):
             row = row.get(self._field)
-            if row is not None and not isinstance(row, str):
-                row = str(row) if isinstance(row, int | float) else BROKEN
+            if isinstance(row, int | float):
+                row = str(row)
+            elif row is not None:
+                row = BROKEN if (text := text_of(row)) is None else text
         elif isinstance(row, Mapping):
             row = BROKEN
         if row is None:

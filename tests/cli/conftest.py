@@ -107,9 +107,9 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Cli:
 
 @pytest.fixture
 def quick_train(cli: Cli, text: Path) -> Cli:
-    """Trains a run of a few steps; further options may follow."""
+    """Trains a run of a few steps, also on another text; further options may follow."""
 
-    def call(*arguments: str | Path) -> Answer:
+    def call(*arguments: str | Path, text: Path = text) -> Answer:
         return cli(*train_command(text), *arguments)
 
     return call

@@ -76,7 +76,7 @@ def test_a_run_that_cannot_write_the_prompt_says_so_and_the_others_write(
     other = tmp_path / "digits.txt"
     other.write_text("0123456789\n" * 300)
     quick_train("--name", "words")
-    quick_train("--name", "digits", "--data", other)
+    quick_train("--name", "digits", text=other)
     how = ("--samples", "--prompt", "red", "--max-tokens", "5")
     answer = cli("runs", "diff", "words", "digits", *how)
     assert answer.code == 0

@@ -27,7 +27,7 @@ def ladder(cli: Cli, text: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     """Climbs two steps a rung."""
     monkeypatch.setattr(runtime, "ESTIMATE_SECONDS", 0.01)
 
-    def call(*arguments: str | Path) -> Answer:
+    def call(*arguments: str | Path, text: Path = text) -> Answer:
         return cli("ladder", "--data", text, "--steps", "2", *SMALL, *arguments)
 
     return call
@@ -82,12 +82,12 @@ def test_a_rung_that_cannot_be_leaves_the_others_alone(
 ) -> None:
     short = tmp_path / "short.txt"
     short.write_text("one fish, two fish, " * 50)
-    answer = ladder("bigram", "lecture", "--data", short, "--json")
+    answer = ladder("bigram", "lecture", "--json", text=short)
     assert answer.code == 0
     bigram, lecture = answer.json["rungs"]
     assert (bigram["state"], lecture["state"]) == ("finished", "not run")
     assert "The text is too short" in lecture["problem"]
-    assert "The text is too short" in ladder("lecture", "--data", short).err
+    assert "The text is too short" in ladder("lecture", text=short).err
 
 
 def test_the_page_has_every_rung_and_what_it_sets(

@@ -141,6 +141,19 @@ def test_a_single_column_of_a_usual_name_is_a_table(here: Path) -> None:
     assert texts(load_corpus("a.csv")) == ["one, two", "three"]
 
 
+def test_a_conversation_is_its_turns_after_who_says_them(here: Path) -> None:
+    turns = [{"role": "user", "content": "Hi!"}, {"role": "assistant", "content": "Hello."}]
+    others = [{"from": "human", "value": "Hi!"}, {"from": "gpt", "value": "Hello."}]
+    (here / "a.jsonl").write_bytes(as_lines([{"id": "a long identifier", "messages": turns}] * 3))
+    (here / "b.jsonl").write_bytes(as_lines([{"conversations": others}, {"conversations": [1]}]))
+    corpus = load_corpus("a.jsonl")
+    assert texts(corpus) == ["user: Hi!\nassistant: Hello.\n"] * 3
+    assert "of the field 'messages' is learned" in corpus.told[0]
+    other = load_corpus("b.jsonl")
+    assert texts(other) == ["human: Hi!\ngpt: Hello.\n"]
+    assert "1 broken rows (b.jsonl:2)" in other.told[1]
+
+
 def test_lines_that_are_texts_themselves(here: Path) -> None:
     (here / "a.jsonl").write_bytes(as_lines(["one", "two"]))
     (here / "b.json").write_text('["one", "two"]')
