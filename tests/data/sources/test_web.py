@@ -175,9 +175,12 @@ def test_more_than_is_allowed_is_refused(server: Server, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("status", "words"), [(404, "404 Not Found"), (500, "500 Internal")])
-def test_an_error_of_the_server_is_told(server: Server, status: int, words: str) -> None:
+def test_an_error_of_the_server_is_told_and_leaves_nothing(
+    server: Server, cache: Path, status: int, words: str
+) -> None:
     server.answer = send(b"", status=status)
     assert f"(the server answered {words}" in problem_with(server.url)
+    assert files_in(cache) == []
 
 
 def test_cancelling_keeps_what_has_arrived(server: Server, cache: Path) -> None:
