@@ -54,7 +54,8 @@ def new(preset: str, seed: int | None = None) -> LanguageModel:
             not fit into memory.
     """
     from data.corpora.load import load_corpus
-    from data.tokenizers import CharTokenizer
+    from data.download import Watcher
+    from data.tokenizers import make_tokenizer
     from engine.config.presets import preset_config
     from engine.inspect.trace import initial_model
     from engine.runs.open import options_of
@@ -63,7 +64,6 @@ def new(preset: str, seed: int | None = None) -> LanguageModel:
     config = preset_config(preset)
     if seed is not None:
         config = config.replace({"train.seed": seed})
-    tokenizer = CharTokenizer.train(
-        load_corpus(config.data.corpus, options_of(config.data)).pieces()
-    )
+    corpus = load_corpus(config.data.corpus, options_of(config.data))
+    tokenizer = make_tokenizer(config.data, corpus, Watcher())
     return use_fast_generate(initial_model(config, tokenizer).eval())

@@ -13,12 +13,14 @@ from typing import TypeAlias
 
 import numpy as np
 
+from engine.bits import BYTES_PER_TOKEN, bits_per_byte
 from engine.metrics import Column, MetricStore, Values
 
 References: TypeAlias = Mapping[str, float]
-"""What does not change in a run: ``chars_per_token``, ``uniform_loss``, ``bigram_loss``."""
+"""What does not change in a run: ``bytes_per_token``, ``uniform_loss``, ``bigram_loss``."""
 
-CHARS_PER_TOKEN, UNIFORM_LOSS, BIGRAM_LOSS = "chars_per_token", "uniform_loss", "bigram_loss"
+UNIFORM_LOSS, BIGRAM_LOSS = "uniform_loss", "bigram_loss"
+CHARS_PER_TOKEN = "chars_per_token"  # of a run of an older version, which has no bytes
 
 # the phases between which the time of a step is divided; see ``engine.training.phases``
 STEP_PHASES = ("data", "forward", "backward", "optimizer", "training")
@@ -72,8 +74,8 @@ class ChartKind:
 
 
 def _bits(values: Values, references: References) -> Values:
-    per_token = references.get(CHARS_PER_TOKEN, 1.0)
-    bits: Values = values / (math.log(2.0) * per_token)
+    per_token = references.get(BYTES_PER_TOKEN) or references.get(CHARS_PER_TOKEN) or 1.0
+    bits: Values = values * bits_per_byte(1.0, per_token)
     return bits
 
 
@@ -136,12 +138,13 @@ CHARTS: tuple[ChartKind, ...] = (
                "weight and token, and attention) over what one large matrix product reaches on "
                "this device at this precision, measured when training begins. More is better."),
     )),
-    ChartKind("bits_per_char", "bits per character", "quality", (
-        Metric("train_bpc", "train", "bits", "The training loss in bits per character. Lower is "
-               "better; it compares models whose tokens are of different length.",
+    ChartKind("bits_per_byte", "bits per byte", "quality", (
+        Metric("train_bits_per_byte", "train", "bits", "The training loss in bits per byte of the "
+               "text in UTF-8. Lower is better; it compares models whose tokens differ.",
                "train_loss", _bits),
-        Metric("val_bpc", "val", "bits", "The validation loss in bits per character: how well the "
-               "model would compress the text. Lower is better.", "val_loss", _bits),
+        Metric("val_bits_per_byte", "val", "bits", "The validation loss in bits per byte of the "
+               "text in UTF-8: how well the model would compress it. Lower is better.",
+               "val_loss", _bits),
     ), dense=True),
     ChartKind("perplexity", "perplexity", "quality", (
         Metric("train_perplexity", "train", "tokens", "exp(training loss): among how many equally "

@@ -270,7 +270,8 @@ class RunOpened(Event):
     last_sample: int = 0  # number of the newest stored sample; later ones have events
     watching: bool = False  # it is read-only: another process trains it, or its text is missing
     missing: str = ""  # why it is read-only, if not because another program has it open
-    characters: str = ""  # that a prompt may have; empty if that is not known
+    characters: str = ""  # that a prompt may have; empty if it may have any
+    vocab_size: int = 0
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -319,7 +320,7 @@ class SampleStarted(Event):
 class TokenOdds:
     """How likely the model held a token to be, before temperature and the other settings."""
 
-    length: int  # characters
+    length: int  # characters of the text that it completed
     probability: float
     rank: int  # 1 for the most likely token
     alternatives: tuple[tuple[str, float], ...]  # the most likely tokens and their probabilities

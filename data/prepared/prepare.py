@@ -29,7 +29,6 @@ from data.prepared.store import (
     Prepared,
     dtype_of,
     find,
-    fingerprint_of,
     folder_of,
     note,
     prepared_folder,
@@ -68,8 +67,8 @@ def tokens_of(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> NDArray
     import numpy as np
 
     dtype = dtype_of(tokenizer.vocab_size)
-    pieces = corpus.pieces("tokenizing", watcher)
-    return np.concatenate([tokenizer.encode(one).astype(dtype, copy=False) for one in pieces])
+    pieces = tokenizer.chunks(corpus.pieces("tokenizing", watcher))
+    return np.concatenate([tokenizer.encode_chunk(one).astype(dtype, copy=False) for one in pieces])
 
 
 class CannotWrite(InputError):
@@ -84,14 +83,13 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> Prepared:
         InputError: The text cannot be read, or has something that cannot be encoded.
         Cancelled: `watcher.cancelled` returned true; the next call goes on from there.
     """
-    try:
-        prepared_folder()
-    except InputError as error:  # there is no home folder
-        raise CannotWrite(str(error)) from None
-    fingerprint = fingerprint_of(tokenizer)
+    fingerprint = tokenizer.fingerprint
     if found := find(corpus.sha256, fingerprint):
         return found
-    folder = folder_of(corpus.sha256, fingerprint)
+    try:
+        folder = folder_of(corpus.sha256, fingerprint)
+    except InputError as error:  # there is no home folder
+        raise CannotWrite(*error.problems) from None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_name(folder.name + LOCK_SUFFIX), corpus.name, watcher):
@@ -172,7 +170,7 @@ class _Work:
         begun, noted, reported = self.done.characters, time.monotonic(), 0.0
         start = noted
         for piece in self._what_is_left(watcher):
-            ids = self._tokenizer.encode(piece).astype(self._dtype, copy=False)
+            ids = self._tokenizer.encode_chunk(piece).astype(self._dtype, copy=False)
             body = ids.data.cast("B")
             self._file.write(body)
             self.sha256.update(body)
@@ -188,7 +186,7 @@ class _Work:
 
     def _what_is_left(self, watcher: Watcher) -> Iterator[str]:
         skipped, begun = 0, self.done.characters
-        for piece in self._corpus.pieces("tokenizing", watcher):
+        for piece in self._tokenizer.chunks(self._corpus.pieces("tokenizing", watcher)):
             left = piece[max(0, begun - skipped) :] if skipped < begun else piece
             skipped += len(piece)
             if left:

@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.errors import InputError
 from data.files import remove_tree, write_atomically
 from data.paths import cache_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from data.tokenizers import Tokenizer
 
 FORMAT = 1
 DTYPES = ("u1", "<u2", "<u4")  # NumPy's names
@@ -90,11 +90,6 @@ def folder_of(corpus_sha256: str, fingerprint: str) -> Path:
     return prepared_folder() / f"{corpus_sha256[:KEY_DIGITS]}-{fingerprint[:KEY_DIGITS]}"
 
 
-def fingerprint_of(tokenizer: Tokenizer) -> str:
-    """Return a hash that tells tokenizers apart: equal ones encode every text the same."""
-    return hashlib.sha256(json.dumps(tokenizer.to_dict(), sort_keys=True).encode()).hexdigest()
-
-
 def dtype_of(vocab_size: int) -> str:
     """Return the smallest of `DTYPES` that holds all ids."""
     import numpy as np
@@ -107,7 +102,10 @@ def find(corpus_sha256: str, fingerprint: str) -> Prepared | None:
 
     The content is compared with its hash if the file was touched since it was written.
     """
-    folder = folder_of(corpus_sha256, fingerprint)
+    try:
+        folder = folder_of(corpus_sha256, fingerprint)
+    except InputError:  # there is no cache
+        return None
     found = _read(folder)
     wanted = corpus_sha256, fingerprint, FORMAT
     if found is None or (found.corpus_sha256, found.fingerprint, found.format) != wanted:

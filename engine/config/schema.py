@@ -299,8 +299,24 @@ class DataConfig:
         source="Unicode Standard Annex #15",
     )
     tokenizer: str = setting(
-        "char", "How text is split into tokens; char: one per character.", choices=("char",)
+        "char",
+        "What tokens are: char, bytes, bpe (learned from the text), gpt2 or a tokenizer.json.",
     )
+    vocab_size: int = setting(
+        1024,
+        "Tokens of bpe: more makes the text shorter and the model larger.",
+        minimum=256,
+        maximum=1_000_000,
+    )
+    min_count: int = setting(
+        1, "Of char: characters that are rarer share the token <unk>.", minimum=1, maximum=10**9
+    )
+
+    @property
+    def tokens(self) -> tuple[str, int]:
+        """What tells tokenizers of one text apart: losses per token compare only if it is equal."""
+        size = {"bpe": self.vocab_size, "char": self.min_count}.get(self.tokenizer, 0)
+        return self.tokenizer, size
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,16 @@ RULES: tuple[tuple[Collection[str], Callable[[Config], bool], str], ...] = (
         "model.mlp_ratio is off, so there is no MLP",
     ),
     (
+        {"data.vocab_size"},
+        lambda config: config.data.tokenizer != "bpe",
+        "it applies to data.tokenizer bpe",
+    ),
+    (
+        {"data.min_count"},
+        lambda config: config.data.tokenizer != "char",
+        "it applies to data.tokenizer char",
+    ),
+    (
         {"optim.muon_lr"},
         lambda config: not uses_muon(config),
         "it applies to optim.optimizer muon, and to a model with blocks",

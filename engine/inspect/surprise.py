@@ -34,6 +34,7 @@ class Surprise:
     bits: Floats  # (T,), −log2 of the probability of the token
     rank: NDArray[np.int64]  # (T,), 1 where the token was the most likely one
     entropy: Floats  # (T,), bits that were to be expected
+    characters: int  # of all tokens but the first
 
     @property
     def mean_bits(self) -> float:
@@ -43,8 +44,7 @@ class Surprise:
     @property
     def bits_per_character(self) -> float:
         """As ``mean_bits``, over characters: comparable between tokenizers."""
-        characters = sum(map(len, self.tokens[1:]))
-        return _total(self.bits[1:]) / characters if characters else float("nan")
+        return _total(self.bits[1:]) / self.characters if self.characters else float("nan")
 
     def worst(self, count: int = 10) -> list[int]:
         """Return the positions of the most surprising tokens, the worst first."""
@@ -98,14 +98,21 @@ def surprises(model: LanguageModel, windows: Ids, tokenizer: Tokenizer) -> list[
         entropy[:, at:end] = -expected.cpu() / NATS
         at = end
     return [
-        Surprise(row, token_texts(tokenizer, row), bits[i], rank[i], entropy[i])
+        Surprise(
+            row,
+            token_texts(tokenizer, row),
+            bits[i],
+            rank[i],
+            entropy[i],
+            len(tokenizer.decode(row[1:])),
+        )
         for i, row in enumerate(windows)
     ]
 
 
 def token_texts(tokenizer: Tokenizer, ids: Sequence[int] | Ids) -> tuple[str, ...]:
     """Return the text of each token by itself."""
-    known = {one: tokenizer.decode([one]) for one in set(np.asarray(ids).tolist())}
+    known = {one: tokenizer.token_text(one) for one in set(np.asarray(ids).tolist())}
     return tuple(known[one] for one in np.asarray(ids).tolist())
 
 

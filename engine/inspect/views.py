@@ -243,7 +243,7 @@ def _layers(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) ->
     for layer, part in options.get("off", ()):
         without = switched_off(without, layer, part)
     lens = logit_lens(without, ids)
-    known = {one: subject.tokenizer.decode([one]) for one in set(lens.likeliest.ravel().tolist())}
+    known = {one: subject.tokenizer.token_text(one) for one in set(lens.likeliest.ravel().tolist())}
     guesses = [[known[one] for one in row] for row in lens.likeliest.tolist()]
     models = (whole, without)
     bits = [surprise(model, ids, subject.tokenizer).mean_bits for model in models]

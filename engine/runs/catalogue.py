@@ -95,7 +95,7 @@ def best_earlier(run: Path) -> tuple[str, float] | None:
         and math.isfinite(one.best_val_loss)
         and one.created < own.created
         and one.config is not None
-        and one.config.data.tokenizer == own.config.data.tokenizer
+        and one.config.data.tokens == own.config.data.tokens
     ]
     for loss, one in sorted(known, key=lambda pair: pair[0]):
         if _text_of(Path(one.path)) == text:

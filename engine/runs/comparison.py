@@ -123,13 +123,18 @@ def described(key: str, values: Sequence[Value]) -> str:
     return "→".join(SETTINGS[key].format(value) for value in values)
 
 
+def tokens_differ(runs: Sequence[ComparedRun]) -> bool:
+    """Return whether a loss per token is not the same measure for all of these runs."""
+    return len({run.config.data.tokens for run in runs}) > 1
+
+
 def cautions(runs: Sequence[ComparedRun]) -> list[str]:
     """Return the reasons why the losses of these runs are not comparable, one sentence each."""
     found = []
     if len({run.text for run in runs if run.text}) > 1:
         found.append("the runs learn from different texts, so their losses do not compare")
-    if len({run.config.data.tokenizer for run in runs}) > 1:
-        found.append("their tokenizers differ, so a loss per token is not the same measure")
+    if tokens_differ(runs):
+        found.append("their tokenizers differ: compare bits per byte, not the loss per token")
     measured = {run.summary.val_measured for run in runs if run.summary.val_loss is not None}
     if len(measured) > 1:
         found.append(

@@ -86,8 +86,8 @@ class Curves:
 def read_curves(run: Path, metrics: Sequence[str] = ()) -> Curves:
     """Read some metrics of a run, or all that are recorded.
 
-    One that charts derive, such as ``val_bpc``, is computed if it is asked for. The beginning of
-    names, such as ``health/grad_norm``, stands for all of them.
+    One that charts derive, such as ``val_bits_per_byte``, is computed if it is asked for. The
+    beginning of names, such as ``health/grad_norm``, stands for all of them.
 
     Raises:
         InputError: The run's database is damaged, or it has no such metric.

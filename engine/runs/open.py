@@ -21,10 +21,11 @@ from data.corpora.load import load_corpus
 from data.download import Watcher
 from data.errors import InputError, NotFound
 from data.paths import check_storable
+from data.prepared import store
 from data.prepared.prepare import tokens_of
 from data.program import named
 from data.specs import STANDARD_INPUT, called, has_place, specs_of
-from data.tokenizers import TOKENIZERS, Tokenizer
+from data.tokenizers import Tokenizer, make_tokenizer
 from engine.config.changes import format_options
 from engine.config.schema import Config, DataConfig, ModelConfig, total_steps
 from engine.config.setting import Value
@@ -46,6 +47,7 @@ from engine.runs.folder import (
 )
 from engine.runs.own_files import check_own_files, unshare
 from engine.runs.records import CorpusFacts
+from engine.runs.tokenizer_file import read_tokenizer, write_tokenizer
 
 
 @dataclass
@@ -101,6 +103,7 @@ def new_run(
     path = create_run(config, runs_dir, name)
     try:
         lock = RunLock(path)
+        write_tokenizer(path, tokenizer)
         database = RunDatabase(path / DATABASE_FILE)
         database.set_meta(
             created=time.time(),
@@ -224,14 +227,22 @@ def _load_known_text(
     data: str,
     changes: Mapping[str, Value],
 ) -> tuple[Corpus, Tokenizer, Split]:
-    """Load the text that a run was trained on, from where it was or, if named, where it is."""
+    """Load the text that a run was trained on: prepared, where it was, or where it is now."""
     problems = []
+    tokenizer = read_tokenizer(path, config.data.tokenizer)
+    if not data and known and tokenizer and (found := _prepared(known, tokenizer)):
+        check_fit(config.model, tokenizer, found[2])
+        return found
     for place in [data] if data else _places(config, known):
         if place == STANDARD_INPUT and not data:
             problems.append("standard input cannot be read again")
             continue
         try:
-            found = _find_text(replace(config.data, corpus=place), known, watcher)
+            corpus = _find_corpus(replace(config.data, corpus=place), known, watcher)
+            if not known or known["sha256"] == corpus.sha256:
+                found = _tokenized(corpus, config.data, watcher, tokenizer)
+                check_fit(config.model, found[1], found[2])
+                return found
         except NotFound:
             problems.append(f"there is no file {named(place)}")
         except InputError as error:
@@ -239,10 +250,6 @@ def _load_known_text(
                 raise
             problems += error.problems
         else:
-            corpus, tokenizer, split = found
-            if not known or known["sha256"] == corpus.sha256:
-                check_fit(config.model, tokenizer, split)
-                return found
             problems.append(corpus.note or f"{named(place)} is another text: its hash differs")
     name = known["name"] if known else called(config.data.corpus)
     if data:
@@ -258,15 +265,31 @@ def _load_known_text(
     )
 
 
-def _find_text(
-    data: DataConfig, known: CorpusFacts | None, watcher: Watcher
-) -> tuple[Corpus, Tokenizer, Split]:
+def _prepared(known: CorpusFacts, tokenizer: Tokenizer) -> tuple[Corpus, Tokenizer, Split] | None:
+    """Return the text of a run as it was prepared, wherever its files are now."""
+    found = store.find(known["sha256"], tokenizer.fingerprint)
+    if found is None:
+        return None
+    corpus = Corpus(
+        name=known["name"],
+        characters=found.characters,
+        size=0,
+        count=0,
+        sha256=known["sha256"],
+        source=known["source"],
+        readers=(),
+        note=known["note"],
+    )
+    return corpus, tokenizer, split_tokens(found.load())
+
+
+def _find_corpus(data: DataConfig, known: CorpusFacts | None, watcher: Watcher) -> Corpus:
     """Load the text of a run; where its hash differs, as earlier versions read it."""
-    found = read_text(data, watcher)
-    if known and known["sha256"] != found[0].sha256 and len(specs_of(data.corpus)) == 1:
+    found = _corpus(data, watcher)
+    if known and known["sha256"] != found.sha256 and len(specs_of(data.corpus)) == 1:
         with suppress(InputError):
-            before = read_text(data, watcher, as_before=True)
-            if known["sha256"] == before[0].sha256:
+            before = _corpus(data, watcher, as_before=True)
+            if known["sha256"] == before.sha256:
                 return before
     return found
 
@@ -287,21 +310,26 @@ def load_text(config: Config, watcher: Watcher) -> tuple[Corpus, Tokenizer, Spli
     return corpus, tokenizer, split
 
 
-def read_text(
-    data: DataConfig, watcher: Watcher, as_before: bool = False
-) -> tuple[Corpus, Tokenizer, Split]:
+def read_text(data: DataConfig, watcher: Watcher) -> tuple[Corpus, Tokenizer, Split]:
     """Load and tokenize a text.
-
-    Args:
-        as_before: As ``Options.as_before``.
 
     Raises:
         InputError: It cannot be used.
     """
+    return _tokenized(_corpus(data, watcher), data, watcher)
+
+
+def _corpus(data: DataConfig, watcher: Watcher, as_before: bool = False) -> Corpus:
+    """Load a text; see ``Options.as_before``."""
     watcher.report(f"reading {named(called(data.corpus))}")
-    corpus = load_corpus(data.corpus, replace(options_of(data), as_before=as_before), watcher)
-    kind = TOKENIZERS[data.tokenizer]
-    tokenizer = kind.train(corpus.pieces("counting the characters of", watcher))
+    return load_corpus(data.corpus, replace(options_of(data), as_before=as_before), watcher)
+
+
+def _tokenized(
+    corpus: Corpus, data: DataConfig, watcher: Watcher, tokenizer: Tokenizer | None = None
+) -> tuple[Corpus, Tokenizer, Split]:
+    """Tokenize a text, with the tokenizer of its run if there is one already."""
+    tokenizer = tokenizer or make_tokenizer(data, corpus, watcher)
     return corpus, tokenizer, split_tokens(tokens_of(corpus, tokenizer, watcher))
 
 

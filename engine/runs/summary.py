@@ -9,6 +9,7 @@ from typing import Any
 
 from data.errors import InputError
 from data.paths import describe_os_error
+from engine.bits import BYTES_PER_TOKEN, bits_per_byte
 from engine.config.schema import Config
 from engine.runs.database import Unreadable, reading
 from engine.runs.folder import CONFIG_FILE, is_locked, list_runs, read_run_config
@@ -54,12 +55,28 @@ class RunSummary:
     pruned: str = ""  # why the rule of its sweep has stopped it
     problem: str = ""  # what is damaged
     is_restorable: bool = False  # damaged, but opening the run restores its database
+    bytes_per_token: float = 0.0  # of the validation text; 0 if that is not known
     config: Config | None = None  # as its settings are now; None until read, or if it cannot be
 
     @property
     def tokens_per_second(self) -> float:
         """The mean throughput of the whole training."""
         return self.tokens / self.train_seconds if self.train_seconds else 0.0
+
+    @property
+    def val_bits_per_byte(self) -> float | None:
+        """The last validation loss, comparable between tokenizers."""
+        return self._bits_per_byte(self.val_loss)
+
+    @property
+    def best_bits_per_byte(self) -> float | None:
+        """The best validation loss, comparable between tokenizers."""
+        return self._bits_per_byte(self.best_val_loss)
+
+    def _bits_per_byte(self, loss: float | None) -> float | None:
+        if loss is None or not self.bytes_per_token:
+            return None
+        return bits_per_byte(loss, self.bytes_per_token)
 
 
 # that a database may have
@@ -131,6 +148,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
             metrics = MetricStore()
             metrics.extend("train_loss", *database.metric(0, "train_loss"))
             curve = sparkline(metrics, "train_loss")
+    references = meta.get("references", {})
     corpus, created, parent = meta.get("corpus", {}), meta.get("created"), meta.get("parent")
     if created is None:
         created = (path / CONFIG_FILE).stat().st_mtime
@@ -140,6 +158,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
         facts |= {"state": State.STOPPED, "step": parent["step"]}  # until it is opened
     pruned = summary.get(PRUNED_KEY, "")
     facts |= {**summary, "pruned": pruned, "sparkline": tuple(curve)}
+    facts["bytes_per_token"] = references.get(BYTES_PER_TOKEN) or 0.0
     if "name" in corpus:
         facts["corpus"] = corpus["name"]
     return {key: value for key, value in facts.items() if key in FACTS}

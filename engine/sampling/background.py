@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ from engine.protocol import (
     Warned,
 )
 from engine.sampling.frozen import Frozen, freeze
-from engine.sampling.generate import CACHE_BYTES, Generation, Text, decoder_of, start_tokens
+from engine.sampling.generate import CACHE_BYTES, Generation, Text, start_tokens
 from engine.training.phases import Phases
 
 TRAINING_SHARE = 0.85  # of the time while a sample is generated during training
@@ -51,6 +52,7 @@ class Job:
     group: int = 0  # the first of those that belong together; 0 for a single one
     unsent: str = ""
     ids: list[int] = field(default_factory=list)  # of the tokens whose odds are not sent yet
+    lengths: list[int] = field(default_factory=list)  # of the text that each completed
     logits: list[Tensor] = field(default_factory=list)  # (vocab_size,) for each of them
 
     @property
@@ -106,7 +108,8 @@ class Sampler:
         last_number: int = 0,
         phases: Phases | None = None,
     ) -> None:
-        self._tokenizer, self._decode = tokenizer, decoder_of(tokenizer)
+        self._tokenizer = tokenizer
+        self._token_text = functools.cache(tokenizer.token_text)
         self._emit = emit
         self._keep = keep
         self._phases = phases or Phases()
@@ -145,7 +148,7 @@ class Sampler:
             batches: list[Batch] = []
             for one, start in zip(settings, starts, strict=True):
                 self._numbers += 1
-                text = Text(one.seed, one, self._decode)
+                text = Text(one.seed, one, self._tokenizer.stream())
                 job = Job(self._numbers, step, automatic, one, text, group)
                 if not (batches and _fits(batches[-1], one, frozen, start)):
                     batches.append(Batch([], frozen, start, request_id))
@@ -224,6 +227,7 @@ class Sampler:
             job.unsent += job.written.add(token)
             if batch.logits is not None:
                 job.ids.append(token)
+                job.lengths.append(job.written.length)
                 # a copy: the decoder may use the memory again
                 job.logits.append(batch.logits[min(row, len(batch.logits) - 1)].float().clone())
         after = time.perf_counter()
@@ -265,11 +269,11 @@ class Sampler:
             odds = odds_of(torch.stack(job.logits), torch.tensor(job.ids), ALTERNATIVES)
         finally:
             torch.set_num_threads(threads)
-        lengths = [len(self._decode(token)) for token in job.ids]
-        job.ids, job.logits = [], []
-        decode = self._decode
+        lengths = job.lengths
+        job.ids, job.lengths, job.logits = [], [], []
+        text_of = self._token_text
         return tuple(
-            TokenOdds(length, p, rank, tuple(zip(map(decode, top), top_p, strict=True)))
+            TokenOdds(length, p, rank, tuple(zip(map(text_of, top), top_p, strict=True)))
             for length, p, rank, top, top_p in zip(lengths, *odds, strict=True)
         )
 

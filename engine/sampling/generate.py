@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data.tokenizers import Tokenizer
+from data.tokenizers.base import Tokenizer, TokenStream
 from engine.config.schema import SampleConfig
 from engine.model import LanguageModel
 from engine.model.logits import Draws
@@ -26,7 +26,6 @@ CACHE_BYTES = 2**30  # most memory for the KV caches of one batch
 SEEDS = 2**31  # number of distinct seeds
 
 Show = Callable[[int, str], None]
-Decode = Callable[[int], str]
 
 
 class Generation:
@@ -187,10 +186,10 @@ class Text:
     Args:
         seed: Its seed, which may differ from ``settings.seed``.
         settings: Only the stop strings and the length are used.
-        decode: Turns a token into text; see ``decoder_of``.
+        stream: Turns its tokens into text; see ``Tokenizer.stream``.
     """
 
-    def __init__(self, seed: int, settings: SampleConfig, decode: Decode) -> None:
+    def __init__(self, seed: int, settings: SampleConfig, stream: TokenStream) -> None:
         self.seed = seed
         self.text = ""  # without the prompt and the stop string
         self.tokens = 0  # generated, those of the stop string included
@@ -199,7 +198,8 @@ class Text:
         self.stop: str | None = None  # the stop string that ended it
         self._max_tokens = settings.max_tokens
         self._scan = StopScan(settings.stops)
-        self._decode = decode
+        self._stream = stream
+        self.length = 0  # of the text that the last token completed, in characters
 
     @property
     def done(self) -> bool:
@@ -209,25 +209,30 @@ class Text:
     def add(self, token: int) -> str:
         """Add a token; return the new text that can be shown."""
         self.tokens += 1
-        piece = self._scan.feed(self._decode(token))
+        decoded = self._stream.feed(token)
+        self.length = len(decoded)
+        piece = self._scan.feed(decoded)
         if self._scan.found is not None:
             self.stopped_by, self.stop = "stop", self._scan.found
         elif self.tokens >= self._max_tokens:
             self.stopped_by = "max_tokens"
-            piece += self._scan.rest()
+            piece += self._rest()
         self.text += piece
         return piece
 
     def end(self) -> str:
-        """End the text early; return what was held back as the possible start of a stop string."""
-        held = self._scan.rest()
+        """End the text early; return what was held back.
+
+        That is what may have been the start of a stop string, or of a character.
+        """
+        held = "" if self.done else self._rest()
         self.text += held
         return held
 
-
-def decoder_of(tokenizer: Tokenizer) -> Decode:
-    """Return a cached function from one token to its text."""
-    return functools.cache(lambda token: tokenizer.decode([token]))
+    def _rest(self) -> str:
+        left = self._stream.rest()
+        self.length += len(left)
+        return self._scan.feed(left) + self._scan.rest()
 
 
 def start_tokens(prompt: str, tokenizer: Tokenizer) -> list[int]:
@@ -260,8 +265,7 @@ def write(
         FloatingPointError: The model's logits are not finite.
     """
     start = start_tokens(settings.prompt, tokenizer)
-    decode = decoder_of(tokenizer)
-    texts = [Text(seed, settings, decode) for seed in seeds]
+    texts = [Text(seed, settings, tokenizer.stream()) for seed in seeds]
     numbered = list(enumerate(texts))
     each = frozen.cache_bytes(len(start) + settings.max_tokens)
     size = max(1, CACHE_BYTES // max(1, each))

@@ -18,6 +18,7 @@ from engine.config.schema import Config, total_steps
 from engine.runs.checkpoint_names import pin
 from engine.runs.database import RunDatabase, Unreadable
 from engine.runs.folder import DATABASE_FILE, cannot_write, create_run, delete_run
+from engine.runs.tokenizer_file import write_tokenizer
 from engine.session.run_state import Losses, RunState
 
 
@@ -101,6 +102,7 @@ def _write_past(
     """
     parent, branch = run_state.files.database, run_state.recorder.branch
     way, before = run_state.lineage(snapshot.step), run_state.trainer.config
+    write_tokenizer(path, run_state.files.tokenizer)
     child = RunDatabase(path / DATABASE_FILE)
     try:
         known = parent.meta()

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from engine.bits import BYTES_PER_TOKEN
 from engine.config.model_size import flops_per_token
 from engine.config.schema import tokens_per_step
 from engine.machine.memory import memory_ran_out
 from engine.machine.usage import Usage, main_thread_clock
 from engine.metric_catalogue import (
     BIGRAM_LOSS,
-    CHARS_PER_TOKEN,
     OTHER_PHASES,
     STEP_PHASES,
     UNIFORM_LOSS,
@@ -125,9 +125,10 @@ class Monitor:
 def references_of(files: RunFiles) -> dict[str, float]:
     """Return what the losses of a run are compared with; see ``engine.metric_catalogue``."""
     split, size = files.split, files.tokenizer.vocab_size
-    tokens = len(split.train) + len(split.val)
+    some = split.val[:COUNTED_TOKENS]
+    text = files.tokenizer.decode(some)
     found = {
-        CHARS_PER_TOKEN: files.corpus.characters / max(tokens, 1),
+        BYTES_PER_TOKEN: len(text.encode("utf-8", "surrogatepass")) / max(len(some), 1),
         UNIFORM_LOSS: math.log(size),
     }
     if size <= LARGEST_VOCABULARY:

@@ -146,7 +146,8 @@ class Session:
                 saved_step=self.run_state.saved_step,
                 first_step=self.run_state.first_step,
                 last_sample=files.database.newest_id("samples"),
-                characters="".join(files.tokenizer.characters),
+                characters=files.tokenizer.alphabet,
+                vocab_size=files.tokenizer.vocab_size,
                 request_id=request_id,
             )
         )

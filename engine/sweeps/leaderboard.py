@@ -30,6 +30,8 @@ def leaderboard(
 ) -> list[Place]:
     """Rank entries by the best validation loss of their runs; those without one come last.
 
+    It counts per byte of the text where the runs have different tokens.
+
     Runs of entries that were over in ``before``, an earlier result, are not read again.
     """
     known = {place.entry.id: place for place in before if place.entry.is_over}
@@ -38,9 +40,11 @@ def leaderboard(
         place = known.get(entry.id)
         unchanged = place and place.entry == entry
         runs.append((entry, place.run if place and unchanged else _summary(queue, entry)))
-    runs.sort(key=lambda pair: _score(pair[1]))  # stable: otherwise the queue's order stays
+    tokens = {run.config.data.tokens for _, run in runs if run and run.config}
+    score = _bits_per_byte if len(tokens) > 1 else _loss
+    runs.sort(key=lambda pair: score(pair[1]))  # stable: otherwise the queue's order stays
     return [
-        Place(entry, run, rank if math.isfinite(_score(run)) else None)
+        Place(entry, run, rank if math.isfinite(score(run)) else None)
         for rank, (entry, run) in enumerate(runs, start=1)
     ]
 
@@ -52,6 +56,13 @@ def _summary(queue: Queue, entry: Entry) -> RunSummary | None:
     return read_summary(path) if path else None
 
 
-def _score(run: RunSummary | None) -> float:
-    best = run.best_val_loss if run else None
+def _loss(run: RunSummary | None) -> float:
+    return _finite(run.best_val_loss if run else None)
+
+
+def _bits_per_byte(run: RunSummary | None) -> float:
+    return _finite(run.best_bits_per_byte if run else None)
+
+
+def _finite(best: float | None) -> float:
     return math.inf if best is None or not math.isfinite(best) else best

@@ -20,7 +20,8 @@ History: TypeAlias = Mapping[int, float]  # validation losses by step, all measu
 AFTER_RUNS = 3
 WARMUP_SHARE = 4  # a quarter of the steps
 MEASURED_BY = (  # validation losses are comparable only between runs that agree in these
-    *("data.corpus", "data.tokenizer", "model.block_size", "train.batch_size", "eval.batches"),
+    *("data.corpus", "data.tokenizer", "data.vocab_size", "data.min_count"),
+    *("model.block_size", "train.batch_size", "eval.batches"),
 )
 
 

@@ -22,6 +22,7 @@ from data.batches import split_tokens
 from engine.checkpoint import store
 from engine.checkpoint.store import read_checkpoint
 from tests.cli.conftest import Cli, Stream, train_command
+from tests.engine.run_folders import forget_prepared_texts
 from tui.cli import main
 from tui.commands import inspect_views
 from tui.commands.inspect_views import TEXT_VIEWS, VIEWS
@@ -336,6 +337,7 @@ def test_a_text_that_is_gone_can_be_replaced_by_one_of_ones_own(
 ) -> None:
     quick_train()
     text.unlink()
+    forget_prepared_texts()
     assert cli("inspect", "tiny-1").problem.endswith("or give a text of your own with --text")
     answer = cli("inspect", "tiny-1", "--text", "red", "--view", "attention")
     assert answer.code == 0

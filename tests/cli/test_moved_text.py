@@ -10,6 +10,7 @@ import pytest
 
 from engine.runs.database import RunDatabase
 from tests.cli.conftest import Cli
+from tests.engine.run_folders import forget_prepared_texts
 
 LONGER = ("--set", "train.max_steps=8")
 
@@ -18,6 +19,7 @@ LONGER = ("--set", "train.max_steps=8")
 def moved(quick_train: Cli, text: Path, tmp_path: Path) -> Path:
     """The text of the run tiny-1, which is elsewhere now."""
     quick_train()
+    forget_prepared_texts()
     return text.rename(tmp_path / "it's here.txt")
 
 

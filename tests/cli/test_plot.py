@@ -114,7 +114,7 @@ def test_the_axis_counts_steps_tokens_or_time(cli: Cli, runs_dir: Path, x: str, 
     [
         ("perplexity", "perplexity over steps (smoothed, 0.9)"),
         ("val_loss", "loss, val over steps"),
-        ("train_bpc", "bits per character, train over steps (smoothed, 0.9)"),
+        ("train_bits_per_byte", "bits per byte, train over steps (smoothed, 0.9)"),
         ("tokens", "tokens over steps"),
         ("of_another_version", "of another version over steps"),
         ("health/grad_norm", "gradient norm by layer over steps"),

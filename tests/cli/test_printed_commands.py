@@ -16,7 +16,7 @@ import pytest
 
 from engine.runs.folder import find_run
 from tests.cli.conftest import Cli, train_command
-from tests.engine.run_folders import write_run
+from tests.engine.run_folders import forget_prepared_texts, write_run
 from tui.cli import main
 from tui.commands import COMMANDS
 from tui.commands.runs import ACTIONS
@@ -98,6 +98,7 @@ def _no_settings(cli: Cli, runs_dir: Path) -> str:
 def _moved(cli: Cli, runs_dir: Path) -> str:
     text = runs_dir.parent / "rhyme.txt"
     text.rename(runs_dir.parent / "other.txt")
+    forget_prepared_texts()
     told = cli("train", "--resume", "a", "--set", "train.max_steps=7").problem
     return told.replace("PATH", str(runs_dir.parent / "other.txt"))
 

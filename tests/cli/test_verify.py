@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from tests.cli.conftest import Cli
+from tests.engine.run_folders import forget_prepared_texts
 
 
 def test_a_whole_run_is_said_to_be_so(quick_train: Cli, cli: Cli) -> None:
@@ -49,6 +50,7 @@ def test_another_text_cannot_be_replayed_but_nothing_is_damaged(
 ) -> None:
     quick_train()
     text.write_text("another text altogether, and rather long. " * 50)
+    forget_prepared_texts()
     assert cli("verify", "tiny-1").code == 0
     answer = cli("verify", "tiny-1", "--replay")
     assert answer.code == 1

@@ -148,7 +148,7 @@ def test_what_cannot_be_encoded_is_told() -> None:
 
 def test_two_programs_prepare_it_once() -> None:
     tokenizer, corpus = tokenizer_of(), corpus_of()
-    folder = store.folder_of(corpus.sha256, store.fingerprint_of(tokenizer))
+    folder = store.folder_of(corpus.sha256, tokenizer.fingerprint)
     folder.parent.mkdir(parents=True)
     told: list[str] = []
     waits = threading.Event()
@@ -173,7 +173,7 @@ def test_two_programs_prepare_it_once() -> None:
 
 def test_waiting_for_another_program_can_be_cancelled() -> None:
     tokenizer, corpus = tokenizer_of(), corpus_of()
-    folder = store.folder_of(corpus.sha256, store.fingerprint_of(tokenizer))
+    folder = store.folder_of(corpus.sha256, tokenizer.fingerprint)
     folder.parent.mkdir(parents=True)
     with folder.with_name(f"{folder.name}.lock").open("ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data.prepared import store
 from engine.config.presets import preset_config
 from engine.runs.database import RunDatabase
 from engine.runs.folder import create_run
@@ -64,3 +65,9 @@ def write_runs(runs_dir: Path, names: Sequence[str]) -> list[Path]:
     first = write_run(runs_dir, names[0])
     copies = (shutil.copytree(first, runs_dir / name, copy_function=os.link) for name in names[1:])
     return [first, *copies]
+
+
+def forget_prepared_texts() -> None:
+    """Empty the cache of prepared texts, in which runs find theirs even if its file is gone."""
+    for one in store.entries():
+        store.remove(one)

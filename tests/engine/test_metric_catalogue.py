@@ -49,7 +49,7 @@ def test_the_table_of_metrics_is_that_of_the_catalogue() -> None:
 def test_a_run_has_the_charts_of_what_it_recorded_and_of_what_follows_from_it() -> None:
     charts = charts_of(["train_loss", "train_seconds", "grad_norm", "entropy_of_heads"])
     assert [one.name for one in charts] == [
-        "loss", "grad_norm", "bits_per_char", "perplexity", "entropy_of_heads"
+        "loss", "grad_norm", "bits_per_byte", "perplexity", "entropy_of_heads"
     ]  # fmt: skip
     assert charts[-1].title == "entropy of heads"
     assert [one.name for one in charts[0].metrics] == ["train_loss"]
@@ -100,12 +100,12 @@ def test_in_a_sentence_a_family_is_one_word() -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("train_bpc", lambda loss: loss / math.log(2) / 2), ("val_perplexity", np.exp)],
+    [("train_bits_per_byte", lambda loss: loss / math.log(2) / 2), ("val_perplexity", np.exp)],
 )
 def test_a_derived_curve_is_computed_from_its_source(name: str, expected: Any) -> None:
     store, metric = MetricStore(), METRICS[name]
     store.extend(metric.source, [1, 2, 3], [4.0, math.nan, 1.0])
-    transform = transform_of(metric, {"chars_per_token": 2.0})
+    transform = transform_of(metric, {"bytes_per_token": 2.0})
     assert transform
     steps, values, _ = column_of(store, metric).snapshot()
     np.testing.assert_allclose(transform(values), expected(values))

@@ -136,7 +136,7 @@ async def test_a_wide_grid_has_the_loss_and_a_chart_of_everything_that_is_record
     async with shown() as (grid, _):
         assert names(grid) == [
             "loss", "learning_rate", "grad_norm", "speed", "load", "memory", "mfu",
-            "bits_per_char", "perplexity",
+            "bits_per_byte", "perplexity",
         ]  # fmt: skip
         assert grid.loss.size.width > 50
         assert grid.loss.size.height == 26

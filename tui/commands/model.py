@@ -128,7 +128,8 @@ def _of_run(args: argparse.Namespace) -> Subject:
 
 def _of_config(args: argparse.Namespace) -> Subject:
     from data.corpora.load import load_corpus
-    from data.tokenizers import TOKENIZERS
+    from data.download import Watcher
+    from data.tokenizers import make_tokenizer
     from engine.inspect.trace import initial_model
     from engine.runs.open import options_of
     from tui.control.own_presets import find_preset
@@ -151,7 +152,7 @@ def _of_config(args: argparse.Namespace) -> Subject:
     corpus = load_corpus(config.data.corpus, options_of(config.data))
     for sentence in filter(None, (corpus.note, *corpus.told)):
         complain(sentence)
-    tokenizer = TOKENIZERS[config.data.tokenizer].train(corpus.pieces())
+    tokenizer = make_tokenizer(config.data, corpus, Watcher(complain))
     subject = Subject(config, tokenizer.vocab_size, f"of {corpus.name}")
     if args.trace is None:
         return subject

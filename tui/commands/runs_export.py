@@ -86,8 +86,8 @@ def _parser() -> RunParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="only this one, also one that charts derive, such as val_bpc, or all that begin so, "
-        "such as health/grad_norm; repeatable",
+        help="only this one, also one that charts derive, such as val_bits_per_byte, "
+        "or all that begin so, such as health/grad_norm; repeatable",
     )
     parser.add_argument(
         "--long", action="store_true", help="a row for each value: step, metric, value"

@@ -43,7 +43,7 @@ def effect_of(control: RunControl, key: str, value: Value) -> Effect | None:
 
 def _sizes(control: RunControl, config: Config) -> NextRun:
     is_open_text = config.data.corpus == control.draft.base.data.corpus
-    return next_run(config, len(control.characters) if is_open_text else 0)
+    return next_run(config, control.vocab_size if is_open_text else 0)
 
 
 def _when(control: RunControl, key: str) -> str:

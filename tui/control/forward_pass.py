@@ -72,8 +72,8 @@ def _through(model: LanguageModel, weights: str) -> ForwardPass:
     rows = seen[0][0, 0].float().tolist() if seen else []
     return ForwardPass(
         weights,
-        tuple(tokenizer.decode([one]) for one in ids),
+        tuple(tokenizer.token_text(one) for one in ids),
         traced,
         tuple(map(tuple, rows)),
-        tuple((tokenizer.decode([one]), chance) for one, chance in traced.likeliest),
+        tuple((tokenizer.token_text(one), chance) for one, chance in traced.likeliest),
     )

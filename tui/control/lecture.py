@@ -126,5 +126,5 @@ def _parts(model: ModelConfig) -> dict[str, Any]:
 
 
 def _has_lecture_text(run: RunSummary) -> bool:
-    tokenizer = run.config.data.tokenizer if run.config else ""
-    return run.corpus == CORPUS and not run.corpus_note and tokenizer == "char"
+    tokens = run.config.data.tokens if run.config else None
+    return run.corpus == CORPUS and not run.corpus_note and tokens == ("char", 1)

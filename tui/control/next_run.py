@@ -10,6 +10,7 @@ from pathlib import Path
 
 from data.errors import InputError
 from data.specs import called, is_path, is_pattern, specs_of
+from data.tokenizers.kinds import vocabulary_size
 from engine.config.model_size import flops_per_token, parameter_count, training_bytes
 from engine.config.presets import probably_has_cuda
 from engine.config.schema import Config, tokens_per_step, total_steps
@@ -64,15 +65,18 @@ def next_run(config: Config, vocab_size: int = 0) -> NextRun:
     if not known:
         with suppress(OSError, ValueError):
             train_tokens = round(os.path.getsize(config.data.corpus) * TRAINED_ON)
-    characters = vocab_size or characters
-    is_exact = bool(known or vocab_size)
-    parameters = parameter_count(config.model, characters, positions=False)
-    kept = training_bytes(config.model, config.optim, characters)
+    if config.data.tokenizer not in ("char", "bytes"):
+        train_tokens = 0  # how many letters a token has depends on the text
+    by_kind = vocabulary_size(config.data)
+    size = vocab_size or by_kind or characters
+    is_exact = bool(vocab_size or by_kind or (known and config.data.tokens == ("char", 1)))
+    parameters = parameter_count(config.model, size, positions=False)
+    kept = training_bytes(config.model, config.optim, size)
     each = tokens_per_step(config)
     if config.train.max_epochs and not train_tokens:
         return NextRun(parameters, is_exact, None, each, None, kept, None)
     steps = total_steps(config, train_tokens)
-    flops = flops_per_token(config.model, characters) * each
+    flops = flops_per_token(config.model, size) * each
     seconds = steps * (SECONDS_PER_STEP + flops / (FLOPS_PER_CORE * _cores(config)))
     return NextRun(parameters, is_exact, steps, each, steps * each, kept, seconds)
 

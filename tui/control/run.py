@@ -111,7 +111,8 @@ class RunControl:
         self.first_step = 0  # above 0 for a fork: it has no earlier weights
         self.watching = False  # the run is read-only here
         self.missing = ""  # why, if not because another program has it open
-        self.characters: frozenset[str] = frozenset()  # of a prompt; none if that is not known
+        self.characters: frozenset[str] = frozenset()  # of a prompt; none if it may have any
+        self.vocab_size = 0  # of the open run; 0 before there is one
         self._name = launch.name
         self._changes_after_rewind: dict[str, Any] = {}  # after the rewind that advice asked for
         self._next_started = 0  # the id of the request that started the next run
@@ -521,6 +522,7 @@ class RunControl:
         self.first_step, self.watching = event.first_step, event.watching
         self.missing = event.missing
         self.characters = frozenset(event.characters)
+        self.vocab_size = event.vocab_size
         self.facts = RunFacts(
             name=self.run_path.name,
             corpus=f"{event.corpus} (stand-in)" if event.note else Path(event.corpus).name,

@@ -261,9 +261,9 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         per_token = {}
         if status.tokens and status.epoch:
             per_token["epochs"] = status.epoch / status.tokens
-        if self.control.characters:  # each is a token
+        if self.control.vocab_size:
             model = self.control.draft.base.model
-            per_token["FLOPs"] = flops_per_token(model, len(self.control.characters))
+            per_token["FLOPs"] = flops_per_token(model, self.control.vocab_size)
         self.chart.show_units(per_token)
         base = self.control.draft.base
         known = self.control.facts.corpus == base.data.corpus  # else another text stands in for it

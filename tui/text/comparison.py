@@ -7,7 +7,13 @@ from collections.abc import Callable, Sequence
 from statistics import mean, stdev
 from typing import NamedTuple
 
-from engine.runs.comparison import ComparedRun, described, differing_settings, seed_groups
+from engine.runs.comparison import (
+    ComparedRun,
+    described,
+    differing_settings,
+    seed_groups,
+    tokens_differ,
+)
 from engine.runs.summary import RunSummary
 from tui.text.numbers import UNKNOWN, format_amount, format_duration, format_loss, format_steps
 
@@ -39,6 +45,7 @@ def figure_lines(runs: Sequence[ComparedRun]) -> list[Line]:
     lines = [
         Line(label, [words(run.summary) for run in runs], _best(label, runs))
         for label, words in FIGURES.items()
+        if label != BITS or tokens_differ(runs)  # else it says no more than the loss
     ]
     return [line for line in lines if any(cell != UNKNOWN for cell in line.cells)]
 
@@ -65,7 +72,10 @@ def seed_lines(runs: Sequence[ComparedRun], names: Sequence[str]) -> list[str]:
 
 MOST_LETTERS = 40  # of a value in its cell
 
+BITS = "best bits/byte"
+
 FIGURES: dict[str, Callable[[RunSummary], str]] = {
+    BITS: lambda run: _at(run.best_bits_per_byte, run.best_step),
     "best val": lambda run: _at(run.best_val_loss, run.best_step),
     "last val": lambda run: format_loss(run.val_loss),
     "last train": lambda run: format_loss(run.train_loss),
@@ -85,9 +95,13 @@ def _at(value: float | None, step: int | None) -> str:
 
 
 def _best(label: str, runs: Sequence[ComparedRun]) -> frozenset[int]:
-    if label != "best val":
+    if label != (BITS if tokens_differ(runs) else "best val"):
         return frozenset()
-    known = {i: one for i, run in enumerate(runs) if (one := run.summary.best_val_loss) is not None}
+    scores = (
+        run.summary.best_bits_per_byte if label == BITS else run.summary.best_val_loss
+        for run in runs
+    )
+    known = {i: one for i, one in enumerate(scores) if one is not None}
     if len(known) < 2 or len(set(known.values())) == 1:
         return frozenset()
     return frozenset(i for i, one in known.items() if one == min(known.values()))

@@ -119,5 +119,5 @@ def _entropy(stage: Stage) -> list[str]:
 
 
 def _likeliest(trace: Trace, tokenizer: Tokenizer) -> str:
-    tokens = (f"{tokenizer.decode([token])!r} {chance:.1%}" for token, chance in trace.likeliest)
+    tokens = (f"{tokenizer.token_text(token)!r} {chance:.1%}" for token, chance in trace.likeliest)
     return "likeliest next: " + "  ".join(tokens)

@@ -116,9 +116,16 @@ def run_facts(run: RunSummary) -> dict[str, Any]:
     facts = dict(vars(run))
     facts[PRUNED_KEY] = facts.pop("pruned")
     del facts["is_restorable"]  # the problem says it
-    del facts["config"]  # a run has a file of it
+    del facts["config"], facts["bytes_per_token"]  # a run has a file of it
     path, steps = facts.pop("path") or None, facts.pop("step")
-    return {"run": path, "steps": steps, **facts, "tokens_per_second": run.tokens_per_second}
+    return {
+        "run": path,
+        "steps": steps,
+        **facts,
+        "tokenizer": run.config.data.tokenizer if run.config else None,
+        "val_bits_per_byte": run.val_bits_per_byte,
+        "tokens_per_second": run.tokens_per_second,
+    }
 
 
 def format_threads(threads: int | None) -> str:

@@ -513,7 +513,8 @@ class SamplePane(Vertical):
     def _what_it_does(self, one: SampleField, value: Value | None) -> str:
         """Say what is not plain to see of what is typed in a field."""
         context, length = self._block_size, len(str(value))
-        if one.key == "sample.prompt" and 0 < context < length:
+        # each character is a token where the characters of a prompt are known
+        if one.key == "sample.prompt" and self._characters and 0 < context < length:
             return (
                 f"the model sees only the last {context:,} of these {length:,} characters: that "
                 f"is its context, model.block_size"

@@ -29,7 +29,7 @@ def published_losses(config: Config) -> list[Published]:
 
     Of equally large models the one with more settings in common is nearer.
     """
-    if config.data.corpus != CORPUS or config.data.tokenizer != "char":
+    if config.data.corpus != CORPUS or config.data.tokens != ("char", 1):
         return []
     model = config.model
     rung = min(LADDER, key=lambda one: _distance(model, one))

@@ -14,6 +14,7 @@ from engine.inspect.moments import load_moment, read_excerpts
 from engine.runs import open as opening
 from engine.runs.open import TextMissing
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, weights
+from tests.engine.run_folders import forget_prepared_texts
 
 
 def silent(message: str) -> None:
@@ -74,5 +75,6 @@ def test_a_text_that_is_gone_has_no_excerpts(
     text.write_text("one fish, two fish\n" * 20)
     run = rig.close(rig.new(make_config(data__corpus=str(text)), running=False))
     text.unlink()
+    forget_prepared_texts()
     with pytest.raises(TextMissing):
         read_excerpts(run)

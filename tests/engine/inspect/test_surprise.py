@@ -32,7 +32,7 @@ NAN = math.nan
 def measured(tokens: list[str], bits: list[float]) -> Surprise:
     ids = np.arange(len(tokens))
     array = np.array([NAN, *bits], dtype=np.float32)
-    return Surprise(ids, tuple(tokens), array, ids, array)
+    return Surprise(ids, tuple(tokens), array, ids, array, sum(map(len, tokens[1:])))
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from engine.runs.folder import (
 )
 from engine.runs.open import open_run
 from tests.engine.conftest import SILENT, MakeConfig, Rig
-from tests.engine.run_folders import write_run
+from tests.engine.run_folders import forget_prepared_texts, write_run
 
 
 def test_runs_go_where_the_environment_says(
@@ -267,11 +267,24 @@ def test_a_run_whose_text_has_changed_is_refused_and_set_free(
     text.write_text(small_text)
     path = rig.close(rig.new(make_config(data__corpus=str(text)), running=False))
     text.write_text(small_text + "more")
+    forget_prepared_texts()
     with pytest.raises(InputError, match=r"mine\.txt is another text: its hash differs"):
         rig.open(path)
     assert not is_locked(path)
     text.write_text(small_text)
     rig.open(path, running=False)
+
+
+def test_a_run_finds_its_text_in_the_cache_wherever_its_file_is(
+    rig: Rig, make_config: MakeConfig, small_text: str, tmp_path: Path
+) -> None:
+    text = tmp_path / "mine.txt"
+    text.write_text(small_text)
+    path = rig.close(rig.new(make_config(data__corpus=str(text)), running=False))
+    text.unlink()
+    session = rig.open(path, running=False)
+    assert session.files.corpus.name == "mine.txt"
+    assert len(session.trainer.train_tokens) == int(0.9 * len(small_text))
 
 
 def test_a_text_given_by_a_relative_path_is_found_from_anywhere(

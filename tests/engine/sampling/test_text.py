@@ -9,7 +9,7 @@ from data.tokenizers import CharTokenizer
 from engine.config.schema import SampleConfig
 from engine.sampling import generate as writing_module
 from engine.sampling.frozen import Frozen, freeze
-from engine.sampling.generate import Generation, Text, decoder_of, seeds_from, start_tokens, write
+from engine.sampling.generate import Generation, Text, seeds_from, start_tokens, write
 from tests.engine.models import VOCAB, small_model
 
 TOKENIZER = CharTokenizer("\n" + "".join(map(chr, range(40, 40 + VOCAB - 1))))
@@ -106,7 +106,7 @@ def test_an_empty_prompt_starts_on_a_new_line() -> None:
 
 def test_a_text_that_is_broken_off_gives_up_what_it_held_back() -> None:
     tokenizer = CharTokenizer("ab")
-    text = Text(1, SampleConfig(stop="bb"), decoder_of(tokenizer))
+    text = Text(1, SampleConfig(stop="bb"), tokenizer.stream())
     assert [text.add(token) for token in (0, 1)] == ["a", ""]
     assert text.end() == "b"
     assert text.text == "ab"

@@ -322,6 +322,7 @@ def test_ending_the_loop_saves_what_was_trained(runs_dir: Path, make_config: Mak
         "config.toml",
         "lock",
         "run.db",
+        "tokenizer.json",
     ]
 
 

@@ -65,7 +65,7 @@ def surprise_of(scale: float) -> Surprises:
     bits[0] = np.nan
     rank = (1 + 30 * wave(T, seed=2.0)).astype(np.int64)
     entropy = (5 * wave(T, seed=3.0)).astype(np.float32)
-    measured = Surprise(np.array(IDS), tuple(TEXT), bits, rank, entropy)
+    measured = Surprise(np.array(IDS), tuple(TEXT), bits, rank, entropy, len(TEXT) - 1)
     return Surprises(measured, by_kind([measured]))
 
 

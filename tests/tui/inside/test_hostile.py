@@ -138,7 +138,7 @@ def prediction(scene: Scene, width: int, height: int, ink: Ink) -> Picture:
 def surprise(scene: Scene, width: int, height: int, ink: Ink) -> Picture:
     T, tokens = scene.T, scene.texts(scene.T)
     ids, rank = np.arange(T), scene.random.integers(0, 10**6, T)
-    measured = Surprise(ids, tokens, scene.array(T), rank, scene.array(T))
+    measured = Surprise(ids, tokens, scene.array(T), rank, scene.array(T), T - 1)
     against = dataclasses.replace(measured, bits=scene.array(T))
     moments = 1 + scene.below(40)
     course = OverMoments(

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data import tokenizers
 from data.errors import InputError
-from data.tokenizers import CharTokenizer, load_tokenizer
+from data.tokenizers import CharTokenizer, char, load_tokenizer
 
 # Every code point, lone surrogates included: files cannot hold those, but a prompt might.
 # They are asked for by name, being too few to turn up by chance, and joined by hand, because
@@ -30,6 +29,41 @@ def test_the_vocabulary_is_the_sorted_distinct_characters(text: str) -> None:
     assert list(tokenizer.characters) == sorted(set(text))
     assert tokenizer.vocab_size == len(set(text))
     assert tokenizer.encode(text).tolist() == [sorted(set(text)).index(c) for c in text]
+
+
+@given(any_text)
+def test_a_stream_gives_the_text_of_all_its_tokens(text: str) -> None:
+    tokenizer = CharTokenizer.train(text)
+    stream = tokenizer.stream()
+    assert "".join(map(stream.feed, tokenizer.encode(text).tolist())) + stream.rest() == text
+
+
+@given(st.lists(any_character, min_size=1).map("".join), st.integers(1, 4))
+def test_rare_characters_share_a_token(text: str, min_count: int) -> None:
+    frequent = sorted(c for c in set(text) if text.count(c) >= min_count)
+    if not frequent:
+        with pytest.raises(InputError, match=r"set data\.min_count to"):
+            CharTokenizer.train(text, min_count)
+        return
+    tokenizer = CharTokenizer.train(text, min_count)
+    assert list(tokenizer.characters) == frequent
+    assert tokenizer.vocab_size == len(frequent) + (len(frequent) < len(set(text)))
+    shown = "".join(c if c in frequent else "\ufffd" for c in text)
+    ids = tokenizer.encode_chunk(text).tolist()
+    assert tokenizer.decode(ids) == shown
+    assert tokenizer.unknown(text) == list(dict.fromkeys(c for c in text if c not in frequent))
+    saved = json.loads(json.dumps(tokenizer.to_dict()))
+    assert load_tokenizer(saved).encode_chunk(text).tolist() == ids
+
+
+def test_the_token_of_rare_characters_has_a_name() -> None:
+    tokenizer = CharTokenizer.train("aab", 2)
+    assert [tokenizer.token_text(one) for one in tokenizer.encode_chunk("ab").tolist()] == [
+        "a",
+        "<unk>",
+    ]
+    with pytest.raises(InputError, match="has no 'b'"):
+        tokenizer.encode("ab")
 
 
 @given(any_text)
@@ -57,7 +91,7 @@ def test_lone_surrogates_side_by_side_stay_two_characters_as_json() -> None:
 def test_a_text_longer_than_a_chunk_is_encoded_without_a_seam(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tokenizers, "CHUNK_CHARACTERS", 4)
+    monkeypatch.setattr(char, "CHUNK_CHARACTERS", 4)
     tokenizer = CharTokenizer.train("abcdefghij")
     assert tokenizer.decode(tokenizer.encode("jihgfedcba")) == "jihgfedcba"
     assert tokenizer.encode("a?cdefg?ij", drop_unknown=True).tolist() == [0, 2, 3, 4, 5, 6, 8, 9]

@@ -1,0 +1,130 @@
+"""One token per byte of the text in UTF-8: any text, 256 tokens, nothing to be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from data.errors import InputError
+from data.tokenizers.base import (
+    Tokenizer,
+    TokenStream,
+    lone_surrogates,
+    not_in_utf8,
+    shown_bytes,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BYTES = 256
+
+
+class ByteTokenizer(Tokenizer):
+    """The bytes of UTF-8 are the ids."""
+
+    kind = "bytes"
+
+    @property
+    def vocab_size(self) -> int:
+        return BYTES
+
+    def encode(self, text: str, *, drop_unknown: bool = False) -> NDArray[Any]:
+        import numpy as np
+
+        body = encoded(text, drop_unknown)
+        return np.frombuffer(body, dtype=np.uint8)
+
+    def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
+        import numpy as np
+
+        positions = np.asarray(ids, dtype=np.int64)
+        check_within(positions, BYTES)
+        return positions.astype(np.uint8).tobytes().decode("utf-8", "replace")
+
+    def unknown(self, text: str) -> list[str]:
+        return lone_surrogates(text)
+
+    def token_text(self, token: int) -> str:
+        return shown_bytes(bytes((token,)))
+
+    def stream(self) -> TokenStream:
+        return TokenStream(lambda token: bytes((token,)))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind}
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> ByteTokenizer:
+        return cls()
+
+    def standard(self) -> dict[str, Any]:
+        vocabulary = {letter: byte for byte, letter in letters_of_bytes().items()}
+        return standard_bpe(vocabulary, byte_level=True)
+
+
+def encoded(text: str, drop_unknown: bool) -> bytes:
+    """Return the bytes of a text.
+
+    Raises:
+        InputError: It has characters without any, and they are not to be dropped.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        if drop_unknown:
+            return text.encode("utf-8", "ignore")
+        raise InputError(not_in_utf8(lone_surrogates(text))) from None
+
+
+def check_within(ids: NDArray[Any], vocab_size: int) -> None:
+    """Check that all ids are in a vocabulary.
+
+    Raises:
+        ValueError: One is not.
+    """
+    outside = (ids < 0) | (ids >= vocab_size)
+    if outside.any():
+        raise ValueError(f"id {ids[outside][0]} is outside 0 … {vocab_size - 1}, the vocabulary")
+
+
+@cache
+def letters_of_bytes() -> dict[int, str]:
+    """Return the printable letter that stands for each byte in the vocabulary of byte-level BPE.
+
+    As in GPT-2: bytes that are printable in Latin-1 stand for themselves, the others for the code
+    points from 256 on.
+    """
+    own = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(BYTES) if byte not in own]
+    letters = {byte: chr(byte) for byte in own}
+    return letters | {byte: chr(0x100 + number) for number, byte in enumerate(others)}
+
+
+def standard_bpe(vocabulary: Mapping[str, int], byte_level: bool) -> dict[str, Any]:
+    """Return a ``tokenizer.json`` of a vocabulary without merges."""
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "normalizer": None,
+        # without a regular expression: nothing has to be kept apart where nothing is merged
+        "pre_tokenizer": level | {"use_regex": False} if byte_level else None,
+        "post_processor": None,
+        "decoder": level | {"use_regex": False} if byte_level else {"type": "Fuse"},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": dict(vocabulary),
+            "merges": [],
+        },
+    }

@@ -1,0 +1,331 @@
+"""Tokenizers of Hugging Face ``tokenizers``: BPE trained on the text, GPT-2's, or any from a file.
+
+The package is imported where it is first needed: it belongs to the extra ``bpe``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from data.download import POLL_SECONDS, Watcher
+from data.errors import Cancelled, InputError, reason_of
+from data.tokenizers.base import (
+    Tokenizer,
+    TokenStream,
+    lone_surrogates,
+    not_in_utf8,
+    shown_bytes,
+)
+from data.tokenizers.byte_level import BYTES, check_within, letters_of_bytes
+
+if TYPE_CHECKING:
+    import tokenizers
+    from numpy.typing import NDArray
+
+CHUNK_CHARACTERS = 1 << 20
+BATCH_CHARACTERS = 1 << 14  # a text for each core at a time
+LONGEST_CHUNK = 1 << 24  # characters; without a place to cut it is cut anywhere
+TRAINING_CHARACTERS = 1 << 26  # of a larger text BPE learns from about so many
+# Between a letter or mark and one line end or space before another: no token reaches across, in the
+# rules of GPT-2 and those after it.
+_PLACES = re.compile(r"(?<=\S\n)(?=\S)|(?<=\S)(?= \S)")
+
+
+class HuggingFaceTokenizer(Tokenizer):
+    """A tokenizer in the format of ``tokenizer.json``.
+
+    Args:
+        kind: "bpe", "gpt2" or "file".
+        saved: The content of a ``tokenizer.json``.
+
+    Raises:
+        InputError: The package is missing, or it cannot read this.
+    """
+
+    def __init__(self, kind: str, saved: Mapping[str, Any]) -> None:
+        self.kind = kind
+        self._saved = dict(saved)
+        self._inner = _read(self._saved)
+
+    @cached_property
+    def vocab_size(self) -> int:
+        # ids may have gaps: what counts is the largest
+        return int(max(self._inner.get_vocab(with_added_tokens=True).values())) + 1
+
+    def encode(self, text: str, *, drop_unknown: bool = False) -> NDArray[Any]:
+        import numpy as np
+
+        if lone := lone_surrogates(text):
+            if not drop_unknown:
+                raise InputError(not_in_utf8(lone))
+            text = text.encode("utf-8", "ignore").decode()
+        batch = [
+            one for one in (_cut((text,), BATCH_CHARACTERS) if self._can_cut else [text]) if one
+        ]
+        encoded = self._inner.encode_batch_fast(batch, add_special_tokens=False)
+        parts = [np.array(one.ids, dtype=np.int32) for one in encoded]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+
+    def chunks(self, pieces: Iterable[str]) -> Iterator[str]:
+        if self._can_cut:
+            yield from _cut(pieces, CHUNK_CHARACTERS)
+        elif text := "".join(pieces):
+            yield text
+
+    def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
+        import numpy as np
+
+        positions = np.asarray(ids, dtype=np.int64)
+        check_within(positions, self.vocab_size)
+        if self._is_byte_level:
+            return b"".join(map(self._bytes_of, positions.tolist())).decode("utf-8", "replace")
+        return str(self._inner.decode(positions.tolist(), skip_special_tokens=False))
+
+    def unknown(self, text: str) -> list[str]:
+        lone = lone_surrogates(text)
+        if lone or self._is_byte_level or self._returns(text):
+            return lone
+        return [one for one in dict.fromkeys(text) if not self._returns(one)]
+
+    def check_returns(self, text: str) -> None:
+        """Check that a text can be had back from its tokens.
+
+        Raises:
+            InputError: It cannot.
+        """
+        if self._is_byte_level or self._returns(text):
+            return
+        lost = self.unknown(text)
+        what = f"such as {lost[0]!r}" if lost else "such as spaces or capitals"
+        raise InputError(
+            f"this tokenizer does not give the text back ({what}, is lost): use one that does, "
+            f"such as data.tokenizer bpe"
+        )
+
+    def _returns(self, text: str) -> bool:
+        return self.decode(self.encode(text)) == text
+
+    def token_text(self, token: int) -> str:
+        if self._is_byte_level:
+            return shown_bytes(self._bytes_of(token))
+        return str(self._inner.id_to_token(token) or "")
+
+    def stream(self) -> TokenStream:
+        if self._is_byte_level:
+            return TokenStream(self._bytes_of)
+        return _WholeStream(self._inner)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "standard": self._saved}
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> HuggingFaceTokenizer:
+        """Return the tokenizer that `to_dict` was called on.
+
+        Raises:
+            InputError: The values are invalid, or the package is missing.
+        """
+        standard = saved.get("standard")
+        if not isinstance(standard, dict):
+            raise InputError("The saved tokenizer is damaged: it has no tokenizer.json.")
+        return cls(str(saved["kind"]), standard)
+
+    def standard(self) -> dict[str, Any]:
+        return self._saved
+
+    @cached_property
+    def _is_byte_level(self) -> bool:
+        """Whether each token is a sequence of bytes, all of which are there."""
+        parts = [self._saved.get("decoder"), self._saved.get("pre_tokenizer")]
+        level = all("ByteLevel" in _types(one) for one in parts)
+        changed = self._saved.get("normalizer") or _adds_space(parts[1])
+        whole = self._bytes_of_letters.keys() <= self._inner.get_vocab().keys()
+        return level and whole and not changed
+
+    @cached_property
+    def _can_cut(self) -> bool:
+        """Whether no token reaches across `_PLACES`."""
+        if not self._is_byte_level:
+            return False  # it may treat the beginning of a text in its own way
+        parts = self._inner.pre_tokenizer.pre_tokenize_str("ab cd\nef")
+        return {2, 6} <= {begin for _, (begin, _) in parts}
+
+    @cached_property
+    def _bytes_of_letters(self) -> dict[str, int]:
+        return {letter: byte for byte, letter in letters_of_bytes().items()}
+
+    @cached_property
+    def _cached_bytes(self) -> dict[int, bytes]:
+        return {}
+
+    def _bytes_of(self, token: int) -> bytes:
+        body = self._cached_bytes.get(token)
+        if body is None:
+            name = self._inner.id_to_token(token) or ""
+            if token in self._added:
+                body = name.encode()
+            else:
+                body = bytes(self._bytes_of_letters.get(one, 0x3F) for one in name)
+            self._cached_bytes[token] = body
+        return body
+
+    @cached_property
+    def _added(self) -> frozenset[int]:
+        """The ids of special tokens, whose names are text."""
+        return frozenset(self._inner.get_added_tokens_decoder())
+
+
+class _WholeStream(TokenStream):
+    """Decodes all tokens so far again, for rules that look at more than one."""
+
+    def __init__(self, inner: tokenizers.Tokenizer) -> None:
+        from tokenizers.decoders import DecodeStream
+
+        self._inner, self._stream = inner, DecodeStream(skip_special_tokens=False)
+        self._ids: list[int] = []
+        self._shown = 0
+
+    def feed(self, token: int) -> str:
+        self._ids.append(token)
+        text = str(self._stream.step(self._inner, token) or "")
+        self._shown += len(text)
+        return text
+
+    def rest(self) -> str:
+        if not self._ids:
+            return ""
+        return str(self._inner.decode(self._ids, skip_special_tokens=False))[self._shown :]
+
+
+def train_bpe(
+    pieces: Iterable[str], characters: int, vocab_size: int, name: str, watcher: Watcher
+) -> HuggingFaceTokenizer:
+    """Learn byte-level BPE from a text: the same text gives the same tokenizer.
+
+    Args:
+        pieces: The text; of a long one, `TRAINING_CHARACTERS` from all over are learned from.
+        characters: Its length.
+        vocab_size: Of which 256 are the bytes. A short text gives fewer.
+        name: Of the text, for the reports.
+
+    Raises:
+        InputError: The package is missing.
+        Cancelled: `watcher.cancelled` returned true.
+    """
+    inner = _package()
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made = inner.Tokenizer(models.BPE())
+    made.pre_tokenizer = level
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        initial_alphabet=[letters_of_bytes()[byte] for byte in range(BYTES)],
+        show_progress=False,
+        special_tokens=[],
+    )
+    every = -(-characters // TRAINING_CHARACTERS)
+    sample = (piece for number, piece in enumerate(pieces) if number % every == 0)
+    watcher.report(f"learning {vocab_size:,} tokens from {name}")
+    _in_thread(lambda: made.train_from_iterator(_unless_cancelled(sample), trainer), watcher)
+    return HuggingFaceTokenizer("bpe", json.loads(made.to_str()))
+
+
+def _unless_cancelled(pieces: Iterable[str]) -> Iterator[str]:
+    with suppress(Cancelled):  # which the caller finds out, too
+        yield from _cut(pieces, BATCH_CHARACTERS)
+
+
+def _in_thread(work: Callable[[], None], watcher: Watcher) -> None:
+    """Do what cannot be interrupted; a caller that is cancelled does not wait for its end.
+
+    Raises:
+        Cancelled: `watcher.cancelled` returned true.
+    """
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="bpe", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(POLL_SECONDS)
+        if watcher.cancelled():
+            raise Cancelled
+    if failures:
+        raise failures[0]
+
+
+def _cut(pieces: Iterable[str], characters: int) -> Iterator[str]:
+    """Yield a text in parts of about this length that are encoded apart as together."""
+    held = ""
+    for piece in pieces:
+        held += piece
+        start = 0
+        while len(held) - start > characters:
+            found = _PLACES.search(held, start + characters)
+            # the last place is uncertain: what comes next may be a space
+            if not found or found.start() >= len(held) - 1:
+                break
+            yield held[start : found.start()]
+            start = found.start()
+        held = held[start:]
+        if len(held) > LONGEST_CHUNK:
+            yield held
+            held = ""
+    if held:
+        yield held
+
+
+def _types(part: Any) -> set[str]:
+    """Return the types of a part of a ``tokenizer.json``, those in a sequence included."""
+    if not isinstance(part, dict):
+        return set()
+    inner = [*(part.get("pretokenizers") or ()), *(part.get("decoders") or ())]
+    return {str(part.get("type"))}.union(*map(_types, inner))
+
+
+def _adds_space(part: Any) -> bool:
+    """Return whether a pre-tokenizer puts a space before the text."""
+    if not isinstance(part, dict):
+        return False
+    own = part.get("type") == "ByteLevel" and part.get("add_prefix_space") is True
+    return own or any(map(_adds_space, part.get("pretokenizers") or ()))
+
+
+def _read(saved: Mapping[str, Any]) -> tokenizers.Tokenizer:
+    package = _package()
+    try:
+        inner = package.Tokenizer.from_str(json.dumps(saved))
+    except Exception as error:  # the package raises nothing more special
+        raise InputError(
+            f"this tokenizer.json cannot be read: {reason_of(error)}: use another one"
+        ) from None
+    inner.no_truncation()
+    inner.no_padding()
+    # a text that has the name of a special token is still a text
+    inner.encode_special_tokens = True
+    found: tokenizers.Tokenizer = inner
+    return found
+
+
+def _package() -> Any:
+    try:
+        import tokenizers
+    except ImportError:
+        raise InputError(
+            "this tokenizer needs the package tokenizers: pip install 'gpt-tui[bpe]', or choose "
+            "data.tokenizer char or bytes"
+        ) from None
+    return tokenizers
