@@ -25,6 +25,7 @@ from data.files import remove_tree
 from data.paths import quoted_path
 from data.prepared.store import (
     ABOUT_FILE,
+    LOCK_SUFFIX,
     TOKENS_FILE,
     Prepared,
     dtype_of,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
 
 PROGRESS_FILE = "progress.json"
-LOCK_SUFFIX = ".lock"
 NOTE_SECONDS = 2.0  # of work that an interruption loses at most
 REPORT_SECONDS = 0.5
 LOCK_SECONDS = 0.1

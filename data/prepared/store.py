@@ -9,8 +9,10 @@ A prepared text is a folder of the cache, named by the hashes of the text and of
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 DTYPES = ("u1", "<u2", "<u4")  # NumPy's names
 TOKENS_FILE, ABOUT_FILE = "tokens.bin", "about.json"
+LOCK_SUFFIX = ".lock"  # of the file that the program holds that prepares a text
 KEY_DIGITS = 12  # of each hash
 READ_BYTES = 1 << 22
 
@@ -157,6 +160,18 @@ def remove(prepared: Prepared) -> None:
     """Delete a prepared text; a run that reads it at this moment keeps it until its end."""
     (prepared.folder / ABOUT_FILE).unlink(missing_ok=True)  # first: half of it is nothing
     remove_tree(prepared.folder)
+
+
+def remove_unfinished() -> int:
+    """Delete what was interrupted, unless a program is at it; return how many bytes that freed."""
+    freed = 0
+    for folder in unfinished():
+        with suppress(OSError), folder.with_name(folder.name + LOCK_SUFFIX).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            freed += sum(one.stat().st_size for one in folder.iterdir())
+            remove_tree(folder)
+            os.unlink(lock.name)
+    return freed
 
 
 def hash_of(path: Path) -> str:

@@ -8,12 +8,14 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data.corpora.catalogue import KNOWN_NAMES
 from data.corpora.corpus import Options
 from data.sources import stdin
 from tests.cli.conftest import Cli
+from tests.engine.run_folders import forget_prepared_texts
 
 
 @pytest.fixture
@@ -109,6 +111,7 @@ def test_a_run_is_trained_on_several_texts_and_goes_on(
     assert again.code == 0, again
     moved = tmp_path / "moved"
     notes.rename(moved)
+    forget_prepared_texts()
     assert "was not found" in cli("train", "--resume", "a", "--set", "train.max_steps=5").problem
     words = ("train", "--resume", "a", "--set", "train.max_steps=5")
     assert cli(*words, "--data", moved, "--data", other).code == 0
@@ -125,7 +128,7 @@ def test_several_texts_in_a_config_file(cli: Cli, tmp_path: Path, runs_dir: Path
     assert tomllib.loads(written)["data"]["corpus"] == [f"{tmp_path}/a b.txt", f"{tmp_path}/c.txt"]
 
 
-def test_a_text_from_standard_input_cannot_be_read_again_to_resume(
+def test_a_text_from_standard_input_is_found_in_the_cache_but_not_read_again(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = tmp_path / "text.txt"
@@ -136,7 +139,9 @@ def test_a_text_from_standard_input_cannot_be_read_again_to_resume(
         assert cli("train", *TRAIN, "--name", "a", "--data", "-").code == 0
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     stdin._spool.cache_clear()
-    words = ("train", "--resume", "a", "--set", "train.max_steps=3")
+    assert cli("train", "--resume", "a", "--set", "train.max_steps=3").code == 0
+    forget_prepared_texts()
+    words = ("train", "--resume", "a", "--set", "train.max_steps=4")
     assert "standard input cannot be read again" in cli(*words).problem
     assert cli(*words, "--data", text).code == 0
 
@@ -150,6 +155,7 @@ def test_a_run_of_an_earlier_version_goes_on_with_what_it_read(
     with monkeypatch.context() as before:
         before.setattr("engine.runs.open.options_of", lambda data: Options(as_before=True))
         assert cli("train", *TRAIN, "--name", "a", "--data", text).code == 0
+    forget_prepared_texts()
     again = cli("train", "--resume", "a", "--set", "train.max_steps=4")
     assert again.code == 0, again
 
@@ -165,3 +171,37 @@ def test_standard_input_cannot_wait_in_the_queue(
         words = ("sweep", "model.n_layer=1,2", "--preset", "tiny", "--data", "-", "--queue-only")
         assert "standard input cannot wait in the queue: save it" in cli(*words).problem
     stdin._spool.cache_clear()
+
+
+# -- tokens ----------------------------------------------------------------------------------------
+
+
+def test_a_text_is_prepared_listed_and_deleted(cli: Cli, notes: Path) -> None:
+    how = ("data", "prepare", notes / "a.txt", "--set", "data.tokenizer=bytes")
+    made = json.loads(cli(*how, "--json").out)
+    assert (made["tokenizer"], made["vocab_size"], made["bytes_per_token"]) == ("bytes", 256, 1.0)
+    assert made["tokens"] == len("Zwölf Boxkämpfer\n".encode()) * 30
+    shown = " ".join(cli(*how).out.split())
+    assert f"train --data '{notes / 'a.txt'}' --set data.tokenizer=bytes" in shown
+    (listed,) = json.loads(cli("data", "list", "--prepared", "--json").out)
+    assert listed.items() <= made.items()
+    assert "a.txt" in cli("data", "list", "--prepared").out
+    assert "did you mean 'a.txt'?" in cli("data", "rm", "--prepared", "b.txt").problem
+    freed = json.loads(cli("data", "rm", "--prepared", "a.txt", "--json").out)
+    assert freed["bytes"] == made["bytes"]
+    assert json.loads(cli("data", "list", "--prepared", "--json").out) == []
+    assert "nothing is prepared" in cli("data", "rm", "--prepared", "a.txt").problem
+    assert cli("data", "rm", "--prepared").code == 0
+
+
+def test_nanogpt_reads_what_was_prepared(cli: Cli, notes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shakespeare_char"
+    how = ("data", "prepare", "counting", "--set", "data.tokenizer=bpe", "--set")
+    made = json.loads(cli(*how, "data.vocab_size=300", "--bin", out, "--json").out)
+    train, val = (np.fromfile(out / f"{name}.bin", np.uint16) for name in ("train", "val"))
+    assert len(train) == int(0.9 * made["tokens"]) and len(train) + len(val) == made["tokens"]
+    assert train.max() < 300
+
+
+def test_rm_wants_a_name(cli: Cli) -> None:
+    assert "name a text of the catalogue, or add --prepared" in cli("data", "rm").err

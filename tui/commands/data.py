@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from data.download import Watcher
 from data.errors import InputError, brief, suggest
-from data.program import program
+from data.program import named, program
 from tui import EXIT_DONE
 from tui.commands.data_info import info
+from tui.commands.data_prepare import prepare, prepared_facts
 from tui.commands.options import Parser, say_started
 from tui.terminal.stdout import put
 from tui.text.numbers import format_unit
@@ -34,7 +35,13 @@ def list_texts(argv: list[str]) -> int:
     from data.corpora.catalogue import ENTRIES
     from data.corpora.obtain import is_here
 
-    args = _parser("list").parse_args(argv)
+    parser = _parser("list")
+    parser.add_argument(
+        "--prepared", action="store_true", help="list the texts whose tokens are in the cache"
+    )
+    args = parser.parse_args(argv)
+    if args.prepared:
+        return _list_prepared(args.json)
     keys = ("name", "described", "licence", "size", "url", "sha256")
     if args.json:
         facts = [{key: getattr(one, key, "") for key in keys} for one in ENTRIES]
@@ -46,6 +53,22 @@ def list_texts(argv: list[str]) -> int:
         rows.append((one.name, size, one.licence, one.described))
     put(format_columns(rows, wrap=True))
     put(f"  train    {program()} train --data counting")
+    return EXIT_DONE
+
+
+def _list_prepared(as_json: bool) -> int:
+    from data.prepared.store import entries
+
+    if as_json:
+        put(format_json([prepared_facts(one) for one in entries()]))
+        return EXIT_DONE
+    rows = [("text", "tokenizer", "tokens", "size")]
+    rows += [
+        (named(one.name), one.tokenizer, f"{one.tokens:,}", format_unit(one.size, "B"))
+        for one in entries()
+    ]
+    put(format_columns(rows, wrap=True))
+    put(f"  delete   {program()} data rm --prepared")
     return EXIT_DONE
 
 
@@ -70,18 +93,47 @@ def fetch(argv: list[str]) -> int:
 
 
 def remove(argv: list[str]) -> int:
-    """``gpt-tui data rm NAME``."""
+    """``gpt-tui data rm NAME``, ``gpt-tui data rm --prepared [NAME]``."""
     from data.corpora import obtain
     from data.corpora.catalogue import CATALOGUE
 
-    args = _parser("rm", with_name=True).parse_args(argv)
-    _check_known(args.name)
-    size = obtain.remove(CATALOGUE[args.name])
+    parser = _parser("rm")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of the text")
+    parser.add_argument(
+        "--prepared", action="store_true", help="delete its tokens, or those of all texts"
+    )
+    args = parser.parse_args(argv)
+    if args.prepared:
+        size = _remove_prepared(args.name)
+    elif args.name is None:
+        parser.error("name a text of the catalogue, or add --prepared")
+    else:
+        _check_known(args.name)
+        size = obtain.remove(CATALOGUE[args.name])
     if args.json:
         put(format_json({"name": args.name, "bytes": size}))
     else:
-        put(f"{args.name} is deleted from the cache: {format_unit(size, 'B')}")
+        what = (
+            f"the tokens of {args.name or 'all texts'} are" if args.prepared else f"{args.name} is"
+        )
+        put(f"{what} deleted from the cache: {format_unit(size, 'B')}")
     return EXIT_DONE
+
+
+def _remove_prepared(name: str | None) -> int:
+    from data.prepared import store
+
+    found = [one for one in store.entries() if name in (None, one.name)]
+    if name is not None and not found:
+        names = list(dict.fromkeys(one.name for one in store.entries()))
+        known = suggest(name, names) if names else "nothing is prepared"
+        raise InputError(f"there are no tokens of {brief(name)} in the cache: {known}")
+    size = sum(one.size for one in found)
+    for one in found:
+        store.remove(one)
+    if name is None:
+        size += store.remove_unfinished()
+    return size
 
 
 def _parser(action: str, with_name: bool = False) -> Parser:
@@ -105,11 +157,13 @@ ACTIONS: dict[str, Callable[[list[str]], int]] = {
     "list": list_texts,
     "info": info,
     "fetch": fetch,
+    "prepare": prepare,
     "rm": remove,
 }
 ACTION_HELP = {
     "list": "list the texts that have a name",
     "info": "read a text, and show what is in it",
     "fetch": "download a text of the catalogue to the cache",
-    "rm": "delete a text of the catalogue from the cache",
+    "prepare": "make the tokens of a text before it is trained on",
+    "rm": "delete a text of the catalogue, or tokens, from the cache",
 }

@@ -19,6 +19,7 @@ from tui.text.tables import format_columns, format_json
 if TYPE_CHECKING:
     from data.corpora.corpus import Corpus
     from data.corpora.describe import Description
+    from engine.config.schema import DataConfig
 
 MOST_SHOWN = 200  # distinct characters
 
@@ -27,10 +28,11 @@ def info(argv: list[str]) -> int:
     """``gpt-tui data info SPEC …``."""
     from data.corpora.describe import describe
     from data.corpora.load import load_corpus
+    from engine.runs.open import options_of
 
-    args = _parser().parse_args(argv)
+    args = spec_parser("info", "Read a text, and show what is in it.").parse_args(argv)
     watcher = Watcher(say_started)
-    corpus = load_corpus(join_specs(args.specs), _options(args), watcher)
+    corpus = load_corpus(join_specs(args.specs), options_of(data_settings(args)), watcher)
     if corpus.note:  # another text stands in for it
         raise InputError(f"{corpus.note.partition(': ')[0]}: name another text")
     found = describe(corpus, watcher)
@@ -38,8 +40,9 @@ def info(argv: list[str]) -> int:
     return EXIT_DONE
 
 
-def _parser() -> Parser:
-    parser = Parser("gpt-tui data info", "Read a text, and show what is in it.")
+def spec_parser(action: str, help: str) -> Parser:
+    """Return the parser of an action that reads texts."""
+    parser = Parser(f"gpt-tui data {action}", help)
     parser.add_argument(
         "specs", nargs="+", metavar="SPEC", help="a name, file, folder, pattern, address or -"
     )
@@ -48,16 +51,15 @@ def _parser() -> Parser:
     return parser
 
 
-def _options(args: argparse.Namespace) -> Any:
-    """Return how the text is read, by ``--set data.NAME=VALUE``."""
+def data_settings(args: argparse.Namespace) -> DataConfig:
+    """Return the settings of a text that ``--set data.NAME=VALUE`` gives."""
     from engine.config.schema import Config
-    from engine.runs.open import options_of
 
     assignments, problems = parse_assignments(args.set)
     config, more = Config().check(assignments)
     if problems or more:
         raise InputError(*problems, *more)
-    return options_of(config.data)
+    return config.data
 
 
 def _facts(corpus: Corpus, found: Description) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""``gpt-tui data prepare SPEC``: make the tokens of a text before it is trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.download import Watcher
+from data.errors import InputError, reason_of
+from data.paths import quoted, typed_path
+from data.program import named, program
+from data.specs import join_specs
+from tui import EXIT_DONE
+from tui.commands.data_info import data_settings, spec_parser
+from tui.commands.options import say_started
+from tui.terminal.stdout import put
+from tui.text.numbers import format_path, format_unit
+from tui.text.tables import format_columns, format_json
+
+if TYPE_CHECKING:
+    from data.prepared.store import Prepared
+
+NANOGPT_TOKENS = 1 << 16  # its files have 16 bits for each
+
+
+def prepare(argv: list[str]) -> int:
+    """``gpt-tui data prepare SPEC …``."""
+    from data.corpora.load import load_corpus
+    from data.prepared.prepare import prepare as prepare_text
+    from data.tokenizers import make_tokenizer
+    from engine.runs.open import options_of
+
+    parser = spec_parser("prepare", "Make the tokens of a text, and keep them in the cache.")
+    parser.add_argument(
+        "--bin", metavar="FOLDER", help="also write nanoGPT's train.bin and val.bin there"
+    )
+    args = parser.parse_args(argv)
+    settings, watcher = data_settings(args), Watcher(say_started)
+    corpus = load_corpus(join_specs(args.specs), options_of(settings), watcher)
+    if corpus.note:  # another text stands in for it
+        raise InputError(f"{corpus.note.partition(': ')[0]}: name another text")
+    tokenizer = make_tokenizer(settings, corpus, watcher)
+    if args.bin and tokenizer.vocab_size > NANOGPT_TOKENS:
+        raise InputError(
+            f"nanoGPT's files hold {NANOGPT_TOKENS:,} different tokens, and these are "
+            f"{tokenizer.vocab_size:,}: leave --bin out, or choose other tokens"
+        )
+    made = prepare_text(corpus, tokenizer, watcher)
+    if args.bin:
+        _write_for_nanogpt(made, typed_path(args.bin))
+    facts = prepared_facts(made) | {
+        "bytes_per_token": corpus.size / max(made.tokens, 1),
+        "vocab_size": tokenizer.vocab_size,
+        "path": str(made.folder),
+    }
+    if args.json:
+        put(format_json(facts))
+        return EXIT_DONE
+    rows = [
+        ("text", named(made.name)),
+        ("tokenizer", f"{made.tokenizer}, {tokenizer.vocab_size:,} different tokens"),
+        ("tokens", f"{made.tokens:,}, each {facts['bytes_per_token']:.3g} bytes of text"),
+        ("size", format_unit(made.size, "B")),
+        ("kept in", format_path(made.folder)),
+    ]
+    words = " ".join(f"--data {quoted(one)}" for one in args.specs)
+    words += "".join(f" --set {quoted(one)}" for one in args.set)
+    put(f"{format_columns(rows, wrap=True)}\n  train    {program()} train {words}")
+    return EXIT_DONE
+
+
+def prepared_facts(one: Prepared) -> dict[str, object]:
+    """Return a prepared text for ``--json``."""
+    return {
+        "name": one.name,
+        "sha256": one.corpus_sha256,
+        "tokenizer": one.tokenizer,
+        "characters": one.characters,
+        "tokens": one.tokens,
+        "bytes": one.size,
+    }
+
+
+def _write_for_nanogpt(made: Prepared, folder: Path) -> None:
+    from data.batches import split_tokens
+    from data.files import write_atomically
+
+    split = split_tokens(made.load())
+    try:
+        for name, tokens in (("train.bin", split.train), ("val.bin", split.val)):
+            write_atomically(folder / name, tokens.astype("<u2").tobytes())
+    except OSError as error:
+        raise InputError(
+            f"{named(str(folder))} cannot be written ({reason_of(error)}): name another folder"
+        ) from None
