@@ -8,6 +8,7 @@ Shapes: B windows (the batch size) of T tokens (the context length, `block_size`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ Offsets = NDArray[np.int64]  # positions at which windows start
 
 # The second half of the Philox key, so that other streams of the same seed are independent.
 TRAIN_STREAM = 0x7472_6169_6E00  # "train"
+EPOCH_STREAM = 0x6570_6F63_6800  # "epoch"
+FEISTEL_ROUNDS = 4  # enough for a pseudorandom permutation (Luby & Rackoff 1988)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,15 +34,15 @@ class Split:
     val: Tokens
 
 
-def split_tokens(tokens: Tokens, val_fraction: float = 0.1) -> Split:
-    """Split off the last `val_fraction` of the tokens for validation, as nanoGPT does.
+def split_tokens(tokens: Tokens, val_share: float = 0.1) -> Split:
+    """Split off the last `val_share` of the tokens for validation, as nanoGPT does.
 
     Raises:
-        ValueError: The fraction is not between 0 and 1.
+        ValueError: The share is not between 0 and 1.
     """
-    if not 0 < val_fraction < 1:
-        raise ValueError(f"val_fraction must lie between 0 and 1, not {val_fraction}")
-    cut = int((1 - val_fraction) * len(tokens))
+    if not 0 < val_share < 1:
+        raise ValueError(f"val_share must lie between 0 and 1, not {val_share}")
+    cut = int((1 - val_share) * len(tokens))
     return Split(train=tokens[:cut], val=tokens[cut:])
 
 
@@ -54,7 +57,7 @@ def check_long_enough(split: Split, block_size: int) -> None:
         return
     shorter = f", or set model.block_size to {shortest - 1} or less" if shortest > 1 else ""
     raise InputError(
-        f"The text is too short: it gives {len(split.train):,} characters for training and "
+        f"The text is too short: it gives {len(split.train):,} tokens for training and "
         f"{len(split.val):,} for validation, and a model.block_size of {block_size} needs "
         f"{needed:,} in each. Use a longer text{shorter}."
     )
@@ -91,6 +94,61 @@ def train_offsets(
     # The modulo's bias towards low offsets is below starts / 2^64.
     raw = np.asarray(philox.random_raw(batch_size), dtype=np.uint64)  # (B,)
     return (raw % np.uint64(starts)).astype(np.int64)  # (B,)
+
+
+def epoch_offsets(
+    n_tokens: int, block_size: int, batch_size: int, *, seed: int, step: int
+) -> Offsets:
+    """Choose the windows of a step without replacement: each once in an epoch, in random order.
+
+    The windows of an epoch lie side by side; where the first one begins is random, so that the
+    borders differ between epochs. The position is `step` times `batch_size`: a run whose batch size
+    changes goes on at another place.
+
+    Args and returns: As `train_offsets`.
+    """
+    windows = (n_tokens - 1) // block_size
+    if windows < 1:
+        raise ValueError(f"{n_tokens} tokens are too few for a window of {block_size} + 1")
+    positions = step * batch_size + np.arange(batch_size, dtype=np.int64)  # (B,)
+    spare = n_tokens - windows * block_size  # places where the first window may begin
+    offsets = np.empty(batch_size, dtype=np.int64)
+    for epoch in np.unique(positions // windows).tolist():
+        philox = np.random.Philox(
+            key=np.array([seed % 2**64, EPOCH_STREAM], dtype=np.uint64),
+            counter=np.array([0, 0, 0, epoch], dtype=np.uint64),
+        )
+        first, *keys = np.asarray(philox.random_raw(1 + FEISTEL_ROUNDS), dtype=np.uint64)
+        here = positions // windows == epoch
+        shuffled = _permuted(positions[here] % windows, windows, keys)
+        offsets[here] = shuffled * block_size + int(first % np.uint64(spare))
+    return offsets
+
+
+def _permuted(positions: Offsets, count: int, keys: Sequence[np.uint64]) -> Offsets:
+    """Return where a pseudorandom permutation of 0 … `count` - 1 takes some positions.
+
+    It is a Feistel network, applied again where the result is beyond the end, so that nothing has
+    to be kept of a text of any length.
+    """
+    half = max(1, (max(count - 1, 1).bit_length() + 1) // 2)  # bits
+    mask, shift = np.uint64(2**half - 1), np.uint64(half)
+    values = positions.astype(np.uint64)
+    todo = np.ones(len(values), dtype=bool)
+    while todo.any():
+        left, right = values[todo] >> shift, values[todo] & mask
+        for key in keys:
+            left, right = right, left ^ (_mixed(right ^ key) & mask)
+        values[todo] = (left << shift) | right
+        todo = values >= count
+    return values.astype(np.int64)
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Mix the bits of each value (the finaliser of SplitMix64, Steele et al. 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
 
 
 def validation_windows(n_tokens: int, block_size: int) -> Offsets:

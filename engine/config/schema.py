@@ -312,6 +312,18 @@ class DataConfig:
         1, "Of char: characters that are rarer share the token <unk>.", minimum=1, maximum=10**9
     )
 
+    val_share: float = setting(
+        0.1,
+        "Share of the text, its end, to measure the validation loss on: more is more exact.",
+        above=0,
+        maximum=0.5,
+    )
+    order: str = setting(
+        "random",
+        "Of training: random windows anywhere, or in epochs, each window once in random order.",
+        choices=("random", "epochs"),
+    )
+
     @property
     def tokens(self) -> tuple[str, int]:
         """What tells tokenizers of one text apart: losses per token compare only if it is equal."""

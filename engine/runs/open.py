@@ -230,7 +230,7 @@ def _load_known_text(
     """Load the text that a run was trained on: prepared, where it was, or where it is now."""
     problems = []
     tokenizer = read_tokenizer(path, config.data.tokenizer)
-    if not data and known and tokenizer and (found := _prepared(known, tokenizer)):
+    if not data and known and tokenizer and (found := _prepared(known, tokenizer, config)):
         check_fit(config.model, tokenizer, found[2])
         return found
     for place in [data] if data else _places(config, known):
@@ -265,7 +265,9 @@ def _load_known_text(
     )
 
 
-def _prepared(known: CorpusFacts, tokenizer: Tokenizer) -> tuple[Corpus, Tokenizer, Split] | None:
+def _prepared(
+    known: CorpusFacts, tokenizer: Tokenizer, config: Config
+) -> tuple[Corpus, Tokenizer, Split] | None:
     """Return the text of a run as it was prepared, wherever its files are now."""
     found = store.find(known["sha256"], tokenizer.fingerprint)
     if found is None:
@@ -280,7 +282,7 @@ def _prepared(known: CorpusFacts, tokenizer: Tokenizer) -> tuple[Corpus, Tokeniz
         readers=(),
         note=known["note"],
     )
-    return corpus, tokenizer, split_tokens(found.load())
+    return corpus, tokenizer, split_tokens(found.load(), config.data.val_share)
 
 
 def _find_corpus(data: DataConfig, known: CorpusFacts | None, watcher: Watcher) -> Corpus:
@@ -330,7 +332,7 @@ def _tokenized(
 ) -> tuple[Corpus, Tokenizer, Split]:
     """Tokenize a text, with the tokenizer of its run if there is one already."""
     tokenizer = tokenizer or make_tokenizer(data, corpus, watcher)
-    return corpus, tokenizer, split_tokens(tokens_of(corpus, tokenizer, watcher))
+    return corpus, tokenizer, split_tokens(tokens_of(corpus, tokenizer, watcher), data.val_share)
 
 
 def options_of(data: DataConfig) -> Options:

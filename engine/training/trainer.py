@@ -18,7 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.batches import Split, evenly_spaced, train_offsets, validation_windows
+from data.batches import (
+    Split,
+    epoch_offsets,
+    evenly_spaced,
+    train_offsets,
+    validation_windows,
+)
 from data.errors import InputError
 from engine import kernels
 from engine.config.schema import Config, tokens_per_step, total_steps
@@ -296,7 +302,8 @@ class Trainer:
 
     def _step_offsets(self) -> np.ndarray:
         train = self.config.train
-        return train_offsets(
+        choose = epoch_offsets if self.config.data.order == "epochs" else train_offsets
+        return choose(
             len(self.train_tokens),
             self.config.model.block_size,
             train.batch_size * train.grad_accum_steps,

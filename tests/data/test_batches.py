@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.batches import (
     check_long_enough,
+    epoch_offsets,
     evenly_spaced,
     split_tokens,
     take_windows,
@@ -16,6 +17,7 @@ from data.batches import (
 from data.errors import InputError
 
 N, T, B = 1000, 16, 12
+FIRST_EPOCH = [25, 17, 9, 33, 57, 89, 65, 1, 41, 49, 81, 73]
 
 
 def draw(*, n: int = N, size: int = B, seed: int = 1337, step: int = 0) -> list[int]:
@@ -53,7 +55,7 @@ def test_a_text_that_is_too_short_is_told_the_counts_and_the_ways_out() -> None:
     with pytest.raises(InputError) as caught:
         check_long_enough(split_tokens(np.arange(640)), block_size=64)
     assert str(caught.value) == (
-        "The text is too short: it gives 576 characters for training and 64 for validation, and a "
+        "The text is too short: it gives 576 tokens for training and 64 for validation, and a "
         "model.block_size of 64 needs 65 in each. "
         "Use a longer text, or set model.block_size to 63 or less."
     )
@@ -64,6 +66,57 @@ def test_the_block_size_it_proposes_does_fit_and_none_is_proposed_where_none_doe
     with pytest.raises(InputError) as caught:
         check_long_enough(split_tokens(np.arange(10)), block_size=1)
     assert str(caught.value).endswith("needs 2 in each. Use a longer text.")
+
+
+# ---- epochs --------------------------------------------------------------------------------------
+
+
+def epoch(n_tokens: int, block_size: int, batch_size: int, number: int, seed: int = 1) -> list[int]:
+    """The windows of an epoch, in their order."""
+    windows = (n_tokens - 1) // block_size
+    first, after = number * windows, (number + 1) * windows
+    steps = range(first // batch_size, -(-after // batch_size))
+    every = [
+        offset
+        for step in steps
+        for offset in epoch_offsets(n_tokens, block_size, batch_size, seed=seed, step=step)
+    ]
+    begin = first - first // batch_size * batch_size
+    return [int(one) for one in every[begin : begin + windows]]
+
+
+@settings(deadline=None)
+@given(
+    n_tokens=st.integers(9, 120),
+    block_size=st.integers(1, 8),
+    batch_size=st.integers(2, 7),
+    number=st.integers(0, 2),
+)
+def test_an_epoch_has_each_window_once(
+    n_tokens: int, block_size: int, batch_size: int, number: int
+) -> None:
+    offsets = sorted(epoch(n_tokens, block_size, batch_size, number))
+    windows = (n_tokens - 1) // block_size
+    assert offsets == [offsets[0] + at * block_size for at in range(windows)]
+    assert offsets[0] >= 0 and offsets[-1] + block_size + 1 <= n_tokens
+
+
+def test_epochs_and_seeds_have_orders_of_their_own() -> None:
+    orders = [epoch(1000, 8, 5, number, seed) for number in (0, 1) for seed in (1, 2)]
+    assert all(one != sorted(one) for one in orders)
+    assert len({tuple(one) for one in orders}) == 4
+    # far from the order of the text: neighbours are as far apart as by chance, a third of it
+    steps = np.abs(np.diff(orders[0]))
+    assert 250 < steps.mean() < 420
+
+
+def test_epochs_do_not_change_with_the_version() -> None:
+    assert epoch(100, 8, 5, 0, seed=7) == FIRST_EPOCH
+
+
+def test_a_text_shorter_than_a_window_has_no_epoch() -> None:
+    with pytest.raises(ValueError, match="too few"):
+        epoch_offsets(8, 8, 1, seed=0, step=0)
 
 
 # ---- training ------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def prepare(argv: list[str]) -> int:
         )
     made = prepare_text(corpus, tokenizer, watcher)
     if args.bin:
-        _write_for_nanogpt(made, typed_path(args.bin))
+        _write_for_nanogpt(made, settings.val_share, typed_path(args.bin))
     facts = prepared_facts(made) | {
         "bytes_per_token": corpus.size / max(made.tokens, 1),
         "vocab_size": tokenizer.vocab_size,
@@ -81,11 +81,11 @@ def prepared_facts(one: Prepared) -> dict[str, object]:
     }
 
 
-def _write_for_nanogpt(made: Prepared, folder: Path) -> None:
+def _write_for_nanogpt(made: Prepared, val_share: float, folder: Path) -> None:
     from data.batches import split_tokens
     from data.files import write_atomically
 
-    split = split_tokens(made.load())
+    split = split_tokens(made.load(), val_share)
     try:
         for name, tokens in (("train.bin", split.train), ("val.bin", split.val)):
             write_atomically(folder / name, tokens.astype("<u2").tobytes())

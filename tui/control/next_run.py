@@ -19,7 +19,6 @@ FLOPS_PER_CORE = 40e9  # a second, of a usual core in training; within a factor 
 NOBODY_WAITS = 48 * 3600.0  # seconds of training that is for other machines
 SECONDS_PER_STEP = 1e-3  # at least, however small the model
 KNOWN_TEXTS = {"tinyshakespeare": (65, 1_003_854)}  # distinct characters, tokens to train on
-TRAINED_ON = 0.9  # of a text; the rest is for validation
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def next_run(config: Config, vocab_size: int = 0) -> NextRun:
     characters, train_tokens = known or (KNOWN_TEXTS["tinyshakespeare"][0], 0)
     if not known:
         with suppress(OSError, ValueError):
-            train_tokens = round(os.path.getsize(config.data.corpus) * TRAINED_ON)
+            train_tokens = round(os.path.getsize(config.data.corpus) * (1 - config.data.val_share))
     if config.data.tokenizer not in ("char", "bytes"):
         train_tokens = 0  # how many letters a token has depends on the text
     by_kind = vocabulary_size(config.data)

@@ -32,6 +32,7 @@ KINDS: dict[str, dict[str, Any]] = {  # every optimizer, and whatever else has t
     "adamw": {},
     "muon": {"optim__optimizer": "muon"},
     "sgd": {"optim__optimizer": "sgd", "optim__ema_decay": 0.9},
+    "in epochs": {"data__order": "epochs", "data__val_share": 0.2},
     "muon averaged, wsd": {
         "optim__optimizer": "muon",
         "optim__ema_decay": 0.9,
