@@ -33,7 +33,7 @@ class ByteTokenizer(Tokenizer):
     def encode(self, text: str, *, drop_unknown: bool = False) -> NDArray[Any]:
         import numpy as np
 
-        body = encoded(text, drop_unknown)
+        body = bytearray(encoded(text, drop_unknown))  # which can be written
         return np.frombuffer(body, dtype=np.uint8)
 
     def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:

@@ -136,13 +136,14 @@ class CharTokenizer(Tokenizer):
         import numpy as np
 
         if text.isascii() and self._ascii_ids is not None:
-            return np.frombuffer(text.encode().translate(self._ascii_ids), np.uint8)
-        ids = np.empty(len(text), self._id_of.dtype)
+            ids = bytearray(text.encode().translate(self._ascii_ids))  # can be written
+            return np.frombuffer(ids, np.uint8)
+        looked_up = np.empty(len(text), self._id_of.dtype)
         done = 0
         for codes in _code_points(text):
-            ids[done : done + len(codes)] = self._look_up(codes)
+            looked_up[done : done + len(codes)] = self._look_up(codes)
             done += len(codes)
-        return ids
+        return looked_up
 
     def _look_up(self, codes: NDArray[np.uint32]) -> NDArray[Any]:
         import numpy as np

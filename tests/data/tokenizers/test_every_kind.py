@@ -281,5 +281,6 @@ def test_the_name_of_a_special_token_is_a_text_like_any_other() -> None:
 
 
 def test_ids_are_integers_that_pytorch_can_index_with() -> None:
+    assert all(one.encode("a").flags.writeable for one in KINDS.values()), "else it warns"
     assert {one.encode("a").dtype.kind for one in KINDS.values()} <= {"u", "i"}
     assert BPE.encode("").dtype == np.int32
