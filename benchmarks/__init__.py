@@ -31,6 +31,7 @@ BENCHMARKS = {
     "runs": Benchmark("benchmarks.runs", "opening 1,000 runs, and a run of 1,000,000 steps"),
     "chart": Benchmark("benchmarks.chart", "redraws of a chart of two series of a million values"),
     "inside": Benchmark("benchmarks.inside", "the screen of a model's inside while it trains"),
+    "tokens": Benchmark("benchmarks.tokens", "MB/s of making the tokens of a large text"),
     "nanogpt-cpu": Benchmark("benchmarks.nanogpt_cpu", "loss and speed of nanoGPT's CPU recipe"),
 }
 
