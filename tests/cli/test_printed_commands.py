@@ -19,6 +19,7 @@ from tests.cli.conftest import Cli, train_command
 from tests.engine.run_folders import forget_prepared_texts, write_run
 from tui.cli import main
 from tui.commands import COMMANDS
+from tui.commands.data import ACTIONS as DATA_ACTIONS
 from tui.commands.runs import ACTIONS
 
 ROOT = Path(__file__).parents[2]
@@ -67,8 +68,8 @@ def test_the_command_and_its_options_exist(where: str, text: str) -> None:
     command: tuple[str, ...] = ()
     if (name := first.rstrip(",.;:@")) in COMMANDS:
         command = (name,)
-        if command == ("runs",) and rest and rest[0] in ACTIONS:
-            command = ("runs", rest[0])
+        if rest and rest[0] in {"runs": ACTIONS, "data": DATA_ACTIONS}.get(name, ()):
+            command = (name, rest[0])
     else:
         assert first.startswith((VALUE, "--")), text
     assert set(OPTION.findall(text)) <= options_of(*command), text

@@ -25,6 +25,7 @@ from engine.protocol import (
 from engine.runs.folder import typed_name
 from engine.runs.timeline import read_samples
 from engine.training.trainer import Trainer
+from tests.engine.run_folders import forget_prepared_texts
 from tests.tui.conftest import PATIENCE, SMALL, EventT, Open, Person, checkpoints
 from tui.control.run import Launch, RunControl
 from tui.screens.engine_events import EngineEvent
@@ -107,6 +108,7 @@ async def test_a_run_without_its_text_is_shown_and_goes_on_when_the_text_is_name
         run = person.run
     text = Path(person.app.control.launch.config.data.corpus)
     away = text.rename(tmp_path / "away.txt")
+    forget_prepared_texts()
     try:
         async with open_app(run=run) as person:
             opened = await person.until_heard(RunOpened)
@@ -122,6 +124,7 @@ async def test_a_run_without_its_text_is_shown_and_goes_on_when_the_text_is_name
         async with open_app(run=run, data=str(away)) as person:
             await person.until_state(State.PAUSED)
             assert not person.app.control.watching
+        forget_prepared_texts()
         async with open_app(run=run) as person:  # it was remembered
             await person.until_state(State.PAUSED)
     finally:

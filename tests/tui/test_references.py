@@ -68,7 +68,7 @@ async def test_the_axis_counts_operations() -> None:
     app = StillApp(PAUSED)
     async with app.run_test(size=(120, 40)) as pilot:
         recorded_run(app)
-        app.control.characters = frozenset("abcdefg")
+        app.control.vocab_size = 7
         app.control.store.extend("tokens", range(1, 1251), [512.0 * i for i in range(1, 1251)])  # type: ignore[attr-defined]
         app.cockpit.show_chart_source()
         await pilot.press("x", "x", "x")
