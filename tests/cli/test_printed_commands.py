@@ -53,6 +53,7 @@ def _written(part: ast.expr) -> str:
 
 
 PRINTED = sorted(set(printed()))
+ACTIONS_OF = {"runs": tuple(ACTIONS), "data": tuple(DATA_ACTIONS)}
 
 
 @cache
@@ -68,7 +69,7 @@ def test_the_command_and_its_options_exist(where: str, text: str) -> None:
     command: tuple[str, ...] = ()
     if (name := first.rstrip(",.;:@")) in COMMANDS:
         command = (name,)
-        if rest and rest[0] in {"runs": ACTIONS, "data": DATA_ACTIONS}.get(name, ()):
+        if rest and rest[0] in ACTIONS_OF.get(name, ()):
             command = (name, rest[0])
     else:
         assert first.startswith((VALUE, "--")), text
