@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHUNK_CHARACTERS = 1 << 20
-BATCH_CHARACTERS = 1 << 14  # a text for each core at a time
+BATCH_CHARACTERS = 1 << 11  # a text for each core at a time: the fastest of 512 to 16,384
 LONGEST_CHUNK = 1 << 24  # characters; without a place to cut it is cut anywhere
 TRAINING_CHARACTERS = 1 << 26  # of a larger text BPE learns from about so many
 # Between a letter or mark and one line end or space before another: no token reaches across, in the
