@@ -6,20 +6,19 @@ the same logits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.machine.cuda_graph import Capture, Replays, capture_beside
 from engine.model.positions import Rotary, rotary
 from engine.sampling.frozen import Frozen, FrozenBigram, FrozenGPT, Identity, Part
+from engine.sampling.kv_cache import KVCache, Layer
 
 SMALL_BATCH = 16  # on a CPU, up to this batch size attention is faster in fp32 than in bf16
-GROWTH = 64  # memory of the cache grows in multiples of this many tokens
-
-Layer = tuple[Tensor, Tensor]  # keys and values
 
 
 class GPTDecoder:
@@ -70,7 +69,7 @@ class GPTDecoder:
         B, T = ids.shape
         padded = F.pad(ids, (self._reach, 0), value=self._frozen.vocab_size)
         grams = padded.unfold(1, self._reach + 1, 1).flip(-1)  # (B, T, n_gram)
-        x = self._frozen.embed(grams, 0)  # (B T, C)
+        x = self._frozen.embed(grams, slice(T))  # (B T, C)
         rope = self._rope_of(0, T)
         for block, slots in zip(self._frozen.blocks, self._cache.fill(T), strict=True):
             x = block(x, partial(self._prefill, B, block.qk_norm, rope, slots))  # (B T, C)
@@ -80,23 +79,45 @@ class GPTDecoder:
 
     def step(self, ids: Tensor) -> Tensor:
         """Process one more token of each sequence: (B,) -> logits (B, vocab_size) in fp32."""
-        grams = ids[:, None, None]  # (B, 1, n_gram)
-        if self._reach:
-            grams = torch.cat((grams, self._before.expand(len(ids), 1, -1)), -1)
-            self._before = grams[..., :-1]
-        x = self._frozen.embed(grams, self._position)  # (B, C)
+        grams = self._grams(ids)
+        self._before = grams[..., :-1]
+        place = slice(self._position, self._position + 1)
         rope = self._rope_of(self._position, 1)
         slots = self._cache.add()
-        for block, slot, seen in zip(self._frozen.blocks, slots, self._cache.seen, strict=True):
-            x = block(x, partial(self._decode, block.qk_norm, rope, slot, seen))  # (B, C)
         self._position += 1
-        return self._frozen.logits(x)
+        return self._read(grams, place, rope, slots, self._cache.mask)
 
     def keep(self, rows: Tensor) -> None:
         """Continue with only these rows (B',) of the batch."""
         self._cache.keep(rows)
         if len(self._before) > 1:  # else one row that all sequences still share
             self._before = self._before[rows]
+
+    def _grams(self, ids: Tensor) -> Tensor:
+        """Return the newest ids (B,) and those before them, the nearest first: (B, 1, n_gram)."""
+        grams = ids[:, None, None]
+        if not self._reach:
+            return grams
+        return torch.cat((grams, self._before.expand(len(ids), 1, -1)), -1)
+
+    def _read(
+        self,
+        grams: Tensor,
+        place: slice | Tensor,
+        rope: Rotary | None,
+        slots: Sequence[Layer],
+        mask: Tensor,
+    ) -> Tensor:
+        """Pass one token of each sequence through the model; returns logits (B, vocab_size)."""
+        x = self._frozen.embed(grams, place)  # (B, C)
+        for block, slot, seen in zip(self._frozen.blocks, slots, self._cache.seen, strict=True):
+            x = block(x, partial(self._decode, block.qk_norm, rope, mask, slot, seen))  # (B, C)
+        return self._frozen.logits(x)
+
+    def _store(self, slot: Layer, k: Tensor, v: Tensor) -> None:
+        """Write keys and values (B, nkv, hs) to where ``KVCache.add`` says."""
+        slot[0].copy_(k)
+        slot[1].copy_(v)
 
     def _prefill(
         self, B: int, qk_norm: Part, rope: Rotary | None, slots: Layer, qkv: Tensor
@@ -112,19 +133,24 @@ class GPTDecoder:
         return y.transpose(1, 2).reshape(-1, self._width).to(qkv.dtype)
 
     def _decode(
-        self, qk_norm: Part, rope: Rotary | None, slot: Layer, seen: Layer, qkv: Tensor
+        self,
+        qk_norm: Part,
+        rope: Rotary | None,
+        mask: Tensor,
+        slot: Layer,
+        seen: Layer,
+        qkv: Tensor,
     ) -> Tensor:
         """Compute the attention of the newest tokens: (B, C + 2 nkv hs) -> (B, C)."""
         heads = qkv.view(-1, sum(self._heads), self._head_size)  # (B, nh + 2 nkv, hs)
         q, k, v = self._finish(heads, qk_norm, rope)  # (B, nh or nkv, hs)
-        slot[0].copy_(k)
-        slot[1].copy_(v)
+        self._store(slot, k, v)
         keys, values = seen  # (B nkv, hs, T) and (B nkv, T, hs)
         # query heads that share keys and values become rows of one matrix
         q = q.reshape(-1, self._group_size, self._head_size)  # (B nkv, nh / nkv, hs)
         # no causal mask: a single query may attend to everything in the cache
         # scale * q k^T + mask in one kernel
-        scores = torch.baddbmm(self._cache.mask, q, keys, alpha=self._scale)  # (B nkv, nh/nkv, T)
+        scores = torch.baddbmm(mask, q, keys, alpha=self._scale)  # (B nkv, nh/nkv, T)
         y = torch.bmm(scores.softmax(-1), values).view(-1, self._width)
         return y.to(qkv.dtype) if self._casts else y
 
@@ -158,6 +184,101 @@ class GPTDecoder:
         return cos, sin
 
 
+class CapturedDecoder(GPTDecoder):
+    """Does as ``GPTDecoder``, for a GPU: a step is captured once and then replayed.
+
+    It reads and writes the same memory each time, and so finds its place in tensors instead of by
+    slices, which on a CPU are faster; all slots are allocated at once. The logits that ``step``
+    returns hold until the next step.
+
+    Args:
+        new_capture: See ``Replays.capture_with``.
+    """
+
+    def __init__(
+        self,
+        frozen: FrozenGPT,
+        batch_size: int,
+        length: int,
+        new_capture: Callable[[], Capture],
+    ) -> None:
+        super().__init__(frozen, batch_size, length)
+        self._replays = Replays()
+        self._replays.capture_with(new_capture)
+        device = frozen.device
+        self._slot = torch.zeros(1, dtype=torch.long, device=device)  # of the next token …
+        self._place = torch.zeros(1, dtype=torch.long, device=device)  # … its row in the tables
+        self._mask = torch.zeros(self._capacity, dtype=self._dtype, device=device)
+        self._table: Rotary | None = None  # cos and sin, (capacity, 1, hs) each
+        self._allocate(batch_size)
+
+    def begin(self, ids: Tensor) -> Tensor:
+        """See ``GPTDecoder.begin``."""
+        before = self._before
+        logits = super().begin(ids)
+        self._before = before.copy_(self._before)
+        self._mask.copy_(self._cache.mask)
+        self._slot.fill_(ids.size(1) % self._capacity)
+        self._move_table()
+        return logits
+
+    def step(self, ids: Tensor) -> Tensor:
+        """See ``GPTDecoder.step``."""
+        if self._table and self._position - self._rope_start >= self._capacity:
+            self._rope_of(self._position, 1)
+            self._move_table()
+        self._ids.copy_(ids)
+        self._replays.run("step", self._step)
+        self._replays.end_round()
+        self._cache.advance(1)
+        self._position += 1
+        return self._logits
+
+    def keep(self, rows: Tensor) -> None:
+        """See ``GPTDecoder.keep``."""
+        super().keep(rows)
+        before = self._before
+        self._allocate(len(rows))
+        self._before.copy_(before)
+
+    def _allocate(self, batch_size: int) -> None:
+        """Allocate what depends on the batch size."""
+        device = self._frozen.device
+        self._slots = self._cache.reserve()
+        self._ids = torch.zeros(batch_size, dtype=torch.long, device=device)
+        self._before = self._ids.new_zeros(batch_size, 1, self._reach)
+        self._logits = torch.zeros(batch_size, self._frozen.vocab_size, device=device)
+        self._replays.forget()
+
+    def _move_table(self) -> None:
+        """Copy the rotations that ``_rope_of`` made to where the step finds them."""
+        self._place.fill_(self._position - self._rope_start)
+        if self._rope is None:
+            return
+        if self._table is None:
+            self._table = tuple(torch.empty_like(part) for part in self._rope)  # type: ignore[assignment]
+        for kept, made in zip(self._table or (), self._rope, strict=True):
+            kept.copy_(made)
+
+    def _step(self) -> None:
+        """Process ``_ids``; every result goes into tensors that are there already."""
+        grams = self._grams(self._ids)
+        self._before.copy_(grams[..., :-1])
+        rope = None
+        if self._table:
+            cos, sin = (part.index_select(0, self._place) for part in self._table)
+            rope = cos, sin
+        self._mask.index_fill_(0, self._slot, 0.0)
+        self._logits.copy_(self._read(grams, self._place, rope, self._slots, self._mask))
+        self._slot.add_(1).remainder_(self._capacity)
+        self._place.add_(1)
+
+    def _store(self, slot: Layer, k: Tensor, v: Tensor) -> None:
+        """Write keys and values (B, nkv, hs) to the slots (B, nkv, capacity, hs)."""
+        for slots, one in zip(slot, (k, v), strict=True):
+            slots.index_copy_(2, self._slot, one.unsqueeze(2))
+
+
 class BigramDecoder:
     """Does as ``GPTDecoder`` by looking up the last token; nothing is cached."""
 
@@ -182,88 +303,14 @@ Decoder = GPTDecoder | BigramDecoder
 
 
 def decoder_for(frozen: Frozen, batch_size: int, length: int) -> Decoder:
-    """Create a decoder for sequences of at most ``length`` tokens, their start included."""
-    if isinstance(frozen, FrozenGPT):
-        return GPTDecoder(frozen, batch_size, length)
-    assert isinstance(frozen, FrozenBigram)
-    return BigramDecoder(frozen)
+    """Create a decoder for sequences of at most ``length`` tokens, their start included.
 
-
-class KVCache:
-    """Keys and values of the last tokens, for all layers.
-
-    The order of the slots does not matter, because a single query attends to all of them. Attention
-    always runs over the whole buffer, with ``mask`` hiding the empty slots: a slice of it would not
-    be contiguous, and so be copied before each product.
-
-    Args:
-        shape: (L, B, nkv, hs): layers, sequences, key and value heads, head size.
-        capacity: Most tokens it holds; memory is allocated as they come.
-        like: A tensor with the device and dtype of the cache.
+    On a CUDA device it must be used on the stream that is current, which is not the default one.
     """
-
-    def __init__(self, shape: tuple[int, int, int, int], capacity: int, like: Tensor) -> None:
-        layers, batch, heads, head_size = shape
-        self._capacity = capacity
-        self._keys = like.new_zeros(layers, batch, heads, 0, head_size)  # (L, B, nkv, T, hs)
-        self._values = like.new_zeros(layers, batch, heads, 0, head_size)  # (L, B, nkv, T, hs)
-        self._mask_source = like.new_zeros(0)  # (2 T,) zeros, then -inf; ``mask`` is a view of it
-        self.mask = like.new_zeros(0)  # (T,) -inf for empty slots, added to the scores
-        self.seen: list[Layer] = []  # per layer: keys (B nkv, hs, T), values (B nkv, T, hs)
-        self._count = 0  # tokens added since the cache was last emptied
-
-    @property
-    def full(self) -> bool:
-        """Whether the next token overwrites the oldest."""
-        return self._count >= self._capacity
-
-    def fill(self, count: int) -> list[Layer]:
-        """Empty the cache and reserve the first slots.
-
-        Returns:
-            The keys and values to write to, (B, nkv, count, hs) each, for each layer.
-        """
-        self._count = 0
-        self._advance(count)
-        return _layers(self._keys[..., :count, :], self._values[..., :count, :])
-
-    def add(self) -> list[Layer]:
-        """Reserve the slot of one more token.
-
-        Returns:
-            The keys and values to write to, (B, nkv, hs) each, for each layer.
-        """
-        slot = self._count % self._capacity
-        self._advance(1)
-        return _layers(self._keys.select(-2, slot), self._values.select(-2, slot))
-
-    def keep(self, rows: Tensor) -> None:
-        """Continue with only these rows (B',) of the batch."""
-        self._store(self._keys.index_select(1, rows), self._values.index_select(1, rows))
-
-    def _advance(self, tokens: int) -> None:
-        self._count += tokens
-        used = min(self._count, self._capacity)
-        if used > self._keys.size(-2):
-            self._grow(used)
-        allocated = self._keys.size(-2)
-        # ``used`` zeros, then -inf, without writing anything
-        self.mask = self._mask_source.narrow(0, allocated - used, allocated)
-
-    def _grow(self, needed: int) -> None:
-        *outer, allocated, head_size = self._keys.shape
-        # by a share of the size, so that copying costs O(1) per token
-        size = max(needed, allocated + allocated // 8)
-        size = min(-(-size // GROWTH) * GROWTH, self._capacity)
-        added = self._keys.new_zeros(*outer, size - allocated, head_size)
-        hidden = added.new_full((size,), -torch.inf)
-        self._mask_source = torch.cat((torch.zeros_like(hidden), hidden))
-        self._store(torch.cat((self._keys, added), -2), torch.cat((self._values, added), -2))
-
-    def _store(self, keys: Tensor, values: Tensor) -> None:
-        self._keys, self._values = keys, values
-        self.seen = _layers(keys.flatten(1, 2).mT, values.flatten(1, 2))
-
-
-def _layers(keys: Tensor, values: Tensor) -> list[Layer]:
-    return list(zip(keys.unbind(0), values.unbind(0), strict=True))
+    if isinstance(frozen, FrozenBigram):
+        return BigramDecoder(frozen)
+    assert isinstance(frozen, FrozenGPT)
+    if frozen.device.type == "cuda":
+        capture = partial(capture_beside, torch.cuda.current_stream())
+        return CapturedDecoder(frozen, batch_size, length, capture)
+    return GPTDecoder(frozen, batch_size, length)

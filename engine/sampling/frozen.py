@@ -77,24 +77,23 @@ class FrozenGPT(Frozen):
         """Whether cached keys stay valid as the window moves past the context length."""
         return self.config.position in ("rotary", "none")
 
-    def embed(self, grams: Tensor, start: int) -> Tensor:
+    def embed(self, grams: Tensor, places: slice | Tensor) -> Tensor:
         """Add token and position embeddings.
 
         Args:
             grams: (B, T, n_gram) ids of each token and those before it, the nearest first;
                 ``vocab_size`` where there is none.
-            start: Position of the first token.
+            places: T positions.
 
         Returns:
             (B T, C).
         """
-        T, n = grams.shape[1:]
-        if n == 1:
+        if grams.size(-1) == 1:
             x = torch.embedding(self.tokens, grams[..., 0])
         else:
             x = torch.embedding(self.tokens, grams + self._table_starts).sum(-2)  # (B, T, C)
         if self.positions is not None:
-            x = x + self.positions[start : start + T]
+            x = x + self.positions[places]
         return x.to(self.dtype).flatten(0, 1)
 
     def logits(self, x: Tensor) -> Tensor:

@@ -68,17 +68,18 @@ class Generation:
         self._frozen, self._left, self._watch = frozen, max_tokens, watch
         self._draws = Draws(settings, seeds, start, frozen.vocab_size)
         newest = list(start)[-frozen.block_size :]
-        window = torch.tensor([newest], device=frozen.device)  # (1, T)
-        self._decoder = decoder_for(frozen, len(seeds), window.size(1) + max_tokens)
+        self._stream: torch.cuda.Stream | None = None
+        if frozen.device.type == "cuda":
+            self._stream = _stream_beside_training()
+            self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.inference_mode(), torch.cuda.stream(self._stream):  # None changes nothing
+            window = torch.tensor([newest], device=frozen.device)  # (1, T)
+            self._decoder = decoder_for(frozen, len(seeds), window.size(1) + max_tokens)
         half = max(1, frozen.block_size // 2)
         # the newer half of the context, by position: (1,) in the shared start, then (B,)
         self._recent = deque(window.unbind(1), maxlen=half)
         self._small = frozen.weights * len(seeds) <= ONE_THREAD_UP_TO
         self._start: Tensor | None = window  # until it is processed
-        self._stream: torch.cuda.Stream | None = None
-        if frozen.device.type == "cuda":
-            self._stream = _stream_beside_training()
-            self._stream.wait_stream(torch.cuda.current_stream())
 
     def __iter__(self) -> Iterator[list[int]]:
         return self
@@ -97,7 +98,7 @@ class Generation:
         if self._small:  # synchronising threads would take longer than the work they share
             torch.set_num_threads(1)
         try:
-            with torch.cuda.stream(self._stream):  # None changes nothing
+            with torch.cuda.stream(self._stream):
                 logits = self._logits().cpu()
                 if self._watch:
                     self._watch(logits)
@@ -110,10 +111,11 @@ class Generation:
 
     def keep(self, rows: Sequence[int]) -> None:
         """Continue with only these rows of the batch, numbered as in the last list of ids."""
-        chosen = torch.tensor(rows, device=self._frozen.device)
-        self._decoder.keep(chosen)
         self._draws.keep(rows)
-        kept = (ids[chosen] if len(ids) > 1 else ids for ids in self._recent)
+        with torch.inference_mode(), torch.cuda.stream(self._stream):
+            chosen = torch.tensor(rows, device=self._frozen.device)
+            self._decoder.keep(chosen)
+            kept = [ids[chosen] if len(ids) > 1 else ids for ids in self._recent]
         self._recent = deque(kept, maxlen=self._recent.maxlen)
 
     def _logits(self) -> Tensor:

@@ -28,12 +28,12 @@ from data.batches import (
 from data.errors import InputError
 from engine import kernels
 from engine.config.schema import Config, tokens_per_step, total_steps
+from engine.machine.cuda_graph import Replays, cuda_capture
 from engine.machine.memory import if_memory_allows
 from engine.model import LanguageModel, build_model
 from engine.optim.optimizer import Optimizer
 from engine.optim.schedule import learning_rate
 from engine.rng import Stream, reseed
-from engine.training.cuda_graph import Replays, cuda_capture
 from engine.training.ema import WeightAverage
 from engine.training.phases import Phases
 from engine.training.precision import DTYPES, LossScale, use_tf32

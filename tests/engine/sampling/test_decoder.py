@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -18,9 +18,13 @@ from engine.model.attention import reference_weights
 from engine.model.block import Block
 from engine.model.positions import rotary
 from engine.sampling import frozen as frozen_module
-from engine.sampling.decoder import GROWTH, SMALL_BATCH, KVCache, decoder_for
-from engine.sampling.frozen import freeze
+from engine.sampling.decoder import SMALL_BATCH, CapturedDecoder, Decoder, GPTDecoder, decoder_for
+from engine.sampling.frozen import FrozenGPT, freeze
+from engine.sampling.kv_cache import GROWTH, KVCache
+from tests.engine.captures import Recorder
+from tests.engine.conftest import DEVICES
 from tests.engine.models import (
+    SHAPE,
     VOCAB,
     model_configs,
     noise,
@@ -140,6 +144,79 @@ def test_where_positions_are_places_a_full_context_says_so(position: str) -> Non
     assert relative_error(again, expected(model, ids[:, 6:12], 6)[:, 0]) < SUMMATION
     full.append(decoder.full)
     assert full == [False, True, False]
+
+
+# As a CUDA graph
+
+
+def captured(model: LanguageModel, batch: int, length: int) -> CapturedDecoder:
+    """A decoder whose steps are replayed; a CPU remembers the work instead."""
+    frozen = freeze(model)
+    assert isinstance(frozen, FrozenGPT)
+    if frozen.device.type == "cpu":
+        return CapturedDecoder(frozen, batch, length, Recorder())
+    decoder = decoder_for(frozen, batch, length)
+    assert isinstance(decoder, CapturedDecoder)
+    return decoder
+
+
+def decode(decoder: Decoder, ids: Tensor, first: int) -> Tensor:
+    """As ``read``, beginning again with the newer half where the context is full."""
+    logits = [decoder.begin(ids[:, :first])]
+    half = int(SHAPE["block_size"]) // 2
+    for i in range(first, ids.size(1)):
+        again = decoder.full
+        logits += [
+            decoder.begin(ids[:, i + 1 - half : i + 1]) if again else decoder.step(ids[:, i])
+        ]
+        logits[-1] = logits[-1].clone()  # the memory is used again
+    return torch.stack(logits, dim=1)
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A device, on CUDA with a stream on which graphs can be captured."""
+    name: str = request.param
+    stream = torch.cuda.Stream() if name == "cuda" else None  # type: ignore[no-untyped-call]
+    with torch.inference_mode(), torch.cuda.stream(stream):
+        yield name
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(config=model_configs(), first=st.integers(1, 12))
+def test_a_replayed_step_is_the_step(device: str, config: ModelConfig, first: int) -> None:
+    """Also past the context, where slots are used again and rotations go on."""
+    assume(config.architecture != "bigram")
+    model, ids = random_model(config).to(device), some_tokens(batch=2, length=45).to(device)
+    first = min(first, config.block_size)
+    sliced = GPTDecoder(freeze(model), 2, 45)  # type: ignore[arg-type]
+    expected = decode(sliced, ids, first)
+    assert relative_error(decode(captured(model, 2, 45), ids, first), expected) < SUMMATION
+
+
+def test_a_captured_step_goes_on_with_some_of_the_texts(device: str) -> None:
+    model = small_model(position="rotary", n_gram=3).to(device)
+    ids = some_tokens(batch=4, length=30).to(device)
+    both = []
+    for decoder in (GPTDecoder(freeze(model), 4, 30), captured(model, 4, 30)):  # type: ignore[arg-type]
+        rows, logits = torch.arange(4, device=device), decoder.begin(ids[:1, :4])
+        for i in range(4, 30):
+            if i in (9, 20):
+                kept = torch.tensor([0, 2] if i == 9 else [1], device=device)
+                decoder.keep(kept)
+                rows = rows[kept]
+            logits = decoder.step(ids[rows, i])
+        both.append(logits)
+    assert relative_error(both[1], both[0]) < SUMMATION
+
+
+def test_a_step_is_captured_once() -> None:
+    recorder = Recorder()
+    decoder = CapturedDecoder(freeze(small_model(position="rotary")), 1, 40, recorder)  # type: ignore[arg-type]
+    decode(decoder, some_tokens(batch=1, length=40), 5)
+    assert (recorder.captured, recorder.replayed) == (1, 34)  # the first is not replayed
 
 
 # Frozen means frozen

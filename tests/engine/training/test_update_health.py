@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from data.batches import Split, take_windows
 from engine.config.schema import SETTINGS
+from engine.machine.cuda_graph import Work
 from engine.training import update_health
-from engine.training.cuda_graph import Work
 from engine.training.trainer import StepResult, Trainer, drain
 from tests.engine.conftest import MakeTrainer, assert_same_bits, weights
 

@@ -11,9 +11,10 @@ import torch
 
 from data.batches import Split
 from engine.checkpoint.store import optimizer_tensors, restore, take_snapshot
-from engine.training.cuda_graph import Capture, Work
+from engine.machine.cuda_graph import Work
 from engine.training.precision import SUPPORTED
 from engine.training.trainer import Trainer
+from tests.engine.captures import Recorder
 from tests.engine.conftest import DEVICES, HAS_CUDA, MakeTrainer, assert_same_bits
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -27,25 +28,6 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "unclipped": {"optim__grad_clip": 0.0},
     "rotary": {"model__position": "rotary", "model__n_gram": 3, "model__qk_norm": True},
 }
-
-
-class Recorder:
-    """Captures by remembering; counts how often."""
-
-    def __init__(self) -> None:
-        self.captured = self.replayed = 0
-
-    def __call__(self) -> Capture:
-        return self._capture
-
-    def _capture(self, work: Work) -> Work:
-        self.captured += 1
-
-        def again() -> None:
-            self.replayed += 1
-            work()
-
-        return again
 
 
 Pair = tuple[Trainer, Trainer]

@@ -1,4 +1,4 @@
-"""Capture the parts of a training step as CUDA graphs and replay them.
+"""Capture repeated work, such as a training step, as CUDA graphs and replay them.
 
 A step of a small model consists of hundreds of kernels, each of which takes less time than the CPU
 needs to launch it. A graph launches the same kernels at once. A replay reads
@@ -8,7 +8,9 @@ learning rate, the dropout seed) has to be passed in tensors that are reused.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch
 
@@ -28,6 +30,33 @@ def cuda_capture() -> Capture:
         return graph.replay
 
     return capture
+
+
+def capture_beside(stream: torch.cuda.Stream) -> Capture:
+    """Return a function that captures work on a stream while another one goes on.
+
+    Unlike ``torch.cuda.graph`` it neither waits for the device nor gives cached memory back. All
+    graphs share one pool: they must be replayed on this stream, where no two run at once.
+    """
+    pool = _shared_pool().id
+
+    def capture(work: Work) -> Work:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.stream(stream):
+            graph.capture_begin(pool, capture_error_mode="thread_local")
+            try:
+                work()
+            finally:
+                graph.capture_end()
+        return graph.replay
+
+    return capture
+
+
+@functools.cache
+def _shared_pool() -> Any:
+    """Return the memory of graphs that come and go; without a holder each would take its own."""
+    return torch.cuda.MemPool()
 
 
 class Replays:
