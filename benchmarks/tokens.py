@@ -129,7 +129,7 @@ def _batch_seconds(count: int) -> Spread:
     """Return the milliseconds to draw a batch of the default preset from a memory map."""
     import numpy as np
 
-    from data.batches import take_windows, train_offsets
+    from data.batches import take_examples, train_offsets
 
     with tempfile.NamedTemporaryFile(prefix="gpt-tui-bench-") as file:
         np.zeros(count, np.uint8).tofile(file.name)
@@ -137,7 +137,7 @@ def _batch_seconds(count: int) -> Spread:
         times = []
         for step in range(BATCHES):
             began = time.perf_counter()
-            take_windows(tokens, train_offsets(count, 64, 12, seed=1, step=step), 64)
+            take_examples(tokens, train_offsets(count, 64, 12, seed=1, step=step), 64)
             times.append(1000 * (time.perf_counter() - began))
         return Spread.of(times)
 

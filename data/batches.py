@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from data.errors import InputError
@@ -176,7 +177,14 @@ def evenly_spaced(offsets: Offsets, count: int) -> Offsets:
     return chosen
 
 
-def take_windows(
+def take_windows(tokens: Tokens, offsets: Offsets, length: int) -> NDArray[np.int64]:
+    """Gather the windows of `length` tokens that start at `offsets`: (B,) -> (B, length)."""
+    if not len(offsets):  # of a text that may be shorter than a window
+        return np.empty((0, length), dtype=np.int64)
+    return sliding_window_view(tokens, length)[offsets].astype(np.int64)
+
+
+def take_examples(
     tokens: Tokens, offsets: Offsets, block_size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Gather the inputs x and the targets y, which are x shifted by one token.
@@ -184,7 +192,5 @@ def take_windows(
     Returns:
         x and y, (B, T) each, contiguous, in the integer type that `nn.Embedding` needs.
     """
-    inputs = offsets[:, None] + np.arange(block_size)  # (B, T)
-    x = tokens[inputs].astype(np.int64)  # (B, T)
-    y = tokens[inputs + 1].astype(np.int64)  # (B, T)
-    return x, y
+    windows = take_windows(tokens, offsets, block_size + 1)  # (B, T + 1)
+    return windows[:, :-1].copy(), windows[:, 1:].copy()

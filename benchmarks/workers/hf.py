@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.peers import Text, load_text
 from benchmarks.workers import answer
 from benchmarks.workers.measure import now, whole_split_loss
-from data.batches import take_windows, train_offsets
+from data.batches import take_examples, train_offsets
 from engine.config.schema import Config, config_from_dict
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _train_step(
     )
     for micro_step in range(train.grad_accum_steps):
         part = offsets[micro_step * train.batch_size : (micro_step + 1) * train.batch_size]
-        x, y = take_windows(text.split.train, part, block_size)  # (B, T) each
+        x, y = take_examples(text.split.train, part, block_size)  # (B, T) each
         ids, targets = (torch.from_numpy(one).to(request["device"]) for one in (x, y))
         with _casting(request["device"], request["precision"]):
             logits: Tensor = model(ids).logits  # (B, T, vocab_size)

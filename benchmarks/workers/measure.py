@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from data.batches import take_windows, validation_windows
+from data.batches import take_examples, validation_windows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +70,7 @@ def whole_split_loss(
     total = 0.0
     with torch.no_grad():
         for start in range(0, len(windows), size):
-            x, y = take_windows(tokens, windows[start : start + size], block_size)  # (B, T)
+            x, y = take_examples(tokens, windows[start : start + size], block_size)  # (B, T)
             ids, targets = (torch.from_numpy(part).to(device) for part in (x, y))
             logits = logits_of(ids).flatten(0, 1).float()  # (B * T, vocab_size)
             total += F.cross_entropy(logits, targets.flatten(), reduction="sum").item()

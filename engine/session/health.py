@@ -7,7 +7,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from data.batches import evenly_spaced, validation_windows
+from data.batches import evenly_spaced, take_windows, validation_windows
 from engine.config.schema import tokens_per_step
 from engine.inspect.activity import Activity, measure_activity
 from engine.machine.memory import if_memory_allows
@@ -62,8 +62,9 @@ class HealthWatch:
         length = min(size, TOKENS)
         count = max(min(TOKENS, tokens_per_step(trainer.config)) // length, 1)
         if self._excerpt is None or self._excerpt[0] != count:
-            windows = evenly_spaced(validation_windows(len(tokens), size), count).tolist()
-            self._excerpt = count, torch.stack([tokens[at : at + length] for at in windows])
+            offsets = evenly_spaced(validation_windows(len(tokens), size), count)
+            windows = torch.from_numpy(take_windows(tokens, offsets, length))  # (B, T)
+            self._excerpt = count, windows.to(trainer.device)
         return self._excerpt[1]
 
     def _tell_once(self) -> None:

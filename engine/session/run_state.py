@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 
 from engine.checkpoint.restore_database import remember
@@ -178,11 +179,12 @@ class RunState:
         loss = self.losses.train_loss
         if loss is None or math.isfinite(loss):
             return False
-        model, tokens = self.trainer.model, self.trainer.val_tokens
+        model = self.trainer.model
+        first = self.trainer.val_tokens[: model.config.block_size].astype(np.int64)  # (T,)
         was_training = model.training
         model.eval()
         with torch.no_grad():
-            logits = model(tokens[None, : model.config.block_size])  # (1, T, vocab_size)
+            logits = model(torch.from_numpy(first)[None].to(self.trainer.device))  # (1, T, V)
         model.train(was_training)
         return not bool(torch.isfinite(logits).all())
 

@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from data.batches import (
+    Offsets,
     Split,
+    Tokens,
     epoch_offsets,
     evenly_spaced,
+    take_windows,
     train_offsets,
     validation_windows,
 )
@@ -101,9 +103,9 @@ class Trainer:
         self.compute_with(runtime)
         self.average = WeightAverage(self.model) if config.optim.ema_decay else None
         self.forward: torch.nn.Module = self.model  # or the compiled model
-        # all tokens live on the device: a batch is then an indexing operation, not a copy
-        self.train_tokens = _on_device(split.train, self.device)  # (n_train,)
-        self.val_tokens = _on_device(split.val, self.device)  # (n_val,)
+        # never as a whole on the device: they may be mapped from a file larger than its memory
+        self.train_tokens = split.train  # (n_train,)
+        self.val_tokens = split.val  # (n_val,)
         self.step = 0
         self.step_share = 0.0  # of the sequences of the step under way
         self.tokens = 0
@@ -131,8 +133,9 @@ class Trainer:
     def forget_graph(self) -> None:
         """Drop the captured CUDA graphs, because a constant or an address has changed."""
         self.graph.forget()
-        # (b,) where the sequences of a micro-batch start; reused, so that graphs can read it
-        self._starts = torch.zeros(self._micro_batch_size, dtype=torch.long, device=self.device)
+        # (b, T + 1) tokens of a micro-batch; reused, so that graphs can read them
+        shape = self._micro_batch_size, self.config.model.block_size + 1
+        self._batch = torch.zeros(shape, dtype=torch.long, device=self.device)
 
     @property
     def _uses_cpu_kernels(self) -> bool:
@@ -180,9 +183,9 @@ class Trainer:
         Args:
             length: Of the sequences; None takes the context length.
         """
-        starts = torch.zeros(size, dtype=torch.long, device=self.device)
-        x, y = self._windows(self.train_tokens, starts, length)  # (size, T) each
-        self._loss(self.forward, x, y).backward()  # type: ignore[no-untyped-call]
+        length = length or self.config.model.block_size
+        windows = torch.zeros(size, length + 1, dtype=torch.long, device=self.device)
+        self._loss(self.forward, windows).backward()  # type: ignore[no-untyped-call]
         self.model.zero_grad(set_to_none=True)  # None instead of zeros: no memory, no fill kernels
 
     def adjust(self, config: Config) -> None:
@@ -219,7 +222,8 @@ class Trainer:
                 reseed(config.train.seed, Stream.DROPOUT, step, micro_step)
             # the last micro-batch may be smaller, so each one counts by its share of the step
             size, share, first = len(part), len(part) / len(offsets), micro_step == 0
-            self._starts[:size].copy_(_to_copy(part, self.device), non_blocking=True)
+            windows = self._windows(self.train_tokens, part)  # (b, T + 1)
+            self._batch[:size].copy_(windows, non_blocking=True)
             work = partial(self._accumulate, size, share, first)
             self.graph.run((size, share, first), work)
             self.step_share = share if first else self.step_share + share
@@ -254,7 +258,7 @@ class Trainer:
         """Run a micro-batch and accumulate its gradients and its loss.
 
         Args:
-            size: b, the number of sequences, which start at the first b of ``_starts``.
+            size: b, the number of sequences, which are the first b of ``_batch``.
             share: Of the step's sequences; scales the loss, as the step's loss is their mean.
             first: Whether to reset the gradients and the loss.
         """
@@ -262,9 +266,10 @@ class Trainer:
             # not the optimizer's zero_grad, which would import the compiler
             self.model.zero_grad(set_to_none=True)
             self._loss_sum.zero_()
-        x, y = self._windows(self.train_tokens, self._starts[:size])  # (b, T) each
         self._enter("forward")
-        loss = self._loss(self.forward, x, y) * share  # (); gradients add up to those of the mean
+        loss = (
+            self._loss(self.forward, self._batch[:size]) * share
+        )  # (); gradients add up to those of the mean
         scaled = loss * self.loss_scale.scale if self.loss_scale else loss
         self._enter("backward")
         scaled.backward()  # type: ignore[no-untyped-call]
@@ -294,13 +299,13 @@ class Trainer:
         # without a backward pass, twice as many sequences take less time and memory
         for part in _parts(offsets, 2 * self._micro_batch_size):
             with torch.no_grad(), _eval_mode(model):  # no graph for backward, no dropout
-                starts = _to_copy(part, self.device).to(self.device, non_blocking=True)
-                x, y = self._windows(self.val_tokens, starts)  # (b, T) each
-                total += self._loss(model, x, y) * len(part)  # stays on the device
+                windows = self._windows(self.val_tokens, part)  # (b, T + 1)
+                windows = windows.to(self.device, non_blocking=True)
+                total += self._loss(model, windows) * len(part)  # stays on the device
             yield
         return Evaluation(step, float(total) / len(offsets), len(offsets), len(every))
 
-    def _step_offsets(self) -> np.ndarray:
+    def _step_offsets(self) -> Offsets:
         train = self.config.train
         choose = epoch_offsets if self.config.data.order == "epochs" else train_offsets
         return choose(
@@ -315,17 +320,18 @@ class Trainer:
     def _micro_batch_size(self) -> int:
         return min(self.runtime.micro_batch_size, self.config.train.batch_size)
 
-    def _windows(
-        self, tokens: Tensor, starts: Tensor, length: int | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return inputs and targets, (b, T) each, of the windows that start at ``starts`` (b,)."""
-        T = length or self.config.model.block_size
-        reach = torch.arange(T + 1, device=self.device)  # (T + 1,)
-        windows = tokens[starts[:, None] + reach].long()  # (b, T + 1)
-        return windows[:, :-1], windows[:, 1:]  # each target is the token after its input
+    def _windows(self, tokens: Tokens, offsets: Offsets) -> Tensor:
+        """Return the windows (b, T + 1) at ``offsets`` (b,), for a GPU in pinned memory.
 
-    def _loss(self, model: torch.nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Compute the mean cross-entropy () of ``y`` (b, T) given ``x`` (b, T)."""
+        From there it copies without a synchronisation.
+        """
+        windows = take_windows(tokens, offsets, self.config.model.block_size + 1)
+        on_host = torch.from_numpy(windows)
+        return on_host.pin_memory() if self.device.type == "cuda" else on_host
+
+    def _loss(self, model: torch.nn.Module, windows: Tensor) -> Tensor:
+        """Compute the mean cross-entropy () of the tokens after each input (b, T + 1)."""
+        x, y = windows[:, :-1], windows[:, 1:]  # (b, T) each: the targets are one token later
         logits = model(x)  # (b, T, vocab_size)
         return F.cross_entropy(logits.flatten(0, 1), y.flatten())  # over b * T positions
 
@@ -377,28 +383,8 @@ def _load_kernels(device: str) -> None:
         ) from None
 
 
-def _parts(offsets: np.ndarray, size: int) -> Iterator[np.ndarray]:
+def _parts(offsets: Offsets, size: int) -> Iterator[Offsets]:
     return (offsets[i : i + size] for i in range(0, len(offsets), size))
-
-
-def _on_device(tokens: np.ndarray, device: torch.device) -> Tensor:
-    """Put tokens where they are trained on, in an integer dtype that every device can index.
-
-    A CPU shares them, in any dtype of prepared tokens: a text may be larger than the memory.
-    """
-    indexable = (np.uint8, np.int16, np.int32)
-    if device.type == "cpu" and tokens.dtype == np.uint16:
-        return torch.from_numpy(tokens)
-    if tokens.dtype not in indexable:
-        largest = int(tokens.max()) if len(tokens) else 0
-        tokens = tokens.astype(next(one for one in indexable if largest <= np.iinfo(one).max))
-    return torch.from_numpy(tokens).to(device)
-
-
-def _to_copy(offsets: np.ndarray, device: torch.device) -> Tensor:
-    """Put offsets into pinned memory, from which a GPU copies without a synchronisation."""
-    on_host = torch.from_numpy(offsets)
-    return on_host.pin_memory() if device.type == "cuda" else on_host
 
 
 def _constants(config: Config) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ from data.batches import (
     epoch_offsets,
     evenly_spaced,
     split_tokens,
-    take_windows,
+    take_examples,
     train_offsets,
     validation_windows,
 )
@@ -173,8 +173,8 @@ def test_the_first_windows_of_many_steps_are_uniform_too() -> None:
 def test_accumulated_slices_see_the_same_windows_as_one_batch(accumulation: int) -> None:
     tokens = np.arange(N)
     offsets = train_offsets(N, T, B, seed=1, step=5)
-    whole_x, whole_y = take_windows(tokens, offsets, T)
-    parts = [take_windows(tokens, part, T) for part in np.split(offsets, accumulation)]
+    whole_x, whole_y = take_examples(tokens, offsets, T)
+    parts = [take_examples(tokens, part, T) for part in np.split(offsets, accumulation)]
     assert np.array_equal(np.concatenate([x for x, _ in parts]), whole_x)
     assert np.array_equal(np.concatenate([y for _, y in parts]), whole_y)
 
@@ -196,7 +196,7 @@ def test_validation_predicts_each_token_once_from_the_second_to_the_last_whole_w
     n: int, block_size: int
 ) -> None:
     tokens = np.arange(n)
-    _, targets = take_windows(tokens, validation_windows(n, block_size), block_size)
+    _, targets = take_examples(tokens, validation_windows(n, block_size), block_size)
     whole_windows = max(0, n - 1) // block_size
     assert targets.ravel().tolist() == list(range(1, 1 + whole_windows * block_size))
 
@@ -227,12 +227,12 @@ def test_an_empty_subset_is_refused() -> None:
 
 def test_targets_are_the_inputs_one_token_later() -> None:
     tokens = np.array([10, 11, 12, 13, 14, 15], dtype=np.uint16)
-    x, y = take_windows(tokens, np.array([0, 2]), 3)
+    x, y = take_examples(tokens, np.array([0, 2]), 3)
     assert x.tolist() == [[10, 11, 12], [12, 13, 14]]
     assert y.tolist() == [[11, 12, 13], [13, 14, 15]]
 
 
 def test_windows_are_contiguous_and_of_the_type_an_embedding_wants() -> None:
-    for part in take_windows(np.arange(N, dtype=np.uint16), np.array([0, 2]), T):
+    for part in take_examples(np.arange(N, dtype=np.uint16), np.array([0, 2]), T):
         assert part.dtype == np.int64
         assert part.flags.c_contiguous

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.batches import Split, take_windows, validation_windows
+from data.batches import Split, take_examples, validation_windows
 from data.errors import InputError
 from data.tokenizers import CharTokenizer
 from engine.inspect import prediction
@@ -62,7 +62,7 @@ def test_the_mean_over_the_validation_split_is_the_loss_of_an_evaluation(
     for _ in range(5):
         trainer.train_step()
     offsets = validation_windows(len(split.val), 8)
-    x, y = take_windows(split.val, offsets, 8)
+    x, y = take_examples(split.val, offsets, 8)
     windows = np.concatenate([x, y[:, -1:]], axis=1)  # (n, T + 1)
     mean = np.mean([one.mean_bits for one in surprises(trainer.model, windows, tokenizer)])
     evaluation = trainer.evaluate(whole=True)

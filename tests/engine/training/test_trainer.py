@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from data.batches import Split, take_windows, validation_windows
+from data.batches import Split, take_examples, validation_windows
 from engine.checkpoint.store import optimizer_tensors
 from engine.config.schema import SETTINGS
 from engine.model import GPT
@@ -78,7 +78,7 @@ def test_a_gradient_is_that_of_the_mean_loss_over_the_steps_windows(
 ) -> None:
     trainer = make_trainer(train__grad_accum_steps=3)
     accumulated = gradients(trainer)
-    x, y = take_windows(split.train, trainer._step_offsets(), 8)  # (12, T) each
+    x, y = take_examples(split.train, trainer._step_offsets(), 8)  # (12, T) each
     trainer.model.zero_grad()
     logits = trainer.model(torch.from_numpy(x))
     torch.autograd.backward(F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(y).flatten()))
@@ -186,7 +186,7 @@ def by_hand(trainer: Trainer, offsets: np.ndarray) -> float:
     model = trainer.model.eval()
     total = 0.0
     for offset in offsets:
-        x, y = take_windows(trainer.val_tokens.numpy(), np.array([offset]), 8)
+        x, y = take_examples(trainer.val_tokens, np.array([offset]), 8)
         with torch.no_grad():
             logits = model(torch.from_numpy(x)).double()
         total += F.cross_entropy(logits[0], torch.from_numpy(y)[0]).item()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from data.batches import Split, take_windows
+from data.batches import Split, take_examples
 from engine.config.schema import SETTINGS
 from engine.machine.cuda_graph import Work
 from engine.training import update_health
@@ -41,7 +41,7 @@ def norm_of(arrays: dict[str, np.ndarray], part: str) -> float:
 
 def gradients_by_hand(trainer: Trainer, split: Split) -> dict[str, np.ndarray]:
     """Those of the mean loss over the windows of the next step."""
-    x, y = take_windows(split.train, trainer._step_offsets(), 8)  # (4, T) each
+    x, y = take_examples(split.train, trainer._step_offsets(), 8)  # (4, T) each
     named = dict(trainer.model.named_parameters())
     logits = trainer.model(torch.from_numpy(x))
     loss = F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(y).flatten())
