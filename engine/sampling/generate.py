@@ -78,7 +78,8 @@ class Generation:
         half = max(1, frozen.block_size // 2)
         # the newer half of the context, by position: (1,) in the shared start, then (B,)
         self._recent = deque(window.unbind(1), maxlen=half)
-        self._small = frozen.weights * len(seeds) <= ONE_THREAD_UP_TO
+        on_cpu = frozen.device.type == "cpu"  # else all that is left to it is drawing the tokens
+        self._small = not on_cpu or frozen.weights * len(seeds) <= ONE_THREAD_UP_TO
         self._start: Tensor | None = window  # until it is processed
 
     def __iter__(self) -> Iterator[list[int]]:
