@@ -38,25 +38,32 @@ def capture_beside(stream: torch.cuda.Stream) -> Capture:
     Unlike ``torch.cuda.graph`` it neither waits for the device nor gives cached memory back. All
     graphs share one pool: they must be replayed on this stream, where no two run at once.
     """
-    pool = _shared_pool().id
-
-    def capture(work: Work) -> Work:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.stream(stream):
-            graph.capture_begin(pool, capture_error_mode="thread_local")
-            try:
-                work()
-            finally:
-                graph.capture_end()
-        return graph.replay
-
-    return capture
+    pool, _ = _shared_pool(stream)
+    return lambda work: _captured(work, pool, stream).replay
 
 
 @functools.cache
-def _shared_pool() -> Any:
-    """Return the memory of graphs that come and go; without a holder each would take its own."""
-    return torch.cuda.MemPool()
+def _shared_pool(stream: torch.cuda.Stream) -> tuple[Any, torch.cuda.CUDAGraph]:
+    """Return the memory of graphs that come and go.
+
+    With it comes a graph that stays: PyTorch gives up a pool with its last graph.
+    """
+    pool = torch.cuda.graph_pool_handle()
+    number = torch.zeros(1, device=stream.device)
+    return pool, _captured(lambda: number.add_(1), pool, stream)
+
+
+def _captured(
+    work: Callable[[], object], pool: Any, stream: torch.cuda.Stream
+) -> torch.cuda.CUDAGraph:
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.stream(stream):
+        graph.capture_begin(pool, capture_error_mode="thread_local")
+        try:
+            work()
+        finally:
+            graph.capture_end()
+    return graph
 
 
 class Replays:

@@ -96,7 +96,7 @@ class LanguageModel(nn.Module):
             # the model has no positions past block_size, so the context is cropped to it
             context = tokens[:, -self.config.block_size :].to(device)  # (1, T)
             # the lecture computes all T positions, too, and uses the last
-            logits = self(context)[:, -1]  # (1, vocab_size): only the last position predicts
+            logits = self(context)[:, -1].cpu()  # (1, vocab_size): only the last position predicts
             tokens = torch.cat((tokens, draws.draw(logits)[:, None]), dim=1)  # (1, T + 1)
         self.train(was_training)
         return tokens[0]

@@ -22,7 +22,7 @@ class Draws:
     ``top_p``, ``min_p``; each filter works on the tokens that the one before it left.
 
     A sequence's tokens depend only on its seed and its own logits, never on its neighbours in the
-    batch. There are few numbers to process, so it runs on the CPU and in float64 on every device.
+    batch. It computes in float64, and usually on the CPU, as there are few numbers to process.
 
     Args:
         settings: Only the five settings above are used.
@@ -45,22 +45,25 @@ class Draws:
         """Sample the next token of each sequence.
 
         Args:
-            logits: (B, vocab_size), or (1, vocab_size) for all sequences, on any device.
+            logits: (B, vocab_size), or (1, vocab_size) for all sequences, on the CPU or on CUDA,
+                where it then computes.
 
         Returns:
-            (B,) token ids on the CPU.
+            (B,) token ids on the device of the logits.
 
         Raises:
             FloatingPointError: The logits are not finite.
         """
-        logits = logits.cpu().double()
+        logits = logits.double()
         if self._seen is not None:
+            self._seen = self._seen.to(logits.device)
             logits = penalised(logits, self._seen, self._settings.repetition_penalty)
         if self._settings.temperature == 0:  # greedy decoding
             _require_numbers(logits.amax(-1))
             ids = logits.argmax(-1).expand(len(self._generators))  # (B,)
         else:
-            ids = pick(sampled_from(logits, self._settings), self._uniform())  # (B,)
+            uniform = self._uniform().to(logits.device)
+            ids = pick(sampled_from(logits, self._settings), uniform)  # (B,)
         if self._seen is not None:
             self._seen.scatter_(1, ids[:, None], True)
         return ids

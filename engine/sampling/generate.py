@@ -21,6 +21,7 @@ from engine.sampling.decoder import decoder_for
 from engine.sampling.frozen import Frozen, freeze
 
 ONE_THREAD_UP_TO = 8_000_000  # weights times sequences
+DRAWN_ON_CUDA_FROM = 100_000  # logits of all sequences; it sorts so many faster
 UNMODIFIED = SampleConfig(temperature=1.0)  # samples from the model's own distribution
 CACHE_BYTES = 2**30  # most memory for the KV caches of one batch
 SEEDS = 2**31  # number of distinct seeds
@@ -78,8 +79,11 @@ class Generation:
         half = max(1, frozen.block_size // 2)
         # the newer half of the context, by position: (1,) in the shared start, then (B,)
         self._recent = deque(window.unbind(1), maxlen=half)
-        on_cpu = frozen.device.type == "cpu"  # else all that is left to it is drawing the tokens
+        on_cpu = frozen.device.type == "cpu"  # else drawing the tokens is all that is left to it
         self._small = not on_cpu or frozen.weights * len(seeds) <= ONE_THREAD_UP_TO
+        many = frozen.vocab_size * len(seeds) >= DRAWN_ON_CUDA_FROM
+        on_cuda = many and frozen.device.type == "cuda"
+        self._draws_on = frozen.device if on_cuda else torch.device("cpu")
         self._start: Tensor | None = window  # until it is processed
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -100,9 +104,9 @@ class Generation:
             torch.set_num_threads(1)
         try:
             with torch.cuda.stream(self._stream):
-                logits = self._logits().cpu()
+                logits = self._logits().to(self._draws_on)
                 if self._watch:
-                    self._watch(logits)
+                    self._watch(logits.cpu())
                 ids = self._draws.draw(logits)
                 self._recent.append(ids.to(self._frozen.device))
         finally:

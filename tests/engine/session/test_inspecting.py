@@ -18,6 +18,7 @@ from engine.inspect.moments import Excerpts
 from engine.model import build_model
 from engine.protocol import (
     Evaluated,
+    Failed,
     Event,
     Inspect,
     Inspected,
@@ -49,11 +50,13 @@ class Trained:
     def __init__(self, runs_dir: Path, config: dict[str, Any], looks: bool) -> None:
         self.looks, self.answered = looks, set[tuple[str, int]]()
         self.refused: list[Refused] = []
+        self.failed: list[Failed] = []
         self._finished = threading.Event()
         self._engine = EngineLoop(self._hear)
         self._engine.start()
         self._engine.send(Start(config, str(runs_dir)))
         assert self._finished.wait(60)
+        assert not self.failed
         session = self._engine._session
         assert isinstance(session, Session)
         self.weights = weights(session.trainer.model)
@@ -74,6 +77,9 @@ class Trained:
             self.answered.add((event.view, event.step))
         if isinstance(event, Refused):
             self.refused.append(event)
+        if isinstance(event, Failed):
+            self.failed.append(event)
+            self._finished.set()
         if isinstance(event, StateChanged) and event.state is State.FINISHED:
             self._finished.set()
 
