@@ -18,8 +18,8 @@ from engine.inspect.moments import Excerpts
 from engine.model import build_model
 from engine.protocol import (
     Evaluated,
-    Failed,
     Event,
+    Failed,
     Inspect,
     Inspected,
     Refused,
