@@ -139,7 +139,7 @@ def test_nothing_heavy_is_loaded_before_the_first_paint(runs_dir: Path, opened: 
         "tui.app.run_app = lambda launch: tui.app.GptTuiApp(launch, preferences=load()) and 0\n"
         f"assert app.main({arguments}) == 0"
     )
-    assert not loaded_by(code) & {"torch", "numpy", "plotext", "msgspec"}
+    assert not loaded_by(code) & {"torch", "numpy", "plotext"}
 
 
 def test_a_list_of_runs_loads_no_numbers(runs_dir: Path) -> None:

@@ -35,9 +35,7 @@ from tui.control.preferences import AUTO, KEYS, OF_CHARTS, Preferences
 from tui.control.remap import Keymap
 from tui.control.run import Launch, RunControl
 from tui.screens.cockpit import CockpitScreen
-from tui.screens.dialogs import QuitDialog
 from tui.screens.engine_events import SHOW_ALL_ADVICE, EngineEvent
-from tui.screens.help import TextScreen, help_screen
 from tui.screens.keyed import KeyedScreen
 from tui.terminal.announce import takes_osc, title
 from tui.terminal.clicks import ClicksOnOneScreen
@@ -255,6 +253,8 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
             self.push_screen(Palette(id="--command-palette"))
 
     def action_help(self) -> None:
+        from tui.screens.help import TextScreen, help_screen
+
         if not isinstance(self.screen, TextScreen):
             self.push_screen(help_screen(self.screen, self.keymap))
 
@@ -312,6 +312,8 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
 
     def action_leave(self) -> None:
         """Quit; ask first if that would lose training steps."""
+        from tui.screens.dialogs import QuitDialog
+
         if isinstance(self.screen, QuitDialog) or self.leaving.code is not None:
             return
         if self.control.has_unsaved_steps:
@@ -325,6 +327,8 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
 
     def action_interrupt(self) -> None:
         """Ask to quit; a second Ctrl-C saves and quits."""
+        from tui.screens.dialogs import QuitDialog
+
         if isinstance(self.screen, QuitDialog):
             self.screen.action_answer("save")
         else:
@@ -392,6 +396,8 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
 
     def _show_log(self) -> None:
         from rich.text import Text
+
+        from tui.screens.help import TextScreen
 
         path = self._errors.path if self._errors else None
         try:

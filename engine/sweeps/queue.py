@@ -17,9 +17,8 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from data.corpora.catalogue import KNOWN_NAMES
 from data.errors import InputError, reason_of
 from data.files import remove_tree
 from data.paths import (
@@ -46,8 +45,10 @@ from engine.runs.folder import (
 from engine.runs.notes import read_notes
 from engine.runs.own_files import find_foreign, unlinked, unshare
 from engine.runs.sqlite import Bounded, check_files, statements
-from engine.sweeps.grid import Trial
 from engine.sweeps.median_rule import MedianRule
+
+if TYPE_CHECKING:
+    from engine.sweeps.grid import Trial
 
 FOLDER, FILE = ".queue", "queue.db"  # the name of a run cannot start with a dot
 HELD = "held"  # a file that is there while no run is to start by itself
@@ -187,6 +188,8 @@ class Queue:
         An empty name for the sweep takes the next free number; None is for single runs. The rule
         prunes runs of the sweep.
         """
+        from data.corpora.catalogue import KNOWN_NAMES  # not for the first paint
+
         with self._open(write=True) as db:
             name = sweep or ""
             if name:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -20,10 +19,10 @@ KINDS = [*Command.__subclasses__(), *Event.__subclasses__()]
 
 @pytest.mark.parametrize("kind", [*KINDS, Status], ids=lambda kind: kind.__name__)
 def test_what_is_said_cannot_be_changed(kind: type[Any]) -> None:
-    fields = {field.name: None for field in dataclasses.fields(kind)}
-    message = kind(**fields)
-    for name in fields:
-        with pytest.raises(dataclasses.FrozenInstanceError):
+    names = kind.__annotations__ if kind is Status else kind.__struct_fields__
+    message = kind(**dict.fromkeys(names))
+    for name in names:
+        with pytest.raises(AttributeError):
             setattr(message, name, 1)
 
 

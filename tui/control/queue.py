@@ -7,16 +7,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data.errors import InputError
 from data.paths import real_path
 from engine.protocol import Advised, Command, Refused, State, Status
-from engine.sweeps.grid import Plan, grid, parse_axes, plan, split_axes
 from engine.sweeps.median_rule import MedianRule
 from engine.sweeps.queue import Entry, EntryState, Queue
 from tui.control.draft import Draft
 from tui.text.leaderboard import format_entry
 from tui.text.numbers import format_count
+
+if TYPE_CHECKING:
+    from engine.sweeps.grid import Plan
 
 NEXT_SECONDS = 8.0  # to read the results of the finished run, and to hold the queue
 GIVE_UP_SECONDS = 60.0  # for the user to act on a queued run with a problem
@@ -252,6 +255,8 @@ def plan_of(draft: Draft, axes: str) -> Plan:
     Raises:
         InputError: All problems at once.
     """
+    from engine.sweeps.grid import grid, parse_axes, plan, split_axes  # not for the first paint
+
     parsed, problems = parse_axes(split_axes(axes))
     if problems:
         raise InputError(*problems)

@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from data.errors import InputError
 from data.specs import called
 from engine.config.changes import turn_off_epochs, why_not_in_fork
@@ -592,5 +594,5 @@ class RunControl:
             self.will_train = self._opens_in_training = (
                 isinstance(command, Start) or command.running
             )
-        self.engine.send(dataclasses.replace(command, request_id=request_id))
+        self.engine.send(structs.replace(command, request_id=request_id))
         return request_id

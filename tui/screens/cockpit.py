@@ -30,7 +30,6 @@ from tui.control.run import RunControl
 from tui.control.runs_view import RunsView
 from tui.screens.chart_actions import GridActions
 from tui.screens.cockpit_keys import HELP_PAGE
-from tui.screens.dialogs import NewRunDialog, before_forking
 from tui.screens.engine_events import EngineEvent, EngineEventHandler
 from tui.screens.keyed import KeyedScreen
 from tui.screens.panels import HEIGHT_FOR_TEN, Panels
@@ -386,6 +385,8 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self.refresh_bindings()
 
     def action_new_run(self) -> None:
+        from tui.screens.dialogs import NewRunDialog
+
         control = self.control
         try:
             control.draft.next_config()
@@ -483,6 +484,8 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self.control.stop_going_back()
 
     def action_fork(self) -> None:
+        from tui.screens.dialogs import before_forking
+
         step = self.control.status.step
 
         def take(answer: str | None) -> None:

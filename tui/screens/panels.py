@@ -10,7 +10,6 @@ from textual.screen import Screen
 
 from data.errors import InputError
 from tui.control.preferences import PREFERENCES, Preferences
-from tui.screens.preferences import PreferencesScreen
 from tui.widgets.chart_grid import ChartGrid
 from tui.widgets.charts_frame import ChartsFrame
 
@@ -102,6 +101,8 @@ class Panels(_Base):
 
     def action_preferences(self) -> None:
         """Open the preferences."""
+        from tui.screens.preferences import PreferencesScreen
+
         self.app.push_screen(PreferencesScreen(self._preferences))
 
     def action_projector(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from msgspec import structs
 
 from engine.protocol import (
     Adjust,
@@ -170,7 +170,7 @@ def test_each_answer_carries_the_id_of_its_request(talk: Talk, make_config: Make
         (Resume(), Refused),
     ]
     for request_id, (command, kind) in enumerate(asked, 1):
-        sent = dataclasses.replace(command, request_id=request_id)
+        sent = structs.replace(command, request_id=request_id)
         talk.ask(sent, kind, partial(_answers, sent))
 
 
