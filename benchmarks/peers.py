@@ -141,7 +141,7 @@ def load_text(config: Config) -> Text:
     watcher = Watcher(programs.note)
     corpus = load_corpus(config.data.corpus, watcher=watcher)
     tokenizer = CharTokenizer.train(corpus.pieces())
-    split = split_tokens(tokens_of(corpus, tokenizer, watcher), config.data.val_share)
+    split = split_tokens(tokens_of(corpus, tokenizer, watcher).tokens, config.data.val_share)
     check_long_enough(split, config.model.block_size)
     return Text(corpus, tokenizer, split)
 

@@ -301,7 +301,7 @@ class SampleFinished(Event, frozen=True):
     sample: int
     tokens: int
     tokens_per_second: float
-    stopped_by: str = ""  # "stop" for a stop string, "max_tokens", or empty if it was ended
+    stopped_by: str = ""  # "stop" for a stop string, "end_of_text", "max_tokens", or empty if ended
 
 
 class Saved(Event, frozen=True):

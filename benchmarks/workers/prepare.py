@@ -36,7 +36,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     moments.append(time.perf_counter())
     tokenizer = make_tokenizer(settings, corpus, Watcher())
     moments.append(time.perf_counter())
-    count = len(tokens_of(corpus, tokenizer, Watcher()))
+    count = len(tokens_of(corpus, tokenizer, Watcher()).tokens)
     moments.append(time.perf_counter())
     found = find(corpus.sha256, tokenizer.fingerprint)
     assert found is not None and len(found.load()) == count

@@ -10,22 +10,26 @@ import errno
 import fcntl
 import hashlib
 import json
+import operator
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from data.download import Watcher
 from data.errors import Cancelled, InputError, reason_of
 from data.files import remove_tree
 from data.paths import quoted_path
+from data.prepared.encode import Part, Place, encoded
 from data.prepared.store import (
     ABOUT_FILE,
+    DOCUMENTS_FILE,
     LOCK_SUFFIX,
+    START_DTYPE,
     TOKENS_FILE,
     Prepared,
     dtype_of,
@@ -37,6 +41,7 @@ from data.prepared.store import (
 from data.program import named
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from data.corpora.corpus import Corpus
@@ -50,7 +55,19 @@ MOST_IN_MEMORY = 1 << 28  # bytes of tokens, where the cache cannot be written
 MARGIN_BYTES = 1 << 24  # left free on the disk
 
 
-def tokens_of(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> NDArray[Any]:
+class Tokenized(NamedTuple):
+    """The tokens of a text.
+
+    Attributes:
+        tokens: (n,) of one of `DTYPES`.
+        starts: Where each document begins, (documents,); empty if they are not kept apart.
+    """
+
+    tokens: NDArray[Any]
+    starts: NDArray[np.int64]
+
+
+def tokens_of(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> Tokenized:
     """Return the tokens of a text: from the cache if they are there, else prepare them.
 
     Where the cache cannot be written, the tokens of a text that is not large stay in memory.
@@ -60,15 +77,25 @@ def tokens_of(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> NDArray
         Cancelled: `watcher.cancelled` returned true.
     """
     try:
-        return prepare(corpus, tokenizer, watcher).load()
+        return loaded(prepare(corpus, tokenizer, watcher))
     except CannotWrite:
-        if corpus.characters * int(dtype_of(tokenizer.vocab_size)[-1]) > MOST_IN_MEMORY:
+        if _needed(corpus, tokenizer) > MOST_IN_MEMORY:
             raise
     import numpy as np
 
-    dtype = dtype_of(tokenizer.vocab_size)
-    pieces = tokenizer.chunks(corpus.pieces("tokenizing", watcher))
-    return np.concatenate([tokenizer.encode_chunk(one).astype(dtype, copy=False) for one in pieces])
+    dtype, parts, ends, done = dtype_of(tokenizer.vocab_size), [], list[int](), 0
+    for part in encoded(corpus, tokenizer, Place(), watcher):
+        ends += [done + end for end in part.ends]
+        parts.append(part.ids.astype(dtype, copy=False))
+        done += len(part.ids)
+    # a document begins where the one before it ends
+    starts = np.array([0, *ends][: len(ends)], np.int64)
+    return Tokenized(np.concatenate(parts), starts)
+
+
+def loaded(prepared: Prepared) -> Tokenized:
+    """Return the tokens of a prepared text, as a memory map."""
+    return Tokenized(prepared.load(), prepared.starts())
 
 
 class CannotWrite(InputError):
@@ -116,12 +143,13 @@ def _prepared(
     folder.mkdir(exist_ok=True)
     dtype = dtype_of(tokenizer.vocab_size)
     _check_room(corpus, tokenizer)
-    with (folder / TOKENS_FILE).open("a+b") as file:
-        work = _Work(corpus, tokenizer, dtype, file, folder / PROGRESS_FILE)
+    names = [TOKENS_FILE, *([] if tokenizer.end_of_text is None else [DOCUMENTS_FILE])]
+    with ExitStack() as stack:
+        files = [stack.enter_context((folder / name).open("a+b")) for name in names]
+        work = _Work(corpus, tokenizer, dtype, files, folder / PROGRESS_FILE)
         work.do(watcher)
-        file.flush()
-        os.fsync(file.fileno())
-        written = os.fstat(file.fileno()).st_mtime_ns
+        work.flush()
+        written = os.fstat(files[0].fileno()).st_mtime_ns
     made = Prepared(
         name=corpus.name,
         corpus_sha256=corpus.sha256,
@@ -132,6 +160,7 @@ def _prepared(
         dtype=dtype,
         sha256=work.sha256.hexdigest(),
         written=written,
+        documents=work.done.starts,
     )
     (folder / PROGRESS_FILE).unlink(missing_ok=True)
     note(made)
@@ -143,39 +172,59 @@ def _prepared(
 
 @dataclass
 class _Progress:
-    """How far it has come, as noted beside the tokens."""
+    """How far it has come, as noted beside the tokens.
 
-    characters: int = 0
-    tokens: int = 0
+    Attributes:
+        documents, inside: The place in the text.
+        starts: How many documents were written to their end.
+        next_start: Where the one after them begins among the tokens.
+    """
+
+    characters: int
+    tokens: int
+    documents: int
+    inside: int
+    starts: int
+    next_start: int
+
+
+NOTHING = (0, 0, 0, 0, 0, 0)
 
 
 class _Work:
-    """Appends the tokens of a text to a file, after those of an earlier try."""
+    """Appends the tokens of a text to a file, after those of an earlier try.
+
+    Args:
+        files: Of the tokens, and of where documents begin if they are kept apart.
+        notes: The file of the progress.
+    """
 
     def __init__(
-        self, corpus: Corpus, tokenizer: Tokenizer, dtype: str, file: IO[bytes], notes: Path
+        self,
+        corpus: Corpus,
+        tokenizer: Tokenizer,
+        dtype: str,
+        files: Sequence[IO[bytes]],
+        notes: Path,
     ) -> None:
         self._corpus, self._tokenizer, self._dtype = corpus, tokenizer, dtype
-        self._file, self._notes = file, notes
+        self._files, self._notes = files, notes
         self._width = int(dtype[-1])
         self.done = self._read_progress()
-        file.truncate(self.done.tokens * self._width)
-        file.seek(0)
+        for file, size in zip(files, self._sizes(self.done), strict=False):
+            file.truncate(size)
+        files[0].seek(0)
         self.sha256 = hashlib.sha256()
-        while part := file.read(1 << 20):
+        while part := files[0].read(1 << 20):
             self.sha256.update(part)
 
     def do(self, watcher: Watcher) -> None:
         """Encode what is left."""
         begun, noted, reported = self.done.characters, time.monotonic(), 0.0
         start = noted
-        for piece in self._what_is_left(watcher):
-            ids = self._tokenizer.encode_chunk(piece).astype(self._dtype, copy=False)
-            body = ids.data.cast("B")
-            self._file.write(body)
-            self.sha256.update(body)
-            self.done.characters += len(piece)
-            self.done.tokens += len(ids)
+        place = Place(self.done.documents, self.done.inside)
+        for part in encoded(self._corpus, self._tokenizer, place, watcher):
+            self._write(part)
             now = time.monotonic()
             if now - noted > NOTE_SECONDS:
                 self._note_progress()
@@ -184,13 +233,27 @@ class _Work:
                 watcher.report(self._told(self.done.characters - begun, now - start))
                 reported = now
 
-    def _what_is_left(self, watcher: Watcher) -> Iterator[str]:
-        skipped, begun = 0, self.done.characters
-        for piece in self._tokenizer.chunks(self._corpus.pieces("tokenizing", watcher)):
-            left = piece[max(0, begun - skipped) :] if skipped < begun else piece
-            skipped += len(piece)
-            if left:
-                yield left
+    def flush(self) -> None:
+        """Have everything on the disk."""
+        for file in self._files:
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _write(self, part: Part) -> None:
+        import numpy as np
+
+        body = part.ids.astype(self._dtype, copy=False).data.cast("B")
+        self._files[0].write(body)
+        self.sha256.update(body)
+        done = self.done
+        if part.ends:
+            ends = [done.tokens + end for end in part.ends]
+            self._files[1].write(np.array([done.next_start, *ends[:-1]], START_DTYPE).tobytes())
+            done.next_start = ends[-1]
+            done.starts += len(ends)
+        done.characters += part.characters
+        done.tokens += len(part.ids)
+        done.documents, done.inside = part.place.documents, part.place.inside
 
     def _told(self, characters: int, seconds: float) -> str:
         total, done = self._corpus.characters, self.done.characters
@@ -202,17 +265,21 @@ class _Work:
             f"{rate / 1e6:.1f} million characters/s, {(total - done) / rate:.0f} s left"
         )
 
+    def _sizes(self, progress: _Progress) -> tuple[int, int]:
+        """Return the bytes of the files at a moment."""
+        return progress.tokens * self._width, progress.starts * int(START_DTYPE[-1])
+
     def _read_progress(self) -> _Progress:
         try:
             found = _Progress(**json.loads(self._notes.read_text(encoding="utf-8")))
-            whole = found.tokens * self._width <= os.fstat(self._file.fileno()).st_size
-            return found if whole else _Progress()
+            there = [os.fstat(one.fileno()).st_size for one in self._files]
+            whole = all(map(operator.le, self._sizes(found), there))
+            return found if whole else _Progress(*NOTHING)
         except (OSError, ValueError, TypeError):
-            return _Progress()
+            return _Progress(*NOTHING)
 
     def _note_progress(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())  # a power cut must not leave the note without the tokens
+        self.flush()  # a power cut must not leave the note without the tokens
         self._notes.write_text(json.dumps(vars(self.done)), encoding="utf-8")
 
 
@@ -249,7 +316,8 @@ def _check_room(corpus: Corpus, tokenizer: Tokenizer) -> None:
 
 
 def _needed(corpus: Corpus, tokenizer: Tokenizer) -> int:
-    return corpus.characters * int(dtype_of(tokenizer.vocab_size)[-1])
+    # a token for each character, and one for the end of each document
+    return (corpus.characters + corpus.count) * int(dtype_of(tokenizer.vocab_size)[-1])
 
 
 def _no_room(corpus: Corpus, tokenizer: Tokenizer) -> CannotWrite:

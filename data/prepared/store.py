@@ -4,6 +4,8 @@ A prepared text is a folder of the cache, named by the hashes of the text and of
 
 - ``tokens.bin``: the ids, little-endian, in the smallest of `DTYPES`. With ids of 16 bits it is
   what nanoGPT reads.
+- ``documents.bin``: where each document begins among them, int64; only if there are several, each
+  of which ends with the token for the end of a text.
 - ``about.json``: what it was made of. It is written last, so that a folder with one is whole.
 """
 
@@ -24,12 +26,14 @@ from data.files import remove_tree, write_atomically
 from data.paths import cache_folder
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
 FORMAT = 1
 DTYPES = ("u1", "<u2", "<u4")  # NumPy's names
-TOKENS_FILE, ABOUT_FILE = "tokens.bin", "about.json"
+TOKENS_FILE, DOCUMENTS_FILE, ABOUT_FILE = "tokens.bin", "documents.bin", "about.json"
+START_DTYPE = "<i8"  # of the documents
 LOCK_SUFFIX = ".lock"  # of the file that the program holds that prepares a text
 KEY_DIGITS = 12  # of each hash
 READ_BYTES = 1 << 22
@@ -49,6 +53,7 @@ class Prepared:
         dtype: One of `DTYPES`.
         sha256: The hash of the tokens' file.
         written: The time of that file, in ns since 1970, as long as nobody has touched it.
+        documents: How many there are, each with its end; 0 if they are not kept apart.
     """
 
     name: str
@@ -61,6 +66,7 @@ class Prepared:
     sha256: str
     written: int
     format: int = FORMAT
+    documents: int = 0
 
     @property
     def folder(self) -> Path:
@@ -77,6 +83,23 @@ class Prepared:
 
         # Copy on write: nobody writes, but PyTorch warns of tensors that could not be written.
         return np.memmap(self.folder / TOKENS_FILE, self.dtype, "c", shape=(self.tokens,))
+
+    def starts(self) -> NDArray[np.int64]:
+        """Return where each document begins, (documents,).
+
+        Raises:
+            OSError: They cannot be read.
+            ValueError: They are damaged.
+        """
+        import numpy as np
+
+        if not self.documents:
+            return np.zeros(0, np.int64)
+        found = np.fromfile(self.folder / DOCUMENTS_FILE, START_DTYPE).astype(np.int64)
+        rises = bool((np.diff(found, append=self.tokens) > 0).all())
+        if len(found) != self.documents or found[0] != 0 or not rises:
+            raise ValueError(f"{DOCUMENTS_FILE} is damaged")
+        return found
 
 
 def prepared_folder() -> Path:
@@ -124,6 +147,7 @@ def find(corpus_sha256: str, fingerprint: str) -> Prepared | None:
             found = replace(found, written=there.st_mtime_ns)
             with suppress(OSError):  # the cache of another user; it is compared again
                 note(found)
+        found.starts()
     except (OSError, ValueError, TypeError):  # a file is gone, or the description is damaged
         return None
     return found

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHOWN_UNKNOWN = 10
+END_OF_TEXT = "<|endoftext|>"  # the name of the token after each of several documents, as GPT-2's
 
 
 class Tokenizer(ABC):
@@ -21,9 +22,12 @@ class Tokenizer(ABC):
 
     Attributes:
         kind: As in the setting ``data.tokenizer``; "file" for one that was read from a file.
+        end_of_text: The id of the token that stands after each document, and that no text gives;
+            None where the training text is one document, or the file has no such token.
     """
 
     kind: str
+    end_of_text: int | None = None
 
     @property
     @abstractmethod
@@ -81,6 +85,10 @@ class Tokenizer(ABC):
         """
         return self.encode(chunk)
 
+    def encode_chunks(self, chunks: Sequence[str]) -> list[NDArray[Any]]:
+        """Return the ids of several parts of the training text; see `encode_chunk`."""
+        return [self.encode_chunk(one) for one in chunks]
+
     def chunks(self, pieces: Iterable[str]) -> Iterator[str]:
         """Yield a text anew in parts whose ids, one after another, are those of the whole text."""
         yield from pieces
@@ -109,6 +117,18 @@ class TokenStream:
     def rest(self) -> str:
         """Return what is left at the end: U+FFFD for a character that was not finished."""
         return self._decoder.decode(b"", final=True)
+
+
+def decode_around(
+    ids: NDArray[Any], end_of_text: int | None, decode: Callable[[NDArray[Any]], str]
+) -> str:
+    """Decode ids, (n,), by `decode`, all but the ends of texts, which are written by their name."""
+    if end_of_text is None:
+        return decode(ids)
+    ends = (ids == end_of_text).nonzero()[0].tolist()
+    starts = [0, *(one + 1 for one in ends)]
+    parts = zip(starts, [*ends, len(ids)], strict=True)
+    return END_OF_TEXT.join(decode(ids[start:end]) for start, end in parts)
 
 
 def shown_bytes(body: bytes) -> str:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
 from data.tokenizers.base import (
+    END_OF_TEXT,
     Tokenizer,
     TokenStream,
+    decode_around,
     lone_surrogates,
     not_in_utf8,
     shown_bytes,
@@ -22,13 +24,20 @@ BYTES = 256
 
 
 class ByteTokenizer(Tokenizer):
-    """The bytes of UTF-8 are the ids."""
+    """The bytes of UTF-8 are the ids.
+
+    Args:
+        has_end_of_text: Whether a last token stands after each document.
+    """
 
     kind = "bytes"
 
+    def __init__(self, has_end_of_text: bool = False) -> None:
+        self.end_of_text = BYTES if has_end_of_text else None
+
     @property
     def vocab_size(self) -> int:
-        return BYTES
+        return BYTES + (self.end_of_text is not None)
 
     def encode(self, text: str, *, drop_unknown: bool = False) -> NDArray[Any]:
         import numpy as np
@@ -40,28 +49,39 @@ class ByteTokenizer(Tokenizer):
         import numpy as np
 
         positions = np.asarray(ids, dtype=np.int64)
-        check_within(positions, BYTES)
-        return positions.astype(np.uint8).tobytes().decode("utf-8", "replace")
+        check_within(positions, self.vocab_size)
+        return decode_around(
+            positions,
+            self.end_of_text,
+            lambda part: part.astype(np.uint8).tobytes().decode("utf-8", "replace"),
+        )
 
     def unknown(self, text: str) -> list[str]:
         return lone_surrogates(text)
 
     def token_text(self, token: int) -> str:
-        return shown_bytes(bytes((token,)))
+        return shown_bytes(self._bytes_of(token))
 
     def stream(self) -> TokenStream:
-        return TokenStream(lambda token: bytes((token,)))
+        return TokenStream(self._bytes_of)
+
+    def _bytes_of(self, token: int) -> bytes:
+        return END_OF_TEXT.encode() if token == self.end_of_text else bytes((token,))
 
     def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind}
+        ends = {} if self.end_of_text is None else {"end_of_text": True}
+        return {"kind": self.kind, **ends}
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> ByteTokenizer:
-        return cls()
+        return cls(saved.get("end_of_text") is True)
 
     def standard(self) -> dict[str, Any]:
         vocabulary = {letter: byte for byte, letter in letters_of_bytes().items()}
-        return standard_bpe(vocabulary, byte_level=True)
+        if self.end_of_text is None:
+            return standard_bpe(vocabulary, byte_level=True)
+        vocabulary[END_OF_TEXT] = self.end_of_text
+        return standard_bpe(vocabulary, byte_level=True, special=[END_OF_TEXT])
 
 
 def utf8_of(text: str, drop_unknown: bool) -> bytes:

@@ -7,7 +7,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError
-from data.tokenizers.base import Tokenizer, TokenStream, without_token
+from data.tokenizers.base import (
+    END_OF_TEXT,
+    Tokenizer,
+    TokenStream,
+    decode_around,
+    without_token,
+)
 from data.tokenizers.byte_level import check_within, standard_bpe
 
 if TYPE_CHECKING:
@@ -25,7 +31,8 @@ class CharTokenizer(Tokenizer):
 
     Args:
         characters: The position of a character is its id.
-        has_unknown: Whether a last token stands for all other characters.
+        has_unknown: Whether a token after them stands for all other characters.
+        has_end_of_text: Whether a last token stands after each document.
 
     Raises:
         InputError: The vocabulary is empty, or has duplicates or longer strings.
@@ -33,7 +40,9 @@ class CharTokenizer(Tokenizer):
 
     kind = "char"
 
-    def __init__(self, characters: Iterable[str], has_unknown: bool = False) -> None:
+    def __init__(
+        self, characters: Iterable[str], has_unknown: bool = False, has_end_of_text: bool = False
+    ) -> None:
         self.characters = tuple(characters)
         self.has_unknown = has_unknown
         if not self.characters:
@@ -42,9 +51,13 @@ class CharTokenizer(Tokenizer):
             raise InputError("The vocabulary of a character tokenizer has single characters only.")
         if len(set(self.characters)) != len(self.characters):
             raise InputError("The vocabulary of a character tokenizer has each character once.")
+        if has_end_of_text:
+            self.end_of_text = len(self.characters) + has_unknown
 
     @classmethod
-    def train(cls, text: Iterable[str], min_count: int = 1) -> CharTokenizer:
+    def train(
+        cls, text: Iterable[str], min_count: int = 1, has_end_of_text: bool = False
+    ) -> CharTokenizer:
         """Create the tokenizer of a text, given as a whole or in pieces.
 
         Args:
@@ -55,7 +68,7 @@ class CharTokenizer(Tokenizer):
         """
         pieces = (text,) if isinstance(text, str) else text
         if min_count <= 1:
-            return cls(sorted(_distinct(pieces)))
+            return cls(sorted(_distinct(pieces)), has_end_of_text=has_end_of_text)
         counts = _counts(pieces)
         frequent = [chr(code) for code in (counts >= min_count).nonzero()[0]]
         if not frequent:
@@ -63,11 +76,12 @@ class CharTokenizer(Tokenizer):
                 f"no character occurs {min_count:,} times in the text: set data.min_count to "
                 f"{int(counts.max()):,} or less"
             )
-        return cls(frequent, has_unknown=bool(((counts > 0) & (counts < min_count)).any()))
+        has_unknown = bool(((counts > 0) & (counts < min_count)).any())
+        return cls(frequent, has_unknown, has_end_of_text)
 
     @property
     def vocab_size(self) -> int:
-        return len(self.characters) + self.has_unknown
+        return len(self.characters) + self.has_unknown + (self.end_of_text is not None)
 
     @property
     def alphabet(self) -> str:
@@ -96,13 +110,18 @@ class CharTokenizer(Tokenizer):
 
         positions = np.asarray(ids, dtype=np.int64)
         check_within(positions, self.vocab_size)
-        return self._code_of[positions].tobytes().decode("utf-32-le", "surrogatepass")
+        return decode_around(
+            positions,
+            self.end_of_text,
+            lambda part: self._code_of[part].tobytes().decode("utf-32-le", "surrogatepass"),
+        )
 
     def unknown(self, text: str) -> list[str]:
         return sorted(set(text) - set(self.characters), key=text.index)
 
     def token_text(self, token: int) -> str:
-        return UNKNOWN if token == len(self.characters) else self.decode([token])
+        is_unknown = self.has_unknown and token == len(self.characters)
+        return UNKNOWN if is_unknown else self.decode([token])
 
     def stream(self) -> TokenStream:
         return _CharStream(self)
@@ -110,7 +129,8 @@ class CharTokenizer(Tokenizer):
     def to_dict(self) -> dict[str, Any]:
         # A list, not a string: JSON would merge two adjacent lone surrogates into one character.
         saved: dict[str, Any] = {"kind": self.kind, "characters": list(self.characters)}
-        return saved | ({"unknown": True} if self.has_unknown else {})
+        saved |= {"unknown": True} if self.has_unknown else {}
+        return saved | ({} if self.end_of_text is None else {"end_of_text": True})
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> CharTokenizer:
@@ -122,11 +142,14 @@ class CharTokenizer(Tokenizer):
         characters = saved.get("characters")
         if not isinstance(characters, list):
             raise InputError("The saved tokenizer is damaged: it has no list of characters.")
-        return cls(characters, saved.get("unknown") is True)
+        has = [saved.get(name) is True for name in ("unknown", "end_of_text")]
+        return cls(characters, *has)
 
     def standard(self) -> dict[str, Any]:
-        names = (*self.characters, UNKNOWN) if self.has_unknown else self.characters
-        made = standard_bpe({name: number for number, name in enumerate(names)}, byte_level=False)
+        unknown = (UNKNOWN,) if self.has_unknown else ()
+        special = () if self.end_of_text is None else (END_OF_TEXT,)
+        ids = {name: id for id, name in enumerate((*self.characters, *unknown, *special))}
+        made = standard_bpe(ids, byte_level=False, special=special)
         if self.has_unknown:
             made["model"]["unk_token"] = UNKNOWN
         return made
@@ -153,7 +176,7 @@ class CharTokenizer(Tokenizer):
 
     @cached_property
     def _code_of(self) -> NDArray[np.uint32]:
-        """Map ids to code points: (vocab_size,)."""
+        """Map the ids of characters and of the unknown one to code points."""
         import numpy as np
 
         characters = (*self.characters, REPLACEMENT) if self.has_unknown else self.characters

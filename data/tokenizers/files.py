@@ -15,6 +15,7 @@ from data.errors import InputError, reason_of
 from data.files import write_atomically
 from data.paths import cache_folder, typed_path
 from data.program import named
+from data.tokenizers.base import END_OF_TEXT
 from data.tokenizers.byte_level import standard_bpe
 
 STANDARD = "tokenizer.json"
@@ -25,7 +26,6 @@ GPT2_HASHES = {
     "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
     "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
 }
-END_OF_TEXT = "<|endoftext|>"
 
 
 def read_tokenizer_file(spec: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from data.download import POLL_SECONDS, Watcher
 from data.errors import Cancelled, InputError, reason_of
 from data.tokenizers.base import (
+    END_OF_TEXT,
     Tokenizer,
     TokenStream,
     lone_surrogates,
@@ -31,6 +32,7 @@ CHUNK_CHARACTERS = 1 << 20
 BATCH_CHARACTERS = 1 << 11  # a text for each core at a time: the fastest of 512 to 16,384
 LONGEST_CHUNK = 1 << 24  # characters; without a place to cut it is cut anywhere
 TRAINING_CHARACTERS = 1 << 26  # of a larger text BPE learns from about so many
+ENDS_OF_TEXT = (END_OF_TEXT, "<|end_of_text|>", "<|eos|>", "<eos>", "</s>")  # as files name it
 # Between a letter or mark and one line end or space before another: no token reaches across, in the
 # rules of GPT-2 and those after it.
 _PLACES = re.compile(r"(?<=\S\n)(?=\S)|(?<=\S)(?= \S)")
@@ -42,15 +44,19 @@ class HuggingFaceTokenizer(Tokenizer):
     Args:
         kind: "bpe", "gpt2" or "file".
         saved: The content of a ``tokenizer.json``.
+        has_documents: Whether its token for the end of a text, if it has one, stands after each
+            document.
 
     Raises:
         InputError: The package is missing, or it cannot read this.
     """
 
-    def __init__(self, kind: str, saved: Mapping[str, Any]) -> None:
+    def __init__(self, kind: str, saved: Mapping[str, Any], has_documents: bool = False) -> None:
         self.kind = kind
         self._saved = dict(saved)
         self._inner = _read(self._saved)
+        if has_documents:
+            self.end_of_text = self._found_end_of_text()
 
     @cached_property
     def vocab_size(self) -> int:
@@ -58,15 +64,25 @@ class HuggingFaceTokenizer(Tokenizer):
         return int(max(self._inner.get_vocab(with_added_tokens=True).values())) + 1
 
     def encode(self, text: str, *, drop_unknown: bool = False) -> NDArray[Any]:
-        import numpy as np
-
         if not text.isascii():
             text = utf8_of(text, drop_unknown).decode()
-        parts_of = _cut((text,), BATCH_CHARACTERS) if self._can_cut else (text,)
-        batch = [one for one in parts_of if one]
-        done = self._inner.encode_batch_fast(batch, add_special_tokens=False)
-        parts = [np.array(one.ids, dtype=np.int32) for one in done]
-        return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+        return self._ids_of([text])[0]
+
+    def encode_chunks(self, chunks: Sequence[str]) -> list[NDArray[Any]]:
+        return self._ids_of(
+            [one if one.isascii() else utf8_of(one, drop_unknown=False).decode() for one in chunks]
+        )
+
+    def _ids_of(self, texts: Sequence[str]) -> list[NDArray[Any]]:
+        """Return the ids of each text, (n,); all of them have bytes in UTF-8."""
+        import numpy as np
+
+        cut = [list(_cut((one,), BATCH_CHARACTERS)) if self._can_cut else [one] for one in texts]
+        # one batch of all, so that short documents keep all cores busy, too
+        batch = [part for parts in cut for part in parts]
+        done = iter(self._inner.encode_batch_fast(batch, add_special_tokens=False))
+        ids = [[np.array(next(done).ids, dtype=np.int32) for _ in parts] for parts in cut]
+        return [np.concatenate(one) if one else np.zeros(0, np.int32) for one in ids]
 
     def chunks(self, pieces: Iterable[str]) -> Iterator[str]:
         if self._can_cut:
@@ -118,7 +134,8 @@ class HuggingFaceTokenizer(Tokenizer):
         return _WholeStream(self._inner)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, "standard": self._saved}
+        ends = {} if self.end_of_text is None else {"end_of_text": True}
+        return {"kind": self.kind, "standard": self._saved, **ends}
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> HuggingFaceTokenizer:
@@ -130,10 +147,22 @@ class HuggingFaceTokenizer(Tokenizer):
         standard = saved.get("standard")
         if not isinstance(standard, dict):
             raise InputError("The saved tokenizer is damaged: it has no tokenizer.json.")
-        return cls(str(saved["kind"]), standard)
+        return cls(str(saved["kind"]), standard, saved.get("end_of_text") is True)
 
     def standard(self) -> dict[str, Any]:
         return self._saved
+
+    def _found_end_of_text(self) -> int | None:
+        """Return the id of the token that ends a text, if the file has one that no text gives."""
+        special = {
+            one.content: id
+            for id, one in self._inner.get_added_tokens_decoder().items()
+            if one.special
+        }
+        name = next((one for one in ENDS_OF_TEXT if one in special), None)
+        if name is None or special[name] in self.encode(name):
+            return None
+        return int(special[name])
 
     @cached_property
     def _is_byte_level(self) -> bool:
@@ -200,7 +229,12 @@ class _WholeStream(TokenStream):
 
 
 def train_bpe(
-    pieces: Iterable[str], characters: int, vocab_size: int, name: str, watcher: Watcher
+    pieces: Iterable[str],
+    characters: int,
+    vocab_size: int,
+    name: str,
+    watcher: Watcher,
+    has_end_of_text: bool = False,
 ) -> HuggingFaceTokenizer:
     """Learn byte-level BPE from a text: the same text gives the same tokenizer.
 
@@ -209,6 +243,7 @@ def train_bpe(
         characters: Its length.
         vocab_size: Of which 256 are the bytes. A short text gives fewer.
         name: Of the text, for the reports.
+        has_end_of_text: Whether the last token stands after each document.
 
     Raises:
         InputError: The package is missing.
@@ -222,7 +257,7 @@ def train_bpe(
     made.pre_tokenizer = level
     made.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
+        vocab_size=max(BYTES, vocab_size - has_end_of_text),
         initial_alphabet=[letters_of_bytes()[byte] for byte in range(BYTES)],
         show_progress=False,
         special_tokens=[],
@@ -231,7 +266,9 @@ def train_bpe(
     sample = (piece for number, piece in enumerate(pieces) if number % every == 0)
     watcher.report(f"learning {vocab_size:,} tokens from {name}")
     _in_thread(lambda: made.train_from_iterator(_unless_cancelled(sample), trainer), watcher)
-    return HuggingFaceTokenizer("bpe", json.loads(made.to_str()))
+    if has_end_of_text:  # after the others, as in GPT-2: the ids of bytes stay
+        made.add_special_tokens([END_OF_TEXT])
+    return HuggingFaceTokenizer("bpe", json.loads(made.to_str()), has_end_of_text)
 
 
 def _unless_cancelled(pieces: Iterable[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from data.download import Watcher
 from data.errors import InputError
 from data.program import named
-from data.tokenizers.base import Tokenizer
+from data.tokenizers.base import END_OF_TEXT, Tokenizer
 from data.tokenizers.byte_level import ByteTokenizer
 from data.tokenizers.char import CharTokenizer
 
@@ -35,16 +35,18 @@ class Wanted(Protocol):
 def make_tokenizer(wanted: Wanted, corpus: Corpus, watcher: Watcher) -> Tokenizer:
     """Return the tokenizer that the settings ask for, trained on a text if need be.
 
+    Of several documents it has a token for the end of each; one from a file may have none.
+
     Raises:
         InputError: It cannot be had, or the text cannot be read.
         Cancelled: `watcher.cancelled` returned true.
     """
-    kind = wanted.tokenizer
+    kind, has_documents = wanted.tokenizer, corpus.count > 1
     if kind == "char":
         pieces = corpus.pieces("counting the characters of", watcher)
-        return CharTokenizer.train(pieces, wanted.min_count)
+        return CharTokenizer.train(pieces, wanted.min_count, has_documents)
     if kind == "bytes":
-        return ByteTokenizer()
+        return ByteTokenizer(has_documents)
     # these import a package that is an extra
     from data.tokenizers.files import find_gpt2, read_tokenizer_file
     from data.tokenizers.hugging_face import HuggingFaceTokenizer, train_bpe
@@ -52,11 +54,12 @@ def make_tokenizer(wanted: Wanted, corpus: Corpus, watcher: Watcher) -> Tokenize
     if kind == "bpe":
         pieces = corpus.pieces("reading", watcher)
         name = named(corpus.name)
-        return train_bpe(pieces, corpus.characters, wanted.vocab_size, name, watcher)
+        size = wanted.vocab_size
+        return train_bpe(pieces, corpus.characters, size, name, watcher, has_documents)
     if kind == "gpt2":
-        return HuggingFaceTokenizer("gpt2", find_gpt2(watcher))
+        return HuggingFaceTokenizer("gpt2", find_gpt2(watcher), has_documents)
     saved = read_tokenizer_file(kind)
-    made = from_standard(FILE, saved)
+    made = from_standard(FILE, saved, has_documents)
     if isinstance(made, HuggingFaceTokenizer):
         made.check_returns(next(corpus.pieces("trying the tokenizer on", watcher), ""))
     return made
@@ -69,7 +72,16 @@ def _is_of_characters(saved: Mapping[str, Any]) -> bool:
         return False
     names = model.get("vocab")
     unknown = model.get("unk_token")
-    return isinstance(names, dict) and all(len(one) == 1 or one == unknown for one in names)
+    known = (unknown, END_OF_TEXT)
+    return isinstance(names, dict) and all(len(one) == 1 or one in known for one in names)
+
+
+def _has_end_of_text(saved: Mapping[str, Any]) -> bool:
+    """Return whether a ``tokenizer.json`` of our own has a token for the end of a text."""
+    added = saved.get("added_tokens")
+    return isinstance(added, list) and any(
+        isinstance(one, dict) and one.get("content") == END_OF_TEXT for one in added
+    )
 
 
 def vocabulary_size(wanted: Wanted) -> int | None:
@@ -98,17 +110,19 @@ def load_tokenizer(saved: Mapping[str, Any]) -> Tokenizer:
     )
 
 
-def from_standard(kind: str, saved: Mapping[str, Any]) -> Tokenizer:
+def from_standard(kind: str, saved: Mapping[str, Any], has_documents: bool = False) -> Tokenizer:
     """Return the tokenizer of a ``tokenizer.json`` that `Tokenizer.standard` returned.
 
     Args:
         kind: As in the setting ``data.tokenizer``.
+        has_documents: Whether the end of a text is a token where the file always has one: GPT-2's,
+            or another's. Our own have one only where it is used.
 
     Raises:
         InputError: It is damaged, or a package is missing.
     """
     if kind == "bytes":
-        return ByteTokenizer()
+        return ByteTokenizer(_has_end_of_text(saved))
     if kind == "char" or (kind not in KINDS and _is_of_characters(saved)):
         try:
             model = saved["model"]
@@ -116,7 +130,10 @@ def from_standard(kind: str, saved: Mapping[str, Any]) -> Tokenizer:
             has_unknown = model.get("unk_token") is not None
         except (KeyError, TypeError, AttributeError):
             raise InputError("the file tokenizer.json is damaged: it has no vocabulary") from None
-        return CharTokenizer(names[:-1] if has_unknown else names, has_unknown)
+        has_end_of_text = _has_end_of_text(saved)
+        count = len(names) - has_unknown - has_end_of_text
+        return CharTokenizer(names[:count], has_unknown, has_end_of_text)
     from data.tokenizers.hugging_face import HuggingFaceTokenizer
 
-    return HuggingFaceTokenizer(kind if kind in KINDS else FILE, saved)
+    has_documents = _has_end_of_text(saved) if kind == "bpe" else has_documents
+    return HuggingFaceTokenizer(kind if kind in KINDS else FILE, saved, has_documents)

@@ -518,7 +518,7 @@ class SampleConfig:
     """How text is generated."""
 
     prompt: str = setting(
-        "", r"Text to continue, \n breaks a line; empty starts on a new line.", escaped=True
+        "", r"Text to continue, \n breaks a line; empty starts a document, or a line.", escaped=True
     )
     temperature: float = setting(
         0.8, "Below 1 more predictable, above 1 more random; 0 is greedy.", minimum=0, maximum=10

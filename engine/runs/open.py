@@ -22,7 +22,7 @@ from data.download import Watcher
 from data.errors import InputError, NotFound
 from data.paths import check_storable
 from data.prepared import store
-from data.prepared.prepare import tokens_of
+from data.prepared.prepare import loaded, tokens_of
 from data.program import named
 from data.specs import STANDARD_INPUT, called, has_place, specs_of
 from data.tokenizers import Tokenizer, make_tokenizer
@@ -229,7 +229,8 @@ def _load_known_text(
 ) -> tuple[Corpus, Tokenizer, Split]:
     """Load the text that a run was trained on: prepared, where it was, or where it is now."""
     problems = []
-    tokenizer = read_tokenizer(path, config.data.tokenizer)
+    kind, has_documents = config.data.tokenizer, _keeps_documents_apart(known)
+    tokenizer = read_tokenizer(path, kind, has_documents)
     if not data and known and tokenizer and (found := _prepared(known, tokenizer, config)):
         check_fit(config.model, tokenizer, found[2])
         return found
@@ -240,6 +241,8 @@ def _load_known_text(
         try:
             corpus = _find_corpus(replace(config.data, corpus=place), known, watcher)
             if not known or known["sha256"] == corpus.sha256:
+                if not known:  # its first program was killed before it could note it
+                    tokenizer = read_tokenizer(path, kind, corpus.count > 1)
                 found = _tokenized(corpus, config.data, watcher, tokenizer)
                 check_fit(config.model, found[1], found[2])
                 return found
@@ -265,6 +268,10 @@ def _load_known_text(
     )
 
 
+def _keeps_documents_apart(known: CorpusFacts | None) -> bool:
+    return known is not None and known.get("documents", 1) > 1
+
+
 def _prepared(
     known: CorpusFacts, tokenizer: Tokenizer, config: Config
 ) -> tuple[Corpus, Tokenizer, Split] | None:
@@ -276,13 +283,13 @@ def _prepared(
         name=known["name"],
         characters=found.characters,
         size=0,
-        count=0,
+        count=known.get("documents", 0),
         sha256=known["sha256"],
         source=known["source"],
         readers=(),
         note=known["note"],
     )
-    return corpus, tokenizer, split_tokens(found.load(), config.data.val_share)
+    return corpus, tokenizer, split_tokens(loaded(found).tokens, config.data.val_share)
 
 
 def _find_corpus(data: DataConfig, known: CorpusFacts | None, watcher: Watcher) -> Corpus:
@@ -298,7 +305,7 @@ def _find_corpus(data: DataConfig, known: CorpusFacts | None, watcher: Watcher) 
 
 def corpus_facts(corpus: Corpus) -> dict[str, Any]:
     names = ("name", "sha256", "source", "note", "characters")
-    return {name: getattr(corpus, name) for name in names}
+    return {name: getattr(corpus, name) for name in names} | {"documents": corpus.count}
 
 
 def load_text(config: Config, watcher: Watcher) -> tuple[Corpus, Tokenizer, Split]:
@@ -332,7 +339,11 @@ def _tokenized(
 ) -> tuple[Corpus, Tokenizer, Split]:
     """Tokenize a text, with the tokenizer of its run if there is one already."""
     tokenizer = tokenizer or make_tokenizer(data, corpus, watcher)
-    return corpus, tokenizer, split_tokens(tokens_of(corpus, tokenizer, watcher), data.val_share)
+    return (
+        corpus,
+        tokenizer,
+        split_tokens(tokens_of(corpus, tokenizer, watcher).tokens, data.val_share),
+    )
 
 
 def options_of(data: DataConfig) -> Options:

@@ -40,6 +40,7 @@ class CorpusFacts(TypedDict):
     note: Word  # not empty if it is a stand-in
     source: NotRequired[Word]
     characters: NotRequired[Count]
+    documents: NotRequired[Count]  # runs until 0.9 ran them together
 
 
 class ParentFacts(TypedDict):
@@ -144,6 +145,7 @@ class SampleSettings(TypedDict, total=False):
     seed: Count
     max_tokens: Count
     group: Count  # the same for texts that were generated together
+    stopped_by: Word  # where the text does not tell: "end_of_text"
 
 
 class StoredSample(TypedDict):

@@ -23,11 +23,12 @@ def write_tokenizer(run: Path, tokenizer: Tokenizer) -> None:
     write_atomically(run / TOKENIZER_FILE, json.dumps(tokenizer.standard()).encode())
 
 
-def read_tokenizer(run: Path, kind: str) -> Tokenizer | None:
+def read_tokenizer(run: Path, kind: str, has_documents: bool) -> Tokenizer | None:
     """Read a run's tokenizer; None where its text gives it again, as in runs until 0.9.
 
     Args:
         kind: The run's setting ``data.tokenizer``.
+        has_documents: Whether its documents are kept apart; see ``from_standard``.
 
     Raises:
         InputError: A package is missing that it needs.
@@ -36,4 +37,4 @@ def read_tokenizer(run: Path, kind: str) -> Tokenizer | None:
         saved = parse_json(read_regular(run / TOKENIZER_FILE, LARGEST_FILE))
     except (OSError, ValueError):
         return None
-    return from_standard(kind, saved) if isinstance(saved, dict) else None
+    return from_standard(kind, saved, has_documents) if isinstance(saved, dict) else None

@@ -148,7 +148,7 @@ class Sampler:
             batches: list[Batch] = []
             for one, start in zip(settings, starts, strict=True):
                 self._numbers += 1
-                text = Text(one.seed, one, self._tokenizer.stream())
+                text = Text(one.seed, one, self._tokenizer)
                 job = Job(self._numbers, step, automatic, one, text, group)
                 if not (batches and _fits(batches[-1], one, frozen, start)):
                     batches.append(Batch([], frozen, start, request_id))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data.tokenizers.base import Tokenizer, TokenStream
+from data.tokenizers.base import Tokenizer
 from engine.config.schema import SampleConfig
 from engine.model import LanguageModel
 from engine.model.logits import Draws
@@ -193,29 +193,34 @@ class Text:
     Args:
         seed: Its seed, which may differ from ``settings.seed``.
         settings: Only the stop strings and the length are used.
-        stream: Turns its tokens into text; see ``Tokenizer.stream``.
+        tokenizer: Turns its tokens into text; its token for the end of a text ends this one.
     """
 
-    def __init__(self, seed: int, settings: SampleConfig, stream: TokenStream) -> None:
+    def __init__(self, seed: int, settings: SampleConfig, tokenizer: Tokenizer) -> None:
         self.seed = seed
         self.text = ""  # without the prompt and the stop string
         self.tokens = 0  # generated, those of the stop string included
         self.seconds = 0.0
-        self.stopped_by = ""  # "stop" or "max_tokens", once it is done
+        self.stopped_by = ""  # "stop", "end_of_text" or "max_tokens", once it is done
         self.stop: str | None = None  # the stop string that ended it
         self._max_tokens = settings.max_tokens
         self._scan = StopScan(settings.stops)
-        self._stream = stream
+        self._stream, self._end_of_text = tokenizer.stream(), tokenizer.end_of_text
         self.length = 0  # of the text that the last token completed, in characters
 
     @property
     def done(self) -> bool:
-        """Whether a stop string or the last token was reached."""
+        """Whether a stop string, the end of the text or the last token was reached."""
         return bool(self.stopped_by)
 
     def add(self, token: int) -> str:
         """Add a token; return the new text that can be shown."""
         self.tokens += 1
+        if token == self._end_of_text:
+            self.length, self.stopped_by = 0, "end_of_text"
+            piece = self._rest()
+            self.text += piece
+            return piece
         decoded = self._stream.feed(token)
         self.length = len(decoded)
         piece = self._scan.feed(decoded)
@@ -243,13 +248,17 @@ class Text:
 
 
 def start_tokens(prompt: str, tokenizer: Tokenizer) -> list[int]:
-    """Encode a prompt; an empty one becomes a new line, as a model needs at least one token.
+    """Encode a prompt; a model needs at least one token.
+
+    An empty one becomes the end of the text before, or a new line where documents have no end.
 
     Raises:
         InputError: The prompt has characters outside the vocabulary.
     """
     if prompt:
         return [int(token) for token in tokenizer.encode(prompt)]
+    if tokenizer.end_of_text is not None:
+        return [tokenizer.end_of_text]
     return [0] if tokenizer.unknown("\n") else [int(token) for token in tokenizer.encode("\n")]
 
 
@@ -272,7 +281,7 @@ def write(
         FloatingPointError: The model's logits are not finite.
     """
     start = start_tokens(settings.prompt, tokenizer)
-    texts = [Text(seed, settings, tokenizer.stream()) for seed in seeds]
+    texts = [Text(seed, settings, tokenizer) for seed in seeds]
     numbered = list(enumerate(texts))
     each = frozen.cache_bytes(len(start) + settings.max_tokens)
     size = max(1, CACHE_BYTES // max(1, each))

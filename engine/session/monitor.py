@@ -126,7 +126,8 @@ def references_of(files: RunFiles) -> dict[str, float]:
     """Return what the losses of a run are compared with; see ``engine.metric_catalogue``."""
     split, size = files.split, files.tokenizer.vocab_size
     some = split.val[:COUNTED_TOKENS]
-    text = files.tokenizer.decode(some)
+    # the ends of documents are no part of a text: their loss counts, and they have no bytes
+    text = files.tokenizer.decode(some[some != files.tokenizer.end_of_text])
     found = {
         BYTES_PER_TOKEN: len(text.encode("utf-8", "surrogatepass")) / max(len(some), 1),
         UNIFORM_LOSS: math.log(size),

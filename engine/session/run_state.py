@@ -171,6 +171,8 @@ class RunState:
         losses = self.losses
         val_loss = losses.val_loss if job.step == losses.evaluated_step else None
         settings = dataclasses.asdict(job.settings) | ({"group": job.group} if job.group else {})
+        if job.written.stopped_by == "end_of_text":  # which the text does not tell
+            settings["stopped_by"] = job.written.stopped_by
         branch = self.lineage(job.step).branch
         self.files.database.add_sample(branch, job.step, val_loss, settings, job.text)
 

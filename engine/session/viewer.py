@@ -187,9 +187,10 @@ class Viewer:
             number = self._samples_told
             settings = dict(one["settings"])
             group = one["settings"].get("group", 0)
+            why = one["settings"].get("stopped_by", "")
             self._emit(protocol.SampleStarted(number, one["step"], True, settings, group))
             self._emit(protocol.SampleText(number, one["text"]))
-            self._emit(protocol.SampleFinished(number, len(one["text"]), 0.0))
+            self._emit(protocol.SampleFinished(number, len(one["text"]), 0.0, why))
 
     def _take_journal(self, database: RunDatabase) -> None:
         for entry in database.journal(after_id=self._journal_id):

@@ -39,7 +39,7 @@ def test_the_list_has_every_name(cli: Cli) -> None:
 
 def test_info_says_what_is_in_a_text(cli: Cli, notes: Path) -> None:
     shown = " ".join(cli("data", "info", notes).out.split())  # whatever the width
-    assert "documents 21 " in shown
+    assert "documents 21, each learned with an end-of-text token after it" in shown
     assert "20 control characters (U+0007 in b.jsonl:1, …)" in shown
     assert "40 places where letters of two scripts stand in one word" in shown
     assert "left out are 1 binary (c.bin)" in shown

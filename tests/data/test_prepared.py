@@ -56,7 +56,7 @@ def tokenizer_of(text: str = TEXT) -> CharTokenizer:
 
 def test_tokens_are_those_of_the_tokenizer() -> None:
     tokenizer = tokenizer_of()
-    tokens = tokens_of(corpus_of(), tokenizer, NOBODY)
+    tokens = tokens_of(corpus_of(), tokenizer, NOBODY).tokens
     assert isinstance(tokens, np.memmap)
     assert tokens.tolist() == tokenizer.encode(TEXT).tolist()
     assert tokenizer.decode(tokens) == TEXT
@@ -68,7 +68,7 @@ def test_tokens_are_those_of_the_tokenizer() -> None:
 def test_ids_are_as_wide_as_they_must_be(size: int, dtype: str) -> None:
     tokenizer = CharTokenizer(chr(code) for code in range(0x10FFF, 0x10FFF + size))
     text = tokenizer.characters[-1] + tokenizer.characters[0]
-    tokens = tokens_of(corpus_of(text), tokenizer, NOBODY)
+    tokens = tokens_of(corpus_of(text), tokenizer, NOBODY).tokens
     assert tokens.dtype == dtype
     assert tokens.tolist() == [size - 1, 0]
 
@@ -254,7 +254,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_made(monkeypatch: pytest.Monke
 
 def test_a_cache_that_cannot_be_written_is_done_without(cache: Path) -> None:
     cache.write_text("a file is in its place")
-    tokens = tokens_of(corpus_of(), tokenizer_of(), NOBODY)
+    tokens = tokens_of(corpus_of(), tokenizer_of(), NOBODY).tokens
     assert tokens.tolist() == tokenizer_of().encode(TEXT).tolist()
 
 

@@ -84,7 +84,7 @@ def _shown(corpus: Corpus, found: Description, specs: list[str]) -> str:
     rows = [
         ("text", named(corpus.name)),
         ("size", f"{format_unit(corpus.size, 'B')} in UTF-8"),
-        ("documents", f"{corpus.count:,}"),
+        ("documents", _documents(corpus)),
         ("characters", f"{corpus.characters:,}"),
         ("distinct", f"{len(found.distinct):,}: {_printable(characters)}"),
         *([("longest", longest)] if corpus.count > 1 else []),
@@ -93,6 +93,12 @@ def _shown(corpus: Corpus, found: Description, specs: list[str]) -> str:
     ]
     words = " ".join(f"--data {quoted(one)}" for one in specs)
     return f"{format_columns(rows, wrap=True)}\n  train    {program()} train {words}"
+
+
+def _documents(corpus: Corpus) -> str:
+    if corpus.count == 1:
+        return "1"
+    return f"{corpus.count:,}, each learned with an end-of-text token after it"
 
 
 def _printable(characters: str) -> str:

@@ -59,6 +59,7 @@ def prepare(argv: list[str]) -> int:
     rows = [
         ("text", named(made.name)),
         ("tokenizer", f"{made.tokenizer}, {tokenizer.vocab_size:,} different tokens"),
+        ("documents", _documents(made, corpus.count)),
         ("tokens", f"{made.tokens:,}, each {facts['bytes_per_token']:.3g} bytes of text"),
         ("size", format_unit(made.size, "B")),
         ("kept in", format_path(made.folder)),
@@ -69,6 +70,14 @@ def prepare(argv: list[str]) -> int:
     return EXIT_DONE
 
 
+def _documents(made: Prepared, count: int) -> str:
+    if made.documents:
+        return f"{count:,}, an end-of-text token after each"
+    if count == 1:
+        return "1"
+    return f"{count:,}, run together: this tokenizer has no end-of-text token"
+
+
 def prepared_facts(one: Prepared) -> dict[str, object]:
     """Return a prepared text for ``--json``."""
     return {
@@ -77,6 +86,7 @@ def prepared_facts(one: Prepared) -> dict[str, object]:
         "tokenizer": one.tokenizer,
         "characters": one.characters,
         "tokens": one.tokens,
+        "documents": max(one.documents, 1),
         "bytes": one.size,
     }
 

@@ -287,4 +287,5 @@ def _kept_sample(kept: StoredSample) -> SampleRecord:
         finished=True,
         val_loss=kept["val_loss"],
         group=kept["settings"].get("group", 0),
+        at_end_of_text=kept["settings"].get("stopped_by") == "end_of_text",
     )

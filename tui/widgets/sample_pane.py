@@ -32,6 +32,7 @@ LABELS = {"sample.prompt": "prompt", "sample.temperature": "temp", "sample.top_k
 SLIM = 50  # columns of the whole pane; in fewer the prompt takes a line of its own
 SLIMMEST = 44  # in fewer there is no room for the seed
 MOST_TOKENS_WITH_ODDS = 20_000  # those of older texts are dropped: each takes some 500 bytes
+END_OF_TEXT = "end of text"
 
 
 class SampleRecord:
@@ -47,10 +48,12 @@ class SampleRecord:
         finished: bool = False,
         val_loss: float | None = None,
         group: int = 0,
+        at_end_of_text: bool = False,
     ) -> None:
         self.step, self.automatic, self.settings = step, automatic, settings
         self.number = number  # the engine's, while it streams
         self.val_loss = val_loss
+        self.at_end_of_text = at_end_of_text  # whether the model ended it, with its token for that
         self.group = group  # the same for texts that were asked for together; 0 for a single one
         prompt = str(settings.get("prompt", ""))
         cut = finished and len(text) >= settings.get("max_tokens", math.inf)
@@ -374,6 +377,7 @@ class SamplePane(Vertical):
         record = self._streaming(number)
         if record:
             record.passage.finished, record.passage.cut = True, stopped_by == "max_tokens"
+            record.at_end_of_text = stopped_by == "end_of_text"
             record.number = -1
             self._dirty = True
 
@@ -469,7 +473,8 @@ class SamplePane(Vertical):
             return
         many = len({one.prompt for one in records}) > 1
         for one in records:
-            one.passage.title = _quoted(one.prompt) if many else f"seed {one.seed}"
+            ended = f", {END_OF_TEXT}" if one.at_end_of_text else ""
+            one.passage.title = f"{_quoted(one.prompt) if many else f'seed {one.seed}'}{ended}"
         passages = [one.passage for one in records]
         if passages != self.view.passages:
             grows = len(records) == 1 and not records[0].finished  # of several one sees the start
@@ -581,6 +586,8 @@ def _title(records: Sequence[SampleRecord]) -> str:
         parts.append(f"top-p {top_p:g}")
     if len({one.seed for one in records}) == 1:
         parts.append(f"seed {record.seed}")
+    if len(records) == 1 and record.at_end_of_text:
+        parts.append(END_OF_TEXT)
     return " · ".join(parts)
 
 

@@ -296,7 +296,7 @@ def test_a_large_text_is_never_in_memory_as_a_whole(here: Path) -> None:
     tracemalloc.start()
     corpus = load_corpus("a.txt")
     tokenizer = CharTokenizer.train(corpus.pieces())
-    tokens = tokens_of(corpus, tokenizer, Watcher())
+    tokens = tokens_of(corpus, tokenizer, Watcher()).tokens
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(tokens) == corpus.characters

@@ -106,7 +106,7 @@ def test_an_empty_prompt_starts_on_a_new_line() -> None:
 
 def test_a_text_that_is_broken_off_gives_up_what_it_held_back() -> None:
     tokenizer = CharTokenizer("ab")
-    text = Text(1, SampleConfig(stop="bb"), tokenizer.stream())
+    text = Text(1, SampleConfig(stop="bb"), tokenizer)
     assert [text.add(token) for token in (0, 1)] == ["a", ""]
     assert text.end() == "b"
     assert text.text == "ab"

@@ -1,0 +1,118 @@
+"""Encode a text in parts: its documents with the end of each, or all of it run together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from data.download import Watcher
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from data.corpora.corpus import Corpus
+    from data.tokenizers import Tokenizer
+
+TOGETHER = 1 << 20  # characters of short documents that are encoded at a time
+MOST_TOGETHER = 1 << 14  # such documents
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a text at which its tokens can be parted.
+
+    Attributes:
+        documents: How many are before it, those with nothing in them included.
+        inside: Characters between the last of these and it.
+    """
+
+    documents: int = 0
+    inside: int = 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the tokens of a text.
+
+    Attributes:
+        ids: (n,)
+        ends: How many of them are before the end of each document that ends here, and with it.
+        characters: That were encoded.
+        place: Behind them.
+    """
+
+    ids: NDArray[Any]
+    ends: list[int]
+    characters: int
+    place: Place
+
+
+def encoded(corpus: Corpus, tokenizer: Tokenizer, begin: Place, watcher: Watcher) -> Iterator[Part]:
+    """Encode a text from a place on, at which an earlier part ended.
+
+    Raises:
+        InputError: It cannot be read or encoded.
+        Cancelled: `watcher.cancelled` returned true.
+    """
+    end = tokenizer.end_of_text
+    chunks: list[str | None] = []  # None: the end of a document
+    held = 0  # characters in them
+    for number, text in enumerate(_texts(corpus, tokenizer, watcher)):
+        if number < begin.documents:
+            continue
+        skip, inside = (begin.inside if number == begin.documents else 0), 0
+        for chunk in tokenizer.chunks(text):
+            new = chunk[max(0, skip - inside) :]
+            inside += len(chunk)
+            if not new:
+                continue
+            chunks.append(new)
+            held += len(new)
+            if end is None or held >= TOGETHER:
+                yield _part(tokenizer, chunks, held, Place(number, inside))
+                chunks, held = [], 0
+        if end is not None and inside:
+            chunks.append(None)
+            if len(chunks) >= MOST_TOGETHER:
+                yield _part(tokenizer, chunks, held, Place(number + 1))
+                chunks, held = [], 0
+    if chunks:
+        yield _part(tokenizer, chunks, held, Place(number + 1))
+
+
+def _texts(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> Iterator[Iterator[str]]:
+    """Yield the texts that are encoded by themselves, in pieces."""
+    if tokenizer.end_of_text is None:
+        yield corpus.pieces("tokenizing", watcher)
+        return
+    for document in corpus.documents("tokenizing", watcher):
+        yield _unless_blank(document.pieces())
+
+
+def _unless_blank(pieces: Iterable[str]) -> Iterator[str]:
+    """Yield the pieces of a text, none if it is but white space: it is no document then."""
+    held, left = [], iter(pieces)
+    for piece in left:
+        held.append(piece)
+        if piece and not piece.isspace():
+            yield from held
+            yield from left
+
+
+def _part(tokenizer: Tokenizer, chunks: list[str | None], characters: int, place: Place) -> Part:
+    import numpy as np
+
+    ids = iter(tokenizer.encode_chunks([one for one in chunks if one is not None]))
+    end, done, ends, parts = [tokenizer.end_of_text], 0, list[int](), list[Any]()
+    for chunk in chunks:
+        parts.append(end if chunk is None else next(ids))
+        done += len(parts[-1])
+        if chunk is None:
+            ends.append(done)
+    if len(parts) == 1 and not ends:
+        return Part(parts[0], ends, characters, place)
+    # int64, or the end of a text would not fit into the bytes of characters
+    return Part(
+        np.concatenate([np.asarray(one, np.int64) for one in parts]), ends, characters, place
+    )
