@@ -61,10 +61,12 @@ class Tokenized(NamedTuple):
     Attributes:
         tokens: (n,) of one of `DTYPES`.
         starts: Where each document begins, (documents,); empty if they are not kept apart.
+        folder: Where they are kept; None if they are in memory.
     """
 
     tokens: NDArray[Any]
     starts: NDArray[np.int64]
+    folder: Path | None = None
 
 
 def tokens_of(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> Tokenized:
@@ -95,7 +97,7 @@ def tokens_of(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> Tokeniz
 
 def loaded(prepared: Prepared) -> Tokenized:
     """Return the tokens of a prepared text, as a memory map."""
-    return Tokenized(prepared.load(), prepared.starts())
+    return Tokenized(prepared.load(), prepared.starts(), prepared.folder)
 
 
 class CannotWrite(InputError):

@@ -314,9 +314,22 @@ class DataConfig:
 
     val_share: float = setting(
         0.1,
-        "Share of the text, its end, to measure the validation loss on: more is more exact.",
+        "Share of the text to measure the validation loss on: more is more exact.",
         above=0,
         maximum=0.5,
+    )
+    val_split: str = setting(
+        "auto",
+        "For validation: the end (tail), the last documents or random ones; auto: documents if "
+        "there are several.",
+        choices=("auto", "tail", "documents", "random"),
+    )
+    val_seed: int = setting(
+        0,
+        "Of data.val_split random: another seed draws other documents.",
+        seldom=True,
+        minimum=0,
+        maximum=2**31,
     )
     order: str = setting(
         "random",

@@ -51,6 +51,11 @@ RULES: tuple[tuple[Collection[str], Callable[[Config], bool], str], ...] = (
         "it applies to data.tokenizer char",
     ),
     (
+        {"data.val_seed"},
+        lambda config: config.data.val_split != "random",
+        "it applies to data.val_split random",
+    ),
+    (
         {"optim.muon_lr"},
         lambda config: not uses_muon(config),
         "it applies to optim.optimizer muon, and to a model with blocks",

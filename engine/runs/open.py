@@ -15,14 +15,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from data.batches import Split, check_long_enough, split_tokens
+from data.batches import Split, check_long_enough
 from data.corpora.corpus import Corpus, Options
 from data.corpora.load import load_corpus
 from data.download import Watcher
 from data.errors import InputError, NotFound
 from data.paths import check_storable
 from data.prepared import store
+from data.prepared.likeness import told_of
 from data.prepared.prepare import loaded, tokens_of
+from data.prepared.split import split_of
 from data.program import named
 from data.specs import STANDARD_INPUT, called, has_place, specs_of
 from data.tokenizers import Tokenizer, make_tokenizer
@@ -120,7 +122,7 @@ def new_run(
         delete_run(path)
         raise
     misfit = beyond_the_run(config, total_steps(config, len(split.train)))
-    told = (*corpus.told, misfit) if misfit else corpus.told
+    told = (*corpus.told, *told_of(split, tokenizer), *([misfit] if misfit else []))
     return RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=True, told=told)
 
 
@@ -289,7 +291,7 @@ def _prepared(
         readers=(),
         note=known["note"],
     )
-    return corpus, tokenizer, split_tokens(loaded(found).tokens, config.data.val_share)
+    return corpus, tokenizer, split_of(loaded(found), config.data)
 
 
 def _find_corpus(data: DataConfig, known: CorpusFacts | None, watcher: Watcher) -> Corpus:
@@ -339,11 +341,7 @@ def _tokenized(
 ) -> tuple[Corpus, Tokenizer, Split]:
     """Tokenize a text, with the tokenizer of its run if there is one already."""
     tokenizer = tokenizer or make_tokenizer(data, corpus, watcher)
-    return (
-        corpus,
-        tokenizer,
-        split_tokens(tokens_of(corpus, tokenizer, watcher).tokens, data.val_share),
-    )
+    return corpus, tokenizer, split_of(tokens_of(corpus, tokenizer, watcher), data)
 
 
 def options_of(data: DataConfig) -> Options:

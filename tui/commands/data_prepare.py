@@ -18,6 +18,7 @@ from tui.text.numbers import format_path, format_unit
 from tui.text.tables import format_columns, format_json
 
 if TYPE_CHECKING:
+    from data.batches import Split
     from data.prepared.store import Prepared
 
 NANOGPT_TOKENS = 1 << 16  # its files have 16 bits for each
@@ -26,7 +27,10 @@ NANOGPT_TOKENS = 1 << 16  # its files have 16 bits for each
 def prepare(argv: list[str]) -> int:
     """``gpt-tui data prepare SPEC …``."""
     from data.corpora.load import load_corpus
+    from data.prepared.likeness import told_of
+    from data.prepared.prepare import loaded
     from data.prepared.prepare import prepare as prepare_text
+    from data.prepared.split import split_of
     from data.tokenizers import make_tokenizer
     from engine.runs.open import options_of
 
@@ -46,12 +50,17 @@ def prepare(argv: list[str]) -> int:
             f"{tokenizer.vocab_size:,}: leave --bin out, or choose other tokens"
         )
     made = prepare_text(corpus, tokenizer, watcher)
+    split = split_of(loaded(made), settings)
+    told = [*corpus.told, *told_of(split, tokenizer)]
     if args.bin:
-        _write_for_nanogpt(made, settings.val_share, typed_path(args.bin))
+        _write_for_nanogpt(split, typed_path(args.bin))
     facts = prepared_facts(made) | {
         "bytes_per_token": corpus.size / max(made.tokens, 1),
         "vocab_size": tokenizer.vocab_size,
         "path": str(made.folder),
+        "train_tokens": len(split.train),
+        "val_tokens": len(split.val),
+        "told": told,
     }
     if args.json:
         put(format_json(facts))
@@ -61,8 +70,10 @@ def prepare(argv: list[str]) -> int:
         ("tokenizer", f"{made.tokenizer}, {tokenizer.vocab_size:,} different tokens"),
         ("documents", _documents(made, corpus.count)),
         ("tokens", f"{made.tokens:,}, each {facts['bytes_per_token']:.3g} bytes of text"),
+        ("split", f"{len(split.train):,} tokens to train on, {len(split.val):,} for validation"),
         ("size", format_unit(made.size, "B")),
         ("kept in", format_path(made.folder)),
+        *(("note", one) for one in told),
     ]
     words = " ".join(f"--data {quoted(one)}" for one in args.specs)
     words += "".join(f" --set {quoted(one)}" for one in args.set)
@@ -91,11 +102,9 @@ def prepared_facts(one: Prepared) -> dict[str, object]:
     }
 
 
-def _write_for_nanogpt(made: Prepared, val_share: float, folder: Path) -> None:
-    from data.batches import split_tokens
+def _write_for_nanogpt(split: Split, folder: Path) -> None:
     from data.files import write_atomically
 
-    split = split_tokens(made.load(), val_share)
     try:
         for name, tokens in (("train.bin", split.train), ("val.bin", split.val)):
             write_atomically(folder / name, tokens.astype("<u2").tobytes())

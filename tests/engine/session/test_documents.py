@@ -102,3 +102,32 @@ def test_a_run_that_knew_no_ends_goes_on_without_them(
     assert files.tokenizer.end_of_text is None
     files.close()
     assert not json.loads((path / "tokenizer.json").read_text())["added_tokens"]
+
+
+@pytest.mark.parametrize("how", ["auto", "documents", "random"])
+def test_validation_is_whole_documents(
+    how: str, texts: Path, rig: Rig, make_config: MakeConfig
+) -> None:
+    rows = [json.dumps({"text": line}) for line in (texts / "0.txt").read_text().split("\n")]
+    (texts / "1.txt").rename(texts / "1.jsonl")
+    (texts / "1.jsonl").write_text("\n".join(rows))
+    config = make_config(data__corpus=str(texts / "1.jsonl"), data__val_split=how)
+    session = rig.new(config, running=False)
+    split, end = session.files.split, session.files.tokenizer.end_of_text
+    assert split.train[-1] == split.val[-1] == end
+    assert 0.08 < len(split.val) / (len(split.val) + len(split.train)) < 0.12
+    path = rig.close(session)
+    forget_prepared_texts()
+    files = look_at_run(path, SILENT)
+    assert files.split.val.tolist() == split.val.tolist()
+    files.close()
+
+
+def test_a_validation_text_that_repeats_the_training_text_is_told(
+    small_text: str, tmp_path: Path, rig: Rig, make_config: MakeConfig
+) -> None:
+    path = tmp_path / "twice.txt"
+    path.write_text(small_text + small_text[:2_200])
+    session = rig.new(make_config(data__corpus=str(path)), running=False)
+    (told,) = session.files.told
+    assert "% of the validation text also stands in the training text" in told
