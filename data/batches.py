@@ -29,7 +29,7 @@ FEISTEL_ROUNDS = 4  # enough for a pseudorandom permutation (Luby & Rackoff 1988
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The tokens for training and for validation, both views of one array."""
+    """The tokens for training and for validation: views of one array, or of two texts."""
 
     train: Tokens
     val: Tokens

@@ -96,6 +96,7 @@ class Corpus:
         readers: Read its documents.
         note: One line to show if this replaces the text that was asked for; else empty.
         told: What is unusual about the text, in sentences.
+        validation: The text to validate on, if that is one of its own.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Corpus:
     readers: tuple[Reader, ...] = field(compare=False, repr=False)
     note: str = ""
     told: tuple[str, ...] = ()
+    validation: Corpus | None = None
 
     def documents(self, doing: str = "reading", watcher: Watcher = NOBODY) -> Iterator[Document]:
         """Yield its documents, in the same order each time.

@@ -65,7 +65,7 @@ def told_of(split: Split, tokenizer: Tokenizer) -> Iterator[str]:
     if found.repeated >= REPEATED:
         yield (
             f"{found.repeated:.0%} of the validation text also stands in the training text, word "
-            f"for word: its loss says less about new text"
+            f"for word: its loss says less about new text (--val names another)"
         )
     if tokenizer.kind not in ("char", "bytes"):
         return  # most tokens are rare: two texts always differ in them

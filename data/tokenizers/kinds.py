@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from data.download import Watcher
@@ -43,7 +44,10 @@ def make_tokenizer(wanted: Wanted, corpus: Corpus, watcher: Watcher) -> Tokenize
     """
     kind, has_documents = wanted.tokenizer, corpus.count > 1
     if kind == "char":
-        pieces = corpus.pieces("counting the characters of", watcher)
+        doing, validation = "counting the characters of", corpus.validation
+        pieces = corpus.pieces(doing, watcher)
+        if validation:  # whose loss could not be measured without a token for each character
+            pieces = chain(pieces, validation.pieces(doing, watcher))
         return CharTokenizer.train(pieces, wanted.min_count, has_documents)
     if kind == "bytes":
         return ByteTokenizer(has_documents)

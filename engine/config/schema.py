@@ -318,6 +318,11 @@ class DataConfig:
         above=0,
         maximum=0.5,
     )
+    val: str = setting(
+        "",
+        "A text to validate on, named as data.corpus; empty takes data.val_share of the text.",
+        several=True,
+    )
     val_split: str = setting(
         "auto",
         "For validation: the end (tail), the last documents or random ones; auto: documents if "
@@ -763,6 +768,8 @@ SETTINGS: dict[str, Setting] = {
     for one in settings_of(section, cls, WHEN.get(section, LIVE))
 }
 
+TEXTS = tuple(key for key, one in SETTINGS.items() if one.several)
+"""The settings that name texts."""
 
 SHORT_NAMES = {
     "lr": "optim.learning_rate",

@@ -51,8 +51,13 @@ RULES: tuple[tuple[Collection[str], Callable[[Config], bool], str], ...] = (
         "it applies to data.tokenizer char",
     ),
     (
+        {"data.val_share", "data.val_split"},
+        lambda config: bool(config.data.val),
+        "data.val is a text to validate on",
+    ),
+    (
         {"data.val_seed"},
-        lambda config: config.data.val_split != "random",
+        lambda config: config.data.val_split != "random" or bool(config.data.val),
         "it applies to data.val_split random",
     ),
     (

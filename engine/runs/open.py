@@ -48,7 +48,7 @@ from engine.runs.folder import (
     typed_name,
 )
 from engine.runs.own_files import check_own_files, unshare
-from engine.runs.records import CorpusFacts
+from engine.runs.records import CorpusFacts, TextFacts
 from engine.runs.tokenizer_file import read_tokenizer, write_tokenizer
 
 
@@ -99,9 +99,10 @@ def new_run(
         check_name(name, runs_dir)
     corpus, tokenizer, split = load_text(config, watcher)
     tokenizer.encode(config.sample.prompt)  # refuses unknown characters before there is a run
-    if has_place(corpus.source):  # files: the run is opened from any folder later
-        check_storable(*specs_of(corpus.source))
-        config = config.replace({"data.corpus": corpus.source})
+    for key, text in (("data.corpus", corpus), ("data.val", corpus.validation)):
+        if text and has_place(text.source):  # files: the run is opened from any folder later
+            check_storable(*specs_of(text.source))
+            config = config.replace({key: text.source})
     path = create_run(config, runs_dir, name)
     try:
         lock = RunLock(path)
@@ -122,7 +123,8 @@ def new_run(
         delete_run(path)
         raise
     misfit = beyond_the_run(config, total_steps(config, len(split.train)))
-    told = (*corpus.told, *told_of(split, tokenizer), *([misfit] if misfit else []))
+    of_validation = corpus.validation.told if corpus.validation else ()
+    told = (*corpus.told, *of_validation, *told_of(split, tokenizer), *([misfit] if misfit else []))
     return RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=True, told=told)
 
 
@@ -236,6 +238,7 @@ def _load_known_text(
     if not data and known and tokenizer and (found := _prepared(known, tokenizer, config)):
         check_fit(config.model, tokenizer, found[2])
         return found
+    validation = _known_validation(path, config.data, known, tokenizer, watcher)
     for place in [data] if data else _places(config, known):
         if place == STANDARD_INPUT and not data:
             problems.append("standard input cannot be read again")
@@ -245,6 +248,7 @@ def _load_known_text(
             if not known or known["sha256"] == corpus.sha256:
                 if not known:  # its first program was killed before it could note it
                     tokenizer = read_tokenizer(path, kind, corpus.count > 1)
+                corpus = replace(corpus, validation=validation)
                 found = _tokenized(corpus, config.data, watcher, tokenizer)
                 check_fit(config.model, found[1], found[2])
                 return found
@@ -270,6 +274,39 @@ def _load_known_text(
     )
 
 
+def _known_validation(
+    path: Path,
+    data: DataConfig,
+    known: CorpusFacts | None,
+    tokenizer: Tokenizer | None,
+    watcher: Watcher,
+) -> Corpus | None:
+    """Return the text that a run is validated on: prepared, or where it was.
+
+    Raises:
+        TextMissing: It is not there, or is another one now.
+    """
+    if not data.val:
+        return None
+    facts = known.get("val") if known else None
+    if facts and tokenizer and (kept := _kept(facts, tokenizer)):
+        return kept[0]
+    try:
+        if STANDARD_INPUT in specs_of(data.val):
+            raise InputError("standard input cannot be read again")
+        found = validation_of(data, watcher)
+        if facts and facts["sha256"] != found.sha256:
+            raise InputError("it is another text: its hash differs")
+        return found
+    except InputError as error:
+        if error.is_shortage:
+            raise
+        raise TextMissing(
+            f"the text {named(called(data.val))} that the run {path.name!r} is validated on was "
+            f"not found ({'; '.join(error.problems)}): put it back"
+        ) from None
+
+
 def _keeps_documents_apart(known: CorpusFacts | None) -> bool:
     return known is not None and known.get("documents", 1) > 1
 
@@ -278,6 +315,21 @@ def _prepared(
     known: CorpusFacts, tokenizer: Tokenizer, config: Config
 ) -> tuple[Corpus, Tokenizer, Split] | None:
     """Return the text of a run as it was prepared, wherever its files are now."""
+    kept = _kept(known, tokenizer)
+    if kept is None:
+        return None
+    corpus, made = kept
+    if not config.data.val:
+        return corpus, tokenizer, split_of(loaded(made), config.data)
+    facts = known.get("val")
+    of_validation = _kept(facts, tokenizer) if facts else None
+    if of_validation is None:
+        return None
+    corpus = replace(corpus, validation=of_validation[0])
+    return corpus, tokenizer, Split(loaded(made).tokens, loaded(of_validation[1]).tokens)
+
+
+def _kept(known: TextFacts, tokenizer: Tokenizer) -> tuple[Corpus, store.Prepared] | None:
     found = store.find(known["sha256"], tokenizer.fingerprint)
     if found is None:
         return None
@@ -287,11 +339,11 @@ def _prepared(
         size=0,
         count=known.get("documents", 0),
         sha256=known["sha256"],
-        source=known["source"],
+        source=known.get("source", ""),
         readers=(),
         note=known["note"],
     )
-    return corpus, tokenizer, split_of(loaded(found), config.data)
+    return corpus, found
 
 
 def _find_corpus(data: DataConfig, known: CorpusFacts | None, watcher: Watcher) -> Corpus:
@@ -307,7 +359,8 @@ def _find_corpus(data: DataConfig, known: CorpusFacts | None, watcher: Watcher) 
 
 def corpus_facts(corpus: Corpus) -> dict[str, Any]:
     names = ("name", "sha256", "source", "note", "characters")
-    return {name: getattr(corpus, name) for name in names} | {"documents": corpus.count}
+    facts = {name: getattr(corpus, name) for name in names} | {"documents": corpus.count}
+    return facts | ({"val": corpus_facts(corpus.validation)} if corpus.validation else {})
 
 
 def load_text(config: Config, watcher: Watcher) -> tuple[Corpus, Tokenizer, Split]:
@@ -327,7 +380,29 @@ def read_text(data: DataConfig, watcher: Watcher) -> tuple[Corpus, Tokenizer, Sp
     Raises:
         InputError: It cannot be used.
     """
-    return _tokenized(_corpus(data, watcher), data, watcher)
+    return _tokenized(corpus_of(data, watcher), data, watcher)
+
+
+def corpus_of(data: DataConfig, watcher: Watcher) -> Corpus:
+    """Load a text, and the one to validate on if that is one of its own.
+
+    Raises:
+        InputError: It cannot be used.
+    """
+    corpus = _corpus(data, watcher)
+    return replace(corpus, validation=validation_of(data, watcher)) if data.val else corpus
+
+
+def validation_of(data: DataConfig, watcher: Watcher) -> Corpus:
+    """Load the text to validate on.
+
+    Raises:
+        InputError: It cannot be used.
+    """
+    found = _corpus(replace(data, corpus=data.val), watcher)
+    if found.note:  # another text stands in for it
+        raise InputError(f"{found.note.partition(': ')[0]}: validate on another text")
+    return found
 
 
 def _corpus(data: DataConfig, watcher: Watcher, as_before: bool = False) -> Corpus:
@@ -341,7 +416,19 @@ def _tokenized(
 ) -> tuple[Corpus, Tokenizer, Split]:
     """Tokenize a text, with the tokenizer of its run if there is one already."""
     tokenizer = tokenizer or make_tokenizer(data, corpus, watcher)
-    return corpus, tokenizer, split_of(tokens_of(corpus, tokenizer, watcher), data)
+    return corpus, tokenizer, split_texts(corpus, tokenizer, data, watcher)
+
+
+def split_texts(corpus: Corpus, tokenizer: Tokenizer, data: DataConfig, watcher: Watcher) -> Split:
+    """Return the tokens to train and to validate on.
+
+    Raises:
+        InputError: They cannot be made, or parted as is wanted.
+    """
+    made = tokens_of(corpus, tokenizer, watcher)
+    if corpus.validation is None:
+        return split_of(made, data)
+    return Split(made.tokens, tokens_of(corpus.validation, tokenizer, watcher).tokens)
 
 
 def options_of(data: DataConfig) -> Options:

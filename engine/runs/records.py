@@ -32,8 +32,8 @@ Precision: TypeAlias = Literal["fp32", "tf32", "bf16", "fp16"]
 StateName: TypeAlias = Literal[tuple(state.value for state in State)]  # type: ignore[valid-type]
 
 
-class CorpusFacts(TypedDict):
-    """The text that a run was trained on; see ``engine.runs.open.corpus_facts``."""
+class TextFacts(TypedDict):
+    """A text; see ``engine.runs.open.corpus_facts``."""
 
     name: Word
     sha256: Word
@@ -41,6 +41,12 @@ class CorpusFacts(TypedDict):
     source: NotRequired[Word]
     characters: NotRequired[Count]
     documents: NotRequired[Count]  # runs until 0.9 ran them together
+
+
+class CorpusFacts(TextFacts):
+    """The text that a run was trained on."""
+
+    val: NotRequired[TextFacts]  # the text it is validated on, if that is one of its own
 
 
 class ParentFacts(TypedDict):

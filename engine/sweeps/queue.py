@@ -29,7 +29,7 @@ from data.paths import (
 )
 from data.reading import convert, parse_json
 from data.specs import STANDARD_INPUT, anchored, specs_of
-from engine.config.schema import SETTINGS, config_from_dict, read_config
+from engine.config.schema import SETTINGS, TEXTS, config_from_dict, read_config
 from engine.config.setting import Value
 from engine.protocol import Open, PruningRule, Start, State
 from engine.runs.folder import (
@@ -162,7 +162,7 @@ class Queue:
             with suppress(InputError):
                 asked, made = config_from_dict(entry.settings), read_config(run / CONFIG_FILE)
                 # another program may have taken the name first; paths of texts may be resolved
-                if not asked.differences(made).keys() - {"data.corpus"}:
+                if not asked.differences(made).keys() - set(TEXTS):
                     return run
         return None
 
@@ -200,14 +200,17 @@ class Queue:
             last = len(_number(db, _in_order(db)))
             kept_rule = json.dumps(asdict(rule)) if rule and name else ""
             for number, trial in enumerate(trials, start=1):
-                config, corpus = trial.config, trial.config.data.corpus
-                if STANDARD_INPUT in specs_of(corpus):
-                    raise InputError(
-                        "standard input cannot wait in the queue: save it to a file, and name that"
-                    )
-                corpus = anchored(corpus, KNOWN_NAMES)  # to be found from any folder
-                check_storable(*specs_of(corpus))
-                config = config.replace({"data.corpus": corpus})
+                config = trial.config
+                for key in filter(config.get, TEXTS):
+                    text = str(config.get(key))
+                    if STANDARD_INPUT in specs_of(text):
+                        raise InputError(
+                            "standard input cannot wait in the queue: save it to a file, and name "
+                            "that"
+                        )
+                    text = anchored(text, KNOWN_NAMES)  # to be found from any folder
+                    check_storable(*specs_of(text))
+                    config = config.replace({key: text})
                 row = (
                     *(last + number, name, number, json.dumps(config.to_dict())),
                     *(json.dumps(dict(trial.changes)), command_line, time.time(), kept_rule),

@@ -205,3 +205,33 @@ def test_nanogpt_reads_what_was_prepared(cli: Cli, notes: Path, tmp_path: Path) 
 
 def test_rm_wants_a_name(cli: Cli) -> None:
     assert "name a text of the catalogue, or add --prepared" in cli("data", "rm").err
+
+
+def test_a_text_to_validate_on_is_named(cli: Cli, tmp_path: Path) -> None:
+    for name, count in (("a", 90), ("b", 30), ("c", 20)):
+        (tmp_path / f"{name}.txt").write_text(f"{name} is a line of its own\n" * count)
+    a, b, c = (str(tmp_path / f"{name}.txt") for name in "abc")
+    facts = json.loads(cli("data", "prepare", a, "--val", b, "--val", c, "--json").out)
+    assert facts["val_tokens"] == len((b_text := Path(b).read_text()) + Path(c).read_text())
+    assert facts["train_tokens"] == facts["tokens"] == len(Path(a).read_text())
+    assert any("'b', 'c', which the training text has not" in one for one in facts["told"])
+    cli(
+        "data", "prepare", a, "--val", b, "--bin", tmp_path / "bin", "--set", "data.tokenizer=bytes"
+    )
+    assert np.fromfile(tmp_path / "bin/val.bin", "<u2").tolist() == list(b_text.encode())
+
+
+def test_prepare_says_how_documents_are_kept_apart(cli: Cli, notes: Path, tmp_path: Path) -> None:
+    shown = " ".join(cli("data", "prepare", notes, "--bin", tmp_path).out.split())
+    assert "documents 21, an end-of-text token after each" in shown
+    facts = json.loads(cli("data", "prepare", notes, "--json").out)
+    assert facts["documents"] == 21
+    end = facts["vocab_size"] - 1
+    parts = [np.fromfile(tmp_path / name, "<u2") for name in ("train.bin", "val.bin")]
+    assert sum(int((one == end).sum()) for one in parts) == 21
+    assert sum(map(len, parts)) == facts["tokens"] == facts["train_tokens"] + facts["val_tokens"]
+
+
+def test_val_does_not_go_with_an_existing_run(cli: Cli) -> None:
+    told = cli("train", "--resume", "first", "--val", "x").problem
+    assert told.startswith("--val cannot go with the existing run 'first'")

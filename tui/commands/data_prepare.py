@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,10 @@ from data.download import Watcher
 from data.errors import InputError, reason_of
 from data.paths import quoted, typed_path
 from data.program import named, program
-from data.specs import join_specs
+from data.specs import join_specs, specs_of
 from tui import EXIT_DONE
 from tui.commands.data_info import data_settings, spec_parser
-from tui.commands.options import say_started
+from tui.commands.options import AlsoText, say_started
 from tui.terminal.stdout import put
 from tui.text.numbers import format_path, format_unit
 from tui.text.tables import format_columns, format_json
@@ -26,21 +27,25 @@ NANOGPT_TOKENS = 1 << 16  # its files have 16 bits for each
 
 def prepare(argv: list[str]) -> int:
     """``gpt-tui data prepare SPEC …``."""
-    from data.corpora.load import load_corpus
     from data.prepared.likeness import told_of
-    from data.prepared.prepare import loaded
     from data.prepared.prepare import prepare as prepare_text
-    from data.prepared.split import split_of
     from data.tokenizers import make_tokenizer
-    from engine.runs.open import options_of
+    from engine.runs.open import corpus_of, split_texts
 
     parser = spec_parser("prepare", "Make the tokens of a text, and keep them in the cache.")
     parser.add_argument(
         "--bin", metavar="FOLDER", help="also write nanoGPT's train.bin and val.bin there"
     )
+    parser.add_argument(
+        "--val",
+        action=AlsoText,
+        metavar="SPEC",
+        help="validate on this text, named in the same way",
+    )
     args = parser.parse_args(argv)
     settings, watcher = data_settings(args), Watcher(say_started)
-    corpus = load_corpus(join_specs(args.specs), options_of(settings), watcher)
+    settings = replace(settings, corpus=join_specs(args.specs), val=args.val or settings.val)
+    corpus = corpus_of(settings, watcher)
     if corpus.note:  # another text stands in for it
         raise InputError(f"{corpus.note.partition(': ')[0]}: name another text")
     tokenizer = make_tokenizer(settings, corpus, watcher)
@@ -50,7 +55,7 @@ def prepare(argv: list[str]) -> int:
             f"{tokenizer.vocab_size:,}: leave --bin out, or choose other tokens"
         )
     made = prepare_text(corpus, tokenizer, watcher)
-    split = split_of(loaded(made), settings)
+    split = split_texts(corpus, tokenizer, settings, watcher)
     told = [*corpus.told, *told_of(split, tokenizer)]
     if args.bin:
         _write_for_nanogpt(split, typed_path(args.bin))
@@ -76,6 +81,7 @@ def prepare(argv: list[str]) -> int:
         *(("note", one) for one in told),
     ]
     words = " ".join(f"--data {quoted(one)}" for one in args.specs)
+    words += "".join(f" --val {quoted(one)}" for one in specs_of(args.val or ()))
     words += "".join(f" --set {quoted(one)}" for one in args.set)
     put(f"{format_columns(rows, wrap=True)}\n  train    {program()} train {words}")
     return EXIT_DONE

@@ -154,6 +154,7 @@ def _go_on(args: argparse.Namespace, config: Config, settings: dict[str, Value])
         ("--preset", args.preset if args.config else config.preset),  # the file may name another
         ("--config", args.config),
         ("--data", args.data),
+        ("--val", args.val),
         *(("--set", pair) for pair in kept),
     ]
     words = [str(word) for option in options if option[1] is not None for word in option]

@@ -127,11 +127,11 @@ def _of_run(args: argparse.Namespace) -> Subject:
 
 
 def _of_config(args: argparse.Namespace) -> Subject:
-    from data.corpora.load import load_corpus
+    from data.corpora.corpus import NOBODY
     from data.download import Watcher
     from data.tokenizers import make_tokenizer
     from engine.inspect.trace import initial_model
-    from engine.runs.open import options_of
+    from engine.runs.open import corpus_of
     from tui.control.own_presets import find_preset
 
     if args.checkpoint is not None:
@@ -149,7 +149,7 @@ def _of_config(args: argparse.Namespace) -> Subject:
             return Subject(config, published, "as published")
     elif args.vocab_size is not None:
         raise InputError("--trace needs the vocabulary of a text: leave --vocab-size out")
-    corpus = load_corpus(config.data.corpus, options_of(config.data))
+    corpus = corpus_of(config.data, NOBODY)
     for sentence in filter(None, (corpus.note, *corpus.told)):
         complain(sentence)
     tokenizer = make_tokenizer(config.data, corpus, Watcher(complain))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SAMPLE_SETTING = re.compile(r"^sample\.(\w+)")  # that a sentence begins with
 LARGEST = 2**63 - 1  # which SQLite and NumPy can hold
-NEW_RUN_OPTIONS = ("preset", "config", "name")  # --data goes with an existing run, too
+NEW_RUN_OPTIONS = ("preset", "config", "name", "val")  # --data goes with an existing run, too
 
 DATA_HELP = (
     "a name (gpt-tui data list), file, folder, pattern, address or - (standard input); repeat it "
@@ -146,6 +146,12 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         "--config", type=path_argument, metavar="FILE", help="settings in a TOML file"
     )
     parser.add_argument("--data", action=AlsoText, metavar="SPEC", help=DATA_HELP)
+    parser.add_argument(
+        "--val",
+        action=AlsoText,
+        metavar="SPEC",
+        help="validate on this text, named as --data (default: a part of the text)",
+    )
     add_set_option(parser)
 
 
@@ -325,7 +331,7 @@ def config_of(args: argparse.Namespace, wait: bool = True) -> Config:
         InputError: All problems of the options at once.
     """
     from engine.config.changes import turn_off_epochs
-    from engine.config.schema import Config, flatten, read_toml
+    from engine.config.schema import TEXTS, Config, flatten, read_toml
     from engine.runs.folder import check_name
 
     problems: list[str] = []
@@ -343,11 +349,14 @@ def config_of(args: argparse.Namespace, wait: bool = True) -> Config:
     problems += [f"{args.config}: {problem}" for problem in _without_conflicts(found, config)]
     if args.data is not None:
         assignments = {"data.corpus": args.data, **assignments}
-    try:
-        check_storable(*specs_of(assignments.get("data.corpus", "")))
-    except InputError as error:
-        problems += error.problems
-        del assignments["data.corpus"]
+    if (val := getattr(args, "val", None)) is not None:  # commands without validation have none
+        assignments = {"data.val": val, **assignments}
+    for key in TEXTS:
+        try:
+            check_storable(*specs_of(assignments.get(key, "")))
+        except InputError as error:
+            problems += error.problems
+            del assignments[key]
     config, found = config.check(turn_off_epochs(assignments))
     problems += _without_conflicts(found, config)
     if args.name is not None:

@@ -62,8 +62,9 @@ def next_run(config: Config, vocab_size: int = 0) -> NextRun:
     known = KNOWN_TEXTS.get(config.data.corpus)
     characters, train_tokens = known or (KNOWN_TEXTS["tinyshakespeare"][0], 0)
     if not known:
+        val_share = 0.0 if config.data.val else config.data.val_share
         with suppress(OSError, ValueError):
-            train_tokens = round(os.path.getsize(config.data.corpus) * (1 - config.data.val_share))
+            train_tokens = round(os.path.getsize(config.data.corpus) * (1 - val_share))
     if config.data.tokenizer not in ("char", "bytes"):
         train_tokens = 0  # how many letters a token has depends on the text
     by_kind = vocabulary_size(config.data)

@@ -106,7 +106,7 @@ def format_value(key: str, value: Value) -> str:
     if isinstance(value, float) and value not in setting.special:
         return f"{value:.3g}"
     text = setting.format(value)
-    return called(text) if key == "data.corpus" else text
+    return called(text) if setting.several and value else text
 
 
 def setting_column(key: str, title: str, runs: Sequence[RunSummary]) -> Column:
