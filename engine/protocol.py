@@ -68,6 +68,7 @@ class Open(Command, frozen=True):
     changes: dict[str, Any] = {}
     pruning_rule: PruningRule | None = None
     data: str = ""  # where its text is now; empty if it is where it was
+    val: str = ""  # the same of the text it is validated on
 
 
 class Pause(Command, frozen=True):

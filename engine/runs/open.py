@@ -133,12 +133,17 @@ class TextMissing(InputError):
 
 
 def open_run(
-    path: Path, watcher: Watcher, data: str = "", changes: Mapping[str, Value] | None = None
+    path: Path,
+    watcher: Watcher,
+    data: str = "",
+    val: str = "",
+    changes: Mapping[str, Value] | None = None,
 ) -> RunFiles:
     """Open an existing run for writing.
 
     Args:
         data: Where its text is now, if it is not where it was; remembered.
+        val: The same of the text it is validated on.
         changes: Of its settings, which a command that is suggested repeats.
 
     Raises:
@@ -159,7 +164,7 @@ def open_run(
         known = database.meta().get("corpus")
         config = _as_it_began(config, known)
         corpus, tokenizer, split = _load_known_text(
-            path, config, known, watcher, data, changes or {}
+            path, config, known, watcher, data, val, changes or {}
         )
         if not known:  # its first program was killed before it could note it
             if is_saved:
@@ -171,7 +176,12 @@ def open_run(
             files.config = config.replace({"data.corpus": now})
             files.text_was = was
             if known:
-                database.set_meta(corpus={**known, "source": now})
+                known = {**known, "source": now}
+                database.set_meta(corpus=known)
+        if (found := corpus.validation) and found.source != config.data.val:
+            files.config = files.config.replace({"data.val": found.source})
+            if known:
+                database.set_meta(corpus={**known, "val": corpus_facts(found)})
         undo.pop_all()
     return files
 
@@ -206,7 +216,7 @@ def look_at_run(path: Path, watcher: Watcher, data: str = "") -> RunFiles:
         database = undo.enter_context(closing(RunDatabase(path / DATABASE_FILE, read_only=True)))
         known = database.meta().get("corpus")
         config = _as_it_began(config, known)
-        corpus, tokenizer, split = _load_known_text(path, config, known, watcher, data, {})
+        corpus, tokenizer, split = _load_known_text(path, config, known, watcher, data, "", {})
         undo.pop_all()
     return RunFiles(path, config, corpus, tokenizer, split, database, None, is_new=False)
 
@@ -218,7 +228,10 @@ def _as_it_began(config: Config, known: CorpusFacts | None) -> Config:
 
 def _places(config: Config, known: CorpusFacts | None) -> list[str]:
     """Return where the text of a run may be, the latest place first."""
-    asked = config.data.corpus
+    return _distinct_places(known, config.data.corpus)
+
+
+def _distinct_places(known: TextFacts | None, asked: str) -> list[str]:
     source = known.get("source", "") if known else ""
     return list(dict.fromkeys((source, asked))) if has_place(source) else [asked]
 
@@ -229,16 +242,17 @@ def _load_known_text(
     known: CorpusFacts | None,
     watcher: Watcher,
     data: str,
+    val: str,
     changes: Mapping[str, Value],
 ) -> tuple[Corpus, Tokenizer, Split]:
     """Load the text that a run was trained on: prepared, where it was, or where it is now."""
     problems = []
     kind, has_documents = config.data.tokenizer, _keeps_documents_apart(known)
     tokenizer = read_tokenizer(path, kind, has_documents)
-    if not data and known and tokenizer and (found := _prepared(known, tokenizer, config)):
+    if not (data or val) and known and tokenizer and (found := _prepared(known, tokenizer, config)):
         check_fit(config.model, tokenizer, found[2])
         return found
-    validation = _known_validation(path, config.data, known, tokenizer, watcher)
+    validation = _known_validation(path, config.data, known, tokenizer, watcher, val)
     for place in [data] if data else _places(config, known):
         if place == STANDARD_INPUT and not data:
             problems.append("standard input cannot be read again")
@@ -280,31 +294,47 @@ def _known_validation(
     known: CorpusFacts | None,
     tokenizer: Tokenizer | None,
     watcher: Watcher,
+    val: str,
 ) -> Corpus | None:
-    """Return the text that a run is validated on: prepared, or where it was.
+    """Return the text that a run is validated on: prepared, where it was, or where it is now.
 
     Raises:
         TextMissing: It is not there, or is another one now.
     """
     if not data.val:
+        if val:
+            raise TextMissing(
+                f"the run {path.name!r} is validated on a part of its text: leave --val out"
+            )
         return None
     facts = known.get("val") if known else None
-    if facts and tokenizer and (kept := _kept(facts, tokenizer)):
+    if not val and facts and tokenizer and (kept := _kept(facts, tokenizer)):
         return kept[0]
-    try:
-        if STANDARD_INPUT in specs_of(data.val):
-            raise InputError("standard input cannot be read again")
-        found = validation_of(data, watcher)
-        if facts and facts["sha256"] != found.sha256:
-            raise InputError("it is another text: its hash differs")
-        return found
-    except InputError as error:
-        if error.is_shortage:
-            raise
+    problems = []
+    for place in [val] if val else _distinct_places(facts, data.val):
+        try:
+            if STANDARD_INPUT in specs_of(place) and not val:
+                raise InputError("standard input cannot be read again")
+            found = validation_of(replace(data, val=place), watcher)
+            if not facts or facts["sha256"] == found.sha256:
+                return found
+            problems.append(f"{named(place)} is another text: its hash differs")
+        except NotFound:
+            problems.append(f"there is no file {named(place)}")
+        except InputError as error:
+            if error.is_shortage:
+                raise
+            problems += error.problems
+    name = named(facts["name"] if facts else called(data.val))
+    told = "; ".join(problems)
+    if val:
         raise TextMissing(
-            f"the text {named(called(data.val))} that the run {path.name!r} is validated on was "
-            f"not found ({'; '.join(error.problems)}): put it back"
-        ) from None
+            f"--val is not the text {name} that the run {path.name!r} is validated on ({told})"
+        )
+    raise TextMissing(
+        f"the text {name} that the run {path.name!r} is validated on was not found ({told}): put "
+        f"it back, or name where it is: {program()} train --resume {typed_name(path)} --val PATH"
+    )
 
 
 def _keeps_documents_apart(known: CorpusFacts | None) -> bool:

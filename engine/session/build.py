@@ -57,6 +57,7 @@ def build_trainer(
     config = config_from_dict(snapshot.state["config"]) if snapshot else files.config
     if files.text_was:
         config = config.replace({"data.corpus": files.config.data.corpus})
+    config = config.replace({"data.val": files.config.data.val})  # where it is now
     config.replace(changes)  # invalid ones are refused before anything is done
     known = _settled_before(files.database.meta())
     if known:  # newer than the checkpoint

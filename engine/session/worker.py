@@ -288,11 +288,16 @@ def _new_or_existing(command: Start | Open, watcher: Watcher) -> RunFiles:
         config = config_from_dict(command.config)
         runs_dir = Path(command.runs_dir)
         return new_run(config, runs_dir, command.name, command.command_line, watcher, command.like)
-    return open_or_restore(find_run(command.run), watcher, command.data, command.changes)
+    run, places = find_run(command.run), (command.data, command.val)
+    return open_or_restore(run, watcher, *places, command.changes)
 
 
 def open_or_restore(
-    path: Path, watcher: Watcher, data: str = "", changes: Mapping[str, Value] | None = None
+    path: Path,
+    watcher: Watcher,
+    data: str = "",
+    val: str = "",
+    changes: Mapping[str, Value] | None = None,
 ) -> RunFiles:
     """Open an existing run, after restoring its database if that is damaged.
 
@@ -300,7 +305,7 @@ def open_or_restore(
         InputError: Another program writes it, it cannot be restored, or its text has changed.
     """
     try:
-        return open_run(path, watcher, data, changes)
+        return open_run(path, watcher, data, val, changes)
     except Unreadable as error:
         if not error.is_restorable:
             raise
@@ -320,7 +325,7 @@ def open_or_restore(
         ) from None
     finally:
         lock.release()
-    return dataclasses.replace(open_run(path, watcher, data, changes), told=tuple(told))
+    return dataclasses.replace(open_run(path, watcher, data, val, changes), told=tuple(told))
 
 
 def _described(error: Exception, session: Session | Viewer | None) -> str:

@@ -15,7 +15,7 @@ from data.corpora.catalogue import KNOWN_NAMES
 from data.corpora.corpus import Options
 from data.sources import stdin
 from tests.cli.conftest import Cli
-from tests.engine.run_folders import forget_prepared_texts
+from tests.engine.run_folders import forget_prepared_texts, write_run
 
 
 @pytest.fixture
@@ -232,6 +232,7 @@ def test_prepare_says_how_documents_are_kept_apart(cli: Cli, notes: Path, tmp_pa
     assert sum(map(len, parts)) == facts["tokens"] == facts["train_tokens"] + facts["val_tokens"]
 
 
-def test_val_does_not_go_with_an_existing_run(cli: Cli) -> None:
-    told = cli("train", "--resume", "first", "--val", "x").problem
+def test_val_does_not_go_with_a_run_in_the_app(cli: Cli, runs_dir: Path) -> None:
+    write_run(runs_dir, "first")
+    told = cli("first", "--val", "x").problem
     assert told.startswith("--val cannot go with the existing run 'first'")

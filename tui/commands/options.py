@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -452,7 +452,7 @@ def changes_of(args: argparse.Namespace, new_run: bool = False) -> dict[str, Val
     return turn_off_epochs(changes)
 
 
-def refuse_new_run_options(args: argparse.Namespace, names: tuple[str, ...], run: str) -> None:
+def refuse_new_run_options(args: argparse.Namespace, names: Sequence[str], run: str) -> None:
     """Refuse options of new runs for an existing run.
 
     Raises:

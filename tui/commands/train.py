@@ -59,7 +59,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--resume",
         metavar="RUN",
-        help="resume a run: its name or path; --data says where its text is, if it was moved",
+        help="resume a run: its name or path; --data and --val say where its texts are, if moved",
     )
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
     return parser
@@ -74,14 +74,15 @@ def _start(args: argparse.Namespace, argv: list[str]) -> Start:
 
 def _resume(args: argparse.Namespace) -> Open | None:
     """Return the command for the engine; None if the run is finished and nothing changes."""
-    refuse_new_run_options(args, NEW_RUN_OPTIONS, args.resume)
+    refuse_new_run_options(args, [one for one in NEW_RUN_OPTIONS if one != "val"], args.resume)
     run = find_run(args.resume, runs_dir_of(args))
     changes = changes_of(args)
     summary = read_summary(run)
     finished = summary.state == State.FINISHED and not summary.pruned
-    if finished and not (summary.live or changes or args.data):
+    if finished and not (summary.live or changes or args.data or args.val):
         return None
-    return Open(str(run), running=True, changes=dict(changes), data=args.data or "")
+    data, val = args.data or "", args.val or ""
+    return Open(str(run), running=True, changes=dict(changes), data=data, val=val)
 
 
 def _report(outcome: Outcome, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from data.errors import InputError
-from engine.runs.open import TextMissing, look_at_run, new_run
+from engine.runs.open import TextMissing, look_at_run, new_run, open_run
 from tests.engine.conftest import SILENT, MakeConfig, Rig, assert_same_bits, bits, recorded_losses
 from tests.engine.run_folders import forget_prepared_texts
 from tests.engine.session.test_tokens import every_kind
@@ -55,10 +55,10 @@ def test_a_run_whose_validation_text_is_gone_or_another_says_so(
     forget_prepared_texts()
     text = own.read_text()
     own.write_text(text + "more\n")
-    with pytest.raises(TextMissing, match=r"own\.txt .*not found \(it is another text: its hash"):
+    with pytest.raises(TextMissing, match=r"own\.txt .*not found \(.* is another text: its hash"):
         look_at_run(path, SILENT)
     own.unlink()
-    with pytest.raises(TextMissing, match=r"is validated on was not found .*: put it back"):
+    with pytest.raises(TextMissing, match=r"is validated on was not found .* --val PATH$"):
         look_at_run(path, SILENT)
     own.write_text(text)
     look_at_run(path, SILENT).close()
@@ -94,3 +94,25 @@ def test_what_the_training_text_has_not_is_told(
     unseen, unlike = session.files.told
     assert unseen.startswith("the validation text has 'B', 'Z', 'ä', 'ö', 'ü', which the tr")
     assert unlike.startswith("the validation text is unlike the training text")
+
+
+def test_where_it_is_now_is_remembered(own: Path, rig: Rig, make_config: MakeConfig) -> None:
+    session = rig.new(make_config(data__val=str(own)))
+    rig.to_step(session, 2)
+    split = session.files.split
+    path = rig.close(session)
+    moved = own.rename(own.with_name("moved.txt"))
+    forget_prepared_texts()
+    with pytest.raises(TextMissing, match=r"--val is not the text own\.txt that"):
+        open_run(path, SILENT, val=session.files.corpus.source)
+    open_run(path, SILENT, val=str(moved)).close()
+    forget_prepared_texts()
+    resumed = rig.open(path)
+    assert resumed.trainer.config.data.val == str(moved)
+    assert resumed.files.split.val.tolist() == split.val.tolist()
+
+
+def test_a_run_without_one_says_so(rig: Rig, make_config: MakeConfig, own: Path) -> None:
+    path = rig.close(rig.new(make_config(), running=False))
+    with pytest.raises(TextMissing, match="a part of its text: leave --val out"):
+        open_run(path, SILENT, val=str(own))
