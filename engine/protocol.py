@@ -24,9 +24,11 @@ class Command(Struct, frozen=True, kw_only=True, tag=True):
 
     Attributes:
         request_id: Chosen by the sender and repeated in the answer; 0 for none.
+        sender: Who sent it from another process, which the journal says.
     """
 
     request_id: int = 0
+    sender: str = ""
 
     def refused(self, why: str) -> Refused:
         """The answer if it cannot be carried out."""
@@ -69,6 +71,11 @@ class Open(Command, frozen=True):
     pruning_rule: PruningRule | None = None
     data: str = ""  # where its text is now; empty if it is where it was
     val: str = ""  # the same of the text it is validated on
+    role: str = "control"  # where another process trains it; see ``engine.remote.wire.Hello``
+
+
+class Describe(Command, frozen=True):
+    """Describe the open run again, as it is now. Answered by ``RunOpened``."""
 
 
 class Pause(Command, frozen=True):
@@ -237,6 +244,7 @@ class RunOpened(Event, frozen=True):
     last_sample: int = 0  # number of the newest stored sample; later ones have events
     watching: bool = False  # it is read-only: another process trains it, or its text is missing
     missing: str = ""  # why it is read-only, if not because another program has it open
+    attached: str = ""  # the process that trains it, if that is not this one
     characters: str = ""  # that a prompt may have; empty if it may have any
     vocab_size: int = 0
 

@@ -36,6 +36,7 @@ FLOORS = (
     ("engine.optim", "engine.training"),
     ("engine.runs", "engine.checkpoint", "engine.sampling"),
     ("engine.sweeps", "engine.diagnostics", "engine.lr_finder", "engine.inspect"),
+    ("engine.remote",),
     ("engine.session",),
     ("engine.repair",),
     ("engine",),

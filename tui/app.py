@@ -100,6 +100,7 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
         self.cockpit = CockpitScreen(self.control)
         self._errors = errors  # where output of native code goes; None leaves it alone
         self._guard = guard  # what restores the terminal if this process cannot
+        self.leaves_training = False  # whether it goes on in the background
         self.leaving = Leaving(
             self.control, self._exit_from_thread, guard, lambda: summary(self.control)
         )
@@ -335,8 +336,9 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
             self.action_leave()
 
     def _leave_as_answered(self, answer: str | None) -> None:
-        if answer in ("save", "now"):
-            self._leave(save=answer == "save", code=EXIT_DONE)
+        self.leaves_training = answer == "leave"
+        if answer in ("save", "now", "leave"):
+            self._leave(save=answer != "now", code=EXIT_DONE)
 
     def _leave_by_signal(self) -> None:
         self._leave(save=True, code=EXIT_SIGNAL)
@@ -442,11 +444,26 @@ def _run(launch: Launch, guard: TerminalGuard) -> int:
         return EXIT_FAILED
     if run and app.control.facts.name and not (run / CONFIG_FILE).exists():
         complain(SETTINGS_GONE.format(run / CONFIG_FILE, program(), typed_name(run)))
-    _print_summary(app.control)
     if not saved:
+        _print_summary(app.control)
         complain("the run could not be closed in time")
         return EXIT_FAILED
+    if app.leaves_training and run and app.control.facts.name:
+        return _train_on(run)
+    _print_summary(app.control)
     return code
+
+
+def _train_on(run: Path) -> int:
+    """Go on with the run in a process of its own."""
+    from tui.control.detaching import train_detached
+
+    try:
+        train_detached(["--resume", str(run)])
+    except InputError as error:
+        complain(str(error))
+        return EXIT_FAILED
+    return EXIT_DONE
 
 
 def _print_error(app: GptTuiApp, errors: ErrorLog) -> None:
@@ -465,13 +482,17 @@ def summary(control: RunControl) -> str:
     if control.run_path and control.facts.name:
         run = control.run_path
         state = "seen read-only" if control.watching else str(status.state)
+        if control.attached:
+            state = f"left to {control.attached}"
         lines.append(
             f"run {run.name}: {state}, step {status.step:,} of {status.total_steps:,}, "
             f"val {format_loss(status.val_loss)}, best {format_loss(status.best_val_loss)}"
         )
         lines.append(f"  kept in  {format_path(run)}")
         done = status.state is State.FINISHED or control.watching
-        lines.append(f"  {'open' if done else 'continue':<9}{program()} {typed_name(run)}")
+        verb = "attach" if control.attached else "open" if done else "continue"
+        again = f"attach {typed_name(run)}" if control.attached else typed_name(run)
+        lines.append(f"  {verb:<9}{program()} {again}")
         again = f"{program()} --config {quoted_path(run / CONFIG_FILE)}"
     else:
         again = program() + control.launch.command_line.removeprefix(PROGRAM)

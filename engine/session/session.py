@@ -133,24 +133,7 @@ class Session:
     def open(self, running: bool, request_id: int = 0) -> None:
         """Announce the run; then train or stay paused."""
         trainer, files = self.trainer, self.files
-        self.outlet.tell(
-            protocol.RunOpened(
-                path=str(files.path),
-                config=trainer.config.to_dict(),
-                runtime=dataclasses.asdict(trainer.runtime),
-                corpus=files.corpus.name,
-                note=files.corpus.note,
-                parameters=self.run_state.parameters,
-                step=trainer.step,
-                total_steps=trainer.total_steps,
-                saved_step=self.run_state.saved_step,
-                first_step=self.run_state.first_step,
-                last_sample=files.database.newest_id("samples"),
-                characters=files.tokenizer.alphabet,
-                vocab_size=files.tokenizer.vocab_size,
-                request_id=request_id,
-            )
-        )
+        self._describe(request_id)
         for message in files.told:
             self.outlet.warn(message)
         if told := described_crash(files, trainer):
@@ -203,6 +186,7 @@ class Session:
     def handle(self, command: protocol.Command) -> None:
         """Carry out a command, or say why not."""
         handlers: dict[type[protocol.Command], Callable[[Any], None]] = {
+            protocol.Describe: lambda one: self._describe(one.request_id),
             protocol.Pause: self._pause,
             protocol.Resume: self._resume,
             protocol.Step: self._take_single_step,
@@ -222,10 +206,13 @@ class Session:
             protocol.Unsilence: lambda one: self._advisor.unsilence(one.request_id),
         }
         handler = handlers.get(type(command))
+        if command.sender and not isinstance(command, protocol.Describe):
+            self.outlet.journal("command", name=type(command).__name__, by=command.sender)
         try:
             if handler is None:
                 raise InputError(f"a run is open already: stop it before {type(command).__name__}")
-            if self._rewinder.target is not None and handler != self._stop_going_back:
+            may_always = isinstance(command, protocol.StopGoingBack | protocol.Describe)
+            if self._rewinder.target is not None and not may_always:
                 raise InputError(
                     f"the run is going back to step {self._rewinder.target:,}: wait until it is "
                     f"there, or stop that"
@@ -262,6 +249,27 @@ class Session:
         self.outlet.set_state(self.outlet.state, request_id)
 
     # -- commands --------------------------------------------------------------------------------
+
+    def _describe(self, request_id: int) -> None:
+        trainer, files = self.trainer, self.files
+        self.outlet.tell(
+            protocol.RunOpened(
+                path=str(files.path),
+                config=trainer.config.to_dict(),
+                runtime=dataclasses.asdict(trainer.runtime),
+                corpus=files.corpus.name,
+                note=files.corpus.note,
+                parameters=self.run_state.parameters,
+                step=trainer.step,
+                total_steps=trainer.total_steps,
+                saved_step=self.run_state.saved_step,
+                first_step=self.run_state.first_step,
+                last_sample=files.database.newest_id("samples"),
+                characters=files.tokenizer.alphabet,
+                vocab_size=files.tokenizer.vocab_size,
+                request_id=request_id,
+            )
+        )
 
     def _pause(self, command: protocol.Pause) -> None:
         if self.outlet.state is State.RUNNING:

@@ -43,15 +43,21 @@ from engine.protocol import (
     Stop,
     Warned,
 )
+from engine.remote.client import Unreachable
+from engine.remote.server import EngineServer
 from engine.runs.database import Unreadable
 from engine.runs.folder import LOG_FILE, RunIsTaken, RunLock, find_run, typed_name
 from engine.runs.open import RunFiles, new_run, open_run
+from engine.session.attached import Attached
 from engine.session.viewer import Viewer
 
 if TYPE_CHECKING:
     from engine.session.session import Session
 
+    AnySession = Session | Attached | Viewer
+
 Emit = Callable[[Event], None]
+WAKE = Command()  # has the loop look for what another process told
 
 
 class EngineLoop:
@@ -60,14 +66,17 @@ class EngineLoop:
     Args:
         emit: Called with each event.
         status: Until the first command is carried out.
+        serves: Let other processes watch and control the run that is open here.
     """
 
-    def __init__(self, emit: Emit, status: Status | None = None) -> None:
-        self._emit = emit
+    def __init__(self, emit: Emit, status: Status | None = None, serves: bool = False) -> None:
+        self._to_owner, self._serves = emit, serves
+        self._server: EngineServer | None = None
+        emit = self._emit
         # each command with the number of stops before it; None ends the loop
         self._inbox: SimpleQueue[tuple[Command | None, int]] = SimpleQueue()
         self._stops = 0  # no lock: signal handlers count it up
-        self._session: Session | Viewer | None = None
+        self._session: AnySession | None = None
         self.metrics = MetricStore()
         self.lr_finder = BackgroundFinder(emit)
         self._inspector = Inspector(emit)
@@ -89,6 +98,15 @@ class EngineLoop:
         """End the loop after the commands sent so far."""
         self._stops += 1
         self._inbox.put((None, self._stops))
+
+    @property
+    def has_controller(self) -> bool:
+        """Whether a client from another process can resume the run."""
+        return bool(self._server and self._server.has_controller)
+
+    def _emit(self, event: Event) -> None:
+        if not (self._server and self._server.hear(event)):
+            self._to_owner(event)
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self.run, name="engine", daemon=True)
@@ -121,7 +139,7 @@ class EngineLoop:
 
     def _carry_out(self, command: Command, stops: int) -> None:
         self.lr_finder.end(command)
-        if isinstance(command, EndLearningRateFinder):
+        if isinstance(command, EndLearningRateFinder) or command is WAKE:
             return
         if isinstance(command, FindLearningRate):
             self.lr_finder.begin(command, self.status.state, lambda: not self._inbox.empty())
@@ -150,13 +168,15 @@ class EngineLoop:
 
     def _inspect(self, command: Inspect) -> None:
         session = self._session
-        if session is None or isinstance(session, Viewer):
+        if session is None or isinstance(session, Viewer | Attached):
             path = session.path if session else None
             self._inspector.begin(command, None, path)
         else:
             self._inspector.begin(command, session.subject, session.files.path)
 
-    def _guard(self, work: Callable[[Session | Viewer], Any], request_id: int = 0) -> Any:
+    def _guard(
+        self, work: Callable[[Session | Attached | Viewer], Any], request_id: int = 0
+    ) -> Any:
         """Call the session; a failure ends the session, never the loop."""
         assert self._session is not None
         try:
@@ -182,7 +202,7 @@ class EngineLoop:
                 if files:
                     files.discard()
                     files = None
-                self._session = self._viewer(command, error)
+                self._session = self._taken(command, error)
         except (InputError, Cancelled) as error:
             if files:
                 files.discard()
@@ -196,7 +216,34 @@ class EngineLoop:
             self._fail(error, command.request_id)
         else:
             running, id = isinstance(command, Start) or command.running, command.request_id
+            if self._serves and not isinstance(self._session, Viewer | Attached):
+                self._serve(files.path)  # type: ignore[union-attr]
             self._guard(lambda session: session.open(running, id), id)
+
+    def _serve(self, run: Path) -> None:
+        try:
+            self._server = EngineServer(self, run)
+        except (InputError, OSError) as error:
+            why = str(error) if isinstance(error, InputError) else describe_os_error(error)
+            self._emit(Warned(f"other programs cannot attach to this run: {why}"))
+
+    def _taken(self, command: Open, why: InputError) -> Attached | Viewer:
+        """Return a run that cannot be trained here: controlled where it is, or read-only.
+
+        Raises:
+            InputError: It cannot be read, either.
+        """
+        if isinstance(why, RunIsTaken):
+            metrics = MetricStore()
+            with suppress(Unreachable):
+                run = find_run(command.run)
+                attached = Attached(run, metrics, self._emit, self._wake, command.role)
+                self.metrics = metrics
+                return attached
+        return self._viewer(command, why)
+
+    def _wake(self) -> None:
+        self._inbox.put((WAKE, self._stops))
 
     def _viewer(self, command: Open, why: InputError) -> Viewer:
         """Return a view of a run that cannot be trained here.
@@ -243,6 +290,13 @@ class EngineLoop:
             self._fail(error)
         else:
             self._status, self._session = session.status, None
+        finally:
+            self._end_server()
+
+    def _end_server(self) -> None:
+        if self._server:
+            self._server.close()
+            self._server = None
 
     def _report(self, message: str) -> None:
         self._status = Status(State.PREPARING, message)
@@ -253,7 +307,7 @@ class EngineLoop:
         detail = "".join(traceback.format_exception(error))
         status = session.status if session else Status()
         self._status = dataclasses.replace(status, state=State.FAILED, message="")
-        if session and not isinstance(session, Viewer):
+        if session and not isinstance(session, Viewer | Attached):
             log_file = session.files.path / LOG_FILE
             with suppress(OSError):
                 appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -262,6 +316,7 @@ class EngineLoop:
             self._close_after_failure(session, _described(error, session))
         self._emit(Failed(_described(error, session), detail, request_id=request_id))
         self._emit(StateChanged(State.FAILED, self._status.step))
+        self._end_server()
 
     def _close_after_failure(self, session: Session, why: str) -> None:
         """Close metrics and journal after a failure; no checkpoint is written."""
@@ -328,14 +383,15 @@ def open_or_restore(
     return dataclasses.replace(open_run(path, watcher, data, val, changes), told=tuple(told))
 
 
-def _described(error: Exception, session: Session | Viewer | None) -> str:
+def _described(error: Exception, session: AnySession | None) -> str:
     if failure := described_failure(error) or shortage_of_files(error):
         return failure
     told = str(error).lower()
     if "database is locked" in told:
         return "another program holds the run's database: close it there and open the run again"
     if "disk image is malformed" in told:
-        path = session.path if isinstance(session, Viewer) else session and session.files.path
+        elsewhere = isinstance(session, Viewer | Attached)
+        path = session.path if elsewhere else session and session.files.path  # type: ignore[union-attr]
         run = typed_name(path) if path else "RUN"
         return f"the run's database is damaged: {program()} verify {run} --repair restores it"
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -87,6 +87,7 @@ def leave(run: Path | None, edits: Mapping[str, Value] | None = None) -> None:
     control = SimpleNamespace(
         status=status,
         watching=False,
+        attached="",
         draft=SimpleNamespace(waiting=edits or {}, base="tiny"),
         run_path=run,
         facts=SimpleNamespace(name=run and run.name),

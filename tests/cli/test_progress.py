@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable
 
 import pytest
 
 from engine.protocol import State, Status
-from tests.cli.conftest import Stream
+from tests.cli.conftest import Stream, until
 from tui.commands import headless as progress
 from tui.commands.headless import CLEAR_LINE, Progress, progress_line
 
@@ -22,13 +20,6 @@ STATUS = Status(
     tokens_per_second=19_200.0,
     tokens_per_step=768,
 )
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)

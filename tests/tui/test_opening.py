@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -213,11 +214,41 @@ async def test_a_text_that_stands_in_is_named(open_app: Open) -> None:
         assert "python-docs (stand-in)" in person.app.control.facts.corpus
 
 
-async def test_a_run_that_another_program_trains_is_watched_and_then_taken_over(
+async def test_a_run_that_another_program_trains_is_controlled_from_here(
     open_app: Open, runs_dir: Path, config: Config
 ) -> None:
     heard: list[Event] = []
     other = RunControl(Launch(config, runs_dir), heard.append)
+    other.begin()
+    other.start()
+    try:
+        while other.status.step < 5:
+            await asyncio.sleep(0.01)
+        run = Path(next(event.path for event in heard if isinstance(event, RunOpened)))
+        async with open_app(run=run) as person:
+            opened = await person.until_heard(RunOpened)
+            assert opened.attached and not opened.watching
+            assert f"attached to process {os.getpid()}" in person.cockpit.notice.text
+            await person.press("space")
+            await person.until_state(State.PAUSED)
+            assert str(other.status.state) == "paused"
+            await person.press("s")
+            await person.until(lambda: bool(person.texts()), "the text")
+            await person.press("space")
+            await person.until_state(State.RUNNING)
+            await person.press("q")  # asks nothing
+            assert person.app.leaving.code is not None
+        assert other.status.state is State.RUNNING
+    finally:
+        assert other.end(30)
+
+
+async def test_a_run_of_a_program_that_takes_no_commands_is_watched_and_then_taken_over(
+    open_app: Open, runs_dir: Path, config: Config
+) -> None:
+    heard: list[Event] = []
+    other = RunControl(Launch(config, runs_dir), heard.append)
+    other.engine._serves = False  # as of an earlier version
     other.begin()
     other.start()
     try:

@@ -17,6 +17,13 @@ FORMER_NAMES = {"lr-test": "lr-finder"}  # still understood
 COMMANDS = {
     "open": CommandEntry("tui.commands.open", "open a run in the app (short: gpt-tui RUN)"),
     "train": CommandEntry("tui.commands.train", "train without a screen"),
+    "attach": CommandEntry(
+        "tui.commands.attach", "watch and control a run that another process trains"
+    ),
+    "ps": CommandEntry("tui.commands.ps", "list the runs in training on this machine"),
+    "tell": CommandEntry("tui.commands.tell", "send a command to the process that trains a run"),
+    "stop": CommandEntry("tui.commands.stop", "save and end a run trained in the background"),
+    "logs": CommandEntry("tui.commands.logs", "print what a run said in the background"),
     "sample": CommandEntry("tui.commands.sample", "generate text with a run's model"),
     "runs": CommandEntry("tui.commands.runs", "list, compare, tag, copy, export and delete runs"),
     "plot": CommandEntry("tui.commands.plot", "print the curves of runs as a chart of text"),

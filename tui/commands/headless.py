@@ -23,6 +23,7 @@ from engine.protocol import (
     Failed,
     Fork,
     Forked,
+    Inspected,
     Open,
     Refused,
     RunOpened,
@@ -33,9 +34,11 @@ from engine.protocol import (
     Stop,
     Warned,
 )
+from engine.remote.wire import encode
 from engine.runs.folder import DATABASE_FILE, LOG_FILE
 from engine.session.worker import EngineLoop
 from tui import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
+from tui.control.detaching import tell_ready
 from tui.terminal.signals import Handler, ending_signals, handle, name_of
 from tui.terminal.visible import Control, visible, visible_line
 from tui.text.notices import format_advice
@@ -63,27 +66,35 @@ class Outcome:
     problem: str = ""
 
 
-def train(command: Start | Open, stream: TextIO) -> Outcome:
+def train(
+    command: Start | Open,
+    stream: TextIO,
+    events: TextIO | None = None,
+    ready: int | None = None,
+) -> Outcome:
     """Train until the run is finished or a signal stops it.
 
     Args:
         command: Starts a new run, or opens one.
         stream: Where to print the progress.
+        events: Where to write each event of the engine, as a line of JSON.
+        ready: The descriptor on which another process waits for the run to be open.
 
     Raises:
         InputError: The engine refused the command; no run was created.
     """
-    return _Headless(stream).train(command)
+    return _Headless(stream, events, ready).train(command)
 
 
 class _Headless:
     """Trains one run; events arrive in the thread that trains."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._loop = EngineLoop(self._hear)
+    def __init__(self, stream: TextIO, events: TextIO | None, ready: int | None) -> None:
+        self._events, self._ready = events, ready
+        self._loop = EngineLoop(self._hear, serves=True)
         self._progress = Progress(stream, lambda: self._loop.status)
         self._run: Path | None = None
-        self._signalled = False
+        self._signalled = self._stopped = False
         self._refused: str | None = None
         self._failed = False
         self._ending = ""
@@ -102,7 +113,7 @@ class _Headless:
         status = self._loop.status
         if self._failed:
             return EXIT_FAILED
-        if status.state is State.FINISHED:
+        if status.state is State.FINISHED or self._stopped:
             return EXIT_DONE
         is_saved = status.step == status.saved_step
         return EXIT_SIGNAL if self._signalled and is_saved else EXIT_FAILED
@@ -121,6 +132,9 @@ class _Headless:
     # -- events ----------------------------------------------------------------------------------
 
     def _hear(self, event: Event) -> None:
+        if self._events and not isinstance(event, Inspected):
+            self._events.write(encode(event).decode())
+            self._events.flush()
         match event:
             case StateChanged(state=State.PREPARING):
                 self._progress.prepare(event.message)
@@ -128,9 +142,14 @@ class _Headless:
                 self._say_why(event.message)
                 self._loop.end()
             case StateChanged(state=State.PAUSED):
-                self._give_up()
+                if not (event.request_id or self._loop.has_controller):
+                    self._give_up()
+            case StateChanged(state=State.STOPPED) if event.request_id:  # by another process
+                self._stopped = True
+                self._loop.end()
             case RunOpened():
                 self._run = Path(event.path)
+                self._tell_ready(self._run)
                 self._progress.say(_introduction(event))
             case Evaluated():
                 self._progress.say(_evaluation(event, self._loop.status.total_steps))
@@ -145,11 +164,16 @@ class _Headless:
                 self._progress.say(f"what was trained is kept in the new run {self._run}")
             case Refused(command="Fork"):
                 self._progress.say(f"gpt-tui: it cannot be kept: {on_one_line(event.message)}")
-            case Refused():
+            case Refused() if not event.request_id:  # else another process is told
                 self._refused = event.message
                 self._loop.end()
             case Failed():
                 self._fail(event)
+
+    def _tell_ready(self, run: Path) -> None:
+        if self._ready is not None:
+            ready, self._ready = self._ready, None
+            tell_ready(run, run / LOG_FILE, ready)
 
     def _say_why(self, ending: str) -> None:
         """Print why the run ended; closing it repeats the event."""

@@ -26,6 +26,7 @@ from tui.commands.options import (
     runs_dir_of,
     warn_of_unused,
 )
+from tui.control.detaching import train_detached
 from tui.terminal.stdout import complain, print_last
 from tui.text.notices import FOLDER_GONE, SETTINGS_GONE
 from tui.text.numbers import format_amount, format_duration, format_loss, format_path
@@ -36,11 +37,15 @@ NOTHING_KEPT = RunSummary(path="", name="", state=State.STOPPED)
 
 def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
+    if args.detach:
+        train_detached([one for one in argv if one != "--detach"])
+        return EXIT_DONE
     command = _resume(args) if args.resume is not None else _start(args, argv)
     if command is None:
         outcome = Outcome(EXIT_DONE, find_run(args.resume, runs_dir_of(args)))
     else:
-        outcome = train(command, sys.stderr)
+        events = sys.stdout if args.events else None
+        outcome = train(command, sys.stderr, events, args.ready_fd)
     run = outcome.run
     if run and not run.is_dir():
         complain(FOLDER_GONE.format(run))
@@ -48,6 +53,8 @@ def main(argv: list[str]) -> int:
     has_settings = not run or os.path.lexists(run / CONFIG_FILE)
     if run and not has_settings:
         complain(SETTINGS_GONE.format(run / CONFIG_FILE, program(), typed_name(run)))
+    if args.events:
+        return outcome.code
     if args.json or has_settings:  # without its settings, a run has no summary
         _report(outcome, args.json)
     return outcome.code
@@ -61,14 +68,25 @@ def _parser() -> Parser:
         metavar="RUN",
         help="resume a run: its name or path; --data and --val say where its texts are, if moved",
     )
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="end with one line of JSON on stdout")
+    how.add_argument(
+        "--events", action="store_true", help="write each event as a line of JSON on stdout"
+    )
+    how.add_argument(
+        "--detach",
+        action="store_true",
+        help="train in the background: gpt-tui attach RUN comes back to it",
+    )
+    parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)  # see tui.control.detaching
     return parser
 
 
 def _start(args: argparse.Namespace, argv: list[str]) -> Start:
     config = config_of(args)
     warn_of_unused(config, args.set)
-    typed = command_line("gpt-tui train", argv)
+    words = ["--detach" if word.startswith("--ready-fd=") else word for word in argv]
+    typed = command_line("gpt-tui train", words)
     return Start(config.to_dict(), str(runs_dir_of(args)), args.name, typed)
 
 

@@ -678,6 +678,7 @@ GROUPS: dict[str, Group] = {
         (
             Key("save", "s,enter", "answer('save')", "save and quit", "save and quit"),
             Key("now", "q", "answer('now')", "quit now", "quit without saving"),
+            Key("leave", "l", "answer('leave')", "leave it training", "train in the background"),
             Key("stay", "escape,k", "answer('')", "stay", "do not quit"),
         ),
         modal=True,

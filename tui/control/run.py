@@ -67,6 +67,7 @@ class Launch:
     command_line: str = ""
     theme: str = ""  # instead of the preferred one
     surely: Callable[[], Config] | None = None  # `config` once nvidia-smi was asked, in a thread
+    role: str = "control"  # of this app, if another process trains the run
     lesson: str | None = None  # the model at which the lecture is opened; empty for the next one
 
 
@@ -112,6 +113,7 @@ class RunControl:
         self.note = ""
         self.first_step = 0  # above 0 for a fork: it has no earlier weights
         self.watching = False  # the run is read-only here
+        self.attached = ""  # the process that trains it, if that is not this one
         self.missing = ""  # why, if not because another program has it open
         self.characters: frozenset[str] = frozenset()  # of a prompt; none if it may have any
         self.vocab_size = 0  # of the open run; 0 before there is one
@@ -144,7 +146,7 @@ class RunControl:
         """The engine; created after the first paint, because it imports numpy."""
         from engine.session.worker import EngineLoop
 
-        return EngineLoop(self._emit, self._first_status)
+        return EngineLoop(self._emit, self._first_status, serves=True)
 
     @property
     def status(self) -> Status:
@@ -171,7 +173,8 @@ class RunControl:
         """Whether quitting without saving would lose steps."""
         status = self.status
         training = status.state is State.RUNNING
-        return self.is_open and (training or status.step > status.saved_step)
+        unsaved = training or status.step > status.saved_step
+        return self.is_open and unsaved and not self.attached
 
     @property
     def can_cool_down(self) -> bool:
@@ -188,8 +191,8 @@ class RunControl:
         self.engine.start()
         self._started = True  # not before: a signal may end what has started
         if self.launch.run:
-            run, data = str(self.launch.run), self.launch.data
-            self.send(Open(run, running=self.will_train, watch=True, data=data))
+            run, data, role = str(self.launch.run), self.launch.data, self.launch.role
+            self.send(Open(run, running=self.will_train, watch=True, data=data, role=role))
 
     def start(self) -> None:
         """Start a new run with the edited settings.
@@ -522,7 +525,7 @@ class RunControl:
         runtime = event.runtime
         self.note = event.note
         self.first_step, self.watching = event.first_step, event.watching
-        self.missing = event.missing
+        self.missing, self.attached = event.missing, event.attached
         self.characters = frozenset(event.characters)
         self.vocab_size = event.vocab_size
         self.facts = RunFacts(
@@ -551,7 +554,7 @@ class RunControl:
         if event.request_id != self._awaited:
             return  # another one was asked for since
         self._awaited = 0
-        if event.watching or self.will_train == self._opens_in_training:
+        if event.watching or event.attached or self.will_train == self._opens_in_training:
             return
         self.resume() if self.will_train else self.pause()
 

@@ -170,7 +170,7 @@ class OpenRunDialog(Dialog):
 
 
 class QuitDialog(Dialog):
-    """Asks before the app quits during training; the answer is ``save`` or ``now``.
+    """Asks before the app quits during training: the answer is ``save``, ``now`` or ``leave``.
 
     Args:
         status: Returns the state of the run, which continues meanwhile.
@@ -219,6 +219,8 @@ class QuitDialog(Dialog):
             )
             told = f"quit now: {format_count(lost, 'step')} will be re-trained\n{last}"
             return "" if at_rest else told
+        if key.name == "leave":
+            return "" if at_rest else "quit, and train on in the background"
         return "stay" if at_rest else "keep going"
 
     def action_answer(self, answer: str) -> None:
@@ -252,4 +254,5 @@ def differences(base: Config, edits: Mapping[str, Value]) -> Text:
 
 def is_busy(control: RunControl) -> bool:
     """Return whether opening another run would interrupt training here."""
-    return control.status.state in (State.PREPARING, State.RUNNING) and not control.watching
+    elsewhere = control.watching or control.attached
+    return control.status.state in (State.PREPARING, State.RUNNING) and not elsewhere

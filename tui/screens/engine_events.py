@@ -118,7 +118,8 @@ class EngineEventHandler:
         self._screen.samples.open_run(records, control.characters, context)
         self._screen.show_settings()
         self._show_warnings(self._preparation_warnings)
-        self._screen.app.log_to_run(event.path, event.watching)  # type: ignore[attr-defined]
+        elsewhere = event.watching or bool(event.attached)
+        self._screen.app.log_to_run(event.path, elsewhere)  # type: ignore[attr-defined]
         self.show_others(Path(event.path))
 
     def _on_warned(self, event: protocol.Warned) -> None:

@@ -66,11 +66,11 @@ def _answers(command: Command, event: Event) -> bool:
 class Talk:
     """A thread engine, and a way to wait for what it says."""
 
-    def __init__(self, runs_dir: Path) -> None:
+    def __init__(self, runs_dir: Path, serves: bool = False) -> None:
         self.runs_dir = runs_dir
         self.events: list[Event] = []
         self._said = threading.Condition()
-        self.engine = EngineLoop(self._hear)
+        self.engine = EngineLoop(self._hear, serves=serves)
         self.engine.start()
 
     def _hear(self, event: Event) -> None:
@@ -100,6 +100,15 @@ class Talk:
             found = answer()
         assert found is not None
         return found
+
+    def wait(self, kind: type[E], matching: Callable[[E], bool]) -> None:
+        """Wait until the engine has said something."""
+
+        def has_said() -> bool:
+            return any(matching(one) for one in self.events if isinstance(one, kind))
+
+        with self._said:
+            assert self._said.wait_for(has_said, 60)
 
     def start(self, make_config: MakeConfig, **changes: Any) -> RunOpened:
         config = make_config(**changes).to_dict()
@@ -334,7 +343,7 @@ def test_the_status_never_goes_back_while_a_run_closes(talk: Talk, make_config: 
         seen.append(talk.engine.status.state)
         talk._hear(event)
 
-    talk.engine._emit = hear
+    talk.engine._to_owner = hear
     talk.state(Stop(), State.STOPPED)
     assert State.PREPARING not in seen
 

@@ -132,7 +132,7 @@ async def test_a_run_that_another_program_trains_is_looked_into(open_app: Open) 
         await person.until_state(State.FINISHED)
         async with open_app(run=person.run) as second:
             opened = await second.until_heard(RunOpened)
-            assert opened.watching
+            assert opened.attached
             screen = await look(second)
             assert screen.state.answer and screen.state.answer.step == 30
             await go_to(second, screen, "prediction")

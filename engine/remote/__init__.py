@@ -1,0 +1,1 @@
+"""Control of a run that another process trains, through a Unix socket."""

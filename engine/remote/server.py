@@ -1,0 +1,348 @@
+"""Let other processes watch and control the run that this one trains.
+
+One thread serves all clients. What training costs is handing over each event and, ten times a
+second, reading the status and the ends of the curves. A client that reads too slowly is given
+everything anew once it has caught up, and one that does not read at all is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct, structs
+
+from engine.metrics import MetricStore
+from engine.program import VERSION
+from engine.protocol import (
+    Command,
+    Describe,
+    Event,
+    FindLearningRate,
+    Inspect,
+    Inspected,
+    Open,
+    Refused,
+    RunOpened,
+    SampleFinished,
+    SampleStarted,
+    SampleText,
+    Start,
+    Status,
+    Warned,
+)
+from engine.remote.address import (
+    host_name,
+    is_own,
+    listen,
+    remove_address,
+    socket_of,
+    write_address,
+)
+from engine.remote.wire import (
+    MOST_BYTES,
+    PROTOCOL,
+    Goodbye,
+    Hello,
+    Marks,
+    Rows,
+    Update,
+    Welcome,
+    encode,
+    from_client,
+)
+
+UPDATE_SECONDS = 0.1
+HELLO_SECONDS = 10.0  # for the first line of a client
+MOST_BUFFERED = 1 << 22  # bytes on their way to a client; beyond it is behind
+CLOSE_SECONDS = 1.0  # for clients to read what is left, at the end
+STUCK_SECONDS = 60.0  # after which a client that reads nothing is dropped
+MOST_CLIENTS = 32
+ROLES = ("control", "watch", "take", "tell")
+HERE_ALONE = Start, Open, FindLearningRate, Inspect  # commands for the engine of one's own process
+
+
+class Served(Protocol):
+    """What is served: an ``EngineLoop``."""
+
+    @property
+    def status(self) -> Status: ...
+
+    @property
+    def metrics(self) -> MetricStore: ...
+
+    def send(self, command: Command) -> None: ...
+
+
+class EngineServer:
+    """Serves the open run of an engine, until it is closed.
+
+    Raises:
+        InputError: There is no place for the socket.
+        OSError: It cannot be made, or the run's folder cannot be written.
+    """
+
+    def __init__(self, engine: Served, run: Path) -> None:
+        self._engine, self._run = engine, run
+        self._clients: list[_Client] = []
+        self._controller: _Client | None = None
+        # of requests to the engine: whose they are, and which they are of that client
+        self._asked: dict[int, tuple[_Client, int]] = {}
+        self._numbers = itertools.count(1 << 40)  # none that the owner of the engine uses
+        self._path = socket_of(run)
+        self._socket = listen(self._path)
+        try:
+            write_address(run, self._path)
+        except OSError:
+            self._socket.close()
+            raise
+        self._loop = asyncio.new_event_loop()
+        self._ended = asyncio.Event()
+        self._thread = threading.Thread(target=self._serve, name="server", daemon=True)
+        self._thread.start()
+
+    @property
+    def has_controller(self) -> bool:
+        """Whether somebody is there who can resume a paused run."""
+        return self._controller is not None
+
+    def hear(self, event: Event) -> bool:
+        """Pass an event on; return whether it concerns clients alone. Called by the engine."""
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._pass_on, event)
+        return isinstance(event, RunOpened) and event.request_id >= 1 << 40
+
+    def close(self) -> None:
+        """Tell all clients what is left to tell, and end."""
+        remove_address(self._run, self._path)
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join(5)
+
+    # -- in the server's thread ------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        with suppress(OSError):  # whatever happens to a socket, training goes on
+            self._loop.run_until_complete(self._main())
+        self._loop.close()
+
+    async def _main(self) -> None:
+        server = await asyncio.start_unix_server(self._meet, sock=self._socket, limit=MOST_BYTES)
+        while not self._ended.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), UPDATE_SECONDS)
+            self._update_all()
+        server.close()
+        for client in self._clients:
+            client.writer.close()
+        closing = [asyncio.ensure_future(one.writer.wait_closed()) for one in self._clients]
+        if closing:
+            await asyncio.wait(closing, timeout=CLOSE_SECONDS)
+
+    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = None
+        try:
+            hello = await self._greeted(reader, writer)
+            if hello is None:
+                return
+            client = _Client(writer, hello)
+            self._clients.append(client)
+            self._describe(client)
+            while line := await reader.readline():
+                self._obey(client, line)
+        except (OSError, ValueError):  # gone, or a line of more than MOST_BYTES
+            pass
+        finally:
+            if client:
+                self._leave(client)
+            writer.close()
+
+    async def _greeted(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Hello | None:
+        """Return the first line of a client that may stay; tell another one why not."""
+        why, hello = "", None
+        try:
+            line = await asyncio.wait_for(reader.readline(), HELLO_SECONDS)
+            told = from_client(line)
+            hello = told if isinstance(told, Hello) else None
+        except (TimeoutError, ValueError):
+            pass
+        if hello is None or hello.role not in ROLES:
+            why = "the first line must be a Hello"
+        elif hello.protocol != PROTOCOL:
+            why = (
+                f"the run is trained by gpt-tui {VERSION}, which speaks version {PROTOCOL} of the "
+                f"protocol, and this program speaks {hello.protocol}: use the same version for both"
+            )
+        elif not is_own(writer.get_extra_info("socket")):
+            why = "the run is trained by another user"
+        elif len(self._clients) >= MOST_CLIENTS:
+            why = f"{MOST_CLIENTS} programs are attached to this run already"
+        if why:
+            writer.write(encode(Goodbye(why)))
+            return None
+        return hello
+
+    def _describe(self, client: _Client) -> None:
+        """Ask the engine for a description of the run, with which the client begins anew."""
+        client.joined = client.behind = False
+        self._ask(client, Describe())
+
+    def _ask(self, client: _Client, command: Command) -> None:
+        number = next(self._numbers)
+        self._asked[number] = client, command.request_id
+        self._engine.send(structs.replace(command, request_id=number, sender=client.who))
+
+    def _obey(self, client: _Client, line: bytes) -> None:
+        try:
+            command = from_client(line)
+        except ValueError as error:
+            client.write(Refused("", f"that is no command: {error}"))
+            return
+        if isinstance(command, Hello):
+            if command.role == "take":
+                self._give_control(client)
+            return
+        why = ""
+        if isinstance(command, HERE_ALONE):
+            why = "this run is open in another process, which has no other"
+        elif self._controller not in (client, None) and client.role != "tell":
+            assert self._controller
+            why = f"{self._controller.who} is in control: attach with --take to take over"
+        elif client.role == "watch":
+            why = "this is only watched: attach without --watch to take control"
+        if why:
+            client.write(command.refused(why))
+        else:
+            self._ask(client, command)
+
+    def _give_control(self, client: _Client) -> None:
+        before, self._controller = self._controller, client
+        if before not in (client, None):
+            assert before
+            before.write(Warned(f"{client.who} has taken control of this run: here it is watched"))
+
+    def _leave(self, client: _Client) -> None:
+        self._clients.remove(client)
+        self._asked = {n: of for n, of in self._asked.items() if of[0] is not client}
+        if self._controller is client:
+            self._controller = None
+
+    # -- what clients are told -------------------------------------------------------------------
+
+    def _pass_on(self, event: Event) -> None:
+        owner, request_id = self._asked.pop(event.request_id, (None, 0))
+        if owner and isinstance(event, RunOpened):
+            self._welcome(owner, structs.replace(event, request_id=0))
+            return
+        if isinstance(event, Inspected):  # its arrays stay in the process that asked
+            return
+        others = structs.replace(event, request_id=0) if event.request_id else event
+        for client in self._clients:
+            if client.joined and client.knows(event):
+                if not isinstance(event, SampleText):  # there are many, and they change no status
+                    client.update(self._engine)
+                own = client is owner
+                client.write(structs.replace(event, request_id=request_id) if own else others)
+
+    def _welcome(self, client: _Client, opened: RunOpened) -> None:
+        if client not in self._clients:
+            return
+        if client.role == "take" or (client.role == "control" and self._controller is None):
+            self._give_control(client)
+        other = self._controller if self._controller is not client else None
+        client.begin(
+            Welcome(
+                PROTOCOL,
+                os.getpid(),
+                host_name(),
+                VERSION,
+                opened,
+                self._engine.status,
+                other.who if other else "",
+            )
+        )
+        client.update(self._engine)
+
+    def _update_all(self) -> None:
+        for client in list(self._clients):
+            if client.is_stuck:
+                client.writer.transport.abort()
+            elif client.behind and client.has_caught_up:
+                self._describe(client)
+            elif client.joined and not client.behind:
+                client.update(self._engine)
+
+
+class _Client:
+    """One that is connected, and what it was told."""
+
+    def __init__(self, writer: asyncio.StreamWriter, hello: Hello) -> None:
+        self.writer, self.who, self.role = writer, hello.who[:200], hello.role
+        self.joined = False  # has had its welcome
+        self.behind = False  # has missed something
+        self._samples: set[int] = set()  # whose start it was told
+        self._rows: dict[str, tuple[int, object]] = {}  # of each curve: how many, and of what
+        self._marked = (-1, -1, -1)
+        self._status: Status | None = None
+        self._written_at = time.monotonic()
+
+    @property
+    def has_caught_up(self) -> bool:
+        return not self.writer.transport.get_write_buffer_size()
+
+    @property
+    def is_stuck(self) -> bool:
+        if self.has_caught_up:
+            self._written_at = time.monotonic()
+        return time.monotonic() - self._written_at > STUCK_SECONDS
+
+    def write(self, message: Struct) -> None:
+        """Send a message, unless too much is on its way already."""
+        if self.writer.transport.get_write_buffer_size() > MOST_BUFFERED:
+            self.behind = True
+        if not (self.behind or self.writer.is_closing()):
+            self.writer.write(encode(message))
+
+    def knows(self, event: Event) -> bool:
+        """Return whether it can make something of an event: more of a text it has the start of."""
+        if isinstance(event, SampleStarted):
+            self._samples.add(event.sample)
+        return not isinstance(event, SampleText | SampleFinished) or event.sample in self._samples
+
+    def begin(self, welcome: Welcome) -> None:
+        self.joined, self._status, self._marked = True, welcome.status, (-1, -1, -1)
+        self._rows.clear()
+        self._samples.clear()
+        self.write(welcome)
+
+    def update(self, engine: Served) -> None:
+        """Tell what has changed since the last time."""
+        metrics, status = engine.metrics, engine.status
+        rows = [one for name in metrics.names() if (one := self._new_rows(metrics, name))]
+        marked = len(metrics.marks), len(metrics.events), len(metrics.bests)
+        marks = None
+        if marked != self._marked:
+            marks = Marks(metrics.marks, metrics.events, metrics.bests, metrics.references)
+        if rows or marks or status != self._status:
+            self._status, self._marked = status, marked
+            self.write(Update(status, rows, marks))
+
+    def _new_rows(self, metrics: MetricStore, name: str) -> Rows | None:
+        steps, values, history = metrics.column(name).rows()
+        sent, of = self._rows.get(name, (0, history))
+        first = sent if of is history else 0
+        self._rows[name] = len(steps), history
+        if first == len(steps) and of is history:
+            return None
+        new = slice(first, None)
+        return Rows(
+            name, first, steps[new].astype("<i8").tobytes(), values[new].astype("<f8").tobytes()
+        )

@@ -1,0 +1,155 @@
+"""What goes through the socket of an engine: one line of JSON for each message.
+
+From a client comes ``Hello`` and then commands (``engine.protocol``), from the engine ``Welcome``
+and then events and ``Update``. A message is tagged with the name of its class as ``type``. Nothing
+received is ever executed or unpickled.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from math import nan
+from typing import Any, TypeVar, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+from engine.metrics import Mark
+from engine.protocol import Command, Event, Inspected, RunOpened, Status
+
+PROTOCOL = 1  # raised when older programs could not understand a message
+MOST_BYTES = 1 << 20  # of a line from a client
+
+Message = TypeVar("Message")
+
+
+class Hello(Struct, frozen=True, tag=True):
+    """The first line of a client.
+
+    Attributes:
+        who: The user, the machine and the process, as others are told.
+        role: ``control``, ``watch``, ``take`` (control, from whoever has it) or ``tell`` (a
+            script that sends single commands, beside whoever has control).
+    """
+
+    protocol: int
+    who: str
+    role: str = "control"
+
+
+class Welcome(Struct, frozen=True, tag=True):
+    """The first line to a client.
+
+    Attributes:
+        controller: Who has control; empty if that is the client.
+    """
+
+    protocol: int
+    pid: int
+    host: str
+    version: str
+    opened: RunOpened
+    status: Status
+    controller: str = ""
+
+
+class Goodbye(Struct, frozen=True, tag=True):
+    """The last line to a client that cannot stay."""
+
+    why: str
+
+
+class Rows(Struct, frozen=True):
+    """Rows of a curve from ``first`` on: ``steps`` are int64, ``values`` float64, little-endian.
+
+    With a ``first`` of 0 they replace what is there.
+    """
+
+    name: str
+    first: int
+    steps: bytes
+    values: bytes
+
+
+class Marks(Struct, frozen=True):
+    """All that is marked in charts; see ``MetricStore``."""
+
+    marks: list[Mark]
+    events: list[Mark]
+    bests: list[Mark]
+    references: dict[str, float]
+
+
+class Update(Struct, frozen=True, tag=True):
+    """The status, and what is new in the curves."""
+
+    status: Status
+    rows: list[Rows] = []
+    marks: Marks | None = None
+
+
+# the result of a view holds arrays of a kind that only the process that asked knows
+EVENTS = [one for one in Event.__subclasses__() if one is not Inspected]
+ToEngine = functools.reduce(operator.or_, [Hello, *Command.__subclasses__()])
+ToClient = functools.reduce(operator.or_, [Welcome, Goodbye, Update, *EVENTS])
+
+_encode = msgspec.json.Encoder().encode
+
+
+def encode(message: Struct) -> bytes:
+    """Return a message as a line."""
+    return _encode(message) + b"\n"
+
+
+def from_client(line: bytes) -> Hello | Command:
+    """Read a line of a client.
+
+    Raises:
+        ValueError: It is no message; in one line why.
+    """
+    told: Hello | Command = _decoded(line, ToEngine)
+    return told
+
+
+def from_engine(line: bytes) -> Welcome | Goodbye | Update | Event:
+    """Read a line of an engine.
+
+    Raises:
+        ValueError: It is no message; in one line why.
+    """
+    told: Welcome | Goodbye | Update | Event = _decoded(line, ToClient)
+    return told
+
+
+def _decoded(line: bytes, kinds: Any) -> Any:
+    try:
+        return msgspec.convert(_with_nan(msgspec.json.decode(line)), kinds)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(str(error).replace("\n", " ")) from None
+
+
+def _with_nan(told: Any) -> Any:
+    """Put NaN where a number is missing: JSON has none, and msgspec writes null for it."""
+    if not isinstance(told, dict):
+        return told
+    lists = told["marks"].values() if isinstance(told.get("marks"), dict) else ()
+    marks = [mark for one in lists if isinstance(one, list) for mark in one]
+    places = [(told, name) for name in _numbers(told.get("type"))]
+    places += [(mark, "value") for mark in marks if isinstance(mark, dict)]
+    for place, name in places:
+        if name in place and place[name] is None:
+            place[name] = nan
+    return told
+
+
+@functools.cache
+def _fields_of_floats() -> dict[str, tuple[str, ...]]:
+    return {
+        kind.__name__: tuple(k for k, v in get_type_hints(kind).items() if v is float)
+        for kind in EVENTS
+    }
+
+
+def _numbers(kind: Any) -> tuple[str, ...]:
+    return _fields_of_floats().get(kind, ()) if isinstance(kind, str) else ()

@@ -1,0 +1,144 @@
+"""A run that is trained elsewhere, controlled from here: as if it were trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.protocol import (
+    Adjust,
+    Adjusted,
+    Evaluate,
+    Evaluated,
+    Open,
+    Pause,
+    Refused,
+    Resume,
+    Rewind,
+    Rewound,
+    RunOpened,
+    Sample,
+    SampleFinished,
+    SampleStarted,
+    SampleText,
+    Save,
+    Saved,
+    State,
+    StateChanged,
+    Step,
+    Stop,
+    Warned,
+)
+from engine.runs.database import RunDatabase
+from engine.runs.folder import DATABASE_FILE
+from engine.session.attached import Attached
+from engine.session.session import Session
+from tests.engine.conftest import MakeConfig, assert_same_bits, weights
+from tests.engine.session.test_worker import Talk
+
+Serve = Callable[..., tuple[Talk, Talk, Path]]
+
+
+pytestmark = pytest.mark.usefixtures("sockets")
+
+
+@pytest.fixture
+def serve(runs_dir: Path, make_config: MakeConfig) -> Iterator[Serve]:
+    """An engine that serves a run, and another one that is attached to it."""
+    both: list[Talk] = []
+
+    def start(**changes: Any) -> tuple[Talk, Talk, Path]:
+        trains, looks = Talk(runs_dir, serves=True), Talk(runs_dir)
+        both.extend((trains, looks))
+        run = Path(trains.start(make_config, **{"train__max_steps": 10**6, **changes}).path)
+        opened = looks.ask(Open(str(run), watch=True, request_id=1), RunOpened)
+        assert opened.attached and not opened.watching and opened.request_id == 1
+        return trains, looks, run
+
+    yield start
+    for one in reversed(both):
+        assert one.engine.join(30)
+
+
+def test_each_command_is_answered_as_if_it_were_trained_here(serve: Serve) -> None:
+    trains, looks, _ = serve()
+    assert looks.state(Pause(request_id=2), State.PAUSED).request_id == 2
+    assert trains.engine.status.state is State.PAUSED
+    step = trains.engine.status.step
+    assert looks.engine.status.step == step  # the status comes before the event
+    assert looks.ask(Step(request_id=3), StateChanged, lambda e: e.request_id == 3).step == step + 1
+    adjusted = looks.ask(Adjust({"optim.beta1": 0.8}, request_id=4), Adjusted)
+    assert adjusted.changes == {"optim.beta1": [0.9, 0.8]}
+    assert looks.ask(Evaluate(whole=True), Evaluated).measured == "whole split"
+    saved = looks.ask(Save(), Saved)
+    assert Path(saved.path).is_dir()
+    started = looks.ask(Sample({"max_tokens": 5}), SampleStarted, lambda e: not e.automatic)
+    looks.wait(SampleFinished, lambda event: event.sample == started.sample)
+    texts = [e for e in looks.events if isinstance(e, SampleText) and e.sample == started.sample]
+    assert sum(len(one.text) for one in texts) == 5
+    assert looks.ask(Rewind(0), Rewound).step == 0
+    refused = looks.ask(Adjust({"model.n_layer": 3}, request_id=9), Refused)
+    assert refused.request_id == 9 and "n_layer" in refused.message
+    assert looks.state(Resume(), State.RUNNING)
+    assert not [e for e in looks.events if isinstance(e, Warned) and "read-only" in e.message]
+
+
+def test_the_curves_and_marks_are_those_of_the_engine(serve: Serve) -> None:
+    trains, looks, _ = serve(eval__interval=5)
+    looks.state(Pause(), State.PAUSED)
+    looks.ask(Adjust({"optim.learning_rate": 0.01}), Adjusted)
+    looks.ask(Evaluate(), Evaluated)
+    looks.state(Step(request_id=5), State.PAUSED)
+    ours, theirs = looks.engine.metrics, trains.engine.metrics
+    curves = {name: theirs.column(name).snapshot()[1] for name in theirs.names()}
+    assert "train_loss" in curves and "val_loss" in curves
+    got = {name: ours.column(name).snapshot()[1] for name in ours.names()}
+    by_step = ("train_loss", "val_loss", "grad_norm")
+    assert_same_bits({k: curves[k] for k in by_step}, {k: got[k] for k in by_step})
+    assert [mark.label for mark in ours.marks] == [mark.label for mark in theirs.marks]
+    assert ours.references == theirs.references
+
+
+def test_leaving_leaves_it_in_training_and_the_journal_says_who_came(serve: Serve) -> None:
+    trains, looks, run = serve()
+    looks.ask(Adjust({"optim.beta1": 0.8}), Adjusted)
+    assert looks.state(Stop(), State.STOPPED)
+    assert trains.engine.status.state is State.RUNNING
+    assert looks.ask(Open(str(run), watch=True), RunOpened).attached  # and comes back
+    trains.state(Pause(), State.PAUSED)
+    with closing(RunDatabase(run / DATABASE_FILE, read_only=True)) as database:
+        (entry,) = database.journal("command")
+    assert entry["detail"]["name"] == "Adjust"
+    assert "(process " in entry["detail"]["by"]
+
+
+def test_once_the_engine_has_ended_the_run_is_viewed(serve: Serve) -> None:
+    trains, looks, run = serve()
+    trains.state(Stop(), State.STOPPED)
+    ended = "has ended: it can be opened and continued here"
+    looks.wait(Warned, lambda event: ended in event.message)
+    assert "open it here" in looks.ask(Pause(request_id=5), Refused).message
+    opened = looks.ask(Open(str(run), running=False, watch=True), RunOpened)
+    assert not opened.attached and not opened.watching
+
+
+def test_a_run_that_is_served_keeps_its_bits(
+    serve: Serve, runs_dir: Path, make_config: MakeConfig
+) -> None:
+    alone = Talk(runs_dir)
+    alone.start(make_config, train__max_steps=40, model__dropout=0.1)
+    alone.wait(StateChanged, lambda event: event.state is State.FINISHED)
+    trains, looks, _ = serve(train__max_steps=40, model__dropout=0.1)
+    looks.engine.send(Pause())
+    looks.engine.send(Evaluate())
+    looks.engine.send(Resume())
+    trains.wait(StateChanged, lambda event: event.state is State.FINISHED)
+    sessions = [one.engine._session for one in (alone, trains)]
+    first, second = (one.trainer for one in sessions if isinstance(one, Session))
+    assert_same_bits(weights(first.model), weights(second.model))
+    assert isinstance(looks.engine._session, Attached)
+    assert alone.engine.join(30)

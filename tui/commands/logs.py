@@ -1,0 +1,35 @@
+"""``gpt-tui logs RUN``: what a run said while it was trained in the background."""
+
+from __future__ import annotations
+
+import time
+
+from data.errors import InputError
+from data.reading import open_regular
+from engine.runs.folder import LOG_FILE, is_locked
+from tui import EXIT_DONE
+from tui.commands.options import RunParser
+from tui.terminal.stdout import put
+from tui.terminal.visible import visible
+
+POLL_SECONDS = 0.3
+
+
+def main(argv: list[str]) -> int:
+    """Print the log; with ``--follow``, until the run ends."""
+    parser = RunParser("gpt-tui logs", "Print what a run said while trained in the background.")
+    parser.add_argument("--follow", "-f", action="store_true", help="go on until the run ends")
+    args, run = parser.parse_run(argv)
+    try:
+        descriptor = open_regular(run / LOG_FILE)
+    except FileNotFoundError:
+        raise InputError(
+            f"the run {run.name!r} has no log: it was not trained in the background"
+        ) from None
+    with open(descriptor, "rb") as log:
+        while True:
+            live = is_locked(run)  # before reading: what is written last is read, too
+            put(visible(log.read().decode(errors="replace")), end="")
+            if not (args.follow and live):
+                return EXIT_DONE
+            time.sleep(POLL_SECONDS)
