@@ -61,6 +61,24 @@ async def test_a_new_prompt_is_shown_while_an_older_text_is_still_written(open_a
         assert str(pane.border_title).startswith("sample at step 2")
 
 
+async def test_a_text_that_the_model_ended_says_so(open_app: Open) -> None:
+    async with open_app() as person:
+        pane = person.cockpit.samples
+        pane.begin(SampleRecord(1, False, {"seed": 1}, "one", number=1))
+        pane.finish(1, "max_tokens")
+        pane.refresh_text()
+        assert "end of text" not in str(pane.border_title)
+        pane.begin(SampleRecord(2, False, {"seed": 1}, "two", number=2))
+        pane.finish(2, "end_of_text")
+        pane.refresh_text()
+        assert str(pane.border_title).endswith("seed 1 · end of text")
+        pane.begin(SampleRecord(3, False, {"seed": 1}, "three", number=3, group=3))
+        pane.begin(SampleRecord(3, False, {"seed": 2}, "four", number=4, group=3))
+        pane.finish(4, "end_of_text")
+        pane.refresh_text()
+        assert [one.title for one in pane.view.passages] == ["seed 1", "seed 2, end of text"]
+
+
 # ---- seeds and prompts ---------------------------------------------------------------------------
 
 
