@@ -449,6 +449,7 @@ def _run(launch: Launch, guard: TerminalGuard) -> int:
         complain("the run could not be closed in time")
         return EXIT_FAILED
     if app.leaves_training and run and app.control.facts.name:
+        app.leaving.stay()
         return _train_on(run)
     _print_summary(app.control)
     return code

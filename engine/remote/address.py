@@ -17,13 +17,12 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from data.errors import InputError
 from data.files import write_atomically
 from data.reading import convert, parse_json, read_regular
-from engine.remote.wire import PROTOCOL
+from engine.remote.wire import PROTOCOL, encode
 
 RECORD_FILE = "engine.json"
 LONGEST_PATH = 103  # bytes, on macOS; Linux has 107
@@ -126,7 +125,7 @@ def is_own(connection: socket.socket) -> bool:
 def write_address(run: Path, path: Path) -> None:
     """Note in the run's folder where its engine can be reached."""
     told = Address(host_name(), os.getpid(), str(path))
-    write_atomically(run / RECORD_FILE, msgspec.json.encode(told) + b"\n")
+    write_atomically(run / RECORD_FILE, encode(told))
 
 
 def read_address(run: Path) -> Address | None:

@@ -8,6 +8,7 @@ received is ever executed or unpickled.
 from __future__ import annotations
 
 import functools
+import json
 import operator
 from math import nan
 from typing import Any, TypeVar, get_type_hints
@@ -99,7 +100,10 @@ _encode = msgspec.json.Encoder().encode
 
 def encode(message: Struct) -> bytes:
     """Return a message as a line."""
-    return _encode(message) + b"\n"
+    try:
+        return _encode(message) + b"\n"
+    except UnicodeEncodeError:  # a path that is not UTF-8, which msgspec does not write
+        return json.dumps(msgspec.to_builtins(message)).encode() + b"\n"
 
 
 def from_client(line: bytes) -> Hello | Command:
@@ -124,9 +128,16 @@ def from_engine(line: bytes) -> Welcome | Goodbye | Update | Event:
 
 def _decoded(line: bytes, kinds: Any) -> Any:
     try:
-        return msgspec.convert(_with_nan(msgspec.json.decode(line)), kinds)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        return msgspec.convert(_with_nan(_parsed(line)), kinds)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise ValueError(str(error).replace("\n", " ")) from None
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return msgspec.json.decode(line)
+    except msgspec.DecodeError:
+        return json.loads(line)  # which reads half of a surrogate pair, as of such a path
 
 
 def _with_nan(told: Any) -> Any:

@@ -20,8 +20,10 @@ from pathlib import Path
 import pytest
 
 from data.paths import quoted, utf8_text
+from engine.protocol import Stop
 from engine.runs.summary import RunSummary, read_summary
 from tests.tui.conftest import SMALL, checkpoints
+from tui.commands.tell import tell
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 90.0
@@ -332,6 +334,27 @@ def test_the_background_is_found_and_news_are_told_to_who_is_away(
     assert b"\x1b[22;0t" in terminal.output
     assert terminal.output.rfind(b"\x1b[23;0t") > terminal.output.rfind(b"\x1b]2;")
     assert "fdfd" not in terminal.text  # the answer is neither shown nor taken for keys
+
+
+@pytest.mark.usefixtures("sockets")
+def test_a_run_that_is_left_in_training_goes_on_in_a_process_of_its_own(
+    open_terminal: OpenTerminal,
+) -> None:
+    # that process may take longer to begin than the app has to end
+    terminal = open_terminal("import tui.control.leaving as it\nit.EXIT_SECONDS = 2.0\n")
+    terminal.train()
+    terminal.press("q")
+    terminal.until(lambda: "train on in the background" in terminal.text, "the question")
+    terminal.press("l")
+    assert terminal.wait() == 0
+    terminal.assert_restored()
+    assert "is trained by process" in terminal.goodbye
+    assert f"gpt-tui attach {quoted(terminal.run)}" in terminal.goodbye
+    left = terminal.step_shown
+    assert tell(terminal.run, None)["state"] == "training"
+    terminal.assert_alone()
+    terminal.until(lambda: tell(terminal.run, None)["step"] > left, "more steps")
+    assert tell(terminal.run, Stop())["state"] == "stopped"
 
 
 def test_signals_and_a_lost_terminal_save_and_end(open_terminal: OpenTerminal) -> None:

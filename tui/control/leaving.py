@@ -5,7 +5,6 @@ from __future__ import annotations
 import faulthandler
 import os
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -15,6 +14,7 @@ from tui.control.run import RunControl
 from tui.terminal.guard import TerminalGuard
 
 CLOSE_SECONDS = 60.0  # to write the last checkpoint
+STAY_SECONDS = 600.0  # for what comes after the app
 EXIT_SECONDS = 5.0  # for the app and the interpreter after that
 
 
@@ -38,6 +38,7 @@ class Leaving:
         self._control, self._exit_app = control, exit_app
         self._guard, self.goodbye = guard, goodbye
         self._once = threading.Lock()
+        self._over = threading.Event()
         self._closed = threading.Event()
         self.saved = False  # whether the engine has ended in time
 
@@ -51,6 +52,12 @@ class Leaving:
         self._control.send(Stop(save))
         threading.Thread(target=self._leave, name="leaving", daemon=True).start()
         return True
+
+    def stay(self) -> None:
+        """Let the process live: the app has ended, and something is to be done after it."""
+        self._over.set()
+        if self._guard:
+            self._guard.set_deadline(STAY_SECONDS)
 
     def wait(self) -> bool:
         """Wait for the engine; return whether it has ended in time."""
@@ -72,7 +79,8 @@ class Leaving:
 
     def _end_process(self, guard: TerminalGuard, code: int) -> None:
         """End the process after a while, if it is not over by then."""
-        time.sleep(EXIT_SECONDS)
+        if self._over.wait(EXIT_SECONDS):
+            return
         with suppress(Exception):  # nothing keeps the process alive
             faulthandler.dump_traceback(file=2)  # to the log: what hangs
             guard.note(message=self.goodbye())

@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.metrics import Mark
-from engine.protocol import Command, Evaluated, Event, State, StateChanged, Status, TokenOdds
+from engine.protocol import (
+    Command,
+    Evaluated,
+    Event,
+    RunOpened,
+    State,
+    StateChanged,
+    Status,
+    TokenOdds,
+)
 from engine.protocol import SampleText as Text
 from engine.remote.wire import (
     EVENTS,
@@ -68,6 +77,12 @@ def test_numbers_that_json_lacks_arrive() -> None:
     assert isinstance(update, Update) and update.marks
     assert math.isnan(update.marks.marks[0].value)
     assert update.marks.events == marks.events
+
+
+def test_a_path_that_is_not_utf8_arrives() -> None:
+    opened = RunOpened("/runs/\udce9", {"a": 1.5}, {}, "", "", 1, 2, 3, 0, request_id=7)
+    assert from_engine(encode(opened)) == opened
+    assert encode(opened).count(b"\n") == 1
 
 
 def test_rows_are_bytes_in_base64() -> None:
