@@ -41,7 +41,7 @@ FLOORS = (
     ("engine.repair",),
     ("engine",),
     ("tui",),
-    ("tui.terminal", "tui.text", "tui.charts", "tui.inside"),
+    ("tui.terminal", "tui.text", "tui.charts", "tui.inside", "tui.corpus"),
     ("tui.control", "tui.widgets"),
     ("tui.screens", "tui.app"),
     ("tui.commands", "tui.cli", "tui.__main__"),

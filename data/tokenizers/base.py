@@ -65,6 +65,10 @@ class Tokenizer(ABC):
     def token_text(self, token: int) -> str:
         """Return one token as it is shown: bytes that are no whole character as ``<E2>``."""
 
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes of one token, in UTF-8."""
+        return self.token_text(token).encode("utf-8", "surrogatepass")
+
     @abstractmethod
     def stream(self) -> TokenStream:
         """Return a decoder of tokens that come one after another."""

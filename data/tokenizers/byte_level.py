@@ -60,13 +60,13 @@ class ByteTokenizer(Tokenizer):
         return lone_surrogates(text)
 
     def token_text(self, token: int) -> str:
-        return shown_bytes(self._bytes_of(token))
+        return shown_bytes(self.token_bytes(token))
+
+    def token_bytes(self, token: int) -> bytes:
+        return END_OF_TEXT.encode() if token == self.end_of_text else bytes((token,))
 
     def stream(self) -> TokenStream:
-        return TokenStream(self._bytes_of)
-
-    def _bytes_of(self, token: int) -> bytes:
-        return END_OF_TEXT.encode() if token == self.end_of_text else bytes((token,))
+        return TokenStream(self.token_bytes)
 
     def to_dict(self) -> dict[str, Any]:
         ends = {} if self.end_of_text is None else {"end_of_text": True}

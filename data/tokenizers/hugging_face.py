@@ -128,6 +128,9 @@ class HuggingFaceTokenizer(Tokenizer):
             return shown_bytes(self._bytes_of(token))
         return str(self._inner.id_to_token(token) or "")
 
+    def token_bytes(self, token: int) -> bytes:
+        return self._bytes_of(token) if self._is_byte_level else super().token_bytes(token)
+
     def stream(self) -> TokenStream:
         if self._is_byte_level:
             return TokenStream(self._bytes_of)

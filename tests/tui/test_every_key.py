@@ -14,6 +14,7 @@ from tests.tui.conftest import Open, Person
 from tui.control.keymap import GROUPS
 from tui.screens.columns_dialog import ColumnsDialog
 from tui.screens.compare import CompareScreen
+from tui.screens.data import DataScreen
 from tui.screens.dialogs import (
     ForkDialog,
     GoBackDialog,
@@ -75,6 +76,10 @@ async def to_timeline(person: Person) -> None:
 
 async def to_inside(person: Person) -> None:
     await person.press("i")
+
+
+async def to_data(person: Person) -> None:
+    await person.press("D")
 
 
 async def to_compare(person: Person) -> None:
@@ -163,6 +168,7 @@ WAYS: dict[str, tuple[Callable[[Person], Awaitable[None]], type[KeyedScreen[Any]
     "runs": (to_runs, RunsScreen),
     "queue": (to_queue, QueueScreen),
     "inside": (to_inside, InsideScreen),
+    "data": (to_data, DataScreen),
     "compare": (to_compare, CompareScreen),
     "plot": (to_plot, SweepPlotScreen),
     "columns": (to_columns, ColumnsDialog),

@@ -200,6 +200,8 @@ GROUPS: dict[str, Group] = {
                 "make the chart lower, and the text higher"),
             Key("projector", "V,f5", "projector", "Projector",
                 "for a projector: the chart and the text alone, large strokes, high contrast"),
+            Key("data", "D", "data", "Data",
+                "the text: what is in it, its tokens, the batches of it; choose another one"),
             Key("preferences", "O", "preferences", "Preferences",
                 "the preferences: theme, panels, charts, notifications, folders"),
             Key("lecture", "L", "lecture", "Lecture",
@@ -516,6 +518,50 @@ GROUPS: dict[str, Group] = {
             Key("export", "E", "export", "Export",
                 "write the picture to the run's folder, as SVG"),
             Key("back", BACK_KEYS, "close", "Back", "back", footer=True),
+        ),
+    ),
+    "data": Group(
+        "Data",
+        (
+            *(
+                Key(view, str(number), f"show('{view}')", view.capitalize(), help)
+                for number, (view, help) in enumerate((
+                    ("text", "what the text is, whether model and run suit it, and how it reads"),
+                    ("tokens", "its tokens told apart, the most frequent ones, their lengths"),
+                    ("batch", "a batch as the model gets it: inputs, and targets beneath them"),
+                ), 1)
+            ),
+            Key("next_view", "tab", "next_view(1)", "Next view", "the next view", footer=True),
+            Key("view_before", "shift+tab", "next_view(-1)", "View before", "the view before"),
+            Key("search", "slash", "edit('search')", "Search", "search for words, in any case",
+                footer=True),
+            Key("next", "n", "next_match", "Next",
+                "the next place with the words that were searched for; of batches, that of the"
+                " present step", footer=True, others=(("now", "Now"),)),
+            Key("left", "left,h", "move(-1)", "Left", "the token before; the row of the batch"
+                " before", footer=True),
+            Key("right", "right,l", "move(1)", "Right", "the next token; the next row of the"
+                " batch"),
+            Key("up", "up,k", "go_down(-1)", "Up", "a line up; the batch of the step before",
+                footer=True),
+            Key("down", "down,j", "go_down(1)", "Down", "a line down; the batch of the next step"),
+            Key("page_up", "pageup", "page(-1)", "Page up", "a page up"),
+            Key("page_down", "pagedown,space", "page(1)", "Page down", "a page down"),
+            Key("first", "home,g", "go_to_end(-1)", "Start", "to the start of the text; the first"
+                " row of the batch"),
+            Key("last", "end,G", "go_to_end(1)", "End", "to the end of the text; the last row of"
+                " the batch"),
+            Key("choose", "o", "edit('data.corpus')", "Other text",
+                "type a name, file, folder, pattern or address, and look at that text",
+                footer=True),
+            Key("tokenizer", "t", "edit('data.tokenizer')", "Tokenizer",
+                "type another tokenizer, and look at its tokens", footer=True),
+            Key("vocabulary", "v", "edit('data.vocab_size')", "Vocabulary",
+                "type how many tokens bpe has, and look at them"),
+            Key("take", "enter", "take", "Take", "take what is looked at for the next run",
+                footer=True),
+            Key("back", "escape,q,D", "close", "Back",
+                "back to the cockpit (first to its own text)", footer=True),
         ),
     ),
     "lr_finder": Group(

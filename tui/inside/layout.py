@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -115,6 +115,19 @@ def cut(picture: Picture, width: int, height: int) -> Picture:
     return Picture(
         rows, [one if one.right <= width else replace(one, right=width) for one in inside]
     )
+
+
+def draw_tabs(titles: Mapping[str, str], shown: str, width: int) -> Picture:
+    """Return the names of views in a row with their numbers; each can be clicked."""
+    picture = Picture()
+    row: Row = []
+    for number, (name, title) in enumerate(titles.items(), 1):
+        label = f" {number} {title} "
+        left = width_of(row)
+        row.append((label, "cursor" if name == shown else "dim"))
+        picture.targets.append(Target(0, left, left + len(label), ("view", name)))
+    picture.rows.append(fitted(row, width))
+    return picture
 
 
 def window(place: int, size: int, length: int) -> int:

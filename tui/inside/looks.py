@@ -1,8 +1,9 @@
 """How the names of styles in pictures look: one table of colours, for the screen and for files.
 
 Names are ``ink``, ``dim``, ``title`` and the like; ``heat U L`` of the two pixels of a cell,
-``shade L`` of text on a heat and ``diff D`` on a difference; with ``mark`` before one of these for
-signs in that colour, and ``cursor`` behind a name for the place of the cursor.
+``shade L`` of text on a heat and ``diff D`` on a difference; ``apart 0`` and ``apart 1`` of tokens
+by turns; with ``mark`` before one of these for signs in that colour, and ``cursor`` behind a name
+for the place of the cursor.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tui.terminal.colors import TEXT_CONTRAST, contrast, legible
 
 DIFFERENCES = 8  # of the highest level of a difference
 ENDS = Triplet(0, 0, 0), Triplet(255, 255, 255)
+APART = 0.5  # of the way from the background to the hue
 DIM = 0.4  # of the way from the text to the background
 
 
@@ -52,6 +54,7 @@ class Look(NamedTuple):
     bold: bool = False
     dim: bool = False
     reverse: bool = False
+    underline: bool = False
 
 
 @lru_cache(4096)
@@ -68,6 +71,9 @@ def look_of(name: str, colours: Colours) -> Look:
         return Look(upper, lower)
     if kind == "shade":
         return _on(_heat(int(rest[0]), colours), colours)
+    if kind == "apart":  # neighbours by turns: not by their colour alone
+        behind = blend(colours.background, colours.hue, APART)
+        return _on(behind, colours)._replace(underline=True) if rest[0] == "1" else Look()
     if kind == "diff":
         level = int(rest[0])
         towards = colours.less if level < 0 else colours.more
@@ -105,9 +111,16 @@ def style_of(name: str, colours: Colours, known: bool = True) -> Style:
     look = look_of(name, colours)
     if known:
         front, behind = (Color.from_triplet(one) for one in drawn_in(name, colours))
-        return Style(color=front, bgcolor=behind, bold=look.bold)
+        return Style(color=front, bgcolor=behind, bold=look.bold, underline=look.underline)
     color, bgcolor = (one and Color.from_triplet(one) for one in (look.front, look.behind))
-    return Style(color=color, bgcolor=bgcolor, bold=look.bold, dim=look.dim, reverse=look.reverse)
+    return Style(
+        color=color,
+        bgcolor=bgcolor,
+        bold=look.bold,
+        dim=look.dim,
+        reverse=look.reverse,
+        underline=look.underline,
+    )
 
 
 def blend(one: Triplet, other: Triplet, share: float) -> Triplet:

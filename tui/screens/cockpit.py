@@ -436,6 +436,11 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
 
         self.app.push_screen(RunsScreen(self.control, self._runs_view))
 
+    def action_data(self) -> None:
+        from tui.screens.data import DataScreen  # loads numpy
+
+        self.app.push_screen(DataScreen(self.control), self._take_changes)
+
     def action_test_rates(self) -> None:
         self._try(self._begin_lr_finder)
         self.refresh_bindings()
@@ -447,9 +452,9 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         config = control.draft.shown_base.replace(control.draft.edits)
         request_id = control.send(protocol.FindLearningRate(config.to_dict()))
         finder = LRFinderScreen(control, config, request_id)
-        self.app.push_screen(finder, self._take_learning_rate)
+        self.app.push_screen(finder, self._take_changes)
 
-    def _take_learning_rate(self, changes: dict[str, Value] | None) -> None:
+    def _take_changes(self, changes: dict[str, Value] | None) -> None:
         if changes:
             self.edit(changes)
             words = ", ".join(f"{key} {SETTINGS[key].format(changes[key])}" for key in changes)

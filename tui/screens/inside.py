@@ -18,7 +18,7 @@ from engine.protocol import Evaluated, Event, Inspected, State, StateChanged
 from tui.control.inside import NOW, UNTRAINED, Inside, Side
 from tui.control.keymap import bindings
 from tui.control.run import RunControl
-from tui.inside.layout import Picture, Row, Target, below, beside, cut, fitted, width_of, wrapped
+from tui.inside.layout import Picture, Row, below, beside, cut, draw_tabs, fitted, wrapped
 from tui.inside.words import WORDS
 from tui.screens.inside_views import NOTHING, View, views_of
 from tui.screens.keyed import KeyedScreen
@@ -169,16 +169,7 @@ class InsideScreen(KeyedScreen[None]):
         return below(top, body, why)
 
     def _tabs(self, width: int) -> Picture:
-        picture = Picture()
-        row: Row = []
-        for number, name in enumerate(self._views, 1):
-            title = WORDS[name].title
-            label = f" {number} {title} "
-            left = width_of(row)
-            row.append((label, "cursor" if name == self.state.view else "dim"))
-            picture.targets.append(Target(0, left, left + len(label), ("view", name)))
-        picture.rows.append(fitted(row, width))
-        return picture
+        return draw_tabs({name: WORDS[name].title for name in self._views}, self.state.view, width)
 
     def _facts(self, width: int) -> Picture:
         state = self.state

@@ -1,0 +1,231 @@
+"""The data screen with the real engine: what it shows is what the run reads and learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.batches import take_windows, train_offsets
+from data.download import Watcher
+from engine.config.schema import Config
+from engine.runs.open import read_text
+from tests.tui.conftest import Open, Person
+from tui.control.text_look import TextLook
+from tui.corpus.facts import Facts, draw_facts, judged
+from tui.screens.data import DataScreen
+from tui.screens.data_views import BatchView, TextView, TokensView
+from tui.widgets.picture_view import PictureView
+
+
+async def look(person: Person, *keys: str) -> DataScreen:
+    """Open the screen, wait until all is read, and press keys."""
+    await person.press("D")
+    await person.until(lambda: person.shows(DataScreen), "the screen")
+    screen = person.app.screen
+    assert isinstance(screen, DataScreen)
+    await until_read(person, screen)
+    await person.press(*keys)
+    return screen
+
+
+async def until_read(person: Person, screen: DataScreen) -> None:
+    await person.until(
+        lambda: screen._problem or (screen.text and screen.text.described), "what is in the text"
+    )
+
+
+def seen(screen: DataScreen) -> str:
+    rows = screen.query_one(PictureView).picture.rows
+    return "\n".join("".join(text for text, _ in row) for row in rows)
+
+
+def text_of(screen: DataScreen) -> TextLook:
+    assert screen.text is not None
+    return screen.text
+
+
+async def test_before_a_run_it_shows_the_text_of_the_next_one(
+    open_app: Open, small_text: str, config: Config
+) -> None:
+    async with open_app(size=(120, 40)) as person:
+        screen = await look(person)
+        told = seen(screen)
+        assert "next run" in told and f"{len(small_text):,} characters" in told
+        assert f"{len(set(small_text))} (char)" in told
+        assert small_text.splitlines()[0][:40] in told
+        tokens = len(text_of(screen).train)
+        train = config.train
+        epochs = train.max_steps * train.batch_size * config.model.block_size / tokens
+        assert text_of(screen).facts(screen.config).epochs == pytest.approx(epochs)
+        assert "overfit" in told
+        await person.press("escape")
+        assert person.app.screen is person.cockpit
+
+
+async def test_pages_go_through_all_of_the_text_and_back(open_app: Open, small_text: str) -> None:
+    async with open_app(size=(80, 24)) as person:
+        screen = await look(person)
+        view = screen.view
+        assert isinstance(view, TextView)
+        read = ""
+        for _ in range(10_000):
+            at = view.at
+            await person.press("pagedown")
+            if view.at == at:
+                break
+            read += "".join(text_of(screen).read(at, view.at))
+            if len(read) > 3000:
+                break
+        assert read == small_text[: len(read)] and len(read) > 1000
+        await person.press("end")
+        assert view._after == text_of(screen).total
+        await person.press("down")
+        assert view._after == text_of(screen).total
+        await person.press("home", "up")
+        assert view.at == 0
+
+
+async def test_words_are_searched_for_and_found_again(open_app: Open, small_text: str) -> None:
+    words = small_text[len(small_text) // 2 :].split()[1]
+    async with open_app(size=(80, 24)) as person:
+        screen = await look(person, "slash", *words.upper(), "enter")
+        view = screen.view
+        assert isinstance(view, TextView)
+        await person.until(lambda: view.match, "a match")
+        first = view.match
+        assert first.start == small_text.lower().index(words.lower())
+        assert "".join(text_of(screen).read(first.start, first.stop)).lower() == words.lower()
+        await person.press("n")
+        again = small_text.lower().find(words.lower(), first.start + 1)
+        expected = again if again >= 0 else first.start
+        await person.until(lambda: view.match.start == expected, "the next one")
+        await person.press("slash", *"zzqqzz", "enter")
+        await person.until(lambda: "'zzqqzz' is not in the text" in person.told(), "that it is not")
+
+
+async def test_tokens_are_told_apart_and_the_one_at_the_cursor_is_named(
+    open_app: Open, small_text: str
+) -> None:
+    async with open_app({"data.tokenizer": "bytes"}, size=(120, 40)) as person:
+        screen = await look(person, "2", "right", "right", "right")
+        view = screen.view
+        assert isinstance(view, TokensView) and view.cursor == 3
+        byte = small_text.encode()[3]
+        assert f"id {byte}" in seen(screen) and f"bytes {byte:02X}" in seen(screen)
+        count = small_text.encode().count(bytes((byte,)))
+        assert f"occurs {count:,} time" in seen(screen)
+        rows = screen.picture.picture.rows
+        styles = [style for row in rows for _, style in row if style.startswith("apart")]
+        assert styles[:3] == ["apart 0", "apart 1", "apart 0"] and "cursor" in styles[3]
+        assert "length of tokens in bytes" in seen(screen) and "100.00%" in seen(screen)
+
+
+async def test_a_batch_is_the_one_that_the_trainer_takes(open_app: Open, config: Config) -> None:
+    async with open_app(size=(120, 40)) as person:
+        step = await person.start_and_pause()
+        screen = await look(person, "3")
+        assert screen.run_path == person.run and f"step {step:,}, the present one" in seen(screen)
+        view = screen.view
+        assert isinstance(view, BatchView)
+        await person.press("down", "right")
+        assert (view.shown_step, view.row) == (step + 1, 1)
+        _, _, split = read_text(config.data, Watcher())
+        T, B = config.model.block_size, config.train.batch_size
+        seed = config.train.seed
+        offsets = train_offsets(len(split.train), T, B, seed=seed, step=step + 1)
+        ((offset, tokens),) = text_of(screen).windows(screen.config, step + 1, range(1, 2))
+        (ids,) = take_windows(split.train, offsets[1:2], T + 1)
+        assert offset == offsets[1]
+        assert tokens == [text_of(screen).tokenizer.token_text(int(one)) for one in ids]
+        assert f"row 2 of {B} · from token {offset:,}" in seen(screen)
+        inputs, targets = (
+            next(line for line in seen(screen).splitlines() if line.startswith(f" {label}"))
+            for label in ("input", "target")
+        )
+        assert inputs[9 : 8 + T] == targets[8 : 7 + T]  # each target is the input after
+        await person.press("n")
+        assert view.shown_step == person.status.step
+
+
+async def test_another_text_is_looked_at_and_taken_for_the_next_run(
+    open_app: Open, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("green eggs and ham\n" * 200)
+    async with open_app(size=(120, 40)) as person:
+        screen = await look(person)
+        await person.press("o", *str(other), "enter")
+        await person.until(lambda: screen.wanted, "that it is looked at")
+        await until_read(person, screen)
+        assert "green eggs and ham" in seen(screen) and "what would be" in seen(screen)
+        assert person.app.control.draft.next_value("data.corpus") != str(other)
+        await person.press("t", *"bytes", "enter")
+        await until_read(person, screen)
+        assert "256 (bytes)" in seen(screen)
+        await person.press("enter")
+        assert person.app.screen is person.cockpit
+        draft = person.app.control.draft
+        assert draft.next_value("data.corpus") == str(other)
+        assert draft.next_value("data.tokenizer") == "bytes"
+
+
+@pytest.mark.parametrize(
+    "made", [None, b"", b"\x00\x01\xff\xfe\x7f" * 900], ids=["missing", "empty", "binary"]
+)
+async def test_a_text_that_cannot_be_read_is_a_sentence(
+    open_app: Open, tmp_path: Path, made: bytes | None
+) -> None:
+    path = tmp_path / "bad.bin"
+    if made is not None:
+        path.write_bytes(made)
+    async with open_app(size=(120, 40)) as person:
+        screen = await look(person)
+        await person.press("o", *str(path), "enter")
+        await person.until(lambda: screen._problem, "what is wrong")
+        assert "bad.bin" in seen(screen) and "o names another text" in seen(screen)
+        assert "it cannot be read" in screen.why_not("take", ())
+        await person.press("3", "pagedown", "escape")  # back to its own text
+        await until_read(person, screen)
+        assert screen.wanted is None and not screen._problem
+        await person.press("escape")
+        assert person.app.screen is person.cockpit
+
+
+def facts(**changes: Any) -> Facts:
+    usual: dict[str, Any] = {
+        "name": "text.txt",
+        "source": "text.txt",
+        "characters": 1000,
+        "tokenizer": "char",
+        "vocab_size": 65,
+        "train": 900_000,
+        "val": 100_000,
+        "token_bytes": 1_000_000,
+        "parameters": 45_000,
+        "steps": 1000,
+        "windows": 10,
+        "block_size": 90,
+    }
+    return Facts(**(usual | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "20 tokens to train on for each parameter; about 20 are the rule"),
+        ({"parameters": 450_001}, "far too large"),
+        ({"parameters": 4_499}, "far too small"),
+        ({"steps": 51_000}, "sees the text 51 times"),
+        ({"steps": 100}, "sees about 0.1 of the text"),
+    ],
+)
+def test_what_does_not_suit_the_text_is_said(changes: dict[str, Any], words: str) -> None:
+    told = " ".join(sentence for sentence, _ in judged(facts(**changes)))
+    assert words in told
+    assert words in " ".join(
+        " ".join(
+            "".join(text for text, _ in row) for row in draw_facts(facts(**changes), 80).rows
+        ).split()
+    )

@@ -1,0 +1,157 @@
+"""What a text is, in figures, and whether the model and the run suit it, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from data.program import named
+from tui.inside.layout import Picture, below, wrapped
+from tui.text.numbers import format_amount, format_count, format_unit
+
+LABEL = 11  # columns
+PER_PARAMETER = 20.0  # tokens: Hoffmann et al. 2022 ("Chinchilla")
+FAR = 10.0  # times too few or too many
+MANY_EPOCHS = 50.0
+
+
+@dataclass(frozen=True)
+class Described:
+    """What only reading all of the text tells.
+
+    Attributes:
+        size: Bytes of UTF-8.
+        longest: The name of the longest document, and its characters.
+        odd: Characters that are probably not meant, in words; empty if there are none.
+        told: What is unusual about the text, in sentences.
+    """
+
+    size: int
+    documents: int
+    longest: tuple[str, int]
+    odd: str
+    told: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a text, its tokens and the run that learns it.
+
+    Attributes:
+        source: Where it is from.
+        characters: 0 if that is not known.
+        token_bytes: Of all tokens together; 0 if they were not counted yet.
+        described: None until the text was read.
+        undescribed: Why it cannot be, if it cannot.
+        steps: Of the whole run.
+        windows: In a step.
+        block_size: Tokens of a window.
+    """
+
+    name: str
+    source: str
+    characters: int
+    tokenizer: str
+    vocab_size: int
+    train: int
+    val: int
+    token_bytes: int
+    parameters: int
+    steps: int
+    windows: int
+    block_size: int
+    described: Described | None = None
+    undescribed: str = ""
+
+    @property
+    def tokens(self) -> int:
+        return self.train + self.val
+
+    @property
+    def epochs(self) -> float:
+        """How often training goes through the training split."""
+        return self.steps * self.windows * self.block_size / self.train
+
+
+def draw_facts(facts: Facts, width: int) -> Picture:
+    """Draw the figures, then what is to be said of them."""
+    picture = Picture()
+    for label, value in _rows(facts):
+        lines = wrapped(value, width - LABEL - 1)
+        for number, row in enumerate(lines.rows):
+            picture.add((f" {'' if number else label:{LABEL}}", "dim"), *row)
+    for sentence, style in judged(facts):
+        lines = wrapped(sentence, width - 2, style)
+        for row in lines.rows:
+            row.insert(0, (" ", "ink"))
+        picture = below(picture, lines)
+    return picture
+
+
+def _rows(facts: Facts) -> list[tuple[str, str]]:
+    found = facts.described
+    size = f"{format_unit(found.size, 'B')} in UTF-8, " if found else ""
+    per_token = facts.token_bytes / facts.tokens if facts.token_bytes else 0.0
+    each = f", {per_token:.2f} bytes each" if per_token else ""
+    rows = [
+        ("text", named(facts.name)),
+        *([("from", facts.source)] if facts.source != facts.name else []),
+        ("size", f"{size}{format_count(facts.characters, 'character')}"),
+    ]
+    if found:
+        longest = f", the longest {found.longest[1]:,} characters ({named(found.longest[0])})"
+        rows += [
+            ("documents", f"{found.documents:,}{longest if found.documents > 1 else ''}"),
+            ("odd", found.odd or "no odd characters"),
+        ]
+    else:
+        rows.append(("documents", facts.undescribed or "reading the text …"))
+    rows += [
+        ("tokens", f"{facts.tokens:,}{each}"),
+        ("vocabulary", f"{facts.vocab_size:,} ({facts.tokenizer})"),
+        ("split", f"{facts.train:,} to train on, {facts.val:,} ({_share(facts)}) to validate"),
+        ("run", _run(facts)),
+        ("model", format_count(facts.parameters, "parameter")),
+    ]
+    return [*rows, *(("note", one) for one in (found.told if found else ()))]
+
+
+def _share(facts: Facts) -> str:
+    return f"{100 * facts.val / facts.tokens:.3g}%"
+
+
+def _run(facts: Facts) -> str:
+    seen = facts.steps * facts.windows * facts.block_size
+    return (
+        f"{format_count(facts.steps, 'step')} of {format_count(facts.windows, 'window')} of "
+        f"{format_count(facts.block_size, 'token')}: {format_amount(seen)} tokens, "
+        f"{_times(facts.epochs)} the training split"
+    )
+
+
+def _times(epochs: float) -> str:
+    return f"{epochs:.3g} times" if epochs < 1000 else f"{epochs:,.0f} times"
+
+
+def judged(facts: Facts) -> list[tuple[str, str]]:
+    """Return sentences on whether model, run and text suit each other, with their styles."""
+    told = []
+    per_parameter = facts.train / facts.parameters
+    ratio = f"The text has {format_amount(per_parameter)} tokens to train on for each parameter"
+    rule = f"about {PER_PARAMETER:.0f} are the rule of thumb (Chinchilla)"
+    if per_parameter < PER_PARAMETER / FAR:
+        told.append((
+            f"{ratio}, and {rule}: the model is far too large for it, and can learn it by heart. "
+            "Watch the validation loss, or take more text or a smaller model.", "bad"))  # fmt: skip
+    elif per_parameter > PER_PARAMETER * FAR:
+        told.append((
+            f"{ratio}, and {rule}: the model is far too small to learn all that is in it. "
+            "A larger one reaches a lower loss, given the time.", "bad"))  # fmt: skip
+    else:
+        told.append((f"{ratio}; {rule}.", "dim"))
+    if facts.epochs > MANY_EPOCHS:
+        told.append((
+            f"The run sees the text {_times(facts.epochs)}, more than {MANY_EPOCHS:.0f}: it will "
+            "probably overfit. Set train.max_steps lower, or take more text.", "bad"))  # fmt: skip
+    elif facts.epochs < 1:
+        told.append((f"The run sees about {facts.epochs:.2g} of the text.", "dim"))
+    return told

@@ -1,0 +1,365 @@
+"""The data screen: what the text is, its tokens, and the batches that a model gets of it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import getters, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.widgets import Input
+from textual.worker import Worker, get_current_worker
+
+from data.download import Watcher
+from data.errors import Cancelled, InputError, reason_of
+from data.specs import called
+from engine.config.schema import SETTINGS, Config
+from engine.protocol import Event, RunOpened
+from tui.control.keymap import bindings
+from tui.control.run import RunControl
+from tui.control.text_look import TextLook, changes_of, counted, described, look
+from tui.inside.layout import Picture, below, cut, draw_tabs, fitted, wrapped
+from tui.screens.data_views import BatchView, TextView, TokensView, View
+from tui.screens.keyed import KeyedScreen
+from tui.widgets.field import Field, FieldLabel
+from tui.widgets.keys_footer import KeysFooter
+from tui.widgets.picture_view import PictureView
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SEARCH = "search"
+LABELS = {
+    SEARCH: "search for",
+    "data.corpus": "text",
+    "data.tokenizer": "tokenizer",
+    "data.vocab_size": "tokens of bpe",
+}
+TICK_SECONDS = 1.0
+
+
+class DataScreen(KeyedScreen[dict[str, Any] | None]):
+    """Looks at the text of the open run, or of the next one; its result is what to set, or None."""
+
+    AUTO_FOCUS = ""
+    CSS_PATH = "../styles/data.tcss"
+    KEYS = "data"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
+
+    picture = getters.query_one(PictureView)
+
+    def __init__(self, control: RunControl) -> None:
+        super().__init__()
+        self.control = control
+        self.text: TextLook | None = None
+        self.wanted: Config | None = None  # another text or tokenizer, for the next run
+        self._views: dict[str, View] = {}
+        self._make_views()
+        self._shown = "text"
+        self._doing = "reading the text …"
+        self._problem = ""
+        self._words = ""  # that were searched for
+        self._edited = SEARCH
+        self._step_seen = -1
+
+    def _make_views(self) -> None:
+        views = TextView(self), TokensView(self), BatchView(self)
+        self._views = {view.title: view for view in views}
+
+    @property
+    def view(self) -> View:
+        return self._views[self._shown]
+
+    @property
+    def run_path(self) -> Path | None:
+        """The folder of the run whose text is shown; None for that of the next run."""
+        return None if self.wanted else self.control.run_path
+
+    @property
+    def config(self) -> Config:
+        """The settings with which the text is read and learned."""
+        if self.wanted:
+            return self.wanted
+        draft = self.control.draft
+        return draft.base if self.control.run_path else draft.next_or_base()
+
+    @property
+    def present_step(self) -> int:
+        return self.control.status.step if self.run_path else 0
+
+    @property
+    def is_ascii(self) -> bool:
+        return self.picture.ink == "ascii"
+
+    def compose(self) -> ComposeResult:
+        yield PictureView(self._draw, id="data")
+        with Horizontal(id="data-field"):
+            yield FieldLabel("search for")
+            yield Field(id="data-typed")
+        yield KeysFooter()
+
+    def on_mount(self) -> None:
+        self._read()
+        self.set_interval(TICK_SECONDS, self._follow)
+
+    # -- reading, in a thread ----------------------------------------------------------------------
+
+    def _read(self) -> None:
+        """Begin to read the text; what was read before is forgotten."""
+        self.text, self._problem, self._doing = None, "", "reading the text …"
+        self._make_views()
+        self._read_in_thread(self.run_path, self.config)
+        self.refresh_picture()
+
+    @work(thread=True, exclusive=True, group="text")
+    def _read_in_thread(self, run: Path | None, config: Config) -> None:
+        worker = get_current_worker()
+        watcher = self._watcher(worker)
+        try:
+            text = look(run, config, watcher)
+            self._tell(worker, self._take_text, text)
+            text = counted(text, watcher)
+            self._tell(worker, self._take_text, text)
+            self._tell(worker, self._take_text, described(text, config, watcher))
+            self._tell(worker, self._say, "")
+        except Cancelled:
+            pass
+        except InputError as error:
+            self._tell(worker, self._fail, str(error))
+        except OSError as error:
+            self._tell(worker, self._fail, f"the text cannot be read ({reason_of(error)})")
+
+    def _watcher(self, worker: Worker[Any]) -> Watcher:
+        return Watcher(
+            lambda line: self._tell(worker, self._say, line), lambda: bool(worker.is_cancelled)
+        )
+
+    def _tell(self, worker: Worker[Any], take: Any, what: object) -> None:
+        """Hand something over to the app's thread, unless it is no longer wanted."""
+        with suppress(RuntimeError):  # the app has left
+            self.app.call_later(lambda: None if worker.is_cancelled else take(what))
+
+    def _take_text(self, text: TextLook) -> None:
+        self.text = text
+        self.refresh_picture()
+
+    def _say(self, doing: str) -> None:
+        self._doing = doing
+        self.refresh_picture()
+
+    def _fail(self, problem: str) -> None:
+        self._problem, self._doing = problem, ""
+        self.refresh_picture()
+
+    def hear(self, event: Event) -> bool:
+        if isinstance(event, RunOpened) and not self.wanted:
+            self.call_later(self._read)  # once the control has taken it over
+        return False
+
+    def _follow(self) -> None:
+        """Show the batch of the present step while a run trains."""
+        if self.present_step != self._step_seen and isinstance(self.view, BatchView):
+            self._step_seen = self.present_step
+            self.refresh_picture()
+
+    def refresh_picture(self) -> None:
+        for picture in self.query(PictureView):  # none before it is built
+            picture.redraw()
+        self.refresh_bindings()
+
+    # -- drawing -----------------------------------------------------------------------------------
+
+    def _draw(self, width: int, height: int) -> Picture:
+        top = below(draw_tabs({one: one for one in self._views}, self._shown, width))
+        top = below(top, Picture([fitted([(" ", "ink"), *self._about()], width)]))
+        room = max(0, height - len(top.rows))
+        if self._problem:
+            ways = (
+                f"{self.key_of('data.choose')} names another text, "
+                f"{self.key_of('data.tokenizer')} another tokenizer"
+            )
+            body = below(wrapped(self._problem, width, "bad"), wrapped(ways, width, "dim"))
+        elif self.text is None:
+            body = Picture([[(f" {self._doing}", "dim")]])
+        else:
+            body = self.view.draw(self.text, width, room)
+        return below(top, cut(body, width, room))
+
+    def _about(self) -> list[tuple[str, str]]:
+        """Say whose text it is, and what is being done."""
+        if self.wanted:
+            changes = changes_of(self._base, self.wanted)
+            words = ", ".join(f"{SETTINGS[key].format(one)}" for key, one in changes.items())
+            row = [(f"what would be: {words}", "title")]
+            row.append((f" · {self.key_of('data.take')} takes it for the next run", "dim"))
+        else:
+            run = self.control.run_path
+            name = f"run {run.name}" if run else "next run"
+            row = [(f"{called(self.config.data.corpus)}", "title"), (f" · {name}", "dim")]
+        doing = self._doing if self.text else ""
+        return [*row, (f" · {doing}" if doing else "", "dim")]
+
+    # -- keys --------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if isinstance(self.focused, Field) and action != "leave_field":
+            return False  # while something is typed, keys are part of it
+        return super().check_action(action, parameters)
+
+    def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
+        if action == "take":
+            choose, tokens = self.key_of("data.choose"), self.key_of("data.tokenizer")
+            if not self.wanted:
+                return f"{choose} names another text, {tokens} another tokenizer to take"
+            return "it cannot be read" if self._problem else ""
+        if action in ("close", "show", "next_view") or parameters[:1] in (
+            ("data.corpus",),
+            ("data.tokenizer",),
+            ("data.vocab_size",),
+        ):
+            return ""
+        if self.text is None:
+            return "there is no text yet"
+        is_batch = isinstance(self.view, BatchView)
+        if action in ("edit", "next_match") and is_batch:
+            return "a batch is not searched: its windows are drawn at random"
+        if action == "next_match" and not self._words:
+            return f"nothing was searched for: {self.key_of('data.search')} does"
+        if action == "now" and not is_batch:
+            return "the text is the same at each step"
+        if action == "move" and self._shown == "text":
+            return "the text is read by line and page: the tokens are in another view"
+        return ""
+
+    def action_show(self, view: str) -> None:
+        self._shown = view
+        self.refresh_picture()
+
+    def action_next_view(self, by: int) -> None:
+        names = list(self._views)
+        self.action_show(names[(names.index(self._shown) + by) % len(names)])
+
+    def action_move(self, by: int) -> None:
+        self.view.move(by)
+        self.refresh_picture()
+
+    def action_go_down(self, by: int) -> None:
+        self.view.go_down(by)
+        self.refresh_picture()
+
+    def action_page(self, by: int) -> None:
+        self.view.page(by)
+        self.refresh_picture()
+
+    def action_go_to_end(self, which: int) -> None:
+        self.view.go_to_end(which)
+        self.refresh_picture()
+
+    def action_now(self) -> None:
+        """Show the batch of the present step."""
+        if isinstance(self.view, BatchView):
+            self.view.step = None
+        self.refresh_picture()
+
+    def on_picture_view_clicked(self, message: PictureView.Clicked) -> None:
+        kind, what = message.what
+        if kind == "view":
+            self.action_show(str(what))
+            return
+        self.view.click(int(what))
+        self.refresh_picture()
+
+    def action_close(self) -> None:
+        """Go back to the text of the run first, then to the cockpit."""
+        if self.wanted:
+            self.wanted = None
+            self._read()
+        else:
+            self.dismiss(None)
+
+    # -- searching ---------------------------------------------------------------------------------
+
+    def action_next_match(self) -> None:
+        if self.text and isinstance(self.view, TextView):
+            start = self.view.match.start + 1 if self.view.match else self.view.at
+            self._search(self.text, self._words, min(start, self.text.total - 1))
+
+    @work(thread=True, exclusive=True, group="search")
+    def _search(self, text: TextLook, words: str, start: int) -> None:
+        worker = get_current_worker()
+        with suppress(Cancelled):
+            match = text.search(words, start, self._watcher(worker))
+            self._tell(worker, self._say, "")
+            self._tell(worker, self._show_match, (words, match, start))
+
+    def _show_match(self, found: tuple[str, range | None, int]) -> None:
+        words, match, start = found
+        if match is None:
+            self.notify(f"{words!r} is not in the text", severity="warning")
+            return
+        if match.start < start:
+            self.notify("from the beginning again")
+        for view in self._views.values():
+            if isinstance(view, TextView):
+                view.show_match(match)
+        self.refresh_picture()
+
+    # -- typing ------------------------------------------------------------------------------------
+
+    def action_edit(self, what: str) -> None:
+        self._edited = what
+        self.query_one("#data-field").add_class("-open")
+        self.query_one(FieldLabel).update(LABELS[what])
+        field = self.query_one(Field)
+        field.value = self._words if what == SEARCH else SETTINGS[what].format(self._value(what))
+        self.set_focus(field)
+        field.action_select_all()  # what is typed takes the place of what was there
+        self.refresh_bindings()
+
+    @property
+    def _base(self) -> Config:
+        """The settings of the next run, as they are."""
+        return self.control.draft.next_or_base()
+
+    def _value(self, key: str) -> Any:
+        return (self.wanted or self._base).get(key)
+
+    def action_leave_field(self) -> None:
+        self.query_one("#data-field").remove_class("-open")
+        self.set_focus(None)
+        self.refresh_bindings()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        typed = event.value
+        self.action_leave_field()
+        if not typed.strip():
+            self.notify("nothing was typed", severity="warning")
+        elif self._edited == SEARCH:
+            self._words = typed
+            if self.text and isinstance(self.view, TextView):
+                self._search(self.text, typed, self.view.at)
+        else:
+            self._try(self._edited, typed)
+
+    def _try(self, key: str, typed: str) -> None:
+        """Look at what the next run would have with another text or tokenizer."""
+        changes: dict[str, Any] = {}
+        try:
+            changes[key] = SETTINGS[key].parse(typed.strip())
+            if key == "data.vocab_size":
+                changes["data.tokenizer"] = "bpe"
+            wanted = (self.wanted or self._base).replace(changes)
+        except (InputError, ValueError) as error:
+            self.notify(str(error), severity="warning")
+            return
+        if not changes_of(self._base, wanted) and not self.control.run_path:
+            self.wanted = None  # it is what the next run has
+        else:
+            self.wanted = wanted
+        self._read()
+
+    def action_take(self) -> None:
+        assert self.wanted
+        self.dismiss(changes_of(self._base, self.wanted))
