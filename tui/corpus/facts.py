@@ -69,7 +69,7 @@ class Facts:
     @property
     def epochs(self) -> float:
         """How often training goes through the training split."""
-        return self.steps * self.windows * self.block_size / self.train
+        return self.steps * self.windows * self.block_size / max(1, self.train)
 
 
 def draw_facts(facts: Facts, width: int) -> Picture:
