@@ -136,22 +136,22 @@ def judged(facts: Facts) -> list[tuple[str, str]]:
     """Return sentences on whether model, run and text suit each other, with their styles."""
     told = []
     per_parameter = facts.train / facts.parameters
-    ratio = f"The text has {format_amount(per_parameter)} tokens to train on for each parameter"
-    rule = f"about {PER_PARAMETER:.0f} are the rule of thumb (Chinchilla)"
+    ratio = f"{format_amount(per_parameter)} tokens a parameter, where Chinchilla's rule"
+    rule = f"of thumb has {PER_PARAMETER:.0f}"
     if per_parameter < PER_PARAMETER / FAR:
         told.append((
-            f"{ratio}, and {rule}: the model is far too large for it, and can learn it by heart. "
-            "Watch the validation loss, or take more text or a smaller model.", "bad"))  # fmt: skip
+            f"{ratio} {rule}: the model can learn the text by heart. Watch the validation loss, or "
+            "take more text or a smaller model.", "bad"))  # fmt: skip
     elif per_parameter > PER_PARAMETER * FAR:
         told.append((
-            f"{ratio}, and {rule}: the model is far too small to learn all that is in it. "
-            "A larger one reaches a lower loss, given the time.", "bad"))  # fmt: skip
+            f"{ratio} {rule}: the model is too small to learn all that is in the text. A larger "
+            "one reaches a lower loss, given the time.", "bad"))  # fmt: skip
     else:
-        told.append((f"{ratio}; {rule}.", "dim"))
+        told.append((f"{ratio} {rule}.", "dim"))
     if facts.epochs > MANY_EPOCHS:
         told.append((
-            f"The run sees the text {_times(facts.epochs)}, more than {MANY_EPOCHS:.0f}: it will "
-            "probably overfit. Set train.max_steps lower, or take more text.", "bad"))  # fmt: skip
+            f"The run sees the text {_times(facts.epochs)}, and may overfit: set train.max_steps "
+            "lower, or take more text.", "bad"))  # fmt: skip
     elif facts.epochs < 1:
         told.append((f"The run sees about {facts.epochs:.2g} of the text.", "dim"))
     return told
