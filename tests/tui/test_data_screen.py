@@ -214,9 +214,9 @@ def facts(**changes: Any) -> Facts:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "20 tokens to train on for each parameter; about 20 are the rule"),
-        ({"parameters": 450_001}, "far too large"),
-        ({"parameters": 4_499}, "far too small"),
+        ({}, "20 tokens a parameter, where Chinchilla"),
+        ({"parameters": 450_001}, "can learn the text by heart"),
+        ({"parameters": 4_499}, "too small to learn all"),
         ({"steps": 51_000}, "sees the text 51 times"),
         ({"steps": 100}, "sees about 0.1 of the text"),
     ],
