@@ -17,6 +17,7 @@ from engine.remote.address import Address, host_name, read_address, sockets_fold
 from engine.remote.wire import PROTOCOL, Goodbye, Hello, Update, Welcome, encode, from_engine
 
 CONNECT_SECONDS = 5.0
+WELCOME_SECONDS = 60.0  # an engine answers between two micro-batches, and a large one takes long
 MOST_BYTES = 1 << 28  # of a line from an engine: millions of steps at once
 
 Told = Welcome | Goodbye | Update | Event
@@ -117,7 +118,7 @@ def welcomed(connection: Connection) -> Welcome:
         Unreachable: It says nothing, or why not.
     """
     try:
-        told = connection.take(CONNECT_SECONDS)
+        told = connection.take(WELCOME_SECONDS)
     except TimeoutError:
         told = None
     if isinstance(told, Welcome):

@@ -285,7 +285,8 @@ class _Client:
     """One that is connected, and what it was told."""
 
     def __init__(self, writer: asyncio.StreamWriter, hello: Hello) -> None:
-        self.writer, self.who, self.role = writer, hello.who[:200], hello.role
+        self.writer, self.role = writer, hello.role
+        self.who = "".join(one for one in hello.who[:200] if one.isprintable())
         self.joined = False  # has had its welcome
         self.behind = False  # has missed something
         self._samples: set[int] = set()  # whose start it was told

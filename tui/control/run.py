@@ -137,6 +137,8 @@ class RunControl:
         # what was there before each change, to undo it; the draft, if that has changed
         self._changed: list[tuple[dict[str, Value], Kept | None]] = []
         self.has_undone = False  # since the run was opened
+        # the request for probes that the engine has not answered, and the probes
+        self._asked_probes: tuple[int, str] | None = None
         self._undoing: dict[int, dict[str, Value]] = {}  # by the ids of the requests that do
         self._started = False
         self.queue = QueueControl(launch.runs_dir, self.send, lambda: self.status, key_of)
@@ -371,8 +373,13 @@ class RunControl:
         self.has_undone = True
         return request_id, before
 
-    def note_undo_refused(self, request_id: int) -> None:
+    def _forget_probes(self, answered: int) -> None:
+        if self._asked_probes and answered >= self._asked_probes[0]:
+            self._asked_probes = None
+
+    def note_change_refused(self, request_id: int) -> None:
         """Keep a change that could not be taken back, so that it can be later."""
+        self._forget_probes(request_id)
         if request_id in self._undoing:
             self._changed.append((self._undoing.pop(request_id), None))
 
@@ -418,13 +425,16 @@ class RunControl:
         Raises:
             InputError: There are too many.
         """
-        probes = list(parse_probes(str(self.draft.run_value(PROBES))))
+        asked = self._asked_probes[1] if self._asked_probes else self.draft.run_value(PROBES)
+        probes = list(parse_probes(str(asked)))
         kept = prompt not in probes
         if kept:
             probes.append(prompt)
         else:
             probes.remove(prompt)
-        self.edit({PROBES: join_probes(probes)}, of_run=True)
+        told = join_probes(probes)
+        request_id = self.edit({PROBES: told}, of_run=True)
+        self._asked_probes = (request_id, told) if request_id else None
         return kept
 
     def sample_with(self, changes: dict[str, Value]) -> int | None:
@@ -521,6 +531,7 @@ class RunControl:
         self.queue.note_opened(self.run_path)
         self._name = None
         self._changed.clear()
+        self._asked_probes = None
         self.has_undone = False
         runtime = event.runtime
         self.note = event.note
@@ -579,6 +590,7 @@ class RunControl:
 
     def note_adjusted(self, event: Adjusted) -> None:
         """Take over changed settings of the run."""
+        self._forget_probes(event.request_id)
         if event.request_id in self._undoing:
             del self._undoing[event.request_id]
         else:

@@ -218,7 +218,7 @@ class EngineEventHandler:
 
     def _on_refused(self, event: protocol.Refused) -> None:
         """Show the problem beside the field concerned, if there is one."""
-        self._control.note_undo_refused(event.request_id)
+        self._control.note_change_refused(event.request_id)
         self._control.note_not_opened(event.request_id)
         if event.request_id == self._screen.sampling:
             self._control.note_sample_refused(event.request_id)

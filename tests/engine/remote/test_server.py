@@ -231,6 +231,13 @@ def test_another_protocol_is_told(engine: Engine, run: Path) -> None:
         assert "use the same version for both" in json.loads(answer.readline())["why"]
 
 
+def test_what_a_client_calls_itself_controls_no_terminal(engine: Engine, run: Path) -> None:
+    with raw(run, encode(Hello(1, "\x1b[31mred\n" + "x" * 1000))):
+        until(lambda: engine.server is not None and engine.server.has_controller)
+        controller = Person(run).welcome.controller
+    assert controller.startswith("[31mred") and controller.isprintable() and len(controller) <= 200
+
+
 def test_garbage_after_the_greeting_is_answered_and_does_no_harm(engine: Engine, run: Path) -> None:
     lines = [HELLO, b"garbage\n", b'{"type": "Pin", "step": []}\n', encode(Pause(request_id=8))]
     with raw(run, *lines):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from engine.inspect.over_moments import OverMoments
 from engine.metrics import MetricStore
@@ -206,7 +206,7 @@ async def test_two_moments_are_laid_out_alike_below_what_they_are(
         await look_inside()(pilot)
         screen = app.screen
         assert isinstance(screen, InsideScreen)
-        earlier = {view: replace(one, step=0) for view, one in answers().items()}
+        earlier = {view: structs.replace(one, step=0) for view, one in answers().items()}
         screen.state.sides.append(Side(moment=750, answers=earlier))
         for keys in (["1"], ["1", "enter"], ["1", "enter", "enter"], ["2"], ["5"]):
             await pilot.press(*keys)
