@@ -64,7 +64,7 @@ def test_a_run_in_the_background_is_found_told_and_stopped(
     until(lambda: not is_locked(runs_dir / "a"))
     assert cli("ps").out == "no run is in training\n"
     assert "from step 0 to 1,000,000" in cli("logs", "a").out
-    until(lambda: "go on    gpt-tui train --resume a" in cli("logs", "a", "--follow").out)
+    until(lambda: "train --resume a\n" in cli("logs", "a", "--follow").out)
 
 
 def test_what_cannot_be_told_is_one_sentence(cli: Cli, detach: Detach) -> None:
