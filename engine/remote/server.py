@@ -64,6 +64,7 @@ MOST_BUFFERED = 1 << 22  # bytes on their way to a client; beyond it is behind
 CLOSE_SECONDS = 1.0  # for clients to read what is left, at the end
 STUCK_SECONDS = 60.0  # after which a client that reads nothing is dropped
 MOST_CLIENTS = 32
+OWN_REQUESTS = 1 << 40  # ids from here on are none that the owner of the engine uses
 ROLES = ("control", "watch", "take", "tell")
 HERE_ALONE = Start, Open, FindLearningRate, Inspect  # commands for the engine of one's own process
 
@@ -94,7 +95,7 @@ class EngineServer:
         self._controller: _Client | None = None
         # of requests to the engine: whose they are, and which they are of that client
         self._asked: dict[int, tuple[_Client, int]] = {}
-        self._numbers = itertools.count(1 << 40)  # none that the owner of the engine uses
+        self._numbers = itertools.count(OWN_REQUESTS)
         self._path = socket_of(run)
         self._socket = listen(self._path)
         try:
@@ -116,7 +117,7 @@ class EngineServer:
         """Pass an event on; return whether it concerns clients alone. Called by the engine."""
         with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._pass_on, event)
-        return isinstance(event, RunOpened) and event.request_id >= 1 << 40
+        return isinstance(event, RunOpened) and event.request_id >= OWN_REQUESTS
 
     def close(self) -> None:
         """Tell all clients what is left to tell, and end."""

@@ -11,7 +11,7 @@ import functools
 import json
 import operator
 from math import nan
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -21,8 +21,6 @@ from engine.protocol import Command, Event, Inspected, RunOpened, Status
 
 PROTOCOL = 1  # raised when older programs could not understand a message
 MOST_BYTES = 1 << 20  # of a line from a client
-
-Message = TypeVar("Message")
 
 
 class Hello(Struct, frozen=True, tag=True):

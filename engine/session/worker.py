@@ -174,9 +174,7 @@ class EngineLoop:
         else:
             self._inspector.begin(command, session.subject, session.files.path)
 
-    def _guard(
-        self, work: Callable[[Session | Attached | Viewer], Any], request_id: int = 0
-    ) -> Any:
+    def _guard(self, work: Callable[[AnySession], Any], request_id: int = 0) -> Any:
         """Call the session; a failure ends the session, never the loop."""
         assert self._session is not None
         try:

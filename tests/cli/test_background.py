@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from engine.remote.wire import from_engine
+from engine.runs.checkpoint_names import list_checkpoints, step_of
 from engine.runs.folder import is_locked
+from engine.runs.summary import read_summary
 from tests.cli.conftest import Answer, Cli, start_process, train_command, until
 
 LONG = ["--set", "train.max_steps=1000000", "--set", "eval.interval=0"]
@@ -123,3 +125,19 @@ def test_events_are_lines_of_json(text: Path) -> None:
     assert told[-1] == {**told[-1], "type": "StateChanged", "state": "finished", "step": 6}
     for line in out.splitlines():
         assert from_engine(line.encode())
+
+
+def test_where_nobody_reads_the_events_any_more_the_run_is_saved(
+    text: Path, runs_dir: Path
+) -> None:
+    words = [word for word in train_command(text) if word != "--json"]
+    process = start_process(*words, "--events", "--name", "a", *LONG)
+    assert process.stdout and process.stderr
+    while '"Saved"' not in (line := process.stdout.readline()):
+        assert line
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert "nobody reads the events any more" in process.stderr.read()
+    told = read_summary(runs_dir / "a")
+    assert told.state == "stopped" and told.step >= 3
+    assert step_of(list_checkpoints(runs_dir / "a")[-1]) == told.step

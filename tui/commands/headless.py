@@ -40,6 +40,7 @@ from engine.session.worker import EngineLoop
 from tui import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.control.detaching import tell_ready
 from tui.terminal.signals import Handler, ending_signals, handle, name_of
+from tui.terminal.stdout import silence
 from tui.terminal.visible import Control, visible, visible_line
 from tui.text.notices import format_advice
 from tui.text.numbers import (
@@ -133,8 +134,7 @@ class _Headless:
 
     def _hear(self, event: Event) -> None:
         if self._events and not isinstance(event, Inspected):
-            self._events.write(encode(event).decode())
-            self._events.flush()
+            self._write_event(event)
         match event:
             case StateChanged(state=State.PREPARING):
                 self._progress.prepare(event.message)
@@ -169,6 +169,20 @@ class _Headless:
                 self._loop.end()
             case Failed():
                 self._fail(event)
+
+    def _write_event(self, event: Event) -> None:
+        """Write a line; if nobody reads it any more, save the run and end, as for a signal."""
+        assert self._events
+        try:
+            self._events.write(encode(event).decode())
+            self._events.flush()
+        except OSError:
+            silence(self._events)
+            self._events = None
+            self._stopped = True
+            self._progress.say("gpt-tui: nobody reads the events any more: saving the run")
+            self._loop.send(Stop(save=True))
+            self._loop.end()
 
     def _tell_ready(self, run: Path) -> None:
         if self._ready is not None:

@@ -17,9 +17,7 @@ from tui.text.tables import format_json, format_table
 
 def main(argv: list[str]) -> int:
     """Ask the engine behind each socket of this user."""
-    parser = Parser(
-        "gpt-tui ps", "List the runs that this user trains on this machine without a screen."
-    )
+    parser = Parser("gpt-tui ps", "List the runs that you train on this machine, in all terminals.")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each instead")
     args = parser.parse_args(argv)
     found = found_engines()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import getters, work
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
@@ -22,7 +22,7 @@ from tui.control.run import RunControl
 from tui.control.text_look import TextLook, changes_of, counted, described, look
 from tui.inside.layout import Picture, below, cut, draw_tabs, fitted, wrapped
 from tui.screens.data_views import BatchView, TextView, TokensView, View
-from tui.screens.keyed import KeyedScreen
+from tui.screens.picture_screen import PictureScreen
 from tui.widgets.field import Field, FieldLabel
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.picture_view import PictureView
@@ -40,15 +40,12 @@ LABELS = {
 TICK_SECONDS = 1.0
 
 
-class DataScreen(KeyedScreen[dict[str, Any] | None]):
+class DataScreen(PictureScreen[dict[str, Any] | None]):
     """Looks at the text of the open run, or of the next one; its result is what to set, or None."""
 
-    AUTO_FOCUS = ""
     CSS_PATH = "../styles/data.tcss"
     KEYS = "data"
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
-
-    picture = getters.query_one(PictureView)
 
     def __init__(self, control: RunControl) -> None:
         super().__init__()
@@ -67,6 +64,14 @@ class DataScreen(KeyedScreen[dict[str, Any] | None]):
     def _make_views(self) -> None:
         views = TextView(self), TokensView(self), BatchView(self)
         self._views = {view.title: view for view in views}
+
+    @property
+    def views(self) -> dict[str, View]:
+        return self._views
+
+    @property
+    def shown(self) -> str:
+        return self._shown
 
     @property
     def view(self) -> View:
@@ -164,11 +169,6 @@ class DataScreen(KeyedScreen[dict[str, Any] | None]):
             self._step_seen = self.present_step
             self.refresh_picture()
 
-    def refresh_picture(self) -> None:
-        for picture in self.query(PictureView):  # none before it is built
-            picture.redraw()
-        self.refresh_bindings()
-
     # -- drawing -----------------------------------------------------------------------------------
 
     def _draw(self, width: int, height: int) -> Picture:
@@ -235,18 +235,6 @@ class DataScreen(KeyedScreen[dict[str, Any] | None]):
 
     def action_show(self, view: str) -> None:
         self._shown = view
-        self.refresh_picture()
-
-    def action_next_view(self, by: int) -> None:
-        names = list(self._views)
-        self.action_show(names[(names.index(self._shown) + by) % len(names)])
-
-    def action_move(self, by: int) -> None:
-        self.view.move(by)
-        self.refresh_picture()
-
-    def action_go_down(self, by: int) -> None:
-        self.view.go_down(by)
         self.refresh_picture()
 
     def action_page(self, by: int) -> None:

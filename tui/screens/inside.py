@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import getters, work
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
@@ -21,7 +21,7 @@ from tui.control.run import RunControl
 from tui.inside.layout import Picture, Row, below, beside, cut, draw_tabs, fitted, wrapped
 from tui.inside.words import WORDS
 from tui.screens.inside_views import NOTHING, View, views_of
-from tui.screens.keyed import KeyedScreen
+from tui.screens.picture_screen import PictureScreen
 from tui.text.numbers import format_count
 from tui.widgets.field import Field, FieldLabel
 from tui.widgets.keys_footer import KeysFooter
@@ -36,7 +36,7 @@ WIDE = 120  # columns from which two models stand side by side
 TALL = 28  # rows from which the explanation has room for all of it
 
 
-class InsideScreen(KeyedScreen[None]):
+class InsideScreen(PictureScreen[None]):
     """Looks into a model at a moment of its training.
 
     Args:
@@ -46,12 +46,9 @@ class InsideScreen(KeyedScreen[None]):
         other: The folder of a run to show beside it.
     """
 
-    AUTO_FOCUS = ""
     CSS_PATH = "../styles/inside.tcss"
     KEYS = "inside"
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
-
-    picture = getters.query_one(PictureView)
 
     def __init__(
         self,
@@ -72,6 +69,14 @@ class InsideScreen(KeyedScreen[None]):
         self._sample = ""  # the text of the cockpit, if that was taken
         self._curves: HealthCurves | None = None  # of another run, once they are read
         self._asked = time.monotonic()  # when it was looked last
+
+    @property
+    def views(self) -> dict[str, View]:
+        return self._views
+
+    @property
+    def shown(self) -> str:
+        return self.state.view
 
     @property
     def view(self) -> View:
@@ -128,11 +133,6 @@ class InsideScreen(KeyedScreen[None]):
         if answered and not (isinstance(event, Inspected) and event.found is None):
             self.refresh_picture()  # else it is only how much is done
         return answered
-
-    def refresh_picture(self) -> None:
-        for picture in self.query(PictureView):  # none before it is built
-            picture.redraw()
-        self.refresh_bindings()
 
     def health_curves(self) -> HealthCurves:
         """Return what was recorded of the health of the run that is looked into."""
@@ -307,19 +307,6 @@ class InsideScreen(KeyedScreen[None]):
 
     def action_show(self, view: str) -> None:
         self.state.show(view)
-        self.refresh_picture()
-
-    def action_next_view(self, by: int) -> None:
-        names = list(self._views)
-        place = (names.index(self.state.view) + by) % len(names)
-        self.action_show(names[place])
-
-    def action_move(self, by: int) -> None:
-        self.view.move(by)
-        self.refresh_picture()
-
-    def action_go_down(self, by: int) -> None:
-        self.view.go_down(by)
         self.refresh_picture()
 
     def action_go_layer(self, by: int) -> None:
