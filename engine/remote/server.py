@@ -19,7 +19,7 @@ from typing import Protocol
 from msgspec import Struct, structs
 
 from engine.metrics import MetricStore
-from engine.program import VERSION
+from engine.program import PROGRAM, VERSION
 from engine.protocol import (
     Command,
     Describe,
@@ -57,6 +57,7 @@ from engine.remote.wire import (
     encode,
     from_client,
 )
+from engine.runs.folder import typed_name
 
 UPDATE_SECONDS = 0.1
 HELLO_SECONDS = 10.0  # for the first line of a client
@@ -91,6 +92,7 @@ class EngineServer:
 
     def __init__(self, engine: Served, run: Path) -> None:
         self._engine, self._run = engine, run
+        self._attach = f"{PROGRAM} attach {typed_name(run)}"
         self._clients: list[_Client] = []
         self._controller: _Client | None = None
         # of requests to the engine: whose they are, and which they are of that client
@@ -216,9 +218,9 @@ class EngineServer:
             why = "this run is open in another process, which has no other"
         elif self._controller not in (client, None) and client.role != "tell":
             assert self._controller
-            why = f"{self._controller.who} is in control: attach with --take to take over"
+            why = f"{self._controller.who} is in control: {self._attach} --take takes over"
         elif client.role == "watch":
-            why = "this is only watched: attach without --watch to take control"
+            why = f"this is only watched: {self._attach} takes control"
         if why:
             client.write(command.refused(why))
         else:

@@ -62,7 +62,11 @@ class Attached:
         self._emit(structs.replace(welcome.opened, attached=where, request_id=request_id))
         self._emit(StateChanged(self._status.state, self._status.step))
         who = f"; {welcome.controller} is in control" if welcome.controller else ""
-        self._emit(Warned(f"attached to {where}, which trains this run{who}: quitting leaves it"))
+        self._emit(
+            Warned(
+                f"attached to {where}, which trains this run{who}: quitting leaves it in training"
+            )
+        )
 
     def advance(self) -> bool:
         """Take in what the other process told."""
