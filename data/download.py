@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from data.errors import Cancelled
+from data.errors import Cancelled, InputError
 
 SILENCE_SECONDS = 3.0  # timeout of connecting, and of each read
 URL_SECONDS = 15.0
@@ -33,6 +33,10 @@ class DownloadError(Exception):
     """A download failed; the message says why."""
 
 
+class NotHere(InputError):
+    """Something would have to be downloaded, and that was not asked for."""
+
+
 @dataclass(frozen=True)
 class Watcher:
     """Callbacks of something that takes a while.
@@ -40,10 +44,25 @@ class Watcher:
     Attributes:
         report: Called with a line on what is being done.
         cancelled: Polled about every 50 ms; true raises `Cancelled`.
+        may_download: Whether it was asked for what may be downloaded.
     """
 
     report: Callable[[str], None] = lambda line: None
     cancelled: Callable[[], bool] = lambda: False
+    may_download: bool = True
+
+    def check_may_download(self, name: str, size: int = 0) -> None:
+        """Check that something may be downloaded that is not here.
+
+        Args:
+            size: Its bytes, about; 0 if they are not known.
+
+        Raises:
+            NotHere: It may not.
+        """
+        if not self.may_download:
+            about = f": {size / 1e6:,.1f} MB to download" if size else ""
+            raise NotHere(f"{name} is not on this machine yet{about}")
 
     def progress(self, received: int, total: int | None) -> None:
         of = f" of {total / 1e6:.1f}" if total else ""

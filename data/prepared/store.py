@@ -15,7 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -184,6 +184,15 @@ def remove(prepared: Prepared) -> None:
     """Delete a prepared text; a run that reads it at this moment keeps it until its end."""
     (prepared.folder / ABOUT_FILE).unlink(missing_ok=True)  # first: half of it is nothing
     remove_tree(prepared.folder)
+
+
+def remove_of(names: Collection[str]) -> int:
+    """Delete what was prepared of the texts with some names; return how many bytes that freed."""
+    found = [one for one in entries() if one.name in names]
+    size = sum(one.size for one in found)
+    for one in found:
+        remove(one)
+    return size
 
 
 def remove_unfinished() -> int:

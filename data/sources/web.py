@@ -18,14 +18,14 @@ MOST_NAME = 80  # characters of a file's name
 
 
 def downloaded(
-    url: str, watcher: Watcher, *, sha256: str = "", name: str = "", way_out: str = ""
+    url: str, watcher: Watcher, *, sha256: str = "", name: str = "", size: int = 0
 ) -> Path:
     """Return the file at an address: from the cache, or downloaded to it.
 
     Args:
         sha256: Its hash; empty if that is not known.
         name: What it is called in messages; the address if empty.
-        way_out: What to do if it is not available.
+        size: Its bytes, about; 0 if they are not known.
 
     Raises:
         InputError: It is not available, or there is no room for it.
@@ -34,17 +34,20 @@ def downloaded(
     path, name = place_of(url), name or named(url)
     if path.exists():
         return path
-    way_out = way_out or "try again, or save it to a file and name that"
     if is_offline():
         raise InputError(
             f"{name} is not in the cache, and GPT_TUI_OFFLINE is set: unset that (env -u "
             "GPT_TUI_OFFLINE), or name a file"
         )
+    watcher.check_may_download(name, size)
     watcher.report(f"downloading {name}…")
     try:
         fetch_file(url, path, watcher, sha256=sha256)
     except DownloadError as error:
-        raise InputError(f"{name} could not be downloaded ({error}): {way_out}") from None
+        raise InputError(
+            f"{name} could not be downloaded ({error}): try again, or save it to a file and "
+            "name that"
+        ) from None
     except OSError as error:
         room = "make room" if no_room(error) else "allow it"
         raise InputError(

@@ -67,6 +67,7 @@ def find_gpt2(watcher: Watcher) -> dict[str, Any]:
                 return found
     why = "GPT_TUI_OFFLINE is set"
     if not is_offline():
+        watcher.check_may_download("GPT-2's tokenizer")
         try:
             _download_gpt2(own, watcher)
             if found := _in_folder(own):

@@ -88,6 +88,11 @@ def _has_end_of_text(saved: Mapping[str, Any]) -> bool:
     )
 
 
+def needs_text(kind: str) -> bool:
+    """Return whether a tokenizer of a kind is made of the training text."""
+    return kind in ("char", "bpe")
+
+
 def vocabulary_size(wanted: Wanted) -> int | None:
     """Return the size of a vocabulary that is known without the text; None if it is not."""
     return {"bytes": 256, "bpe": wanted.vocab_size, "gpt2": 50_257}.get(wanted.tokenizer)

@@ -18,7 +18,7 @@ from typing import Any
 from data.batches import Split, check_long_enough
 from data.corpora.corpus import Corpus, Options
 from data.corpora.load import load_corpus
-from data.download import Watcher
+from data.download import NotHere, Watcher
 from data.errors import InputError, NotFound
 from data.paths import check_storable
 from data.prepared import store
@@ -269,7 +269,7 @@ def _load_known_text(
         except NotFound:
             problems.append(f"there is no file {named(place)}")
         except InputError as error:
-            if error.is_shortage:
+            if error.is_shortage or isinstance(error, NotHere):
                 raise
             problems += error.problems
         else:
@@ -322,7 +322,7 @@ def _known_validation(
         except NotFound:
             problems.append(f"there is no file {named(place)}")
         except InputError as error:
-            if error.is_shortage:
+            if error.is_shortage or isinstance(error, NotHere):
                 raise
             problems += error.problems
     name = named(facts["name"] if facts else called(data.val))

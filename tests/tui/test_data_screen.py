@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from data.batches import take_windows, train_offsets
+from data.corpora.corpus import Corpus
 from data.download import Watcher
+from data.tokenizers import CharTokenizer
+from engine.config.presets import preset_config
 from engine.config.schema import Config
 from engine.runs.open import read_text
 from tests.tui.conftest import Open, Person
@@ -59,7 +63,7 @@ async def test_before_a_run_it_shows_the_text_of_the_next_one(
         train = config.train
         epochs = train.max_steps * train.batch_size * config.model.block_size / tokens
         assert text_of(screen).facts(screen.config).epochs == pytest.approx(epochs)
-        assert "overfit" in told
+        assert "The run sees the text" in told
         await person.press("escape")
         assert person.app.screen is person.cockpit
 
@@ -193,6 +197,28 @@ async def test_a_text_that_cannot_be_read_is_a_sentence(
         assert person.app.screen is person.cockpit
 
 
+@pytest.mark.parametrize("preset", ["fast", "nanogpt", "gpt-from-scratch"])
+async def test_a_recipe_is_no_cause_for_alarm(preset: str) -> None:
+    told = judged(of_preset(preset_config(preset)))
+    assert [style for _, style in told] == ["dim", "dim"]
+
+
+@pytest.mark.parametrize("max_steps", [20_000, 600_000])
+async def test_far_out_is_told_as_such(max_steps: int) -> None:
+    config = preset_config("nanogpt").replace({"train.max_steps": max_steps})
+    ((_, usual), (sentence, style)) = judged(of_preset(config))
+    assert (usual, style) == ("dim", "bad") and "it will learn it by heart" in sentence
+    assert judged(of_preset(preset_config("gpt2")))[1][1] == "bad"  # a recipe for another text
+
+
+def of_preset(config: Config) -> Facts:
+    """What is known of tiny shakespeare and a run on it."""
+    corpus = Corpus("tinyshakespeare", 1_115_394, 1_115_394, 1, "", "cache", ())
+    tokens = np.zeros(1_003_854, np.uint8)
+    letters = CharTokenizer("".join(map(chr, range(33, 98))))
+    return TextLook(corpus, letters, tokens, tokens[:111_540]).facts(config)
+
+
 def facts(**changes: Any) -> Facts:
     usual: dict[str, Any] = {
         "name": "text.txt",
@@ -215,10 +241,13 @@ def facts(**changes: Any) -> Facts:
     ("changes", "words"),
     [
         ({}, "20 tokens a parameter, where Chinchilla"),
-        ({"parameters": 450_001}, "can learn the text by heart"),
-        ({"parameters": 4_499}, "too small to learn all"),
-        ({"steps": 51_000}, "sees the text 51 times"),
+        ({"parameters": 450_001}, "a large model for the text"),
+        ({"parameters": 4_499}, "a small model for the text. A larger one"),
         ({"steps": 100}, "sees about 0.1 of the text"),
+        ({"steps": 3_000}, "sees the text 3 times: nearly as good as that much new text"),
+        ({"steps": 51_000}, "sees the text 51 times, and the model is too small to learn it by"),
+        ({"steps": 51_000, "parameters": 450_000}, "lowest before the end"),
+        ({"steps": 500_000, "parameters": 450_000}, "it will learn it by heart"),
     ],
 )
 def test_what_does_not_suit_the_text_is_said(changes: dict[str, Any], words: str) -> None:

@@ -8,6 +8,8 @@ from textual.pilot import Pilot
 from data.batches import split_tokens
 from data.corpora.corpus import Corpus, MemoryText
 from data.download import Watcher
+from data.prepared.store import Prepared
+from data.prepared.texts import KnownText
 from data.tokenizers import CharTokenizer
 from engine.config.schema import Config
 from tests.tui.test_snapshots import PAUSED, Prepare, Snap, StillApp, still
@@ -32,6 +34,17 @@ def verses() -> TextLook:
     return described(read, Config(), Watcher())
 
 
+def known() -> list[KnownText]:
+    """Texts as on a machine on which one is not here and one has tokens."""
+    tokens = Prepared("notes", "", 90_000, "bpe", "", 31_000, "<u2", "", 0)
+    return [
+        KnownText("tinyshakespeare", "Shakespeare's plays", "public domain", 1_115_394, True, ()),
+        KnownText("enwik8", "100 MB of Wikipedia", "CC BY-SA 3.0", 36_445_475, False, ()),
+        KnownText("counting", "toy task: numbers", "CC0-1.0", 0, True, ()),
+        KnownText("notes", "", "", 0, False, (tokens,)),
+    ]
+
+
 @pytest.fixture(autouse=True)
 def read(monkeypatch: pytest.MonkeyPatch) -> None:
     """The screen has read its text."""
@@ -40,11 +53,13 @@ def read(monkeypatch: pytest.MonkeyPatch) -> None:
         screen.text, screen._doing = verses(), ""
 
     monkeypatch.setattr(DataScreen, "_read", take)
+    monkeypatch.setattr(Prepared, "size", 62_000)
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("keys", ["1", "2", "3"], ids=["text", "tokens", "batch"])
-def test_view(snap_compare: Snap, keys: str, size: str) -> None:
+@pytest.mark.parametrize("keys", "12345", ids=["text", "tokens", "batch", "try", "texts"])
+def test_view(snap_compare: Snap, monkeypatch: pytest.MonkeyPatch, keys: str, size: str) -> None:
+    monkeypatch.setattr("tui.screens.data_texts.known_texts", known)
     assert snap_compare(StillApp(PAUSED), terminal_size=SIZES[size], run_before=show(keys))
 
 
@@ -63,6 +78,8 @@ def show(*keys: str, theme: str = "") -> Prepare:
         await pilot.pause()
         for key in keys:
             await pilot.press(key)
+        await pilot.pause()
+        await app.workers.wait_for_complete()
         await pilot.pause()
 
     return prepare

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from rich.style import Style
 from textual.dom import DOMNode
 
+from data.prepared.texts import known_texts
 from engine.runs.summary import read_summary
 from tests.tui.conftest import Open, Person
 from tui.control.keymap import GROUPS
 from tui.screens.columns_dialog import ColumnsDialog
 from tui.screens.compare import CompareScreen
 from tui.screens.data import DataScreen
+from tui.screens.data_texts import RemoveTextDialog
 from tui.screens.dialogs import (
     ForkDialog,
     GoBackDialog,
@@ -106,6 +109,12 @@ async def to_delete_preset(person: Person) -> None:
     person.app.push_screen(DeletePresetDialog("mine"))
 
 
+async def to_remove_text(person: Person) -> None:
+    (counting,) = [one for one in known_texts() if one.name == "counting"]
+    kept = replace(counting, name="tinyshakespeare", prepared=())
+    person.app.push_screen(RemoveTextDialog(kept))
+
+
 async def to_preferences(person: Person) -> None:
     await person.press("O")
 
@@ -174,6 +183,7 @@ WAYS: dict[str, tuple[Callable[[Person], Awaitable[None]], type[KeyedScreen[Any]
     "columns": (to_columns, ColumnsDialog),
     "presets": (to_presets, PresetsScreen),
     "lecture": (to_lecture, LectureScreen),
+    "ask_remove_text": (to_remove_text, RemoveTextDialog),
     "ask_delete_preset": (to_delete_preset, DeletePresetDialog),
     "preferences": (to_preferences, PreferencesScreen),
     "keys": (to_keys, KeyPreferencesScreen),

@@ -32,8 +32,8 @@ def main(argv: list[str]) -> int:
 
 def list_texts(argv: list[str]) -> int:
     """``gpt-tui data list``."""
-    from data.corpora.catalogue import ENTRIES
-    from data.corpora.obtain import is_here
+    from data.corpora.catalogue import CATALOGUE
+    from data.prepared.texts import known_texts
 
     parser = _parser("list")
     parser.add_argument(
@@ -42,14 +42,19 @@ def list_texts(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     if args.prepared:
         return _list_prepared(args.json)
+    listed = [one for one in known_texts() if one.in_catalogue]
     keys = ("name", "described", "licence", "size", "url", "sha256")
     if args.json:
-        facts = [{key: getattr(one, key, "") for key in keys} for one in ENTRIES]
-        put(format_json([{**f, "here": is_here(e)} for f, e in zip(facts, ENTRIES, strict=True)]))
+        facts = [
+            {key: getattr(CATALOGUE[one.name], key, "") for key in keys}
+            | {"here": one.is_here, "prepared": one.bytes_prepared}
+            for one in listed
+        ]
+        put(format_json(facts))
         return EXIT_DONE
     rows = [("name", "download", "licence", "what it is")]
-    for one in ENTRIES:
-        size = "here" if is_here(one) else format_unit(one.size, "B")
+    for one in listed:
+        size = "here" if one.is_here else format_unit(one.size, "B")
         rows.append((one.name, size, one.licence, one.described))
     put(format_columns(rows, wrap=True))
     put(f"  train    {program()} train --data counting")
@@ -74,16 +79,11 @@ def _list_prepared(as_json: bool) -> int:
 
 def fetch(argv: list[str]) -> int:
     """``gpt-tui data fetch NAME``."""
-    from data.corpora.catalogue import CATALOGUE
-    from data.corpora.corpus import Options
-    from data.corpora.obtain import obtain, place_in_cache
+    from data.corpora import obtain
 
     args = _parser("fetch", with_name=True).parse_args(argv)
     _check_known(args.name)
-    got = obtain(args.name, Options(), Watcher(say_started))
-    if got.note:  # another text stands in for it
-        raise InputError(f"{got.note.partition(': ')[0]}: try again with a network")
-    place = place_in_cache(CATALOGUE[args.name])
+    place = obtain.fetch(args.name, Watcher(say_started))
     if args.json:
         put(format_json({"name": args.name, "path": str(place or "")}))
     else:
@@ -123,17 +123,13 @@ def remove(argv: list[str]) -> int:
 def _remove_prepared(name: str | None) -> int:
     from data.prepared import store
 
-    found = [one for one in store.entries() if name in (None, one.name)]
-    if name is not None and not found:
-        names = list(dict.fromkeys(one.name for one in store.entries()))
+    names = list(dict.fromkeys(one.name for one in store.entries()))
+    if name is None:
+        return store.remove_of(names) + store.remove_unfinished()
+    if name not in names:
         known = suggest(name, names) if names else "nothing is prepared"
         raise InputError(f"there are no tokens of {brief(name)} in the cache: {known}")
-    size = sum(one.size for one in found)
-    for one in found:
-        store.remove(one)
-    if name is None:
-        size += store.remove_unfinished()
-    return size
+    return store.remove_of([name])
 
 
 def _parser(action: str, with_name: bool = False) -> Parser:

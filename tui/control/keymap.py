@@ -529,6 +529,8 @@ GROUPS: dict[str, Group] = {
                     ("text", "what the text is, whether model and run suit it, and how it reads"),
                     ("tokens", "its tokens told apart, the most frequent ones, their lengths"),
                     ("batch", "a batch as the model gets it: inputs, and targets beneath them"),
+                    ("try", "a typed text as two tokenizers cut it, side by side"),
+                    ("texts", "the texts that have a name: choose, download, prepare, delete"),
                 ), 1)
             ),
             Key("next_view", "tab", "next_view(1)", "Next view", "the next view", footer=True),
@@ -558,8 +560,19 @@ GROUPS: dict[str, Group] = {
                 "type another tokenizer, and look at its tokens", footer=True),
             Key("vocabulary", "v", "edit('data.vocab_size')", "Vocabulary",
                 "type how many tokens bpe has, and look at them"),
-            Key("take", "enter", "take", "Take", "take what is looked at for the next run",
+            Key("type", "w", "edit('typed')", "Write", "write a text, and see its tokens",
                 footer=True),
+            Key("second", "c", "edit('second')", "Compare",
+                "type the tokenizer that the text's own is compared with", footer=True),
+            Key("take", "enter", "take", "Take",
+                "take what is looked at for the next run; in the list, look at the text at the"
+                " cursor", footer=True, others=(("look", "Look at it"),)),
+            Key("fetch", "f", "fetch", "Download", "download the text, which is not here yet",
+                footer=True),
+            Key("prepare", "p", "prepare", "Prepare", "make the tokens that the next run would have"
+                " of the text at the cursor", footer=True),
+            Key("remove", "delete,x", "remove", "Delete",
+                "delete what is kept of the text at the cursor", footer=True),
             Key("back", "escape,q,D", "close", "Back",
                 "back to the cockpit (first to its own text)", footer=True),
         ),
@@ -637,6 +650,16 @@ GROUPS: dict[str, Group] = {
             Key("compare", "c", "compare", "Compare", "compare the runs of all models"),
             Key("back", "escape,q,L", "leave", "Back", "back to the cockpit", footer=True),
         ),
+    ),
+    "ask_remove_text": Group(
+        "Question before what is kept of a text is deleted",
+        (
+            Key("tokens", "t,enter", "answer('tokens')", "delete its tokens", "delete its tokens"),
+            Key("all", "a", "answer('all')", "delete the text", "delete the text that was"
+                " downloaded, and its tokens"),
+            Key("no", BACK_KEYS, "answer('')", "back", "delete nothing", footer=True),
+        ),
+        modal=True,
     ),
     "ask_delete_preset": Group(
         "Question before a preset is deleted",

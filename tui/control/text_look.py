@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from data.tokenizers import Tokenizer
 from engine.config.model_size import parameter_count
 from engine.config.schema import Config, total_steps
 from engine.runs.open import look_at_run, options_of, read_text
+from tui.control.own_presets import named_config
 from tui.corpus.facts import Described, Facts
 
 Tokens = NDArray[Any]
@@ -100,6 +102,7 @@ class TextLook:
             block_size=config.model.block_size,
             described=self.described,
             undescribed=self.undescribed,
+            recipe=_recipe(config),
         )
 
     def frequent(self, most: int) -> list[tuple[str, int, int]]:
@@ -217,7 +220,7 @@ def described(text: TextLook, config: Config, watcher: Watcher) -> TextLook:
         Cancelled: ``watcher.cancelled`` returned true.
     """
     try:
-        corpus = text.corpus if text.corpus.readers else _files_of(text.corpus, config, watcher)
+        corpus = with_files(text.corpus, config, watcher)
         found = describe(corpus, watcher)
     except Cancelled:
         raise
@@ -235,17 +238,30 @@ def described(text: TextLook, config: Config, watcher: Watcher) -> TextLook:
     )
 
 
-def _files_of(known: Corpus, config: Config, watcher: Watcher) -> Corpus:
-    """Load the text of which the tokens are known.
+def with_files(known: Corpus, config: Config, watcher: Watcher) -> Corpus:
+    """Return a text that can be read: loaded, if only its tokens were.
 
     Raises:
         InputError: It is not there, or it is another one now.
     """
+    if known.readers:
+        return known
     spec = known.source if has_place(known.source) else config.data.corpus
     found = load_corpus(spec, options_of(config.data), watcher)
     if found.sha256 != known.sha256:
         raise InputError("its files have changed")
     return found
+
+
+def _recipe(config: Config) -> str:
+    """Return the preset whose model and run some settings are; empty if they were changed."""
+    try:
+        meant = named_config(config.preset)
+    except InputError:
+        return ""
+    run = attrgetter("max_steps", "max_epochs", "batch_size", "grad_accum_steps")
+    same = (meant.model, run(meant.train)) == (config.model, run(config.train))
+    return config.preset if same else ""
 
 
 def changes_of(config: Config, wanted: Config) -> dict[str, Any]:

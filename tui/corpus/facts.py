@@ -11,7 +11,9 @@ from tui.text.numbers import format_amount, format_count, format_unit
 LABEL = 11  # columns
 PER_PARAMETER = 20.0  # tokens: Hoffmann et al. 2022 ("Chinchilla")
 FAR = 10.0  # times too few or too many
-MANY_EPOCHS = 50.0
+AS_GOOD_AS_NEW = 4.0  # epochs: Muennighoff et al. 2023
+MANY_EPOCHS = 100.0
+MOST_OF_A_RECIPE = 2000.0  # epochs: gpt-from-scratch has 1000
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Facts:
         steps: Of the whole run.
         windows: In a step.
         block_size: Tokens of a window.
+        recipe: The preset whose model and run it is, unchanged; empty if there is none.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Facts:
     block_size: int
     described: Described | None = None
     undescribed: str = ""
+    recipe: str = ""
 
     @property
     def tokens(self) -> int:
@@ -133,25 +137,42 @@ def _times(epochs: float) -> str:
 
 
 def judged(facts: Facts) -> list[tuple[str, str]]:
-    """Return sentences on whether model, run and text suit each other, with their styles."""
-    told = []
+    """Return what to expect of model, run and text together, in sentences with their styles.
+
+    A model learns a text by heart if it is large for it and sees it often; either alone is usual.
+    """
     per_parameter = facts.train / facts.parameters
-    ratio = f"{format_amount(per_parameter)} tokens a parameter, where Chinchilla's rule"
-    rule = f"of thumb has {PER_PARAMETER:.0f}"
-    if per_parameter < PER_PARAMETER / FAR:
+    told = [(f"{_ratio(per_parameter)}{_of_size(per_parameter)}", "dim")]
+    seen = f"The run sees the text {_times(facts.epochs)}"
+    is_large = per_parameter < PER_PARAMETER
+    if facts.epochs < 1:
+        told.append((f"The run sees about {facts.epochs:.2g} of the text, no part twice.", "dim"))
+    elif facts.epochs <= AS_GOOD_AS_NEW:
+        told.append((f"{seen}: nearly as good as that much new text.", "dim"))
+    elif not is_large:
+        told.append((f"{seen}, and the model is too small to learn it by heart.", "dim"))
+    elif facts.epochs <= MANY_EPOCHS or (facts.recipe and facts.epochs <= MOST_OF_A_RECIPE):
+        meant = f", as the preset {facts.recipe} means it" if facts.recipe else ""
         told.append((
-            f"{ratio} {rule}: the model can learn the text by heart. Watch the validation loss, or "
-            "take more text or a smaller model.", "bad"))  # fmt: skip
-    elif per_parameter > PER_PARAMETER * FAR:
-        told.append((
-            f"{ratio} {rule}: the model is too small to learn all that is in the text. A larger "
-            "one reaches a lower loss, given the time.", "bad"))  # fmt: skip
+            f"{seen}{meant}: expect the validation loss to be lowest before the end. The best "
+            "checkpoint is kept.", "dim"))  # fmt: skip
     else:
-        told.append((f"{ratio} {rule}.", "dim"))
-    if facts.epochs > MANY_EPOCHS:
         told.append((
-            f"The run sees the text {_times(facts.epochs)}, and may overfit: set train.max_steps "
-            "lower, or take more text.", "bad"))  # fmt: skip
-    elif facts.epochs < 1:
-        told.append((f"The run sees about {facts.epochs:.2g} of the text.", "dim"))
+            f"{seen}, and the model is large for it: it will learn it by heart. Take more text, a "
+            "smaller model, or set train.max_steps lower.", "bad"))  # fmt: skip
     return told
+
+
+def _ratio(per_parameter: float) -> str:
+    return (
+        f"{format_amount(per_parameter)} tokens a parameter, where Chinchilla's rule of thumb has "
+        f"{PER_PARAMETER:.0f}"
+    )
+
+
+def _of_size(per_parameter: float) -> str:
+    if per_parameter < PER_PARAMETER / FAR:
+        return ": a large model for the text."
+    if per_parameter > PER_PARAMETER * FAR:
+        return ": a small model for the text. A larger one reaches a lower loss, given the time."
+    return "."

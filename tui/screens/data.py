@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.widgets import Input
-from textual.worker import Worker, get_current_worker
 
-from data.download import Watcher
-from data.errors import Cancelled, InputError, reason_of
+from data.download import NotHere
+from data.errors import InputError
 from data.specs import called
 from engine.config.schema import SETTINGS, Config
 from engine.protocol import Event, RunOpened
@@ -21,7 +18,10 @@ from tui.control.keymap import bindings
 from tui.control.run import RunControl
 from tui.control.text_look import TextLook, changes_of, counted, described, look
 from tui.inside.layout import Picture, below, cut, draw_tabs, fitted, wrapped
+from tui.screens.data_texts import JOB, TextsView
+from tui.screens.data_try import SECOND, TYPED, TryView
 from tui.screens.data_views import BatchView, TextView, TokensView, View
+from tui.screens.jobs import Job, Jobs
 from tui.screens.picture_screen import PictureScreen
 from tui.widgets.field import Field, FieldLabel
 from tui.widgets.keys_footer import KeysFooter
@@ -33,11 +33,14 @@ if TYPE_CHECKING:
 SEARCH = "search"
 LABELS = {
     SEARCH: "search for",
+    TYPED: "text to try",
+    SECOND: "second tokenizer",
     "data.corpus": "text",
     "data.tokenizer": "tokenizer",
     "data.vocab_size": "tokens of bpe",
 }
 TICK_SECONDS = 1.0
+NOT_THE_LIST = f"the view {TextsView.title} has it"
 
 
 class DataScreen(PictureScreen[dict[str, Any] | None]):
@@ -52,17 +55,21 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
         self.control = control
         self.text: TextLook | None = None
         self.wanted: Config | None = None  # another text or tokenizer, for the next run
+        self.jobs = Jobs(self, self._say)
+        self._tried, self._texts = TryView(self), TextsView(self)  # whatever text is shown
         self._views: dict[str, View] = {}
         self._make_views()
         self._shown = "text"
         self._doing = "reading the text …"
         self._problem = ""
+        self._is_elsewhere = False  # the text would have to be downloaded
         self._words = ""  # that were searched for
         self._edited = SEARCH
         self._step_seen = -1
 
     def _make_views(self) -> None:
-        views = TextView(self), TokensView(self), BatchView(self)
+        self._tried.forget()
+        views = TextView(self), TokensView(self), BatchView(self), self._tried, self._texts
         self._views = {view.title: view for view in views}
 
     @property
@@ -91,6 +98,16 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
         return draft.base if self.control.run_path else draft.next_or_base()
 
     @property
+    def next_config(self) -> Config:
+        """The settings of the next run, as they would be."""
+        return self.wanted or self._base
+
+    @property
+    def next_text(self) -> str:
+        """The text of the next run, as it is set."""
+        return self._base.data.corpus
+
+    @property
     def present_step(self) -> int:
         return self.control.status.step if self.run_path else 0
 
@@ -111,51 +128,36 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
 
     # -- reading, in a thread ----------------------------------------------------------------------
 
-    def _read(self) -> None:
+    def _read(self, may_download: bool = False) -> None:
         """Begin to read the text; what was read before is forgotten."""
         self.text, self._problem, self._doing = None, "", "reading the text …"
+        self._is_elsewhere = False
         self._make_views()
-        self._read_in_thread(self.run_path, self.config)
+        run, config = self.run_path, self.config
+
+        def read(job: Job) -> None:
+            text = look(run, config, job.watcher)
+            job.hand(self._take_text, text)
+            text = counted(text, job.watcher)
+            job.hand(self._take_text, text)
+            job.hand(self._take_text, described(text, config, job.watcher))
+
+        self.jobs.begin("text", read, self._fail, may_download)
         self.refresh_picture()
 
-    @work(thread=True, exclusive=True, group="text")
-    def _read_in_thread(self, run: Path | None, config: Config) -> None:
-        worker = get_current_worker()
-        watcher = self._watcher(worker)
-        try:
-            text = look(run, config, watcher)
-            self._tell(worker, self._take_text, text)
-            text = counted(text, watcher)
-            self._tell(worker, self._take_text, text)
-            self._tell(worker, self._take_text, described(text, config, watcher))
-            self._tell(worker, self._say, "")
-        except Cancelled:
-            pass
-        except InputError as error:
-            self._tell(worker, self._fail, str(error))
-        except OSError as error:
-            self._tell(worker, self._fail, f"the text cannot be read ({reason_of(error)})")
-
-    def _watcher(self, worker: Worker[Any]) -> Watcher:
-        return Watcher(
-            lambda line: self._tell(worker, self._say, line), lambda: bool(worker.is_cancelled)
-        )
-
-    def _tell(self, worker: Worker[Any], take: Any, what: object) -> None:
-        """Hand something over to the app's thread, unless it is no longer wanted."""
-        with suppress(RuntimeError):  # the app has left
-            self.app.call_later(lambda: None if worker.is_cancelled else take(what))
-
     def _take_text(self, text: TextLook) -> None:
-        self.text = text
+        is_new, self.text = self.text is None, text
+        if is_new:
+            self.view.begin()
         self.refresh_picture()
 
     def _say(self, doing: str) -> None:
         self._doing = doing
         self.refresh_picture()
 
-    def _fail(self, problem: str) -> None:
-        self._problem, self._doing = problem, ""
+    def _fail(self, error: InputError) -> None:
+        self._problem, self._doing = str(error), ""
+        self._is_elsewhere = isinstance(error, NotHere)
         self.refresh_picture()
 
     def hear(self, event: Event) -> bool:
@@ -175,9 +177,12 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
         top = below(draw_tabs({one: one for one in self._views}, self._shown, width))
         top = below(top, Picture([fitted([(" ", "ink"), *self._about()], width)]))
         room = max(0, height - len(top.rows))
-        if self._problem:
+        if isinstance(self.view, TextsView):
+            body = self.view.draw(self.text, width, room)
+        elif self._problem:
+            download = f"{self.key_of('data.fetch')} downloads it, " if self._is_elsewhere else ""
             ways = (
-                f"{self.key_of('data.choose')} names another text, "
+                f"{download}{self.key_of('data.choose')} names another text, "
                 f"{self.key_of('data.tokenizer')} another tokenizer"
             )
             body = below(wrapped(self._problem, width, "bad"), wrapped(ways, width, "dim"))
@@ -198,7 +203,7 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
             run = self.control.run_path
             name = f"run {run.name}" if run else "next run"
             row = [(f"{called(self.config.data.corpus)}", "title"), (f" · {name}", "dim")]
-        doing = self._doing if self.text else ""
+        doing = self._doing if self.text or isinstance(self.view, TextsView) else ""
         return [*row, (f" · {doing}" if doing else "", "dim")]
 
     # -- keys --------------------------------------------------------------------------------------
@@ -209,19 +214,33 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
         return super().check_action(action, parameters)
 
     def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
+        is_list = isinstance(self.view, TextsView)
+        if action in ("look", "prepare", "remove") or (action == "fetch" and is_list):
+            return self._texts.why_not(action) if is_list else NOT_THE_LIST
+        if action == "fetch":
+            return "" if self._is_elsewhere else "there is nothing to download"
         if action == "take":
+            if is_list:
+                return "the text at the cursor is looked at first"
             choose, tokens = self.key_of("data.choose"), self.key_of("data.tokenizer")
             if not self.wanted:
                 return f"{choose} names another text, {tokens} another tokenizer to take"
             return "it cannot be read" if self._problem else ""
-        if action in ("close", "show", "next_view") or parameters[:1] in (
-            ("data.corpus",),
-            ("data.tokenizer",),
-            ("data.vocab_size",),
-        ):
+        what = parameters[:1]
+        if action in ("close", "show", "next_view") or what == ("data.corpus",):
+            return ""
+        if is_list:
+            moves = ("go_down", "page", "go_to_end")
+            return "" if action in moves else "it is of no use in the list of texts"
+        if what in (("data.tokenizer",), ("data.vocab_size",)):
             return ""
         if self.text is None:
             return "there is no text yet"
+        is_try = isinstance(self.view, TryView)
+        if what in ((TYPED,), (SECOND,)):
+            return "" if is_try else f"the view {TryView.title} has it"
+        if is_try:
+            return f"it is of no use in the view {TryView.title}"
         is_batch = isinstance(self.view, BatchView)
         if action in ("edit", "next_match") and is_batch:
             return "a batch is not searched: its windows are drawn at random"
@@ -235,6 +254,7 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
 
     def action_show(self, view: str) -> None:
         self._shown = view
+        self.view.begin()
         self.refresh_picture()
 
     def action_page(self, by: int) -> None:
@@ -261,11 +281,36 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
 
     def action_close(self) -> None:
         """Go back to the text of the run first, then to the cockpit."""
-        if self.wanted:
+        if self.jobs.is_running(JOB):
+            self.jobs.cancel(JOB)
+            self.notify("cancelled")
+        elif self.wanted:
             self.wanted = None
             self._read()
         else:
             self.dismiss(None)
+
+    # -- texts -------------------------------------------------------------------------------------
+
+    def action_look(self) -> None:
+        """Look at the text at the cursor of the list."""
+        if one := self._texts.at_cursor:
+            self._shown = TextView.title
+            self._try("data.corpus", one.name)
+
+    def action_fetch(self) -> None:
+        if isinstance(self.view, TextsView):
+            self.view.fetch()
+            self.refresh_bindings()
+        else:
+            self._read(may_download=True)
+
+    def action_prepare(self) -> None:
+        self._texts.prepare()
+        self.refresh_bindings()
+
+    def action_remove(self) -> None:
+        self._texts.ask_to_remove()
 
     # -- searching ---------------------------------------------------------------------------------
 
@@ -274,13 +319,12 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
             start = self.view.match.start + 1 if self.view.match else self.view.at
             self._search(self.text, self._words, min(start, self.text.total - 1))
 
-    @work(thread=True, exclusive=True, group="search")
     def _search(self, text: TextLook, words: str, start: int) -> None:
-        worker = get_current_worker()
-        with suppress(Cancelled):
-            match = text.search(words, start, self._watcher(worker))
-            self._tell(worker, self._say, "")
-            self._tell(worker, self._show_match, (words, match, start))
+        def search(job: Job) -> None:
+            match = text.search(words, start, job.watcher)
+            job.hand(self._show_match, (words, match, start))
+
+        self.jobs.begin("search", search, self._fail)
 
     def _show_match(self, found: tuple[str, range | None, int]) -> None:
         words, match, start = found
@@ -301,7 +345,8 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
         self.query_one("#data-field").add_class("-open")
         self.query_one(FieldLabel).update(LABELS[what])
         field = self.query_one(Field)
-        field.value = self._words if what == SEARCH else SETTINGS[what].format(self._value(what))
+        field.escaped = what == TYPED
+        field.value = self._value(what)
         self.set_focus(field)
         field.action_select_all()  # what is typed takes the place of what was there
         self.refresh_bindings()
@@ -311,25 +356,47 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
         """The settings of the next run, as they are."""
         return self.control.draft.next_or_base()
 
-    def _value(self, key: str) -> Any:
-        return (self.wanted or self._base).get(key)
+    def _value(self, what: str) -> str:
+        """Return what stands in the field at first."""
+        if what == SEARCH:
+            return self._words
+        if what in (TYPED, SECOND):
+            return self._tried.value(what)
+        return SETTINGS[what].format(self.next_config.get(what))
 
     def action_leave_field(self) -> None:
         self.query_one("#data-field").remove_class("-open")
         self.set_focus(None)
         self.refresh_bindings()
 
+    def on_input_changed(self, event: Input.Changed) -> None:
+        if self._edited == TYPED and self.focused is event.input:
+            self._tried.type(event.value)
+            self.refresh_picture()
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         typed = event.value
         self.action_leave_field()
-        if not typed.strip():
+        if self._edited == TYPED:
+            self._tried.type(typed)
+            self.refresh_picture()
+        elif not typed.strip():
             self.notify("nothing was typed", severity="warning")
         elif self._edited == SEARCH:
             self._words = typed
             if self.text and isinstance(self.view, TextView):
                 self._search(self.text, typed, self.view.at)
+        elif self._edited == SECOND:
+            self._compare(typed)
         else:
             self._try(self._edited, typed)
+
+    def _compare(self, typed: str) -> None:
+        try:
+            self._tried.choose(typed)
+        except (InputError, ValueError) as error:
+            self.notify(str(error), severity="warning")
+        self.refresh_picture()
 
     def _try(self, key: str, typed: str) -> None:
         """Look at what the next run would have with another text or tokenizer."""
@@ -338,7 +405,7 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
             changes[key] = SETTINGS[key].parse(typed.strip())
             if key == "data.vocab_size":
                 changes["data.tokenizer"] = "bpe"
-            wanted = (self.wanted or self._base).replace(changes)
+            wanted = self.next_config.replace(changes)
         except (InputError, ValueError) as error:
             self.notify(str(error), severity="warning")
             return

@@ -31,6 +31,9 @@ class View:
     def __init__(self, screen: DataScreen) -> None:
         self.screen = screen
 
+    def begin(self) -> None:
+        """Find out what it needs besides the text: it is shown from now on."""
+
     def draw(self, text: TextLook, width: int, height: int) -> Picture:
         raise NotImplementedError
 

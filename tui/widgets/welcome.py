@@ -20,12 +20,14 @@ from tui.text.numbers import format_amount, format_count, format_estimate
 
 LABEL = 10  # cells
 WIDEST = 88  # of the block, however wide the terminal
+WIDE_GAP = 3  # cells between keys, where there is room
 ROOMY = 20  # rows from which on it also says what one will see
 ARROW = " → "
 KEYS: tuple[tuple[str, str, str], ...] = (  # id in the key table, action, what it does
     ("cockpit.train", "start", "train"),
     ("cockpit.presets", "presets", "presets"),
     ("cockpit.settings", "edit", "settings"),
+    ("cockpit.data", "data", "data"),
     ("cockpit.runs", "runs", "runs"),
     ("app.help", "app.help", "help"),
 )
@@ -169,14 +171,18 @@ class Welcome(Widget):
     def _keys(self, width: int) -> list[Content]:
         runs = self.around.runs if self.around else 0
         earlier = format_count(runs, "earlier run") if runs else "runs"
-        lines: list[Content] = [Content("")]
-        for id, action, word in KEYS:
-            part = self._key(id, action) + Content(f" {earlier if word == 'runs' else word}")
-            gap = Content("   ") if lines[-1].cell_length else Content("")
-            if lines[-1].cell_length + 3 + part.cell_length > width:
-                lines.append(part)
-            else:
+        parts = [
+            self._key(id, action) + Content(f" {earlier if word == 'runs' else word}")
+            for id, action, word in KEYS
+        ]
+        fits = sum(one.cell_length + WIDE_GAP for one in parts) - WIDE_GAP <= width
+        gap = Content(" " * (WIDE_GAP if fits else WIDE_GAP - 1))
+        lines: list[Content] = []
+        for part in parts:
+            if lines and lines[-1].cell_length + gap.cell_length + part.cell_length <= width:
                 lines[-1] = lines[-1] + gap + part
+            else:
+                lines.append(part)
         return lines
 
     def _key(self, id: str, action: str) -> Content:
