@@ -58,7 +58,7 @@ def new(preset: str, seed: int | None = None) -> LanguageModel:
     from data.tokenizers import make_tokenizer
     from engine.config.presets import preset_config
     from engine.inspect.trace import initial_model
-    from engine.runs.open import options_of
+    from engine.runs.text import options_of
     from engine.sampling.generate import use_fast_generate
 
     config = preset_config(preset)

@@ -137,6 +137,8 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> Prepared:
 def _prepared(
     corpus: Corpus, tokenizer: Tokenizer, fingerprint: str, folder: Path, watcher: Watcher
 ) -> Prepared:
+    if not corpus.readers:  # only its tokens were known, and they were there a moment ago
+        raise InputError(f"the tokens of {named(corpus.name)} were deleted meanwhile: try again")
     if (folder / ABOUT_FILE).exists():  # `find` has refused it
         watcher.report(
             f"the prepared tokens of {named(corpus.name)} are damaged: making them again"

@@ -14,7 +14,7 @@ from engine.config.schema import Config
 from engine.lr_finder.ramp import DIVERGED, Ramp, Suggestion, at_rate, suggest
 from engine.machine.memory import keep_freed_memory, refusing_failures
 from engine.metrics import Column
-from engine.runs.open import load_text
+from engine.runs.text import load_text
 from engine.training.precision import use_tf32
 from engine.training.runtime import Say, resolve_runtime, use_threads
 from engine.training.trainer import Runtime, StepResult, Trainer

@@ -23,6 +23,7 @@ from engine.runs.checkpoint_names import (
     list_snapshots,
     step_of,
 )
+from engine.runs.known_text import NOWHERE_ELSE, Places
 from engine.runs.open import look_at_run
 from engine.runs.records import JournalEntry
 from engine.session.outlet import now_and_then
@@ -62,18 +63,18 @@ class Replay:
         return f"{what}{weights if self.checkpoints else ''}: the same bits"
 
 
-def replay(run: Path, report: Callable[[str], None], data: str = "") -> Replay:
+def replay(run: Path, report: Callable[[str], None], places: Places = NOWHERE_ELSE) -> Replay:
     """Train a run again, up to its last recorded step or the first difference.
 
     A fork begins with its first checkpoint, any other run with its settings alone.
 
     Args:
-        data: Where its text is now, if it is not where it was.
+        places: Where its texts are now, if they are not where they were.
 
     Raises:
         InputError: Its settings, database or text cannot be read, or a fork's beginning is gone.
     """
-    files = look_at_run(run, Watcher(now_and_then(report)), data)
+    files = look_at_run(run, Watcher(now_and_then(report)), places)
     try:
         known = files.database.meta().get("runtime")
         if not known:

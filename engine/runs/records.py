@@ -33,7 +33,7 @@ StateName: TypeAlias = Literal[tuple(state.value for state in State)]  # type: i
 
 
 class TextFacts(TypedDict):
-    """A text; see ``engine.runs.open.corpus_facts``."""
+    """A text; see ``engine.runs.text.corpus_facts``."""
 
     name: Word
     sha256: Word

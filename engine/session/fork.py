@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
-from data.specs import has_place
 from engine.checkpoint.restore_database import remember
 from engine.checkpoint.retention import Rules
 from engine.checkpoint.store import Snapshot, write_checkpoint
@@ -18,6 +17,8 @@ from engine.config.schema import Config, total_steps
 from engine.runs.checkpoint_names import pin
 from engine.runs.database import RunDatabase, Unreadable
 from engine.runs.folder import DATABASE_FILE, cannot_write, create_run, delete_run
+from engine.runs.known_text import places_now
+from engine.runs.text import where_now
 from engine.runs.tokenizer_file import write_tokenizer
 from engine.session.run_state import Losses, RunState
 
@@ -36,8 +37,7 @@ def fork(
         InputError: A change does not fit the weights, the name is taken, or there is no room.
     """
     config = check_changes(run_state, run_state.step, changes)
-    if has_place(source := run_state.files.corpus.source):
-        config = config.replace({"data.corpus": source})  # where it is now
+    config = where_now(config, run_state.files.corpus)
     snapshot, parent = run_state.snapshot(), run_state.files.path
     if snapshot.has_diverged:
         raise InputError(
@@ -106,7 +106,8 @@ def _write_past(
     child = RunDatabase(path / DATABASE_FILE)
     try:
         known = parent.meta()
-        kept = ("corpus", "preset", "runtime", "versions", "hardware", "command_line")
+        corpus = known.get("corpus")
+        kept = ("preset", "runtime", "versions", "hardware", "command_line")
         child.set_meta(
             created=time.time(),
             parent={
@@ -116,7 +117,7 @@ def _write_past(
                 "changes": {
                     key: [before.get(key), config.get(key)]
                     for key in config.differences(before)
-                    if key != "data.corpus"  # is the same text, by its whole path
+                    if key not in ("data.corpus", "data.val")  # the same, by their whole paths
                 },
             },
             summary={
@@ -126,6 +127,7 @@ def _write_past(
                 "train_seconds": run_state.throughput.train_seconds,
             },
             **{key: value for key, value in known.items() if key in kept},
+            **({"corpus": places_now(corpus, run_state.files.corpus)} if corpus else {}),
         )
         for metric in parent.metric_names(*(one.branch for one in way)):
             child.import_metric(metric, *parent.curve(metric, way))

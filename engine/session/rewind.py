@@ -29,6 +29,7 @@ from engine.runs.checkpoint_names import (
 from engine.runs.curves import name_of_parent
 from engine.runs.database import RunDatabase, Unreadable
 from engine.runs.folder import DATABASE_FILE
+from engine.runs.known_text import NOWHERE_ELSE, Places
 from engine.runs.lineage import Lineage
 from engine.runs.open import look_at_run
 from engine.session.outlet import Outlet, now_and_then
@@ -155,13 +156,15 @@ class Rewinder:
 
 
 @contextmanager
-def visit(path: Path, step: int | None, report: Say, data: str = "") -> Iterator[RunState]:
+def visit(
+    path: Path, step: int | None, report: Say, places: Places = NOWHERE_ELSE
+) -> Iterator[RunState]:
     """Open a run as it was at a step; nothing is written, and others may be training it.
 
     Args:
         step: None takes the latest checkpoint; one of an abandoned branch is found there.
         report: Called with lines of progress and warnings.
-        data: Where its text is now, if it is not where it was.
+        places: Where its texts are now, if they are not where they were.
 
     Raises:
         InputError: It was never at that step, or its files are damaged.
@@ -169,7 +172,7 @@ def visit(path: Path, step: int | None, report: Say, data: str = "") -> Iterator
     latest = find_checkpoint(path, LATEST)
     if step is None:
         step = step_of(latest)
-    files = look_at_run(path, Watcher(now_and_then(report)), data)
+    files = look_at_run(path, Watcher(now_and_then(report)), places)
     try:
         known = files.database.meta().get("runtime")
         if not known:

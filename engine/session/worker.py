@@ -47,6 +47,7 @@ from engine.remote.client import Unreachable
 from engine.remote.server import EngineServer
 from engine.runs.database import Unreadable
 from engine.runs.folder import LOG_FILE, RunIsTaken, RunLock, find_run, typed_name
+from engine.runs.known_text import NOWHERE_ELSE, Places
 from engine.runs.open import RunFiles, new_run, open_run
 from engine.session.attached import Attached
 from engine.session.viewer import Viewer
@@ -341,15 +342,14 @@ def _new_or_existing(command: Start | Open, watcher: Watcher) -> RunFiles:
         config = config_from_dict(command.config)
         runs_dir = Path(command.runs_dir)
         return new_run(config, runs_dir, command.name, command.command_line, watcher, command.like)
-    run, places = find_run(command.run), (command.data, command.val)
-    return open_or_restore(run, watcher, *places, command.changes)
+    places = Places(command.data, command.val)
+    return open_or_restore(find_run(command.run), watcher, places, command.changes)
 
 
 def open_or_restore(
     path: Path,
     watcher: Watcher,
-    data: str = "",
-    val: str = "",
+    places: Places = NOWHERE_ELSE,
     changes: Mapping[str, Value] | None = None,
 ) -> RunFiles:
     """Open an existing run, after restoring its database if that is damaged.
@@ -358,7 +358,7 @@ def open_or_restore(
         InputError: Another program writes it, it cannot be restored, or its text has changed.
     """
     try:
-        return open_run(path, watcher, data, val, changes)
+        return open_run(path, watcher, places, changes)
     except Unreadable as error:
         if not error.is_restorable:
             raise
@@ -378,7 +378,7 @@ def open_or_restore(
         ) from None
     finally:
         lock.release()
-    return dataclasses.replace(open_run(path, watcher, data, val, changes), told=tuple(told))
+    return dataclasses.replace(open_run(path, watcher, places, changes), told=tuple(told))
 
 
 def _described(error: Exception, session: AnySession | None) -> str:

@@ -15,7 +15,7 @@ from data.corpora.catalogue import KNOWN_NAMES
 from data.corpora.corpus import Options
 from data.sources import stdin
 from tests.cli.conftest import Cli
-from tests.engine.run_folders import forget_prepared_texts, write_run
+from tests.engine.run_folders import forget_prepared_texts
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_a_run_of_an_earlier_version_goes_on_with_what_it_read(
     text = tmp_path / "text.csv"
     text.write_bytes(b"id,text\n" + b"1,to be\ror not to be\r\n" * 200)
     with monkeypatch.context() as before:
-        before.setattr("engine.runs.open.options_of", lambda data: Options(as_before=True))
+        before.setattr("engine.runs.text.options_of", lambda data: Options(as_before=True))
         assert cli("train", *TRAIN, "--name", "a", "--data", text).code == 0
     forget_prepared_texts()
     again = cli("train", "--resume", "a", "--set", "train.max_steps=4")
@@ -232,7 +232,12 @@ def test_prepare_says_how_documents_are_kept_apart(cli: Cli, notes: Path, tmp_pa
     assert sum(map(len, parts)) == facts["tokens"] == facts["train_tokens"] + facts["val_tokens"]
 
 
-def test_val_does_not_go_with_a_run_in_the_app(cli: Cli, runs_dir: Path) -> None:
-    write_run(runs_dir, "first")
-    told = cli("first", "--val", "x").problem
-    assert told.startswith("--val cannot go with the existing run 'first'")
+def test_info_reads_the_text_to_validate_on_too(cli: Cli, notes: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.txt"
+    own.write_text("näive\n" * 20)
+    facts = json.loads(cli("data", "info", notes, "--val", own, "--json").out)
+    assert facts["val"]["characters"] == 120 and facts["documents"] == 21
+    shown = " ".join(cli("data", "info", notes, "--val", own).out.split())
+    assert "validation own.txt size 140 B" in shown
+    assert f"--val {own}" in shown
+    assert "val" not in json.loads(cli("data", "info", notes, "--json").out)

@@ -77,3 +77,26 @@ def test_what_needs_no_text_works_without_it(cli: Cli, moved: Path, tmp_path: Pa
         answer = cli(*command)
         assert answer.code == 0, (command, answer)
     assert re.search(r"step\s+6", cli("runs", "show", "tiny-1").out)
+
+
+def test_a_validation_text_that_was_moved_is_named_in_the_same_way(
+    quick_train: Cli, cli: Cli, text: Path, tmp_path: Path, runs_dir: Path
+) -> None:
+    own = tmp_path / "own.txt"
+    own.write_text(text.read_text()[:600])
+    quick_train("--val", own)
+    moved = own.rename(tmp_path / "moved.txt")
+    forget_prepared_texts()
+    told = cli("fork", "tiny-1", "--at", "3", "--name", "child").err
+    assert "own.txt that the run 'tiny-1' is validated on was not found" in told
+    cli("fork", "tiny-1", "--at", "3", "--name", "child", "--val", moved)
+    forget_prepared_texts()
+    assert cli("train", "--resume", "child").code == 0  # which knows where it is
+    forget_prepared_texts()
+    text_now = text.rename(tmp_path / "text.txt")
+    assert cli("verify", "tiny-1", "--val", moved).problem.startswith("--val is for --replay")
+    told = cli("fork", "tiny-1", "--val", moved).err
+    assert f"--val {moved} --data PATH" in told  # the other text has moved, too
+    now = ("--val", moved, "--data", text_now)
+    assert "the same bits" in cli("verify", "tiny-1", "--replay", *now).out
+    assert "needs a terminal" in cli("tiny-1", "--data", text_now, "--val", moved).problem

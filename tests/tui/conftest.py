@@ -24,6 +24,7 @@ from engine.config.presets import preset_config
 from engine.config.schema import Config
 from engine.protocol import Event, State, Status
 from engine.runs import open as opening
+from engine.runs import text
 from engine.runs.database import RunDatabase
 from engine.runs.records import JournalEntry
 from tests.tui.unhurried import have_patience
@@ -268,7 +269,7 @@ def open_app(
 @pytest.fixture
 def preparation(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Holds up runs that are being prepared until it is set."""
-    go_on, load = threading.Event(), opening.load_text
+    go_on, load = threading.Event(), text.load_text
 
     def wait(config: Config, watcher: Watcher) -> Any:
         watcher.report("loading the text")

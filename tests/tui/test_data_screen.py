@@ -14,7 +14,7 @@ from data.download import Watcher
 from data.tokenizers import CharTokenizer
 from engine.config.presets import preset_config
 from engine.config.schema import Config
-from engine.runs.open import read_text
+from engine.runs.text import read_text
 from tests.tui.conftest import Open, Person
 from tui.control.text_look import TextLook
 from tui.corpus.facts import Facts, draw_facts, judged

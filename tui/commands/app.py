@@ -55,7 +55,7 @@ def _open(argv: list[str]) -> int:
     if args.run is None:
         return launch_app(_new_run(args, argv))
     refuse_new_run_options(args, (*NEW_RUN_OPTIONS, "set"), args.run)
-    launch = existing_run(run, runs_dir_of(args), argv, args.data or "")
+    launch = existing_run(run, runs_dir_of(args), argv, args.data or "", args.val or "")
     return launch_app(replace(launch, theme=theme_of(args)))
 
 
@@ -80,18 +80,21 @@ def launch_app(launch: Launch) -> int:
     return run_app(launch)
 
 
-def existing_run(run: Path, runs_dir: Path, argv: list[str], data: str) -> Launch:
+def existing_run(
+    run: Path, runs_dir: Path, argv: list[str], data: str = "", val: str = ""
+) -> Launch:
     """Return what opens an existing run.
 
     Args:
         data: Where its text is now; empty if it is where it was.
+        val: The same of its validation text.
     """
     from engine.runs.folder import read_run_config
     from tui.control.run import Launch
 
     config = read_run_config(run)
     typed = command_line("gpt-tui", argv)
-    return Launch(config, runs_dir, run=run, data=data, command_line=typed)
+    return Launch(config, runs_dir, run=run, data=data, val=val, command_line=typed)
 
 
 def _new_run(args: argparse.Namespace, argv: list[str]) -> Launch:

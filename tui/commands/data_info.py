@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from data.download import Watcher
 from data.errors import InputError
 from data.paths import quoted
 from data.program import named, program
-from data.specs import join_specs
+from data.specs import join_specs, specs_of
 from tui import EXIT_DONE
-from tui.commands.options import Parser, add_set_option, parse_assignments, say_started
+from tui.commands.options import (
+    Parser,
+    add_set_option,
+    add_val_option,
+    parse_assignments,
+    say_started,
+)
 from tui.terminal.stdout import put
 from tui.text.numbers import format_unit
 from tui.text.tables import format_columns, format_json
@@ -27,16 +34,19 @@ MOST_SHOWN = 200  # distinct characters
 def info(argv: list[str]) -> int:
     """``gpt-tui data info SPEC …``."""
     from data.corpora.describe import describe
-    from data.corpora.load import load_corpus
-    from engine.runs.open import options_of
 
     args = spec_parser("info", "Read a text, and show what is in it.").parse_args(argv)
     watcher = Watcher(say_started)
-    corpus = load_corpus(join_specs(args.specs), options_of(data_settings(args)), watcher)
-    if corpus.note:  # another text stands in for it
-        raise InputError(f"{corpus.note.partition(': ')[0]}: name another text")
-    found = describe(corpus, watcher)
-    put(format_json(_facts(corpus, found)) if args.json else _shown(corpus, found, args.specs))
+    corpus = corpus_to_read(args, data_settings(args), watcher)
+    texts = [corpus, *([corpus.validation] if corpus.validation else [])]
+    described = [(one, describe(one, watcher)) for one in texts]
+    if args.json:
+        facts, *of_val = (_facts(*one) for one in described)
+        put(format_json(facts | ({"val": of_val[0]} if of_val else {})))
+        return EXIT_DONE
+    rows = _rows("text", *described[0])
+    rows += [row for one in described[1:] for row in _rows("validation", *one)]
+    put(f"{format_columns(rows, wrap=True)}\n{train_command(args)}")
     return EXIT_DONE
 
 
@@ -46,20 +56,44 @@ def spec_parser(action: str, help: str) -> Parser:
     parser.add_argument(
         "specs", nargs="+", metavar="SPEC", help="a name, file, folder, pattern, address or -"
     )
+    add_val_option(parser)
     add_set_option(parser)
     parser.add_argument("--json", action="store_true", help="print one line of JSON instead")
     return parser
 
 
 def data_settings(args: argparse.Namespace) -> DataConfig:
-    """Return the settings of a text that ``--set data.NAME=VALUE`` gives."""
+    """Return the settings of the texts that are named, and those of ``--set data.NAME=VALUE``."""
     from engine.config.schema import Config
 
     assignments, problems = parse_assignments(args.set)
     config, more = Config().check(assignments)
     if problems or more:
         raise InputError(*problems, *more)
-    return config.data
+    data = config.data
+    return dataclasses.replace(data, corpus=join_specs(args.specs), val=args.val or data.val)
+
+
+def corpus_to_read(args: argparse.Namespace, data: DataConfig, watcher: Watcher) -> Corpus:
+    """Load the texts that are named.
+
+    Raises:
+        InputError: They cannot be used, or another text would stand in for one.
+    """
+    from engine.runs.text import corpus_of
+
+    corpus = corpus_of(data, watcher)
+    if corpus.note:  # another text stands in for it
+        raise InputError(f"{corpus.note.partition(': ')[0]}: name another text")
+    return corpus
+
+
+def train_command(args: argparse.Namespace) -> str:
+    """Return the command that trains on the texts that are named."""
+    words = " ".join(f"--data {quoted(one)}" for one in args.specs)
+    words += "".join(f" --val {quoted(one)}" for one in specs_of(args.val or ()))
+    words += "".join(f" --set {quoted(one)}" for one in args.set)
+    return f"  train    {program()} train {words}"
 
 
 def _facts(corpus: Corpus, found: Description) -> dict[str, Any]:
@@ -78,11 +112,11 @@ def _facts(corpus: Corpus, found: Description) -> dict[str, Any]:
     }
 
 
-def _shown(corpus: Corpus, found: Description, specs: list[str]) -> str:
+def _rows(label: str, corpus: Corpus, found: Description) -> list[tuple[str, str]]:
     longest = f"{found.longest[1]:,} characters ({named(found.longest[0])})"
     characters = "".join(sorted(found.distinct)[:MOST_SHOWN])
-    rows = [
-        ("text", named(corpus.name)),
+    return [
+        (label, named(corpus.name)),
         ("size", f"{format_unit(corpus.size, 'B')} in UTF-8"),
         ("documents", _documents(corpus)),
         ("characters", f"{corpus.characters:,}"),
@@ -91,8 +125,6 @@ def _shown(corpus: Corpus, found: Description, specs: list[str]) -> str:
         ("odd", found.odd.described() or "none"),
         *(("note", one) for one in corpus.told),
     ]
-    words = " ".join(f"--data {quoted(one)}" for one in specs)
-    return f"{format_columns(rows, wrap=True)}\n  train    {program()} train {words}"
 
 
 def _documents(corpus: Corpus) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.download import Watcher
 from data.errors import InputError, reason_of
-from data.paths import quoted, typed_path
-from data.program import named, program
-from data.specs import join_specs, specs_of
+from data.paths import typed_path
+from data.program import named
 from tui import EXIT_DONE
-from tui.commands.data_info import data_settings, spec_parser
-from tui.commands.options import AlsoText, say_started
+from tui.commands.data_info import corpus_to_read, data_settings, spec_parser, train_command
+from tui.commands.options import say_started
 from tui.terminal.stdout import put
 from tui.text.numbers import format_path, format_unit
 from tui.text.tables import format_columns, format_json
@@ -30,24 +28,15 @@ def prepare(argv: list[str]) -> int:
     from data.prepared.likeness import told_of
     from data.prepared.prepare import prepare as prepare_text
     from data.tokenizers import make_tokenizer
-    from engine.runs.open import corpus_of, split_texts
+    from engine.runs.text import split_texts
 
     parser = spec_parser("prepare", "Make the tokens of a text, and keep them in the cache.")
     parser.add_argument(
         "--bin", metavar="FOLDER", help="also write nanoGPT's train.bin and val.bin there"
     )
-    parser.add_argument(
-        "--val",
-        action=AlsoText,
-        metavar="SPEC",
-        help="validate on this text, named in the same way",
-    )
     args = parser.parse_args(argv)
     settings, watcher = data_settings(args), Watcher(say_started)
-    settings = replace(settings, corpus=join_specs(args.specs), val=args.val or settings.val)
-    corpus = corpus_of(settings, watcher)
-    if corpus.note:  # another text stands in for it
-        raise InputError(f"{corpus.note.partition(': ')[0]}: name another text")
+    corpus = corpus_to_read(args, settings, watcher)
     tokenizer = make_tokenizer(settings, corpus, watcher)
     if args.bin and tokenizer.vocab_size > NANOGPT_TOKENS:
         raise InputError(
@@ -80,10 +69,7 @@ def prepare(argv: list[str]) -> int:
         ("kept in", format_path(made.folder)),
         *(("note", one) for one in told),
     ]
-    words = " ".join(f"--data {quoted(one)}" for one in args.specs)
-    words += "".join(f" --val {quoted(one)}" for one in specs_of(args.val or ()))
-    words += "".join(f" --set {quoted(one)}" for one in args.set)
-    put(f"{format_columns(rows, wrap=True)}\n  train    {program()} train {words}")
+    put(f"{format_columns(rows, wrap=True)}\n{train_command(args)}")
     return EXIT_DONE
 
 

@@ -14,9 +14,10 @@ from engine.runs.summary import read_summary
 from tui import EXIT_DONE
 from tui.commands.options import (
     RunParser,
-    add_data_option,
+    add_data_options,
     add_set_option,
     changes_of,
+    places_of,
     runs_dir_of,
     whole_number,
 )
@@ -37,7 +38,7 @@ def main(argv: list[str]) -> int:
     from engine.session.fork import fork
     from engine.session.rewind import visit
 
-    with visit(parent, args.at, say, args.data) as run_state:
+    with visit(parent, args.at, say, places_of(args)) as run_state:
         path = fork(run_state, changes, args.name, runs_dir)
         step = run_state.step
     if args.json:
@@ -72,7 +73,7 @@ def _parser() -> RunParser:
         metavar="STEP",
         help="any step that RUN has trained (default: its latest)",
     )
-    add_data_option(parser)
+    add_data_options(parser)
     add_set_option(parser)
     parser.add_argument("--name", help="name of the new run (default: that of RUN and a number)")
     return parser

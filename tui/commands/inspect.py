@@ -170,7 +170,7 @@ def _subject(args: argparse.Namespace, run: Path) -> Subject:
     from engine.inspect.background import Subject as Inspected
     from engine.inspect.moments import load_moment
     from engine.inspect.surprise import token_texts
-    from engine.runs.open import TextMissing
+    from engine.runs.known_text import TextMissing
 
     found = load_moment(run, args.step or "best", complain)
     torch.set_num_threads(found.threads)

@@ -73,7 +73,7 @@ class Subject:
 
     def look_if_text(self, view: str) -> Any:
         """Measure something on the validation split; None, said on stderr, if that is not there."""
-        from engine.runs.open import TextMissing
+        from engine.runs.known_text import TextMissing
 
         try:
             return self.look(view)

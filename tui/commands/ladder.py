@@ -157,7 +157,7 @@ def _estimate(rung: Rung, budget: float) -> Rung:
     """Return the rung with its size and training time, and a problem if that is too long."""
     from data.download import Watcher
     from engine.inspect.summary import summarize
-    from engine.runs.open import load_text
+    from engine.runs.text import load_text
     from engine.training.runtime import training_seconds
 
     _, tokenizer, split = load_text(rung.config, Watcher(say_started, lambda: False))

@@ -131,7 +131,7 @@ def _of_config(args: argparse.Namespace) -> Subject:
     from data.download import Watcher
     from data.tokenizers import make_tokenizer
     from engine.inspect.trace import initial_model
-    from engine.runs.open import corpus_of
+    from engine.runs.text import corpus_of
     from tui.control.own_presets import find_preset
 
     if args.checkpoint is not None:

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
     from engine.config.schema import Config
     from engine.config.setting import Value
+    from engine.runs.known_text import Places
     from tui.charts.characters import CharacterSet
 
 SAMPLE_SETTING = re.compile(r"^sample\.(\w+)")  # that a sentence begins with
 LARGEST = 2**63 - 1  # which SQLite and NumPy can hold
-NEW_RUN_OPTIONS = ("preset", "config", "name", "val")  # --data goes with an existing run, too
+NEW_RUN_OPTIONS = ("preset", "config", "name")  # --data and --val go with an existing run, too
 
 DATA_HELP = (
     "a name (gpt-tui data list), file, folder, pattern, address or - (standard input); repeat it "
@@ -146,24 +147,37 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         "--config", type=path_argument, metavar="FILE", help="settings in a TOML file"
     )
     parser.add_argument("--data", action=AlsoText, metavar="SPEC", help=DATA_HELP)
+    add_val_option(parser)
+    add_set_option(parser)
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--data`` and ``--val`` of a command for an existing run."""
+    for option, text in (("--data", "text"), ("--val", "validation text")):
+        parser.add_argument(
+            option,
+            action=AlsoText,
+            default="",
+            metavar="PATH",
+            help=f"where the {text} of RUN is, if it is not where it was",
+        )
+
+
+def add_val_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--val`` of a command that is told its text."""
     parser.add_argument(
         "--val",
         action=AlsoText,
         metavar="SPEC",
         help="validate on this text, named as --data (default: a part of the text)",
     )
-    add_set_option(parser)
 
 
-def add_data_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``--data`` of a command for an existing run."""
-    parser.add_argument(
-        "--data",
-        action=AlsoText,
-        default="",
-        metavar="PATH",
-        help="where the text of RUN is, if it is not where it was",
-    )
+def places_of(args: argparse.Namespace) -> Places:
+    """Return where ``--data`` and ``--val`` say that the texts of a run are."""
+    from engine.runs.known_text import Places  # loads numpy
+
+    return Places(args.data or "", args.val or "")
 
 
 def add_theme_option(parser: argparse.ArgumentParser) -> None:

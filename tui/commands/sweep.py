@@ -158,7 +158,7 @@ def _fitting(planned: Plan) -> Plan:
         InputError: A text is not available, or no run is possible.
     """
     from data.download import Watcher
-    from engine.runs.open import check_fit, read_text
+    from engine.runs.text import check_fit, read_text
 
     watcher = Watcher(say_started, lambda: False)
     wanted = dict.fromkeys(trial.config.data for trial in planned.trials)

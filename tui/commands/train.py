@@ -92,7 +92,7 @@ def _start(args: argparse.Namespace, argv: list[str]) -> Start:
 
 def _resume(args: argparse.Namespace) -> Open | None:
     """Return the command for the engine; None if the run is finished and nothing changes."""
-    refuse_new_run_options(args, [one for one in NEW_RUN_OPTIONS if one != "val"], args.resume)
+    refuse_new_run_options(args, NEW_RUN_OPTIONS, args.resume)
     run = find_run(args.resume, runs_dir_of(args))
     changes = changes_of(args)
     summary = read_summary(run)

@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING
 from data.errors import InputError
 from data.program import named
 from tui import EXIT_DONE, EXIT_FAILED
-from tui.commands.options import RunParser, add_data_option
+from tui.commands.options import RunParser, add_data_options, places_of
 from tui.terminal.stdout import complain, put, say
 from tui.text.tables import format_json, format_table
 
 if TYPE_CHECKING:
     from engine.repair.replay import Replay
     from engine.repair.verify import Check
+    from engine.runs.known_text import Places
 
 
 def main(argv: list[str]) -> int:
     args, run = _parser().parse_run(argv)
-    if args.data and not args.replay:
-        raise InputError("--data is for --replay, which trains on the text: add --replay")
+    for option, place in (("--data", args.data), ("--val", args.val)):
+        if place and not args.replay:
+            raise InputError(f"{option} is for --replay, which trains on the text: add --replay")
     from engine.repair.verify import verify_files
     from engine.runs.transfer import TRASH_FOLDER, way_back
 
@@ -34,7 +36,7 @@ def main(argv: list[str]) -> int:
         repair(run, say)
     checks, replayed = verify_files(run), None
     if args.replay:
-        replayed = _replay(run, checks, args.data)
+        replayed = _replay(run, checks, places_of(args))
     is_fine = all(check.is_fine for check in checks)
     if args.json:
         facts = {
@@ -66,7 +68,7 @@ def _parser() -> RunParser:
         action="store_true",
         help="train it again from its settings and journal, and compare bit by bit",
     )
-    add_data_option(parser)
+    add_data_options(parser)
     parser.add_argument(
         "--repair",
         action="store_true",
@@ -76,13 +78,13 @@ def _parser() -> RunParser:
     return parser
 
 
-def _replay(run: Path, checks: list[Check], data: str) -> Replay | None:
+def _replay(run: Path, checks: list[Check], places: Places) -> Replay | None:
     """Train the run again and add the result to the checks."""
     from engine.repair.replay import replay
     from engine.repair.verify import Check
 
     try:
-        result = replay(run, say, data)
+        result = replay(run, say, places)
     except InputError as error:
         checks.append(Check("replay", str(error), False))
         return None

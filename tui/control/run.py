@@ -64,6 +64,7 @@ class Launch:
     name: str | None = None  # of a new run
     run: Path | None = None  # an existing run to open
     data: str = ""  # where its text is now, if it is not where it was
+    val: str = ""  # the same of its validation text
     command_line: str = ""
     theme: str = ""  # instead of the preferred one
     surely: Callable[[], Config] | None = None  # `config` once nvidia-smi was asked, in a thread
@@ -193,8 +194,9 @@ class RunControl:
         self.engine.start()
         self._started = True  # not before: a signal may end what has started
         if self.launch.run:
-            run, data, role = str(self.launch.run), self.launch.data, self.launch.role
-            self.send(Open(run, running=self.will_train, watch=True, data=data, role=role))
+            launch, running = self.launch, self.will_train
+            data, val, role = launch.data, launch.val, launch.role
+            self.send(Open(str(launch.run), running, True, data=data, val=val, role=role))
 
     def start(self) -> None:
         """Start a new run with the edited settings.

@@ -22,7 +22,8 @@ from data.specs import has_place
 from data.tokenizers import Tokenizer
 from engine.config.model_size import parameter_count
 from engine.config.schema import Config, total_steps
-from engine.runs.open import look_at_run, options_of, read_text
+from engine.runs.open import look_at_run
+from engine.runs.text import options_of, read_text
 from tui.control.own_presets import named_config
 from tui.corpus.facts import Described, Facts
 

@@ -15,7 +15,7 @@ from data.errors import InputError
 from data.prepared import store
 from data.prepared.texts import KnownText, known_texts
 from data.program import named
-from engine.runs.open import read_text
+from engine.runs.text import read_text
 from tui.control.keymap import Key, bindings
 from tui.corpus.texts import draw_texts
 from tui.inside.layout import Picture, cut, wrapped

@@ -11,8 +11,8 @@ import torch
 from data.errors import InputError
 from engine.checkpoint import store
 from engine.inspect.moments import load_moment, read_excerpts
-from engine.runs import open as opening
-from engine.runs.open import TextMissing
+from engine.runs import text as texts
+from engine.runs.known_text import TextMissing
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, weights
 from tests.engine.run_folders import forget_prepared_texts
 
@@ -47,7 +47,7 @@ def test_untrained_weights_are_those_that_the_run_began_with(
 def test_a_checkpoint_has_the_tokenizer_so_that_the_text_is_not_read(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "load_corpus", silent)
+    monkeypatch.setattr(texts, "load_corpus", silent)
     monkeypatch.setattr(store, "read_tensors", silent)
     assert load_moment(run, "untrained", silent).step == 0
 

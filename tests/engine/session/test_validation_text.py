@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from data.errors import InputError
-from engine.runs.open import TextMissing, look_at_run, new_run, open_run
+from engine.runs.known_text import Places, TextMissing
+from engine.runs.open import look_at_run, new_run, open_run
 from tests.engine.conftest import SILENT, MakeConfig, Rig, assert_same_bits, bits, recorded_losses
 from tests.engine.run_folders import forget_prepared_texts
 from tests.engine.session.test_tokens import every_kind
@@ -104,8 +105,8 @@ def test_where_it_is_now_is_remembered(own: Path, rig: Rig, make_config: MakeCon
     moved = own.rename(own.with_name("moved.txt"))
     forget_prepared_texts()
     with pytest.raises(TextMissing, match=r"--val is not the text own\.txt that"):
-        open_run(path, SILENT, val=session.files.corpus.source)
-    open_run(path, SILENT, val=str(moved)).close()
+        open_run(path, SILENT, Places(val=session.files.corpus.source))
+    open_run(path, SILENT, Places(val=str(moved))).close()
     forget_prepared_texts()
     resumed = rig.open(path)
     assert resumed.trainer.config.data.val == str(moved)
@@ -115,4 +116,4 @@ def test_where_it_is_now_is_remembered(own: Path, rig: Rig, make_config: MakeCon
 def test_a_run_without_one_says_so(rig: Rig, make_config: MakeConfig, own: Path) -> None:
     path = rig.close(rig.new(make_config(), running=False))
     with pytest.raises(TextMissing, match="a part of its text: leave --val out"):
-        open_run(path, SILENT, val=str(own))
+        open_run(path, SILENT, Places(val=str(own)))

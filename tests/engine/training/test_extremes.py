@@ -14,7 +14,7 @@ from data.errors import InputError
 from data.tokenizers import CharTokenizer
 from engine.config.schema import SETTINGS
 from engine.config.setting import Setting, Value
-from engine.runs.open import check_fit
+from engine.runs.text import check_fit
 from engine.training import runtime
 from engine.training.runtime import resolve_runtime
 from tests.engine.conftest import MakeConfig

@@ -1,0 +1,115 @@
+"""The text of some settings, and its tokens: found, read, split, and checked against the model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from data.batches import Split, check_long_enough
+from data.corpora.corpus import Corpus, Options
+from data.corpora.load import load_corpus
+from data.download import Watcher
+from data.errors import InputError
+from data.prepared.prepare import tokens_of
+from data.prepared.split import split_of
+from data.program import named
+from data.specs import called, has_place
+from data.tokenizers import Tokenizer, make_tokenizer
+from engine.config.schema import Config, DataConfig, ModelConfig
+from engine.machine.memory import check_memory
+
+
+def load_text(config: Config, watcher: Watcher) -> tuple[Corpus, Tokenizer, Split]:
+    """Load and tokenize the text of a configuration, and check that it is long enough.
+
+    Raises:
+        InputError: It cannot be used, is too short, or the model cannot fit the memory.
+    """
+    corpus, tokenizer, split = read_text(config.data, watcher)
+    check_fit(config.model, tokenizer, split)
+    return corpus, tokenizer, split
+
+
+def read_text(data: DataConfig, watcher: Watcher) -> tuple[Corpus, Tokenizer, Split]:
+    """Load and tokenize a text.
+
+    Raises:
+        InputError: It cannot be used.
+    """
+    corpus = corpus_of(data, watcher)
+    tokenizer = make_tokenizer(data, corpus, watcher)
+    return corpus, tokenizer, split_texts(corpus, tokenizer, data, watcher)
+
+
+def corpus_of(data: DataConfig, watcher: Watcher) -> Corpus:
+    """Load a text, and the one to validate on if that is one of its own.
+
+    Raises:
+        InputError: It cannot be used.
+    """
+    corpus = text_at(data.corpus, data, watcher)
+    return replace(corpus, validation=validation_of(data, watcher)) if data.val else corpus
+
+
+def validation_of(data: DataConfig, watcher: Watcher) -> Corpus:
+    """Load the text to validate on.
+
+    Raises:
+        InputError: It cannot be used.
+    """
+    found = text_at(data.val, data, watcher)
+    if found.note:  # another text stands in for it
+        raise InputError(f"{found.note.partition(': ')[0]}: validate on another text")
+    return found
+
+
+def text_at(spec: str, data: DataConfig, watcher: Watcher, as_before: bool = False) -> Corpus:
+    """Load the text that ``spec`` names; see ``Options.as_before``.
+
+    Raises:
+        InputError: It cannot be used.
+    """
+    watcher.report(f"reading {named(called(spec))}")
+    return load_corpus(spec, replace(options_of(data), as_before=as_before), watcher)
+
+
+def split_texts(corpus: Corpus, tokenizer: Tokenizer, data: DataConfig, watcher: Watcher) -> Split:
+    """Return the tokens to train and to validate on.
+
+    Raises:
+        InputError: They cannot be made, or parted as is wanted.
+    """
+    made = tokens_of(corpus, tokenizer, watcher)
+    if corpus.validation is None:
+        return split_of(made, data)
+    return Split(made.tokens, tokens_of(corpus.validation, tokenizer, watcher).tokens)
+
+
+def options_of(data: DataConfig) -> Options:
+    """Return the settings of how a text is read."""
+    return Options(data.encoding, data.normalize, data.field)
+
+
+def check_fit(model: ModelConfig, tokenizer: Tokenizer, split: Split) -> None:
+    """Check that the text is long enough for a model and that the model fits the memory.
+
+    Raises:
+        InputError: It does not fit.
+    """
+    check_long_enough(split, model.block_size)
+    check_memory(model, tokenizer.vocab_size)
+
+
+def where_now(config: Config, corpus: Corpus) -> Config:
+    """Return settings that name texts in files by where they are, from any folder."""
+    for key, text in (("data.corpus", corpus), ("data.val", corpus.validation)):
+        if text and has_place(text.source):
+            config = config.replace({key: text.source})
+    return config
+
+
+def corpus_facts(corpus: Corpus) -> dict[str, Any]:
+    """Return what a run records of its text."""
+    names = ("name", "sha256", "source", "note", "characters")
+    facts = {name: getattr(corpus, name) for name in names} | {"documents": corpus.count}
+    return facts | ({"val": corpus_facts(corpus.validation)} if corpus.validation else {})
