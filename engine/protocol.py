@@ -245,6 +245,7 @@ class RunOpened(Event, frozen=True):
     watching: bool = False  # it is read-only: another process trains it, or its text is missing
     missing: str = ""  # why it is read-only, if not because another program has it open
     attached: str = ""  # the process that trains it, if that is not this one
+    elsewhere: str = ""  # HOST:RUN if another machine does; ``path`` is a copy of its records
     characters: str = ""  # that a prompt may have; empty if it may have any
     vocab_size: int = 0
 

@@ -282,7 +282,7 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
         self, filename: str | None = None, path: str | None = None, time_format: str | None = None
     ) -> str | None:
         """Write a picture of the screen into the run's folder, else the current one; say where."""
-        run = self.control.run_path
+        run = self.control.folder_for_files
         own = run if run and run.is_dir() else Path.cwd()  # it may have been deleted
         folder = Path(path) if path else own
         name = filename or time.strftime(time_format or "screen-%Y-%m-%d-%H%M%S.svg")
@@ -489,10 +489,11 @@ def summary(control: RunControl) -> str:
             f"run {run.name}: {state}, step {status.step:,} of {status.total_steps:,}, "
             f"val {format_loss(status.val_loss)}, best {format_loss(status.best_val_loss)}"
         )
-        lines.append(f"  kept in  {format_path(run)}")
+        lines.append(f"  kept in  {control.elsewhere or format_path(run)}")
         done = status.state is State.FINISHED or control.watching
         verb = "attach" if control.attached else "open" if done else "continue"
-        again = f"attach {typed_name(run)}" if control.attached else typed_name(run)
+        name = control.elsewhere or typed_name(run)
+        again = f"attach {name}" if control.attached else name
         lines.append(f"  {verb:<9}{program()} {again}")
         again = f"{program()} --config {quoted_path(run / CONFIG_FILE)}"
     else:

@@ -5,32 +5,35 @@ from __future__ import annotations
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from msgspec import Struct
 
 from data.errors import InputError
-from engine.protocol import Event
 from engine.remote.address import Address, host_name, read_address, sockets_folder, who_am_i
-from engine.remote.wire import PROTOCOL, Goodbye, Hello, Update, Welcome, encode, from_engine
+from engine.remote.wire import PROTOCOL, Goodbye, Hello, Told, Welcome, encode, from_engine
 
 CONNECT_SECONDS = 5.0
 WELCOME_SECONDS = 60.0  # an engine answers between two micro-batches, and a large one takes long
 MOST_BYTES = 1 << 28  # of a line from an engine: millions of steps at once
-
-Told = Welcome | Goodbye | Update | Event
 
 
 class Unreachable(InputError):
     """There is no engine to talk to."""
 
 
+class Dismissed(Unreachable):
+    """The other end does not want to be talked to, or has ended: asking again is no use."""
+
+
 class Connection:
     """Sends commands and collects what the engine tells, in a thread of its own.
 
     Args:
+        channel: Connected to an engine.
         wake: Called in that thread when there is something to take.
 
     Raises:
@@ -38,22 +41,32 @@ class Connection:
     """
 
     def __init__(
-        self, address: Address, role: str, wake: Callable[[], None] = lambda: None
+        self,
+        channel: socket.socket,
+        role: str,
+        wake: Callable[[], None] = lambda: None,
+        token: str = "",
     ) -> None:
-        self._wake = wake
+        self._socket, self._wake = channel, wake
         self._told: deque[Told | None] = deque()  # None: the connection has ended
         self._arrived = threading.Event()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(CONNECT_SECONDS)
         try:
-            self._socket.connect(address.socket)
-            self._socket.sendall(encode(Hello(PROTOCOL, who_am_i(), role)))
+            channel.sendall(encode(Hello(PROTOCOL, who_am_i(), role, token)))
         except OSError as error:
-            self._socket.close()
-            raise Unreachable(f"its engine does not answer ({error.strerror or error})") from None
-        self._socket.settimeout(None)
+            self._fail(error)
+        channel.settimeout(None)
         self.lost = ""  # why the connection has ended, if not because the engine has
         threading.Thread(target=self._listen, name="attached", daemon=True).start()
+
+    def _fail(self, error: OSError) -> None:
+        self._socket.close()
+        raise unanswered(error) from None
+
+    def wake_by(self, wake: Callable[[], None]) -> None:
+        """Have another one called, at once if something has come already."""
+        self._wake = wake
+        if self._told:
+            wake()
 
     def send(self, command: Struct) -> None:
         """Send a command; nothing happens if the connection has ended."""
@@ -75,6 +88,10 @@ class Connection:
                 raise TimeoutError
         return self._told.popleft()
 
+    def put_back(self, told: Sequence[Told]) -> None:
+        """Have messages taken again, before those that have come since."""
+        self._told.extendleft(reversed(told))
+
     def close(self) -> None:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -83,13 +100,22 @@ class Connection:
     def _listen(self) -> None:
         try:
             with self._socket.makefile("rb") as lines:
+                self._skip_noise(lines)
                 while line := lines.readline(MOST_BYTES):
                     self._add(from_engine(line))
         except ValueError as error:
             self.lost = f"the engine said what this version does not understand ({error})"
         except OSError:
             pass  # closed here, or the engine was killed
+        self.lost = self.lost or self._why_ended()
         self._add(None)
+
+    def _skip_noise(self, lines: BinaryIO) -> None:
+        """Skip what is not the engine's."""
+
+    def _why_ended(self) -> str:
+        """Return why nothing more comes; empty if the engine has ended."""
+        return ""
 
     def _add(self, told: Told | None) -> None:
         self._told.append(told)
@@ -97,7 +123,27 @@ class Connection:
         self._wake()
 
 
-def connect(run: Path, role: str, wake: Callable[[], None] = lambda: None) -> Connection:
+def unanswered(error: OSError) -> Unreachable:
+    return Unreachable(f"its engine does not answer ({error.strerror or error})")
+
+
+def dial(address: Address) -> socket.socket:
+    """Connect to the socket of an engine on this machine.
+
+    Raises:
+        Unreachable: No engine answers.
+    """
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    channel.settimeout(CONNECT_SECONDS)
+    try:
+        channel.connect(address.socket)
+    except OSError as error:
+        channel.close()
+        raise unanswered(error) from None
+    return channel
+
+
+def dial_run(run: Path) -> socket.socket:
     """Connect to the engine that trains a run.
 
     Raises:
@@ -108,24 +154,37 @@ def connect(run: Path, role: str, wake: Callable[[], None] = lambda: None) -> Co
         raise Unreachable("the program that trains it takes no commands from others")
     if address.host != host_name():
         raise Unreachable(f"it is trained on {address.host}: attach to it there")
-    return Connection(address, role, wake)
+    return dial(address)
 
 
-def welcomed(connection: Connection) -> Welcome:
+def connect(run: Path, role: str, wake: Callable[[], None] = lambda: None) -> Connection:
+    """Attach to the engine that trains a run; raises as ``dial_run``."""
+    return Connection(dial_run(run), role, wake)
+
+
+def welcomed(
+    connection: Connection,
+    seconds: float = WELCOME_SECONDS,
+    silent: str = "its engine says nothing",
+) -> Welcome:
     """Wait for the first message of an engine.
+
+    Args:
+        silent: The reason if it says nothing.
 
     Raises:
         Unreachable: It says nothing, or why not.
     """
     try:
-        told = connection.take(WELCOME_SECONDS)
+        told = connection.take(seconds)
     except TimeoutError:
         told = None
     if isinstance(told, Welcome):
         return told
     connection.close()
-    why = told.why if isinstance(told, Goodbye) else connection.lost or "its engine says nothing"
-    raise Unreachable(why)
+    if isinstance(told, Goodbye):
+        raise Dismissed(told.why)
+    raise Unreachable(connection.lost or silent)
 
 
 def found_engines() -> list[Welcome]:
@@ -136,7 +195,7 @@ def found_engines() -> list[Welcome]:
     found = []
     for path in sorted(sockets_folder().glob("*.sock")):
         try:
-            connection = Connection(Address(host_name(), 0, str(path)), "watch")
+            connection = Connection(dial(Address(host_name(), 0, str(path))), "watch")
         except Unreachable:
             with suppress(OSError):
                 path.unlink()

@@ -95,6 +95,7 @@ class EngineServer:
         self._attach = f"{PROGRAM} attach {typed_name(run)}"
         self._clients: list[_Client] = []
         self._controller: _Client | None = None
+        self._writing: dict[int, list[Event]] = {}  # what was told of each text that is written
         # of requests to the engine: whose they are, and which they are of that client
         self._asked: dict[int, tuple[_Client, int]] = {}
         self._numbers = itertools.count(OWN_REQUESTS)
@@ -228,8 +229,7 @@ class EngineServer:
 
     def _give_control(self, client: _Client) -> None:
         before, self._controller = self._controller, client
-        if before not in (client, None):
-            assert before
+        if before and before is not client:
             before.write(Warned(f"{client.who} has taken control of this run: here it is watched"))
 
     def _leave(self, client: _Client) -> None:
@@ -248,6 +248,7 @@ class EngineServer:
         if isinstance(event, Inspected):  # its arrays stay in the process that asked
             return
         others = structs.replace(event, request_id=0) if event.request_id else event
+        self._keep_text(others)
         for client in self._clients:
             if client.joined and client.knows(event):
                 if not isinstance(event, SampleText):  # there are many, and they change no status
@@ -255,10 +256,22 @@ class EngineServer:
                 own = client is owner
                 client.write(structs.replace(event, request_id=request_id) if own else others)
 
+    def _keep_text(self, event: Event) -> None:
+        """Keep what a client is told that comes while a text is being written."""
+        if isinstance(event, SampleStarted):
+            self._writing[event.sample] = [event]
+        elif isinstance(event, SampleText) and event.sample in self._writing:
+            self._writing[event.sample].append(event)
+        elif isinstance(event, SampleFinished):
+            self._writing.pop(event.sample, None)
+
     def _welcome(self, client: _Client, opened: RunOpened) -> None:
         if client not in self._clients:
             return
-        if client.role == "take" or (client.role == "control" and self._controller is None):
+        before = self._controller
+        # it comes back: that its link was lost is noticed here later than there
+        is_free = before is None or bool(client.token and client.token == before.token)
+        if client.role == "take" or (client.role == "control" and is_free):
             self._give_control(client)
         other = self._controller if self._controller is not client else None
         client.begin(
@@ -273,6 +286,9 @@ class EngineServer:
             )
         )
         client.update(self._engine)
+        for event in itertools.chain.from_iterable(self._writing.values()):
+            if client.knows(event):
+                client.write(event)
 
     def _update_all(self) -> None:
         for client in list(self._clients):
@@ -288,7 +304,7 @@ class _Client:
     """One that is connected, and what it was told."""
 
     def __init__(self, writer: asyncio.StreamWriter, hello: Hello) -> None:
-        self.writer, self.role = writer, hello.role
+        self.writer, self.role, self.token = writer, hello.role, hello.token
         self.who = "".join(one for one in hello.who[:200] if one.isprintable())
         self.joined = False  # has had its welcome
         self.behind = False  # has missed something

@@ -30,11 +30,13 @@ class Hello(Struct, frozen=True, tag=True):
         who: The user, the machine and the process, as others are told.
         role: ``control``, ``watch``, ``take`` (control, from whoever has it) or ``tell`` (a
             script that sends single commands, beside whoever has control).
+        token: Of a client that comes back after its link was lost, and is in control if it was.
     """
 
     protocol: int
     who: str
     role: str = "control"
+    token: str = ""
 
 
 class Welcome(Struct, frozen=True, tag=True):
@@ -88,10 +90,43 @@ class Update(Struct, frozen=True, tag=True):
     marks: Marks | None = None
 
 
+class Points(Struct, frozen=True):
+    """More of a curve of a branch, as ``Rows``."""
+
+    branch: int
+    name: str
+    steps: bytes
+    values: bytes
+
+
+class Records(Struct, frozen=True, tag=True):
+    """What is new in a run's folder, for a client on another machine.
+
+    Attributes:
+        config: The file of its settings.
+        meta: All facts of its database.
+        branches, samples, journal: Rows of its tables, as they are stored.
+        curves: Of the losses on all branches.
+        checkpoints: The manifest of each, by its name; None if they are as before.
+        pinned: Those that are kept for good.
+    """
+
+    config: str
+    meta: dict[str, Any]
+    branches: list[tuple[int, int | None, int, float]]
+    samples: list[tuple[int, int, int, float | None, str, str, float]]
+    journal: list[tuple[int, int, int, str, str, float]]
+    curves: list[Points]
+    checkpoints: dict[str, str] | None = None
+    pinned: list[str] = []
+
+
 # the result of a view holds arrays of a kind that only the process that asked knows
 EVENTS = [one for one in Event.__subclasses__() if one is not Inspected]
 ToEngine = functools.reduce(operator.or_, [Hello, *Command.__subclasses__()])
-ToClient = functools.reduce(operator.or_, [Welcome, Goodbye, Update, *EVENTS])
+ToClient = functools.reduce(operator.or_, [Welcome, Goodbye, Update, Records, *EVENTS])
+
+Told = Welcome | Goodbye | Update | Records | Event  # from an engine
 
 _encode = msgspec.json.Encoder().encode
 
@@ -114,13 +149,13 @@ def from_client(line: bytes) -> Hello | Command:
     return told
 
 
-def from_engine(line: bytes) -> Welcome | Goodbye | Update | Event:
+def from_engine(line: bytes) -> Told:
     """Read a line of an engine.
 
     Raises:
         ValueError: It is no message; in one line why.
     """
-    told: Welcome | Goodbye | Update | Event = _decoded(line, ToClient)
+    told: Told = _decoded(line, ToClient)
     return told
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from data.errors import InputError, shortage_of_files
 from data.files import sync_to_disk
@@ -77,6 +77,13 @@ CREATE TABLE journal (
 """
 
 TABLES = statements(SCHEMA + BRANCHES)
+
+# rows of the tables with ids, as they are stored
+ROWS: dict[str, Any] = {
+    "branches": tuple[BranchId, BranchId | None, Step, Seconds],
+    "samples": tuple[RowId, BranchId, Step, Loss, str, str, Seconds],
+    "journal": tuple[RowId, BranchId, Step, str, str, Seconds],
+}
 
 # what brings a database of each older version to the next
 MIGRATIONS = {1: BRANCHES, 2: ""}  # from 3 on, steps without a gap are kept as their first
@@ -375,13 +382,16 @@ class RunDatabase:
         finally:
             self._db.execute("COMMIT")
 
-    def import_metric(self, metric: str, steps: np.ndarray, values: np.ndarray) -> None:
-        """Write all of a metric to the first branch of a new run."""
+    def import_metric(
+        self, metric: str, steps: np.ndarray, values: np.ndarray, branch: int = 0
+    ) -> None:
+        """Write many later steps of a metric to a branch that nobody trains here."""
         first_open = int(steps[-1]) // BLOCK_STEPS * BLOCK_STEPS if len(steps) else 0
         done = steps < first_open
         with self._writing():
-            self._put_blocks(0, metric, Curve(steps[done], values[done]))
-            self._put_rows(0, metric, Curve(steps[~done], values[~done]))
+            self._put_blocks(branch, metric, Curve(steps[done], values[done]))
+            self._put_rows(branch, metric, Curve(steps[~done], values[~done]))
+            self._pack(branch)
 
     def _put_rows(self, branch: int, metric: str, curve: Curve) -> None:
         rows = zip(curve.steps.tolist(), curve.values.tolist(), strict=True)
@@ -457,6 +467,18 @@ class RunDatabase:
         for (metric,) in self._select(tuple[str], query, done):
             self._put_blocks(branch, metric, self._tail(branch, metric, -1, first_open))
         self._db.execute("DELETE FROM metric_tail WHERE branch = ? AND step < ?", done)
+
+    # -- copies ----------------------------------------------------------------------------------
+
+    def stored(self, table: str, after_id: int = -1) -> list[tuple[Any, ...]]:
+        """Return rows of ``branches``, ``samples`` or ``journal`` as they are stored, by id."""
+        query = f"SELECT * FROM {table} WHERE id > ? ORDER BY id"
+        return self._select(ROWS[table], query, (after_id,))
+
+    def store(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Write rows that ``stored`` returned of another database; newer ones replace older."""
+        marks = ", ".join("?" * len(get_args(ROWS[table])))
+        self._soon(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", [tuple(one) for one in rows])
 
     # -- samples and journal ---------------------------------------------------------------------
 

@@ -15,14 +15,20 @@ from msgspec import structs
 
 from data.errors import InputError
 from engine.metrics import MetricStore
-from engine.protocol import Command, Event, State, StateChanged, Status, Warned
-from engine.remote.client import Connection, Told, connect, welcomed
-from engine.remote.wire import Goodbye, Marks, Rows, Update, Welcome
+from engine.protocol import Command, Event, RunOpened, State, StateChanged, Status, Warned
+from engine.remote.client import Connection, connect, welcomed
+from engine.remote.wire import Goodbye, Marks, Records, Rows, Told, Update, Welcome
 from engine.session.viewer import Viewer
 
 
-class Attached:
-    """Relays between the app and the engine of another process.
+def attach(
+    run: Path,
+    metrics: MetricStore,
+    emit: Callable[[Event], None],
+    wake: Callable[[], None],
+    role: str = "control",
+) -> Attached:
+    """Attach to the process of this machine that trains a run.
 
     Args:
         wake: Called from another thread when ``advance`` has something to do.
@@ -30,6 +36,12 @@ class Attached:
     Raises:
         Unreachable: There is no engine to talk to.
     """
+    connection = connect(run, role, wake)
+    return Attached(run, metrics, emit, connection, welcomed(connection))
+
+
+class Attached:
+    """Relays between the app and the engine of another process."""
 
     poll_interval: float | None = 0.5  # of a run that has ended, which is viewed
 
@@ -38,13 +50,14 @@ class Attached:
         path: Path,
         metrics: MetricStore,
         emit: Callable[[Event], None],
-        wake: Callable[[], None],
-        role: str = "control",
+        connection: Connection,
+        welcome: Welcome,
     ) -> None:
         self.path, self.metrics, self._emit = path, metrics, emit
-        self._connection: Connection | None = connect(path, role, wake)
-        self._welcome = welcomed(self._connection)
-        self._status = self._welcome.status
+        self._connection: Connection | None = connection
+        self._welcome = welcome
+        self._status = welcome.status
+        self._unanswered: dict[int, Command] = {}  # by the ids of the requests
         self._viewer: Viewer | None = None  # once the other process has ended
 
     @property
@@ -56,17 +69,21 @@ class Attached:
         self._announce(self._welcome, request_id)
 
     def _announce(self, welcome: Welcome, request_id: int = 0) -> None:
-        where = f"process {welcome.pid}"
+        opened = self._described(welcome)
         self.metrics.clear()
         self._status = welcome.status
-        self._emit(structs.replace(welcome.opened, attached=where, request_id=request_id))
+        self._emit(structs.replace(opened, request_id=request_id))
         self._emit(StateChanged(self._status.state, self._status.step))
         who = f"; {welcome.controller} is in control" if welcome.controller else ""
         self._emit(
             Warned(
-                f"attached to {where}, which trains this run{who}: quitting leaves it in training"
+                f"attached to {opened.attached}, which trains this run{who}: quitting leaves it in "
+                f"training"
             )
         )
+
+    def _described(self, welcome: Welcome) -> RunOpened:
+        return structs.replace(welcome.opened, attached=f"process {welcome.pid}")
 
     def advance(self) -> bool:
         """Take in what the other process told."""
@@ -84,6 +101,8 @@ class Attached:
         if self._viewer:
             self._viewer.handle(command)
         elif self._connection:
+            if command.request_id:
+                self._unanswered[command.request_id] = command
             self._connection.send(command)
 
     def close(self, save: bool, request_id: int = 0) -> None:
@@ -108,7 +127,8 @@ class Attached:
             self._announce(told)
         elif told is None or isinstance(told, Goodbye):
             self._lose(told.why if told else "")
-        else:
+        elif not isinstance(told, Records):  # which are in the run's folder
+            self._unanswered.pop(told.request_id, None)
             self._emit(told)
 
     def _add_rows(self, rows: Rows) -> None:
@@ -130,12 +150,20 @@ class Attached:
         metrics.references = marks.references
         metrics.version += 1
 
+    def _hang_up(self, why: str) -> None:
+        """Close the connection, and refuse what was not answered."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+        for command in self._unanswered.values():
+            self._emit(command.refused(why))
+        self._unanswered.clear()
+
     def _lose(self, why: str) -> None:
         """Go on as a viewer of what the other process left."""
         assert self._connection
         why = why or self._connection.lost
-        self._connection.close()
-        self._connection = None
+        self._hang_up(why or "the process that trained this run has ended before it answered")
         if why:
             self._emit(Warned(why))
         self.metrics.clear()

@@ -49,7 +49,8 @@ from engine.runs.database import Unreadable
 from engine.runs.folder import LOG_FILE, RunIsTaken, RunLock, find_run, typed_name
 from engine.runs.known_text import NOWHERE_ELSE, Places
 from engine.runs.open import RunFiles, new_run, open_run
-from engine.session.attached import Attached
+from engine.session.attached import Attached, attach
+from engine.session.elsewhere import AttachedElsewhere, Elsewhere
 from engine.session.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -68,9 +69,17 @@ class EngineLoop:
         emit: Called with each event.
         status: Until the first command is carried out.
         serves: Let other processes watch and control the run that is open here.
+        elsewhere: A run of another machine, which is opened by the path of its copy.
     """
 
-    def __init__(self, emit: Emit, status: Status | None = None, serves: bool = False) -> None:
+    def __init__(
+        self,
+        emit: Emit,
+        status: Status | None = None,
+        serves: bool = False,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
+        self._elsewhere = elsewhere
         self._to_owner, self._serves = emit, serves
         self._server: EngineServer | None = None
         emit = self._emit
@@ -169,7 +178,9 @@ class EngineLoop:
 
     def _inspect(self, command: Inspect) -> None:
         session = self._session
-        if session is None or isinstance(session, Viewer | Attached):
+        if isinstance(session, AttachedElsewhere) and not command.run:
+            session.handle(command)
+        elif session is None or isinstance(session, Viewer | Attached):
             path = session.path if session else None
             self._inspector.begin(command, None, path)
         else:
@@ -191,10 +202,15 @@ class EngineLoop:
         files = None
         try:
             try:
-                files = _open_files(command, watcher)
-                if cancelled():
-                    raise Cancelled
-                self._session = self._build_session(files, command, cancelled)
+                if self._elsewhere and self._elsewhere.is_asked_for(command):
+                    self._session = self._attach_elsewhere(self._elsewhere)
+                else:
+                    files = _open_files(command, watcher)
+                    if cancelled():
+                        raise Cancelled
+                    self._session = self._build_session(files, command, cancelled)
+            except Unreachable:
+                raise
             except InputError as error:
                 if not (isinstance(command, Open) and command.watch):
                     raise
@@ -236,10 +252,16 @@ class EngineLoop:
             metrics = MetricStore()
             with suppress(Unreachable):
                 run = find_run(command.run)
-                attached = Attached(run, metrics, self._emit, self._wake, command.role)
+                attached = attach(run, metrics, self._emit, self._wake, command.role)
                 self.metrics = metrics
                 return attached
         return self._viewer(command, why)
+
+    def _attach_elsewhere(self, elsewhere: Elsewhere) -> Attached:
+        metrics = MetricStore()
+        attached = AttachedElsewhere(elsewhere, metrics, self._emit, self._wake)
+        self.metrics = metrics
+        return attached
 
     def _wake(self) -> None:
         self._inbox.put((WAKE, self._stops))

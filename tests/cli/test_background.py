@@ -17,6 +17,7 @@ from engine.runs.checkpoint_names import list_checkpoints, step_of
 from engine.runs.folder import is_locked
 from engine.runs.summary import read_summary
 from tests.cli.conftest import Answer, Cli, start_process, train_command, until
+from tests.ssh import PROGRAM, FakeSsh
 
 LONG = ["--set", "train.max_steps=1000000", "--set", "eval.interval=0"]
 Detach = Callable[..., int]
@@ -67,6 +68,29 @@ def test_a_run_in_the_background_is_found_told_and_stopped(
     assert cli("ps").out == "no run is in training\n"
     assert "from step 0 to 1,000,000" in cli("logs", "a").out
     until(lambda: "train --resume a\n" in cli("logs", "a", "--follow").out)
+
+
+def test_commands_for_another_machine_are_carried_out_there(
+    cli: Cli,
+    detach: Detach,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ssh = FakeSsh(tmp_path_factory.mktemp("ssh"), monkeypatch)
+    number = detach()
+    there = ["--program", PROGRAM, "--ssh", "-J gate"]
+    assert cli("ps", "--host", "box", "--json", *there).json["pid"] == number
+    assert "-J gate" in ssh.calls[-1]
+    told = cli("tell", "box:a", "set", "optim.beta1=0.8", "--json", *there).json
+    assert told["changes"] == {"optim.beta1": [0.9, 0.8]}
+    assert cli("stop", "box:a", *there).out.startswith("stopped at step")
+    assert "from step 0" in cli("logs", "box:a", *there).out
+    refused = cli("tell", "box:a", "pause", *there)
+    assert refused.code == 2 and "nothing trains the run 'a'" in refused.err
+    ssh.does_first("exit 255\n")
+    assert "ssh does not reach box" in cli("tell", "box:a", "pause", *there).err
+    assert "no name of a machine" in cli("ps", "--host=-oProxyCommand=x").problem
+    assert "needs a terminal" in cli("attach", "box:a", *there).problem
 
 
 def test_what_cannot_be_told_is_one_sentence(cli: Cli, detach: Detach) -> None:

@@ -88,6 +88,7 @@ def leave(run: Path | None, edits: Mapping[str, Value] | None = None) -> None:
         status=status,
         watching=False,
         attached="",
+        elsewhere="",
         draft=SimpleNamespace(waiting=edits or {}, base="tiny"),
         run_path=run,
         facts=SimpleNamespace(name=run and run.name),

@@ -65,19 +65,29 @@ def launch_app(launch: Launch) -> int:
     Raises:
         InputError: There is no terminal.
     """
-    if not has_terminal():
-        raise InputError(
-            f"the app needs a terminal, and there is none here: use '{_without_app(launch)}'"
-        )
-    term = os.environ.get("TERM", "")
-    if term in NO_SCREEN:
-        raise InputError(
-            f"the app cannot be drawn with TERM='{term}': use '{_without_app(launch)}', "
-            "or name the terminal, as in TERM=xterm-256color"
-        )
+    check_terminal(_without_app(launch))
     from tui.app import run_app
 
     return run_app(launch)
+
+
+def check_terminal(instead: str) -> None:
+    """Check that the app can be drawn.
+
+    Args:
+        instead: The command that does without.
+
+    Raises:
+        InputError: There is no terminal, or one that cannot show it.
+    """
+    if not has_terminal():
+        raise InputError(f"the app needs a terminal, and there is none here: use '{instead}'")
+    term = os.environ.get("TERM", "")
+    if term in NO_SCREEN:
+        raise InputError(
+            f"the app cannot be drawn with TERM='{term}': use '{instead}', "
+            "or name the terminal, as in TERM=xterm-256color"
+        )
 
 
 def existing_run(

@@ -8,7 +8,7 @@ from data.errors import InputError
 from data.reading import open_regular
 from engine.runs.folder import LOG_FILE, is_locked
 from tui import EXIT_DONE
-from tui.commands.options import RunParser
+from tui.commands.elsewhere import AnywhereParser
 from tui.terminal.stdout import put
 from tui.terminal.visible import visible
 
@@ -17,9 +17,12 @@ POLL_SECONDS = 0.3
 
 def main(argv: list[str]) -> int:
     """Print the log; with ``--follow``, until the run ends."""
-    parser = RunParser("gpt-tui logs", "Print what a run said while trained in the background.")
+    parser = AnywhereParser("logs", "Print what a run said while trained in the background.")
     parser.add_argument("--follow", "-f", action="store_true", help="go on until the run ends")
-    args, run = parser.parse_run(argv)
+    parsed = parser.parse_anywhere(argv)
+    if isinstance(parsed, int):
+        return parsed
+    args, run = parsed
     try:
         descriptor = open_regular(run / LOG_FILE)
     except FileNotFoundError:

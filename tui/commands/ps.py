@@ -9,6 +9,7 @@ from engine.remote.client import found_engines
 from engine.remote.wire import Welcome
 from engine.runs.folder import typed_name
 from tui import EXIT_DONE
+from tui.commands.elsewhere import add_ssh_options, carry_out_there, host_of
 from tui.commands.options import Parser
 from tui.terminal.stdout import put
 from tui.text.numbers import format_amount, format_duration, format_loss
@@ -19,7 +20,11 @@ def main(argv: list[str]) -> int:
     """Ask the engine behind each socket of this user."""
     parser = Parser("gpt-tui ps", "List the runs that you train on this machine, in all terminals.")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each instead")
+    parser.add_argument("--host", metavar="HOST", help="on another machine, which ssh reaches")
+    add_ssh_options(parser)
     args = parser.parse_args(argv)
+    if args.host is not None:
+        return carry_out_there(host_of(args.host, args), ["ps", *(["--json"] if args.json else [])])
     found = found_engines()
     if args.json:
         for one in found:

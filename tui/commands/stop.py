@@ -6,7 +6,7 @@ from engine.program import program
 from engine.protocol import Stop
 from engine.runs.folder import typed_name
 from tui import EXIT_DONE
-from tui.commands.options import RunParser
+from tui.commands.elsewhere import AnywhereParser
 from tui.commands.tell import tell
 from tui.terminal.stdout import put
 from tui.text.tables import format_json
@@ -14,8 +14,11 @@ from tui.text.tables import format_json
 
 def main(argv: list[str]) -> int:
     """Stop it, and wait until it is saved."""
-    parser = RunParser("gpt-tui stop", "Save and end a run that is trained in the background.")
-    args, run = parser.parse_run(argv)
+    parser = AnywhereParser("stop", "Save and end a run that is trained in the background.")
+    parsed = parser.parse_anywhere(argv)
+    if isinstance(parsed, int):
+        return parsed
+    args, run = parsed
     told = tell(run, Stop())
     if args.json:
         put(format_json(told))

@@ -32,10 +32,11 @@ from engine.protocol import (
     Stop,
 )
 from engine.remote.client import Connection, Unreachable, connect, welcomed
-from engine.remote.wire import Goodbye, Update, Welcome
+from engine.remote.wire import Goodbye, Records, Update, Welcome
 from engine.runs.folder import is_locked, typed_name
 from tui import EXIT_DONE
-from tui.commands.options import RunParser, changes_of
+from tui.commands.elsewhere import AnywhereParser
+from tui.commands.options import changes_of
 from tui.terminal.stdout import put
 from tui.text.numbers import format_loss
 from tui.text.tables import format_json
@@ -46,8 +47,8 @@ WHAT = ("pause", "resume", "set", "sample", "evaluate", "save", "stop", "status"
 
 def main(argv: list[str]) -> int:
     """Send one command."""
-    parser = RunParser(
-        "gpt-tui tell",
+    parser = AnywhereParser(
+        "tell",
         "Send a command to the process that trains RUN: pause, resume, set section.name=value …, "
         "sample [PROMPT], evaluate, save, stop or status.",
     )
@@ -55,7 +56,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "arguments", nargs="*", metavar="ARG", help="settings for set; a prompt for sample"
     )
-    args, run = parser.parse_run(argv)
+    parsed = parser.parse_anywhere(argv)
+    if isinstance(parsed, int):
+        return parsed
+    args, run = parsed
     told = tell(run, command_of(args.what, args.arguments))
     put(format_json(told) if args.json else said(told))
     return EXIT_DONE
@@ -139,7 +143,7 @@ def _answer(connection: Connection, command: Command) -> dict[str, Any]:
             texts[event.sample] += event.text
         elif isinstance(event, SampleFinished) and event.sample in texts:
             return told | {"text": texts[event.sample]}
-        elif isinstance(event, Welcome) or event.request_id != 1:
+        elif isinstance(event, Welcome | Records) or event.request_id != 1:
             continue
         elif isinstance(event, Refused):
             raise InputError(*event.message.splitlines())

@@ -128,6 +128,8 @@ def _no_new_run(run: RunControl) -> str:
 
 def _no_rate_test(run: RunControl) -> str:
     state = run.status.state
+    if why := _no_text_here(run):
+        return why
     if state is State.PREPARING:
         return "the run is being prepared: wait until it is open"
     if state is State.RUNNING:
@@ -138,6 +140,11 @@ def _no_rate_test(run: RunControl) -> str:
 
 def _has_run(run: RunControl) -> bool:
     return run.run_path is not None
+
+
+def _no_text_here(run: RunControl) -> str:
+    host, _, name = run.elsewhere.partition(":")
+    return f"the text of this run is on {host}: ssh -t {host} gpt-tui attach {name}" if host else ""
 
 
 def _nothing_to_undo(run: RunControl) -> str:
@@ -159,6 +166,7 @@ WHY_NOT: dict[str, Callable[[RunControl], str]] = {  # other actions are always 
     "cool_down": _not_coolable,
     "inside": _without_run,
     "timeline": _without_past,
+    "data": _no_text_here,
     "fork": _not_forkable,
     "new_run": _no_new_run,
     "undo": _nothing_to_undo,

@@ -47,6 +47,7 @@ from tui.control.remap import USUAL
 if TYPE_CHECKING:
     from engine.config.presets import Preset
     from engine.metrics import MetricStore
+    from engine.session.elsewhere import Elsewhere
     from engine.session.worker import EngineLoop
 
 OPEN_STATES = (State.RUNNING, State.PAUSED, State.FINISHED)
@@ -69,6 +70,7 @@ class Launch:
     theme: str = ""  # instead of the preferred one
     surely: Callable[[], Config] | None = None  # `config` once nvidia-smi was asked, in a thread
     role: str = "control"  # of this app, if another process trains the run
+    elsewhere: Elsewhere | None = None  # the way to `run`, if another machine trains it
     lesson: str | None = None  # the model at which the lecture is opened; empty for the next one
 
 
@@ -115,6 +117,7 @@ class RunControl:
         self.first_step = 0  # above 0 for a fork: it has no earlier weights
         self.watching = False  # the run is read-only here
         self.attached = ""  # the process that trains it, if that is not this one
+        self.elsewhere = ""  # HOST:RUN, if another machine trains it
         self.missing = ""  # why, if not because another program has it open
         self.characters: frozenset[str] = frozenset()  # of a prompt; none if it may have any
         self.vocab_size = 0  # of the open run; 0 before there is one
@@ -149,7 +152,9 @@ class RunControl:
         """The engine; created after the first paint, because it imports numpy."""
         from engine.session.worker import EngineLoop
 
-        return EngineLoop(self._emit, self._first_status, serves=True)
+        return EngineLoop(
+            self._emit, self._first_status, serves=True, elsewhere=self.launch.elsewhere
+        )
 
     @property
     def status(self) -> Status:
@@ -165,6 +170,11 @@ class RunControl:
         state = self.status.state
         about_to = state is State.PREPARING and not self._awaited  # once it has begun
         return (state in OPEN_STATES or about_to) and not self.watching
+
+    @property
+    def folder_for_files(self) -> Path | None:
+        """Where pictures and texts of the run are written: in its folder, if that is here."""
+        return Path.cwd() if self.elsewhere else self.run_path
 
     @property
     def is_being_opened(self) -> bool:
@@ -489,8 +499,8 @@ class RunControl:
         edits = self.draft.fork_edits
         changes = {key: edits[key] for key in edits if not why_not_in_fork(key)}
         assert self.run_path
-        runs_dir = path_in(self.launch.runs_dir, self.run_path).parent
-        self._way_back = self.send(Fork(changes, None, step, str(runs_dir)))
+        beside = "" if self.elsewhere else str(path_in(self.launch.runs_dir, self.run_path).parent)
+        self._way_back = self.send(Fork(changes, None, step, beside))
         return self._way_back
 
     def open_run(self, path: Path, keep_edits: bool = False) -> None:
@@ -539,6 +549,7 @@ class RunControl:
         self.note = event.note
         self.first_step, self.watching = event.first_step, event.watching
         self.missing, self.attached = event.missing, event.attached
+        self.elsewhere = event.elsewhere
         self.characters = frozenset(event.characters)
         self.vocab_size = event.vocab_size
         self.facts = RunFacts(

@@ -76,7 +76,7 @@ class EngineEventHandler:
         elif event.state is State.FINISHED:
             told = format_finished(
                 self._control.status,
-                self._control.run_path,
+                self._control.elsewhere or self._control.run_path,
                 self._screen.key_of,
                 early=event.message,
                 brief=self._screen.has_class("-short"),
@@ -206,15 +206,20 @@ class EngineEventHandler:
         self._screen.samples.forget_after(event.step)
         assert self._control.run_path
         told = format_rewound(
-            event, self._control.status, self._control.run_path, self._screen.key_of
+            event,
+            self._control.status,
+            self._control.run_path,
+            self._screen.key_of,
+            self._control.elsewhere,
         )
         self._screen.say(told, "information")
 
     def _on_forked(self, event: protocol.Forked) -> None:
-        if event.request_id == self.fork_to_open:
+        elsewhere = self._control.elsewhere
+        if event.request_id == self.fork_to_open and not elsewhere:
             self._control.open_run(Path(event.path), keep_edits=True)  # the fork has those that fit
         else:
-            self._screen.say(format_forked(event, self._screen.key_of), "information")
+            self._screen.say(format_forked(event, self._screen.key_of, elsewhere), "information")
 
     def _on_refused(self, event: protocol.Refused) -> None:
         """Show the problem beside the field concerned, if there is one."""
@@ -245,7 +250,10 @@ class EngineEventHandler:
         told = event.message
         if self.last_state in (*OPEN_STATES, State.FAILED):
             told = format_failed(
-                told, self._control.status, self._control.run_path, self._screen.key_of
+                told,
+                self._control.status,
+                self._control.elsewhere or self._control.run_path,
+                self._screen.key_of,
             )
         self._screen.notice.say(told, "error")
         self._control.queue.note_failed(event.message, told)

@@ -137,7 +137,7 @@ class TextActions(ChartActions):
             self.notify(self._no_text("copy"), severity="warning")
 
     def action_save_text(self) -> None:
-        run, records = self.control.run_path, self.samples.shown
+        run, records = self.control.folder_for_files, self.samples.shown
         if not (run and records):
             self.notify(self._no_text("save"), severity="warning")
             return

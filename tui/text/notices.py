@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.config.changes import format_options
-from engine.program import program
+from engine.program import PROGRAM, program
 from engine.protocol import Advised, Forked, Rewound, Status
 from engine.runs.folder import LOG_FILE, typed_name
 from tui.text.numbers import format_count, format_duration, format_loss, format_path
@@ -17,7 +17,7 @@ SETTINGS_GONE = "{} is gone: {} verify {} --repair writes it anew from a checkpo
 
 def format_finished(
     status: Status,
-    run: Path | None,
+    run: Path | str | None,
     key_of: Callable[[str], str],
     early: str = "",
     brief: bool = False,
@@ -25,6 +25,7 @@ def format_finished(
     """Format the results of a run, and the keys to continue with.
 
     Args:
+        run: Its folder, or HOST:RUN.
         key_of: Returns the key of an action, by its id in the key table.
         early: Why it ended before its last step, if it did.
         brief: Say it in two lines of 80 columns; the status bar has the figures.
@@ -47,7 +48,7 @@ def format_finished(
 
 
 def format_failed(
-    message: str, status: Status, run: Path | None, key_of: Callable[[str], str]
+    message: str, status: Status, run: Path | str | None, key_of: Callable[[str], str]
 ) -> str:
     """Format why a run failed, where it can continue, and where the details are."""
     saved = status.saved_step
@@ -56,9 +57,11 @@ def format_failed(
     return f"{message}\n{key_of('cockpit.train')} continues from {there}; details are in {log}"
 
 
-def format_rewound(event: Rewound, status: Status, run: Path, key_of: Callable[[str], str]) -> str:
+def format_rewound(
+    event: Rewound, status: Status, run: Path, key_of: Callable[[str], str], elsewhere: str = ""
+) -> str:
     """Format where the run is now, and what happens to the steps after that."""
-    fork = fork_command(run, event.left_at, status.total_steps)
+    fork = fork_command(run, event.left_at, status.total_steps, elsewhere)
     return (
         f"back at step {event.step:,}: change settings if you like, then "
         f"{key_of('cockpit.train')} continues from here\n"
@@ -67,19 +70,29 @@ def format_rewound(event: Rewound, status: Status, run: Path, key_of: Callable[[
     )
 
 
-def fork_command(run: Path, step: int, total_steps: int) -> str:
+def fork_command(run: Path, step: int, total_steps: int, elsewhere: str = "") -> str:
     """Return the command that continues a run from a step on in a new one.
 
     At the last step that needs a later end.
+
+    Args:
+        elsewhere: HOST:RUN, if the run is on another machine.
     """
-    command = f"{program()} fork {typed_name(run)} --at {step}"
+    host, _, there = elsewhere.partition(":")
+    fork = f"ssh {host} {PROGRAM} fork {there}" if host else f"{program()} fork {typed_name(run)}"
+    command = f"{fork} --at {step}"
     if step < total_steps:
         return command
     return f"{command} {format_options({'train.max_steps': 2 * step})}"
 
 
-def format_forked(event: Forked, key_of: Callable[[str], str]) -> str:
+def format_forked(event: Forked, key_of: Callable[[str], str], elsewhere: str = "") -> str:
     path = Path(event.path)
+    if host := elsewhere.partition(":")[0]:
+        return (
+            f"{path.name} is this run as it was at step {event.step:,}, on {host}: ssh {host} "
+            f"{PROGRAM} train --resume {path.name} --detach trains it"
+        )
     return (
         f"{path.name} is this run as it was at step {event.step:,}: open it with "
         f"{key_of('cockpit.runs')}, or "

@@ -23,6 +23,7 @@ from engine.protocol import (
     Pause,
     Refused,
     RunOpened,
+    SampleFinished,
     SampleStarted,
     SampleText,
     Start,
@@ -35,14 +36,13 @@ from engine.remote import address, server
 from engine.remote.address import read_address, socket_of, sockets_folder
 from engine.remote.client import (
     Connection,
-    Told,
     Unreachable,
     connect,
     found_engines,
     welcomed,
 )
 from engine.remote.server import EngineServer
-from engine.remote.wire import Hello, Update, encode
+from engine.remote.wire import Hello, Told, Update, encode
 
 
 class Engine:
@@ -178,13 +178,17 @@ def test_no_client_opens_another_run(engine: Engine, run: Path) -> None:
     assert not engine.commands
 
 
-def test_more_of_a_text_comes_to_who_has_its_start(engine: Engine, run: Path) -> None:
+def test_who_comes_while_a_text_is_written_is_told_its_beginning(engine: Engine, run: Path) -> None:
     engine.say(SampleStarted(1, 5, True, {}))
-    person = Person(run)
-    engine.say(SampleText(1, "unknown"))
+    engine.say(SampleText(1, "over"))
+    engine.say(SampleFinished(1, 1, 1.0))
     engine.say(SampleStarted(2, 5, True, {}))
-    engine.say(SampleText(2, "known"))
-    assert person.hears(lambda told: isinstance(told, SampleText)).text == "known"
+    engine.say(SampleText(2, "once upon"))
+    person = Person(run)
+    engine.say(SampleText(2, " a time"))
+    person.hears(lambda told: isinstance(told, SampleStarted) and told.sample == 2)
+    texts = [person.hears(lambda told: isinstance(told, SampleText)).text for _ in range(2)]
+    assert texts == ["once upon", " a time"]
 
 
 def test_the_last_words_reach_everybody(engine: Engine, run: Path) -> None:

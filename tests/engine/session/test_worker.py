@@ -52,6 +52,7 @@ from engine.protocol import (
 )
 from engine.runs.database import RunDatabase
 from engine.runs.folder import is_locked
+from engine.session.elsewhere import Elsewhere
 from engine.session.worker import EngineLoop
 from engine.training import trainer as trainer_module
 from tests.engine.conftest import MakeConfig
@@ -66,11 +67,13 @@ def _answers(command: Command, event: Event) -> bool:
 class Talk:
     """A thread engine, and a way to wait for what it says."""
 
-    def __init__(self, runs_dir: Path, serves: bool = False) -> None:
+    def __init__(
+        self, runs_dir: Path, serves: bool = False, elsewhere: Elsewhere | None = None
+    ) -> None:
         self.runs_dir = runs_dir
         self.events: list[Event] = []
         self._said = threading.Condition()
-        self.engine = EngineLoop(self._hear, serves=serves)
+        self.engine = EngineLoop(self._hear, serves=serves, elsewhere=elsewhere)
         self.engine.start()
 
     def _hear(self, event: Event) -> None:

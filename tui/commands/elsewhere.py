@@ -1,0 +1,91 @@
+"""Commands for a run on another machine, ``HOST:RUN``: they are carried out there, through ssh."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+from pathlib import Path
+
+from data.errors import InputError
+from engine.program import PROGRAM
+from engine.remote.ssh import NO_PROGRAM, SSH_FAILED, Host, check_host, parse_address, why_failed
+from tui import EXIT_FAILED
+from tui.commands.options import RunParser
+from tui.terminal.stdout import complain
+
+RUN_HELP = "name or path of the run, or HOST:RUN on a machine that ssh reaches"
+
+
+def add_ssh_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--ssh", metavar="OPTIONS", default="", help='of ssh, as in --ssh "-J gate"'
+    )
+    parser.add_argument(
+        "--program",
+        metavar="COMMAND",
+        default=PROGRAM,
+        help=f"the command for {PROGRAM} on the other machine",
+    )
+
+
+def host_of(name: str, args: argparse.Namespace) -> Host:
+    """Return the machine of that name, with the options that were given.
+
+    Raises:
+        InputError: The name, or the options, cannot be used.
+    """
+    check_host(name)
+    try:
+        return Host(name, tuple(shlex.split(args.ssh)), args.program)
+    except ValueError as error:
+        raise InputError(f"--ssh {args.ssh!r} has an open quote ({error}): close it") from None
+
+
+def without_ssh_options(argv: list[str]) -> list[str]:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    add_ssh_options(parser)
+    return parser.parse_known_args(argv)[1]
+
+
+def carry_out_there(host: Host, words: list[str]) -> int:
+    """Run a command of this program on another machine; return its exit code.
+
+    Raises:
+        InputError: ssh is not installed.
+    """
+    try:
+        code = subprocess.call(host.ssh(*words))
+    except OSError as error:
+        raise InputError(f"ssh cannot be started ({error.strerror}): install OpenSSH") from None
+    if code in (NO_PROGRAM, SSH_FAILED):
+        complain(why_failed(host, code, []))
+    return EXIT_FAILED if code in (NO_PROGRAM, SSH_FAILED) else code
+
+
+class AnywhereParser(RunParser):
+    """A parser of a command for one run, here or elsewhere.
+
+    Args:
+        command: Its name.
+    """
+
+    def __init__(self, command: str, description: str) -> None:
+        super().__init__(f"{PROGRAM} {command}", description)
+        self._command = command
+        self._actions[-2].help = RUN_HELP
+        add_ssh_options(self)
+
+    def parse_anywhere(self, argv: list[str]) -> tuple[argparse.Namespace, Path] | int:
+        """Parse the arguments and find the run's folder; return the exit code if it is elsewhere.
+
+        Raises:
+            InputError: The arguments are wrong, or there is no such run.
+        """
+        args = self.parse_args(argv)
+        there = parse_address(args.run)
+        if not there:
+            return self.parse_run(argv)
+        words = without_ssh_options(argv)
+        words[words.index(args.run)] = there[1]
+        return carry_out_there(host_of(there[0], args), [self._command, *words])
