@@ -85,6 +85,7 @@ def _exponential(values: Values, references: References) -> Values:
     return powers
 
 
+VAL_ACCURACY = "val_accuracy"
 LOSS = "loss"  # the name of the chart that is always there
 
 CHARTS: tuple[ChartKind, ...] = (
@@ -146,6 +147,11 @@ CHARTS: tuple[ChartKind, ...] = (
                "text in UTF-8: how well the model would compress it. Lower is better.",
                "val_loss", _bits),
     ), dense=True),
+    ChartKind(VAL_ACCURACY, "problems solved", "quality", (
+        Metric(VAL_ACCURACY, "solved", "share", "The share of 100 problems of a toy task, none of "
+               "them in its text, whose greedy answer is right in each character. Where brackets "
+               "close, which one does."),
+    )),
     ChartKind("perplexity", "perplexity", "quality", (
         Metric("train_perplexity", "train", "tokens", "exp(training loss): among how many equally "
                "likely tokens the model hesitates. Lower is better.", "train_loss", _exponential),

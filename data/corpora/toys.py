@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
 LINES = 20_000
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PAIRS = ("()", "[]", "{}")
+CLOSING = ")]}"
+MOST_TRIES = 100  # for each problem, to find one that is not in the text
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A line of a task that is not in its text, and what of it follows from the rule.
+
+    Attributes:
+        line: With its line end.
+        asked: The places of the characters that those before them determine.
+        among: The characters to choose from there; empty for all.
+    """
+
+    line: str
+    asked: tuple[int, ...]
+    among: str = ""
 
 
 def make(name: str) -> str:
@@ -15,6 +33,23 @@ def make(name: str) -> str:
     rng = random.Random(f"gpt-tui {name}")  # a text seeds it the same everywhere
     line = LINE_OF[name]
     return "".join(f"{line(rng)}\n" for _ in range(LINES))
+
+
+def problems(name: str, count: int) -> list[Problem]:
+    """Return problems of a task, the same each time; none of them is in its text."""
+    seen = set(make(name).splitlines())
+    rng = random.Random(f"gpt-tui {name}, held out")
+    found = dict.fromkeys(LINE_OF[name](rng) for _ in range(MOST_TRIES * count))
+    new = [one for one in found if one not in seen][:count]
+    return [_problem(name, f"{line}\n") for line in new]
+
+
+def _problem(name: str, line: str) -> Problem:
+    if name == "brackets":  # where one closes, which one does; when is a matter of chance
+        places = tuple(place for place, letter in enumerate(line) if letter in CLOSING)
+        return Problem(line, places, CLOSING)
+    start = line.index(ENDS_QUESTION[name]) + 1
+    return Problem(line, tuple(range(start, len(line))))
 
 
 def _below(rng: random.Random, limit: int) -> int:
@@ -50,6 +85,7 @@ def _copying(rng: random.Random) -> str:
     return f"{word}>{word}"
 
 
+ENDS_QUESTION = {"counting": " ", "addition": "=", "copying": ">"}
 LINE_OF: dict[str, Callable[[random.Random], str]] = {
     "counting": _counting,
     "addition": _addition,

@@ -100,6 +100,7 @@ class SummaryFacts(TypedDict, total=False):
     train_loss: Loss
     val_loss: Loss
     val_measured: Word
+    val_accuracy: Loss
     best_val_loss: Loss
     best_step: Step | None
     saved_step: Step

@@ -37,6 +37,7 @@ class RunSummary:
     train_loss: float | None = None
     val_loss: float | None = None
     val_measured: str = ""
+    val_accuracy: float | None = None  # of a toy task
     best_val_loss: float | None = None
     best_step: int | None = None
     train_seconds: float = 0.0

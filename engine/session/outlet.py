@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.config.schema import tokens_per_step
 from engine.machine.memory import memory_now
+from engine.metric_catalogue import VAL_ACCURACY
 from engine.protocol import Event, GoingBack, State, StateChanged, Status, Warned
 from engine.session.recorder import Recorder
 from engine.session.run_state import RunState
@@ -131,6 +132,7 @@ class Outlet:
             "precision": trainer.runtime.precision,
             "threads": trainer.runtime.threads,
             "parameters": self._run_state.parameters,
+            VAL_ACCURACY: self._run_state.losses.val_accuracy,
             "corpus": self._run_state.files.corpus.name,
             "preset": trainer.config.preset,
             "changed": {key: now for key, (now, _) in changed.items()},

@@ -10,11 +10,13 @@ import time
 from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 
 from data.errors import InputError
 from engine.checkpoint.store import read_model
+from engine.metric_catalogue import VAL_ACCURACY
 from engine.model import LanguageModel
 from engine.protocol import Evaluated
 from engine.runs.checkpoint_names import CHECKPOINTS_FOLDER
@@ -25,7 +27,10 @@ from engine.session.monitor import Monitor
 from engine.session.outlet import Outlet
 from engine.session.run_state import RunState
 from engine.session.saving import Saving, Task
+from engine.session.toy_accuracy import ToyAccuracy
 from engine.training.trainer import Evaluation, StepResult
+
+T = TypeVar("T")
 
 EXPECTED_OVERFLOWS = 20  # in a row, while fp16's loss scale finds its place
 SAMPLING_SECONDS = 0.02  # of a quantum that only generates text
@@ -62,6 +67,7 @@ class Results:
         self._monitor = monitor
         self._unread: deque[_Unread] = deque()
         self._overflows = 0  # steps in a row
+        self._toy = ToyAccuracy.of(run_state.files)
 
     def __len__(self) -> int:
         return len(self._unread)
@@ -145,6 +151,7 @@ class Results:
         yield from self._finish_automatic_sample()  # it belongs to the evaluation before
         self.read()
         evaluation = yield from self._measure(whole)
+        yield from self._measure_accuracy()
         best = self._note(evaluation, scheduled, request_id)
         self.sample_automatically()
         if not at_end:
@@ -187,8 +194,22 @@ class Results:
     def _measure(
         self, whole: bool, model: LanguageModel | None = None
     ) -> Generator[None, None, Evaluation]:
-        """Measure the validation loss; samples stream on meanwhile, as during training."""
-        quanta = self._run_state.trainer.evaluate_quanta(whole, model)
+        """Measure the validation loss."""
+        return (yield from self._timed(self._run_state.trainer.evaluate_quanta(whole, model)))
+
+    def _measure_accuracy(self) -> Task:
+        """Measure how many problems the current weights solve, if the text is a toy task."""
+        run_state, trainer = self._run_state, self._run_state.trainer
+        if self._toy is None:
+            return
+        batch_size = 2 * trainer.config.train.batch_size
+        quanta = self._toy.quanta(trainer.evaluated_model, batch_size)
+        accuracy = yield from self._timed(quanta)
+        run_state.losses.val_accuracy = accuracy
+        run_state.recorder.record(trainer.step, {VAL_ACCURACY: accuracy})
+
+    def _timed(self, quanta: Generator[None, None, T]) -> Generator[None, None, T]:
+        """Measure something; samples stream on meanwhile, as during training."""
         phases = self._run_state.phases
         while True:
             started = time.perf_counter()
@@ -196,8 +217,8 @@ class Results:
             try:
                 next(quanta)
             except StopIteration as stop:
-                evaluation: Evaluation = stop.value
-                return evaluation
+                found: T = stop.value
+                return found
             finally:
                 phases.enter("other")
             self._sampler.earn(time.perf_counter() - started)

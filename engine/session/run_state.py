@@ -39,6 +39,7 @@ class Losses:
     best_val_loss: float | None = None
     best_step: int | None = None
     final_step: int | None = None  # whose weights were measured as the last ones
+    val_accuracy: float | None = None  # of a toy task
 
     def note_evaluation(self, evaluation: Evaluation, measured: str) -> bool:
         """Take over a validation loss; return whether it is the best so far."""
