@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from data.download import Watcher
 from data.sources.meter import Meter
 from data.sources.tally import Tally
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 NOBODY = Watcher()
 
@@ -80,6 +83,21 @@ class Reader(Protocol):
         """
 
 
+class GivenTokens(Protocol):
+    """The tokens of a text that was given as tokens.
+
+    Attributes:
+        tokenizer: That made them; a ``data.tokenizers.Tokenizer``.
+        count: How many there are.
+    """
+
+    tokenizer: Any
+    count: int
+
+    def ids(self, start: int, meter: Meter) -> Iterator[NDArray[Any]]:
+        """Yield the ids from a place on, (n,) each."""
+
+
 @dataclass(frozen=True)
 class Corpus:
     """A text to train on: one document or many.
@@ -97,6 +115,7 @@ class Corpus:
         note: One line to show if this replaces the text that was asked for; else empty.
         told: What is unusual about the text, in sentences.
         validation: The text to validate on, if that is one of its own.
+        given: Its tokens, if it was given as tokens.
     """
 
     name: str
@@ -109,6 +128,7 @@ class Corpus:
     note: str = ""
     told: tuple[str, ...] = ()
     validation: Corpus | None = None
+    given: GivenTokens | None = field(default=None, compare=False, repr=False)
 
     def documents(self, doing: str = "reading", watcher: Watcher = NOBODY) -> Iterator[Document]:
         """Yield its documents, in the same order each time.

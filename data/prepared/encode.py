@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from data.download import Watcher
+from data.sources.meter import Meter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from data.corpora.corpus import Corpus
+    from data.corpora.corpus import Corpus, GivenTokens
     from data.tokenizers import Tokenizer
 
 TOGETHER = 1 << 20  # characters of short documents that are encoded at a time
@@ -24,7 +25,8 @@ class Place:
 
     Attributes:
         documents: How many are before it, those with nothing in them included.
-        inside: Characters between the last of these and it.
+        inside: Characters between the last of these and it; of a text that was given as tokens,
+            all tokens before it.
     """
 
     documents: int = 0
@@ -55,6 +57,9 @@ def encoded(corpus: Corpus, tokenizer: Tokenizer, begin: Place, watcher: Watcher
         InputError: It cannot be read or encoded.
         Cancelled: `watcher.cancelled` returned true.
     """
+    if corpus.given and corpus.given.tokenizer.fingerprint == tokenizer.fingerprint:
+        yield from _given(corpus, corpus.given, begin.inside, watcher)
+        return
     end = tokenizer.end_of_text
     chunks: list[str | None] = []  # None: the end of a document
     held = 0  # characters in them
@@ -79,6 +84,17 @@ def encoded(corpus: Corpus, tokenizer: Tokenizer, begin: Place, watcher: Watcher
                 chunks, held = [], 0
     if chunks:
         yield _part(tokenizer, chunks, held, Place(number + 1))
+
+
+def _given(corpus: Corpus, given: GivenTokens, start: int, watcher: Watcher) -> Iterator[Part]:
+    """Yield the tokens of a text that was given as tokens; of these are the characters inside."""
+    end, place = given.tokenizer.end_of_text, start
+    per_token = corpus.characters / given.count
+    meter = Meter("tokenizing", corpus.name, 2 * given.count, watcher)
+    for ids in given.ids(start, meter):
+        ends = [] if end is None else ((ids == end).nonzero()[0] + 1).tolist()
+        place += len(ids)
+        yield Part(ids, ends, round(len(ids) * per_token), Place(0, place))
 
 
 def _texts(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> Iterator[Iterator[str]]:

@@ -321,7 +321,8 @@ def _check_room(corpus: Corpus, tokenizer: Tokenizer) -> None:
 
 def _needed(corpus: Corpus, tokenizer: Tokenizer) -> int:
     # a token for each character, and one for the end of each document
-    return (corpus.characters + corpus.count) * int(dtype_of(tokenizer.vocab_size)[-1])
+    most = corpus.given.count if corpus.given else corpus.characters + corpus.count
+    return most * int(dtype_of(tokenizer.vocab_size)[-1])
 
 
 def _no_room(corpus: Corpus, tokenizer: Tokenizer) -> CannotWrite:

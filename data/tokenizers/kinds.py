@@ -36,6 +36,7 @@ class Wanted(Protocol):
 def make_tokenizer(wanted: Wanted, corpus: Corpus, watcher: Watcher) -> Tokenizer:
     """Return the tokenizer that the settings ask for, trained on a text if need be.
 
+    That of a text that was given as tokens is the one that made them.
     Of several documents it has a token for the end of each; one from a file may have none.
 
     Raises:
@@ -43,6 +44,9 @@ def make_tokenizer(wanted: Wanted, corpus: Corpus, watcher: Watcher) -> Tokenize
         Cancelled: `watcher.cancelled` returned true.
     """
     kind, has_documents = wanted.tokenizer, corpus.count > 1
+    if corpus.given:
+        made_by: Tokenizer = corpus.given.tokenizer
+        return made_by
     if kind == "char":
         doing, validation = "counting the characters of", corpus.validation
         pieces = corpus.pieces(doing, watcher)

@@ -22,6 +22,7 @@ from data.paths import check_storable
 from data.prepared.likeness import told_of
 from data.specs import has_place, specs_of
 from data.tokenizers import Tokenizer
+from data.tokenizers.kinds import KINDS
 from engine.config.schema import Config, total_steps
 from engine.config.setting import Value
 from engine.config.unused import beyond_the_run
@@ -91,6 +92,8 @@ def new_run(
         check_name(name, runs_dir)
     corpus, tokenizer, split = load_text(config, watcher)
     tokenizer.encode(config.sample.prompt)  # refuses unknown characters before there is a run
+    if corpus.given and tokenizer.kind in KINDS:
+        config = config.replace({"data.tokenizer": tokenizer.kind})  # which need not be named
     config = where_now(config, corpus)  # the run is opened from any folder later
     check_storable(*specs_of(config.data.corpus), *specs_of(config.data.val))
     path = create_run(config, runs_dir, name)

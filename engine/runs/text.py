@@ -12,8 +12,9 @@ from data.download import Watcher
 from data.errors import InputError
 from data.prepared.prepare import tokens_of
 from data.prepared.split import split_of
+from data.prepared.token_file import is_token_file, read_token_file, validation_beside
 from data.program import named
-from data.specs import called, has_place
+from data.specs import called, has_place, specs_of
 from data.tokenizers import Tokenizer, make_tokenizer
 from engine.config.schema import Config, DataConfig, ModelConfig
 from engine.machine.memory import check_memory
@@ -48,7 +49,10 @@ def corpus_of(data: DataConfig, watcher: Watcher) -> Corpus:
         InputError: It cannot be used.
     """
     corpus = text_at(data.corpus, data, watcher)
-    return replace(corpus, validation=validation_of(data, watcher)) if data.val else corpus
+    val = data.val or validation_beside(data.corpus)
+    if not val:
+        return corpus
+    return replace(corpus, validation=validation_of(replace(data, val=val), watcher))
 
 
 def validation_of(data: DataConfig, watcher: Watcher) -> Corpus:
@@ -70,6 +74,13 @@ def text_at(spec: str, data: DataConfig, watcher: Watcher, as_before: bool = Fal
         InputError: It cannot be used.
     """
     watcher.report(f"reading {named(called(spec))}")
+    if not as_before and is_token_file(spec):
+        return read_token_file(spec, data.tokenizer, watcher)
+    for one in () if as_before else specs_of(spec):
+        if is_token_file(one):
+            raise InputError(
+                f"{named(one)} is a file of tokens, which goes with no other text: name it alone"
+            )
     return load_corpus(spec, replace(options_of(data), as_before=as_before), watcher)
 
 

@@ -15,6 +15,8 @@ from data.corpora.catalogue import KNOWN_NAMES
 from data.corpora.corpus import Options
 from data.sources import stdin
 from tests.cli.conftest import Cli
+from tests.cli.test_moved_text import LONGER
+from tests.data.tokenizers.test_files import write_pair
 from tests.engine.run_folders import forget_prepared_texts
 
 
@@ -241,3 +243,36 @@ def test_info_reads_the_text_to_validate_on_too(cli: Cli, notes: Path, tmp_path:
     assert "validation own.txt size 140 B" in shown
     assert f"--val {own}" in shown
     assert "val" not in json.loads(cli("data", "info", notes, "--json").out)
+
+
+def test_a_run_on_files_of_nanogpt_takes_both_and_finds_them_again(
+    cli: Cli, quick_train: Cli, text: Path, tmp_path: Path, runs_dir: Path
+) -> None:
+    out = tmp_path / "rhyme_char"
+    cli("data", "prepare", text, "--bin", out)
+    assert {one.name for one in out.iterdir()} == {"train.bin", "val.bin", "meta.pkl"}
+    told = cli("train", "--data", out / "train.bin", "--data", text).problem
+    assert "goes with no other text: name it alone" in told
+    made = quick_train(text=out / "train.bin")
+    assert "the tokens of train.bin are taken as they are (char)" in made.err
+    settings = tomllib.loads((runs_dir / "tiny-1/config.toml").read_text())
+    assert settings["data"]["val"] == str(out / "val.bin")
+    moved = out.rename(tmp_path / "elsewhere")
+    forget_prepared_texts()
+    assert "--data PATH" in cli("train", "--resume", "tiny-1", *LONGER).problem
+    now = ("--data", moved / "train.bin", "--val", moved / "val.bin")
+    assert cli("train", "--resume", "tiny-1", *LONGER, *now, "--json").json["steps"] == 8
+    shown = " ".join(cli("data", "info", moved / "train.bin").out.split())
+    assert f"characters {int(0.9 * len(text.read_text())):,}" in shown
+    assert "validation val.bin" in shown
+
+
+def test_without_meta_the_run_has_the_tokens_of_gpt2(
+    quick_train: Cli, tmp_path: Path, runs_dir: Path
+) -> None:
+    write_pair(tmp_path / "cache/tokenizers/gpt2")
+    path = tmp_path / "some.bin"
+    np.tile(np.array([104, 101, 108, 261], "<u2"), 300).tofile(path)
+    assert quick_train(text=path).json["tokenizer"] == "gpt2"
+    settings = tomllib.loads((runs_dir / "tiny-1/config.toml").read_text())
+    assert settings["data"]["tokenizer"] == "gpt2"

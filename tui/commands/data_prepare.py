@@ -19,6 +19,7 @@ from tui.text.tables import format_columns, format_json
 if TYPE_CHECKING:
     from data.batches import Split
     from data.prepared.store import Prepared
+    from data.tokenizers import Tokenizer
 
 NANOGPT_TOKENS = 1 << 16  # its files have 16 bits for each
 
@@ -47,7 +48,7 @@ def prepare(argv: list[str]) -> int:
     split = split_texts(corpus, tokenizer, settings, watcher)
     told = [*corpus.told, *told_of(split, tokenizer)]
     if args.bin:
-        _write_for_nanogpt(split, typed_path(args.bin))
+        _write_for_nanogpt(split, tokenizer, typed_path(args.bin))
     facts = prepared_facts(made) | {
         "bytes_per_token": corpus.size / max(made.tokens, 1),
         "vocab_size": tokenizer.vocab_size,
@@ -94,10 +95,13 @@ def prepared_facts(one: Prepared) -> dict[str, object]:
     }
 
 
-def _write_for_nanogpt(split: Split, folder: Path) -> None:
+def _write_for_nanogpt(split: Split, tokenizer: Tokenizer, folder: Path) -> None:
     from data.files import write_atomically
+    from data.prepared.token_file import META, meta_of
 
     try:
+        if meta := meta_of(tokenizer):
+            write_atomically(folder / META, meta)
         for name, tokens in (("train.bin", split.train), ("val.bin", split.val)):
             write_atomically(folder / name, tokens.astype("<u2").tobytes())
     except OSError as error:

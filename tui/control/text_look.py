@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from data.batches import epoch_offsets, take_windows, train_offsets
 from data.corpora.corpus import Corpus
 from data.corpora.describe import describe
-from data.corpora.load import load_corpus
 from data.download import Watcher
 from data.errors import Cancelled, InputError
 from data.specs import has_place
@@ -23,7 +22,7 @@ from data.tokenizers import Tokenizer
 from engine.config.model_size import parameter_count
 from engine.config.schema import Config, total_steps
 from engine.runs.open import look_at_run
-from engine.runs.text import options_of, read_text
+from engine.runs.text import read_text, text_at
 from tui.control.own_presets import named_config
 from tui.corpus.facts import Described, Facts
 
@@ -248,7 +247,7 @@ def with_files(known: Corpus, config: Config, watcher: Watcher) -> Corpus:
     if known.readers:
         return known
     spec = known.source if has_place(known.source) else config.data.corpus
-    found = load_corpus(spec, options_of(config.data), watcher)
+    found = text_at(spec, config.data, watcher)
     if found.sha256 != known.sha256:
         raise InputError("its files have changed")
     return found
