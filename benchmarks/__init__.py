@@ -26,6 +26,8 @@ BENCHMARKS = {
         "benchmarks.throughput", "tokens/s of training, and the machine's share"
     ),
     "time-to-loss": Benchmark("benchmarks.time_to_loss", "seconds of training to nanoGPT's loss"),
+    "processes": Benchmark("benchmarks.processes", "1, 2, 4 … processes that train one run"),
+    "scale": Benchmark("benchmarks.scale", "a model of training on 8 to 4,096 GPUs"),
     "saving": Benchmark("benchmarks.saving", "what saving and recording cost training"),
     "sampling": Benchmark("benchmarks.sampling", "tokens/s of text, one and many side by side"),
     "runs": Benchmark("benchmarks.runs", "opening 1,000 runs, and a run of 1,000,000 steps"),

@@ -23,7 +23,7 @@ UNIFORM_LOSS, BIGRAM_LOSS = "uniform_loss", "bigram_loss"
 CHARS_PER_TOKEN = "chars_per_token"  # of a run of an older version, which has no bytes
 
 # the phases between which the time of a step is divided; see ``engine.training.phases``
-STEP_PHASES = ("data", "forward", "backward", "optimizer", "training")
+STEP_PHASES = ("data", "forward", "backward", "reduction", "optimizer", "training")
 OTHER_PHASES = ("evaluation", "sampling", "saving", "health", "other")
 
 
@@ -116,6 +116,8 @@ CHARTS: tuple[ChartKind, ...] = (
                "width, context or sequences take longer.", short="fwd"),
         Metric("time_backward", "backward", "seconds", "The backward passes of a step, usually "
                "twice the forward passes.", short="bwd"),
+        Metric("time_reduction", "reduction", "seconds", "Adding up the gradients of several "
+               "processes, and waiting for the slowest.", short="sum"),
         Metric("time_optimizer", "optimizer", "seconds", "Clipping and the update of the weights. "
                "It grows with the parameters, not with the batch.", short="opt"),
         Metric("time_training", "training", "seconds", "A whole step where its parts cannot be "

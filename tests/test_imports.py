@@ -32,7 +32,7 @@ FLOORS = (
     ("engine.program", "engine.rng", "engine.bits", "engine.config", "engine.states"),
     ("engine.metrics", "engine.protocol"),
     ("engine.metric_catalogue",),
-    ("engine.kernels", "engine.machine", "engine.model"),
+    ("engine.kernels", "engine.machine", "engine.model", "engine.distributed"),
     ("engine.optim", "engine.training"),
     ("engine.runs", "engine.checkpoint", "engine.sampling"),
     ("engine.sweeps", "engine.diagnostics", "engine.lr_finder", "engine.inspect"),

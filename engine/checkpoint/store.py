@@ -84,6 +84,7 @@ READ_FAILURES = (
     *(errno.ENOENT, errno.EIO, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ELOOP, errno.EFBIG),
 )
 ASIDE = "damaged-"
+MODEL_PREFIX = "model:"  # in messages to other processes
 LONGEST_REASON = 300  # characters
 
 
@@ -191,6 +192,18 @@ def restore(trainer: Trainer, snapshot: Snapshot) -> None:
     trainer.optimizer.restore({parameters[name]: state for name, state in states.items() if state})
     trainer.forget_graph()
     trainer.step, trainer.tokens = snapshot.state["step"], snapshot.state["tokens"]
+    tensors = {f"{MODEL_PREFIX}{name}": tensor for name, tensor in snapshot.model.items()}
+    trainer.team.tell(
+        "load", tensors | snapshot.optimizer, step=trainer.step, tokens=trainer.tokens
+    )
+
+
+def restore_as_told(trainer: Trainer, message: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Restore what another process has restored, and told with "load"."""
+    parts: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}
+    for name, tensor in tensors.items():
+        parts[not name.startswith(MODEL_PREFIX)][name.removeprefix(MODEL_PREFIX)] = tensor
+    restore(trainer, Snapshot(message["step"], *parts, message))
 
 
 def _into(own: Tensor | None, saved: Tensor, device: torch.device, what: str) -> Tensor:

@@ -487,6 +487,14 @@ class TrainConfig:
         minimum=1,
         maximum=65536,
     )
+    shards: int = setting(
+        1,
+        "Parts of a step that are added up pairwise: 1 to N processes give the same bits with N.",
+        when=NEW_RUN,
+        minimum=1,
+        maximum=4096,
+        seldom=True,
+    )
     seed: int = setting(
         1337,
         "Seed of the initial weights, the batches and dropout.",
@@ -658,6 +666,12 @@ class SystemConfig:
         unit="seqs",
         zero="auto",
     )
+    reduce: str = setting(
+        "auto",
+        "Sum over processes; exact: bits as with one, fast: as PyTorch; auto: fast above 8.",
+        choices=("auto", "exact", "fast"),
+        seldom=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -750,11 +764,27 @@ class Config:
                 f"train.batch_size times train.grad_accum_steps is {sequences:,} sequences a step, "
                 f"and at most {MOST_SEQUENCES:,} can be drawn: lower one of them"
             )
+        problems += self._misfits_of_shards(sequences)
         if self.system.compile and self.system.kernels == "native":
             problems.append(
                 "system.compile generates its own kernels: turn it off for system.kernels native"
             )
         return problems
+
+    def _misfits_of_shards(self, sequences: int) -> list[str]:
+        shards = self.train.shards
+        if shards.bit_count() != 1:
+            near = 1 << (shards.bit_length() - 1)
+            return [f"train.shards is {shards}, and must be a power of two, such as {near}"]
+        if sequences % shards == 0:
+            return []
+        accumulated = self.train.grad_accum_steps
+        step = shards // math.gcd(shards, accumulated)
+        batch = max(step, round(self.train.batch_size / step) * step)
+        return [
+            f"the {sequences:,} sequences of a step cannot be divided into {shards} shards of the "
+            f"same size: set train.batch_size to {batch}"
+        ]
 
 
 SECTIONS: dict[str, Any] = {

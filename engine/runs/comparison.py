@@ -104,7 +104,9 @@ def read_compared(path: Path) -> ComparedRun:
 
 def _settled(config: Config, runtime: RuntimeFacts | None) -> Config:
     """Replace each `auto` in the system settings by what it was resolved to."""
-    known = {**runtime["asked"], **runtime["resolved"]} if runtime else {}
+    known = {}
+    if runtime:  # what older runs do not record has one value
+        known = {**runtime["asked"], "reduce": "exact", **runtime["resolved"]}
     changes = {f"system.{name}": value for name, value in known.items()}
     return config.check({key: value for key, value in changes.items() if key in SETTINGS})[0]
 

@@ -68,6 +68,8 @@ class ResolvedRuntime(TypedDict):
     compile: bool
     kernels: NotRequired[Literal["torch", "native"]]
     cuda_graph: NotRequired[bool]
+    processes: NotRequired[Annotated[int, Meta(ge=1, le=65536)]]
+    reduce: NotRequired[Literal["exact", "fast"]]
 
 
 class RuntimeFacts(TypedDict):
@@ -112,6 +114,7 @@ class SummaryFacts(TypedDict, total=False):
     device: Word | None
     precision: Word | None
     threads: Count | None
+    processes: Count
     memory: Memory | None
     changed: dict[Word, bool | int | float | str | None]  # settings since the run began, as now
     sparkline: Annotated[list[float | None], Meta(max_length=MOST_POINTS)]

@@ -43,7 +43,8 @@ class RunSummary:
     train_seconds: float = 0.0
     device: str | None = None
     precision: str | None = None
-    threads: int | None = None
+    threads: int | None = None  # of each process
+    processes: int = 1
     corpus: str = ""
     corpus_note: str = ""  # not empty if the text is a stand-in
     created: float = 0.0

@@ -13,12 +13,14 @@ from engine.checkpoint.store import Snapshot, restore, tidy_checkpoints
 from engine.config.changes import why_not_now
 from engine.config.schema import Config, config_from_dict
 from engine.config.setting import When
+from engine.distributed.team import TEAM
 from engine.machine.memory import keep_freed_memory, memory_now, refusing_failures, why_killed
 from engine.machine.processes import ending_with
 from engine.runs.checkpoint_names import has_diverged, list_checkpoints, list_snapshots
 from engine.runs.database import reading
 from engine.runs.open import RunFiles
 from engine.runs.records import Facts
+from engine.session.follower import check_team, tell_begin
 from engine.session.recorder import Recorder
 from engine.states import UNCLOSED
 from engine.training.exactness import not_promised, what_differs
@@ -65,10 +67,12 @@ def build_trainer(
     config = config.replace({k: v for k, v in changes.items() if k.startswith("system.")})
     step = snapshot.step if snapshot else 0
     runtime = _settle(files, config, known, recorder, step, report, warn)
+    check_team(config, runtime.device)
     use_threads(runtime.threads)
     report("building the model")
     with refusing_failures(no_room(runtime.device)):
-        trainer = Trainer(config, runtime, files.split, files.tokenizer.vocab_size)
+        trainer = Trainer(config, runtime, files.split, files.tokenizer.vocab_size, TEAM)
+    tell_begin(trainer)
     trainer.graph.tell = lambda reason: warn(
         f"the steps could not be captured as a CUDA graph, so they are slower: {reason}"
     )
@@ -139,7 +143,7 @@ def _settle(
         if known["asked"] == asked and not lost:
             before = Runtime(**known["resolved"])
             runtime = usable_here(before, warn)
-            if runtime != before:
+            if dataclasses.asdict(runtime) != dataclasses.asdict(before):
                 _note(files, asked, runtime, recorder, step)
             return runtime
         config = _keep_settled(config, known)
@@ -168,7 +172,7 @@ def _settled_before(meta: Facts) -> dict[str, Any] | None:
         return None
     # runs from before there was a choice of kernels, or graphs, continue as they were
     return {
-        "asked": {"kernels": "auto", "cuda_graph": True} | known["asked"],
+        "asked": {"kernels": "auto", "cuda_graph": True, "reduce": "auto"} | known["asked"],
         "resolved": {"kernels": "torch", "cuda_graph": False} | known["resolved"],
     }
 
@@ -198,7 +202,8 @@ def _keep_settled(config: Config, known: dict[str, Any]) -> Config:
     asked, before = dataclasses.asdict(config.system), known["asked"]
     if asked["device"] != before["device"]:
         return config
-    kept = {k: v for k, v in known["resolved"].items() if asked[k] == before.get(k)}
+    resolved = {k: v for k, v in known["resolved"].items() if k in asked}  # what can be asked for
+    kept = {k: v for k, v in resolved.items() if asked[k] == before.get(k)}
     if asked["compile"] != before["compile"]:
         kept.pop("kernels", None)  # which of them auto takes follows from that
     return config.replace({f"system.{k}": v for k, v in kept.items()})

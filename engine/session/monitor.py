@@ -108,7 +108,8 @@ class Monitor:
         if not self._peak:
             return {}
         tokens = steps * tokens_per_step(self._run_state.trainer.config)
-        return {"mfu": tokens * self._flops / spent / self._peak}
+        of_all = self._peak * self._run_state.trainer.runtime.processes
+        return {"mfu": tokens * self._flops / spent / of_all}
 
     def _measured_peak(self) -> float:
         try:

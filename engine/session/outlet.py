@@ -131,6 +131,7 @@ class Outlet:
             "device": trainer.runtime.device,
             "precision": trainer.runtime.precision,
             "threads": trainer.runtime.threads,
+            "processes": trainer.runtime.processes,
             "parameters": self._run_state.parameters,
             VAL_ACCURACY: self._run_state.losses.val_accuracy,
             "corpus": self._run_state.files.corpus.name,

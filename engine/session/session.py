@@ -24,6 +24,7 @@ from engine.config.changes import changes_training, why_not_now
 from engine.config.schema import tokens_per_step, total_steps
 from engine.config.setting import When
 from engine.config.unused import beyond_the_run
+from engine.distributed.team import ProcessLost
 from engine.inspect.background import Subject
 from engine.machine.memory import memory_ran_out
 from engine.metrics import MetricStore
@@ -156,6 +157,8 @@ class Session:
         """Do one quantum of work; return whether there was any."""
         try:
             return self._advance()
+        except ProcessLost as lost:
+            raise self._saved_after(lost) from None
         except (MemoryError, RuntimeError) as error:
             if not memory_ran_out(error):
                 raise
@@ -473,8 +476,23 @@ class Session:
         self.run_state.throughput.add(now - started)
         self.sampler.earn(now - started)
 
+    def _saved_after(self, lost: ProcessLost) -> InputError:
+        """Save what was trained with a process that is gone; return what to say."""
+        self._step = None  # its gradients never came together: the weights are those before it
+        self._tasks.clear()
+        self._results.read()
+        self.saving.collect(None)
+        if self.trainer.step and not self.saving.is_saved:
+            self.saving.begin()
+            self.saving.collect(None)
+        size, step = self.trainer.team.size, self.run_state.saved_step
+        again = f"{program()} train --resume {typed_name(self.files.path)} --procs {size}"
+        return InputError(f"{lost}: the run is saved at step {step}, and {again} continues it")
+
     def _pause_out_of_memory(self) -> None:
         """Pause after memory ran out: drop what is under way, save what was trained."""
+        if self.trainer.team.size > 1:  # the others may have made the step
+            raise self._saved_after(ProcessLost("memory ran out in process 0"))
         self._step = None
         self._single_steps.clear()
         self._tasks.clear()

@@ -404,6 +404,8 @@ def open_or_restore(
 
 
 def _described(error: Exception, session: AnySession | None) -> str:
+    if isinstance(error, InputError):
+        return str(error)
     if failure := described_failure(error) or shortage_of_files(error):
         return failure
     told = str(error).lower()

@@ -25,6 +25,8 @@ def what_differs(
     """
     differences = []
     then, now = before.get("runtime", {}), dataclasses.asdict(runtime)
+    if runtime.reduce == "exact":
+        then = {name: value for name, value in then.items() if name != "processes"}
     for name, value in now.items():
         if name in then and then[name] != value:
             differences.append(f"{name} {then[name]} is now {value}")

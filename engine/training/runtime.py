@@ -18,6 +18,7 @@ from engine import kernels
 from engine.config.model_size import flops_per_token
 from engine.config.presets import Gpu, default_preset, nvidia_gpu
 from engine.config.schema import Config, ModelConfig, SystemConfig
+from engine.distributed.environment import local_processes, started_processes
 from engine.machine.limits import bounded_threads, cores
 from engine.machine.memory import refusing_failures
 from engine.machine.processes import TookTooLong, ending_with
@@ -35,6 +36,7 @@ MEASURING_SECONDS = 10.0  # after which the remaining combinations are skipped
 TRITON_SECONDS = 120.0  # timeout of the first kernel that Triton compiles
 ESTIMATE_SECONDS = 0.5  # of training, from which the time of all steps is estimated
 
+MOST_EXACT = 8  # processes that add up their gradients exactly by default
 LONG_SECONDS = 20.0  # a single sequence that takes longer is worth a warning
 PASS_FLOPS = 2.5e10  # of a pass over one sequence; a shorter one is measured in place of a longer
 
@@ -64,12 +66,17 @@ def resolve_runtime(
     precision = resolve_precision(device, config.system.precision, warn)
     config = config.replace({"system.precision": precision, "system.kernels": kernels})
     system = config.system
-    if device != "cpu":
+    if device == "cpu":
+        runtime = _measure_cpu(config, split, vocab_size, report, warn)
+    else:
         micro = _fitting_micro_batch(config, split, vocab_size, device, report)
         threads = system.threads or min(torch.get_num_threads(), cores())
         graph = device == "cuda" and system.cuda_graph
-        return Runtime(device, precision, threads, micro, system.compile, kernels, graph)
-    return _measure_cpu(config, split, vocab_size, report, warn)
+        runtime = Runtime(device, precision, threads, micro, system.compile, kernels, graph)
+    processes, reduce = started_processes(), system.reduce
+    if reduce == "auto":
+        reduce = "fast" if processes > MOST_EXACT else "exact"
+    return replace(runtime, processes=processes, reduce=reduce)
 
 
 def resolve_threads(asked: int, warn: Say) -> int:
@@ -105,7 +112,8 @@ def no_room(device: str) -> str:
 def usable_here(runtime: Runtime, warn: Say) -> Runtime:
     """Return the recorded runtime of a run, without what this machine does not have."""
     precision = resolve_precision(runtime.device, runtime.precision, warn)
-    return replace(runtime, precision=precision, threads=resolve_threads(runtime.threads, warn))
+    threads = resolve_threads(runtime.threads, warn)
+    return replace(runtime, precision=precision, threads=threads, processes=started_processes())
 
 
 def resolve_device(asked: str, warn: Say) -> str:
@@ -268,8 +276,8 @@ def _measured(
 
 
 def _thread_counts() -> list[int]:
-    """Return 1, 2, 4 … and the number of cores this process may use."""
-    counts, there = [1], cores()
+    """Return 1, 2, 4 … and the number of cores this process may use, if all do their share."""
+    counts, there = [1], max(1, cores() // local_processes())
     while counts[-1] * 2 < there:
         counts.append(counts[-1] * 2)
     return counts if there == 1 else [*counts, there]

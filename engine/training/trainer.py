@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ from data.batches import (
 from data.errors import InputError
 from engine import kernels
 from engine.config.schema import Config, tokens_per_step, total_steps
+from engine.distributed.gradients import PairwiseSum, copy_back, flattened
+from engine.distributed.team import Team
 from engine.machine.cuda_graph import Replays, cuda_capture
 from engine.machine.memory import if_memory_allows
 from engine.model import LanguageModel, build_model
@@ -55,6 +57,8 @@ class Runtime:
     compile: bool
     kernels: str = "torch"  # the default is for runs that were recorded without one
     cuda_graph: bool = False
+    processes: int = field(default=1, compare=False)  # the bits do not depend on them
+    reduce: str = "exact"  # how they add up their gradients
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,31 @@ class Evaluation:
         return f"{self.windows // batch_size} of {self.of // batch_size} batches"
 
 
+class MicroBatch(NamedTuple):
+    """The sequences of one forward and backward pass."""
+
+    number: int  # in the step, over all processes
+    offsets: Offsets  # (b,)
+    ends_shard: bool
+
+
 class Trainer:
-    def __init__(self, config: Config, runtime: Runtime, split: Split, vocab_size: int) -> None:
+    """Trains one model; with a team, each process of it has a trainer with the same weights.
+
+    Args:
+        team: Of the processes that share the sequences of a step; None is this one alone.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        runtime: Runtime,
+        split: Split,
+        vocab_size: int,
+        team: Team | None = None,
+    ) -> None:
         self.config = config
+        self.team = team or Team()
         self.device = torch.device(runtime.device)
         self.phases = Phases()
         # other devices compute later than they are told to, so that their parts cannot be timed
@@ -99,7 +125,8 @@ class Trainer:
         self.model = build_model(config.model, vocab_size).to(self.device)
         self.optimizer = Optimizer(self.model, config.optim)
         self.graph = Replays()
-        self._loss_sum = torch.zeros((), device=self.device)  # of the current step's micro-batches
+        self._loss_sum = torch.zeros((), device=self.device)  # of the current shard's micro-batches
+        self._sum = PairwiseSum()  # of the gradients and losses of this process's shards
         self.compute_with(runtime)
         self.average = WeightAverage(self.model) if config.optim.ema_decay else None
         self.forward: torch.nn.Module = self.model  # or the compiled model
@@ -191,6 +218,7 @@ class Trainer:
     def adjust(self, config: Config) -> None:
         """Apply a configuration with other live settings; call it between two steps."""
         before, self.config = self.config, config
+        self.team.tell("adjust", config=config.to_dict())
         self.optimizer.configure(config.optim)
         self.model.set_dropout(config.model)
         if _constants(before) != _constants(config):
@@ -216,19 +244,26 @@ class Trainer:
         offsets = self._step_offsets()
         rate = self.learning_rate
         self.optimizer.set_rate(rate)
-        for micro_step, part in enumerate(_parts(offsets, self._micro_batch_size)):
+        self._sum = PairwiseSum()  # a step that was given up has left some in it
+        own = self._own_micro_batches(offsets)
+        for number, (micro_step, part, ends_shard) in enumerate(own):
             # random numbers depend on the step alone, so there is no generator state to save
             if config.model.drops:
                 reseed(config.train.seed, Stream.DROPOUT, step, micro_step)
             # the last micro-batch may be smaller, so each one counts by its share of the step
-            size, share, first = len(part), len(part) / len(offsets), micro_step == 0
+            size, share = len(part), len(part) / len(offsets)
+            first = number == 0 or own[number - 1].ends_shard
             windows = self._windows(self.train_tokens, part)  # (b, T + 1)
             self._batch[:size].copy_(windows, non_blocking=True)
             work = partial(self._accumulate, size, share, first)
             self.graph.run((size, share, first), work)
-            self.step_share = share if first else self.step_share + share
+            if ends_shard and config.train.shards > 1:
+                self._sum.add(flattened([*self._gradients(), self._loss_sum]))
+            self.step_share = (number + 1) / len(own)
             yield  # the caller may pause, sample or close the generator here
             self._enter("data")
+        if config.train.shards > 1:
+            self._reduce()
         watch = self._watch() if watched else None
         self._enter("optimizer")
         # allocated before the weights change: nothing may fail between them and the step's number
@@ -248,6 +283,31 @@ class Trainer:
             health = if_memory_allows(watch.end)
         return StepResult(self.step, self.tokens, loss, grad_norm, rate, health)
 
+    def _own_micro_batches(self, offsets: Offsets) -> list[MicroBatch]:
+        """Divide the sequences of a step into shards, of which each process has as many."""
+        shards, team = self.config.train.shards, self.team
+        micro_batches = []
+        for shard, those in enumerate(_parts(offsets, len(offsets) // shards)):
+            parts = list(_parts(those, self._micro_batch_size))
+            if shard * team.size // shards == team.rank:
+                at = shard * len(parts)
+                last = len(parts) - 1
+                micro_batches += [
+                    MicroBatch(at + i, part, i == last) for i, part in enumerate(parts)
+                ]
+        return micro_batches
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self.model.parameters() if p.grad is not None]
+
+    def _reduce(self) -> None:
+        """Replace gradients and loss by their sums over all shards, of all processes."""
+        self._enter("reduction")
+        total = self._sum.total()  # (n,) of this process
+        self.team.begin_sum("step", self.step)
+        self.team.add_up(total, exact=self.runtime.reduce == "exact")
+        copy_back(total, [*self._gradients(), self._loss_sum])
+
     def _watch(self) -> WatchedUpdate | None:
         """Measure gradients and weights before their update; None if there is no memory for it."""
         self._enter("health")
@@ -260,7 +320,7 @@ class Trainer:
         Args:
             size: b, the number of sequences, which are the first b of ``_batch``.
             share: Of the step's sequences; scales the loss, as the step's loss is their mean.
-            first: Whether to reset the gradients and the loss.
+            first: Of its shard: whether to reset the gradients and the loss.
         """
         if first:
             # not the optimizer's zero_grad, which would import the compiler
@@ -290,19 +350,30 @@ class Trainer:
             whole: Use the whole split instead of ``eval.batches`` evenly spaced batches.
             model: Evaluate this model instead of ``evaluated_model``.
         """
+        alone = self.team.size == 1 or model is not None
         model, config, step = model or self.evaluated_model, self.config, self.step
         self._settle(model)
+        if not alone:
+            self.team.tell("evaluate", whole=whole)
         every = validation_windows(len(self.val_tokens), config.model.block_size)
         wanted = config.eval.batches * config.train.batch_size
         offsets = every if whole or wanted >= len(every) else evenly_spaced(every, wanted)
-        total = torch.zeros((), device=self.device)
         # without a backward pass, twice as many sequences take less time and memory
-        for part in _parts(offsets, 2 * self._micro_batch_size):
+        parts = list(_parts(offsets, 2 * self._micro_batch_size))
+        losses = torch.zeros(len(parts), device=self.device)
+        rank, size = (0, 1) if alone else (self.team.rank, self.team.size)
+        for number, part in list(enumerate(parts))[rank::size]:
             with torch.no_grad(), _eval_mode(model):  # no graph for backward, no dropout
                 windows = self._windows(self.val_tokens, part)  # (b, T + 1)
                 windows = windows.to(self.device, non_blocking=True)
-                total += self._loss(model, windows) * len(part)  # stays on the device
+                losses[number] = self._loss(model, windows) * len(part)  # stays on the device
             yield
+        if not alone:
+            self.team.begin_sum("evaluation", step)
+            self.team.add_up(losses, exact=True)  # each is of one process, the others have 0
+        total = torch.zeros((), device=self.device)
+        for loss in losses:
+            total += loss
         return Evaluation(step, float(total) / len(offsets), len(offsets), len(every))
 
     def _step_offsets(self) -> Offsets:
@@ -351,7 +422,7 @@ class Trainer:
         If the norm is not finite, the weights do not change. The check stays on the device, so that
         a GPU need not wait for the host.
         """
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        gradients = self._gradients()
         if self.loss_scale:
             self.loss_scale.unscale(gradients)  # before clipping, which compares with grad_clip
         self._grad_norm = self._clip(gradients)

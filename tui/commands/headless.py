@@ -38,7 +38,6 @@ from engine.remote.wire import encode
 from engine.runs.folder import DATABASE_FILE, LOG_FILE
 from engine.session.worker import EngineLoop
 from tui import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
-from tui.control.detaching import tell_ready
 from tui.terminal.signals import Handler, ending_signals, handle, name_of
 from tui.terminal.stdout import silence
 from tui.terminal.visible import Control, visible, visible_line
@@ -71,7 +70,7 @@ def train(
     command: Start | Open,
     stream: TextIO,
     events: TextIO | None = None,
-    ready: int | None = None,
+    opened: Callable[[Path], None] | None = None,
 ) -> Outcome:
     """Train until the run is finished or a signal stops it.
 
@@ -79,19 +78,21 @@ def train(
         command: Starts a new run, or opens one.
         stream: Where to print the progress.
         events: Where to write each event of the engine, as a line of JSON.
-        ready: The descriptor on which another process waits for the run to be open.
+        opened: Called with the run once it is open.
 
     Raises:
         InputError: The engine refused the command; no run was created.
     """
-    return _Headless(stream, events, ready).train(command)
+    return _Headless(stream, events, opened).train(command)
 
 
 class _Headless:
     """Trains one run; events arrive in the thread that trains."""
 
-    def __init__(self, stream: TextIO, events: TextIO | None, ready: int | None) -> None:
-        self._events, self._ready = events, ready
+    def __init__(
+        self, stream: TextIO, events: TextIO | None, opened: Callable[[Path], None] | None
+    ) -> None:
+        self._events, self._opened = events, opened
         self._loop = EngineLoop(self._hear, serves=True)
         self._progress = Progress(stream, lambda: self._loop.status)
         self._run: Path | None = None
@@ -149,7 +150,9 @@ class _Headless:
                 self._loop.end()
             case RunOpened():
                 self._run = Path(event.path)
-                self._tell_ready(self._run)
+                if self._opened:
+                    opened, self._opened = self._opened, None
+                    opened(self._run)
                 self._progress.say(_introduction(event))
             case Evaluated():
                 self._progress.say(_evaluation(event, self._loop.status.total_steps))
@@ -184,11 +187,6 @@ class _Headless:
             self._loop.send(Stop(save=True))
             self._loop.end()
 
-    def _tell_ready(self, run: Path) -> None:
-        if self._ready is not None:
-            ready, self._ready = self._ready, None
-            tell_ready(run, run / LOG_FILE, ready)
-
     def _say_why(self, ending: str) -> None:
         """Print why the run ended; closing it repeats the event."""
         if ending != self._ending:
@@ -222,12 +220,13 @@ class _Headless:
 
 def _introduction(run: RunOpened) -> str:
     runtime = run.runtime
+    threads = format_threads(runtime["threads"], runtime["processes"])
     own = ", native kernels" if runtime["kernels"] == "native" else ""
     lines = [
         f"run {named(Path(run.path).name)} in {format_path(run.path)}",
         _broken_at_words(
             f"{format_amount(run.parameters)} parameters on {run.corpus}, {runtime['device']}, "
-            f"{runtime['precision']}, {format_threads(runtime['threads'])}{own}, "
+            f"{runtime['precision']}, {threads}{own}, "
             f"from step {run.step:,} to {run.total_steps:,}"
         ),
     ]

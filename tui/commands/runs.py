@@ -170,7 +170,11 @@ def _facts(run: RunSummary, size: int) -> list[tuple[str, str]]:
     best = f" at step {run.best_step:,}" if run.best_step is not None else ""
     parameters = "" if run.parameters is None else f"{format_amount(run.parameters)} parameters"
     speed = format_amount(run.tokens_per_second)
-    machine = [run.device, run.precision, format_threads(run.threads) if run.threads else None]
+    machine = [
+        run.device,
+        run.precision,
+        format_threads(run.threads, run.processes) if run.threads else None,
+    ]
     facts = [
         ("run", run.name),
         ("state", f"{run.state} (live)" if run.live else run.state),

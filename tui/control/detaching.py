@@ -12,7 +12,7 @@ from pathlib import Path
 from data.errors import InputError
 from data.reading import open_regular
 from engine.program import program
-from engine.runs.folder import typed_name
+from engine.runs.folder import LOG_FILE, typed_name
 from tui.terminal.stdout import put, say
 
 
@@ -58,12 +58,17 @@ def train_detached(arguments: list[str]) -> None:
         raise InputError(problem.removeprefix("gpt-tui: "))
 
 
-def tell_ready(run: Path, log: Path, descriptor: int) -> None:
-    """Tell the process that waits that the run is open; from now on all is said in its log."""
+def say_in(log: Path) -> None:
+    """Write all that is said from now on into a run's log."""
     appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     file = open_regular(log, appending)
     for stream in (1, 2):
         os.dup2(file, stream)
     os.close(file)
+
+
+def tell_ready(run: Path, descriptor: int) -> None:
+    """Tell the process that waits that the run is open; from now on all is said in its log."""
+    say_in(run / LOG_FILE)
     with open(descriptor, "w", encoding="utf-8") as answer:
         json.dump({"run": str(run)}, answer)

@@ -85,6 +85,7 @@ class RunFacts:
     device: str = ""
     precision: str = ""
     threads: int = 0
+    processes: int = 1
     is_fork: bool = False
 
 
@@ -559,6 +560,7 @@ class RunControl:
             device=runtime["device"],
             precision=runtime["precision"],
             threads=runtime["threads"],
+            processes=runtime.get("processes", 1),  # of an engine of an older version
             is_fork=event.first_step > 0,
         )
         is_next = event.request_id == self._next_started

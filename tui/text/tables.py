@@ -128,9 +128,10 @@ def run_facts(run: RunSummary) -> dict[str, Any]:
     }
 
 
-def format_threads(threads: int | None) -> str:
-    """``1 thread``, ``2 threads``."""
-    return "1 thread" if threads == 1 else f"{threads} threads"
+def format_threads(threads: int | None, processes: int = 1) -> str:
+    """``1 thread``, ``2 threads``, ``4 processes of 1 thread``."""
+    each = "1 thread" if threads == 1 else f"{threads} threads"
+    return f"{processes} processes of {each}" if processes > 1 else each
 
 
 def fit_items(items: Sequence[Text], width: int, separator: str = SEPARATOR) -> Text:

@@ -156,7 +156,9 @@ def _standing(run: RunSummary, is_open_here: bool, width: int) -> list[Text]:
 def _making(run: RunSummary) -> list[Text]:
     machine = " ".join(word for word in (run.device, run.precision) if word)
     if run.device == "cpu" and run.threads:
-        machine += f", {format_threads(run.threads)}"
+        machine += f", {format_threads(run.threads, run.processes)}"
+    elif run.processes > 1:
+        machine += f", {run.processes} processes"
     facts = [
         run.preset,
         "" if run.parameters is None else f"{format_amount(run.parameters)} parameters",

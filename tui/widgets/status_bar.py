@@ -106,6 +106,8 @@ def _figure_items(status: Status, facts: RunFacts) -> list[Text]:
         ]
         if next_save := format_next_save(status):
             items.append(_item("next save", next_save))
+        if facts.processes > 1:
+            items.append(_item("processes", str(facts.processes)))
         if facts.device == "cpu":
             items.append(_item("threads", str(facts.threads)))
     return items

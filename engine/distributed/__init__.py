@@ -1,0 +1,1 @@
+"""One run, trained by several processes: who they are, what they tell each other."""
