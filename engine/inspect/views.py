@@ -137,7 +137,8 @@ def look(view: str, subject: Subject, ids: Sequence[int], options: Mapping[str, 
 
 def _attention(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) -> Found:
     model, place = subject.model, (options.get("layer", 0), options.get("head", 0))
-    if pattern_bytes(model.config, len(ids)) > MOST_PATTERNS:
+    most = min(MOST_PATTERNS, options.get("most_bytes", MOST_PATTERNS))
+    if pattern_bytes(model.config, len(ids)) > most:
         seen = attention_overview(model, ids, MAP_PIXELS, *place)
         yield 1.0, Attention(seen.maps, {place: seen.pattern})
         return

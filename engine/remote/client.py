@@ -181,10 +181,11 @@ def welcomed(
         told = None
     if isinstance(told, Welcome):
         return told
+    why = connection.lost or silent  # before it is lost because it is closed
     connection.close()
     if isinstance(told, Goodbye):
         raise Dismissed(told.why)
-    raise Unreachable(connection.lost or silent)
+    raise Unreachable(why)
 
 
 def found_engines() -> list[Welcome]:

@@ -65,9 +65,12 @@ MOST_BUFFERED = 1 << 22  # bytes on their way to a client; beyond it is behind
 CLOSE_SECONDS = 1.0  # for clients to read what is left, at the end
 STUCK_SECONDS = 60.0  # after which a client that reads nothing is dropped
 MOST_CLIENTS = 32
+MOST_FOUND = 1 << 25  # bytes of one answer about the inside of the model
+MOST_PATTERNS = 1 << 22  # bytes of attention patterns in it; of more, one head's are given
+SIDES = 1 << 10  # more than a screen has
 OWN_REQUESTS = 1 << 40  # ids from here on are none that the owner of the engine uses
 ROLES = ("control", "watch", "take", "tell")
-HERE_ALONE = Start, Open, FindLearningRate, Inspect  # commands for the engine of one's own process
+HERE_ALONE = Start, Open, FindLearningRate  # commands for the engine of one's own process
 
 
 class Served(Protocol):
@@ -99,6 +102,7 @@ class EngineServer:
         # of requests to the engine: whose they are, and which they are of that client
         self._asked: dict[int, tuple[_Client, int]] = {}
         self._numbers = itertools.count(OWN_REQUESTS)
+        self._client_numbers = itertools.count(1)
         self._path = socket_of(run)
         self._socket = listen(self._path)
         try:
@@ -120,7 +124,7 @@ class EngineServer:
         """Pass an event on; return whether it concerns clients alone. Called by the engine."""
         with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._pass_on, event)
-        return isinstance(event, RunOpened) and event.request_id >= OWN_REQUESTS
+        return event.request_id >= OWN_REQUESTS and _is_for_one(event)
 
     def close(self) -> None:
         """Tell all clients what is left to tell, and end."""
@@ -155,7 +159,7 @@ class EngineServer:
             hello = await self._greeted(reader, writer)
             if hello is None:
                 return
-            client = _Client(writer, hello)
+            client = _Client(writer, hello, next(self._client_numbers))
             self._clients.append(client)
             self._describe(client)
             while line := await reader.readline():
@@ -202,6 +206,13 @@ class EngineServer:
     def _ask(self, client: _Client, command: Command) -> None:
         number = next(self._numbers)
         self._asked[number] = client, command.request_id
+        if isinstance(command, Inspect):  # a newer one replaces only those of the same client
+            options = {**command.options, "most_bytes": MOST_PATTERNS}
+            key = command.view, command.side
+            self._asked.pop(client.looks.get(key, 0), None)
+            client.looks[key] = number
+            side = SIDES * client.number + command.side
+            command = structs.replace(command, options=options, side=side)
         self._engine.send(structs.replace(command, request_id=number, sender=client.who))
 
     def _obey(self, client: _Client, line: bytes) -> None:
@@ -215,8 +226,11 @@ class EngineServer:
                 self._give_control(client)
             return
         why = ""
-        if isinstance(command, HERE_ALONE):
+        looks = isinstance(command, Inspect)
+        if isinstance(command, HERE_ALONE) or (isinstance(command, Inspect) and _is_far(command)):
             why = "this run is open in another process, which has no other"
+        elif looks:  # it changes nothing
+            pass
         elif self._controller not in (client, None) and client.role != "tell":
             assert self._controller
             why = f"{self._controller.who} is in control: {self._attach} --take takes over"
@@ -241,11 +255,15 @@ class EngineServer:
     # -- what clients are told -------------------------------------------------------------------
 
     def _pass_on(self, event: Event) -> None:
-        owner, request_id = self._asked.pop(event.request_id, (None, 0))
+        owner, request_id = self._asked.get(event.request_id, (None, 0))
+        if not (isinstance(event, Inspected) and event.share < 1):  # the rest of it follows
+            self._asked.pop(event.request_id, None)
         if owner and isinstance(event, RunOpened):
             self._welcome(owner, structs.replace(event, request_id=0))
             return
-        if isinstance(event, Inspected):  # its arrays stay in the process that asked
+        if _is_for_one(event):
+            if owner and owner.joined:
+                owner.answer(structs.replace(event, request_id=request_id))
             return
         others = structs.replace(event, request_id=0) if event.request_id else event
         self._keep_text(others)
@@ -300,14 +318,27 @@ class EngineServer:
                 client.update(self._engine)
 
 
+def _is_for_one(event: Event) -> bool:
+    """Return whether an event concerns only who asked."""
+    looked = isinstance(event, Refused) and event.command == Inspect.__name__
+    return looked or isinstance(event, RunOpened | Inspected)
+
+
+def _is_far(command: Inspect) -> bool:
+    """Return whether something else than the open run is to be looked into."""
+    return bool(command.run) or not 0 <= command.side < SIDES
+
+
 class _Client:
     """One that is connected, and what it was told."""
 
-    def __init__(self, writer: asyncio.StreamWriter, hello: Hello) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, hello: Hello, number: int) -> None:
+        self.number = number  # from 1 on
         self.writer, self.role, self.token = writer, hello.role, hello.token
         self.who = "".join(one for one in hello.who[:200] if one.isprintable())
         self.joined = False  # has had its welcome
         self.behind = False  # has missed something
+        self.looks: dict[tuple[str, int], int] = {}  # requests for the inside, by view and side
         self._samples: set[int] = set()  # whose start it was told
         self._rows: dict[str, tuple[int, object]] = {}  # of each curve: how many, and of what
         self._marked = (-1, -1, -1)
@@ -324,12 +355,20 @@ class _Client:
             self._written_at = time.monotonic()
         return time.monotonic() - self._written_at > STUCK_SECONDS
 
-    def write(self, message: Struct) -> None:
+    def answer(self, event: Event) -> None:
+        """Send what was found inside the model, unless it is too much."""
+        if len(line := encode(event)) > MOST_FOUND:
+            why = f"this is {len(line) / 1e6:.0f} MB, too much to be sent: look at a shorter text"
+            self.write(Refused(Inspect.__name__, why, request_id=event.request_id))
+        else:
+            self.write(line)
+
+    def write(self, message: Struct | bytes) -> None:
         """Send a message, unless too much is on its way already."""
         if self.writer.transport.get_write_buffer_size() > MOST_BUFFERED:
             self.behind = True
         if not (self.behind or self.writer.is_closing()):
-            self.writer.write(encode(message))
+            self.writer.write(message if isinstance(message, bytes) else encode(message))
 
     def knows(self, event: Event) -> bool:
         """Return whether it can make something of an event: more of a text it has the start of."""

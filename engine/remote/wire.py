@@ -14,10 +14,11 @@ from math import nan
 from typing import Any, get_type_hints
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from engine.metrics import Mark
-from engine.protocol import Command, Event, Inspected, RunOpened, Status
+from engine.protocol import Command, Event, Inspect, Inspected, RunOpened, Status
+from engine.remote.packing import pack, unpack
 
 PROTOCOL = 1  # raised when older programs could not understand a message
 MOST_BYTES = 1 << 20  # of a line from a client
@@ -121,8 +122,7 @@ class Records(Struct, frozen=True, tag=True):
     pinned: list[str] = []
 
 
-# the result of a view holds arrays of a kind that only the process that asked knows
-EVENTS = [one for one in Event.__subclasses__() if one is not Inspected]
+EVENTS = Event.__subclasses__()
 ToEngine = functools.reduce(operator.or_, [Hello, *Command.__subclasses__()])
 ToClient = functools.reduce(operator.or_, [Welcome, Goodbye, Update, Records, *EVENTS])
 
@@ -133,6 +133,10 @@ _encode = msgspec.json.Encoder().encode
 
 def encode(message: Struct) -> bytes:
     """Return a message as a line."""
+    if isinstance(message, Inspected):
+        message = structs.replace(message, found=pack(message.found))
+    elif isinstance(message, Inspect):
+        message = structs.replace(message, options=pack(message.options))
     try:
         return _encode(message) + b"\n"
     except UnicodeEncodeError:  # a path that is not UTF-8, which msgspec does not write
@@ -146,6 +150,11 @@ def from_client(line: bytes) -> Hello | Command:
         ValueError: It is no message; in one line why.
     """
     told: Hello | Command = _decoded(line, ToEngine)
+    if isinstance(told, Inspect):
+        options = unpack(told.options)
+        if not isinstance(options, dict):
+            raise ValueError("options are no table")
+        return structs.replace(told, options=options)
     return told
 
 
@@ -156,6 +165,8 @@ def from_engine(line: bytes) -> Told:
         ValueError: It is no message; in one line why.
     """
     told: Told = _decoded(line, ToClient)
+    if isinstance(told, Inspected):
+        return structs.replace(told, found=unpack(told.found))
     return told
 
 

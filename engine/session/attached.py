@@ -14,10 +14,21 @@ import numpy as np
 from msgspec import structs
 
 from data.errors import InputError
+from engine.inspect.background import NOW
 from engine.metrics import MetricStore
-from engine.protocol import Command, Event, RunOpened, State, StateChanged, Status, Warned
+from engine.protocol import Command, Event, Inspect, RunOpened, State, StateChanged, Status, Warned
 from engine.remote.client import Connection, connect, welcomed
-from engine.remote.wire import Goodbye, Marks, Records, Rows, Told, Update, Welcome
+from engine.remote.wire import (
+    MOST_BYTES,
+    Goodbye,
+    Marks,
+    Records,
+    Rows,
+    Told,
+    Update,
+    Welcome,
+    encode,
+)
 from engine.session.viewer import Viewer
 
 
@@ -103,7 +114,14 @@ class Attached:
         elif self._connection:
             if command.request_id:
                 self._unanswered[command.request_id] = command
+            if isinstance(command, Inspect) and len(encode(command)) > MOST_BYTES:
+                small = {k: one for k, one in command.options.items() if k != "like"}
+                command = structs.replace(command, options=small)
             self._connection.send(command)
+
+    def looks_inside(self, command: Inspect) -> bool:
+        """Whether the other process is to answer, whose weights are those of the present step."""
+        return not command.run and command.moment == NOW and bool(self._connection)
 
     def close(self, save: bool, request_id: int = 0) -> None:
         """Detach."""

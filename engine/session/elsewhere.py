@@ -18,7 +18,17 @@ from msgspec import structs
 
 from engine.metrics import MetricStore
 from engine.program import program
-from engine.protocol import Command, Event, Open, RunOpened, Start, State, StateChanged, Warned
+from engine.protocol import (
+    Command,
+    Event,
+    Inspect,
+    Open,
+    RunOpened,
+    Start,
+    State,
+    StateChanged,
+    Warned,
+)
 from engine.remote.client import Connection, Dismissed, Unreachable, welcomed
 from engine.remote.records import RecordsCopy
 from engine.remote.ssh import Host, SshConnection, asks
@@ -166,6 +176,10 @@ class AttachedElsewhere(Attached):
             host = self._elsewhere.host.name
             lost = f"there is no connection to {host} now: wait until it is there again"
             self._emit(command.refused(self._ended or lost))
+
+    def looks_inside(self, command: Inspect) -> bool:
+        """Whether the other machine is to answer: no weights are here."""
+        return not command.run
 
     def close(self, save: bool, request_id: int = 0) -> None:
         if self._attempt:

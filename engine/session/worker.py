@@ -178,7 +178,7 @@ class EngineLoop:
 
     def _inspect(self, command: Inspect) -> None:
         session = self._session
-        if isinstance(session, AttachedElsewhere) and not command.run:
+        if isinstance(session, Attached) and session.looks_inside(command):
             session.handle(command)
         elif session is None or isinstance(session, Viewer | Attached):
             path = session.path if session else None

@@ -43,6 +43,7 @@ def example(kind: type[Any]) -> Any:
         "int": 3, "str": "a\u2028b\n", "float": 0.5, "bool": True, "State": State.PAUSED,
         "dict[str, Any]": {"optim.learning_rate": 0.1, "deep": {"list": [1, None]}},
         "dict[str, list[Any]]": {"a": [1, "2"]}, "list[str]": ["a"],
+        "tuple[int, ...]": (1, 2), "tuple[str, ...]": ("a",), "Any": {(0, 1): (1.5, "a")},
     }  # fmt: skip
     needed = [one for one in msgspec.structs.fields(kind) if one.required]
     told = {one.name: kind.__annotations__[one.name] for one in needed}
@@ -119,12 +120,14 @@ def test_no_bytes_do_more_than_be_refused(line: bytes) -> None:
 @given(st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(
-        ["type", "marks", "status", "rows", "events", "bests", "step", "val_loss"]), inner),
+        ["type", "marks", "status", "rows", "events", "bests", "step", "val_loss", "array", "map",
+         "Lens", "tuple", "set"]), inner),
 ))  # fmt: skip
 def test_no_json_does_more_than_be_refused(told: Any) -> None:
     body = json.dumps(told).encode(errors="replace")
-    for name in ("Update", "Evaluated", "Hello", "Welcome"):
-        line = json.dumps({"type": name, "marks": told, "val_loss": told}).encode()
+    inspected = {"view": "", "step": 1, "ids": [], "tokens": [], "left_out": 0, "found": told}
+    for name in ("Update", "Evaluated", "Hello", "Welcome", "Inspected"):
+        line = json.dumps(inspected | {"type": name, "marks": told, "val_loss": told}).encode()
         for one in (body, line):
             try:
                 from_engine(one)

@@ -14,6 +14,8 @@ from engine.protocol import (
     Adjusted,
     Evaluate,
     Evaluated,
+    Inspect,
+    Inspected,
     Open,
     Pause,
     Refused,
@@ -33,6 +35,7 @@ from engine.protocol import (
     Stop,
     Warned,
 )
+from engine.remote.packing import pack
 from engine.runs.database import RunDatabase
 from engine.runs.folder import DATABASE_FILE
 from engine.session.attached import Attached
@@ -101,6 +104,39 @@ def test_the_curves_and_marks_are_those_of_the_engine(serve: Serve) -> None:
     assert_same_bits({k: curves[k] for k in by_step}, {k: got[k] for k in by_step})
     assert [mark.label for mark in ours.marks] == [mark.label for mark in theirs.marks]
     assert ours.references == theirs.references
+
+
+def test_the_inside_of_the_live_weights_is_looked_into(serve: Serve) -> None:
+    trains, looks, _ = serve()
+    looks.state(Pause(), State.PAUSED)
+    step = trains.engine.status.step
+    place: dict[str, Any] = {"layer": 1, "head": 1, "query": 3, "key": 2, "also": (1,)}
+    place["off"] = ((0, "attention"), (1, 0))
+    for number, view in enumerate(["attention", "steps", "prediction", "layers", "embeddings"], 1):
+        ask = Inspect(view, options=place, request_id=number)
+        there = looks.ask(ask, Inspected, lambda event: event.share == 1)
+        own = trains.ask(ask, Inspected, lambda event: event.share == 1)
+        assert there.step == own.step == step and there.request_id == number
+        assert pack(there.found) == pack(own.found)
+        assert (there.ids, there.tokens) == (own.ids, own.tokens)
+        if view == "embeddings":  # the next map is turned as this one
+            place["like"] = there.found.projection
+    refused = looks.ask(Inspect("layers", "", request_id=9), Refused)
+    assert "no text to look at" in refused.message and refused.request_id == 9
+    assert not [e for e in trains.events if isinstance(e, Refused)]  # it concerns who asked
+
+
+def test_a_newer_question_of_another_client_replaces_none(serve: Serve) -> None:
+    trains, looks, run = serve()
+    third = Talk(looks.runs_dir)
+    third.ask(Open(str(run), watch=True), RunOpened)
+    trains.state(Pause(), State.PAUSED)
+    asked = (trains, looks, third)
+    for number, one in enumerate(asked, 1):
+        one.engine.send(Inspect("heads", request_id=number))
+    for number, one in enumerate(asked, 1):
+        one.wait(Inspected, lambda e, n=number: e.share == 1 and e.request_id == n)  # type: ignore[misc]
+    assert third.engine.join(30)
 
 
 def test_leaving_leaves_it_in_training_and_the_journal_says_who_came(serve: Serve) -> None:

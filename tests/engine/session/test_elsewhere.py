@@ -15,6 +15,8 @@ from engine.protocol import (
     Adjusted,
     Evaluate,
     Evaluated,
+    Inspect,
+    Inspected,
     Open,
     Pause,
     Refused,
@@ -116,6 +118,9 @@ def test_a_run_elsewhere_is_controlled_and_its_records_are_here(
         return all(same) and len(set(losses)) == 1 == len(set(moments))
 
     until(are_same)
+    for moment in ("now", "untrained", 5):  # none of these weights is here
+        seen = looks.ask(Inspect("attention", moment=moment, request_id=8), Inspected)
+        assert seen.request_id == 8 and seen.found.maps.ndim == 4
     assert (there.folder / "config.toml").read_text() == (run / "config.toml").read_text()
     assert looks.state(Stop(), State.STOPPED)
     assert trains.engine.status.state is State.PAUSED  # it is left as it was
