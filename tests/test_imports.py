@@ -42,6 +42,7 @@ FLOORS = (
     ("engine",),
     ("tui",),
     ("tui.terminal", "tui.text", "tui.charts", "tui.inside", "tui.corpus"),
+    ("tui.browser",),
     ("tui.control", "tui.widgets"),
     ("tui.screens", "tui.app"),
     ("tui.commands", "tui.cli", "tui.__main__"),

@@ -20,6 +20,7 @@ COMMANDS = {
     "attach": CommandEntry(
         "tui.commands.attach", "watch and control a run that another process trains"
     ),
+    "web": CommandEntry("tui.commands.web", "show a run in training in a web browser"),
     "ps": CommandEntry("tui.commands.ps", "list the runs in training on this machine"),
     "tell": CommandEntry("tui.commands.tell", "send a command to the process that trains a run"),
     "stop": CommandEntry("tui.commands.stop", "save and end a run trained in the background"),

@@ -80,6 +80,8 @@ def check_terminal(instead: str) -> None:
     Raises:
         InputError: There is no terminal, or one that cannot show it.
     """
+    if os.environ.get("TEXTUAL_DRIVER"):
+        return  # it is drawn elsewhere, as in a browser
     if not has_terminal():
         raise InputError(f"the app needs a terminal, and there is none here: use '{instead}'")
     term = os.environ.get("TERM", "")

@@ -33,17 +33,17 @@ def main(argv: list[str]) -> int:
     add_theme_option(parser)
     args = parser.parse_args(argv)
     if args.stdio:
-        relay(lambda: _trained(args.run, runs_dir_of(args)), 0, sys.stdout.buffer)
+        relay(lambda: trained_run(args.run, runs_dir_of(args)), 0, sys.stdout.buffer)
         return EXIT_DONE
     if there := parse_address(args.run):
         return _attach_elsewhere(host_of(there[0], args), there[1], args)
     runs_dir = runs_dir_of(args)
-    run = _trained(args.run, runs_dir)
+    run = trained_run(args.run, runs_dir)
     launch = existing_run(run, runs_dir, ["attach", *argv], "")
     return launch_app(replace(launch, theme=theme_of(args), role=_role_of(args)))
 
 
-def _trained(named: str, runs_dir: Path) -> Path:
+def trained_run(named: str, runs_dir: Path) -> Path:
     """Find a run that is in training.
 
     Raises:

@@ -1,0 +1,80 @@
+"""``gpt-tui web``: a run in training, in a web browser of this machine."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from pathlib import Path
+
+from data.errors import InputError
+from engine.program import program
+from engine.remote.client import found_engines
+from engine.runs.folder import typed_name
+from tui import EXIT_DONE
+from tui.commands.attach import trained_run
+from tui.commands.options import Parser, add_theme_option, runs_dir_of, theme_of
+
+PORT = 8000
+
+
+def main(argv: list[str]) -> int:
+    """Serve the app; each page is attached to the run, so that closing it ends nothing."""
+    parser = Parser(
+        "gpt-tui web",
+        "Show a run in training in a web browser of this machine. Closing the page ends nothing.",
+    )
+    parser.add_argument(
+        "run", metavar="RUN", nargs="?", help="name or path of a run; without one, what is trained"
+    )
+    parser.add_argument(
+        "--port", type=int, default=PORT, metavar="N", help="where to listen (%(default)s)"
+    )
+    parser.add_argument("--watch", action="store_true", help="only watch; change nothing")
+    add_theme_option(parser)
+    args = parser.parse_args(argv)
+    run = trained_run(args.run or _only_run(), runs_dir_of(args))
+    _check_free(args.port)
+    try:
+        from tui.browser.server import BrowserServer
+    except ImportError:
+        raise InputError(
+            'the page needs textual-serve: pip install "gpt-tui[web]" installs it'
+        ) from None
+    command = [sys.executable, "-m", "tui", "attach", str(run)]
+    command += ["--watch"] if args.watch else []
+    command += ["--theme", theme] if (theme := theme_of(args)) else []
+    BrowserServer(command, args.port, run.name).serve()
+    return EXIT_DONE
+
+
+def _only_run() -> str:
+    """Return the run that is in training on this machine.
+
+    Raises:
+        InputError: There is none, or there are several.
+    """
+    runs = [Path(one.opened.path) for one in found_engines()]
+    if len(runs) == 1:
+        return str(runs[0])
+    if not runs:
+        raise InputError(
+            f"no run is in training: {program()} train --detach starts one in the background"
+        )
+    names = ", ".join(typed_name(run) for run in runs)
+    raise InputError(f"name one of the runs in training: {names}")
+
+
+def _check_free(port: int) -> None:
+    """Check that one can listen at a port.
+
+    Raises:
+        InputError: Another program does, or it is no port for everyone.
+    """
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return
+    except (OSError, OverflowError) as error:
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        why = "another program listens there" if taken else "it cannot be listened at"
+        raise InputError(f"port {port}: {why}: give another one with --port") from None
