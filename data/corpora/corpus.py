@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NOBODY = Watcher()
+SHORT = 1 << 14  # characters of a document, up to which it is read together with others
+TOGETHER = 1 << 20  # characters of such documents
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,17 @@ class Document:
     Attributes:
         name: Of its file; of a row ``FILE:NUMBER``.
         read: Yields its text in pieces.
+        whole: Its text, if that is in memory.
     """
 
     name: str
     read: Callable[[], Iterator[str]] = field(compare=False, repr=False)
+    whole: str | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, name: str, text: str) -> Document:
+        """Return a document that is in memory."""
+        return cls(name, lambda: iter((text,)), text)
 
     def pieces(self) -> Iterator[str]:
         """Yield its text in pieces.
@@ -151,13 +160,27 @@ class Corpus:
             Cancelled: `watcher.cancelled` returned true.
         """
         is_open = False  # whether the last line is
+        held, length = list[str](), 0  # short documents, which are yielded together
         for document in self.documents(doing, watcher):
             if is_open:
-                yield "\n"
+                held.append("\n")
             is_open = False
+            if (text := document.whole) is not None and len(text) < SHORT:
+                held.append(text)
+                length += len(text)
+                is_open = not text.endswith("\n") and text != ""
+                if length < TOGETHER:
+                    continue
+            if held:
+                yield "".join(held)
+                held, length = [], 0
+            if text is not None and len(text) < SHORT:
+                continue
             for piece in document.pieces():
                 is_open = piece[-1] != "\n" if piece else is_open
                 yield piece
+        if held:
+            yield "".join(held)
 
     @property
     def text(self) -> str:
@@ -174,7 +197,7 @@ class MemoryText:
         self.name, self._text = name, text
 
     def documents(self, meter: Meter, tally: Tally) -> Iterator[Document]:
-        yield Document(self.name, lambda: iter((self._text,)))
+        yield Document.of(self.name, self._text)
 
     def settle(self, offset: int, meter: Meter) -> None:
         raise NotImplementedError("it has characters already")

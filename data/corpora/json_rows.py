@@ -18,9 +18,15 @@ class Damaged(Exception):
 
 def json_lines(pieces: Iterator[str]) -> Iterator[Any]:
     """Yield the value of each line, or ``BROKEN``; empty lines are passed over."""
+    import msgspec  # not needed before the first paint
+
+    decode = msgspec.json.Decoder().decode
     for line in lines(pieces):
-        if line and not line.isspace():
-            yield BROKEN if len(line) > MOST_ROW else parsed(line)
+        try:  # what it decodes it decodes as ``json`` does, in a third of the time
+            yield decode(line) if len(line) <= MOST_ROW else BROKEN
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            if line and not line.isspace():
+                yield parsed(line)  # which takes more: NaN, and half a surrogate pair
 
 
 def lines(pieces: Iterator[str]) -> Iterator[str]:

@@ -24,7 +24,7 @@ class Separated:
         for document in self._inner.documents(meter, tally):
             for text in self._split(document.pieces()):
                 number += 1
-                yield _document(f"{document.name}:{number}", text)
+                yield Document.of(f"{document.name}:{number}", text)
 
     def settle(self, offset: int, meter: Meter) -> None:
         self._inner.settle(offset, meter)
@@ -36,7 +36,3 @@ class Separated:
             yield from (text for one in whole if (text := one.strip("\n")))
         if text := held.strip("\n"):
             yield text
-
-
-def _document(name: str, text: str) -> Document:
-    return Document(name, lambda: iter((text,)))

@@ -41,6 +41,11 @@ class Survey:
 
     def add(self, document: Document) -> None:
         """Read a document; one with nothing in it does not count."""
+        if (text := document.whole) is not None:
+            if text and not text.isspace():
+                body = text.encode()
+                self._note(len(text), len(body), text[-1] != "\n", hashlib.sha256(body).digest())
+            return
         sha = hashlib.sha256()
         characters = size = 0
         is_blank, last = True, ""
@@ -50,14 +55,15 @@ class Survey:
             characters, size = characters + len(piece), size + len(body)
             is_blank = is_blank and (not piece or piece.isspace())
             last = piece[-1:] or last
-        if is_blank:
-            return
+        if not is_blank:
+            self._note(characters, size, last != "\n", sha.digest())
+
+    def _note(self, characters: int, size: int, is_open: bool, digest: bytes) -> None:
         between = int(self._is_open)  # the line end that ``Corpus.pieces`` puts there
         self.characters += between + characters
         self.size += between + size
         self.count += 1
-        self._is_open = last != "\n"
-        digest = sha.digest()
+        self._is_open = is_open
         self._first = self._first or digest.hex()
         self._all.update(size.to_bytes(8, "little") + digest)
 

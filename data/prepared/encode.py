@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from data.corpora.corpus import SHORT
 from data.download import Watcher
 from data.sources.meter import Meter
 
@@ -66,6 +67,15 @@ def encoded(corpus: Corpus, tokenizer: Tokenizer, begin: Place, watcher: Watcher
     for number, text in enumerate(_texts(corpus, tokenizer, watcher)):
         if number < begin.documents:
             continue
+        if isinstance(text, str):  # a short document
+            if text and not text.isspace():
+                new = text[begin.inside :] if number == begin.documents else text
+                chunks += (new, None)
+                held += len(new)
+                if held >= TOGETHER or len(chunks) >= 2 * MOST_TOGETHER:
+                    yield _part(tokenizer, chunks, held, Place(number + 1))
+                    chunks, held = [], 0
+            continue
         skip, inside = (begin.inside if number == begin.documents else 0), 0
         for chunk in tokenizer.chunks(text):
             new = chunk[max(0, skip - inside) :]
@@ -97,13 +107,15 @@ def _given(corpus: Corpus, given: GivenTokens, start: int, watcher: Watcher) -> 
         yield Part(ids, ends, round(len(ids) * per_token), Place(0, place))
 
 
-def _texts(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> Iterator[Iterator[str]]:
-    """Yield the texts that are encoded by themselves, in pieces."""
+def _texts(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> Iterator[Iterator[str] | str]:
+    """Yield the texts that are encoded by themselves, short ones as they are, others in pieces."""
     if tokenizer.end_of_text is None:
         yield corpus.pieces("tokenizing", watcher)
         return
     for document in corpus.documents("tokenizing", watcher):
-        yield _unless_blank(document.pieces())
+        text = document.whole
+        is_short = text is not None and len(text) < SHORT
+        yield text if text is not None and is_short else _unless_blank(document.pieces())
 
 
 def _unless_blank(pieces: Iterable[str]) -> Iterator[str]:
@@ -119,16 +131,15 @@ def _unless_blank(pieces: Iterable[str]) -> Iterator[str]:
 def _part(tokenizer: Tokenizer, chunks: list[str | None], characters: int, place: Place) -> Part:
     import numpy as np
 
-    ids = iter(tokenizer.encode_chunks([one for one in chunks if one is not None]))
-    end, done, ends, parts = [tokenizer.end_of_text], 0, list[int](), list[Any]()
+    ids, counts = tokenizer.encode_together([one for one in chunks if one is not None])
+    end, left, before, done = tokenizer.end_of_text, iter(counts), list[int](), 0
     for chunk in chunks:
-        parts.append(end if chunk is None else next(ids))
-        done += len(parts[-1])
         if chunk is None:
-            ends.append(done)
-    if len(parts) == 1 and not ends:
-        return Part(parts[0], ends, characters, place)
-    # int64, or the end of a text would not fit into the bytes of characters
-    return Part(
-        np.concatenate([np.asarray(one, np.int64) for one in parts]), ends, characters, place
-    )
+            before.append(done)  # ids before the end of a document
+        else:
+            done += next(left)
+    if not before or end is None:
+        return Part(ids, [], characters, place)
+    wide = ids.astype(np.promote_types(ids.dtype, np.min_scalar_type(end)), copy=False)
+    ends = [at + number for number, at in enumerate(before, start=1)]
+    return Part(np.insert(wide, before, end), ends, characters, place)

@@ -15,6 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,7 @@ NOTE_SECONDS = 2.0  # of work that an interruption loses at most
 REPORT_SECONDS = 0.5
 LOCK_SECONDS = 0.1
 MOST_IN_MEMORY = 1 << 28  # bytes of tokens, where the cache cannot be written
+SYNC_BYTES = 1 << 24  # written to the disk while more is encoded, not all of it at the end
 MARGIN_BYTES = 1 << 24  # left free on the disk
 
 
@@ -227,15 +229,16 @@ class _Work:
         begun, noted, reported = self.done.characters, time.monotonic(), 0.0
         start = noted
         place = Place(self.done.documents, self.done.inside)
-        for part in encoded(self._corpus, self._tokenizer, place, watcher):
-            self._write(part)
-            now = time.monotonic()
-            if now - noted > NOTE_SECONDS:
-                self._note_progress()
-                noted = now
-            if now - reported > REPORT_SECONDS:
-                watcher.report(self._told(self.done.characters - begun, now - start))
-                reported = now
+        with _Syncing(self._files[0]) as syncing:
+            for part in encoded(self._corpus, self._tokenizer, place, watcher):
+                syncing.note(self._write(part))
+                now = time.monotonic()
+                if now - noted > NOTE_SECONDS:
+                    self._note_progress()
+                    noted = now
+                if now - reported > REPORT_SECONDS:
+                    watcher.report(self._told(self.done.characters - begun, now - start))
+                    reported = now
 
     def flush(self) -> None:
         """Have everything on the disk."""
@@ -243,7 +246,8 @@ class _Work:
             file.flush()
             os.fsync(file.fileno())
 
-    def _write(self, part: Part) -> None:
+    def _write(self, part: Part) -> int:
+        """Append some tokens; return how many bytes they are."""
         import numpy as np
 
         body = part.ids.astype(self._dtype, copy=False).data.cast("B")
@@ -258,6 +262,7 @@ class _Work:
         done.characters += part.characters
         done.tokens += len(part.ids)
         done.documents, done.inside = part.place.documents, part.place.inside
+        return len(body)
 
     def _told(self, characters: int, seconds: float) -> str:
         total, done = self._corpus.characters, self.done.characters
@@ -285,6 +290,40 @@ class _Work:
     def _note_progress(self) -> None:
         self.flush()  # a power cut must not leave the note without the tokens
         self._notes.write_text(json.dumps(vars(self.done)), encoding="utf-8")
+
+
+class _Syncing:
+    """Writes a file to the disk while more is appended, so that little is left for the end."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._bytes = file, 0
+        self._pool = ThreadPoolExecutor(1, "sync")
+        self._under_way: Future[None] | None = None
+
+    def note(self, count: int) -> None:
+        """Note that bytes were appended.
+
+        Raises:
+            OSError: Earlier ones could not be written.
+        """
+        self._bytes += count
+        if self._bytes < SYNC_BYTES or (self._under_way and not self._under_way.done()):
+            return
+        self._check()
+        self._file.flush()
+        self._under_way, self._bytes = self._pool.submit(os.fsync, self._file.fileno()), 0
+
+    def _check(self) -> None:
+        if self._under_way:
+            self._under_way.result()  # an error is told once: a later call might succeed
+
+    def __enter__(self) -> _Syncing:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._pool.shutdown()
+        if kind is None:
+            self._check()
 
 
 # -- the cache -------------------------------------------------------------------------------------

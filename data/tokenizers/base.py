@@ -93,6 +93,13 @@ class Tokenizer(ABC):
         """Return the ids of several parts of the training text; see `encode_chunk`."""
         return [self.encode_chunk(one) for one in chunks]
 
+    def encode_together(self, chunks: Sequence[str]) -> tuple[NDArray[Any], list[int]]:
+        """Return the ids of several parts, one after another, (n,), and how many each part has."""
+        import numpy as np
+
+        ids = self.encode_chunks(chunks)
+        return (ids[0] if len(ids) == 1 else np.concatenate(ids)), list(map(len, ids))
+
     def chunks(self, pieces: Iterable[str]) -> Iterator[str]:
         """Yield a text anew in parts whose ids, one after another, are those of the whole text."""
         yield from pieces

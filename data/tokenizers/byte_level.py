@@ -45,6 +45,16 @@ class ByteTokenizer(Tokenizer):
         body = bytearray(utf8_of(text, drop_unknown))  # which can be written
         return np.frombuffer(body, dtype=np.uint8)
 
+    def encode_chunk(self, chunk: str) -> NDArray[Any]:
+        import numpy as np
+
+        return np.frombuffer(utf8_of(chunk, drop_unknown=False), dtype=np.uint8)
+
+    def encode_together(self, chunks: Sequence[str]) -> tuple[NDArray[Any], list[int]]:
+        return self.encode_chunk("".join(chunks)), [
+            len(one) if one.isascii() else len(one.encode()) for one in chunks
+        ]
+
     def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
         import numpy as np
 

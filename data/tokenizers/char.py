@@ -105,6 +105,9 @@ class CharTokenizer(Tokenizer):
         ids[ids == self._id_of[-1]] = len(self.characters)
         return ids
 
+    def encode_together(self, chunks: Sequence[str]) -> tuple[NDArray[Any], list[int]]:
+        return self.encode_chunk("".join(chunks)), list(map(len, chunks))
+
     def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
         import numpy as np
 
