@@ -19,7 +19,6 @@ from data.corpora.corpus import Corpus
 from data.download import Watcher
 from data.errors import InputError
 from data.paths import check_storable
-from data.prepared.likeness import told_of
 from data.specs import has_place, specs_of
 from data.tokenizers import Tokenizer
 from data.tokenizers.kinds import KINDS
@@ -41,7 +40,7 @@ from engine.runs.folder import (
 from engine.runs.known_text import NOWHERE_ELSE, Places, load_known_text, places_now, places_of
 from engine.runs.own_files import check_own_files, unshare
 from engine.runs.records import CorpusFacts
-from engine.runs.text import corpus_facts, load_text, where_now
+from engine.runs.text import corpus_facts, load_text, told_of_texts, where_now
 from engine.runs.tokenizer_file import write_tokenizer
 
 
@@ -92,7 +91,7 @@ def new_run(
         check_name(name, runs_dir)
     corpus, tokenizer, split = load_text(config, watcher)
     tokenizer.encode(config.sample.prompt)  # refuses unknown characters before there is a run
-    if corpus.given and tokenizer.kind in KINDS:
+    if tokenizer.kind in KINDS:
         config = config.replace({"data.tokenizer": tokenizer.kind})  # which need not be named
     config = where_now(config, corpus)  # the run is opened from any folder later
     check_storable(*specs_of(config.data.corpus), *specs_of(config.data.val))
@@ -116,8 +115,8 @@ def new_run(
         delete_run(path)
         raise
     misfit = beyond_the_run(config, total_steps(config, len(split.train)))
-    of_validation = corpus.validation.told if corpus.validation else ()
-    told = (*corpus.told, *of_validation, *told_of(split, tokenizer), *([misfit] if misfit else []))
+    told = told_of_texts(corpus, tokenizer, split, config.data)
+    told += (misfit,) if misfit else ()
     return RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=True, told=told)
 
 

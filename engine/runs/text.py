@@ -10,6 +10,7 @@ from data.corpora.corpus import Corpus, Options
 from data.corpora.load import load_corpus
 from data.download import Watcher
 from data.errors import InputError
+from data.prepared.known import Reading, told_once
 from data.prepared.prepare import tokens_of
 from data.prepared.split import split_of
 from data.prepared.token_file import is_token_file, read_token_file, validation_beside
@@ -32,14 +33,19 @@ def load_text(config: Config, watcher: Watcher) -> tuple[Corpus, Tokenizer, Spli
 
 
 def read_text(data: DataConfig, watcher: Watcher) -> tuple[Corpus, Tokenizer, Split]:
-    """Load and tokenize a text.
+    """Load and tokenize a text; one whose files have not changed is not read again.
 
     Raises:
         InputError: It cannot be used.
     """
+    reading = Reading(data)
+    if known := reading.known():
+        return *known, split_texts(*known, data, watcher)
     corpus = corpus_of(data, watcher)
     tokenizer = make_tokenizer(data, corpus, watcher)
-    return corpus, tokenizer, split_texts(corpus, tokenizer, data, watcher)
+    split = split_texts(corpus, tokenizer, data, watcher)
+    reading.note(corpus, tokenizer)
+    return corpus, tokenizer, split
 
 
 def corpus_of(data: DataConfig, watcher: Watcher) -> Corpus:
@@ -94,6 +100,15 @@ def split_texts(corpus: Corpus, tokenizer: Tokenizer, data: DataConfig, watcher:
     if corpus.validation is None:
         return split_of(made, data)
     return Split(made.tokens, tokens_of(corpus.validation, tokenizer, watcher).tokens)
+
+
+def told_of_texts(
+    corpus: Corpus, tokenizer: Tokenizer, split: Split, data: DataConfig
+) -> tuple[str, ...]:
+    """Return what a person should know of a text and of the one to validate on, in sentences."""
+    of_validation = corpus.validation.told if corpus.validation else ()
+    how = (data.val_share, data.val_split, data.val_seed)
+    return (*corpus.told, *of_validation, *told_once(split, tokenizer, corpus, how))
 
 
 def options_of(data: DataConfig) -> Options:

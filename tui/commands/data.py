@@ -121,14 +121,14 @@ def remove(argv: list[str]) -> int:
 
 
 def _remove_prepared(name: str | None) -> int:
-    from data.prepared import store
+    from data.prepared import known, store
 
     names = list(dict.fromkeys(one.name for one in store.entries()))
     if name is None:
-        return store.remove_of(names) + store.remove_unfinished()
+        return store.remove_of(names) + store.remove_unfinished() + known.forget()
     if name not in names:
-        known = suggest(name, names) if names else "nothing is prepared"
-        raise InputError(f"there are no tokens of {brief(name)} in the cache: {known}")
+        hint = suggest(name, names) if names else "nothing is prepared"
+        raise InputError(f"there are no tokens of {brief(name)} in the cache: {hint}")
     return store.remove_of([name])
 
 

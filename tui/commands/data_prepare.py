@@ -26,10 +26,9 @@ NANOGPT_TOKENS = 1 << 16  # its files have 16 bits for each
 
 def prepare(argv: list[str]) -> int:
     """``gpt-tui data prepare SPEC …``."""
-    from data.prepared.likeness import told_of
     from data.prepared.prepare import prepare as prepare_text
     from data.tokenizers import make_tokenizer
-    from engine.runs.text import split_texts
+    from engine.runs.text import split_texts, told_of_texts
 
     parser = spec_parser("prepare", "Make the tokens of a text, and keep them in the cache.")
     parser.add_argument(
@@ -46,7 +45,7 @@ def prepare(argv: list[str]) -> int:
         )
     made = prepare_text(corpus, tokenizer, watcher)
     split = split_texts(corpus, tokenizer, settings, watcher)
-    told = [*corpus.told, *told_of(split, tokenizer)]
+    told = list(told_of_texts(corpus, tokenizer, split, settings))
     if args.bin:
         _write_for_nanogpt(split, tokenizer, typed_path(args.bin))
     facts = prepared_facts(made) | {
