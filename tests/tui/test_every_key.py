@@ -21,6 +21,7 @@ from tui.screens.data_texts import RemoveTextDialog
 from tui.screens.dialogs import (
     ForkDialog,
     GoBackDialog,
+    GpusDialog,
     NewRunDialog,
     OpenRunDialog,
     QuitDialog,
@@ -140,6 +141,10 @@ async def to_new_run(person: Person) -> None:
     person.app.push_screen(NewRunDialog(person.app.control.draft, "one"))
 
 
+async def to_gpus(person: Person) -> None:
+    person.app.push_screen(GpusDialog(4))
+
+
 async def to_fork(person: Person) -> None:
     person.app.push_screen(ForkDialog(person.app.control.draft, "one", 3))
 
@@ -191,6 +196,7 @@ WAYS: dict[str, tuple[Callable[[Person], Awaitable[None]], type[KeyedScreen[Any]
     "lr_finder": (to_lr_finder, LRFinderScreen),
     "page": (to_page, None),
     "ask_new_run": (to_new_run, NewRunDialog),
+    "ask_gpus": (to_gpus, GpusDialog),
     "ask_back": (to_back, GoBackDialog),
     "ask_fork": (to_fork, ForkDialog),
     "ask_open": (to_open, OpenRunDialog),

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import InputError
@@ -16,13 +17,47 @@ from engine.runs.folder import LOG_FILE, typed_name
 from tui.terminal.stdout import put, say
 
 
-def train_detached(arguments: list[str]) -> None:
-    """Start ``gpt-tui train`` with some arguments in a session of its own.
+@dataclass(frozen=True)
+class Background:
+    """A training in a process of its own.
 
-    What it says until the run is open is shown here, and afterwards goes to the run's log.
+    Attributes:
+        run: None if it has ended before one was open.
+        said: Lines until then.
+        problem: Why it ended; empty if there was nothing to train.
+    """
+
+    process: int
+    run: Path | None
+    said: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def train_detached(arguments: list[str]) -> None:
+    """Start ``gpt-tui train`` in the background, and print how to come back to it.
 
     Raises:
         InputError: It refused.
+    """
+    started = start_in_background(arguments)
+    for line in started.said:
+        say(line)
+    if started.problem:
+        raise InputError(started.problem)
+    if started.run:
+        name, command = typed_name(started.run), program()
+        put(
+            f"run {started.run.name} is trained by process {started.process}, in the background\n"
+            f"  attach   {command} attach {name}\n"
+            f"  stop     {command} stop {name}\n"
+            f"  log      {command} logs {name} --follow"
+        )
+
+
+def start_in_background(arguments: list[str]) -> Background:
+    """Start ``gpt-tui train`` with some arguments in a session of its own.
+
+    What it says until the run is open is kept, and afterwards goes to the run's log.
     """
     receiver, sender = os.pipe()
     with tempfile.TemporaryFile() as said:
@@ -38,24 +73,12 @@ def train_detached(arguments: list[str]) -> None:
         with open(receiver, encoding="utf-8") as answer:
             told = answer.read()  # until the run is open, or the process has ended
         if told:
-            opened = json.loads(told)
-            run = Path(opened["run"])
-            name, command = typed_name(run), program()
-            put(
-                f"run {run.name} is trained by process {process.pid}, in the background\n"
-                f"  attach   {command} attach {name}\n"
-                f"  stop     {command} stop {name}\n"
-                f"  log      {command} logs {name} --follow"
-            )
-            return
+            return Background(process.pid, Path(json.loads(told)["run"]))
         done = process.wait() == 0  # a run that is finished already
         said.seek(0)
         lines = said.read().decode(errors="replace").strip().splitlines()
     problem = "" if done else lines.pop() if lines else "it ended without a word"
-    for line in lines:
-        say(line)
-    if problem:
-        raise InputError(problem.removeprefix("gpt-tui: "))
+    return Background(process.pid, None, tuple(lines), problem.removeprefix("gpt-tui: "))
 
 
 def say_in(log: Path) -> None:

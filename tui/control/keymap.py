@@ -715,6 +715,15 @@ GROUPS: dict[str, Group] = {
         ),
         modal=True,
     ),
+    "ask_gpus": Group(
+        "Question about several GPUs",
+        (
+            Key("all", "a,enter", "answer('all')", "all", "train on all, in the background"),
+            Key("one", "o", "answer('one')", "one", "train on one, in this app"),
+            Key("no", BACK_KEYS, "answer('')", "back", "start none", footer=True),
+        ),
+        modal=True,
+    ),
     "ask_back": Group(
         "Question before steps are trained again",
         (

@@ -15,12 +15,16 @@ from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from data.errors import InputError
 from data.files import write_atomically
+from engine.config.presets import gpu_count
+from engine.config.schema import Config
 from engine.machine.limits import cores
-from engine.runs.folder import LOG_FILE
+from engine.runs.folder import CONFIG_FILE, LOG_FILE
 from tui import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
-from tui.control.detaching import say_in, tell_ready
+from tui.control.detaching import Background, say_in, start_in_background, tell_ready
 
 LAUNCH = "GPT_TUI_LAUNCH"  # the file in which process 0 tells what came of it
 SHUTDOWN_SECONDS = 300  # until a process that saves is killed
@@ -113,6 +117,25 @@ def _pass_on(told: Path, ready: int, ended: threading.Event) -> None:
         if run := _told(told).get("run"):
             tell_ready(Path(run), ready)
             return
+
+
+def processes_for(config: Config) -> int:
+    """Return how many GPUs of this machine can share the steps of a new run; 1 if not several."""
+    if config.system.device not in ("auto", "cuda"):
+        return 1
+    sequences, most = config.train.batch_size * config.train.grad_accum_steps, 1
+    while most * 2 <= gpu_count() and sequences % (most * 2) == 0:
+        most *= 2
+    return most
+
+
+def start_several(config: Config, processes: int, runs_dir: Path, name: str | None) -> Background:
+    """Start a new run with several processes in the background."""
+    with tempfile.TemporaryDirectory(prefix="gpt-tui-") as folder:
+        file = Path(folder) / CONFIG_FILE
+        file.write_bytes(tomli_w.dumps(config.to_toml()).encode())
+        words = [f"--config={file}", f"--runs-dir={runs_dir}", f"--procs={processes}"]
+        return start_in_background([*words, *([f"--name={name}"] if name else [])])
 
 
 # -- in process 0 ----------------------------------------------------------------------------

@@ -196,6 +196,11 @@ class RunControl:
         active = self.status.state in (State.RUNNING, State.PAUSED) and not self.watching
         return active and self.draft.base.optim.schedule in ("wsd", "constant")
 
+    @property
+    def next_name(self) -> str | None:
+        """The name of the next run that the command line has given it."""
+        return self._name
+
     # -- commands --------------------------------------------------------------------------------
 
     def begin(self) -> None:

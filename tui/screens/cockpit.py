@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -33,6 +33,7 @@ from tui.screens.cockpit_keys import HELP_PAGE
 from tui.screens.engine_events import EngineEvent, EngineEventHandler
 from tui.screens.keyed import KeyedScreen
 from tui.screens.panels import HEIGHT_FOR_TEN, Panels
+from tui.screens.start_actions import StartActions
 from tui.screens.text_actions import TextActions
 from tui.widgets.chart_grid import ChartGrid
 from tui.widgets.chart_widget import ChartWidget
@@ -60,7 +61,7 @@ MOST_OF_NOTICE = 6  # lines; in a low terminal fewer, so that chart and text hav
 GRID_WIDTH = 160  # of the terminal, from which all charts are shown by default
 
 
-class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
+class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[None]):
     """Chart, samples, settings and status of one run."""
 
     AUTO_FOCUS = ""  # keys are commands until the user opens a field
@@ -343,9 +344,6 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self._evaluate_keys()
         super().refresh_bindings()
 
-    def action_start(self) -> None:
-        self._try(self.control.start)
-
     def action_pause(self) -> None:
         if self.control.is_being_opened:
             self.notify(f"the run is opened paused: {self.key_of('cockpit.train')} trains it")
@@ -383,19 +381,6 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
         self.show_settings()
         self.show_status()
         self.refresh_bindings()
-
-    def action_new_run(self) -> None:
-        from tui.screens.dialogs import NewRunDialog
-
-        control = self.control
-        try:
-            control.draft.next_config()
-        except InputError as error:
-            self.say_conflicts(error.problems)
-            return
-        name = control.run_path.name if control.run_path else ""
-        dialog = NewRunDialog(control.draft, name)
-        self.app.push_screen(dialog, lambda answer: self._try(control.start) if answer else None)
 
     def action_add_to_queue(self) -> None:
         from tui.screens.queue_dialog import QueueDialog
@@ -602,12 +587,6 @@ class CockpitScreen(Panels, TextActions, GridActions, KeyedScreen[None]):
             self.settings.show_problem(problem or "; ".join(conflicts))
         if self._conflicts_shown and not conflicts:
             self.action_dismiss_notice()
-
-    def _try(self, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except InputError as error:
-            self.say_conflicts(error.problems)
 
     def say_conflicts(self, problems: Sequence[str]) -> None:
         """Show which settings conflict, until they do not."""

@@ -106,6 +106,24 @@ class NewRunDialog(Dialog):
         super().__init__("Begin a new run?", question)
 
 
+class GpusDialog(Dialog):
+    """Asks how many of several GPUs a new run uses; the answer is ``all`` or ``one``."""
+
+    KEYS = "ask_gpus"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        super().__init__("On how many GPUs?", Text("The run has the same bits with any number.\n"))
+
+    def label_of(self, key: Key) -> str:
+        return {
+            "all": f"on {self._processes}, a process for each\n"
+            "in the background: it goes on when you quit",
+            "one": "on one, in this app",
+        }.get(key.name, key.label)
+
+
 class GoBackDialog(Dialog):
     """Asks before many steps are trained again; the answer is ``back`` or ``nearest``."""
 

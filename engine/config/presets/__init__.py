@@ -25,6 +25,7 @@ __all__ = [
     "Gpu",
     "Preset",
     "default_preset",
+    "gpu_count",
     "nvidia_gpu",
     "preset_config",
     "probably_has_cuda",
@@ -94,6 +95,15 @@ def gpu_without_asking() -> Gpu | None:
     if shutil.which("nvidia-smi") is None:
         return Gpu.NONE
     return None if any(device.exists() for device in DEVICES) else Gpu.BROKEN
+
+
+def gpu_count() -> int:
+    """Return how many NVIDIA GPUs files tell of, without loading torch; 0 if they tell of none."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    with suppress(OSError):
+        there = sum(1 for _ in DRIVER.iterdir())
+        return there if chosen is None else min(there, len([x for x in chosen.split(",") if x]))
+    return 0
 
 
 @functools.cache
