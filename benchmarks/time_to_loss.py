@@ -28,7 +28,7 @@ from benchmarks.peers import (
 )
 from benchmarks.report import Row, Spread, parameters_row
 from data.errors import InputError
-from engine.config.changes import turn_off_epochs
+from engine.config.changes import with_one_end
 from engine.config.presets import preset_config
 from engine.config.schema import Config, tokens_per_step
 from tui.text.tables import format_threads
@@ -93,7 +93,7 @@ def _plan(args: argparse.Namespace) -> Plan:
     if peers and args.target is not None:
         raise InputError("--target cannot go with --peer, whose own loss is the target")
     config, peer_config = harness.asked_config(args), preset_config(args.peer_preset)
-    config = config.replace(turn_off_epochs({"train.max_steps": args.steps}))
+    config = config.replace(with_one_end({"train.max_steps": args.steps}))
     peer_config = peer_config.replace({"data.corpus": config.data.corpus})
     if peers:
         _check_comparable(config, peer_config)

@@ -347,6 +347,7 @@ class Adjusted(Event, frozen=True):
 
     step: int
     changes: dict[str, list[Any]]
+    clock: bool = False  # train.max_minutes changed them
 
 
 class Warned(Event, frozen=True):

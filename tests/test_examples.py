@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,14 +22,44 @@ QUICK = ["--set=train.max_steps=4", "--set=system.threads=1", "--set=system.micr
 MACHINE_PATH = re.compile(r"(?<!\w)(/home|/Users|/root|/tmp|/work|/opt|/usr)\b")
 
 
-@pytest.fixture
-def lecture() -> ModuleType:
-    """The script as a module."""
-    spec = spec_from_file_location("lecture", FOLDER / "lecture.py")
+def module_of(script: str) -> ModuleType:
+    """A script as a module."""
+    spec = spec_from_file_location(script, FOLDER / f"{script}.py")
     assert spec and spec.loader
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def lecture() -> ModuleType:
+    return module_of("lecture")
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_loop_keeps_what_is_better_and_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop = module_of("try_settings")
+
+    def run(words: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()  # what the loop itself has printed
+        code = main(words[len(loop.GPT_TUI) :])
+        return subprocess.CompletedProcess(words, code, capsys.readouterr().out)
+
+    monkeypatch.setattr(loop, "subprocess", SimpleNamespace(run=run, PIPE=subprocess.PIPE))
+    log = ["--log", str(tmp_path / "tries.tsv"), "--minutes", "0.002"]
+    options = ["--preset", "tiny", "--data=python-docs", *QUICK[1:]]
+    loop.main([*log, "--tries", "2", *options])
+    loop.main([*log, "--tries", "3", *options])
+    tried = loop.read(tmp_path / "tries.tsv")
+    assert [one.name for one in tried] == ["try-000", "try-001", "try-002"]
+    best = loop.best_of(tried[:2])
+    assert 0 < best.loss < 10
+    changed = [key for key in loop.IDEAS if tried[2].settings[key] != best.settings[key]]
+    assert len(changed) <= 1  # of the best so far
+    assert loop.train("try-000", {}, 1.0, []).loss == tried[0].loss  # it is finished already
+    assert loop.train("bad", {"model.n_layer": -1}, 1.0, options).loss == float("inf")
 
 
 @pytest.fixture(scope="module")

@@ -95,16 +95,21 @@ def check_fork_end(step: int, end: int) -> None:
         )
 
 
-def turn_off_epochs(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the changes with ``train.max_epochs`` off if they name ``train.max_steps`` alone.
+def with_one_end(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changes with other ways to end a run off, if they name one.
 
-    ``max_epochs`` takes precedence, so that a user who types a number of steps would see no
-    effect. Only for what a user types: saved configurations, journals and forks are applied as
-    written.
+    ``max_minutes`` and ``max_epochs`` take precedence over ``max_steps``, so that a user who types
+    a number of steps would see no effect. Only for what a user types: saved configurations,
+    journals and forks are applied as written.
     """
+    others: dict[str, Any] = {}
     if "train.max_steps" in changes:
-        return {"train.max_epochs": 0.0, **changes}
-    return dict(changes)
+        others = {"train.max_epochs": 0.0, "train.max_minutes": 0.0}
+    elif changes.get("train.max_epochs"):
+        others = {"train.max_minutes": 0.0}
+    elif changes.get("train.max_minutes"):
+        others = {"train.max_epochs": 0.0}
+    return {**others, **changes}
 
 
 def at_learning_rate(config: Config, rate: float) -> dict[str, Any]:

@@ -481,6 +481,15 @@ class TrainConfig:
         unit="epochs",
         zero="off",
     )
+    max_minutes: float = setting(
+        0.0,
+        "Stop after this many minutes of training instead of max_steps, which follows the clock.",
+        minimum=0,
+        maximum=1e6,
+        unit="min",
+        zero="off",
+        seldom=True,
+    )
     grad_accum_steps: int = setting(
         1,
         "Batches whose gradients are accumulated for one step: a larger batch without more memory.",
@@ -948,8 +957,11 @@ def _section(text: bytes) -> dict[str, Any]:
 
 
 def total_steps(config: Config, train_tokens: int) -> int:
-    """Return the length of the run: ``max_epochs`` in steps, if set, else ``max_steps``."""
-    if not config.train.max_epochs:
+    """Return the length of the run: ``max_epochs`` in steps, if set, else ``max_steps``.
+
+    With ``max_minutes`` it is what is planned now: see ``engine.session.time_limit``.
+    """
+    if config.train.max_minutes or not config.train.max_epochs:
         return config.train.max_steps
     return max(1, math.ceil(config.train.max_epochs * train_tokens / tokens_per_step(config)))
 

@@ -90,6 +90,11 @@ RULES: tuple[tuple[Collection[str], Callable[[Config], bool], str], ...] = (
         lambda config: config.train.max_epochs > 0,
         "train.max_epochs is set and takes precedence",
     ),
+    (
+        {"train.max_steps", "train.max_epochs"},
+        lambda config: config.train.max_minutes > 0,
+        "train.max_minutes is set and takes precedence",
+    ),
 )
 
 

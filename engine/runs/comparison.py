@@ -94,7 +94,7 @@ def read_compared(path: Path) -> ComparedRun:
             Change(one.step, key, value)
             for one in adjusted
             for key, value in one.values.items()
-            if key in SETTINGS
+            if key in SETTINGS and not one.clock
         ]
     config = _settled(config, meta.get("runtime"))
     in_order = tuple(sorted(changes, key=lambda change: change.step))

@@ -458,10 +458,14 @@ class RunDatabase:
                 "DELETE FROM samples WHERE branch = ? AND step > ?", (branch, after_step)
             )
 
-    def _pack(self, branch: int) -> None:
+    def newest_step(self, branch: int) -> int:
+        """Return the last step of a branch with a figure; 0 if there is none."""
         query = "SELECT max(step) FROM metric_tail WHERE branch = ?"
         ((newest,),) = self._select(tuple[Step | None], query, (branch,))
-        first_open = (newest or 0) // BLOCK_STEPS * BLOCK_STEPS
+        return newest or 0
+
+    def _pack(self, branch: int) -> None:
+        first_open = self.newest_step(branch) // BLOCK_STEPS * BLOCK_STEPS
         done = (branch, first_open)
         query = "SELECT DISTINCT metric FROM metric_tail WHERE branch = ? AND step < ?"
         for (metric,) in self._select(tuple[str], query, done):

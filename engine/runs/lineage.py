@@ -42,6 +42,7 @@ class SettingsChange:
     id: int
     step: int  # the one done last before they took effect
     changes: dict[str, list[Any]]  # key -> [from, to]
+    clock: bool = False  # train.max_minutes made it, and no person
 
     @property
     def values(self) -> dict[str, Any]:
@@ -93,7 +94,9 @@ class Lineage:
         """Yield the changes of settings in the lineage, from ``adjusted`` entries of a journal."""
         for entry in adjusted:
             if self.holds_change(entry["branch"], entry["step"]):
-                yield SettingsChange(entry["id"], entry["step"], entry["detail"]["changes"])
+                detail = entry["detail"]
+                clock = detail.get("clock", False)
+                yield SettingsChange(entry["id"], entry["step"], detail["changes"], clock)
 
     def abandoned(self) -> list[Segment]:
         """Return the segments that the run was rewound from: the ghosts on the chart."""

@@ -172,6 +172,7 @@ class StoredSample(TypedDict):
 class AdjustedDetail(TypedDict):
     changes: dict[Word, tuple[Any, Any]]  # key -> from, to
     undo: NotRequired[bool]
+    clock: NotRequired[bool]
 
 
 class EvaluatedDetail(TypedDict):

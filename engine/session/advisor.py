@@ -49,7 +49,8 @@ class Advisor:
                 self._comparable_since = parent["step"]
             self._note_change(parent["step"], changes or {})
         for change in run_state.lineage().changes(database.journal("adjusted")):
-            self._note_change(change.step, change.changes)
+            if not change.clock:
+                self._note_change(change.step, change.changes)
         self._next_look = min(self._next_look, run_state.step + REST_STEPS)
 
     def _note_change(self, step: int, changes: Mapping[str, Sequence[Any]]) -> None:

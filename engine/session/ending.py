@@ -15,7 +15,8 @@ from engine.session.outlet import Outlet
 from engine.session.run_state import RunState, Verdict
 from engine.sweeps.median_rule import MedianRule, verdict
 
-LENGTH = ("eval.patience", "train.max_steps", "train.max_epochs")  # a change restarts the count
+# a change restarts the count
+LENGTH = ("eval.patience", "train.max_steps", "train.max_epochs", "train.max_minutes")
 PRUNED = "outdone"  # in the journal; the newest entry counts, an empty reason withdraws it
 
 
@@ -40,7 +41,10 @@ def way_on(run_state: RunState) -> str:
     """Return how to continue a finished run, as an imperative."""
     if run_state.pruned:
         return "resume it"
-    return f"raise {'eval.patience' if why_stopped_early(run_state) else 'train.max_steps'}"
+    if why_stopped_early(run_state):
+        return "raise eval.patience"
+    by_clock = run_state.trainer.config.train.max_minutes
+    return f"raise train.{'max_minutes' if by_clock else 'max_steps'}"
 
 
 def why_stopped_early(run_state: RunState) -> str:
@@ -65,7 +69,8 @@ def evaluations_without_improvement(run_state: RunState) -> int:
     """Count the latest evaluations above the best one, since the run's length last changed."""
     database, lineage = run_state.files.database, run_state.lineage()
     changes = lineage.changes(database.journal("adjusted"))
-    since = max((one.step for one in changes if one.changes.keys() & set(LENGTH)), default=0)
+    lengths = (one for one in changes if one.changes.keys() & set(LENGTH) and not one.clock)
+    since = max((one.step for one in lengths), default=0)
     best, without = float("inf"), 0
     for step, measured in database.evaluations(lineage, run_state.step).items():
         if measured.loss < best:

@@ -88,7 +88,7 @@ def load_metrics(database: RunDatabase, metrics: MetricStore, branch: int = 0) -
         if lineage.holds_moment(entry["branch"], entry["step"]):
             mark_entry(metrics, entry["step"], entry["kind"], entry["detail"])
     for change in lineage.changes(database.journal("adjusted")):
-        if label := describe_changes(change.changes):
+        if not change.clock and (label := describe_changes(change.changes)):
             metrics.add_mark(change.step, label)
     for stretch in lineage.abandoned():
         for name in GHOSTS:

@@ -48,6 +48,7 @@ from engine.session.results import SAMPLING_SECONDS, Results
 from engine.session.rewind import Rewinder, kept_checkpoint
 from engine.session.run_state import RunState
 from engine.session.saving import Saving, Task
+from engine.session.time_limit import TimeLimit
 from engine.training.trainer import StepResult
 
 STEP_REPORT_SECONDS = 1.0  # between two reports on the progress of a step
@@ -85,6 +86,7 @@ class Session:
         run_state.adjustments.read_journal(files.database, run_state.lineage())
         if not files.database.meta().get("references"):
             files.database.set_meta(references=references_of(files))
+        taken_before = files.database.newest_step(self.recorder.branch)
         self.recorder.load(self.trainer.step)
         run_state.apply_journal(outlet.warn)
         self._advisor = Advisor(run_state, outlet)
@@ -96,6 +98,7 @@ class Session:
             files.database.newest_id("samples"),
             run_state.phases,
         )
+        self._time_limit = TimeLimit(run_state, taken_before)
         self._monitor = Monitor(run_state)
         self._health = HealthWatch(run_state, outlet)
         self._results = Results(
@@ -308,7 +311,10 @@ class Session:
                     resume = f"{program()} train --resume {typed_name(self.files.path)}"
                     why += f": {resume} --set {key}=…"
                 raise InputError(why)
-        config = self.trainer.config.replace({**self._wanted, **command.changes})
+        changes = {**command.changes}
+        if (minutes := changes.get("train.max_minutes")) and "train.max_steps" not in changes:
+            changes["train.max_steps"] = self._time_limit.planned(minutes)
+        config = self.trainer.config.replace({**self._wanted, **changes})
         end = total_steps(config, len(self.trainer.train_tokens))
         if end < self.trainer.step:
             raise InputError(
@@ -320,10 +326,10 @@ class Session:
         if "sample.probes" in command.changes:
             for probe in config.sample.probe_prompts:
                 start_tokens(probe, self.files.tokenizer)
-        if not any(map(changes_training, command.changes)):  # the step in flight stays as it is
-            self._apply(command.changes, command.request_id, command.undo)
+        if not any(map(changes_training, changes)):  # the step in flight stays as it is
+            self._apply(changes, command.request_id, command.undo)
             return
-        self._wanted |= command.changes
+        self._wanted |= changes
         self._adjust_request = command.request_id
         self._adjust_undo = command.undo
         self._apply_if_paused()
@@ -344,7 +350,8 @@ class Session:
                     "optim.cooldown_steps": end - step,
                     "optim.decay_steps": end,
                     "train.max_steps": end,
-                    "train.max_epochs": 0.0,  # it would take precedence
+                    "train.max_epochs": 0.0,  # these would take precedence
+                    "train.max_minutes": 0.0,
                 },
                 request_id=command.request_id,
             )
@@ -537,6 +544,8 @@ class Session:
         self.outlet.report_step(0.0)
         self.sampler.earn(seconds)
         config, step = self.trainer.config, self.trainer.step
+        if end := self._time_limit.new_end():
+            self._apply({"train.max_steps": end}, 0, clock=True)
         if self._single_steps:
             self._results.read()
             self.outlet.set_state(self.outlet.state, self._single_steps.popleft())
@@ -564,23 +573,25 @@ class Session:
             self._apply(wanted, self._adjust_request, self._adjust_undo)
         self.run_state.throughput.expect(tokens_per_step(self.trainer.config))
 
-    def _apply(self, changes: dict[str, Any], request_id: int, undo: bool = False) -> None:
+    def _apply(
+        self, changes: dict[str, Any], request_id: int, undo: bool = False, clock: bool = False
+    ) -> None:
         before, length = self.trainer.config, self.trainer.total_steps
         after = before.replace(changes)
         self.trainer.adjust(after)
         self.run_state.adjustments.forget_older(changes)
         step = self.trainer.step
         told = {key: list(pair) for key, pair in before.differences(after).items()}
-        how = {"undo": True} if undo else {}
+        how = {"undo": True} if undo else {"clock": True} if clock else {}
         entry = self.outlet.journal("adjusted", changes=told, **how)
         self.run_state.adjustments.journal_id = entry
         label = describe_changes(told)
-        if label:
+        if label and not clock:
             self.recorder.metrics.add_mark(step, label)
         self._advisor.read_journal()
         if self.outlet.state is State.FINISHED and not is_complete(self.run_state):
             self.outlet.set_state(State.PAUSED)
-        self.outlet.tell(Adjusted(step, told, request_id=request_id))
+        self.outlet.tell(Adjusted(step, told, clock, request_id=request_id))
         if misfit := beyond_the_run(after, self.trainer.total_steps, (before, length)):
             self.outlet.warn(misfit)
 

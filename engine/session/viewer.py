@@ -207,10 +207,11 @@ class Viewer:
             best = status.best_step == step
             self._emit(protocol.Evaluated(step, loss, detail["measured"], best))
         elif kind == "adjusted":
+            clock = detail.get("clock", False)
             label = describe_changes(detail["changes"])
-            if label:
+            if label and not clock:
                 self.metrics.add_mark(step, label)
-            self._emit(protocol.Adjusted(step, detail["changes"]))
+            self._emit(protocol.Adjusted(step, detail["changes"], clock))
         else:
             self._emit(protocol.Warned(detail["message"]))
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from data.errors import InputError
-from engine.config.changes import turn_off_epochs
+from engine.config.changes import with_one_end
 from engine.config.schema import SETTINGS, Config, unknown_setting
 from engine.config.setting import Setting, Value
 from engine.config.unused import without_effect
@@ -144,7 +144,7 @@ def plan(base: Config, combinations: Sequence[Mapping[str, Value]]) -> Plan:
     """
     trials, impossible = [], []
     for changes in combinations:
-        config, problems = base.check(turn_off_epochs(changes))
+        config, problems = base.check(with_one_end(changes))
         if problems:
             impossible.append(Trial(dict(changes), config, tuple(problems)))
         else:

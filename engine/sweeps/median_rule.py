@@ -93,6 +93,6 @@ def rule_warnings(rule: MedianRule, configs: Sequence[Config]) -> list[str]:
 
 def _is_judged(rule: MedianRule, config: Config) -> bool:
     interval, steps = config.eval.interval, config.train.max_steps
-    if config.train.max_epochs:  # the text decides how many steps these are
+    if config.train.max_epochs or config.train.max_minutes:  # how many steps these are turns out
         return bool(interval)
     return bool(interval) and max(-(-rule.warmup(steps) // interval), 1) * interval < steps

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data.errors import InputError, suggest
 from data.paths import utf8_text
-from engine.config.changes import turn_off_epochs
+from engine.config.changes import with_one_end
 from engine.config.presets import LADDER, preset_config
 from engine.protocol import Start
 from engine.runs.summary import read_summary
@@ -92,7 +92,7 @@ def _chosen(args: argparse.Namespace) -> list[Rung]:
     rungs = []
     for preset in LADDER:
         if not args.rungs or preset.name in args.rungs:
-            config, found = preset_config(preset.name).check(turn_off_epochs(changes))
+            config, found = preset_config(preset.name).check(with_one_end(changes))
             problems += found
             rungs.append(Rung(preset, config))
     if problems:

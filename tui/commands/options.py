@@ -344,7 +344,7 @@ def config_of(args: argparse.Namespace, wait: bool = True) -> Config:
     Raises:
         InputError: All problems of the options at once.
     """
-    from engine.config.changes import turn_off_epochs
+    from engine.config.changes import with_one_end
     from engine.config.schema import TEXTS, Config, flatten, read_toml
     from engine.runs.folder import check_name
 
@@ -359,7 +359,7 @@ def config_of(args: argparse.Namespace, wait: bool = True) -> Config:
     problems += [f"{args.config}: {problem}" for problem in found]
     with gathering(problems):
         config = _begun_from(args, in_file, {**values, **assignments}, wait)
-    config, found = config.check(turn_off_epochs(values))
+    config, found = config.check(with_one_end(values))
     problems += [f"{args.config}: {problem}" for problem in _without_conflicts(found, config)]
     if args.data is not None:
         assignments = {"data.corpus": args.data, **assignments}
@@ -371,7 +371,7 @@ def config_of(args: argparse.Namespace, wait: bool = True) -> Config:
         except InputError as error:
             problems += error.problems
             del assignments[key]
-    config, found = config.check(turn_off_epochs(assignments))
+    config, found = config.check(with_one_end(assignments))
     problems += _without_conflicts(found, config)
     if args.name is not None:
         with gathering(problems):
@@ -445,7 +445,7 @@ def changes_of(args: argparse.Namespace, new_run: bool = False) -> dict[str, Val
     Raises:
         InputError: All problems at once.
     """
-    from engine.config.changes import turn_off_epochs, why_not_now
+    from engine.config.changes import why_not_now, with_one_end
     from engine.config.schema import SETTINGS, unknown_setting
     from engine.config.setting import When
 
@@ -463,7 +463,7 @@ def changes_of(args: argparse.Namespace, new_run: bool = False) -> dict[str, Val
                 problems.append(str(error))
     if problems:
         raise InputError(*problems)
-    return turn_off_epochs(changes)
+    return with_one_end(changes)
 
 
 def refuse_new_run_options(args: argparse.Namespace, names: Sequence[str], run: str) -> None:

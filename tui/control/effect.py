@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.config.changes import WHEN_TEXTS, turn_off_epochs
+from engine.config.changes import WHEN_TEXTS, with_one_end
 from engine.config.schema import SETTINGS, Config
 from engine.config.setting import Value, When
 from tui.control.next_run import NOBODY_WAITS, NextRun, guessed_device, next_run
@@ -34,7 +34,7 @@ def effect_of(control: RunControl, key: str, value: Value) -> Effect | None:
     value is typed.
     """
     before = control.draft.config()
-    after, problems = before.check(turn_off_epochs({key: value}))
+    after, problems = before.check(with_one_end({key: value}))
     if problems:
         return None
     old, new = (_sizes(control, config) for config in (before, after))

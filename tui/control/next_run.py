@@ -78,6 +78,7 @@ def next_run(config: Config, vocab_size: int = 0) -> NextRun:
     steps = total_steps(config, train_tokens)
     flops = flops_per_token(config.model, size) * each
     seconds = steps * (SECONDS_PER_STEP + flops / (FLOPS_PER_CORE * _cores(config)))
+    seconds = config.train.max_minutes * 60 or seconds
     return NextRun(parameters, is_exact, steps, each, steps * each, kept, seconds)
 
 

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from data.errors import InputError
 from data.specs import called
-from engine.config.changes import turn_off_epochs, why_not_in_fork
+from engine.config.changes import why_not_in_fork, with_one_end
 from engine.config.escapes import join_probes, parse_probes
 from engine.config.schema import SETTINGS, Config, config_from_dict
 from engine.config.setting import Value, When
@@ -261,7 +261,7 @@ class RunControl:
         Raises:
             InputError: They conflict with the other settings.
         """
-        changes = turn_off_epochs(changes)
+        changes = with_one_end(changes)
         live = {
             key: value
             for key, value in changes.items()
@@ -613,7 +613,7 @@ class RunControl:
         self._forget_probes(event.request_id)
         if event.request_id in self._undoing:
             del self._undoing[event.request_id]
-        else:
+        elif not event.clock:
             before, after = ({k: pair[i] for k, pair in event.changes.items()} for i in (0, 1))
             self._note_changed(before, after)
         changes: dict[str, Any] = {key: pair[1] for key, pair in event.changes.items()}

@@ -40,7 +40,9 @@ def facts(lesson: Lesson) -> str:
     """``7.33k parameters · 5,000 steps · the lecture reaches 2.40``."""
     config, loss = preset_config(lesson.name), lesson.preset.lecture_loss
     parts = [f"{format_amount(parameters_of(lesson))} parameters"]
-    if config.train.max_epochs:
+    if config.train.max_minutes:
+        parts.append(f"{config.train.max_minutes:,g} minutes")
+    elif config.train.max_epochs:
         parts.append(f"{config.train.max_epochs:,g} epochs")
     else:
         parts.append(f"{config.train.max_steps:,} steps")

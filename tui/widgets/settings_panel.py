@@ -15,7 +15,7 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input, OptionList, Static
 
-from engine.config.changes import WHEN_TEXTS, turn_off_epochs
+from engine.config.changes import WHEN_TEXTS, with_one_end
 from engine.config.governs import governed
 from engine.config.schema import SECTIONS, SETTINGS, Config
 from engine.config.setting import Setting, Value, When
@@ -366,7 +366,7 @@ class SettingsPanel(Vertical):
         """
         if self._editing is None or value is None or value == self.draft.value(self._editing):
             return self._conflict_here()
-        problems = self.draft.conflicts(turn_off_epochs({self._editing: value}))
+        problems = self.draft.conflicts(with_one_end({self._editing: value}))
         return "\n".join(one for one in problems if self._editing in settings_named(one))
 
     def _show_effect(self, value: Value | None) -> None:

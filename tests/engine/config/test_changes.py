@@ -9,9 +9,9 @@ from engine.config.changes import (
     WHEN_TEXTS,
     check_fork,
     check_fork_end,
-    turn_off_epochs,
     why_not_in_fork,
     why_not_now,
+    with_one_end,
 )
 from engine.config.schema import Config
 from engine.config.setting import When
@@ -19,11 +19,11 @@ from engine.config.setting import When
 
 def test_steps_that_a_person_types_turn_epochs_off() -> None:
     epochs = Config().replace({"train.max_epochs": 3})
-    typed = epochs.replace(turn_off_epochs({"train.max_steps": 50}))
+    typed = epochs.replace(with_one_end({"train.max_steps": 50}))
     assert (typed.train.max_steps, typed.train.max_epochs) == (50, 0)
-    both = epochs.replace(turn_off_epochs({"train.max_steps": 50, "train.max_epochs": 2}))
+    both = epochs.replace(with_one_end({"train.max_steps": 50, "train.max_epochs": 2}))
     assert (both.train.max_steps, both.train.max_epochs) == (50, 2)
-    assert turn_off_epochs({"train.seed": 1}) == {"train.seed": 1}
+    assert with_one_end({"train.seed": 1}) == {"train.seed": 1}
 
 
 def test_the_schema_changes_nothing_that_was_not_named() -> None:
