@@ -61,6 +61,12 @@ class Tokenizer(ABC):
     def unknown(self, text: str) -> list[str]:
         """Return the distinct characters of `text` without a token, in order of appearance."""
 
+    def typed(self, text: str) -> str:
+        """Return a typed text with the line ends that training texts have, which is ``\\n``."""
+        if "\r" not in text or "\r" in self.alphabet:  # as of runs until 0.9
+            return text
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
     @abstractmethod
     def token_text(self, token: int) -> str:
         """Return one token as it is shown: bytes that are no whole character as ``<E2>``."""

@@ -9,7 +9,6 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +35,10 @@ ENDS_OF_TEXT = (END_OF_TEXT, "<|end_of_text|>", "<|eos|>", "<eos>", "</s>")  # a
 # Between a letter or mark and one line end or space before another: no token reaches across, in the
 # rules of GPT-2 and those after it.
 _PLACES = re.compile(r"(?<=\S\n)(?=\S)|(?<=\S)(?= \S)")
+
+
+class PackageMissing(InputError):
+    """The package is not installed that tokenizers of this kind need."""
 
 
 class HuggingFaceTokenizer(Tokenizer):
@@ -268,15 +271,19 @@ def train_bpe(
     every = -(-characters // TRAINING_CHARACTERS)
     sample = (piece for number, piece in enumerate(pieces) if number % every == 0)
     watcher.report(f"learning {vocab_size:,} tokens from {name}")
-    _in_thread(lambda: made.train_from_iterator(_unless_cancelled(sample), trainer), watcher)
+    # what ends the reading ends the training: without an error it would go on with what it has
+    parts = _cut(_unless_cancelled(sample, watcher), BATCH_CHARACTERS)
+    _in_thread(lambda: made.train_from_iterator(parts, trainer), watcher)
     if has_end_of_text:  # after the others, as in GPT-2: the ids of bytes stay
         made.add_special_tokens([END_OF_TEXT])
     return HuggingFaceTokenizer("bpe", json.loads(made.to_str()), has_end_of_text)
 
 
-def _unless_cancelled(pieces: Iterable[str]) -> Iterator[str]:
-    with suppress(Cancelled):  # which the caller finds out, too
-        yield from _cut(pieces, BATCH_CHARACTERS)
+def _unless_cancelled(pieces: Iterable[str], watcher: Watcher) -> Iterator[str]:
+    for piece in pieces:
+        if watcher.cancelled():
+            raise Cancelled
+        yield piece
 
 
 def _in_thread(work: Callable[[], None], watcher: Watcher) -> None:
@@ -360,7 +367,7 @@ def _package() -> Any:
     try:
         import tokenizers
     except ImportError:
-        raise InputError(
+        raise PackageMissing(
             "this tokenizer needs the package tokenizers: pip install 'gpt-tui[bpe]', or choose "
             "data.tokenizer char or bytes"
         ) from None

@@ -10,7 +10,7 @@ from data.download import Watcher
 from data.errors import InputError
 from data.program import named
 from data.tokenizers.base import END_OF_TEXT, Tokenizer
-from data.tokenizers.byte_level import ByteTokenizer
+from data.tokenizers.byte_level import BYTES, ByteTokenizer
 from data.tokenizers.char import CharTokenizer
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ KINDS = ("char", "bytes", "bpe", "gpt2")
 """What ``data.tokenizer`` may be, besides the path of a file."""
 
 FILE = "file"
+NO_VOCABULARY = "the file tokenizer.json is damaged: it has no vocabulary"
 
 
 class Wanted(Protocol):
@@ -135,6 +136,10 @@ def from_standard(kind: str, saved: Mapping[str, Any], has_documents: bool = Fal
         InputError: It is damaged, or a package is missing.
     """
     if kind == "bytes":
+        model = saved.get("model")
+        names = model.get("vocab") if isinstance(model, dict) else None
+        if not isinstance(names, dict) or len(names) < BYTES:
+            raise InputError(NO_VOCABULARY)
         return ByteTokenizer(_has_end_of_text(saved))
     if kind == "char" or (kind not in KINDS and _is_of_characters(saved)):
         try:
@@ -142,7 +147,7 @@ def from_standard(kind: str, saved: Mapping[str, Any], has_documents: bool = Fal
             names = sorted(model["vocab"], key=model["vocab"].__getitem__)
             has_unknown = model.get("unk_token") is not None
         except (KeyError, TypeError, AttributeError):
-            raise InputError("the file tokenizer.json is damaged: it has no vocabulary") from None
+            raise InputError(NO_VOCABULARY) from None
         has_end_of_text = _has_end_of_text(saved)
         count = len(names) - has_unknown - has_end_of_text
         return CharTokenizer(names[:count], has_unknown, has_end_of_text)

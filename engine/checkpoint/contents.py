@@ -26,6 +26,7 @@ from engine.config.setting import Value
 from engine.model import LanguageModel
 from engine.model.empty import build_empty_model
 from engine.optim.optimizer import block_matrices
+from engine.runs.checkpoint_names import STATE_FILE
 from engine.runs.records import (
     BranchId,
     Count,
@@ -37,7 +38,6 @@ from engine.runs.records import (
     check_facts,
 )
 
-STATE_FILE = "state.json"
 TRAINED = "trained_weight"  # beside an average, which is then the model
 LOSS_SCALE = "loss_scale"
 LARGEST_STATE = 2**26  # bytes; a vocabulary of all of Unicode takes a quarter of it

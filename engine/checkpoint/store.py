@@ -33,7 +33,6 @@ from data.reading import open_regular
 from data.tokenizers import load_tokenizer
 from engine.checkpoint.contents import (
     LOSS_SCALE,
-    STATE_FILE,
     TRAINED,
     model_of,
     optimizer_shapes,
@@ -55,6 +54,7 @@ from engine.runs.checkpoint_names import (
     MODEL_FILE,
     OPTIMIZER_FILE,
     PIN_FILE,
+    STATE_FILE,
     checkpoint_name,
     has_diverged,
     is_checkpoint,

@@ -11,14 +11,13 @@ import numpy as np
 from data.batches import Tokens, validation_windows
 from data.download import Watcher
 from data.errors import InputError
-from data.tokenizers import Tokenizer, load_tokenizer
-from engine.checkpoint.contents import STATE_FILE, read_state
+from data.tokenizers import Tokenizer
 from engine.inspect.prediction import Ids
 from engine.inspect.trace import initial_model
 from engine.machine.limits import bounded_threads
-from engine.runs.checkpoint_names import list_snapshots
 from engine.runs.folder import read_run_config
 from engine.runs.open import look_at_run
+from engine.runs.tokenizer_file import tokenizer_in_checkpoints
 from engine.sampling.from_run import RunSampler, load_sampler
 
 UNTRAINED = "untrained"
@@ -50,12 +49,7 @@ def load_moment(
 
 def _tokenizer_of(run: Path, watcher: Watcher) -> Tokenizer:
     """Read a run's tokenizer, from a checkpoint if there is one: the text takes longer."""
-    for path in reversed(list_snapshots(run)):
-        try:
-            return load_tokenizer(read_state(path / STATE_FILE)["tokenizer"])
-        except (OSError, ValueError, InputError):  # damaged
-            continue
-    return read_excerpts(run, watcher).tokenizer
+    return tokenizer_in_checkpoints(run) or read_excerpts(run, watcher).tokenizer
 
 
 def excerpt(val: Tokens, length: int, number: int) -> Ids:

@@ -5,6 +5,7 @@ The mean surprisal is the validation loss in other units: 1 bit is ln 2 nats.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -116,13 +117,18 @@ def token_texts(tokenizer: Tokenizer, ids: Sequence[int] | Ids) -> tuple[str, ..
     return tuple(known[one] for one in np.asarray(ids).tolist())
 
 
+NO_CHARACTER = re.compile(" ?<[89A-F][0-9A-F]>")  # see ``data.tokenizers.base.shown_bytes``
+
+
 def kind_of(token: str) -> str:
     """Return the kind of a token, that of its first character.
 
     A space that begins a longer token, as in BPE, belongs to the word: the character after it
-    counts.
+    counts. Bytes that are no whole character, as in ``<E2>``, are of no kind.
     """
     first = token[1:2] if token[:1] == " " and len(token) > 1 else token[:1]
+    if NO_CHARACTER.match(token):
+        return "other"
     if first in ("\n", "\r"):
         return "line end"
     if first.isspace():

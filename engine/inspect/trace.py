@@ -93,7 +93,7 @@ def trace_text(model: LanguageModel, text: str) -> Trace:
     """
     tokenizer = model.tokenizer
     assert tokenizer is not None
-    return trace(model, tokenizer.encode(text).tolist())
+    return trace(model, tokenizer.encode(tokenizer.typed(text)).tolist())
 
 
 class _Notes:

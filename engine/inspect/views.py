@@ -119,7 +119,7 @@ def ids_of(command: Inspect, subject: Subject) -> tuple[list[int], int]:
     if command.text is None:
         ids = excerpt(subject.val(), longest, command.excerpt).tolist()
     else:
-        ids = subject.tokenizer.encode(command.text).tolist()
+        ids = subject.tokenizer.encode(subject.tokenizer.typed(command.text)).tolist()
     if not ids:
         raise InputError("there is no text to look at: type at least one character")
     ids += [int(one) for one in command.options.get("after", ())]

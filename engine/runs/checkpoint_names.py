@@ -16,6 +16,7 @@ from engine.config.schema import MOST_STEPS
 
 CHECKPOINTS_FOLDER = "checkpoints"
 MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
+STATE_FILE = "state.json"
 MANIFEST_FILE, PIN_FILE = "manifest.json", "pinned"
 LATEST, BEST = "latest", "best"  # pointers: files beside the checkpoints that name one of them
 LATEST_BRANCH = 10**6  # far beyond any use

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,7 @@ from engine.runs.known_text import NOWHERE_ELSE, Places, load_known_text, places
 from engine.runs.own_files import check_own_files, unshare
 from engine.runs.records import CorpusFacts
 from engine.runs.text import corpus_facts, load_text, told_of_texts, where_now
-from engine.runs.tokenizer_file import write_tokenizer
+from engine.runs.tokenizer_file import TOKENIZER_FILE, mend_tokenizer, write_tokenizer
 
 
 @dataclass
@@ -90,7 +90,8 @@ def new_run(
     if name:
         check_name(name, runs_dir)
     corpus, tokenizer, split = load_text(config, watcher)
-    tokenizer.encode(config.sample.prompt)  # refuses unknown characters before there is a run
+    # refuses unknown characters before there is a run
+    tokenizer.encode(tokenizer.typed(config.sample.prompt))
     if tokenizer.kind in KINDS:
         config = config.replace({"data.tokenizer": tokenizer.kind})  # which need not be named
     config = where_now(config, corpus)  # the run is opened from any folder later
@@ -161,8 +162,18 @@ def open_run(
             files.text_was = was
         if known and (here := places_now(known, corpus)) != known:
             database.set_meta(corpus=here)
+        files.told = _mended(path, tokenizer, config)
         undo.pop_all()
     return files
+
+
+def _mended(path: Path, tokenizer: Tokenizer, config: Config) -> tuple[str, ...]:
+    """Write a damaged ``tokenizer.json`` anew; return what to say of that."""
+    kind, has_documents = config.data.tokenizer, tokenizer.end_of_text is not None
+    with suppress(OSError):  # it is not needed to go on
+        if mend_tokenizer(path, tokenizer, kind, has_documents):
+            return (f"{TOKENIZER_FILE} was damaged: it was written again from what the run knows",)
+    return ()
 
 
 def _unshare(path: Path) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from data.errors import InputError
 from data.files import write_atomically
 from data.reading import parse_json, read_regular
 from data.tokenizers import Tokenizer
-from data.tokenizers.kinds import from_standard
+from data.tokenizers.hugging_face import PackageMissing
+from data.tokenizers.kinds import from_standard, load_tokenizer
+from engine.runs.checkpoint_names import STATE_FILE, list_snapshots
 
 TOKENIZER_FILE = "tokenizer.json"
 LARGEST_FILE = 1 << 26  # bytes
@@ -24,17 +27,57 @@ def write_tokenizer(run: Path, tokenizer: Tokenizer) -> None:
 
 
 def read_tokenizer(run: Path, kind: str, has_documents: bool) -> Tokenizer | None:
-    """Read a run's tokenizer; None where its text gives it again, as in runs until 0.9.
+    """Read a run's tokenizer: where its file is damaged, from the latest checkpoint that has it.
 
     Args:
         kind: The run's setting ``data.tokenizer``.
         has_documents: Whether its documents are kept apart; see ``from_standard``.
 
+    Returns:
+        None where its text gives it again, as in runs until 0.9.
+
     Raises:
-        InputError: A package is missing that it needs.
+        PackageMissing: A package is missing that it needs.
     """
+    found = _in_file(run, kind, has_documents)
+    return found or tokenizer_in_checkpoints(run)
+
+
+def mend_tokenizer(run: Path, tokenizer: Tokenizer, kind: str, has_documents: bool) -> bool:
+    """Write the file again where it is damaged; return whether it was.
+
+    Raises:
+        OSError: It could not be written.
+    """
+    if not (run / TOKENIZER_FILE).exists() or _in_file(run, kind, has_documents):
+        return False
+    write_tokenizer(run, tokenizer)
+    return True
+
+
+def _in_file(run: Path, kind: str, has_documents: bool) -> Tokenizer | None:
     try:
         saved = parse_json(read_regular(run / TOKENIZER_FILE, LARGEST_FILE))
-    except (OSError, ValueError):
+        found = from_standard(kind, saved, has_documents) if isinstance(saved, dict) else None
+        return found if found and found.vocab_size else None  # raises if there is none
+    except PackageMissing:
+        raise
+    except (OSError, ValueError, InputError):
         return None
-    return from_standard(kind, saved, has_documents) if isinstance(saved, dict) else None
+
+
+def tokenizer_in_checkpoints(run: Path) -> Tokenizer | None:
+    """Return the tokenizer of the latest checkpoint that has one; None if none has.
+
+    Raises:
+        PackageMissing: A package is missing that it needs.
+    """
+    for path in reversed(list_snapshots(run)):
+        try:
+            state = parse_json(read_regular(path / STATE_FILE, LARGEST_FILE))
+            return load_tokenizer(state["tokenizer"])
+        except PackageMissing:
+            raise
+        except (OSError, ValueError, LookupError, TypeError, InputError):
+            continue  # damaged, too, or of a version that had none
+    return None

@@ -256,7 +256,7 @@ def start_tokens(prompt: str, tokenizer: Tokenizer) -> list[int]:
         InputError: The prompt has characters outside the vocabulary.
     """
     if prompt:
-        return [int(token) for token in tokenizer.encode(prompt)]
+        return [int(token) for token in tokenizer.encode(tokenizer.typed(prompt))]
     if tokenizer.end_of_text is not None:
         return [tokenizer.end_of_text]
     return [0] if tokenizer.unknown("\n") else [int(token) for token in tokenizer.encode("\n")]

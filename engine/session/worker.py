@@ -400,7 +400,8 @@ def open_or_restore(
         ) from None
     finally:
         lock.release()
-    return dataclasses.replace(open_run(path, watcher, places, changes), told=tuple(told))
+    files = open_run(path, watcher, places, changes)
+    return dataclasses.replace(files, told=(*told, *files.told))
 
 
 def _described(error: Exception, session: AnySession | None) -> str:

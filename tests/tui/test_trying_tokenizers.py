@@ -75,6 +75,10 @@ async def test_what_is_typed_is_seen_as_tokens_at_once(open_app: Open, small_tex
         await person.press("w", *"hello☃")
         assert "tokens 5  bytes 5" in seen(screen) and "tokens 8  bytes 8" in seen(screen)
         assert "1 unknown character, left out: ☃" in seen(screen)
+        await person.press("backslash")  # begins an escape sequence
+        assert "tokens 9  bytes 9" in seen(screen)
+        await person.press("n")
+        assert "hello☃↵" in seen(screen)
         await person.press("enter", "1")
         assert "hello" not in seen(screen)
         await person.press("4")

@@ -272,6 +272,7 @@ def known_text(what: str, text: str, tokenizer: Tokenizer, drop_unknown: bool) -
     Raises:
         InputError: It has some, and they may not be dropped.
     """
+    text = tokenizer.typed(text)
     unknown = tokenizer.unknown(text)
     if unknown and not drop_unknown:
         named = ", ".join(map(repr, unknown))

@@ -67,6 +67,7 @@ def second_tokenizer(
 
 def tokenized(tokenizer: Tokenizer, text: str, name: str = "") -> Tokenized:
     """Return a text as a tokenizer cuts it, without characters that it does not know."""
+    text = tokenizer.typed(text)
     ids = tuple(tokenizer.encode(text, drop_unknown=True).tolist())
     return Tokenized(
         named(name or tokenizer.kind),

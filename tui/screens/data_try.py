@@ -79,7 +79,7 @@ class TryView(View):
         """Take a text, with ``\\n`` and the like as they are written in a field."""
         try:
             self.typed = unescape(written, "the text")[:MOST_TYPED]
-        except InputError:
+        except ValueError:
             self.typed = written[:MOST_TYPED]  # a backslash that begins an escape
 
     def value(self, what: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -265,6 +267,23 @@ def test_learning_can_be_cancelled() -> None:
     with pytest.raises(Cancelled):
         train_bpe([text], len(text), 50_000, "a text", Watcher(cancelled=cancelled))
     assert asked[-1] - began < 2, "it did not wait for the end"
+
+
+def test_what_learns_ends_soon_after_it_is_cancelled() -> None:
+    """It would take many seconds; nobody reads the rest of the text, or merges what was read."""
+    read: list[int] = []
+
+    def pieces() -> Iterator[str]:
+        for number in range(1_000):
+            read.append(number)
+            yield "".join(f"{number * 1_000 + one:x} " for one in range(3_000))
+
+    with pytest.raises(Cancelled):
+        train_bpe(pieces(), 20_000_000, 50_000, "a text", Watcher(cancelled=lambda: len(read) > 3))
+    for left in [one for one in threading.enumerate() if one.name == "bpe"]:
+        left.join(5.0)
+        assert not left.is_alive()
+    assert len(read) < 10
 
 
 def test_the_name_of_a_special_token_is_a_text_like_any_other() -> None:

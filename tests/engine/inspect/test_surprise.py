@@ -122,6 +122,11 @@ def test_the_worst_tokens_come_first_and_means_are_over_all_but_the_first() -> N
         ("漢", "lower case"),
         ("\x00", "other"),
         ("", "other"),
+        ("<E2>", "other"),  # bytes that are no whole character
+        ("<E2><80>", "other"),
+        (" <C3>", "other"),
+        ("<E2", "punctuation"),
+        ("<3>", "punctuation"),
     ],
 )
 def test_a_token_is_of_the_kind_of_its_first_character(token: str, kind: str) -> None:

@@ -11,9 +11,12 @@ import tokenizers
 
 import engine
 from data.errors import InputError
-from engine.protocol import Sample, SampleStarted, SampleText
+from data.tokenizers import CharTokenizer
+from engine.protocol import Sample, SampleStarted, SampleText, Warned
+from engine.runs.open import look_at_run
 from engine.runs.summary import read_summary
-from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, bits, recorded_losses
+from engine.sampling.generate import start_tokens
+from tests.engine.conftest import SILENT, MakeConfig, Rig, assert_same_bits, bits, recorded_losses
 from tests.engine.run_folders import forget_prepared_texts
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -107,6 +110,51 @@ def test_a_damaged_tokenizer_file_is_made_again_of_the_text(
     (path / "tokenizer.json").write_text("{")
     session = rig.open(path, running=False)
     assert session.files.tokenizer.vocab_size == 300
+
+
+BROKEN = b"{", b"[]", b"{}", b'{"model": {"vocab": 3}}', b'{"model": {"vocab": {}, "merges": []}}'
+
+
+@every_kind
+def test_a_damaged_tokenizer_file_is_made_again_of_a_checkpoint(
+    kind: dict[str, Any], text: Path, rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(data__corpus=str(text), **kind))
+    rig.to_step(session, 1)
+    own, path = session.files.tokenizer, rig.close(session)
+    text.unlink()  # its tokens are kept, and so is the tokenizer
+    file = path / "tokenizer.json"
+    before = file.read_bytes()
+    for damage in BROKEN:
+        file.write_bytes(damage)
+        seen = look_at_run(path, SILENT)  # which writes nothing
+        seen.close()
+        assert seen.tokenizer.fingerprint == own.fingerprint and file.read_bytes() == damage
+        rig.events.clear()
+        again = rig.open(path, running=False)
+        assert again.files.tokenizer.fingerprint == own.fingerprint
+        told = "tokenizer.json was damaged: it was written again from what the run knows"
+        assert told in [event.message for event in rig.said(Warned)]
+        assert file.read_bytes() == before
+        rig.close(again)
+    file.unlink()  # as of a run until 0.9
+    assert rig.open(path, running=False).files.tokenizer.fingerprint == own.fingerprint
+    assert not file.exists()
+
+
+@every_kind
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_line_ends_of_a_prompt_are_those_of_the_text(
+    kind: dict[str, Any], end: str, text: Path, rig: Rig, make_config: MakeConfig
+) -> None:
+    config = make_config(data__corpus=str(text), sample__prompt=f"Zw{end}Zw", **kind)
+    own = rig.new(config, running=False).files.tokenizer
+    assert start_tokens(f"Zw{end}Zw", own) == own.encode("Zw\nZw").tolist()
+
+
+def test_a_carriage_return_that_a_text_has_stays_one() -> None:
+    """Those of runs until 0.9 may have some."""
+    assert start_tokens("a\r\n", CharTokenizer("\n\ra")) == [2, 1, 0]
 
 
 def test_a_prompt_with_rare_characters_is_refused(
