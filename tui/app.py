@@ -24,7 +24,7 @@ from data.paths import describe_os_error, quoted_path
 from engine.config.changes import format_options
 from engine.config.schema import Config
 from engine.program import PROGRAM, program
-from engine.protocol import Event, State, Unsilence
+from engine.protocol import Event, Save, State, Unsilence
 from engine.runs.folder import CONFIG_FILE, LOG_FILE, typed_name
 from tui import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
 from tui.control.keymap import GROUPS, bindings, display
@@ -171,7 +171,7 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
         self.theme_changed_signal.subscribe(self, self._remember_theme)
         self._take_keys(problems)
         if self._guard:
-            hear_in_thread(self._leave_by_signal)
+            hear_in_thread(self._leave_by_signal, self._save_by_signal)
         if not self.is_headless:
             self.set_interval(1.0, self._leave_if_terminal_is_gone)
             self.set_interval(TITLE_SECONDS, self._show_title)
@@ -317,6 +317,20 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
 
         if isinstance(self.screen, QuitDialog) or self.leaving.code is not None:
             return
+        if self._keeps_training:
+            self._leave_as_answered("leave")
+        else:
+            self._ask_before_leaving()
+
+    @property
+    def _keeps_training(self) -> bool:
+        """Whether to quit is to leave the run in training in the background."""
+        preferred = bool(self.preferences.get("screen.keep_training"))
+        return preferred and self.control.is_training_here
+
+    def _ask_before_leaving(self) -> None:
+        from tui.screens.dialogs import QuitDialog
+
         if self.control.has_unsaved_steps:
             run = self.control.run_path
             dialog = QuitDialog(
@@ -332,8 +346,8 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
 
         if isinstance(self.screen, QuitDialog):
             self.screen.action_answer("save")
-        else:
-            self.action_leave()
+        elif self.leaving.code is None:
+            self._ask_before_leaving()
 
     def _leave_as_answered(self, answer: str | None) -> None:
         self.leaves_training = answer == "leave"
@@ -341,7 +355,13 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
             self._leave(save=answer != "now", code=EXIT_DONE)
 
     def _leave_by_signal(self) -> None:
+        if is_gone(sys.__stdin__) and self._keeps_training:
+            self.leaves_training = True
         self._leave(save=True, code=EXIT_SIGNAL)
+
+    def _save_by_signal(self) -> None:
+        if self.control.is_open:
+            self.control.send(Save())
 
     def _leave_if_terminal_is_gone(self) -> None:
         # only a terminal that controls the process sends it a signal, and 'setsid gpt-tui' has none

@@ -31,8 +31,8 @@ from engine.session.recorder import Recorder
 from engine.session.rewind import untrained
 from engine.session.run_state import RunState
 from engine.training.runtime import (
-    available_devices,
     hardware,
+    is_usable,
     no_room,
     use_threads,
     versions,
@@ -80,7 +80,7 @@ def replay(run: Path, report: Callable[[str], None], places: Places = NOWHERE_EL
         if not known:
             raise InputError(f"the run {run.name!r} ended before its first step: nothing to replay")
         runtime = Runtime(**known["resolved"])
-        if runtime.device not in available_devices():
+        if not is_usable(runtime.device):
             raise InputError(f"the run was trained on {runtime.device}, which is not available")
         keep_freed_memory()
         with refusing_failures(no_room(runtime.device)):

@@ -25,9 +25,9 @@ from engine.session.recorder import Recorder
 from engine.states import UNCLOSED
 from engine.training.exactness import not_promised, what_differs
 from engine.training.runtime import (
-    available_devices,
     hardware,
     has_kernels,
+    is_usable,
     no_room,
     resolve_runtime,
     usable_here,
@@ -136,7 +136,7 @@ def _settle(
 ) -> Runtime:
     """Resolve every ``auto`` once; a run that has a runtime keeps it."""
     asked = dataclasses.asdict(config.system)
-    if known and known["resolved"]["device"] in available_devices():
+    if known and is_usable(known["resolved"]["device"]):
         lost = known["resolved"]["kernels"] == "native" and not has_kernels(
             known["resolved"]["device"], report
         )

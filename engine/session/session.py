@@ -49,6 +49,7 @@ from engine.session.rewind import Rewinder, kept_checkpoint
 from engine.session.run_state import RunState
 from engine.session.saving import Saving, Task
 from engine.session.time_limit import TimeLimit
+from engine.training.throughput import Stopwatch
 from engine.training.trainer import StepResult
 
 STEP_REPORT_SECONDS = 1.0  # between two reports on the progress of a step
@@ -465,7 +466,7 @@ class Session:
                 return
             self._step = self.trainer.step_quanta(self._health.is_due(self.trainer.step + 1))
             self._step_reported = time.perf_counter()
-        phases, started = self.run_state.phases, time.perf_counter()
+        phases, watch = self.run_state.phases, Stopwatch()
         phases.enter("training")
         try:
             next(self._step)
@@ -473,15 +474,16 @@ class Session:
             self._step = None
             self.run_state.throughput.mark_step(self.trainer.device)
             phases.enter("other")
-            self._after_step(stop.value, time.perf_counter() - started)
+            self._after_step(stop.value, watch.seconds())
             return
         phases.enter("other")
         now = time.perf_counter()
         if now - self._step_reported > STEP_REPORT_SECONDS:
             self._step_reported = now
             self.outlet.report_step(self.trainer.step_share)
-        self.run_state.throughput.add(now - started)
-        self.sampler.earn(now - started)
+        seconds = watch.seconds()
+        self.run_state.throughput.add(seconds)
+        self.sampler.earn(seconds)
 
     def _saved_after(self, lost: ProcessLost) -> InputError:
         """Save what was trained with a process that is gone; return what to say."""

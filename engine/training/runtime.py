@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 
 import torch
 
@@ -125,6 +126,9 @@ def resolve_device(asked: str, warn: Say) -> str:
         if gpu is Gpu.BROKEN:
             reason = f"its driver does not answer (nvidia-smi fails or hangs), and {reason}"
         warn(f"this machine seems to have an NVIDIA GPU, but {reason}: training on the CPU")
+    if asked in ("auto", "cuda") and (why := why_no_kernels()):
+        warn(f"{why}: training on the CPU (see pytorch.org for other builds)")
+        return "cpu"
     if asked in ("auto", *there):
         return best if asked == "auto" else asked
     warn(
@@ -138,6 +142,29 @@ def available_devices() -> list[str]:
     """List the devices that PyTorch can use here, the fastest first."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     return [*(device for device, available in there.items() if available), "cpu"]
+
+
+def is_usable(device: str) -> bool:
+    """Return whether a run can train on a device of this machine."""
+    return device in available_devices() and not (device == "cuda" and why_no_kernels())
+
+
+@cache
+def why_no_kernels() -> str:
+    """Return why PyTorch cannot compute on the GPU that it finds; empty if it can, or finds none.
+
+    A build has kernels for some generations of GPUs alone, which shows at the first one.
+    """
+    if not torch.cuda.is_available():
+        return ""
+    try:
+        torch.ones(1, device="cuda").add_(1).cpu()
+    except RuntimeError as error:
+        if "no kernel image" in str(error):
+            name, (major, minor) = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
+            has = ", ".join(torch.cuda.get_arch_list())
+            return f"this PyTorch has no kernels for the {name} (sm_{major}{minor}, it has {has})"
+    return ""
 
 
 def _why_no_cuda() -> str:

@@ -11,7 +11,23 @@ SPEED_SECONDS = 3.0  # tokens per second are averaged over this much training ti
 SETTLING_SECONDS = 1.0  # after a change of the step size, before a speed is shown
 READ_SECONDS = 0.1  # losses are copied from a GPU at most this late …
 READ_STEPS = 64  # … or after this many steps
+STILL_SECONDS, BUSY_SHARE = 5.0, 0.05  # longer with less processor time than this stands still
 STEPS_AHEAD = 2  # steps queued on the GPU; with more of them a pause would take effect late
+
+
+class Stopwatch:
+    """Measures the time of a quantum, without that in which the process was stopped or slept.
+
+    While it is stopped (SIGSTOP, Ctrl-Z, a laptop that is closed) it uses no processor time.
+    """
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def seconds(self) -> float:
+        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        stood_still = wall > STILL_SECONDS and cpu < BUSY_SHARE * wall
+        return cpu if stood_still else wall
 
 
 class Throughput:

@@ -14,8 +14,9 @@ from typing import IO, Any
 import pytest
 
 from engine.protocol import Event, RunOpened
-from engine.runs.checkpoint_names import list_checkpoints
-from tests.cli.conftest import ROOT, Cli, start_process, train_command
+from engine.runs.checkpoint_names import list_checkpoints, step_of
+from engine.runs.summary import read_summary
+from tests.cli.conftest import ROOT, Cli, start_process, train_command, until
 from tui import EXIT_SIGNAL
 from tui.cli import main
 from tui.commands import headless
@@ -88,7 +89,7 @@ def test_closed_terminal(text: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGUSR1, pytest.param(signal.SIGHUP, marks=without_nohup)]
+    "number", [signal.SIGXCPU, pytest.param(signal.SIGHUP, marks=without_nohup)]
 )
 def test_other_signals_at_any_time(
     cli: Cli, text: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
@@ -102,6 +103,24 @@ def test_other_signals_at_any_time(
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_warning_of_a_batch_system_saves_and_training_goes_on(
+    text: Path, runs_dir: Path, number: signal.Signals
+) -> None:
+    settings = ["--set", "checkpoint.interval=0", "--set", "eval.interval=0"]
+    process = start_process(*train_command(text), "--name", "a", *ENDLESS, *settings)
+    run = runs_dir / "a"
+    until(lambda: run.is_dir() and read_summary(run).step >= 3)
+    process.send_signal(number)
+    until(lambda: list_checkpoints(run))
+    saved = step_of(list_checkpoints(run)[-1])
+    until(lambda: read_summary(run).step > saved)
+    process.terminate()
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"{number.name}: saving the run, and training on" in said
+
+
 def test_every_signal_that_would_end_the_process_is_heard() -> None:
     numbers = ending_signals()
     named = {signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGXCPU}
@@ -109,7 +128,7 @@ def test_every_signal_that_would_end_the_process_is_heard() -> None:
     ignored = {one for one in named if signal.getsignal(one) is signal.SIG_IGN}
     assert {signal.SIGINT, signal.SIGTERM} | (named - ignored) <= set(numbers)
     heard = []
-    with headless._handling_signals(lambda number, _: heard.append(number)):
+    with headless._handling(numbers, lambda number, _: heard.append(number)):
         for number in numbers:
             signal.raise_signal(number)
     assert heard == numbers

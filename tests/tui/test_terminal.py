@@ -15,12 +15,14 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from data.paths import quoted, utf8_text
 from engine.protocol import Stop
+from engine.runs.folder import is_locked
 from engine.runs.summary import RunSummary, read_summary
 from tests.tui.conftest import SMALL, checkpoints
 from tui.commands.tell import tell
@@ -357,8 +359,29 @@ def test_a_run_that_is_left_in_training_goes_on_in_a_process_of_its_own(
     assert tell(terminal.run, Stop())["state"] == "stopped"
 
 
+@pytest.mark.usefixtures("sockets")
+def test_whoever_prefers_it_leaves_runs_in_training(
+    open_terminal: OpenTerminal, tmp_path: Path
+) -> None:
+    (tmp_path / "preferences.toml").write_text("[screen]\nkeep_training = true\n")
+    quits, lost = open_terminal(), open_terminal()
+    for terminal in (quits, lost):
+        terminal.train()
+    quits.process.send_signal(signal.SIGUSR1)  # saves, and goes on
+    quits.until(lambda: checkpoints(quits.run), "a checkpoint")
+    quits.press("q")  # no question
+    os.close(lost.slave)
+    os.close(lost.master)
+    assert quits.wait() == 0
+    assert "is trained by process" in quits.goodbye
+    lost.process.wait(60)
+    for terminal in (quits, lost):
+        terminal.until(partial(is_locked, terminal.run), "training")
+        assert tell(terminal.run, Stop())["state"] == "stopped"
+
+
 def test_signals_and_a_lost_terminal_save_and_end(open_terminal: OpenTerminal) -> None:
-    signals = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+    signals = (signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
     terminals = [open_terminal() for _ in signals]  # at a time, which is faster
     lost = [open_terminal(), open_terminal(terminal=NOBODYS)]  # as when an ssh session breaks off
     for number, terminal in zip(signals, terminals, strict=True):

@@ -16,6 +16,7 @@ from typing import TextIO
 
 from data.errors import InputError, on_one_line
 from data.program import named
+from engine.distributed.environment import started_processes
 from engine.protocol import (
     Advised,
     Evaluated,
@@ -27,6 +28,7 @@ from engine.protocol import (
     Open,
     Refused,
     RunOpened,
+    Save,
     Start,
     State,
     StateChanged,
@@ -38,7 +40,7 @@ from engine.remote.wire import encode
 from engine.runs.folder import DATABASE_FILE, LOG_FILE
 from engine.session.worker import EngineLoop
 from tui import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
-from tui.terminal.signals import Handler, ending_signals, handle, name_of
+from tui.terminal.signals import Handler, ending_signals, handle, name_of, saving_signals
 from tui.terminal.stdout import silence
 from tui.terminal.visible import Control, visible, visible_line
 from tui.text.notices import format_advice
@@ -53,6 +55,7 @@ from tui.text.numbers import (
 from tui.text.tables import format_threads
 
 STDERR = 2
+BY_SIGNAL = 1  # the id of requests that a signal makes
 TERMINAL_SECONDS, PLAIN_SECONDS = 0.25, 5.0  # between two lines of progress
 CLEAR_LINE = "\r\x1b[K"
 
@@ -104,7 +107,10 @@ class _Headless:
 
     def train(self, command: Start | Open) -> Outcome:
         self._loop.send(command)
-        with _handling_signals(self._stop), self._progress:
+        # of several processes the launcher hears the signals, and ends all of them
+        saving = saving_signals() if started_processes() == 1 else []
+        ending = [one for one in ending_signals() if one not in saving]
+        with _handling(ending, self._stop), _handling(saving, self._save), self._progress:
             self._loop.run()
             if self._refused is not None and not self._signalled:
                 raise InputError(*self._refused.splitlines())
@@ -130,6 +136,11 @@ class _Headless:
             self._loop.end()
         name = name_of(number)
         _write_to_stderr(f"\n{name}: {'still saving' if again else 'saving the run'} …\n")
+
+    def _save(self, number: int, _: FrameType | None) -> None:
+        """Save and go on."""
+        self._loop.send(Save(request_id=BY_SIGNAL))
+        _write_to_stderr(f"\n{name_of(number)}: saving the run, and training on …\n")
 
     # -- events ----------------------------------------------------------------------------------
 
@@ -248,9 +259,9 @@ def _evaluation(event: Evaluated, total_steps: int) -> str:
 
 
 @contextmanager
-def _handling_signals(handler: Handler) -> Iterator[None]:
-    """Install a handler for the signals that would end the process."""
-    before = handle(ending_signals(), handler)
+def _handling(numbers: list[int], handler: Handler) -> Iterator[None]:
+    """Install a handler for signals that would end the process."""
+    before = handle(numbers, handler)
     try:
         yield
     finally:

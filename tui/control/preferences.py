@@ -33,7 +33,7 @@ AUTO = "auto"
 ACTION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 SECTIONS = {
-    "screen": "The theme, and the panels of the cockpit.",
+    "screen": "The theme, the panels of the cockpit, and what quitting does.",
     "chart": "How curves are drawn.",
     "runs": "The table of runs.",
     "inside": "How models are looked into.",
@@ -62,6 +62,10 @@ _TABLE = (
     ),
     _preference("screen.settings", True, "Whether the settings are shown where there is room."),
     _preference("screen.text", True, "Whether the generated text is shown."),
+    _preference(
+        "screen.keep_training", False,
+        "Whether q, and closing the terminal, leave a run in training in the background.",
+    ),
     _preference(
         "chart.characters", AUTO,
         "What curves are drawn with; auto is what the terminal can show.",

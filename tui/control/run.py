@@ -191,6 +191,12 @@ class RunControl:
         return self.is_open and unsaved and not self.attached
 
     @property
+    def is_training_here(self) -> bool:
+        """Whether this process trains, and another one could go on with it."""
+        state = self.status.state
+        return self.is_open and state is State.RUNNING and not self.attached
+
+    @property
     def can_cool_down(self) -> bool:
         """Whether the schedule decays only on command."""
         active = self.status.state in (State.RUNNING, State.PAUSED) and not self.watching

@@ -1,4 +1,4 @@
-"""Signals that end a program unless it handles them, and what is done instead: save and leave."""
+"""Signals that end a program unless it handles them; it saves, and leaves or goes on."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ def ending_signals() -> list[int]:
     )
 
 
+def saving_signals() -> list[int]:
+    """Return those by which one process saves and goes on: batch systems warn with them."""
+    return [one for one in ending_signals() if one in (signal.SIGUSR1, signal.SIGUSR2)]
+
+
 def handle(numbers: list[int], handler: Handler) -> dict[int, Any]:
     """Install a handler; return the handlers before."""
     before: dict[int, Any] = {}
@@ -63,12 +68,12 @@ def ignore_signals() -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
-def hear_in_thread(hear: Callable[[], None]) -> None:
-    """Call `hear` when one of these signals arrives, in a thread of its own, until the end.
+def hear_in_thread(leave: Callable[[], None], save: Callable[[], None]) -> None:
+    """Call one of these when a signal arrives, in a thread of its own, until the end.
 
     Python's own handlers run in the main thread, which may be stuck.
     """
-    numbers = ending_signals()
+    numbers, saving = ending_signals(), saving_signals()
     handle(numbers, _heard_in_thread)
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -76,7 +81,10 @@ def hear_in_thread(hear: Callable[[], None]) -> None:
 
     def listen() -> None:
         while arrived := os.read(reading, 64):
-            if any(number in numbers for number in arrived):
-                hear()
+            heard = [number for number in arrived if number in numbers]
+            if any(number not in saving for number in heard):
+                leave()
+            elif heard:
+                save()
 
     threading.Thread(target=listen, name="signals", daemon=True).start()

@@ -41,7 +41,7 @@ from engine.protocol import (
     Warned,
 )
 from engine.session.worker import EngineLoop
-from engine.training import memory_probe, runtime
+from engine.training import memory_probe, runtime, throughput
 from engine.training.memory_probe import largest_micro_batch
 from engine.training.runtime import resolve_precision, resolve_runtime, usable_here
 from engine.training.trainer import Runtime
@@ -303,6 +303,50 @@ def test_an_nvidia_gpu_that_pytorch_cannot_use_is_told(
     said: list[str] = []
     assert runtime.resolve_device("auto", said.append) == "cpu"
     assert said == [f"this machine seems to have an NVIDIA GPU, but {reason}: training on the CPU"]
+
+
+def test_a_gpu_that_the_build_has_no_kernels_for_is_told_and_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+
+    runtime.why_no_kernels.cache_clear()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla K80")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (3, 7))
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_90"])
+    monkeypatch.setattr(torch, "ones", fail)
+    try:
+        for asked in ("auto", "cuda"):
+            said: list[str] = []
+            assert runtime.resolve_device(asked, said.append) == "cpu"
+            (told,) = said
+            assert "no kernels for the Tesla K80 (sm_37, it has sm_75, sm_90)" in told
+            assert "training on the CPU" in told
+        assert not runtime.is_usable("cuda") and runtime.is_usable("cpu")
+    finally:
+        runtime.why_no_kernels.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("wall", "cpu", "counted"),
+    [
+        (60.0, 0.2, 0.2),  # stopped, or asleep
+        (60.0, 58.0, 60.0),  # a slow quantum
+        (4.0, 0.0, 4.0),  # waiting, as for a GPU
+    ],
+)
+def test_the_time_in_which_a_process_is_stopped_is_not_training_time(
+    monkeypatch: pytest.MonkeyPatch, wall: float, cpu: float, counted: float
+) -> None:
+    clocks = {"perf_counter": 100.0, "process_time": 7.0}
+    for name in clocks:
+        monkeypatch.setattr(time, name, lambda name=name: clocks[name])
+    watch = throughput.Stopwatch()
+    clocks["perf_counter"] += wall
+    clocks["process_time"] += cpu
+    assert watch.seconds() == pytest.approx(counted)
 
 
 # What somebody believed: a recorded number of threads, or a precision of another card
