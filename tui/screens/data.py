@@ -40,7 +40,6 @@ LABELS = {
     "data.vocab_size": "tokens of bpe",
 }
 TICK_SECONDS = 1.0
-NOT_THE_LIST = f"the view {TextsView.title} has it"
 
 
 class DataScreen(PictureScreen[dict[str, Any] | None]):
@@ -63,7 +62,7 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
         self._doing = "reading the text …"
         self._problem = ""
         self._is_elsewhere = False  # the text would have to be downloaded
-        self._words = ""  # that were searched for
+        self.words = ""  # that were searched for
         self._edited = SEARCH
         self._step_seen = -1
 
@@ -214,43 +213,21 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
         return super().check_action(action, parameters)
 
     def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
-        is_list = isinstance(self.view, TextsView)
-        if action in ("look", "prepare", "remove") or (action == "fetch" and is_list):
-            return self._texts.why_not(action) if is_list else NOT_THE_LIST
-        if action == "fetch":
+        what = str(parameters[0]) if action == "edit" else action
+        if what in ("close", "show", "next_view", "data.corpus"):
+            return ""
+        if isinstance(self.view, TextsView):
+            return self.view.why_not(what)
+        if what == "fetch":
             return "" if self._is_elsewhere else "there is nothing to download"
-        if action == "take":
-            if is_list:
-                return "the text at the cursor is looked at first"
+        if what == "take":
             choose, tokens = self.key_of("data.choose"), self.key_of("data.tokenizer")
             if not self.wanted:
                 return f"{choose} names another text, {tokens} another tokenizer to take"
             return "it cannot be read" if self._problem else ""
-        what = parameters[:1]
-        if action in ("close", "show", "next_view") or what == ("data.corpus",):
+        if what in ("data.tokenizer", "data.vocab_size"):
             return ""
-        if is_list:
-            moves = ("go_down", "page", "go_to_end")
-            return "" if action in moves else "it is of no use in the list of texts"
-        if what in (("data.tokenizer",), ("data.vocab_size",)):
-            return ""
-        if self.text is None:
-            return "there is no text yet"
-        is_try = isinstance(self.view, TryView)
-        if what in ((TYPED,), (SECOND,)):
-            return "" if is_try else f"the view {TryView.title} has it"
-        if is_try:
-            return f"it is of no use in the view {TryView.title}"
-        is_batch = isinstance(self.view, BatchView)
-        if action in ("edit", "next_match") and is_batch:
-            return "a batch is not searched: its windows are drawn at random"
-        if action == "next_match" and not self._words:
-            return f"nothing was searched for: {self.key_of('data.search')} does"
-        if action == "now" and not is_batch:
-            return "the text is the same at each step"
-        if action == "move" and self._shown == "text":
-            return "the text is read by line and page: the tokens are in another view"
-        return ""
+        return self.view.why_not(what) if self.text else "there is no text yet"
 
     def action_show(self, view: str) -> None:
         self._shown = view
@@ -317,7 +294,7 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
     def action_next_match(self) -> None:
         if self.text and isinstance(self.view, TextView):
             start = self.view.match.start + 1 if self.view.match else self.view.at
-            self._search(self.text, self._words, min(start, self.text.total - 1))
+            self._search(self.text, self.words, min(start, self.text.total - 1))
 
     def _search(self, text: TextLook, words: str, start: int) -> None:
         def search(job: Job) -> None:
@@ -359,7 +336,7 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
     def _value(self, what: str) -> str:
         """Return what stands in the field at first."""
         if what == SEARCH:
-            return self._words
+            return self.words
         if what in (TYPED, SECOND):
             return self._tried.value(what)
         return SETTINGS[what].format(self.next_config.get(what))
@@ -383,7 +360,7 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
         elif not typed.strip():
             self.notify("nothing was typed", severity="warning")
         elif self._edited == SEARCH:
-            self._words = typed
+            self.words = typed
             if self.text and isinstance(self.view, TextView):
                 self._search(self.text, typed, self.view.at)
         elif self._edited == SECOND:

@@ -71,21 +71,26 @@ class TextsView(View):
         picture = draw_texts(self.listed, self.cursor, self.screen.next_text, width, height)
         return cut(picture, width, height)
 
-    def why_not(self, action: str) -> str:
-        """Return why a key does nothing with the text at the cursor; empty if it does something."""
+    def why_not(self, what: str) -> str:
+        if what in ("go_down", "page", "go_to_end"):
+            return ""
+        if what == "take":
+            return "the text at the cursor is looked at first"
+        if what not in ("look", "fetch", "prepare", "remove"):
+            return "another view has it"
         one = self.at_cursor
         if one is None:
             return "the list is not there yet"
         if self.screen.jobs.is_running(JOB):
             return f"{self.screen.key_of('data.back')} cancels what is being done, first"
-        if action in ("look", "prepare") and not one.in_catalogue:
+        if what in ("look", "prepare") and not one.in_catalogue:
             other = self.screen.key_of("data.choose")
             return f"only its tokens are known, not where it is: {other} names its file"
-        if action == "fetch" and (one.is_here or not one.in_catalogue):
+        if what == "fetch" and (one.is_here or not one.in_catalogue):
             return "there is nothing to download of it"
-        if action == "prepare" and not one.is_here:
+        if what == "prepare" and not one.is_here:
             return f"it is not here yet: {self.screen.key_of('data.fetch')} downloads it"
-        if action == "remove" and not (one.prepared or can_remove(one)):
+        if what == "remove" and not (one.prepared or can_remove(one)):
             return "nothing of it is kept"
         return ""
 

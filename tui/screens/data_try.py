@@ -47,6 +47,9 @@ class TryView(View):
         """The text is another one: a tokenizer that was made of it is, too."""
         self._tokenizer = None
 
+    def why_not(self, what: str) -> str:
+        return "" if what in (TYPED, SECOND) else "another view has it"
+
     def begin(self) -> None:
         """Make the second tokenizer, if need be."""
         text, config = self.screen.text, self.screen.config

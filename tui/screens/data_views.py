@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 WIDE = 110  # columns from which the figures stand beside the text
 LEAST_TEXT = 5  # rows of the text, whatever there is to say of it
 FREQUENT = 40
+ELSEWHERE = ("look", "prepare", "remove", "typed", "second")  # what a single view has
 LINES_BEFORE = 2  # above what was found
 
 
@@ -33,6 +34,14 @@ class View:
 
     def begin(self) -> None:
         """Find out what it needs besides the text: it is shown from now on."""
+
+    def why_not(self, what: str) -> str:
+        """Return why a key does nothing in this view; empty if it does something.
+
+        Args:
+            what: Its action, or what it edits.
+        """
+        return "another view has it" if what in ELSEWHERE else ""
 
     def draw(self, text: TextLook, width: int, height: int) -> Picture:
         raise NotImplementedError
@@ -58,6 +67,15 @@ class TextView(View):
     """What the text is, and how it reads."""
 
     title = "text"
+
+    def why_not(self, what: str) -> str:
+        if what == "next_match" and not self.screen.words:
+            return f"nothing was searched for: {self.screen.key_of('data.search')} does"
+        if what == "now":
+            return "the text is the same at each step"
+        if what == "move" and self.title == TextView.title:
+            return "the text is read by line and page: the tokens are in another view"
+        return super().why_not(what)
 
     def __init__(self, screen: DataScreen) -> None:
         super().__init__(screen)
@@ -234,6 +252,11 @@ class BatchView(View):
     """A batch as the model gets it."""
 
     title = "batch"
+
+    def why_not(self, what: str) -> str:
+        if what in ("search", "next_match"):
+            return "a batch is not searched: its windows are drawn at random"
+        return super().why_not(what)
 
     def __init__(self, screen: DataScreen) -> None:
         super().__init__(screen)
