@@ -26,6 +26,7 @@ BENCHMARKS = {
         "benchmarks.throughput", "tokens/s of training, and the machine's share"
     ),
     "time-to-loss": Benchmark("benchmarks.time_to_loss", "seconds of training to nanoGPT's loss"),
+    "attach": Benchmark("benchmarks.attach", "a run in another process: attaching, cost, kills"),
     "processes": Benchmark("benchmarks.processes", "1, 2, 4 … processes that train one run"),
     "scale": Benchmark("benchmarks.scale", "a model of training on 8 to 4,096 GPUs"),
     "saving": Benchmark("benchmarks.saving", "what saving and recording cost training"),

@@ -198,7 +198,10 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
         self.control.begin()
         if self.control.launch.lesson is not None:
             self.cockpit.action_lecture(self.control.launch.lesson)
-        _in_thread(_import_heavy_modules)
+        if self.control.launch.attaches:
+            gc.enable()
+        else:
+            _in_thread(_import_heavy_modules)
         # not beside the first steps, which wait for PyTorch
         self.set_timer(VIEWS_AFTER_SECONDS, partial(_in_thread, _import_views))
 

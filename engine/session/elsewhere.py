@@ -30,8 +30,9 @@ from engine.protocol import (
     Warned,
 )
 from engine.remote.client import Connection, Dismissed, Unreachable, welcomed
+from engine.remote.host import Host, asks
 from engine.remote.records import RecordsCopy
-from engine.remote.ssh import Host, SshConnection, asks
+from engine.remote.ssh import SshConnection
 from engine.remote.wire import Goodbye, Records, Told, Welcome
 from engine.session.attached import Attached
 

@@ -11,8 +11,7 @@ from data.errors import InputError
 from data.paths import quoted_path
 from engine.config.schema import config_from_dict
 from engine.program import PROGRAM, program
-from engine.remote.relay import relay
-from engine.remote.ssh import Host, parse_address
+from engine.remote.host import Host, parse_address
 from engine.runs.folder import find_run, is_locked, typed_name
 from tui import EXIT_DONE
 from tui.commands.app import check_terminal, existing_run, launch_app
@@ -33,6 +32,8 @@ def main(argv: list[str]) -> int:
     add_theme_option(parser)
     args = parser.parse_args(argv)
     if args.stdio:
+        from engine.remote.relay import relay  # imports numpy, which the first paint does without
+
         relay(lambda: trained_run(args.run, runs_dir_of(args)), 0, sys.stdout.buffer)
         return EXIT_DONE
     if there := parse_address(args.run):
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> int:
     runs_dir = runs_dir_of(args)
     run = trained_run(args.run, runs_dir)
     launch = existing_run(run, runs_dir, ["attach", *argv], "")
-    return launch_app(replace(launch, theme=theme_of(args), role=_role_of(args)))
+    return launch_app(replace(launch, theme=theme_of(args), role=_role_of(args), attaches=True))
 
 
 def trained_run(named: str, runs_dir: Path) -> Path:
@@ -72,6 +73,7 @@ def _attach_elsewhere(host: Host, run: str, args: argparse.Namespace) -> int:
     try:
         config = config_from_dict(elsewhere.config)
         launch = Launch(config, runs_dir_of(args), run=elsewhere.folder, elsewhere=elsewhere)
+        launch = replace(launch, attaches=True)
         return launch_app(replace(launch, theme=theme_of(args)))
     finally:
         elsewhere.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data.errors import InputError
 from engine.program import PROGRAM
-from engine.remote.ssh import NO_PROGRAM, SSH_FAILED, Host, check_host, parse_address, why_failed
+from engine.remote.host import NO_PROGRAM, SSH_FAILED, Host, check_host, parse_address, why_failed
 from tui import EXIT_FAILED
 from tui.commands.options import RunParser
 from tui.terminal.stdout import complain

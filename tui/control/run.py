@@ -70,6 +70,7 @@ class Launch:
     theme: str = ""  # instead of the preferred one
     surely: Callable[[], Config] | None = None  # `config` once nvidia-smi was asked, in a thread
     role: str = "control"  # of this app, if another process trains the run
+    attaches: bool = False  # another process trains `run`, so that PyTorch can wait
     elsewhere: Elsewhere | None = None  # the way to `run`, if another machine trains it
     lesson: str | None = None  # the model at which the lecture is opened; empty for the next one
 

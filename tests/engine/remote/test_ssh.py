@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from data.errors import InputError
-from engine.remote.ssh import Host, asks, parse_address, why_failed
+from engine.remote.host import Host, asks, parse_address, why_failed
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from engine.protocol import (
 )
 from engine.remote import server
 from engine.remote.client import Unreachable
-from engine.remote.ssh import Host
+from engine.remote.host import Host
 from engine.runs.database import reading
 from engine.runs.timeline import read_moments
 from engine.session import elsewhere

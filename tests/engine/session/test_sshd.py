@@ -15,7 +15,7 @@ import pytest
 
 from engine.protocol import Evaluate, Evaluated, Open, Pause, RunOpened, State, StateChanged, Warned
 from engine.remote.client import Unreachable
-from engine.remote.ssh import Host
+from engine.remote.host import Host
 from engine.session import elsewhere
 from engine.session.elsewhere import Elsewhere
 from tests.cli.conftest import until
