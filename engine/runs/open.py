@@ -94,8 +94,10 @@ def new_run(
     tokenizer.encode(tokenizer.typed(config.sample.prompt))
     if tokenizer.kind in KINDS:
         config = config.replace({"data.tokenizer": tokenizer.kind})  # which need not be named
+    for text in (corpus, corpus.validation):
+        if text and has_place(text.source):
+            check_storable(*specs_of(text.source))
     config = where_now(config, corpus)  # the run is opened from any folder later
-    check_storable(*specs_of(config.data.corpus), *specs_of(config.data.val))
     path = create_run(config, runs_dir, name)
     try:
         lock = RunLock(path)
