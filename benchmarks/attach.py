@@ -34,7 +34,7 @@ from engine.protocol import Command, Describe, RunOpened, State, Status, Stop
 from engine.remote.address import read_address
 from engine.remote.client import Connection, connect, welcomed
 from engine.remote.server import EngineServer
-from engine.remote.wire import Update
+from engine.remote.wire import Update, rows_from_bytes
 from engine.repair.replay import replay
 from engine.runs.folder import is_locked
 from engine.runs.summary import read_summary
@@ -178,7 +178,7 @@ def _read_rows(connection: Connection, steps: int) -> None:
         told = connection.take(PATIENCE_SECONDS)
         if isinstance(told, Update):
             for one in told.rows:
-                rows[one.name] = one.first + len(np.frombuffer(one.steps, "<i8"))
+                rows[one.name] = one.first + len(rows_from_bytes(one.steps, one.values)[0])
 
 
 def _killed(runs_dir: Path, options: list[str], kills: int) -> int:

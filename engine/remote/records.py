@@ -11,13 +11,12 @@ from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 
-import numpy as np
 from msgspec import structs
 
 from data.files import remove_tree, write_atomically
 from data.reading import read_regular
 from engine.config.schema import MOST_BYTES
-from engine.remote.wire import Points, Records
+from engine.remote.wire import Points, Records, rows_from_bytes, rows_to_bytes
 from engine.runs.checkpoint_names import (
     CHECKPOINTS_FOLDER,
     LARGEST_MANIFEST,
@@ -79,8 +78,7 @@ class RecordsReader:
                 steps, values = database.metric(branch, name, last)
                 if len(steps):
                     self._steps[branch, name] = int(steps[-1])
-                    new = steps.astype("<i8").tobytes(), values.astype("<f8").tobytes()
-                    yield Points(branch, name, *new)
+                    yield Points(branch, name, *rows_to_bytes(steps, values))
 
 
 def _manifests(run: Path) -> dict[str, str]:
@@ -123,8 +121,8 @@ class RecordsCopy:
             database.store("samples", records.samples)
             database.store("journal", records.journal)
             for one in records.curves:
-                steps, values = np.frombuffer(one.steps, "<i8"), np.frombuffer(one.values, "<f8")
-                database.import_metric(one.name, steps, values, one.branch)
+                rows = rows_from_bytes(one.steps, one.values)
+                database.import_metric(one.name, *rows, one.branch)
             database.set_meta(**records.meta)
         if records.checkpoints is not None:
             self._keep_checkpoints(records.checkpoints, records.pinned)

@@ -56,6 +56,7 @@ from engine.remote.wire import (
     Welcome,
     encode,
     from_client,
+    rows_to_bytes,
 )
 from engine.runs.folder import typed_name
 
@@ -402,6 +403,4 @@ class _Client:
         if first == len(steps) and of is history:
             return None
         new = slice(first, None)
-        return Rows(
-            name, first, steps[new].astype("<i8").tobytes(), values[new].astype("<f8").tobytes()
-        )
+        return Rows(name, first, *rows_to_bytes(steps[new], values[new]))

@@ -14,13 +14,14 @@ from math import nan
 from typing import Any, get_type_hints
 
 import msgspec
+import numpy as np
 from msgspec import Struct, structs
 
-from engine.metrics import Mark
+from engine.metrics import Mark, Steps, Values
 from engine.protocol import Command, Event, Inspect, Inspected, RunOpened, Status
 from engine.remote.packing import pack, unpack
 
-PROTOCOL = 1  # raised when older programs could not understand a message
+PROTOCOL = 2  # raised when older programs could not understand a message
 MOST_BYTES = 1 << 20  # of a line from a client
 
 
@@ -63,7 +64,7 @@ class Goodbye(Struct, frozen=True, tag=True):
 
 
 class Rows(Struct, frozen=True):
-    """Rows of a curve from ``first`` on: ``steps`` are int64, ``values`` float64, little-endian.
+    """Rows of a curve from ``first`` on; see ``rows_to_bytes``.
 
     With a ``first`` of 0 they replace what is there.
     """
@@ -72,6 +73,31 @@ class Rows(Struct, frozen=True):
     first: int
     steps: bytes
     values: bytes
+
+
+def rows_to_bytes(steps: Steps, values: Values) -> tuple[bytes, bytes]:
+    """Return steps as int64 and values as float64, little-endian.
+
+    Of steps without a gap it is the first alone, which is half of a long curve.
+    """
+    follow = len(steps) > 1 and steps[-1] - steps[0] == len(steps) - 1
+    told = steps[:1] if follow else steps
+    return told.astype("<i8").tobytes(), values.astype("<f8").tobytes()
+
+
+def rows_from_bytes(steps: bytes, values: bytes) -> tuple[Steps, Values]:
+    """Return the steps and values of ``rows_to_bytes``.
+
+    Raises:
+        ValueError: They are none.
+    """
+    all_values = np.frombuffer(values, "<f8").astype(np.float64)
+    all_steps = np.frombuffer(steps, "<i8").astype(np.int64)
+    if len(all_steps) == 1:
+        all_steps = np.arange(all_steps[0], all_steps[0] + len(all_values))
+    if len(all_steps) != len(all_values):
+        raise ValueError("a curve has more or fewer values than steps")
+    return all_steps, all_values
 
 
 class Marks(Struct, frozen=True):
@@ -92,7 +118,7 @@ class Update(Struct, frozen=True, tag=True):
 
 
 class Points(Struct, frozen=True):
-    """More of a curve of a branch, as ``Rows``."""
+    """More of a curve of a branch; see ``rows_to_bytes``."""
 
     branch: int
     name: str

@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 from msgspec import structs
 
 from data.errors import InputError
@@ -28,6 +27,7 @@ from engine.remote.wire import (
     Update,
     Welcome,
     encode,
+    rows_from_bytes,
 )
 from engine.session.viewer import Viewer
 
@@ -151,8 +151,7 @@ class Attached:
 
     def _add_rows(self, rows: Rows) -> None:
         column = self.metrics.column(rows.name)
-        steps = np.frombuffer(rows.steps, "<i8").astype(np.int64)
-        values = np.frombuffer(rows.values, "<f8").astype(np.float64)
+        steps, values = rows_from_bytes(rows.steps, rows.values)
         if rows.first < len(column):  # the run went back: what it left stays as a shadow
             old_steps, old_values, _ = column.snapshot()
             left = int(steps[-1]) if len(steps) else -1

@@ -42,7 +42,7 @@ from engine.remote.client import (
     welcomed,
 )
 from engine.remote.server import EngineServer
-from engine.remote.wire import Hello, Told, Update, encode
+from engine.remote.wire import PROTOCOL, Hello, Told, Update, encode
 
 
 class Engine:
@@ -116,7 +116,7 @@ def test_a_client_learns_what_is_trained_and_what_follows(engine: Engine, run: P
     assert person.welcome.status == engine.status
     assert person.welcome.controller == ""
     (rows,) = person.hears(lambda told: isinstance(told, Update)).rows
-    assert (rows.name, rows.first, len(rows.steps)) == ("train_loss", 0, 24)
+    assert (rows.name, rows.first, len(rows.values)) == ("train_loss", 0, 24)
     engine.metrics.append("train_loss", 3, 0.5)
     (rows,) = person.hears(lambda told: isinstance(told, Update)).rows
     assert (rows.first, len(rows.values)) == (3, 8)
@@ -216,12 +216,12 @@ def raw(run: Path, *lines: bytes) -> socket.socket:
     return made
 
 
-HELLO = encode(Hello(1, "somebody"))
+HELLO = encode(Hello(PROTOCOL, "somebody"))
 
 
 @pytest.mark.parametrize(
     "first", [b"\n", b"GET / HTTP/1.1\r\n\r\n", b"\xff\xfe\n", encode(Pause()),
-              encode(Hello(1, "x", "root"))],
+              encode(Hello(PROTOCOL, "x", "root"))],
 )  # fmt: skip
 def test_what_does_not_greet_is_sent_away(engine: Engine, run: Path, first: bytes) -> None:
     with raw(run, first) as rude, rude.makefile("rb") as answer:
@@ -236,7 +236,7 @@ def test_another_protocol_is_told(engine: Engine, run: Path) -> None:
 
 
 def test_what_a_client_calls_itself_controls_no_terminal(engine: Engine, run: Path) -> None:
-    with raw(run, encode(Hello(1, "\x1b[31mred\n" + "x" * 1000))):
+    with raw(run, encode(Hello(PROTOCOL, "\x1b[31mred\n" + "x" * 1000))):
         until(lambda: engine.server is not None and engine.server.has_controller)
         controller = Person(run).welcome.controller
     assert controller.startswith("[31mred") and controller.isprintable() and len(controller) <= 200

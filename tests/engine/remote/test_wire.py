@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +33,8 @@ from engine.remote.wire import (
     encode,
     from_client,
     from_engine,
+    rows_from_bytes,
+    rows_to_bytes,
 )
 
 COMMANDS = Command.__subclasses__()
@@ -84,6 +87,19 @@ def test_a_path_that_is_not_utf8_arrives() -> None:
     opened = RunOpened("/runs/\udce9", {"a": 1.5}, {}, "", "", 1, 2, 3, 0, request_id=7)
     assert from_engine(encode(opened)) == opened
     assert encode(opened).count(b"\n") == 1
+
+
+@given(st.lists(st.integers(0, 50), unique=True, max_size=20).map(sorted), st.integers(0, 2**40))
+def test_a_curve_arrives_and_without_gaps_in_half_the_bytes(gaps: list[int], first: int) -> None:
+    steps = np.array(gaps, np.int64) + first
+    values = np.linspace(-1, 1, len(steps))
+    sent = rows_to_bytes(steps, values)
+    got = rows_from_bytes(*sent)
+    assert np.array_equal(got[0], steps) and np.array_equal(got[1], values)
+    assert len(rows_to_bytes(np.arange(first, first + 99), np.zeros(99))[0]) == 8
+    for told in ((b"", b"12345678"), (b"1" * 16, b"1" * 8), (b"1", b"1")):
+        with pytest.raises(ValueError):
+            rows_from_bytes(*told)
 
 
 def test_rows_are_bytes_in_base64() -> None:

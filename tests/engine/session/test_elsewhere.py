@@ -102,7 +102,8 @@ def test_a_run_elsewhere_is_controlled_and_its_records_are_here(
     assert Path(found.path) == there.folder != run and there.folder.name == run.name
     assert looks.state(Pause(), State.PAUSED)
     assert looks.ask(Adjust({"optim.beta1": 0.8}), Adjusted).changes == {"optim.beta1": [0.9, 0.8]}
-    assert looks.ask(Evaluate(whole=True), Evaluated).measured == "whole split"
+    whole = looks.ask(Evaluate(whole=True, request_id=4), Evaluated, lambda e: e.request_id == 4)
+    assert whole.measured == "whole split"
     looks.ask(Sample({"max_tokens": 5}), SampleFinished)
     looks.ask(Save(), Saved)
     ours, theirs = looks.engine.metrics, trains.engine.metrics
