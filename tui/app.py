@@ -196,6 +196,9 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
 
     def _begin(self) -> None:
         self.control.begin()
+        if told := self.preferences.unknown_charts():  # by now numpy is loaded
+            before = self.cockpit.notice.text  # other problems of the preferences
+            self.cockpit.say(f"{before}\n{told}".strip())
         if self.control.launch.lesson is not None:
             self.cockpit.action_lecture(self.control.launch.lesson)
         if self.control.launch.attaches:

@@ -192,12 +192,14 @@ async def test_keys_that_cannot_be_are_told_when_the_app_starts(open_app: Open) 
     file = Path(os.environ["GPT_TUI_PREFERENCES"])
     file.write_text(
         '[screen]\ntheme = "nosuch"\n[keys]\n"nonsense" = "x"\n"cockpit.train" = "s"\n'
-        '"app.quit" = "q,f99"\n'
+        '"app.quit" = "q,f99"\n[chart]\nlimits = "los=1..2"\n'
     )
     async with open_app(preferences=Preferences.load()) as person:
         await person.until(lambda: "no action 'nonsense'" in person.notice, "what is wrong")
         assert "both have the key s" in person.notice
         assert "there is no theme 'nosuch'" in person.notice
+        await person.until(lambda: "chart.limits: there is no chart 'los'" in person.notice)
+        assert "no action 'nonsense'" in person.notice
         await person.press("question_mark")
         await person.until(lambda: isinstance(person.app.screen, TextScreen))
 

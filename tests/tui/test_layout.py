@@ -100,6 +100,9 @@ async def test_a_terminal_too_small_gets_a_sentence_and_no_more(open_app: Open) 
         said = str(person.cockpit.query_one("#too-small").render())
         assert "this terminal is 40x10" in said
         assert "needs 60x16" in said
+        for key in ("p", "e", "slash", "p"):  # which focus a field elsewhere
+            await person.press(key)
+            assert person.cockpit.focused is None
 
         await person.pilot.resize_terminal(80, 24)
         await person.until(lambda: "#too-small" not in parts(person))

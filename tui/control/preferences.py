@@ -180,6 +180,14 @@ class Preferences:
                 loaded.problems.append(f"{error}; until then, all preferences have their defaults")
         return loaded
 
+    def unknown_charts(self) -> str:
+        """Return which charts of ``chart.limits`` there are none of; empty if there are all."""
+        try:
+            check_charts(parse_all(str(self.get("chart.limits"))))
+        except InputError as error:
+            return f"{self.path}: chart.limits: {error.problems[0]}"
+        return ""
+
     def get(self, name: str) -> Any:
         """Return a value."""
         return self._values.get(name, PREFERENCES[name].default)

@@ -169,6 +169,7 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
         """Show a message instead of the layout if the terminal is too small."""
         small = event.size.width < MIN_WIDTH or event.size.height < MIN_HEIGHT
         self.set_class(small, "-too-small")
+        self.set_focus(self.focused)
         self.arrange_panels()
         self._choose_charts(event.size.width)
         lines = max(1, min(MOST_OF_NOTICE, event.size.height - HEIGHT_FOR_TEN))
@@ -177,6 +178,13 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
             f"this terminal is {event.size.width}x{event.size.height}:\n"
             f"gpt-tui needs {MIN_WIDTH}x{MIN_HEIGHT} at least"
         )
+
+    def set_focus(
+        self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False
+    ) -> None:
+        """Focus a widget, unless all of them are hidden."""
+        hidden = self.has_class("-too-small")
+        super().set_focus(None if hidden else widget, scroll_visible, from_app_focus)
 
     def _choose_charts(self, width: int) -> None:
         """Show one chart or all, as preferred; by default all where there is room."""
