@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,8 @@ from engine.model import GPT, Bigram, LanguageModel
 from engine.model.positions import sinusoidal
 
 VECTORS_AT_ONCE = 4096
+TOKENS_AT_ONCE = 64  # whose neighbours are looked for: their cosines with all of GPT-2 are 13 MB
+SHORTEST = 1e-12  # length of a vector that is taken for more than nothing
 
 
 @dataclass(frozen=True)
@@ -131,13 +133,27 @@ def _turn(points: Tensor, earlier: Tensor) -> Tensor:
 
 def nearest_tokens(model: LanguageModel, token: int, count: int) -> Nearest:
     """Return the tokens nearest to another by the cosine of their embeddings, itself left out."""
-    vectors = token_vectors(model)
-    cosines = F.normalize(vectors) @ F.normalize(vectors[token], dim=0)  # (V,)
-    order = cosines.nan_to_num(-torch.inf)  # those of NaN weights come last
-    order[token] = -torch.inf
-    ids = order.sort(descending=True, stable=True).indices
-    ids = ids[ids != token][:count]
-    return Nearest(ids.cpu().numpy(), cosines[ids].cpu().numpy())
+    return nearest_of(model, [token], count)[token]
+
+
+def nearest_of(model: LanguageModel, tokens: Iterable[int], count: int) -> dict[int, Nearest]:
+    """Return the tokens nearest to each of some, as ``nearest_tokens``."""
+    vectors, asked = token_vectors(model), torch.tensor(sorted(set(tokens)))
+    lengths = torch.cat([part.norm(dim=1) for part in vectors.split(VECTORS_AT_ONCE)])  # (V,)
+    lengths = lengths.clamp(min=SHORTEST)
+    found = {}
+    for some in asked.split(TOKENS_AT_ONCE):
+        own = F.normalize(vectors[some], eps=SHORTEST)  # (s, C)
+        cosines = (vectors @ own.T).T / lengths  # (s, V)
+        order = cosines.nan_to_num(-torch.inf)  # those of NaN weights come last
+        order[torch.arange(len(some)), some] = -torch.inf
+        # one more than wanted, as the token itself may be among those of NaN weights
+        best = order.topk(min(count + 1, order.size(1)), dim=1).indices.sort(dim=1).values
+        places = order.gather(1, best).sort(dim=1, descending=True, stable=True).indices
+        for token, ids, row in zip(some.tolist(), best.gather(1, places), cosines, strict=True):
+            near = ids[ids != token][:count]
+            found[token] = Nearest(near.cpu().numpy(), row[near].cpu().numpy())
+    return found
 
 
 def position_cosines(model: LanguageModel) -> Floats | None:

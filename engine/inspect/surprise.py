@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from data.errors import InputError
 from data.tokenizers import Tokenizer
-from engine.inspect.prediction import Floats, Ids, each_logits
+from engine.inspect.prediction import LARGEST, Floats, Ids, each_logits
 from engine.model.language_model import LanguageModel
 
 KINDS = ("lower case", "capital", "digit", "space", "line end", "punctuation", "other")
+TEMPORARIES = 4  # of the size of the logits, beside them
 NATS = float(np.log(2.0))  # in a bit
 
 
@@ -87,7 +88,8 @@ def surprises(model: LanguageModel, windows: Ids, tokenizer: Tokenizer) -> list[
     bits, entropy = np.full((2, B, T), np.nan, dtype=np.float32)  # (B, T) each
     rank = np.zeros((B, T), dtype=np.int64)
     at = 1
-    for logits in each_logits(model, windows[:, :-1]) if T > 1 else ():
+    rows = max(1, LARGEST // (4 * model.vocab_size * B * TEMPORARIES))
+    for logits in each_logits(model, windows[:, :-1], rows=rows) if T > 1 else ():
         log_probs = logits.log_softmax(-1)  # (B, t, V)
         end = at + log_probs.size(1)
         ids = torch.tensor(windows[:, at:end, None], device=logits.device)  # (B, t, 1)

@@ -23,7 +23,7 @@ from engine.inspect.attention import (
 from engine.inspect.embeddings import (
     Nearest,
     Projection,
-    nearest_tokens,
+    nearest_of,
     position_cosines,
     project,
     token_vectors,
@@ -310,7 +310,7 @@ def _embeddings(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]
         Embeddings(
             project(token_vectors(model), options.get("like")),
             token_texts(subject.tokenizer, range(model.vocab_size)),
-            {one: nearest_tokens(model, one, NEIGHBOURS) for one in tokens},
+            nearest_of(model, tokens, NEIGHBOURS),
             position_cosines(model),
         ),
     )
