@@ -14,7 +14,7 @@ from engine.inspect.prediction import Floats, Ids
 from engine.model import GPT, Bigram, LanguageModel
 from engine.model.positions import sinusoidal
 
-VECTORS_AT_ONCE = 4096
+VECTORS_AT_ONCE = 1024
 TOKENS_AT_ONCE = 64  # whose neighbours are looked for: their cosines with all of GPT-2 are 13 MB
 SHORTEST = 1e-12  # length of a vector that is taken for more than nothing
 
