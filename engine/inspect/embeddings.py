@@ -139,12 +139,14 @@ def nearest_tokens(model: LanguageModel, token: int, count: int) -> Nearest:
 def nearest_of(model: LanguageModel, tokens: Iterable[int], count: int) -> dict[int, Nearest]:
     """Return the tokens nearest to each of some, as ``nearest_tokens``."""
     vectors, asked = token_vectors(model), torch.tensor(sorted(set(tokens)))
-    lengths = torch.cat([part.norm(dim=1) for part in vectors.split(VECTORS_AT_ONCE)])  # (V,)
+    # in parts: a product with all of GPT-2's vectors takes a copy of them
+    parts = torch.split(vectors, VECTORS_AT_ONCE)
+    lengths = torch.cat([part.norm(dim=1) for part in parts])  # (V,)
     lengths = lengths.clamp(min=SHORTEST)
     found = {}
-    for some in asked.split(TOKENS_AT_ONCE):
+    for some in torch.split(asked, TOKENS_AT_ONCE):
         own = F.normalize(vectors[some], eps=SHORTEST)  # (s, C)
-        cosines = (vectors @ own.T).T / lengths  # (s, V)
+        cosines = torch.cat([own @ part.T for part in parts], dim=1) / lengths  # (s, V)
         order = cosines.nan_to_num(-torch.inf)  # those of NaN weights come last
         order[torch.arange(len(some)), some] = -torch.inf
         # one more than wanted, as the token itself may be among those of NaN weights

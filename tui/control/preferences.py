@@ -64,7 +64,7 @@ _TABLE = (
     _preference("screen.text", True, "Whether the generated text is shown."),
     _preference(
         "screen.keep_training", False,
-        "Whether q, and closing the terminal, leave a run in training in the background.",
+        "Whether quitting, and closing the terminal, leave a run in training in the background.",
     ),
     _preference(
         "chart.characters", AUTO,
