@@ -18,6 +18,7 @@ from typing import Protocol
 
 from msgspec import Struct, structs
 
+from data.errors import InputError
 from engine.metrics import MetricStore
 from engine.program import PROGRAM, VERSION
 from engine.protocol import (
@@ -61,6 +62,7 @@ from engine.remote.wire import (
 from engine.runs.folder import typed_name
 
 UPDATE_SECONDS = 0.1
+LOOK_SECONDS = 5.0  # between two looks whether the socket is still there
 HELLO_SECONDS = 10.0  # for the first line of a client
 MOST_BUFFERED = 1 << 22  # bytes on their way to a client; beyond it is behind
 CLOSE_SECONDS = 1.0  # for clients to read what is left, at the end
@@ -143,16 +145,30 @@ class EngineServer:
 
     async def _main(self) -> None:
         server = await asyncio.start_unix_server(self._meet, sock=self._socket, limit=MOST_BYTES)
+        looked = time.monotonic()
         while not self._ended.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), UPDATE_SECONDS)
             self._update_all()
+            if time.monotonic() - looked > LOOK_SECONDS:
+                looked = time.monotonic()
+                if not self._path.exists():  # temporary folders are cleaned up now and then
+                    server.close()
+                    server = await self._listen_again() or server
         server.close()
         for client in self._clients:
             client.writer.close()
         closing = [asyncio.ensure_future(one.writer.wait_closed()) for one in self._clients]
         if closing:
             await asyncio.wait(closing, timeout=CLOSE_SECONDS)
+
+    async def _listen_again(self) -> asyncio.Server | None:
+        with suppress(OSError, InputError):
+            self._path = socket_of(self._run)
+            self._socket = listen(self._path)
+            write_address(self._run, self._path)
+            return await asyncio.start_unix_server(self._meet, sock=self._socket, limit=MOST_BYTES)
+        return None
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = None
@@ -232,11 +248,11 @@ class EngineServer:
             why = "this run is open in another process, which has no other"
         elif looks:  # it changes nothing
             pass
+        elif client.role == "watch":
+            why = f"this is only watched: {self._attach} takes control"
         elif self._controller not in (client, None) and client.role != "tell":
             assert self._controller
             why = f"{self._controller.who} is in control: {self._attach} --take takes over"
-        elif client.role == "watch":
-            why = f"this is only watched: {self._attach} takes control"
         if why:
             client.write(command.refused(why))
         else:

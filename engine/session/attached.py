@@ -7,7 +7,9 @@ events, status and curves come from there. Closing it leaves the run in training
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import structs
@@ -16,7 +18,7 @@ from data.errors import InputError
 from engine.inspect.background import NOW
 from engine.metrics import MetricStore
 from engine.protocol import Command, Event, Inspect, RunOpened, State, StateChanged, Status, Warned
-from engine.remote.client import Connection, connect, welcomed
+from engine.remote.client import Connection, Unreachable, connect, welcomed
 from engine.remote.wire import (
     MOST_BYTES,
     Goodbye,
@@ -29,7 +31,11 @@ from engine.remote.wire import (
     encode,
     rows_from_bytes,
 )
+from engine.runs.folder import is_locked
 from engine.session.viewer import Viewer
+
+LOOK_SECONDS = 1.0  # between two looks for another process that trains the run
+RESTART_SECONDS = 60.0  # until processes that were lost are taken for gone
 
 
 def attach(
@@ -48,11 +54,35 @@ def attach(
         Unreachable: There is no engine to talk to.
     """
     connection = connect(run, role, wake)
-    return Attached(run, metrics, emit, connection, welcomed(connection))
+    welcome = welcomed(connection)
+    return Attached(run, metrics, emit, connection, welcome, lambda: connect(run, role, wake))
+
+
+def wait_for_engine(
+    run: Path,
+    metrics: MetricStore,
+    emit: Callable[[Event], None],
+    wake: Callable[[], None],
+    role: str = "control",
+) -> Attached:
+    """Watch a run from its folder until the process that trains it can be attached to.
+
+    Raises:
+        InputError: It is just being created, or is damaged.
+    """
+    again = lambda: connect(run, role, wake)  # noqa: E731
+    return Attached(run, metrics, emit, None, None, again)
 
 
 class Attached:
-    """Relays between the app and the engine of another process."""
+    """Relays between the app and the engine of another process.
+
+    When that has ended, the run is viewed, until another process trains it.
+
+    Args:
+        connection: None has the run viewed from the beginning.
+        again: Connects to the process that trains the run now.
+    """
 
     poll_interval: float | None = 0.5  # of a run that has ended, which is viewed
 
@@ -61,15 +91,19 @@ class Attached:
         path: Path,
         metrics: MetricStore,
         emit: Callable[[Event], None],
-        connection: Connection,
-        welcome: Welcome,
+        connection: Connection | None,
+        welcome: Welcome | None,
+        again: Callable[[], Connection] | None = None,
     ) -> None:
         self.path, self.metrics, self._emit = path, metrics, emit
-        self._connection: Connection | None = connection
+        self._connection, self._again = connection, again
         self._welcome = welcome
-        self._status = welcome.status
+        self._status = welcome.status if welcome else Status(State.PREPARING)
         self._unanswered: dict[int, Command] = {}  # by the ids of the requests
-        self._viewer: Viewer | None = None  # once the other process has ended
+        # once the other process has ended
+        self._viewer = None if connection else Viewer(path, metrics, emit)
+        self._look_at = 0.0  # when to look for another process that trains the run
+        self._restarts_until = 0.0  # all processes of the run are started again, probably
 
     @property
     def status(self) -> Status:
@@ -77,7 +111,15 @@ class Attached:
 
     def open(self, running: bool, request_id: int = 0) -> None:
         """Announce the run. It trains or not as it did, whatever is asked for."""
-        self._announce(self._welcome, request_id)
+        if self._viewer:
+            self._viewer.open(running, request_id)
+        elif self._welcome:
+            self._announce(self._welcome, request_id)
+
+    @property
+    def restarts(self) -> bool:
+        """Whether the run will be trained again in a moment, by as many processes as before."""
+        return time.monotonic() < self._restarts_until
 
     def _announce(self, welcome: Welcome, request_id: int = 0) -> None:
         opened = self._described(welcome)
@@ -99,6 +141,8 @@ class Attached:
     def advance(self) -> bool:
         """Take in what the other process told."""
         if self._viewer:
+            self._look_for_engine()
+        if self._viewer:
             return self._viewer.advance()
         while self._connection:
             try:
@@ -107,6 +151,19 @@ class Attached:
                 break
             self._take_in(told)
         return False
+
+    def _look_for_engine(self) -> None:
+        """Attach to the process that trains the run now, if there is one."""
+        now = time.monotonic()
+        if self._again is None or now < self._look_at or not is_locked(self.path):
+            return
+        self._look_at = now + LOOK_SECONDS
+        with suppress(Unreachable):
+            connection = self._again()
+            self._welcome = welcomed(connection)
+            self._connection, self._viewer = connection, None
+            self._restarts_until = 0.0
+            self._announce(self._welcome)
 
     def handle(self, command: Command) -> None:
         if self._viewer:
@@ -144,7 +201,7 @@ class Attached:
         elif isinstance(told, Welcome):  # this process was too slow, and begins anew
             self._announce(told)
         elif told is None or isinstance(told, Goodbye):
-            self._lose(told.why if told else "")
+            self._lose(told.why if told else "", crashed=told is None)
         elif not isinstance(told, Records):  # which are in the run's folder
             self._unanswered.pop(told.request_id, None)
             self._emit(told)
@@ -176,13 +233,12 @@ class Attached:
             self._emit(command.refused(why))
         self._unanswered.clear()
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: str, crashed: bool = False) -> None:
         """Go on as a viewer of what the other process left."""
         assert self._connection
         why = why or self._connection.lost
         self._hang_up(why or "the process that trained this run has ended before it answered")
-        if why:
-            self._emit(Warned(why))
+        told = why or self._expect_restart(crashed)
         self.metrics.clear()
         try:
             viewer = Viewer(self.path, self.metrics, self._emit)
@@ -193,3 +249,17 @@ class Attached:
             return
         self._viewer = viewer
         viewer.open(False)
+        if told:
+            self._emit(Warned(told))
+
+    def _expect_restart(self, crashed: bool) -> str:
+        """Return what to say of a process of several that is lost; empty if it is no such case."""
+        assert self._welcome
+        processes = self._welcome.opened.runtime.get("processes", 1)
+        if not crashed or processes == 1:
+            return ""
+        self._restarts_until = time.monotonic() + RESTART_SECONDS
+        return (
+            f"a process of this run was lost: all {processes} are started again, and this app is "
+            f"attached again then"
+        )

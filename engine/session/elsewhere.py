@@ -23,6 +23,7 @@ from engine.protocol import (
     Event,
     Inspect,
     Open,
+    Refused,
     RunOpened,
     Start,
     State,
@@ -193,10 +194,14 @@ class AttachedElsewhere(Attached):
             self._elsewhere.copy.add(told)
         elif isinstance(told, Goodbye):
             self._end(told.why)
+        elif isinstance(told, Refused):  # with a command that is typed there
+            there = self._elsewhere
+            message = told.message.replace(f"attach {there.run} ", f"attach {there.address} ")
+            super()._take_in(structs.replace(told, message=message))
         else:
             super()._take_in(told)
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: str, crashed: bool = False) -> None:
         """Make the link again."""
         assert self._connection
         why = why or self._connection.lost

@@ -145,11 +145,20 @@ class Viewer:
     def _end(self) -> None:
         self._ended = "the program that trained this run has ended: open it here to continue it"
         finished = self.status.state is State.FINISHED
+        stopped = self.status.state is State.STOPPED
         state = State.FINISHED if finished else State.STOPPED
         self.status = dataclasses.replace(self.status, state=state, message="")
         self._emit(protocol.StateChanged(state, self.status.step))
-        how = "the run is finished" if finished else "it can be opened and continued here"
-        self._emit(protocol.Warned(f"the program that trained this run has ended: {how}"))
+        step, saved = self.status.step, self.status.saved_step
+        if finished:
+            told = "the run is finished"
+        elif stopped and step == saved:
+            told = f"the run was stopped at step {step:,} and saved: it can be continued here"
+        else:
+            told = (
+                "the program that trained this run has ended: it can be opened and continued here"
+            )
+        self._emit(protocol.Warned(told))
 
     def _lose(self) -> None:
         """Stop looking: the folder is not there any more."""

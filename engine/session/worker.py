@@ -46,10 +46,10 @@ from engine.protocol import (
 from engine.remote.client import Unreachable
 from engine.remote.server import EngineServer
 from engine.runs.database import Unreadable
-from engine.runs.folder import LOG_FILE, RunIsTaken, RunLock, find_run, typed_name
+from engine.runs.folder import LOG_FILE, RunIsTaken, RunLock, find_run, is_locked, typed_name
 from engine.runs.known_text import NOWHERE_ELSE, Places
 from engine.runs.open import RunFiles, new_run, open_run
-from engine.session.attached import Attached, attach
+from engine.session.attached import Attached, attach, wait_for_engine
 from engine.session.elsewhere import AttachedElsewhere, Elsewhere
 from engine.session.viewer import Viewer
 
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     AnySession = Session | Attached | Viewer
 
 Emit = Callable[[Event], None]
+ONLY_WATCHED = "nothing trains this run, and this app only watches (--watch)"
 WAKE = Command()  # has the loop look for what another process told
 
 
@@ -153,6 +154,10 @@ class EngineLoop:
             return
         if isinstance(command, FindLearningRate):
             self.lr_finder.begin(command, self.status.state, lambda: not self._inbox.empty())
+        elif isinstance(command, Open) and self._is_restarting(command):
+            self._emit(
+                command.refused("all processes of this run are started again: wait a moment")
+            )
         elif isinstance(command, Start | Open):
             if self._session:
                 self._close(save=True)
@@ -165,6 +170,12 @@ class EngineLoop:
             self._emit(command.refused("there is no run open: start one first"))
         else:
             self._guard(lambda session: session.handle(command))
+
+    def _is_restarting(self, command: Open) -> bool:
+        session = self._session
+        return (
+            isinstance(session, Attached) and session.restarts and command.run == str(session.path)
+        )
 
     def _advance(self) -> bool:
         asked = self._inspector.questions()
@@ -204,6 +215,8 @@ class EngineLoop:
             try:
                 if self._elsewhere and self._elsewhere.is_asked_for(command):
                     self._session = self._attach_elsewhere(self._elsewhere)
+                elif _only_watches(command):
+                    raise InputError(ONLY_WATCHED)
                 else:
                     files = _open_files(command, watcher)
                     if cancelled():
@@ -248,14 +261,19 @@ class EngineLoop:
         Raises:
             InputError: It cannot be read, either.
         """
-        if isinstance(why, RunIsTaken):
-            metrics = MetricStore()
-            with suppress(Unreachable):
-                run = find_run(command.run)
-                attached = attach(run, metrics, self._emit, self._wake, command.role)
-                self.metrics = metrics
-                return attached
-        return self._viewer(command, why)
+        if not isinstance(why, RunIsTaken):
+            return self._viewer(command, why)
+        metrics, run = MetricStore(), find_run(command.run)
+        how = metrics, self._emit, self._wake, command.role
+        try:
+            attached = attach(run, *how)
+        except Unreachable:
+            try:
+                attached = wait_for_engine(run, *how)
+            except (InputError, OSError, ValueError, sqlite3.Error):
+                raise why from None
+        self.metrics = metrics
+        return attached
 
     def _attach_elsewhere(self, elsewhere: Elsewhere) -> Attached:
         metrics = MetricStore()
@@ -273,9 +291,8 @@ class EngineLoop:
             InputError: It cannot be read, either.
         """
         metrics = MetricStore()
-        missing = None if isinstance(why, RunIsTaken) else why
         try:
-            viewer = Viewer(find_run(command.run), metrics, self._emit, missing)
+            viewer = Viewer(find_run(command.run), metrics, self._emit, why)
         except (InputError, OSError, ValueError, sqlite3.Error):
             raise why from None
         self.metrics = metrics
@@ -348,6 +365,12 @@ class EngineLoop:
             again = _described(error, session)
             if again != why:  # once a GPU has failed, it fails at everything
                 self._emit(Warned(f"the run could not be closed in order: {again}"))
+
+
+def _only_watches(command: Start | Open) -> bool:
+    """Return whether a run is not to be trained by whoever opens it."""
+    watches = isinstance(command, Open) and command.role == "watch"
+    return watches and not is_locked(find_run(command.run))  # type: ignore[union-attr]
 
 
 def _open_files(command: Start | Open, watcher: Watcher) -> RunFiles:

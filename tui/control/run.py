@@ -204,6 +204,11 @@ class RunControl:
         return active and self.draft.base.optim.schedule in ("wsd", "constant")
 
     @property
+    def _role(self) -> str:
+        """Of this app, for runs that it opens after the first."""
+        return "watch" if self.launch.role == "watch" else "control"
+
+    @property
     def next_name(self) -> str | None:
         """The name of the next run that the command line has given it."""
         return self._name
@@ -251,7 +256,8 @@ class RunControl:
             edits |= self.draft.edits_for(When.LIVE)
         assert self.run_path
         run = str(self.run_path)
-        self.send(Open(run, running=True, watch=self.watching, changes=dict(edits)))
+        watch = self.watching or self._role == "watch"
+        self.send(Open(run, running=True, watch=watch, changes=dict(edits), role=self._role))
 
     def edit(self, changes: dict[str, Value], undo: bool = False, of_run: bool = False) -> int:
         """Change the settings of the run that the panel shows.
@@ -522,7 +528,10 @@ class RunControl:
             self.draft.forget()
             self._sampling = {}
         before = self.run_path if self.is_open or self.watching else None
-        self._opening = self.send(Open(str(path), running=False, watch=True)), before
+        self._opening = (
+            self.send(Open(str(path), running=False, watch=True, role=self._role)),
+            before,
+        )
 
     def reopen_after(self, refused: Refused) -> Path | None:
         """Open the run again that was closed for one that cannot be opened; return its folder."""
@@ -530,7 +539,7 @@ class RunControl:
         if before is None or refused.request_id != request_id:
             return None
         self._opening = 0, None
-        self.send(Open(str(before), running=False, watch=True))
+        self.send(Open(str(before), running=False, watch=True, role=self._role))
         return before
 
     def follow(self, advice: Advised) -> None:

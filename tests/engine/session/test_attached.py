@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from engine.protocol import (
     Adjust,
@@ -35,11 +37,15 @@ from engine.protocol import (
     Stop,
     Warned,
 )
+from engine.remote import server
+from engine.remote.address import read_address
+from engine.remote.client import Connection, Unreachable
 from engine.remote.packing import pack
 from engine.runs.database import RunDatabase
-from engine.runs.folder import DATABASE_FILE
+from engine.runs.folder import DATABASE_FILE, is_locked
 from engine.session.attached import Attached
 from engine.session.session import Session
+from tests.cli.conftest import until
 from tests.engine.conftest import MakeConfig, assert_same_bits, weights
 from tests.engine.session.test_worker import Talk
 
@@ -155,11 +161,85 @@ def test_leaving_leaves_it_in_training_and_the_journal_says_who_came(serve: Serv
 def test_once_the_engine_has_ended_the_run_is_viewed(serve: Serve) -> None:
     trains, looks, run = serve()
     trains.state(Stop(), State.STOPPED)
-    ended = "has ended: it can be opened and continued here"
+    ended = "and saved: it can be continued here"
     looks.wait(Warned, lambda event: ended in event.message)
     assert "open it here" in looks.ask(Pause(request_id=5), Refused).message
     opened = looks.ask(Open(str(run), running=False, watch=True), RunOpened)
     assert not opened.attached and not opened.watching
+
+
+def test_who_is_left_is_attached_to_the_next_process_that_trains_the_run(serve: Serve) -> None:
+    trains, looks, run = serve()
+    trains.state(Stop(), State.STOPPED)
+    looks.wait(StateChanged, lambda event: event.state is State.STOPPED)
+    before = len([one for one in looks.events if isinstance(one, RunOpened)])
+    next_one = Talk(looks.runs_dir, serves=True)
+    next_one.ask(Open(str(run), running=True), RunOpened)
+
+    def again() -> bool:
+        opened = [one for one in looks.events if isinstance(one, RunOpened)]
+        return len(opened) > before + 1 and bool(opened[-1].attached)
+
+    looks.wait(RunOpened, lambda event: again())
+    assert looks.state(Pause(), State.PAUSED)
+    assert next_one.engine.status.state is State.PAUSED
+    assert next_one.engine.join(30)
+
+
+def test_who_only_watches_never_trains_the_run(serve: Serve) -> None:
+    trains, looks, run = serve()
+    watches = Open(str(run), running=True, watch=True, role="watch")
+    assert looks.ask(watches, RunOpened).attached
+    assert "only watched" in looks.ask(Pause(request_id=5), Refused).message
+    trains.state(Stop(), State.STOPPED)
+    opened = looks.ask(watches, RunOpened)
+    assert opened.watching and "--watch" in opened.missing
+    assert "--watch" in looks.ask(Pause(request_id=6), Refused).message
+    assert not is_locked(run)
+
+
+def test_while_lost_processes_are_started_again_nobody_takes_the_run_from_them(
+    serve: Serve,
+) -> None:
+    trains, looks, run = serve()
+    session = looks.engine._session
+    assert isinstance(session, Attached) and session._welcome and session._connection
+    runtime = {**session._welcome.opened.runtime, "processes": 2}
+    opened = structs.replace(session._welcome.opened, runtime=runtime)
+    session._welcome = structs.replace(session._welcome, opened=opened)
+    connect, started = session._again, threading.Event()
+    assert connect
+
+    def again() -> Connection:
+        if not started.is_set():
+            raise Unreachable("not yet")
+        return connect()
+
+    session._again = again
+    session._connection.close()  # as when process 0 is killed: it says nothing
+    looks.wait(Warned, lambda event: "all 2 are started again" in event.message)
+    refused = looks.ask(Open(str(run), running=True, request_id=8), Refused)
+    assert "started again: wait" in refused.message
+    looks.events.clear()
+    started.set()
+    looks.wait(RunOpened, lambda event: bool(event.attached))
+    assert looks.state(Pause(), State.PAUSED)
+    assert trains.engine.status.state is State.PAUSED
+
+
+def test_a_socket_that_was_removed_is_made_again(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "LOOK_SECONDS", 0.05)
+    _, looks, run = serve()
+    address = read_address(run)
+    assert address
+    Path(address.socket).unlink()
+    until(Path(address.socket).exists)
+    third = Talk(looks.runs_dir)
+    assert third.ask(Open(str(run), watch=True), RunOpened).attached
+    assert looks.state(Pause(), State.PAUSED)  # who was connected is not disturbed
+    assert third.engine.join(30)
 
 
 def test_a_run_that_is_served_keeps_its_bits(

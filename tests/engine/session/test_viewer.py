@@ -277,4 +277,4 @@ def test_a_run_that_the_other_program_finished_stays_finished(
     watcher.viewing.advance()
     assert watcher.viewing.status.state is State.FINISHED
     warned = watcher.events[-1]
-    assert isinstance(warned, Warned) and "has ended: the run is finished" in warned.message
+    assert isinstance(warned, Warned) and "the run is finished" in warned.message
