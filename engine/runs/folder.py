@@ -337,7 +337,8 @@ class RunLock:
             ) from None
         if file is None:
             raise RunIsTaken(
-                f"the run {run.name!r} is being trained by another program: stop it there first"
+                f"the run {run.name!r} is being trained by another program: stop it there first, "
+                f"or {program()} attach {typed_name(run)} takes part in it"
             )
         self._file = file
 

@@ -86,7 +86,7 @@ def test_commands_for_another_machine_are_carried_out_there(
     assert cli("stop", "box:a", *there).out.startswith("stopped at step")
     assert "from step 0" in cli("logs", "box:a", *there).out
     refused = cli("tell", "box:a", "pause", *there)
-    assert refused.code == 2 and "nothing trains the run 'a'" in refused.err
+    assert refused.code == 2 and "the run 'a' is not in training" in refused.err
     ssh.does_first("exit 255\n")
     assert "ssh does not reach box" in cli("tell", "box:a", "pause", *there).err
     assert "no name of a machine" in cli("ps", "--host=-oProxyCommand=x").problem
@@ -110,8 +110,8 @@ def test_a_run_that_nothing_trains_says_how_it_is_trained(
     assert quick_train("--name", "a").code == 0
     for words in (["tell", "a", "pause"], ["stop", "a"]):
         problem = cli(*words).problem
-        assert "nothing trains the run 'a'" in problem
-        assert "gpt-tui train --resume a --detach" in problem
+        assert "the run 'a' is finished at step" in problem
+        assert "gpt-tui train --resume a --set train.max_steps=N --detach" in problem
     assert "gpt-tui a opens it" in cli("attach", "a").problem
     assert "was not trained in the background" in cli("logs", "a").problem
 

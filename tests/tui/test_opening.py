@@ -265,9 +265,7 @@ async def test_a_run_of_a_program_that_takes_no_commands_is_watched_and_then_tak
             assert not person.footer().keys() & {"space", "s", "v", "w"}
             other.send(Stop())
             await person.until_state(State.STOPPED)
-            await person.until(
-                lambda: "it can be continued here" in person.cockpit.notice.text
-            )
+            await person.until(lambda: "it can be continued here" in person.cockpit.notice.text)
             assert person.footer()["space"] == "Resume"
             await person.press("space")
             await person.until(lambda: person.app.control.is_open, "the run")

@@ -154,8 +154,10 @@ def has_terminal() -> bool:
 def _without_app(launch: Launch) -> str:
     """The command that trains the same without a screen."""
     from engine.program import program
-    from engine.runs.folder import typed_name
+    from engine.runs.folder import is_locked, typed_name
 
+    if launch.run and is_locked(launch.run):
+        return f"{program()} tell {typed_name(launch.run)} status"
     resumed = f" --resume {typed_name(launch.run)}" if launch.run else ""
     return f"{program()} train{resumed}"
 

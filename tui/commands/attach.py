@@ -10,14 +10,15 @@ from pathlib import Path
 from data.errors import InputError
 from data.paths import quoted_path
 from engine.config.schema import config_from_dict
-from engine.program import PROGRAM, program
+from engine.program import PROGRAM
 from engine.remote.host import Host, parse_address
-from engine.runs.folder import find_run, is_locked, typed_name
+from engine.runs.folder import find_run, is_locked
 from tui import EXIT_DONE
 from tui.commands.app import check_terminal, existing_run, launch_app
 from tui.commands.elsewhere import RUN_HELP, add_ssh_options, host_of
 from tui.commands.options import Parser, add_theme_option, runs_dir_of, theme_of
 from tui.control.run import Launch
+from tui.text.notices import nothing_trains
 
 
 def main(argv: list[str]) -> int:
@@ -52,11 +53,7 @@ def trained_run(named: str, runs_dir: Path) -> Path:
     """
     run = find_run(named, runs_dir)
     if not is_locked(run):
-        name = typed_name(run)
-        raise InputError(
-            f"nothing trains the run {run.name!r}: {program()} {name} opens it, and "
-            f"{program()} train --resume {name} --detach trains it in the background"
-        )
+        raise InputError(nothing_trains(run))
     return run
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from engine.program import program
 from engine.protocol import Stop
-from engine.runs.folder import typed_name
+from engine.runs.summary import read_summary
 from tui import EXIT_DONE
 from tui.commands.elsewhere import AnywhereParser
 from tui.commands.tell import tell
 from tui.terminal.stdout import put
+from tui.text.notices import going_on
 from tui.text.tables import format_json
 
 
@@ -23,7 +23,5 @@ def main(argv: list[str]) -> int:
     if args.json:
         put(format_json(told))
     else:
-        name = typed_name(run)
-        again = f"{program()} train --resume {name}"
-        put(f"stopped at step {told['step']:,}, saved\n  go on    {again}")
+        put(f"stopped at step {told['step']:,}, saved\n  go on    {going_on(read_summary(run))}")
     return EXIT_DONE

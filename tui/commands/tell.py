@@ -10,7 +10,6 @@ from typing import Any
 from msgspec import structs
 
 from data.errors import InputError
-from engine.program import program
 from engine.protocol import (
     Adjust,
     Adjusted,
@@ -33,11 +32,12 @@ from engine.protocol import (
 )
 from engine.remote.client import Connection, Unreachable, connect, welcomed
 from engine.remote.wire import Goodbye, Records, Update, Welcome
-from engine.runs.folder import is_locked, typed_name
+from engine.runs.folder import is_locked
 from tui import EXIT_DONE
 from tui.commands.elsewhere import AnywhereParser
 from tui.commands.options import changes_of
 from tui.terminal.stdout import put
+from tui.text.notices import nothing_trains
 from tui.text.numbers import format_loss
 from tui.text.tables import format_json
 
@@ -74,6 +74,9 @@ def command_of(what: str, arguments: list[str]) -> Command | None:
     if what == "set":
         if not arguments:
             raise InputError("set needs at least one section.name=value")
+        for one in arguments:
+            if "=" not in one:
+                raise InputError(f"set takes section.name=value, not {one!r}")
         return Adjust(dict(changes_of(argparse.Namespace(set=arguments))))
     if what == "sample":
         if len(arguments) > 1:
@@ -103,10 +106,7 @@ def tell(run: Path, command: Command | None) -> dict[str, Any]:
     except Unreachable as why:
         if is_locked(run):
             raise InputError(f"the run {run.name!r} cannot be reached: {why}") from None
-        raise InputError(
-            f"nothing trains the run {run.name!r}: {program()} train --resume {typed_name(run)} "
-            f"--detach trains it in the background"
-        ) from None
+        raise InputError(nothing_trains(run)) from None
     try:
         answered = _answer(connection, command) if command else {}
     finally:

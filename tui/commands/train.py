@@ -36,7 +36,7 @@ from tui.control.detaching import tell_ready, train_detached
 from tui.control.launching import launch, run_before, tell_code, tell_opened
 from tui.terminal.signals import ending_signals, handle
 from tui.terminal.stdout import complain, print_last
-from tui.text.notices import FOLDER_GONE, SETTINGS_GONE
+from tui.text.notices import FOLDER_GONE, SETTINGS_GONE, going_on
 from tui.text.numbers import format_amount, format_duration, format_loss, format_path
 from tui.text.tables import format_json, format_threads, run_facts
 
@@ -212,11 +212,6 @@ def described(run: RunSummary) -> str:
     """Describe a run, and the commands to continue with, in a few lines."""
     path, command = Path(run.path), program()
     name = typed_name(path)
-    ended_early = run.step < run.total_steps
-    longer = "eval.patience" if ended_early else "train.max_steps"
-    trained = run.state == State.FINISHED and not run.pruned
-    more = f" --procs {run.processes}" if run.processes > 1 else ""
-    more += f" --set {longer}=N" if trained else ""
     note = "".join(f"\n  {told}" for told in (run.pruned, run.corpus_note) if told)
     sample = f"  sample   {command} sample {name}\n" if list_checkpoints(path) else ""
     effort = (
@@ -231,7 +226,7 @@ def described(run: RunSummary) -> str:
         f"best {format_loss(run.best_val_loss)}\n"
         f"{effort if run.device else ''}"  # unknown if the run never got ready to train
         f"  kept in  {format_path(path)}\n"
-        f"  go on    {command} train --resume {name}{more}\n"
+        f"  go on    {going_on(run)}\n"
         f"{sample}"
         f"  look     {command} {name}"
     )

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 from data.errors import InputError
-from engine.program import program
+from data.paths import quoted_path
+from engine.program import PROGRAM, program
 from engine.remote.client import found_engines
+from engine.remote.host import parse_address
 from engine.runs.folder import typed_name
 from tui import EXIT_DONE
 from tui.commands.attach import trained_run
@@ -33,6 +35,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--watch", action="store_true", help="only watch; change nothing")
     add_theme_option(parser)
     args = parser.parse_args(argv)
+    if args.run and (there := parse_address(args.run)):
+        host, name = there
+        raise InputError(
+            f"the page is served where the run is: ssh -L {args.port}:127.0.0.1:{args.port} {host} "
+            f"{PROGRAM} web {quoted_path(name)} --port {args.port}"
+        )
     run = trained_run(args.run or _only_run(), runs_dir_of(args))
     _check_free(args.port)
     try:

@@ -4,15 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.config.changes import format_options
 from engine.program import PROGRAM, program
-from engine.protocol import Advised, Forked, Rewound, Status
+from engine.protocol import Advised, Forked, Rewound, State, Status
 from engine.runs.folder import LOG_FILE, typed_name
 from tui.text.numbers import format_count, format_duration, format_loss, format_path
 
+if TYPE_CHECKING:
+    from engine.runs.summary import RunSummary
+
 FOLDER_GONE = "the folder {} is gone: the run in it was moved or deleted"
 SETTINGS_GONE = "{} is gone: {} verify {} --repair writes it anew from a checkpoint"
+
+
+def going_on(run: RunSummary, detached: bool = False) -> str:
+    """Return the command that trains a run on; one that is finished needs a later end."""
+    longer = "eval.patience" if run.step < run.total_steps else "train.max_steps"
+    more = f" --procs {run.processes}" if run.processes > 1 else ""
+    more += f" --set {longer}=N" if run.state == State.FINISHED and not run.pruned else ""
+    more += " --detach" if detached else ""
+    return f"{program()} train --resume {typed_name(Path(run.path))}{more}"
+
+
+def nothing_trains(path: Path) -> str:
+    """Say that a run is not in training, and how it is trained on."""
+    from engine.runs.summary import read_summary  # not for the first paint
+
+    run = read_summary(path)
+    ended = run.state == State.FINISHED and not run.pruned
+    what = f"is finished at step {run.step:,}" if ended else "is not in training"
+    return (
+        f"the run {path.name!r} {what}: {program()} {typed_name(path)} opens it, and "
+        f"{going_on(run, detached=True)} trains it in the background"
+    )
 
 
 def format_finished(
