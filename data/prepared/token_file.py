@@ -1,8 +1,9 @@
 """Files of tokens, as nanoGPT writes them: ``train.bin``, with ``val.bin`` and ``meta.pkl`` beside.
 
 Their ids have 16 bits each, little-endian, behind the header of llm.c if they have one. What they
-mean stands in ``meta.pkl`` if they are characters; else they are GPT-2's, or of the tokenizer that
-``data.tokenizer`` names. A file is the text that its tokens stand for, and keeps them.
+mean stands in ``meta.pkl`` if they are characters, or in a ``tokenizer.json``; else they are of
+GPT-2, or of the tokenizer that ``data.tokenizer`` names. A file is the text that its tokens stand
+for, and keeps them.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".bin"
 TRAIN, VAL, META = "train.bin", "val.bin", "meta.pkl"
+TOKENIZER = "tokenizer.json"  # beside them, for tokens that nanoGPT does not know
 ID = "<u2"
 IDS = 1 << 16
 ID_BYTES = 2
@@ -210,6 +212,9 @@ def _named(
 
     if kind == "char" and (characters := _characters(path.with_name(META))):
         return CharTokenizer(characters)
+    beside = path.with_name(TOKENIZER)
+    if kind == "char" and beside.exists():
+        kind = str(beside)
     if kind == "bytes":
         return ByteTokenizer()
     if kind == "bpe":

@@ -267,6 +267,18 @@ def test_a_run_on_files_of_nanogpt_takes_both_and_finds_them_again(
     assert "validation val.bin" in shown
 
 
+def test_documents_written_for_nanogpt_are_read_back_by_the_tokenizer_beside_them(
+    cli: Cli, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("\n".join(json.dumps({"text": f"row {i} of many " * 4}) for i in range(60)))
+    out = tmp_path / "bin"
+    assert cli("data", "prepare", rows, "--bin", out).code == 0
+    assert {one.name for one in out.iterdir()} == {"train.bin", "val.bin", "tokenizer.json"}
+    shown = " ".join(cli("data", "info", out / "train.bin").out.split())
+    assert "documents 54, each learned with an end-of-text token after it" in shown
+
+
 def test_without_meta_the_run_has_the_tokens_of_gpt2(
     quick_train: Cli, tmp_path: Path, runs_dir: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,11 +97,13 @@ def prepared_facts(one: Prepared) -> dict[str, object]:
 
 def _write_for_nanogpt(split: Split, tokenizer: Tokenizer, folder: Path) -> None:
     from data.files import write_atomically
-    from data.prepared.token_file import META, meta_of
+    from data.prepared.token_file import META, TOKENIZER, meta_of
 
     try:
         if meta := meta_of(tokenizer):
             write_atomically(folder / META, meta)
+        elif tokenizer.kind != "gpt2":  # nanoGPT cannot say what these tokens are
+            write_atomically(folder / TOKENIZER, json.dumps(tokenizer.standard()).encode())
         for name, tokens in (("train.bin", split.train), ("val.bin", split.val)):
             write_atomically(folder / name, tokens.astype("<u2").tobytes())
     except OSError as error:

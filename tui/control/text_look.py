@@ -210,6 +210,8 @@ def counted(text: TextLook, watcher: Watcher) -> TextLook:
             counts += np.bincount(ids, minlength=len(counts))
     bytes_of = text.tokenizer.token_bytes
     sizes = [len(bytes_of(id)) for id in range(text.tokenizer.vocab_size)]
+    if (end := text.tokenizer.end_of_text) is not None:
+        sizes[end] = 0  # it stands for no text
     return replace(text, counts=counts, sizes=np.array(sizes, np.int64))
 
 
