@@ -24,7 +24,7 @@ def sentences(spec: str, tally: Tally, skipped: Tally) -> Iterator[str]:
     """
     name = named(spec)
     if skipped.counts:
-        yield f"{name}: left out are {skipped.described()}"
+        yield f"{name}: left out: {skipped.described()}"
     for what in tally.counts:
         if what.startswith(READ_AS):
             yield f"{_files(name, tally, what)} {what}; data.encoding names another encoding"
@@ -37,7 +37,7 @@ def sentences(spec: str, tally: Tally, skipped: Tally) -> Iterator[str]:
         if OF_FIELD in what:
             yield f"{_files(name, tally, what)} {what} is learned; data.field names another"
     if left_out := left_out_rows(tally).described():
-        yield f"{name}: left out are {left_out}"
+        yield f"{name}: left out: {left_out}"
     if ends := [_counted(tally, one) for one in (DOS, MAC, UNICODE) if one in tally.counts]:
         yield f"{name}: {' and '.join(ends)} became \\n"
     if MARKS in tally.counts:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
 from data.program import named
+
+SEVERAL = re.compile(r"\b(row|link|archive|file)s\b")
+PLAIN = r"\1"  # of one
 
 
 @dataclass
@@ -27,6 +31,8 @@ class Tally:
     def described(self) -> str:
         """Return it as ``2 binary (a.png, …), 3 hidden (.env, …)``; empty if nothing was met."""
         return ", ".join(
-            f"{count:,} {what} ({named(self.first[what])}{', …' if count > 1 else ''})"
+            f"1 {SEVERAL.sub(PLAIN, what)} ({named(self.first[what])})"
+            if count == 1
+            else f"{count:,} {what} ({named(self.first[what])}, …)"
             for what, count in sorted(self.counts.items())
         )

@@ -44,7 +44,7 @@ def test_info_says_what_is_in_a_text(cli: Cli, notes: Path) -> None:
     assert "documents 21, each learned with an end-of-text token after it" in shown
     assert "20 control characters (U+0007 in b.jsonl:1, …)" in shown
     assert "40 places where letters of two scripts stand in one word" in shown
-    assert "left out are 1 binary (c.bin)" in shown
+    assert "left out: 1 binary (c.bin)" in shown
     assert "20 broken rows" in shown
     assert "a.txt is read as cp1252" in shown
     assert f"train --data '{notes}'" in shown

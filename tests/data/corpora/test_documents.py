@@ -79,9 +79,9 @@ def test_what_is_no_text_is_left_out_counted_and_told(here: Path) -> None:
     corpus = load_corpus("n")
     assert documents(corpus) == [("a.txt", "a text")]
     assert corpus.told == (
-        "n: left out are 2 binary (d.bin, …), 1 broken links (loop), 2 empty (b.txt, …), "
+        "n: left out: 2 binary (d.bin, …), 1 broken link (loop), 2 empty (b.txt, …), "
         f"2 hidden ({corpus.told[0].partition('hidden (')[2].partition(',')[0]}, …), "
-        "1 links to folders (up), 1 no regular files (pipe)",
+        "1 link to folders (up), 1 no regular file (pipe)",
     )
 
 
@@ -188,7 +188,7 @@ def test_a_file_that_is_gone_since_it_was_listed_is_left_out(
     monkeypatch.setattr("data.corpora.load.find_files", find_then_delete)
     corpus = load_corpus("n")
     assert documents(corpus) == [("b.txt", "b")]
-    assert corpus.told == ("n: left out are 1 gone since they were listed (a.txt)",)
+    assert corpus.told == ("n: left out: 1 gone since they were listed (a.txt)",)
 
 
 def test_a_folder_that_moved_is_the_same_text(here: Path) -> None:

@@ -125,7 +125,7 @@ def test_broken_rows_are_skipped_counted_and_told(here: Path) -> None:
     corpus = load_corpus("a.jsonl")
     assert texts(corpus) == ["one", "3", "last"]
     assert corpus.told[1] == (
-        "a.jsonl: left out are 5 broken rows (a.jsonl:2, …), 2 rows without text (a.jsonl:4, …)"
+        "a.jsonl: left out: 5 broken rows (a.jsonl:2, …), 2 rows without text (a.jsonl:4, …)"
     )
 
 
@@ -133,7 +133,7 @@ def test_rows_of_another_number_of_columns_are_broken(here: Path) -> None:
     (here / "a.csv").write_bytes(as_csv(ROWS[:40]) + b'one\nx,"y, z",more\na,fine\n')
     corpus = load_corpus("a.csv")
     assert texts(corpus) == [*TEXTS[:40], "fine"]
-    assert corpus.told[1] == "a.csv: left out are 2 broken rows (a.csv:41, …)"
+    assert corpus.told[1] == "a.csv: left out: 2 broken rows (a.csv:41, …)"
 
 
 def test_a_single_column_of_a_usual_name_is_a_table(here: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_conversation_is_its_turns_after_who_says_them(here: Path) -> None:
     assert "of the field 'messages' is learned" in corpus.told[0]
     other = load_corpus("b.jsonl")
     assert texts(other) == ["human: Hi!\ngpt: Hello.\n"]
-    assert "1 broken rows (b.jsonl:2)" in other.told[1]
+    assert "1 broken row (b.jsonl:2)" in other.told[1]
 
 
 def test_lines_that_are_texts_themselves(here: Path) -> None:
@@ -214,7 +214,7 @@ def test_tables_in_a_folder_are_among_its_documents(here: Path) -> None:
     assert texts(corpus) == ["plain\n", *TEXTS[:2], TEXTS[0]]
     assert corpus.text == "plain\n" + "\n".join([*TEXTS[:2], TEXTS[0]])
     assert [one.name for one in corpus.documents()][1:3] == ["b.jsonl:1", "b.jsonl:2"]
-    assert corpus.told[0] == "n: left out are 1 without a field of text (c.jsonl)"
+    assert corpus.told[0] == "n: left out: 1 without a field of text (c.jsonl)"
 
 
 VALUES = st.recursive(
@@ -282,7 +282,7 @@ def test_a_folder_that_datasets_saved_is_its_rows(here: Path) -> None:
     corpus = load_corpus("d")
     assert texts(corpus) == TEXTS
     assert corpus.told[0].startswith(
-        "d: left out are 5 beside a table (dataset_dict.json, …), 2 of other splits (test/data-"
+        "d: left out: 5 beside a table (dataset_dict.json, …), 2 of other splits (test/data-"
     )
     assert texts(load_corpus("d/train")) == TEXTS
     assert load_corpus("d/train").sha256 == corpus.sha256
