@@ -86,6 +86,7 @@ def test_a_signal_saves_and_ends_all_of_them(text: Path, runs_dir: Path) -> None
         (["--procs", "3"], "take 2 or 4"),
         (["--procs", "0"], "--procs is 0: give it 1, 2, 4 or 8"),
         (["--procs", "2", "--set", "train.batch_size=7"], "set train.batch_size to 8"),
+        (["--procs", "2", "--set", "train.shards=1"], "set it to 2, or leave it out"),
         (["--procs", "2", "--torchrun=--bogus 3"], "unrecognized arguments: --bogus"),
         (["--procs", "2", "--torchrun='"], "--torchrun"),
     ],

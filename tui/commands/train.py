@@ -175,6 +175,11 @@ def _config(args: argparse.Namespace, processes: int) -> Config:
         )
     config = config_of(args)
     if processes > config.train.shards:
+        if any(pair.partition("=")[0].strip() == "train.shards" for pair in args.set):
+            raise InputError(
+                f"{processes} processes cannot share steps of train.shards {config.train.shards}: "
+                f"set it to {processes}, or leave it out"
+            )
         config = config.replace({"train.shards": processes})
     return config
 
