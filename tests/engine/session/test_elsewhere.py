@@ -158,7 +158,7 @@ def test_where_the_engine_has_ended_the_app_stays_and_says_how_to_go_on(
     told = looks.ask(Pause(request_id=3), Refused).message
     assert f"train --resume {run} --detach trains it on, then gpt-tui attach box:{run}" in told
     assert len(looks.engine.metrics.column("train_loss"))  # what there is can still be seen
-    assert "nothing trains" in looks.ask(Open(str(there.folder)), Refused).message
+    assert "is not in training" in looks.ask(Open(str(there.folder)), Refused).message
 
 
 def test_a_second_one_watches_until_it_takes_control(serve: Serve, attach: Attach) -> None:
