@@ -28,12 +28,13 @@ from data.files import remove_tree, write_atomically
 from data.paths import cache_folder
 from data.prepared import store
 from data.prepared.likeness import told_of
-from data.prepared.token_file import META, is_token_file, validation_beside
+from data.prepared.token_file import META, TOKENIZER, is_token_file, validation_beside
 from data.sources.find import find_files
 from data.sources.tally import Tally
 from data.sources.web import place_of
 from data.specs import STANDARD_INPUT, anchored, is_address, specs_of
 from data.tokenizers import Tokenizer, load_tokenizer
+from data.tokenizers.kinds import Wanted as WantedTokenizer
 from data.tokenizers.kinds import make_tokenizer, needs_text
 
 FORMAT = 1  # of the notes; another where texts are read or tokenizers made in another way
@@ -41,7 +42,7 @@ RECENT_NS = 2 * 10**9
 FACTS = ("name", "characters", "size", "count", "sha256", "source", "note", "told")
 
 
-class Wanted(Protocol):
+class Wanted(WantedTokenizer, Protocol):
     """The settings by which a text is found, read and tokenized."""
 
     @property
@@ -54,12 +55,6 @@ class Wanted(Protocol):
     def normalize(self) -> str: ...
     @property
     def field(self) -> str: ...
-    @property
-    def tokenizer(self) -> str: ...
-    @property
-    def vocab_size(self) -> int: ...
-    @property
-    def min_count(self) -> int: ...
 
 
 class Reading:
@@ -189,8 +184,9 @@ def _files(specs: str) -> Iterator[Path]:
         else:
             yield from (one.path for one in find_files(spec, Tally(), NOBODY).sources)
             if is_token_file(spec):
-                meta = find_files(spec, Tally(), NOBODY).sources[0].path.with_name(META)
-                yield from (one for one in (meta,) if one.exists())
+                path = find_files(spec, Tally(), NOBODY).sources[0].path
+                beside = (path.with_name(name) for name in (META, TOKENIZER))
+                yield from (one for one in beside if one.exists())
 
 
 def _identity(found: os.stat_result) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Find out which process of a run hangs: each one counts, and the others look whether it does."""
+"""Find out which process of a run hangs: each one counts, and process 0 looks whether it does."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import os
 import signal
 import socket
 import threading
+import time
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from engine.distributed.environment import LEADER
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store
@@ -18,7 +21,7 @@ SILENT_BEATS = 30  # of the one that looks: when the whole machine sleeps, nobod
 
 
 class Heartbeat:
-    """Counts for this process, and watches the others.
+    """Counts for this process; that of process 0 watches the others.
 
     A process that hangs (stopped, or a deadlock that holds Python's lock) is killed if it is on
     this machine: who waits for it then fails at once, instead of after hours.
@@ -31,19 +34,18 @@ class Heartbeat:
         self._store, self._rank, self._size = store, rank, size
         self.lost = ""  # in words, once another is known to be lost
         store.set(f"where/{rank}", f"{socket.gethostname()} {os.getpid()}")
-        # the thread must not keep this alive, nor the store
-        target, self._ended = _beat, threading.Event()
-        arguments = (weakref.ref(self), self._ended)
-        threading.Thread(target=target, args=arguments, name="heartbeat", daemon=True).start()
+        # the thread ends when nobody else holds this
+        of = weakref.ref(self)
+        threading.Thread(target=_beat, args=(of,), name="heartbeat", daemon=True).start()
 
     def beat(self, number: int, seen: dict[int, tuple[bytes, int]]) -> None:
-        """Count once, and look at the counts of the others.
+        """Count once; in process 0, look at the counts of the others.
 
         Args:
             seen: The last count of each, and since how many beats it is the same.
         """
         self._store.set(f"beat/{self._rank}", str(number))
-        if self._rank != 0:
+        if self._rank != LEADER:
             return
         for other in range(1, self._size):
             if not self._store.check([f"beat/{other}"]):
@@ -67,9 +69,10 @@ class Heartbeat:
                 os.kill(int(process), signal.SIGKILL)
 
 
-def _beat(of: weakref.ref[Heartbeat], ended: threading.Event) -> None:
+def _beat(of: weakref.ref[Heartbeat]) -> None:
     number, seen = 0, dict[int, tuple[bytes, int]]()
-    while not ended.wait(BEAT_SECONDS):
+    while True:
+        time.sleep(BEAT_SECONDS)
         heartbeat = of()
         if heartbeat is None:
             return

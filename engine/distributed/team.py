@@ -97,12 +97,12 @@ class Team:
     # -- messages --------------------------------------------------------------------------------
 
     def tell(self, do: str, tensors: Mapping[str, Tensor] | None = None, **facts: Any) -> None:
-        """Tell the others what to do, if there are any; called by process 0 alone.
+        """Tell the others what to do; does nothing in those, alone, or after one was lost.
 
         Args:
             tensors: On any device; sent after the message, as bytes.
         """
-        if self.size == 1 or not self.leads:
+        if self.size == 1 or not self.leads or self.is_broken:
             return
         of = {name: [str(t.dtype)[6:], list(t.shape)] for name, t in (tensors or {}).items()}
         text = json.dumps({"do": do, "tensors": of, **facts}).encode()
@@ -191,9 +191,8 @@ class Team:
         """End; the others do, too, if this is process 0."""
         if self.size == 1:
             return
-        if not self.is_broken:
-            with suppress(ProcessLost):
-                self.tell("end")
+        with suppress(ProcessLost):
+            self.tell("end")
         self._heartbeat = self._control = None
         with suppress(RuntimeError):
             dist.destroy_process_group()
@@ -203,6 +202,8 @@ class Team:
     def _noticing(self) -> Iterator[None]:
         try:
             yield
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError:  # its words are of sockets
             self.is_broken = True
             assert self._heartbeat

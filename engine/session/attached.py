@@ -10,6 +10,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from msgspec import structs
@@ -45,33 +46,21 @@ def attach(
     wake: Callable[[], None],
     role: str = "control",
 ) -> Attached:
-    """Attach to the process of this machine that trains a run.
+    """Attach to the process of this machine that trains a run; watch its folder until one can.
 
     Args:
         wake: Called from another thread when ``advance`` has something to do.
 
     Raises:
-        Unreachable: There is no engine to talk to.
+        InputError: The run is just being created, or is damaged.
     """
-    connection = connect(run, role, wake)
-    welcome = welcomed(connection)
-    return Attached(run, metrics, emit, connection, welcome, lambda: connect(run, role, wake))
-
-
-def wait_for_engine(
-    run: Path,
-    metrics: MetricStore,
-    emit: Callable[[Event], None],
-    wake: Callable[[], None],
-    role: str = "control",
-) -> Attached:
-    """Watch a run from its folder until the process that trains it can be attached to.
-
-    Raises:
-        InputError: It is just being created, or is damaged.
-    """
-    again = lambda: connect(run, role, wake)  # noqa: E731
-    return Attached(run, metrics, emit, None, None, again)
+    again = partial(connect, run, role, wake)
+    try:
+        connection = again()
+        welcome = welcomed(connection)
+    except Unreachable:
+        return Attached(run, metrics, emit, None, None, again)
+    return Attached(run, metrics, emit, connection, welcome, again)
 
 
 class Attached:

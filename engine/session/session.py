@@ -227,6 +227,8 @@ class Session:
             handler(command)
         except InputError as error:
             self.outlet.tell(command.refused(str(error)))
+        except ProcessLost as lost:
+            raise self._saved_after(lost) from None
         except (MemoryError, RuntimeError) as error:
             if not memory_ran_out(error):
                 raise
@@ -491,6 +493,7 @@ class Session:
         self._tasks.clear()
         self._results.read()
         self.saving.collect(None)
+        self._rewinder.end()
         if self.trainer.step and not self.saving.is_saved:
             self.saving.begin()
             self.saving.collect(None)

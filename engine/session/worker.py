@@ -49,7 +49,7 @@ from engine.runs.database import Unreadable
 from engine.runs.folder import LOG_FILE, RunIsTaken, RunLock, find_run, is_locked, typed_name
 from engine.runs.known_text import NOWHERE_ELSE, Places
 from engine.runs.open import RunFiles, new_run, open_run
-from engine.session.attached import Attached, attach, wait_for_engine
+from engine.session.attached import Attached, attach
 from engine.session.elsewhere import AttachedElsewhere, Elsewhere
 from engine.session.viewer import Viewer
 
@@ -264,14 +264,10 @@ class EngineLoop:
         if not isinstance(why, RunIsTaken):
             return self._viewer(command, why)
         metrics, run = MetricStore(), find_run(command.run)
-        how = metrics, self._emit, self._wake, command.role
         try:
-            attached = attach(run, *how)
-        except Unreachable:
-            try:
-                attached = wait_for_engine(run, *how)
-            except (InputError, OSError, ValueError, sqlite3.Error):
-                raise why from None
+            attached = attach(run, metrics, self._emit, self._wake, command.role)
+        except (InputError, OSError, ValueError, sqlite3.Error):
+            raise why from None
         self.metrics = metrics
         return attached
 

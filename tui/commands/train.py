@@ -61,6 +61,7 @@ def main(argv: list[str]) -> int:
 def _train_together(args: argparse.Namespace, argv: list[str]) -> int:
     """Train as one of the processes that torchrun has started."""
     from engine.distributed.team import TEAM, ProcessLost
+    from engine.machine.memory import described_failure
 
     lost = ""
     try:
@@ -74,13 +75,16 @@ def _train_together(args: argparse.Namespace, argv: list[str]) -> int:
         TEAM.join()
         if before := run_before() or _begun_elsewhere(args):
             complain(f"a process of this run was lost: all {TEAM.size} were started again")
-            args = _parser().parse_args(["--resume", before, *(["--json"] if args.json else [])])
+            printed = [f"--{name}" for name in ("json", "events") if getattr(args, name)]
+            args = _parser().parse_args(["--resume", before, *printed])
         outcome = _train(args, argv)
         if tell_code(outcome.code) and not TEAM.is_broken:
             return EXIT_DONE  # anything else would have torchrun start all of them again
         return outcome.code
     except ProcessLost as error:
         lost = str(error)
+    except (MemoryError, RuntimeError) as error:  # in another process, which has no session
+        lost = described_failure(error) or f"it failed: {type(error).__name__}: {error}"
     except InputError as error:
         if is_follower() or not tell_code(EXIT_BAD_INPUT):
             raise
