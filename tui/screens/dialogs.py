@@ -114,7 +114,7 @@ class GpusDialog(Dialog):
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
-        super().__init__("On how many GPUs?", Text("The run has the same bits with any number.\n"))
+        super().__init__("On how many GPUs?", Text("Each GPU takes a part of every step.\n"))
 
     def label_of(self, key: Key) -> str:
         return {
