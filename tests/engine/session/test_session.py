@@ -13,6 +13,8 @@ import torch
 from data.errors import InputError
 from engine import protocol
 from engine.checkpoint import store
+from engine.config.schema import Config
+from engine.distributed.team import ProcessLost
 from engine.protocol import (
     Adjust,
     Adjusted,
@@ -37,6 +39,7 @@ from engine.protocol import (
     Step,
     Warned,
 )
+from engine.runs.checkpoint_names import list_checkpoints, step_of
 from engine.runs.summary import read_summary
 from engine.sampling.generate import generate
 from engine.session import build
@@ -695,3 +698,20 @@ def test_the_status_says_when_the_next_save_is_due(rig: Rig, make_config: MakeCo
     rig.send(session, Adjust({"checkpoint.interval": 0}))
     rig.rest(session)
     assert session.status.next_save == 10
+
+
+def test_what_was_trained_is_saved_when_a_command_finds_another_process_lost(
+    rig: Rig, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = rig.new(make_config())
+    rig.to_step(session, 3)
+    rig.send(session, Pause())
+
+    def lost(config: Config) -> None:
+        raise ProcessLost("process 1 of 2 has ended")
+
+    monkeypatch.setattr(session.trainer, "adjust", lost)
+    with pytest.raises(InputError, match=r"process 1 of 2 has ended: the run is saved at step 3"):
+        session.handle(Adjust({"optim.learning_rate": 0.002}))
+    assert [step_of(one) for one in list_checkpoints(session.files.path)][-1] == 3
+    rig.close(session)
