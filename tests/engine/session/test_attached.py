@@ -100,8 +100,9 @@ def test_the_curves_and_marks_are_those_of_the_engine(serve: Serve) -> None:
     trains, looks, _ = serve(eval__interval=5)
     looks.state(Pause(), State.PAUSED)
     looks.ask(Adjust({"optim.learning_rate": 0.01}), Adjusted)
-    looks.ask(Evaluate(), Evaluated)
-    looks.state(Step(request_id=5), State.PAUSED)
+    looks.ask(Step(request_id=5), StateChanged, lambda event: event.request_id == 5)
+    # after the one that is due, if any: nothing is under way then
+    looks.ask(Evaluate(request_id=6), Evaluated, lambda event: event.request_id == 6)
     ours, theirs = looks.engine.metrics, trains.engine.metrics
     curves = {name: theirs.column(name).snapshot()[1] for name in theirs.names()}
     assert "train_loss" in curves and "val_loss" in curves
