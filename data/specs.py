@@ -12,10 +12,13 @@ import re
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
+from data.errors import InputError
 from data.paths import absolute, expanded, typed_path
+from data.program import named
 
 STANDARD_INPUT = "-"
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 PATTERN = re.compile(r"[*?\[]")
 
 
@@ -70,8 +73,13 @@ def anchored_path(spec: str) -> str:
     """Return the absolute path of a file, a folder or a pattern.
 
     Raises:
-        InputError: It cannot be used.
+        InputError: It cannot be used, or is an address of a kind that is not read.
     """
+    if (scheme := SCHEME.match(spec)) and not _exists(spec):
+        raise InputError(
+            f"{named(spec)} is an address that begins with {scheme[0]}, and only https:// and "
+            "http:// are read: download it with another program, and name the file"
+        )
     return str(absolute(typed_path(spec)))
 
 

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import IO
 
 from data.corpora.decoding import Undecodable, decode, is_codec, new_name
-from data.corpora.encoding import SAMPLE_BYTES, UTF8, Encoding, look_around, marked
+from data.corpora.encoding import (
+    SAMPLE_BYTES,
+    UTF8,
+    Encoding,
+    example_for,
+    look_around,
+    marked,
+)
 from data.corpora.file_kinds import kind_of, way_out
 from data.corpora.normalize import normalized
 from data.download import Watcher
@@ -95,12 +102,19 @@ def _encoding_of(file: IO[bytes], spec: str, codec: str, meter: Meter) -> tuple[
     window = look_around(read_chunks(file, spec, meter), offset)
     if window.is_cut:
         return UTF8, True
-    if window.encoding is None:
+    if found := window.encoding:
+        return found, False
+    file.seek(0)
+    example = example_for(read_chunks(file, spec, meter))
+    if not example:
         raise InputError(
-            f"{named(spec)} is not UTF-8 (at offset {offset:,}), and it is not clear what it is: "
-            f"name its encoding with --from, such as --from cp1252, if it is a text"
+            f"{named(spec)} is not a text file: it has control characters, and what is at offset "
+            f"{offset:,} is not UTF-8. Give a text file."
         )
-    return window.encoding, False
+    raise InputError(
+        f"{named(spec)} is not UTF-8 (at offset {offset:,}), and it is not clear what it is: "
+        f"name its encoding with --from, such as --from {example}, if it is a text"
+    )
 
 
 def _first_invalid(file: IO[bytes], spec: str, meter: Meter) -> int | None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from data.corpora.encoding import UTF8, Encoding, Window
+from data.corpora.encoding import UTF8, Encoding, Window, example_for
 from data.paths import expanded, quoted_path
 from data.program import named, program
 from data.sources.files import Unusable
 
-ANY = "latin-1"  # an example that any bytes are in
+Chunks = Callable[[], Iterable[bytes]]
 
 
 class Undecodable(Exception):
@@ -76,11 +76,12 @@ def is_codec(name: str) -> bool:
     return True
 
 
-def settled(window: Window, spec: str) -> Encoding:
+def settled(window: Window, spec: str, chunks: Chunks) -> Encoding:
     """Return the encoding of a file that is not UTF-8.
 
     Args:
         spec: The file, as it is named in messages.
+        chunks: Yields all of it.
 
     Raises:
         Unusable: It is no text, damaged, or its encoding is not clear.
@@ -109,17 +110,27 @@ def settled(window: Window, spec: str) -> Encoding:
             "Give a text file.",
             "binary",
         )
+    example = example_for(chunks())
+    if not example:
+        raise Unusable(
+            f"{name} is not a text file: it has control characters, and {where} is not UTF-8. "
+            "Give a text file.",
+            "binary",
+        )
     raise Unusable(
         f"{name} is not UTF-8 ({where}), and it is not clear what it is. If it is a text, name "
-        f"its encoding, as in --set data.encoding={ANY}",
+        f"its encoding, as in --set data.encoding={example}",
         "in no encoding that is recognised",
     )
 
 
-def misfit(window: Window, spec: str, encoding: Encoding, is_asked: bool) -> Unusable:
+def misfit(
+    window: Window, spec: str, chunks: Chunks, encoding: Encoding, is_asked: bool
+) -> Unusable:
     """Return what to say of a file that is not in the encoding it was taken for.
 
     Args:
+        chunks: Yields all of it.
         is_asked: Whether the setting ``data.encoding`` names it.
     """
     at = window.offset - window.start
@@ -136,10 +147,15 @@ def misfit(window: Window, spec: str, encoding: Encoding, is_asked: bool) -> Unu
             f"{name} is in {encoding.described}, but cut inside its last letter: save it again, or "
             f"leave that letter out: {convert}"
         )
-    else:
+    elif example := example_for(chunks()):
         told = (
             f"{name} is probably in {encoding.described}, but {where} is not: name its encoding, "
-            f"as in --set data.encoding={ANY}"
+            f"as in --set data.encoding={example}"
+        )
+    else:
+        told = (
+            f"{name} is not a text file: it has control characters, and {where} is not in "
+            f"{encoding.described}. Give a text file."
         )
     return Unusable(told, f"not in {encoding.described}")
 

@@ -13,7 +13,7 @@ ODD = {
     "NUL characters": "\0",
     "control characters": "[\x01-\x08\x0b-\x1f\x7f-\x9f]",
     "characters of private use": "[\ue000-\uf8ff\U000f0000-\U0010fffd]",
-    "replacement characters (U+FFFD)": "\ufffd",
+    "replacement characters": "\ufffd",
     "signs of the direction of writing": "[\u200e\u200f\u202a-\u202e\u2066-\u2069]",
     "invisible characters": "[\u200b-\u200d\u2060\u00ad]",
 }

@@ -54,6 +54,8 @@ class Encoding:
 
 
 UTF8 = Encoding("utf-8", "UTF-8")
+EXAMPLES = ("cp1252", "latin-1", "cp437")  # the last one has a letter or sign for all beyond ASCII
+USUAL_BYTES = b"\t\n\f\r" + bytes(range(0x20, 0x7F)) + bytes(range(0xA0, 0x100))
 MARKS = (  # the longer ones first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF32_LE, Encoding("utf-32", "UTF-32")),
     (codecs.BOM_UTF32_BE, Encoding("utf-32", "UTF-32")),
@@ -208,6 +210,18 @@ def look_around(chunks: Iterable[bytes], offset: int) -> Window:
         if read >= start + SAMPLE_BYTES:
             break
     return Window(offset, head, start, block)
+
+
+def example_for(chunks: Iterable[bytes]) -> str:
+    """Return an encoding that all of a file is in, without control characters; empty if none is."""
+    unusual = set[int]()
+    for chunk in chunks:
+        unusual.update(chunk.translate(None, USUAL_BYTES))
+    if any(one < 0x80 for one in unusual):  # control characters in all of them
+        return ""
+    body = bytes(sorted(unusual))
+    readable = (one for one in EXAMPLES if _decoded(body, one) or not body)
+    return next(one for one in readable if not re.search(NEVER, _decoded(body, one)))
 
 
 def _decoded(sample: bytes, codec: str) -> str:

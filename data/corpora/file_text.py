@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from data.corpora.corpus import Document, Options
@@ -68,10 +69,11 @@ class FileText:
         Raises:
             Unusable: It is no text, damaged, or in no encoding that is recognised.
         """
-        window = look_around(self.source.chunks(meter), offset)
+        spec, chunks = self.source.spec, partial(self.source.chunks, meter)
+        window = look_around(chunks(), offset)
         if self.encoding != UTF8 or self._is_asked:
-            raise misfit(window, self.source.spec, self.encoding, self._is_asked)
-        self.encoding = settled(window, self.source.spec)
+            raise misfit(window, spec, chunks, self.encoding, self._is_asked)
+        self.encoding = settled(window, spec, chunks)
 
     def _looked_at(self, pieces: Iterator[str], tally: Tally) -> Iterator[str]:
         """Find out what the text consists of, by its first piece; return all pieces."""

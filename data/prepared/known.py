@@ -62,7 +62,7 @@ class Reading:
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
-        self._val = wanted.val or validation_beside(wanted.corpus)
+        self._val = wanted.val or validation_beside(wanted.corpus, wanted.tokenizer)
         self._began = time.time_ns()
         self._files = self._look()
 
@@ -116,7 +116,8 @@ class Reading:
     def _look(self) -> str:
         """Return a hash of what the files are; empty if there are other texts, or recent ones."""
         with suppress(OSError, InputError, ValueError):
-            files = [one for spec in (self._wanted.corpus, self._val) for one in _files(spec)]
+            texts, kind = (self._wanted.corpus, self._val), self._wanted.tokenizer
+            files = [one for spec in texts for one in _files(spec, kind)]
             seen = [os.stat(one) for one in files]
             latest = max(max(one.st_mtime_ns, one.st_ctime_ns) for one in seen)
             if latest < self._began - RECENT_NS:
@@ -165,7 +166,7 @@ def _folder() -> Path:
     return cache_folder() / "known"
 
 
-def _files(specs: str) -> Iterator[Path]:
+def _files(specs: str, kind: str) -> Iterator[Path]:
     """Yield the files that texts are read from.
 
     Raises:
@@ -183,7 +184,7 @@ def _files(specs: str) -> Iterator[Path]:
             yield place_of(spec)
         else:
             yield from (one.path for one in find_files(spec, Tally(), NOBODY).sources)
-            if is_token_file(spec):
+            if is_token_file(spec, kind):
                 path = find_files(spec, Tally(), NOBODY).sources[0].path
                 beside = (path.with_name(name) for name in (META, TOKENIZER))
                 yield from (one for one in beside if one.exists())

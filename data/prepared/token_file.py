@@ -23,12 +23,12 @@ from data.corpora.corpus import Corpus, Document
 from data.corpora.file_kinds import kind_of
 from data.download import NotHere, Watcher
 from data.errors import InputError, reason_of
-from data.paths import absolute, typed_path
 from data.program import named
 from data.reading import read_regular
 from data.sources.files import PIECE_BYTES, FileSource
 from data.sources.meter import Meter
 from data.sources.tally import Tally
+from data.specs import anchored_path
 from data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer
 from data.tokenizers.kinds import FILE, KINDS, from_standard
 
@@ -45,26 +45,44 @@ ID_BYTES = 2
 HEADER = struct.pack("<ii", 20240520, 1)  # of llm.c: its magic number and version
 HEADER_BYTES = 1024
 MOST_META_BYTES = 1 << 24
-GPT2 = "gpt2"
+GPT2, GPT2_TOKENS = "gpt2", 50_257
 
 
-def is_token_file(spec: str) -> bool:
-    """Return whether a path names a file of tokens: a ``.bin`` with bytes that no text has."""
+def is_token_file(spec: str, kind: str = "char") -> bool:
+    """Return whether a path names a file of tokens: a ``.bin`` with bytes that no text has.
+
+    Where nothing says what they mean, they are GPT-2's: other binary files have larger numbers.
+
+    Args:
+        kind: The setting ``data.tokenizer``, which may name a file of more tokens.
+    """
     if not spec.lower().endswith(SUFFIX):
         return False
     with suppress(InputError, OSError, ValueError):
         file = _source(spec)
         head = file.head()
-        return b"\0" in head and file.size % ID_BYTES == 0 and kind_of(head) is None
+        if b"\0" not in head or file.size % ID_BYTES or kind_of(head):
+            return False
+        beside = (file.path.with_name(name) for name in (META, TOKENIZER))
+        if head.startswith(HEADER) or kind not in KINDS or any(one.exists() for one in beside):
+            return True
+        import numpy as np
+
+        return bool(np.frombuffer(head[: len(head) // ID_BYTES * ID_BYTES], ID).max() < GPT2_TOKENS)
     return False
 
 
-def validation_beside(spec: str) -> str:
-    """Return the path of the ``val.bin`` beside a ``train.bin``; empty if there is none."""
+def validation_beside(spec: str, kind: str = "char") -> str:
+    """Return the path of the ``val.bin`` beside a ``train.bin``; empty if there is none.
+
+    Args:
+        kind: The setting ``data.tokenizer``.
+    """
     with suppress(InputError):
-        path = absolute(typed_path(spec))
+        path = Path(anchored_path(spec))
         beside = path.with_name(VAL)
-        if path.name == TRAIN and is_token_file(spec) and is_token_file(str(beside)):
+        both = spec, str(beside)
+        if path.name == TRAIN and all(is_token_file(one, kind) for one in both):
             return str(beside)
     return ""
 
@@ -176,7 +194,7 @@ class TokenFile:
 
 
 def _source(spec: str) -> FileSource:
-    path = absolute(typed_path(spec))
+    path = Path(anchored_path(spec))
     return FileSource(path, spec, path.name)
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from data.download import Watcher
 from data.errors import InputError
-from data.paths import absolute, typed_path
 from data.program import named
 from data.sources.dataset_folder import rows_of
 from data.sources.files import FileSource
 from data.sources.folder import files_of
 from data.sources.tally import Tally
-from data.specs import is_pattern
+from data.specs import anchored_path, is_pattern
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def find_files(spec: str, skipped: Tally, watcher: Watcher) -> Found:
         InputError: It cannot be used, or names nothing.
         Cancelled: `watcher.cancelled` returned true.
     """
-    path = absolute(typed_path(spec))
+    path = Path(anchored_path(spec))
     if is_pattern(spec):
         return Found(tuple(_matching(spec, path, skipped, watcher)), False, str(path))
     if not path.is_dir():

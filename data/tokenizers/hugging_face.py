@@ -98,13 +98,13 @@ class HuggingFaceTokenizer(Tokenizer):
 
         positions = np.asarray(ids, dtype=np.int64)
         check_within(positions, self.vocab_size)
-        if self._is_byte_level:
+        if self.is_byte_level:
             return b"".join(map(self._bytes_of, positions.tolist())).decode("utf-8", "replace")
         return str(self._inner.decode(positions.tolist(), skip_special_tokens=False))
 
     def unknown(self, text: str) -> list[str]:
         lone = lone_surrogates(text)
-        if lone or self._is_byte_level or self._returns(text):
+        if lone or self.is_byte_level or self._returns(text):
             return lone
         return [one for one in dict.fromkeys(text) if not self._returns(one)]
 
@@ -114,7 +114,7 @@ class HuggingFaceTokenizer(Tokenizer):
         Raises:
             InputError: It cannot.
         """
-        if self._is_byte_level or self._returns(text):
+        if self.is_byte_level or self._returns(text):
             return
         lost = self.unknown(text)
         what = f"such as {lost[0]!r}" if lost else "such as spaces or capitals"
@@ -127,15 +127,15 @@ class HuggingFaceTokenizer(Tokenizer):
         return self.decode(self.encode(text)) == text
 
     def token_text(self, token: int) -> str:
-        if self._is_byte_level:
+        if self.is_byte_level:
             return shown_bytes(self._bytes_of(token))
         return str(self._inner.id_to_token(token) or "")
 
     def token_bytes(self, token: int) -> bytes:
-        return self._bytes_of(token) if self._is_byte_level else super().token_bytes(token)
+        return self._bytes_of(token) if self.is_byte_level else super().token_bytes(token)
 
     def stream(self) -> TokenStream:
-        if self._is_byte_level:
+        if self.is_byte_level:
             return TokenStream(self._bytes_of)
         return _WholeStream(self._inner)
 
@@ -171,7 +171,7 @@ class HuggingFaceTokenizer(Tokenizer):
         return int(special[name])
 
     @cached_property
-    def _is_byte_level(self) -> bool:
+    def is_byte_level(self) -> bool:
         """Whether each token is a sequence of bytes, all of which are there."""
         parts = [self._saved.get("decoder"), self._saved.get("pre_tokenizer")]
         level = all("ByteLevel" in _types(one) for one in parts)
@@ -182,7 +182,7 @@ class HuggingFaceTokenizer(Tokenizer):
     @cached_property
     def _can_cut(self) -> bool:
         """Whether no token reaches across `_PLACES`."""
-        if not self._is_byte_level:
+        if not self.is_byte_level:
             return False  # it may treat the beginning of a text in its own way
         parts = self._inner.pre_tokenizer.pre_tokenize_str("ab cd\nef")
         return {2, 6} <= {begin for _, (begin, _) in parts}

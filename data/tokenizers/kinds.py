@@ -154,4 +154,7 @@ def from_standard(kind: str, saved: Mapping[str, Any], has_documents: bool = Fal
     from data.tokenizers.hugging_face import HuggingFaceTokenizer
 
     has_documents = _has_end_of_text(saved) if kind == "bpe" else has_documents
-    return HuggingFaceTokenizer(kind if kind in KINDS else FILE, saved, has_documents)
+    found = HuggingFaceTokenizer(kind if kind in KINDS else FILE, saved, has_documents)
+    if kind == "bpe" and not found.is_byte_level:
+        raise InputError("the file tokenizer.json is damaged: it lacks some bytes")
+    return found

@@ -16,6 +16,7 @@ from data.prepared import store
 from data.program import named
 from data.specs import STANDARD_INPUT, called, has_place, specs_of
 from data.tokenizers import Tokenizer, make_tokenizer
+from data.tokenizers.kinds import needs_text
 from engine.config.changes import format_options
 from engine.config.schema import Config, DataConfig
 from engine.config.setting import Value
@@ -105,14 +106,21 @@ def load_known_text(
     if not known:
         tokenizer = read_tokenizer(path, kind, corpus.count > 1)
     try:
-        tokenizer = tokenizer or make_tokenizer(data, corpus, watcher)
-        split = split_texts(corpus, tokenizer, data, watcher)
+        made = tokenizer or make_tokenizer(data, corpus, watcher)
+        try:
+            split = split_texts(corpus, made, data, watcher)
+        except InputError as error:
+            if error.is_shortage or not (tokenizer and needs_text(kind) and corpus.readers):
+                raise
+            # without a checkpoint nothing else tells that the run's file is another tokenizer's
+            made = make_tokenizer(data, corpus, watcher)
+            split = split_texts(corpus, made, data, watcher)
     except InputError as error:
         if error.is_shortage or isinstance(error, NotHere):
             raise
         raise TextMissing(*error.problems) from None
-    check_fit(config.model, tokenizer, split)
-    return corpus, tokenizer, split
+    check_fit(config.model, made, split)
+    return corpus, made, split
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def corpus_of(data: DataConfig, watcher: Watcher) -> Corpus:
         InputError: It cannot be used.
     """
     corpus = text_at(data.corpus, data, watcher)
-    val = data.val or validation_beside(data.corpus)
+    val = data.val or validation_beside(data.corpus, data.tokenizer)
     if not val:
         return corpus
     return replace(corpus, validation=validation_of(replace(data, val=val), watcher))
@@ -80,10 +80,10 @@ def text_at(spec: str, data: DataConfig, watcher: Watcher, as_before: bool = Fal
         InputError: It cannot be used.
     """
     watcher.report(f"reading {named(called(spec))}")
-    if not as_before and is_token_file(spec):
+    if not as_before and is_token_file(spec, data.tokenizer):
         return read_token_file(spec, data.tokenizer, watcher)
     for one in () if as_before else specs_of(spec):
-        if is_token_file(one):
+        if is_token_file(one, data.tokenizer):
             raise InputError(
                 f"{named(one)} is a file of tokens, which goes with no other text: name it alone"
             )
@@ -108,7 +108,19 @@ def told_of_texts(
     """Return what a person should know of a text and of the one to validate on, in sentences."""
     of_validation = corpus.validation.told if corpus.validation else ()
     how = (data.val_share, data.val_split, data.val_seed)
-    return (*corpus.told, *of_validation, *told_once(split, tokenizer, corpus, how))
+    of_tokens = told_once(split, tokenizer, corpus, how)
+    return (*corpus.told, *of_validation, *_few_tokens(tokenizer, data), *of_tokens)
+
+
+def _few_tokens(tokenizer: Tokenizer, data: DataConfig) -> tuple[str, ...]:
+    """Return what to say if BPE found fewer tokens in a text than were asked for."""
+    size = tokenizer.vocab_size
+    if tokenizer.kind != "bpe" or size >= data.vocab_size:
+        return ()
+    return (
+        f"the text gives {size:,} tokens of bpe, fewer than the {data.vocab_size:,} of "
+        "data.vocab_size: each of its words is one token by then",
+    )
 
 
 def options_of(data: DataConfig) -> Options:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from data.errors import InputError
@@ -27,7 +29,9 @@ def write_tokenizer(run: Path, tokenizer: Tokenizer) -> None:
 
 
 def read_tokenizer(run: Path, kind: str, has_documents: bool) -> Tokenizer | None:
-    """Read a run's tokenizer: where its file is damaged, from the latest checkpoint that has it.
+    """Read a run's tokenizer: from its file, or where that is damaged, from a checkpoint.
+
+    A file that is none of its checkpoints' is damaged, too, though it may be a tokenizer.
 
     Args:
         kind: The run's setting ``data.tokenizer``.
@@ -39,8 +43,11 @@ def read_tokenizer(run: Path, kind: str, has_documents: bool) -> Tokenizer | Non
     Raises:
         PackageMissing: A package is missing that it needs.
     """
-    found = _in_file(run, kind, has_documents)
-    return found or tokenizer_in_checkpoints(run)
+    found, kept = _in_file(run, kind, has_documents), _in_checkpoints(run)
+    latest = next(kept, None)
+    if found is None or latest is None:
+        return found or latest
+    return found if _is_one_of(found, chain((latest,), kept)) else latest
 
 
 def mend_tokenizer(run: Path, tokenizer: Tokenizer, kind: str, has_documents: bool) -> bool:
@@ -49,7 +56,8 @@ def mend_tokenizer(run: Path, tokenizer: Tokenizer, kind: str, has_documents: bo
     Raises:
         OSError: It could not be written.
     """
-    if not (run / TOKENIZER_FILE).exists() or _in_file(run, kind, has_documents):
+    found = _in_file(run, kind, has_documents)
+    if not (run / TOKENIZER_FILE).exists() or (found and _is_one_of(found, [tokenizer])):
         return False
     write_tokenizer(run, tokenizer)
     return True
@@ -66,18 +74,27 @@ def _in_file(run: Path, kind: str, has_documents: bool) -> Tokenizer | None:
         return None
 
 
+def _is_one_of(found: Tokenizer, others: Iterable[Tokenizer]) -> bool:
+    return any(found.standard() == one.standard() for one in others)
+
+
 def tokenizer_in_checkpoints(run: Path) -> Tokenizer | None:
     """Return the tokenizer of the latest checkpoint that has one; None if none has.
 
     Raises:
         PackageMissing: A package is missing that it needs.
     """
+    return next(_in_checkpoints(run), None)
+
+
+def _in_checkpoints(run: Path) -> Iterator[Tokenizer]:
+    """Yield the tokenizers of all checkpoints that have one, which are equal; the latest first."""
     for path in reversed(list_snapshots(run)):
         try:
             state = parse_json(read_regular(path / STATE_FILE, LARGEST_FILE))
-            return load_tokenizer(state["tokenizer"])
+            found = load_tokenizer(state["tokenizer"])
         except PackageMissing:
             raise
         except (OSError, ValueError, LookupError, TypeError, InputError):
             continue  # damaged, too, or of a version that had none
-    return None
+        yield found

@@ -50,6 +50,29 @@ def test_info_says_what_is_in_a_text(cli: Cli, notes: Path) -> None:
     assert f"train --data '{notes}'" in shown
 
 
+def test_other_addresses_are_refused_in_a_sentence(cli: Cli) -> None:
+    for command in (["data", "info"], ["data", "prepare"], ["train", "--data"]):
+        error = cli(*command, "ftp://host/a.txt").problem
+        assert "begins with ftp://, and only https:// and http:// are read: download it" in error
+        assert "does not exist" not in error
+
+
+def test_replacement_characters_are_named_once(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("a \ufffd\n" * 3)
+    assert "3 replacement characters (U+FFFD in a.txt, …)" in cli("data", "info", path).out
+
+
+def test_fewer_tokens_than_were_asked_for_are_told(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("to be or not to be\n" * 300)
+    told = " ".join(cli("data", "prepare", path, "--set", "data.tokenizer=bpe").out.split())
+    assert "tokens of bpe, fewer than the 1,024 of data.vocab_size" in told
+    fewer = cli("data", "prepare", path, "--set", "data.tokenizer=bpe", "--set",
+                "data.vocab_size=260").out  # fmt: skip
+    assert "fewer than" not in fewer
+
+
 def test_info_as_json(cli: Cli, notes: Path) -> None:
     facts = json.loads(cli("data", "info", notes / "b.jsonl", "--json").out)
     assert facts["documents"] == 20

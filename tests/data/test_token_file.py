@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 from pathlib import Path
 
 import numpy as np
@@ -118,13 +119,24 @@ def test_the_validation_file_is_the_one_beside(of_letters: str, tmp_path: Path) 
     assert validation_beside(of_letters) == ""
 
 
-@pytest.mark.parametrize("body", [b"plain text\n" * 9, b"\0\1\2", b"\x1f\x8b\0\0"])
+ANY_BYTES = random.Random(1).randbytes(4096)
+
+
+@pytest.mark.parametrize("body", [b"plain text\n" * 9, b"\0\1\2", b"\x1f\x8b\0\0", ANY_BYTES])
 def test_other_files_of_that_name_are_no_tokens(tmp_path: Path, body: bytes) -> None:
     path = tmp_path / "some.bin"
     path.write_bytes(body)
     assert not is_token_file(str(path)) and not is_token_file(str(tmp_path / "missing.bin"))
     os.mkfifo(tmp_path / "pipe.bin")
     assert not is_token_file(str(tmp_path / "pipe.bin"))
+
+
+def test_tokens_beyond_those_of_gpt2_are_known_by_what_says_what_they_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "some.bin", [0, 60_000])
+    assert not is_token_file(path) and not is_token_file(path, "gpt2")
+    assert is_token_file(path, "of-mine.json")
+    (tmp_path / "tokenizer.json").touch()
+    assert is_token_file(path)
 
 
 class Evil:

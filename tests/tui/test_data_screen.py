@@ -163,7 +163,7 @@ async def test_another_text_is_looked_at_and_taken_for_the_next_run(
         await person.press("o", *str(other), "enter")
         await person.until(lambda: screen.wanted, "that it is looked at")
         await until_read(person, screen)
-        assert "green eggs and ham" in seen(screen) and "what would be" in seen(screen)
+        assert "green eggs and ham" in seen(screen) and "enter takes it for the" in seen(screen)
         assert person.app.control.draft.next_value("data.corpus") != str(other)
         await person.press("t", *"bytes", "enter")
         await until_read(person, screen)
@@ -189,7 +189,7 @@ async def test_a_text_that_cannot_be_read_is_a_sentence(
         await person.press("o", *str(path), "enter")
         await person.until(lambda: screen._problem, "what is wrong")
         assert "bad.bin" in seen(screen) and "o names another text" in seen(screen)
-        assert "it cannot be read" in screen.why_not("take", ())
+        assert "it cannot be read" in screen.why_not("take", ()) and "takes it" not in seen(screen)
         await person.press("3", "pagedown", "escape")  # back to its own text
         await until_read(person, screen)
         assert screen.wanted is None and not screen._problem
@@ -248,6 +248,12 @@ def facts(**changes: Any) -> Facts:
         ({"steps": 51_000}, "sees the text 51 times, and the model is too small to learn it by"),
         ({"steps": 51_000, "parameters": 450_000}, "lowest before the end"),
         ({"steps": 500_000, "parameters": 450_000}, "it will learn it by heart"),
+        (
+            {"train": 900, "parameters": 450_000},
+            "The model has 500 parameters for each token: far too large a model for",
+        ),
+        ({"train": 900, "val": 80}, "a longer text, or set model.block_size to 79 or less."),
+        ({"train": 1, "val": 0}, "as many to validate. Take a longer text."),
     ],
 )
 def test_what_does_not_suit_the_text_is_said(changes: dict[str, Any], words: str) -> None:

@@ -11,6 +11,7 @@ from tui.text.numbers import format_amount, format_count, format_unit
 LABEL = 11  # columns
 PER_PARAMETER = 20.0  # tokens: Hoffmann et al. 2022 ("Chinchilla")
 FAR = 10.0  # times too few or too many
+VERY_FAR = 1000.0  # too few: parameters for a token say it better
 AS_GOOD_AS_NEW = 4.0  # epochs: Muennighoff et al. 2023
 MANY_EPOCHS = 100.0
 MOST_OF_A_RECIPE = 2000.0  # epochs: gpt-from-scratch has 1000
@@ -71,6 +72,16 @@ class Facts:
         return self.train + self.val
 
     @property
+    def longest_context(self) -> int:
+        """Tokens of the longest window that both splits have, with the target after it."""
+        return max(0, min(self.train, self.val) - 1)
+
+    @property
+    def is_too_short(self) -> bool:
+        """Whether no window of the model's context fits."""
+        return self.longest_context < self.block_size
+
+    @property
     def epochs(self) -> float:
         """How often training goes through the training split."""
         return self.steps * self.windows * self.block_size / max(1, self.train)
@@ -125,6 +136,8 @@ def _share(facts: Facts) -> str:
 
 def _run(facts: Facts) -> str:
     seen = facts.steps * facts.windows * facts.block_size
+    if facts.is_too_short:
+        return f"none: the text is too short for a context of {facts.block_size:,} tokens"
     return (
         f"{format_count(facts.steps, 'step')} of {format_count(facts.windows, 'window')} of "
         f"{format_count(facts.block_size, 'token')}: {format_amount(seen)} tokens, "
@@ -141,6 +154,8 @@ def judged(facts: Facts) -> list[tuple[str, str]]:
 
     A model learns a text by heart if it is large for it and sees it often; either alone is usual.
     """
+    if facts.is_too_short:
+        return [(_too_short(facts), "bad")]
     per_parameter = facts.train / facts.parameters
     told = [(f"{_ratio(per_parameter)}{_of_size(per_parameter)}", "dim")]
     seen = f"The run sees the text {_times(facts.epochs)}"
@@ -163,7 +178,18 @@ def judged(facts: Facts) -> list[tuple[str, str]]:
     return told
 
 
+def _too_short(facts: Facts) -> str:
+    longest = facts.longest_context
+    shorter = f", or set model.block_size to {longest:,} or less" if longest else ""
+    return (
+        f"The text is too short for the model: its context needs {facts.block_size + 1:,} tokens "
+        f"to train on and as many to validate. Take a longer text{shorter}."
+    )
+
+
 def _ratio(per_parameter: float) -> str:
+    if per_parameter < PER_PARAMETER / VERY_FAR:
+        return f"The model has {1 / per_parameter:,.0f} parameters for each token"
     return (
         f"{format_amount(per_parameter)} tokens a parameter, where Chinchilla's rule of thumb has "
         f"{PER_PARAMETER:.0f}"
@@ -172,7 +198,8 @@ def _ratio(per_parameter: float) -> str:
 
 def _of_size(per_parameter: float) -> str:
     if per_parameter < PER_PARAMETER / FAR:
-        return ": a large model for the text."
+        far = "far too large a" if per_parameter < PER_PARAMETER / VERY_FAR else "a large"
+        return f": {far} model for the text."
     if per_parameter > PER_PARAMETER * FAR:
         return ": a small model for the text. A larger one reaches a lower loss, given the time."
     return "."

@@ -197,7 +197,8 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
             changes = changes_of(self._base, self.wanted)
             words = ", ".join(f"{SETTINGS[key].format(one)}" for key, one in changes.items())
             row = [(f"what would be: {words}", "title")]
-            row.append((f" · {self.key_of('data.take')} takes it for the next run", "dim"))
+            if not self._problem:
+                row.append((f" · {self.key_of('data.take')} takes it for the next run", "dim"))
         else:
             run = self.control.run_path
             name = f"run {run.name}" if run else "next run"

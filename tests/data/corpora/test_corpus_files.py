@@ -326,7 +326,10 @@ def test_the_name_for_a_new_version_of_a_text_can_be_typed(here: Path, spec: str
 
 @pytest.mark.parametrize(
     "body",
-    [bytes(range(1, 256)) * 9, "naïve café".encode("cp1252") * 9000 + b"\x81 and more\n" * 9],
+    [
+        b"".join(b"a%cb " % byte for byte in range(0x80, 0x100)) * 9,
+        "naïve café".encode("cp1252") * 9000 + b"\x81 and more\n" * 9,
+    ],
     ids=["unclear", "not throughout"],
 )
 def test_the_encoding_that_a_refusal_names_reads_the_text(here: Path, body: bytes) -> None:

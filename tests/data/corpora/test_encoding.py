@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from data.corpora.encoding import UTF8, recognise
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.corpora.corpus import NOBODY, Options
+from data.corpora.describe import describe
+from data.corpora.encoding import UTF8, example_for, recognise
+from data.corpora.load import load_corpus
+from data.errors import InputError
 
 TEXTS = {
     "english": "It’s “fine” – he said… and the café’s façade cost €5.\n",
@@ -82,3 +90,34 @@ def test_nul_bytes_here_and_there_are_no_utf_16() -> None:
 def test_halves_of_surrogate_pairs_are_damaged_utf_8() -> None:
     sample = b"\xed\xa0\x80abc\n" * 300
     assert recognise(sample, sample) == UTF8
+
+
+LETTERS = [byte for byte in range(256) if byte > 0x7F or chr(byte).isprintable() or byte == 0x0A]
+
+
+@given(st.lists(st.sampled_from(LETTERS), min_size=1).map(bytes))
+def test_the_encoding_that_is_proposed_reads_all_and_gives_no_control_characters(
+    body: bytes,
+) -> None:
+    text = body.decode(example_for([body[:3], body[3:]])).replace("\n", "")
+    assert text == "" or not any(ord(one) < 0x20 or 0x7F <= ord(one) < 0xA0 for one in text)
+
+
+@pytest.mark.parametrize("control", [0, 1, 0x1B, 0x7F])
+def test_none_is_proposed_where_all_give_control_characters(control: int) -> None:
+    assert example_for([b"caf\xe9", bytes([control])]) == ""
+
+
+def test_a_proposal_works_as_it_is_typed(tmp_path: Path) -> None:
+    path = tmp_path / "old.txt"
+    path.write_bytes(b"".join(b"a%cb " % byte for byte in range(0x80, 0x100)))
+    with pytest.raises(InputError, match=r"--set data\.encoding=") as refused:
+        load_corpus(str(path))
+    name = str(refused.value).rpartition("=")[2]
+    odd = describe(load_corpus(str(path), Options(encoding=name)), NOBODY).odd
+    assert not {"control characters", "NUL characters"} & odd.counts.keys()
+    with path.open("ab") as file:
+        file.write(b"\x01")
+    with pytest.raises(InputError, match=r"has control characters, .* Give a text file") as refused:
+        load_corpus(str(path))
+    assert "encoding" not in str(refused.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,22 @@ def test_a_damaged_tokenizer_file_is_made_again_of_the_text(
     assert session.files.tokenizer.vocab_size == 300
 
 
-BROKEN = b"{", b"[]", b"{}", b'{"model": {"vocab": 3}}', b'{"model": {"vocab": {}, "merges": []}}'
+BROKEN = (
+    b"{", b"[]", b"{}", b'{"model": {"vocab": 3}}', b'{"model": {"vocab": {}, "merges": []}}',
+    b'{"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}}',  # another tokenizer
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [KINDS["char"], KINDS["bpe"]], ids=["char", "bpe"])
+@pytest.mark.parametrize("damage", BROKEN)
+def test_before_the_first_checkpoint_the_text_gives_the_tokenizer_again(
+    kind: dict[str, Any], damage: bytes, text: Path, rig: Rig, make_config: MakeConfig
+) -> None:
+    session = rig.new(make_config(data__corpus=str(text), **kind), running=False)
+    own, path = session.files.tokenizer, rig.close(session)
+    shutil.rmtree(path / "checkpoints", ignore_errors=True)
+    (path / "tokenizer.json").write_bytes(damage)
+    assert rig.open(path, running=False).files.tokenizer.fingerprint == own.fingerprint
 
 
 @every_kind
