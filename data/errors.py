@@ -13,7 +13,7 @@ from collections.abc import Collection
 MOST_SHOWN = 60  # characters of what was typed
 TOO_MANY_FILES = os.strerror(errno.EMFILE)
 SQLITE_CANTOPEN, SQLITE_FILES = 14, 8  # two databases, the log of each, its memory, a folder
-LINE_ENDS = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")  # where str.splitlines splits
+LINE_ENDS = "[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]"  # where str.splitlines splits
 
 
 def brief(typed: str) -> str:
@@ -23,7 +23,9 @@ def brief(typed: str) -> str:
 
 def on_one_line(text: str) -> str:
     """Return a text with its line ends visible, as in ``a\\nb``; a path may have some."""
-    return text if text.isprintable() else LINE_ENDS.sub(lambda found: repr(found[0])[1:-1], text)
+    return (
+        text if text.isprintable() else re.sub(LINE_ENDS, lambda found: repr(found[0])[1:-1], text)
+    )
 
 
 def reason_of(error: Exception) -> str:

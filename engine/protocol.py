@@ -9,7 +9,6 @@ command.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Struct
@@ -35,8 +34,7 @@ class Command(Struct, frozen=True, kw_only=True, tag=True):
         return Refused(type(self).__name__, why, request_id=self.request_id)
 
 
-@dataclass(frozen=True)
-class PruningRule:
+class PruningRule(Struct, frozen=True):
     """What may stop a run of a sweep before its end: see ``engine.sweeps.median_rule``.
 
     Attributes:
@@ -289,8 +287,7 @@ class SampleStarted(Event, frozen=True):
     group: int = 0  # the first of the texts that belong together; 0 for a single one
 
 
-@dataclass(frozen=True, slots=True)
-class TokenOdds:
+class TokenOdds(Struct, frozen=True):
     """How likely the model held a token to be, before temperature and the other settings."""
 
     length: int  # characters of the text that it completed
@@ -408,16 +405,14 @@ class Failed(Event, frozen=True):
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class GoingBack:
+class GoingBack(Struct, frozen=True):
     """The way of a run to an earlier step, on which steps may be trained again."""
 
     step: int  # where it goes
     seconds_left: float | None = None  # at the speed so far; None if that is not known yet
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(Struct, frozen=True):
     """A snapshot of a run; the engine replaces it as a whole, so it can be read at any time."""
 
     state: State = State.IDLE

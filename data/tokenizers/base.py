@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -113,7 +112,9 @@ class Tokenizer(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """A hash that tells tokenizers apart: equal ones encode every text the same."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        from hashlib import sha256  # not for the first paint
+
+        return sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
 class TokenStream:

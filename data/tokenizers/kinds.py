@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
-from data.download import Watcher
 from data.errors import InputError
 from data.program import named
 from data.tokenizers.base import END_OF_TEXT, Tokenizer
@@ -15,6 +14,7 @@ from data.tokenizers.char import CharTokenizer
 
 if TYPE_CHECKING:
     from data.corpora.corpus import Corpus
+    from data.download import Watcher
 
 KINDS = ("char", "bytes", "bpe", "gpt2")
 """What ``data.tokenizer`` may be, besides the path of a file."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from data.errors import InputError
 from data.paths import quoted
@@ -17,8 +18,7 @@ SHAPES = ("model.", "data.")
 OPTIMIZER_STATE = ("optim.optimizer", "optim.ema_decay")
 
 
-@dataclass(frozen=True)
-class WhenText:
+class WhenText(Struct, frozen=True):
     """How panel, messages and docs describe a ``When``."""
 
     sign: str  # beside the setting

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 from data.errors import brief, suggest
 from data.specs import join_specs
@@ -28,8 +29,7 @@ class When(StrEnum):
     NEW_RUN = "new run"
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """A setting of the command line, ``config.toml`` and the app's panels."""
 
     section: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from data.reading import convert, parse_json, read_regular
 from engine.config.schema import MOST_STEPS
@@ -80,8 +81,7 @@ def read_pointer(run: Path, which: str) -> str | None:
     return name if is_checkpoint_name(name) else None
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """``manifest.json``: the hash of each file of a checkpoint, in hexadecimal digits."""
 
     format: int

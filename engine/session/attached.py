@@ -6,7 +6,6 @@ events, status and curves come from there. Closing it leaves the run in training
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -174,7 +173,7 @@ class Attached:
         if self._connection:
             self._connection.close()
             self._connection = None
-        self._status = dataclasses.replace(self.status, state=State.STOPPED, message="")
+        self._status = structs.replace(self.status, state=State.STOPPED, message="")
         self._viewer = None
         self._emit(StateChanged(State.STOPPED, self._status.step, request_id=request_id))
 
@@ -232,7 +231,7 @@ class Attached:
         try:
             viewer = Viewer(self.path, self.metrics, self._emit)
         except (InputError, OSError, ValueError) as error:
-            self._status = dataclasses.replace(self._status, state=State.STOPPED, message="")
+            self._status = structs.replace(self._status, state=State.STOPPED, message="")
             self._emit(StateChanged(State.STOPPED, self._status.step))
             self._emit(Warned(f"the process that trained this run has ended: {error}"))
             return

@@ -6,7 +6,6 @@ lost is made again, and everything is told anew; training does not notice.
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
 import sqlite3
 import threading
@@ -207,7 +206,7 @@ class AttachedElsewhere(Attached):
         why = why or self._connection.lost
         self._hang_up(why)
         host = self._elsewhere.host.name
-        self._status = dataclasses.replace(self._status, message=f"no connection to {host}")
+        self._status = structs.replace(self._status, message=f"no connection to {host}")
         self._emit(Warned(f"{why}; trying again, and training goes on there"))
         self._attempt = _Attempt(self._elsewhere, self._wake)
 
@@ -229,7 +228,7 @@ class AttachedElsewhere(Attached):
         self._hang_up(self._ended)
         finished = self._status.state is State.FINISHED
         state = State.FINISHED if finished else State.STOPPED
-        self._status = dataclasses.replace(self._status, state=state, message="")
+        self._status = structs.replace(self._status, state=state, message="")
         self._emit(StateChanged(state, self._status.step))
         self._emit(Warned(self._ended))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
+
+from msgspec import structs
 
 from engine.config.schema import tokens_per_step
 from engine.machine.memory import memory_now
@@ -121,7 +122,7 @@ class Outlet:
         """Return the run in one row, for lists and for ``--json``."""
         assert self._run_state
         self.refresh()
-        figures = dataclasses.asdict(self.status)
+        figures = structs.asdict(self.status)
         for momentary in ("message", "step_share", "next_save", "going_back"):
             del figures[momentary]
         figures[PRUNED_KEY] = figures.pop("pruned")

@@ -6,10 +6,11 @@ text is missing.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from msgspec import structs
 
 from data.errors import InputError
 from engine import protocol
@@ -118,7 +119,7 @@ class Viewer:
 
     def close(self, save: bool, request_id: int = 0) -> None:
         """Announce the end; no file is open."""
-        self.status = dataclasses.replace(self.status, state=State.STOPPED)
+        self.status = structs.replace(self.status, state=State.STOPPED)
         state, step = self.status.state, self.status.step
         self._emit(protocol.StateChanged(state, step, request_id=request_id))
 
@@ -147,7 +148,7 @@ class Viewer:
         finished = self.status.state is State.FINISHED
         stopped = self.status.state is State.STOPPED
         state = State.FINISHED if finished else State.STOPPED
-        self.status = dataclasses.replace(self.status, state=state, message="")
+        self.status = structs.replace(self.status, state=state, message="")
         self._emit(protocol.StateChanged(state, self.status.step))
         step, saved = self.status.step, self.status.saved_step
         if finished:
@@ -166,12 +167,12 @@ class Viewer:
             f"the run's folder {self.path} is gone, as it was moved or deleted: open the run where "
             f"it is now, or another one"
         )
-        self.status = dataclasses.replace(self.status, state=State.STOPPED, message="")
+        self.status = structs.replace(self.status, state=State.STOPPED, message="")
         self._emit(protocol.StateChanged(State.STOPPED, self.status.step))
         self._emit(protocol.Warned(self._ended))
 
     def _take_summary(self, summary: SummaryFacts) -> None:
-        known = {field.name for field in dataclasses.fields(Status)}
+        known = {field.name for field in structs.fields(Status)}
         figures: dict[str, Any] = {k: v for k, v in summary.items() if k in known}
         state = State(summary.get("state", State.PREPARING))
         figures |= {"state": state, "pruned": summary.get("outdone", "")}

@@ -17,6 +17,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from data.download import Watcher
 from data.errors import Cancelled, InputError, reason_of, shortage_of_files
 from data.paths import describe_os_error
@@ -340,7 +342,7 @@ class EngineLoop:
         session, self._session = self._session, None
         detail = "".join(traceback.format_exception(error))
         status = session.status if session else Status()
-        self._status = dataclasses.replace(status, state=State.FAILED, message="")
+        self._status = structs.replace(status, state=State.FAILED, message="")
         if session and not isinstance(session, Viewer | Attached):
             log_file = session.files.path / LOG_FILE
             with suppress(OSError):

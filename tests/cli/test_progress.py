@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
+from msgspec import structs
 
 from engine.protocol import State, Status
 from tests.cli.conftest import Stream, until
@@ -34,12 +33,12 @@ def test_one_line_says_where_it_stands() -> None:
 
 
 def test_within_a_step_that_takes_long_its_share_is_told() -> None:
-    status = dataclasses.replace(STATUS, step_share=0.1234)
+    status = structs.replace(STATUS, step_share=0.1234)
     assert progress_line(status).startswith("step 120/2,000 (12.3% of the next) · ")
     stream = Stream()
     with Progress(stream, lambda: status):
         until(lambda: "12.3%" in stream.getvalue())
-        status = dataclasses.replace(STATUS, step_share=0.5)
+        status = structs.replace(STATUS, step_share=0.5)
         until(lambda: "50.0%" in stream.getvalue())
 
 
@@ -77,7 +76,7 @@ def test_a_save_that_is_long_in_coming_is_announced() -> None:
     status = Status(
         state=State.RUNNING, step=100, total_steps=10**6, next_save=5000, tokens_per_step=1000
     )
-    line = progress_line(dataclasses.replace(status, tokens_per_second=1000.0))
+    line = progress_line(structs.replace(status, tokens_per_second=1000.0))
     assert line.endswith(" · next save at step 5,000 in 1:21:40")
-    assert "next save" not in progress_line(dataclasses.replace(status, tokens_per_second=1e6))
+    assert "next save" not in progress_line(structs.replace(status, tokens_per_second=1e6))
     assert "next save" not in progress_line(status)  # the speed is not known yet

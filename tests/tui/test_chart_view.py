@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
+import dataclasses
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from textual.pilot import Pilot
 
 from engine.metrics import Column, MetricStore
@@ -154,7 +155,7 @@ def test_a_spike_flattens_nothing_and_is_told_at_the_edge() -> None:
     assert drawing.field.scale.high < 5
     edge = drawing.frame.text()[0]
     assert "▲" in edge and "1000" in edge
-    full = draw(replace(spiked(), y="full"), 100, 24)
+    full = draw(dataclasses.replace(spiked(), y="full"), 100, 24)
     assert full.field.scale.high >= 1000
 
 
@@ -189,14 +190,14 @@ def test_training_is_drawn_above_validation_where_they_meet() -> None:
 
 def test_lines_of_reference_are_drawn_where_they_are_within_the_range() -> None:
     references = [Reference(2.2, "bigram"), Reference(4.17, "ln V")]
-    frame = draw(replace(spiked(), references=references), 100, 24).frame
+    frame = draw(dataclasses.replace(spiked(), references=references), 100, 24).frame
     told = "\n".join(frame.text())
     assert "bigram 2.2" in told and "ln V" not in told
 
 
 def test_of_two_lines_in_one_row_the_first_is_drawn_and_labels_cover_no_curve() -> None:
     near = [Reference(2.2, "best run"), Reference(2.2001, "nanoGPT"), Reference(2.25, "bigram")]
-    frame = draw(replace(spiked(), references=near), 100, 24).frame
+    frame = draw(dataclasses.replace(spiked(), references=near), 100, 24).frame
     plain = draw(spiked(), 100, 24).frame
     told = "\n".join(frame.text())
     assert "best run 2.2" in told and "nanoGPT" not in told and told.count("bigram 2.25") == 1

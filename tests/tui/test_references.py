@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from engine.config.model_size import flops_per_token
 from tests.engine.runs.test_catalogue import write_on

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from engine.runs.folder import find_run
 from tui.commands.app import existing_run, launch_app

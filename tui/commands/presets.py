@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
+
+from msgspec import structs
 
 from engine.config.presets import Preset, default_preset
 from tui import EXIT_DONE
@@ -41,4 +42,4 @@ def _cells(preset: Preset, here: str) -> tuple[str, ...]:
 
 
 def _facts(preset: Preset, group: str, here: str) -> dict[str, object]:
-    return {**dataclasses.asdict(preset), "group": group, "default": preset.name == here}
+    return {**structs.asdict(preset), "group": group, "default": preset.name == here}

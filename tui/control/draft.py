@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from engine.config.schema import SETTINGS, Config
 from engine.config.setting import Value, When
 from tui.control.own_presets import config_of_preset, find_preset
@@ -14,8 +16,7 @@ NO_CHANGES: Mapping[str, Value] = {}
 KEY = re.compile(r"[a-z]+\.[a-z_0-9]+")
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """A draft as it was, to go back to."""
 
     base: Config | None  # None where that is a run's

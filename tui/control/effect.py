@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from engine.config.changes import WHEN_TEXTS, with_one_end
 from engine.config.schema import SETTINGS, Config
@@ -14,8 +14,7 @@ from tui.text.numbers import format_amount, format_estimate, format_unit
 SAME = "size, tokens and time stay the same"
 
 
-@dataclass(frozen=True)
-class Effect:
+class Effect(Struct, frozen=True):
     """What a change would do.
 
     Attributes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import platform
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from data.errors import InputError
 from data.specs import called, is_path, is_pattern, specs_of
@@ -21,8 +22,7 @@ SECONDS_PER_STEP = 1e-3  # at least, however small the model
 KNOWN_TEXTS = {"tinyshakespeare": (65, 1_003_854)}  # distinct characters, tokens to train on
 
 
-@dataclass(frozen=True)
-class NextRun:
+class NextRun(Struct, frozen=True):
     """Sizes of a run that does not exist yet.
 
     Attributes:
@@ -43,8 +43,7 @@ class NextRun:
     seconds: float | None
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What is there for the next run."""
 
     device: str  # a guess: only PyTorch can tell

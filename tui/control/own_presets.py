@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from data.errors import InputError, suggest
 from data.files import write_atomically
@@ -25,8 +26,7 @@ MOST_NAMED = 6  # changes in the sentence on a preset
 MOST_PRESETS = 500  # of one's own; files beyond are not read
 
 
-@dataclass(frozen=True)
-class OwnPreset:
+class OwnPreset(Struct, frozen=True):
     """A preset that the user saved, or why it cannot be used."""
 
     preset: Preset

@@ -6,12 +6,11 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from data.errors import InputError
 from data.specs import called
@@ -41,7 +40,6 @@ from engine.protocol import (
 )
 from tui.control.draft import Draft, Kept
 from tui.control.own_presets import config_of_preset, find_preset, save_preset
-from tui.control.queue import QueueControl
 from tui.control.remap import USUAL
 
 if TYPE_CHECKING:
@@ -49,6 +47,7 @@ if TYPE_CHECKING:
     from engine.metrics import MetricStore
     from engine.session.elsewhere import Elsewhere
     from engine.session.worker import EngineLoop
+    from tui.control.queue import QueueControl
 
 OPEN_STATES = (State.RUNNING, State.PAUSED, State.FINISHED)
 SEEDS = 2**31  # number of distinct seeds
@@ -56,8 +55,7 @@ PROBES = "sample.probes"
 SAMPLING = "sample."  # prefix of the keys of the sampling settings
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(Struct, frozen=True):
     """What to train, or which run to open, as the command line says."""
 
     config: Config  # of a new run
@@ -75,8 +73,7 @@ class Launch:
     lesson: str | None = None  # the model at which the lecture is opened; empty for the next one
 
 
-@dataclass(frozen=True)
-class RunFacts:
+class RunFacts(Struct, frozen=True):
     """Facts for the status bar that do not change while a run trains."""
 
     name: str = ""
@@ -147,7 +144,13 @@ class RunControl:
         self._asked_probes: tuple[int, str] | None = None
         self._undoing: dict[int, dict[str, Value]] = {}  # by the ids of the requests that do
         self._started = False
-        self.queue = QueueControl(launch.runs_dir, self.send, lambda: self.status, key_of)
+
+    @cached_property
+    def queue(self) -> QueueControl:
+        """The queue of the runs folder; made after the first paint: it imports sqlite3."""
+        from tui.control.queue import QueueControl
+
+        return QueueControl(self.launch.runs_dir, self.send, lambda: self.status, self.key_of)
 
     @cached_property
     def engine(self) -> EngineLoop:
@@ -381,7 +384,7 @@ class RunControl:
 
         with suppress(InputError):  # no cache folder: what trains will say so
             corpus = outlook(config.data.corpus)
-            self.facts = dataclasses.replace(self.facts, preset=config.preset, corpus=corpus)
+            self.facts = structs.replace(self.facts, preset=config.preset, corpus=corpus)
 
     def undo(self) -> tuple[int, dict[str, Value]]:
         """Take back the last change of settings that was not taken back.

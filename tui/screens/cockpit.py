@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,7 +28,6 @@ from tui.control.effect import effect_of
 from tui.control.keymap import bindings
 from tui.control.next_run import Surroundings, surroundings
 from tui.control.run import RunControl
-from tui.control.runs_view import RunsView
 from tui.screens.chart_actions import GridActions
 from tui.screens.cockpit_keys import HELP_PAGE
 from tui.screens.engine_events import EngineEvent, EngineEventHandler
@@ -49,6 +49,7 @@ from tui.widgets.status_bar import StatusBar
 from tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
+    from tui.control.runs_view import RunsView
     from tui.screens.timeline import Choice
 
 # screens that a key opens are imported by its action: the first paint does not wait for them
@@ -95,8 +96,6 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
         self._titles = "loss", "", ""  # of the charts' frame
         self._conflicts_shown = False
         self._goes_back = False  # as the footer was last told
-        control.queue.say, control.queue.notify = self.say, self.notify
-        self._runs_view = RunsView(control.launch.runs_dir)
 
     def compose(self) -> ComposeResult:
         self.hide_panels(self.app.size.height, update=False)  # before any styles of what it has
@@ -147,7 +146,9 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
     def _show_queue(self) -> None:
         """Tell that runs wait, below what is told already: of the preferences, for example."""
         told = self.notice.text
-        self.control.queue.welcome()
+        queue = self.control.queue
+        queue.say, queue.notify = self.say, self.notify
+        queue.welcome()
         if told and self.notice.text != told:
             self.say(f"{told}\n{self.notice.text}")
 
@@ -423,6 +424,12 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
             self.show_settings()
             self.show_status()
             self.notify(said)
+
+    @cached_property
+    def _runs_view(self) -> RunsView:
+        from tui.control.runs_view import RunsView
+
+        return RunsView(self.control.launch.runs_dir)
 
     def action_runs(self) -> None:
         from tui.screens.runs import RunsScreen

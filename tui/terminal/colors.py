@@ -40,7 +40,7 @@ DEPTHS = {
     "standard": ColorSystem.STANDARD,
 }
 # terminals whose TERM says no number of colours, and that have all of them
-TRUECOLOR_TERMS = re.compile(
+TRUECOLOR_TERMS = (  # compiled where it is needed, as the first paint waits
     r"alacritty|foot|contour|wezterm|iterm2|mintty|xterm-(ghostty|kitty)|.*-direct"
 )
 WHITE, BLACK = Triplet(255, 255, 255), Triplet(0, 0, 0)
@@ -64,7 +64,7 @@ def correct_colorterm(environ: MutableMapping[str, str] = os.environ) -> None:
     """
     if "STY" in environ:
         environ.pop("COLORTERM", None)
-    elif TRUECOLOR_TERMS.fullmatch(environ.get("TERM", "")):
+    elif re.fullmatch(TRUECOLOR_TERMS, environ.get("TERM", "")):
         environ.setdefault("COLORTERM", "truecolor")
 
 

@@ -26,8 +26,9 @@ _CONTROLS = (
     r"\u2028\u2029"  # separators of lines and paragraphs
     r"\ud800-\udfff"  # lone surrogates, which UTF-8 cannot encode: bytes of a path, say
 )
-OUTSIDE_LINES = re.compile(rf"[\x00-\x08\x0b-\x1f{_CONTROLS}]")  # tabs and new lines stay
-ANYWHERE = re.compile(rf"[\x00-\x1f{_CONTROLS}]")
+# compiled where they are needed, as the first paint waits
+OUTSIDE_LINES = rf"[\x00-\x08\x0b-\x1f{_CONTROLS}]"  # tabs and new lines stay
+ANYWHERE = rf"[\x00-\x1f{_CONTROLS}]"
 
 
 class Control(str):
@@ -41,12 +42,12 @@ def visible(text: str) -> str:
 
     The length stays, so that styles keep their places.
     """
-    return text if text.isprintable() else OUTSIDE_LINES.sub(_sign, text)
+    return text if text.isprintable() else re.sub(OUTSIDE_LINES, _sign, text)
 
 
 def visible_line(text: str) -> str:
     """Do the same for tabs and new lines."""
-    return text if text.isprintable() else ANYWHERE.sub(_sign, text)
+    return text if text.isprintable() else re.sub(ANYWHERE, _sign, text)
 
 
 def _sign(found: re.Match[str]) -> str:

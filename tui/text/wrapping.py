@@ -17,7 +17,7 @@ from tui.terminal.cells import clusters, drawn, plain
 TAB_COLUMNS = 4
 LONGEST_WORD = 24  # columns; a longer word may be broken at the edge
 LONGEST_LINE = 4096  # characters, of which some texts have thousands in one place
-_PARTS = re.compile(r"\n|[ \t\u3000]+|[^\n \t\u3000]+")
+_PARTS = r"\n|[ \t\u3000]+|[^\n \t\u3000]+"  # compiled when there is a text
 _BLANKS = " \t\u3000"
 
 
@@ -47,7 +47,7 @@ class Wrapped:
     def add(self, text: str) -> int:
         """Add to the end of the text; return the first line that has changed."""
         first = len(self.lines) - 1
-        for part in _PARTS.findall(text):
+        for part in re.findall(_PARTS, text):
             if part == "\n":
                 self._end_word()
                 self.length += 1

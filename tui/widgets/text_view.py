@@ -9,9 +9,9 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
+from msgspec import Struct, field
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -38,8 +38,7 @@ BANDS: dict[Shading, tuple[str, ...]] = {
 }
 
 
-@dataclass(eq=False)
-class Passage:
+class Passage(Struct, eq=False):
     """A text and its prompt; it may grow at its end."""
 
     prompt: str
@@ -67,8 +66,7 @@ class Passage:
         self.odds, self._ends = [], array("q")
 
 
-@dataclass
-class _Column:
+class _Column(Struct):
     passage: Passage
     lines: Wrapped
     fed: int = 0  # characters of the passage's text
