@@ -144,7 +144,7 @@ def _bpe(text: str) -> tuple[float, Spread]:
     import tokenizers
 
     from data.download import Watcher
-    from data.tokenizers.hugging_face import train_bpe
+    from data.tokenizers.train_bpe import train_bpe
 
     some = (text * (BPE_CHARACTERS // len(text) + 1))[:BPE_CHARACTERS]
     ours = train_bpe([text], len(text), VOCAB_SIZE, "the text", Watcher())

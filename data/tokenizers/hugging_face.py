@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from data.download import POLL_SECONDS, Watcher
-from data.errors import Cancelled, InputError, reason_of
+from data.errors import InputError, reason_of
 from data.tokenizers.base import (
     END_OF_TEXT,
     Tokenizer,
@@ -21,7 +19,7 @@ from data.tokenizers.base import (
     lone_surrogates,
     shown_bytes,
 )
-from data.tokenizers.byte_level import BYTES, check_within, letters_of_bytes, utf8_of
+from data.tokenizers.byte_level import check_within, letters_of_bytes, utf8_of
 
 if TYPE_CHECKING:
     import tokenizers
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 CHUNK_CHARACTERS = 1 << 20
 BATCH_CHARACTERS = 1 << 11  # a text for each core at a time: the fastest of 512 to 16,384
 LONGEST_CHUNK = 1 << 24  # characters; without a place to cut it is cut anywhere
-TRAINING_CHARACTERS = 1 << 26  # of a larger text BPE learns from about so many
 ENDS_OF_TEXT = (END_OF_TEXT, "<|end_of_text|>", "<|eos|>", "<eos>", "</s>")  # as files name it
 # Between a letter or mark and one line end or space before another: no token reaches across, in the
 # rules of GPT-2 and those after it.
@@ -80,7 +77,9 @@ class HuggingFaceTokenizer(Tokenizer):
         """Return the ids of each text, (n,); all of them have bytes in UTF-8."""
         import numpy as np
 
-        cut = [list(_cut((one,), BATCH_CHARACTERS)) if self._can_cut else [one] for one in texts]
+        cut = [
+            list(cut_text((one,), BATCH_CHARACTERS)) if self._can_cut else [one] for one in texts
+        ]
         # one batch of all, so that short documents keep all cores busy, too
         batch = [part for parts in cut for part in parts]
         done = iter(self._inner.encode_batch_fast(batch, add_special_tokens=False))
@@ -89,7 +88,7 @@ class HuggingFaceTokenizer(Tokenizer):
 
     def chunks(self, pieces: Iterable[str]) -> Iterator[str]:
         if self._can_cut:
-            yield from _cut(pieces, CHUNK_CHARACTERS)
+            yield from cut_text(pieces, CHUNK_CHARACTERS)
         elif text := "".join(pieces):
             yield text
 
@@ -234,83 +233,7 @@ class _WholeStream(TokenStream):
         return str(self._inner.decode(self._ids, skip_special_tokens=False))[self._shown :]
 
 
-def train_bpe(
-    pieces: Iterable[str],
-    characters: int,
-    vocab_size: int,
-    name: str,
-    watcher: Watcher,
-    has_end_of_text: bool = False,
-) -> HuggingFaceTokenizer:
-    """Learn byte-level BPE from a text: the same text gives the same tokenizer.
-
-    Args:
-        pieces: The text; of a long one, `TRAINING_CHARACTERS` from all over are learned from.
-        characters: Its length.
-        vocab_size: Of which 256 are the bytes. A short text gives fewer.
-        name: Of the text, for the reports.
-        has_end_of_text: Whether the last token stands after each document.
-
-    Raises:
-        InputError: The package is missing.
-        Cancelled: `watcher.cancelled` returned true.
-    """
-    inner = _package()
-    from tokenizers import decoders, models, pre_tokenizers, trainers
-
-    level = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made = inner.Tokenizer(models.BPE())
-    made.pre_tokenizer = level
-    made.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=max(BYTES, vocab_size - has_end_of_text),
-        initial_alphabet=[letters_of_bytes()[byte] for byte in range(BYTES)],
-        show_progress=False,
-        special_tokens=[],
-    )
-    every = -(-characters // TRAINING_CHARACTERS)
-    sample = (piece for number, piece in enumerate(pieces) if number % every == 0)
-    watcher.report(f"learning {vocab_size:,} tokens from {name}")
-    # what ends the reading ends the training: without an error it would go on with what it has
-    parts = _cut(_unless_cancelled(sample, watcher), BATCH_CHARACTERS)
-    _in_thread(lambda: made.train_from_iterator(parts, trainer), watcher)
-    if has_end_of_text:  # after the others, as in GPT-2: the ids of bytes stay
-        made.add_special_tokens([END_OF_TEXT])
-    return HuggingFaceTokenizer("bpe", json.loads(made.to_str()), has_end_of_text)
-
-
-def _unless_cancelled(pieces: Iterable[str], watcher: Watcher) -> Iterator[str]:
-    for piece in pieces:
-        if watcher.cancelled():
-            raise Cancelled
-        yield piece
-
-
-def _in_thread(work: Callable[[], None], watcher: Watcher) -> None:
-    """Do what cannot be interrupted; a caller that is cancelled does not wait for its end.
-
-    Raises:
-        Cancelled: `watcher.cancelled` returned true.
-    """
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=run, name="bpe", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(POLL_SECONDS)
-        if watcher.cancelled():
-            raise Cancelled
-    if failures:
-        raise failures[0]
-
-
-def _cut(pieces: Iterable[str], characters: int) -> Iterator[str]:
+def cut_text(pieces: Iterable[str], characters: int) -> Iterator[str]:
     """Yield a text in parts of about this length that are encoded apart as together."""
     held = ""
     for piece in pieces:
@@ -348,7 +271,7 @@ def _adds_space(part: Any) -> bool:
 
 
 def _read(saved: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    package = _package()
+    package = tokenizers_package()
     try:
         inner = package.Tokenizer.from_str(json.dumps(saved))
     except Exception as error:  # the package raises nothing more special
@@ -363,7 +286,7 @@ def _read(saved: Mapping[str, Any]) -> tokenizers.Tokenizer:
     return found
 
 
-def _package() -> Any:
+def tokenizers_package() -> Any:
     try:
         import tokenizers
     except ImportError:

@@ -58,7 +58,8 @@ def make_tokenizer(wanted: Wanted, corpus: Corpus, watcher: Watcher) -> Tokenize
         return ByteTokenizer(has_documents)
     # these import a package that is an extra
     from data.tokenizers.files import find_gpt2, read_tokenizer_file
-    from data.tokenizers.hugging_face import HuggingFaceTokenizer, train_bpe
+    from data.tokenizers.hugging_face import HuggingFaceTokenizer
+    from data.tokenizers.train_bpe import train_bpe
 
     if kind == "bpe":
         pieces = corpus.pieces("reading", watcher)

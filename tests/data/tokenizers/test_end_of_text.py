@@ -13,8 +13,9 @@ from data.corpora.corpus import Corpus, MemoryText
 from data.download import Watcher
 from data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
 from data.tokenizers.base import END_OF_TEXT
-from data.tokenizers.hugging_face import HuggingFaceTokenizer, train_bpe
+from data.tokenizers.hugging_face import HuggingFaceTokenizer
 from data.tokenizers.kinds import from_standard, make_tokenizer
+from data.tokenizers.train_bpe import train_bpe
 from engine.config.schema import DataConfig
 from tests.data.tokenizers.test_files import BPE as MERGES
 from tests.data.tokenizers.test_files import ENCODER

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,12 @@ from hypothesis import strategies as st
 
 from data.download import Watcher
 from data.errors import Cancelled, InputError
-from data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
+from data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, bpe_trainer, load_tokenizer
 from data.tokenizers import hugging_face as hf
-from data.tokenizers.hugging_face import HuggingFaceTokenizer, train_bpe
+from data.tokenizers.byte_level import letters_of_bytes
+from data.tokenizers.hugging_face import HuggingFaceTokenizer
 from data.tokenizers.kinds import from_standard
+from data.tokenizers.train_bpe import train_bpe
 
 SAMPLE = (
     "First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\nSpeak, speak.\n"
@@ -255,35 +258,71 @@ def test_merges_across_words_are_never_cut(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(list(made.chunks([SAMPLE, SAMPLE]))) == 1
 
 
-def test_learning_can_be_cancelled() -> None:
-    asked: list[float] = []
+def test_learning_is_that_of_hugging_face() -> None:
+    theirs = tokenizers.Tokenizer(tokenizers.models.BPE())
+    theirs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    theirs.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = [letters_of_bytes()[byte] for byte in range(256)]
+    theirs.train_from_iterator(
+        [SAMPLE],
+        tokenizers.trainers.BpeTrainer(
+            vocab_size=300, initial_alphabet=alphabet, show_progress=False, special_tokens=[]
+        ),
+    )
+    assert bpe(300).standard() == json.loads(theirs.to_str())
 
-    def cancelled() -> bool:
-        asked.append(time.monotonic())
-        return len(asked) > 2
 
+@pytest.fixture
+def trainers(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """The processes that learn BPE."""
+    begun: list[subprocess.Popen[bytes]] = []
+
+    class Noted(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            begun.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    return begun
+
+
+@pytest.mark.parametrize("reports", [1, 2], ids=["while it reads", "while it merges"])
+def test_learning_ends_at_once_where_it_is_cancelled(
+    reports: int, trainers: list[subprocess.Popen[bytes]]
+) -> None:
+    said: list[str] = []
     text = "".join(f"{number:x} " for number in range(300_000))
-    began = time.monotonic()
+    watcher = Watcher(report=said.append, cancelled=lambda: len(said) >= reports)
     with pytest.raises(Cancelled):
-        train_bpe([text], len(text), 50_000, "a text", Watcher(cancelled=cancelled))
-    assert asked[-1] - began < 2, "it did not wait for the end"
+        train_bpe([text], len(text), 50_000, "a text", watcher)
+    assert said == ["learning 50,000 tokens from a text"] * reports
+    (trainer,) = trainers
+    assert trainer.returncode == -signal.SIGKILL
 
 
-def test_what_learns_ends_soon_after_it_is_cancelled() -> None:
-    """It would take many seconds; nobody reads the rest of the text, or merges what was read."""
-    read: list[int] = []
+def test_what_learns_ends_with_the_program_that_asked_for_it() -> None:
+    wanted = json.dumps({"vocab_size": 50_000, "alphabet": []}).encode()
+    text = "".join(f"{number:x} " for number in range(300_000)).encode()
+    command = [sys.executable, "-P", bpe_trainer.__file__]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as trainer:
+        assert trainer.stdin and trainer.stdout
+        for frame in (wanted, text, b""):
+            trainer.stdin.write(bpe_trainer.LENGTH.pack(len(frame)) + frame)
+        trainer.stdin.flush()  # it merges now, for longer than a test takes
+        trainer.stdin.close()
+        assert trainer.stdout.read() == b""
+    assert trainer.returncode == 1
 
-    def pieces() -> Iterator[str]:
-        for number in range(1_000):
-            read.append(number)
-            yield "".join(f"{number * 1_000 + one:x} " for one in range(3_000))
 
-    with pytest.raises(Cancelled):
-        train_bpe(pieces(), 20_000_000, 50_000, "a text", Watcher(cancelled=lambda: len(read) > 3))
-    for left in [one for one in threading.enumerate() if one.name == "bpe"]:
-        left.join(5.0)
-        assert not left.is_alive()
-    assert len(read) < 10
+def test_what_kills_learning_is_a_sentence(trainers: list[subprocess.Popen[bytes]]) -> None:
+    text = "".join(f"{number:x} " for number in range(300_000))
+
+    def kill(said: str) -> None:
+        if trainers:
+            trainers[0].kill()
+
+    with pytest.raises(InputError, match="BPE could not be learned .signal 9, as where memory is"):
+        train_bpe([text], len(text), 50_000, "a text", Watcher(report=kill))
 
 
 def test_the_name_of_a_special_token_is_a_text_like_any_other() -> None:
