@@ -73,7 +73,7 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
     """Trains in a background thread and shows it."""
 
     TITLE = "gpt-tui"
-    CSS_PATH = [STYLES / "app.tcss", STYLES / "cockpit.tcss", STYLES / "timeline.tcss"]
+    CSS_PATH = [STYLES / "app.tcss", STYLES / "cockpit.tcss"]
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = bindings("app")
 
@@ -206,7 +206,18 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
         else:
             _in_thread(_import_heavy_modules)
         # not beside the first steps, which wait for PyTorch
-        self.set_timer(VIEWS_AFTER_SECONDS, partial(_in_thread, _import_views))
+        self.set_timer(VIEWS_AFTER_SECONDS, self._prepare_screens)
+
+    def _prepare_screens(self) -> None:
+        """Load what the other screens need, before the keys that open them are pressed.
+
+        Textual parses the styles of all widgets again when a screen brings a file of its own.
+        """
+        _in_thread(_import_views)
+        for file in sorted(STYLES.glob("*.tcss")):
+            if not self.stylesheet.has_source(str(file)):
+                self.stylesheet.read(file)
+        self.stylesheet.parse()
 
     def _post_event(self, event: Event) -> None:
         # called in the engine's thread

@@ -52,6 +52,7 @@ class TimelineScreen(KeyedScreen[Choice | None]):
     """The past of the open run; its result is what to do, or None."""
 
     AUTO_FOCUS = ""
+    CSS_PATH = "../styles/timeline.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
 
     KEYS = "timeline"
