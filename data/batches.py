@@ -9,7 +9,7 @@ Shapes: B windows (the batch size) of T tokens (the context length, `block_size`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,23 @@ EPOCH_STREAM = 0x6570_6F63_6800  # "epoch"
 FEISTEL_ROUNDS = 4  # enough for a pseudorandom permutation (Luby & Rackoff 1988)
 
 
+def no_starts() -> Offsets:
+    return np.zeros(0, np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The tokens for training and for validation: views of one array, or of two texts."""
+    """The tokens for training and for validation: views of one array, or of two texts.
+
+    Attributes:
+        train_starts, val_starts: Where documents begin in each, from 0; empty if they are not kept
+            apart.
+    """
 
     train: Tokens
     val: Tokens
+    train_starts: Offsets = field(default_factory=no_starts)
+    val_starts: Offsets = field(default_factory=no_starts)
 
 
 def split_tokens(tokens: Tokens, val_share: float = 0.1) -> Split:
@@ -86,15 +97,20 @@ def train_offsets(
     starts = n_tokens - block_size
     if starts < 1:
         raise ValueError(f"{n_tokens} tokens are too few for a window of {block_size} + 1")
+    raw = random_numbers(batch_size, seed=seed, step=step)  # (B,)
+    # The modulo's bias towards low offsets is below starts / 2^64.
+    return (raw % np.uint64(starts)).astype(np.int64)  # (B,)
+
+
+def random_numbers(count: int, *, seed: int, step: int) -> NDArray[np.uint64]:
+    """Return the random numbers of a step, (count,); fewer of the same step are a prefix."""
     # The step is the highest word of the counter and drawing advances the lowest: no overlap.
     philox = np.random.Philox(
         key=np.array([seed % 2**64, TRAIN_STREAM], dtype=np.uint64),
         counter=np.array([0, 0, 0, step], dtype=np.uint64),
     )
     # Raw bits, because NumPy guarantees them for all versions, unlike the methods of Generator.
-    # The modulo's bias towards low offsets is below starts / 2^64.
-    raw = np.asarray(philox.random_raw(batch_size), dtype=np.uint64)  # (B,)
-    return (raw % np.uint64(starts)).astype(np.int64)  # (B,)
+    return np.asarray(philox.random_raw(count), dtype=np.uint64)
 
 
 def epoch_offsets(
@@ -111,9 +127,22 @@ def epoch_offsets(
     windows = (n_tokens - 1) // block_size
     if windows < 1:
         raise ValueError(f"{n_tokens} tokens are too few for a window of {block_size} + 1")
-    positions = step * batch_size + np.arange(batch_size, dtype=np.int64)  # (B,)
     spare = n_tokens - windows * block_size  # places where the first window may begin
-    offsets = np.empty(batch_size, dtype=np.int64)
+    places, firsts = epoch_places(windows, batch_size, seed=seed, step=step)  # (B,) each
+    return places * block_size + (firsts % np.uint64(spare)).astype(np.int64)
+
+
+def epoch_places(
+    windows: int, batch_size: int, *, seed: int, step: int
+) -> tuple[Offsets, NDArray[np.uint64]]:
+    """Choose which of some windows a step takes, each once in an epoch, in random order.
+
+    Returns:
+        Their numbers, and a random number of the epoch of each, (B,) each.
+    """
+    positions = step * batch_size + np.arange(batch_size, dtype=np.int64)  # (B,)
+    places = np.empty(batch_size, dtype=np.int64)
+    firsts = np.empty(batch_size, dtype=np.uint64)
     for epoch in np.unique(positions // windows).tolist():
         philox = np.random.Philox(
             key=np.array([seed % 2**64, EPOCH_STREAM], dtype=np.uint64),
@@ -121,9 +150,9 @@ def epoch_offsets(
         )
         first, *keys = np.asarray(philox.random_raw(1 + FEISTEL_ROUNDS), dtype=np.uint64)
         here = positions // windows == epoch
-        shuffled = _permuted(positions[here] % windows, windows, keys)
-        offsets[here] = shuffled * block_size + int(first % np.uint64(spare))
-    return offsets
+        places[here] = _permuted(positions[here] % windows, windows, keys)
+        firsts[here] = first
+    return places, firsts
 
 
 def _permuted(positions: Offsets, count: int, keys: Sequence[np.uint64]) -> Offsets:

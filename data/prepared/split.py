@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.batches import Split, Tokens, split_tokens
+from data.batches import Offsets, Split, Tokens, split_tokens
 from data.errors import InputError, reason_of
 from data.prepared.prepare import MOST_IN_MEMORY, Tokenized
 
@@ -45,7 +46,7 @@ def split_of(made: Tokenized, wanted: Wanted) -> Split:
     """
     tokens, starts, how = made.tokens, made.starts, wanted.val_split
     if how == "tail" or (how == "auto" and len(starts) < 2):
-        return split_tokens(tokens, wanted.val_share)
+        return _with_starts(split_tokens(tokens, wanted.val_share), starts)
     if len(starts) < 2:
         raise InputError(
             f"data.val_split {how} needs several documents that are kept apart, and this text has "
@@ -57,8 +58,18 @@ def split_of(made: Tokenized, wanted: Wanted) -> Split:
     cut = int(starts[1:][np.abs(len(tokens) - starts[1:] - target).argmin()])
     ratio = (len(tokens) - cut) / target
     if how == "auto" and not 1 / CLOSE_ENOUGH <= ratio <= CLOSE_ENOUGH:
-        return split_tokens(tokens, wanted.val_share)
-    return Split(train=tokens[:cut], val=tokens[cut:])
+        return _with_starts(split_tokens(tokens, wanted.val_share), starts)
+    return _with_starts(Split(train=tokens[:cut], val=tokens[cut:]), starts)
+
+
+def _with_starts(split: Split, starts: Offsets) -> Split:
+    """Note where documents begin, (D,); the first of the validation may be the end of one."""
+    if not len(starts):
+        return split
+    cut = len(split.train)
+    first = int(np.searchsorted(starts, cut))
+    of_val = np.append(0, starts[first + (starts[first : first + 1] == cut).sum() :] - cut)
+    return replace(split, train_starts=starts[:first], val_starts=of_val)
 
 
 def drawn_documents(sizes: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
@@ -82,8 +93,10 @@ def _drawn(made: Tokenized, share: float, seed: int) -> Split:
     sizes = np.diff(starts, append=len(tokens))  # (D,)
     drawn = drawn_documents(sizes, share, seed)
     cut = int(sizes[~drawn].sum())
-    arranged = _arranged(made, np.concatenate([np.flatnonzero(~drawn), np.flatnonzero(drawn)]))
-    return Split(train=arranged[:cut], val=arranged[cut:])
+    order = np.concatenate([np.flatnonzero(~drawn), np.flatnonzero(drawn)])  # (D,)
+    arranged = _arranged(made, order)
+    new_starts = np.cumsum(sizes[order]) - sizes[order]
+    return _with_starts(Split(train=arranged[:cut], val=arranged[cut:]), new_starts)
 
 
 def _arranged(made: Tokenized, order: NDArray[np.int64]) -> Tokens:

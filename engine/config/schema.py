@@ -341,6 +341,10 @@ class DataConfig:
         "Of training: random windows anywhere, or in epochs, each window once in random order.",
         choices=("random", "epochs"),
     )
+    within_documents: bool = setting(
+        False,
+        "Each window is of one document, and the rest of it empty; off: on into the next one.",
+    )
 
     @property
     def tokens(self) -> tuple[str, int]:

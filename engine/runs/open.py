@@ -22,6 +22,7 @@ from data.paths import check_storable
 from data.specs import has_place, specs_of
 from data.tokenizers import Tokenizer
 from data.tokenizers.kinds import KINDS
+from data.windows import windows_of
 from engine.config.schema import Config, total_steps
 from engine.config.setting import Value
 from engine.config.unused import beyond_the_run
@@ -117,7 +118,8 @@ def new_run(
     except BaseException:
         delete_run(path)
         raise
-    misfit = beyond_the_run(config, total_steps(config, len(split.train)))
+    of_training, _ = windows_of(split, config.data, config.model.block_size)
+    misfit = beyond_the_run(config, total_steps(config, of_training.per_epoch))
     told = told_of_texts(corpus, tokenizer, split, config.data)
     told += (misfit,) if misfit else ()
     return RunFiles(path, config, corpus, tokenizer, split, database, lock, is_new=True, told=told)

@@ -99,7 +99,8 @@ def split_texts(corpus: Corpus, tokenizer: Tokenizer, data: DataConfig, watcher:
     made = tokens_of(corpus, tokenizer, watcher)
     if corpus.validation is None:
         return split_of(made, data)
-    return Split(made.tokens, tokens_of(corpus.validation, tokenizer, watcher).tokens)
+    val = tokens_of(corpus.validation, tokenizer, watcher)
+    return Split(made.tokens, val.tokens, made.starts, val.starts)
 
 
 def told_of_texts(
@@ -109,7 +110,16 @@ def told_of_texts(
     of_validation = corpus.validation.told if corpus.validation else ()
     how = (data.val_share, data.val_split, data.val_seed)
     of_tokens = told_once(split, tokenizer, corpus, how)
-    return (*corpus.told, *of_validation, *_few_tokens(tokenizer, data), *of_tokens)
+    of_settings = (*_few_tokens(tokenizer, data), *_no_documents(corpus, split, data))
+    return (*corpus.told, *of_validation, *of_settings, *of_tokens)
+
+
+def _no_documents(corpus: Corpus, split: Split, data: DataConfig) -> tuple[str, ...]:
+    """Return what to say if windows cannot be kept within documents."""
+    if not data.within_documents or len(split.train_starts):
+        return ()
+    why = "is one document" if corpus.count == 1 else "has no token between its documents"
+    return (f"data.within_documents changes nothing: the text {why}",)
 
 
 def _few_tokens(tokenizer: Tokenizer, data: DataConfig) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def check_team(config: Config, device: str) -> None:
 
 def tell_begin(trainer: Trainer) -> None:
     """Have the other processes build the trainer that process 0 has built."""
-    split = {"train": trainer.train_tokens, "val": trainer.val_tokens}
+    split = {name: one for name, one in vars(trainer.split).items() if len(one)}
     where = {name: place for name, one in split.items() if (place := _place_of(one))}
     in_memory = {name: one for name, one in split.items() if name not in where}  # small, then
     trainer.team.tell(
@@ -95,7 +95,7 @@ def _build(message: Message, tensors: Tensors) -> Trainer:
     use_threads(runtime.threads)
     tokens = {name: tensor.numpy() for name, tensor in tensors.items()}
     tokens |= {name: _open(where) for name, where in message["where"].items()}
-    config, split = config_from_dict(message["config"]), Split(tokens["train"], tokens["val"])
+    config, split = config_from_dict(message["config"]), Split(**tokens)
     trainer = Trainer(config, runtime, split, message["vocab_size"], TEAM)
     if runtime.compile:
         trainer.compile()

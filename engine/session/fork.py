@@ -67,7 +67,7 @@ def check_changes(run_state: RunState, step: int, changes: dict[str, Any]) -> Co
     """
     check_fork(changes)
     config = run_state.trainer.config.replace(changes)
-    check_fork_end(step, total_steps(config, len(run_state.trainer.train_tokens)))
+    check_fork_end(step, total_steps(config, run_state.trainer.train_windows.per_epoch))
     return config
 
 

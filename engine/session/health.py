@@ -58,7 +58,7 @@ class HealthWatch:
         They are no more than a step has, so that small steps are not slowed down more than others.
         """
         trainer = self._run_state.trainer
-        size, tokens = trainer.config.model.block_size, trainer.val_tokens
+        size, tokens = trainer.config.model.block_size, trainer.split.val
         length = min(size, TOKENS)
         count = max(min(TOKENS, tokens_per_step(trainer.config)) // length, 1)
         if self._excerpt is None or self._excerpt[0] != count:

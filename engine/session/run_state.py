@@ -183,7 +183,7 @@ class RunState:
         if loss is None or math.isfinite(loss):
             return False
         model = self.trainer.model
-        first = self.trainer.val_tokens[: model.config.block_size].astype(np.int64)  # (T,)
+        first = self.trainer.split.val[: model.config.block_size].astype(np.int64)  # (T,)
         was_training = model.training
         model.eval()
         with torch.no_grad():

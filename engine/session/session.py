@@ -318,7 +318,7 @@ class Session:
         if (minutes := changes.get("train.max_minutes")) and "train.max_steps" not in changes:
             changes["train.max_steps"] = self._time_limit.planned(minutes)
         config = self.trainer.config.replace({**self._wanted, **changes})
-        end = total_steps(config, len(self.trainer.train_tokens))
+        end = total_steps(config, self.trainer.train_windows.per_epoch)
         if end < self.trainer.step:
             raise InputError(
                 f"the run would end at step {end}, and it is at step {self.trainer.step} already: "

@@ -21,7 +21,7 @@ AFTER_RUNS = 3
 WARMUP_SHARE = 4  # a quarter of the steps
 MEASURED_BY = (  # validation losses are comparable only between runs that agree in these
     *("data.corpus", "data.tokenizer", "data.vocab_size", "data.min_count", "data.val_share"),
-    *("data.val", "data.val_split", "data.val_seed"),
+    *("data.val", "data.val_split", "data.val_seed", "data.within_documents"),
     *("model.block_size", "train.batch_size", "eval.batches"),
 )
 

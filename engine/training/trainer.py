@@ -17,17 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.batches import (
-    Offsets,
-    Split,
-    Tokens,
-    epoch_offsets,
-    evenly_spaced,
-    take_windows,
-    train_offsets,
-    validation_windows,
-)
+from data.batches import Offsets, Split, evenly_spaced
 from data.errors import InputError
+from data.windows import NO_TARGET, Windows, windows_of
 from engine import kernels
 from engine.config.schema import Config, tokens_per_step, total_steps
 from engine.distributed.gradients import PairwiseSum, copy_back, flattened
@@ -131,8 +123,11 @@ class Trainer:
         self.average = WeightAverage(self.model) if config.optim.ema_decay else None
         self.forward: torch.nn.Module = self.model  # or the compiled model
         # never as a whole on the device: they may be mapped from a file larger than its memory
-        self.train_tokens = split.train  # (n_train,)
-        self.val_tokens = split.val  # (n_val,)
+        self.split = split
+        self.train_windows, self.val_windows = windows_of(
+            split, config.data, config.model.block_size
+        )
+        self._per_target = torch.zeros((), device=self.device)  # of the loss, where windows vary
         self.step = 0
         self.step_share = 0.0  # of the sequences of the step under way
         self.tokens = 0
@@ -178,12 +173,12 @@ class Trainer:
 
     @property
     def total_steps(self) -> int:
-        return total_steps(self.config, len(self.train_tokens))
+        return total_steps(self.config, self.train_windows.per_epoch)
 
     @property
     def epoch(self) -> float:
-        """Tokens seen, over the tokens of the training split."""
-        return self.tokens / len(self.train_tokens)
+        """How often all of the training split was seen."""
+        return self.tokens / self.train_windows.per_epoch
 
     @property
     def learning_rate(self) -> float:
@@ -242,6 +237,8 @@ class Trainer:
         self._enter("data")
         # (S,) random starts of the sequences of this step, as ``get_batch`` in the lecture
         offsets = self._step_offsets()
+        if self.train_windows.may_be_short:  # a tensor, so that captured graphs read it
+            self._per_target.fill_(1 / self.train_windows.targets(offsets))
         rate = self.learning_rate
         self.optimizer.set_rate(rate)
         self._sum = PairwiseSum()  # a step that was given up has left some in it
@@ -253,7 +250,7 @@ class Trainer:
             # the last micro-batch may be smaller, so each one counts by its share of the step
             size, share = len(part), len(part) / len(offsets)
             first = number == 0 or own[number - 1].ends_shard
-            windows = self._windows(self.train_tokens, part)  # (b, T + 1)
+            windows = self._on_host(self.train_windows, part)  # (b, T + 1)
             self._batch[:size].copy_(windows, non_blocking=True)
             work = partial(self._accumulate, size, share, first)
             self.graph.run((size, share, first), work)
@@ -327,9 +324,12 @@ class Trainer:
             self.model.zero_grad(set_to_none=True)
             self._loss_sum.zero_()
         self._enter("forward")
-        loss = (
-            self._loss(self.forward, self._batch[:size]) * share
-        )  # (); gradients add up to those of the mean
+        windows = self._batch[:size]
+        # (); gradients add up to those of the mean
+        if self.train_windows.may_be_short:
+            loss = self._loss_sum_of(self.forward, windows) * self._per_target
+        else:
+            loss = self._loss(self.forward, windows) * share
         scaled = loss * self.loss_scale.scale if self.loss_scale else loss
         self._enter("backward")
         scaled.backward()  # type: ignore[no-untyped-call]
@@ -355,7 +355,7 @@ class Trainer:
         self._settle(model)
         if not alone:
             self.team.tell("evaluate", whole=whole)
-        every = validation_windows(len(self.val_tokens), config.model.block_size)
+        every = self.val_windows.to_validate()
         wanted = config.eval.batches * config.train.batch_size
         offsets = every if whole or wanted >= len(every) else evenly_spaced(every, wanted)
         # without a backward pass, twice as many sequences take less time and memory
@@ -364,9 +364,13 @@ class Trainer:
         rank, size = (0, 1) if alone else (self.team.rank, self.team.size)
         for number, part in list(enumerate(parts))[rank::size]:
             with torch.no_grad(), _eval_mode(model):  # no graph for backward, no dropout
-                windows = self._windows(self.val_tokens, part)  # (b, T + 1)
+                windows = self._on_host(self.val_windows, part)  # (b, T + 1)
                 windows = windows.to(self.device, non_blocking=True)
-                losses[number] = self._loss(model, windows) * len(part)  # stays on the device
+                # both stay on the device
+                if self.val_windows.may_be_short:
+                    losses[number] = self._loss_sum_of(model, windows) / config.model.block_size
+                else:
+                    losses[number] = self._loss(model, windows) * len(part)
             yield
         if not alone:
             self.team.begin_sum("evaluation", step)
@@ -374,30 +378,25 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         for loss in losses:
             total += loss
-        return Evaluation(step, float(total) / len(offsets), len(offsets), len(every))
+        full = self.val_windows.targets(offsets) / config.model.block_size  # windows' worth
+        return Evaluation(step, float(total) / full, len(offsets), len(every))
 
     def _step_offsets(self) -> Offsets:
         train = self.config.train
-        choose = epoch_offsets if self.config.data.order == "epochs" else train_offsets
-        return choose(
-            len(self.train_tokens),
-            self.config.model.block_size,
-            train.batch_size * train.grad_accum_steps,
-            seed=train.seed,
-            step=self.step,
+        return self.train_windows.of_step(
+            train.batch_size * train.grad_accum_steps, seed=train.seed, step=self.step
         )
 
     @property
     def _micro_batch_size(self) -> int:
         return min(self.runtime.micro_batch_size, self.config.train.batch_size)
 
-    def _windows(self, tokens: Tokens, offsets: Offsets) -> Tensor:
+    def _on_host(self, windows: Windows, offsets: Offsets) -> Tensor:
         """Return the windows (b, T + 1) at ``offsets`` (b,), for a GPU in pinned memory.
 
         From there it copies without a synchronisation.
         """
-        windows = take_windows(tokens, offsets, self.config.model.block_size + 1)
-        on_host = torch.from_numpy(windows)
+        on_host = torch.from_numpy(windows.take(offsets))
         return on_host.pin_memory() if self.device.type == "cuda" else on_host
 
     def _loss(self, model: torch.nn.Module, windows: Tensor) -> Tensor:
@@ -405,6 +404,14 @@ class Trainer:
         x, y = windows[:, :-1], windows[:, 1:]  # (b, T) each: the targets are one token later
         logits = model(x)  # (b, T, vocab_size)
         return F.cross_entropy(logits.flatten(0, 1), y.flatten())  # over b * T positions
+
+    def _loss_sum_of(self, model: torch.nn.Module, windows: Tensor) -> Tensor:
+        """Sum the cross-entropy () of the targets that windows (b, T + 1) have."""
+        x, y = windows[:, :-1].clamp(min=0), windows[:, 1:]  # (b, T) each
+        logits = model(x)  # (b, T, vocab_size); what is filled up comes after all that is read
+        return F.cross_entropy(
+            logits.flatten(0, 1), y.flatten(), ignore_index=NO_TARGET, reduction="sum"
+        )
 
     def _clip(self, gradients: list[Tensor]) -> Tensor:
         """Clip the gradients to the norm ``grad_clip``; return their norm () before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -61,6 +62,21 @@ def test_a_run_survives_the_loss_of_any_process_and_ends_with_the_bits_of_one_le
     assert read_summary(runs_dir / "b").processes == 1
     assert weights(run, 300) == weights(runs_dir / "b", 300)
     assert "the same bits" in cli("verify", "a", "--replay").out
+
+
+def test_windows_within_documents_are_shared_out_to_the_same_bits(
+    cli: Cli, text: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    rows = [json.dumps({"text": line}) for line in text.read_text().split("\n") if line]
+    documents = tmp_path / "rows.jsonl"
+    documents.write_text("\n".join(rows))
+    options = [*train_command(documents), *SHARED, "--set", "data.within_documents=on"]
+    options += ["--set", "train.max_steps=20"]
+    shared = start_process(*options, "--name", "a", "--procs", "2")
+    assert cli(*options, "--name", "b").code == 0
+    _, said = shared.communicate(timeout=60)
+    assert shared.returncode == 0, said
+    assert weights(runs_dir / "a", 20) == weights(runs_dir / "b", 20)
 
 
 def test_a_signal_saves_and_ends_all_of_them(text: Path, runs_dir: Path) -> None:

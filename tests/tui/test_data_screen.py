@@ -233,8 +233,8 @@ def facts(**changes: Any) -> Facts:
         "steps": 1000,
         "windows": 10,
         "block_size": 90,
-    }
-    return Facts(**(usual | changes))
+    } | changes
+    return Facts(**{"per_epoch": usual["train"], **usual})
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,8 @@ def next_run(config: Config, vocab_size: int = 0) -> NextRun:
         val_share = 0.0 if config.data.val else config.data.val_share
         with suppress(OSError, ValueError):
             train_tokens = round(os.path.getsize(config.data.corpus) * (1 - val_share))
-    if config.data.tokenizer not in ("char", "bytes"):
-        train_tokens = 0  # how many letters a token has depends on the text
+    if config.data.tokenizer not in ("char", "bytes") or config.data.within_documents:
+        train_tokens = 0  # how many letters a token or a window has depends on the text
     by_kind = vocabulary_size(config.data)
     size = vocab_size or by_kind or characters
     is_exact = bool(vocab_size or by_kind or (known and config.data.tokens == ("char", 1)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.batches import epoch_offsets, take_windows, train_offsets
+from data.batches import Offsets, Split, no_starts
 from data.corpora.corpus import Corpus
 from data.corpora.describe import describe
 from data.download import Watcher
 from data.errors import Cancelled, InputError
 from data.specs import has_place
 from data.tokenizers import Tokenizer
+from data.windows import NO_TARGET, Windows, windows_of
 from engine.config.model_size import parameter_count
 from engine.config.schema import Config, total_steps
 from engine.runs.open import look_at_run
@@ -43,6 +44,7 @@ class TextLook:
         val: Tokens to validate on, (m,).
         counts: How often each token occurs, (vocab_size,); None until they were counted.
         sizes: The bytes of each, (vocab_size,).
+        starts: Where the documents to train on begin; empty if they are not kept apart.
     """
 
     corpus: Corpus
@@ -53,6 +55,7 @@ class TextLook:
     sizes: NDArray[np.int64] | None = None
     described: Described | None = None
     undescribed: str = ""
+    starts: Offsets = field(default_factory=no_starts)
 
     @property
     def total(self) -> int:
@@ -97,7 +100,8 @@ class TextLook:
             if self.counts is None or self.sizes is None
             else int(self.counts @ self.sizes),
             parameters=parameters,
-            steps=total_steps(config, len(self.train)),
+            steps=total_steps(config, self._windows(config).per_epoch),
+            per_epoch=self._windows(config).per_epoch,
             windows=config.train.batch_size * config.train.grad_accum_steps,
             block_size=config.model.block_size,
             described=self.described,
@@ -137,16 +141,20 @@ class TextLook:
                 f"the text gives {len(self.train):,} tokens to train on, too few for a window of "
                 f"model.block_size {T} and the target after it"
             )
-        choose = epoch_offsets if config.data.order == "epochs" else train_offsets
+        windows = self._windows(config)
         size = train.batch_size * train.grad_accum_steps
-        offsets = choose(len(self.train), T, size, seed=train.seed, step=step)  # (B,)
+        offsets = windows.of_step(size, seed=train.seed, step=step)  # (B,)
         wanted = offsets[rows.start : rows.stop]
         text = self.tokenizer.token_text
-        found = take_windows(self.train, wanted, T + 1)  # (rows, T + 1)
+        found = windows.take(wanted)  # (rows, T + 1)
         return [
-            (offset, [text(one) for one in ids])
+            (offset, [text(one) for one in ids if one != NO_TARGET])
             for offset, ids in zip(wanted.tolist(), found.tolist(), strict=True)
         ]
+
+    def _windows(self, config: Config) -> Windows:
+        split = Split(self.train, self.val, self.starts)
+        return windows_of(split, config.data, config.model.block_size)[0]
 
     # -- searching ---------------------------------------------------------------------------------
 
@@ -189,10 +197,11 @@ def look(run: Path | None, config: Config, watcher: Watcher) -> TextLook:
     """
     if run is None:
         corpus, tokenizer, split = read_text(config.data, watcher)
-        return TextLook(corpus, tokenizer, split.train, split.val)
-    files = look_at_run(run, watcher)
-    files.close()
-    return TextLook(files.corpus, files.tokenizer, files.split.train, files.split.val)
+    else:
+        files = look_at_run(run, watcher)
+        files.close()
+        corpus, tokenizer, split = files.corpus, files.tokenizer, files.split
+    return TextLook(corpus, tokenizer, split.train, split.val, starts=split.train_starts)
 
 
 def counted(text: TextLook, watcher: Watcher) -> TextLook:

@@ -48,6 +48,7 @@ class Facts:
         steps: Of the whole run.
         windows: In a step.
         block_size: Tokens of a window.
+        per_epoch: Tokens that windows have until all of the training split was seen.
         recipe: The preset whose model and run it is, unchanged; empty if there is none.
     """
 
@@ -63,6 +64,7 @@ class Facts:
     steps: int
     windows: int
     block_size: int
+    per_epoch: int
     described: Described | None = None
     undescribed: str = ""
     recipe: str = ""
@@ -84,7 +86,7 @@ class Facts:
     @property
     def epochs(self) -> float:
         """How often training goes through the training split."""
-        return self.steps * self.windows * self.block_size / max(1, self.train)
+        return self.steps * self.windows * self.block_size / max(1, self.per_epoch)
 
 
 def draw_facts(facts: Facts, width: int) -> Picture:

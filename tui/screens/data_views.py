@@ -278,13 +278,14 @@ class BatchView(View):
         self.row = min(self.row, self.size - 1)
         train, ascii = self.screen.config.train, self.screen.is_ascii
         micro = f" × {train.grad_accum_steps}" if train.grad_accum_steps > 1 else ""
-        order = self.screen.config.data.order
+        data = self.screen.config.data
         parts = [
             ("step", f"{self.shown_step:,}{', the present one' if self.step is None else ''}"),
             ("batch", f"{train.batch_size}{micro} rows"),
             ("context", format_count(self.screen.config.model.block_size, "token")),
             ("seed", str(train.seed)),
-            ("order", "random windows" if order == "random" else "each window once an epoch"),
+            ("order", "random windows" if data.order == "random" else "each window once an epoch"),
+            *([("windows", "of one document each")] if data.within_documents else []),
         ]
         head = below(_figures(parts, width), Picture([[]]))
         try:

@@ -321,7 +321,7 @@ def test_what_kills_learning_is_a_sentence(trainers: list[subprocess.Popen[bytes
         if trainers:
             trainers[0].kill()
 
-    with pytest.raises(InputError, match="BPE could not be learned .signal 9, as where memory is"):
+    with pytest.raises(InputError, match=r"BPE could not be learned .signal 9, as where memory is"):
         train_bpe([text], len(text), 50_000, "a text", Watcher(report=kill))
 
 

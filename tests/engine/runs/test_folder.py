@@ -284,7 +284,7 @@ def test_a_run_finds_its_text_in_the_cache_wherever_its_file_is(
     text.unlink()
     session = rig.open(path, running=False)
     assert session.files.corpus.name == "mine.txt"
-    assert len(session.trainer.train_tokens) == int(0.9 * len(small_text))
+    assert len(session.trainer.split.train) == int(0.9 * len(small_text))
 
 
 def test_a_text_given_by_a_relative_path_is_found_from_anywhere(

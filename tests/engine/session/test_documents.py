@@ -104,6 +104,28 @@ def test_a_run_that_knew_no_ends_goes_on_without_them(
     assert not json.loads((path / "tokenizer.json").read_text())["added_tokens"]
 
 
+def test_windows_within_documents_are_resumed_to_the_same_bits(
+    texts: Path, rig: Rig, make_config: MakeConfig
+) -> None:
+    config = make_config(data__corpus=str(texts), data__within_documents=True, data__order="epochs")
+    whole = rig.new(config)
+    rig.to_step(whole, 6)
+    half = rig.new(config)
+    rig.to_step(half, 3)
+    resumed = rig.open(rig.close(half))
+    rig.to_step(resumed, 6)
+    assert_same_bits(bits(resumed), bits(whole))
+    assert resumed.trainer.train_windows.may_be_short
+
+
+def test_that_windows_cannot_be_within_documents_is_told(
+    texts: Path, rig: Rig, make_config: MakeConfig
+) -> None:
+    one = make_config(data__corpus=str(texts / "0.txt"), data__within_documents=True)
+    told = "data.within_documents changes nothing: the text is one document"
+    assert any(told in line for line in rig.new(one, running=False).files.told)
+
+
 @pytest.mark.parametrize("how", ["auto", "documents", "random"])
 def test_validation_is_whole_documents(
     how: str, texts: Path, rig: Rig, make_config: MakeConfig

@@ -44,7 +44,7 @@ CASES = [
 @pytest.fixture(scope="module")
 def long_text() -> Split:
     """Long enough for the longest context, in no memory worth mentioning."""
-    return Split(*(np.zeros(131_073, np.uint8) for _ in range(2)))
+    return Split(np.zeros(131_073, np.uint8), np.zeros(131_073, np.uint8))
 
 
 @pytest.mark.parametrize(("key", "value"), CASES)

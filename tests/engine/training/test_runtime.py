@@ -430,7 +430,7 @@ def test_a_context_of_a_hundred_thousand_is_measured_in_a_moment(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime, "PASS_FLOPS", 1e9)
-    long = Split(*(np.zeros(131_073, np.uint8) for _ in range(2)))
+    long = Split(np.zeros(131_073, np.uint8), np.zeros(131_073, np.uint8))
     config = make_config(model__block_size=131_072, **AUTO)
     started = time.monotonic()
     with suppress(InputError):  # this machine may have too little memory

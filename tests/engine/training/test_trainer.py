@@ -186,7 +186,7 @@ def by_hand(trainer: Trainer, offsets: np.ndarray) -> float:
     model = trainer.model.eval()
     total = 0.0
     for offset in offsets:
-        x, y = take_examples(trainer.val_tokens, np.array([offset]), 8)
+        x, y = take_examples(trainer.split.val, np.array([offset]), 8)
         with torch.no_grad():
             logits = model(torch.from_numpy(x)).double()
         total += F.cross_entropy(logits[0], torch.from_numpy(y)[0]).item()
@@ -197,7 +197,7 @@ def by_hand(trainer: Trainer, offsets: np.ndarray) -> float:
 def test_a_whole_evaluation_is_the_mean_over_the_split(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(model__dropout=0.5)
     losses(trainer, 3)
-    every = validation_windows(len(trainer.val_tokens), 8)
+    every = validation_windows(len(trainer.split.val), 8)
     evaluation = trainer.evaluate(whole=True)
     assert evaluation.loss == pytest.approx(by_hand(trainer, every), rel=1e-6)
     assert evaluation.whole and evaluation.windows == len(every) and evaluation.step == 3
@@ -205,7 +205,7 @@ def test_a_whole_evaluation_is_the_mean_over_the_split(make_trainer: MakeTrainer
 
 def test_an_evaluation_on_the_way_takes_evenly_spaced_windows(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(eval__batches=3, train__batch_size=4)
-    every = validation_windows(len(trainer.val_tokens), 8)
+    every = validation_windows(len(trainer.split.val), 8)
     evaluation = trainer.evaluate()
     middles = every[[(2 * i + 1) * len(every) // 24 for i in range(12)]]
     assert evaluation.loss == pytest.approx(by_hand(trainer, middles), rel=1e-6)
