@@ -25,12 +25,22 @@ URL_SECONDS = 15.0
 POLL_SECONDS = 0.05
 CHUNK_BYTES = 1 << 16
 MOST_REDIRECTS = 5
+AUTHORIZATION = "Authorization"
 MOST_BYTES = 1 << 38  # 256 GiB
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DownloadError(Exception):
-    """A download failed; the message says why."""
+    """A download failed; the message says why.
+
+    Attributes:
+        status: What the server answered, such as 404; 0 if it did not.
+        code: The name that it gave to what is wrong, as the Hugging Face hub does; else empty.
+    """
+
+    def __init__(self, problem: str, status: int = 0, code: str = "") -> None:
+        super().__init__(problem)
+        self.status, self.code = status, code
 
 
 class NotHere(InputError):
@@ -98,6 +108,7 @@ class _Transfer(threading.Thread):
         sink: Receives the body.
         have: Bytes of it that are there already.
         version: What the server called the version of these; empty if there are none.
+        token: Tells the server, and no other, who asks; empty for nobody.
     """
 
     def __init__(
@@ -108,8 +119,10 @@ class _Transfer(threading.Thread):
         silence_seconds: float,
         have: int = 0,
         version: str = "",
+        token: str = "",
     ) -> None:
         super().__init__(name="download", daemon=True)
+        self._token = token
         self._url, self._sink = url, sink
         self._max_bytes = max_bytes
         self._silence_seconds = silence_seconds
@@ -132,6 +145,8 @@ class _Transfer(threading.Thread):
         # Not urlopen, which reads the proxy settings only once per process.
         opener = build_opener(_redirects())
         request = Request(self._url, headers=self._headers)
+        if self._token:
+            request.add_unredirected_header(AUTHORIZATION, f"Bearer {self._token}")
         with opener.open(request, timeout=self._silence_seconds) as answer:
             if self._headers and not self._goes_on(answer.headers.get("Content-Range", "")):
                 self._sink.seek(0)
@@ -167,9 +182,21 @@ def _redirects() -> Any:
         ) -> Any:
             if not newurl.lower().startswith(("http://", "https://")):
                 raise DownloadError(f"the server redirects to {newurl[:60]}, which is not the web")
-            return super().redirect_request(req, fp, code, msg, headers, newurl)
+            found = super().redirect_request(req, fp, code, msg, headers, newurl)
+            token = req.unredirected_hdrs.get(AUTHORIZATION)
+            if found and token and _origin(newurl) == _origin(req.full_url):
+                found.add_unredirected_header(AUTHORIZATION, token)
+            return found
 
     return Redirects()
+
+
+def _origin(url: str) -> tuple[str, str]:
+    """Return the server of an address, and whether the way to it is safe."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url.lower())
+    return parts.scheme, parts.netloc
 
 
 def fetch_url(
@@ -177,6 +204,7 @@ def fetch_url(
     watcher: Watcher,
     *,
     max_bytes: int,
+    token: str = "",
     silence_seconds: float = SILENCE_SECONDS,
     total_seconds: float = URL_SECONDS,
 ) -> bytes:
@@ -184,6 +212,7 @@ def fetch_url(
 
     Args:
         max_bytes: A longer response is an error, before it fills the memory.
+        token: See ``_Transfer``.
         silence_seconds: Timeout of connecting, and of each read.
         total_seconds: Timeout of the whole download, whatever the server does.
 
@@ -192,7 +221,7 @@ def fetch_url(
         DownloadError: No response, an incomplete or too long one, or an HTTP error.
     """
     body = io.BytesIO()
-    transfer = _Transfer(url, body, max_bytes, silence_seconds)
+    transfer = _Transfer(url, body, max_bytes, silence_seconds, token=token)
     _receive(transfer, watcher, total_seconds, math.inf)
     return body.getvalue()
 
@@ -204,6 +233,7 @@ def fetch_file(
     *,
     max_bytes: int = MOST_BYTES,
     sha256: str = "",
+    token: str = "",
     stall_seconds: float = URL_SECONDS,
 ) -> None:
     """Download a URL to a file, or go on where an earlier download was cut.
@@ -213,6 +243,7 @@ def fetch_file(
     Args:
         max_bytes: A longer response is an error.
         sha256: Of the whole file; empty if it is not known.
+        token: See ``_Transfer``.
         stall_seconds: Without any byte, whatever the server does.
 
     Raises:
@@ -231,7 +262,7 @@ def fetch_file(
         if not version:
             file.truncate(0)
         have = file.seek(0, os.SEEK_END)
-        transfer = _Transfer(url, file, max_bytes, SILENCE_SECONDS, have, version)
+        transfer = _Transfer(url, file, max_bytes, SILENCE_SECONDS, have, version, token)
         try:
             _receive(transfer, watcher, math.inf, stall_seconds)
         except BaseException as error:
@@ -299,7 +330,8 @@ def _as_download_error(error: Exception) -> Exception:
 
     if isinstance(error, HTTPError):
         error.close()
-        return DownloadError(f"the server answered {error.code} {error.reason}")
+        said = f"the server answered {error.code} {error.reason}"
+        return DownloadError(said, error.code, error.headers.get("X-Error-Code", ""))
     if isinstance(error, URLError) and isinstance(error.reason, Exception):
         return _as_download_error(error.reason)
     if isinstance(error, OSError) and error.errno in NO_ROOM:

@@ -17,6 +17,7 @@ from data.paths import absolute, expanded, typed_path
 from data.program import named
 
 STANDARD_INPUT = "-"
+HUB = "hf:"  # before the name of a dataset of the Hugging Face hub
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 PATTERN = re.compile(r"[*?\[]")
@@ -43,9 +44,14 @@ def is_address(spec: str) -> bool:
     return bool(ADDRESS.match(spec))
 
 
+def is_hub(spec: str) -> bool:
+    """Return whether a spec names a dataset of the Hugging Face hub."""
+    return spec.lower().startswith(HUB)
+
+
 def is_pattern(spec: str) -> bool:
     """Return whether a spec is a pattern such as ``*.txt``, and no path of something."""
-    return bool(PATTERN.search(spec)) and not is_address(spec) and not _exists(spec)
+    return bool(PATTERN.search(spec)) and is_path(spec) and not _exists(spec)
 
 
 def is_path(spec: str, names: Collection[str] = ()) -> bool:
@@ -54,7 +60,7 @@ def is_path(spec: str, names: Collection[str] = ()) -> bool:
     Args:
         names: Those of the catalogue.
     """
-    return not (spec in names or spec == STANDARD_INPUT or is_address(spec))
+    return not (spec in names or spec == STANDARD_INPUT or is_address(spec) or is_hub(spec))
 
 
 def anchored(corpus: str, names: Collection[str]) -> str:
@@ -86,6 +92,8 @@ def anchored_path(spec: str) -> str:
 def called(corpus: str | Sequence[str]) -> str:
     """Return a short name, such as ``notes.txt`` or ``notes.txt and 2 more``."""
     first, *others = specs_of(corpus)
+    if is_hub(first):
+        return f"{first} and {len(others)} more" if others else first
     path = first.partition("?")[0] if is_address(first) else first
     name = os.path.basename(os.path.normpath(path)) if path else path
     if name in (os.curdir, os.pardir):

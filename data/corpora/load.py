@@ -17,11 +17,12 @@ from data.errors import InputError, NotFound, nearest
 from data.program import named
 from data.sources.files import FileSource, Unusable
 from data.sources.find import Found, find_files
+from data.sources.hub import downloaded_tables
 from data.sources.meter import Meter
 from data.sources.stdin import NAME, spooled
 from data.sources.tally import Tally
 from data.sources.web import downloaded
-from data.specs import STANDARD_INPUT, called, is_address, join_specs, specs_of
+from data.specs import STANDARD_INPUT, called, is_address, is_hub, join_specs, specs_of
 
 USUAL = Options()
 
@@ -114,6 +115,8 @@ def _found(spec: str, skipped: Tally, watcher: Watcher) -> Found:
     if is_address(spec):
         path = downloaded(spec, watcher)
         return Found((FileSource(path, spec, path.name),), True, spec)
+    if is_hub(spec):
+        return Found(tuple(downloaded_tables(spec, watcher)), False, spec)
     return find_files(spec, skipped, watcher)
 
 

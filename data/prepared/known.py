@@ -30,9 +30,10 @@ from data.prepared import store
 from data.prepared.likeness import told_of
 from data.prepared.token_file import META, TOKENIZER, is_token_file, validation_beside
 from data.sources.find import find_files
+from data.sources.hub import files_here
 from data.sources.tally import Tally
 from data.sources.web import place_of
-from data.specs import STANDARD_INPUT, anchored, is_address, specs_of
+from data.specs import STANDARD_INPUT, anchored, is_address, is_hub, specs_of
 from data.tokenizers import Tokenizer, load_tokenizer
 from data.tokenizers.kinds import Wanted as WantedTokenizer
 from data.tokenizers.kinds import make_tokenizer, needs_text
@@ -182,6 +183,8 @@ def _files(specs: str, kind: str) -> Iterator[Path]:
             yield place
         elif is_address(spec):
             yield place_of(spec)
+        elif is_hub(spec):
+            yield from (one.path for one in files_here(spec))
         else:
             yield from (one.path for one in find_files(spec, Tally(), NOBODY).sources)
             if is_token_file(spec, kind):

@@ -49,12 +49,17 @@ def downloaded(
             "name that"
         ) from None
     except OSError as error:
-        room = "make room" if no_room(error) else "allow it"
-        raise InputError(
-            f"{name} cannot be kept in {path.parent} ({error.strerror}): {room}, or set "
-            "GPT_TUI_CACHE to another folder"
-        ) from None
+        raise cannot_keep(name, path, error) from None
     return path
+
+
+def cannot_keep(name: str, path: Path, error: OSError) -> InputError:
+    """Return what to say of something whose file in the cache cannot be written."""
+    room = "make room" if no_room(error) else "allow it"
+    return InputError(
+        f"{name} cannot be kept in {path.parent} ({error.strerror}): {room}, or set "
+        "GPT_TUI_CACHE to another folder"
+    )
 
 
 def place_of(url: str) -> Path:

@@ -57,6 +57,14 @@ def test_other_addresses_are_refused_in_a_sentence(cli: Cli) -> None:
         assert "does not exist" not in error
 
 
+def test_a_dataset_of_the_hub_is_fetched_removed_and_trained_on_by_its_name(cli: Cli) -> None:
+    offline = "hf:me/tales is not in the cache, and GPT_TUI_OFFLINE is set: unset that"
+    assert offline in cli("data", "fetch", "hf:me/tales").problem
+    assert offline in cli("train", "--data", "hf:me/tales").problem
+    assert "there is nothing to remove" in cli("data", "rm", "hf:me/tales").problem
+    assert "write it as hf:OWNER/NAME" in cli("data", "info", "hf:me and you").problem
+
+
 def test_replacement_characters_are_named_once(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("a \ufffd\n" * 3)

@@ -8,6 +8,7 @@ import time
 import zipfile
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ BODY = b"To be, or not to be\n" * 10_000
 FAR_TOO_LONG = 3.0  # seconds; every bound below is a tenth of this or less
 
 
-def fetch(url: str, watcher: Watcher | None = None, **bounds: float) -> bytes:
+def fetch(url: str, watcher: Watcher | None = None, **bounds: Any) -> bytes:
     return fetch_url(url, watcher or Watcher(), max_bytes=len(BODY), **bounds)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from data.download import Watcher
 from data.errors import InputError, brief, suggest
 from data.program import named, program
+from data.specs import is_hub
 from tui import EXIT_DONE
 from tui.commands.data_info import info
 from tui.commands.data_prepare import prepare, prepared_facts
@@ -80,10 +82,15 @@ def _list_prepared(as_json: bool) -> int:
 def fetch(argv: list[str]) -> int:
     """``gpt-tui data fetch NAME``."""
     from data.corpora import obtain
+    from data.sources import hub
 
     args = _parser("fetch", with_name=True).parse_args(argv)
-    _check_known(args.name)
-    place = obtain.fetch(args.name, Watcher(say_started))
+    if is_hub(args.name):
+        tables = hub.downloaded_tables(args.name, Watcher(say_started))
+        place: Path | None = tables[0].path.parent
+    else:
+        _check_known(args.name)
+        place = obtain.fetch(args.name, Watcher(say_started))
     if args.json:
         put(format_json({"name": args.name, "path": str(place or "")}))
     else:
@@ -96,6 +103,7 @@ def remove(argv: list[str]) -> int:
     """``gpt-tui data rm NAME``, ``gpt-tui data rm --prepared [NAME]``."""
     from data.corpora import obtain
     from data.corpora.catalogue import CATALOGUE
+    from data.sources import hub
 
     parser = _parser("rm")
     parser.add_argument("name", nargs="?", metavar="NAME", help="of the text")
@@ -107,6 +115,8 @@ def remove(argv: list[str]) -> int:
         size = _remove_prepared(args.name)
     elif args.name is None:
         parser.error("name a text of the catalogue, or add --prepared")
+    elif is_hub(args.name):
+        size = hub.remove(args.name)
     else:
         _check_known(args.name)
         size = obtain.remove(CATALOGUE[args.name])
@@ -136,7 +146,7 @@ def _parser(action: str, with_name: bool = False) -> Parser:
     help = ACTION_HELP[action]
     parser = Parser(f"gpt-tui data {action}", f"{help[:1].upper()}{help[1:]}.")
     if with_name:
-        parser.add_argument("name", metavar="NAME", help="of the catalogue (gpt-tui data list)")
+        parser.add_argument("name", metavar="NAME", help="of the catalogue, or hf:OWNER/NAME")
     parser.add_argument("--json", action="store_true", help="print one line of JSON instead")
     return parser
 
