@@ -76,6 +76,10 @@ class Describe(Command, frozen=True):
     """Describe the open run again, as it is now. Answered by ``RunOpened``."""
 
 
+class TakeControl(Command, frozen=True):
+    """Take control of a run that another process trains. Answered by ``Controlled``."""
+
+
 class Pause(Command, frozen=True):
     """Pause training. Answered by ``StateChanged``."""
 
@@ -246,6 +250,13 @@ class RunOpened(Event, frozen=True):
     elsewhere: str = ""  # HOST:RUN if another machine does; ``path`` is a copy of its records
     characters: str = ""  # that a prompt may have; empty if it may have any
     vocab_size: int = 0
+
+
+class Controlled(Event, frozen=True):
+    """Who is in control of a run that another process trains."""
+
+    who: str = ""  # empty if it is who hears this, or nobody
+    watches: bool = False  # who hears this only watches, and cannot take control
 
 
 class Inspected(Event, frozen=True):

@@ -282,7 +282,10 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
         if await super()._check_bindings(key, priority):
             return True
         if not priority and (why := self._why_not(key)):
-            self.screen.notify(why, severity="warning")
+            if self.screen is self.cockpit and self.cockpit.keep_key(key, why):
+                self.notify(f"{display(key)} takes effect once the run is open")
+            else:
+                self.screen.notify(why, severity="warning")
         elif not priority and len(display(key)) == 1:  # neither a widget nor an action has it
             lists = self.keymap.first("app.help")
             self.screen.notify(f"{display(key)} is no key here: {lists} lists them")

@@ -23,6 +23,7 @@ from engine.metrics import MetricStore
 from engine.program import PROGRAM, VERSION
 from engine.protocol import (
     Command,
+    Controlled,
     Describe,
     Event,
     FindLearningRate,
@@ -36,6 +37,7 @@ from engine.protocol import (
     SampleText,
     Start,
     Status,
+    TakeControl,
     Warned,
 )
 from engine.remote.address import (
@@ -239,8 +241,6 @@ class EngineServer:
             client.write(Refused("", f"that is no command: {error}"))
             return
         if isinstance(command, Hello):
-            if command.role == "take":
-                self._give_control(client)
             return
         why = ""
         looks = isinstance(command, Inspect)
@@ -250,24 +250,42 @@ class EngineServer:
             pass
         elif client.role == "watch":
             why = f"this is only watched: {self._attach} takes control"
-        elif self._controller not in (client, None) and client.role != "tell":
-            assert self._controller
+        elif client.role == "tell":  # a script, beside whoever is in control
+            pass
+        elif self._controller in (client, None) or isinstance(command, TakeControl):
+            self._give_control(client)
+        else:
             why = f"{self._controller.who} is in control: {self._attach} --take takes over"
         if why:
             client.write(command.refused(why))
+        elif isinstance(command, TakeControl):
+            client.write(self._control_of(client, command.request_id))
         else:
             self._ask(client, command)
 
-    def _give_control(self, client: _Client) -> None:
+    def _give_control(self, client: _Client | None) -> None:
+        """Put a client in control, or nobody, and tell all of them."""
         before, self._controller = self._controller, client
-        if before and before is not client:
+        if before is client:
+            return
+        if before and client:
             before.write(Warned(f"{client.who} has taken control of this run: here it is watched"))
+        for one in self._clients:
+            if one.joined:
+                one.write(self._control_of(one))
+
+    def _control_of(self, client: _Client, request_id: int = 0) -> Controlled:
+        """Return who is in control, as a client is told."""
+        other = self._controller if self._controller is not client else None
+        return Controlled(
+            other.who if other else "", watches=client.role == "watch", request_id=request_id
+        )
 
     def _leave(self, client: _Client) -> None:
         self._clients.remove(client)
         self._asked = {n: of for n, of in self._asked.items() if of[0] is not client}
         if self._controller is client:
-            self._controller = None
+            self._give_control(None)
 
     # -- what clients are told -------------------------------------------------------------------
 
@@ -308,7 +326,9 @@ class EngineServer:
         is_free = before is None or bool(client.token and client.token == before.token)
         if client.role == "take" or (client.role == "control" and is_free):
             self._give_control(client)
-        other = self._controller if self._controller is not client else None
+        if client.role == "take":
+            client.role = "control"  # described again later, it takes nothing
+        told = self._control_of(client)
         client.begin(
             Welcome(
                 PROTOCOL,
@@ -317,9 +337,10 @@ class EngineServer:
                 VERSION,
                 opened,
                 self._engine.status,
-                other.who if other else "",
+                told.who,
             )
         )
+        client.write(told)
         client.update(self._engine)
         for event in itertools.chain.from_iterable(self._writing.values()):
             if client.knows(event):

@@ -21,7 +21,7 @@ from engine.metrics import Mark, Steps, Values
 from engine.protocol import Command, Event, Inspect, Inspected, RunOpened, Status
 from engine.remote.packing import pack, unpack
 
-PROTOCOL = 2  # raised when older programs could not understand a message
+PROTOCOL = 3  # raised when older programs could not understand a message
 MOST_BYTES = 1 << 20  # of a line from a client
 
 

@@ -25,6 +25,7 @@ from tui.screens.dialogs import (
     NewRunDialog,
     OpenRunDialog,
     QuitDialog,
+    TakeControlDialog,
 )
 from tui.screens.inside import InsideScreen
 from tui.screens.kept_steps import Way
@@ -145,6 +146,10 @@ async def to_gpus(person: Person) -> None:
     person.app.push_screen(GpusDialog(4))
 
 
+async def to_control(person: Person) -> None:
+    person.app.push_screen(TakeControlDialog("me@box (process 1)"))
+
+
 async def to_fork(person: Person) -> None:
     person.app.push_screen(ForkDialog(person.app.control.draft, "one", 3))
 
@@ -197,6 +202,7 @@ WAYS: dict[str, tuple[Callable[[Person], Awaitable[None]], type[KeyedScreen[Any]
     "page": (to_page, None),
     "ask_new_run": (to_new_run, NewRunDialog),
     "ask_gpus": (to_gpus, GpusDialog),
+    "ask_control": (to_control, TakeControlDialog),
     "ask_back": (to_back, GoBackDialog),
     "ask_fork": (to_fork, ForkDialog),
     "ask_open": (to_open, OpenRunDialog),

@@ -8,6 +8,8 @@ from engine.protocol import State
 from tui.control.run import RunControl
 
 NEW_RUN = "cockpit.new_run"
+TAKE = "cockpit.take_control"
+WAIT = "the run is being prepared: wait until it is open"
 
 
 def why_not(action: str, control: RunControl) -> str:
@@ -23,8 +25,12 @@ def _not_open(run: RunControl) -> str:
     state = run.status.state
     if run.is_open:
         return _going_back(run)
+    if run.controlled.watches:
+        return "this run is only watched here (--watch), and nothing can be changed"
+    if run.controlled.who:
+        return f"{run.controlled.who} is in control: {run.key_of(TAKE)} takes over"
     if state is State.PREPARING:
-        return "the run is being prepared: wait until it is open"
+        return WAIT
     if run.missing:
         return f"this run is read-only here: {run.missing}"
     if run.watching and not run.status.message:
@@ -54,7 +60,7 @@ def _not_startable(run: RunControl) -> str:
 
 def _not_pausable(run: RunControl) -> str:
     if run.is_being_opened:
-        return "" if run.will_train else "the run is opened paused"
+        return WAIT if run.launch.attaches else "" if run.will_train else "the run is opened paused"
     begins = run.status.state is State.PREPARING and run.will_train
     if run.is_open and (begins or run.status.state is State.RUNNING):
         return ""
@@ -63,17 +69,18 @@ def _not_pausable(run: RunControl) -> str:
 
 def _not_resumable(run: RunControl) -> str:
     state = run.status.state
-    if run.is_being_opened:
-        return "" if not run.will_train else "training begins once the run is open"
+    if run.is_being_opened:  # whether another process trains it is not known yet
+        begins = "training begins once the run is open"
+        return WAIT if run.launch.attaches else begins if run.will_train else ""
     pruned = state is State.FINISHED and bool(run.status.pruned)
     if run.status.going_back:
         return _going_back(run)
     at_rest = state in (State.IDLE, State.PAUSED, State.STOPPED, State.FAILED) or pruned
     at_rest = at_rest or (run.is_open and state is State.PREPARING and not run.will_train)
-    taken = run.watching and not run.missing and bool(run.status.message)
+    taken = (run.watching and not run.missing and bool(run.status.message)) or run.others_control
     if _has_run(run) and at_rest and not taken and (run.is_open or state is not State.PAUSED):
         return ""
-    if state is State.FINISHED and not run.watching:
+    if state is State.FINISHED and not (run.watching or run.others_control):
         settings, new = run.key_of("cockpit.settings"), run.key_of(NEW_RUN)
         return (
             f"the run is finished: a larger train.max_steps ({settings}) continues it, "
@@ -91,15 +98,23 @@ def _not_steppable(run: RunControl) -> str:
 def _not_coolable(run: RunControl) -> str:
     if run.can_cool_down:
         return _going_back(run)
-    if run.status.state in (State.RUNNING, State.PAUSED) and not run.watching:
+    if run.status.state in (State.RUNNING, State.PAUSED) and run.is_open:
         schedule = run.draft.base.optim.schedule
         return f"a {schedule} schedule decays by itself: a cool-down is for wsd and constant"
     return _not_open(run) or "the run is finished"
 
 
+def _nothing_to_take(run: RunControl) -> str:
+    if run.controlled.watches:
+        return _not_open(run)
+    if run.controlled.who:
+        return ""
+    return "nobody else is in control of this run"
+
+
 def _without_run(run: RunControl) -> str:
     if run.status.state is State.PREPARING:
-        return "the run is being prepared: wait until it is open"
+        return WAIT
     return "" if _has_run(run) else f"there is no run yet: {_train(run)} starts one"
 
 
@@ -118,7 +133,7 @@ def _not_forkable(run: RunControl) -> str:
 
 def _no_new_run(run: RunControl) -> str:
     if run.status.state is State.PREPARING:
-        return "the run is being prepared: wait until it is open"
+        return WAIT
     return (
         ""
         if _has_run(run)
@@ -131,7 +146,7 @@ def _no_rate_test(run: RunControl) -> str:
     if why := _no_text_here(run):
         return why
     if state is State.PREPARING:
-        return "the run is being prepared: wait until it is open"
+        return WAIT
     if state is State.RUNNING:
         first = "wait: another program trains" if run.watching else f"pause first ({_train(run)})"
         return f"{first}: a learning-rate test needs the processor"
@@ -159,6 +174,7 @@ WHY_NOT: dict[str, Callable[[RunControl], str]] = {  # other actions are always 
     "start": _not_startable,
     "pause": _not_pausable,
     "resume": _not_resumable,
+    "take_control": _nothing_to_take,
     "step": _not_steppable,
     "sample": _not_open,
     "evaluate": _not_open,

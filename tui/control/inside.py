@@ -248,6 +248,11 @@ class Inside:
                 del side.answers[view]
         self.ask_for("prediction")
 
+    def forget_problems(self) -> None:
+        """What could not be answered is asked again with the next question."""
+        for side in self.sides:
+            side.problems.clear()
+
     def follow(self) -> None:
         """Look again at the weights as they are now, where that is what one looks at.
 

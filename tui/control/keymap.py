@@ -64,6 +64,9 @@ GROUPS: dict[str, Group] = {
         (
             Key("train", "space", "start", "Start", "start training, pause it, resume it",
                 footer=True, others=(("pause", "Pause"), ("resume", "Resume"))),
+            Key("take_control", "G", "take_control", "Take control",
+                "of a run that another process trains: take control from whoever has it",
+                footer=True),
             Key("step", "full_stop", "step", "Step", "while paused: take a single step"),
             Key("sample", "s", "sample", "Sample", "generate a text with the weights of this step",
                 footer=True),
@@ -719,6 +722,15 @@ GROUPS: dict[str, Group] = {
             Key("all", "a,enter", "answer('all')", "all", "train on all, in the background"),
             Key("one", "o", "answer('one')", "one", "train on one, in this app"),
             Key("no", BACK_KEYS, "answer('')", "back", "start none", footer=True),
+        ),
+        modal=True,
+    ),
+    "ask_control": Group(
+        "Question before control is taken",
+        (
+            Key("yes", "y,enter", "answer('take')", "take control",
+                "take control; whoever has it is told, and watches"),
+            Key("no", BACK_KEYS, "answer('')", "back", "go on watching", footer=True),
         ),
         modal=True,
     ),

@@ -23,6 +23,7 @@ from engine.protocol import (
     Adjusted,
     Advised,
     Command,
+    Controlled,
     Event,
     Fork,
     Open,
@@ -37,6 +38,7 @@ from engine.protocol import (
     State,
     Status,
     StopGoingBack,
+    TakeControl,
 )
 from tui.control.draft import Draft, Kept
 from tui.control.own_presets import config_of_preset, find_preset, save_preset
@@ -85,6 +87,8 @@ class RunFacts(Struct, frozen=True):
     threads: int = 0
     processes: int = 1
     is_fork: bool = False
+    watches: bool = False  # another process trains it, and takes no commands from this one
+    in_control: str = ""  # who is, if somebody else
 
 
 class RunControl:
@@ -117,6 +121,7 @@ class RunControl:
         self.watching = False  # the run is read-only here
         self.attached = ""  # the process that trains it, if that is not this one
         self.elsewhere = ""  # HOST:RUN, if another machine trains it
+        self.controlled = Controlled()  # who is in control, if another process trains it
         self.missing = ""  # why, if not because another program has it open
         self.characters: frozenset[str] = frozenset()  # of a prompt; none if it may have any
         self.vocab_size = 0  # of the open run; 0 before there is one
@@ -174,7 +179,12 @@ class RunControl:
         """Whether a run is open here and takes commands."""
         state = self.status.state
         about_to = state is State.PREPARING and not self._awaited  # once it has begun
-        return (state in OPEN_STATES or about_to) and not self.watching
+        return (state in OPEN_STATES or about_to) and not (self.watching or self.others_control)
+
+    @property
+    def others_control(self) -> bool:
+        """Whether another process trains the run, and takes no commands from this one."""
+        return bool(self.controlled.who) or self.controlled.watches
 
     @property
     def folder_for_files(self) -> Path | None:
@@ -203,7 +213,7 @@ class RunControl:
     @property
     def can_cool_down(self) -> bool:
         """Whether the schedule decays only on command."""
-        active = self.status.state in (State.RUNNING, State.PAUSED) and not self.watching
+        active = self.status.state in (State.RUNNING, State.PAUSED) and self.is_open
         return active and self.draft.base.optim.schedule in ("wsd", "constant")
 
     @property
@@ -217,6 +227,10 @@ class RunControl:
         return self._name
 
     # -- commands --------------------------------------------------------------------------------
+
+    def take_control(self) -> None:
+        """Ask the process that trains the run to take commands from here alone."""
+        self.send(TakeControl())
 
     def begin(self) -> None:
         """Start the engine; open the run that the app was started for."""
@@ -530,7 +544,7 @@ class RunControl:
         if not keep_edits:
             self.draft.forget()
             self._sampling = {}
-        before = self.run_path if self.is_open or self.watching else None
+        before = self.run_path if self.is_open or self.watching or self.attached else None
         self._opening = (
             self.send(Open(str(path), running=False, watch=True, role=self._role)),
             before,
@@ -575,6 +589,7 @@ class RunControl:
         self.first_step, self.watching = event.first_step, event.watching
         self.missing, self.attached = event.missing, event.attached
         self.elsewhere = event.elsewhere
+        self.controlled = Controlled()
         self.characters = frozenset(event.characters)
         self.vocab_size = event.vocab_size
         self.facts = RunFacts(
@@ -598,6 +613,13 @@ class RunControl:
             self.sample(request_id=request_id)
         if early:
             self.send(Adjust(early))
+
+    def note_controlled(self, event: Controlled) -> None:
+        """Somebody is in control now, here or elsewhere."""
+        self.controlled = event
+        self.facts = dataclasses.replace(
+            self.facts, watches=self.others_control, in_control=event.who
+        )
 
     def _end_waiting(self, event: RunOpened) -> None:
         """Train the run that is open now, or pause it, if the user said so meanwhile."""

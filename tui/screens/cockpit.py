@@ -22,12 +22,12 @@ from engine.config.presets.published import published_losses
 from engine.config.schema import SETTINGS, Config
 from engine.config.setting import Value
 from engine.protocol import State
-from tui.control.availability import WHY_NOT
+from tui.control.availability import WAIT, WHY_NOT
 from tui.control.comparisons import comparisons
 from tui.control.effect import effect_of
 from tui.control.keymap import bindings
 from tui.control.next_run import Surroundings, surroundings
-from tui.control.run import RunControl
+from tui.control.run import OPEN_STATES, RunControl
 from tui.screens.chart_actions import GridActions
 from tui.screens.cockpit_keys import HELP_PAGE
 from tui.screens.engine_events import EngineEvent, EngineEventHandler
@@ -58,6 +58,7 @@ TICK_SECONDS = 0.25
 TICKS_PER_TEXT = 2  # beside training; while it is paused, each tick
 TICKS_PER_STATUS = 4  # together with the chart, so that both show the same figures
 MIN_WIDTH, MIN_HEIGHT = 60, 16
+MOST_KEPT_KEYS = 8
 MOST_OF_NOTICE = 6  # lines; in a low terminal fewer, so that chart and text have theirs
 GRID_WIDTH = 160  # of the terminal, from which all charts are shown by default
 
@@ -96,6 +97,7 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
         self._titles = "loss", "", ""  # of the charts' frame
         self._conflicts_shown = False
         self._goes_back = False  # as the footer was last told
+        self._kept_keys: list[str] = []  # pressed while the run was being opened
 
     def compose(self) -> ComposeResult:
         self.hide_panels(self.app.size.height, update=False)  # before any styles of what it has
@@ -261,6 +263,8 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
                  if isinstance(one, KeyedScreen)]  # fmt: skip
         if not any(heard):
             self.handler.handle(message.event)
+            if isinstance(message.event, UNASKED) and not self.is_current:  # where one looks
+                self.app.notify(message.event.message, severity="warning")
         self._evaluate_keys()
 
     def show_chart_source(self) -> None:
@@ -324,6 +328,22 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
             return "the charts are not shown now"
         return self._why_not.get(action, "")
 
+    def keep_key(self, key: str, why_not: str) -> bool:
+        """Keep a key for when the run is open, if that is what it waits for."""
+        keeps = why_not == WAIT and len(self._kept_keys) < MOST_KEPT_KEYS
+        if keeps:
+            self._kept_keys.append(key)
+        return keeps
+
+    def press_kept_keys(self) -> None:
+        """Press the keys that were kept, once the run is open; forget them if it is not."""
+        control = self.control
+        if control.is_being_opened or control.status.state is State.PREPARING:
+            return
+        keys, self._kept_keys = self._kept_keys, []
+        for key in keys if control.status.state in OPEN_STATES else ():
+            self.app.press_on(self, key)  # type: ignore[attr-defined]
+
     @property
     def _shows_charts(self) -> bool:
         """Whether they can be seen: not in the welcome, nor beside the full text."""
@@ -364,6 +384,13 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
             self.notify("training begins once the run is open")
         self._try(self.control.resume)
         self.refresh_bindings()
+
+    def action_take_control(self) -> None:
+        """Ask first: somebody else is in control."""
+        from tui.screens.dialogs import TakeControlDialog
+
+        dialog = TakeControlDialog(self.control.controlled.who)
+        self.app.push_screen(dialog, lambda yes: self.control.take_control() if yes else None)
 
     def action_step(self) -> None:
         self.control.send(protocol.Step())
@@ -610,5 +637,6 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
         self.refresh_bindings()
 
 
+UNASKED = protocol.Warned | protocol.Failed  # what the engine tells by itself
 TURNED = "{} is for the next run, whose settings are shown now ({} goes back to this run's)"
 NOTHING_TO_LEAVE = "no message is shown, and no chart is maximised"

@@ -124,6 +124,17 @@ class GpusDialog(Dialog):
         }.get(key.name, key.label)
 
 
+class TakeControlDialog(Dialog):
+    """Asks before control is taken from somebody; the answer is ``take``."""
+
+    KEYS = "ask_control"
+    BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
+
+    def __init__(self, who: str) -> None:
+        question = Text(f"{who} is in control of this run, is told, and then watches.\n")
+        super().__init__("Take control?", question)
+
+
 class GoBackDialog(Dialog):
     """Asks before many steps are trained again; the answer is ``back`` or ``nearest``."""
 

@@ -97,6 +97,7 @@ class EngineEventHandler:
         self._screen.show_status()
         self._screen.charts.refresh_data()
         self._screen.refresh_bindings()
+        self._screen.press_kept_keys()
 
     def _why_no_curves(self, state: State) -> str:
         if state is State.IDLE and self._control.run_path:  # it could not be opened
@@ -121,6 +122,15 @@ class EngineEventHandler:
         elsewhere = event.watching or bool(event.attached)
         self._screen.app.log_to_run(event.path, elsewhere)  # type: ignore[attr-defined]
         self.show_others(Path(event.path))
+        self._screen.press_kept_keys()
+
+    def _on_controlled(self, event: protocol.Controlled) -> None:
+        before = self._control.others_control
+        self._control.note_controlled(event)
+        if before and not self._control.others_control:
+            self._screen.notify("you are in control of this run now")
+        self._screen.show_status()
+        self._screen.refresh_bindings()
 
     def _on_warned(self, event: protocol.Warned) -> None:
         if self.last_state is State.PREPARING:
@@ -261,6 +271,7 @@ class EngineEventHandler:
     _HANDLERS: ClassVar[dict[type[protocol.Event], Callable[[Any, Any], object]]] = {
         protocol.StateChanged: _on_state,
         protocol.RunOpened: _on_run_opened,
+        protocol.Controlled: _on_controlled,
         protocol.Evaluated: _on_evaluated,
         protocol.SampleStarted: _on_sample_started,
         protocol.SampleText: lambda self, e: self._screen.samples.append(e.sample, e.text, e.odds),

@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 from data.errors import InputError
 from engine.config.escapes import unescape
-from engine.protocol import Evaluated, Event, Inspected, State, StateChanged
+from engine.protocol import Evaluated, Event, Inspected, RunOpened, State, StateChanged
 from tui.control.inside import NOW, UNTRAINED, Inside, Side
 from tui.control.keymap import bindings
 from tui.control.run import RunControl
@@ -124,7 +124,9 @@ class InsideScreen(PictureScreen[None]):
         self.refresh_bindings()
 
     def hear(self, event: Event) -> bool:
-        if isinstance(event, Evaluated | StateChanged):
+        if isinstance(event, Evaluated | StateChanged | RunOpened):
+            if isinstance(event, RunOpened):  # by another engine than the one that was asked
+                self.state.forget_problems()
             self.state.follow()
             self._find_kept()
             self.refresh_picture()
@@ -190,6 +192,8 @@ class InsideScreen(PictureScreen[None]):
             step = f"step {self.control.status.step:,}"
         if side.moment != NOW:
             return f"{name}step {side.moment:,}"
+        if self.control.status.state in (State.STOPPED, State.FAILED) and not side.run:
+            return f"{name}{step}, kept: nothing trains this run now"
         if self.control.status.state is not State.RUNNING or side.run:
             return f"{name}{step}"
         seconds = self.app.preferences.get("inside.seconds")  # type: ignore[attr-defined]

@@ -21,7 +21,7 @@ from tui.text.run_states import SIGNS
 from tui.text.tables import fit_items
 
 BAR_WIDTH = 16
-MOST_OF_NAME = 24  # cells
+MOST_OF_NAME, MOST_OF_WHO = 24, 30  # cells
 GAP = "  "
 
 
@@ -56,6 +56,11 @@ def _progress_items(status: Status, facts: RunFacts) -> list[Text]:
     if status.state is State.RUNNING and status.step >= status.total_steps:
         words = "measuring"  # the last and the best weights, over the whole split
     items = [Text.assemble((f"{sign} {words}", f"bold {style}"))]
+    if facts.watches:
+        who = _shortened(facts.in_control, MOST_OF_WHO)
+        items.append(Text("watching", "bold yellow"))
+        if who:
+            items[-1].append(", ").append_text(who).append(" is in control")
     if not status.total_steps:
         return [*items, Text(facts.preset, "bold"), Text(facts.corpus, "dim")]
     share = min(1.0, status.step / status.total_steps)
@@ -81,8 +86,12 @@ def _progress_items(status: Status, facts: RunFacts) -> list[Text]:
 
 def _name(name: str) -> Text:
     """Return the name of the run, so short that it never gives way."""
-    text = Text(name, "bold")
-    text.truncate(MOST_OF_NAME, overflow="ellipsis")
+    return _shortened(name, MOST_OF_NAME, "bold")
+
+
+def _shortened(words: str, cells: int, style: str = "") -> Text:
+    text = Text(words, style)
+    text.truncate(cells, overflow="ellipsis")
     return text
 
 
