@@ -38,6 +38,10 @@ class ProcessLost(Exception):
     """Another process of the run has ended or hangs, so that training cannot go on here."""
 
 
+class ToldByLeader(InputError):
+    """The processes cannot train together; process 0 says why."""
+
+
 class Instead(Exception):
     """What process 0 wants in place of a step."""
 
@@ -221,20 +225,34 @@ def _bytes_of(tensor: Tensor) -> Tensor:
 
 
 def _compare(store: Store, rank: int, size: int, device: str) -> None:
-    """Check that all processes run the same versions on the same kind of device."""
+    """Check that all processes run the same versions on the same kind of device.
+
+    Raises:
+        InputError: They do not; in all but process 0 ``ToldByLeader``.
+    """
     own = {"gpt-tui": VERSION, "torch": torch.__version__, "device": device}
     own["python"] = platform.python_version()
     where = f"{socket.gethostname()}, process {os.getpid()}"
     store.set(f"about/{rank}", json.dumps([own, where]))
-    first, _ = json.loads(store.get(f"about/{LEADER}"))
+    if rank != LEADER:
+        problem = json.loads(store.get("problem"))
+        store.set(f"heard/{rank}", "yes")
+        if problem:
+            raise ToldByLeader(problem)
+        return
     others = [(one, *json.loads(store.get(f"about/{one}"))) for one in range(1, size)]
-    for number, its, at in others:
-        for what, value in its.items():
-            if value != first[what]:
-                raise InputError(
-                    f"process {number} of {size} ({at}) has {what} {value}, and process 0 "
-                    f"{first[what]}: their bits would differ, so start all of them with the same"
-                )
+    problems = [
+        f"process {number} of {size} ({at}) has {what} {value}, and process 0 {own[what]}: their "
+        f"bits would differ, so start all of them with the same"
+        for number, its, at in others
+        for what, value in its.items()
+        if value != own[what]
+    ]
+    store.set("problem", json.dumps(problems[0] if problems else ""))
+    for other in range(1, size):
+        store.get(f"heard/{other}")  # the store ends with this process
+    if problems:
+        raise InputError(problems[0])
 
 
 def _first_line(error: Exception) -> str:

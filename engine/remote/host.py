@@ -66,10 +66,14 @@ def check_host(host: str) -> None:
         raise InputError(f"{host!r} is no name of a machine: give one that ssh knows, as in me@box")
 
 
-def why_failed(host: Host, code: int, said: Sequence[str]) -> str:
-    """Return why ssh has ended, and what to do."""
+def why_failed(host: Host, code: int, said: Sequence[str], shown: bool = False) -> str:
+    """Return why ssh has ended, and what to do.
+
+    Args:
+        shown: What it said last is on the screen already.
+    """
     name, last = host.name, said[-1].strip() if said else ""
-    because = f" ({last})" if last else ""
+    because = f" ({last})" if last and not shown else ""
     if code == NO_PROGRAM:
         return (
             f"there is no {host.program} on {name}{because}: install it there, or say where it is, "

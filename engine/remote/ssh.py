@@ -59,6 +59,7 @@ class SshConnection(Connection):
         finally:
             theirs.close()
         self._said: deque[str] = deque(maxlen=20)
+        self._shown = False  # what it said last, by this
         self.echoes = not batch  # shows what ssh says; not once the app has the terminal
         self._errors = threading.Thread(target=self._hear_errors, name="ssh", daemon=True)
         self._errors.start()
@@ -81,7 +82,8 @@ class SshConnection(Connection):
                 told = "".join(c for c in line.decode(errors="replace").rstrip() if c.isprintable())
                 if told:
                     self._said.append(told)
-                    if self.echoes:
+                    self._shown = self.echoes
+                    if self._shown:
                         print(told, file=sys.stderr, flush=True)
 
     def _skip_noise(self, lines: BinaryIO) -> None:
@@ -96,4 +98,4 @@ class SshConnection(Connection):
         except subprocess.TimeoutExpired:
             return f"the connection to {self._host.name} was lost"
         self._errors.join(EXIT_SECONDS)
-        return why_failed(self._host, code, list(self._said))
+        return why_failed(self._host, code, list(self._said), self._shown)

@@ -340,15 +340,17 @@ class EngineLoop:
 
     def _fail(self, error: Exception, request_id: int = 0) -> None:
         session, self._session = self._session, None
-        detail = "".join(traceback.format_exception(error))
+        expected = isinstance(error, InputError)  # its sentence says all
+        detail = "" if expected else "".join(traceback.format_exception(error))
         status = session.status if session else Status()
         self._status = structs.replace(status, state=State.FAILED, message="")
         if session and not isinstance(session, Viewer | Attached):
             log_file = session.files.path / LOG_FILE
             with suppress(OSError):
                 appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-                with open(open_regular(log_file, appending), "ab") as log:
-                    log.write(detail.encode(errors="backslashreplace"))
+                if detail:
+                    with open(open_regular(log_file, appending), "ab") as log:
+                        log.write(detail.encode(errors="backslashreplace"))
             self._close_after_failure(session, _described(error, session))
         self._emit(Failed(_described(error, session), detail, request_id=request_id))
         self._emit(StateChanged(State.FAILED, self._status.step))

@@ -9,14 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from engine.machine import limits
 from engine.runs.checkpoint_names import list_checkpoints, step_of
+from engine.runs.folder import LOG_FILE
 from engine.runs.summary import read_summary
 from tests.cli.conftest import ROOT, Cli, start_process, train_command, until
+from tui.control import detaching, launching
 
 SHARED = ["--set", "train.shards=2", "--set", "eval.interval=0", "--set", "checkpoint.interval=20"]
 pytestmark = [
@@ -58,6 +61,7 @@ def test_a_run_survives_the_loss_of_any_process_and_ends_with_the_bits_of_one_le
     _, said = launcher.communicate(timeout=60)
     assert launcher.returncode == 0, said
     assert read_summary(run).processes == 2
+    assert not (run / LOG_FILE).exists()  # no traceback: one sentence said all
     assert cli(*options, "--name", "b").code == 0
     assert read_summary(runs_dir / "b").processes == 1
     assert weights(run, 300) == weights(runs_dir / "b", 300)
@@ -77,6 +81,25 @@ def test_windows_within_documents_are_shared_out_to_the_same_bits(
     _, said = shared.communicate(timeout=60)
     assert shared.returncode == 0, said
     assert weights(runs_dir / "a", 20) == weights(runs_dir / "b", 20)
+
+
+def test_in_the_background_the_process_is_named_that_messages_and_ps_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    receiver, sender = os.pipe()
+    told = tmp_path / "told.json"
+    monkeypatch.setenv(launching.LAUNCH, str(told))
+    launching.tell_opened(tmp_path)  # in process 0
+    monkeypatch.setattr(detaching, "say_in", lambda log: None)
+    launching._pass_on(told, sender, threading.Event())  # in the one that starts all of them
+    with open(receiver, encoding="utf-8") as answer:
+        opened = json.load(answer)
+    assert opened == {"run": str(tmp_path), "process": os.getpid()}
+    background = detaching.Background(opened["process"], 7, tmp_path)
+    monkeypatch.setattr(detaching, "start_in_background", lambda words: background)
+    detaching.train_detached([])
+    said = f"trained by process {os.getpid()} and others, started by process 7, in the background"
+    assert said in capsys.readouterr().out
 
 
 def test_a_signal_saves_and_ends_all_of_them(text: Path, runs_dir: Path) -> None:

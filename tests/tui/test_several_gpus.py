@@ -73,7 +73,7 @@ async def test_on_one_of_them_it_is_trained_in_this_app(open_app: Open) -> None:
 async def test_what_refuses_to_start_on_all_of_them_is_said(
     open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused = Background(1, None, ("reading …",), "it cannot be started here")
+    refused = Background(1, 1, None, ("reading …",), "it cannot be started here")
     monkeypatch.setattr(launching, "start_in_background", lambda arguments: refused)
     async with open_app(ANY) as person:
         await person.press("space")

@@ -224,7 +224,9 @@ class _Headless:
 
     def _fail(self, event: Failed) -> None:
         self._failed, self._problem = True, event.message
-        where = f" (details: {format_path(self._run / LOG_FILE)})" if self._run else ""
+        where = ""
+        if self._run and event.detail:
+            where = f" (details: {format_path(self._run / LOG_FILE)})"
         self._progress.say(f"gpt-tui: {event.message}{where}")
         self._loop.end()
 

@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
 
 def _train_together(args: argparse.Namespace, argv: list[str]) -> int:
     """Train as one of the processes that torchrun has started."""
-    from engine.distributed.team import TEAM, ProcessLost
+    from engine.distributed.team import TEAM, ProcessLost, ToldByLeader
     from engine.machine.memory import described_failure
 
     lost = ""
@@ -85,6 +85,8 @@ def _train_together(args: argparse.Namespace, argv: list[str]) -> int:
         lost = str(error)
     except (MemoryError, RuntimeError) as error:  # in another process, which has no session
         lost = described_failure(error) or f"it failed: {type(error).__name__}: {error}"
+    except ToldByLeader:  # of all processes of this machine one tells the launcher
+        return EXIT_DONE if tell_code(EXIT_BAD_INPUT) else EXIT_BAD_INPUT
     except InputError as error:
         if is_follower() or not tell_code(EXIT_BAD_INPUT):
             raise

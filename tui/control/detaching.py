@@ -22,12 +22,15 @@ class Background:
     """A training in a process of its own.
 
     Attributes:
+        process: That trains the run: of several the first, as messages and ``ps`` name it.
+        starter: That has started it: this one's child.
         run: None if it has ended before one was open.
         said: Lines until then.
         problem: Why it ended; empty if there was nothing to train.
     """
 
     process: int
+    starter: int
     run: Path | None
     said: tuple[str, ...] = ()
     problem: str = ""
@@ -46,8 +49,11 @@ def train_detached(arguments: list[str]) -> None:
         raise InputError(started.problem)
     if started.run:
         name, command = typed_name(started.run), program()
+        several = started.process != started.starter
+        others = f" and others, started by process {started.starter}" if several else ""
         put(
-            f"run {started.run.name} is trained by process {started.process}, in the background\n"
+            f"run {started.run.name} is trained by process {started.process}{others}, in the "
+            f"background\n"
             f"  attach   {command} attach {name}\n"
             f"  stop     {command} stop {name}\n"
             f"  log      {command} logs {name} --follow"
@@ -73,12 +79,15 @@ def start_in_background(arguments: list[str]) -> Background:
         with open(receiver, encoding="utf-8") as answer:
             told = answer.read()  # until the run is open, or the process has ended
         if told:
-            return Background(process.pid, Path(json.loads(told)["run"]))
+            opened = json.loads(told)
+            return Background(opened["process"], process.pid, Path(opened["run"]))
         done = process.wait() == 0  # a run that is finished already
         said.seek(0)
         lines = said.read().decode(errors="replace").strip().splitlines()
     problem = "" if done else lines.pop() if lines else "it ended without a word"
-    return Background(process.pid, None, tuple(lines), problem.removeprefix("gpt-tui: "))
+    return Background(
+        process.pid, process.pid, None, tuple(lines), problem.removeprefix("gpt-tui: ")
+    )
 
 
 def say_in(log: Path) -> None:
@@ -90,8 +99,12 @@ def say_in(log: Path) -> None:
     os.close(file)
 
 
-def tell_ready(run: Path, descriptor: int) -> None:
-    """Tell the process that waits that the run is open; from now on all is said in its log."""
+def tell_ready(run: Path, descriptor: int, process: int | None = None) -> None:
+    """Tell the process that waits that the run is open; from now on all is said in its log.
+
+    Args:
+        process: That trains it; None for this one.
+    """
     say_in(run / LOG_FILE)
     with open(descriptor, "w", encoding="utf-8") as answer:
-        json.dump({"run": str(run)}, answer)
+        json.dump({"run": str(run), "process": process or os.getpid()}, answer)

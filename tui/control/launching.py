@@ -114,8 +114,9 @@ def _run(command: list[str]) -> int:
 def _pass_on(told: Path, ready: int, ended: threading.Event) -> None:
     """Tell who waits that the run is open, once process 0 has told so."""
     while not ended.wait(LOOK_SECONDS):
-        if run := _told(told).get("run"):
-            tell_ready(Path(run), ready)
+        facts = _told(told)
+        if run := facts.get("run"):
+            tell_ready(Path(run), ready, facts["process"])
             return
 
 
@@ -151,7 +152,7 @@ def tell_opened(run: Path) -> None:
     if place := _place():
         if _told(place).get("detached"):
             say_in(run / LOG_FILE)
-        _tell(place, run=str(run))
+        _tell(place, run=str(run), process=os.getpid())
 
 
 def tell_code(code: int) -> bool:

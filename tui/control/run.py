@@ -617,9 +617,7 @@ class RunControl:
     def note_controlled(self, event: Controlled) -> None:
         """Somebody is in control now, here or elsewhere."""
         self.controlled = event
-        self.facts = dataclasses.replace(
-            self.facts, watches=self.others_control, in_control=event.who
-        )
+        self.facts = structs.replace(self.facts, watches=self.others_control, in_control=event.who)
 
     def _end_waiting(self, event: RunOpened) -> None:
         """Train the run that is open now, or pause it, if the user said so meanwhile."""

@@ -260,7 +260,7 @@ class EngineEventHandler:
         told = event.message
         if self.last_state in (*OPEN_STATES, State.FAILED):
             told = format_failed(
-                told,
+                event,
                 self._control.status,
                 self._control.elsewhere or self._control.run_path,
                 self._screen.key_of,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from engine.config.changes import format_options
 from engine.program import PROGRAM, program
-from engine.protocol import Advised, Forked, Rewound, State, Status
+from engine.protocol import Advised, Failed, Forked, Rewound, State, Status
 from engine.runs.folder import LOG_FILE, typed_name
 from tui.text.numbers import format_count, format_duration, format_loss, format_path
 
@@ -74,13 +74,13 @@ def format_finished(
 
 
 def format_failed(
-    message: str, status: Status, run: Path | str | None, key_of: Callable[[str], str]
+    event: Failed, status: Status, run: Path | str | None, key_of: Callable[[str], str]
 ) -> str:
-    """Format why a run failed, where it can continue, and where the details are."""
+    """Format why a run failed, where it can continue, and where the details are, if any."""
     saved = status.saved_step
     there = f"the checkpoint of step {saved:,}" if saved else "the beginning"
-    log = format_path(f"{run}/{LOG_FILE}")
-    return f"{message}\n{key_of('cockpit.train')} continues from {there}; details are in {log}"
+    more = f"; details are in {format_path(f'{run}/{LOG_FILE}')}" if event.detail else ""
+    return f"{event.message}\n{key_of('cockpit.train')} continues from {there}{more}"
 
 
 def format_rewound(

@@ -22,7 +22,7 @@ from benchmarks.scale import exchanges
 from data.errors import InputError
 from engine.config.schema import Config
 from engine.distributed import team
-from engine.distributed.team import Team, _compare
+from engine.distributed.team import Team, ToldByLeader, _compare
 from engine.session import follower
 from tests.engine.distributed.member import WAYS, train
 from tests.engine.distributed.test_gradients import by_halves
@@ -111,6 +111,7 @@ class Told:
         self.facts = {
             f"about/{i + 1}": json.dumps([one, f"node{i}"]) for i, one in enumerate(others)
         }
+        self.facts |= {f"heard/{i + 1}": "yes" for i in range(len(others))}
 
     def set(self, key: str, value: str) -> None:
         self.facts[key] = value
@@ -132,9 +133,14 @@ def test_a_process_of_another_version_or_device_is_named(what: str) -> None:
     with pytest.raises(InputError, match=rf"process 2 of 3 \(node1\) has {what} other, and"):
         _compare(told, 0, 3, "cpu")  # type: ignore[arg-type]
 
+    with pytest.raises(ToldByLeader, match=rf"has {what} other"):  # said by the leader
+        _compare(told, 1, 3, "cpu")  # type: ignore[arg-type]
+
 
 def test_alike_processes_are_let_in() -> None:
-    _compare(Told([own_facts()]), 0, 2, "cpu")  # type: ignore[arg-type]
+    told = Told([own_facts()])
+    for rank in range(2):
+        _compare(told, rank, 2, "cpu")  # type: ignore[arg-type]
 
 
 def test_processes_that_do_not_come_are_told_with_their_number(

@@ -197,6 +197,16 @@ def test_ssh_that_does_not_get_there_is_one_sentence(
         os.kill(ssh.last_pid, 0)  # nothing lingers
 
 
+def test_what_ssh_has_said_itself_is_not_said_again(
+    ssh: FakeSsh, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ssh.does_first("echo 'ssh: no such host' >&2; exit 255\n")
+    with pytest.raises(Unreachable) as caught:
+        Elsewhere(BOX, "night")
+    assert str(caught.value) == "ssh does not reach box: see what 'ssh box true' says"
+    assert capfd.readouterr().err == "ssh: no such host\n"
+
+
 def test_another_version_of_the_protocol_is_one_sentence(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
