@@ -297,6 +297,7 @@ def test_a_session_leaves_the_terminal_as_it_was_and_says_how_to_go_on(
     terminal = open_terminal(NATIVE_CHATTER)
     terminal.train()
     terminal.send(b"\xff\xe9\x1b[M \xa0!")  # no UTF-8, and a mouse report in the X10 encoding
+    terminal.send(b"\x1b[200~\x1b\x1a\x1b\x03\x1bq\xff\x1b[201~")  # a paste holds no keys
     terminal.until(
         lambda: b"native-code" in (terminal.run / "log.txt").read_bytes(), "the log of native code"
     )

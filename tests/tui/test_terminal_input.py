@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textual import events
+from textual._xterm_parser import XTermParser
 
 from tui.terminal.input import TerminalDecoder
 
@@ -63,3 +65,53 @@ def test_text_passes_unchanged_wherever_it_is_cut(text: str, size: int) -> None:
 @given(st.lists(st.binary()))
 def test_no_bytes_are_refused(chunks: list[bytes]) -> None:
     decoded(*chunks)
+
+
+@pytest.mark.parametrize(
+    ("pasted", "text"),
+    [
+        (b"A\x1b[31mB", "A\u241b[31mB"),
+        (b"\x1a\x03\x00\x7f", "\u241a\u2403\u2400\u2421"),
+        ("\x9b31m".encode(), "\ufffd31m"),
+        ("a\tb\r\nc\n שלום\u200f".encode(), "a\tb\r\nc\n שלום\u200f"),
+        (b"\x1b[M !!\x1b]11;rgb:00/00/00\x07", "\u241b[M !!\u241b]11;rgb:00/00/00\u2407"),
+        (b"\x1b[200~", "\u241b[200~"),
+        (b"\x1b", "\u241b"),
+        (b"\x1b[20", "\u241b[20"),
+        (b"caf\xc3", "caf\ufffd"),
+        (b"", ""),
+    ],
+)
+def test_a_paste_is_only_text(pasted: bytes, text: str) -> None:
+    sent = b"a\x1b[200~" + pasted + b"\x1b[201~b"
+    for size in (1, 2, 3, 5, 7, len(sent)):
+        chunks = [sent[n : n + size] for n in range(0, len(sent), size)]
+        assert decoded(*chunks) == f"a\x1b[200~{text}\x1b[201~b"
+
+
+@given(
+    st.binary() | st.lists(st.sampled_from([b"\x1b", b"[", b"[20", b"A", b"\x1a"])).map(b"".join),
+    st.integers(1, 9),
+)
+def test_textual_takes_any_bytes_of_a_paste_for_one_paste(pasted: bytes, size: int) -> None:
+    pasted = pasted.replace(b"\x1b[201~", b"")
+    sent = b"a\x1b[200~" + pasted + b"\x1b[201~b\x1b[A"
+    decoder, parser = TerminalDecoder(), XTermParser()
+    told = [
+        event
+        for n in range(0, len(sent), size)
+        if (text := decoder.decode(sent[n : n + size]))
+        for event in parser.feed(text)
+    ]
+    assert [type(one) for one in told] == [events.Key, events.Paste, events.Key, events.Key]
+    assert [one.key for one in told if isinstance(one, events.Key)] == ["a", "b", "up"]
+
+
+def test_the_end_of_a_paste_is_no_escape_key_if_it_is_cut() -> None:
+    decoder = TerminalDecoder()
+    assert decoder.decode(b"\x1b[200~a\x1b") == "\x1b[200~a"
+    assert decoder.decode(b"[201~") == "\x1b[201~"
+
+
+def test_an_escape_key_is_not_held_back() -> None:
+    assert TerminalDecoder().decode(b"\x1b") == "\x1b"

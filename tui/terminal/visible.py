@@ -42,15 +42,16 @@ def visible(text: str) -> str:
 
     The length stays, so that styles keep their places.
     """
-    return text if text.isprintable() else re.sub(OUTSIDE_LINES, _sign, text)
+    return text if text.isprintable() else re.sub(OUTSIDE_LINES, sign, text)
 
 
 def visible_line(text: str) -> str:
     """Do the same for tabs and new lines."""
-    return text if text.isprintable() else re.sub(ANYWHERE, _sign, text)
+    return text if text.isprintable() else re.sub(ANYWHERE, sign, text)
 
 
-def _sign(found: re.Match[str]) -> str:
+def sign(found: re.Match[str]) -> str:
+    """Return the character that shows a control character."""
     code = ord(found[0])
     if code == DELETE:
         return DELETE_PICTURE
