@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from data.program import PROGRAM, program
+from data.program import PROGRAM, install_command, program
 
-__all__ = ["PROGRAM", "VERSION", "program"]
+__all__ = ["PROGRAM", "VERSION", "install_command", "program"]
 
 VERSION = "0.1.0"  # the only definition; pyproject.toml reads it, too

@@ -8,7 +8,7 @@ from typing import IO, Any
 from data.corpora.corpus import Document, Options
 from data.corpora.fields import choose_field
 from data.corpora.rows_text import FIRST_ROWS, RowsText
-from data.program import named
+from data.program import install_command, named
 from data.sources.files import FileSource, Unusable
 from data.sources.meter import Meter
 from data.sources.tally import Tally
@@ -115,8 +115,7 @@ def _pyarrow(spec: str, called: str) -> Any:
         import pyarrow
     except ImportError:
         raise Unusable(
-            f"{named(spec)} is {called}, which needs another package: "
-            'pip install "gpt-tui[parquet]"',
+            f"{named(spec)} is {called}, which needs another package: {install_command('parquet')}",
             "Parquet or Arrow",
         ) from None
     return pyarrow

@@ -20,7 +20,7 @@ from data.download import DownloadError, Watcher, fetch_file, fetch_url, is_offl
 from data.errors import InputError, suggest
 from data.files import remove_tree, write_atomically
 from data.paths import cache_folder
-from data.program import named
+from data.program import install_command, named
 from data.sources.files import FileSource
 from data.sources.web import cannot_keep
 from data.specs import HUB
@@ -113,7 +113,7 @@ def downloaded_tables(spec: str, watcher: Watcher) -> list[FileSource]:
         if not importlib.util.find_spec("pyarrow"):  # before gigabytes are downloaded
             raise InputError(
                 f"the tables of {spec} need another package to be read: "
-                'pip install "gpt-tui[parquet]"'
+                f"{install_command('parquet')}"
             )
         watcher.report(f"downloading {spec}: file {number:,} of {len(chosen):,}")
         try:

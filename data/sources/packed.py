@@ -17,7 +17,7 @@ from pathlib import PurePath
 from typing import IO, Any
 
 from data.errors import InputError
-from data.program import named
+from data.program import install_command, named
 from data.sources.files import PIECE_BYTES, FileSource, Unusable
 from data.sources.meter import Meter
 
@@ -52,7 +52,7 @@ def _zstandard(file: IO[bytes]) -> Any:
         return _ZstandardFile(file)
     except ImportError:
         raise InputError(
-            'it is a Zstandard file, which needs another package: pip install "gpt-tui[zstd]"'
+            f"it is a Zstandard file, which needs another package: {install_command('zstd')}"
         ) from None
 
 

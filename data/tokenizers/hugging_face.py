@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError, reason_of
+from data.program import install_command
 from data.tokenizers.base import (
     END_OF_TEXT,
     Tokenizer,
@@ -291,7 +292,7 @@ def tokenizers_package() -> Any:
         import tokenizers
     except ImportError:
         raise PackageMissing(
-            "this tokenizer needs the package tokenizers: pip install 'gpt-tui[bpe]', or choose "
+            f"this tokenizer needs the package tokenizers: {install_command('bpe')}, or choose "
             "data.tokenizer char or bytes"
         ) from None
     return tokenizers

@@ -19,6 +19,7 @@ import numpy as np
 
 from data.errors import InputError, suggest
 from engine.metric_catalogue import METRICS, short_list
+from engine.program import install_command
 from engine.runs.database import Curve, reading
 
 ROWS_AT_ONCE = 10_000
@@ -155,7 +156,7 @@ def write_parquet(curves: Curves, file: IO[bytes], long: bool = False) -> None:
         from pyarrow import parquet
     except ImportError:
         raise InputError(
-            "Parquet needs the library pyarrow: install it with pip install 'gpt-tui[parquet]', "
+            f"Parquet needs the library pyarrow: install it with {install_command('parquet')}, "
             "or take --to csv"
         ) from None
     columns: dict[str, Any] = dict(curves.table(long))

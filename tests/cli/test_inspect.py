@@ -21,6 +21,7 @@ import engine
 from data.batches import split_tokens
 from engine.checkpoint import store
 from engine.checkpoint.store import read_checkpoint
+from engine.program import install_command
 from tests.cli.conftest import Cli, Stream, train_command
 from tests.engine.run_folders import forget_prepared_texts
 from tui.cli import main
@@ -262,7 +263,7 @@ def test_a_png_needs_an_extra(
     monkeypatch.setitem(__import__("sys").modules, "resvg_py", None)
     answer = cli("inspect", trained, "--png", tmp_path / "a.png")
     assert answer.problem == (
-        "a PNG needs a library that is not installed: pip install 'gpt-tui[pictures]', or write "
+        f"a PNG needs a library that is not installed: {install_command('pictures')}, or write "
         "an SVG with --svg"
     )
     assert not list(tmp_path.glob("*.png"))

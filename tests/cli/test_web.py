@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from engine.program import install_command
 from tests import chromium
 from tests.chromium import Chromium, until_async
 from tests.cli.conftest import Cli, start_process
@@ -157,4 +158,4 @@ def test_what_cannot_be_served_is_one_sentence(
         assert "another program listens there" in cli("web", "--port", port).problem
     assert "port 99999" in cli("web", "a", "--port", "99999").problem
     monkeypatch.setitem(sys.modules, "tui.browser.server", None)
-    assert 'pip install "gpt-tui[web]"' in cli("web", "--port", str(free_port())).problem
+    assert install_command("web") in cli("web", "--port", str(free_port())).problem

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import InputError
+from engine.program import install_command
 from tui import EXIT_DONE
 from tui.commands.inspect_views import (
     HEALTH,
@@ -272,8 +273,8 @@ def _write(kind: str, path: Path, run: Path, view: str, look: Look) -> None:
             dots = png(drawn)
         except ImportError:
             raise InputError(
-                "a PNG needs a library that is not installed: pip install 'gpt-tui[pictures]', or "
-                "write an SVG with --svg"
+                "a PNG needs a library that is not installed: "
+                f"{install_command('pictures')}, or write an SVG with --svg"
             ) from None
         with output_to(path, binary=True) as file:
             file.write(dots)

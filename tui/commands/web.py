@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data.errors import InputError
 from data.paths import quoted_path
-from engine.program import PROGRAM, program
+from engine.program import PROGRAM, install_command, program
 from engine.remote.client import found_engines
 from engine.remote.host import parse_address
 from engine.runs.folder import typed_name
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
         from tui.browser.server import BrowserServer
     except ImportError:
         raise InputError(
-            'the page needs textual-serve: pip install "gpt-tui[web]" installs it'
+            f"the page needs textual-serve: {install_command('web')} installs it"
         ) from None
     command = [sys.executable, "-m", "tui", "attach", str(run)]
     command += ["--watch"] if args.watch else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from data.errors import InputError
+from engine.program import install_command
 from tui.text.numbers import format_path
 from tui.widgets.chart_widget import PAN, ChartWidget
 
@@ -19,7 +20,6 @@ else:
     Base = object
 
 FAST = 10  # columns that the cursor moves with shift
-PNG_NEEDS = "a PNG, too, with: pip install 'gpt-tui[pictures]'"
 KEY_ZOOM = 2  # steps of the mouse wheel for each key
 
 
@@ -96,7 +96,7 @@ class ChartActions(Base):
             self.notify(str(error), severity="error")
         else:
             no_png = all(path.suffix != ".png" for path in written)
-            more = f"\n({PNG_NEEDS})" if no_png else ""
+            more = f"\n(a PNG, too, with: {install_command('pictures')})" if no_png else ""
             self.notify("exported " + "\n".join(format_path(path) for path in written) + more)
 
 

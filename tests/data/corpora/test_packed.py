@@ -19,6 +19,7 @@ import zstandard
 from data.corpora.corpus import Corpus
 from data.corpora.load import load_corpus
 from data.errors import InputError
+from data.program import install_command
 
 TEXT = "one fish, two fish,\nred fish, blue fish.\n" * 99
 PACK: dict[str, Callable[[bytes], bytes]] = {
@@ -109,7 +110,7 @@ def test_zstandard_without_its_package_is_one_sentence(
     monkeypatch.setitem(sys.modules, "zstandard", None)
     monkeypatch.setitem(sys.modules, "compression.zstd", None)
     assert problem_with("a.zst") == (
-        'a.zst: it is a Zstandard file, which needs another package: pip install "gpt-tui[zstd]"'
+        f"a.zst: it is a Zstandard file, which needs another package: {install_command('zstd')}"
     )
 
 

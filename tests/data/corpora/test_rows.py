@@ -22,6 +22,7 @@ from data.corpora.json_rows import json_array, json_lines
 from data.corpora.load import load_corpus
 from data.corpora.table_rows import table_rows
 from data.errors import InputError
+from data.program import install_command
 
 ROWS = [{"id": "a", "text": f"Row {n}: «größer»\nand more"} for n in range(300)]
 TEXTS = [row["text"] for row in ROWS]
@@ -200,7 +201,7 @@ def test_without_pyarrow_a_parquet_file_is_one_sentence(
     (here / "a.parquet").write_bytes(as_parquet(ROWS))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert problem_with("a.parquet") == (
-        'a.parquet is a Parquet file, which needs another package: pip install "gpt-tui[parquet]"'
+        "a.parquet is a Parquet file, which needs another package: " + install_command("parquet")
     )
 
 

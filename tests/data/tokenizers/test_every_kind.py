@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from data.download import Watcher
 from data.errors import Cancelled, InputError
+from data.program import install_command
 from data.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, bpe_trainer, load_tokenizer
 from data.tokenizers import hugging_face as hf
 from data.tokenizers.byte_level import letters_of_bytes
@@ -173,9 +175,9 @@ def test_bpe_needs_fewer_tokens_than_bytes() -> None:
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
-    with pytest.raises(InputError, match=r"pip install 'gpt-tui\[bpe\]'"):
+    with pytest.raises(InputError, match=re.escape(install_command("bpe"))):
         bpe()
-    with pytest.raises(InputError, match=r"pip install 'gpt-tui\[bpe\]'"):
+    with pytest.raises(InputError, match=re.escape(install_command("bpe"))):
         load_tokenizer(BPE.to_dict())
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import shutil
 import sys
 from contextlib import closing
@@ -14,6 +15,7 @@ import pytest
 from pyarrow import parquet
 
 from data.errors import InputError
+from engine.program import install_command
 from engine.runs.database import Curve, RunDatabase
 from engine.runs.export import Curves, read_curves, write_csv, write_jsonl, write_parquet
 from tests.engine.run_folders import write_run
@@ -145,7 +147,7 @@ def test_without_the_library_parquet_says_how_to_get_it(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(InputError, match=r"pip install 'gpt-tui\[parquet\]'"):
+    with pytest.raises(InputError, match=re.escape(install_command("parquet"))):
         as_parquet(read_curves(run))
 
 
