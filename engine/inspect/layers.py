@@ -70,14 +70,21 @@ def logit_lens(model: LanguageModel, ids: TokenIds) -> Lens:
     gpt = require_gpt(model, "layers")
     batch = batch_of(gpt, ids)
     following = batch.roll(-1, dims=1)  # (1, T)
-    rows: list[tuple[Tensor, ...]] = []
-    for x in _streams(gpt, batch):
+    shape = gpt.config.n_layer + 1, batch.size(1)
+    likeliest = np.empty(shape, np.int64)
+    probability, truth, entropy = (np.empty(shape, np.float32) for _ in range(3))
+    for row, x in enumerate(_streams(gpt, batch)):
+        first = 0
         with looking_at(gpt):
-            pieces = [_predicted(*piece) for piece in _pieces(gpt, x, following)]
-            rows.append(tuple(torch.cat(part).cpu() for part in zip(*pieces, strict=True)))
-    likeliest, probability, truth, entropy = (
-        torch.stack(part).numpy() for part in zip(*rows, strict=True)
-    )
+            # what is kept goes into arrays that are there already: small ones between large ones
+            # that come and go would have the process grow by hundreds of MB
+            for logits, wanted in _pieces(gpt, x, following):
+                part = row, slice(first, first + len(wanted))
+                found = _predicted(logits, wanted)
+                likeliest[part], probability[part], truth[part], entropy[part] = (
+                    one.cpu().numpy() for one in found
+                )
+                first += len(wanted)
     truth[:, -1] = np.nan
     return Lens(likeliest, probability, truth, entropy)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from data.batches import evenly_spaced, validation_windows
@@ -40,7 +39,7 @@ from engine.inspect.layers import (
 )
 from engine.inspect.moments import excerpt
 from engine.inspect.over_moments import over_moments
-from engine.inspect.prediction import Floats, Prediction, predict
+from engine.inspect.prediction import Floats, Prediction, predict, predict_at
 from engine.inspect.surprise import (
     KindCost,
     Surprise,
@@ -264,16 +263,22 @@ def _layers(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) ->
 
 
 def _going_on(model: LanguageModel, ids: Sequence[int], tokenizer: Tokenizer) -> str:
-    """Return the most likely continuation, a token at a time; none of what is not finite."""
-    room = model.config.block_size - CONTINUATION
+    """Return the most likely continuation, a token at a time; none of what is not finite.
+
+    ``model.generate`` would hold the logits of all positions, or a second copy of the weights.
+    """
+    context = model.config.block_size
+    room = context - CONTINUATION
     if room >= 2 * CONTINUATION:
         ids = ids[-room:]  # in a context that is full, each token takes a pass over all of it
-    try:
-        with torch.no_grad():
-            tokens = model.generate(list(ids), max_length=CONTINUATION, temperature=0)
-    except FloatingPointError:
-        return ""
-    return tokenizer.decode(tokens[len(ids) :].tolist())
+    tokens = list(ids)
+    for _ in range(CONTINUATION):
+        newest = tokens[-context:]
+        logits = predict_at(model, newest, len(newest) - 1).logits[0]  # (V,)
+        if not np.isfinite(logits).all():
+            return ""
+        tokens.append(int(logits.argmax()))
+    return tokenizer.decode(tokens[len(ids) :])
 
 
 @dataclass(frozen=True)

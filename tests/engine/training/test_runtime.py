@@ -268,17 +268,32 @@ def test_a_run_is_loaded_as_a_model_that_can_be_called_and_generates(
     assert len(tokens) == 24
 
 
-def test_measuring_ends_after_a_while_and_takes_the_best_it_knows(
-    make_config: MakeConfig, split: Split, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("bf16", "chosen"), [(0.01, "bf16"), (0.24, "fp32")])
+def test_measuring_ends_after_a_while_but_not_before_each_precision_was_tried(
+    make_config: MakeConfig,
+    split: Split,
+    monkeypatch: pytest.MonkeyPatch,
+    bf16: float,
+    chosen: str,
 ) -> None:
-    seconds = dict.fromkeys([(p, t) for p in ("fp32", "bf16") for t in (1, 2)], 0.02)
+    seconds = {(p, t): one for p, one in (("fp32", 0.02), ("bf16", bf16)) for t in (1, 2)}
     pretend(monkeypatch, seconds)
     monkeypatch.setattr(runtime, "MEASURING_SECONDS", -1.0)
     said: list[str] = []
     config = make_config(**AUTO, system__kernels="torch")
     settled = resolve_runtime(config, split, 90, said.append, quiet)
-    assert (settled.precision, settled.threads) == ("bf16", 2)
-    assert said == ["measuring which precision and thread count is fastest (1 of 4)"]
+    assert (settled.precision, settled.threads) == (chosen, 2)
+    measuring = "measuring which precision and thread count is fastest"
+    assert said == [f"{measuring} (1 of 4)", f"{measuring} (2 of 4)"]
+
+
+def test_a_precision_that_is_hopeless_here_is_measured_once(
+    make_config: MakeConfig, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = {("fp32", 2): 0.02, ("fp32", 1): 0.03, ("bf16", 2): 0.24}  # no (bf16, 1)
+    pretend(monkeypatch, seconds)
+    settled = resolve_runtime(make_config(**AUTO), split, 90, quiet, quiet)
+    assert (settled.precision, settled.threads) == ("fp32", 2)
 
 
 @pytest.mark.parametrize(
