@@ -76,6 +76,11 @@ def test_the_command_and_its_options_exist(where: str, text: str) -> None:
     assert set(OPTION.findall(text)) <= options_of(*command), text
 
 
+def test_what_installs_an_extra_is_asked_for_and_not_written_out() -> None:
+    files = [one for room in ("data", "engine", "tui") for one in (ROOT / room).rglob("*.py")]
+    assert not [one for one in files if f"{PROGRAM}[" in one.read_text(encoding="utf-8")]
+
+
 def _trash(cli: Cli, runs_dir: Path) -> str:
     cli("runs", "rm", "a")
     return cli("verify", "a").problem

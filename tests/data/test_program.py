@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pip._internal.req.constructors import parse_editable, parse_req_from_line
 
 from data.program import install_command
 
@@ -68,15 +67,16 @@ def test_a_program_that_is_not_installed_has_a_command(monkeypatch: pytest.Monke
 def test_pip_takes_the_folder_and_the_extra(
     editable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pip = pytest.importorskip("pip._internal.req.constructors")
     (folder := tmp_path / "it's [a] \xe9").mkdir()
     (folder / "pyproject.toml").touch()
     origin = {"url": folder.as_uri(), "dir_info": {"editable": editable}}
     installed(monkeypatch, tmp_path / "site", origin)
     wanted = shlex.split(install_command("web"))[-1]
     if editable:
-        _name, url, extras = parse_editable(wanted)
+        _name, url, extras = pip.parse_editable(wanted)
     else:
-        taken = parse_req_from_line(wanted, None)
+        taken = pip.parse_req_from_line(wanted, None)
         assert taken.link
         url, extras = taken.link.url, taken.extras
     assert (url, set(extras)) == (folder.as_uri(), {"web"})
