@@ -103,3 +103,15 @@ def test_training_goes_on_from_the_full_checkpoint_before(
 )
 def test_what_it_takes_to_go_to_a_step_is_told(way: Way, words: str) -> None:
     assert str(way) == words
+
+
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        (Way(200, 200, weights_only=True), ""),
+        (Way(200, 100), ""),
+        (Way(200, 100, weights_only=True), "Of the checkpoint of step 200 only the weights"),
+    ],
+)
+def test_why_a_step_with_a_checkpoint_is_trained_for_again_is_told(way: Way, words: str) -> None:
+    assert way.why.startswith(words) and bool(way.why) == bool(words)

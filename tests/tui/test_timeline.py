@@ -170,6 +170,7 @@ async def test_before_much_is_trained_again_one_is_asked_and_can_stop_it(
         await person.press("enter")
         question = str(dialog.question)
         assert question.startswith("From the beginning:\nsteps 1 to 17 are trained again, about ")
+        assert "The steps after 17 stay in the charts, as a faint line." in question
         assert f"esc stops that, and the run stays at step {now}" in question
         with monkeypatch.context() as patch:
             patch.setattr("engine.session.rewind.lead_to", never_there)

@@ -144,7 +144,9 @@ class GoBackDialog(Dialog):
     def __init__(self, way: Way, now: int, stop: str) -> None:
         self._way = way
         begin = f"From the checkpoint of step {way.start:,}" if way.start else "From the beginning"
-        question = Text(f"{begin}:\n{way}.\n")
+        question = Text(f"{way.why}\n\n" if way.why else "")
+        question.append(f"{begin}:\n{way}.\n")
+        question.append(f"\nThe steps after {way.step:,} stay in the charts, as a faint line.\n")
         question.append(f"\n{stop} stops that, and the run stays at step {now:,}.\n", "dim")
         super().__init__(f"Go back to step {way.step:,}?", question)
 
@@ -268,6 +270,8 @@ def before_going_back(control: RunControl, way: Way) -> GoBackDialog | None:
 def before_forking(control: RunControl, step: int, way: Way | None = None) -> ForkDialog:
     """Return the question before a fork."""
     before = f"Before that, {way}; {control.key_of(STOP)} stops it." if way and way.steps else ""
+    if way and way.why:
+        before = f"{way.why}\n{before}"
     return ForkDialog(control.draft, control.facts.name, step, before)
 
 

@@ -16,6 +16,7 @@ class Way:
     step: int
     start: int  # of the checkpoint that training goes on from; 0 for the beginning
     seconds: float | None = None  # None if that is not known
+    weights_only: bool = False  # the step has a checkpoint, but none to go on from
 
     @property
     def steps(self) -> int:
@@ -33,6 +34,16 @@ class Way:
         first = f"steps {self.start + 1:,} to" if self.steps > 1 else "step"
         again = "are trained again" if self.steps > 1 else "is trained again"
         return f"{first} {self.step:,} {again}{self.estimate}"
+
+    @property
+    def why(self) -> str:
+        """Why a step with a checkpoint is trained for again; empty if it has none."""
+        if not (self.steps and self.weights_only):
+            return ""
+        return (
+            f"Of the checkpoint of step {self.step:,} only the weights are kept, to look at.\n"
+            "To go on, training needs the state of the optimizer, too."
+        )
 
     @property
     def brief(self) -> str:

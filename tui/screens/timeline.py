@@ -171,8 +171,10 @@ class TimelineScreen(KeyedScreen[Choice | None]):
     def _way(self) -> Way:
         """Return what it takes to go to the step of the cursor."""
         step, now = self.step, self.control.status.step
-        start = step if step == now else self._reach().start_of(step)
-        return Way(step, start, self._seconds(start, step))
+        reach = self._reach()
+        start = step if step == now else reach.start_of(step)
+        only = step in reach.kept and step not in reach.full
+        return Way(step, start, self._seconds(start, step), only)
 
     def _seconds(self, start: int, step: int) -> float | None:
         """Return how long the steps between two took, as recorded, or would take now."""
