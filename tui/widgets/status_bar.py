@@ -14,13 +14,12 @@ from tui.text.numbers import (
     format_loss,
     format_next_save,
     format_rate,
-    format_step_share,
     format_steps,
 )
 from tui.text.run_states import SIGNS
 from tui.text.tables import fit_items
 
-BAR_WIDTH = 16
+BAR_WIDTH, LEAST_BAR = 16, 8
 MOST_OF_NAME, MOST_OF_WHO = 24, 30  # cells
 GAP = "  "
 
@@ -42,15 +41,18 @@ class StatusBar(Widget):
         await self.app.run_action("command_palette")
 
     def render(self) -> Text:
-        width = self.size.width
-        lines = [
-            fit_items(_progress_items(self.status, self.facts), width, GAP),
-            fit_items(_figure_items(self.status, self.facts), width, GAP),
-        ]
-        return Text("\n").join(lines)
+        return Text("\n").join(lines(self.status, self.facts, self.size.width))
 
 
-def _progress_items(status: Status, facts: RunFacts) -> list[Text]:
+def lines(status: Status, facts: RunFacts, width: int) -> list[Text]:
+    """Return what fits, the most important first."""
+    return [
+        fit_items(_progress_items(status, facts, width), width, GAP),
+        fit_items(_figure_items(status, facts), width, GAP),
+    ]
+
+
+def _progress_items(status: Status, facts: RunFacts, width: int) -> list[Text]:
     sign, style = SIGNS[status.state]
     words = status.message or str(status.state)
     if status.state is State.RUNNING and status.step >= status.total_steps:
@@ -63,25 +65,29 @@ def _progress_items(status: Status, facts: RunFacts) -> list[Text]:
             items[-1].append(", ").append_text(who).append(" is in control")
     if not status.total_steps:
         return [*items, Text(facts.preset, "bold"), Text(facts.corpus, "dim")]
-    share = min(1.0, status.step / status.total_steps)
-    filled = round(share * BAR_WIDTH)
-    bar = Text.assemble(("━" * filled, "green"), ("─" * (BAR_WIDTH - filled), "dim"))
-    under_way = status.step_share if status.state is State.RUNNING else 0.0
     if way := status.going_back:  # which is no part of the run's progress
         return [*items, _item("left", format_duration(way.seconds_left)), _name(facts.name)]
     if facts.name:
         items.append(_name(facts.name))
+    is_running = status.state is State.RUNNING
+    time = status.seconds_left if is_running else status.train_seconds
     items += [
-        _item("step", format_steps(status.step, status.total_steps) + format_step_share(under_way)),
-        bar,
-        _item("epoch", f"{status.epoch:.2f}"),
+        _item("step", format_steps(status.step, status.total_steps)),
+        _item("left" if is_running else "trained", format_duration(time)),
     ]
-    if status.state is State.RUNNING:
-        items.append(_item("left", format_duration(status.seconds_left)))
+    epoch = _item("epoch", f"{status.epoch:.2f}")
+    others = sum(one.cell_len + len(GAP) for one in (*items, epoch))
+    items += [_bar(status, max(LEAST_BAR, min(BAR_WIDTH, width - others))), epoch]
+    if is_running and status.step_share:  # it comes and goes, so nothing stands behind it
+        items.append(_item("next step", f"{status.step_share:.1%}"))
     else:
-        items.append(_item("trained", format_duration(status.train_seconds)))
-    items.append(Text(facts.corpus, "dim"))
+        items.append(Text(facts.corpus, "dim"))
     return items
+
+
+def _bar(status: Status, width: int) -> Text:
+    filled = round(min(1.0, status.step / status.total_steps) * width)
+    return Text.assemble(("━" * filled, "green"), ("─" * (width - filled), "dim"))
 
 
 def _name(name: str) -> Text:
@@ -104,14 +110,14 @@ def _figure_items(status: Status, facts: RunFacts) -> list[Text]:
     items = [
         _item("loss", format_loss(status.train_loss)),
         _item("val", format_loss(status.val_loss)),
-        _item("best", best),
     ]
+    if facts.parameters:
+        items.append(_item("lr", format_rate(status.learning_rate)))
+    items.append(_item("best", best))
     if facts.parameters:
         items += [
             _item("", f"{format_amount(status.tokens_per_second or None)} tok/s"),
             _item("", f"{facts.device} {facts.precision}"),
-            _item("", f"{format_amount(facts.parameters)} params"),
-            _item("lr", format_rate(status.learning_rate)),
         ]
         if next_save := format_next_save(status):
             items.append(_item("next save", next_save))
@@ -119,6 +125,7 @@ def _figure_items(status: Status, facts: RunFacts) -> list[Text]:
             items.append(_item("processes", str(facts.processes)))
         if facts.device == "cpu":
             items.append(_item("threads", str(facts.threads)))
+        items.append(_item("", f"{format_amount(facts.parameters)} params"))
     return items
 
 

@@ -1,0 +1,64 @@
+"""The two lines on the run: what gives way where there is no room for all."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+from rich.cells import cell_len
+
+from engine.protocol import State, Status
+from tui.control.run import RunFacts
+from tui.widgets.status_bar import GAP, lines
+
+STATUS = Status(
+    state=State.RUNNING,
+    step=1250,
+    total_steps=5000,
+    tokens_per_step=4900,
+    epoch=2.5,
+    train_loss=1.5,
+    val_loss=1.625,
+    best_val_loss=1.5625,
+    best_step=1000,
+    tokens_per_second=24_500.0,
+    learning_rate=1e-3,
+)
+FACTS = RunFacts(
+    name="a-name-of-some-20-chr",
+    parameters=821_000,
+    device="cpu",
+    precision="fp32",
+    threads=2,
+    corpus="tinyshakespeare",
+)
+IMPORTANT = ("step 1,250/5,000", "left 12:30", "loss 1.500", "val 1.625", "lr 1e-3")
+
+
+@pytest.mark.parametrize("columns", range(66, 160, 3))
+def test_the_important_figures_never_give_way(columns: int) -> None:
+    told = [line.plain for line in lines(STATUS, FACTS, columns)]
+    assert max(map(cell_len, told)) <= columns
+    for figure in IMPORTANT:
+        assert figure in GAP.join(told), columns
+    if "params" in told[1]:
+        assert "threads" in told[1]
+
+
+def test_the_bar_is_shortened_before_the_epoch_gives_way() -> None:
+    bars = {}
+    for columns in range(50, 140):
+        line = lines(STATUS, FACTS, columns)[0].plain
+        bars[columns] = (line.count("━") + line.count("─"), "epoch" in line)
+    with_epoch = [bar for bar, has_epoch in bars.values() if has_epoch]
+    assert with_epoch == sorted(with_epoch)
+    assert (with_epoch[0], with_epoch[-1]) == (8, 16)
+    assert {bar for bar, has_epoch in bars.values() if not has_epoch} == {0, 8}
+
+
+@pytest.mark.parametrize("columns", [60, 72, 80, 100, 140])
+def test_the_share_of_a_long_step_moves_nothing(columns: int) -> None:
+    before = lines(STATUS, FACTS, columns)[0].plain
+    during = lines(replace(STATUS, step_share=0.5), FACTS, columns)[0].plain
+    shared = before.replace(FACTS.corpus, "").rstrip()
+    assert during.startswith(shared)
+    assert during.removeprefix(shared).strip() in ("", "next step 50.0%")
