@@ -8,10 +8,17 @@ from typing import Any
 import pytest
 from textual import events
 
+from engine.config.schema import SETTINGS
 from engine.protocol import Evaluated, SampleFinished, SampleStarted, SampleText, TokenOdds
 from engine.runs.database import RunDatabase
 from tests.tui.conftest import Open, Person
-from tui.widgets.sample_pane import MOST_TOKENS_WITH_ODDS, PromptField, SampleRecord, SeedField
+from tui.widgets.sample_pane import (
+    FIELDS,
+    MOST_TOKENS_WITH_ODDS,
+    PromptField,
+    SampleRecord,
+    SeedField,
+)
 from tui.widgets.text_view import Passage, TextView, band_of, format_odds
 
 LONG: dict[str, Any] = {"sample.max_tokens": 600}
@@ -59,6 +66,23 @@ async def test_a_new_prompt_is_shown_while_an_older_text_is_still_written(open_a
         pane.expect(None)  # refused
         pane.refresh_text()
         assert str(pane.border_title).startswith("sample at step 2")
+
+
+async def test_the_title_names_the_prompt_if_the_row_has_another(open_app: Open) -> None:
+    async with open_app() as person:
+        pane = person.cockpit.samples
+        titles = {"": "no prompt", "RO": "“RO”", "a\n" * 40: "“" + r"a\n" * 7 + "a…”"}
+        held = {key: SETTINGS[key].default for key in FIELDS}
+        for number, prompt in enumerate(titles, start=1):
+            record = SampleRecord(number, False, {"prompt": prompt, "seed": 1}, "!", number, True)
+            pane.begin(record)
+            for in_row in titles:
+                pane.show_settings(held | {"sample.prompt": in_row})
+                pane.refresh_text()
+                title = str(pane.border_title)
+                assert title.startswith(f"sample at step {number} · ")
+                named = [one for one in titles.values() if f" · {one} · " in title]
+                assert named == ([] if prompt == in_row else [titles[prompt]])
 
 
 async def test_a_text_that_the_model_ended_says_so(open_app: Open) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from textual import events, getters
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -33,6 +33,8 @@ SLIM = 50  # columns of the whole pane; in fewer the prompt takes a line of its 
 SLIMMEST = 44  # in fewer there is no room for the seed
 MOST_TOKENS_WITH_ODDS = 20_000  # those of older texts are dropped: each takes some 500 bytes
 END_OF_TEXT = "end of text"
+MOST_IN_TITLE = 24  # cells of a prompt
+CUT = " \\"  # no end of a shortened prompt: of an escape only the backslash might be left
 
 
 class SampleRecord:
@@ -277,7 +279,7 @@ class SamplePane(Vertical):
 
     def show_settings(self, values: dict[str, Value]) -> None:
         """Fill the fields in which nothing else was typed."""
-        self._values = values
+        self._values, self._dirty = values, True
         for one in self._fields:
             one.settle(values[one.key])
         if not self._typed:
@@ -481,7 +483,10 @@ class SamplePane(Vertical):
             self.view.show(passages, at_end=grows if at_end is None else at_end)
         else:
             self.view.update_text()
-        self._label(_title(records), f"◂ sample {self._position + 1} of {len(self.groups)} ▸")
+        in_row = str(self._values.get("sample.prompt", ""))
+        self._label(
+            _title(records, in_row), f"◂ sample {self._position + 1} of {len(self.groups)} ▸"
+        )
 
     def _label(self, title: str, subtitle: str) -> None:
         """Name what is shown; setting a label repaints the whole pane, even to the same words."""
@@ -572,10 +577,13 @@ def _unknown(prompt: str, characters: Set[str]) -> str:
     return f"{without_token(unknown)} Until then nothing is sampled." if unknown else ""
 
 
-def _title(records: Sequence[SampleRecord]) -> str:
+def _title(records: Sequence[SampleRecord], in_row: str) -> str:
+    """Describe texts; the prompt, too, if it is another than the one in the row above them."""
     record = records[0]
     what = "sample" if len(records) == 1 else f"{len(records)} samples"
     parts = [f"{what} at step {record.step:,}"]
+    if record.prompt != in_row and len({one.prompt for one in records}) == 1:
+        parts.append(_quoted(record.prompt, MOST_IN_TITLE))
     if record.val_loss is not None:
         parts.append(f"val {record.val_loss:.3f}")
     settings = record.settings
@@ -591,5 +599,11 @@ def _title(records: Sequence[SampleRecord]) -> str:
     return " · ".join(parts)
 
 
-def _quoted(prompt: str) -> str:
-    return f"“{SETTINGS['sample.prompt'].format(prompt)}”" if prompt else "no prompt"
+def _quoted(prompt: str, most: int = 0) -> str:
+    """Return a prompt in quotes, shortened to so many cells, if that is not 0."""
+    if not prompt:
+        return "no prompt"
+    written = SETTINGS["sample.prompt"].format(prompt)
+    if most and cell_len(written) > most:
+        written = f"{set_cell_size(written, most - 1).rstrip(CUT)}…"
+    return f"“{written}”"
