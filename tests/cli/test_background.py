@@ -14,7 +14,7 @@ import pytest
 
 from engine.remote.wire import from_engine
 from engine.runs.checkpoint_names import list_checkpoints, step_of
-from engine.runs.folder import is_locked
+from engine.runs.folder import LOG_FILE, is_locked
 from engine.runs.summary import read_summary
 from tests.cli.conftest import Answer, Cli, start_process, train_command, until
 from tests.ssh import PROGRAM, FakeSsh
@@ -91,6 +91,19 @@ def test_commands_for_another_machine_are_carried_out_there(
     assert "ssh does not reach box" in cli("tell", "box:a", "pause", *there).err
     assert "no name of a machine" in cli("ps", "--host=-oProxyCommand=x").problem
     assert "needs a terminal" in cli("attach", "box:a", *there).problem
+
+
+def test_the_only_run_in_training_needs_no_name(cli: Cli, detach: Detach, runs_dir: Path) -> None:
+    for command in ("attach", "logs"):
+        assert "gpt-tui train --detach starts one" in cli(command).problem
+    detach()
+    assert "from step 0 to 1,000,000" in cli("logs").out
+    assert "needs a terminal" in cli("attach").problem
+    assert cli("logs", "--runs-dir", "elsewhere").out == cli("logs", "a").out
+    (runs_dir / "a" / LOG_FILE).write_bytes(b"")
+    answer = cli("logs")
+    assert (answer.code, answer.out) == (0, "")
+    assert answer.err.strip().endswith("the run 'a' has logged nothing yet")
 
 
 def test_what_cannot_be_told_is_one_sentence(cli: Cli, detach: Detach) -> None:

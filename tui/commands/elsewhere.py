@@ -15,6 +15,7 @@ from tui.commands.options import RunParser
 from tui.terminal.stdout import complain
 
 RUN_HELP = "name or path of the run, or HOST:RUN on a machine that ssh reaches"
+RUN_OR_ONLY_HELP = f"{RUN_HELP}; without one, what is trained here"
 
 
 def add_ssh_options(parser: argparse.ArgumentParser) -> None:
@@ -68,12 +69,16 @@ class AnywhereParser(RunParser):
 
     Args:
         command: Its name.
+        or_only: Whether RUN may be left out while one run is in training on this machine.
     """
 
-    def __init__(self, command: str, description: str) -> None:
+    def __init__(self, command: str, description: str, or_only: bool = False) -> None:
         super().__init__(f"{PROGRAM} {command}", description)
         self._command = command
-        self._actions[-2].help = RUN_HELP
+        run = self._actions[-2]
+        run.help = RUN_HELP
+        if or_only:
+            run.nargs, run.required, run.help = "?", False, RUN_OR_ONLY_HELP
         add_ssh_options(self)
 
     def parse_anywhere(self, argv: list[str]) -> tuple[argparse.Namespace, Path] | int:
@@ -83,6 +88,10 @@ class AnywhereParser(RunParser):
             InputError: The arguments are wrong, or there is no such run.
         """
         args = self.parse_args(argv)
+        if args.run is None:
+            from tui.commands.attach import only_run  # imports this module
+
+            return args, Path(only_run())
         there = parse_address(args.run)
         if not there:
             return self.parse_run(argv)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import errno
 import socket
 import sys
-from pathlib import Path
 
 from data.errors import InputError
 from data.paths import quoted_path
-from engine.program import PROGRAM, install_command, program
-from engine.remote.client import found_engines
+from engine.program import PROGRAM, install_command
 from engine.remote.host import parse_address
-from engine.runs.folder import typed_name
 from tui import EXIT_DONE
-from tui.commands.attach import trained_run
+from tui.commands.attach import only_run, trained_run
 from tui.commands.options import Parser, add_theme_option, runs_dir_of, theme_of
 
 PORT = 8000
@@ -41,7 +38,7 @@ def main(argv: list[str]) -> int:
             f"the page is served where the run is: ssh -L {args.port}:127.0.0.1:{args.port} {host} "
             f"{PROGRAM} web {quoted_path(name)} --port {args.port}"
         )
-    run = trained_run(args.run or _only_run(), runs_dir_of(args))
+    run = trained_run(args.run or only_run(), runs_dir_of(args))
     _check_free(args.port)
     try:
         from tui.browser.server import BrowserServer
@@ -54,23 +51,6 @@ def main(argv: list[str]) -> int:
     command += ["--theme", theme] if (theme := theme_of(args)) else []
     BrowserServer(command, args.port, run.name).serve()
     return EXIT_DONE
-
-
-def _only_run() -> str:
-    """Return the run that is in training on this machine.
-
-    Raises:
-        InputError: There is none, or there are several.
-    """
-    runs = [Path(one.opened.path) for one in found_engines()]
-    if len(runs) == 1:
-        return str(runs[0])
-    if not runs:
-        raise InputError(
-            f"no run is in training: {program()} train --detach starts one in the background"
-        )
-    names = ", ".join(typed_name(run) for run in runs)
-    raise InputError(f"name one of the runs in training: {names}")
 
 
 def _check_free(port: int) -> None:
