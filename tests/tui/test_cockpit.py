@@ -322,9 +322,23 @@ async def test_d_begins_the_cool_down_of_a_schedule_that_waits_for_it(open_app: 
         await person.press("d")
         await person.until_heard(Adjusted, step=step)
         assert person.status.total_steps == step + 3
+        told = f"cool-down: the run ends at step {step + 3:,} · u undoes it"
+        await person.until(lambda: person.told() == told, "word of the new end")
         await person.press("space")
         await person.until(lambda: person.status.state is State.FINISHED)
         assert person.status.step == step + 3
+
+
+async def test_a_cool_down_is_undone_by_the_key_that_it_names(open_app: Open) -> None:
+    changes = {"optim.schedule": "wsd", "optim.cooldown_steps": 3, "train.max_steps": 10**6}
+    async with open_app(changes) as person:
+        await person.start_and_pause()
+        before = person.app.control.draft.base
+        await person.press("d")
+        await person.until(lambda: "the run ends at step" in person.told(), "word of the new end")
+        await person.press("u")
+        await person.until(lambda: person.status.total_steps == 10**6, "the end as it was")
+        await person.until(lambda: person.app.control.draft.base == before, "all as it was")
 
 
 async def test_d_does_nothing_where_the_schedule_decays_by_itself(open_app: Open) -> None:

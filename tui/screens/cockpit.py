@@ -494,7 +494,7 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
         self.handler.checkpoint = self.control.send(protocol.Save())
 
     def action_cool_down(self) -> None:
-        self.control.send(protocol.CoolDown())
+        self.handler.cool_down = self.control.send(protocol.CoolDown())
 
     def action_inside(self) -> None:
         from tui.screens.inside import InsideScreen  # loads numpy

@@ -13,7 +13,13 @@ from textual.message import Message
 from engine import protocol
 from engine.protocol import State
 from tui.control.run import OPEN_STATES
-from tui.text.notices import format_failed, format_finished, format_forked, format_rewound
+from tui.text.notices import (
+    format_cool_down,
+    format_failed,
+    format_finished,
+    format_forked,
+    format_rewound,
+)
 from tui.text.numbers import format_loss
 from tui.widgets.loss_chart import LossChart
 from tui.widgets.sample_pane import SampleRecord
@@ -51,6 +57,7 @@ class EngineEventHandler:
         undone: Id of the latest request to undo, and what is told once it is done.
         evaluation: Id of the latest request for the loss, which is told then.
         checkpoint: The same for a checkpoint.
+        cool_down: The same for a cool-down.
         fork_to_open: Id of the request for a fork that is to be opened.
         edited: Id and changes of the latest edit.
     """
@@ -61,6 +68,7 @@ class EngineEventHandler:
         self.undone = 0, ""
         self.evaluation: int | None = None
         self.checkpoint: int | None = None
+        self.cool_down: int | None = None
         self.fork_to_open: int | None = None
         self.edited: tuple[int, dict[str, Value]] = (0, {})
         self._not_opened = ""  # why another run could not be opened in place of this one
@@ -192,6 +200,9 @@ class EngineEventHandler:
         self._control.note_adjusted(event)
         if event.request_id == self.undone[0]:
             self._screen.notify(self.undone[1])
+        elif event.request_id == self.cool_down:
+            end = self._control.draft.base.train.max_steps
+            self._screen.notify(format_cool_down(end, self._screen.key_of))
         advice = self._screen.notice.advice
         if advice and advice.changes.keys() & event.changes.keys():
             self._screen.action_dismiss_notice()  # the user has changed the setting

@@ -112,6 +112,11 @@ def fork_command(run: Path, step: int, total_steps: int, elsewhere: str = "") ->
     return f"{command} {format_options({'train.max_steps': 2 * step})}"
 
 
+def format_cool_down(end: int, key_of: Callable[[str], str]) -> str:
+    """Say that a cool-down has begun, where the run ends with it, and how that is undone."""
+    return f"cool-down: the run ends at step {end:,} · {key_of('cockpit.undo')} undoes it"
+
+
 def format_forked(event: Forked, key_of: Callable[[str], str], elsewhere: str = "") -> str:
     path = Path(event.path)
     if host := elsewhere.partition(":")[0]:
