@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
+from typing import Any
+
 import pytest
 from rich.cells import cell_len
 from textual.events import AppBlur
+from textual.widgets import OptionList
 
+import tui.screens
 from tests.tui.conftest import Open, Person
+from tui.screens.key_preferences import KeyPreferencesScreen
+from tui.screens.keyed import KeyedModalScreen
+from tui.screens.preferences import OF_KEYS
 from tui.screens.runs import RunsScreen
 from tui.widgets.keys_footer import FooterKey, KeysFooter, those_that_fit
 
@@ -89,3 +99,32 @@ async def test_it_follows_a_terminal_without_the_focus(open_app: Open) -> None:
             lambda: "Pause" in person.app.screen.query_one(KeysFooter).render().plain,
             "the state's keys",
         )
+
+
+def dialogs(
+    kind: type[KeyedModalScreen[Any]] = KeyedModalScreen,
+) -> set[type[KeyedModalScreen[Any]]]:
+    """All kinds of screens over another one."""
+    for module in pkgutil.iter_modules(tui.screens.__path__, "tui.screens."):
+        importlib.import_module(module.name)
+    return {kind, *(one for below in kind.__subclasses__() for one in dialogs(below))}
+
+
+@pytest.mark.parametrize("kind", sorted(dialogs() - {KeyedModalScreen}, key=str), ids=str)
+def test_each_dialog_covers_the_footer_below_with_its_own(
+    kind: type[KeyedModalScreen[Any]],
+) -> None:
+    assert "yield KeysFooter()" in inspect.getsource(kind.compose)
+
+
+async def test_the_preferences_and_their_keys_show_their_own_keys(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.press("O")
+        await person.until(lambda: "reset" in actions(person), "the keys of the preferences")
+        assert actions(person) == ["leave_field", "reset", "app.help"]
+        rows = person.app.screen.query_one("#preferences", OptionList)
+        rows.highlighted = rows.get_option_index(OF_KEYS)
+        await person.press("enter")
+        await person.until(lambda: person.shows(KeyPreferencesScreen), "the list of keys")
+        await person.until(lambda: "add" in actions(person), "the keys of the list of keys")
+        assert "train" not in actions(person) and "app.help" in actions(person)

@@ -675,7 +675,8 @@ GROUPS: dict[str, Group] = {
         (
             Key("back", "escape", "leave_field", "Back", "out of a value, then back", footer=True),
             Key("close", "q,O", "dismiss", "Close", "back to the cockpit"),
-            Key("reset", "delete,backspace", "reset", "Default", "the default of the preference"),
+            Key("reset", "delete,backspace", "reset", "Default", "the default of the preference",
+                footer=True),
         ),
         modal=True,
     ),

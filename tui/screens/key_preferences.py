@@ -21,6 +21,7 @@ from tui.screens.keyed import KeyedModalScreen
 from tui.text.numbers import format_count
 from tui.widgets.choice_list import RowList
 from tui.widgets.field import Field
+from tui.widgets.keys_footer import KeysFooter
 
 KEYS_WIDTH, LABEL_WIDTH = 18, 16
 LEAVES = "escape"  # a key that waits for another one is left by it
@@ -81,6 +82,7 @@ class KeyPreferencesScreen(KeyedModalScreen[None]):
             yield RowList(id="keys")
             yield NextKey(id="next-key")
             yield Static(id="told")
+        yield KeysFooter()
 
     def on_mount(self) -> None:
         self._show()
@@ -142,7 +144,8 @@ class KeyPreferencesScreen(KeyedModalScreen[None]):
     # -- changing --------------------------------------------------------------------------------
 
     def why_not(self, action: str, parameters: tuple[object, ...]) -> str:
-        if action in ("add", "reset") and self.is_mounted and not self._chosen:
+        listed = self.query("#keys")  # the footer, which is there first, asks before
+        if action in ("add", "reset") and listed and not self._chosen:
             return "no action is listed"
         return ""
 

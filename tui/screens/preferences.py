@@ -33,6 +33,7 @@ from tui.terminal.visible import visible_line
 from tui.text.numbers import format_count, format_path
 from tui.widgets.choice_list import RowList
 from tui.widgets.field import Field
+from tui.widgets.keys_footer import KeysFooter
 
 NAME_WIDTH = 18
 OF_KEYS = "keys of actions"  # the row that leads to them
@@ -71,6 +72,7 @@ class PreferencesScreen(KeyedModalScreen[None]):
             yield RowList(id="values")
             yield Field(id="value")
             yield Static(id="told")
+        yield KeysFooter()
 
     def on_mount(self) -> None:
         self.preferences.watch(self._show_change)
