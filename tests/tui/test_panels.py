@@ -155,6 +155,33 @@ async def test_panels_are_resized_by_keys_and_stay_so() -> None:
         assert (cockpit.settings.outer_size, cockpit.chart.size) == chosen
 
 
+@pytest.mark.parametrize("size", SIZES[:2], ids=str)
+@pytest.mark.parametrize(
+    ("key", "by", "limit"),
+    [
+        ("ctrl+down", 1, "the chart is as high as possible here"),
+        ("ctrl+up", -1, "the chart is as low as possible here"),
+    ],
+)
+async def test_each_press_changes_the_height_up_to_a_limit_which_is_told(
+    size: tuple[int, int], key: str, by: int, limit: str
+) -> None:
+    preferences = Preferences()
+    async with app_with(preferences).run_test(size=size) as pilot:
+        cockpit = (await begin(pilot)).cockpit
+        frame, footer = cockpit.query_one("#chart-frame"), cockpit.query_one(KeysFooter)
+        while True:
+            height, kept = frame.outer_size.height, preferences.get("screen.chart_height")
+            await pilot.press(key)
+            await pilot.pause()
+            if footer.message:
+                break
+            assert (frame.outer_size.height - height) * by > 0
+        assert footer.message == limit
+        assert frame.outer_size.height == height
+        assert preferences.get("screen.chart_height") == kept
+
+
 @pytest.mark.parametrize("size", [(60, 16), *SIZES], ids=str)
 async def test_whatever_was_preferred_leaves_room(size: tuple[int, int]) -> None:
     preferences = Preferences()

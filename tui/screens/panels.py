@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, cast
 
 from textual import events
 from textual.geometry import Offset
@@ -22,6 +23,7 @@ else:
 LAYOUTS = ((True, True), (False, True), (True, False), (False, False))
 HEIGHT_FOR_TEN = 22  # of a screen with room for ten rows of curves and some text
 WIDTH, HEIGHT = "screen.settings_width", "screen.chart_height"
+AT_LIMIT = "the {} as {} as possible here"
 NAMES = ("screen.settings", "screen.text")
 
 
@@ -82,18 +84,30 @@ class Panels(_Base):
     def action_resize_settings(self, columns: int) -> None:
         """Make the settings wider, or narrower."""
         settings = self.query_one("#settings")
-        if settings.display:
-            self._set_within(WIDTH, settings.outer_size.width + columns)
+        if not settings.display:
+            return
+        now = settings.outer_size.width
+        wanted = max(24, min(now + columns, self.size.width - 40))
+        if (wanted - now) * columns > 0:
+            self._set_within(WIDTH, wanted)
+        else:
+            self.notify(AT_LIMIT.format("settings are", "wide" if columns > 0 else "narrow"))
 
     def action_resize_chart(self, percent: int) -> None:
         """Make the chart higher, or lower."""
-        if self.query_one("#samples").display:
-            self._set_within(HEIGHT, self._share() + percent)
-
-    def _share(self) -> int:
-        chart = self.query_one("#chart-frame").outer_size.height
-        both = chart + self.query_one("#samples").outer_size.height
-        return round(100 * chart / max(both, 1))
+        chart, samples = self.query_one("#chart-frame"), self.query_one("#samples")
+        if not samples.display:
+            return
+        now = chart.outer_size.height
+        both = now + samples.outer_size.height
+        least, one = chart.styles.min_height, cast(Any, PREFERENCES[HEIGHT])
+        lowest = max(least.value if least else 0, both * one.minimum / 100)
+        rows = max(1, round(both * abs(percent) / 100)) * (1 if percent > 0 else -1)
+        wanted = max(lowest, min(now + rows, both * one.maximum // 100))
+        if (wanted - now) * percent > 0:  # a share of part of a row counts as none: round up
+            self._set_within(HEIGHT, math.ceil(100 * wanted / both))
+        else:
+            self.notify(AT_LIMIT.format("chart is", "high" if percent > 0 else "low"))
 
     def _set_within(self, name: str, value: float) -> None:
         one: Any = PREFERENCES[name]
