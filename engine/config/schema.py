@@ -842,6 +842,12 @@ NAMES_ELSEWHERE = {  # in nanoGPT, the lecture and Hugging Face
 }
 
 
+def other_names(one: Setting) -> list[str]:
+    """Return what a setting is called besides, here or elsewhere: ``lr``, ``dtype``."""
+    short = [name for name, key in SHORT_NAMES.items() if key == one.key]
+    return short + [name for name, known in NAMES_ELSEWHERE.items() if known == one.name]
+
+
 def unknown_setting(key: str) -> str:
     """Return one sentence on a setting that does not exist, with the closest match."""
     name = key.lower().split(".")[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import cast
 
+import pytest
 from textual import events
 from textual.widgets import Input, Static
 
@@ -295,6 +296,37 @@ async def test_a_search_finds_names_before_help(open_app: Open) -> None:
     async with open_app() as person:
         await person.press("e", "/", *"lear", "enter")
         assert person.cockpit.settings.list.highlighted_key == "optim.learning_rate"
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        ("lr", "optim.learning_rate"),
+        ("dtype", "system.precision"),
+        ("layers", "model.n_layer"),
+        ("wd", "optim.weight_decay"),
+        ("context", "model.block_size"),
+    ],
+)
+async def test_a_search_knows_the_short_and_other_names(
+    open_app: Open, words: str, key: str
+) -> None:
+    async with open_app() as person:
+        await person.press("e", "/", *words, "enter")
+        assert person.cockpit.settings.list.highlighted_key == key
+
+
+async def test_a_search_that_finds_nothing_says_so(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.press("e", "/", *"zzzz")
+        settings = person.cockpit.settings
+        (row,) = settings.list.options
+        assert str(row.prompt) == "no setting matches “zzzz”"
+        assert str(settings.query_one("#setting-help", Static).render()) == ""
+        await person.press("enter")
+        assert {"enter", "backspace"}.isdisjoint(person.footer())
+        await person.press("escape")
+        assert person.footer()["enter"] == "Change"
 
 
 async def test_single_keys_are_letters_in_a_field(open_app: Open) -> None:

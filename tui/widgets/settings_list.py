@@ -21,7 +21,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from engine.config.changes import WHEN_TEXTS
-from engine.config.schema import SECTIONS, SETTINGS, Config
+from engine.config.schema import SECTIONS, SETTINGS, Config, other_names
 from engine.config.setting import Setting
 from engine.config.unused import unused
 from tui.control.draft import Draft
@@ -174,6 +174,8 @@ class SettingsList(OptionList):
         self.post_message(self.OtherRunAsked())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ("select", "reset"):
+            return self.highlighted_key is not None or not self._is_flat
         return self.draft.of_run if action == "show_other_run" else True
 
     def action_show_differences(self) -> None:
@@ -195,8 +197,15 @@ class SettingsList(OptionList):
     def _found(self, one: Setting) -> bool:
         if self.other is not None and self.draft.value(one.key) == self.other.get(one.key):
             return False
-        text = f"{one.key} {one.help}".casefold()
+        text = f"{one.key} {' '.join(other_names(one))} {one.help}".casefold()
         return all(word in text for word in self.words)
+
+    def _distance(self, one: Setting) -> int:
+        """How far from its name a setting was found: it is called that, it has it, its help has."""
+        others = other_names(one)
+        if any(word in (one.name, *others) for word in self.words):
+            return 0
+        return 1 if all(word in one.key for word in self.words) else 2
 
     def go_to(self, key: str) -> None:
         """Put the cursor on a setting, unfolding its group."""
@@ -234,10 +243,11 @@ class SettingsList(OptionList):
     def _rows(self) -> list[Option]:
         if self._is_flat:
             found = [one for one in SETTINGS.values() if self._found(one)]
-            found.sort(key=lambda one: any(word not in one.key for word in self.words))  # then help
-            nothing = Option(Text("no setting differs", "dim"), disabled=True)
-            rows = [Option(self._row(one), id=one.key) for one in found]
-            return rows or [nothing] * (self.other is not None and not self.words)
+            found.sort(key=self._distance)
+            words = " ".join(self.words)
+            why = f"no setting matches “{words}”" if words else "no setting differs"
+            nothing = Option(Text(why, "dim"), disabled=True)
+            return [Option(self._row(one), id=one.key) for one in found] or [nothing]
         rows = []
         for section in SECTIONS:
             folded = section in self._folded

@@ -391,8 +391,8 @@ class SettingsPanel(Vertical):
             detail.update(_explained(SETTINGS[str(key)], self.draft))
         elif key in SECTIONS:
             detail.update(Text(str(SECTIONS[str(key)].__doc__), "dim"))
-        elif key:
-            detail.update(Text("Settings that are seldom changed.", "dim"))
+        else:
+            detail.update(Text("Settings that are seldom changed." if key else "", "dim"))
 
 
 def values_of(one: Setting) -> Sequence[str]:
