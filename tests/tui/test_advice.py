@@ -85,13 +85,27 @@ async def test_a_click_on_what_can_be_done_does_it(
         assert person.notice == ""
 
 
-async def test_x_hides_it_and_nothing_happens(open_app: Open) -> None:
+async def test_escape_hides_it_and_it_can_be_followed_nevertheless(open_app: Open) -> None:
     async with open_app() as person:
         await person.start_and_pause()
         await hear(person, TOO_HIGH)
-        await person.press("escape", "Y", "X")
+        await person.press("escape")
         assert person.notice == ""
         assert not person.heard(Adjusted) and not person.heard(Silenced)
+        await person.press("Y")
+        adjusted = await person.until_heard(Adjusted)
+        assert adjusted.changes == {"optim.learning_rate": [3e-3, 3e-4]}
+        assert person.cockpit.why_not("follow_advice", ()) == "there is no advice to follow"
+
+
+async def test_hidden_advice_is_over_once_its_setting_is_changed(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await hear(person, TOO_HIGH)
+        await person.press("escape")
+        await person.edit("optim.learning_rate", "0.001")
+        await person.until_heard(Adjusted)
+        await person.until(lambda: person.cockpit.why_not("follow_advice", ()), "no advice")
 
 
 async def test_a_capital_x_silences_it_for_good(open_app: Open) -> None:

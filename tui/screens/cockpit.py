@@ -96,6 +96,7 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
         self._is_styled = False  # by its composition, for the first time on the screen
         self._titles = "loss", "", ""  # of the charts' frame
         self._conflicts_shown = False
+        self.advice: protocol.Advised | None = None  # that holds, though its notice may be hidden
         self._goes_back = False  # as the footer was last told
         self._kept_keys: list[str] = []  # pressed while the run was being opened
 
@@ -354,7 +355,7 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
         """Evaluate which keys work."""
         self._status_seen = self.control.status
         self._why_not = {action: why_not(self.control) for action, why_not in WHY_NOT.items()}
-        advice = self._advice
+        advice = self.advice
         no_advice = "there is no advice to follow" if advice is None else ""
         silent = "this pauses the run each time: it cannot be hidden for good"
         self._why_not |= {
@@ -538,21 +539,22 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
         self.charts.toggle_grid()
         self._remember("chart.grid", self.charts.mode)
 
-    @property
-    def _advice(self) -> protocol.Advised | None:
-        return self.notice.advice if self.is_mounted else None
-
     def action_follow_advice(self) -> None:
-        advice = self._advice
-        if advice:
-            self.control.follow(advice)
-            self.action_dismiss_notice()
+        if self.advice:
+            self.control.follow(self.advice)
+            self.forget_advice()
 
     def action_silence_advice(self) -> None:
-        advice = self._advice
-        if advice:
-            self.control.send(protocol.Silence(advice.kind))
-            self.action_dismiss_notice()
+        if self.advice:
+            self.control.send(protocol.Silence(self.advice.kind))
+            self.forget_advice()
+
+    def forget_advice(self) -> None:
+        """Have no advice any more; take it away if it is shown."""
+        self.advice = None
+        if self.notice.advice:
+            self.notice.say("")
+        self.refresh_bindings()
 
     def action_dismiss_notice(self) -> None:
         self._conflicts_shown = False

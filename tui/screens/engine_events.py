@@ -82,6 +82,7 @@ class EngineEventHandler:
         if event.state is before is State.FINISHED:
             pass  # it is being closed: the next run, which may be open already, has other figures
         elif event.state is State.FINISHED:
+            self._screen.forget_advice()
             told = format_finished(
                 self._control.status,
                 self._control.elsewhere or self._control.run_path,
@@ -95,6 +96,8 @@ class EngineEventHandler:
         elif event.state is State.PREPARING and before is not State.PREPARING:
             self._preparation_warnings.clear()
         elif event.state is State.RUNNING:
+            if self._screen.advice and self._screen.advice.pauses:
+                self._screen.forget_advice()  # it was of the batch that is skipped now
             self._show_warnings(self._preparation_warnings if before is State.PREPARING else [])
             if before is State.PREPARING and not self._screen.notice.text:
                 self._control.queue.note_started()
@@ -118,6 +121,7 @@ class EngineEventHandler:
         gc.freeze()  # a collection through PyTorch's modules would pause the app for 0.1 s
         control = self._control
         control.take_over(event)
+        self._screen.forget_advice()
         self._screen.show_chart_source()
         kept = read_samples(Path(event.path), control.status.branch, event.last_sample)
         records = [_kept_sample(one) for one in kept]
@@ -203,14 +207,15 @@ class EngineEventHandler:
         elif event.request_id == self.cool_down:
             end = self._control.draft.base.train.max_steps
             self._screen.notify(format_cool_down(end, self._screen.key_of))
-        advice = self._screen.notice.advice
+        advice = self._screen.advice
         if advice and advice.changes.keys() & event.changes.keys():
-            self._screen.action_dismiss_notice()  # the user has changed the setting
+            self._screen.forget_advice()  # the user has changed the setting
         self._screen.show_settings()
         self._screen.show_chart_source()
 
     def _on_advised(self, event: protocol.Advised) -> None:
         self._screen.notice.advise(event)
+        self._screen.advice = event
         self._control.queue.note_advised(event)
         self._screen.refresh_bindings()
 
@@ -220,6 +225,7 @@ class EngineEventHandler:
 
     def _on_rewound(self, event: protocol.Rewound) -> None:
         self._control.note_rewound(event)
+        self._screen.forget_advice()
         self._screen.show_settings()
         self._screen.show_chart_source()
         self._screen.show_status()
