@@ -275,6 +275,8 @@ async def test_a_model_is_trained_by_a_key_and_remembered(
         assert screen.lesson.name == "bigram"  # whose text and curve are new
         await person.press("home", "down", "t")
         await person.until(lambda: person.shows(NewRunDialog), "the question")
+        assert isinstance(person.app.screen, NewRunDialog)
+        assert "bigram-1 stops, now at step" in str(person.app.screen.question)
         await person.press("escape")
         assert person.shows(LectureScreen)
         assert not person.app.control.draft.waiting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.tui.conftest import Open, Person
 from tui.control.draft import Draft
 from tui.control.own_presets import find_preset
 from tui.control.run import Launch, RunControl
-from tui.screens.dialogs import ForkDialog, NewRunDialog
+from tui.screens.dialogs import Dialog, ForkDialog, NewRunDialog
 from tui.screens.presets import PresetsScreen
 
 STEPS, RATE, LAYERS = "train.max_steps", "optim.learning_rate", "model.n_layer"
@@ -151,6 +152,24 @@ async def test_after_a_finished_run_a_preset_and_edits_are_of_the_next(open_app:
         begun = read_run_config(person.run)
         assert (begun.train.max_steps, begun.optim.learning_rate) == (9, 1e-3)
         assert panel.border_title == THIS_RUN and control.draft.waiting == {}
+
+
+@pytest.mark.parametrize("key", ["n", "B"])
+async def test_a_question_tells_that_the_run_in_training_stops(open_app: Open, key: str) -> None:
+    async with open_app(size=(120, 40)) as person:
+        await person.start()
+        await person.press(key)
+        await person.until(lambda: isinstance(person.app.screen, Dialog), "the question")
+        assert isinstance(person.app.screen, Dialog)
+        question = str(person.app.screen.question)
+        stops = rf"{person.run.name} stops, now at step [\d,]+ of 100,000; it is saved, and r opens"
+        assert re.search(stops, question)
+        await person.press("escape")
+        await person.pause()
+        await person.press(key)
+        await person.until(lambda: isinstance(person.app.screen, Dialog), "the question")
+        assert isinstance(person.app.screen, Dialog)
+        assert "stops" not in str(person.app.screen.question)
 
 
 async def test_undo_and_escape_lead_back_to_the_run_from_the_cockpit(open_app: Open) -> None:
