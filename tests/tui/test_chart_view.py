@@ -205,6 +205,14 @@ def test_of_two_lines_in_one_row_the_first_is_drawn_and_labels_cover_no_curve() 
     assert (frame.characters[curve] == plain.characters[curve]).all()
 
 
+@pytest.mark.parametrize("columns", range(50, 60))
+def test_a_line_of_reference_keeps_its_value_where_there_is_little_room(columns: int) -> None:
+    one = [Reference(2.49, "lecture: multi-head")]
+    frame = draw(dataclasses.replace(spiked(), references=one), columns, 24).frame
+    for line in frame.text():
+        assert "lecture" not in line or "2.49" in line
+
+
 def test_words_at_the_cursor_leave_the_value_beside_a_sign_at_the_edge() -> None:
     chart = spiked()
     drawing = draw(chart, 100, 24)

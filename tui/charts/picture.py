@@ -157,8 +157,8 @@ def paint_references(canvas: ChartFrame, field: Field, references: Sequence[Refe
         row = min(int((1.0 - height) * rows), rows - 1)
         if row in taken:
             continue
-        short = label.partition(" ")[0] if len(label) > LONG_LABEL else label
-        every = (f"{label} {value:.4g}", label, f"{short} {value:.4g}", short)
+        short = label.partition(" ")[0].rstrip(":") if len(label) > LONG_LABEL else label
+        every = (f"{label} {value:.4g}", f"{short} {value:.4g}", f"{value:.4g}")
         for words in dict.fromkeys(every):
             text = f" {words} "
             covered = np.cumsum(np.append(0, ~_FAINT[canvas.styles[row]]))  # up to each column
